@@ -1,0 +1,46 @@
+# Every target is an npm script, so that it runs on the Node 24 of node_modules/.bin and on pinned tools, whatever the
+# machine has installed.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install demo run test check bench gen format
+
+# Written by npm at the end of every installation.
+installed := node_modules/.package-lock.json
+npm := npm run --silent
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(installed) ## Install Node 24, libraries and tools into node_modules
+
+demo: $(installed) ## Run the service with a simulated fleet and a rollout to watch
+	@$(npm) demo
+
+run: $(installed) ## Run the service
+	@$(npm) serve
+
+test: $(installed) ## Run all tests
+	@$(npm) test
+
+# Cheap checks first. `make --keep-going check` shows all that is wrong instead of the first fault.
+check: check-format check-lint check-types check-proto check-gen check-unused test ## Run everything that must pass before a commit
+
+bench: $(installed) ## Measure throughput and latency against floors
+	@$(npm) bench
+
+gen: $(installed) ## Generate gen/ from proto/
+	@$(npm) gen
+
+format: $(installed) ## Format sources and protos
+	@$(npm) format
+
+check-%: $(installed)
+	@echo "check $*"
+	@$(npm) check:$*
+
+# Not `npm ci`: it refuses a lock file from which a registry without every platform's optional binaries was left out.
+# The versions and hashes of the lock file hold either way.
+$(installed): package-lock.json
+	npm install --no-save --no-audit --no-fund --loglevel=error
+	@touch $@
