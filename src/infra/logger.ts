@@ -1,0 +1,62 @@
+import { type DestinationStream, type Level, type Logger, pino } from "pino";
+import { PinoPretty } from "pino-pretty";
+
+export type { Logger } from "pino";
+
+/** How the service logs. */
+export interface LoggerOptions {
+  /** Lines below this level are dropped; `silent` drops all. */
+  readonly level: Level | "silent";
+  /** Coloured lines for a human at a terminal. Otherwise one JSON object a line, for collectors. */
+  readonly pretty: boolean;
+  /** Where lines go; standard output unless given. */
+  readonly destination?: DestinationStream;
+}
+
+/**
+ * Makes the service's root logger. Fields that name a secret are replaced by {@link REDACTED} wherever they stand on
+ * the first three levels of a line; no code should rely on that and log a secret, it is the second net.
+ */
+export function createLogger(options: LoggerOptions): Logger {
+  const settings = {
+    level: options.level,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    redact: { paths: redactedPaths(), censor: REDACTED },
+    serializers: { err: pino.stdSerializers.errWithCause },
+    // No process id and host name: the collector adds its own.
+    base: null,
+  };
+  if (options.pretty) {
+    const pretty = PinoPretty({
+      colorize: options.destination === undefined,
+      translateTime: "SYS:HH:MM:ss.l",
+      ...(options.destination === undefined ? { sync: true } : { destination: options.destination }),
+    });
+    return pino(settings, pretty);
+  }
+  return options.destination === undefined ? pino(settings) : pino(settings, options.destination);
+}
+
+/** What stands in a log line where a secret stood. */
+export const REDACTED = "[redacted]";
+
+const SECRET_FIELDS = [
+  "authorization",
+  "cookie",
+  "password",
+  "secret",
+  "secretKey",
+  "token",
+  "adminToken",
+  "accessToken",
+  "credential",
+  "enrolmentKey",
+  "enrolment_key",
+  "privateKey",
+  "private_key",
+];
+
+/** Pino matches whole paths, so every field is listed for each depth at which requests and settings nest. */
+function redactedPaths(): string[] {
+  return SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]);
+}

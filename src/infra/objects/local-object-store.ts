@@ -1,0 +1,139 @@
+import { randomUUID } from "node:crypto";
+import { type FileHandle, open, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { Readable } from "node:stream";
+import { notFound } from "../../errors.ts";
+import type { Clock } from "../clock.ts";
+import { exactly, READ_CHUNK_BYTES, resolveRange } from "./byte-range.ts";
+import { makeFolder, syncFolder } from "./durable-folder.ts";
+import type {
+  ObjectInfo,
+  ObjectStore,
+  ObjectUpload,
+  PutOptions,
+  ReadOptions,
+  UploadOptions,
+} from "./object-store.ts";
+import { StagingArea } from "./staging-area.ts";
+import { assertSha256, storageError } from "./storage-errors.ts";
+
+/**
+ * Objects as files of one folder:
+ *
+ *     sha256/ab/abcdef…    an object, in one of 256 folders by its first two digits
+ *     staging/             uploads in progress, on the same file system so that they can be renamed
+ */
+export class LocalObjectStore implements ObjectStore {
+  readonly #folder: string;
+  readonly #staging: StagingArea;
+
+  constructor(folder: string, clock: Clock) {
+    this.#folder = resolve(folder);
+    this.#staging = new StagingArea(join(this.#folder, "staging"), clock, (path, info) =>
+      this.#publish(path, info),
+    );
+  }
+
+  put(source: AsyncIterable<Uint8Array>, options: PutOptions): Promise<ObjectInfo> {
+    return this.#staging.put(source, options);
+  }
+
+  openUpload(uploadId: string, options: UploadOptions): Promise<ObjectUpload> {
+    return this.#staging.open(uploadId, options);
+  }
+
+  async stat(sha256: string): Promise<{ readonly sizeBytes: number } | undefined> {
+    try {
+      return { sizeBytes: (await stat(this.#pathOf(sha256))).size };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw storageError("look the object up", error);
+    }
+  }
+
+  async read(sha256: string, options: ReadOptions = {}): Promise<Readable> {
+    options.signal?.throwIfAborted();
+    const path = this.#pathOf(sha256);
+    let file: FileHandle;
+    try {
+      file = await open(path, "r");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") throw notFound("object", sha256);
+      throw storageError("read", error);
+    }
+    try {
+      const { offset, length } = resolveRange(options, (await file.stat()).size);
+      if (length === 0) {
+        await file.close();
+        return Readable.from([], { objectMode: false });
+      }
+      const stream = file.createReadStream({
+        start: offset,
+        end: offset + length - 1,
+        highWaterMark: READ_CHUNK_BYTES,
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      });
+      return exactly(stream, length, options.signal);
+    } catch (error) {
+      await file.close();
+      throw storageError("read", error);
+    }
+  }
+
+  async delete(sha256: string): Promise<void> {
+    const path = this.#pathOf(sha256);
+    try {
+      await rm(path);
+      await syncFolder(dirname(path));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw storageError("remove the object", error);
+    }
+  }
+
+  /** Writes and removes a file, which finds a full, read-only or missing disk. */
+  async check(signal?: AbortSignal): Promise<void> {
+    const probe = join(this.#folder, `probe-${randomUUID()}`);
+    try {
+      await makeFolder(this.#folder);
+      await writeFile(probe, "probe", signal === undefined ? {} : { signal });
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw storageError("be written to", error);
+    } finally {
+      await rm(probe, { force: true }).catch(() => undefined);
+    }
+  }
+
+  /** Files of this machine have no URL of their own. */
+  async presignedUrl(): Promise<undefined> {
+    return undefined;
+  }
+
+  collectStale(maxAgeMs: number, signal?: AbortSignal): Promise<number> {
+    return this.#staging.collectStale(maxAgeMs, signal);
+  }
+
+  close(): Promise<void> {
+    return this.#staging.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * The staged file is on disk; renaming it makes the object appear whole. Over an object that is there already too: it
+   * has the same bytes, or had them until something damaged it.
+   */
+  async #publish(staged: string, info: ObjectInfo): Promise<void> {
+    const path = this.#pathOf(info.sha256);
+    await makeFolder(dirname(path));
+    await rename(staged, path);
+    await syncFolder(dirname(path));
+  }
+
+  #pathOf(sha256: string): string {
+    assertSha256(sha256);
+    return join(this.#folder, "sha256", sha256.slice(0, 2), sha256);
+  }
+}

@@ -1,0 +1,105 @@
+import type { Readable } from "node:stream";
+
+/** What identifies the bytes of an object: its address and its length. */
+export interface ObjectInfo {
+  /** SHA-256 of the bytes, 64 lower-case hexadecimal digits. */
+  readonly sha256: string;
+  readonly sizeBytes: number;
+}
+
+/** How an object is put. */
+export interface PutOptions {
+  /** More bytes than this are refused with `SIZE_MISMATCH` as soon as they arrive. */
+  readonly maxBytes: number;
+  readonly signal?: AbortSignal | undefined;
+  /** What the bytes must turn out to be; anything else is refused and leaves nothing behind. */
+  readonly expected?: ObjectInfo | undefined;
+}
+
+/** Which bytes of an object are read. */
+export interface ReadOptions {
+  /** First byte, 0 unless given. The object's size is allowed and reads nothing; more is `OFFSET_OUT_OF_RANGE`. */
+  readonly offset?: number | undefined;
+  /** Number of bytes; to the end unless given, and cut at the end if it reaches past it. */
+  readonly length?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Immutable objects, addressed by the SHA-256 of their bytes.
+ *
+ * An object is visible whole or not at all, and durable once `put` or `finish` has returned. The same bytes may be put
+ * any number of times, also at once. Failures of the store itself are `UNAVAILABLE` with `STORAGE_UNAVAILABLE`, a full
+ * disk is `RESOURCE_EXHAUSTED` with `STORAGE_FULL`; both say nothing about the bytes or about a device. An aborted
+ * signal throws its reason.
+ */
+export interface ObjectStore extends AsyncDisposable {
+  /** Stores all bytes of `source`. Reads one chunk at a time; nothing is left behind if it fails. */
+  put(source: AsyncIterable<Uint8Array>, options: PutOptions): Promise<ObjectInfo>;
+
+  /**
+   * Opens the upload of that name where it was left, or begins it. Names are 1 to 128 letters, digits, `-` and `_`.
+   * Opening it again takes it away from the older handle, whose next call fails with `STREAM_SUPERSEDED`: a client
+   * whose connection broke comes back before the server has noticed the break.
+   */
+  openUpload(uploadId: string, options: UploadOptions): Promise<ObjectUpload>;
+
+  /** The object's size, or `undefined` if there is no such object. */
+  stat(sha256: string, signal?: AbortSignal): Promise<{ readonly sizeBytes: number } | undefined>;
+
+  /**
+   * A stream of exactly the bytes asked for; it fails rather than end short. `NOT_FOUND` if there is no such object. The
+   * reader must consume or destroy it.
+   */
+  read(sha256: string, options?: ReadOptions): Promise<Readable>;
+
+  /** Removes the object; no error if there is none. Streams that are being read may still end. */
+  delete(sha256: string, signal?: AbortSignal): Promise<void>;
+
+  /** Throws unless objects can be stored and read at this moment. For readiness; cheap. */
+  check(signal?: AbortSignal): Promise<void>;
+
+  /** A URL that anybody can GET the object from, with ranges, for that time (1 s to 7 days), or `undefined`. */
+  presignedUrl(sha256: string, ttlSeconds: number): Promise<string | undefined>;
+
+  /** Removes the remains of uploads that nobody has touched for `maxAgeMs`, and returns how many there were. */
+  collectStale(maxAgeMs: number, signal?: AbortSignal): Promise<number>;
+
+  /** Closes open uploads, which stay resumable, and connections. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Bounds of one upload. */
+export interface UploadOptions {
+  /** More bytes than this are refused with `SIZE_MISMATCH` as soon as they arrive. */
+  readonly maxBytes: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An upload in progress. One caller at a time. Disposing it closes it and keeps its bytes. */
+export interface ObjectUpload extends AsyncDisposable {
+  /** Bytes that are on disk and survive a crash of the service and of the machine: where a broken upload goes on. */
+  readonly committedBytes: number;
+
+  /** Bytes received, and with that the offset that the next chunk must have. */
+  readonly receivedBytes: number;
+
+  /** Adds a chunk. `UPLOAD_OFFSET_MISMATCH` (metadata `expected_offset`) if it is not the next one. */
+  append(offset: number, chunk: Uint8Array): Promise<void>;
+
+  /** Writes everything through to the disk and returns the new `committedBytes`. */
+  commit(): Promise<number>;
+
+  /**
+   * Publishes the object, or refuses it: `UPLOAD_INCOMPLETE` while bytes are missing (the upload goes on), or
+   * `SIZE_MISMATCH` or `DIGEST_MISMATCH` (the upload is thrown away, for the bytes will not get better). If the store
+   * is away, the upload is kept and `finish` can be tried again.
+   */
+  finish(expected?: ObjectInfo, signal?: AbortSignal): Promise<ObjectInfo>;
+
+  /** Throws the upload and its bytes away. Idempotent. */
+  abort(): Promise<void>;
+
+  /** Writes through, and leaves the upload to be opened again. Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,59 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import http from "node:http";
+import https from "node:https";
+import type { ClientOptions } from "minio";
+
+/** No byte in either direction for this long ends a request: the minio client has no time-out of its own. */
+const IDLE_TIMEOUT_MS = 30_000;
+
+/** Connections to the store; more downloads than this wait for one another. */
+const MAX_SOCKETS = 256;
+
+/**
+ * The HTTP under a minio client: time-outs, bounded connections, and the abort signal of the operation that a request
+ * belongs to, which the client's methods have no parameter for.
+ */
+export class S3Transport {
+  readonly agent: http.Agent;
+  readonly #signals = new AsyncLocalStorage<AbortSignal | undefined>();
+  readonly #module: typeof http | typeof https;
+  readonly #idleTimeoutMs: number;
+
+  constructor(useTls: boolean, idleTimeoutMs = IDLE_TIMEOUT_MS) {
+    const options = { keepAlive: true, maxSockets: MAX_SOCKETS };
+    this.agent = useTls ? new https.Agent(options) : new http.Agent(options);
+    this.#module = useTls ? https : http;
+    this.#idleTimeoutMs = idleTimeoutMs;
+  }
+
+  /** Runs client calls whose requests end when the signal aborts, bodies that are still being read included. */
+  run<T>(signal: AbortSignal | undefined, calls: () => Promise<T>): Promise<T> {
+    signal?.throwIfAborted();
+    return this.#signals.run(signal, calls);
+  }
+
+  /** For the minio client's `transport` option. */
+  asMinioTransport(): NonNullable<ClientOptions["transport"]> {
+    const request = (
+      options: https.RequestOptions,
+      onResponse?: (response: http.IncomingMessage) => void,
+    ) => {
+      const signal = this.#signals.getStore();
+      const sent = this.#module.request(
+        { ...options, timeout: this.#idleTimeoutMs, ...(signal === undefined ? {} : { signal }) },
+        onResponse,
+      );
+      sent.on("timeout", () => {
+        sent.destroy(new Error(`the object store was silent for ${this.#idleTimeoutMs} ms`));
+      });
+      return sent;
+    };
+    // The client calls `request(options, callback)` only; the type also has the form with a URL.
+    return { request: request as typeof http.request };
+  }
+
+  /** Closes idle connections. */
+  close(): void {
+    this.agent.destroy();
+  }
+}

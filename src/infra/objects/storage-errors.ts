@@ -1,0 +1,37 @@
+import { invalidArgument, OtaError } from "../../errors.ts";
+
+/** How long a client should wait before it tries a store again that is away or full. */
+const RETRY_AFTER_MS = 5_000;
+
+/** Turns a failure of the file system or of the object store into an {@link OtaError}; passes those through. */
+export function storageError(action: string, cause: unknown): OtaError {
+  if (cause instanceof OtaError) return cause;
+  const code = (cause as { code?: unknown } | undefined)?.code;
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new OtaError("resource_exhausted", "STORAGE_FULL", "the object store is full", {
+      cause,
+      retryAfterMs: RETRY_AFTER_MS,
+    });
+  }
+  return storageUnavailable(action, cause);
+}
+
+/** The store cannot do that now, through no fault of the caller. */
+export function storageUnavailable(action: string, cause?: unknown): OtaError {
+  return new OtaError(
+    "unavailable",
+    "STORAGE_UNAVAILABLE",
+    `the object store cannot ${action} at the moment`,
+    {
+      cause,
+      retryAfterMs: RETRY_AFTER_MS,
+    },
+  );
+}
+
+/** An object's address becomes part of a path: nothing but a digest gets through. */
+export function assertSha256(sha256: string): void {
+  if (!/^[0-9a-f]{64}$/.test(sha256)) {
+    throw invalidArgument("sha256", "must be 64 lower-case hexadecimal digits");
+  }
+}

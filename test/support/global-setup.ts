@@ -1,0 +1,73 @@
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import type { TestProject } from "vitest/node";
+import { createLogger } from "../../src/infra/logger.ts";
+import { startEmbeddedPostgres } from "../../src/infra/postgres/embedded-postgres.ts";
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    /** A database of the shared server from which others can be made. */
+    databaseUrl: string;
+    /** A migrated database that nobody connects to, to be cloned. */
+    templateDatabase: string;
+  }
+}
+
+/**
+ * Gives every integration test of the run one PostgreSQL: the server of DEVICE_OTA_TEST_DATABASE_URL, whose role must
+ * be allowed to create databases, or an embedded one in a temporary folder. The migrations run once, into a template.
+ */
+export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
+  await using cleanup = new AsyncDisposableStack();
+  const databaseUrl = process.env["DEVICE_OTA_TEST_DATABASE_URL"] ?? (await startShared(cleanup));
+  const templateDatabase = `template_${randomBytes(6).toString("hex")}`;
+  await execute(databaseUrl, `CREATE DATABASE ${templateDatabase}`);
+  cleanup.defer(() => execute(databaseUrl, `DROP DATABASE IF EXISTS ${templateDatabase} WITH (FORCE)`));
+  await migrate(withDatabase(databaseUrl, templateDatabase));
+  project.provide("databaseUrl", databaseUrl);
+  project.provide("templateDatabase", templateDatabase);
+  const tearDown = cleanup.move();
+  return () => tearDown.disposeAsync();
+}
+
+/** The same server, another database. */
+export function withDatabase(url: string, database: string): string {
+  const other = new URL(url);
+  other.pathname = `/${database}`;
+  return other.href;
+}
+
+/** Runs one statement on a connection of its own. */
+export async function execute(url: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
+
+async function startShared(cleanup: AsyncDisposableStack): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "device-ota-tests-"));
+  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
+  const server = await startEmbeddedPostgres({
+    dataDir: join(folder, "postgres"),
+    logger: createLogger({ level: "error", pretty: false }),
+    // What these tests write need not outlive them. Tests of durability start a server of their own.
+    settings: { fsync: "off", synchronous_commit: "off", full_page_writes: "off" },
+  });
+  cleanup.use(server);
+  return server.url;
+}
+
+async function migrate(url: string): Promise<void> {
+  const file = join(import.meta.dirname, "../../src/infra/database/migrate.ts");
+  if (!existsSync(file)) return;
+  const { migrateUp } = (await import(file)) as { migrateUp: (url: string) => Promise<unknown> };
+  await migrateUp(url);
+}

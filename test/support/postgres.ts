@@ -1,0 +1,80 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inject } from "vitest";
+import { createLogger, type Logger } from "../../src/infra/logger.ts";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/infra/postgres/embedded-postgres.ts";
+import { readPostmasterPid } from "../../src/infra/postgres/orphan.ts";
+import { execute, withDatabase } from "./global-setup.ts";
+
+/** A database of its own on the run's shared server. Disposing drops it, with the sessions that are still open. */
+export interface TestDatabase extends AsyncDisposable {
+  readonly url: string;
+}
+
+/** Clones the migrated template: some ten milliseconds, and nothing of another test in it. */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  const serverUrl = inject("databaseUrl");
+  const name = `test_${randomBytes(8).toString("hex")}`;
+  await execute(serverUrl, `CREATE DATABASE ${name} TEMPLATE ${inject("templateDatabase")}`);
+  return {
+    url: withDatabase(serverUrl, name),
+    [Symbol.asyncDispose]: () => execute(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+  };
+}
+
+/**
+ * A server that a test may break: durable as in production, stopped, started and killed at will, always on the same
+ * URL. Its database is empty.
+ */
+export class DedicatedPostgres implements AsyncDisposable {
+  readonly url: string;
+  readonly #dataDir: string;
+  readonly #logger: Logger;
+  #server: EmbeddedPostgres;
+
+  static async start(logger = createLogger({ level: "silent", pretty: false })): Promise<DedicatedPostgres> {
+    const dataDir = await mkdtemp(join(tmpdir(), "device-ota-postgres-"));
+    return new DedicatedPostgres(dataDir, logger, await startEmbeddedPostgres({ dataDir, logger }));
+  }
+
+  private constructor(dataDir: string, logger: Logger, server: EmbeddedPostgres) {
+    this.url = server.url;
+    this.#dataDir = dataDir;
+    this.#logger = logger;
+    this.#server = server;
+  }
+
+  /** Takes the server away until `startAgain`. */
+  async stop(): Promise<void> {
+    await this.#server.stop();
+  }
+
+  /** Brings a stopped server back on the same port. */
+  async startAgain(): Promise<void> {
+    this.#server = await startEmbeddedPostgres({
+      dataDir: this.#dataDir,
+      logger: this.#logger,
+      port: Number(new URL(this.url).port),
+    });
+  }
+
+  /** Kills the server as a crash would (SIGKILL to the postmaster); its supervisor brings it back by itself. */
+  async crash(): Promise<void> {
+    await crashPostmaster(this.#dataDir);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server.stop();
+    await rm(this.#dataDir, { recursive: true, force: true });
+  }
+}
+
+/** SIGKILL to the postmaster that runs on the data folder; returns its process id. */
+export async function crashPostmaster(dataDir: string): Promise<number> {
+  const pid = await readPostmasterPid(join(dataDir, "cluster", "postmaster.pid"));
+  if (pid === undefined) throw new Error(`no PostgreSQL runs on ${dataDir}`);
+  process.kill(pid, "SIGKILL");
+  return pid;
+}
