@@ -1,0 +1,23 @@
+import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { createdAt, entityNamed, instant, updatedAt } from "../infra/database/columns.ts";
+
+/** A device's own bearer token. Only its SHA-256 is stored. A device may hold two while it changes over. */
+export const DeviceCredentialEntity = defineEntity({
+  name: "DeviceCredential",
+  tableName: "device_credentials",
+  properties: {
+    id: p.uuid().primary(),
+    deviceId: p.manyToOne(entityNamed("Device")).mapToPk().joinColumn("device_id"),
+    secretHash: p.blob(),
+    expiresAt: instant().strictNullable(),
+    revokedAt: instant().strictNullable(),
+    revokeReason: p.text().strictNullable(),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  indexes: [{ name: "device_credentials_device_id_index", properties: ["deviceId"] }],
+  uniques: [{ name: "device_credentials_secret_hash_unique", properties: ["secretHash"] }],
+});
+
+/** A row of device_credentials. */
+export type DeviceCredentialRow = InferEntity<typeof DeviceCredentialEntity>;

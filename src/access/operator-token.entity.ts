@@ -1,0 +1,27 @@
+import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { createdAt, instant, updatedAt } from "../infra/database/columns.ts";
+import type { Role } from "./identity.ts";
+
+/** A bearer token of an operator. The token itself is never stored, only its SHA-256. */
+export const OperatorTokenEntity = defineEntity({
+  name: "OperatorToken",
+  tableName: "operator_tokens",
+  properties: {
+    id: p.uuid().primary(),
+    name: p.text(),
+    role: p.text().$type<Role>(),
+    secretHash: p.blob(),
+    requestId: p.uuid().strictNullable(),
+    /** Who made it, as the audit log names callers. */
+    creator: p.text(),
+    expiresAt: instant().strictNullable(),
+    revokedAt: instant().strictNullable(),
+    lastUsedAt: instant().strictNullable(),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  uniques: [{ name: "operator_tokens_secret_hash_unique", properties: ["secretHash"] }],
+});
+
+/** A row of operator_tokens. */
+export type OperatorTokenRow = InferEntity<typeof OperatorTokenEntity>;

@@ -1,0 +1,55 @@
+import type { PoolConfig } from "pg";
+
+/** How many connections a replica holds at most, beside one that listens. */
+export interface PoolSizes {
+  /** Heartbeat ingest: two writers keep a disk busy, more only wait for each other. */
+  readonly ingest: number;
+  /** Units of work of the ORM. */
+  readonly orm: number;
+  /** Hand-written SQL outside the ORM. */
+  readonly admin: number;
+}
+
+/** 12 connections, 13 with the listening one: seven replicas fit PostgreSQL's default of 100. */
+export const defaultPoolSizes: PoolSizes = { ingest: 2, orm: 6, admin: 4 };
+
+/** How long a caller waits for a connection, be it a new one or its turn in a pool that is used up. */
+const connectionTimeoutMs = 3_000;
+
+/** What the server allows one statement. Nothing in the service comes near it unless the server is ill. */
+const statementTimeoutMs = 10_000;
+
+/** What the server allows the wait for one lock: longer means that its holder is stuck. */
+const lockTimeoutMs = 5_000;
+
+/** When the server ends a session whose transaction does nothing: a replica that was paused must not block others. */
+const idleInTransactionTimeoutMs = 15_000;
+
+/** Our own wait for an answer, for a server that cannot even say that it timed out. */
+const answerTimeoutMs = statementTimeoutMs + 3_000;
+
+/** How long an unused connection is kept. */
+const idleConnectionTimeoutMs = 60_000;
+
+/** When to probe a silent connection first, so that a cut network is noticed. */
+const keepAliveDelayMs = 10_000;
+
+/**
+ * Settings of a connection of ours. pg waits for ever by default, so every wait has an end here.
+ *
+ * @param role what the connection is for: shown in pg_stat_activity as `device-ota <role>`
+ */
+export function connectionSettings(url: string, role: string): PoolConfig {
+  return {
+    connectionString: url,
+    application_name: `device-ota ${role}`,
+    connectionTimeoutMillis: connectionTimeoutMs,
+    statement_timeout: statementTimeoutMs,
+    lock_timeout: lockTimeoutMs,
+    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+    query_timeout: answerTimeoutMs,
+    idleTimeoutMillis: idleConnectionTimeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveDelayMs,
+  };
+}

@@ -1,0 +1,166 @@
+import { type EntityManager, MikroORM, type Options } from "@mikro-orm/postgresql";
+import pg from "pg";
+import { OtaError } from "../../errors.ts";
+import type { Logger } from "../logger.ts";
+import { connectionSettings, defaultPoolSizes, type PoolSizes } from "./connection-settings.ts";
+import { asDatabaseError } from "./errors.ts";
+import { type ChannelHandler, Listener } from "./listener.ts";
+import { databaseName, pendingMigrations } from "./migrate.ts";
+import { Notifier } from "./notifier.ts";
+
+/** How to reach the database. */
+export interface DatabaseOptions {
+  /** A PostgreSQL connection URL: of a TCP server or of a Unix socket (`?host=/folder`). */
+  readonly url: string;
+  readonly logger: Logger;
+  /** Every entity of the service. */
+  readonly entities: NonNullable<Options["entities"]>;
+  readonly poolSizes?: Partial<PoolSizes>;
+}
+
+/**
+ * The service's PostgreSQL: pools that cannot starve each other, and one connection that listens. Every wait has a
+ * time-out, and a server that goes away fails the calls that need it but never the process.
+ */
+export class Database implements AsyncDisposable {
+  readonly orm: MikroORM;
+  /** For heartbeat ingest alone: COPY and its transaction. Plain pg, with pg's own type parsers. */
+  readonly ingestPool: pg.Pool;
+  /** For hand-written SQL outside the ORM. Plain pg, with pg's own type parsers. */
+  readonly adminPool: pg.Pool;
+  readonly #listener: Listener;
+  readonly #notifier: Notifier;
+  readonly #logger: Logger;
+  #closing: Promise<void> | undefined;
+
+  /** Connects, and makes sure that the server answers: UNAVAILABLE if it does not within seconds. */
+  static async connect(options: DatabaseOptions): Promise<Database> {
+    const sizes = { ...defaultPoolSizes, ...options.poolSizes };
+    const orm = await MikroORM.init({
+      entities: options.entities,
+      dbName: databaseName(options.url),
+      driverOptions: { ...connectionSettings(options.url, "orm"), max: sizes.orm },
+      // A firmware that was deleted must not hide the history of the devices that had it.
+      filtersOnRelations: false,
+      autoJoinRefsForFilters: false,
+      // A row that was just made reads as one that was loaded: null, not undefined.
+      initNullableProperties: true,
+      logger: (message) => options.logger.debug(message),
+      colors: false,
+    });
+    const database = new Database(orm, options, sizes);
+    try {
+      await database.ping(AbortSignal.timeout(firstAnswerMs));
+      return database;
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
+  }
+
+  private constructor(orm: MikroORM, options: DatabaseOptions, sizes: PoolSizes) {
+    const { url, logger } = options;
+    this.orm = orm;
+    this.#logger = logger;
+    this.ingestPool = createPool(url, "ingest", sizes.ingest, logger);
+    this.adminPool = createPool(url, "admin", sizes.admin, logger);
+    this.#listener = new Listener(url, logger);
+    this.#notifier = new Notifier(this.adminPool, logger);
+  }
+
+  /**
+   * A fresh entity manager for one unit of work: never one for a stream's life, its memory of entities only grows. When
+   * the signal aborts, its calls stop waiting; a statement that runs goes on in the server until its own time-out.
+   */
+  em(signal?: AbortSignal): EntityManager {
+    return this.orm.em.fork(signal === undefined ? {} : { signal });
+  }
+
+  /** Subscribes to a channel on the listening connection; returns how to stop. See {@link ChannelHandler}. */
+  listen(channel: string, handler: ChannelHandler): () => void {
+    return this.#listener.listen(channel, handler);
+  }
+
+  /**
+   * Tells all replicas, this one too, within a fraction of a second; equal notifications become one. The payload holds
+   * ids only. Call it after the commit, never inside a transaction. It may get lost: listeners poll as well.
+   */
+  notify(channel: string, payload: string): void {
+    this.#notifier.notify(channel, payload);
+  }
+
+  /** Asks the server for a sign of life; throws DATABASE_UNAVAILABLE if there is none before the signal aborts. */
+  async ping(signal: AbortSignal): Promise<void> {
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      signal.throwIfAborted();
+      await Promise.race([this.adminPool.query("SELECT 1"), aborted]);
+    } catch (error) {
+      throw asDatabaseError(error) ?? unreachable(error);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** The names of migrations that the database still needs. */
+  pendingMigrations(): Promise<string[]> {
+    return pendingMigrations(this.adminPool);
+  }
+
+  /**
+   * Sends the notifications that wait, lets running queries end and disconnects; after {@link goodbyeMs} at the latest
+   * it leaves the rest to the end of the process. May be called more than once.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#notifier.close();
+    const goodbye = Promise.all([
+      this.#listener.close(),
+      this.ingestPool.end(),
+      this.adminPool.end(),
+      this.orm.close(true),
+    ]);
+    const { promise: timeUp, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      this.#logger.warn("database connections did not close in time");
+      resolve();
+    }, goodbyeMs);
+    try {
+      await Promise.race([goodbye, timeUp]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** How long closing may take: a server that cannot be reached answers no goodbye. */
+const goodbyeMs = 5_000;
+
+/** How long a server may take to answer first: one wait for a connection and a little. */
+const firstAnswerMs = 5_000;
+
+function createPool(url: string, role: string, max: number, logger: Logger): pg.Pool {
+  const pool = new pg.Pool({ ...connectionSettings(url, role), max });
+  // Without handlers a connection that dies, idle or at work, would end the process. Its queries fail by themselves.
+  const onError = (err: Error): void => logger.warn({ err, pool: role }, "lost a database connection");
+  pool.on("error", onError);
+  pool.on("connect", (client) => client.on("error", onError));
+  return pool;
+}
+
+function unreachable(cause: unknown): OtaError {
+  return new OtaError("unavailable", "DATABASE_UNAVAILABLE", "the database did not answer", {
+    retryAfterMs: 1_000,
+    cause,
+  });
+}

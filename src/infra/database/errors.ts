@@ -1,0 +1,134 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { OtaError } from "../../errors.ts";
+
+/**
+ * An outage of the database as the error that clients see: UNAVAILABLE, to be tried again in a second. Undefined for
+ * whatever is not an outage. Looks through causes, so an error that a library wrapped is recognised too.
+ */
+export function asDatabaseError(error: unknown): OtaError | undefined {
+  for (const failure of withCauses(error)) {
+    if (failure instanceof OtaError) return undefined;
+    if (!isOutage(failure)) continue;
+    return new OtaError("unavailable", "DATABASE_UNAVAILABLE", "the database is not available", {
+      retryAfterMs: outageRetryMs,
+      cause: error,
+    });
+  }
+  return undefined;
+}
+
+/**
+ * Whether the whole transaction may be run again and is likely to pass: a deadlock or a serialization failure, in
+ * which PostgreSQL chose this transaction as the one to give way.
+ */
+export function isRetryable(error: unknown): boolean {
+  return withCauses(error).some((failure) => retryableStates.has(codeOf(failure) ?? ""));
+}
+
+/** How {@link withRetry} retries. */
+export interface RetryOptions {
+  /** Runs in all, the first included. */
+  readonly attempts: number;
+  /** Ends the pauses between runs. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Runs a whole transaction, again while it fails as {@link isRetryable} says. `run` must begin the transaction itself.
+ * Throws the last failure.
+ */
+export async function withRetry<T>(run: (attempt: number) => Promise<T>, options: RetryOptions): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run(attempt);
+    } catch (error) {
+      if (attempt >= options.attempts || !isRetryable(error)) throw error;
+    }
+    // Random, so that two transactions that stopped each other do not meet again.
+    const pauseMs = Math.random() * Math.min(retryPauseMs * 2 ** attempt, maxRetryPauseMs);
+    await delay(pauseMs, undefined, options.signal === undefined ? {} : { signal: options.signal });
+  }
+}
+
+/** The name of the unique constraint or index that a write violated; undefined if the failure is another. */
+export function uniqueViolation(error: unknown): string | undefined {
+  for (const failure of withCauses(error)) {
+    if (codeOf(failure) !== "23505") continue;
+    const { constraint } = failure as { constraint?: unknown };
+    return typeof constraint === "string" ? constraint : "";
+  }
+  return undefined;
+}
+
+const outageRetryMs = 1_000;
+const retryPauseMs = 5;
+const maxRetryPauseMs = 200;
+
+/** serialization_failure, deadlock_detected */
+const retryableStates = new Set(["40001", "40P01"]);
+
+/** SQLSTATE and Node codes that say that the database cannot serve, whatever it is asked. */
+const outageCodes = new Set([
+  "57P01", // admin_shutdown
+  "57P02", // crash_shutdown
+  "57P03", // cannot_connect_now
+  "53100", // disk_full
+  "53200", // out_of_memory
+  "53300", // too_many_connections
+  "25006", // read_only_sql_transaction: a standby, or a failover on its way
+  "25P03", // idle_in_transaction_session_timeout: the session is gone
+  "55P03", // lock_not_available: lock_timeout ran out
+  "57014", // query_canceled: statement_timeout ran out
+  "58030", // io_error
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+]);
+
+/** pg reports these without a code. */
+const outageMessages = [
+  "timeout exceeded when trying to connect",
+  "timeout expired",
+  "Connection terminated",
+  "Query read timeout",
+  "Client has encountered a connection error",
+  "Client was closed and is not queryable",
+  "Cannot use a pool after calling end on the pool",
+];
+
+const maxCauses = 8;
+
+function isOutage(failure: unknown): boolean {
+  const code = codeOf(failure);
+  // Class 08: connection exceptions.
+  if (code !== undefined && (outageCodes.has(code) || /^08...$/.test(code))) return true;
+  // A missing socket file; a missing data file has another system call.
+  if (code === "ENOENT" && (failure as { syscall?: unknown }).syscall === "connect") return true;
+  if (!(failure instanceof Error)) return false;
+  return outageMessages.some((text) => failure.message.startsWith(text));
+}
+
+function codeOf(failure: unknown): string | undefined {
+  if (typeof failure !== "object" || failure === null) return undefined;
+  const { code } = failure as { code?: unknown };
+  return typeof code === "string" ? code : undefined;
+}
+
+/** The error, the errors that caused it and, for a connection tried at several addresses, the failure of each. */
+function withCauses(error: unknown): unknown[] {
+  const found: unknown[] = [];
+  const open: unknown[] = [error];
+  while (open.length > 0 && found.length < maxCauses) {
+    const failure = open.shift();
+    if (failure === undefined || failure === null || found.includes(failure)) continue;
+    found.push(failure);
+    if (failure instanceof Error) open.push(failure.cause);
+    if (failure instanceof AggregateError) open.push(...(failure.errors as unknown[]));
+  }
+  return found;
+}

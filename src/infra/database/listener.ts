@@ -1,0 +1,136 @@
+import pg from "pg";
+import type { Logger } from "../logger.ts";
+import { connectionSettings } from "./connection-settings.ts";
+
+/** What a channel's subscriber is told. Handlers must not throw and must not block. */
+export interface ChannelHandler {
+  /** A notification: ids only, at most a few kilobytes. Notifications of one's own replica come too. */
+  notified(payload: string): void;
+  /**
+   * The channel is heard from now on: said once at first and again after every break, in which notifications were
+   * lost. Read anew what the channel is about.
+   */
+  listening(): void;
+}
+
+/**
+ * One connection that listens. When it is lost it connects again by itself, with growing pauses, for as long as it
+ * takes; nothing that it does ever throws. Notifications only make things faster: whoever listens also polls.
+ */
+export class Listener {
+  readonly #url: string;
+  readonly #logger: Logger;
+  readonly #subscriptions = new Set<Subscription>();
+  /** The connection in use; undefined while there is none, or none yet. */
+  #client: pg.Client | undefined;
+  #connecting: Promise<void> | undefined;
+  /** Connections lost in a row. */
+  #losses = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(url: string, logger: Logger) {
+    this.#url = url;
+    this.#logger = logger;
+  }
+
+  /** Subscribes; returns how to stop. */
+  listen(channel: string, handler: ChannelHandler): () => void {
+    const subscription: Subscription = { channel, handler, client: undefined };
+    this.#subscriptions.add(subscription);
+    if (this.#client !== undefined) void this.#hear(this.#client, channel);
+    else this.#connect();
+    return () => {
+      this.#subscriptions.delete(subscription);
+    };
+  }
+
+  /** Stops listening. May be called more than once. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#subscriptions.clear();
+    clearTimeout(this.#retry);
+    await this.#connecting;
+    const client = this.#client;
+    this.#client = undefined;
+    await client?.end().catch(() => undefined);
+  }
+
+  #connect(): void {
+    // A connection that is being tried hears of all subscriptions, and one that was lost has its retry.
+    if (this.#closed || this.#connecting !== undefined || this.#retry !== undefined) return;
+    this.#connecting = this.#open().finally(() => {
+      this.#connecting = undefined;
+    });
+  }
+
+  async #open(): Promise<void> {
+    const client = new pg.Client(connectionSettings(this.#url, "listen"));
+    let lost = false;
+    const onLoss = (error?: unknown): void => {
+      // A dying connection says so several times.
+      if (lost) return;
+      lost = true;
+      this.#lost(client, error);
+    };
+    // Without a handler a connection that dies would end the process.
+    client.on("error", onLoss);
+    client.on("end", onLoss);
+    client.on("notification", ({ channel, payload }) => {
+      for (const subscription of this.#subscriptions) {
+        if (subscription.channel === channel) subscription.handler.notified(payload ?? "");
+      }
+    });
+    try {
+      await client.connect();
+    } catch (error) {
+      onLoss(error);
+    }
+    if (lost) return;
+    this.#client = client;
+    for (const { channel } of this.#subscriptions) await this.#hear(client, channel);
+  }
+
+  async #hear(client: pg.Client, channel: string): Promise<void> {
+    try {
+      // Repeating it changes nothing.
+      await client.query(`LISTEN ${client.escapeIdentifier(channel)}`);
+    } catch (error) {
+      // A lost connection has told so itself; a server that only refuses must not be mistaken for one that listens.
+      client.emit("error", error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    if (this.#client !== client) return;
+    this.#losses = 0;
+    for (const subscription of this.#subscriptions) {
+      if (subscription.channel !== channel || subscription.client === client) continue;
+      subscription.client = client;
+      subscription.handler.listening();
+    }
+  }
+
+  #lost(client: pg.Client, error: unknown): void {
+    if (this.#client === client) this.#client = undefined;
+    // Its goodbye may never be answered; nobody waits for it.
+    client.end().catch(() => undefined);
+    if (this.#closed) return;
+    const pauseMs = Math.min(firstPauseMs * 2 ** this.#losses, maxPauseMs) * (0.5 + Math.random() / 2);
+    this.#losses += 1;
+    this.#logger.warn({ err: error, pauseMs: Math.round(pauseMs) }, "lost the listening connection");
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.#connect();
+    }, pauseMs);
+    this.#retry.unref();
+  }
+}
+
+interface Subscription {
+  readonly channel: string;
+  readonly handler: ChannelHandler;
+  /** The connection on which the handler was told that it listens. */
+  client: pg.Client | undefined;
+}
+
+const firstPauseMs = 100;
+const maxPauseMs = 10_000;

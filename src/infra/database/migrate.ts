@@ -1,0 +1,128 @@
+import { Migrator } from "@mikro-orm/migrations";
+import { MikroORM } from "@mikro-orm/postgresql";
+import pg from "pg";
+import type { Logger } from "../logger.ts";
+import { connectionSettings } from "./connection-settings.ts";
+import { InitialSchema } from "./migrations/m0001-initial-schema.ts";
+
+/** How to migrate. */
+export interface MigrateOptions {
+  /** Told about each migration. */
+  readonly logger?: Logger;
+  /** Gives up the wait for another process that migrates; a migration that has begun is finished. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Brings the database up to date; returns the names of the migrations that it ran. Of several processes that start at
+ * once one migrates and the others wait, at most {@link lockWaitMs}. All or nothing: the migrations are one transaction.
+ */
+export async function migrateUp(url: string, options: MigrateOptions = {}): Promise<string[]> {
+  return underLock(url, options, async (migrator) => (await migrator.up()).map(({ name }) => name));
+}
+
+/**
+ * Takes migrations back, the latest only or, with `to: "nothing"`, all of them; returns their names. What the tables
+ * held is lost.
+ */
+export async function migrateDown(
+  url: string,
+  options: MigrateOptions & { readonly to?: "previous" | "nothing" } = {},
+): Promise<string[]> {
+  return underLock(url, options, async (migrator) => {
+    const undone = await migrator.down(options.to === "nothing" ? { to: 0 } : {});
+    return undone.map(({ name }) => name);
+  });
+}
+
+/** The names of the migrations that the database still needs, oldest first. Changes nothing, not even an empty database. */
+export async function pendingMigrations(database: Pick<pg.Pool, "query">): Promise<string[]> {
+  const known = migrations.map(({ name }) => name);
+  const made = await database.query<{ made: boolean }>(
+    `SELECT to_regclass('${migrationsTable}') IS NOT NULL AS made`,
+  );
+  if (made.rows[0]?.made !== true) return known;
+  const done = await database.query<{ name: string }>(`SELECT name FROM ${migrationsTable}`);
+  const names = new Set(done.rows.map(({ name }) => name));
+  return known.filter((name) => !names.has(name));
+}
+
+/**
+ * Every migration, oldest first, listed by hand. A merged one is never edited: databases have run it. For a new one the
+ * test of the migrations prints the SQL that the entities miss.
+ */
+const migrations = [{ name: "0001-initial-schema", class: InitialSchema }];
+
+const migrationsTable = "mikro_orm_migrations";
+
+/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
+const migrationLock = 7_236_400_911;
+
+/** Longer than any migration may take. */
+const lockWaitMs = 10 * 60_000;
+
+async function underLock<T>(
+  url: string,
+  options: MigrateOptions,
+  work: (migrator: Migrator) => Promise<T>,
+): Promise<T> {
+  // A connection of its own: the lock belongs to the session and must outlive every transaction of the migrator.
+  const lock = new pg.Client({
+    ...connectionSettings(url, "migration lock"),
+    statement_timeout: lockWaitMs,
+    lock_timeout: 0,
+    query_timeout: lockWaitMs,
+  });
+  lock.on("error", () => undefined);
+  await lock.connect();
+  const giveUp = (): void => void lock.end().catch(() => undefined);
+  options.signal?.addEventListener("abort", giveUp, { once: true });
+  try {
+    options.signal?.throwIfAborted();
+    await lock.query("SELECT pg_advisory_lock($1)", [migrationLock]);
+    options.signal?.removeEventListener("abort", giveUp);
+    return await withMigrator(url, options, work);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", giveUp);
+    await lock.end().catch(() => undefined);
+  }
+}
+
+async function withMigrator<T>(
+  url: string,
+  options: MigrateOptions,
+  work: (migrator: Migrator) => Promise<T>,
+): Promise<T> {
+  const orm = await MikroORM.init({
+    entities: [],
+    discovery: { warnWhenNoEntities: false },
+    dbName: databaseName(url),
+    // Statement time-outs are for traffic: a migration takes as long as it takes, but must not queue long for a lock.
+    driverOptions: {
+      ...connectionSettings(url, "migration"),
+      max: 1,
+      statement_timeout: 0,
+      query_timeout: 0,
+      idle_in_transaction_session_timeout: 0,
+    },
+    extensions: [Migrator],
+    migrations: { migrationsList: migrations, tableName: migrationsTable, snapshot: false, silent: true },
+  });
+  try {
+    const { migrator } = orm;
+    const { logger } = options;
+    migrator.on("migrated", ({ name }) => logger?.info({ migration: name }, "migrated the database"));
+    migrator.on("reverted", ({ name }) => logger?.info({ migration: name }, "took a migration back"));
+    return await work(migrator as Migrator);
+  } finally {
+    await orm.close(true);
+  }
+}
+
+/** The database that a connection URL names, by the rules of pg, which also knows sockets and defaults. */
+export function databaseName(url: string): string {
+  return new pg.Client({ connectionString: url }).database ?? "";
+}

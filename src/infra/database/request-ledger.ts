@@ -1,0 +1,96 @@
+import type { EntityManager } from "@mikro-orm/postgresql";
+import { invalidArgument } from "../../errors.ts";
+
+/** A create that a caller may send again (AIP-155). */
+export interface RequestKey {
+  /** Who calls, as the audit log names callers: another caller's ids are another world. */
+  readonly caller: string;
+  /** The full name of the RPC. */
+  readonly method: string;
+  /** The caller's UUID for this request; undefined if it gave none, and then nothing is remembered. */
+  readonly requestId: string | undefined;
+  /** SHA-256 of the request without its id. */
+  readonly requestDigest: Uint8Array;
+}
+
+/** What {@link RequestLedger.once} found or made. */
+export interface RequestOutcome {
+  readonly resourceId: string;
+  /** True if an earlier request made it. */
+  readonly repeated: boolean;
+}
+
+/** Remembers creates for 24 hours, so that one that is sent twice, even at the same time, is done once. */
+export class RequestLedger {
+  /**
+   * Runs `create`, which returns the id of what it made, unless the same request was done before. Must be called in
+   * the transaction that creates: the memory and the resource are committed together or not at all. A second request
+   * at the same time waits for the first one's transaction.
+   *
+   * Throws REQUEST_ID_REUSED if the id came with another request before.
+   */
+  async once(em: EntityManager, key: RequestKey, create: () => Promise<string>): Promise<RequestOutcome> {
+    if (key.requestId === undefined) return { resourceId: await create(), repeated: false };
+    if (!em.isInTransaction()) throw new Error("the request ledger needs the caller's transaction");
+    const primaryKey = [key.caller, key.method, key.requestId];
+    const digest = Buffer.from(key.requestDigest);
+    const claimed = await em.execute<unknown[]>(claimSql, [...primaryKey, digest]);
+    if (claimed.length === 0) {
+      const found = await earlier(em, key, primaryKey);
+      // Taken when we claimed it, purged when we read it: it is free now.
+      return found ?? this.once(em, key, create);
+    }
+    const resourceId = await create();
+    await em.execute(settleSql, [resourceId, ...primaryKey], "run");
+    return { resourceId, repeated: false };
+  }
+
+  /** Forgets requests older than 24 hours, some thousand at a time; returns how many. */
+  async purge(em: EntityManager): Promise<number> {
+    for (let purged = 0; ; ) {
+      const { affectedRows } = await em.execute<{ affectedRows: number }>(purgeSql, [], "run");
+      purged += affectedRows;
+      if (affectedRows < purgeBatchRows) return purged;
+    }
+  }
+}
+
+async function earlier(
+  em: EntityManager,
+  key: RequestKey,
+  primaryKey: readonly string[],
+): Promise<RequestOutcome | undefined> {
+  const [row] = await em.execute<{ request_digest: Uint8Array; resource_id: string }[]>(findSql, [
+    ...primaryKey,
+  ]);
+  if (row === undefined) return undefined;
+  if (Buffer.compare(row.request_digest, key.requestDigest) !== 0) {
+    throw invalidArgument("request_id", "came with another request before", "REQUEST_ID_REUSED");
+  }
+  return { resourceId: row.resource_id, repeated: true };
+}
+
+/** How long a request is remembered. */
+const memory = "interval '24 hours'";
+
+const purgeBatchRows = 5_000;
+
+/** Takes the id, or takes it over from a request that is past its time; no row if it is taken. */
+const claimSql = `
+  INSERT INTO request_ids (caller, method, request_id, request_digest, resource_id)
+  VALUES (?, ?, ?, ?, '')
+  ON CONFLICT (caller, method, request_id) DO UPDATE
+    SET request_digest = excluded.request_digest, resource_id = '', created_at = now()
+    WHERE request_ids.created_at < now() - ${memory}
+  RETURNING 1 AS claimed`;
+
+const settleSql = "UPDATE request_ids SET resource_id = ? WHERE caller = ? AND method = ? AND request_id = ?";
+
+const findSql =
+  "SELECT request_digest, resource_id FROM request_ids WHERE caller = ? AND method = ? AND request_id = ?";
+
+const purgeSql = `
+  DELETE FROM request_ids
+  WHERE ctid IN (
+    SELECT ctid FROM request_ids WHERE created_at < now() - ${memory} LIMIT ${purgeBatchRows}
+  )`;

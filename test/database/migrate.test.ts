@@ -1,0 +1,138 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import pg from "pg";
+import { describe, expect, it } from "vitest";
+import { migrateDown, migrateUp, pendingMigrations } from "../../src/infra/database/migrate.ts";
+import { execute } from "../support/global-setup.ts";
+import { connect, createEmptyDatabase } from "./support.ts";
+
+const all = ["0001-initial-schema"];
+const replicas = 3;
+
+describe("migrations", () => {
+  it("bring an empty database in step with the entities", async () => {
+    await using empty = await createEmptyDatabase();
+    expect(await migrateUp(empty.url)).toEqual(all);
+
+    // As in operation: daily partitions are there, and no concern of the entities.
+    await makePartition(empty.url);
+    await using database = await connect(empty.url);
+    expect(await database.orm.schema.getUpdateSchemaSQL({ wrap: false })).toBe("");
+  });
+
+  it("leave a difference to be seen if an entity's column is not in the database", async () => {
+    await using empty = await createEmptyDatabase();
+    await migrateUp(empty.url);
+    await execute(empty.url, "ALTER TABLE devices DROP COLUMN display_name");
+    await using database = await connect(empty.url);
+    expect(await database.orm.schema.getUpdateSchemaSQL({ wrap: false })).toContain('add "display_name"');
+  });
+
+  it("can be taken back to nothing and applied again", async () => {
+    await using empty = await createEmptyDatabase();
+    await migrateUp(empty.url);
+    await makePartition(empty.url);
+    expect(await migrateDown(empty.url, { to: "nothing" })).toEqual(all.toReversed());
+    expect(await tables(empty.url)).toEqual(["mikro_orm_migrations"]);
+    expect(await migrateUp(empty.url)).toEqual(all);
+    expect(await tables(empty.url)).toContain("device_updates");
+  });
+
+  it("make the heartbeat table partitioned, without a default partition", async () => {
+    await using empty = await createEmptyDatabase();
+    await migrateUp(empty.url);
+    const found = await query<{ key: string; partitions: string }>(
+      empty.url,
+      `SELECT pg_get_partkeydef('device_heartbeats'::regclass) AS key,
+              (SELECT count(*) FROM pg_inherits WHERE inhparent = 'device_heartbeats'::regclass) AS partitions`,
+    );
+    expect(found).toEqual([{ key: "RANGE (received_at)", partitions: "0" }]);
+  });
+
+  it("leave room on the pages of rows that change all the time", async () => {
+    await using empty = await createEmptyDatabase();
+    await migrateUp(empty.url);
+    const roomy = await query(
+      empty.url,
+      "SELECT relname FROM pg_class WHERE reloptions @> '{fillfactor=70}' ORDER BY 1",
+    );
+    expect(roomy).toEqual([{ relname: "device_ingest" }, { relname: "device_state" }]);
+  });
+
+  it("run once when three processes start at the same time", async () => {
+    await using empty = await createEmptyDatabase();
+    const service = join(import.meta.dirname, "../support/migrate-service.ts");
+    const runs = await Promise.all(
+      Array.from({ length: replicas }, () =>
+        promisify(execFile)(process.execPath, [service, empty.url], { timeout: 30_000 }),
+      ),
+    );
+    expect(runs.map(({ stdout }) => stdout).toSorted()).toEqual([JSON.stringify(all), "[]", "[]"]);
+  });
+
+  it("run once when one process starts several at the same time", async () => {
+    await using empty = await createEmptyDatabase();
+    const runs = await Promise.all(Array.from({ length: replicas }, () => migrateUp(empty.url)));
+    expect(runs.flat()).toEqual(all);
+  });
+
+  it("are given up while another process holds the lock", async () => {
+    await using empty = await createEmptyDatabase();
+    const holder = new pg.Client({ connectionString: empty.url });
+    await holder.connect();
+    try {
+      await holder.query("SELECT pg_advisory_lock(7236400911)");
+      const giveUp = new AbortController();
+      const run = migrateUp(empty.url, { signal: giveUp.signal });
+      await expect
+        .poll(() =>
+          query(
+            empty.url,
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()",
+          ),
+        )
+        .toHaveLength(1);
+      giveUp.abort(new Error("stopping"));
+      await expect(run).rejects.toThrow("stopping");
+      expect(await tables(empty.url)).toEqual([]);
+    } finally {
+      await holder.end();
+    }
+  });
+
+  it("are named as pending until they have run, without a change to the database", async () => {
+    await using empty = await createEmptyDatabase();
+    await using database = await connect(empty.url);
+    expect(await database.pendingMigrations()).toEqual(all);
+    expect(await tables(empty.url)).toEqual([]);
+    await migrateUp(empty.url);
+    expect(await pendingMigrations(database.adminPool)).toEqual([]);
+  });
+});
+
+function makePartition(url: string): Promise<void> {
+  return execute(
+    url,
+    `CREATE TABLE device_heartbeats_20260101 PARTITION OF device_heartbeats
+     FOR VALUES FROM ('2026-01-01') TO ('2026-01-02')`,
+  );
+}
+
+async function tables(url: string): Promise<string[]> {
+  const found = await query<{ name: string }>(
+    url,
+    "SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')",
+  );
+  return found.map(({ name }) => name);
+}
+
+async function query<R extends pg.QueryResultRow>(url: string, sql: string): Promise<R[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query<R>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
