@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { BigIntStats } from "node:fs";
 import { type FileHandle, open, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Readable } from "node:stream";
@@ -12,6 +13,7 @@ import type {
   ObjectUpload,
   PutOptions,
   ReadOptions,
+  StoredObject,
   UploadOptions,
 } from "./object-store.ts";
 import { StagingArea } from "./staging-area.ts";
@@ -42,9 +44,10 @@ export class LocalObjectStore implements ObjectStore {
     return this.#staging.open(uploadId, options);
   }
 
-  async stat(sha256: string): Promise<{ readonly sizeBytes: number } | undefined> {
+  async stat(sha256: string): Promise<StoredObject | undefined> {
     try {
-      return { sizeBytes: (await stat(this.#pathOf(sha256))).size };
+      const found = await stat(this.#pathOf(sha256), { bigint: true });
+      return { sizeBytes: Number(found.size), revision: revisionOf(found) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw storageError("look the object up", error);
@@ -137,3 +140,15 @@ export class LocalObjectStore implements ObjectStore {
     return join(this.#folder, "sha256", sha256.slice(0, 2), sha256);
   }
 }
+
+/**
+ * Every write to a file moves its change time. A file system's clock may tick no finer than some milliseconds, so a
+ * file that was touched just now could be touched again unseen: it has no revision yet.
+ */
+function revisionOf(found: BigIntStats): string | undefined {
+  const ageMs = Date.now() - Number(found.ctimeMs);
+  return ageMs < settledMs ? undefined : `${found.ino}-${found.ctimeNs}-${found.mtimeNs}`;
+}
+
+/** Longer than any file system's clock tick (FAT has 2 s). */
+const settledMs = 2_500;

@@ -25,6 +25,16 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What a store knows of an object without reading it. */
+export interface StoredObject {
+  readonly sizeBytes: number;
+  /**
+   * Another text after any write to the stored bytes that the store can see, so that one who checked the bytes need not
+   * check them again. `undefined` where the store cannot tell.
+   */
+  readonly revision: string | undefined;
+}
+
 /**
  * Immutable objects, addressed by the SHA-256 of their bytes.
  *
@@ -44,8 +54,8 @@ export interface ObjectStore extends AsyncDisposable {
    */
   openUpload(uploadId: string, options: UploadOptions): Promise<ObjectUpload>;
 
-  /** The object's size, or `undefined` if there is no such object. */
-  stat(sha256: string, signal?: AbortSignal): Promise<{ readonly sizeBytes: number } | undefined>;
+  /** What the store knows of an object without reading it, or `undefined` if there is no such object. */
+  stat(sha256: string, signal?: AbortSignal): Promise<StoredObject | undefined>;
 
   /**
    * A stream of exactly the bytes asked for; it fails rather than end short. `NOT_FOUND` if there is no such object. The

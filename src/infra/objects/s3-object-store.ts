@@ -12,6 +12,7 @@ import type {
   ObjectUpload,
   PutOptions,
   ReadOptions,
+  StoredObject,
   UploadOptions,
 } from "./object-store.ts";
 import { S3Transport } from "./s3-transport.ts";
@@ -97,13 +98,14 @@ export class S3ObjectStore implements ObjectStore {
     return this.#staging.open(uploadId, options);
   }
 
-  async stat(sha256: string, signal?: AbortSignal): Promise<{ readonly sizeBytes: number } | undefined> {
+  async stat(sha256: string, signal?: AbortSignal): Promise<StoredObject | undefined> {
     const key = this.#keyOf(sha256);
     try {
       const found = await this.#transport.run(signal, () =>
         retried(() => this.#client.statObject(this.#bucket, key), signal),
       );
-      return { sizeBytes: found.size };
+      // An ETag is a digest of the content or of its parts, so other content has another one.
+      return { sizeBytes: found.size, revision: found.etag === "" ? undefined : found.etag };
     } catch (error) {
       signal?.throwIfAborted();
       if (isMissing(error)) return undefined;

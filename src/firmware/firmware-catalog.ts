@@ -1,0 +1,372 @@
+import { createHash } from "node:crypto";
+import type { EntityManager, FilterQuery } from "@mikro-orm/postgresql";
+import { v7 as uuidv7 } from "uuid";
+import type { AuditLog } from "../access/audit-log.ts";
+import { invalidArgument, notFound, OtaError } from "../errors.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Database } from "../infra/database/database.ts";
+import { uniqueViolation } from "../infra/database/errors.ts";
+import type { RequestLedger } from "../infra/database/request-ledger.ts";
+import type { ObjectStore } from "../infra/objects/object-store.ts";
+import { createManifest, isCanonicalVersion } from "../manifest/manifest.ts";
+import type { Firmware, FirmwareChange, FirmwareFields, FirmwareFilter, NewSignature } from "./firmware.ts";
+import { lockFirmware, withDeleted, withSignatures } from "./firmware-rows.ts";
+import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
+import { sameNames } from "./manifest-match.ts";
+import type { SignOff } from "./sign-off.ts";
+
+/** Who changes something, for the audit log. */
+export interface Caller {
+  readonly actor: string;
+}
+
+/** Who creates something. */
+export interface Creator extends Caller {
+  /** Identifies the try (AIP-155); the same again answers with what the first one made. */
+  readonly requestId?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Whether a firmware may be taken out of the catalogue: answered by whoever deploys it. */
+export interface FirmwareInUse {
+  /** The id of a rollout that is not over and has this firmware, read in the caller's transaction. */
+  rolloutUsing(em: EntityManager, firmwareId: string): Promise<string | undefined>;
+}
+
+/** Parts of a {@link FirmwareCatalog}. */
+export interface FirmwareCatalogParts {
+  readonly database: Database;
+  readonly ledger: RequestLedger;
+  readonly audit: AuditLog;
+  readonly store: Pick<ObjectStore, "stat">;
+  readonly signOff: SignOff;
+  readonly inUse: FirmwareInUse;
+  readonly clock: Clock;
+}
+
+/**
+ * The catalogue of firmware. DRAFT becomes UPLOADED when the declared content is in the store, and RELEASED when enough
+ * registered keys have signed; from then on what a signature covers never changes. Every change locks the row, so that
+ * two of them cannot cross, and is written to the audit log in the same transaction.
+ */
+export class FirmwareCatalog {
+  readonly #database: Database;
+  readonly #ledger: RequestLedger;
+  readonly #audit: AuditLog;
+  readonly #store: Pick<ObjectStore, "stat">;
+  readonly #signOff: SignOff;
+  readonly #inUse: FirmwareInUse;
+  readonly #clock: Clock;
+
+  constructor(parts: FirmwareCatalogParts) {
+    this.#database = parts.database;
+    this.#ledger = parts.ledger;
+    this.#audit = parts.audit;
+    this.#store = parts.store;
+    this.#signOff = parts.signOff;
+    this.#inUse = parts.inUse;
+    this.#clock = parts.clock;
+  }
+
+  /**
+   * Creates a firmware: UPLOADED if its very content is in the store, else DRAFT. `INVALID_VERSION` unless the version is
+   * canonical (build metadata is refused, see `isCanonicalVersion`); `DUPLICATE` if the product has that version.
+   */
+  async create(fields: FirmwareFields, creator: Creator): Promise<Firmware> {
+    assertVersion("version", fields.version);
+    assertMinCurrentVersion(fields.minCurrentVersion);
+    assertDeviceTypes(fields.deviceTypes);
+    const stored = await this.#store.stat(fields.sha256, creator.signal);
+    const state = stored?.sizeBytes === fields.sizeBytes ? "UPLOADED" : "DRAFT";
+    try {
+      return await this.#database.em().transactional(async (em) => {
+        const insert = async (): Promise<string> => {
+          const id = uuidv7();
+          await em.insert(FirmwareUpdateEntity, {
+            ...fields,
+            deviceTypes: [...fields.deviceTypes],
+            hardwareModels: [...fields.hardwareModels],
+            metadata: { ...fields.metadata },
+            id,
+            state,
+            manifest: null,
+            expiresAt: null,
+            releasedAt: null,
+            deletedAt: null,
+          });
+          const { product, version, sha256 } = fields;
+          await this.#record(em, creator, "firmware.create", id, { product, version, sha256, state });
+          return id;
+        };
+        const { resourceId } = await this.#ledger.once(
+          em,
+          {
+            caller: creator.actor,
+            method: "ota.v1.FirmwareService/CreateFirmware",
+            requestId: creator.requestId,
+            requestDigest: digestOf(fields),
+          },
+          insert,
+        );
+        return this.#load(em, resourceId);
+      });
+    } catch (error) {
+      if (uniqueViolation(error) === "firmware_updates_product_version_unique") {
+        throw duplicate(fields.product, fields.version, error);
+      }
+      throw error;
+    }
+  }
+
+  /** The firmware with that id, deleted or not. `NOT_FOUND` if there never was one. */
+  get(id: string): Promise<Firmware> {
+    return this.#load(this.#database.em(), id);
+  }
+
+  /** The firmware of a product in a version that is not deleted. */
+  async find(product: string, version: string): Promise<Firmware | undefined> {
+    const em = this.#database.em();
+    const row = await em.findOne(FirmwareUpdateEntity, { product, version });
+    return row === null ? undefined : (await withSignatures(em, [row]))[0];
+  }
+
+  /** Up to `limit` firmware after the id `after`, newest first; ids are ordered by time (UUIDv7). */
+  async list(
+    filter: FirmwareFilter,
+    page: { limit: number; after?: string | undefined },
+  ): Promise<Firmware[]> {
+    const em = this.#database.em();
+    const rows = await em.find(FirmwareUpdateEntity, whereOf(filter, page.after), {
+      orderBy: { id: "desc" },
+      limit: page.limit,
+      ...(filter.showDeleted ? withDeleted : {}),
+    });
+    return withSignatures(em, rows);
+  }
+
+  /**
+   * Changes what is given. `FIRMWARE_IMMUTABLE`, with the field in the metadata, for what a signature covers once the
+   * firmware is released; before that such a change discards the signatures. A value that stays the same is no change.
+   */
+  update(id: string, change: FirmwareChange, caller: Caller): Promise<Firmware> {
+    if (change.minCurrentVersion !== undefined) assertMinCurrentVersion(change.minCurrentVersion);
+    if (change.deviceTypes !== undefined) assertDeviceTypes(change.deviceTypes);
+    return this.#change(id, async (em, row) => {
+      const covered = coveredChanges(row, change);
+      const [field] = Object.keys(covered);
+      if (field !== undefined && row.state === "RELEASED") throw immutable(row, field);
+      const discarded = field === undefined ? 0 : await this.#signOff.discard(em, row);
+      const { releaseNotes, minBatteryPercent, minFreeStorageBytes, metadata } = change;
+      const plain = definedOf({ releaseNotes, minBatteryPercent, minFreeStorageBytes, metadata });
+      Object.assign(row, plain, covered);
+      const fields = Object.keys({ ...plain, ...covered }).join(",");
+      await this.#record(em, caller, "firmware.update", id, {
+        fields,
+        discarded_signatures: String(discarded),
+      });
+    });
+  }
+
+  /** Takes a firmware out of the catalogue; again does nothing. `FIRMWARE_IN_USE` while a rollout that is not over has it. */
+  async softDelete(id: string, caller: Caller): Promise<Firmware> {
+    const current = await this.get(id);
+    if (current.deletedAt !== undefined) return current;
+    return this.#change(id, async (em, row) => {
+      const rolloutId = await this.#inUse.rolloutUsing(em, id);
+      if (rolloutId !== undefined) throw inUse(id, rolloutId);
+      row.isDeleted = true;
+      row.deletedAt = this.#clock.now();
+      await this.#record(em, caller, "firmware.delete", id, { product: row.product, version: row.version });
+    });
+  }
+
+  /** Records that the declared content is in the store, and releases the firmware if it is signed. Harmless again. */
+  contentStored(id: string, actor: string): Promise<Firmware> {
+    return this.#change(id, async (em, row) => {
+      if (row.state !== "DRAFT") return;
+      row.state = "UPLOADED";
+      await this.#record(em, { actor }, "firmware.upload", id, {
+        sha256: row.sha256,
+        size_bytes: String(row.sizeBytes),
+      });
+      await this.#releaseIfSigned(em, row, { actor });
+    });
+  }
+
+  /** The manifest that others have signed, or one made from the record, always with the same bytes for the same record. */
+  async manifest(id: string): Promise<Uint8Array> {
+    const firmware = await this.getActive(id);
+    return (
+      firmware.manifest ?? createManifest({ ...firmware, created: firmware.createdAt, expires: undefined })
+    );
+  }
+
+  /** Adds a signature, and releases the firmware if that is enough. Errors as `SignOff.add`. */
+  sign(id: string, signature: NewSignature, caller: Caller): Promise<Firmware> {
+    return this.#change(id, async (em, row) => {
+      await this.#signOff.add(em, row, signature);
+      await em.flush();
+      await this.#record(em, caller, "firmware.sign", id, { key_id: signature.keyId });
+      await this.#releaseIfSigned(em, row, caller);
+    });
+  }
+
+  /**
+   * The firmware, if it may be deployed now: `FIRMWARE_NOT_READY`, `FIRMWARE_NOT_SIGNED` or `FIRMWARE_EXPIRED` if not, and
+   * `NOT_FOUND` if it is deleted. Releases what was not released yet. Within the caller's transaction, if one is given,
+   * the row stays locked until its end, so that the firmware cannot be deleted before the caller has noted its use.
+   */
+  requireDeployable(
+    id: string,
+    caller: Caller & { readonly em?: EntityManager | undefined },
+  ): Promise<Firmware> {
+    const check = async (em: EntityManager, row: FirmwareUpdateRow): Promise<void> => {
+      if (await this.#signOff.releaseForDeployment(em, row)) await this.#recordRelease(em, row, caller);
+    };
+    return this.#change(id, check, caller.em);
+  }
+
+  /** The firmware with that id that is not deleted, or `NOT_FOUND`. */
+  async getActive(id: string): Promise<Firmware> {
+    const firmware = await this.get(id);
+    if (firmware.deletedAt !== undefined) throw notFound("firmware", id);
+    return firmware;
+  }
+
+  async #load(em: EntityManager, id: string): Promise<Firmware> {
+    const row = await em.findOne(FirmwareUpdateEntity, { id }, withDeleted);
+    const [firmware] = row === null ? [] : await withSignatures(em, [row]);
+    if (firmware === undefined) throw notFound("firmware", id);
+    return firmware;
+  }
+
+  #change(
+    id: string,
+    work: (em: EntityManager, row: FirmwareUpdateRow) => Promise<void>,
+    within: EntityManager = this.#database.em(),
+  ): Promise<Firmware> {
+    return within.transactional(async (em) => {
+      const row = await lockFirmware(em, id);
+      await work(em, row);
+      await em.flush();
+      return this.#load(em, id);
+    });
+  }
+
+  async #releaseIfSigned(em: EntityManager, row: FirmwareUpdateRow, caller: Caller): Promise<void> {
+    if (await this.#signOff.releaseIfSigned(em, row)) await this.#recordRelease(em, row, caller);
+  }
+
+  #recordRelease(em: EntityManager, row: FirmwareUpdateRow, caller: Caller): Promise<void> {
+    const signed = String(row.manifest !== null);
+    return this.#record(em, caller, "firmware.release", row.id, { version: row.version, signed });
+  }
+
+  async #record(
+    em: EntityManager,
+    { actor }: Caller,
+    action: string,
+    resourceId: string,
+    details: Record<string, string>,
+  ): Promise<void> {
+    await this.#audit.record(em, {
+      actor,
+      action,
+      resourceType: "firmware",
+      resourceId,
+      reason: "",
+      details,
+    });
+  }
+}
+
+function whereOf(filter: FirmwareFilter, after: string | undefined): FilterQuery<FirmwareUpdateRow> {
+  const { product, version, deviceType, hardwareModel, states } = filter;
+  return {
+    ...(product === undefined ? {} : { product }),
+    ...(version === undefined ? {} : { version }),
+    ...(deviceType === undefined ? {} : { deviceTypes: { $contains: [deviceType] } }),
+    ...(states.length === 0 ? {} : { state: { $in: [...states] } }),
+    ...(after === undefined ? {} : { id: { $lt: after } }),
+    ...(hardwareModel === undefined
+      ? {}
+      : {
+          $or: [{ hardwareModels: { $contains: [hardwareModel] } }, { hardwareModels: { $contained: [] } }],
+        }),
+  };
+}
+
+/** What would change of the fields that a signature covers. */
+function coveredChanges(row: FirmwareUpdateRow, change: FirmwareChange): Partial<FirmwareUpdateRow> {
+  const { deviceTypes, hardwareModels, minCurrentVersion } = change;
+  return {
+    ...(deviceTypes === undefined || sameNames(deviceTypes, row.deviceTypes)
+      ? {}
+      : { deviceTypes: [...deviceTypes] }),
+    ...(hardwareModels === undefined || sameNames(hardwareModels, row.hardwareModels)
+      ? {}
+      : { hardwareModels: [...hardwareModels] }),
+    ...(minCurrentVersion === undefined || minCurrentVersion === row.minCurrentVersion
+      ? {}
+      : { minCurrentVersion }),
+  };
+}
+
+function definedOf<T extends object>(values: T): Partial<T> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+/** Metadata comes in no particular order. */
+function digestOf(fields: FirmwareFields): Buffer {
+  const metadata = Object.entries(fields.metadata).sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash("sha256")
+    .update(JSON.stringify({ ...fields, metadata }))
+    .digest();
+}
+
+function assertVersion(field: string, version: string): void {
+  if (isCanonicalVersion(version)) return;
+  throw invalidArgument(
+    field,
+    `"${version}" must be a semantic version such as 1.4.0 or 1.4.0-rc.1, without build metadata`,
+    "INVALID_VERSION",
+  );
+}
+
+function assertMinCurrentVersion(version: string): void {
+  if (version !== "") assertVersion("min_current_version", version);
+}
+
+function assertDeviceTypes(deviceTypes: readonly string[]): void {
+  if (deviceTypes.length === 0) throw invalidArgument("device_types", "must name at least one device type");
+}
+
+function duplicate(product: string, version: string, cause: unknown): OtaError {
+  return new OtaError(
+    "already_exists",
+    "DUPLICATE",
+    `${product} has a firmware with version ${version} already`,
+    {
+      metadata: { product, version },
+      cause,
+    },
+  );
+}
+
+function immutable(row: FirmwareUpdateRow, property: string): OtaError {
+  const field = property.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const description = "cannot change, because the firmware is released and its signature covers it";
+  return new OtaError("failed_precondition", "FIRMWARE_IMMUTABLE", `${field}: ${description}`, {
+    fields: [{ field, description }],
+    metadata: { firmware_id: row.id, field },
+  });
+}
+
+function inUse(firmwareId: string, rolloutId: string): OtaError {
+  return new OtaError(
+    "failed_precondition",
+    "FIRMWARE_IN_USE",
+    `firmware ${firmwareId} is part of rollout ${rolloutId}, which is not over`,
+    { metadata: { firmware_id: firmwareId, rollout_id: rolloutId } },
+  );
+}

@@ -1,0 +1,216 @@
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../infra/clock.ts";
+import { LocalObjectStore } from "../infra/objects/local-object-store.ts";
+import type { ObjectStore } from "../infra/objects/object-store.ts";
+import { type DownloadOptions, downloadChunkBytes, FirmwareDownloads } from "./firmware-downloads.ts";
+
+const content = randomBytes(3 * downloadChunkBytes + 77);
+const sizeBytes = content.length;
+const sha256 = createHash("sha256").update(content).digest("hex");
+const { signal } = new AbortController();
+
+let folder: string;
+let store: LocalObjectStore;
+let downloads: FirmwareDownloads;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "firmware-downloads-"));
+  store = new LocalObjectStore(folder, systemClock);
+  await store.put(Readable.from([content]), { maxBytes: sizeBytes });
+  downloads = new FirmwareDownloads(store);
+});
+
+afterEach(async () => {
+  await store.close();
+  await rm(folder, { recursive: true });
+});
+
+const pathOf = (): string => join(folder, "sha256", sha256.slice(0, 2), sha256);
+const open = (options: Partial<DownloadOptions> = {}) =>
+  downloads.open(sha256, { sizeBytes, signal, ...options });
+async function receive(chunks: AsyncIterable<Buffer>, received: Buffer[] = []): Promise<Buffer> {
+  for await (const chunk of chunks) received.push(chunk);
+  return Buffer.concat(received);
+}
+
+describe("FirmwareDownloads", () => {
+  it("gives the whole content in full pieces", async () => {
+    const download = await open();
+    expect(download).toMatchObject({ sizeBytes, offset: 0, length: sizeBytes });
+    const pieces: Buffer[] = [];
+    expect(await receive(download.chunks, pieces)).toEqual(content);
+    expect(pieces.map(({ length }) => length)).toEqual([
+      downloadChunkBytes,
+      downloadChunkBytes,
+      downloadChunkBytes,
+      77,
+    ]);
+  });
+
+  it.each([
+    [0, 10],
+    [5, 0],
+    [100, 300_000],
+    [sizeBytes - 1, 0],
+    [sizeBytes - 1, 50],
+    [sizeBytes, 0],
+    [1, sizeBytes],
+  ])("gives the part from %i, at most %i bytes", async (offset, limit) => {
+    const download = await open({ offset, limit });
+    const expected = content.subarray(offset, limit === 0 ? sizeBytes : offset + limit);
+    expect(download).toMatchObject({ offset, length: expected.length });
+    expect(await receive(download.chunks)).toEqual(expected);
+  });
+
+  it.each([sizeBytes + 1, 2 ** 60, -1, Number.NaN])("refuses the offset %d", async (offset) => {
+    await expect(open({ offset })).rejects.toMatchObject({
+      code: "out_of_range",
+      reason: "OFFSET_OUT_OF_RANGE",
+    });
+  });
+
+  it("withholds the last piece of content that was changed in the store", async () => {
+    const changed = Buffer.from(content);
+    changed[10] = (changed[10] ?? 0) ^ 1;
+    await writeFile(pathOf(), changed);
+    const received: Buffer[] = [];
+    await expect(receive((await open()).chunks, received)).rejects.toMatchObject({
+      code: "data_loss",
+      reason: "STORED_OBJECT_CORRUPT",
+    });
+    expect(received).toHaveLength(3);
+  });
+
+  it("withholds everything of changed content that fits in one piece", async () => {
+    const small = Buffer.from("small");
+    const { sha256: address } = await store.put(Readable.from([small]), { maxBytes: 5 });
+    await writeFile(join(folder, "sha256", address.slice(0, 2), address), "smell");
+    const received: Buffer[] = [];
+    const download = await downloads.open(address, { sizeBytes: 5, signal });
+    await expect(receive(download.chunks, received)).rejects.toMatchObject({
+      reason: "STORED_OBJECT_CORRUPT",
+    });
+    expect(received).toEqual([]);
+  });
+
+  it("calls content of another size, or none, corrupt", async () => {
+    await truncate(pathOf(), 5);
+    await expect(open()).rejects.toMatchObject({ code: "data_loss", reason: "STORED_OBJECT_CORRUPT" });
+    await rm(pathOf());
+    await expect(open()).rejects.toMatchObject({ code: "data_loss", reason: "STORED_OBJECT_CORRUPT" });
+  });
+
+  it("calls content corrupt that vanishes between opening and reading", async () => {
+    const { chunks } = await open();
+    await rm(pathOf());
+    await expect(receive(chunks)).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
+  });
+
+  describe("from a store that knows revisions", () => {
+    let revision: string;
+    let revisions: FirmwareDownloads;
+    const whole = async (received: Buffer[] = []): Promise<Buffer> =>
+      receive((await revisions.open(sha256, { sizeBytes, signal })).chunks, received);
+
+    beforeEach(() => {
+      revision = "1";
+      revisions = new FirmwareDownloads({
+        stat: async (address) => {
+          const stored = await store.stat(address);
+          return stored === undefined ? undefined : { ...stored, revision };
+        },
+        read: (...args) => store.read(...args),
+      });
+    });
+
+    const damage = async (): Promise<void> => {
+      const changed = Buffer.from(content);
+      changed[10] = (changed[10] ?? 0) ^ 1;
+      await writeFile(pathOf(), changed);
+    };
+
+    it("computes the digest again when the revision is another", async () => {
+      expect(await whole()).toEqual(content);
+      await damage();
+      revision = "2";
+      const received: Buffer[] = [];
+      await expect(whole(received)).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
+      expect(received).toHaveLength(3);
+    });
+
+    it("computes it once for one revision", async () => {
+      await whole();
+      await damage();
+      expect(await whole()).not.toEqual(content);
+    });
+
+    it("does not trust what was never right", async () => {
+      await damage();
+      await expect(whole()).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
+      await expect(whole()).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
+    });
+
+    it("withholds the last piece if the revision changes while it reads what it trusts", async () => {
+      await whole();
+      const received: Buffer[] = [];
+      const { chunks } = await revisions.open(sha256, { sizeBytes, signal });
+      const reading = (async () => {
+        for await (const chunk of chunks) {
+          received.push(chunk);
+          revision = "2";
+        }
+      })();
+      await expect(reading).rejects.toMatchObject({ code: "unavailable", reason: "STORAGE_UNAVAILABLE" });
+      expect(received).toHaveLength(3);
+      expect(await whole()).toEqual(content);
+    });
+  });
+
+  it("stops with the signal's reason", async () => {
+    const controller = new AbortController();
+    const { chunks } = await open({ signal: controller.signal });
+    const gone = new Error("the client went away");
+    await expect(async () => {
+      for await (const _ of chunks) controller.abort(gone);
+    }).rejects.toBe(gone);
+  });
+
+  it("lets the store's stream go when the reader stops early", async () => {
+    let stream: Readable | undefined;
+    const watched = {
+      stat: (address: string) => store.stat(address),
+      read: async (...args: Parameters<ObjectStore["read"]>) => {
+        stream = await store.read(...args);
+        return stream;
+      },
+    };
+    const { chunks } = await new FirmwareDownloads(watched).open(sha256, { sizeBytes, signal });
+    for await (const _ of chunks) break;
+    expect(stream?.destroyed).toBe(true);
+  });
+
+  it("gathers the small reads of a slow store into full pieces", async () => {
+    const dripping = {
+      stat: (address: string) => store.stat(address),
+      read: async () =>
+        Readable.from(
+          (function* () {
+            for (let at = 0; at < sizeBytes; at += 10_000) yield content.subarray(at, at + 10_000);
+          })(),
+        ),
+    };
+    const pieces: Buffer[] = [];
+    const { chunks } = await new FirmwareDownloads(dripping).open(sha256, { sizeBytes, signal });
+    expect(await receive(chunks, pieces)).toEqual(content);
+    expect(pieces.map(({ length }) => length).slice(0, 3)).toEqual([
+      downloadChunkBytes,
+      downloadChunkBytes,
+      downloadChunkBytes,
+    ]);
+  });
+});

@@ -1,0 +1,177 @@
+import { createHash } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import { OtaError } from "../errors.ts";
+import type { ObjectStore } from "../infra/objects/object-store.ts";
+
+/** What downloads ask of the object store. */
+export interface DownloadStore extends Pick<ObjectStore, "read"> {
+  /**
+   * The object's size, or `undefined` if there is no such object. The revision, if the store can tell, is another after
+   * every change of the stored bytes, whoever made it: as an ETag, or the inode and change time of a file.
+   */
+  stat(
+    sha256: string,
+    signal?: AbortSignal,
+  ): Promise<{ readonly sizeBytes: number; readonly revision?: string | undefined } | undefined>;
+}
+
+/** Which bytes of a firmware's content are wanted. */
+export interface DownloadOptions {
+  /** First byte, 0 unless given; the size is allowed and gives nothing. */
+  readonly offset?: number | undefined;
+  /** The most bytes; to the end if it is absent or 0. */
+  readonly limit?: number | undefined;
+  /** The size that the catalogue has on record, if known: content of another size is damaged. */
+  readonly sizeBytes?: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** An opened download. Nothing is held until `chunks` is iterated, and everything is let go when that ends. */
+export interface Download {
+  /** Size of the whole content. */
+  readonly sizeBytes: number;
+  /** First byte that follows. */
+  readonly offset: number;
+  /** How many bytes follow. */
+  readonly length: number;
+  /** The bytes, in pieces of up to {@link downloadChunkBytes}. May be iterated once. */
+  readonly chunks: AsyncIterable<Buffer>;
+}
+
+/**
+ * Bytes in one piece of a download: the largest that the contract allows. In larger messages the cost of a message
+ * is small beside that of its bytes, and a thousand downloads still hold only some hundred MiB.
+ */
+export const downloadChunkBytes = 256 * 1024;
+
+/**
+ * How long content whose digest was right is trusted while its revision stays the same. Hashing costs as much as
+ * sending, and a fleet downloads the same content thousands of times; the time bounds how long bytes that rotted below
+ * the store, where no revision tells of it, go unnoticed here. Devices check in any case.
+ */
+const VERIFIED_FOR_MS = 10 * 60_000;
+
+/** Contents whose verification is remembered: more than are on their way to devices at once. */
+const MAX_VERIFIED = 1_000;
+
+/** Reads firmware content from the object store. */
+export class FirmwareDownloads {
+  readonly #store: DownloadStore;
+  /** Revision by SHA-256 of content whose digest was right. */
+  readonly #verified = new LRUCache<string, string>({ max: MAX_VERIFIED, ttl: VERIFIED_FOR_MS });
+
+  constructor(store: DownloadStore) {
+    this.#store = store;
+  }
+
+  /**
+   * Opens the content with that SHA-256. `OFFSET_OUT_OF_RANGE` if it begins behind the end. When the whole content is
+   * read, its digest is computed again on the way, unless that was done for the same revision in the last minutes, and
+   * the last piece is handed out only if it is right: damage or tampering in the store ends the download with
+   * `STORED_OBJECT_CORRUPT` before a device has all of it. A part cannot be judged so; whoever puts parts together
+   * checks the whole. Content that is gone or has another size is `STORED_OBJECT_CORRUPT` too, and a store that is away
+   * `STORAGE_UNAVAILABLE`: neither is the device's fault.
+   */
+  async open(sha256: string, options: DownloadOptions): Promise<Download> {
+    const { offset = 0, limit = 0, signal } = options;
+    const stored = await this.#store.stat(sha256, signal);
+    if (stored === undefined) throw corrupt(sha256, "missing");
+    const { sizeBytes, revision } = stored;
+    if (sizeBytes !== (options.sizeBytes ?? sizeBytes)) throw corrupt(sha256, "of another size");
+    // Written so that NaN is out of range as well.
+    if (!(offset >= 0 && offset <= sizeBytes)) throw offsetOutOfRange(offset, sizeBytes);
+    const length = Math.min(limit === 0 ? sizeBytes : limit, sizeBytes - offset);
+    const bytes = this.#read(sha256, offset, length, signal);
+    const chunks = length === sizeBytes ? this.#checked(bytes, sha256, revision, signal) : bytes;
+    return { sizeBytes, offset, length, chunks };
+  }
+
+  /** The same pieces, one behind: the last one leaves when all are known to be right. */
+  async *#checked(
+    source: AsyncIterable<Buffer>,
+    sha256: string,
+    revision: string | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<Buffer> {
+    const hash =
+      revision !== undefined && this.#verified.get(sha256) === revision ? undefined : createHash("sha256");
+    let held: Buffer | undefined;
+    for await (const piece of source) {
+      if (held !== undefined) yield held;
+      hash?.update(piece);
+      held = piece;
+    }
+    if (hash !== undefined && hash.digest("hex") !== sha256) throw corrupt(sha256, "damaged");
+    if (revision !== undefined) {
+      const unchanged = (await this.#store.stat(sha256, signal))?.revision === revision;
+      if (unchanged && hash !== undefined) this.#verified.set(sha256, revision);
+      if (!unchanged && hash === undefined) throw changedMeanwhile(sha256);
+    }
+    if (held !== undefined) yield held;
+  }
+
+  async *#read(sha256: string, offset: number, length: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+    if (length === 0) return;
+    try {
+      const stream = await this.#store.read(sha256, { offset, length, signal });
+      yield* pieces(stream);
+    } catch (error) {
+      signal.throwIfAborted();
+      // The object was there a moment ago.
+      if (error instanceof OtaError && error.reason === "NOT_FOUND") throw corrupt(sha256, "missing");
+      throw error;
+    }
+  }
+}
+
+/** Cuts what is larger than a piece without a copy, and gathers what is smaller: stores differ in what they read at once. */
+async function* pieces(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let gathered: Buffer[] = [];
+  let gatheredBytes = 0;
+  for await (const chunk of source) {
+    for (let start = 0; start < chunk.length; ) {
+      const part = chunk.subarray(start, start + downloadChunkBytes - gatheredBytes);
+      start += part.length;
+      gatheredBytes += part.length;
+      gathered.push(part);
+      if (gatheredBytes < downloadChunkBytes) continue;
+      yield whole(gathered);
+      gathered = [];
+      gatheredBytes = 0;
+    }
+  }
+  if (gatheredBytes > 0) yield whole(gathered);
+}
+
+function whole(parts: Buffer[]): Buffer {
+  const [only] = parts;
+  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
+}
+
+function offsetOutOfRange(offset: number, sizeBytes: number): OtaError {
+  return new OtaError(
+    "out_of_range",
+    "OFFSET_OUT_OF_RANGE",
+    `offset ${offset} lies past the end of the content, which has ${sizeBytes} bytes`,
+    { metadata: { offset: String(offset), size_bytes: String(sizeBytes) } },
+  );
+}
+
+/** Perhaps only stored anew, with the same bytes: the next try computes the digest. */
+function changedMeanwhile(sha256: string): OtaError {
+  return new OtaError(
+    "unavailable",
+    "STORAGE_UNAVAILABLE",
+    `the stored content ${sha256} changed while it was read; try again`,
+    { metadata: { sha256 } },
+  );
+}
+
+function corrupt(sha256: string, how: string): OtaError {
+  return new OtaError(
+    "data_loss",
+    "STORED_OBJECT_CORRUPT",
+    `the stored content ${sha256} is ${how}; an operator has to upload it again`,
+    { metadata: { sha256 } },
+  );
+}

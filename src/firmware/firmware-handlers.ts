@@ -1,0 +1,111 @@
+import type { MessageShape } from "@bufbuild/protobuf";
+import { FirmwareService, type UploadFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
+import { actorOf } from "../access/identity.ts";
+import { type CallContext, clientStream, type Endpoint, unary } from "../api/endpoint.ts";
+import { type PageTokens, pageSize } from "../api/page-token.ts";
+import { invalidArgument } from "../errors.ts";
+import type { FirmwareCatalog } from "./firmware-catalog.ts";
+import {
+  fromCreateRequest,
+  fromListRequest,
+  fromUpdateRequest,
+  fromUploadRequest,
+  toFirmwareMessage,
+} from "./firmware-messages.ts";
+import type { FirmwareUploads, UploadChunk, UploadProgress } from "./firmware-uploads.ts";
+
+/** What the firmware endpoints work on. */
+export interface FirmwareEndpointParts {
+  readonly catalog: FirmwareCatalog;
+  readonly uploads: FirmwareUploads;
+  readonly pageTokens: PageTokens;
+}
+
+/** FirmwareService, except DeployFirmware, which belongs to rollouts. */
+export function firmwareEndpoints({ catalog, uploads, pageTokens }: FirmwareEndpointParts): Endpoint[] {
+  const { method } = FirmwareService;
+  return [
+    unary(method.createFirmware, operator, async (request, context) => {
+      const creator = { ...callerOf(context), requestId: request.requestId || undefined };
+      const firmware = await catalog.create(fromCreateRequest(request), creator);
+      return { firmware: toFirmwareMessage(firmware) };
+    }),
+
+    clientStream(method.uploadFirmware, operator, async (requests, context) => {
+      const iterator = requests[Symbol.asyncIterator]();
+      const first = await iterator.next();
+      const id = first.done === true ? "" : first.value.id;
+      if (first.done === true || id === "") throw invalidArgument("id", "is required in the first message");
+      return toProgress(await uploads.receive(id, chunksOf(first.value, iterator), callerOf(context)));
+    }),
+
+    unary(method.uploadFirmwareChunk, operator, async (request, context) =>
+      toProgress(await uploads.append(request.id, fromUploadRequest(request), callerOf(context))),
+    ),
+
+    unary(method.getFirmwareUpload, operator, async ({ id }, { signal }) => {
+      const { committedBytes, sizeBytes } = await uploads.progress(id, signal);
+      return { committedBytes: BigInt(committedBytes), sizeBytes: BigInt(sizeBytes) };
+    }),
+
+    unary(method.getFirmware, viewer, async ({ id }) => ({
+      firmware: toFirmwareMessage(await catalog.get(id)),
+    })),
+
+    unary(method.listFirmware, viewer, async (request) => {
+      const filter = fromListRequest(request);
+      const [after] = pageTokens.decode(request.pageToken, filter) ?? [];
+      const limit = pageSize(request.pageSize);
+      // One more than asked for tells whether there is a next page.
+      const found = await catalog.list(filter, { limit: limit + 1, after });
+      const page = found.slice(0, limit);
+      const last = found.length > limit ? page.at(-1) : undefined;
+      return {
+        firmware: page.map(toFirmwareMessage),
+        nextPageToken: last === undefined ? "" : pageTokens.encode({ filter, keyset: [last.id] }),
+      };
+    }),
+
+    unary(method.updateFirmware, operator, async (request, context) => ({
+      firmware: toFirmwareMessage(
+        await catalog.update(request.id, fromUpdateRequest(request), callerOf(context)),
+      ),
+    })),
+
+    unary(method.deleteFirmware, operator, async ({ id }, context) => ({
+      firmware: toFirmwareMessage(await catalog.softDelete(id, callerOf(context))),
+    })),
+
+    unary(method.getFirmwareManifest, operator, async ({ id }) => ({
+      manifest: new Uint8Array(await catalog.manifest(id)),
+    })),
+
+    unary(method.signFirmware, operator, async ({ id, manifest, keyId, signature }, context) => ({
+      firmware: toFirmwareMessage(await catalog.sign(id, { manifest, keyId, signature }, callerOf(context))),
+    })),
+  ];
+}
+
+const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
+const operator = { access: { role: "operator" }, rate: "operator" } as const;
+
+function callerOf({ identity, signal }: CallContext): { actor: string; signal: AbortSignal } {
+  return { actor: actorOf(identity), signal };
+}
+
+type UploadRequest = MessageShape<typeof UploadFirmwareRequestSchema>;
+
+async function* chunksOf(
+  first: UploadRequest,
+  rest: AsyncIterator<UploadRequest>,
+): AsyncGenerator<UploadChunk> {
+  yield fromUploadRequest(first);
+  for await (const request of { [Symbol.asyncIterator]: () => rest }) yield fromUploadRequest(request);
+}
+
+function toProgress({ committedBytes, firmware }: UploadProgress) {
+  return {
+    committedBytes: BigInt(committedBytes),
+    ...(firmware === undefined ? {} : { firmware: toFirmwareMessage(firmware) }),
+  };
+}

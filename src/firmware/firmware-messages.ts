@@ -1,0 +1,129 @@
+import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type FirmwareSchema,
+  type FirmwareSignatureSchema,
+  FirmwareState,
+} from "../../gen/ota/v1/firmware_pb.js";
+import type {
+  CreateFirmwareRequestSchema,
+  ListFirmwareRequestSchema,
+  UpdateFirmwareRequestSchema,
+} from "../../gen/ota/v1/firmware_service_pb.js";
+import type {
+  Firmware,
+  FirmwareChange,
+  FirmwareFields,
+  FirmwareFilter,
+  FirmwareSignature,
+} from "./firmware.ts";
+import type { FirmwareUpdateRow } from "./firmware-update.entity.ts";
+import type { UploadChunk } from "./firmware-uploads.ts";
+
+/** A firmware on the wire. */
+export function toFirmwareMessage(firmware: Firmware): MessageInitShape<typeof FirmwareSchema> {
+  const { expiresAt, releasedAt, deletedAt } = firmware;
+  return {
+    id: firmware.id,
+    product: firmware.product,
+    version: firmware.version,
+    state: stateValues[firmware.state],
+    deviceTypes: [...firmware.deviceTypes],
+    hardwareModels: [...firmware.hardwareModels],
+    minBatteryPercent: firmware.minBatteryPercent,
+    minFreeStorageBytes: BigInt(firmware.minFreeStorageBytes),
+    minCurrentVersion: firmware.minCurrentVersion,
+    releaseNotes: firmware.releaseNotes,
+    metadata: { ...firmware.metadata },
+    sha256: firmware.sha256,
+    sizeBytes: BigInt(firmware.sizeBytes),
+    securityCounter: BigInt(firmware.securityCounter),
+    securityFix: firmware.securityFix,
+    ...(firmware.manifest === undefined ? {} : { manifest: new Uint8Array(firmware.manifest) }),
+    signatures: firmware.signatures.map(toSignatureMessage),
+    ...(expiresAt === undefined ? {} : { expireTime: timestampFromDate(expiresAt) }),
+    createTime: timestampFromDate(firmware.createdAt),
+    updateTime: timestampFromDate(firmware.updatedAt),
+    ...(releasedAt === undefined ? {} : { releaseTime: timestampFromDate(releasedAt) }),
+    ...(deletedAt === undefined ? {} : { deleteTime: timestampFromDate(deletedAt) }),
+  };
+}
+
+/** A signature on the wire, in a firmware or in an offer. */
+export function toSignatureMessage(
+  signature: FirmwareSignature,
+): MessageInitShape<typeof FirmwareSignatureSchema> {
+  return {
+    keyId: signature.keyId,
+    algorithm: signature.algorithm,
+    signature: new Uint8Array(signature.signature),
+  };
+}
+
+/** What a validated create request says. */
+export function fromCreateRequest(request: MessageShape<typeof CreateFirmwareRequestSchema>): FirmwareFields {
+  return {
+    product: request.product,
+    version: request.version,
+    deviceTypes: request.deviceTypes,
+    hardwareModels: request.hardwareModels,
+    minBatteryPercent: request.minBatteryPercent,
+    minFreeStorageBytes: Number(request.minFreeStorageBytes),
+    minCurrentVersion: request.minCurrentVersion,
+    releaseNotes: request.releaseNotes,
+    metadata: request.metadata,
+    sha256: request.sha256,
+    sizeBytes: Number(request.sizeBytes),
+    securityCounter: Number(request.securityCounter),
+    securityFix: request.securityFix,
+  };
+}
+
+/** What a validated update request says. */
+export function fromUpdateRequest(request: MessageShape<typeof UpdateFirmwareRequestSchema>): FirmwareChange {
+  const { minFreeStorageBytes } = request;
+  return {
+    releaseNotes: request.releaseNotes,
+    minBatteryPercent: request.minBatteryPercent,
+    minFreeStorageBytes: minFreeStorageBytes === undefined ? undefined : Number(minFreeStorageBytes),
+    metadata: request.metadata?.entries,
+    minCurrentVersion: request.minCurrentVersion,
+    deviceTypes: request.deviceTypes?.names,
+    hardwareModels: request.hardwareModels?.names,
+  };
+}
+
+/** The filters of a validated list request; empty text does not filter. */
+export function fromListRequest(request: MessageShape<typeof ListFirmwareRequestSchema>): FirmwareFilter {
+  return {
+    product: request.product || undefined,
+    version: request.version || undefined,
+    deviceType: request.deviceType || undefined,
+    hardwareModel: request.hardwareModel || undefined,
+    states: request.states.flatMap((state) => stateNames.get(state) ?? []),
+    showDeleted: request.showDeleted,
+  };
+}
+
+/** A part of an upload. Offsets past 2^53 lose precision, but lie past every end anyway. */
+export function fromUploadRequest(request: {
+  readonly offset: bigint;
+  readonly data: Uint8Array;
+  readonly crc32c?: number | undefined;
+  readonly finish: boolean;
+}): UploadChunk {
+  const { offset, data, crc32c, finish } = request;
+  return { offset: Number(offset), data, crc32c, finish };
+}
+
+const stateValues = {
+  DRAFT: FirmwareState.DRAFT,
+  UPLOADED: FirmwareState.UPLOADED,
+  RELEASED: FirmwareState.RELEASED,
+} as const satisfies Record<FirmwareUpdateRow["state"], FirmwareState>;
+
+const stateNames: ReadonlyMap<FirmwareState, FirmwareUpdateRow["state"]> = new Map([
+  [FirmwareState.DRAFT, "DRAFT"],
+  [FirmwareState.UPLOADED, "UPLOADED"],
+  [FirmwareState.RELEASED, "RELEASED"],
+]);

@@ -1,0 +1,65 @@
+import { type EntityManager, LockMode } from "@mikro-orm/postgresql";
+import { notFound } from "../errors.ts";
+import type { SignatureAlgorithm } from "../manifest/signature.ts";
+import type { Firmware } from "./firmware.ts";
+import { FirmwareSignatureEntity, type FirmwareSignatureRow } from "./firmware-signature.entity.ts";
+import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
+
+/** Includes what is deleted. */
+export const withDeleted = { filters: { notDeleted: false } } as const;
+
+/** Loads a firmware that is not deleted and locks its row until the transaction ends. `NOT_FOUND` if there is none. */
+export async function lockFirmware(em: EntityManager, id: string): Promise<FirmwareUpdateRow> {
+  const row = await em.findOne(
+    FirmwareUpdateEntity,
+    { id },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
+  );
+  if (row === null) throw notFound("firmware", id);
+  return row;
+}
+
+/** Adds the signatures to rows, in the order of the rows. */
+export async function withSignatures(
+  em: EntityManager,
+  rows: readonly FirmwareUpdateRow[],
+): Promise<Firmware[]> {
+  const signatures = await em.find(
+    FirmwareSignatureEntity,
+    { firmwareId: { $in: rows.map(({ id }) => id) } },
+    { orderBy: { id: "asc" } },
+  );
+  const byFirmware = Map.groupBy(signatures, ({ firmwareId }) => firmwareId);
+  return rows.map((row) => toFirmware(row, byFirmware.get(row.id) ?? []));
+}
+
+function toFirmware(row: FirmwareUpdateRow, signatures: readonly FirmwareSignatureRow[]): Firmware {
+  return {
+    id: row.id,
+    product: row.product,
+    version: row.version,
+    state: row.state,
+    deviceTypes: row.deviceTypes,
+    hardwareModels: row.hardwareModels,
+    minBatteryPercent: row.minBatteryPercent,
+    minFreeStorageBytes: row.minFreeStorageBytes,
+    minCurrentVersion: row.minCurrentVersion,
+    releaseNotes: row.releaseNotes,
+    metadata: row.metadata,
+    sha256: row.sha256,
+    sizeBytes: row.sizeBytes,
+    securityCounter: row.securityCounter,
+    securityFix: row.securityFix,
+    manifest: row.manifest ?? undefined,
+    signatures: signatures.map(({ keyId, algorithm, signature }) => ({
+      keyId,
+      algorithm: algorithm as SignatureAlgorithm,
+      signature,
+    })),
+    expiresAt: row.expiresAt ?? undefined,
+    createdAt: row.createdAt,
+    updatedAt: row.updatedAt,
+    releasedAt: row.releasedAt ?? undefined,
+    deletedAt: row.deletedAt ?? undefined,
+  };
+}

@@ -1,0 +1,52 @@
+import { describe, expect, it } from "vitest";
+import type { Manifest } from "../manifest/manifest.ts";
+import { assertManifestMatches, sameNames } from "./manifest-match.ts";
+
+const manifest: Manifest = {
+  product: "gateway",
+  version: "2.0.0",
+  securityCounter: 1,
+  securityFix: false,
+  sha256: "ab".repeat(32),
+  sizeBytes: 10,
+  deviceTypes: ["a", "b"],
+  hardwareModels: [],
+  minCurrentVersion: "",
+  created: new Date(0),
+  expires: undefined,
+};
+
+describe("assertManifestMatches", () => {
+  it("accepts the same fields, names in any order", () => {
+    expect(() => assertManifestMatches(manifest, manifest)).not.toThrow();
+    expect(() => assertManifestMatches(manifest, { ...manifest, deviceTypes: ["b", "a"] })).not.toThrow();
+  });
+
+  it.each([
+    ["product", { product: "Gateway" }],
+    ["version", { version: "2.0.1" }],
+    ["security_counter", { securityCounter: 0 }],
+    ["security_fix", { securityFix: true }],
+    ["sha256", { sha256: "ac".repeat(32) }],
+    ["size_bytes", { sizeBytes: 11 }],
+    ["device_types", { deviceTypes: ["a"] }],
+    ["hardware_models", { hardwareModels: ["m"] }],
+    ["min_current_version", { minCurrentVersion: "1.0.0" }],
+  ])("refuses another %s and names it", (field, change) => {
+    expect(() => assertManifestMatches(manifest, { ...manifest, ...change })).toThrow(
+      expect.objectContaining({
+        code: "invalid_argument",
+        reason: "INVALID_MANIFEST",
+        metadata: expect.objectContaining({ field }),
+      }),
+    );
+  });
+});
+
+describe("sameNames", () => {
+  it("compares as sets", () => {
+    expect(sameNames(["a", "b"], ["b", "a", "a"])).toBe(true);
+    expect(sameNames(["a"], ["a", "b"])).toBe(false);
+    expect(sameNames([], [])).toBe(true);
+  });
+});

@@ -1,0 +1,165 @@
+import { spawnSync } from "node:child_process";
+import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import {
+  algorithmOf,
+  generateSigningKey,
+  publicKeyOf,
+  signManifest,
+  thumbprint,
+  verifySignature,
+} from "./signature.ts";
+
+const inPem = (pair: { privateKey: KeyObject; publicKey: KeyObject }) => ({
+  privateKey: pair.privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+  publicKey: pair.publicKey.export({ type: "spki", format: "pem" }).toString(),
+});
+const bytes = new TextEncoder().encode('{"type": "ota.v1.firmware-manifest"}\n');
+const keys = {
+  ed25519: inPem(generateKeyPairSync("ed25519")),
+  "ecdsa-p256-sha256": inPem(generateKeyPairSync("ec", { namedCurve: "P-256" })),
+  "rsa-pss-sha256": inPem(generateKeyPairSync("rsa", { modulusLength: 2048 })),
+} as const;
+
+describe.each(Object.entries(keys))("%s", (algorithm, { privateKey, publicKey: publicKeyPem }) => {
+  const signature = signManifest(privateKey, bytes);
+
+  it("is recognised, and its public half is derived", () => {
+    expect(algorithmOf(publicKeyPem)).toBe(algorithm);
+    expect(publicKeyOf(privateKey)).toBe(publicKeyPem);
+  });
+
+  it("verifies its signature over the exact bytes only", () => {
+    expect(verifySignature({ publicKeyPem, bytes, signature })).toBe(true);
+    expect(verifySignature({ publicKeyPem, bytes: bytes.subarray(1), signature })).toBe(false);
+    const flipped = Uint8Array.from(bytes);
+    flipped[5] = (flipped[5] ?? 0) ^ 1;
+    expect(verifySignature({ publicKeyPem, bytes: flipped, signature })).toBe(false);
+  });
+
+  it("takes a malformed signature as a wrong one", () => {
+    for (const length of [0, 1, 63, 64, 65, 70, 256, 1024]) {
+      expect(verifySignature({ publicKeyPem, bytes, signature: new Uint8Array(length).fill(0x30) })).toBe(
+        false,
+      );
+    }
+    expect(verifySignature({ publicKeyPem, bytes, signature: signature.subarray(1) })).toBe(false);
+  });
+});
+
+describe("verifySignature", () => {
+  it("accepts ECDSA signatures as raw r || s", () => {
+    const { privateKey: key, publicKey: publicKeyPem } = keys["ecdsa-p256-sha256"];
+    const signature = sign("sha256", bytes, { key, dsaEncoding: "ieee-p1363" });
+    expect(signature).toHaveLength(64);
+    expect(verifySignature({ publicKeyPem, bytes, signature })).toBe(true);
+  });
+
+  it("refuses RSA signatures with the older padding", () => {
+    const { privateKey, publicKey: publicKeyPem } = keys["rsa-pss-sha256"];
+    expect(verifySignature({ publicKeyPem, bytes, signature: sign("sha256", bytes, privateKey) })).toBe(
+      false,
+    );
+  });
+});
+
+describe("algorithmOf", () => {
+  it.each([
+    ["a private key", keys.ed25519.privateKey],
+    ["another curve", inPem(generateKeyPairSync("ec", { namedCurve: "P-384" })).publicKey],
+    ["a key for agreement", inPem(generateKeyPairSync("x25519")).publicKey],
+    ["a short RSA key", inPem(generateKeyPairSync("rsa", { modulusLength: 1024 })).publicKey],
+    ["a broken key", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"],
+    ["nothing", ""],
+    ["a huge text", `-----BEGIN PUBLIC KEY-----\n${"A".repeat(1_000_000)}`],
+  ])("refuses %s", (_, pem) => {
+    expect(() => algorithmOf(pem)).toThrow(
+      expect.objectContaining({ code: "invalid_argument", metadata: { field: "public_key_pem" } }),
+    );
+  });
+});
+
+describe("thumbprint", () => {
+  it("is that of RFC 8037, appendix A.3", () => {
+    const publicKeyPem = `-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----
+`;
+    expect(thumbprint(publicKeyPem)).toBe("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+  });
+
+  it("does not depend on how the PEM is laid out", () => {
+    const { publicKeyPem, keyId } = generateSigningKey();
+    expect(thumbprint(publicKeyPem.replaceAll("\n", "\r\n"))).toBe(keyId);
+  });
+
+  it("is that of RFC 7638, section 3.1, for an RSA key", () => {
+    const n =
+      "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs" +
+      "tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbI" +
+      "SD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+    const pem = createPublicKey({ key: { kty: "RSA", n, e: "AQAB" }, format: "jwk" })
+      .export({ type: "spki", format: "pem" })
+      .toString();
+    expect(thumbprint(pem)).toBe("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+  });
+});
+
+describe.skipIf(spawnSync("openssl", ["version"]).status !== 0)("with openssl", () => {
+  const openssl = (folder: string, ...args: string[]): void => {
+    const result = spawnSync("openssl", args, { cwd: folder, encoding: "utf8" });
+    expect(result.stderr + result.stdout, args.join(" ")).not.toMatch(/error/i);
+    expect(result.status).toBe(0);
+  };
+  const makeFolder = (): string => {
+    const folder = mkdtempSync(join(tmpdir(), "signature-test-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    writeFileSync(join(folder, "manifest.json"), bytes);
+    return folder;
+  };
+
+  it.each([
+    ["ed25519", ["-algorithm", "ED25519"], []],
+    ["ecdsa-p256-sha256", ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], ["-digest", "sha256"]],
+    [
+      "rsa-pss-sha256",
+      ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+      ["-digest", "sha256", "-pkeyopt", "rsa_padding_mode:pss"],
+    ],
+  ])("verifies what `openssl pkeyutl -sign -rawin` signed with %s", (algorithm, keyOptions, signOptions) => {
+    const folder = makeFolder();
+    openssl(folder, "genpkey", ...keyOptions, "-out", "key.pem");
+    openssl(folder, "pkey", "-in", "key.pem", "-pubout", "-out", "public.pem");
+    openssl(
+      folder,
+      "pkeyutl",
+      "-sign",
+      "-rawin",
+      "-inkey",
+      "key.pem",
+      "-in",
+      "manifest.json",
+      "-out",
+      "sig",
+      ...signOptions,
+    );
+    const publicKeyPem = readFileSync(join(folder, "public.pem"), "utf8");
+    const signature = readFileSync(join(folder, "sig"));
+    expect(algorithmOf(publicKeyPem)).toBe(algorithm);
+    expect(verifySignature({ publicKeyPem, bytes, signature })).toBe(true);
+    expect(publicKeyOf(readFileSync(join(folder, "key.pem"), "utf8"))).toBe(publicKeyPem);
+  });
+
+  it("signs what openssl verifies", () => {
+    const folder = makeFolder();
+    const { privateKeyPem, publicKeyPem } = generateSigningKey();
+    writeFileSync(join(folder, "public.pem"), publicKeyPem);
+    writeFileSync(join(folder, "sig"), signManifest(privateKeyPem, bytes));
+    const command = "pkeyutl -verify -rawin -pubin -inkey public.pem -in manifest.json -sigfile sig";
+    const result = spawnSync("openssl", command.split(" "), { cwd: folder, encoding: "utf8" });
+    expect(result.stdout).toContain("Verified Successfully");
+  });
+});
