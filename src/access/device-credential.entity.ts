@@ -1,4 +1,4 @@
-import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { defineEntity, p } from "@mikro-orm/core";
 import { createdAt, entityNamed, instant, updatedAt } from "../infra/database/columns.ts";
 
 /** A device's own bearer token. Only its SHA-256 is stored. A device may hold two while it changes over. */
@@ -18,6 +18,3 @@ export const DeviceCredentialEntity = defineEntity({
   indexes: [{ name: "device_credentials_device_id_index", properties: ["deviceId"] }],
   uniques: [{ name: "device_credentials_secret_hash_unique", properties: ["secretHash"] }],
 });
-
-/** A row of device_credentials. */
-export type DeviceCredentialRow = InferEntity<typeof DeviceCredentialEntity>;

@@ -1,3 +1,4 @@
+import type { Writable } from "node:stream";
 import {
   create,
   type DescMessage,
@@ -31,6 +32,9 @@ const keepaliveIntervalMs = 75_000;
 
 /** How long an unanswered probe may take before the connection counts as dead. */
 const keepaliveTimeoutMs = 20_000;
+
+/** The longest rest between two attempts to connect, in milliseconds. */
+const maxReconnectPauseMs = 10_000;
 
 /** How to reach the service, and as whom. */
 export interface RpcClientOptions {
@@ -218,6 +222,9 @@ function channelOptions(options: RpcClientOptions): ClientOptions {
     "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
     // A transparent retry keeps every sent message of a stream in memory (grpc/grpc-node#2371); callers resend.
     "grpc.enable_retries": 0,
+    // Callers wait with jitter themselves; left alone, a connection would rest for up to 120 s after an outage.
+    "grpc.initial_reconnect_backoff_ms": 250,
+    "grpc.max_reconnect_backoff_ms": maxReconnectPauseMs,
     // Channelz keeps records of every call (grpc/grpc-node#2068).
     "grpc.enable_channelz": 0,
     ...(options.ownConnection === true ? { "grpc.use_local_subchannel_pool": 1 } : {}),
@@ -265,20 +272,15 @@ async function* responsesOf<T>(call: ClientReadableStream<T>): AsyncGenerator<T>
 }
 
 /** Writes one message and waits until the transport's buffer has room, or the call is over. */
-function write<T>(
-  call: { write(message: T): boolean; once: NodeJS.EventEmitter["once"]; off: NodeJS.EventEmitter["off"] },
-  message: T,
-): Promise<void> {
-  if (call.write(message)) return Promise.resolve();
+function write<T>(call: Writable, message: T): Promise<void> {
+  // A write to a call that is over is dropped without any event; the reader learns why it is over.
+  if (call.destroyed || call.writableEnded || call.write(message)) return Promise.resolve();
   return new Promise((resolve) => {
+    const events = ["drain", "status", "error", "close"];
     const done = () => {
-      call.off("drain", done);
-      call.off("close", done);
-      call.off("error", done);
+      for (const event of events) call.off(event, done);
       resolve();
     };
-    call.once("drain", done);
-    call.once("close", done);
-    call.once("error", done);
+    for (const event of events) call.once(event, done);
   });
 }

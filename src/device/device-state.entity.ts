@@ -1,4 +1,4 @@
-import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { defineEntity, p } from "@mikro-orm/core";
 import { count, createdAt, instant, updatedAt } from "../infra/database/columns.ts";
 import { DeviceEntity } from "./device.entity.ts";
 
@@ -38,6 +38,3 @@ export const DeviceStateEntity = defineEntity({
     updatedAt: updatedAt(),
   },
 });
-
-/** A row of device_state. */
-export type DeviceStateRow = InferEntity<typeof DeviceStateEntity>;

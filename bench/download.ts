@@ -1,0 +1,167 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Client } from "@grpc/grpc-js";
+import { FirmwareService } from "../gen/ota/v1/firmware_service_pb.js";
+import {
+  DownloadFirmwareRequestSchema,
+  DownloadFirmwareResponseSchema,
+  type Offer,
+  UpdateService,
+} from "../gen/ota/v1/update_service_pb.js";
+import { RpcClient } from "../src/client/rpc-client.ts";
+import type { BenchResult } from "./harness/result.ts";
+import { releaseFirmware } from "./load/admin.ts";
+import { deviceTokenOf, seedFleet } from "./load/fleet.ts";
+import { asIs, bearer, connect } from "./load/raw-client.ts";
+import { type ProductReady, startFloor, startProduct } from "./processes.ts";
+
+const mebibyte = 1024 * 1024;
+
+/** How often each download is repeated; the fastest counts, since noise only slows. */
+const rounds = 5;
+
+/**
+ * MB/s of a download over gRPC and over HTTP, against a bare grpc-js stream of the same chunks and a bare file pipe of
+ * node:http, and how the service's memory grows with the file's size.
+ */
+export async function download(options: { quick: boolean }): Promise<BenchResult[]> {
+  const sizes = options.quick ? [8 * mebibyte, 32 * mebibyte] : [64 * mebibyte, 256 * mebibyte];
+  const [small = 0, large = 0] = sizes;
+  await using product = await startProduct({ DEVICE_OTA_RATE_LIMIT_DOWNLOAD: "100000/minute" });
+  await seedFleet(product.ready.databaseUrl, 1, "small");
+  const smallOffer = await offerOf(product.ready, 0, "small", small);
+  const chunkBytes = await chunkBytesOf(product.ready.grpcAddress, smallOffer);
+  const file = storedFile(product.ready.storageFolder, smallOffer.sha256);
+  await using floor = await startFloor({ file, chunkBytes });
+
+  // In turn, so that a drift of the machine's speed meets both alike.
+  const grpc: number[] = [];
+  const bareGrpc: number[] = [];
+  const http: number[] = [];
+  const bareHttp: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    grpc.push(await overGrpc(product.ready.grpcAddress, smallOffer.updateId, small));
+    bareGrpc.push(await overGrpc(floor.ready.grpcAddress, smallOffer.updateId, small));
+    http.push(await overHttp(product.ready.httpUrl + smallOffer.downloadPath, small));
+    bareHttp.push(await overHttp(floor.ready.httpUrl, small));
+  }
+  const peakAfterSmall = (await product.usage()).peakRssBytes;
+  const peakAfterLarge = await peakOfLarge(large);
+  return [
+    {
+      bench: "download-grpc",
+      value: Math.max(...grpc),
+      unit: "MB/s",
+      floor: Math.max(...bareGrpc),
+      target: ">= 0.85",
+      note: `${small / mebibyte} MiB in chunks of ${chunkBytes / 1024} KiB, digest and CRC-32C included`,
+    },
+    {
+      bench: "download-http",
+      value: Math.max(...http),
+      unit: "MB/s",
+      floor: Math.max(...bareHttp),
+      target: ">= 0.85",
+      note: `${small / mebibyte} MiB, against a bare node:http file pipe`,
+    },
+    {
+      bench: "download-memory",
+      value: peakAfterLarge / mebibyte,
+      unit: "MiB peak RSS",
+      floor: peakAfterSmall / mebibyte,
+      target: "about 1",
+      note: `peak while serving ${large / mebibyte} MiB against ${small / mebibyte} MiB`,
+    },
+  ];
+}
+
+/** Peak memory of a fresh service that serves one large file as often as the other served the small one. */
+async function peakOfLarge(sizeBytes: number): Promise<number> {
+  await using product = await startProduct({ DEVICE_OTA_RATE_LIMIT_DOWNLOAD: "100000/minute" });
+  await seedFleet(product.ready.databaseUrl, 1, "large");
+  const offer = await offerOf(product.ready, 0, "large", sizeBytes);
+  for (let round = 0; round < 2; round++) {
+    await overGrpc(product.ready.grpcAddress, offer.updateId, sizeBytes);
+    await overHttp(product.ready.httpUrl + offer.downloadPath, sizeBytes);
+  }
+  return (await product.usage()).peakRssBytes;
+}
+
+/** Releases a firmware of random bytes, deploys it to everybody, and lets the device fetch its offer. */
+async function offerOf(
+  server: ProductReady,
+  device: number,
+  type: string,
+  sizeBytes: number,
+): Promise<Offer> {
+  using admin = new RpcClient({ address: server.grpcAddress, token: server.adminToken });
+  const bytes = randomBytes(sizeBytes);
+  const firmware = await releaseFirmware(admin, {
+    product: `download-${type}`,
+    version: "2.0.0",
+    deviceTypes: [type],
+    bytes,
+  });
+  await admin.unary(FirmwareService.method.deployFirmware, { id: firmware.id, ring: "production" });
+  using client = new RpcClient({ address: server.grpcAddress, token: deviceTokenOf(device) });
+  const { offer, message } = await client.unary(UpdateService.method.checkForUpdate, {
+    firmwareVersion: "1.0.0",
+    bootId: "boot",
+    batteryPercent: 100,
+    storageFreeBytes: 10n ** 12n,
+  });
+  if (offer === undefined) throw new Error(`no offer: ${message}`);
+  return offer;
+}
+
+async function chunkBytesOf(address: string, offer: Offer): Promise<number> {
+  using client = new RpcClient({ address, token: deviceTokenOf(0) });
+  for await (const { message } of client.serverStream(UpdateService.method.downloadFirmware, {
+    updateId: offer.updateId,
+  })) {
+    if (message.case === "chunk") return message.value.data.length;
+  }
+  throw new Error("the download had no chunk");
+}
+
+async function overGrpc(address: string, updateId: string, sizeBytes: number): Promise<number> {
+  const client: Client = connect(address);
+  const request = toBinary(
+    DownloadFirmwareRequestSchema,
+    create(DownloadFirmwareRequestSchema, { updateId }),
+  );
+  const call = client.makeServerStreamRequest<Buffer, Buffer>(
+    "/ota.v1.UpdateService/DownloadFirmware",
+    asIs,
+    asIs,
+    Buffer.from(request),
+    bearer(deviceTokenOf(0)),
+  );
+  const started = performance.now();
+  let received = 0;
+  for await (const bytes of call) {
+    const { message } = fromBinary(DownloadFirmwareResponseSchema, bytes as Buffer);
+    if (message.case === "chunk") received += message.value.data.length;
+  }
+  const seconds = (performance.now() - started) / 1000;
+  client.close();
+  if (received !== sizeBytes) throw new Error(`received ${received} of ${sizeBytes} bytes`);
+  return sizeBytes / 1e6 / seconds;
+}
+
+async function overHttp(url: string, sizeBytes: number): Promise<number> {
+  const started = performance.now();
+  const response = await fetch(url, { headers: { authorization: `Bearer ${deviceTokenOf(0)}` } });
+  let received = 0;
+  for await (const bytes of response.body ?? []) received += (bytes as Uint8Array).length;
+  const seconds = (performance.now() - started) / 1000;
+  if (received !== sizeBytes)
+    throw new Error(`received ${received} of ${sizeBytes} bytes (${response.status})`);
+  return sizeBytes / 1e6 / seconds;
+}
+
+/** Where the local object store keeps an object. */
+function storedFile(folder: string, sha256: string): string {
+  return join(folder, "sha256", sha256.slice(0, 2), sha256);
+}

@@ -1,0 +1,37 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { MeasuredRequest, Usage } from "./measured-process.ts";
+
+/**
+ * The inside of a measured process: announces `ready`, answers questions about its use of CPU and memory, and stops
+ * when asked. Call it once, when the server listens.
+ */
+export function serveMeasurements(ready: unknown, stop: () => Promise<void>): void {
+  let peakRssBytes = 0;
+  const sampler = setInterval(() => {
+    peakRssBytes = Math.max(peakRssBytes, process.memoryUsage.rss());
+  }, 20);
+  process.on("message", (request: MeasuredRequest) => {
+    if (request.ask === "stop") {
+      clearInterval(sampler);
+      void stop().finally(() => process.exit(0));
+      return;
+    }
+    void usage(peakRssBytes).then((answer) => process.send?.(answer));
+  });
+  process.send?.(ready);
+}
+
+/** The argument that the measuring side passed. */
+export function measuredArgument<T>(): T {
+  return JSON.parse(process.argv[2] ?? "{}") as T;
+}
+
+async function usage(peakRssBytes: number): Promise<Usage> {
+  const { user, system } = process.cpuUsage();
+  // Two collections with a turn between them, so that finalisers of the first have run.
+  globalThis.gc?.();
+  await delay(20);
+  globalThis.gc?.();
+  const rssBytes = process.memoryUsage.rss();
+  return { cpuMicros: user + system, rssBytes, peakRssBytes: Math.max(peakRssBytes, rssBytes) };
+}

@@ -1,0 +1,29 @@
+import { MeasuredProcess } from "./harness/measured-process.ts";
+
+/** What the measured service announces. */
+export interface ProductReady {
+  readonly grpcAddress: string;
+  readonly httpUrl: string;
+  readonly adminToken: string;
+  readonly databaseUrl: string;
+  readonly storageFolder: string;
+}
+
+/** What the measured floor announces. */
+export interface FloorReady {
+  readonly grpcAddress: string;
+  readonly httpUrl: string;
+}
+
+/** Starts the whole service on embedded PostgreSQL and a local store in a temporary folder. */
+export function startProduct(settings: Record<string, string> = {}): Promise<MeasuredProcess<ProductReady>> {
+  return MeasuredProcess.start(new URL("./product.ts", import.meta.url), { settings });
+}
+
+/** Starts bare grpc-js and node:http servers. */
+export function startFloor(options: {
+  file?: string;
+  chunkBytes?: number;
+}): Promise<MeasuredProcess<FloorReady>> {
+  return MeasuredProcess.start(new URL("./floors/grpc-floor.ts", import.meta.url), options);
+}

@@ -1,0 +1,100 @@
+import { randomBytes } from "node:crypto";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { RolloutService } from "../gen/ota/v1/rollout_service_pb.js";
+import {
+  CheckForUpdateRequestSchema,
+  CheckForUpdateResponseSchema,
+  NoOfferReason,
+} from "../gen/ota/v1/update_service_pb.js";
+import { RpcClient } from "../src/client/rpc-client.ts";
+import type { MeasuredProcess } from "./harness/measured-process.ts";
+import type { BenchResult } from "./harness/result.ts";
+import { releaseFirmware } from "./load/admin.ts";
+import { deviceTokenOf, seedFleet } from "./load/fleet.ts";
+import { asIs, bearer, connect, inParallel } from "./load/raw-client.ts";
+import { startFloor, startProduct } from "./processes.ts";
+
+const rollouts = 10;
+
+/**
+ * CPU of the server for each CheckForUpdate that has nothing to offer, with ten active rollouts, against an empty
+ * unary method of bare grpc-js with the same messages.
+ */
+export async function updateCheck(options: { quick: boolean }): Promise<BenchResult[]> {
+  const devices = options.quick ? 10_000 : 100_000;
+  const calls = options.quick ? 5_000 : 30_000;
+  await using product = await startProduct({ DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "1000/minute" });
+  await seedFleet(product.ready.databaseUrl, devices);
+  using admin = new RpcClient({ address: product.ready.grpcAddress, token: product.ready.adminToken });
+  await startRollouts(admin);
+  const value = await microsPerCall(product, devices, calls, true);
+  await using floor = await startFloor({});
+  const bare = await microsPerCall(floor, devices, calls, false);
+  return [
+    {
+      bench: "update-check",
+      value,
+      unit: "us CPU a call",
+      floor: bare,
+      target: "<= 1.5",
+      note: `${rollouts} active rollouts, ${devices} devices, nothing to offer`,
+    },
+  ];
+}
+
+/** Ten products of one device type, each at a version that the devices are past or whose ring is not theirs. */
+async function startRollouts(admin: RpcClient): Promise<void> {
+  for (let index = 0; index < rollouts; index++) {
+    const firmware = await releaseFirmware(admin, {
+      product: `product-${index}`,
+      version: `0.9.${index}`,
+      deviceTypes: ["bench"],
+      bytes: randomBytes(1024),
+    });
+    const { rollout } = await admin.unary(RolloutService.method.createRollout, { firmwareId: firmware.id });
+    await admin.unary(RolloutService.method.startRollout, { id: rollout?.id ?? "" });
+  }
+}
+
+async function microsPerCall(
+  server: MeasuredProcess<{ grpcAddress: string }>,
+  devices: number,
+  calls: number,
+  check: boolean,
+): Promise<number> {
+  const client = connect(server.ready.grpcAddress);
+  const request = Buffer.from(
+    toBinary(
+      CheckForUpdateRequestSchema,
+      create(CheckForUpdateRequestSchema, { firmwareVersion: "1.0.0", bootId: "boot" }),
+    ),
+  );
+  const stride = Math.max(1, Math.floor(devices / calls));
+  const call = (index: number) =>
+    new Promise<void>((resolve, reject) => {
+      client.makeUnaryRequest<Buffer, Buffer>(
+        "/ota.v1.UpdateService/CheckForUpdate",
+        asIs,
+        asIs,
+        request,
+        bearer(deviceTokenOf((index * stride) % devices)),
+        (error, response) => {
+          if (error !== null) return reject(error);
+          if (check) expectNothing(response);
+          resolve();
+        },
+      );
+    });
+  // The first call of a device reads it from the database; the second is what is measured.
+  await inParallel(Math.min(calls, devices), 64, call);
+  const micros = await server.cpuDuring(() => inParallel(calls, 64, call));
+  client.close();
+  return micros / calls;
+}
+
+function expectNothing(response: Buffer | undefined): void {
+  const { offer, noOfferReason } = fromBinary(CheckForUpdateResponseSchema, response ?? new Uint8Array());
+  if (offer !== undefined || noOfferReason !== NoOfferReason.UP_TO_DATE) {
+    throw new Error(`expected nothing to offer, got reason ${noOfferReason}`);
+  }
+}

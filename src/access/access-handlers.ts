@@ -1,0 +1,168 @@
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { type AccessRule, type Endpoint, type EndpointOptions, unary } from "../api/endpoint.ts";
+import { type PageTokens, pageSize } from "../api/page-token.ts";
+import { invalidArgument } from "../errors.ts";
+import {
+  auditEventMessage,
+  dateOf,
+  enrolmentKeyMessage,
+  roleOf,
+  signingKeyMessage,
+  tokenMessage,
+  wireRole,
+} from "./access-messages.ts";
+import type { AuditLog } from "./audit-log.ts";
+import type { EnrolmentKeys } from "./enrolment-keys.ts";
+import { actorOf, type Role } from "./identity.ts";
+import { listPage } from "./list-page.ts";
+import type { OperatorTokens } from "./operator-tokens.ts";
+import { type SigningKeys, signingKeyPosition } from "./signing-keys.ts";
+
+/** What the handlers of AccessService call. */
+export interface AccessParts {
+  readonly tokens: OperatorTokens;
+  readonly enrolmentKeys: EnrolmentKeys;
+  readonly signingKeys: SigningKeys;
+  readonly audit: AuditLog;
+  readonly pageTokens: PageTokens;
+}
+
+/** The endpoints of AccessService. */
+export function accessEndpoints(parts: AccessParts): Endpoint[] {
+  return [
+    whoAmI(),
+    ...tokenEndpoints(parts),
+    ...enrolmentKeyEndpoints(parts),
+    ...signingKeyEndpoints(parts),
+    audit(parts),
+  ];
+}
+
+function whoAmI(): Endpoint {
+  return unary(
+    AccessService.method.whoAmI,
+    options({ role: "viewer", device: true }),
+    async (_, { identity }) => ({
+      actor: actorOf(identity),
+      ...(identity.kind === "operator" ? { role: wireRole(identity.role) } : {}),
+      ...(identity.kind === "device" ? { deviceId: identity.deviceId } : {}),
+    }),
+  );
+}
+
+function tokenEndpoints({ tokens, pageTokens }: AccessParts): Endpoint[] {
+  return [
+    unary(AccessService.method.createToken, forRole("admin"), async (request, { identity }) => {
+      const { token, secret } = await tokens.create({
+        actor: actorOf(identity),
+        requestId: request.requestId || undefined,
+        name: request.name,
+        role: roleOf(request.role),
+        expiresAt: dateOf(request.expireTime),
+      });
+      return { token: tokenMessage(token), secret };
+    }),
+    unary(AccessService.method.listTokens, forRole("admin"), async (request) => {
+      const page = await listPage({
+        tokens: pageTokens,
+        size: pageSize(request.pageSize),
+        token: request.pageToken,
+        filter: "tokens",
+        list: (position) => tokens.list(position),
+        keyOf: (token) => token.id,
+      });
+      return { tokens: page.rows.map(tokenMessage), nextPageToken: page.nextPageToken };
+    }),
+    unary(AccessService.method.revokeToken, forRole("admin"), async ({ id, reason }, { identity }) => ({
+      token: tokenMessage(await tokens.revoke({ actor: actorOf(identity), id, reason })),
+    })),
+  ];
+}
+
+function enrolmentKeyEndpoints({ enrolmentKeys, pageTokens }: AccessParts): Endpoint[] {
+  return [
+    unary(AccessService.method.createEnrolmentKey, forRole("admin"), async (request, { identity }) => {
+      if (request.maxUses > maxCount) throw invalidArgument("max_uses", `must be at most ${maxCount}`);
+      const { key, secret } = await enrolmentKeys.create({
+        actor: actorOf(identity),
+        requestId: request.requestId || undefined,
+        name: request.name,
+        maxUses: Number(request.maxUses),
+        deviceTypes: request.deviceTypes,
+        expiresAt: dateOf(request.expireTime),
+      });
+      return { key: enrolmentKeyMessage(key), secret };
+    }),
+    unary(AccessService.method.listEnrolmentKeys, forRole("admin"), async (request) => {
+      const page = await listPage({
+        tokens: pageTokens,
+        size: pageSize(request.pageSize),
+        token: request.pageToken,
+        filter: "enrolment_keys",
+        list: (position) => enrolmentKeys.list(position),
+        keyOf: (key) => key.id,
+      });
+      return { keys: page.rows.map(enrolmentKeyMessage), nextPageToken: page.nextPageToken };
+    }),
+    unary(
+      AccessService.method.revokeEnrolmentKey,
+      forRole("admin"),
+      async ({ id, reason }, { identity }) => ({
+        key: enrolmentKeyMessage(await enrolmentKeys.revoke({ actor: actorOf(identity), id, reason })),
+      }),
+    ),
+  ];
+}
+
+function signingKeyEndpoints({ signingKeys, pageTokens }: AccessParts): Endpoint[] {
+  return [
+    unary(
+      AccessService.method.registerSigningKey,
+      forRole("admin"),
+      async ({ name, publicKeyPem }, { identity }) => ({
+        key: signingKeyMessage(await signingKeys.register({ actor: actorOf(identity), name, publicKeyPem })),
+      }),
+    ),
+    unary(AccessService.method.listSigningKeys, forRole("viewer"), async (request) => {
+      const page = await listPage({
+        tokens: pageTokens,
+        size: pageSize(request.pageSize),
+        token: request.pageToken,
+        filter: "signing_keys",
+        list: (position) => signingKeys.list(position),
+        keyOf: signingKeyPosition,
+      });
+      return { keys: page.rows.map(signingKeyMessage), nextPageToken: page.nextPageToken };
+    }),
+    unary(AccessService.method.revokeSigningKey, forRole("admin"), async ({ id, reason }, { identity }) => {
+      const { key, pausedRollouts } = await signingKeys.revoke({ actor: actorOf(identity), id, reason });
+      return { key: signingKeyMessage(key), pausedRolloutCount: pausedRollouts };
+    }),
+  ];
+}
+
+function audit({ audit, pageTokens }: AccessParts): Endpoint {
+  return unary(AccessService.method.listAuditEvents, forRole("viewer"), async (request) => {
+    const { resourceId, action } = request;
+    const page = await listPage({
+      tokens: pageTokens,
+      size: pageSize(request.pageSize),
+      token: request.pageToken,
+      filter: { list: "audit_events", resourceId, action },
+      list: (position) => audit.list({ resourceId, action }, position),
+      keyOf: (event) => event.id,
+    });
+    return { events: page.rows.map(auditEventMessage), nextPageToken: page.nextPageToken };
+  });
+}
+
+/** What a JavaScript number counts exactly. */
+const maxCount = BigInt(Number.MAX_SAFE_INTEGER);
+
+function forRole<Request>(role: Role): EndpointOptions<Request> {
+  return options({ role });
+}
+
+function options<Request>(access: AccessRule<Request>): EndpointOptions<Request> {
+  return { access, rate: "operator" };
+}

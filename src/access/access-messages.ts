@@ -1,0 +1,97 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type AuditEventSchema,
+  type EnrolmentKeySchema,
+  type OperatorTokenSchema,
+  type SigningKeySchema,
+  Role as WireRole,
+} from "../../gen/ota/v1/access_pb.js";
+import type { AuditEventRow } from "./audit-event.entity.ts";
+import type { EnrolmentKeyRow } from "./enrolment-key.entity.ts";
+import type { Role } from "./identity.ts";
+import type { OperatorTokenRow } from "./operator-token.entity.ts";
+import type { SigningKeyRow } from "./signing-key.entity.ts";
+
+/** A role on the wire. */
+export function wireRole(role: Role): WireRole {
+  return wireRoles[role];
+}
+
+/** A role from the wire, where the contract's rules have refused everything that is none. */
+export function roleOf(wire: WireRole): Role {
+  if (wire === WireRole.ADMIN) return "admin";
+  return wire === WireRole.OPERATOR ? "operator" : "viewer";
+}
+
+/** A point in time from the wire; undefined if unset. */
+export function dateOf(time: Timestamp | undefined): Date | undefined {
+  return time === undefined ? undefined : timestampDate(time);
+}
+
+/** A token on the wire, without its secret. */
+export function tokenMessage(token: OperatorTokenRow): MessageInitShape<typeof OperatorTokenSchema> {
+  return {
+    id: token.id,
+    name: token.name,
+    role: wireRole(token.role),
+    createTime: timestampFromDate(token.createdAt),
+    creator: token.creator,
+    ...lifetime(token),
+  };
+}
+
+/** An enrolment key on the wire, without its secret. */
+export function enrolmentKeyMessage(key: EnrolmentKeyRow): MessageInitShape<typeof EnrolmentKeySchema> {
+  return {
+    id: key.id,
+    name: key.name,
+    maxUses: BigInt(key.maxUses),
+    useCount: BigInt(key.useCount),
+    deviceTypes: key.deviceTypes,
+    createTime: timestampFromDate(key.createdAt),
+    ...lifetime(key),
+  };
+}
+
+/** A signing key on the wire. */
+export function signingKeyMessage(key: SigningKeyRow): MessageInitShape<typeof SigningKeySchema> {
+  return {
+    id: key.id,
+    name: key.name,
+    algorithm: key.algorithm,
+    publicKeyPem: key.publicKeyPem,
+    createTime: timestampFromDate(key.createdAt),
+    ...(key.revokedAt === null ? {} : { revokeTime: timestampFromDate(key.revokedAt) }),
+  };
+}
+
+/** An audit event on the wire. */
+export function auditEventMessage(event: AuditEventRow): MessageInitShape<typeof AuditEventSchema> {
+  return {
+    id: event.id,
+    time: timestampFromDate(event.occurredAt),
+    actor: event.actor,
+    action: event.action,
+    resourceType: event.resourceType,
+    resourceId: event.resourceId,
+    reason: event.reason ?? "",
+    details: event.details,
+  };
+}
+
+const wireRoles: Readonly<Record<Role, WireRole>> = {
+  viewer: WireRole.VIEWER,
+  operator: WireRole.OPERATOR,
+  admin: WireRole.ADMIN,
+};
+
+function lifetime(row: { expiresAt: Date | null; revokedAt: Date | null }): {
+  expireTime?: Timestamp;
+  revokeTime?: Timestamp;
+} {
+  return {
+    ...(row.expiresAt === null ? {} : { expireTime: timestampFromDate(row.expiresAt) }),
+    ...(row.revokedAt === null ? {} : { revokeTime: timestampFromDate(row.revokedAt) }),
+  };
+}

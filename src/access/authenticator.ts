@@ -1,0 +1,206 @@
+import { LRUCache } from "lru-cache";
+import type { Pool } from "pg";
+import { BatchLoader } from "../infra/batch-loader.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Database } from "../infra/database/database.ts";
+import { asDatabaseError } from "../infra/database/errors.ts";
+import { SecondChanceCache } from "../infra/second-chance-cache.ts";
+import { credentialExpired, credentialInvalid, credentialRevoked } from "./bearer.ts";
+import type { Identity, Role } from "./identity.ts";
+import { secretKey, secretKeyOf } from "./secret.ts";
+
+/** Where revoked and replaced credentials are forgotten, on this replica at once and on the others soon. */
+export interface CredentialMemory {
+  /** Takes the SHA-256 hashes of secrets that changed in the database. Call it after the commit. */
+  forget(secretHashes: readonly Uint8Array[]): void;
+}
+
+/** What an {@link Authenticator} is made of. */
+export interface AuthenticatorParts {
+  readonly database: Pick<Database, "adminPool" | "listen" | "notify">;
+  readonly clock: Clock;
+  /** The most credentials to remember: about 400 bytes each. */
+  readonly maxCredentials?: number;
+}
+
+/**
+ * Says who holds a credential. A credential that was seen in the last {@link freshForMs} is answered from memory, without
+ * a promise; others are read from the database, many at a time. Secrets are compared by their SHA-256, so that neither
+ * the time of a lookup nor this process's memory tells anything about them.
+ */
+export class Authenticator implements CredentialMemory {
+  readonly #database: AuthenticatorParts["database"];
+  readonly #clock: Clock;
+  readonly #known: SecondChanceCache<Credential>;
+  /** When credentials that do not exist were last looked for, in monotonic milliseconds. */
+  readonly #unknown = new LRUCache<string, number>({ max: maxUnknown });
+  readonly #loader: BatchLoader<Credential>;
+  readonly #stopListening: () => void;
+  /** Since when every notice was heard, in monotonic milliseconds: what was read before must be read again. */
+  #heardSinceMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: AuthenticatorParts) {
+    this.#database = parts.database;
+    this.#clock = parts.clock;
+    this.#known = new SecondChanceCache(parts.maxCredentials ?? defaultMaxCredentials);
+    this.#loader = new BatchLoader({
+      load: (keys) => readCredentials(this.#database.adminPool, keys, this.#clock.monotonicMs()),
+      settled: (key, credential) => {
+        if (credential !== undefined) this.#known.set(key, credential);
+      },
+      maxBatch: 1_000,
+      maxPending: maxPendingLookups,
+    });
+    this.#stopListening = parts.database.listen(channel, {
+      notified: (payload) => this.#drop(secretKeyOf(Buffer.from(payload, "base64url"))),
+      listening: () => {
+        this.#heardSinceMs = this.#clock.monotonicMs();
+      },
+    });
+  }
+
+  /**
+   * Says who holds a token. Throws (or rejects with) `CREDENTIAL_INVALID`, `CREDENTIAL_EXPIRED` or `CREDENTIAL_REVOKED`,
+   * and `DATABASE_UNAVAILABLE` if it must be read and cannot be.
+   */
+  identify(token: string, signal?: AbortSignal): Identity | Promise<Identity> {
+    const key = secretKey(token);
+    const nowMs = this.#clock.monotonicMs();
+    const known = this.#known.get(key);
+    if (known !== undefined && known.readAtMs >= this.#heardSinceMs && nowMs - known.readAtMs < freshForMs) {
+      return this.#admit(known);
+    }
+    const missedAtMs = this.#unknown.get(key);
+    if (missedAtMs !== undefined && nowMs - missedAtMs < unknownForMs) throw credentialInvalid();
+    return this.#read(key, known, signal);
+  }
+
+  forget(secretHashes: readonly Uint8Array[]): void {
+    for (const hash of secretHashes) {
+      this.#drop(secretKeyOf(hash));
+      this.#database.notify(channel, Buffer.from(hash).toString("base64url"));
+    }
+  }
+
+  /** How many credentials are remembered. */
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** Stops listening for revocations. */
+  close(): void {
+    this.#stopListening();
+  }
+
+  #drop(key: string): void {
+    this.#known.delete(key);
+    this.#unknown.delete(key);
+    this.#loader.changed(key);
+  }
+
+  async #read(
+    key: string,
+    known: Credential | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Identity> {
+    let found: Credential | undefined;
+    try {
+      found = await this.#loader.get(key, signal);
+    } catch (error) {
+      const outage = asDatabaseError(error);
+      if (outage === undefined) throw error;
+      // While the database is away nobody can revoke anything, so what was true a moment ago still is.
+      if (known !== undefined && this.#clock.monotonicMs() - known.readAtMs < trustedForMs)
+        return this.#admit(known);
+      throw outage;
+    }
+    if (found === undefined) {
+      this.#known.delete(key);
+      this.#unknown.set(key, this.#clock.monotonicMs());
+      throw credentialInvalid();
+    }
+    return this.#admit(found);
+  }
+
+  #admit(credential: Credential): Identity {
+    if (credential.revoked) throw credentialRevoked();
+    if (credential.expiresAt !== undefined && credential.expiresAt <= this.#clock.now()) {
+      throw credentialExpired(credential.expiresAt);
+    }
+    return credential.identity;
+  }
+}
+
+/** For how long a credential is believed without a look at the database: the longest that a lost notice goes unnoticed. */
+export const freshForMs = 30_000;
+
+/** For how long a credential is believed while the database cannot be asked: a restart or failover passes unnoticed. */
+export const trustedForMs = 5 * 60_000;
+
+/** For how long a credential that does not exist is refused without a look: a new one is at most that late everywhere. */
+export const unknownForMs = 5_000;
+
+/** Enough for the devices of one replica; beyond it the least recently used are read again. */
+const defaultMaxCredentials = 300_000;
+
+/** What guessing costs in memory at most: some 100 bytes each. */
+const maxUnknown = 10_000;
+
+/** As many devices as may come back at once after an outage, and no more than a few megabytes. */
+const maxPendingLookups = 20_000;
+
+const channel = "credentials_changed";
+
+interface Credential {
+  readonly identity: Identity;
+  readonly expiresAt: Date | undefined;
+  readonly revoked: boolean;
+  used: boolean;
+  /** Monotonic milliseconds of the start of the read: what changed later is not in it. */
+  readonly readAtMs: number;
+}
+
+interface CredentialRow {
+  readonly kind: "operator" | "device";
+  readonly id: string;
+  readonly holder: string;
+  readonly role: Role | null;
+  readonly secret_hash: Buffer;
+  readonly expires_ms: number | null;
+  readonly revoked: boolean;
+}
+
+async function readCredentials(
+  pool: Pool,
+  keys: readonly string[],
+  readAtMs: number,
+): Promise<ReadonlyMap<string, Credential>> {
+  const hashes = keys.map((key) => Buffer.from(key, "latin1"));
+  const { rows } = await pool.query<CredentialRow>({
+    name: "access_read_credentials",
+    text: `
+      SELECT 'device' AS kind, id, device_id::text AS holder, NULL AS role, secret_hash,
+             (extract(epoch FROM expires_at) * 1000)::float8 AS expires_ms, revoked_at IS NOT NULL AS revoked
+        FROM device_credentials WHERE secret_hash = ANY($1::bytea[])
+      UNION ALL
+      SELECT 'operator', id, name, role, secret_hash,
+             (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL
+        FROM operator_tokens WHERE secret_hash = ANY($1::bytea[])`,
+    values: [hashes],
+  });
+  return new Map(rows.map((row) => [secretKeyOf(row.secret_hash), credentialOf(row, readAtMs)]));
+}
+
+function credentialOf(row: CredentialRow, readAtMs: number): Credential {
+  const identity: Identity =
+    row.kind === "device"
+      ? { kind: "device", deviceId: row.holder, credentialId: row.id }
+      : { kind: "operator", tokenId: row.id, name: row.holder, role: row.role ?? "viewer" };
+  return {
+    identity,
+    expiresAt: row.expires_ms === null ? undefined : new Date(row.expires_ms),
+    revoked: row.revoked,
+    used: false,
+    readAtMs,
+  };
+}

@@ -1,0 +1,189 @@
+import type { EntityManager } from "@mikro-orm/postgresql";
+import type { Logger } from "pino";
+import { v7 as uuidv7 } from "uuid";
+import { invalidArgument } from "../errors.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Database } from "../infra/database/database.ts";
+import type { AuditLog } from "./audit-log.ts";
+import type { CredentialMemory } from "./authenticator.ts";
+import { EnrolmentKeyEntity } from "./enrolment-key.entity.ts";
+import { OperatorTokenEntity } from "./operator-token.entity.ts";
+import {
+  hashSecret,
+  maxSecretLength,
+  minPresetLength,
+  newSecret,
+  type SecretKind,
+  secretKindOf,
+} from "./secret.ts";
+
+/** What {@link bootstrapAccess} works with. */
+export interface BootstrapParts {
+  readonly database: Pick<Database, "em">;
+  readonly audit: AuditLog;
+  readonly memory: CredentialMemory;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The administrator's token that the operator chose (DEVICE_OTA_ADMIN_TOKEN). */
+  readonly adminToken?: string | undefined;
+  /** The enrolment key that the operator chose (DEVICE_OTA_ENROLMENT_KEY). */
+  readonly enrolmentKey?: string | undefined;
+}
+
+/** Secrets that were made just now and must be shown to the operator: nobody can read them again. */
+export interface FirstSecrets {
+  readonly adminToken: string | undefined;
+  readonly enrolmentKey: string | undefined;
+}
+
+/**
+ * Makes sure that somebody can get in. Chosen secrets are made to work, and a chosen secret that was changed replaces the
+ * one chosen before. Without a chosen one, the very first start makes one at random and returns it. Any number of
+ * replicas may start at once. Throws `INVALID_REQUEST`, naming the setting, for a chosen secret that is too weak.
+ */
+export async function bootstrapAccess(parts: BootstrapParts): Promise<FirstSecrets> {
+  for (const kind of kinds) checkPreset(parts[kind.part], kind);
+  const replaced: Uint8Array[] = [];
+  const secrets = await parts.database.em().transactional(async (em) => {
+    // One replica at a time: the others wait here and then find what the first one made.
+    await em.execute("SELECT pg_advisory_xact_lock(?)", [bootstrapLock]);
+    return {
+      adminToken: await ensure(em, parts, operatorKind, replaced),
+      enrolmentKey: await ensure(em, parts, enrolmentKind, replaced),
+    };
+  });
+  parts.memory.forget(replaced);
+  return secrets;
+}
+
+/** Who made what was made at start, in the audit log. */
+const actor = "system:bootstrap";
+
+/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
+const bootstrapLock = 7_236_400_912;
+
+interface BootstrapKind {
+  readonly secret: SecretKind;
+  readonly part: "adminToken" | "enrolmentKey";
+  readonly setting: string;
+  readonly table: "operator_tokens" | "enrolment_keys";
+  readonly resource: string;
+  readonly insert: (em: EntityManager, id: string, name: string, secretHash: Buffer) => Promise<unknown>;
+}
+
+const operatorKind: BootstrapKind = {
+  secret: "operator",
+  part: "adminToken",
+  setting: "DEVICE_OTA_ADMIN_TOKEN",
+  table: "operator_tokens",
+  resource: "token",
+  insert: (em, id, name, secretHash) =>
+    em.insert(OperatorTokenEntity, { id, name, role: "admin", secretHash, creator: actor }),
+};
+
+const enrolmentKind: BootstrapKind = {
+  secret: "enrolment",
+  part: "enrolmentKey",
+  setting: "DEVICE_OTA_ENROLMENT_KEY",
+  table: "enrolment_keys",
+  resource: "enrolment_key",
+  insert: (em, id, name, secretHash) => em.insert(EnrolmentKeyEntity, { id, name, secretHash }),
+};
+
+const kinds = [operatorKind, enrolmentKind] as const;
+
+/** The name of what was made at random on the first start. */
+const firstName = "first-start";
+
+function checkPreset(secret: string | undefined, { setting, secret: kind }: BootstrapKind): void {
+  if (secret === undefined) return;
+  if (secret.length < minPresetLength || secret.length > maxSecretLength / 2 || !/^[!-~]+$/.test(secret)) {
+    throw invalidArgument(
+      setting,
+      `must have ${minPresetLength} to ${maxSecretLength / 2} characters of printable ASCII without spaces`,
+    );
+  }
+  const prefix = secretKindOf(secret);
+  if (prefix !== undefined && prefix !== kind)
+    throw invalidArgument(setting, "is the secret of something else");
+}
+
+async function ensure(
+  em: EntityManager,
+  parts: BootstrapParts,
+  kind: BootstrapKind,
+  replaced: Uint8Array[],
+): Promise<string | undefined> {
+  const preset = parts[kind.part];
+  if (preset === undefined) return await makeFirst(em, parts, kind);
+  await adopt(em, parts, kind, hashSecret(preset), replaced);
+  return undefined;
+}
+
+async function makeFirst(
+  em: EntityManager,
+  parts: BootstrapParts,
+  kind: BootstrapKind,
+): Promise<string | undefined> {
+  const [row] = await em.execute<{ found: boolean }[]>(`SELECT EXISTS (SELECT FROM ${kind.table}) AS found`);
+  if (row?.found === true) return undefined;
+  const secret = newSecret(kind.secret);
+  await insert(em, parts, kind, firstName, secret.hash);
+  return secret.text;
+}
+
+async function adopt(
+  em: EntityManager,
+  parts: BootstrapParts,
+  kind: BootstrapKind,
+  secretHash: Buffer,
+  replaced: Uint8Array[],
+): Promise<void> {
+  const now = parts.clock.now();
+  const old = await em.execute<{ id: string; secret_hash: Uint8Array }[]>(
+    `UPDATE ${kind.table} SET revoked_at = ?, updated_at = ?
+      WHERE name = ? AND revoked_at IS NULL AND secret_hash <> ? RETURNING id, secret_hash`,
+    [now, now, kind.setting, secretHash],
+  );
+  for (const { id, secret_hash } of old) {
+    replaced.push(secret_hash);
+    await record(em, parts, kind, "revoke", id, `${kind.setting} was changed`);
+  }
+  const [known] = await em.execute<{ revoked: boolean }[]>(
+    `SELECT revoked_at IS NOT NULL AS revoked FROM ${kind.table} WHERE secret_hash = ?`,
+    [secretHash],
+  );
+  if (known === undefined) await insert(em, parts, kind, kind.setting, secretHash);
+  // It stays revoked, and the service starts: a revocation must hold, and so must the service.
+  else if (known.revoked)
+    parts.logger.warn({ setting: kind.setting }, "the chosen secret was revoked; choose another");
+}
+
+async function insert(
+  em: EntityManager,
+  parts: BootstrapParts,
+  kind: BootstrapKind,
+  name: string,
+  secretHash: Buffer,
+): Promise<void> {
+  const id = uuidv7();
+  await kind.insert(em, id, name, secretHash);
+  await record(em, parts, kind, "create", id, undefined);
+}
+
+async function record(
+  em: EntityManager,
+  parts: BootstrapParts,
+  kind: BootstrapKind,
+  verb: string,
+  resourceId: string,
+  reason: string | undefined,
+): Promise<void> {
+  await parts.audit.record(em, {
+    actor,
+    action: `${kind.resource}.${verb}`,
+    resourceType: kind.resource,
+    resourceId,
+    reason,
+  });
+}

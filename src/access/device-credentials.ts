@@ -1,0 +1,52 @@
+import type { EntityManager } from "@mikro-orm/postgresql";
+import { v7 as uuidv7 } from "uuid";
+import type { Clock } from "../infra/clock.ts";
+import type { CredentialMemory } from "./authenticator.ts";
+import { DeviceCredentialEntity } from "./device-credential.entity.ts";
+import { newSecret } from "./secret.ts";
+
+/** Devices' own bearer tokens. They live and die with changes to a device, in the transaction that makes the change. */
+export class DeviceCredentials {
+  readonly #clock: Clock;
+  readonly #memory: CredentialMemory;
+
+  constructor(parts: { readonly clock: Clock; readonly memory: CredentialMemory }) {
+    this.#clock = parts.clock;
+    this.#memory = parts.memory;
+  }
+
+  /** Gives a device a credential that does not expire and returns its token, which is stored nowhere. */
+  async issue(em: EntityManager, deviceId: string): Promise<string> {
+    const secret = newSecret("device");
+    await em.insert(DeviceCredentialEntity, { id: uuidv7(), deviceId, secretHash: secret.hash });
+    return secret.text;
+  }
+
+  /**
+   * Revokes all credentials of a device and returns their hashes. Pass these to {@link forget} after the commit: until
+   * then other calls may still read, and remember, that they are valid.
+   */
+  async revokeAll(em: EntityManager, deviceId: string, reason: string): Promise<readonly Uint8Array[]> {
+    const revoked = await em.execute<{ secret_hash: Uint8Array }[]>(
+      `UPDATE device_credentials SET revoked_at = ?, revoke_reason = ?, updated_at = now()
+        WHERE device_id = ? AND revoked_at IS NULL RETURNING secret_hash`,
+      [this.#clock.now(), reason, deviceId],
+    );
+    return revoked.map((row) => row.secret_hash);
+  }
+
+  /** Whether a device holds a credential that works. */
+  async hasLive(em: EntityManager, deviceId: string): Promise<boolean> {
+    const live = await em.count(DeviceCredentialEntity, {
+      deviceId,
+      revokedAt: null,
+      $or: [{ expiresAt: null }, { expiresAt: { $gt: this.#clock.now() } }],
+    });
+    return live > 0;
+  }
+
+  /** Makes revoked credentials stop working at once here, and within moments on other replicas. */
+  forget(secretHashes: readonly Uint8Array[]): void {
+    this.#memory.forget(secretHashes);
+  }
+}

@@ -1,0 +1,128 @@
+import { LockMode } from "@mikro-orm/core";
+import { v7 as uuidv7 } from "uuid";
+import { notFound } from "../errors.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Database } from "../infra/database/database.ts";
+import { requestDigest } from "../infra/database/request-digest.ts";
+import type { RequestLedger } from "../infra/database/request-ledger.ts";
+import type { AuditLog } from "./audit-log.ts";
+import type { CredentialMemory } from "./authenticator.ts";
+import { requireFuture } from "./expiry.ts";
+import type { Role } from "./identity.ts";
+import type { ListPosition } from "./list-position.ts";
+import { OperatorTokenEntity, type OperatorTokenRow } from "./operator-token.entity.ts";
+import { newSecret } from "./secret.ts";
+
+/** What the classes that keep credentials are made of. */
+export interface CredentialParts {
+  readonly database: Pick<Database, "em">;
+  readonly ledger: RequestLedger;
+  readonly audit: AuditLog;
+  /** Where changed credentials are forgotten after a commit. */
+  readonly memory: CredentialMemory;
+  readonly clock: Clock;
+}
+
+/** A token to create. */
+export interface NewOperatorToken {
+  /** Who asks, as the audit log names callers. */
+  readonly actor: string;
+  /** The caller's UUID of this try (AIP-155). */
+  readonly requestId: string | undefined;
+  readonly name: string;
+  readonly role: Role;
+  /** Undefined means that it never expires. */
+  readonly expiresAt: Date | undefined;
+}
+
+/** Operators' bearer tokens: creates, lists and revokes them. */
+export class OperatorTokens {
+  readonly #parts: CredentialParts;
+
+  constructor(parts: CredentialParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Creates a token and returns its secret, which is stored nowhere. A repeat with the same request id returns the same
+   * token with a fresh secret, and the lost one stops working. Throws `REQUEST_ID_REUSED`, and `INVALID_REQUEST` for an
+   * expiry in the past.
+   */
+  async create(request: NewOperatorToken): Promise<{ token: OperatorTokenRow; secret: string }> {
+    const { database, ledger, audit, memory, clock } = this.#parts;
+    const { actor, name, role, expiresAt } = request;
+    requireFuture(expiresAt, clock);
+    const secret = newSecret("operator");
+    const replaced: Uint8Array[] = [];
+    const key = {
+      caller: actor,
+      method: "ota.v1.AccessService/CreateToken",
+      requestId: request.requestId,
+      requestDigest: requestDigest({ name, role, expiresAt }),
+    };
+    const token = await database.em().transactional(async (em) => {
+      const outcome = await ledger.once(em, key, async () => {
+        const id = uuidv7();
+        await em.insert(OperatorTokenEntity, {
+          id,
+          name,
+          role,
+          secretHash: secret.hash,
+          requestId: request.requestId ?? null,
+          creator: actor,
+          expiresAt: expiresAt ?? null,
+        });
+        return id;
+      });
+      const row = await em.findOneOrFail(OperatorTokenEntity, outcome.resourceId);
+      if (outcome.repeated) {
+        replaced.push(row.secretHash);
+        row.secretHash = secret.hash;
+      }
+      await audit.record(em, {
+        actor,
+        action: outcome.repeated ? "token.reissue" : "token.create",
+        resourceType: "token",
+        resourceId: row.id,
+        details: { name, role },
+      });
+      return row;
+    });
+    memory.forget(replaced);
+    return { token, secret: secret.text };
+  }
+
+  /** Lists tokens, newest first, revoked ones too. */
+  async list({ limit, after }: ListPosition): Promise<OperatorTokenRow[]> {
+    return await this.#parts.database
+      .em()
+      .find(OperatorTokenEntity, after === undefined ? {} : { id: { $lt: after } }, {
+        orderBy: { id: "desc" },
+        limit,
+        disableIdentityMap: true,
+      });
+  }
+
+  /** Revokes a token at once; one that is revoked already stays as it is. Throws `NOT_FOUND`. */
+  async revoke(request: { actor: string; id: string; reason: string }): Promise<OperatorTokenRow> {
+    const { database, audit, memory, clock } = this.#parts;
+    const { actor, id, reason } = request;
+    const token = await database.em().transactional(async (em) => {
+      const row = await em.findOne(OperatorTokenEntity, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
+      if (row === null) throw notFound("token", id);
+      if (row.revokedAt !== null) return row;
+      row.revokedAt = clock.now();
+      await audit.record(em, {
+        actor,
+        action: "token.revoke",
+        resourceType: "token",
+        resourceId: id,
+        reason,
+        details: { name: row.name },
+      });
+      return row;
+    });
+    memory.forget([token.secretHash]);
+    return token;
+  }
+}

@@ -1,0 +1,89 @@
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { Alarm } from "./alarm.ts";
+import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmware } from "./installer.ts";
+
+/** The operator's commands, run by `/bin/sh -c`. */
+export interface CommandInstallerOptions {
+  /**
+   * Installs. Its environment has `OTA_FILE` (the verified content), `OTA_VERSION`, `OTA_SHA256`, `OTA_UPDATE_ID` and
+   * `OTA_ACTION` (`install` or `rollback`). An exit code other than 0 is a failure, with the end of what it wrote to
+   * standard error as the message.
+   */
+  readonly installCommand: string;
+  /** Reboots, for example `systemctl reboot`. Its environment has `OTA_VERSION` and `OTA_UPDATE_ID`. */
+  readonly rebootCommand: string;
+  /** A file of the running system whose whole content is its version, for example `/etc/firmware-version`. */
+  readonly versionFile: string;
+  /** How long the installation may take, in milliseconds. Default 30 minutes. */
+  readonly installTimeoutMs?: number;
+  /** How long after the reboot command the machine may still run, in milliseconds. Default 10 minutes. */
+  readonly rebootTimeoutMs?: number;
+}
+
+/** Installs and boots firmware by commands of the operator's choice: the agent knows no image format. */
+export class CommandInstaller implements Installer {
+  readonly #options: CommandInstallerOptions;
+
+  constructor(options: CommandInstallerOptions) {
+    this.#options = options;
+  }
+
+  async running(): Promise<RunningFirmware> {
+    return { version: (await readFile(this.#options.versionFile, "utf8")).trim() };
+  }
+
+  async install(image: FirmwareImage, signal: AbortSignal): Promise<void> {
+    const { installCommand, installTimeoutMs = 30 * 60_000 } = this.#options;
+    const environment = {
+      OTA_FILE: image.path,
+      OTA_VERSION: image.version,
+      OTA_SHA256: image.sha256,
+      OTA_UPDATE_ID: image.updateId,
+      OTA_ACTION: image.rollback ? "rollback" : "install",
+    };
+    await run(installCommand, environment, AbortSignal.any([signal, AbortSignal.timeout(installTimeoutMs)]));
+  }
+
+  async reboot(update: Pick<FirmwareImage, "updateId" | "version">, signal: AbortSignal): Promise<void> {
+    const { rebootCommand, rebootTimeoutMs = 10 * 60_000 } = this.#options;
+    await run(rebootCommand, { OTA_VERSION: update.version, OTA_UPDATE_ID: update.updateId }, signal);
+    await new Alarm().wait(rebootTimeoutMs, signal);
+  }
+}
+
+function run(command: string, environment: Record<string, string>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn("/bin/sh", ["-c", command], {
+      env: { ...process.env, ...environment },
+      stdio: ["ignore", "inherit", "pipe"],
+      // A group of its own, so that a time-out ends what the shell has started too.
+      detached: true,
+    });
+    let said = "";
+    child.stderr.on("data", (chunk: Buffer) => {
+      said = (said + chunk.toString("utf8")).slice(-maxMessageLength);
+    });
+    const end = () => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      } catch {
+        // It has just ended by itself.
+      }
+    };
+    signal.addEventListener("abort", end, { once: true });
+    child.once("error", (error) => {
+      signal.removeEventListener("abort", end);
+      reject(new InstallFailure(error.message));
+    });
+    child.once("close", (code, killedBy) => {
+      signal.removeEventListener("abort", end);
+      if (code === 0) return resolve();
+      const how = signal.aborted ? "took too long" : `ended with ${code ?? killedBy}`;
+      reject(new InstallFailure(`the command ${how}: ${said.trim()}`));
+    });
+  });
+}
+
+/** How much of the command's complaint is reported, in characters. */
+const maxMessageLength = 1500;

@@ -1,0 +1,271 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { ChannelCredentials } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { valid } from "semver";
+import { ErrorReportSchema, type Heartbeat, HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
+import { Capability, ClockQuality } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import { RpcClient } from "../client/rpc-client.ts";
+import type { Clock } from "../infra/clock.ts";
+import { AgentFailure } from "./agent-failure.ts";
+import { DeviceMemory } from "./device-memory.ts";
+import type { DeviceStorage } from "./device-storage.ts";
+import { type Enrolment, enrolDevice } from "./enrol.ts";
+import { HeartbeatRing } from "./heartbeat-ring.ts";
+import { HeartbeatSession, type SessionState } from "./heartbeat-session.ts";
+import type { Installer, RunningFirmware } from "./installer.ts";
+import { NetworkGate } from "./network-gate.ts";
+import type { Trust } from "./offer-check.ts";
+import type { ErrorNote, Sensors } from "./sensors.ts";
+import { remember, UpdateEngine, type UpdatePhase } from "./update-engine.ts";
+
+/** What an agent is made of. */
+export interface DeviceAgentOptions {
+  /** Host and port of the service's gRPC door. */
+  readonly address: string;
+  /** TLS credentials; plaintext if left out. */
+  readonly channelCredentials?: ChannelCredentials | undefined;
+  /** How to enrol, for a device that has no credential in its storage yet. */
+  readonly enrolment: Enrolment;
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  readonly storage: DeviceStorage;
+  readonly sensors: Sensors;
+  readonly installer: Installer;
+  /** Whom to trust to sign firmware. */
+  readonly trust: Trust;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Random numbers in [0, 1), for jitter. Default `Math.random`. */
+  readonly random?: () => number;
+  /** How far the device's clock can be trusted; unless it is synchronised, nothing counts as expired. */
+  readonly clockQuality?: ClockQuality;
+  /** Most heartbeats kept while the service is away; then the oldest give way. Default 1,000. */
+  readonly maxBacklog?: number;
+  /** How often to beat, in milliseconds, whatever the service says; for simulated time only. */
+  readonly heartbeatIntervalMs?: number | undefined;
+  /** See `UpdateEngineOptions`. */
+  readonly readinessPatienceMs?: number | undefined;
+  /** See `UpdateEngineOptions`. */
+  readonly bytesPerSecond?: number | undefined;
+  /** See `UpdateEngineOptions`. */
+  readonly downloadSlot?: ((signal: AbortSignal) => Promise<() => void>) | undefined;
+  /** Upper bound of the waits between tries, in milliseconds. Default 60 s. */
+  readonly maxRetryPauseMs?: number | undefined;
+  /** Whether this device has a TCP connection of its own in this process. Default true. */
+  readonly ownConnection?: boolean;
+  readonly onState?: ((state: SessionState) => void) | undefined;
+  readonly onPhase?: ((phase: UpdatePhase) => void) | undefined;
+}
+
+/**
+ * The device side of the service: enrols, streams heartbeats and takes updates. One agent lives for one boot: after a
+ * reboot a new one is made over the same storage, and its heartbeats, with another boot id, prove the new version.
+ */
+export class DeviceAgent implements AsyncDisposable {
+  readonly #options: DeviceAgentOptions;
+  readonly #stop = new AbortController();
+  readonly #gate = new NetworkGate();
+  readonly #ring: HeartbeatRing;
+  #errors: ErrorNote[] = [];
+  #client: RpcClient | undefined;
+  #memory: DeviceMemory | undefined;
+  #session: HeartbeatSession | undefined;
+  #engine: UpdateEngine | undefined;
+  #done: Promise<unknown> = Promise.resolve();
+
+  constructor(options: DeviceAgentOptions) {
+    this.#options = options;
+    this.#ring = new HeartbeatRing(options.maxBacklog ?? 1000);
+  }
+
+  /**
+   * Enrols if need be and goes to work; resolves once the device has its identity. Throws the service's error if that is
+   * refused, and {@link AgentFailure} `INVALID_VERSION` if what runs has no semantic version.
+   */
+  async start(): Promise<void> {
+    const { installer, sensors, storage } = this.#options;
+    const memory = await DeviceMemory.open(storage);
+    this.#memory = memory;
+    this.#ring.restore(await storage.loadBacklog());
+    const running = await installer.running();
+    if (valid(running.version) === null) {
+      throw new AgentFailure("INVALID_VERSION", `${running.version} is not a semantic version`);
+    }
+    await settlePending(memory, running, sensors.bootId);
+    await this.#enrol(memory, running);
+    if (this.#stop.signal.aborted) return;
+    const client = this.#newClient(memory.state.identity?.token);
+    this.#client = client;
+    const session = this.#newSession(client, memory, running);
+    const engine = this.#newEngine(client, memory, running);
+    this.#session = session;
+    this.#engine = engine;
+    this.#done = Promise.allSettled([session.run(this.#stop.signal), engine.run(this.#stop.signal)]).then(
+      (results) => this.#logFaults(results),
+    );
+  }
+
+  /** The device's id; empty before it is enrolled. */
+  get deviceId(): string {
+    return this.#memory?.state.identity?.deviceId ?? "";
+  }
+
+  /** Heartbeats in numbers, since this boot. */
+  get heartbeats(): { acknowledged: number; rejected: number; waiting: number; dropped: number } {
+    return {
+      acknowledged: this.#session?.acknowledged ?? 0,
+      rejected: this.#session?.rejected ?? 0,
+      waiting: this.#ring.size,
+      dropped: this.#ring.dropped,
+    };
+  }
+
+  /** Tells the service of an error or crash, with a heartbeat made at once. Beyond 16 waiting ones the oldest give way. */
+  report(error: ErrorNote): void {
+    this.#errors = [...this.#errors, error].slice(-maxErrorsPerBeat);
+    this.#session?.beat();
+  }
+
+  /** Asks the service for an update now. */
+  checkForUpdate(): void {
+    this.#engine?.check();
+  }
+
+  /** Cuts the device off from the network for a while; heartbeats pile up meanwhile. */
+  disconnect(ms: number): void {
+    this.#gate.close(ms);
+  }
+
+  /** Ends on purpose: says goodbye with the reason and keeps what is not yet acknowledged for the next boot. */
+  async stop(reason = "stop"): Promise<void> {
+    await this.#session?.close(reason);
+    await this.#end();
+    await this.#options.storage.saveBacklog(this.#ring.toBytes());
+    await this.#memory?.close();
+  }
+
+  /** Ends like a device that lost power: no goodbye, nothing saved. */
+  async kill(): Promise<void> {
+    await this.#end();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #end(): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
+    this.#client?.close();
+  }
+
+  async #enrol(memory: DeviceMemory, running: RunningFirmware): Promise<void> {
+    const { deviceType, enrolment, hardwareModel, logger, random = Math.random } = this.#options;
+    if (memory.state.identity !== undefined) return;
+    using client = this.#newClient(undefined);
+    const firmwareVersion = running.version;
+    await enrolDevice(
+      { client, memory, enrolment, deviceType, hardwareModel, firmwareVersion, logger, random },
+      this.#stop.signal,
+    );
+  }
+
+  #newClient(token: string | undefined): RpcClient {
+    const { address, channelCredentials, ownConnection = true } = this.#options;
+    return new RpcClient({
+      address,
+      token,
+      ownConnection,
+      userAgent: agentVersion,
+      ...(channelCredentials === undefined ? {} : { channelCredentials }),
+    });
+  }
+
+  #newSession(client: RpcClient, memory: DeviceMemory, running: RunningFirmware): HeartbeatSession {
+    const { clockQuality, heartbeatIntervalMs, logger, maxRetryPauseMs, sensors } = this.#options;
+    return new HeartbeatSession({
+      client,
+      memory,
+      logger,
+      ring: this.#ring,
+      gate: this.#gate,
+      random: this.#options.random ?? Math.random,
+      makeBeat: (sequence) => this.#makeBeat(sequence, memory, running),
+      hello: {
+        bootId: sensors.bootId,
+        agentVersion,
+        firmwareVersion: running.version,
+        securityCounter: BigInt(memory.state.securityCounter),
+        capabilities: [Capability.RESUME],
+        clockQuality: clockQuality ?? ClockQuality.SYNCHRONISED,
+        ...(running.imageSha256 === undefined ? {} : { imageSha256: running.imageSha256 }),
+      },
+      onState: (state) => this.#options.onState?.(state),
+      onUpdateAvailable: () => this.#engine?.check(),
+      onCancelUpdate: (updateId) => this.#engine?.cancel(updateId),
+      intervalMs: heartbeatIntervalMs,
+      maxRetryPauseMs,
+    });
+  }
+
+  #newEngine(client: RpcClient, memory: DeviceMemory, running: RunningFirmware): UpdateEngine {
+    const { clockQuality } = this.#options;
+    return new UpdateEngine({
+      ...this.#options,
+      client,
+      memory,
+      running,
+      gate: this.#gate,
+      random: this.#options.random ?? Math.random,
+      onPhase: (phase) => this.#options.onPhase?.(phase),
+      clockTrusted: clockQuality === undefined || clockQuality === ClockQuality.SYNCHRONISED,
+    });
+  }
+
+  async #makeBeat(sequence: number, memory: DeviceMemory, running: RunningFirmware): Promise<Heartbeat> {
+    const { clock, sensors } = this.#options;
+    const reading = await sensors.read();
+    const errors = this.#errors.map((error) => create(ErrorReportSchema, error));
+    this.#errors = [];
+    return create(HeartbeatSchema, {
+      ...reading,
+      sequence: BigInt(sequence),
+      deviceTime: timestampFromDate(clock.now()),
+      firmwareVersion: running.version,
+      bootId: sensors.bootId,
+      uptime: durationFromMs(Math.round(sensors.uptimeMs())),
+      securityCounter: BigInt(memory.state.securityCounter),
+      errors,
+      ...(running.imageSha256 === undefined ? {} : { imageSha256: running.imageSha256 }),
+    });
+  }
+
+  #logFaults(results: readonly PromiseSettledResult<void>[]): void {
+    for (const result of results) {
+      if (result.status === "rejected")
+        this.#options.logger.error({ err: result.reason }, "the agent failed");
+    }
+  }
+}
+
+/**
+ * Judges at boot the update that was installed before it. The floor of the security counter rises only now that the new
+ * image has really booted, so that a device that falls back by itself can still run what it has.
+ */
+async function settlePending(memory: DeviceMemory, running: RunningFirmware, bootId: string): Promise<void> {
+  const { pending, reverted, securityFloor } = memory.state;
+  if (pending === undefined || pending.bootId === bootId) return;
+  if (running.version === pending.version) {
+    const { securityCounter } = pending;
+    const floor = Math.max(securityFloor, securityCounter);
+    await memory.update({ pending: undefined, securityCounter, securityFloor: floor });
+  } else {
+    await memory.update({ pending: undefined, reverted: remember(reverted, pending.updateId) });
+  }
+}
+
+/** How the agent names itself. */
+const agentVersion = "device-ota-agent/0.1.0";
+/** Limit of `Heartbeat.errors`. */
+const maxErrorsPerBeat = 16;

@@ -1,0 +1,73 @@
+import { status } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
+import { ClientError } from "../client/client-error.ts";
+import type { RpcClient } from "../client/rpc-client.ts";
+import { Alarm } from "./alarm.ts";
+import { BackOff } from "./back-off.ts";
+import type { DeviceMemory } from "./device-memory.ts";
+
+/** What a device says of itself when it enrols; see `EnrolDeviceRequest`. */
+export interface Enrolment {
+  readonly enrolmentKey: string;
+  readonly serialNumber: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** What enrolment works with. */
+export interface EnrolOptions {
+  /** A client without a token. */
+  readonly client: RpcClient;
+  readonly memory: DeviceMemory;
+  readonly enrolment: Enrolment;
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  readonly firmwareVersion: string;
+  readonly logger: Logger;
+  readonly random: () => number;
+}
+
+/**
+ * Gives the device its own credential, unless it has one. Waits while the service is away; a lost answer is asked for
+ * again under the same request id. Throws the service's {@link ClientError} if it refuses, for example
+ * `ENROLMENT_KEY_INVALID`, and the signal's reason if that aborts.
+ */
+export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): Promise<void> {
+  const { client, enrolment, logger, memory, random } = options;
+  if (memory.state.identity !== undefined) return;
+  const backOff = new BackOff({ baseMs: 500, capMs: 60_000, random });
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      const { device, deviceToken } = await client.unary(
+        DeviceService.method.enrolDevice,
+        {
+          requestId: memory.state.enrolmentRequestId,
+          enrolmentKey: enrolment.enrolmentKey,
+          serialNumber: enrolment.serialNumber,
+          deviceType: options.deviceType,
+          hardwareModel: options.hardwareModel,
+          firmwareVersion: options.firmwareVersion,
+          metadata: { ...enrolment.metadata },
+        },
+        { signal, timeoutMs: callTimeoutMs },
+      );
+      await memory.update({ identity: { deviceId: device?.id ?? "", token: deviceToken } });
+      logger.info({ deviceId: device?.id }, "enrolled");
+      return;
+    } catch (error) {
+      if (!(error instanceof ClientError) || !mayPass(error)) throw error;
+      const pauseMs = backOff.next(error.retryAfterMs);
+      logger.debug({ err: error, pauseMs }, "enrolment will be tried again");
+      await new Alarm().wait(pauseMs, signal);
+    }
+  }
+}
+
+function mayPass(error: ClientError): boolean {
+  // An internal error can also be a fault that will be mended; the same request id makes the repeat safe.
+  return error.transient || error.code === status.INTERNAL || error.code === status.ABORTED;
+}
+
+/** How long one try may take, in milliseconds. */
+const callTimeoutMs = 30_000;

@@ -1,0 +1,157 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { gte, lt, valid } from "semver";
+import { UpdateAction } from "../../gen/ota/v1/rollout_pb.js";
+import type { Offer } from "../../gen/ota/v1/update_service_pb.js";
+import { OtaError } from "../errors.ts";
+import type { Manifest } from "../manifest/manifest.ts";
+import { thumbprint } from "../manifest/signature.ts";
+import { verifyManifest } from "../manifest/verify-manifest.ts";
+import { AgentFailure } from "./agent-failure.ts";
+import type { SensorReading } from "./sensors.ts";
+
+/** Whom a device trusts to sign its firmware. */
+export interface Trust {
+  /** Public keys in PEM by key id. */
+  readonly keys: ReadonlyMap<string, string>;
+  /** How many different keys must have signed; default 1. */
+  readonly threshold?: number;
+  /** Whether firmware without a manifest is taken on the service's word alone; default false. */
+  readonly allowUnsigned?: boolean;
+}
+
+/** Trust in these public keys, in PEM. `INVALID_REQUEST` if one cannot be read. */
+export function trustIn(publicKeyPems: readonly string[], options: Omit<Trust, "keys"> = {}): Trust {
+  return { ...options, keys: new Map(publicKeyPems.map((pem) => [thumbprint(pem), pem])) };
+}
+
+/** The device that an offer must fit. */
+export interface OfferTarget {
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  /** The version that runs. */
+  readonly version: string;
+  /** The highest security counter that ever ran. */
+  readonly securityFloor: number;
+  /** The device's time; undefined if its clock cannot be trusted, and then nothing counts as expired. */
+  readonly now: Date | undefined;
+}
+
+/** What a device installs, as the signed manifest says it. */
+export interface VerifiedOffer {
+  readonly updateId: string;
+  readonly version: string;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  readonly securityCounter: number;
+  readonly rollback: boolean;
+}
+
+/**
+ * Decides whether an offer is genuine and fits this device. The signature comes first; only then is the manifest read, and
+ * only what it says counts: the offer must agree with it. A rollback may lower the version, but never the security counter
+ * (anti-rollback, NIST SP 800-193, section 4.2.1.3).
+ *
+ * Throws {@link AgentFailure} with `SIGNATURE_MISSING`, `SIGNATURE_INVALID`, `INVALID_MANIFEST`, `FIRMWARE_EXPIRED`,
+ * `OFFER_EXPIRED`, `INVALID_VERSION`, `MANIFEST_MISMATCH`, `WRONG_DEVICE_TYPE`, `WRONG_HARDWARE_MODEL`, `SECURITY_COUNTER_TOO_LOW`,
+ * `VERSION_TOO_OLD` or `DOWNGRADE_REFUSED`.
+ */
+export function verifyOffer(offer: Offer, target: OfferTarget, trust: Trust): VerifiedOffer {
+  const expired = offer.expireTime !== undefined && isPast(timestampDate(offer.expireTime), target.now);
+  if (expired) throw new AgentFailure("OFFER_EXPIRED", "the offer is void");
+  if (valid(offer.version) === null) {
+    throw new AgentFailure("INVALID_VERSION", `${offer.version} is not a semantic version`);
+  }
+  const rollback = offer.action === UpdateAction.ROLLBACK;
+  if (!rollback && lt(offer.version, target.version)) {
+    throw new AgentFailure("DOWNGRADE_REFUSED", `${offer.version} is older than ${target.version}`);
+  }
+  const verified = {
+    updateId: offer.updateId,
+    version: offer.version,
+    sha256: offer.sha256,
+    sizeBytes: Number(offer.sizeBytes),
+    rollback,
+  };
+  if (offer.manifest.length === 0) {
+    if (trust.allowUnsigned !== true) {
+      throw new AgentFailure("SIGNATURE_MISSING", "this device takes signed firmware only");
+    }
+    if (target.securityFloor > 0) refuseCounter(0, target.securityFloor);
+    return { ...verified, securityCounter: 0 };
+  }
+  const manifest = readManifest(offer, target, trust);
+  if (manifest.version !== offer.version) mismatch("version", manifest.version, offer.version);
+  if (manifest.sha256 !== offer.sha256) mismatch("sha256", manifest.sha256, offer.sha256);
+  if (BigInt(manifest.sizeBytes) !== offer.sizeBytes) {
+    mismatch("size", String(manifest.sizeBytes), String(offer.sizeBytes));
+  }
+  checkFit(manifest, target, rollback);
+  return { ...verified, securityCounter: manifest.securityCounter };
+}
+
+/**
+ * Decides whether the device is in a state to install now. Throws {@link AgentFailure} with `BATTERY_TOO_LOW` or
+ * `STORAGE_TOO_LOW`; what the device cannot measure is no obstacle. `alreadyStoredBytes` of the content are on the disk.
+ */
+export function checkReadiness(offer: Offer, reading: SensorReading, alreadyStoredBytes: number): void {
+  const { batteryPercent, charging, storageFreeBytes } = reading;
+  if (batteryPercent !== undefined && charging !== true && batteryPercent < offer.minBatteryPercent) {
+    throw new AgentFailure(
+      "BATTERY_TOO_LOW",
+      `the battery has ${Math.round(batteryPercent)} %, ${offer.minBatteryPercent} % are needed without external power`,
+    );
+  }
+  if (storageFreeBytes === undefined) return;
+  const stored = BigInt(alreadyStoredBytes);
+  const needed = offer.minFreeStorageBytes > offer.sizeBytes ? offer.minFreeStorageBytes : offer.sizeBytes;
+  if (storageFreeBytes + stored < needed) {
+    throw new AgentFailure("STORAGE_TOO_LOW", `${storageFreeBytes} bytes are free, ${needed} are needed`);
+  }
+}
+
+function readManifest(offer: Offer, target: OfferTarget, trust: Trust): Manifest {
+  try {
+    return verifyManifest({
+      manifest: offer.manifest,
+      signatures: offer.signatures.map(({ keyId, signature }) => ({ keyId, signature })),
+      trustedKeys: trust.keys,
+      threshold: trust.threshold ?? 1,
+      now: target.now,
+    });
+  } catch (error) {
+    if (error instanceof OtaError) throw new AgentFailure(error.reason, error.message, error);
+    throw error;
+  }
+}
+
+function checkFit(manifest: Manifest, target: OfferTarget, rollback: boolean): void {
+  if (!manifest.deviceTypes.includes(target.deviceType)) {
+    throw new AgentFailure("WRONG_DEVICE_TYPE", `the firmware is not for ${target.deviceType}`);
+  }
+  if (manifest.hardwareModels.length > 0 && !manifest.hardwareModels.includes(target.hardwareModel)) {
+    throw new AgentFailure("WRONG_HARDWARE_MODEL", `the firmware does not run on ${target.hardwareModel}`);
+  }
+  refuseCounter(manifest.securityCounter, target.securityFloor);
+  if (!rollback && manifest.minCurrentVersion !== "" && !gte(target.version, manifest.minCurrentVersion)) {
+    throw new AgentFailure(
+      "VERSION_TOO_OLD",
+      `the firmware can be installed from ${manifest.minCurrentVersion} on, ${target.version} runs`,
+    );
+  }
+}
+
+function refuseCounter(counter: number, floor: number): void {
+  if (counter >= floor) return;
+  throw new AgentFailure(
+    "SECURITY_COUNTER_TOO_LOW",
+    `the firmware's security counter is ${counter}, this device has run ${floor}`,
+  );
+}
+
+function mismatch(field: string, signed: string, offered: string): never {
+  throw new AgentFailure("MANIFEST_MISMATCH", `signed is the ${field} ${signed}, offered was ${offered}`);
+}
+
+function isPast(time: Date, now: Date | undefined): boolean {
+  return now !== undefined && time <= now;
+}

@@ -1,0 +1,370 @@
+import { rm, stat } from "node:fs/promises";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { status } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { DeviceUpdateState } from "../../gen/ota/v1/rollout_pb.js";
+import { type Offer, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
+import { ClientError } from "../client/client-error.ts";
+import type { RpcClient } from "../client/rpc-client.ts";
+import type { Clock } from "../infra/clock.ts";
+import { AgentFailure } from "./agent-failure.ts";
+import { Alarm } from "./alarm.ts";
+import type { DeviceMemory } from "./device-memory.ts";
+import type { DeviceStorage } from "./device-storage.ts";
+import { ChunkDamaged, downloadFirmware } from "./firmware-download.ts";
+import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmware } from "./installer.ts";
+import type { NetworkGate } from "./network-gate.ts";
+import { checkReadiness, type Trust, type VerifiedOffer, verifyOffer } from "./offer-check.ts";
+import { Retry } from "./retry.ts";
+import type { Sensors } from "./sensors.ts";
+
+/** What the device is doing about an update. */
+export type UpdatePhase = "idle" | "downloading" | "installing" | "rebooting";
+
+/** What the engine works with. */
+export interface UpdateEngineOptions {
+  readonly client: RpcClient;
+  readonly memory: DeviceMemory;
+  readonly storage: DeviceStorage;
+  readonly sensors: Sensors;
+  readonly installer: Installer;
+  /** What runs in this boot. */
+  readonly running: RunningFirmware;
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  readonly trust: Trust;
+  readonly gate: NetworkGate;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Called when the phase changes. */
+  readonly onPhase: (phase: UpdatePhase) => void;
+  /** Whether the device's clock tells the time, so that expiry counts. Default true. */
+  readonly clockTrusted?: boolean;
+  /** How long to wait for battery or storage before the update is given up, in milliseconds. Default 10 minutes. */
+  readonly readinessPatienceMs?: number | undefined;
+  /** Highest download rate in bytes per second. */
+  readonly bytesPerSecond?: number | undefined;
+  /** Asked before each try to download; what it returns is called after it. For many devices on one machine. */
+  readonly downloadSlot?: ((signal: AbortSignal) => Promise<() => void>) | undefined;
+  /** Upper bound of the waits between tries, in milliseconds. Default 60 s. */
+  readonly maxRetryPauseMs?: number | undefined;
+}
+
+/**
+ * Takes updates: check, verify, download, install, report at each step, reboot. That the service is away or at fault only
+ * makes it wait; a failure is reported when the update itself cannot be taken, with a stable reason.
+ */
+export class UpdateEngine {
+  readonly #options: UpdateEngineOptions;
+  readonly #retry: Retry;
+  readonly #alarm = new Alarm();
+  #work: Work | undefined;
+  #reportedAtMs = 0;
+
+  constructor(options: UpdateEngineOptions) {
+    this.#options = options;
+    this.#retry = new Retry(options);
+  }
+
+  /** Checks now instead of at the next regular time. */
+  check(): void {
+    this.#alarm.ring();
+  }
+
+  /** Stops working on an update and forgets its content, unless it is being installed already. */
+  cancel(updateId: string): void {
+    if (this.#work?.updateId === updateId && !this.#work.committed) this.#work.calledOff.abort();
+  }
+
+  /** Checks and updates until the signal aborts. The first check comes after a random part of a second. */
+  async run(signal: AbortSignal): Promise<void> {
+    let pauseMs = 1000 * this.#options.random();
+    while (!signal.aborted) {
+      await this.#alarm.wait(pauseMs, signal);
+      if (signal.aborted) return;
+      try {
+        pauseMs = await this.#checkOnce(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#options.logger.warn({ err: error }, "the update check failed");
+        pauseMs = refusedPauseMs * (0.5 + this.#options.random());
+      }
+    }
+  }
+
+  /** One check with all that follows from it. @returns how long to wait before the next one, in milliseconds */
+  async #checkOnce(signal: AbortSignal): Promise<number> {
+    const { client, memory, random, running, sensors } = this.#options;
+    const reading = await sensors.read();
+    const response = await this.#retry.run(signal, (attempt) =>
+      client.unary(
+        UpdateService.method.checkForUpdate,
+        {
+          firmwareVersion: running.version,
+          bootId: sensors.bootId,
+          securityCounter: BigInt(memory.state.securityCounter),
+          ...pick(reading, "batteryPercent", "charging", "storageFreeBytes"),
+        },
+        { signal: attempt, timeoutMs: callTimeoutMs },
+      ),
+    );
+    const retryAfterMs =
+      response.retryAfter === undefined ? defaultCheckPauseMs : durationMs(response.retryAfter);
+    if (response.offer !== undefined) await this.#take(response.offer, signal);
+    return Math.max(retryAfterMs, minCheckPauseMs) * (1 + 0.1 * random());
+  }
+
+  async #take(offer: Offer, signal: AbortSignal): Promise<void> {
+    const { memory, running, sensors, logger, onPhase } = this.#options;
+    const { pending, reverted } = memory.state;
+    // The service offers until it has seen the outcome in the heartbeats, which may be a moment away.
+    if (offer.version === running.version) return;
+    if (reverted.includes(offer.updateId)) {
+      await this.#reportFailure(offer, revertedFailure(offer.version), signal);
+      return;
+    }
+    // The agent was restarted between installation and reboot.
+    const installed = pending?.updateId === offer.updateId && pending.bootId === sensors.bootId;
+    const work: Work = { updateId: offer.updateId, calledOff: new AbortController(), committed: installed };
+    this.#work = work;
+    logger.info({ updateId: offer.updateId, version: offer.version }, "taking an update");
+    try {
+      if (installed) await this.#reboot(offer, signal);
+      else await this.#perform(offer, work, AbortSignal.any([signal, work.calledOff.signal]));
+    } catch (error) {
+      if (signal.aborted) return;
+      await this.#giveUp(offer, work, error, signal);
+    } finally {
+      this.#work = undefined;
+      onPhase("idle");
+    }
+  }
+
+  async #perform(offer: Offer, work: Work, signal: AbortSignal): Promise<void> {
+    const { clock, clockTrusted = true, memory, onPhase, sensors, storage, trust } = this.#options;
+    const verified = verifyOffer(
+      offer,
+      {
+        deviceType: this.#options.deviceType,
+        hardwareModel: this.#options.hardwareModel,
+        version: this.#options.running.version,
+        securityFloor: memory.state.securityFloor,
+        now: clockTrusted ? clock.now() : undefined,
+      },
+      trust,
+    );
+    const path = await storage.downloadPath(verified.sha256);
+    await this.#becomeReady(offer, path, signal);
+    onPhase("downloading");
+    await this.#report(offer, DeviceUpdateState.DOWNLOADING, 0, signal);
+    await this.#download(verified, path, signal);
+    await this.#report(offer, DeviceUpdateState.DOWNLOADED, verified.sizeBytes, signal);
+    await this.#becomeReady(offer, path, signal);
+    await this.#report(offer, DeviceUpdateState.INSTALLING, verified.sizeBytes, signal);
+    signal.throwIfAborted();
+    // From here on a call-off comes too late: a half-written image must not be left behind.
+    work.committed = true;
+    onPhase("installing");
+    const { updateId, version, sha256, securityCounter } = verified;
+    await this.#install({ ...verified, path }, signal);
+    await memory.update({ pending: { updateId, version, sha256, securityCounter, bootId: sensors.bootId } });
+    await rm(path, { force: true });
+    await this.#reboot(offer, signal);
+  }
+
+  async #install(image: FirmwareImage, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#options.installer.install(image, signal);
+    } catch (error) {
+      if (error instanceof AgentFailure || signal.aborted) throw error;
+      throw new InstallFailure(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  async #reboot(offer: Offer, signal: AbortSignal): Promise<void> {
+    const { installer, memory, onPhase } = this.#options;
+    const { updateId, version } = offer;
+    onPhase("rebooting");
+    await this.#report(offer, DeviceUpdateState.REBOOTING, Number(offer.sizeBytes), signal);
+    await installer.reboot({ updateId, version }, signal);
+    signal.throwIfAborted();
+    await memory.update({ pending: undefined, reverted: remember(memory.state.reverted, updateId) });
+    throw new InstallFailure("the device did not reboot", "REBOOT_FAILED");
+  }
+
+  /** Waits a while for what the offer asks of the device. */
+  async #becomeReady(offer: Offer, path: string, signal: AbortSignal): Promise<void> {
+    const { clock, readinessPatienceMs = 600_000, sensors } = this.#options;
+    const giveUpAtMs = clock.monotonicMs() + readinessPatienceMs;
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        checkReadiness(offer, await sensors.read(), await sizeOf(path));
+        return;
+      } catch (error) {
+        if (clock.monotonicMs() >= giveUpAtMs) throw error;
+        await new Alarm().wait(readinessPollMs, signal);
+      }
+    }
+  }
+
+  async #download(offer: VerifiedOffer, path: string, signal: AbortSignal): Promise<void> {
+    const { bytesPerSecond, client, downloadSlot, storage } = this.#options;
+    let damaged = 0;
+    let damagedAt = -1;
+    await this.#retry.run(signal, async (attempt) => {
+      const release = await downloadSlot?.(attempt);
+      try {
+        const { updateId, sha256, sizeBytes } = offer;
+        const onProgress = (bytes: number) => this.#reportProgress(updateId, bytes, attempt);
+        const { durable } = storage;
+        await downloadFirmware(
+          { client, updateId, sha256, sizeBytes, path, durable, bytesPerSecond, onProgress },
+          attempt,
+        );
+      } catch (error) {
+        if (error instanceof ChunkDamaged) {
+          const size = await sizeOf(path);
+          damaged = size === damagedAt ? damaged + 1 : 1;
+          damagedAt = size;
+          if (damaged >= maxDamagedTries) throw new AgentFailure("CHUNK_DAMAGED", error.message, error);
+        }
+        throw error;
+      } finally {
+        release?.();
+      }
+    });
+  }
+
+  async #reportProgress(updateId: string, bytes: number, signal: AbortSignal): Promise<void> {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#reportedAtMs < progressIntervalMs) return;
+    this.#reportedAtMs = nowMs;
+    await this.#sendReport({ updateId }, DeviceUpdateState.DOWNLOADING, bytes, signal);
+  }
+
+  #report(offer: Offer, state: DeviceUpdateState, bytes: number, signal: AbortSignal): Promise<void> {
+    this.#reportedAtMs = this.#options.clock.monotonicMs();
+    return this.#retry.run(signal, (attempt) => this.#sendReport(offer, state, bytes, attempt));
+  }
+
+  /** Tells the service how far the update is; if the service says that it is over, so does an {@link UpdateOver}. */
+  async #sendReport(
+    offer: { readonly updateId: string },
+    state: DeviceUpdateState,
+    bytes: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const response = await this.#options.client.unary(
+      UpdateService.method.reportUpdateStatus,
+      { updateId: offer.updateId, state, downloadedBytes: BigInt(bytes) },
+      { signal, timeoutMs: callTimeoutMs },
+    );
+    // After the installation the device boots what it installed, whatever the service has decided by then.
+    if (finalStates.has(response.state) && state !== DeviceUpdateState.REBOOTING) throw new UpdateOver();
+  }
+
+  async #giveUp(offer: Offer, work: Work, error: unknown, signal: AbortSignal): Promise<void> {
+    const { logger, storage } = this.#options;
+    const { updateId } = offer;
+    if (work.calledOff.signal.aborted || error instanceof UpdateOver || isNotOffered(error)) {
+      logger.info({ updateId }, "the update was called off");
+      await rm(await storage.downloadPath(offer.sha256), { force: true });
+      return;
+    }
+    if (!(error instanceof AgentFailure)) throw error;
+    await rm(await storage.downloadPath(offer.sha256), { force: true });
+    await this.#reportFailure(offer, error, signal);
+  }
+
+  async #reportFailure(offer: Offer, failure: AgentFailure, signal: AbortSignal): Promise<void> {
+    const { client, logger } = this.#options;
+    logger.warn({ updateId: offer.updateId, reason: failure.reason, err: failure }, "the update failed");
+    await this.#retry.run(signal, (attempt) =>
+      client.unary(
+        UpdateService.method.reportUpdateStatus,
+        {
+          updateId: offer.updateId,
+          state: DeviceUpdateState.FAILED,
+          failureReason: failure.reason.slice(0, maxReasonLength),
+          failureMessage: failure.message.slice(0, maxMessageLength),
+        },
+        { signal: attempt, timeoutMs: callTimeoutMs },
+      ),
+    );
+  }
+}
+
+/** The failure of an update after whose installation the device came back with another version. */
+function revertedFailure(version: string): AgentFailure {
+  return new AgentFailure("REVERTED", `the device came back without ${version} after the reboot`);
+}
+
+/** Adds an update to those that are not tried again; the oldest are forgotten. */
+export function remember(updateIds: readonly string[], updateId: string): readonly string[] {
+  return [...updateIds.filter((id) => id !== updateId), updateId].slice(-maxRemembered);
+}
+
+interface Work {
+  readonly updateId: string;
+  readonly calledOff: AbortController;
+  /** Whether the installation has begun. */
+  committed: boolean;
+}
+
+/** The service says that the update is over. */
+class UpdateOver extends Error {
+  override readonly name = "UpdateOver";
+}
+
+/** How long one call may take, in milliseconds: an answer that comes later finds nobody. */
+const callTimeoutMs = 30_000;
+/** How long to wait between checks if the service does not say, in milliseconds. */
+const defaultCheckPauseMs = 60_000;
+/** The least time between two checks that nobody asked for, in milliseconds. */
+const minCheckPauseMs = 1000;
+/** How long to wait after the service refused a check for a reason that will not pass soon, in milliseconds. */
+const refusedPauseMs = 60_000;
+/** How often the progress of a download is reported, in milliseconds. */
+const progressIntervalMs = 10_000;
+/** How often to look whether the device has become ready, in milliseconds. */
+const readinessPollMs = 5000;
+/** How often the same place of a download may arrive damaged before the update is given up. */
+const maxDamagedTries = 4;
+/** How many updates that did not hold are remembered. */
+const maxRemembered = 16;
+/** Limits of `ReportUpdateStatusRequest`, in characters. */
+const maxReasonLength = 64;
+const maxMessageLength = 2000;
+
+const finalStates: ReadonlySet<DeviceUpdateState> = new Set([
+  DeviceUpdateState.SUCCEEDED,
+  DeviceUpdateState.FAILED,
+  DeviceUpdateState.TIMED_OUT,
+  DeviceUpdateState.SUPERSEDED,
+  DeviceUpdateState.CANCELLED,
+  DeviceUpdateState.ROLLED_BACK,
+]);
+
+/** Whether the service no longer knows of the update, or not for this device. */
+function isNotOffered(error: unknown): boolean {
+  return (
+    error instanceof ClientError &&
+    (error.reason === "NOT_OFFERED" || error.reason === "NOT_FOUND" || error.code === status.NOT_FOUND)
+  );
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch {
+    return 0;
+  }
+}
+
+function pick<T extends object, K extends keyof T>(from: T, ...keys: readonly K[]): Partial<Pick<T, K>> {
+  const picked: Partial<Pick<T, K>> = {};
+  for (const key of keys) if (from[key] !== undefined) picked[key] = from[key];
+  return picked;
+}

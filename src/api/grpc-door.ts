@@ -1,0 +1,437 @@
+import type { EventEmitter } from "node:events";
+import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import {
+  type handleBidiStreamingCall,
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+} from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { OtaError } from "../errors.ts";
+import type { Call, CallOrigin } from "./call.ts";
+import type {
+  BidiStreamEndpoint,
+  ClientStreamEndpoint,
+  Door,
+  Endpoint,
+  ServerStreamEndpoint,
+  UnaryEndpoint,
+} from "./endpoint.ts";
+import type { EndpointTable } from "./endpoint-table.ts";
+import { type Failure, statusBytes } from "./failure.ts";
+import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
+import { answerOf, methodName, type Pipeline, type Route, undecodable } from "./pipeline.ts";
+
+/** How the gRPC door listens and what it bounds. */
+export interface GrpcDoorOptions {
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** PEM certificate chain and private key; undefined listens in plaintext. */
+  readonly tls?: { readonly certificate: Buffer; readonly privateKey: Buffer } | undefined;
+  /** The most streaming calls open at once in this replica; more are refused with TOO_MANY_STREAMS. */
+  readonly maxStreams: number;
+  /** How long a reader may leave a full stream unread before it is cut. */
+  readonly stallMs?: number;
+}
+
+/**
+ * The gRPC door: @grpc/grpc-js, for devices and services. It moves bytes between HTTP/2 and the pipeline: requests are
+ * decoded only after the caller is admitted, back-pressure is obeyed both ways, and an error leaves as a status with
+ * google.rpc details.
+ */
+export class GrpcDoor implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #pipeline: Pipeline;
+  readonly #logger: Logger;
+  readonly #maxStreams: number;
+  readonly #stallMs: number;
+  readonly #open = new Set<Call>();
+  #openStreams = 0;
+  #address: AddressInfo | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    pipeline: Pipeline,
+    table: EndpointTable,
+    options: Pick<GrpcDoorOptions, "maxStreams" | "stallMs">,
+  ) {
+    this.#pipeline = pipeline;
+    this.#logger = pipeline.parts.logger;
+    this.#maxStreams = options.maxStreams;
+    this.#stallMs = options.stallMs ?? defaultStallMs;
+    this.#server = new Server(serverOptions);
+    for (const endpoint of table) this.#register(endpoint);
+  }
+
+  /** Starts to listen; the address is known when it resolves. */
+  async listen(options: Pick<GrpcDoorOptions, "host" | "port" | "tls">): Promise<AddressInfo> {
+    const { host, port, tls } = options;
+    const credentials =
+      tls === undefined
+        ? ServerCredentials.createInsecure()
+        : ServerCredentials.createSsl(
+            null,
+            [{ cert_chain: tls.certificate, private_key: tls.privateKey }],
+            false,
+          );
+    const target = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    const bound = await new Promise<number>((resolve, reject) => {
+      this.#server.bindAsync(target, credentials, (error, boundPort) => {
+        if (error === null) resolve(boundPort);
+        else reject(error);
+      });
+    });
+    this.#address = { address: host, port: bound, family: host.includes(":") ? "IPv6" : "IPv4" };
+    this.#logger.info({ host, port: bound, tls: tls !== undefined }, "gRPC door is open");
+    return this.#address;
+  }
+
+  /** Where it listens. */
+  get address(): AddressInfo {
+    if (this.#address === undefined) throw new Error("the gRPC door is not open yet");
+    return this.#address;
+  }
+
+  /** How many calls are open, streaming ones included. */
+  get openCalls(): number {
+    return this.#open.size;
+  }
+
+  /** How many streaming calls are open. */
+  get openStreams(): number {
+    return this.#openStreams;
+  }
+
+  /**
+   * Takes no more calls, lets those that are open finish for `graceMs` (or until the signal aborts), tells the rest
+   * that the service stops, and cuts what is still there. Idempotent.
+   */
+  close(
+    options: { readonly graceMs: number; readonly signal?: AbortSignal } = { graceMs: 0 },
+  ): Promise<void> {
+    this.#closing ??= this.#close(options.graceMs, options.signal);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(graceMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const finished = new Promise<void>((resolve) => {
+      this.#server.tryShutdown(() => resolve());
+    });
+    const finishedInTime = await withinMs(finished, graceMs, signal);
+    if (!finishedInTime) {
+      for (const call of this.#open) call.abort(shuttingDown());
+      // Time for the last statuses to leave.
+      await withinMs(finished, farewellMs, undefined);
+    }
+    this.#server.forceShutdown();
+  }
+
+  #register(endpoint: Endpoint): void {
+    const route = this.#pipeline.rpc(endpoint, "grpc");
+    const path = `/${methodName(endpoint)}`;
+    switch (endpoint.kind) {
+      case "unary":
+        this.#server.register(path, this.#unary(endpoint, route), sameBytes, sameBytes, "unary");
+        return;
+      case "server_stream":
+        this.#server.register(
+          path,
+          this.#serverStream(endpoint, route),
+          sameBytes,
+          sameBytes,
+          "serverStream",
+        );
+        return;
+      case "client_stream":
+        this.#server.register(
+          path,
+          this.#clientStream(endpoint, route),
+          sameBytes,
+          sameBytes,
+          "clientStream",
+        );
+        return;
+      case "bidi_stream":
+        this.#server.register(path, this.#bidiStream(endpoint, route), sameBytes, sameBytes, "bidi");
+    }
+  }
+
+  #unary(endpoint: UnaryEndpoint, route: Route): handleUnaryCall<Buffer, Buffer> {
+    return (grpcCall, callback) => {
+      const call = this.#begin(grpcCall, route);
+      const handle = () => endpoint.handle(decode(endpoint, route, call, grpcCall.request), call);
+      this.#answerOnce(endpoint, route, call, handle, callback);
+    };
+  }
+
+  #clientStream(endpoint: ClientStreamEndpoint, route: Route): handleClientStreamingCall<Buffer, Buffer> {
+    return (grpcCall, callback) => {
+      const call = this.#begin(grpcCall, route);
+      const requests = this.#requests(endpoint, route, call, grpcCall);
+      const handle = () => {
+        this.#requireRoom();
+        grpcCall.sendMetadata(headersOf(call));
+        return endpoint.handle(requests, call);
+      };
+      this.#answerOnce(endpoint, route, call, handle, (error, answer, trailers) => {
+        void requests.return();
+        callback(error, answer, trailers);
+      });
+    };
+  }
+
+  #serverStream(endpoint: ServerStreamEndpoint, route: Route): handleServerStreamingCall<Buffer, Buffer> {
+    return (grpcCall) => {
+      const call = this.#begin(grpcCall, route);
+      void this.#answerMany(endpoint, route, call, grpcCall, () =>
+        endpoint.handle(decode(endpoint, route, call, grpcCall.request), call),
+      );
+    };
+  }
+
+  #bidiStream(endpoint: BidiStreamEndpoint, route: Route): handleBidiStreamingCall<Buffer, Buffer> {
+    return (grpcCall) => {
+      const call = this.#begin(grpcCall, route);
+      const requests = this.#requests(endpoint, route, call, grpcCall);
+      void this.#answerMany(endpoint, route, call, grpcCall, () => endpoint.handle(requests, call)).finally(
+        () => void requests.return(),
+      );
+    };
+  }
+
+  #begin(grpcCall: AnyCall, route: Route): Call {
+    const call = route.open(new GrpcOrigin(grpcCall));
+    this.#open.add(call);
+    if (call.streaming) this.#openStreams++;
+    const events: EventEmitter = grpcCall;
+    events.on("cancelled", () => {
+      // Also emitted after a call that ended well.
+      if (!call.finished) call.abort(cancelReason(grpcCall));
+    });
+    return call;
+  }
+
+  #end(call: Call): void {
+    if (!this.#open.delete(call)) return;
+    if (call.streaming) this.#openStreams--;
+  }
+
+  #requireRoom(): void {
+    if (this.#openStreams > this.#maxStreams) throw tooManyStreams(this.#maxStreams);
+  }
+
+  #requests(
+    endpoint: Endpoint,
+    route: Route,
+    call: Call,
+    grpcCall: ServerReadableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>,
+  ): RequestStream<Message> {
+    const requests = new RequestStream(grpcCall, {
+      accept: (bytes) => decode(endpoint, route, call, bytes),
+      onMessages: (count) => route.countMessages(count, 0),
+      onCut: () => call.abort(cancelReason(grpcCall)),
+    });
+    call.onAbort((reason) => requests.fail(reason));
+    return requests;
+  }
+
+  /** Leads a call with a single answer through the pipeline, without a promise hop of its own. */
+  #answerOnce(
+    endpoint: UnaryEndpoint | ClientStreamEndpoint,
+    route: Route,
+    call: Call,
+    handle: () => Promise<object>,
+    callback: sendUnaryData<Buffer>,
+  ): void {
+    const fail = (error: unknown) => {
+      callback(toGrpcError(route.fail(call, error)));
+      this.#end(call);
+    };
+    const succeed = (answer: object) => {
+      if (call.abortReason !== undefined) return fail(call.abortReason);
+      let bytes: Buffer;
+      try {
+        bytes = encode(endpoint, answer);
+      } catch (error) {
+        return fail(error);
+      }
+      callback(null, bytes, call.streaming ? undefined : headersOf(call));
+      route.succeed(call);
+      this.#end(call);
+    };
+    try {
+      const admitted = route.admit(call);
+      (admitted === undefined ? handle() : admitted.then(handle)).then(succeed, fail);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  /** Leads a call with many answers through the pipeline. */
+  async #answerMany(
+    endpoint: ServerStreamEndpoint | BidiStreamEndpoint,
+    route: Route,
+    call: Call,
+    grpcCall: WritableCall,
+    handle: () => AsyncIterable<object>,
+  ): Promise<void> {
+    const answers = new AnswerStream(grpcCall, this.#stallMs, (count) => route.countMessages(0, count));
+    call.onAbort((reason) => answers.close(reason));
+    try {
+      await route.admit(call);
+      this.#requireRoom();
+      // At once, so that a client knows that it is served before the first message comes.
+      grpcCall.sendMetadata(headersOf(call));
+      // Leaving the loop early, by whatever way, returns the handler's generator.
+      for await (const answer of handle()) {
+        if (call.abortReason !== undefined) throw call.abortReason;
+        const room = answers.write(encode(endpoint, answer));
+        if (room !== undefined) await room;
+      }
+      if (call.abortReason !== undefined) throw call.abortReason;
+      grpcCall.end();
+      route.succeed(call);
+    } catch (error) {
+      grpcCall.emit("error", toGrpcError(route.fail(call, error)));
+      if (isStalled(error)) resetStream(grpcCall);
+    } finally {
+      answers.close(undefined);
+      this.#end(call);
+    }
+  }
+}
+
+type AnyCall =
+  | ServerUnaryCall<Buffer, Buffer>
+  | ServerReadableStream<Buffer, Buffer>
+  | ServerWritableStream<Buffer, Buffer>
+  | ServerDuplexStream<Buffer, Buffer>;
+
+/** The largest message in either direction. A DATA frame's messages are held in memory together, so it is small. */
+export const maxMessageBytes = 1024 * 1024;
+
+const serverOptions = {
+  "grpc.max_receive_message_length": maxMessageBytes,
+  // Node's default is no limit; a device needs two or three, a gateway or a console some dozens.
+  "grpc.max_concurrent_streams": 128,
+  // Finds dead devices behind silent NATs before their streams pile up.
+  "grpc.keepalive_time_ms": 120_000,
+  "grpc.keepalive_timeout_ms": 20_000,
+  "grpc.max_connection_idle_ms": 300_000,
+  // Spreads devices anew over replicas now and then.
+  "grpc.max_connection_age_ms": 6 * 60 * 60 * 1_000,
+  "grpc.max_connection_age_grace_ms": 10 * 60 * 1_000,
+  // Leaks memory with many short connections (grpc-node issue 2068), and its figures are in the metrics.
+  "grpc.enable_channelz": 0,
+};
+
+const defaultStallMs = 60_000;
+
+const farewellMs = 500;
+
+class GrpcOrigin implements CallOrigin {
+  readonly door: Door = "grpc";
+  readonly authorization: string | undefined;
+  readonly requestId: string | undefined;
+  readonly #call: AnyCall;
+
+  constructor(call: AnyCall) {
+    this.#call = call;
+    this.authorization = headerOf(call.metadata, "authorization");
+    this.requestId = headerOf(call.metadata, "x-request-id");
+  }
+
+  getPeer(): string {
+    const peer = this.#call.getPeer();
+    const colon = peer.lastIndexOf(":");
+    return colon === -1 ? peer : peer.slice(0, colon);
+  }
+}
+
+function headerOf(metadata: Metadata, name: string): string | undefined {
+  const [value] = metadata.get(name);
+  return typeof value === "string" ? value : undefined;
+}
+
+function headersOf(call: Call): Metadata {
+  const metadata = new Metadata();
+  metadata.set("x-request-id", call.requestId);
+  return metadata;
+}
+
+/** grpc-js hands bytes through; decoding and encoding happen inside the pipeline, where errors are mapped. */
+function sameBytes(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+function decode(endpoint: Endpoint, route: Route, call: Call, bytes: Buffer): Message {
+  let message: Message;
+  try {
+    message = fromBinary(endpoint.method.input, bytes, binaryOptions);
+  } catch (error) {
+    throw undecodable(endpoint.method.input, error);
+  }
+  route.check(call, message);
+  return message;
+}
+
+/** What a client of a newer contract sends in unknown fields is of no use here. */
+const binaryOptions = { readUnknownFields: false };
+
+function encode(endpoint: Endpoint, answer: object): Buffer {
+  const bytes = toBinary(endpoint.method.output, answerOf(endpoint, answer));
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function toGrpcError(failure: Failure): Error & { code: number; details: string; metadata: Metadata } {
+  const metadata = new Metadata();
+  metadata.set("grpc-status-details-bin", Buffer.from(statusBytes(failure)));
+  const details = failure.status.message;
+  // A plain object: the stack is logged already, and one here would only cost time.
+  return { name: "GrpcError", message: details, code: failure.code.number, details, metadata };
+}
+
+function cancelReason(grpcCall: AnyCall): OtaError {
+  if (Number(grpcCall.getDeadline()) <= Date.now()) {
+    return new OtaError("deadline_exceeded", "DEADLINE_EXCEEDED", "the client's deadline passed");
+  }
+  return new OtaError("cancelled", "CANCELLED", "the client cancelled the call or went away");
+}
+
+function shuttingDown(): OtaError {
+  return new OtaError("unavailable", "SHUTTING_DOWN", "the service is stopping; connect again", {
+    retryAfterMs: 1_000,
+  });
+}
+
+function tooManyStreams(limit: number): OtaError {
+  return new OtaError("resource_exhausted", "TOO_MANY_STREAMS", `more than ${limit} streams are open`, {
+    metadata: { limit: String(limit) },
+    retryAfterMs: 10_000,
+  });
+}
+
+/** Whether `work` finished within the time and before the signal aborted. */
+async function withinMs(work: Promise<void>, ms: number, signal: AbortSignal | undefined): Promise<boolean> {
+  const timeUp = new AbortController();
+  const signals = signal === undefined ? timeUp.signal : AbortSignal.any([timeUp.signal, signal]);
+  const outOfTime = delay(ms, false, { signal: signals, ref: false }).catch(() => false);
+  const finished = await Promise.race([work.then(() => true), outOfTime]);
+  timeUp.abort();
+  return finished;
+}

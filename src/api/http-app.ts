@@ -1,0 +1,193 @@
+import type { AddressInfo } from "node:net";
+import { cors as connectCors } from "@connectrpc/connect";
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import { OtaError } from "../errors.ts";
+import type { Metrics } from "../infra/metrics.ts";
+import { registerConnectDoor } from "./connect-door.ts";
+import type { EndpointTable } from "./endpoint-table.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { type RawRoute, registerRawRoute } from "./raw-route.ts";
+import { Readiness, type ReadinessCheck } from "./readiness.ts";
+import { registerRestDoor } from "./rest-door.ts";
+
+/** What the HTTP port is made of. */
+export interface HttpAppParts {
+  readonly pipeline: Pipeline;
+  readonly table: EndpointTable;
+  readonly metrics: Metrics;
+  readonly readiness: readonly ReadinessCheck[];
+  readonly rawRoutes: readonly RawRoute[];
+  /** Origins whose scripts may call; without any, only pages of this very service. */
+  readonly corsOrigins: readonly string[];
+  /** Whether `x-forwarded-for` names the caller: only behind a proxy that sets it. */
+  readonly trustProxy: boolean;
+}
+
+/** The HTTP port: Connect and gRPC-Web, REST, raw routes, health, metrics; pages are added by a plugin on {@link fastify}. */
+export class HttpApp implements AsyncDisposable {
+  /** For plugins (the console's files); the doors are registered already. */
+  readonly fastify: FastifyInstance;
+  readonly #parts: HttpAppParts;
+  readonly #readiness: Readiness;
+  readonly #shutdown = new AbortController();
+  #closing: Promise<void> | undefined;
+
+  private constructor(parts: HttpAppParts) {
+    this.#parts = parts;
+    this.#readiness = new Readiness(parts.readiness, parts.pipeline.parts.logger);
+    this.fastify = fastify({
+      logger: false,
+      trustProxy: parts.trustProxy,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      forceCloseConnections: "idle",
+      return503OnClosing: true,
+      http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 5_000 },
+    });
+  }
+
+  /** Puts everything together; {@link listen} opens the port. */
+  static async create(parts: HttpAppParts): Promise<HttpApp> {
+    const app = new HttpApp(parts);
+    await app.#register();
+    return app;
+  }
+
+  /** Opens the port; 0 takes a free one. */
+  async listen(options: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
+    await this.fastify.listen({ host: options.host, port: options.port });
+    const { address, port } = this.address;
+    this.#parts.pipeline.parts.logger.info({ host: address, port }, "HTTP door is open");
+    return this.address;
+  }
+
+  /** Where it listens. */
+  get address(): AddressInfo {
+    const address = this.fastify.server.address();
+    if (address === null || typeof address === "string") throw new Error("the HTTP door is not open");
+    return address;
+  }
+
+  /**
+   * Takes no more connections, lets open calls finish for `graceMs` (or until the signal aborts), then aborts and cuts
+   * them. Idempotent.
+   */
+  close(
+    options: { readonly graceMs: number; readonly signal?: AbortSignal } = { graceMs: 0 },
+  ): Promise<void> {
+    this.#closing ??= this.#close(options.graceMs, options.signal);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(graceMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const cut = () => {
+      this.#shutdown.abort(new OtaError("unavailable", "SHUTTING_DOWN", "the service is stopping"));
+      // Time for the last answers to leave.
+      setTimeout(() => this.fastify.server.closeAllConnections(), farewellMs).unref();
+    };
+    const timer = setTimeout(cut, graceMs);
+    signal?.addEventListener("abort", cut, { once: true });
+    if (signal?.aborted === true) cut();
+    try {
+      await this.fastify.close();
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", cut);
+    }
+  }
+
+  async #register(): Promise<void> {
+    const { pipeline, table, corsOrigins, rawRoutes } = this.#parts;
+    const app = this.fastify;
+    app.addHook("onRequest", async (request, reply) => {
+      void reply.headers(securityHeaders);
+      if (corsOrigins.length > 0) return allowOrigin(request, reply, corsOrigins);
+      return undefined;
+    });
+    this.#registerHealth();
+    for (const raw of rawRoutes) registerRawRoute(app, pipeline, raw);
+    await registerConnectDoor(app, pipeline, table, this.#shutdown.signal);
+    await registerRestDoor(app, pipeline, table);
+  }
+
+  #registerHealth(): void {
+    const app = this.fastify;
+    const ready = async (_request: FastifyRequest, reply: FastifyReply) => {
+      const report = await this.#readiness.report();
+      void reply.code(report.ready ? 200 : 503).header("cache-control", "no-store");
+      return { status: report.ready ? "ready" : "not ready", checks: report.checks };
+    };
+    app.get("/health", ready);
+    app.get("/health/", ready);
+    app.get("/health/ready", ready);
+    // Only that the process answers: a probe that restarts it must not do so because the database is away.
+    app.get("/health/live", async (_request, reply) => {
+      void reply.header("cache-control", "no-store");
+      return { status: "alive" };
+    });
+    app.get("/metrics", async (_request, reply) => {
+      void reply.type(this.#parts.metrics.contentType).header("cache-control", "no-store");
+      return this.#parts.metrics.text();
+    });
+  }
+}
+
+/** For a request to arrive as a whole: long enough for a slow uplink, short enough that trickling bytes holds nothing. */
+const requestTimeoutMs = 300_000;
+
+/** For the headers of a request to arrive (slowloris). */
+const headersTimeoutMs = 20_000;
+
+/** Above the idle time-out of usual load balancers (60 s), so that they never reuse a connection that is just closing. */
+const keepAliveTimeoutMs = 72_000;
+
+const farewellMs = 500;
+
+const preflightMaxAgeSeconds = 7_200;
+
+const securityHeaders = {
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "x-frame-options": "DENY",
+  // Inline styles are what chart and component libraries set; scripts come from this origin alone.
+  "content-security-policy":
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; object-src 'none'",
+};
+
+/** Lets scripts of listed origins call (Fetch standard, section 3.2). No cookies are used, so none are allowed. */
+function allowOrigin(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  origins: readonly string[],
+): FastifyReply | undefined {
+  const { origin } = request.headers;
+  void reply.header("vary", "origin");
+  if (origin === undefined || !origins.includes(origin)) return undefined;
+  void reply.headers({
+    "access-control-allow-origin": origin,
+    "access-control-expose-headers": [...connectCors.exposedHeaders, "x-request-id", "retry-after"].join(
+      ", ",
+    ),
+  });
+  if (request.method !== "OPTIONS") return undefined;
+  return reply
+    .headers({
+      "access-control-allow-methods": [
+        ...new Set([...connectCors.allowedMethods, "PUT", "PATCH", "DELETE"]),
+      ].join(", "),
+      "access-control-allow-headers": [
+        ...connectCors.allowedHeaders,
+        "authorization",
+        "x-request-id",
+        "range",
+      ].join(", "),
+      "access-control-max-age": String(preflightMaxAgeSeconds),
+    })
+    .code(204)
+    .send();
+}

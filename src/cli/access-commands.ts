@@ -1,0 +1,327 @@
+import { readFile } from "node:fs/promises";
+import { create } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Command } from "commander";
+import { v4 as newRequestId } from "uuid";
+import {
+  type AuditEvent,
+  type EnrolmentKey,
+  EnrolmentKeySchema,
+  type OperatorToken,
+  OperatorTokenSchema,
+  type Role,
+  RoleSchema,
+  type SigningKey,
+  SigningKeySchema,
+} from "../../gen/ota/v1/access_pb.js";
+import {
+  AccessService,
+  CreateEnrolmentKeyResponseSchema,
+  CreateTokenResponseSchema,
+  ListAuditEventsResponseSchema,
+  ListEnrolmentKeysResponseSchema,
+  ListSigningKeysResponseSchema,
+  ListTokensResponseSchema,
+  RevokeSigningKeyResponseSchema,
+} from "../../gen/ota/v1/access_service_pb.js";
+import { CliError, exitCodes } from "./failure.ts";
+import { agoText, cleanText, countText, enumText, listText, timeText } from "./format.ts";
+import { limitOption, noteMore, readPages } from "./paging.ts";
+import { collectList, parseCount, parseRole, parseTime } from "./parse.ts";
+import { type Cli, type Session, withSession } from "./session.ts";
+import { type Column, renderFacts, renderTable } from "./table.ts";
+
+const { method } = AccessService;
+
+/** `token …`, `enrolment-key …`, `signing-key …` and `audit …`: who may do what, and who did. */
+export function addAccessCommands(program: Command, cli: Cli): void {
+  addTokenCommands(program, cli);
+  addEnrolmentKeyCommands(program, cli);
+  addSigningKeyCommands(program, cli);
+  program
+    .command("audit")
+    .description("Who did what, when and why")
+    .command("list", { isDefault: true })
+    .description("List audit events, newest first")
+    .option("--resource <id>", "only what happened to this")
+    .option("--action <action>", "only this action, for example rollout.rollback")
+    .addOption(limitOption())
+    .action(withSession(cli, listAuditEvents));
+}
+
+function addTokenCommands(program: Command, cli: Cli): void {
+  const token = program.command("token").description("Operators' tokens (role admin)");
+  token
+    .command("create")
+    .description("Create a token; its secret is shown once")
+    .requiredOption("--name <name>", "whose it is, or what it is for")
+    .option(
+      "--role <role>",
+      "viewer (reads), operator (changes) or admin (also who may what)",
+      parseRole,
+      parseRole("viewer"),
+    )
+    .option("--expires <time>", "when it stops working: 2026-12-31 or 90d (default: never)", parseTime)
+    .action(
+      withSession(cli, async (session, options: { name: string; role: Role; expires?: Timestamp }) => {
+        const answer = await session.call(method.createToken, {
+          requestId: newRequestId(),
+          name: options.name,
+          role: options.role,
+          ...expiry(options.expires),
+        });
+        session.print(CreateTokenResponseSchema, answer, () =>
+          secretText(session, "token", answer.token?.id, answer.secret),
+        );
+      }),
+    );
+  token
+    .command("list")
+    .description("List tokens, newest first")
+    .addOption(limitOption())
+    .action(
+      withSession(cli, async (session, options: { limit: number }) => {
+        const { items, nextPageToken } = await readPages(options.limit, async (page) => {
+          const answer = await session.call(method.listTokens, page);
+          return { items: answer.tokens, nextPageToken: answer.nextPageToken };
+        });
+        const answer = create(ListTokensResponseSchema, { tokens: items, nextPageToken });
+        session.print(ListTokensResponseSchema, answer, () => renderTokens(session, items));
+        noteMore(session, nextPageToken);
+      }),
+    );
+  token
+    .command("revoke")
+    .argument("<id>", "the token's id")
+    .description("Revoke a token at once")
+    .option("--reason <text>", "why, for the audit log")
+    .action(
+      withSession(cli, async (session, id: string, options: { reason?: string }) => {
+        const answer = await session.call(method.revokeToken, { id, reason: options.reason ?? "" });
+        const revoked = required(answer.token);
+        session.print(OperatorTokenSchema, revoked, () => `Revoked token ${cleanText(revoked.name)}.`);
+      }),
+    );
+}
+
+function addEnrolmentKeyCommands(program: Command, cli: Cli): void {
+  const key = program.command("enrolment-key").description("Keys with which devices enrol (role admin)");
+  key
+    .command("create")
+    .description("Create an enrolment key; its secret is shown once")
+    .requiredOption("--name <name>", "what it is for, for example 'line 3, July'")
+    .option(
+      "--max-uses <count>",
+      "the most devices that it may enrol (default: no limit)",
+      parseCount(0, 1_000_000_000),
+      0,
+    )
+    .option("--device-type <names>", "only these device types (default: all)", collectList)
+    .option("--expires <time>", "when it stops working: 2026-12-31 or 90d (default: never)", parseTime)
+    .action(
+      withSession(
+        cli,
+        async (
+          session,
+          options: { name: string; maxUses: number; deviceType?: string[]; expires?: Timestamp },
+        ) => {
+          const answer = await session.call(method.createEnrolmentKey, {
+            requestId: newRequestId(),
+            name: options.name,
+            maxUses: BigInt(options.maxUses),
+            deviceTypes: options.deviceType ?? [],
+            ...expiry(options.expires),
+          });
+          session.print(CreateEnrolmentKeyResponseSchema, answer, () =>
+            secretText(session, "enrolment key", answer.key?.id, answer.secret),
+          );
+        },
+      ),
+    );
+  key
+    .command("list")
+    .description("List enrolment keys, newest first")
+    .addOption(limitOption())
+    .action(
+      withSession(cli, async (session, options: { limit: number }) => {
+        const { items, nextPageToken } = await readPages(options.limit, async (page) => {
+          const answer = await session.call(method.listEnrolmentKeys, page);
+          return { items: answer.keys, nextPageToken: answer.nextPageToken };
+        });
+        const answer = create(ListEnrolmentKeysResponseSchema, { keys: items, nextPageToken });
+        session.print(ListEnrolmentKeysResponseSchema, answer, () => renderEnrolmentKeys(session, items));
+        noteMore(session, nextPageToken);
+      }),
+    );
+  key
+    .command("revoke")
+    .argument("<id>", "the key's id")
+    .description("Revoke an enrolment key; devices that enrolled with it stay")
+    .option("--reason <text>", "why, for the audit log")
+    .action(
+      withSession(cli, async (session, id: string, options: { reason?: string }) => {
+        const answer = await session.call(method.revokeEnrolmentKey, { id, reason: options.reason ?? "" });
+        const revoked = required(answer.key);
+        session.print(EnrolmentKeySchema, revoked, () => `Revoked enrolment key ${cleanText(revoked.name)}.`);
+      }),
+    );
+}
+
+function addSigningKeyCommands(program: Command, cli: Cli): void {
+  const key = program
+    .command("signing-key")
+    .description("Public keys that firmware signatures are checked with");
+  key
+    .command("register")
+    .argument("<file>", "the public key (PEM), from `firmware keygen` or openssl")
+    .description("Register a public key (role admin)")
+    .requiredOption("--name <name>", "whose it is")
+    .action(
+      withSession(cli, async (session, file: string, options: { name: string }) => {
+        const publicKeyPem = await readFile(file, "utf8");
+        const answer = await session.call(method.registerSigningKey, { name: options.name, publicKeyPem });
+        const registered = required(answer.key);
+        session.print(SigningKeySchema, registered, () =>
+          renderFacts(session.terminal, [
+            ["key id", registered.id],
+            ["name", cleanText(registered.name)],
+            ["algorithm", registered.algorithm],
+          ]),
+        );
+      }),
+    );
+  key
+    .command("list")
+    .description("List signing keys, newest first")
+    .addOption(limitOption())
+    .action(
+      withSession(cli, async (session, options: { limit: number }) => {
+        const { items, nextPageToken } = await readPages(options.limit, async (page) => {
+          const answer = await session.call(method.listSigningKeys, page);
+          return { items: answer.keys, nextPageToken: answer.nextPageToken };
+        });
+        const answer = create(ListSigningKeysResponseSchema, { keys: items, nextPageToken });
+        session.print(ListSigningKeysResponseSchema, answer, () => renderSigningKeys(session, items));
+        noteMore(session, nextPageToken);
+      }),
+    );
+  key
+    .command("revoke")
+    .argument("<id>", "the key's id")
+    .description(
+      "Revoke a key: its signatures count no more, rollouts that rest on them are paused (role admin)",
+    )
+    .option("--reason <text>", "why, for the audit log")
+    .action(
+      withSession(cli, async (session, id: string, options: { reason?: string }) => {
+        const answer = await session.call(method.revokeSigningKey, { id, reason: options.reason ?? "" });
+        session.print(
+          RevokeSigningKeyResponseSchema,
+          answer,
+          () =>
+            `Revoked signing key ${cleanText(answer.key?.name ?? id)}; ${countText(answer.pausedRolloutCount, "rollout")} paused.`,
+        );
+      }),
+    );
+}
+
+async function listAuditEvents(
+  session: Session,
+  options: { limit: number; resource?: string; action?: string },
+): Promise<void> {
+  const filter = { resourceId: options.resource ?? "", action: options.action ?? "" };
+  const { items, nextPageToken } = await readPages(options.limit, async (page) => {
+    const answer = await session.call(method.listAuditEvents, { ...filter, ...page });
+    return { items: answer.events, nextPageToken: answer.nextPageToken };
+  });
+  const answer = create(ListAuditEventsResponseSchema, { events: items, nextPageToken });
+  session.print(ListAuditEventsResponseSchema, answer, () => renderAuditEvents(session, items));
+  noteMore(session, nextPageToken);
+}
+
+function renderTokens(session: Session, tokens: readonly OperatorToken[]): string {
+  if (tokens.length === 0) return "No tokens.";
+  const nowMs = Date.now();
+  const columns: Column<OperatorToken>[] = [
+    { title: "id", text: ({ id }) => id },
+    { title: "name", text: ({ name }) => cleanText(name) },
+    { title: "role", text: ({ role }) => enumText(RoleSchema, role) },
+    { title: "created", text: ({ createTime }) => agoText(createTime, nowMs) },
+    { title: "by", text: ({ creator }) => cleanText(creator) },
+    { title: "validity", text: (token) => validityText(token, nowMs) },
+  ];
+  return renderTable(session.terminal, columns, tokens);
+}
+
+function renderEnrolmentKeys(session: Session, keys: readonly EnrolmentKey[]): string {
+  if (keys.length === 0) return "No enrolment keys.";
+  const nowMs = Date.now();
+  const columns: Column<EnrolmentKey>[] = [
+    { title: "id", text: ({ id }) => id },
+    { title: "name", text: ({ name }) => cleanText(name) },
+    {
+      title: "used",
+      text: ({ useCount, maxUses }) => (maxUses === 0n ? `${useCount}` : `${useCount} of ${maxUses}`),
+    },
+    {
+      title: "for",
+      text: ({ deviceTypes }) => (deviceTypes.length === 0 ? "all types" : listText(deviceTypes)),
+    },
+    { title: "created", text: ({ createTime }) => agoText(createTime, nowMs) },
+    { title: "validity", text: (key) => validityText(key, nowMs) },
+  ];
+  return renderTable(session.terminal, columns, keys);
+}
+
+function renderSigningKeys(session: Session, keys: readonly SigningKey[]): string {
+  if (keys.length === 0) return "No signing keys.";
+  const nowMs = Date.now();
+  const columns: Column<SigningKey>[] = [
+    { title: "id", text: ({ id }) => id },
+    { title: "name", text: ({ name }) => cleanText(name) },
+    { title: "algorithm", text: ({ algorithm }) => cleanText(algorithm) },
+    { title: "registered", text: ({ createTime }) => agoText(createTime, nowMs) },
+    {
+      title: "validity",
+      text: ({ revokeTime }) => validityText({ revokeTime, expireTime: undefined }, nowMs),
+    },
+  ];
+  return renderTable(session.terminal, columns, keys);
+}
+
+function renderAuditEvents(session: Session, events: readonly AuditEvent[]): string {
+  if (events.length === 0) return "No events.";
+  const columns: Column<AuditEvent>[] = [
+    { title: "time", text: ({ time }) => timeText(time) },
+    { title: "who", text: ({ actor }) => cleanText(actor) },
+    { title: "what", text: ({ action }) => cleanText(action) },
+    { title: "to", text: ({ resourceType, resourceId }) => cleanText(`${resourceType} ${resourceId}`) },
+    { title: "why", text: ({ reason }) => cleanText(reason) },
+  ];
+  return renderTable(session.terminal, columns, events);
+}
+
+function secretText(session: Session, what: string, id: string | undefined, secret: string): string {
+  return renderFacts(session.terminal, [
+    [what, id],
+    ["secret", `${session.terminal.paint("bold", secret)}`],
+    ["", "Keep it now: the service has only a hash of it."],
+  ]);
+}
+
+function validityText(
+  credential: { readonly revokeTime?: Timestamp | undefined; readonly expireTime?: Timestamp | undefined },
+  nowMs: number,
+): string {
+  if (credential.revokeTime !== undefined) return `revoked ${agoText(credential.revokeTime, nowMs)}`;
+  return credential.expireTime === undefined ? "valid" : `expires ${agoText(credential.expireTime, nowMs)}`;
+}
+
+function expiry(expireTime: Timestamp | undefined): { expireTime?: Timestamp } {
+  return expireTime === undefined ? {} : { expireTime };
+}
+
+function required<T>(record: T | undefined): T {
+  if (record === undefined) throw new CliError(exitCodes.failure, "the service answered without the record");
+  return record;
+}

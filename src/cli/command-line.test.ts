@@ -1,0 +1,115 @@
+import { type Command, CommanderError } from "commander";
+import { describe, expect, it } from "vitest";
+import { createProgram } from "./command-line.ts";
+import { type Cli, parseServer } from "./session.ts";
+import { createTerminal } from "./terminal.ts";
+
+function testProgram(): { program: Command; printed: () => string } {
+  let text = "";
+  const stream = { write: (part: string) => void (text += part) };
+  const cli: Cli = {
+    terminal: createTerminal(stream, stream, {}),
+    signal: new AbortController().signal,
+    env: {},
+  };
+  return { program: createProgram(cli), printed: () => text };
+}
+
+function leaves(command: Command): Command[] {
+  return command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
+}
+
+function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
+}
+
+describe("the command tree", () => {
+  it("has every command", () => {
+    expect(
+      leaves(testProgram().program)
+        .map(pathOf)
+        .map((path) => path.replace("device-ota ", "")),
+    ).toEqual([
+      "serve",
+      "demo",
+      "simulate",
+      "agent",
+      "migrate status",
+      "migrate up",
+      "migrate down",
+      "firmware keygen",
+      "firmware sign",
+      "firmware create",
+      "firmware publish",
+      "firmware upload",
+      "firmware manifest",
+      "firmware submit",
+      "firmware list",
+      "firmware show",
+      "firmware delete",
+      "firmware deploy",
+      "rollout create",
+      "rollout list",
+      "rollout status",
+      "rollout watch",
+      "rollout devices",
+      "rollout start",
+      "rollout promote",
+      "rollout pause",
+      "rollout resume",
+      "rollout rollback",
+      "rollout abort",
+      "device list",
+      "device show",
+      "device retire",
+      "fleet status",
+      "heartbeat list",
+      "token create",
+      "token list",
+      "token revoke",
+      "enrolment-key create",
+      "enrolment-key list",
+      "enrolment-key revoke",
+      "signing-key register",
+      "signing-key list",
+      "signing-key revoke",
+      "audit list",
+    ]);
+  });
+
+  it.each(leaves(testProgram().program).map((command) => [pathOf(command), command] as const))(
+    "%s explains itself, its arguments and its options",
+    (_path, command) => {
+      expect(command.description()).not.toBe("");
+      for (const argument of command.registeredArguments) expect(argument.description).not.toBe("");
+      for (const option of command.options) expect(option.description).not.toBe("");
+    },
+  );
+
+  it.each([
+    [["firmware", "deploy"], "missing required argument"],
+    [["device", "list", "--limit", "0"], "whole number"],
+    [["rollout", "list", "--state", "walking"], "rolling-back"],
+    [["device", "lst"], "Did you mean list?"],
+    [["migrate", "down"], "--yes"],
+  ])("refuses %j with a message that helps", async (args, message) => {
+    const { program, printed } = testProgram();
+    await expect(program.parseAsync(args, { from: "user" })).rejects.toBeInstanceOf(CommanderError);
+    expect(printed()).toContain(message);
+  });
+});
+
+describe("parseServer", () => {
+  it.each([
+    ["127.0.0.1:50051", { address: "127.0.0.1:50051", tls: false }],
+    ["ota.example.com", { address: "ota.example.com:50051", tls: false }],
+    ["https://ota.example.com:443/", { address: "ota.example.com:443", tls: true }],
+    ["[::1]:9000", { address: "[::1]:9000", tls: false }],
+  ])("reads %s", (text, expected) => {
+    expect(parseServer(text)).toEqual(expected);
+  });
+
+  it.each(["", "host:", "host:99999", "http://host/path", "a b:1", "::1"])("refuses %j", (text) => {
+    expect(() => parseServer(text)).toThrow(/--server/);
+  });
+});

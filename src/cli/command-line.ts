@@ -1,0 +1,132 @@
+import { readFile } from "node:fs/promises";
+import { Command, CommanderError, Option } from "commander";
+import { addAccessCommands } from "./access-commands.ts";
+import { addAgentCommand } from "./agent-command.ts";
+import { addDemoCommand } from "./demo/demo-command.ts";
+import { addDeviceCommands } from "./device-commands.ts";
+import { describeFailure, exitCodes, failureJson, failureText } from "./failure.ts";
+import { addFirmwareCommands } from "./firmware-commands.ts";
+import { addMigrateCommands } from "./migrate-command.ts";
+import { addRolloutCommands } from "./rollout-commands.ts";
+import { addServeCommand } from "./serve-command.ts";
+import type { Cli } from "./session.ts";
+import { addSimulateCommand } from "./simulate-command.ts";
+import { createTerminal } from "./terminal.ts";
+
+/**
+ * Runs one command line and returns its exit code; see {@link exitCodes}. The first Ctrl-C or SIGTERM asks the command to
+ * end in order, the second ends the process at once.
+ */
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  const terminal = createTerminal(process.stdout, process.stderr, process.env);
+  // A reader that went away (`device-ota device list | head -1`) is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(exitCodes.ok);
+    throw error;
+  });
+  if (args[0] === "--version" || args[0] === "-V") {
+    terminal.out(await ownVersion());
+    return exitCodes.ok;
+  }
+  using interruption = listenForSignals();
+  const cli: Cli = { terminal, signal: interruption.signal, env: process.env };
+  const program = createProgram(cli);
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return exitCodes.ok;
+  } catch (error) {
+    if (interruption.signal.aborted) return exitCodes.interrupted;
+    const failure = describeFailure(error);
+    // Commander has printed its own message, or the help that was asked for.
+    if (!(error instanceof CommanderError)) {
+      terminal.note(args.includes("--json") ? failureJson(failure) : failureText(failure));
+    }
+    return failure.exitCode;
+  }
+}
+
+/** The whole command tree, without running anything. */
+export function createProgram(cli: Cli): Command {
+  const program = new Command("device-ota")
+    .description(
+      "Ships firmware to device fleets in rings, watches every device by its heartbeats, and takes a bad update back by itself.",
+    )
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .showSuggestionAfterError()
+    .configureOutput({
+      writeOut: (text) => cli.terminal.write(text),
+      outputError: (text) => cli.terminal.note(text.trimEnd()),
+    })
+    .addHelpText("after", PROGRAM_HELP);
+  program
+    .addOption(
+      new Option("-s, --server <address>", "the service: host:port, or https://host:port for TLS")
+        .env("DEVICE_OTA_SERVER")
+        .default("127.0.0.1:50051"),
+    )
+    .addOption(
+      new Option(
+        "-t, --token <token>",
+        "an operator's token (default: what `serve` left in the data folder)",
+      ).env("DEVICE_OTA_TOKEN"),
+    )
+    .addOption(
+      new Option("--data-dir <folder>", "the data folder of a service on this machine")
+        .env("DEVICE_OTA_DATA_DIR")
+        .default("./data"),
+    )
+    .option("--json", "print JSON, for scripts");
+  program.commandsGroup("Run it:");
+  addServeCommand(program, cli);
+  addDemoCommand(program, cli);
+  addSimulateCommand(program, cli);
+  addAgentCommand(program, cli);
+  addMigrateCommands(program, cli);
+  program.commandsGroup("Ship updates:");
+  addFirmwareCommands(program, cli);
+  addRolloutCommands(program, cli);
+  program.commandsGroup("Watch the fleet:");
+  addDeviceCommands(program, cli);
+  program.commandsGroup("Who may do what:");
+  addAccessCommands(program, cli);
+  return program;
+}
+
+const PROGRAM_HELP = `
+First steps:
+  $ device-ota demo                      a fleet, a good update, a bad one that is taken back: one minute
+  $ device-ota serve                     run the service; needs nothing else
+  $ device-ota simulate --count 50       in a second terminal: 50 devices join it
+  $ device-ota fleet status              in a third one
+
+Exit codes: 0 done · 1 failed · 2 wrong usage · 3 not found · 4 not allowed · 5 not in this state · 6 service away
+Version: device-ota --version`;
+
+interface Interruption extends Disposable {
+  readonly signal: AbortSignal;
+}
+
+function listenForSignals(): Interruption {
+  const controller = new AbortController();
+  const onSignal = () => {
+    if (controller.signal.aborted) process.exit(exitCodes.interrupted);
+    controller.abort(new Error("interrupted"));
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      process.off("SIGINT", onSignal);
+      process.off("SIGTERM", onSignal);
+    },
+  };
+}
+
+async function ownVersion(): Promise<string> {
+  const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  return manifest.version;
+}

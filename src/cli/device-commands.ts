@@ -1,0 +1,327 @@
+import { create } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Command } from "commander";
+import { type Device, DeviceSchema, Presence, PresenceSchema } from "../../gen/ota/v1/device_pb.js";
+import {
+  type CountByName,
+  DeviceService,
+  type GetDeviceStatusOverviewResponse,
+  GetDeviceStatusOverviewResponseSchema,
+  ListDevicesResponseSchema,
+} from "../../gen/ota/v1/device_service_pb.js";
+import { type Heartbeat, NetworkTypeSchema } from "../../gen/ota/v1/heartbeat_pb.js";
+import {
+  HeartbeatService,
+  ListHeartbeatsResponseSchema,
+  type ReceivedHeartbeat,
+} from "../../gen/ota/v1/heartbeat_service_pb.js";
+import { CliError, exitCodes } from "./failure.ts";
+import {
+  agoText,
+  bytesText,
+  cleanText,
+  durationText,
+  enumText,
+  listText,
+  percentText,
+  timeText,
+} from "./format.ts";
+import { limitOption, noteMore, readPages } from "./paging.ts";
+import { collectList, parseSince } from "./parse.ts";
+import { deviceId } from "./references.ts";
+import { bar, ratio } from "./rollout-view.ts";
+import { type Cli, type Session, withSession } from "./session.ts";
+import { type Column, renderFacts, renderTable } from "./table.ts";
+import type { Terminal, Tone } from "./terminal.ts";
+
+/** `device …`, `fleet …` and `heartbeat …`: who is out there, and how they are. */
+export function addDeviceCommands(program: Command, cli: Cli): void {
+  const device = program.command("device").description("The devices: what they are and what they last said");
+  device
+    .command("list")
+    .description("List devices, newest first")
+    .option("--device-type <names>", "only these device types", collectList)
+    .option("--model <names>", "only these hardware models", collectList)
+    .option("--group <names>", "only devices in one of these groups", collectList)
+    .option("--firmware-version <versions>", "only devices that run one of these", collectList)
+    .option("--serial <prefix>", "only serial numbers that start with this")
+    .option("--retired", "also list retired devices")
+    .addOption(limitOption())
+    .action(withSession(cli, listDevices));
+  device
+    .command("show")
+    .argument("<device>", REFERENCE)
+    .description("Show one device with its newest heartbeat")
+    .action(
+      withSession(cli, async (session, reference: string) => {
+        const answer = await session.call(DeviceService.method.getDevice, {
+          id: await deviceId(session, reference),
+        });
+        printDevice(session, answer.device);
+      }),
+    );
+  device
+    .command("retire")
+    .argument("<device>", REFERENCE)
+    .description("Take a device out of service: its credentials stop working, its update is called off")
+    .option("--reason <text>", "why, for the audit log")
+    .action(
+      withSession(cli, async (session, reference: string, options: { reason?: string }) => {
+        const id = await deviceId(session, reference);
+        const answer = await session.call(DeviceService.method.retireDevice, {
+          id,
+          reason: options.reason ?? "",
+        });
+        printDevice(session, answer.device);
+      }),
+    );
+
+  program
+    .command("fleet")
+    .description("The fleet at a glance")
+    .command("status", { isDefault: true })
+    .description("How many devices are online, and which versions they run")
+    .action(
+      withSession(cli, async (session) => {
+        const overview = await session.call(DeviceService.method.getDeviceStatusOverview, {});
+        session.print(GetDeviceStatusOverviewResponseSchema, overview, () =>
+          renderOverview(session.terminal, overview),
+        );
+      }),
+    );
+
+  program
+    .command("heartbeat")
+    .description("What devices sent")
+    .command("list")
+    .argument("<device>", REFERENCE)
+    .description("List a device's heartbeats, newest received first")
+    .option(
+      "--since <time>",
+      "received at or after this: a time, or such as 1h for the last hour",
+      parseSince,
+    )
+    .option("--until <time>", "received before this", parseSince)
+    .addOption(limitOption())
+    .action(withSession(cli, listHeartbeats));
+}
+
+const REFERENCE = "the device: its id or serial number";
+
+async function listDevices(
+  session: Session,
+  options: {
+    limit: number;
+    deviceType?: string[];
+    model?: string[];
+    group?: string[];
+    firmwareVersion?: string[];
+    serial?: string;
+    retired?: boolean;
+  },
+): Promise<void> {
+  const filter = {
+    deviceTypes: options.deviceType ?? [],
+    hardwareModels: options.model ?? [],
+    groups: options.group ?? [],
+    firmwareVersions: options.firmwareVersion ?? [],
+    serialNumberPrefix: options.serial ?? "",
+    showRetired: options.retired === true,
+  };
+  const { items, nextPageToken } = await readPages(options.limit, async (page) => {
+    const answer = await session.call(DeviceService.method.listDevices, { ...filter, ...page });
+    return { items: answer.devices, nextPageToken: answer.nextPageToken };
+  });
+  const answer = create(ListDevicesResponseSchema, { devices: items, nextPageToken });
+  session.print(ListDevicesResponseSchema, answer, () =>
+    items.length === 0 ? "No devices." : renderDevices(session.terminal, items, Date.now()),
+  );
+  noteMore(session, nextPageToken);
+}
+
+async function listHeartbeats(
+  session: Session,
+  reference: string,
+  options: { limit: number; since?: Timestamp; until?: Timestamp },
+): Promise<void> {
+  const filter = {
+    deviceId: await deviceId(session, reference),
+    ...(options.since === undefined ? {} : { startTime: options.since }),
+    ...(options.until === undefined ? {} : { endTime: options.until }),
+  };
+  const { items, nextPageToken } = await readPages(options.limit, async (page) => {
+    const answer = await session.call(HeartbeatService.method.listHeartbeats, { ...filter, ...page });
+    return { items: answer.heartbeats, nextPageToken: answer.nextPageToken };
+  });
+  const answer = create(ListHeartbeatsResponseSchema, { heartbeats: items, nextPageToken });
+  session.print(ListHeartbeatsResponseSchema, answer, () =>
+    items.length === 0 ? "No heartbeats." : renderHeartbeats(session.terminal, items),
+  );
+  noteMore(session, nextPageToken);
+}
+
+function printDevice(session: Session, device: Device | undefined): void {
+  if (device === undefined) throw new CliError(exitCodes.failure, "the service answered without a device");
+  session.print(DeviceSchema, device, () => renderDevice(session.terminal, device, Date.now()));
+}
+
+function renderDevices(terminal: Terminal, devices: readonly Device[], nowMs: number): string {
+  const columns: Column<Device>[] = [
+    { title: "id", text: ({ id }) => id },
+    { title: "serial", text: ({ serialNumber }) => cleanText(serialNumber) },
+    { title: "type", text: ({ deviceType }) => cleanText(deviceType) },
+    { title: "model", text: ({ hardwareModel }) => cleanText(hardwareModel) },
+    { title: "version", text: ({ firmwareVersion }) => cleanText(firmwareVersion) || "-" },
+    { title: "presence", text: (device) => presenceText(terminal, device) },
+    { title: "seen", text: ({ lastSeenTime }) => agoText(lastSeenTime, nowMs) },
+    { title: "groups", text: ({ groups }) => listText(groups) },
+  ];
+  return renderTable(terminal, columns, devices);
+}
+
+function renderDevice(terminal: Terminal, device: Device, nowMs: number): string {
+  const metadata = Object.entries(device.metadata).map(([name, value]) => `${name}=${value}`);
+  return renderFacts(terminal, [
+    ["device", device.id],
+    ["serial", cleanText(device.serialNumber)],
+    ["name", device.displayName === "" ? undefined : cleanText(device.displayName)],
+    ["type", cleanText(device.deviceType)],
+    ["model", cleanText(device.hardwareModel)],
+    ["groups", listText(device.groups)],
+    ["version", cleanText(device.firmwareVersion) || "-"],
+    ["security counter", String(device.securityCounter)],
+    ["update", device.openUpdateId === "" ? "none under way" : device.openUpdateId],
+    ["presence", presenceText(terminal, device)],
+    ["last seen", `${timeText(device.lastSeenTime)} (${agoText(device.lastSeenTime, nowMs)})`],
+    ...(device.lastHeartbeat === undefined ? [] : heartbeatFacts(device.lastHeartbeat)),
+    ["metadata", metadata.length === 0 ? undefined : listText(metadata)],
+    ["enrolled", timeText(device.createTime)],
+    ["retired", device.retireTime === undefined ? undefined : timeText(device.retireTime)],
+  ]);
+}
+
+function heartbeatFacts(heartbeat: Heartbeat): [string, string | undefined][] {
+  const { network, location } = heartbeat;
+  return [
+    [
+      "boot",
+      heartbeat.bootId === ""
+        ? undefined
+        : `${cleanText(heartbeat.bootId)}, up ${durationText(heartbeat.uptime)}`,
+    ],
+    ["battery", batteryText(heartbeat)],
+    ["cpu", optionalPercent(heartbeat.cpuPercent)],
+    ["memory", optionalPercent(heartbeat.memoryPercent)],
+    [
+      "storage free",
+      heartbeat.storageFreeBytes === undefined ? undefined : bytesText(heartbeat.storageFreeBytes),
+    ],
+    [
+      "temperature",
+      heartbeat.temperatureCelsius === undefined
+        ? undefined
+        : `${heartbeat.temperatureCelsius.toFixed(1)} °C`,
+    ],
+    [
+      "location",
+      location === undefined
+        ? undefined
+        : `${location.latitude.toFixed(5)}, ${location.longitude.toFixed(5)}`,
+    ],
+    [
+      "network",
+      network === undefined
+        ? undefined
+        : [
+            enumText(NetworkTypeSchema, network.type),
+            network.signalDbm === undefined ? "" : `${network.signalDbm} dBm`,
+            cleanText(network.carrier),
+          ]
+            .filter((text) => text !== "")
+            .join(", "),
+    ],
+  ];
+}
+
+function renderHeartbeats(terminal: Terminal, heartbeats: readonly ReceivedHeartbeat[]): string {
+  const columns: Column<ReceivedHeartbeat>[] = [
+    { title: "received", text: ({ receiveTime }) => timeText(receiveTime) },
+    { title: "seq", text: ({ heartbeat }) => String(heartbeat?.sequence ?? ""), align: "right" },
+    { title: "version", text: ({ heartbeat }) => cleanText(heartbeat?.firmwareVersion ?? "") },
+    { title: "up", text: ({ heartbeat }) => durationText(heartbeat?.uptime), align: "right" },
+    {
+      title: "battery",
+      text: ({ heartbeat }) => (heartbeat && batteryText(heartbeat)) ?? "-",
+      align: "right",
+    },
+    { title: "cpu", text: ({ heartbeat }) => optionalPercent(heartbeat?.cpuPercent) ?? "-", align: "right" },
+    {
+      title: "memory",
+      text: ({ heartbeat }) => optionalPercent(heartbeat?.memoryPercent) ?? "-",
+      align: "right",
+    },
+    {
+      title: "errors",
+      text: ({ heartbeat }) =>
+        (heartbeat?.errors ?? [])
+          .map(({ code, fatal }) => `${cleanText(code)}${fatal ? " (fatal)" : ""}`)
+          .join(", "),
+    },
+  ];
+  return renderTable(terminal, columns, heartbeats);
+}
+
+function renderOverview(terminal: Terminal, overview: GetDeviceStatusOverviewResponse): string {
+  const total = overview.totalCount;
+  const presence: [string, bigint, Tone][] = [
+    ["online", overview.onlineCount, "green"],
+    ["late", overview.lateCount, "yellow"],
+    ["offline", overview.offlineCount, "red"],
+    ["never seen", overview.unknownCount, "dim"],
+  ];
+  const lines = [
+    `${terminal.paint("bold", String(total))} devices, ${overview.streamingCount} on a stream, ${overview.updatingCount} taking an update`,
+    "",
+    ...presence.map(([name, count, tone]) => shareLine(terminal, tone, name, count, total)),
+    ...breakdown(terminal, "versions", overview.firmwareVersions, total),
+    ...breakdown(terminal, "types", overview.deviceTypes, total),
+  ];
+  return lines.join("\n");
+}
+
+function breakdown(
+  terminal: Terminal,
+  title: string,
+  counts: readonly CountByName[],
+  total: bigint,
+): string[] {
+  if (counts.length === 0) return [];
+  const lines = counts.map(({ name, count }) =>
+    shareLine(terminal, "cyan", cleanText(name) || "unknown", count, total),
+  );
+  return ["", terminal.paint("bold", title), ...lines];
+}
+
+function shareLine(terminal: Terminal, tone: Tone, name: string, count: bigint, total: bigint): string {
+  return `  ${name.padEnd(20)} ${bar(terminal, tone, ratio(count, total), 24)} ${String(count).padStart(7)}`;
+}
+
+function presenceText(terminal: Terminal, device: Device): string {
+  if (device.retireTime !== undefined) return terminal.paint("dim", "retired");
+  return terminal.paint(PRESENCE_TONES[device.presence] ?? "dim", enumText(PresenceSchema, device.presence));
+}
+
+function batteryText(heartbeat: Heartbeat): string | undefined {
+  if (heartbeat.batteryPercent === undefined) return undefined;
+  return `${heartbeat.batteryPercent.toFixed(0)} %${heartbeat.charging === true ? " charging" : ""}`;
+}
+
+function optionalPercent(value: number | undefined): string | undefined {
+  return value === undefined ? undefined : percentText(Math.round(value * 10) / 10);
+}
+
+const PRESENCE_TONES: Readonly<Partial<Record<Presence, Tone>>> = {
+  [Presence.ONLINE]: "green",
+  [Presence.LATE]: "yellow",
+  [Presence.OFFLINE]: "red",
+};

@@ -1,0 +1,319 @@
+import { readFile } from "node:fs/promises";
+import { create } from "@bufbuild/protobuf";
+import type { Command } from "commander";
+import { v4 as newRequestId } from "uuid";
+import { type Firmware, FirmwareSchema, FirmwareState } from "../../gen/ota/v1/firmware_pb.js";
+import { FirmwareService, ListFirmwareResponseSchema } from "../../gen/ota/v1/firmware_service_pb.js";
+import { RolloutSchema } from "../../gen/ota/v1/rollout_pb.js";
+import { publicKeyOf, signManifest, thumbprint } from "../manifest/signature.ts";
+import { CliError, exitCodes } from "./failure.ts";
+import { digestFile, type FileDigest } from "./firmware-file.ts";
+import { addSigningCommands } from "./firmware-signing.ts";
+import { uploadFirmware } from "./firmware-upload.ts";
+import { renderFirmware, renderFirmwareList } from "./firmware-view.ts";
+import { bytesText } from "./format.ts";
+import { limitOption, noteMore, readPages } from "./paging.ts";
+import { collectList, collectPairs, parseBytes, parseCount, parseEnumValue } from "./parse.ts";
+import { transferProgress } from "./progress.ts";
+import { firmwareId } from "./references.ts";
+import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
+import { renderRollout } from "./rollout-view.ts";
+import { type Cli, type Session, withSession } from "./session.ts";
+
+const { method } = FirmwareService;
+
+/** `firmware …`: the catalogue, from a file to a signed release to a deployment. */
+export function addFirmwareCommands(program: Command, cli: Cli): void {
+  const firmware = program
+    .command("firmware")
+    .description("The catalogue: create, upload, sign and deploy firmware")
+    .addHelpText("after", FIRMWARE_HELP);
+  addSigningCommands(firmware, cli);
+
+  addMetadataOptions(
+    firmware.command("create").argument("<file>", "the content; only its digest and size are sent"),
+  )
+    .description("Create the record of a new version")
+    .action(
+      withSession(cli, async (session, file: string, options: MetadataOptions) => {
+        printFirmware(
+          session,
+          await createFirmware(session, await digestFile(file, session.signal), options),
+        );
+      }),
+    );
+
+  addMetadataOptions(firmware.command("publish").argument("<file>", "the content"))
+    .description("Create, upload and sign in one go, with a key on this machine")
+    .requiredOption("--key <file>", "the private key (PEM); its public half must be registered")
+    .action(withSession(cli, publishFirmware));
+
+  firmware
+    .command("upload")
+    .argument("<firmware>", REFERENCE)
+    .argument("<file>", "the content")
+    .description("Upload the content; a broken upload goes on where it stopped")
+    .action(
+      withSession(cli, async (session, reference: string, file: string) => {
+        const id = await firmwareId(session, reference);
+        const { firmware: record } = await session.call(method.getFirmware, { id });
+        printFirmware(session, await upload(session, requireFirmware(record), file));
+      }),
+    );
+
+  firmware
+    .command("manifest")
+    .argument("<firmware>", REFERENCE)
+    .description("Print the manifest to be signed, byte for byte (redirect it into a file)")
+    .action(
+      withSession(cli, async (session, reference: string) => {
+        const { manifest } = await session.call(method.getFirmwareManifest, {
+          id: await firmwareId(session, reference),
+        });
+        session.terminal.write(Buffer.from(manifest).toString("utf8"));
+      }),
+    );
+
+  firmware
+    .command("submit")
+    .argument("<firmware>", REFERENCE)
+    .description("Hand in a manifest and its signature; with enough signatures the firmware is released")
+    .requiredOption("--manifest <file>", "the exact bytes that were signed")
+    .requiredOption("--signature <file>", "the detached signature, as `firmware sign` or openssl wrote it")
+    .requiredOption("--key-id <id>", "the registered key that made it; see `signing-key list`")
+    .action(
+      withSession(
+        cli,
+        async (
+          session,
+          reference: string,
+          options: { manifest: string; signature: string; keyId: string },
+        ) => {
+          const answer = await session.call(method.signFirmware, {
+            id: await firmwareId(session, reference),
+            manifest: await readFile(options.manifest),
+            signature: await readFile(options.signature),
+            keyId: options.keyId,
+          });
+          printFirmware(session, requireFirmware(answer.firmware));
+        },
+      ),
+    );
+
+  firmware
+    .command("list")
+    .description("List firmware, newest first")
+    .option("--product <name>", "only this product")
+    .option("--version <version>", "only this version")
+    .option("--device-type <name>", "only firmware for this device type")
+    .option("--model <name>", "only firmware that fits this hardware model")
+    .option("--state <states>", "only these: draft, uploaded, released", parseEnumValue(FirmwareState))
+    .option("--deleted", "also list deleted firmware")
+    .addOption(limitOption())
+    .action(withSession(cli, listFirmware));
+
+  firmware
+    .command("show")
+    .argument("<firmware>", REFERENCE)
+    .description("Show one firmware")
+    .action(
+      withSession(cli, async (session, reference: string) => {
+        const answer = await session.call(method.getFirmware, { id: await firmwareId(session, reference) });
+        printFirmware(session, requireFirmware(answer.firmware));
+      }),
+    );
+
+  firmware
+    .command("delete")
+    .argument("<firmware>", REFERENCE)
+    .description("Take a firmware out of the catalogue; its record stays for history")
+    .action(
+      withSession(cli, async (session, reference: string) => {
+        const answer = await session.call(method.deleteFirmware, {
+          id: await firmwareId(session, reference),
+        });
+        printFirmware(session, requireFirmware(answer.firmware));
+      }),
+    );
+
+  addRolloutOptions(
+    firmware
+      .command("deploy")
+      .argument("<firmware>", REFERENCE)
+      .description("Start a rollout of it, or take the one that runs on to a ring")
+      .option("--ring <ring>", "the ring to open, with all before it (default: the first one)"),
+  ).action(
+    withSession(cli, async (session, reference: string, options: RolloutOptions & { ring?: string }) => {
+      const { rollout } = await session.call(method.deployFirmware, {
+        id: await firmwareId(session, reference),
+        requestId: newRequestId(),
+        ring: options.ring ?? "",
+        ...rolloutParts(options),
+      });
+      if (rollout === undefined)
+        throw new CliError(exitCodes.failure, "the service answered without a rollout");
+      session.print(RolloutSchema, rollout, () => renderRollout(session.terminal, rollout, Date.now()));
+      if (!session.json)
+        session.terminal.note(`\nFollow it with \`device-ota rollout watch ${rollout.id}\`.`);
+    }),
+  );
+}
+
+const REFERENCE = "the firmware: its id or product@version";
+
+const FIRMWARE_HELP = `
+From a file to a fleet:
+  $ device-ota firmware keygen --out release                       once: a key pair
+  $ device-ota signing-key register --name release release.pub.pem
+  $ device-ota firmware publish app.bin --product thermostat-os --version 1.1.0 \\
+      --device-type thermostat --key release.key.pem               create, upload, sign
+  $ device-ota firmware deploy thermostat-os@1.1.0                 canary first
+  $ device-ota rollout watch latest
+
+With the key on a machine that never sees the service: create, upload, then there \`firmware sign\`, then \`firmware submit\`.`;
+
+interface MetadataOptions {
+  readonly product: string;
+  readonly version: string;
+  readonly deviceType: string[];
+  readonly model?: string[];
+  readonly minBattery: number;
+  readonly minFreeStorage: bigint;
+  readonly minCurrentVersion: string;
+  readonly notes: string;
+  readonly metadata?: Record<string, string>;
+  readonly securityCounter: number;
+  readonly securityFix: boolean;
+}
+
+function addMetadataOptions(command: Command): Command {
+  return command
+    .requiredOption("--product <name>", "the product, for example thermostat-os")
+    .requiredOption("--version <version>", "the version: semantic, such as 1.4.0 or 1.4.0-rc.1")
+    .requiredOption("--device-type <names>", "the device types that it is for", collectList)
+    .option("--model <names>", "the hardware models that it runs on (default: all)", collectList)
+    .option(
+      "--min-battery <percent>",
+      "install only with this charge, or on external power",
+      parseCount(0, 100),
+      0,
+    )
+    .option("--min-free-storage <size>", "install only with so much storage free, e.g. 64MiB", parseBytes, 0n)
+    .option("--min-current-version <version>", "install only from this version or a newer one", "")
+    .option("--notes <markdown>", "what changed, for people", "")
+    .option("--metadata <name=value>", "anything else to keep; repeatable", collectPairs)
+    .option(
+      "--security-counter <number>",
+      "never falls on a device (anti-rollback)",
+      parseCount(0, 2 ** 31 - 1),
+      0,
+    )
+    .option("--security-fix", "it fixes a security fault", false);
+}
+
+async function createFirmware(
+  session: Session,
+  digest: FileDigest,
+  options: MetadataOptions,
+): Promise<Firmware> {
+  const { firmware } = await session.call(method.createFirmware, {
+    requestId: newRequestId(),
+    product: options.product,
+    version: options.version,
+    deviceTypes: options.deviceType,
+    hardwareModels: options.model ?? [],
+    minBatteryPercent: options.minBattery,
+    minFreeStorageBytes: options.minFreeStorage,
+    minCurrentVersion: options.minCurrentVersion,
+    releaseNotes: options.notes,
+    metadata: options.metadata ?? {},
+    securityCounter: BigInt(options.securityCounter),
+    securityFix: options.securityFix,
+    sha256: digest.sha256,
+    sizeBytes: BigInt(digest.sizeBytes),
+  });
+  return requireFirmware(firmware);
+}
+
+async function publishFirmware(
+  session: Session,
+  file: string,
+  options: MetadataOptions & { key: string },
+): Promise<void> {
+  // A wrong key file should be noticed before anything is created.
+  const privateKeyPem = await readFile(options.key, "utf8");
+  const keyId = thumbprint(publicKeyOf(privateKeyPem));
+  const created = await createFirmware(session, await digestFile(file, session.signal), options);
+  await upload(session, created, file);
+  const { id } = created;
+  const { manifest } = await session.call(method.getFirmwareManifest, { id });
+  const signature = signManifest(privateKeyPem, manifest);
+  const { firmware } = await session.call(method.signFirmware, { id, manifest, keyId, signature });
+  printFirmware(session, requireFirmware(firmware));
+}
+
+async function upload(session: Session, firmware: Firmware, file: string): Promise<Firmware> {
+  const digest = await digestFile(file, session.signal);
+  if (digest.sha256 !== firmware.sha256) {
+    throw new CliError(
+      exitCodes.usage,
+      `${file} is not the content that was declared: its SHA-256 is ${digest.sha256}, declared was ${firmware.sha256}`,
+    );
+  }
+  if (firmware.state !== FirmwareState.DRAFT) {
+    if (!session.json) session.terminal.note("The service has this content already.");
+    return firmware;
+  }
+  using progress = transferProgress("uploading", digest.sizeBytes);
+  const uploaded = await uploadFirmware({
+    rpc: session.rpc,
+    firmwareId: firmware.id,
+    path: file,
+    sizeBytes: digest.sizeBytes,
+    signal: session.signal,
+    onProgress: (bytes) => progress.update(bytes),
+  });
+  if (!session.json) session.terminal.note(`Uploaded ${bytesText(digest.sizeBytes)}; the digest is right.`);
+  return uploaded;
+}
+
+async function listFirmware(
+  session: Session,
+  options: {
+    limit: number;
+    product?: string;
+    version?: string;
+    deviceType?: string;
+    model?: string;
+    state?: FirmwareState[];
+    deleted?: boolean;
+  },
+): Promise<void> {
+  const filter = {
+    product: options.product ?? "",
+    version: options.version ?? "",
+    deviceType: options.deviceType ?? "",
+    hardwareModel: options.model ?? "",
+    states: options.state ?? [],
+    showDeleted: options.deleted === true,
+  };
+  const { items, nextPageToken } = await readPages(options.limit, async (page) => {
+    const answer = await session.call(method.listFirmware, { ...filter, ...page });
+    return { items: answer.firmware, nextPageToken: answer.nextPageToken };
+  });
+  const answer = create(ListFirmwareResponseSchema, { firmware: items, nextPageToken });
+  session.print(ListFirmwareResponseSchema, answer, () =>
+    items.length === 0 ? "No firmware." : renderFirmwareList(session.terminal, items, Date.now()),
+  );
+  noteMore(session, nextPageToken);
+}
+
+function requireFirmware(firmware: Firmware | undefined): Firmware {
+  if (firmware === undefined)
+    throw new CliError(exitCodes.failure, "the service answered without a firmware");
+  return firmware;
+}
+
+function printFirmware(session: Session, firmware: Firmware): void {
+  session.print(FirmwareSchema, firmware, () => renderFirmware(session.terminal, firmware));
+}

@@ -1,0 +1,73 @@
+import { type Firmware, FirmwareState, FirmwareStateSchema } from "../../gen/ota/v1/firmware_pb.js";
+import { agoText, bytesText, cleanText, enumText, listText, timeText } from "./format.ts";
+import { type Column, renderFacts, renderTable } from "./table.ts";
+import type { Terminal, Tone } from "./terminal.ts";
+
+/** Firmware, one a line. */
+export function renderFirmwareList(terminal: Terminal, firmware: readonly Firmware[], nowMs: number): string {
+  const columns: Column<Firmware>[] = [
+    { title: "id", text: ({ id }) => id },
+    { title: "product", text: ({ product }) => cleanText(product) },
+    { title: "version", text: ({ version }) => cleanText(version) },
+    { title: "state", text: (item) => stateText(terminal, item) },
+    { title: "for", text: ({ deviceTypes }) => listText(deviceTypes) },
+    {
+      title: "models",
+      text: ({ hardwareModels }) => (hardwareModels.length === 0 ? "all" : listText(hardwareModels)),
+    },
+    { title: "size", text: ({ sizeBytes }) => bytesText(sizeBytes), align: "right" },
+    { title: "created", text: ({ createTime }) => agoText(createTime, nowMs) },
+  ];
+  return renderTable(terminal, columns, firmware);
+}
+
+/** One firmware in full. */
+export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
+  const signatures = firmware.signatures.map(
+    ({ keyId, algorithm }) => `${cleanText(algorithm)} by key ${cleanText(keyId)}`,
+  );
+  const metadata = Object.entries(firmware.metadata).map(([name, value]) => `${name}=${value}`);
+  return renderFacts(terminal, [
+    ["firmware", firmware.id],
+    ["product", cleanText(firmware.product)],
+    ["version", cleanText(firmware.version)],
+    ["state", stateText(terminal, firmware)],
+    ["device types", listText(firmware.deviceTypes)],
+    ["models", firmware.hardwareModels.length === 0 ? "all" : listText(firmware.hardwareModels)],
+    ["size", `${bytesText(firmware.sizeBytes)} (${firmware.sizeBytes} bytes)`],
+    ["sha256", firmware.sha256],
+    [
+      "security",
+      `counter ${firmware.securityCounter}${firmware.securityFix ? ", fixes a security fault" : ""}`,
+    ],
+    [
+      "needs battery",
+      firmware.minBatteryPercent === 0 ? undefined : `${firmware.minBatteryPercent} % or external power`,
+    ],
+    [
+      "needs storage",
+      firmware.minFreeStorageBytes === 0n ? undefined : bytesText(firmware.minFreeStorageBytes),
+    ],
+    [
+      "installs from",
+      firmware.minCurrentVersion === "" ? undefined : `${cleanText(firmware.minCurrentVersion)} or newer`,
+    ],
+    ["signatures", signatures.length === 0 ? "none" : signatures.join(", ")],
+    ["expires", firmware.expireTime === undefined ? undefined : timeText(firmware.expireTime)],
+    ["created", timeText(firmware.createTime)],
+    ["released", firmware.releaseTime === undefined ? undefined : timeText(firmware.releaseTime)],
+    ["deleted", firmware.deleteTime === undefined ? undefined : timeText(firmware.deleteTime)],
+    ["metadata", metadata.length === 0 ? undefined : listText(metadata)],
+    ["notes", firmware.releaseNotes === "" ? undefined : cleanText(firmware.releaseNotes)],
+  ]);
+}
+
+function stateText(terminal: Terminal, { state }: Firmware): string {
+  return terminal.paint(TONES[state] ?? "bold", enumText(FirmwareStateSchema, state));
+}
+
+const TONES: Readonly<Partial<Record<FirmwareState, Tone>>> = {
+  [FirmwareState.DRAFT]: "dim",
+  [FirmwareState.UPLOADED]: "yellow",
+  [FirmwareState.RELEASED]: "green",
+};

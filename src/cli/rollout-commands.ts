@@ -1,0 +1,250 @@
+import { create } from "@bufbuild/protobuf";
+import type { Command } from "commander";
+import { v4 as newRequestId } from "uuid";
+import { DeviceUpdateState, type Rollout, RolloutSchema, RolloutState } from "../../gen/ota/v1/rollout_pb.js";
+import {
+  ListDeviceUpdatesResponseSchema,
+  ListRolloutsResponseSchema,
+  RolloutService,
+} from "../../gen/ota/v1/rollout_service_pb.js";
+import { CliError, exitCodes } from "./failure.ts";
+import { LiveView } from "./live-view.ts";
+import { limitOption, noteMore, readPages } from "./paging.ts";
+import { parseEnumValue } from "./parse.ts";
+import { deviceId, firmwareId, rolloutId } from "./references.ts";
+import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
+import {
+  isOver,
+  renderDeviceUpdates,
+  renderRollout,
+  renderRollouts,
+  rolloutLine,
+  rolloutLines,
+} from "./rollout-view.ts";
+import { type Cli, jsonText, type Session, withSession } from "./session.ts";
+
+/** `rollout …`: create, watch and steer rollouts. */
+export function addRolloutCommands(program: Command, cli: Cli): void {
+  const rollout = program
+    .command("rollout")
+    .description("Watch and steer rollouts: one firmware on its way to the fleet, ring by ring")
+    .addHelpText("after", ROLLOUT_HELP);
+
+  addRolloutOptions(
+    rollout
+      .command("create")
+      .argument("<firmware>", "the released firmware: its id or product@version")
+      .description("Create a rollout without starting it (`firmware deploy` does both)")
+      .option("--name <name>", "a name for people"),
+  ).action(
+    withSession(cli, async (session, firmware: string, options: RolloutOptions & { name?: string }) => {
+      const { rollout: created } = await session.call(RolloutService.method.createRollout, {
+        requestId: newRequestId(),
+        firmwareId: await firmwareId(session, firmware),
+        name: options.name ?? "",
+        ...rolloutParts(options),
+      });
+      printRollout(session, created);
+    }),
+  );
+
+  rollout
+    .command("list")
+    .description("List rollouts, newest first")
+    .option("--state <states>", "only these: draft, running, paused, …", parseEnumValue(RolloutState))
+    .option("--firmware <firmware>", "only rollouts of this firmware: its id or product@version")
+    .addOption(limitOption())
+    .action(withSession(cli, listRollouts));
+
+  rollout
+    .command("status")
+    .alias("show")
+    .argument("[rollout]", REFERENCE, "latest")
+    .description("Show a rollout with its rings, counters and what its gates still miss")
+    .action(
+      withSession(cli, async (session, reference: string) => {
+        const id = await rolloutId(session, reference);
+        const answer = await session.call(RolloutService.method.getRollout, { id });
+        printRollout(session, answer.rollout);
+      }),
+    );
+
+  rollout
+    .command("watch")
+    .argument("[rollout]", REFERENCE, "latest")
+    .description("Follow a rollout until it is over; exit code 0 only if it completed")
+    .action(withSession(cli, watchRollout));
+
+  rollout
+    .command("devices")
+    .argument("[rollout]", REFERENCE, "latest")
+    .description("List the devices that a rollout has touched, newest first, with why they failed")
+    .option(
+      "--state <states>",
+      "only these: offered, downloading, failed, …",
+      parseEnumValue(DeviceUpdateState),
+    )
+    .option("--ring <ring>", "only devices in this ring")
+    .option("--device <device>", "only this device: its id or serial number")
+    .addOption(limitOption())
+    .action(withSession(cli, listDevices));
+
+  addVerbs(rollout, cli);
+}
+
+type Verb = (
+  session: Session,
+  request: { id: string; reason: string },
+) => Promise<{ rollout?: Rollout | undefined }>;
+
+function addVerbs(rollout: Command, cli: Cli): void {
+  const { method } = RolloutService;
+  rollout
+    .command("start")
+    .argument("<rollout>", REFERENCE)
+    .description("Start a draft: opens its first ring")
+    .action(
+      withSession(cli, async (session, reference: string) => {
+        const id = await rolloutId(session, reference);
+        printRollout(session, (await session.call(method.startRollout, { id })).rollout);
+      }),
+    );
+  rollout
+    .command("promote")
+    .argument("<rollout>", REFERENCE)
+    .description("Open the next ring now, whether or not the gate holds")
+    .option("--ring <ring>", "open every ring up to this one")
+    .option("--reason <text>", "why, for the audit log")
+    .action(
+      withSession(cli, async (session, reference: string, options: { ring?: string; reason?: string }) => {
+        const id = await rolloutId(session, reference);
+        const request = { id, ring: options.ring ?? "", reason: options.reason ?? "" };
+        printRollout(session, (await session.call(method.promoteRollout, request)).rollout);
+      }),
+    );
+  const verbs: [name: string, verb: Verb, description: string][] = [
+    [
+      "pause",
+      (session, request) => session.call(method.pauseRollout, request),
+      "Stop making offers; devices that are at it go on",
+    ],
+    ["resume", (session, request) => session.call(method.resumeRollout, request), "Make offers again"],
+    [
+      "rollback",
+      (session, request) => session.call(method.rollbackRollout, request),
+      "Take the update back from every device that took it",
+    ],
+    [
+      "abort",
+      (session, request) => session.call(method.abortRollout, request),
+      "Stop for good where it stands; nothing is taken back",
+    ],
+  ];
+  for (const [name, verb, description] of verbs) {
+    rollout
+      .command(name)
+      .argument("<rollout>", REFERENCE)
+      .description(description)
+      .option("--reason <text>", "why, for the audit log")
+      .action(
+        withSession(cli, async (session, reference: string, options: { reason?: string }) => {
+          const request = { id: await rolloutId(session, reference), reason: options.reason ?? "" };
+          printRollout(session, (await verb(session, request)).rollout);
+        }),
+      );
+  }
+}
+
+const REFERENCE = "the rollout: its id, `latest`, or product@version";
+
+const ROLLOUT_HELP = `
+A rollout reaches its rings one after the other. A ring passes when its gate holds: enough devices have
+finished, enough of them succeeded, and that for the soak time. A device succeeded when its own heartbeats
+prove that it runs the new version healthily. Too many failures, and the rollout takes the update back by itself.
+
+Examples:
+  $ device-ota firmware deploy thermostat-os@1.1.0          create and start a rollout
+  $ device-ota rollout watch latest                         follow it
+  $ device-ota rollout devices latest --state failed        who failed, and why
+  $ device-ota rollout pause latest --reason "too hot out"  no new offers for now
+  $ device-ota rollout rollback latest                      take it back`;
+
+async function listRollouts(
+  session: Session,
+  options: { limit: number; state?: RolloutState[]; firmware?: string },
+): Promise<void> {
+  const filter = {
+    states: options.state ?? [],
+    firmwareId: options.firmware === undefined ? "" : await firmwareId(session, options.firmware),
+  };
+  const { items, nextPageToken } = await readPages(options.limit, async (page) => {
+    const answer = await session.call(RolloutService.method.listRollouts, { ...filter, ...page });
+    return { items: answer.rollouts, nextPageToken: answer.nextPageToken };
+  });
+  const answer = create(ListRolloutsResponseSchema, { rollouts: items, nextPageToken });
+  session.print(ListRolloutsResponseSchema, answer, () =>
+    items.length === 0 ? "No rollouts." : renderRollouts(session.terminal, items, Date.now()),
+  );
+  noteMore(session, nextPageToken);
+}
+
+async function listDevices(
+  session: Session,
+  reference: string,
+  options: { limit: number; state?: DeviceUpdateState[]; ring?: string; device?: string },
+): Promise<void> {
+  const filter = {
+    rolloutId: await rolloutId(session, reference),
+    deviceId: options.device === undefined ? "" : await deviceId(session, options.device),
+    states: options.state ?? [],
+    ring: options.ring ?? "",
+  };
+  const { items, nextPageToken } = await readPages(options.limit, async (page) => {
+    const answer = await session.call(RolloutService.method.listDeviceUpdates, { ...filter, ...page });
+    return { items: answer.deviceUpdates, nextPageToken: answer.nextPageToken };
+  });
+  const answer = create(ListDeviceUpdatesResponseSchema, { deviceUpdates: items, nextPageToken });
+  session.print(ListDeviceUpdatesResponseSchema, answer, () =>
+    items.length === 0 ? "No devices." : renderDeviceUpdates(session.terminal, items, Date.now()),
+  );
+  noteMore(session, nextPageToken);
+}
+
+async function watchRollout(session: Session, reference: string): Promise<void> {
+  const id = await rolloutId(session, reference);
+  const last = await followRollout(session, id);
+  if (last.state !== RolloutState.COMPLETED) {
+    throw new CliError(
+      exitCodes.failure,
+      `the rollout did not complete: ${rolloutLine(last)}. ${last.stateReason}`,
+    );
+  }
+}
+
+/** Shows a rollout at each change until it is over: redrawn in place on a terminal, else a line a change. */
+async function followRollout(session: Session, id: string): Promise<Rollout> {
+  const { terminal } = session;
+  using view = new LiveView(terminal);
+  let last: Rollout | undefined;
+  let shown = "";
+  for await (const { rollout } of session.stream(RolloutService.method.watchRollout, { id })) {
+    if (rollout === undefined) continue;
+    last = rollout;
+    if (session.json) terminal.out(jsonText(RolloutSchema, rollout));
+    else if (terminal.interactive) view.draw(rolloutLines(terminal, rollout));
+    else if (rolloutLine(rollout) !== shown) {
+      shown = rolloutLine(rollout);
+      terminal.out(shown);
+    }
+    if (isOver(rollout)) return rollout;
+  }
+  session.signal.throwIfAborted();
+  if (last === undefined)
+    throw new CliError(exitCodes.failure, "the service ended the watch without an answer");
+  throw new CliError(exitCodes.unavailable, "the service ended the watch before the rollout was over");
+}
+
+function printRollout(session: Session, rollout: Rollout | undefined): void {
+  if (rollout === undefined) throw new CliError(exitCodes.failure, "the service answered without a rollout");
+  session.print(RolloutSchema, rollout, () => renderRollout(session.terminal, rollout, Date.now()));
+}

@@ -1,0 +1,142 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type Duration, durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { Command } from "commander";
+import type {
+  RingSpecSchema,
+  RolloutPolicySchema,
+  RolloutTargetingSchema,
+} from "../../gen/ota/v1/rollout_pb.js";
+import { collectList, parseCount, parseDuration, parsePercent, parseRings } from "./parse.ts";
+
+/** How a new rollout shall proceed, as the options of `firmware deploy` and `rollout create` say it. */
+export interface RolloutOptions {
+  readonly deviceType?: string[];
+  readonly model?: string[];
+  readonly group?: string[];
+  readonly fromVersions?: string;
+  readonly rings?: { name: string; percent: number }[];
+  readonly gateMinSample?: number;
+  readonly gateSuccess?: number;
+  readonly gateSoak?: Duration;
+  readonly gateManual?: boolean;
+  readonly failureThreshold?: number;
+  readonly failureMinSample?: number;
+  readonly failureLimit?: number;
+  readonly pauseOnFailure?: boolean;
+  readonly verifyFor?: Duration;
+  readonly deviceTimeout?: Duration;
+  readonly crashLimit?: number;
+  readonly maxInProgress?: number;
+}
+
+/** The parts of a request that create a rollout. */
+export interface RolloutParts {
+  readonly targeting?: MessageInitShape<typeof RolloutTargetingSchema>;
+  readonly policy?: MessageInitShape<typeof RolloutPolicySchema>;
+  readonly rings?: MessageInitShape<typeof RingSpecSchema>[];
+}
+
+/** Adds the options that {@link rolloutParts} reads. */
+export function addRolloutOptions(command: Command): Command {
+  const million = parseCount(1, 1_000_000);
+  return command
+    .optionsGroup("Whom to reach (by default every device that the firmware fits):")
+    .option("--device-type <names>", "only these device types", collectList)
+    .option("--model <names>", "only these hardware models", collectList)
+    .option("--group <names>", "only devices in one of these groups", collectList)
+    .option("--from-versions <range>", "only devices whose version lies in this range, e.g. '>=1.2.0 <2.0.0'")
+    .optionsGroup("Rings and their gates (default: canary=5,early=25,broad=75,production=100):")
+    .option("--rings <rings>", "rings with the share that each reaches, in percent", parseRings)
+    .option(
+      "--gate-min-sample <count>",
+      "finished devices that a ring needs to pass (default: 1)",
+      parseCount(0, 1_000_000),
+    )
+    .option("--gate-success <percent>", "share of them that must have succeeded (default: 90)", parsePercent)
+    .option("--gate-soak <duration>", "how long that must hold (default: 10m)", parseDuration)
+    .option("--gate-manual", "wait for `rollout promote` even when the gate holds")
+    .optionsGroup("When to take it back:")
+    .option("--failure-threshold <percent>", "roll back above this share of failures", parsePercent)
+    .option(
+      "--failure-min-sample <count>",
+      "but only once so many devices of a ring have finished (default: 5)",
+      million,
+    )
+    .option("--failure-limit <count>", "roll back at so many failures whatever their share", million)
+    .option("--pause-on-failure", "pause instead of rolling back")
+    .optionsGroup("How a device proves itself:")
+    .option(
+      "--verify-for <duration>",
+      "healthy heartbeats on the new version for so long (default: 5m)",
+      parseDuration,
+    )
+    .option(
+      "--device-timeout <duration>",
+      "time from offer to proof; silence past it is a failure",
+      parseDuration,
+    )
+    .option(
+      "--crash-limit <count>",
+      "crashes while it proves itself that make a failure (default: 3)",
+      parseCount(1, 1000),
+    )
+    .option("--max-in-progress <count>", "devices that may be at it at once (default: 10000)", million);
+}
+
+/** Turns the options into the parts of a request; parts that no option touches are left to the service's defaults. */
+export function rolloutParts(options: RolloutOptions): RolloutParts {
+  const targeting = {
+    deviceTypes: options.deviceType ?? [],
+    hardwareModels: options.model ?? [],
+    groups: options.group ?? [],
+    currentVersionRange: options.fromVersions ?? "",
+  };
+  const policy = defined({
+    failureThresholdPercent: options.failureThreshold,
+    failureMinSample: options.failureMinSample,
+    failureCountLimit: options.failureLimit,
+    verificationDuration: options.verifyFor,
+    deviceTimeout: options.deviceTimeout,
+    crashLimit: options.crashLimit,
+    maxInProgress: options.maxInProgress,
+    pauseOnFailure: options.pauseOnFailure,
+  });
+  const gate = gateOf(options);
+  const rings = options.rings ?? (gate === undefined ? undefined : defaultRings);
+  const targeted = Object.values(targeting).some((value) => value.length > 0);
+  return {
+    ...(targeted ? { targeting } : {}),
+    ...(Object.keys(policy).length > 0 ? { policy } : {}),
+    ...(rings === undefined
+      ? {}
+      : { rings: rings.map((ring) => (gate === undefined ? ring : { ...ring, gate })) }),
+  };
+}
+
+/** The service's own default rings, needed here when only their gate is changed. */
+const defaultRings = [
+  { name: "canary", percent: 5 },
+  { name: "early", percent: 25 },
+  { name: "broad", percent: 75 },
+  { name: "production", percent: 100 },
+];
+
+/** A gate has no unset fields on the wire, so one changed field means that all are sent, with the contract's defaults. */
+function gateOf(options: RolloutOptions) {
+  const { gateMinSample, gateSuccess, gateSoak, gateManual } = options;
+  if ([gateMinSample, gateSuccess, gateSoak, gateManual].every((value) => value === undefined))
+    return undefined;
+  return {
+    minSample: gateMinSample ?? 1,
+    minSuccessPercent: gateSuccess ?? 90,
+    soakDuration: gateSoak ?? durationFromMs(10 * 60_000),
+    manual: gateManual === true,
+  };
+}
+
+/** An object without the members that are undefined. */
+function defined<T extends object>(members: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: NonNullable<T[K]>;
+  };
+}

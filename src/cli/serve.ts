@@ -1,0 +1,91 @@
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Config } from "../config.ts";
+import { createLogger } from "../infra/logger.ts";
+import { type RunningServer, startServer } from "../server.ts";
+import type { ServeOptions } from "./serve-command.ts";
+import { serviceConfig } from "./service-settings.ts";
+import { adminTokenFile, type Cli } from "./session.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Runs the service until the signal, then drains it. */
+export async function serve(cli: Cli, options: ServeOptions): Promise<void> {
+  const config = serviceConfig(cli.env, {
+    DEVICE_OTA_DATA_DIR: options.dataDir,
+    DEVICE_OTA_HOST: options.host,
+    DEVICE_OTA_HTTP_PORT: options.httpPort,
+    DEVICE_OTA_GRPC_PORT: options.grpcPort,
+  });
+  const pretty = config.log.format === "pretty" || (config.log.format === "auto" && cli.terminal.interactive);
+  const logger = createLogger({ level: config.log.level, pretty });
+  const server = await startServer({ config, logger });
+  try {
+    await welcome(cli.terminal, config, server);
+    await aborted(cli.signal);
+    logger.info("stopping: streams are told to go, what is queued is written");
+  } finally {
+    await server.close();
+  }
+}
+
+/** Tells what runs where. On standard error, because standard output is the log, which collectors read as JSON. */
+async function welcome(terminal: Terminal, config: Config, server: RunningServer): Promise<void> {
+  const database =
+    config.databaseUrl === undefined
+      ? `embedded PostgreSQL in ${config.dataDir}`
+      : hostOf(config.databaseUrl);
+  const firmware =
+    config.storage.type === "local" ? config.storage.basePath : `S3 bucket ${config.storage.bucket}`;
+  const lines = [
+    "",
+    terminal.paint("bold", "Device OTA & Heartbeat Service is up"),
+    `  console, REST   ${server.httpUrl}`,
+    `  gRPC            ${server.grpcAddress}`,
+    `  database        ${database}`,
+    `  firmware        ${firmware}`,
+  ];
+  const token = server.firstCredentials?.adminToken;
+  const enrolmentKey = server.firstCredentials?.enrolmentKey;
+  if (token !== undefined || enrolmentKey !== undefined) {
+    lines.push("", terminal.paint("bold", "First start: these are shown only now"));
+    if (token !== undefined) {
+      await saveAdminToken(config.dataDir, token);
+      lines.push(
+        `  admin token     ${token}`,
+        `                  (also in ${adminTokenFile(config.dataDir)}, for this command line)`,
+      );
+    }
+    if (enrolmentKey !== undefined) lines.push(`  enrolment key   ${enrolmentKey}`);
+  }
+  lines.push(
+    "",
+    terminal.paint("bold", "Try this next, in another terminal"),
+    "  device-ota simulate --count 50     50 simulated devices join",
+    "  device-ota fleet status            who is online, on which version",
+    "  device-ota firmware --help         from a file to the fleet",
+    "",
+  );
+  for (const line of lines) terminal.note(line);
+}
+
+/** Written aside and renamed, so that a reader sees a whole token or none, and never one that others could read. */
+async function saveAdminToken(dataDir: string, token: string): Promise<void> {
+  const file = adminTokenFile(dataDir);
+  await mkdir(dirname(file), { recursive: true });
+  const temporary = `${file}.${process.pid}`;
+  await writeFile(temporary, `${token}\n`, { mode: 0o600, flag: "wx" });
+  await rename(temporary, file);
+}
+
+/** Host and database of a connection string, without its password. */
+function hostOf(databaseUrl: string): string {
+  const { host, pathname } = new URL(databaseUrl);
+  return `PostgreSQL at ${host}${pathname}`;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

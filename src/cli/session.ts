@@ -1,0 +1,146 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type DescMessage,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type JsonValue,
+  type MessageInitShape,
+  type MessageShape,
+  toJson,
+} from "@bufbuild/protobuf";
+import { credentials } from "@grpc/grpc-js";
+import type { Command } from "commander";
+import { RpcClient } from "../client/rpc-client.ts";
+import { CliError, exitCodes } from "./failure.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** What every command is given. */
+export interface Cli {
+  readonly terminal: Terminal;
+  /** Aborted by the first Ctrl-C or SIGTERM. */
+  readonly signal: AbortSignal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** The options that every command which talks to a service has. */
+export interface GlobalOptions {
+  readonly server: string;
+  readonly token?: string;
+  readonly dataDir: string;
+  readonly json?: boolean;
+}
+
+/** The longest that one call may take. Longer than the service's own limits, so that its answer arrives. */
+const callTimeoutMs = 60_000;
+
+/** A connection to a service, and how to answer the user. Dispose of it after use. */
+export class Session implements Disposable {
+  readonly rpc: RpcClient;
+  readonly terminal: Terminal;
+  readonly signal: AbortSignal;
+  /** Whether the user wants JSON. */
+  readonly json: boolean;
+  /** Host and port of the service's gRPC door. */
+  readonly address: string;
+
+  constructor(parts: {
+    readonly rpc: RpcClient;
+    readonly cli: Cli;
+    readonly json: boolean;
+    readonly address: string;
+  }) {
+    this.rpc = parts.rpc;
+    this.terminal = parts.cli.terminal;
+    this.signal = parts.cli.signal;
+    this.json = parts.json;
+    this.address = parts.address;
+  }
+
+  /** Calls a unary method. */
+  call<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+  ): Promise<MessageShape<O>> {
+    return this.rpc.unary(method, request, { signal: this.signal, timeoutMs: callTimeoutMs });
+  }
+
+  /** Calls a method that answers with a stream, for as long as it lasts. */
+  stream<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+  ): AsyncGenerator<MessageShape<O>> {
+    return this.rpc.serverStream(method, request, { signal: this.signal });
+  }
+
+  /** Prints an answer: as JSON if the user wants that, else as `human` words it. */
+  print<T extends DescMessage>(schema: T, message: MessageShape<T>, human: () => string): void {
+    this.terminal.out(this.json ? jsonText(schema, message, 2) : human());
+  }
+
+  [Symbol.dispose](): void {
+    this.rpc.close();
+  }
+}
+
+/** A message in protobuf's JSON mapping, with fields that have their default value. */
+export function jsonText<T extends DescMessage>(
+  schema: T,
+  message: MessageShape<T>,
+  indent?: number,
+): string {
+  const value: JsonValue = toJson(schema, message, { alwaysEmitImplicit: true });
+  return JSON.stringify(value, undefined, indent);
+}
+
+/** Wraps a command that talks to a service: opens the session before it and closes it after it. */
+export function withSession<A extends unknown[]>(
+  cli: Cli,
+  run: (session: Session, ...args: A) => Promise<void>,
+): (...args: [...A, Command]) => Promise<void> {
+  return async (...args) => {
+    const command = args.at(-1) as Command;
+    using session = await openSession(cli, command.optsWithGlobals<GlobalOptions>());
+    await run(session, ...(args.slice(0, -1) as A));
+  };
+}
+
+/** Connects to the service that the options name. The connection is made with the first call. */
+export async function openSession(cli: Cli, options: GlobalOptions): Promise<Session> {
+  const { address, tls } = parseServer(options.server);
+  const token = options.token ?? (await localToken(address, options.dataDir));
+  const rpc = new RpcClient({
+    address,
+    token,
+    ...(tls ? { channelCredentials: credentials.createSsl() } : {}),
+    userAgent: "device-ota-cli",
+  });
+  return new Session({ rpc, cli, json: options.json === true, address });
+}
+
+/** `host:port`, or `https://host:port` for TLS. The port defaults to 50051. */
+export function parseServer(text: string): { address: string; tls: boolean } {
+  const match = /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s/:[\]]+)(?::(\d{1,5}))?\/?$/.exec(text);
+  const port = Number(match?.[3] ?? DEFAULT_PORT);
+  if (match === null || port < 1 || port > 65_535) {
+    throw new CliError(exitCodes.usage, `--server: "${text}" is not host:port or https://host:port`);
+  }
+  return { address: `${match[2]}:${port}`, tls: match[1] === "https" };
+}
+
+/** Where `serve` leaves the first administrator's token, readable by its user alone, so that a newcomer needs nothing. */
+export function adminTokenFile(dataDir: string): string {
+  return join(dataDir, "admin-token");
+}
+
+const DEFAULT_PORT = 50_051;
+
+/** The token of the service on this machine. It is never sent to another machine. */
+async function localToken(address: string, dataDir: string): Promise<string | undefined> {
+  if (!/^(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):/.test(address)) return undefined;
+  try {
+    return (await readFile(adminTokenFile(dataDir), "utf8")).trim();
+  } catch {
+    return undefined;
+  }
+}

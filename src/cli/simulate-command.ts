@@ -1,0 +1,183 @@
+import { readFile } from "node:fs/promises";
+import { type Command, Option } from "commander";
+import { pino } from "pino";
+import { v4 as newRequestId } from "uuid";
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { FleetSimulator, type FleetSnapshot } from "../agent/fleet-simulator.ts";
+import { CliError, exitCodes } from "./failure.ts";
+import { LiveView } from "./live-view.ts";
+import { collectList, collectShares, parseCount, parseDurationMs, parsePercent } from "./parse.ts";
+import { bar, ratio } from "./rollout-view.ts";
+import { type Cli, type Session, withSession } from "./session.ts";
+import type { Terminal } from "./terminal.ts";
+
+interface SimulateOptions {
+  readonly count: number;
+  readonly enrolmentKey?: string;
+  readonly trustedKey?: string[];
+  readonly allowUnsigned: boolean;
+  readonly firmwareVersion: string;
+  readonly model?: string[];
+  readonly heartbeatInterval?: number;
+  readonly crash: Record<string, number>;
+  readonly failing: number;
+  readonly reverting: number;
+  readonly silent: number;
+  readonly slow: number;
+  readonly offline: number;
+  readonly seed: number;
+  readonly for?: number;
+}
+
+/** `simulate`: a fleet of simulated devices that joins a running service. */
+export function addSimulateCommand(program: Command, cli: Cli): void {
+  program
+    .command("simulate")
+    .description("Let simulated devices join a running service, until Ctrl-C")
+    .option("-c, --count <count>", "how many", parseCount(1, 2000), 50)
+    .addOption(
+      new Option(
+        "--enrolment-key <secret>",
+        "the key to enrol with (default: a new one, if your token may make it)",
+      ).env("DEVICE_OTA_ENROLMENT_KEY"),
+    )
+    .option(
+      "--trusted-key <files>",
+      "public keys (PEM) to trust (default: those registered at the service)",
+      collectList,
+    )
+    .option("--allow-unsigned", "take unsigned firmware too", false)
+    .option("--firmware-version <version>", "the version that they come with", "1.0.0")
+    .option(
+      "--model <type:model>",
+      "what they are, e.g. thermostat:tx-200; repeatable (default: a mix)",
+      collectList,
+    )
+    .option(
+      "--heartbeat-interval <duration>",
+      "how often they beat (default: as the service says)",
+      parseDurationMs,
+    )
+    .optionsGroup("How they misbehave:")
+    .option(
+      "--crash <version=share>",
+      "this share crashes on this version, e.g. 1.2.0=0.33; repeatable",
+      collectShares,
+      {},
+    )
+    .option("--failing <percent>", "installations that fail", parsePercent, 0)
+    .option("--reverting <percent>", "devices that come back on the version before", parsePercent, 0)
+    .option("--silent <percent>", "devices that do not come back from an update", parsePercent, 0)
+    .option("--slow <percent>", "devices with a slow network", parsePercent, 0)
+    .option("--offline <percent>", "devices that lose the network now and then", parsePercent, 0)
+    .option("--seed <number>", "the same seed makes the same devices misbehave", parseCount(1, 1_000_000), 1)
+    .optionsGroup("When to end:")
+    .option("--for <duration>", "end by itself after this time", parseDurationMs)
+    .action(withSession(cli, simulate));
+}
+
+async function simulate(session: Session, options: SimulateOptions): Promise<void> {
+  const end = options.for === undefined ? undefined : AbortSignal.timeout(options.for);
+  const signal = end === undefined ? session.signal : AbortSignal.any([session.signal, end]);
+  const enrolmentKey = options.enrolmentKey ?? (await createEnrolmentKey(session, options.count));
+  const trustedKeys = await keysToTrust(session, options.trustedKey);
+  session.terminal.note(`Enrolling ${options.count} devices at ${session.address} …`);
+  await using fleet = await FleetSimulator.start({
+    address: session.address,
+    enrolmentKey,
+    trustedKeys,
+    allowUnsigned: options.allowUnsigned,
+    count: options.count,
+    factoryVersion: options.firmwareVersion,
+    seed: options.seed,
+    crash: options.crash,
+    failureRate: options.failing / 100,
+    revertRate: options.reverting / 100,
+    silentRate: options.silent / 100,
+    slowRate: options.slow / 100,
+    offlineRate: options.offline / 100,
+    ...(options.model === undefined ? {} : { models: options.model.map(parseModel) }),
+    ...(options.heartbeatInterval === undefined ? {} : { heartbeatIntervalMs: options.heartbeatInterval }),
+    // A device that has trouble shows in the picture; its log would tear it apart.
+    logger: pino({ level: "silent" }),
+    signal: session.signal,
+  });
+  await show(session, fleet, signal);
+}
+
+/** Shows the fleet until the signal: redrawn on a terminal, else a line (or a JSON object) when it changed. */
+async function show(session: Session, fleet: FleetSimulator, signal: AbortSignal): Promise<void> {
+  const { terminal } = session;
+  using view = new LiveView(terminal);
+  let shown = "";
+  const draw = () => {
+    const snapshot = fleet.snapshot();
+    if (terminal.interactive && !session.json) {
+      view.draw([...fleetLines(terminal, snapshot), terminal.paint("dim", "Ctrl-C ends the fleet.")]);
+      return;
+    }
+    // The count of heartbeats always changes: it alone is no news.
+    const news = JSON.stringify({ ...snapshot, heartbeats: 0 });
+    if (news === shown) return;
+    shown = news;
+    terminal.out(session.json ? JSON.stringify(snapshot) : fleetLine(snapshot));
+  };
+  draw();
+  const timer = setInterval(draw, terminal.interactive ? redrawMs : lineMs);
+  try {
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** How often the picture is renewed, and how often a line is printed at most. */
+const redrawMs = 250;
+const lineMs = 1000;
+
+function fleetLines(terminal: Terminal, snapshot: FleetSnapshot): string[] {
+  const { total, online, heartbeats, crashes, reboots, byVersion, byActivity } = snapshot;
+  const activities = Object.entries(byActivity).map(([activity, count]) => `${count} ${activity}`);
+  const versions = Object.entries(byVersion)
+    .sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }))
+    .map(
+      ([version, count]) =>
+        `  ${version.padEnd(12)} ${bar(terminal, "cyan", ratio(count, total), 36)} ${count}`,
+    );
+  return [
+    `${terminal.paint("bold", `${online} of ${total}`)} devices on a stream · ${heartbeats} heartbeats acknowledged · ${reboots} reboots · ${crashes} crashes`,
+    `  ${activities.join(", ")}`,
+    ...versions,
+  ];
+}
+
+function fleetLine({ total, online, byVersion, crashes }: FleetSnapshot): string {
+  const versions = Object.entries(byVersion).map(([version, count]) => `${count} on ${version}`);
+  return `${online} of ${total} on a stream, ${versions.join(", ")}, ${crashes} crashes`;
+}
+
+async function createEnrolmentKey(session: Session, count: number): Promise<string> {
+  const { secret } = await session.call(AccessService.method.createEnrolmentKey, {
+    requestId: newRequestId(),
+    name: "simulated devices",
+    maxUses: BigInt(count),
+  });
+  return secret;
+}
+
+async function keysToTrust(session: Session, files: readonly string[] | undefined): Promise<string[]> {
+  if (files !== undefined) return Promise.all(files.map((file) => readFile(file, "utf8")));
+  const { keys } = await session.call(AccessService.method.listSigningKeys, { pageSize: 1000 });
+  return keys.filter(({ revokeTime }) => revokeTime === undefined).map(({ publicKeyPem }) => publicKeyPem);
+}
+
+function parseModel(text: string): { deviceType: string; hardwareModel: string } {
+  const [deviceType, hardwareModel, ...rest] = text.split(":");
+  if (!deviceType || !hardwareModel || rest.length > 0) {
+    throw new CliError(exitCodes.usage, `--model: "${text}" is not type:model`);
+  }
+  return { deviceType, hardwareModel };
+}

@@ -1,0 +1,375 @@
+import { join, resolve } from "node:path";
+import {
+  choice,
+  decimal,
+  flag,
+  foreignSecret,
+  integer,
+  origins,
+  type RateLimitSetting,
+  rate,
+  type Setting,
+  type SettingDoc,
+  SettingFault,
+  secret,
+  settingPrefix,
+  text,
+  textOr,
+  url,
+} from "./settings.ts";
+
+/** Everything that an operator can set, checked and with defaults filled in. Read once at start. */
+export interface Config {
+  /** Undefined: the service runs a PostgreSQL of its own in the data folder. */
+  readonly databaseUrl: string | undefined;
+  /** Absolute path. */
+  readonly dataDir: string;
+  readonly host: string;
+  readonly httpPort: number;
+  readonly grpcPort: number;
+  /** Certificate and key of the gRPC door; undefined: plaintext. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly storage: StorageConfig;
+  readonly rollback: { readonly failureThresholdPercent: number; readonly timeoutHours: number };
+  /** By class of call; undefined: no limit. */
+  readonly rateLimits: RateLimitConfig;
+  /** The first administrator's token, preset for automation. */
+  readonly adminToken: string | undefined;
+  /** The first enrolment key, preset for automation. */
+  readonly enrolmentKey: string | undefined;
+  readonly log: { readonly level: LogLevel; readonly format: "auto" | "json" | "pretty" };
+  readonly requireSignature: boolean;
+  readonly signatureThreshold: number;
+  readonly heartbeat: HeartbeatConfig;
+  readonly drainSeconds: number;
+  readonly maxStreams: number;
+  readonly corsOrigins: readonly string[];
+  readonly trustProxy: boolean;
+}
+
+/** Where firmware is kept. */
+export type StorageConfig =
+  | { readonly type: "local"; readonly basePath: string }
+  | {
+      readonly type: "s3";
+      readonly bucket: string;
+      readonly region: string;
+      /** Undefined: Amazon's own for the region. */
+      readonly endpoint: string | undefined;
+      readonly accessKey: string | undefined;
+      readonly secretKey: string | undefined;
+      readonly pathStyle: boolean;
+    };
+
+/** See {@link Config.rateLimits}. */
+export interface RateLimitConfig {
+  readonly enrol: RateLimitSetting | undefined;
+  readonly heartbeat: RateLimitSetting | undefined;
+  readonly update_check: RateLimitSetting | undefined;
+  readonly download: RateLimitSetting | undefined;
+  readonly device: RateLimitSetting | undefined;
+  readonly operator: RateLimitSetting | undefined;
+}
+
+/** How heartbeats are asked for, queued, written and kept. */
+export interface HeartbeatConfig {
+  readonly intervalSeconds: number;
+  readonly queueRows: number;
+  readonly queueBytes: number;
+  readonly flushRows: number;
+  readonly flushMs: number;
+  readonly retentionDays: number;
+}
+
+/** See {@link Config.log}. */
+export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+
+/** The settings cannot be used; lists every fault, each with the name of its setting and without secrets. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(
+      `The settings have ${faults.length === 1 ? "a fault" : "faults"}:\n${faults.map((f) => `  ${f}`).join("\n")}`,
+    );
+    this.faults = faults;
+  }
+}
+
+/**
+ * Reads the settings from environment variables. Throws a {@link ConfigError} with every fault at once; a name that
+ * begins with `DEVICE_OTA_` and is no setting is a fault too, because it is a misspelt one.
+ */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const faults = unknownNames(env);
+  const values = readValues(env, faults);
+  const config = values === undefined ? undefined : assemble(values, faults);
+  if (faults.length > 0 || config === undefined) throw new ConfigError(faults);
+  return config;
+}
+
+const table = {
+  databaseUrl: url(
+    "DATABASE_URL",
+    ["postgresql:", "postgres:"],
+    "The PostgreSQL to use; without it the service runs a private one in the data folder.",
+  ),
+  dataDir: textOr("DATA_DIR", "./data", "The folder for everything that the service keeps on this machine."),
+  host: textOr("HOST", "127.0.0.1", "The address to listen on; 0.0.0.0 for all."),
+  httpPort: integer(
+    "HTTP_PORT",
+    8080,
+    [0, 65_535],
+    "The port for the console, REST and Connect; 0 takes a free one.",
+  ),
+  grpcPort: integer("GRPC_PORT", 50_051, [0, 65_535], "The port for gRPC; 0 takes a free one."),
+  tlsCertFile: text(
+    "TLS_CERT_FILE",
+    "PEM file with the certificate chain of the gRPC port; without it gRPC is plaintext.",
+  ),
+  tlsKeyFile: text("TLS_KEY_FILE", "PEM file with the private key of that certificate."),
+  storageType: choice("STORAGE_TYPE", ["local", "s3"], "local", "Where firmware is kept: `local` or `s3`."),
+  storageBasePath: text(
+    "STORAGE_BASE_PATH",
+    "The folder for firmware with `local` storage; by default `storage/firmware` in the data folder.",
+  ),
+  s3Bucket: text("STORAGE_S3_BUCKET", "The bucket for firmware; required with `s3` storage."),
+  s3Region: textOr("STORAGE_S3_REGION", "us-east-1", "The bucket's region."),
+  s3Endpoint: url(
+    "STORAGE_S3_ENDPOINT",
+    ["https:", "http:"],
+    "The object store's URL; by default Amazon S3.",
+  ),
+  s3AccessKey: text("STORAGE_S3_ACCESS_KEY", "The access key of the object store."),
+  s3SecretKey: foreignSecret("STORAGE_S3_SECRET_KEY", "The secret key of the object store."),
+  s3PathStyle: flag(
+    "STORAGE_S3_PATH_STYLE",
+    false,
+    "Whether the bucket is named in the path, as most stores but Amazon's want.",
+  ),
+  failureThreshold: decimal(
+    "AUTO_ROLLBACK_FAILURE_THRESHOLD",
+    "10.0",
+    [0, 100],
+    "A rollout rolls back by itself when more than this percentage of the finished devices failed.",
+  ),
+  rollbackTimeoutHours: decimal(
+    "ROLLBACK_TIMEOUT_HOURS",
+    "6",
+    [0.001, 8_760],
+    "A device that has not proven its update after this many hours has failed.",
+  ),
+  rateHeartbeat: rate(
+    "RATE_LIMIT_HEARTBEAT",
+    "100/minute",
+    "Heartbeat calls and messages a device, per replica.",
+  ),
+  rateUpdateCheck: rate("RATE_LIMIT_UPDATE_CHECK", "10/minute", "Update checks a device, per replica."),
+  rateEnrol: rate("RATE_LIMIT_ENROL", "60/minute", "Enrolments an address, per replica."),
+  rateApi: rate("RATE_LIMIT_API", "1200/minute", "Other calls a device, token or address, per replica."),
+  rateDownload: rate(
+    "RATE_LIMIT_DOWNLOAD",
+    "60/minute",
+    "Downloads begun (resumed ones count again) a device, per replica.",
+  ),
+  adminToken: secret(
+    "ADMIN_TOKEN",
+    "The first administrator's token; by default one is made and shown once.",
+  ),
+  enrolmentKey: secret("ENROLMENT_KEY", "The first enrolment key; by default one is made and shown once."),
+  logLevel: choice(
+    "LOG_LEVEL",
+    ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
+    "info",
+    "Lines below this level are dropped; `debug` has one line a call.",
+  ),
+  logFormat: choice(
+    "LOG_FORMAT",
+    ["auto", "json", "pretty"],
+    "auto",
+    "`json`, `pretty`, or `auto`: pretty on a terminal.",
+  ),
+  requireSignature: flag(
+    "REQUIRE_SIGNATURE",
+    true,
+    "Whether only firmware with a valid signature may be deployed.",
+  ),
+  signatureThreshold: integer(
+    "SIGNATURE_THRESHOLD",
+    1,
+    [1, 16],
+    "How many keys must have signed a firmware.",
+  ),
+  heartbeatInterval: integer(
+    "HEARTBEAT_INTERVAL_SECONDS",
+    60,
+    [1, 86_400],
+    "How often devices are asked to send a heartbeat.",
+  ),
+  heartbeatQueueRows: integer(
+    "HEARTBEAT_QUEUE_ROWS",
+    50_000,
+    [100, 10_000_000],
+    "The most heartbeats that wait to be written; a full queue holds the devices back.",
+  ),
+  heartbeatQueueBytes: integer(
+    "HEARTBEAT_QUEUE_BYTES",
+    64 * 1024 * 1024,
+    [1024 * 1024, 8 * 1024 ** 3],
+    "The same bound in bytes.",
+  ),
+  heartbeatFlushRows: integer(
+    "HEARTBEAT_FLUSH_ROWS",
+    5_000,
+    [1, 50_000],
+    "The most heartbeats in one transaction.",
+  ),
+  heartbeatFlushMs: integer(
+    "HEARTBEAT_FLUSH_MS",
+    25,
+    [1, 10_000],
+    "How long a heartbeat waits for others to share its transaction, in milliseconds.",
+  ),
+  heartbeatRetentionDays: integer(
+    "HEARTBEAT_RETENTION_DAYS",
+    30,
+    [1, 3_650],
+    "Heartbeats older than this many days are dropped.",
+  ),
+  drainSeconds: integer(
+    "DRAIN_SECONDS",
+    20,
+    [0, 3_600],
+    "How long open calls may take to finish when the service stops.",
+  ),
+  maxStreams: integer(
+    "MAX_STREAMS",
+    20_000,
+    [1, 1_000_000],
+    "The most gRPC streams open at once, per replica.",
+  ),
+  corsOrigins: origins(
+    "CORS_ORIGINS",
+    "Web origins, separated by commas, whose pages may call the HTTP port; none by default.",
+  ),
+  trustProxy: flag(
+    "TRUST_PROXY",
+    false,
+    "Whether `x-forwarded-for` names the caller: only behind a proxy that sets it.",
+  ),
+};
+
+/** The settings' documentation, in the order of the table in the README. */
+export const settings: readonly SettingDoc[] = Object.values(table);
+
+type Values = { [K in keyof typeof table]: (typeof table)[K] extends Setting<infer T> ? T : never };
+
+/** Names that only tests give a meaning to. */
+const testPrefix = `${settingPrefix}TEST_`;
+
+function unknownNames(env: Readonly<Record<string, string | undefined>>): string[] {
+  const known = new Set(settings.map(({ name }) => name));
+  return Object.keys(env)
+    .filter((name) => name.startsWith(settingPrefix) && !name.startsWith(testPrefix) && !known.has(name))
+    .toSorted()
+    .map((name) => `${name}: there is no such setting`);
+}
+
+/** The first step: each setting for itself. Undefined if any has a fault. */
+function readValues(env: Readonly<Record<string, string | undefined>>, faults: string[]): Values | undefined {
+  const values: Record<string, unknown> = {};
+  const before = faults.length;
+  for (const [key, setting] of Object.entries(table) as [string, Setting<unknown>][]) {
+    const given = env[setting.name]?.trim() ?? "";
+    try {
+      values[key] = setting.parse(given === "" ? setting.default : given);
+    } catch (error) {
+      if (!(error instanceof SettingFault)) throw error;
+      const shown = setting.secret ? "" : `, not ${JSON.stringify(given.slice(0, 100))}`;
+      faults.push(`${setting.name}: ${error.message}${shown}`);
+    }
+  }
+  return faults.length === before ? (values as Values) : undefined;
+}
+
+/** The second step: settings that depend on one another. */
+function assemble(values: Values, faults: string[]): Config {
+  const dataDir = resolve(values.dataDir);
+  if (values.httpPort !== 0 && values.httpPort === values.grpcPort) {
+    faults.push(`${table.grpcPort.name}: must differ from ${table.httpPort.name}`);
+  }
+  if (values.heartbeatFlushRows > values.heartbeatQueueRows) {
+    faults.push(`${table.heartbeatFlushRows.name}: must not exceed ${table.heartbeatQueueRows.name}`);
+  }
+  return {
+    databaseUrl: values.databaseUrl,
+    dataDir,
+    host: values.host,
+    httpPort: values.httpPort,
+    grpcPort: values.grpcPort,
+    tls: tlsOf(values, faults),
+    storage: storageOf(values, dataDir, faults),
+    rollback: {
+      failureThresholdPercent: values.failureThreshold,
+      timeoutHours: values.rollbackTimeoutHours,
+    },
+    rateLimits: {
+      enrol: values.rateEnrol,
+      heartbeat: values.rateHeartbeat,
+      update_check: values.rateUpdateCheck,
+      download: values.rateDownload,
+      device: values.rateApi,
+      operator: values.rateApi,
+    },
+    adminToken: values.adminToken,
+    enrolmentKey: values.enrolmentKey,
+    log: { level: values.logLevel, format: values.logFormat },
+    requireSignature: values.requireSignature,
+    signatureThreshold: values.signatureThreshold,
+    heartbeat: {
+      intervalSeconds: values.heartbeatInterval,
+      queueRows: values.heartbeatQueueRows,
+      queueBytes: values.heartbeatQueueBytes,
+      flushRows: values.heartbeatFlushRows,
+      flushMs: values.heartbeatFlushMs,
+      retentionDays: values.heartbeatRetentionDays,
+    },
+    drainSeconds: values.drainSeconds,
+    maxStreams: values.maxStreams,
+    corsOrigins: values.corsOrigins,
+    trustProxy: values.trustProxy,
+  };
+}
+
+function tlsOf({ tlsCertFile, tlsKeyFile }: Values, faults: string[]): Config["tls"] {
+  if (tlsCertFile === undefined && tlsKeyFile === undefined) return undefined;
+  if (tlsCertFile === undefined || tlsKeyFile === undefined) {
+    const missing = tlsCertFile === undefined ? table.tlsCertFile : table.tlsKeyFile;
+    faults.push(`${missing.name}: is missing; certificate and key come together`);
+    return undefined;
+  }
+  return { certFile: resolve(tlsCertFile), keyFile: resolve(tlsKeyFile) };
+}
+
+function storageOf(values: Values, dataDir: string, faults: string[]): StorageConfig {
+  if (values.storageType === "local") {
+    const basePath = values.storageBasePath ?? join(dataDir, "storage", "firmware");
+    return { type: "local", basePath: resolve(basePath) };
+  }
+  if (values.s3Bucket === undefined)
+    faults.push(`${table.s3Bucket.name}: is required with ${table.storageType.name}=s3`);
+  if ((values.s3AccessKey === undefined) !== (values.s3SecretKey === undefined)) {
+    const missing = values.s3AccessKey === undefined ? table.s3AccessKey : table.s3SecretKey;
+    faults.push(`${missing.name}: is missing; access key and secret key come together`);
+  }
+  return {
+    type: "s3",
+    bucket: values.s3Bucket ?? "",
+    region: values.s3Region,
+    endpoint: values.s3Endpoint,
+    accessKey: values.s3AccessKey,
+    secretKey: values.s3SecretKey,
+    pathStyle: values.s3PathStyle,
+  };
+}

@@ -1,0 +1,332 @@
+import type pg from "pg";
+import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import { OtaError } from "../errors.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Logger } from "../infra/logger.ts";
+import type { IngestMetrics } from "../infra/metrics.ts";
+import type { HeartbeatCopyEncoder } from "./copy-encoder.ts";
+import type { HeartbeatRejection, QueuedBatch } from "./heartbeat-queue.ts";
+import { describeBadRow, kindOfFailure } from "./ingest-failures.ts";
+import type { DurableHeartbeatObserver } from "./ingest-observers.ts";
+import {
+  type DeviceRows,
+  type DeviceVerdict,
+  IngestFailure,
+  registerDevices,
+  storeHeartbeats,
+} from "./ingest-transaction.ts";
+
+/** What a {@link HeartbeatFlush} works with. */
+export interface FlushParts {
+  readonly pool: pg.Pool;
+  readonly encoder: HeartbeatCopyEncoder;
+  readonly partitions: { ensure(day: Date): Promise<void> };
+  readonly observers: readonly DurableHeartbeatObserver[];
+  readonly metrics: IngestMetrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Called for each batch before its submitter is told. */
+  readonly release: (batch: QueuedBatch) => void;
+}
+
+/**
+ * Brings a set of batches into the database, whatever it takes: in one transaction if all is well; in halves, and
+ * halves of halves, around a row that the server refuses; again after a deadlock, or after a missing partition was
+ * made. What an outage interrupts can be run again: what was committed stays committed and is not repeated.
+ */
+export class HeartbeatFlush {
+  /** Why the last run stopped; undefined after one that did not. */
+  outage: unknown;
+  readonly #parts: FlushParts;
+  readonly #jobs: Job[];
+  /** Transactions to do, the next one last. */
+  readonly #work: Slice[][];
+  /** Set when a commit was not answered: what then turns out to be stored was not told to the observers. */
+  #observeStored = false;
+  #retries = 0;
+
+  /** All batches of a device must be of one epoch and one stream. */
+  constructor(batches: readonly QueuedBatch[], parts: FlushParts) {
+    this.#parts = parts;
+    this.#jobs = batches.map((batch) => ({ batch, mark: 0, rejected: [], error: undefined, settled: false }));
+    this.#work = [this.#jobs.map((job) => ({ job, records: job.batch.submission.records }))];
+  }
+
+  /** Whether nobody waits for it any more. */
+  get isEmpty(): boolean {
+    return this.#jobs.every(({ settled }) => settled);
+  }
+
+  /** Works until all is stored or refused and everyone is told (true), or until the database is away (false). */
+  async run(): Promise<boolean> {
+    this.outage = undefined;
+    for (let slices = this.#work.pop(); slices !== undefined; slices = this.#work.pop()) {
+      try {
+        await this.#store(slices);
+        this.#retries = 0;
+      } catch (error) {
+        const goesOn = await this.#recover(slices, error);
+        if (!goesOn) return false;
+      }
+    }
+    for (const job of this.#jobs) this.#settle(job);
+    return true;
+  }
+
+  /** Gives up the batches of submitters that want no wait. */
+  failFast(error: unknown): void {
+    for (const job of this.#jobs) if (job.batch.submission.failFast) this.#abandon(job, error);
+    for (const [index, slices] of this.#work.entries()) {
+      this.#work[index] = slices.filter(({ job }) => !job.settled);
+    }
+  }
+
+  /** Gives up everything. */
+  abandon(error: unknown): void {
+    this.#work.length = 0;
+    for (const job of this.#jobs) this.#abandon(job, error);
+  }
+
+  async #store(slices: readonly Slice[]): Promise<void> {
+    const groups = groupByDevice(slices);
+    if (groups.length === 0) return;
+    const { pool, encoder, clock, metrics } = this.#parts;
+    const startedMs = clock.monotonicMs();
+    const verdicts = await storeHeartbeats(pool, encoder, groups);
+    metrics.flushSeconds.observe((clock.monotonicMs() - startedMs) / 1_000);
+    const stored: HeartbeatRecord[] = [];
+    const unregistered: DeviceGroup[] = [];
+    let sent = 0;
+    for (const [index, group] of groups.entries()) {
+      const verdict = verdicts[index] as DeviceVerdict;
+      sent += group.sent;
+      if (verdict.kind === "unregistered") unregistered.push(group);
+      else if (verdict.kind === "stored") this.#noteStored(group, verdict, stored);
+      else for (const { job } of group.slices) job.error = refusal(group, verdict);
+    }
+    metrics.flushRows.observe(sent);
+    metrics.rowsWritten.inc(stored.length);
+    this.#observe(stored);
+    if (unregistered.length > 0) {
+      this.#work.push(unregistered.flatMap((group) => group.slices));
+      await registerDevices(
+        pool,
+        unregistered.map(({ deviceId }) => deviceId),
+      ).catch((error: unknown) => {
+        this.#work.pop();
+        throw new UnregisteredFailure(
+          unregistered.flatMap((group) => group.slices),
+          error,
+        );
+      });
+    }
+  }
+
+  #noteStored(group: DeviceGroup, verdict: StoredVerdict, stored: HeartbeatRecord[]): void {
+    for (const record of verdict.records) stored.push(record);
+    for (const { job } of group.slices) job.mark = Math.max(job.mark, verdict.mark);
+    const duplicates = group.sent - verdict.records.length;
+    if (duplicates === 0) return;
+    if (!this.#observeStored) {
+      this.#parts.metrics.rowsDuplicate.inc(duplicates);
+      return;
+    }
+    const fresh = new Set(verdict.records);
+    stored.push(...group.records.filter((record) => !fresh.has(record)));
+  }
+
+  /** Decides what a failure means for the slices that were tried; false if it is an outage. */
+  async #recover(tried: readonly Slice[], thrown: unknown): Promise<boolean> {
+    const slices = thrown instanceof UnregisteredFailure ? thrown.slices : tried;
+    const error = thrown instanceof UnregisteredFailure ? new IngestFailure(thrown.cause, false) : thrown;
+    const kind = kindOfFailure(error);
+    if (error instanceof IngestFailure && error.maybeCommitted) this.#observeStored = true;
+    if (kind === "bad_row") {
+      this.#halve(slices, error);
+      return true;
+    }
+    this.#work.push([...slices]);
+    if (kind === "again" && this.#retries++ < maxRetries) return true;
+    if (kind === "no_partition" && this.#retries++ < maxRetries && (await this.#makePartitions(slices)))
+      return true;
+    this.outage = error;
+    return false;
+  }
+
+  /** Splits work in two around the row that the server refuses, or refuses the row if it is alone. */
+  #halve(slices: readonly Slice[], error: unknown): void {
+    const [first] = slices;
+    if (first === undefined) return;
+    if (slices.length > 1) {
+      const middle = slices.length >> 1;
+      this.#work.push(slices.slice(middle), slices.slice(0, middle));
+      return;
+    }
+    const { job, records } = first;
+    if (records.length > 1) {
+      const middle = records.length >> 1;
+      this.#work.push(
+        [{ job, records: records.slice(middle) }],
+        [{ job, records: records.slice(0, middle) }],
+      );
+      return;
+    }
+    const [record] = records;
+    if (record === undefined) return;
+    this.#parts.logger.warn(
+      { err: error, deviceId: record.deviceId, sequence: record.sequence },
+      "refused a heartbeat",
+    );
+    this.#parts.metrics.rowsRejected.inc();
+    job.mark = Math.max(job.mark, record.sequence);
+    job.rejected.push({ sequence: BigInt(record.sequence), field: "", description: describeBadRow(error) });
+  }
+
+  async #makePartitions(slices: readonly Slice[]): Promise<boolean> {
+    const days = new Map<number, Date>();
+    for (const { records } of slices) {
+      for (const { receivedAt } of records) days.set(Math.floor(receivedAt.getTime() / dayMs), receivedAt);
+    }
+    try {
+      for (const day of days.values()) await this.#parts.partitions.ensure(day);
+      return true;
+    } catch (error) {
+      this.#parts.logger.error({ err: error }, "cannot make a partition for heartbeats");
+      return false;
+    }
+  }
+
+  #observe(records: readonly HeartbeatRecord[]): void {
+    if (records.length === 0) return;
+    for (const observer of this.#parts.observers) {
+      try {
+        observer.observe(records);
+      } catch (error) {
+        this.#parts.logger.error({ err: error }, "an observer of heartbeats failed");
+      }
+    }
+  }
+
+  #settle(job: Job): void {
+    if (job.settled) return;
+    job.settled = true;
+    this.#parts.release(job.batch);
+    const { submission } = job.batch;
+    if (job.error !== undefined) submission.failed(job.error);
+    else submission.committed({ ackedThrough: job.mark, rejected: job.rejected });
+  }
+
+  #abandon(job: Job, error: unknown): void {
+    job.error ??= error;
+    this.#settle(job);
+  }
+}
+
+/** A batch and what became of it so far. */
+interface Job {
+  readonly batch: QueuedBatch;
+  mark: number;
+  readonly rejected: HeartbeatRejection[];
+  error: unknown;
+  settled: boolean;
+}
+
+/** Some rows of a batch. */
+interface Slice {
+  readonly job: Job;
+  readonly records: readonly HeartbeatRecord[];
+}
+
+interface DeviceGroup extends DeviceRows {
+  records: readonly HeartbeatRecord[];
+  unnumbered: readonly HeartbeatRecord[];
+  readonly slices: Slice[];
+  sent: number;
+}
+
+type StoredVerdict = Extract<DeviceVerdict, { kind: "stored" }>;
+
+/** The devices' rows could not be made; the rest of the transaction is committed. */
+class UnregisteredFailure extends Error {
+  readonly slices: readonly Slice[];
+
+  constructor(slices: readonly Slice[], cause: unknown) {
+    super("could not register devices", { cause });
+    this.slices = slices;
+  }
+}
+
+/** Deadlocks in a row, or partitions that vanish in a row: after these it counts as an outage, which waits longer. */
+const maxRetries = 5;
+
+const dayMs = 24 * 60 * 60 * 1_000;
+
+function groupByDevice(slices: readonly Slice[]): DeviceGroup[] {
+  const groups = new Map<string, DeviceGroup>();
+  for (const slice of slices) {
+    const { submission } = slice.job.batch;
+    if (slice.records.length === 0 || slice.job.settled || slice.job.error !== undefined) continue;
+    const group = groups.get(submission.deviceId);
+    if (group === undefined) {
+      groups.set(submission.deviceId, {
+        deviceId: submission.deviceId,
+        epoch: submission.epoch,
+        generation: submission.generation,
+        records: slice.records,
+        unnumbered: [],
+        slices: [slice],
+        sent: slice.records.length,
+      });
+    } else {
+      group.slices.push(slice);
+      group.records = group.records.concat(slice.records);
+      group.sent += slice.records.length;
+    }
+  }
+  const list = [...groups.values()];
+  for (const group of list) if (!isRising(group.records)) putInOrder(group);
+  return list;
+}
+
+function isRising(records: readonly HeartbeatRecord[]): boolean {
+  let before = 0;
+  for (const { sequence } of records) {
+    if (sequence <= before) return false;
+    before = sequence;
+  }
+  return true;
+}
+
+/** A mark can only tell what is old if everything comes in order: what a device mixed up is sorted, and repeats go. */
+function putInOrder(group: DeviceGroup): void {
+  const bySequence = new Map<number, HeartbeatRecord>();
+  for (const record of group.records) {
+    if (record.sequence !== 0 && !bySequence.has(record.sequence)) bySequence.set(record.sequence, record);
+  }
+  group.unnumbered = group.records.filter(({ sequence }) => sequence === 0);
+  group.records = [...bySequence.values()].toSorted((a, b) => a.sequence - b.sequence);
+}
+
+function refusal(
+  { deviceId }: DeviceRows,
+  verdict: Extract<DeviceVerdict, { kind: "stale_epoch" | "superseded" }>,
+): OtaError {
+  return verdict.kind === "stale_epoch" ? staleEpoch(deviceId, verdict.epoch) : superseded(deviceId);
+}
+
+/** FAILED_PRECONDITION: the device has counted on in a later epoch. */
+export function staleEpoch(deviceId: string, currentEpoch: number): OtaError {
+  return new OtaError(
+    "failed_precondition",
+    "STALE_EPOCH",
+    `the device has used epoch ${currentEpoch} since; an earlier one is over`,
+    { metadata: { deviceId, epoch: String(currentEpoch) } },
+  );
+}
+
+/** ABORTED: a newer stream of the device took over. */
+export function superseded(deviceId: string): OtaError {
+  return new OtaError("aborted", "STREAM_SUPERSEDED", "a newer stream of this device took over", {
+    metadata: { deviceId },
+  });
+}

@@ -1,0 +1,98 @@
+import { durationFromMs, type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import { listPage, type PageTokenCodec } from "../access/list-page.ts";
+import { bidiStream, type Endpoint, unary } from "../api/endpoint.ts";
+import { pageSize } from "../api/page-token.ts";
+import { invalidArgument } from "../errors.ts";
+import { callingDevice } from "./calling-device.ts";
+import type { Directive } from "./directive.ts";
+import { type HeartbeatHistory, historyKey } from "./heartbeat-history.ts";
+import {
+  ackMessage,
+  checkedBatch,
+  directiveMessage,
+  epochOf,
+  receivedHeartbeat,
+} from "./heartbeat-messages.ts";
+import { HeartbeatStreamHandler, type StreamHandlerParts } from "./stream-handlers.ts";
+
+/** What the handlers of HeartbeatService call. */
+export interface HeartbeatParts extends StreamHandlerParts {
+  readonly history: HeartbeatHistory;
+  readonly pageTokens: PageTokenCodec;
+  /** What a device that polls should do now: it has no stream that could tell it. */
+  readonly pendingDirectives: (deviceId: string) => readonly Directive[];
+}
+
+/** The endpoints of HeartbeatService. */
+export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
+  const { ingest, history, clock } = parts;
+  const streamHandler = new HeartbeatStreamHandler(parts);
+  return [
+    bidiStream(
+      HeartbeatService.method.streamHeartbeats,
+      {
+        access: {
+          device: ({ message }) => (message.case === "hello" ? message.value.deviceId : undefined),
+        },
+        rate: "heartbeat",
+      },
+      (requests, context) => streamHandler.handle(requests, context),
+    ),
+
+    unary(
+      HeartbeatService.method.sendHeartbeat,
+      {
+        access: { device: ({ deviceId }) => (deviceId === "" ? undefined : deviceId) },
+        rate: "heartbeat",
+      },
+      async ({ epoch: claimedEpoch, heartbeats }, context) => {
+        const deviceId = callingDevice(context.identity);
+        const epoch = epochOf(claimedEpoch);
+        const batch = checkedBatch(heartbeats, {
+          deviceId,
+          epoch,
+          receivedAt: clock.now(),
+          hello: undefined,
+        });
+        const { signal } = context;
+        const result = await ingest.submit({ deviceId, epoch, records: batch.records, signal });
+        // With nothing stored nothing is known of what lies below the refused ones.
+        const through = batch.records.length === 0 ? 0 : batch.through;
+        return {
+          ack: ackMessage({
+            ackedThrough: Math.max(result.ackedThrough, through),
+            rejected: [...batch.rejected, ...result.rejected],
+          }),
+          directives: parts.pendingDirectives(deviceId).map(directiveMessage),
+          heartbeatInterval: durationFromMs(parts.heartbeatIntervalMs),
+          serverTime: timestampFromDate(clock.now()),
+        };
+      },
+    ),
+
+    unary(
+      HeartbeatService.method.listHeartbeats,
+      { access: { role: "viewer", device: ({ deviceId }) => deviceId }, rate: "operator" },
+      async ({ deviceId, startTime, endTime, pageSize: size, pageToken }) => {
+        const filter = { deviceId, from: dateOf(startTime, "start_time"), to: dateOf(endTime, "end_time") };
+        const page = await listPage({
+          tokens: parts.pageTokens,
+          size: pageSize(size),
+          token: pageToken,
+          filter: { deviceId, from: filter.from?.toISOString(), to: filter.to?.toISOString() },
+          list: (position) => history.list(filter, position),
+          keyOf: historyKey,
+        });
+        return { heartbeats: page.rows.map(receivedHeartbeat), nextPageToken: page.nextPageToken };
+      },
+    ),
+  ];
+}
+
+function dateOf(time: Timestamp | undefined, field: string): Date | undefined {
+  if (time === undefined) return undefined;
+  const date = timestampDate(time);
+  if (Number.isNaN(date.getTime())) throw invalidArgument(field, "is no valid time");
+  return date;
+}

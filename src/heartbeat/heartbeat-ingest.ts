@@ -1,0 +1,312 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type pg from "pg";
+import { OtaError } from "../errors.ts";
+import type { Clock } from "../infra/clock.ts";
+import { asDatabaseError } from "../infra/database/errors.ts";
+import type { Logger } from "../infra/logger.ts";
+import type { IngestMetrics } from "../infra/metrics.ts";
+import { HeartbeatCopyEncoder } from "./copy-encoder.ts";
+import { HeartbeatFlush } from "./heartbeat-flush.ts";
+import {
+  HeartbeatQueue,
+  type IngestResult,
+  type QueuedBatch,
+  type QueueLimits,
+  type Submission,
+} from "./heartbeat-queue.ts";
+import type { DurableHeartbeatObserver } from "./ingest-observers.ts";
+
+/** What a {@link HeartbeatIngest} is made of. */
+export interface HeartbeatIngestParts {
+  readonly pool: pg.Pool;
+  readonly partitions: { ensure(day: Date): Promise<void> };
+  readonly observers: readonly DurableHeartbeatObserver[];
+  readonly metrics: IngestMetrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly limits?: Partial<IngestLimits>;
+}
+
+/** The bounds of the ingest. */
+export interface IngestLimits extends QueueLimits {
+  /** Rows of one flush. */
+  readonly flushRows: number;
+  /** Estimated bytes of one flush. */
+  readonly flushBytes: number;
+}
+
+/** A single call's heartbeats. */
+export type SingleSubmission = Pick<Submission, "deviceId" | "epoch" | "records"> & {
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Takes heartbeats from all streams and calls and writes them many at a time. Whoever submits is told after the commit
+ * and never before; a device's heartbeats are committed in the order in which they were submitted.
+ *
+ * When idle it writes at once. Under load a flush waits {@link lingerMs} since the one before, so that many small
+ * transactions become few large ones, and a second flush runs beside the first while there is enough to write. While
+ * the database is away it keeps what it holds and tries again; the queue fills, and its bound holds the devices back.
+ */
+export class HeartbeatIngest implements AsyncDisposable {
+  readonly #parts: HeartbeatIngestParts;
+  readonly #limits: IngestLimits;
+  readonly #queue: HeartbeatQueue;
+  readonly #idleEncoders = [new HeartbeatCopyEncoder(), new HeartbeatCopyEncoder()];
+  readonly #busyDevices = new Set<string>();
+  readonly #stop = new AbortController();
+  #idle = Promise.withResolvers<void>();
+  #running = 0;
+  #outages = 0;
+  #startedAtMs = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+  #immediate: NodeJS.Immediate | undefined;
+  /** Set when all that waits belongs to devices in a flush that runs: there is nothing to start before it ends. */
+  #blocked = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: HeartbeatIngestParts) {
+    this.#parts = parts;
+    this.#limits = { ...defaultLimits, ...parts.limits };
+    this.#queue = new HeartbeatQueue(this.#limits);
+    this.#idle.resolve();
+  }
+
+  /** Rows that are held in memory: queued or being written. */
+  get rows(): number {
+    return this.#queue.heldRows;
+  }
+
+  /** Whether a flush failed because the database is away, and waits to be tried again. */
+  get isStalled(): boolean {
+    return this.#outages > 0;
+  }
+
+  /**
+   * Takes a stream's batch. A returned promise means that the queue is full: the stream must not read on before it
+   * resolves, which is when the batch is in. It rejects when `signal()` aborts; the signal is only asked for then.
+   */
+  enqueue(submission: Submission, signal: () => AbortSignal): Promise<void> | undefined {
+    if (this.#closing !== undefined) throw shuttingDown();
+    if (this.#queue.isFull) return this.#queue.pushLater(submission, signal()).then(() => this.#schedule());
+    this.#queue.push(submission);
+    this.#schedule();
+    return undefined;
+  }
+
+  /**
+   * Stores a single call's heartbeats; resolves after the commit. Throws QUEUE_FULL instead of waiting for room, and
+   * DATABASE_UNAVAILABLE as soon as the database is known to be away. Aborting ends the wait; what was sent may be
+   * stored all the same.
+   */
+  submit({ deviceId, epoch, records, signal }: SingleSubmission): Promise<IngestResult> {
+    return new Promise((resolve, reject) => {
+      signal.throwIfAborted();
+      if (this.#closing !== undefined) throw shuttingDown();
+      if (this.#queue.isFull) throw queueFull();
+      if (this.isStalled) throw databaseAway(undefined);
+      const onAbort = (): void => reject(signal.reason as Error);
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#queue.push({
+        deviceId,
+        epoch,
+        generation: 0,
+        records,
+        failFast: true,
+        committed(result) {
+          signal.removeEventListener("abort", onAbort);
+          resolve(result);
+        },
+        failed(error) {
+          signal.removeEventListener("abort", onAbort);
+          reject(error as Error);
+        },
+      });
+      this.#schedule();
+    });
+  }
+
+  /**
+   * Takes no more and writes what it holds, for at most `timeoutMs`; what then is still not written was never
+   * acknowledged, and its devices are told UNAVAILABLE. May be called more than once.
+   */
+  close(timeoutMs = defaultCloseTimeoutMs): Promise<void> {
+    this.#closing ??= this.#close(timeoutMs);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    this.#queue.refuseWaiting(shuttingDown());
+    const timer = setTimeout(() => this.#stop.abort(shuttingDown()), timeoutMs);
+    try {
+      while (this.#running > 0 || this.#queue.length > 0) {
+        this.#schedule();
+        await this.#idle.promise;
+        if (!this.#stop.signal.aborted) continue;
+        for (const batch of this.#queue.takeWhere(() => true)) this.#fail(batch, shuttingDown());
+      }
+    } finally {
+      clearTimeout(timer);
+      clearTimeout(this.#timer);
+      clearImmediate(this.#immediate);
+    }
+  }
+
+  /** Decides when the next flush starts: now, after a while, or when one that runs has ended. */
+  #schedule(): void {
+    if (this.#immediate !== undefined || this.#blocked) return;
+    if (this.#queue.length === 0 || this.#running >= maxFlushes) return;
+    if (this.#queue.queuedRows >= this.#limits.flushRows || this.#closing !== undefined) {
+      this.#startSoon();
+      return;
+    }
+    if (this.#timer !== undefined) return;
+    const waitMs = this.#running === 0 ? lingerMs : maxAgeMs;
+    const dueMs = this.#startedAtMs + waitMs - this.#parts.clock.monotonicMs();
+    if (dueMs <= 0) {
+      this.#startSoon();
+      return;
+    }
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#start();
+    }, Math.ceil(dueMs));
+  }
+
+  #startSoon(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    // Not at once: what else has arrived is still being read in this turn of the event loop.
+    this.#immediate = setImmediate(() => {
+      this.#immediate = undefined;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    const encoder = this.#idleEncoders.pop();
+    if (encoder === undefined) return;
+    const batches = this.#queue.take(this.#limits.flushRows, this.#limits.flushBytes, (deviceId) =>
+      this.#busyDevices.has(deviceId),
+    );
+    if (batches.length === 0) {
+      this.#idleEncoders.push(encoder);
+      this.#blocked = this.#running > 0;
+      return;
+    }
+    if (this.#running++ === 0) this.#idle = Promise.withResolvers();
+    this.#startedAtMs = this.#parts.clock.monotonicMs();
+    for (const { submission } of batches) this.#busyDevices.add(submission.deviceId);
+    void this.#flush(batches, encoder);
+    this.#schedule();
+  }
+
+  async #flush(batches: readonly QueuedBatch[], encoder: HeartbeatCopyEncoder): Promise<void> {
+    const flush = new HeartbeatFlush(batches, {
+      ...this.#parts,
+      encoder,
+      release: (batch) => this.#release(batch),
+    });
+    let failures = 0;
+    while (!(await flush.run())) {
+      if (this.#stop.signal.aborted) {
+        flush.abandon(shuttingDown());
+        break;
+      }
+      this.#parts.metrics.flushFailures.inc();
+      if (failures++ === 0) this.#outages++;
+      this.#parts.logger.warn(
+        { err: flush.outage, failures, rows: this.rows },
+        "cannot store heartbeats; trying again",
+      );
+      this.#failFast(flush);
+      if (flush.isEmpty) break;
+      await this.#pause(failures);
+    }
+    if (failures > 0) {
+      this.#outages--;
+      if (!flush.isEmpty || flush.outage === undefined)
+        this.#parts.logger.info("heartbeats are stored again");
+    }
+    for (const { submission } of batches) this.#busyDevices.delete(submission.deviceId);
+    this.#idleEncoders.push(encoder);
+    this.#blocked = false;
+    if (--this.#running === 0) this.#idle.resolve();
+    // A timer that was set while this flush ran waits longer than it must now.
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#schedule();
+  }
+
+  /** Answers the callers that wait for an answer; streams keep theirs in line. */
+  #failFast(flush: HeartbeatFlush): void {
+    const error = databaseAway(flush.outage);
+    flush.failFast(error);
+    for (const batch of this.#queue.takeWhere(({ failFast }) => failFast)) this.#fail(batch, error);
+  }
+
+  #fail(batch: QueuedBatch, error: unknown): void {
+    this.#release(batch);
+    batch.submission.failed(error);
+  }
+
+  #release(batch: QueuedBatch): void {
+    this.#queue.release(batch);
+    this.#parts.metrics.queueRows.set(this.#queue.heldRows);
+    this.#parts.metrics.queueBytes.set(this.#queue.heldBytes);
+  }
+
+  /** Waits longer each time, at random, so that replicas do not all come back at once. */
+  async #pause(failures: number): Promise<void> {
+    const longestMs = Math.min(firstPauseMs * 2 ** failures, maxPauseMs);
+    const pauseMs = longestMs / 2 + (Math.random() * longestMs) / 2;
+    await delay(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+  }
+}
+
+const defaultLimits: IngestLimits = {
+  // Together some 15 seconds of a fleet of 100,000 at a beat every 30 s, or half a minute of database outage before
+  // the first stream is held back.
+  maxRows: 50_000,
+  maxBytes: 64 * 1024 * 1024,
+  // Larger flushes gain little and block the event loop for longer: encoding takes about a microsecond a row.
+  flushRows: 4_000,
+  flushBytes: 8 * 1024 * 1024,
+};
+
+/** While one flush is being encoded the database works on the other. As many as the ingest pool has connections. */
+const maxFlushes = 2;
+
+/** How long a flush waits after the start of the one before, if nothing else runs. */
+const lingerMs = 20;
+
+/** How long heartbeats wait beside a flush that runs before a small second one is worth it. */
+const maxAgeMs = 50;
+
+const firstPauseMs = 50;
+const maxPauseMs = 2_000;
+const defaultCloseTimeoutMs = 10_000;
+
+function queueFull(): OtaError {
+  return new OtaError("resource_exhausted", "QUEUE_FULL", "too many heartbeats are waiting to be stored", {
+    retryAfterMs: 1_000,
+  });
+}
+
+function shuttingDown(): OtaError {
+  return new OtaError("unavailable", "SHUTTING_DOWN", "the service is stopping", { retryAfterMs: 1_000 });
+}
+
+function databaseAway(cause: unknown): OtaError {
+  return (
+    asDatabaseError(cause) ??
+    new OtaError("unavailable", "DATABASE_UNAVAILABLE", "the database is not available", {
+      retryAfterMs: 1_000,
+      ...(cause === undefined ? {} : { cause }),
+    })
+  );
+}

@@ -1,0 +1,142 @@
+import type { DeviceError, HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { FieldViolation } from "../errors.ts";
+
+/** What the rules need to know beside the heartbeat itself. */
+export interface HeartbeatRuleContext {
+  /** The service's clock, in milliseconds since 1970. */
+  readonly nowMs: number;
+  /** Whether a heartbeat without a number is allowed: in single calls, where the service numbers it, not on streams. */
+  readonly allowUnnumbered: boolean;
+}
+
+/**
+ * Finds the first reading of a heartbeat that the contract does not allow, or undefined if all are well. The contract's
+ * structural rules end a stream; a reading that is out of range only costs the device this one heartbeat, so it is
+ * judged here and refused in the ack. What the contract's rules have checked before (lengths of texts, number of errors)
+ * is not checked again. Field names are those of the contract.
+ */
+export function findViolation(
+  record: HeartbeatRecord,
+  context: HeartbeatRuleContext,
+): FieldViolation | undefined {
+  // One chain without allocations: it runs for every heartbeat of the fleet.
+  return (
+    sequenceViolation(record.sequence, context.allowUnnumbered) ??
+    deviceTimeViolation(record.deviceTime, context.nowMs) ??
+    textViolation("firmware_version", record.firmwareVersion) ??
+    textViolation("boot_id", record.bootId) ??
+    countViolation("uptime", record.uptimeMs) ??
+    rangeViolation("battery_percent", record.batteryPercent, 0, 100) ??
+    rangeViolation("cpu_percent", record.cpuPercent, 0, 100) ??
+    rangeViolation("memory_percent", record.memoryPercent, 0, 100) ??
+    (record.storageFreeBytes === undefined
+      ? undefined
+      : countViolation("storage_free_bytes", record.storageFreeBytes)) ??
+    rangeViolation("temperature_celsius", record.temperatureCelsius, -100, 300) ??
+    rangeViolation("location.latitude", record.latitude, -90, 90) ??
+    rangeViolation("location.longitude", record.longitude, -180, 180) ??
+    rangeViolation("location.accuracy_meters", record.accuracyMeters, 0, maxFloat) ??
+    rangeViolation("location.altitude_meters", record.altitudeMeters, -maxFloat, maxFloat) ??
+    rangeViolation("network.type", record.networkType, 0, maxSmallint) ??
+    rangeViolation("network.signal_dbm", record.signalDbm, -200, 100) ??
+    (record.carrier === undefined ? undefined : textViolation("network.carrier", record.carrier)) ??
+    countViolation("security_counter", record.securityCounter) ??
+    digestViolation(record.imageSha256) ??
+    (record.errors.length === 0 ? undefined : errorsViolation(record.errors)) ??
+    (record.metrics === undefined ? undefined : metricsViolation(record.metrics))
+  );
+}
+
+/** The most custom metrics of a heartbeat. */
+export const maxMetrics = 64;
+
+const digestBytes = 32;
+
+/** What a float of the contract can hold; beyond it a column of type real refuses the row. */
+const maxFloat = 3.402_823e38;
+const maxSmallint = 32_767;
+
+/** Clocks that were never set say 1970 or the firmware's build year; neither is a time. */
+const earliestDeviceTimeMs = Date.UTC(2000, 0, 1);
+const maxClockAheadMs = 24 * 60 * 60 * 1_000;
+
+function sequenceViolation(sequence: number, allowUnnumbered: boolean): FieldViolation | undefined {
+  if (sequence > 0 && sequence <= Number.MAX_SAFE_INTEGER) return undefined;
+  if (sequence === 0 && allowUnnumbered) return undefined;
+  const description =
+    sequence === 0
+      ? "is required on a stream; it counts from 1"
+      : "must be from 1 to 9007199254740991 (2^53 - 1)";
+  return { field: "sequence", description };
+}
+
+function deviceTimeViolation(time: Date | undefined, nowMs: number): FieldViolation | undefined {
+  if (time === undefined) return undefined;
+  const ms = time.getTime();
+  if (ms >= earliestDeviceTimeMs && ms <= nowMs + maxClockAheadMs) return undefined;
+  return { field: "device_time", description: "must lie between 2000-01-01 and one day from now" };
+}
+
+function rangeViolation(
+  field: string,
+  value: number | undefined,
+  least: number,
+  most: number,
+): FieldViolation | undefined {
+  // Written so that NaN fails.
+  if (value === undefined || (value >= least && value <= most)) return undefined;
+  const description =
+    most === maxFloat
+      ? `must be a finite number${least === 0 ? " of 0 or more" : ""}`
+      : `must be from ${least} to ${most}`;
+  return { field, description };
+}
+
+function countViolation(field: string, value: number): FieldViolation | undefined {
+  if (value >= 0 && value <= Number.MAX_SAFE_INTEGER) return undefined;
+  return { field, description: "must be 0 or more and below 2^53" };
+}
+
+function textViolation(field: string, text: string): FieldViolation | undefined {
+  // PostgreSQL text holds neither; a lone surrogate is no character in any encoding.
+  if (text.includes("\0")) return { field, description: "must not contain the character NUL" };
+  if (!text.isWellFormed()) return { field, description: "must be well-formed Unicode" };
+  return undefined;
+}
+
+function digestViolation(digest: Uint8Array | undefined): FieldViolation | undefined {
+  if (digest === undefined || digest.length === digestBytes) return undefined;
+  return { field: "image_sha256", description: "must be 32 bytes, or empty" };
+}
+
+function errorsViolation(errors: readonly DeviceError[]): FieldViolation | undefined {
+  for (const [index, error] of errors.entries()) {
+    const path = `errors[${index}]`;
+    if (error.code === "") return { field: `${path}.code`, description: "is required" };
+    const violation =
+      textViolation(`${path}.code`, error.code) ??
+      textViolation(`${path}.message`, error.message) ??
+      textViolation(`${path}.stack`, error.stack);
+    if (violation !== undefined) return violation;
+  }
+  return undefined;
+}
+
+function metricsViolation(metrics: Readonly<Record<string, number>>): FieldViolation | undefined {
+  let count = 0;
+  for (const name in metrics) {
+    if (++count > maxMetrics)
+      return { field: "metrics", description: `must have at most ${maxMetrics} entries` };
+    if (!metricName.test(name)) {
+      return {
+        field: "metrics",
+        description: "names must be 1 to 64 of a-z, A-Z, 0-9, dot, underscore, slash and dash",
+      };
+    }
+    if (!Number.isFinite(metrics[name]))
+      return { field: `metrics["${name}"]`, description: "must be a finite number" };
+  }
+  return undefined;
+}
+
+const metricName = /^[A-Za-z0-9._/-]{1,64}$/;

@@ -1,0 +1,194 @@
+import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import { asksTheSame, type Directive } from "./directive.ts";
+import type { HeartbeatRejection, IngestResult, Submission } from "./heartbeat-queue.ts";
+
+/** What a stream has to say to its device. */
+export type StreamOutput =
+  | { readonly kind: "ack"; readonly ackedThrough: number; readonly rejected: readonly HeartbeatRejection[] }
+  | { readonly kind: "directive"; readonly directive: Directive };
+
+/** A batch as it came, after the rules. */
+export interface CheckedBatch {
+  readonly records: readonly HeartbeatRecord[];
+  /** What the rules refused. */
+  readonly rejected: readonly HeartbeatRejection[];
+  /** The highest sequence in the batch, refused ones included. */
+  readonly through: number;
+}
+
+/**
+ * One open stream: what is on its way into the database, and what waits to be sent. Small, because a replica holds
+ * many thousands that do nothing: no timers, no buffers, and at most one pending ack, into which later ones merge.
+ */
+export class StreamSession {
+  readonly deviceId: string;
+  readonly epoch: number;
+  readonly generation: number;
+  /** When the device was first asked to slow down and when it last was too fast, in monotonic milliseconds. */
+  slowDown: { readonly sinceMs: number; lastMs: number; count: number } | undefined;
+  #ackedThrough = 0;
+  #rejected: HeartbeatRejection[] = [];
+  #hasAck = false;
+  #directives: Directive[] = [];
+  #unsettledBatches = 0;
+  #unsettledRows = 0;
+  #ending = false;
+  #failure: { readonly error: unknown } | undefined;
+  #wakeWriter: (() => void) | undefined;
+  #wakeReader: (() => void) | undefined;
+
+  constructor(deviceId: string, epoch: number, generation: number) {
+    this.deviceId = deviceId;
+    this.epoch = epoch;
+    this.generation = generation;
+  }
+
+  /** Whether it takes no more heartbeats. */
+  get isEnding(): boolean {
+    return this.#ending || this.#failure !== undefined;
+  }
+
+  /** Whether nothing more will come out of it. */
+  get isDone(): boolean {
+    return this.#ending && this.#unsettledBatches === 0 && !this.#hasAck && this.#directives.length === 0;
+  }
+
+  /** Whether the device is too far ahead of its acks: the stream should not be read on before {@link room}. */
+  get isCongested(): boolean {
+    return (
+      !this.isEnding &&
+      (this.#unsettledRows >= maxUnsettledRows ||
+        this.#unsettledBatches >= maxUnsettledBatches ||
+        this.#rejected.length >= maxUnsentRejections)
+    );
+  }
+
+  /** Makes the submission of a batch, which counts as unsettled from now on; its result becomes part of the next ack. */
+  submission(batch: CheckedBatch): Submission {
+    this.#unsettledBatches++;
+    this.#unsettledRows += batch.records.length;
+    return new StreamBatch(this, batch);
+  }
+
+  /** Queues a directive. The newest of a kind counts; a device that does not read loses the oldest ones. */
+  direct(directive: Directive): void {
+    if (this.#failure !== undefined) return;
+    this.#directives = this.#directives.filter((waiting) => !asksTheSame(waiting, directive));
+    if (this.#directives.length >= maxDirectives) this.#directives.shift();
+    this.#directives.push(directive);
+    this.#wake();
+  }
+
+  /** Ends well once all that was received is settled and all that waits is sent. */
+  finish(): void {
+    this.#ending = true;
+    this.#wake();
+  }
+
+  /** Ends at once with an error. The first one counts. */
+  fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#wake();
+  }
+
+  /** The next thing to send; undefined if there is nothing now. Throws what the stream failed with. */
+  take(): StreamOutput | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const directive = this.#directives.shift();
+    if (directive !== undefined) return { kind: "directive", directive };
+    if (!this.#hasAck) return undefined;
+    const rejected = this.#rejected;
+    this.#hasAck = false;
+    if (rejected.length > 0) {
+      this.#rejected = [];
+      this.#wakeReaderIfRoom();
+    }
+    return { kind: "ack", ackedThrough: this.#ackedThrough, rejected };
+  }
+
+  /** Resolves when {@link take}, {@link isDone} or a failure may have something new. For one waiter. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wakeWriter = resolve;
+    });
+  }
+
+  /** Resolves when the stream is no longer congested, or ends. For one waiter. */
+  room(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wakeReader = resolve;
+    });
+  }
+
+  /** For {@link StreamBatch}. */
+  settled(batch: CheckedBatch, result: IngestResult): void {
+    this.#unsettledBatches--;
+    this.#unsettledRows -= batch.records.length;
+    this.#ackedThrough = Math.max(this.#ackedThrough, result.ackedThrough, batch.through);
+    if (batch.rejected.length > 0) this.#rejected.push(...batch.rejected);
+    if (result.rejected.length > 0) this.#rejected.push(...result.rejected);
+    this.#hasAck = true;
+    this.#wake();
+  }
+
+  #wake(): void {
+    const writer = this.#wakeWriter;
+    this.#wakeWriter = undefined;
+    writer?.();
+    this.#wakeReaderIfRoom();
+  }
+
+  #wakeReaderIfRoom(): void {
+    const reader = this.#wakeReader;
+    if (reader === undefined || this.isCongested) return;
+    this.#wakeReader = undefined;
+    reader();
+  }
+}
+
+/** Two full batches: the second travels while the first is written. */
+const maxUnsettledRows = 2_000;
+
+/** The same for devices that send their heartbeats one by one. */
+const maxUnsettledBatches = 256;
+
+/** A device that does not read its acks is not read either. */
+const maxUnsentRejections = 1_000;
+
+/** More cannot be meant seriously: there are four kinds, and few updates at a time. */
+const maxDirectives = 16;
+
+class StreamBatch implements Submission {
+  readonly failFast = false;
+  readonly #session: StreamSession;
+  readonly #batch: CheckedBatch;
+
+  constructor(session: StreamSession, batch: CheckedBatch) {
+    this.#session = session;
+    this.#batch = batch;
+  }
+
+  get deviceId(): string {
+    return this.#session.deviceId;
+  }
+
+  get epoch(): number {
+    return this.#session.epoch;
+  }
+
+  get generation(): number {
+    return this.#session.generation;
+  }
+
+  get records(): readonly HeartbeatRecord[] {
+    return this.#batch.records;
+  }
+
+  committed(result: IngestResult): void {
+    this.#session.settled(this.#batch, result);
+  }
+
+  failed(error: unknown): void {
+    this.#session.fail(error);
+  }
+}

@@ -1,0 +1,198 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/**
+ * Every metric of the service, in a registry of its own, so that two services in one process (tests) stay apart. A
+ * part of the service takes the small group that concerns it. No metric carries an id of a device, rollout or token
+ * as a label: their number has no bound.
+ */
+export class Metrics {
+  readonly rpc: RpcMetrics;
+  readonly ingest: IngestMetrics;
+  readonly updates: UpdateMetrics;
+  readonly #registry = new Registry();
+
+  /** `processMetrics` adds Node's own: memory, CPU, garbage collection and event-loop delay. */
+  constructor(options: { readonly processMetrics: boolean }) {
+    this.rpc = new RpcMetrics(this.#registry);
+    this.ingest = createIngestMetrics(this.#registry);
+    this.updates = createUpdateMetrics(this.#registry);
+    if (options.processMetrics) collectDefaultMetrics({ register: this.#registry });
+  }
+
+  /** The media type of {@link text}. */
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** All metrics in Prometheus' text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  /** Registers a gauge whose value is read when metrics are asked for. */
+  observe(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name: `${prefix}${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+}
+
+/** Calls by method, door and outcome. Handles are cached by the pipeline: a lookup by labels costs more than the count. */
+export class RpcMetrics {
+  readonly #duration: Histogram<"method" | "door" | "code">;
+  readonly #openStreams: Gauge<"method" | "door">;
+  readonly #messages: Counter<"method" | "direction">;
+
+  constructor(registry: Registry) {
+    this.#duration = new Histogram({
+      name: `${prefix}rpc_duration_seconds`,
+      help: "Duration of finished calls; the count is the number of calls. Streams count when they end.",
+      labelNames: ["method", "door", "code"],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
+      registers: [registry],
+    });
+    this.#openStreams = new Gauge({
+      name: `${prefix}open_streams`,
+      help: "Streaming calls that are open now.",
+      labelNames: ["method", "door"],
+      registers: [registry],
+    });
+    this.#messages = new Counter({
+      name: `${prefix}stream_messages_total`,
+      help: "Messages on streams; direction `in` is from the client.",
+      labelNames: ["method", "direction"],
+      registers: [registry],
+    });
+  }
+
+  /** A handle that counts finished calls with one outcome, by their seconds. */
+  duration(method: string, door: string, code: string): { observe(seconds: number): void } {
+    return this.#duration.labels(method, door, code);
+  }
+
+  /** A handle for the open streams of a method. */
+  openStreams(method: string, door: string): { inc(): void; dec(): void } {
+    return this.#openStreams.labels(method, door);
+  }
+
+  /** A handle that counts stream messages. */
+  messages(method: string, direction: "in" | "out"): { inc(count: number): void } {
+    return this.#messages.labels(method, direction);
+  }
+}
+
+/** What the heartbeat ingest counts. */
+export interface IngestMetrics {
+  /** Rows that wait for a flush. */
+  readonly queueRows: Amount;
+  /** Bytes that wait for a flush. */
+  readonly queueBytes: Amount;
+  /** Heartbeats that were committed. */
+  readonly rowsWritten: Count;
+  /** Heartbeats that had been committed before. */
+  readonly rowsDuplicate: Count;
+  /** Heartbeats that were refused for good. */
+  readonly rowsRejected: Count;
+  /** Flushes that failed and were tried again. */
+  readonly flushFailures: Count;
+  /** Seconds from the begin of a flush to its commit. */
+  readonly flushSeconds: Distribution;
+  /** Rows in a flush. */
+  readonly flushRows: Distribution;
+}
+
+/** What the rollout engine counts. */
+export interface UpdateMetrics {
+  /** An update check by its outcome: `OFFER` or the reason why there was none. */
+  readonly checks: LabelledCount;
+  /** Bytes of firmware sent, by door. */
+  readonly downloadedBytes: LabelledCount;
+  /** Device updates that ended, by final state. */
+  readonly ended: LabelledCount;
+  /** Rollouts that rolled back by themselves. */
+  readonly automaticRollbacks: Count;
+}
+
+/** Something that only grows. */
+export interface Count {
+  inc(by?: number): void;
+}
+
+/** Something that grows by a label from a small closed set. */
+export interface LabelledCount {
+  labels(value: string): Count;
+}
+
+/** Something that goes up and down. */
+export interface Amount {
+  set(value: number): void;
+}
+
+/** How often which values occur. */
+export interface Distribution {
+  observe(value: number): void;
+}
+
+const prefix = "device_ota_";
+
+function createIngestMetrics(registry: Registry): IngestMetrics {
+  const registers = [registry];
+  const gauge = (name: string, help: string) =>
+    new Gauge({ name: `${prefix}ingest_${name}`, help, registers });
+  const counter = (name: string, help: string) =>
+    new Counter({ name: `${prefix}ingest_${name}`, help, registers });
+  return {
+    queueRows: gauge("queue_rows", "Heartbeats that wait to be written."),
+    queueBytes: gauge("queue_bytes", "Bytes of heartbeats that wait to be written."),
+    rowsWritten: counter("rows_written_total", "Heartbeats committed."),
+    rowsDuplicate: counter("rows_duplicate_total", "Heartbeats dropped because they were committed before."),
+    rowsRejected: counter("rows_rejected_total", "Heartbeats refused for good."),
+    flushFailures: counter("flush_failures_total", "Flushes that failed and were tried again."),
+    flushSeconds: new Histogram({
+      name: `${prefix}ingest_flush_seconds`,
+      help: "Time from the begin of a flush to its commit.",
+      buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5],
+      registers,
+    }),
+    flushRows: new Histogram({
+      name: `${prefix}ingest_flush_rows`,
+      help: "Heartbeats in a flush.",
+      buckets: [1, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000],
+      registers,
+    }),
+  };
+}
+
+function createUpdateMetrics(registry: Registry): UpdateMetrics {
+  const registers = [registry];
+  return {
+    checks: new Counter({
+      name: `${prefix}update_checks_total`,
+      help: "Update checks by outcome: OFFER or the reason why there was none.",
+      labelNames: ["outcome"],
+      registers,
+    }),
+    downloadedBytes: new Counter({
+      name: `${prefix}downloaded_bytes_total`,
+      help: "Bytes of firmware sent to devices.",
+      labelNames: ["door"],
+      registers,
+    }),
+    ended: new Counter({
+      name: `${prefix}device_updates_ended_total`,
+      help: "Device updates that reached a final state.",
+      labelNames: ["state"],
+      registers,
+    }),
+    automaticRollbacks: new Counter({
+      name: `${prefix}automatic_rollbacks_total`,
+      help: "Rollouts that were rolled back because of their failure rate.",
+      registers,
+    }),
+  };
+}

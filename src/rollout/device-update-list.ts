@@ -1,0 +1,70 @@
+import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
+import type { Query } from "./rollout-rows.ts";
+
+/** Which device updates to list; conditions are combined with AND. */
+export interface DeviceUpdateFilter {
+  readonly rolloutId?: string | undefined;
+  readonly deviceId?: string | undefined;
+  readonly states: readonly DeviceUpdateState[];
+  readonly ring?: string | undefined;
+  readonly action?: UpdateAction | undefined;
+}
+
+/** A device's part in a rollout, as it is shown. */
+export interface DeviceUpdateRecord {
+  readonly id: string;
+  readonly rolloutId: string;
+  readonly deviceId: string;
+  readonly firmwareId: string;
+  readonly action: UpdateAction;
+  readonly state: DeviceUpdateState;
+  readonly ring: string;
+  readonly fromVersion: string;
+  readonly toVersion: string;
+  readonly failureReason: string;
+  readonly failureMessage: string;
+  readonly downloadedBytes: number;
+  readonly offeredMs: number;
+  readonly updatedMs: number;
+  readonly provenMs: number | null;
+  readonly endedMs: number | null;
+  readonly deadlineMs: number | null;
+}
+
+/** Reads device updates, newest first; ids rise with time. */
+export function readDeviceUpdates(
+  query: Query,
+  filter: DeviceUpdateFilter,
+  page: { readonly limit: number; readonly after?: string | undefined },
+): Promise<DeviceUpdateRecord[]> {
+  return query<DeviceUpdateRecord>(listSql, [
+    filter.rolloutId ?? null,
+    filter.deviceId ?? null,
+    filter.states.length === 0 ? null : filter.states.join(","),
+    filter.ring ?? null,
+    filter.action ?? null,
+    page.after ?? null,
+    page.limit,
+  ]);
+}
+
+const listSql = `
+  SELECT u.id, u.rollout_id AS "rolloutId", u.device_id AS "deviceId", u.firmware_id AS "firmwareId", u.action, u.state,
+    g.name AS ring, u.from_version AS "fromVersion", u.to_version AS "toVersion",
+    coalesce(u.failure_reason, '') AS "failureReason", coalesce(u.failure_message, '') AS "failureMessage",
+    u.downloaded_bytes::float8 AS "downloadedBytes",
+    (extract(epoch FROM u.offered_at) * 1000)::float8 AS "offeredMs",
+    (extract(epoch FROM u.updated_at) * 1000)::float8 AS "updatedMs",
+    (extract(epoch FROM u.proven_at) * 1000)::float8 AS "provenMs",
+    (extract(epoch FROM u.ended_at) * 1000)::float8 AS "endedMs",
+    (extract(epoch FROM u.deadline_at) * 1000)::float8 AS "deadlineMs"
+  FROM device_updates u JOIN deployment_rings g ON g.id = u.ring_id
+  WHERE NOT u.is_deleted
+    AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
+    AND ($2::uuid IS NULL OR u.device_id = $2::uuid)
+    AND ($3::text IS NULL OR u.state = ANY (string_to_array($3::text, ',')))
+    AND ($4::text IS NULL OR g.name = $4::text)
+    AND ($5::text IS NULL OR u.action = $5::text)
+    AND ($6::uuid IS NULL OR u.id < $6::uuid)
+  ORDER BY u.id DESC
+  LIMIT $7::int`;

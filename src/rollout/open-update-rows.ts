@@ -1,0 +1,106 @@
+import type pg from "pg";
+import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
+import type { OpenUpdate, UpdateKey } from "./open-update.ts";
+
+/** Which open updates to read; all of them if nothing is set. */
+export interface OpenUpdateSelection {
+  /** A time of the database's clock, from an earlier read. */
+  readonly changedSince?: string | undefined;
+  readonly rolloutId?: string | undefined;
+  readonly deviceIds?: readonly string[] | undefined;
+}
+
+/** Reads open updates. `asOf` is what to pass as `changedSince` next, with an overlap for commits that were under way. */
+export async function readOpenUpdates(
+  pool: pg.Pool,
+  selection: OpenUpdateSelection,
+): Promise<{ updates: OpenUpdate[]; asOf: string }> {
+  const { changedSince, rolloutId, deviceIds } = selection;
+  const clock = await pool.query<{ as_of: string }>(
+    `SELECT (clock_timestamp() - interval '${overlap}')::text AS as_of`,
+  );
+  const { rows } = await pool.query<OpenRow>({
+    name: "rollout_open_updates",
+    text: openSql,
+    values: [changedSince ?? null, rolloutId ?? null, deviceIds ?? null],
+  });
+  return { updates: rows.map(toOpenUpdate), asOf: clock.rows[0]?.as_of ?? "" };
+}
+
+/** The ids of all open updates. */
+export async function readOpenKeys(pool: pg.Pool): Promise<Set<string>> {
+  const { rows } = await pool.query<{ id: string }>("SELECT id FROM device_updates WHERE ended_at IS NULL");
+  return new Set(rows.map(({ id }) => id));
+}
+
+/** The states of updates, open or not, by id. */
+export async function readStates(
+  pool: pg.Pool,
+  keys: readonly UpdateKey[],
+): Promise<Map<string, DeviceUpdateState>> {
+  const { rows } = await pool.query<{ id: string; state: DeviceUpdateState }>(
+    `SELECT u.id, u.state FROM device_updates u
+     JOIN unnest($1::uuid[], $2::uuid[]) AS k (device_id, id) ON k.device_id = u.device_id AND k.id = u.id`,
+    [keys.map(({ deviceId }) => deviceId), keys.map(({ id }) => id)],
+  );
+  return new Map(rows.map(({ id, state }) => [id, state]));
+}
+
+/** Longer than a transaction of ours may take to commit after it set the time of its rows. */
+const overlap = "15 seconds";
+
+const openSql = `
+  SELECT u.device_id, u.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, u.state, u.from_version, u.to_version,
+    u.from_boot_id, u.crash_count, u.offered_at, u.installing_at, u.proven_at, u.verify_until, u.deadline_at,
+    (r.policy->>'verificationMs')::float8 AS verification_ms, (r.policy->>'crashLimit')::int AS crash_limit
+  FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id
+  WHERE u.ended_at IS NULL
+    AND ($1::timestamptz IS NULL OR u.updated_at > $1::timestamptz)
+    AND ($2::uuid IS NULL OR u.rollout_id = $2::uuid)
+    AND ($3::uuid[] IS NULL OR u.device_id = ANY ($3::uuid[]))`;
+
+interface OpenRow {
+  device_id: string;
+  id: string;
+  rollout_id: string;
+  ring_id: string;
+  firmware_id: string;
+  action: UpdateAction;
+  state: DeviceUpdateState;
+  from_version: string;
+  to_version: string;
+  from_boot_id: string;
+  crash_count: number;
+  offered_at: Date;
+  installing_at: Date | null;
+  proven_at: Date | null;
+  verify_until: Date | null;
+  deadline_at: Date | null;
+  verification_ms: number;
+  crash_limit: number;
+}
+
+function toOpenUpdate(row: OpenRow): OpenUpdate {
+  return {
+    deviceId: row.device_id,
+    id: row.id,
+    rolloutId: row.rollout_id,
+    ringId: row.ring_id,
+    firmwareId: row.firmware_id,
+    action: row.action,
+    state: row.state,
+    fromVersion: row.from_version,
+    toVersion: row.to_version,
+    fromBootId: row.from_boot_id,
+    crashCount: row.crash_count,
+    offeredAtMs: row.offered_at.getTime(),
+    installingAtMs: row.installing_at?.getTime(),
+    provenAtMs: row.proven_at?.getTime(),
+    verifyUntilMs: row.verify_until?.getTime(),
+    deadlineAtMs: row.deadline_at?.getTime() ?? Number.POSITIVE_INFINITY,
+    taken: row.installing_at !== null,
+    verificationMs: row.verification_ms,
+    crashLimit: row.crash_limit,
+    watchedBootId: undefined,
+  };
+}

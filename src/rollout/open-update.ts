@@ -1,0 +1,49 @@
+import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
+
+/** Names one update of one device. */
+export interface UpdateKey {
+  readonly deviceId: string;
+  readonly id: string;
+}
+
+/** An update that is not over, as the tracker holds it. Only the tracker changes one, after the change is durable. */
+export interface OpenUpdate extends UpdateKey {
+  readonly rolloutId: string;
+  readonly ringId: string;
+  readonly firmwareId: string;
+  readonly action: UpdateAction;
+  readonly fromVersion: string;
+  readonly toVersion: string;
+  readonly offeredAtMs: number;
+  /** Of the rollout's policy. */
+  readonly verificationMs: number;
+  /** Of the rollout's policy. */
+  readonly crashLimit: number;
+  state: DeviceUpdateState;
+  /** The boot before the device took the update; empty if unknown. */
+  fromBootId: string;
+  crashCount: number;
+  /** When the device began to install, or was found to have done so. */
+  installingAtMs: number | undefined;
+  provenAtMs: number | undefined;
+  verifyUntilMs: number | undefined;
+  deadlineAtMs: number;
+  /** Whether the device has begun to change itself: `installingAtMs` is set. */
+  taken: boolean;
+  /** The boot in which the new version was last seen; unknown after a restart of the service until it is seen again. */
+  watchedBootId: string | undefined;
+}
+
+/** What changes of an update along with its state; what is absent stays. Times are on the service's clock. */
+export interface UpdatePatch {
+  readonly fromBootId?: string | undefined;
+  readonly crashCount?: number | undefined;
+  readonly downloadedBytes?: number | undefined;
+  readonly installingAt?: Date | undefined;
+  readonly provenAt?: Date | undefined;
+  readonly verifyUntil?: Date | undefined;
+  readonly deadlineAt?: Date | undefined;
+  readonly failureReason?: string | undefined;
+  readonly failureMessage?: string | undefined;
+  readonly endedAt?: Date | undefined;
+}

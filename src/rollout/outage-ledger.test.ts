@@ -1,0 +1,58 @@
+import { describe, expect, it } from "vitest";
+import { assumedOutageMs, OutageLedger } from "./outage-ledger.ts";
+
+const minute = 60_000;
+
+function ledger(): OutageLedger {
+  return new OutageLedger(4 * minute, 0);
+}
+
+describe("OutageLedger", () => {
+  it("leaves a deadline alone when nothing happened", () => {
+    expect(ledger().extended(minute, 60 * minute, 60 * minute)).toBe(60 * minute);
+  });
+
+  it("lets no deadline pass in the grace period after the start", () => {
+    expect(ledger().extended(-60 * minute, minute, minute)).toBe(4 * minute);
+  });
+
+  it("adds an outage's length", () => {
+    const outages = ledger();
+    for (let at = 10; at <= 30; at++) outages.failed("database", at * minute);
+    outages.worked("database", 30 * minute);
+    expect(outages.extended(5 * minute, 60 * minute, 70 * minute)).toBe(80 * minute);
+  });
+
+  it("counts only the part of an outage that the update was open in", () => {
+    const outages = ledger();
+    for (let at = 10; at <= 20; at++) outages.failed("object_store", at * minute);
+    outages.worked("object_store", 20 * minute);
+    expect(outages.extended(15 * minute, 60 * minute, 70 * minute)).toBe(65 * minute);
+    expect(outages.extended(25 * minute, 60 * minute, 70 * minute)).toBe(60 * minute);
+  });
+
+  it("counts two outages at the same time once", () => {
+    const outages = ledger();
+    for (let at = 10; at <= 20; at++) {
+      outages.failed("object_store", at * minute);
+      outages.failed("database", at * minute);
+    }
+    outages.worked("object_store", 20 * minute);
+    outages.worked("database", 20 * minute);
+    expect(outages.extended(0, 60 * minute, 70 * minute)).toBe(70 * minute);
+  });
+
+  it("holds a deadline back while an outage lasts, and for the grace period after it", () => {
+    const outages = ledger();
+    for (let at = 58; at <= 62; at++) outages.failed("database", at * minute);
+    expect(outages.extended(0, 60 * minute, 62 * minute)).toBeGreaterThan(62 * minute);
+    outages.worked("database", 62 * minute);
+    expect(outages.extended(0, 60 * minute, 65 * minute)).toBe(66 * minute);
+  });
+
+  it("does not believe that a source which nobody asks stays away", () => {
+    const outages = ledger();
+    outages.failed("object_store", 10 * minute);
+    expect(outages.extended(0, 60 * minute, 60 * minute)).toBe(60 * minute + assumedOutageMs);
+  });
+});

@@ -1,0 +1,169 @@
+import type pg from "pg";
+import type { Clock } from "../infra/clock.ts";
+import { asDatabaseError } from "../infra/database/errors.ts";
+import type { Logger } from "../infra/logger.ts";
+import { evaluateRing, finishedOf } from "./gate.ts";
+import { finishRollback, rollBack } from "./rollback.ts";
+import { type Ring, type Rollout, frontRing } from "./rollout.ts";
+import { poolQuery, readRollouts } from "./rollout-rows.ts";
+import { pause, promote } from "./rollout-steps.ts";
+import { lockRollout, type RolloutTransaction, type RolloutTransactions } from "./rollout-transactions.ts";
+
+/** What a {@link RingGovernor} is made of. */
+export interface RingGovernorParts {
+  readonly pool: pg.Pool;
+  readonly transactions: RolloutTransactions;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Told of a rollback that a rule began. */
+  readonly rolledBackByRule: () => void;
+}
+
+/** What the rules want done with a rollout. */
+export type Decision =
+  | { readonly kind: "nothing" }
+  /** The gate began to hold, or holds no more. */
+  | { readonly kind: "note_gate"; readonly ring: Ring; readonly held: boolean }
+  | { readonly kind: "promote"; readonly ring: Ring }
+  | { readonly kind: "rollback" | "pause"; readonly ring: Ring; readonly rule: string }
+  | { readonly kind: "finish_rollback" };
+
+/**
+ * Decides over rollouts by their counters: promotes, completes, pauses and takes back. It looks at a rollout soon after its
+ * counters changed, and at all that run about every second, for gates that hold by time. Every decision is taken again in
+ * a transaction that has the rollout locked, from counters that equal the rows; so several replicas may decide at the same
+ * time, and the second one finds nothing left to do.
+ */
+export class RingGovernor {
+  readonly #parts: RingGovernorParts;
+  readonly #dirty = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(parts: RingGovernorParts) {
+    this.#parts = parts;
+  }
+
+  /** A rollout's counters or state changed. */
+  changed(rolloutId: string): void {
+    if (this.#closed) return;
+    this.#dirty.add(rolloutId);
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      const ids = [...this.#dirty];
+      this.#dirty.clear();
+      void this.#enqueue({ ids });
+    }, settleMs).unref();
+  }
+
+  /** Looks at every rollout that a rule may move. */
+  tick(): Promise<void> {
+    return this.#enqueue({ states: ["RUNNING", "ROLLING_BACK"] });
+  }
+
+  /** Waits for what is under way. May be called more than once. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  #enqueue(selection: Parameters<typeof readRollouts>[1]): Promise<void> {
+    this.#running = this.#running.then(async () => {
+      if (this.#closed) return;
+      try {
+        const rollouts = await readRollouts(poolQuery(this.#parts.pool), selection);
+        for (const rollout of rollouts) await this.#look(rollout);
+      } catch (error) {
+        if (asDatabaseError(error) === undefined) this.#parts.logger.error({ err: error }, "could not judge rollouts");
+      }
+    });
+    return this.#running;
+  }
+
+  async #look(rollout: Rollout): Promise<void> {
+    if (decide(rollout, this.#parts.clock.now()).kind === "nothing") return;
+    try {
+      await this.#parts.transactions.run(async (tx) => {
+        const locked = await lockRollout(tx, rollout.id);
+        await this.#act(tx, locked, decide(locked, tx.now));
+      });
+    } catch (error) {
+      const level = asDatabaseError(error) === undefined ? "error" : "warn";
+      this.#parts.logger[level]({ err: error, rolloutId: rollout.id }, "could not act on a rollout");
+    }
+  }
+
+  async #act(tx: RolloutTransaction, rollout: Rollout, decision: Decision): Promise<void> {
+    const { logger } = this.#parts;
+    switch (decision.kind) {
+      case "nothing":
+        return;
+      case "note_gate":
+        await tx.query("UPDATE deployment_rings SET gate_held_since = $2::timestamptz WHERE id = $1::uuid", [
+          decision.ring.id,
+          decision.held ? tx.now.toISOString() : null,
+        ]);
+        tx.changed(rollout.id);
+        return;
+      case "promote": {
+        const reason = heldWords(decision.ring);
+        logger.info({ rolloutId: rollout.id, reason }, "promoted a rollout");
+        await promote(tx, rollout, { actor: "system:gate", reason });
+        return;
+      }
+      case "pause":
+        logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "paused a rollout because of its failures");
+        await pause(tx, rollout, { actor: "system:failure-threshold", reason: decision.rule }, decision.ring);
+        return;
+      case "rollback": {
+        const by = { actor: "system:failure-threshold", reason: decision.rule };
+        const plan = await rollBack(tx, rollout, by, decision.ring);
+        this.#parts.rolledBackByRule();
+        logger.warn({ rolloutId: rollout.id, rule: decision.rule, ...plan }, "takes a rollout back");
+        return;
+      }
+      case "finish_rollback": {
+        const { failed, total } = rollout.rollback;
+        logger[failed > 0 ? "warn" : "info"]({ rolloutId: rollout.id, total, failed }, "took a rollout back");
+        await finishRollback(tx, rollout);
+        return;
+      }
+    }
+  }
+}
+
+/**
+ * What the rules want done with a rollout now. Pure. Failures are judged in every ring that was reached, also after a
+ * pause or completion, for devices go on; the gate only in the front ring of a running rollout.
+ */
+export function decide(rollout: Rollout, now: Date): Decision {
+  const { state, rings, policy, rollback } = rollout;
+  if (state === "ROLLING_BACK") {
+    return rollback.completed + rollback.failed >= rollback.total ? { kind: "finish_rollback" } : nothing;
+  }
+  if (state !== "RUNNING" && state !== "PAUSED" && state !== "COMPLETED") return nothing;
+  const front = frontRing(rings);
+  for (const ring of rings) {
+    if (ring.state === "WAITING") continue;
+    const { verdict, missing } = evaluateRing(ring, policy, now);
+    if (verdict === "rollback") return { kind: "rollback", ring, rule: missing.join("; ") };
+    if (verdict === "pause" && state === "RUNNING") return { kind: "pause", ring, rule: missing.join("; ") };
+  }
+  if (state !== "RUNNING" || front?.state !== "OPEN") return nothing;
+  const { verdict, held } = evaluateRing(front, policy, now);
+  if (verdict === "promote") return { kind: "promote", ring: front };
+  if (held !== (front.gateHeldSince !== undefined)) return { kind: "note_gate", ring: front, held };
+  return nothing;
+}
+
+const nothing: Decision = { kind: "nothing" };
+
+/** Counters of a burst of devices are looked at once. */
+const settleMs = 20;
+
+function heldWords({ name, counters, gate }: Ring): string {
+  const finished = finishedOf(counters);
+  return `ring ${name}: ${counters.succeeded} of ${finished} finished devices succeeded, which held for ${gate.soakMs / 1000} s`;
+}

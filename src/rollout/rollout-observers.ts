@@ -1,0 +1,53 @@
+import type { EntityManager } from "@mikro-orm/postgresql";
+import type { DeviceRetired } from "../device/device-registry.ts";
+import type { FirmwareInUse } from "../firmware/firmware-catalog.ts";
+import type { Clock } from "../infra/clock.ts";
+import { transactionQuery } from "./rollout-rows.ts";
+
+/** Tells the firmware catalogue which firmware is part of a rollout that is not over. */
+export class RolloutFirmwareUse implements FirmwareInUse {
+  async rolloutUsing(em: EntityManager, firmwareId: string): Promise<string | undefined> {
+    const [rollout] = await transactionQuery(em)<{ id: string }>(
+      `SELECT id FROM rollouts
+       WHERE firmware_id = $1::uuid AND NOT is_deleted AND state NOT IN ('ROLLED_BACK', 'ABORTED')
+       ORDER BY id DESC LIMIT 1`,
+      [firmwareId],
+    );
+    return rollout?.id;
+  }
+}
+
+/** Calls off the open update of a device that is being retired, in the transaction that retires it. */
+export class RetiredDeviceUpdates implements DeviceRetired {
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  async deviceRetired(em: EntityManager, { id }: { id: string }): Promise<void> {
+    const query = transactionQuery(em);
+    const [open] = await query<{ rollout_id: string }>(
+      "SELECT rollout_id FROM device_updates WHERE device_id = $1::uuid AND ended_at IS NULL",
+      [id],
+    );
+    if (open === undefined) return;
+    // The rollout first, as everywhere: whoever decides over it must not see half of this.
+    await query("SELECT 1 FROM rollouts WHERE id = $1::uuid FOR NO KEY UPDATE", [open.rollout_id]);
+    await query(callOffSql, [id, this.#clock.now().toISOString()]);
+  }
+}
+
+const callOffSql = `
+  WITH ended AS (
+    UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now(),
+      failure_reason = 'DEVICE_RETIRED', failure_message = 'the device was retired'
+    WHERE device_id = $1::uuid AND ended_at IS NULL
+    RETURNING rollout_id, ring_id, action
+  ), rings AS (
+    UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - 1,
+      cancelled_count = r.cancelled_count + 1, updated_at = now()
+    FROM ended e WHERE r.id = e.ring_id AND e.action = 'INSTALL'
+  )
+  UPDATE rollouts r SET rollback_failed = r.rollback_failed + 1, updated_at = now()
+  FROM ended e WHERE r.id = e.rollout_id AND e.action = 'ROLLBACK'`;

@@ -1,0 +1,176 @@
+import { illegalTransition, OtaError } from "../errors.ts";
+import type { RingState } from "./deployment-ring.entity.ts";
+import { nextRingState, type RingEvent } from "./ring-state.ts";
+import { type Ring, type Rollout, frontRing } from "./rollout.ts";
+import { allowedVerbs, nextRolloutState, type RolloutEvent, type RolloutVerb } from "./rollout-state.ts";
+import type { RolloutTransaction } from "./rollout-transactions.ts";
+
+/** Who does something to a rollout, and why. */
+export interface Decider {
+  /** `operator:<token name>` or `system:<rule>`. */
+  readonly actor: string;
+  /** In words; for a rule its numbers. */
+  readonly reason: string;
+}
+
+/**
+ * Steps of a rollout within a transaction that has it locked. Each checks the state machine, writes the new state and the
+ * record of it, and raises the revision. They return nothing: read the rollout again afterwards.
+ */
+export async function start(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
+  const state = requireState(rollout, "start");
+  const [first] = rollout.rings;
+  if (first !== undefined) await moveRing(tx, first, "open");
+  await moveRollout(tx, rollout, "start", state, by, { ring: first?.name ?? "" });
+}
+
+/** Opens the next ring, or all up to the named one; passes the rings before. Past the last ring, the rollout is complete. */
+export async function promote(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Decider,
+  ringName?: string,
+): Promise<void> {
+  const state = requireState(rollout, "promote");
+  const front = frontRing(rollout.rings)?.position ?? -1;
+  const target =
+    ringName === undefined ? rollout.rings[front + 1] : requireRing(rollout.rings, ringName);
+  if (target !== undefined && target.position <= front) return;
+  const last = target?.position ?? rollout.rings.length;
+  for (const ring of rollout.rings.slice(0, last)) {
+    const open = ring.state === "WAITING" ? { ...ring, state: await moveRing(tx, ring, "open") } : ring;
+    if (open.state === "OPEN") await moveRing(tx, open, "pass");
+  }
+  if (target === undefined) {
+    const completed = requireState(rollout, "complete", "promote");
+    await moveRollout(tx, rollout, "complete", completed, by, {});
+    return;
+  }
+  await moveRing(tx, target, "open");
+  await moveRollout(tx, rollout, "promote", state, by, { ring: target.name });
+}
+
+/** Stops making offers. The ring whose failures are the reason is named by a rule, not by an operator. */
+export async function pause(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Decider,
+  failed?: Ring,
+): Promise<void> {
+  const state = requireState(rollout, "pause");
+  if (failed !== undefined) await moveRing(tx, failed, "fail");
+  await moveRollout(tx, rollout, "pause", state, by, {});
+}
+
+/** Makes offers again. The failures so far are accepted: only more of them can stop the rollout again. */
+export async function resume(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
+  const state = requireState(rollout, "resume");
+  for (const ring of rollout.rings) {
+    if (ring.state === "WAITING") continue;
+    if (ring.state === "FAILED") await moveRing(tx, ring, "reopen");
+    await tx.query(
+      "UPDATE deployment_rings SET gate = gate || jsonb_build_object('acceptedFailures', failed_count) WHERE id = $1::uuid",
+      [ring.id],
+    );
+  }
+  await moveRollout(tx, rollout, "resume", state, by, {});
+}
+
+/** Stops a rollout for good. What devices do not install yet is called off; what they do is still judged to its end. */
+export async function abort(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
+  const state = requireState(rollout, "abort");
+  await tx.query(callOffSql, [rollout.id, tx.now.toISOString()]);
+  await tx.query(callOffRollbacksSql, [rollout.id, tx.now.toISOString()]);
+  await moveRollout(tx, rollout, "abort", state, by, {});
+}
+
+/** Changes the rollout's own state, with its record. */
+export async function moveRollout(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  event: RolloutEvent,
+  state: Rollout["state"],
+  by: Decider,
+  details: Readonly<Record<string, string>>,
+): Promise<void> {
+  const now = tx.now.toISOString();
+  const ends = state === "ABORTED" || state === "ROLLED_BACK" || state === "COMPLETED";
+  const rows = await tx.query<{ id: string }>(
+    `UPDATE rollouts SET state = $2, state_reason = $3, version = version + 1, updated_at = now(),
+       started_at = CASE WHEN $4::boolean THEN $5::timestamptz ELSE started_at END,
+       ended_at = CASE WHEN $6::boolean THEN $7::timestamptz END
+     WHERE id = $1::uuid AND version = $8::int RETURNING id`,
+    [rollout.id, state, by.reason, event === "start", now, ends, now, rollout.revision],
+  );
+  if (rows.length === 0) throw changedMeanwhile(rollout.id);
+  await tx.audit.record(tx.em, {
+    actor: by.actor,
+    action: `rollout.${event}`,
+    resourceType: "rollout",
+    resourceId: rollout.id,
+    reason: by.reason,
+    details: { ...details, from: rollout.state, to: state },
+  });
+  tx.changed(rollout.id);
+}
+
+/** Moves a ring; returns its new state. */
+export async function moveRing(tx: RolloutTransaction, ring: Ring, event: RingEvent): Promise<RingState> {
+  const state = nextRingState(ring.state, event);
+  if (state === undefined) throw illegalTransition("ring", event, ring.state, []);
+  const now = tx.now.toISOString();
+  await tx.query(
+    `UPDATE deployment_rings SET state = $2, updated_at = now(),
+       opened_at = CASE WHEN $3::boolean THEN $4::timestamptz ELSE opened_at END,
+       passed_at = CASE WHEN $5::boolean THEN $6::timestamptz ELSE passed_at END,
+       gate_held_since = CASE WHEN $7::boolean THEN gate_held_since END
+     WHERE id = $1::uuid`,
+    [ring.id, state, event === "open", now, event === "pass", now, event === "pass"],
+  );
+  return state;
+}
+
+/** The ring of that name. `UNKNOWN_RING` if the rollout has none. */
+export function requireRing(rings: readonly Ring[], name: string): Ring {
+  const ring = rings.find((each) => each.name === name);
+  if (ring !== undefined) return ring;
+  const names = rings.map((each) => each.name).join(", ");
+  throw new OtaError("invalid_argument", "UNKNOWN_RING", `there is no ring ${name}; the rollout has ${names}`, {
+    metadata: { ring: name, rings: names },
+    fields: [{ field: "ring", description: `must be one of ${names}` }],
+  });
+}
+
+/** The state after the event. `ILLEGAL_TRANSITION`, with what is allowed, if there is none. */
+export function requireState(rollout: Rollout, event: RolloutEvent, verb?: RolloutVerb): Rollout["state"] {
+  const state = nextRolloutState(rollout.state, event);
+  if (state === undefined) {
+    throw illegalTransition("rollout", verb ?? event, rollout.state, allowedVerbs(rollout.state));
+  }
+  return state;
+}
+
+/** The compare-and-set failed. */
+export function changedMeanwhile(id: string): OtaError {
+  return new OtaError("aborted", "ILLEGAL_TRANSITION", "the rollout changed meanwhile; look at it again", {
+    metadata: { id },
+  });
+}
+
+const callOffSql = `
+  WITH ended AS (
+    UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
+    WHERE rollout_id = $1::uuid AND action = 'INSTALL' AND state IN ('OFFERED', 'DOWNLOADING', 'DOWNLOADED')
+    RETURNING ring_id
+  ), delta AS (SELECT ring_id, count(*) AS ended FROM ended GROUP BY ring_id)
+  UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
+    cancelled_count = r.cancelled_count + d.ended, updated_at = now()
+  FROM delta d WHERE r.id = d.ring_id`;
+
+const callOffRollbacksSql = `
+  WITH ended AS (
+    UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
+    WHERE rollout_id = $1::uuid AND action = 'ROLLBACK' AND ended_at IS NULL
+    RETURNING 1
+  )
+  UPDATE rollouts SET rollback_failed = rollback_failed + (SELECT count(*) FROM ended) WHERE id = $1::uuid`;

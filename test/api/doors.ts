@@ -1,0 +1,251 @@
+import type { DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodUnary,
+  fromBinary,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { type Logger, pino } from "pino";
+import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
+import { Health } from "../../gen/grpc/health/v1/health_pb.js";
+import type { Identity } from "../../src/access/identity.ts";
+import type { AccessRule, Endpoint } from "../../src/api/endpoint.ts";
+import { EndpointTable } from "../../src/api/endpoint-table.ts";
+import { GrpcDoor } from "../../src/api/grpc-door.ts";
+import { healthEndpoints, ServingState } from "../../src/api/health-handlers.ts";
+import { HttpApp, type HttpAppParts } from "../../src/api/http-app.ts";
+import { methodName, Pipeline } from "../../src/api/pipeline.ts";
+import { RateLimiter, type RateLimits } from "../../src/api/rate-limit.ts";
+import { reflectionEndpoints } from "../../src/api/reflection-handlers.ts";
+import { OtaError } from "../../src/errors.ts";
+import { systemClock } from "../../src/infra/clock.ts";
+import { Metrics } from "../../src/infra/metrics.ts";
+
+/** The device that the token `device` belongs to. */
+export const deviceId = "0190f3a0-0000-7000-8000-000000000001";
+export const otherDeviceId = "0190f3a0-0000-7000-8000-000000000002";
+
+/** A token is the name of its holder. */
+const holders: Readonly<Record<string, Identity>> = {
+  device: { kind: "device", deviceId, credentialId: "c" },
+  viewer: { kind: "operator", tokenId: "v", name: "viewer", role: "viewer" },
+  operator: { kind: "operator", tokenId: "o", name: "operator", role: "operator" },
+  admin: { kind: "operator", tokenId: "a", name: "admin", role: "admin" },
+};
+
+const noLimits: RateLimits = {
+  enrol: undefined,
+  heartbeat: undefined,
+  update_check: undefined,
+  download: undefined,
+  device: undefined,
+  operator: undefined,
+};
+
+/** Both ports over a table of tiny handlers; what a test leaves out of the services is filled up with refusals. */
+export interface Doors extends AsyncDisposable {
+  readonly grpcAddress: string;
+  readonly httpUrl: string;
+  readonly grpc: GrpcDoor;
+  readonly http: HttpApp;
+  readonly table: EndpointTable;
+  readonly metrics: Metrics;
+  readonly serving: ServingState;
+  /** Lines that were logged, parsed. */
+  readonly logged: Record<string, unknown>[];
+  /** Makes a client that the test's end closes. */
+  client(token?: string, options?: Record<string, number | string>): Client;
+}
+
+export interface DoorsOptions {
+  readonly services: readonly DescService[];
+  readonly endpoints: readonly Endpoint[];
+  readonly rateLimits?: Partial<RateLimits>;
+  readonly maxStreams?: number;
+  readonly stallMs?: number;
+  readonly translateError?: (error: unknown) => OtaError | undefined;
+  /** Answers identities late, as a miss of the credential cache does. */
+  readonly slowIdentity?: boolean;
+  readonly http?: Partial<Pick<HttpAppParts, "readiness" | "rawRoutes" | "corsOrigins">>;
+  readonly restAccess?: AccessRule<unknown>;
+}
+
+export async function openDoors(options: DoorsOptions): Promise<Doors> {
+  const logged: Record<string, unknown>[] = [];
+  const logger: Logger = pino(
+    { level: "debug", base: null, serializers: { err: pino.stdSerializers.errWithCause } },
+    { write: (line: string) => void logged.push(JSON.parse(line)) },
+  );
+  const metrics = new Metrics({ processMetrics: false });
+  const pipeline = new Pipeline({
+    authenticator: {
+      identify: (token) =>
+        options.slowIdentity ? Promise.resolve().then(() => holder(token)) : holder(token),
+    },
+    rateLimiter: new RateLimiter({ ...noLimits, ...options.rateLimits }, systemClock),
+    translateError: options.translateError ?? (() => undefined),
+    logger,
+    metrics: metrics.rpc,
+    clock: systemClock,
+  });
+  const serving = new ServingState();
+  serving.set(true);
+  const table = new EndpointTable(
+    [
+      ...completed(
+        options.services,
+        options.endpoints,
+        options.restAccess ?? { role: "viewer", device: true },
+      ),
+      ...healthEndpoints(serving, options.services),
+      ...reflectionEndpoints([...options.services, Health]),
+    ],
+    options.services,
+  );
+  const grpc = new GrpcDoor(pipeline, table, {
+    maxStreams: options.maxStreams ?? 100,
+    ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
+  });
+  const { port } = await grpc.listen({ host: "127.0.0.1", port: 0 });
+  const http = await HttpApp.create({
+    pipeline,
+    table,
+    metrics,
+    readiness: [],
+    rawRoutes: [],
+    corsOrigins: [],
+    trustProxy: false,
+    ...options.http,
+  });
+  const address = await http.listen({ host: "127.0.0.1", port: 0 });
+  const grpcAddress = `127.0.0.1:${port}`;
+  const clients: Client[] = [];
+  return {
+    grpcAddress,
+    httpUrl: `http://127.0.0.1:${address.port}`,
+    grpc,
+    http,
+    table,
+    metrics,
+    serving,
+    logged,
+    client(token, clientOptions) {
+      const client = new TokenClient(grpcAddress, token, clientOptions);
+      clients.push(client);
+      return client;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const client of clients) client.close();
+      await Promise.all([grpc.close({ graceMs: 0 }), http.close({ graceMs: 0 })]);
+    },
+  };
+}
+
+/** A gRPC client that knows its token. */
+class TokenClient extends Client {
+  readonly token: string | undefined;
+
+  constructor(address: string, token: string | undefined, options: Record<string, number | string> = {}) {
+    super(address, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1, ...options });
+    this.token = token;
+  }
+}
+
+/** The metadata that a client sends. */
+export function metadataOf(client: Client, extra: Record<string, string> = {}): Metadata {
+  const metadata = new Metadata();
+  const { token } = client as TokenClient;
+  if (token !== undefined) metadata.set("authorization", `Bearer ${token}`);
+  for (const [name, value] of Object.entries(extra)) metadata.set(name, value);
+  return metadata;
+}
+
+/** A method's path and codecs, as grpc-js wants them. */
+export function codecs<I extends DescMessage, O extends DescMessage>(
+  method: DescMethod & { input: I; output: O },
+): [
+  path: string,
+  serialize: (message: MessageInitShape<I>) => Buffer,
+  deserialize: (bytes: Buffer) => MessageShape<O>,
+] {
+  return [
+    `/${method.parent.typeName}/${method.name}`,
+    (message) => Buffer.from(toBinary(method.input, create(method.input, message))),
+    (bytes) => fromBinary(method.output, bytes),
+  ];
+}
+
+/** Calls a unary method; rejects with grpc-js' ServiceError. */
+export function callUnary<I extends DescMessage, O extends DescMessage>(
+  client: Client,
+  method: DescMethodUnary<I, O>,
+  request: MessageInitShape<I>,
+  headers: Record<string, string> = {},
+): Promise<MessageShape<O>> {
+  const [path, serialize, deserialize] = codecs(method);
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      path,
+      serialize,
+      deserialize,
+      request,
+      metadataOf(client, headers),
+      (error, answer) => {
+        if (error !== null) reject(error);
+        else resolve(answer as MessageShape<O>);
+      },
+    );
+  });
+}
+
+/** The google.rpc.Status that came with a gRPC error. */
+export function statusOf(error: ServiceError) {
+  const [bytes] = error.metadata.get("grpc-status-details-bin");
+  return fromBinary(StatusSchema, bytes as Buffer);
+}
+
+/** The ErrorInfo of a gRPC error. */
+export function errorInfoOf(error: ServiceError) {
+  for (const detail of statusOf(error).details) {
+    const info = anyUnpack(detail, ErrorInfoSchema);
+    if (info !== undefined) return info;
+  }
+  throw new Error("no ErrorInfo");
+}
+
+function holder(token: string): Identity {
+  const identity = holders[token];
+  if (identity === undefined) throw new OtaError("unauthenticated", "CREDENTIAL_INVALID", "unknown token");
+  return identity;
+}
+
+function completed(
+  services: readonly DescService[],
+  endpoints: readonly Endpoint[],
+  access: AccessRule<unknown>,
+): Endpoint[] {
+  const given = new Set(endpoints.map(methodName));
+  const refuse = () => {
+    throw new OtaError("unimplemented", "UNIMPLEMENTED", "not part of this test");
+  };
+  const missing = services
+    .flatMap((service) => service.methods)
+    .filter((method) => !given.has(`${method.parent.typeName}/${method.name}`))
+    .map((method) => {
+      const kind =
+        method.methodKind === "server_streaming"
+          ? "server_stream"
+          : method.methodKind === "client_streaming"
+            ? "client_stream"
+            : method.methodKind === "bidi_streaming"
+              ? "bidi_stream"
+              : "unary";
+      return { kind, method, options: { access, rate: "operator" }, handle: refuse } as unknown as Endpoint;
+    });
+  return [...endpoints, ...missing];
+}

@@ -1,0 +1,51 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+
+const main = join(import.meta.dirname, "../../src/main.ts");
+
+/** How a run of the command line ended. */
+export interface CliResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A run of the command line that goes on. */
+export interface CliRun {
+  readonly child: ChildProcess;
+  /** What it has written so far. */
+  readonly output: { stdout: string; stderr: string };
+  readonly result: Promise<CliResult>;
+}
+
+/** Starts the real command line as a process of its own, with nothing of the user's settings. */
+export function startCli(
+  args: readonly string[],
+  options: { readonly cwd: string; readonly env?: Readonly<Record<string, string>> },
+): CliRun {
+  const child = spawn(process.execPath, [main, ...args], {
+    cwd: options.cwd,
+    env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...options.env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const output = { stdout: "", stderr: "" };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output.stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    output.stderr += text;
+  });
+  const result = once(child, "close").then(
+    ([code]): CliResult => ({ exitCode: typeof code === "number" ? code : -1, ...output }),
+  );
+  return { child, output, result };
+}
+
+/** Runs the command line to its end. */
+export function runCli(
+  args: readonly string[],
+  options: { readonly cwd: string; readonly env?: Readonly<Record<string, string>> },
+): Promise<CliResult> {
+  return startCli(args, options).result;
+}

@@ -1,0 +1,198 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
+import { type CliResult, type CliRun, runCli, startCli } from "./run-cli.ts";
+
+/**
+ * The real command line against the real service, both as processes of their own, as a newcomer uses them: no token is
+ * passed, because `serve` left one in the data folder.
+ */
+
+let folder: string;
+let database: TestDatabase;
+let service: CliRun;
+let address: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "device-ota-cli-"));
+  database = await createTestDatabase();
+  service = startCli(["serve", "--http-port", "0", "--grpc-port", "0"], {
+    cwd: folder,
+    env: { DEVICE_OTA_DATABASE_URL: database.url, DEVICE_OTA_LOG_LEVEL: "warn" },
+  });
+  address = await eventually(() => {
+    const found = /gRPC +(\S+:\d+)/.exec(service.output.stderr)?.[1];
+    if (found === undefined) throw new Error(`the service is not up: ${service.output.stderr}`);
+    return found;
+  });
+});
+
+afterAll(async () => {
+  service.child.kill("SIGKILL");
+  await service.result;
+  await database[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function run(...args: string[]): Promise<CliResult> {
+  return runCli(args, { cwd: folder, env: { DEVICE_OTA_SERVER: address } });
+}
+
+/** Runs with `--json`, expects success and returns the answer. */
+async function ask(...args: string[]): Promise<Record<string, unknown>> {
+  const { exitCode, stdout, stderr } = await run(...args, "--json");
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+describe("serve", () => {
+  it("shows what runs where and the first credentials once", () => {
+    const { stderr } = service.output;
+    expect(stderr).toMatch(/console, REST +http:\/\/127\.0\.0\.1:\d+/);
+    expect(stderr).toMatch(/admin token +ota_op_/);
+    expect(stderr).toMatch(/enrolment key +ota_enrol_/);
+  });
+
+  it("leaves the token in the data folder, for its user alone", async () => {
+    const file = join(folder, "data", "admin-token");
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect((await readFile(file, "utf8")).trim()).toMatch(/^ota_op_[\w-]{43}$/);
+  });
+});
+
+describe("a newcomer's way from a file to a rollout", () => {
+  const content = randomBytes(600_000);
+
+  beforeAll(async () => {
+    await writeFile(join(folder, "app.bin"), content);
+    await ask("firmware", "keygen", "--out", "release");
+    await ask("signing-key", "register", "--name", "release", "release.pub.pem");
+  });
+
+  it("publishes in one go, shows it, and resolves product@version", async () => {
+    const metadata = ["--product", "app", "--version", "1.1.0", "--device-type", "thermostat"];
+    const published = await ask("firmware", "publish", "app.bin", ...metadata, "--key", "release.key.pem");
+    expect(published).toMatchObject({ state: "FIRMWARE_STATE_RELEASED", sizeBytes: "600000" });
+    expect(await ask("firmware", "show", "app@1.1.0")).toMatchObject({ id: published["id"] });
+    const list = await run("firmware", "list", "--product", "app");
+    expect(list.stdout).toMatch(/^ID +PRODUCT +VERSION/);
+    expect(list.stdout).toMatch(/app +1\.1\.0 +released/);
+  });
+
+  it("creates, uploads, signs elsewhere and submits, step by step", async () => {
+    const metadata = ["--product", "app", "--version", "1.2.0", "--device-type", "thermostat"];
+    expect(await ask("firmware", "create", "app.bin", ...metadata)).toMatchObject({ version: "1.2.0" });
+    expect(await ask("firmware", "upload", "app@1.2.0", "app.bin")).toMatchObject({
+      state: "FIRMWARE_STATE_UPLOADED",
+    });
+    const { stdout: manifest } = await run("firmware", "manifest", "app@1.2.0");
+    await writeFile(join(folder, "to-sign.json"), manifest);
+    const signed = await ask("firmware", "sign", "--manifest", "to-sign.json", "--key", "release.key.pem");
+    const files = ["--manifest", "manifest.json", "--signature", "manifest.sig"];
+    const keyId = String(signed["keyId"]);
+    const released = await ask("firmware", "submit", "app@1.2.0", ...files, "--key-id", keyId);
+    expect(released).toMatchObject({ state: "FIRMWARE_STATE_RELEASED" });
+  });
+
+  it("refuses another file than the declared one before it sends a byte", async () => {
+    const metadata = ["--product", "app", "--version", "1.3.0", "--device-type", "thermostat"];
+    await ask("firmware", "create", "app.bin", ...metadata);
+    await writeFile(join(folder, "other.bin"), "something else");
+    const result = await run("firmware", "upload", "app@1.3.0", "other.bin");
+    expect(result).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining("is not the content that was declared"),
+    });
+  });
+
+  it("deploys, pauses, refuses what the state does not allow, and rolls back", async () => {
+    const deployed = await ask("firmware", "deploy", "app@1.1.0", "--failure-threshold", "20");
+    expect(deployed).toMatchObject({
+      state: "ROLLOUT_STATE_RUNNING",
+      policy: { failureThresholdPercent: 20 },
+    });
+    expect(await ask("rollout", "pause", "latest", "--reason", "test")).toMatchObject({
+      state: "ROLLOUT_STATE_PAUSED",
+    });
+    const again = await run("rollout", "start", "latest");
+    expect(again.exitCode).toBe(5);
+    expect(again.stderr).toMatch(/^device-ota: .*PAUSED.*\(ILLEGAL_TRANSITION/i);
+    const status = await run("rollout", "status", "latest");
+    expect(status.stdout).toMatch(/canary +5 % +open/);
+    expect(await ask("rollout", "rollback", "latest")).toMatchObject({ id: deployed["id"] });
+    const { events } = await ask("audit", "list", "--resource", String(deployed["id"]));
+    expect(events).toContainEqual(expect.objectContaining({ action: "rollout.pause", reason: "test" }));
+  });
+});
+
+describe("devices", () => {
+  it("shows simulated devices that joined, and lets one be retired", async () => {
+    const fleet = startCli(
+      ["simulate", "--count", "3", "--heartbeat-interval", "200ms", "--model", "thermostat:tx-200", "--json"],
+      { cwd: folder, env: { DEVICE_OTA_SERVER: address } },
+    );
+    await eventually(async () => {
+      expect(await ask("fleet", "status")).toMatchObject({ totalCount: "3", onlineCount: "3" });
+    });
+    const { devices } = (await ask("device", "list")) as { devices: { id: string; serialNumber: string }[] };
+    expect(devices).toHaveLength(3);
+    const serial = devices[0]?.serialNumber ?? "";
+    const shown = await run("device", "show", serial);
+    expect(shown.stdout).toMatch(/presence +online/);
+    const beats = await ask("heartbeat", "list", serial, "--since", "1h", "--limit", "1");
+    expect(beats["heartbeats"]).toHaveLength(1);
+    fleet.child.kill("SIGINT");
+    expect((await fleet.result).exitCode).toBe(0);
+    expect(await ask("device", "retire", serial)).toMatchObject({
+      serialNumber: serial,
+      retireTime: expect.any(String),
+    });
+    expect(await ask("fleet", "status")).toMatchObject({ totalCount: "2" });
+  });
+});
+
+describe("access and exit codes", () => {
+  it("gives a viewer what a viewer may", async () => {
+    const { secret, token } = (await ask("token", "create", "--name", "reader")) as {
+      secret: string;
+      token: { id: string };
+    };
+    const asReader = ["--token", secret];
+    expect((await run("device", "list", ...asReader)).exitCode).toBe(0);
+    const denied = await run("token", "list", ...asReader);
+    expect(denied).toMatchObject({ exitCode: 4, stderr: expect.stringContaining("ROLE_REQUIRED") });
+    await ask("token", "revoke", token.id);
+    const revoked = await run("device", "list", ...asReader);
+    expect(revoked).toMatchObject({ exitCode: 4, stderr: expect.stringContaining("CREDENTIAL_REVOKED") });
+  });
+
+  it.each([
+    ["nothing of this id", 3, ["rollout", "status", "0199aaaa-0000-7000-8000-000000000000"]],
+    ["nothing of this name", 3, ["firmware", "show", "nothing@1.0.0"]],
+    ["a wrong token", 4, ["device", "list", "--token", "ota_op_wrong"]],
+    ["a name that is no reference", 2, ["firmware", "show", "what"]],
+    ["a field that the service refuses", 2, ["token", "create", "--name", "x".repeat(65)]],
+  ])("exits for %s with %i", async (_what, exitCode, args) => {
+    const result = await run(...args);
+    expect(result).toMatchObject({ exitCode, stdout: "" });
+    expect(result.stderr).toMatch(/^device-ota: /);
+  });
+
+  it("names the field and the request in an error", async () => {
+    const { stderr } = await run("token", "create", "--name", "x".repeat(65));
+    expect(stderr).toMatch(/INVALID_REQUEST; .*name.*; request [\w-]+\)/);
+  });
+});
+
+describe("the end", () => {
+  it("drains and exits with 0 on SIGTERM", async () => {
+    service.child.kill("SIGTERM");
+    const [code] = (await once(service.child, "exit")) as [number | null];
+    expect(code).toBe(0);
+  });
+});

@@ -1,0 +1,110 @@
+import { randomUUID } from "node:crypto";
+import type { DeviceChange } from "../../src/device/device-changes.ts";
+import { DeviceChanges } from "../../src/device/device-changes.ts";
+import { DeviceDirectory } from "../../src/device/device-directory.ts";
+import { DeviceEnrolment, type EnrolmentRequest } from "../../src/device/device-enrolment.ts";
+import { DeviceRegistry, type DeviceRetired } from "../../src/device/device-registry.ts";
+import type { HeartbeatRecord } from "../../src/device/heartbeat-record.ts";
+import { StateWriter } from "../../src/device/state-writer.ts";
+import { type AccessReplica, heard, joinAccess, silent, startAccess } from "../access/access-fixture.ts";
+
+/** One replica's device classes, beside its access classes. */
+export interface DeviceReplica extends AsyncDisposable {
+  readonly access: AccessReplica;
+  readonly changes: DeviceChanges;
+  /** The changes that this replica heard of. */
+  readonly heardChanges: DeviceChange[];
+  readonly states: StateWriter;
+  readonly directory: DeviceDirectory;
+  readonly enrolment: DeviceEnrolment;
+  readonly registry: DeviceRegistry;
+}
+
+/** A replica on a database of its own. */
+export async function startDevices(retired: readonly DeviceRetired[] = []): Promise<DeviceReplica> {
+  return await devicesOn(await startAccess(), retired);
+}
+
+/** Another replica on the same database. */
+export async function joinDevices(url: string): Promise<DeviceReplica> {
+  return await devicesOn(await joinAccess(url), []);
+}
+
+async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[]): Promise<DeviceReplica> {
+  const { database, clock, audit, credentials, ledger, enrolmentKeys } = access;
+  const changes = new DeviceChanges({ database });
+  const heardChanges: DeviceChange[] = [];
+  changes.subscribe({ deviceChanged: (change) => heardChanges.push(change) });
+  const states = new StateWriter({ database, logger: silent, flushIntervalMs: 20 });
+  const directory = new DeviceDirectory({ database, changes, states, clock, logger: silent });
+  await heard(database);
+  return {
+    access,
+    changes,
+    heardChanges,
+    states,
+    directory,
+    enrolment: new DeviceEnrolment({ database, ledger, keys: enrolmentKeys, credentials, audit, changes }),
+    registry: new DeviceRegistry({ database, credentials, audit, changes, states, retired, clock }),
+    async [Symbol.asyncDispose]() {
+      await directory.close();
+      changes.close();
+      await access[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The secret of an enrolment key. */
+export async function enrolmentKey(
+  { access }: DeviceReplica,
+  limits: { maxUses?: number; deviceTypes?: string[] } = {},
+): Promise<string> {
+  const { secret } = await access.enrolmentKeys.create({
+    actor: "operator:root",
+    requestId: undefined,
+    name: "tests",
+    maxUses: limits.maxUses ?? 0,
+    deviceTypes: limits.deviceTypes ?? [],
+    expiresAt: undefined,
+  });
+  return secret;
+}
+
+/** What a thermostat says when it enrols. */
+export function enrolmentOf(
+  key: string,
+  serialNumber: string,
+  other: Partial<EnrolmentRequest> = {},
+): EnrolmentRequest {
+  return {
+    requestId: randomUUID(),
+    enrolmentKey: key,
+    serialNumber,
+    deviceType: "thermostat",
+    hardwareModel: "tx-200",
+    firmwareVersion: "1.0.0",
+    metadata: {},
+    ...other,
+  };
+}
+
+/** A heartbeat of a device. */
+export function heartbeatOf(
+  deviceId: string,
+  sequence: number,
+  other: Partial<HeartbeatRecord> = {},
+): HeartbeatRecord {
+  return {
+    deviceId,
+    epoch: 1,
+    sequence,
+    receivedAt: new Date("2026-01-01T00:00:00Z"),
+    firmwareVersion: "1.0.0",
+    bootId: "boot-1",
+    uptimeMs: 1_000,
+    securityCounter: 0,
+    errors: [],
+    metrics: undefined,
+    ...other,
+  };
+}

@@ -1,0 +1,181 @@
+import { randomUUID } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { type DeviceReplica, enrolmentKey, enrolmentOf, startDevices } from "./device-fixture.ts";
+
+const operator = "operator:root";
+
+async function identity({ access }: DeviceReplica, token: string) {
+  return await access.authenticator.identify(token);
+}
+
+function reasonOf(outcome: PromiseRejectedResult): unknown {
+  return (outcome.reason as { reason?: unknown }).reason;
+}
+
+describe("enrolment", () => {
+  it("gives a device its own credential and puts that on record", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices, { deviceTypes: ["thermostat"] });
+    const request = enrolmentOf(key, "SN-1", { metadata: { colour: "white" } });
+    const { deviceId, token } = await devices.enrolment.enrol(request);
+
+    expect(token).toMatch(/^ota_dev_[\w-]{43}$/);
+    expect(await identity(devices, token)).toMatchObject({ kind: "device", deviceId });
+    expect(await devices.registry.get(deviceId)).toMatchObject({
+      serialNumber: "SN-1",
+      deviceType: "thermostat",
+      hardwareModel: "tx-200",
+      metadata: { colour: "white" },
+      lastHeartbeat: undefined,
+      retiredAt: undefined,
+    });
+    const [event] = await devices.access.audit.list({ resourceId: deviceId }, { limit: 10 });
+    expect(event).toMatchObject({ actor: `device:${deviceId}`, action: "device.enrol" });
+  });
+
+  it("answers a retry with the same device and a fresh credential", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices, { maxUses: 1 });
+    const request = enrolmentOf(key, "SN-1");
+    const first = await devices.enrolment.enrol(request);
+    await identity(devices, first.token);
+    const second = await devices.enrolment.enrol(request);
+
+    expect(second.deviceId).toBe(first.deviceId);
+    expect(await identity(devices, second.token)).toMatchObject({ deviceId: first.deviceId });
+    await expect(identity(devices, first.token)).rejects.toMatchObject({ reason: "CREDENTIAL_REVOKED" });
+    const [used] = await devices.access.enrolmentKeys.list({ limit: 1 });
+    expect(used?.useCount).toBe(1);
+    await expect(devices.enrolment.enrol({ ...request, hardwareModel: "tx-300" })).rejects.toMatchObject({
+      reason: "REQUEST_ID_REUSED",
+    });
+  });
+
+  it("refuses a serial number that is enrolled, until an operator resets it", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices, { maxUses: 1 });
+    const first = await devices.enrolment.enrol(enrolmentOf(key, "SN-1", { metadata: { a: "1", b: "1" } }));
+    const again = enrolmentOf(key, "SN-1", { hardwareModel: "tx-300", metadata: { b: "2" } });
+    await expect(devices.enrolment.enrol(again)).rejects.toMatchObject({
+      code: "already_exists",
+      reason: "DUPLICATE",
+      metadata: { serial_number: "SN-1" },
+    });
+
+    const revoked = await devices.registry.resetCredential({
+      actor: operator,
+      id: first.deviceId,
+      reason: "factory reset",
+    });
+    expect(revoked).toBe(1);
+    await expect(identity(devices, first.token)).rejects.toMatchObject({ reason: "CREDENTIAL_REVOKED" });
+
+    const second = await devices.enrolment.enrol(again);
+    expect(second.deviceId).toBe(first.deviceId);
+    expect(await devices.registry.get(second.deviceId)).toMatchObject({
+      hardwareModel: "tx-300",
+      metadata: { a: "1", b: "2" },
+    });
+    expect(await devices.directory.get(second.deviceId)).toMatchObject({ hardwareModel: "tx-300" });
+  });
+
+  it("lets exactly as many devices in as the key may enrol, however many come at once", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices, { maxUses: 10 });
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 100 }, (_, n) => devices.enrolment.enrol(enrolmentOf(key, `SN-${n}`))),
+    );
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(10);
+    const refusals = outcomes.flatMap((outcome) =>
+      outcome.status === "rejected" ? [reasonOf(outcome)] : [],
+    );
+    expect(refusals).toEqual(Array.from({ length: 90 }, () => "ENROLMENT_KEY_EXHAUSTED"));
+    const { rows } = await devices.access.database.adminPool.query(
+      "SELECT (SELECT count(*)::int FROM devices) AS devices, (SELECT use_count::int FROM enrolment_keys) AS uses",
+    );
+    expect(rows).toEqual([{ devices: 10, uses: 10 }]);
+  });
+
+  it("makes one device of one serial number that enrols many times at once", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 12 }, () => devices.enrolment.enrol(enrolmentOf(key, "SN-1"))),
+    );
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    const refusals = outcomes.flatMap((outcome) =>
+      outcome.status === "rejected" ? [reasonOf(outcome)] : [],
+    );
+    expect(refusals).toEqual(Array.from({ length: 11 }, () => "DUPLICATE"));
+  });
+
+  it("refuses a wrong key before it says anything of the serial number", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices, { deviceTypes: ["thermostat"] });
+    await devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
+    const refused = { code: "permission_denied", reason: "ENROLMENT_KEY_INVALID" };
+    await expect(devices.enrolment.enrol(enrolmentOf("not-a-key-at-all-1", "SN-1"))).rejects.toMatchObject(
+      refused,
+    );
+    const toaster = enrolmentOf(key, "SN-2", { deviceType: "toaster" });
+    await expect(devices.enrolment.enrol(toaster)).rejects.toMatchObject(refused);
+  });
+
+  it.each(["1.2", "v1.2.3", "1.2.3 ", "latest"])("refuses the version %j", async (firmwareVersion) => {
+    await using devices = await startDevices();
+    const request = enrolmentOf(await enrolmentKey(devices), "SN-1", { firmwareVersion });
+    await expect(devices.enrolment.enrol(request)).rejects.toMatchObject({ reason: "INVALID_VERSION" });
+  });
+
+  it("gives the serial number of a retired device to a new one", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices);
+    const first = await devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
+    await devices.registry.retire({ actor: operator, id: first.deviceId, reason: "broken" });
+    const second = await devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
+    expect(second.deviceId).not.toBe(first.deviceId);
+    expect(await devices.registry.get(first.deviceId)).toMatchObject({ serialNumber: "SN-1" });
+  });
+});
+
+describe("registration by an operator", () => {
+  const registration = {
+    actor: operator,
+    serialNumber: "SN-1",
+    deviceType: "thermostat",
+    hardwareModel: "tx-200",
+    displayName: "Lobby",
+    groups: ["berlin", "beta"],
+    metadata: { floor: "0", room: "lobby" },
+  };
+
+  it("answers a repeat with the same device and a fresh credential", async () => {
+    await using devices = await startDevices();
+    const requestId = randomUUID();
+    const first = await devices.enrolment.register({ ...registration, requestId });
+    const second = await devices.enrolment.register({
+      ...registration,
+      metadata: { room: "lobby", floor: "0" },
+      requestId,
+    });
+    expect(second.deviceId).toBe(first.deviceId);
+    expect(await identity(devices, second.token)).toMatchObject({ deviceId: first.deviceId });
+    await expect(identity(devices, first.token)).rejects.toMatchObject({ reason: "CREDENTIAL_REVOKED" });
+    expect(await devices.registry.get(first.deviceId)).toMatchObject({
+      displayName: "Lobby",
+      groups: ["berlin", "beta"],
+      metadata: registration.metadata,
+    });
+    await expect(
+      devices.enrolment.register({ ...registration, displayName: "Hall", requestId }),
+    ).rejects.toMatchObject({ reason: "REQUEST_ID_REUSED" });
+  });
+
+  it("refuses a serial number that is in service", async () => {
+    await using devices = await startDevices();
+    await devices.enrolment.register({ ...registration, requestId: randomUUID() });
+    await expect(
+      devices.enrolment.register({ ...registration, requestId: randomUUID() }),
+    ).rejects.toMatchObject({ code: "already_exists", reason: "DUPLICATE" });
+  });
+});
