@@ -2,6 +2,7 @@ import { AuditEventEntity } from "./access/audit-event.entity.ts";
 import { DeviceCredentialEntity } from "./access/device-credential.entity.ts";
 import { EnrolmentKeyEntity } from "./access/enrolment-key.entity.ts";
 import { OperatorTokenEntity } from "./access/operator-token.entity.ts";
+import { ServiceSecretEntity } from "./access/service-secret.entity.ts";
 import { SigningKeyEntity } from "./access/signing-key.entity.ts";
 import { DeviceEntity } from "./device/device.entity.ts";
 import { DeviceStateEntity } from "./device/device-state.entity.ts";
@@ -20,6 +21,7 @@ export const entities = [
   DeviceCredentialEntity,
   EnrolmentKeyEntity,
   OperatorTokenEntity,
+  ServiceSecretEntity,
   SigningKeyEntity,
   DeviceEntity,
   DeviceStateEntity,

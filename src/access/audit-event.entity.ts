@@ -16,7 +16,7 @@ export const AuditEventEntity = defineEntity({
     reason: p.text().strictNullable(),
     details: p.json<Record<string, string>>().defaultRaw("'{}'"),
   },
-  indexes: [{ name: "audit_events_resource_index", properties: ["resourceType", "resourceId", "id"] }],
+  indexes: [{ name: "audit_events_resource_index", properties: ["resourceId", "id"] }],
 });
 
 /** A row of audit_events. */

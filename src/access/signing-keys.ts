@@ -1,5 +1,6 @@
 import { createPublicKey } from "node:crypto";
 import { LockMode } from "@mikro-orm/core";
+import type { EntityManager } from "@mikro-orm/postgresql";
 import { invalidArgument, notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
@@ -31,6 +32,15 @@ export class SigningKeys {
 
   constructor(parts: SigningKeysParts) {
     this.#parts = parts;
+  }
+
+  /** The key as it is at this moment, read with the caller's entity manager; undefined if it is not registered. */
+  async find(
+    keyId: string,
+    em: EntityManager,
+  ): Promise<{ readonly publicKeyPem: string; readonly revoked: boolean } | undefined> {
+    const key = await em.findOne(SigningKeyEntity, keyId);
+    return key === null ? undefined : { publicKeyPem: key.publicKeyPem, revoked: key.revokedAt !== null };
   }
 
   /**

@@ -10,7 +10,7 @@ import { type Behaviour, type DeviceActivity, SimulatedDevice } from "./simulate
 import { Slots } from "./slots.ts";
 
 /** A kind of simulated devices. */
-export interface FleetModel {
+interface FleetModel {
   readonly deviceType: string;
   readonly hardwareModel: string;
 }

@@ -1,4 +1,5 @@
 import {
+  type DescEnum,
   type DescField,
   type DescMessage,
   fromJson,
@@ -85,7 +86,7 @@ function fieldNamed(message: DescMessage, name: string): DescField | undefined {
 function jsonOf(field: DescField, path: string, values: readonly string[]): JsonValue {
   if (field.fieldKind === "list") {
     return values.map((value) => {
-      if (field.listKind === "enum") return enumJson(value);
+      if (field.listKind === "enum") return enumJson(field.enum, path, value);
       if (field.listKind === "scalar") return scalarJson(field.scalar, path, value);
       return messageJson(field.message, path, value);
     });
@@ -94,7 +95,7 @@ function jsonOf(field: DescField, path: string, values: readonly string[]): Json
   const value = values[0] as string;
   switch (field.fieldKind) {
     case "enum":
-      return enumJson(value);
+      return enumJson(field.enum, path, value);
     case "scalar":
       return scalarJson(field.scalar, path, value);
     case "message":
@@ -105,8 +106,10 @@ function jsonOf(field: DescField, path: string, values: readonly string[]): Json
 }
 
 /** An enum's value by name or by number. */
-function enumJson(value: string): JsonValue {
-  return /^-?\d+$/.test(value) ? Number(value) : value;
+function enumJson(desc: DescEnum, path: string, value: string): JsonValue {
+  if (/^-?\d+$/.test(value)) return Number(value);
+  if (desc.values.some(({ name }) => name === value)) return value;
+  throw invalidArgument(path, `must be one of ${desc.values.map(({ name }) => name).join(", ")}`);
 }
 
 /** Numbers stay text: the JSON mapping of protobuf takes both, and text keeps all digits of 64 bits. */
@@ -150,11 +153,12 @@ function asInvalidJson(error: unknown): OtaError {
   const unknown = /key "(?<key>.*)" is unknown$/s.exec(text)?.groups?.["key"];
   if (unknown !== undefined) return invalidArgument(unknown.slice(0, 100), "is not a field of this request");
   const field = fieldOf(error);
-  const problem = (
-    error instanceof Error && error.cause instanceof Error ? error.cause.message : text
-  ).replace(/^cannot decode .*? from JSON:? /, "");
-  if (field !== undefined) return invalidArgument(field, problem);
-  return new OtaError("invalid_argument", "INVALID_REQUEST", `the request cannot be read: ${problem}`);
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (field !== undefined && cause instanceof Error) return invalidArgument(field, cause.message);
+  const { type, value } =
+    /^cannot decode (?:\w+ )?(?<type>[\w.]+) from JSON:? (?<value>.*)$/s.exec(text)?.groups ?? {};
+  const problem = type === undefined ? "the request cannot be read" : `not a valid ${type}: ${value}`;
+  return new OtaError("invalid_argument", "INVALID_REQUEST", problem, { cause: error });
 }
 
 /** protobuf-es puts the field that it could not read on the cause. */

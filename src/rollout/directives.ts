@@ -14,8 +14,8 @@ export interface DirectiveSender {
 /** How {@link UpdateAnnouncer} finds what to announce. */
 export interface AnnouncerParts {
   readonly sender: DirectiveSender;
-  /** The rollout whose update the device would be given if it asked now; undefined if there is none or it is unknown. */
-  readonly waitingFor: (deviceId: string) => string | undefined;
+  /** The rollout whose update the device would be given if it asked now; undefined if there is none. */
+  readonly waitingFor: (deviceId: string) => string | undefined | Promise<string | undefined>;
 }
 
 /**
@@ -47,8 +47,10 @@ export class UpdateAnnouncer {
 
   /** Tells one device, for example one that just connected. */
   announceTo(deviceId: string): void {
-    const rolloutId = this.#parts.waitingFor(deviceId);
-    if (rolloutId !== undefined) this.#parts.sender.updateAvailable(deviceId, rolloutId);
+    const waiting = this.#parts.waitingFor(deviceId);
+    if (!(waiting instanceof Promise)) this.#tell(deviceId, waiting);
+    // A device that cannot be read now learns by its next update check.
+    else waiting.then((rolloutId) => this.#tell(deviceId, rolloutId)).catch(() => undefined);
   }
 
   /** Stops. */
@@ -56,6 +58,10 @@ export class UpdateAnnouncer {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#devices = undefined;
+  }
+
+  #tell(deviceId: string, rolloutId: string | undefined): void {
+    if (rolloutId !== undefined && !this.#closed) this.#parts.sender.updateAvailable(deviceId, rolloutId);
   }
 
   #tick(): void {

@@ -30,7 +30,7 @@ beforeEach(async () => {
           device: create(DeviceSchema, { id, createTime: timestampFromDate(new Date(0)) }),
         }),
       ),
-      unary(DeviceService.method.getDeviceStatusOverview, viewer, async () => ({ deviceCount: 3n })),
+      unary(DeviceService.method.getDeviceStatusOverview, viewer, async () => ({ totalCount: 3n })),
       unary(DeviceService.method.listDevices, viewer, record),
       unary(DeviceService.method.updateDevice, viewer, record),
       unary(DeviceService.method.retireDevice, viewer, record),
@@ -90,7 +90,7 @@ describe("paths", () => {
   });
 
   it("prefers a literal to a variable", async () => {
-    expect((await send("GET", "/api/v1/devices/status")).json.deviceCount).toBe("3");
+    expect((await send("GET", "/api/v1/devices/status")).json.totalCount).toBe("3");
   });
 
   it("finds custom verbs and every binding of a method", async () => {

@@ -92,7 +92,7 @@ function checkBad({ devices, bad }: Evidence): Check[] {
     (heartbeat?.errors ?? []).some(({ fatal }) => fatal),
   );
   const decision = audit.find(
-    ({ action, actor }) => action.includes("rollback") && actor.startsWith("system:"),
+    ({ action, actor }) => action === "rollout.rollback" && actor.startsWith("system:"),
   );
   const { rollback } = rollout;
   return [

@@ -28,6 +28,15 @@ const startTimeoutMs = 90_000;
 /** Longest orderly end; then the process is killed. */
 const stopTimeoutMs = 20_000;
 
+/** A fleet that lives an hour in a minute, all from one address, needs limits to match. */
+const rateLimits = {
+  DEVICE_OTA_RATE_LIMIT_ENROL: "off",
+  DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "6000/minute",
+  DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "600/minute",
+  DEVICE_OTA_RATE_LIMIT_DOWNLOAD: "600/minute",
+  DEVICE_OTA_RATE_LIMIT_API: "12000/minute",
+};
+
 /** Starts the service; disposing of the result ends it in order. */
 export async function startServiceChild(options: {
   readonly folder: string;
@@ -51,6 +60,7 @@ export async function startServiceChild(options: {
       DEVICE_OTA_DATA_DIR: join(options.folder, "data"),
       DEVICE_OTA_ADMIN_TOKEN: adminToken,
       DEVICE_OTA_ENROLMENT_KEY: enrolmentKey,
+      ...rateLimits,
     },
   });
   const ended = new AbortController();

@@ -18,6 +18,7 @@ const tables = [
   "signing_keys",
   "audit_events",
   "request_ids",
+  "service_secrets",
   "devices",
   "device_credentials",
   "device_state",
@@ -82,7 +83,7 @@ const statements = [
     details jsonb not null default '{}',
     primary key (id)
   )`,
-  `create index audit_events_resource_index on audit_events (resource_type, resource_id, id)`,
+  `create index audit_events_resource_index on audit_events (resource_id, id)`,
   `create table request_ids (
     caller text not null,
     method text not null,
@@ -93,6 +94,12 @@ const statements = [
     primary key (caller, method, request_id)
   )`,
   `create index request_ids_created_at_index on request_ids (created_at)`,
+  `create table service_secrets (
+    purpose text not null,
+    secret bytea not null,
+    created_at timestamptz not null default now(),
+    primary key (purpose)
+  )`,
   `create table devices (
     id uuid not null,
     serial_number text not null,

@@ -1,0 +1,305 @@
+import { randomUUID } from "node:crypto";
+import type { AuditLog } from "../access/audit-log.ts";
+import type { DeviceChange, DeviceChangeListener } from "../device/device-changes.ts";
+import type { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
+import type { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Database } from "../infra/database/database.ts";
+import { asDatabaseError } from "../infra/database/errors.ts";
+import type { RequestLedger } from "../infra/database/request-ledger.ts";
+import type { Logger } from "../infra/logger.ts";
+import type { UpdateMetrics } from "../infra/metrics.ts";
+import type { DeviceUpdateState } from "./device-update.entity.ts";
+import { type DirectiveSender, UpdateAnnouncer } from "./directives.ts";
+import type { EvidenceRecord } from "./evidence.ts";
+import type { RolloutDefaults } from "./new-rollout.ts";
+import type { OpenUpdate } from "./open-update.ts";
+import { OutageLedger } from "./outage-ledger.ts";
+import { RingGovernor } from "./ring-governor.ts";
+import { RolloutCatalog } from "./rollout-catalog.ts";
+import { RolloutIndex } from "./rollout-index.ts";
+import { RolloutTransactions } from "./rollout-transactions.ts";
+import { RolloutWatch } from "./rollout-watch.ts";
+import { TransitionWriter } from "./transition-writer.ts";
+import { type DeviceSource, UpdateDesk } from "./update-desk.ts";
+import { UpdateTracker } from "./update-tracker.ts";
+
+/** What a {@link RolloutEngine} is made of. */
+export interface RolloutEngineParts {
+  readonly database: Pick<Database, "em" | "adminPool" | "listen" | "notify">;
+  readonly audit: AuditLog;
+  readonly ledger: RequestLedger;
+  readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
+  readonly downloads: Pick<FirmwareDownloads, "open">;
+  readonly devices: DeviceSource;
+  readonly metrics: Pick<UpdateMetrics, "ended" | "automaticRollbacks">;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly settings: RolloutSettings;
+}
+
+/** What the operator of the service set. */
+export interface RolloutSettings extends RolloutDefaults {
+  /** How many signatures by keys in good standing a signed firmware needs to be offered, at least 1. */
+  readonly signatureThreshold: number;
+  /** How long after a start or an outage devices have to be heard from before a deadline passes: some heartbeat intervals. */
+  readonly deadlineGraceMs: number;
+  /** How often gates, deadlines and other replicas are looked at. 1 s unless given. */
+  readonly tickMs?: number;
+}
+
+/**
+ * The rollouts of a replica: wires the parts together, keeps what is in memory in step with the database, and spreads
+ * changes. All that is decided is in the database; an engine that starts, or one that lost its connection, reads it anew.
+ */
+export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
+  readonly catalog: RolloutCatalog;
+  readonly desk: UpdateDesk;
+  readonly watch: RolloutWatch;
+  readonly index: RolloutIndex;
+  readonly tracker: UpdateTracker;
+  readonly #parts: RolloutEngineParts;
+  readonly #outages: OutageLedger;
+  readonly #writer: TransitionWriter;
+  readonly #governor: RingGovernor;
+  readonly #announcer: UpdateAnnouncer;
+  #sender: DirectiveSender = nobody;
+  /** Names this replica, which has acted on its own changes before it hears of them. */
+  readonly #origin = randomUUID();
+  readonly #stopListening: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #ticking: Promise<void> | undefined;
+  #spreading: Promise<void> = Promise.resolve();
+  #ticks = 0;
+  #closing: Promise<void> | undefined;
+
+  /** Reads what is open and begins to work. Throws `DATABASE_UNAVAILABLE` if it cannot. */
+  static async start(parts: RolloutEngineParts): Promise<RolloutEngine> {
+    const engine = new RolloutEngine(parts);
+    try {
+      await Promise.all([engine.index.poll(), engine.tracker.poll()]);
+    } catch (error) {
+      await engine.close();
+      throw asDatabaseError(error) ?? error;
+    }
+    engine.#schedule();
+    return engine;
+  }
+
+  private constructor(parts: RolloutEngineParts) {
+    this.#parts = parts;
+    const { database, clock, logger, settings, metrics } = parts;
+    const pool = database.adminPool;
+    const nowMs = (): number => clock.now().getTime();
+    this.#outages = new OutageLedger(settings.deadlineGraceMs, nowMs());
+    this.index = new RolloutIndex({ database, clock, requiredSignatures: settings.signatureThreshold });
+    this.#writer = new TransitionWriter({
+      pool,
+      logger,
+      committed: (rolloutIds) => this.#counted(rolloutIds),
+      database: {
+        failed: () => this.#outages.failed("database", nowMs()),
+        worked: () => this.#outages.worked("database", nowMs()),
+      },
+    });
+    this.tracker = new UpdateTracker({
+      pool,
+      writer: this.#writer,
+      outages: this.#outages,
+      clock,
+      logger,
+      ended: (update, state, here) => this.#ended(update, state, here),
+    });
+    const transactions = new RolloutTransactions({
+      database,
+      audit: parts.audit,
+      clock,
+      changed: (rolloutId) => {
+        this.#changed(rolloutId);
+        database.notify(channel, `${this.#origin}:${rolloutId}`);
+      },
+    });
+    this.#governor = new RingGovernor({
+      pool,
+      transactions,
+      clock,
+      logger,
+      rolledBackByRule: () => metrics.automaticRollbacks.inc(),
+    });
+    const { ledger, firmware, devices, downloads } = parts;
+    this.catalog = new RolloutCatalog({ pool, transactions, ledger, firmware, defaults: settings });
+    this.watch = new RolloutWatch({ read: (id) => this.catalog.get(id) });
+    this.desk = new UpdateDesk({
+      pool,
+      devices,
+      index: this.index,
+      tracker: this.tracker,
+      writer: this.#writer,
+      downloads,
+      outages: this.#outages,
+      clock,
+    });
+    this.#announcer = new UpdateAnnouncer({
+      sender: {
+        updateAvailable: (deviceId, rolloutId) => this.#sender.updateAvailable(deviceId, rolloutId),
+        cancelUpdate: (deviceId, updateId, reason) => this.#sender.cancelUpdate(deviceId, updateId, reason),
+        connectedDevices: () => this.#sender.connectedDevices(),
+      },
+      waitingFor: (deviceId) => this.desk.waitingFor(deviceId),
+    });
+    this.#stopListening = database.listen(channel, {
+      notified: (payload) => {
+        const [origin, rolloutId] = payload.split(":");
+        if (origin !== this.#origin && rolloutId !== undefined) this.#changed(rolloutId);
+      },
+      listening: () => this.#spread(async () => await this.#catchUp()),
+    });
+  }
+
+  /** Sends directives through this from now on. Until then devices learn by their own checks. */
+  sendDirectivesTo(sender: DirectiveSender): void {
+    this.#sender = sender;
+  }
+
+  /** Takes heartbeats that are stored durably. */
+  observe(records: readonly EvidenceRecord[]): void {
+    this.tracker.observe(records);
+  }
+
+  /** A device has connected: it is told if an update waits for it. */
+  streamOpened({ deviceId }: { readonly deviceId: string }): void {
+    this.#announcer.announceTo(deviceId);
+  }
+
+  deviceChanged({ deviceId, kind }: DeviceChange): void {
+    if (kind === "retired") this.#spread(() => this.tracker.recheck(deviceId));
+    if (kind === "updated") this.#announcer.announceTo(deviceId);
+  }
+
+  /** See {@link RolloutCatalog.signingKeyRevoked}. Running or not, what rests on the key is offered no more. */
+  async signingKeyRevoked(keyId: string, why: { actor: string; reason: string }): Promise<number> {
+    const paused = await this.catalog.signingKeyRevoked(keyId, why);
+    await this.index.reload();
+    return paused;
+  }
+
+  /** Looks at deadlines, gates and what other replicas did. Happens by itself about every second. */
+  tick(): Promise<void> {
+    this.#ticking ??= this.#tick().finally(() => {
+      this.#ticking = undefined;
+    });
+    return this.#ticking;
+  }
+
+  /** Writes what waits and stops. May be called more than once. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#stopListening();
+    clearTimeout(this.#timer);
+    this.#announcer.close();
+    await this.#ticking?.catch(() => undefined);
+    await this.#governor.close();
+    await this.#writer.close();
+    await this.#spreading;
+  }
+
+  #schedule(): void {
+    if (this.#closing !== undefined) return;
+    this.#timer = setTimeout(() => {
+      void this.tick().finally(() => this.#schedule());
+    }, this.#parts.settings.tickMs ?? defaultTickMs);
+    this.#timer.unref();
+  }
+
+  async #tick(): Promise<void> {
+    const nowMs = this.#parts.clock.now().getTime();
+    try {
+      this.#ticks += 1;
+      const every = this.tracker.size > largeTracker ? reconcileTicksWhenLarge : reconcileTicks;
+      await this.tracker.poll();
+      if (this.#ticks % every === 0) await this.tracker.reconcile();
+      if (await this.index.poll()) this.#announcer.announce();
+      this.#outages.worked("database", nowMs);
+    } catch (error) {
+      // Also a fault of ours must not end the ticking; the next one may do better.
+      if (asDatabaseError(error) === undefined) this.#parts.logger.error({ err: error }, "could not look at rollouts");
+      this.#outages.failed("database", nowMs);
+      return;
+    }
+    this.tracker.tick();
+    await this.#governor.tick();
+  }
+
+  /** After a commit on this replica or another one. */
+  #changed(rolloutId: string): void {
+    this.#spread(async () => {
+      await Promise.all([this.index.reload(), this.tracker.reconcile(rolloutId)]);
+      this.#governor.changed(rolloutId);
+      this.watch.changed(rolloutId);
+      this.#announcer.announce();
+    });
+  }
+
+  #counted(rolloutIds: ReadonlySet<string>): void {
+    for (const rolloutId of rolloutIds) {
+      this.#governor.changed(rolloutId);
+      this.watch.changed(rolloutId);
+    }
+  }
+
+  #ended(update: OpenUpdate, state: DeviceUpdateState, here: boolean): void {
+    if (here) {
+      this.#parts.metrics.ended.labels(state).inc();
+      // What comes next need not wait for the device to ask.
+      this.#announcer.announceTo(update.deviceId);
+      return;
+    }
+    if (state === "CANCELLED" || state === "SUPERSEDED" || state === "ROLLED_BACK") {
+      this.#sender.cancelUpdate(update.deviceId, update.id, cancelWords[state]);
+    }
+  }
+
+  async #catchUp(): Promise<void> {
+    if (await this.index.poll()) this.#announcer.announce();
+    await this.tracker.reconcile();
+  }
+
+  /** Runs one after the other what keeps memory in step. What fails is made up for by the next tick. */
+  #spread(work: () => Promise<void>): void {
+    if (this.#closing !== undefined) return;
+    this.#spreading = this.#spreading.then(work).catch((error: unknown) => {
+      this.#parts.logger.warn({ err: error }, "could not follow a change of a rollout at once");
+    });
+  }
+}
+
+const channel = "ota_rollout";
+
+const defaultTickMs = 1_000;
+
+/** Updates ended by other replicas are noticed after this many ticks. */
+const reconcileTicks = 10;
+
+/** As {@link reconcileTicks}, where reading all open updates takes long. */
+const reconcileTicksWhenLarge = 60;
+const largeTracker = 5_000;
+
+const cancelWords = {
+  CANCELLED: "the update was called off",
+  SUPERSEDED: "another update takes its place",
+  ROLLED_BACK: "the rollout is being taken back",
+} as const;
+
+const nobody: DirectiveSender = {
+  updateAvailable: () => false,
+  cancelUpdate: () => false,
+  connectedDevices: () => [],
+};

@@ -1,0 +1,210 @@
+import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { type Duration, durationFromMs, durationMs, timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  type DeviceUpdateSchema,
+  DeviceUpdateState,
+  type RingSchema,
+  type RingSpecSchema,
+  RingState,
+  type RolloutPolicySchema,
+  type RolloutSchema,
+  RolloutState,
+  type RolloutTargetingSchema,
+  UpdateAction,
+} from "../../gen/ota/v1/rollout_pb.js";
+import type { ListDeviceUpdatesRequestSchema } from "../../gen/ota/v1/rollout_service_pb.js";
+import type { RingState as RingStateName } from "./deployment-ring.entity.ts";
+import type { DeviceUpdateState as DeviceUpdateStateName, UpdateAction as UpdateActionName } from "./device-update.entity.ts";
+import type { DeviceUpdateFilter, DeviceUpdateRecord } from "./device-update-list.ts";
+import { evaluateRing } from "./gate.ts";
+import type { NewPolicy, NewRing, NewRollout } from "./new-rollout.ts";
+import type { Ring, Rollout } from "./rollout.ts";
+import type { RolloutState as RolloutStateName, StoredTargeting } from "./rollout.entity.ts";
+
+/** A rollout on the wire; gates are judged as of `now`. */
+export function toRolloutMessage(rollout: Rollout, now: Date): MessageInitShape<typeof RolloutSchema> {
+  const { policy, rollback, startedAt, endedAt } = rollout;
+  const inProgress = rollback.total - rollback.completed - rollback.failed;
+  return {
+    id: rollout.id,
+    name: rollout.name,
+    firmwareId: rollout.firmwareId,
+    product: rollout.product,
+    version: rollout.version,
+    state: RolloutState[rollout.state],
+    targeting: {
+      deviceTypes: [...rollout.targeting.deviceTypes],
+      hardwareModels: [...rollout.targeting.hardwareModels],
+      groups: [...rollout.targeting.groups],
+      currentVersionRange: rollout.targeting.currentVersionRange,
+    },
+    policy: {
+      failureThresholdPercent: policy.failureThresholdPercent,
+      failureMinSample: policy.failureMinSample,
+      ...(policy.failureCountLimit === null ? {} : { failureCountLimit: policy.failureCountLimit }),
+      verificationDuration: durationFromMs(policy.verificationMs),
+      deviceTimeout: durationFromMs(policy.deviceTimeoutMs),
+      crashLimit: policy.crashLimit,
+      ...(policy.maxInProgress === null ? {} : { maxInProgress: policy.maxInProgress }),
+      pauseOnFailure: policy.pauseOnFailure,
+    },
+    rings: rollout.rings.map((ring) => toRingMessage(rollout, ring, now)),
+    stateReason: rollout.stateReason,
+    ...(rollout.state === "ROLLING_BACK" || rollout.state === "ROLLED_BACK" || rollback.total > 0
+      ? {
+          rollback: {
+            total: BigInt(rollback.total),
+            completed: BigInt(rollback.completed),
+            inProgress: BigInt(inProgress),
+            failed: BigInt(rollback.failed),
+          },
+        }
+      : {}),
+    createTime: timestampFromDate(rollout.createdAt),
+    updateTime: timestampFromDate(rollout.updatedAt),
+    ...(startedAt === undefined ? {} : { startTime: timestampFromDate(startedAt) }),
+    ...(endedAt === undefined ? {} : { endTime: timestampFromDate(endedAt) }),
+    etag: String(rollout.revision),
+  };
+}
+
+/** A device's part in a rollout on the wire. */
+export function toDeviceUpdateMessage(update: DeviceUpdateRecord): MessageInitShape<typeof DeviceUpdateSchema> {
+  const { provenMs, endedMs, deadlineMs } = update;
+  return {
+    id: update.id,
+    rolloutId: update.rolloutId,
+    deviceId: update.deviceId,
+    firmwareId: update.firmwareId,
+    action: UpdateAction[update.action],
+    state: DeviceUpdateState[update.state],
+    ring: update.ring,
+    fromVersion: update.fromVersion,
+    toVersion: update.toVersion,
+    failureReason: update.failureReason,
+    failureMessage: update.failureMessage,
+    downloadedBytes: BigInt(update.downloadedBytes),
+    offerTime: timestampFromMs(Math.round(update.offeredMs)),
+    updateTime: timestampFromMs(Math.round(update.updatedMs)),
+    ...(provenMs === null ? {} : { proveTime: timestampFromMs(Math.round(provenMs)) }),
+    ...(endedMs === null ? {} : { endTime: timestampFromMs(Math.round(endedMs)) }),
+    ...(deadlineMs === null ? {} : { deadlineTime: timestampFromMs(Math.round(deadlineMs)) }),
+  };
+}
+
+/** What a validated request wants of a new rollout. */
+export function fromNewRollout(request: {
+  readonly firmwareId: string;
+  readonly name: string;
+  readonly targeting?: MessageShape<typeof RolloutTargetingSchema> | undefined;
+  readonly policy?: MessageShape<typeof RolloutPolicySchema> | undefined;
+  readonly rings: readonly MessageShape<typeof RingSpecSchema>[];
+}): NewRollout {
+  return {
+    firmwareId: request.firmwareId,
+    name: request.name,
+    targeting: fromTargeting(request.targeting),
+    policy: fromPolicy(request.policy),
+    rings: request.rings.map(fromRing),
+  };
+}
+
+/** The filters of a validated list request. */
+export function fromUpdatesRequest(
+  request: MessageShape<typeof ListDeviceUpdatesRequestSchema>,
+): DeviceUpdateFilter {
+  return {
+    rolloutId: request.rolloutId || undefined,
+    deviceId: request.deviceId || undefined,
+    states: request.states.map((state) => nameOf(DeviceUpdateState, state) as DeviceUpdateStateName),
+    ring: request.ring || undefined,
+    action:
+      request.action === UpdateAction.UNSPECIFIED
+        ? undefined
+        : (nameOf(UpdateAction, request.action) as UpdateActionName),
+  };
+}
+
+/** The names of rollout states from a validated request. */
+export function fromRolloutStates(states: readonly RolloutState[]): RolloutStateName[] {
+  return states.map((state) => nameOf(RolloutState, state) as RolloutStateName);
+}
+
+/** A validated state's name in the domain, which is the contract's without its prefix. */
+export function fromUpdateState(state: DeviceUpdateState): DeviceUpdateStateName {
+  return nameOf(DeviceUpdateState, state) as DeviceUpdateStateName;
+}
+
+/** A device update's state on the wire. */
+export function toUpdateState(state: DeviceUpdateStateName): DeviceUpdateState {
+  return DeviceUpdateState[state];
+}
+
+function toRingMessage(rollout: Rollout, ring: Ring, now: Date): MessageInitShape<typeof RingSchema> {
+  const { counters, gate, openedAt, passedAt } = ring;
+  return {
+    name: ring.name,
+    percent: ring.percentBasisPoints / 100,
+    state: RingState[ring.state satisfies RingStateName],
+    gate: {
+      minSample: gate.minSample,
+      minSuccessPercent: gate.minSuccessPercent,
+      soakDuration: durationFromMs(gate.soakMs),
+      manual: gate.manual,
+    },
+    counters: {
+      offered: BigInt(counters.offered),
+      inProgress: BigInt(counters.inProgress),
+      succeeded: BigInt(counters.succeeded),
+      failed: BigInt(counters.failed),
+      cancelled: BigInt(counters.cancelled),
+      rolledBack: BigInt(counters.rolledBack),
+    },
+    gateStatus: gateStatus(rollout, ring, now),
+    ...(openedAt === undefined ? {} : { openTime: timestampFromDate(openedAt) }),
+    ...(passedAt === undefined ? {} : { passTime: timestampFromDate(passedAt) }),
+  };
+}
+
+function gateStatus(rollout: Rollout, ring: Ring, now: Date): string {
+  if (ring.state === "WAITING") return "not open yet";
+  if (ring.state === "PASSED") return "passed";
+  const { verdict, missing } = evaluateRing(ring, rollout.policy, now);
+  return verdict === "promote" ? "holds" : missing.join("; ");
+}
+
+function fromTargeting(targeting: MessageShape<typeof RolloutTargetingSchema> | undefined): StoredTargeting {
+  return {
+    deviceTypes: targeting?.deviceTypes ?? [],
+    hardwareModels: targeting?.hardwareModels ?? [],
+    groups: targeting?.groups ?? [],
+    currentVersionRange: targeting?.currentVersionRange ?? "",
+  };
+}
+
+function fromPolicy(policy: MessageShape<typeof RolloutPolicySchema> | undefined): NewPolicy {
+  return {
+    failureThresholdPercent: policy?.failureThresholdPercent,
+    failureMinSample: policy?.failureMinSample,
+    failureCountLimit: policy?.failureCountLimit,
+    verificationMs: optionalMs(policy?.verificationDuration),
+    deviceTimeoutMs: optionalMs(policy?.deviceTimeout),
+    crashLimit: policy?.crashLimit,
+    maxInProgress: policy?.maxInProgress,
+    pauseOnFailure: policy?.pauseOnFailure ?? false,
+  };
+}
+
+function fromRing({ name, percent, gate }: MessageShape<typeof RingSpecSchema>): NewRing {
+  if (gate === undefined) return { name, percent };
+  const { minSample, minSuccessPercent, soakDuration, manual } = gate;
+  return { name, percent, gate: { minSample, minSuccessPercent, soakMs: optionalMs(soakDuration), manual } };
+}
+
+function optionalMs(duration: Duration | undefined): number | undefined {
+  return duration === undefined ? undefined : durationMs(duration);
+}
+
+function nameOf(names: Readonly<Record<number, string>>, value: number): string {
+  return names[value] ?? "";
+}

@@ -1,0 +1,380 @@
+import { createHash, randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { v7 as uuidv7 } from "uuid";
+import { expect } from "vitest";
+import { AuditLog } from "../../src/access/audit-log.ts";
+import { SigningKeyEntity } from "../../src/access/signing-key.entity.ts";
+import { DeviceChanges } from "../../src/device/device-changes.ts";
+import { DeviceDirectory } from "../../src/device/device-directory.ts";
+import type { DeviceError } from "../../src/device/heartbeat-record.ts";
+import { StateWriter } from "../../src/device/state-writer.ts";
+import { entities } from "../../src/entities.ts";
+import { FirmwareCatalog } from "../../src/firmware/firmware-catalog.ts";
+import { FirmwareDownloads } from "../../src/firmware/firmware-downloads.ts";
+import { SignOff } from "../../src/firmware/sign-off.ts";
+import { Database } from "../../src/infra/database/database.ts";
+import { RequestLedger } from "../../src/infra/database/request-ledger.ts";
+import { createLogger } from "../../src/infra/logger.ts";
+import { LocalObjectStore } from "../../src/infra/objects/local-object-store.ts";
+import type { ReportableState } from "../../src/rollout/device-update-state.ts";
+import type { EvidenceRecord } from "../../src/rollout/evidence.ts";
+import type { NewRollout } from "../../src/rollout/new-rollout.ts";
+import type { OpenUpdate } from "../../src/rollout/open-update.ts";
+import type { Rollout } from "../../src/rollout/rollout.ts";
+import { RolloutEngine } from "../../src/rollout/rollout-engine.ts";
+import { RolloutFirmwareUse } from "../../src/rollout/rollout-observers.ts";
+import type { CheckAnswer } from "../../src/rollout/update-desk.ts";
+import { eventually } from "../support/eventually.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+import { createTestDatabase } from "../support/postgres.ts";
+
+export const logger = createLogger({ level: (process.env["TEST_LOG"] as "debug") ?? "silent", pretty: false });
+export const actor = "operator:test";
+export const content = Buffer.from("firmware ".repeat(50_000));
+
+const minute = 60_000;
+
+/** A database with the clock that its replicas share. */
+export interface World extends AsyncDisposable {
+  readonly url: string;
+  readonly clock: FakeClock;
+  readonly database: Database;
+  readonly folder: string;
+}
+
+/** One service's rollout engine with its real parts. */
+export interface Replica extends AsyncDisposable {
+  readonly world: World;
+  readonly database: Database;
+  readonly engine: RolloutEngine;
+  readonly directory: DeviceDirectory;
+  readonly changes: DeviceChanges;
+  readonly states: StateWriter;
+  readonly audit: AuditLog;
+  /** Directives sent to the connected devices, which are all that this set names. */
+  readonly connected: Set<string>;
+  readonly directives: string[];
+  readonly rolledBackByRule: { count: number };
+}
+
+export async function createWorld(): Promise<World> {
+  await using cleanup = new AsyncDisposableStack();
+  const { url } = cleanup.use(await createTestDatabase());
+  const database = cleanup.use(await Database.connect({ url, logger, entities }));
+  const folder = await mkdtemp(join(tmpdir(), "rollouts-"));
+  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
+  const clock = new FakeClock("2026-03-01T00:00:00Z");
+  const store = cleanup.use(new LocalObjectStore(folder, clock));
+  await store.put(Readable.from([content]), { maxBytes: content.length });
+  const owned = cleanup.move();
+  return { url, clock, database, folder, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Starts a service's engine on the world's database. */
+export async function startReplica(world: World): Promise<Replica> {
+  await using cleanup = new AsyncDisposableStack();
+  const { clock, folder, url } = world;
+  const database = cleanup.use(await Database.connect({ url, logger, entities }));
+  const changes = new DeviceChanges({ database });
+  cleanup.defer(() => changes.close());
+  const states = new StateWriter({ database, logger, flushIntervalMs: 10 });
+  const directory = new DeviceDirectory({ database, changes, states, clock, logger });
+  cleanup.defer(() => directory.close());
+  const audit = new AuditLog({ database });
+  const store = cleanup.use(new LocalObjectStore(folder, clock));
+  const ledger = new RequestLedger();
+  const signOff = new SignOff(
+    {
+      find: async (keyId, em) => {
+        const key = await em.findOne(SigningKeyEntity, keyId);
+        return key === null ? undefined : { publicKeyPem: key.publicKeyPem, revoked: key.revokedAt !== null };
+      },
+    },
+    { requireSignature: false, signatureThreshold: 1 },
+    clock,
+  );
+  const firmware = new FirmwareCatalog({
+    database,
+    ledger,
+    audit,
+    store,
+    signOff,
+    inUse: new RolloutFirmwareUse(),
+    clock,
+  });
+  const rolledBackByRule = { count: 0 };
+  const engine = cleanup.use(
+    await RolloutEngine.start({
+      database,
+      audit,
+      ledger,
+      firmware,
+      downloads: new FirmwareDownloads(store),
+      devices: directory,
+      metrics: {
+        ended: { labels: () => ({ inc: () => undefined }) },
+        automaticRollbacks: { inc: () => void rolledBackByRule.count++ },
+      },
+      clock,
+      logger,
+      settings: {
+        failureThresholdPercent: 10,
+        deviceTimeoutMs: 24 * 60 * minute,
+        signatureThreshold: 1,
+        deadlineGraceMs: 4 * minute,
+        tickMs: 25,
+      },
+    }),
+  );
+  changes.subscribe(engine);
+  const connected = new Set<string>();
+  const directives: string[] = [];
+  const tell = (deviceId: string, text: string): boolean => {
+    if (connected.has(deviceId)) directives.push(`${deviceId} ${text}`);
+    return connected.has(deviceId);
+  };
+  engine.sendDirectivesTo({
+    connectedDevices: () => connected,
+    updateAvailable: (deviceId, rolloutId) => tell(deviceId, `available ${rolloutId}`),
+    cancelUpdate: (deviceId, updateId) => tell(deviceId, `cancel ${updateId}`),
+  });
+  const owned = cleanup.move();
+  return {
+    world,
+    database,
+    engine,
+    directory,
+    changes,
+    states,
+    audit,
+    connected,
+    directives,
+    rolledBackByRule,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Puts a released firmware into the catalogue; returns its id. */
+export async function release(
+  { database }: Pick<World, "database">,
+  version: string,
+  other: { securityCounter?: number; minBatteryPercent?: number; minCurrentVersion?: string } = {},
+): Promise<string> {
+  const id = uuidv7();
+  await database.adminPool.query(
+    `INSERT INTO firmware_updates (id, product, version, state, device_types, sha256, size_bytes, released_at,
+       security_counter, min_battery_percent, min_current_version)
+     VALUES ($1, 'os', $2, 'RELEASED', '{thermostat}', $3, $4, now(), $5, $6, $7)`,
+    [
+      id,
+      version,
+      createHash("sha256").update(content).digest("hex"),
+      content.length,
+      other.securityCounter ?? 0,
+      other.minBatteryPercent ?? 0,
+      other.minCurrentVersion ?? "",
+    ],
+  );
+  return id;
+}
+
+/** A rollout as tests want it: gates that hold after a minute, devices that are watched for five. */
+export function wanted(firmwareId: string, other: Partial<NewRollout> = {}): NewRollout {
+  return {
+    firmwareId,
+    name: "",
+    targeting: { deviceTypes: [], hardwareModels: [], groups: [], currentVersionRange: "" },
+    policy: { pauseOnFailure: false },
+    rings: [5, 25, 75, 100].map((percent, at) => ({
+      name: ["canary", "early", "broad", "production"][at] ?? "",
+      percent,
+      gate: { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false },
+    })),
+    ...other,
+  };
+}
+
+/** A simulated device, told from real ones only by its lack of sockets. */
+export interface SimulatedDevice {
+  readonly id: string;
+  version: string;
+  boot: number;
+  bootedAtMs: number;
+  sequence: number;
+  securityCounter: number;
+}
+
+/** Devices that beat and update as they are told. */
+export class Fleet {
+  readonly devices: SimulatedDevice[];
+  readonly #world: World;
+
+  static async enrol(world: World, size: number, version = "1.0.0", securityCounter = 0): Promise<Fleet> {
+    const bootedAtMs = world.clock.now().getTime() - 60 * minute;
+    const devices = Array.from({ length: size }, () => ({
+      id: uuidv7(),
+      version,
+      boot: 1,
+      bootedAtMs,
+      sequence: 0,
+      securityCounter,
+    }));
+    await world.database.adminPool.query(
+      `INSERT INTO devices (id, serial_number, device_type, hardware_model)
+       SELECT id, id::text, 'thermostat', 't100' FROM unnest($1::uuid[]) AS d (id)`,
+      [devices.map(({ id }) => id)],
+    );
+    return new Fleet(world, devices);
+  }
+
+  private constructor(world: World, devices: SimulatedDevice[]) {
+    this.#world = world;
+    this.devices = devices;
+  }
+
+  /** Each device sends a heartbeat, which is durable at once. */
+  beat(replica: Replica, devices = this.devices, errors: DeviceError[] = []): void {
+    const records = devices.map((device) => this.record(device, errors));
+    replica.directory.observe(records);
+    replica.engine.observe(records);
+  }
+
+  record(device: SimulatedDevice, errors: DeviceError[] = []): EvidenceRecord {
+    const receivedAt = this.#world.clock.now();
+    device.sequence += 1;
+    return {
+      deviceId: device.id,
+      epoch: 1,
+      sequence: device.sequence,
+      receivedAt,
+      firmwareVersion: device.version,
+      bootId: bootIdOf(device),
+      uptimeMs: receivedAt.getTime() - device.bootedAtMs,
+      securityCounter: device.securityCounter,
+      errors,
+      metrics: undefined,
+    };
+  }
+
+  /** Restarts a device, with another version if given. */
+  reboot(device: SimulatedDevice, version = device.version): void {
+    device.boot += 1;
+    device.version = version;
+    device.bootedAtMs = this.#world.clock.now().getTime();
+  }
+
+  check(replica: Replica, device: SimulatedDevice): Promise<CheckAnswer> {
+    return Promise.resolve(
+      replica.engine.desk.check(device.id, {
+        firmwareVersion: device.version,
+        bootId: bootIdOf(device),
+        securityCounter: device.securityCounter,
+      }),
+    );
+  }
+
+  /** All devices check; those with an offer, and it. */
+  async offers(replica: Replica, devices = this.devices): Promise<[SimulatedDevice, Readonly<OpenUpdate>][]> {
+    const answers = await Promise.all(devices.map((device) => this.check(replica, device)));
+    return answers.flatMap((answer, at) => {
+      const device = devices[at];
+      return answer.kind === "offer" && device !== undefined ? [[device, answer.update] as const] : [];
+    }) as [SimulatedDevice, Readonly<OpenUpdate>][];
+  }
+
+  /** Takes an update as a device does, up to its first heartbeat after the reboot, on `version` if it does not stick. */
+  async take(
+    replica: Replica,
+    taken: readonly (readonly [SimulatedDevice, Readonly<OpenUpdate>])[],
+    version?: string,
+  ): Promise<void> {
+    for (const state of ["DOWNLOADING", "DOWNLOADED", "INSTALLING", "REBOOTING"] as const) {
+      await Promise.all(taken.map(([device, { id }]) => report(replica, device.id, id, state)));
+    }
+    this.#world.clock.advance(5_000);
+    for (const [device, update] of taken) this.reboot(device, version ?? update.toVersion);
+    this.beat(
+      replica,
+      taken.map(([device]) => device),
+    );
+  }
+}
+
+export function bootIdOf(device: SimulatedDevice): string {
+  return `boot-${device.boot}`;
+}
+
+export function report(
+  replica: Replica,
+  deviceId: string,
+  updateId: string,
+  state: ReportableState,
+  failureReason = "",
+): Promise<string> {
+  return replica.engine.desk.report(deviceId, {
+    updateId,
+    state,
+    failureReason,
+    failureMessage: "",
+    downloadedBytes: 0,
+  });
+}
+
+/** A new rollout that runs, known to the replica. */
+export async function run(replica: Replica, rollout: NewRollout): Promise<Rollout> {
+  const { catalog, index } = replica.engine;
+  const { id } = await catalog.create(rollout, { actor, requestId: randomUUID() });
+  const started = await catalog.start({ id, actor, reason: "go" });
+  await eventually(() => expect(index.get(id)?.rollout.state).toBe("RUNNING"));
+  return started;
+}
+
+/** Waits until the rollout is as `check` wants it. */
+export function until(
+  replica: Replica,
+  id: string,
+  check: (rollout: Rollout) => void,
+): Promise<Rollout> {
+  return eventually(async () => {
+    const rollout = await replica.engine.catalog.get(id);
+    check(rollout);
+    return rollout;
+  });
+}
+
+export function ringOf(rollout: Rollout, name: string) {
+  const ring = rollout.rings.find((each) => each.name === name);
+  if (ring === undefined) throw new Error(`no ring ${name}`);
+  return ring;
+}
+
+/** Counters of every rollout against a count of its rows: nothing may differ, ever. */
+export async function expectExactCounters({ database }: Pick<World, "database">): Promise<void> {
+  const { rows } = await database.adminPool.query(`
+    SELECT r.id, r.offered_count::int AS offered, r.in_progress_count::int AS in_progress,
+      r.succeeded_count::int AS succeeded, r.failed_count::int AS failed, r.cancelled_count::int AS cancelled,
+      r.rolled_back_count::int AS rolled_back
+    FROM deployment_rings r ORDER BY r.id`);
+  const { rows: counted } = await database.adminPool.query(`
+    SELECT r.id, count(u.id)::int AS offered,
+      (count(u.id) FILTER (WHERE u.ended_at IS NULL))::int AS in_progress,
+      (count(u.id) FILTER (WHERE u.state = 'SUCCEEDED'))::int AS succeeded,
+      (count(u.id) FILTER (WHERE u.state IN ('FAILED', 'TIMED_OUT')))::int AS failed,
+      (count(u.id) FILTER (WHERE u.state IN ('CANCELLED', 'SUPERSEDED')))::int AS cancelled,
+      (count(u.id) FILTER (WHERE u.state = 'ROLLED_BACK'))::int AS rolled_back
+    FROM deployment_rings r LEFT JOIN device_updates u ON u.ring_id = r.id AND u.action = 'INSTALL'
+    GROUP BY r.id ORDER BY r.id`);
+  expect(rows).toEqual(counted);
+  const { rows: rollbacks } = await database.adminPool.query(`
+    SELECT r.id, r.rollback_total::int AS total, r.rollback_completed::int AS completed,
+      r.rollback_failed::int AS failed FROM rollouts r ORDER BY r.id`);
+  const { rows: countedBack } = await database.adminPool.query(`
+    SELECT r.id, count(u.id)::int AS total, (count(u.id) FILTER (WHERE u.state = 'SUCCEEDED'))::int AS completed,
+      (count(u.id) FILTER (WHERE u.ended_at IS NOT NULL AND u.state <> 'SUCCEEDED'))::int AS failed
+    FROM rollouts r LEFT JOIN device_updates u ON u.rollout_id = r.id AND u.action = 'ROLLBACK'
+    GROUP BY r.id ORDER BY r.id`);
+  expect(rollbacks).toEqual(countedBack);
+}
