@@ -43,7 +43,7 @@ beforeEach(async () => {
 });
 afterEach(() => doors[Symbol.asyncDispose]());
 
-type Asked = MessageInitShape<typeof ServerReflectionRequestSchema>["messageRequest"];
+type Asked = NonNullable<MessageInitShape<typeof ServerReflectionRequestSchema>["messageRequest"]>;
 
 /** Asks one question of the reflection service, as stock clients do: without a credential. */
 async function ask(
@@ -54,7 +54,11 @@ async function ask(
     (service as typeof ServerReflection).method.serverReflectionInfo,
   );
   const call = doors.client().makeBidiStreamRequest(path, serialize, deserialize, new Metadata());
-  call.write({ host: "h", messageRequest: question });
+  const request: MessageInitShape<typeof ServerReflectionRequestSchema> = {
+    host: "h",
+    messageRequest: question,
+  };
+  call.write(request);
   const [answer] = (await once(call, "data")) as [ServerReflectionResponse];
   call.end();
   await once(call.resume(), "status");

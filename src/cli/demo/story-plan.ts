@@ -16,13 +16,13 @@ export const deviceType = "thermostat";
 export const crashEvery = 3;
 
 /** How long a device must beat healthily on a new version. Minutes or hours in real life. */
-const verificationMs = 4000;
+const verificationMs = 3000;
 
 /** So many crashes while a device proves itself are a failure. */
 const crashLimit = 2;
 
 /** How long a device runs before it crashes, on average; {@link crashLimit} of them must fit into the verification. */
-export const crashAfterMs = 800;
+export const crashAfterMs = 700;
 
 /** How long a ring's gate must hold. Hours or days in real life. */
 const soakMs = 1000;

@@ -1,0 +1,135 @@
+import { resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ConfigError, readConfig, settings } from "./config.ts";
+
+function faultsOf(env: Record<string, string>): readonly string[] {
+  try {
+    readConfig(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
+  return [];
+}
+
+describe("readConfig", () => {
+  it("has a default for everything", () => {
+    expect(readConfig({})).toMatchObject({
+      databaseUrl: undefined,
+      dataDir: resolve("./data"),
+      host: "127.0.0.1",
+      httpPort: 8080,
+      grpcPort: 50051,
+      tls: undefined,
+      storage: { type: "local", basePath: resolve("./data/storage/firmware") },
+      rollback: { failureThresholdPercent: 10, timeoutHours: 6 },
+      rateLimits: {
+        heartbeat: { calls: 100, periodMs: 60_000 },
+        update_check: { calls: 10, periodMs: 60_000 },
+      },
+      requireSignature: true,
+      log: { level: "info", format: "auto" },
+      corsOrigins: [],
+    });
+  });
+
+  it("reads what is set; empty counts as unset, other programs' variables are ignored", () => {
+    const config = readConfig({
+      PATH: "/bin",
+      DEVICE_OTA_HOST: "",
+      DEVICE_OTA_HTTP_PORT: " 0 ",
+      DEVICE_OTA_GRPC_PORT: "0",
+      DEVICE_OTA_DATA_DIR: "/var/lib/ota",
+      DEVICE_OTA_RATE_LIMIT_API: "off",
+      DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "5/second",
+      DEVICE_OTA_AUTO_ROLLBACK_FAILURE_THRESHOLD: "12.5",
+      DEVICE_OTA_REQUIRE_SIGNATURE: "false",
+      DEVICE_OTA_CORS_ORIGINS: "https://a.example, http://localhost:5173",
+      DEVICE_OTA_TEST_ANYTHING: "x",
+      DEVICE_OTA_TLS_CERT_FILE: "/c.pem",
+      DEVICE_OTA_TLS_KEY_FILE: "/k.pem",
+    });
+    expect(config).toMatchObject({
+      host: "127.0.0.1",
+      httpPort: 0,
+      grpcPort: 0,
+      storage: { basePath: "/var/lib/ota/storage/firmware" },
+      rateLimits: { operator: undefined, device: undefined, heartbeat: { calls: 5, periodMs: 1_000 } },
+      rollback: { failureThresholdPercent: 12.5 },
+      requireSignature: false,
+      corsOrigins: ["https://a.example", "http://localhost:5173"],
+      tls: { certFile: "/c.pem", keyFile: "/k.pem" },
+    });
+  });
+
+  it("reads the object store's settings", () => {
+    const s3 = { DEVICE_OTA_STORAGE_TYPE: "s3", DEVICE_OTA_STORAGE_S3_BUCKET: "firmware" };
+    expect(readConfig(s3).storage).toMatchObject({
+      type: "s3",
+      bucket: "firmware",
+      region: "us-east-1",
+      pathStyle: false,
+    });
+    expect(faultsOf({ DEVICE_OTA_STORAGE_TYPE: "s3", DEVICE_OTA_STORAGE_S3_ACCESS_KEY: "k" })).toEqual([
+      "DEVICE_OTA_STORAGE_S3_BUCKET: is required with DEVICE_OTA_STORAGE_TYPE=s3",
+      "DEVICE_OTA_STORAGE_S3_SECRET_KEY: is missing; access key and secret key come together",
+    ]);
+  });
+
+  it("names every fault at once", () => {
+    const faults = faultsOf({
+      DEVICE_OTA_HTTP_PORT: "http",
+      DEVICE_OTA_GRPC_PORT: "70000",
+      DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "100/fortnight",
+      DEVICE_OTA_HEARTBEAT_INTERVALL: "5",
+      DEVICE_OTA_STORAGE_TYPE: "ftp",
+      DEVICE_OTA_REQUIRE_SIGNATURE: "maybe",
+      DEVICE_OTA_CORS_ORIGINS: "https://a.example/path",
+    });
+    expect(faults.map((fault) => fault.split(":")[0])).toEqual([
+      "DEVICE_OTA_HEARTBEAT_INTERVALL",
+      "DEVICE_OTA_HTTP_PORT",
+      "DEVICE_OTA_GRPC_PORT",
+      "DEVICE_OTA_STORAGE_TYPE",
+      "DEVICE_OTA_RATE_LIMIT_HEARTBEAT",
+      "DEVICE_OTA_REQUIRE_SIGNATURE",
+      "DEVICE_OTA_CORS_ORIGINS",
+    ]);
+    expect(faults[1]).toBe('DEVICE_OTA_HTTP_PORT: must be a whole number from 0 to 65535, not "http"');
+  });
+
+  it("finds settings that do not go together", () => {
+    expect(
+      faultsOf({ DEVICE_OTA_HTTP_PORT: "9000", DEVICE_OTA_GRPC_PORT: "9000", DEVICE_OTA_TLS_KEY_FILE: "/k" }),
+    ).toEqual([
+      "DEVICE_OTA_GRPC_PORT: must differ from DEVICE_OTA_HTTP_PORT",
+      "DEVICE_OTA_TLS_CERT_FILE: is missing; certificate and key come together",
+    ]);
+  });
+
+  it("never repeats a secret", () => {
+    const faults = faultsOf({
+      DEVICE_OTA_ADMIN_TOKEN: "hunter2",
+      DEVICE_OTA_ENROLMENT_KEY: "hunter2 hunter2 hunter2",
+      DEVICE_OTA_DATABASE_URL: "mysql://root:hunter2@host/db",
+    });
+    expect(faults).toHaveLength(3);
+    expect(faults.join()).not.toContain("hunter2");
+  });
+});
+
+describe("settings", () => {
+  it("are documented, named alike and unique", () => {
+    expect(new Set(settings.map(({ name }) => name)).size).toBe(settings.length);
+    for (const { name, meaning } of settings) {
+      expect(name).toMatch(/^DEVICE_OTA_[A-Z0-9_]+$/);
+      expect(meaning).toMatch(/\.$/);
+    }
+  });
+
+  it("have defaults that they accept themselves", () => {
+    expect(() =>
+      readConfig(Object.fromEntries(settings.map((each) => [each.name, each.default]))),
+    ).not.toThrow();
+  });
+});

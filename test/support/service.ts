@@ -1,0 +1,73 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { RpcClient } from "../../src/client/rpc-client.ts";
+import { readConfig } from "../../src/config.ts";
+import { createLogger } from "../../src/infra/logger.ts";
+import { type RunningServer, startServer } from "../../src/server.ts";
+import { createTestDatabase } from "./postgres.ts";
+
+/** A whole service for one test: every door on a free port, a database of its own, objects in a temporary folder. */
+export interface TestService extends AsyncDisposable {
+  readonly server: RunningServer;
+  readonly httpUrl: string;
+  readonly grpcAddress: string;
+  readonly databaseUrl: string;
+  readonly dataDir: string;
+  /** An administrator's token. */
+  readonly adminToken: string;
+  readonly enrolmentKey: string;
+  /** A gRPC client with that token or another one; closed with the service. */
+  client(token?: string): RpcClient;
+}
+
+/** What a test service is started with. */
+export interface TestServiceOptions {
+  /** Settings beside those that tests need, for example `DEVICE_OTA_REQUIRE_SIGNATURE`. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** A database to use instead of a fresh one. */
+  readonly databaseUrl?: string;
+}
+
+/** Starts the product as it is, in this process. Dispose it with `await using`: it then drains as on SIGTERM. */
+export async function startTestService(options: TestServiceOptions = {}): Promise<TestService> {
+  const opened = new AsyncDisposableStack();
+  try {
+    const dataDir = await mkdtemp(join(tmpdir(), "device-ota-test-"));
+    opened.defer(() => rm(dataDir, { recursive: true, force: true }));
+    const databaseUrl = options.databaseUrl ?? opened.use(await createTestDatabase()).url;
+    const config = readConfig({
+      DEVICE_OTA_DATABASE_URL: databaseUrl,
+      DEVICE_OTA_DATA_DIR: dataDir,
+      DEVICE_OTA_HTTP_PORT: "0",
+      DEVICE_OTA_GRPC_PORT: "0",
+      DEVICE_OTA_ADMIN_TOKEN: adminToken,
+      DEVICE_OTA_ENROLMENT_KEY: enrolmentKey,
+      DEVICE_OTA_RATE_LIMIT_ENROL: "off",
+      DEVICE_OTA_HEARTBEAT_INTERVAL_SECONDS: "1",
+      DEVICE_OTA_DRAIN_SECONDS: "5",
+      ...options.settings,
+    });
+    const logger = createLogger({ level: "silent", pretty: false });
+    const server = opened.use(await startServer({ config, logger }));
+    const { httpUrl, grpcAddress } = server;
+    return {
+      server,
+      httpUrl,
+      grpcAddress,
+      databaseUrl,
+      dataDir,
+      adminToken,
+      enrolmentKey,
+      client: (token = adminToken) => opened.use(new RpcClient({ address: grpcAddress, token })),
+      [Symbol.asyncDispose]: () => opened.disposeAsync(),
+    };
+  } catch (error) {
+    await opened.disposeAsync();
+    throw error;
+  }
+}
+
+const adminToken = "test-admin-token-0123456789";
+
+const enrolmentKey = "test-enrolment-key-0123456789";
