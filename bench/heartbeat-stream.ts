@@ -13,9 +13,9 @@ import { asIs, bearer, connect, inParallel } from "./load/raw-client.ts";
 import { startFloor, startProduct } from "./processes.ts";
 
 /** How many heartbeats a stream has on the way before it waits for acknowledgements. */
-const windowBeats = 8;
+const windowBeats = 256;
 
-const streamCount = 500;
+const streamCount = 50;
 
 /** Rows in a batch of the bare transaction: what the service reaches under the same load. */
 const floorBatchRows = 1_000;
@@ -25,7 +25,7 @@ const floorBatchRows = 1_000;
  * a bare grpc-js stream that only decodes the same messages plus the bare transaction of the same rows.
  */
 export async function heartbeatStream(options: { quick: boolean }): Promise<BenchResult[]> {
-  const beats = options.quick ? 40 : 400;
+  const beats = options.quick ? 1_000 : 6_000;
   const total = beats * streamCount;
   await using product = await startProduct({
     DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "10000000/minute",

@@ -48,7 +48,7 @@ export interface Config {
 }
 
 /** Where firmware is kept. */
-export type StorageConfig =
+type StorageConfig =
   | { readonly type: "local"; readonly basePath: string }
   | {
       readonly type: "s3";
@@ -62,7 +62,7 @@ export type StorageConfig =
     };
 
 /** See {@link Config.rateLimits}. */
-export interface RateLimitConfig {
+interface RateLimitConfig {
   readonly enrol: RateLimitSetting | undefined;
   readonly heartbeat: RateLimitSetting | undefined;
   readonly update_check: RateLimitSetting | undefined;
@@ -72,7 +72,7 @@ export interface RateLimitConfig {
 }
 
 /** How heartbeats are asked for, queued, written and kept. */
-export interface HeartbeatConfig {
+interface HeartbeatConfig {
   readonly intervalSeconds: number;
   readonly queueRows: number;
   readonly queueBytes: number;
@@ -82,7 +82,7 @@ export interface HeartbeatConfig {
 }
 
 /** See {@link Config.log}. */
-export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
 
 /** The settings cannot be used; lists every fault, each with the name of its setting and without secrets. */
 export class ConfigError extends Error {

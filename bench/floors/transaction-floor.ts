@@ -16,6 +16,11 @@ interface Work {
   readonly batchRows: number;
 }
 
+const copyHeartbeats = `COPY device_heartbeats (device_id, received_at, sequence, epoch, device_time, firmware_version,
+  boot_id, uptime_ms, battery_percent, charging, cpu_percent, memory_percent, storage_free_bytes, temperature_celsius,
+  latitude, longitude, accuracy_meters, altitude_meters, network_type, signal_dbm, carrier, security_counter,
+  image_sha256, errors, metrics) FROM STDIN`;
+
 const work = measuredArgument<Work>();
 const client = new pg.Client({ connectionString: work.url });
 await client.connect();
@@ -59,8 +64,3 @@ async function transaction(start: number, end: number, firstSequence: number): P
   await pipeline(Readable.from([Buffer.from(text)]), client.query(copyFrom(copyHeartbeats)));
   await client.query("COMMIT");
 }
-
-const copyHeartbeats = `COPY device_heartbeats (device_id, received_at, sequence, epoch, device_time, firmware_version,
-  boot_id, uptime_ms, battery_percent, charging, cpu_percent, memory_percent, storage_free_bytes, temperature_celsius,
-  latitude, longitude, accuracy_meters, altitude_meters, network_type, signal_dbm, carrier, security_counter,
-  image_sha256, errors, metrics) FROM STDIN`;

@@ -9,7 +9,7 @@ export function serveMeasurements(ready: unknown, stop: () => Promise<void>): vo
   let peakRssBytes = 0;
   const sampler = setInterval(() => {
     peakRssBytes = Math.max(peakRssBytes, process.memoryUsage.rss());
-  }, 20);
+  }, peakSampleMs);
   process.on("message", (request: MeasuredRequest) => {
     if (request.ask === "stop") {
       clearInterval(sampler);
@@ -20,6 +20,9 @@ export function serveMeasurements(ready: unknown, stop: () => Promise<void>): vo
   });
   process.send?.(ready);
 }
+
+/** Reading the resident memory costs some 100 us, so it is not done all the time. */
+const peakSampleMs = 200;
 
 /** The argument that the measuring side passed. */
 export function measuredArgument<T>(): T {

@@ -29,7 +29,7 @@ export function failureOf(thrown: unknown, call: Call, translate: TranslateError
 }
 
 /** The ErrorInfo domain of all errors. */
-export const errorDomain = "ota.device";
+const errorDomain = "ota.device";
 
 /** A failure's google.rpc.Status as the bytes of `grpc-status-details-bin`. */
 export function statusBytes(failure: Failure): Uint8Array {

@@ -1,36 +1,41 @@
 import type { EventEmitter } from "node:events";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import type { Message } from "@bufbuild/protobuf";
 import {
   type handleBidiStreamingCall,
   type handleClientStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
-  Metadata,
   Server,
   ServerCredentials,
   type ServerDuplexStream,
   type ServerReadableStream,
-  type ServerUnaryCall,
-  type ServerWritableStream,
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { OtaError } from "../errors.ts";
-import type { Call, CallOrigin } from "./call.ts";
+import type { Call } from "./call.ts";
 import type {
   BidiStreamEndpoint,
   ClientStreamEndpoint,
-  Door,
   Endpoint,
   ServerStreamEndpoint,
   UnaryEndpoint,
 } from "./endpoint.ts";
 import type { EndpointTable } from "./endpoint-table.ts";
-import { type Failure, statusBytes } from "./failure.ts";
 import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
-import { answerOf, methodName, type Pipeline, type Route, undecodable } from "./pipeline.ts";
+import {
+  type AnyCall,
+  cancelReason,
+  decode,
+  encode,
+  GrpcOrigin,
+  headersOf,
+  sameBytes,
+  toGrpcError,
+} from "./grpc-wire.ts";
+import { methodName, type Pipeline, type Route } from "./pipeline.ts";
 
 /** How the gRPC door listens and what it bounds. */
 export interface GrpcDoorOptions {
@@ -259,7 +264,7 @@ export class GrpcDoor implements AsyncDisposable {
     callback: sendUnaryData<Buffer>,
   ): void {
     const fail = (error: unknown) => {
-      callback(toGrpcError(route.fail(call, error)));
+      callback(toGrpcError(route.fail(call, error), call));
       this.#end(call);
     };
     const succeed = (answer: object) => {
@@ -307,7 +312,7 @@ export class GrpcDoor implements AsyncDisposable {
       grpcCall.end();
       route.succeed(call);
     } catch (error) {
-      grpcCall.emit("error", toGrpcError(route.fail(call, error)));
+      grpcCall.emit("error", toGrpcError(route.fail(call, error), call));
       if (isStalled(error)) resetStream(grpcCall);
     } finally {
       answers.close(undefined);
@@ -316,14 +321,8 @@ export class GrpcDoor implements AsyncDisposable {
   }
 }
 
-type AnyCall =
-  | ServerUnaryCall<Buffer, Buffer>
-  | ServerReadableStream<Buffer, Buffer>
-  | ServerWritableStream<Buffer, Buffer>
-  | ServerDuplexStream<Buffer, Buffer>;
-
 /** The largest message in either direction. A DATA frame's messages are held in memory together, so it is small. */
-export const maxMessageBytes = 1024 * 1024;
+const maxMessageBytes = 1024 * 1024;
 
 const serverOptions = {
   "grpc.max_receive_message_length": maxMessageBytes,
@@ -343,75 +342,6 @@ const serverOptions = {
 const defaultStallMs = 60_000;
 
 const farewellMs = 500;
-
-class GrpcOrigin implements CallOrigin {
-  readonly door: Door = "grpc";
-  readonly authorization: string | undefined;
-  readonly requestId: string | undefined;
-  readonly #call: AnyCall;
-
-  constructor(call: AnyCall) {
-    this.#call = call;
-    this.authorization = headerOf(call.metadata, "authorization");
-    this.requestId = headerOf(call.metadata, "x-request-id");
-  }
-
-  getPeer(): string {
-    const peer = this.#call.getPeer();
-    const colon = peer.lastIndexOf(":");
-    return colon === -1 ? peer : peer.slice(0, colon);
-  }
-}
-
-function headerOf(metadata: Metadata, name: string): string | undefined {
-  const [value] = metadata.get(name);
-  return typeof value === "string" ? value : undefined;
-}
-
-function headersOf(call: Call): Metadata {
-  const metadata = new Metadata();
-  metadata.set("x-request-id", call.requestId);
-  return metadata;
-}
-
-/** grpc-js hands bytes through; decoding and encoding happen inside the pipeline, where errors are mapped. */
-function sameBytes(bytes: Buffer): Buffer {
-  return bytes;
-}
-
-function decode(endpoint: Endpoint, route: Route, call: Call, bytes: Buffer): Message {
-  let message: Message;
-  try {
-    message = fromBinary(endpoint.method.input, bytes, binaryOptions);
-  } catch (error) {
-    throw undecodable(endpoint.method.input, error);
-  }
-  route.check(call, message);
-  return message;
-}
-
-/** What a client of a newer contract sends in unknown fields is of no use here. */
-const binaryOptions = { readUnknownFields: false };
-
-function encode(endpoint: Endpoint, answer: object): Buffer {
-  const bytes = toBinary(endpoint.method.output, answerOf(endpoint, answer));
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function toGrpcError(failure: Failure): Error & { code: number; details: string; metadata: Metadata } {
-  const metadata = new Metadata();
-  metadata.set("grpc-status-details-bin", Buffer.from(statusBytes(failure)));
-  const details = failure.status.message;
-  // A plain object: the stack is logged already, and one here would only cost time.
-  return { name: "GrpcError", message: details, code: failure.code.number, details, metadata };
-}
-
-function cancelReason(grpcCall: AnyCall): OtaError {
-  if (Number(grpcCall.getDeadline()) <= Date.now()) {
-    return new OtaError("deadline_exceeded", "DEADLINE_EXCEEDED", "the client's deadline passed");
-  }
-  return new OtaError("cancelled", "CANCELLED", "the client cancelled the call or went away");
-}
 
 function shuttingDown(): OtaError {
   return new OtaError("unavailable", "SHUTTING_DOWN", "the service is stopping; connect again", {

@@ -24,7 +24,7 @@ export function httpBindings(method: DescMethod, rule: HttpRule): HttpBinding[] 
 }
 
 /** Finds a field by its dotted path; each name may be as in the proto file or in camelCase. */
-export function fieldByPath(message: DescMessage, path: string): DescField | undefined {
+function fieldByPath(message: DescMessage, path: string): DescField | undefined {
   let field: DescField | undefined;
   let at: DescMessage | undefined = message;
   for (const name of path.split(".")) {

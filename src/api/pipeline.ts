@@ -12,7 +12,7 @@ import type { RateLimiter } from "./rate-limit.ts";
 import { RequestValidator } from "./validation.ts";
 
 /** Says who holds a credential. Answers at once where it can, so that the hot path has no promise in it. */
-export interface CallerIdentifier {
+interface CallerIdentifier {
   /** Throws (or rejects with) UNAUTHENTICATED for a token that is unknown, expired or revoked. */
   identify(token: string): Identity | Promise<Identity>;
 }
@@ -225,7 +225,7 @@ export class Route {
 }
 
 /** RESOURCE_EXHAUSTED with the time after which the call would fit. */
-export function rateLimited(rate: RateClass, retryAfterMs: number): OtaError {
+function rateLimited(rate: RateClass, retryAfterMs: number): OtaError {
   const seconds = Math.ceil(retryAfterMs / 1_000);
   return new OtaError(
     "resource_exhausted",

@@ -60,7 +60,7 @@ describe("the text of a failure", () => {
     const error = new ClientError(status.INVALID_ARGUMENT, "the request is wrong", {
       reason: "INVALID_REQUEST",
       fields: [{ field: "version", description: "must be a semantic version" }],
-      metadata: { request_id: "0199-1" },
+      metadata: { requestId: "0199-1" },
     });
     expect(failureText(describeFailure(error))).toBe(
       "device-ota: the request is wrong (INVALID_REQUEST; version: must be a semantic version; request 0199-1)",

@@ -100,7 +100,7 @@ function describeClientError(error: ClientError): Failure {
     message: messageOf(error),
     reason: error.reason === "" ? (status[error.code] ?? "") : error.reason,
     fields: error.fields,
-    requestId: error.metadata["request_id"] ?? "",
+    requestId: error.metadata["requestId"] ?? "",
     hint: hintOf(error),
   };
 }

@@ -17,7 +17,6 @@ import {
   countText,
   durationText,
   enumText,
-  listText,
   percentText,
   timeText,
 } from "./format.ts";
@@ -42,10 +41,7 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
     ["firmware", `${cleanText(rollout.product)} ${cleanText(rollout.version)} (${rollout.firmwareId})`],
     ["state", stateText(terminal, rollout)],
     ["why", rollout.stateReason === "" ? undefined : cleanText(rollout.stateReason)],
-    ["device types", targeting === undefined ? undefined : listText(targeting.deviceTypes)],
-    ["models", targeting === undefined ? undefined : listText(targeting.hardwareModels)],
-    ["groups", targeting === undefined ? undefined : listText(targeting.groups)],
-    ["from versions", targeting?.currentVersionRange ? cleanText(targeting.currentVersionRange) : undefined],
+    ["reaches", targetingText(targeting)],
     ["rolls back", policy === undefined ? undefined : rollbackRuleText(policy)],
     [
       "proof",
@@ -208,6 +204,17 @@ function ringBar(terminal: Terminal, ring: Ring, width: number): string {
 
 function ringStateText(terminal: Terminal, ring: Ring): string {
   return terminal.paint(RING_TONES[ring.state] ?? "bold", enumText(RingStateSchema, ring.state));
+}
+
+function targetingText(targeting: Rollout["targeting"]): string {
+  const rules = [
+    ["device types", targeting?.deviceTypes.join(", ")],
+    ["models", targeting?.hardwareModels.join(", ")],
+    ["groups", targeting?.groups.join(", ")],
+    ["from versions", targeting?.currentVersionRange],
+  ].filter(([, value]) => value !== undefined && value !== "");
+  if (rules.length === 0) return "every device that the firmware fits";
+  return cleanText(rules.map(([name, value]) => `${name}: ${value}`).join("; "));
 }
 
 function rollbackRuleText(policy: NonNullable<Rollout["policy"]>): string {

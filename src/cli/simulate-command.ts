@@ -116,11 +116,10 @@ async function show(session: Session, fleet: FleetSimulator, signal: AbortSignal
       view.draw([...fleetLines(terminal, snapshot), terminal.paint("dim", "Ctrl-C ends the fleet.")]);
       return;
     }
-    // The count of heartbeats always changes: it alone is no news.
-    const news = JSON.stringify({ ...snapshot, heartbeats: 0 });
-    if (news === shown) return;
-    shown = news;
-    terminal.out(session.json ? JSON.stringify(snapshot) : fleetLine(snapshot));
+    const line = session.json ? JSON.stringify(snapshot) : fleetLine(snapshot);
+    if (line === shown) return;
+    shown = line;
+    terminal.out(line);
   };
   draw();
   const timer = setInterval(draw, terminal.interactive ? redrawMs : lineMs);

@@ -144,10 +144,9 @@ export class HeartbeatIngest implements AsyncDisposable {
     const timer = setTimeout(() => this.#stop.abort(shuttingDown()), timeoutMs);
     try {
       while (this.#running > 0 || this.#queue.length > 0) {
-        this.#schedule();
+        if (!this.#stop.signal.aborted) this.#start();
+        else for (const batch of this.#queue.takeWhere(() => true)) this.#fail(batch, shuttingDown());
         await this.#idle.promise;
-        if (!this.#stop.signal.aborted) continue;
-        for (const batch of this.#queue.takeWhere(() => true)) this.#fail(batch, shuttingDown());
       }
     } finally {
       clearTimeout(timer);
@@ -158,9 +157,10 @@ export class HeartbeatIngest implements AsyncDisposable {
 
   /** Decides when the next flush starts: now, after a while, or when one that runs has ended. */
   #schedule(): void {
+    this.#reportQueue();
     if (this.#immediate !== undefined || this.#blocked) return;
     if (this.#queue.length === 0 || this.#running >= maxFlushes) return;
-    if (this.#queue.queuedRows >= this.#limits.flushRows || this.#closing !== undefined) {
+    if (this.#queue.queuedRows >= this.#limits.flushRows) {
       this.#startSoon();
       return;
     }
@@ -256,6 +256,11 @@ export class HeartbeatIngest implements AsyncDisposable {
 
   #release(batch: QueuedBatch): void {
     this.#queue.release(batch);
+    this.#reportQueue();
+  }
+
+  /** On the way in too: in an outage, when the queue matters most, nothing leaves it. */
+  #reportQueue(): void {
     this.#parts.metrics.queueRows.set(this.#queue.heldRows);
     this.#parts.metrics.queueBytes.set(this.#queue.heldBytes);
   }

@@ -205,7 +205,7 @@ function moveMarks(devices: readonly DeviceRows[]): string {
       NOT l.refused AND l.unnumbered = 0 AND l.first > l.base AS ordinary
   )
   SELECT (SELECT json_agg(json_build_array(position, old_epoch, old_last, old_generation)) FROM moved WHERE NOT ordinary),
-    CASE WHEN (SELECT count(*) FROM moved) < ${devices.length} THEN (SELECT json_agg(position) FROM moved) END`;
+    CASE WHEN (SELECT count(*) FROM moved) < ${devices.length} THEN (SELECT coalesce(json_agg(position), '[]') FROM moved) END`;
 }
 
 /** Decides as the SQL above did, for the devices that it did not find ordinary. */

@@ -119,22 +119,22 @@ export interface UpdateMetrics {
 }
 
 /** Something that only grows. */
-export interface Count {
+interface Count {
   inc(by?: number): void;
 }
 
 /** Something that grows by a label from a small closed set. */
-export interface LabelledCount {
+interface LabelledCount {
   labels(value: string): Count;
 }
 
 /** Something that goes up and down. */
-export interface Amount {
+interface Amount {
   set(value: number): void;
 }
 
 /** How often which values occur. */
-export interface Distribution {
+interface Distribution {
   observe(value: number): void;
 }
 

@@ -34,7 +34,7 @@ describe("bucketOf", () => {
 
   it("spreads devices evenly", () => {
     const devices = 100_000;
-    const cells = new Array<number>(100).fill(0);
+    const cells = Array.from({ length: 100 }, () => 0);
     for (let device = 0; device < devices; device++) {
       const cell = Math.floor(bucketOf(rollout, `device-${device}`) / (bucketCount / cells.length));
       cells[cell] = (cells[cell] ?? 0) + 1;

@@ -8,7 +8,8 @@ it("hands out what is due, earliest first, and nothing else", () => {
       const heap = new DeadlineHeap<{ atMs: number }>();
       for (const atMs of times) heap.push({ atMs });
       const taken: number[] = [];
-      for (let item = heap.takeDue(nowMs); item !== undefined; item = heap.takeDue(nowMs)) taken.push(item.atMs);
+      for (let item = heap.takeDue(nowMs); item !== undefined; item = heap.takeDue(nowMs))
+        taken.push(item.atMs);
       const due = times.filter((atMs) => atMs <= nowMs).sort((a, b) => a - b);
       expect(taken).toEqual(due);
       expect(heap.size).toBe(times.length - due.length);

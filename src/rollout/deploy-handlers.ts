@@ -6,7 +6,10 @@ import type { RolloutCatalog } from "./rollout-catalog.ts";
 import { fromNewRollout, toRolloutMessage } from "./rollout-messages.ts";
 
 /** FirmwareService.DeployFirmware, which makes or moves a rollout. */
-export function deployEndpoints(parts: { readonly catalog: RolloutCatalog; readonly clock: Clock }): Endpoint[] {
+export function deployEndpoints(parts: {
+  readonly catalog: RolloutCatalog;
+  readonly clock: Clock;
+}): Endpoint[] {
   const options = { access: { role: "operator" }, rate: "operator" } as const;
   return [
     unary(FirmwareService.method.deployFirmware, options, async (request, { identity }) => {

@@ -1,4 +1,4 @@
-import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { defineEntity, p } from "@mikro-orm/core";
 import { count, createdAt, instant, updatedAt } from "../infra/database/columns.ts";
 import { RolloutEntity } from "./rollout.entity.ts";
 
@@ -47,6 +47,3 @@ export const DeploymentRingEntity = defineEntity({
     { name: "deployment_rings_rollout_id_name_unique", properties: ["rolloutId", "name"] },
   ],
 });
-
-/** A row of deployment_rings. */
-export type DeploymentRingRow = InferEntity<typeof DeploymentRingEntity>;

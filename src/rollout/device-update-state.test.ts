@@ -46,7 +46,9 @@ describe("nextUpdateState", () => {
 });
 
 describe("stateAfterReport", () => {
-  const pairs = deviceUpdateStates.flatMap((state) => reportableStates.map((report) => [state, report] as const));
+  const pairs = deviceUpdateStates.flatMap((state) =>
+    reportableStates.map((report) => [state, report] as const),
+  );
 
   it.each(pairs)("%s, reported %s", (state, report) => {
     const expected = (): string => {
@@ -61,23 +63,20 @@ describe("stateAfterReport", () => {
 describe("an update", () => {
   it("never reopens once it has ended, and never goes backwards", () => {
     fc.assert(
-      fc.property(
-        fc.array(fc.constantFrom(...deviceUpdateEvents, ...reportableStates)),
-        (steps) => {
-          let state: (typeof deviceUpdateStates)[number] = "OFFERED";
-          for (const step of steps) {
-            const report = reportableStates.find((each) => each === step);
-            const event = deviceUpdateEvents.find((each) => each === step);
-            let next: (typeof deviceUpdateStates)[number] = state;
-            if (report !== undefined) next = stateAfterReport(state, report);
-            if (event !== undefined) next = nextUpdateState(state, event) ?? state;
-            if (isFinalUpdate(state)) expect(next).toBe(state);
-            expect(deviceUpdateStates.indexOf(next)).toBeGreaterThanOrEqual(deviceUpdateStates.indexOf(state));
-            state = next;
-          }
-          expect(deviceUpdateStates).toContain(state);
-        },
-      ),
+      fc.property(fc.array(fc.constantFrom(...deviceUpdateEvents, ...reportableStates)), (steps) => {
+        let state: (typeof deviceUpdateStates)[number] = "OFFERED";
+        for (const step of steps) {
+          const report = reportableStates.find((each) => each === step);
+          const event = deviceUpdateEvents.find((each) => each === step);
+          let next: (typeof deviceUpdateStates)[number] = state;
+          if (report !== undefined) next = stateAfterReport(state, report);
+          if (event !== undefined) next = nextUpdateState(state, event) ?? state;
+          expect(isFinalUpdate(state) ? next : state).toBe(state);
+          expect(deviceUpdateStates.indexOf(next)).toBeGreaterThanOrEqual(deviceUpdateStates.indexOf(state));
+          state = next;
+        }
+        expect(deviceUpdateStates).toContain(state);
+      }),
     );
   });
 });

@@ -1,4 +1,4 @@
-import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { defineEntity, p } from "@mikro-orm/core";
 import { DeviceEntity } from "../device/device.entity.ts";
 import { FirmwareUpdateEntity } from "../firmware/firmware-update.entity.ts";
 import { count, createdAt, instant, notDeleted, updatedAt } from "../infra/database/columns.ts";
@@ -72,6 +72,3 @@ export const DeviceUpdateEntity = defineEntity({
     },
   ],
 });
-
-/** A row of device_updates. */
-export type DeviceUpdateRow = InferEntity<typeof DeviceUpdateEntity>;

@@ -56,7 +56,11 @@ function succeeded(update: Readonly<OpenUpdate>, at: Date): UpdateChange | undef
 const lastWordMs = 10 * 60_000;
 
 function step(update: Readonly<OpenUpdate>) {
-  return { key: { deviceId: update.deviceId, id: update.id }, rolloutId: update.rolloutId, from: update.state };
+  return {
+    key: { deviceId: update.deviceId, id: update.id },
+    rolloutId: update.rolloutId,
+    from: update.state,
+  };
 }
 
 function after(

@@ -60,7 +60,9 @@ function judgeWatched(update: OpenUpdate, beat: HeartbeatRecord): Evidence {
     return { kind: crashCount >= update.crashLimit ? "crash_loop" : "crashed", crashCount };
   }
   const { verifyUntilMs } = update;
-  return verifyUntilMs !== undefined && beat.receivedAt.getTime() >= verifyUntilMs ? { kind: "verified" } : nothing;
+  return verifyUntilMs !== undefined && beat.receivedAt.getTime() >= verifyUntilMs
+    ? { kind: "verified" }
+    : nothing;
 }
 
 function judgeReturn(update: OpenUpdate, beat: HeartbeatRecord): Evidence {

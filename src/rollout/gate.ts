@@ -1,5 +1,5 @@
-import type { Ring, RingCounters } from "./rollout.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
+import type { Ring, RingCounters } from "./rollout.ts";
 
 /** What a ring's counters say at a moment. */
 export interface RingVerdict {

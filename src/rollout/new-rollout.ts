@@ -11,7 +11,7 @@ export interface NewRollout {
   readonly name: string;
   readonly targeting: Readonly<StoredTargeting>;
   readonly policy: NewPolicy;
-  /** By default {@link defaultRings}. */
+  /** By default canary 5 %, early 25 %, broad 75 %, production 100 %. */
   readonly rings: readonly NewRing[];
 }
 
@@ -35,7 +35,7 @@ export interface NewRing {
 }
 
 /** See the contract's RingGate. A gate that is given at all is taken as it stands, but for an absent soak time. */
-export interface NewGate {
+interface NewGate {
   readonly minSample: number;
   readonly minSuccessPercent: number;
   readonly soakMs?: number | undefined;
@@ -58,7 +58,7 @@ export interface PlannedRing {
 }
 
 /** The rings of a rollout that names none. */
-export const defaultRings: readonly NewRing[] = [
+const defaultRings: readonly NewRing[] = [
   { name: "canary", percent: 5 },
   { name: "early", percent: 25 },
   { name: "broad", percent: 75 },
@@ -66,7 +66,7 @@ export const defaultRings: readonly NewRing[] = [
 ];
 
 /** The gate of a ring that says nothing of its gate. */
-export const defaultGate: Readonly<StoredGate> = {
+const defaultGate: Readonly<StoredGate> = {
   minSample: 1,
   minSuccessPercent: 90,
   soakMs: 10 * 60_000,
@@ -114,7 +114,10 @@ export function planPolicy(policy: NewPolicy, defaults: RolloutDefaults): Stored
 export function assertTargeting(targeting: Readonly<StoredTargeting>, firmware: Firmware): void {
   const { currentVersionRange: range, deviceTypes, hardwareModels } = targeting;
   if (range !== "" && semver.validRange(range) === null) {
-    throw invalidArgument("targeting.current_version_range", `"${range}" is not a range, such as ">=1.2.0 <2.0.0"`);
+    throw invalidArgument(
+      "targeting.current_version_range",
+      `"${range}" is not a range, such as ">=1.2.0 <2.0.0"`,
+    );
   }
   assertOverlap("targeting.device_types", deviceTypes, firmware.deviceTypes);
   assertOverlap("targeting.hardware_models", hardwareModels, firmware.hardwareModels);

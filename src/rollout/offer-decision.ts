@@ -1,8 +1,8 @@
 import type { Firmware } from "../firmware/firmware.ts";
 import { bucketOf, ringOf } from "./bucket.ts";
 import { type CompiledRollout, versionVerdict } from "./compiled-rollout.ts";
-import type { Ring } from "./rollout.ts";
 import { isReached } from "./ring-state.ts";
+import type { Ring } from "./rollout.ts";
 
 /** Why there is no offer; see the contract's NoOfferReason. */
 export type NoOfferReason =
@@ -88,7 +88,10 @@ export function unmetPrecondition(
   const { batteryPercent, charging, storageFreeBytes } = device;
   const { minBatteryPercent, minFreeStorageBytes } = firmware;
   if (charging !== true && batteryPercent !== undefined && batteryPercent < minBatteryPercent) {
-    return none("BATTERY_TOO_LOW", `the charge is ${batteryPercent} %, ${minBatteryPercent} % or external power is needed`);
+    return none(
+      "BATTERY_TOO_LOW",
+      `the charge is ${batteryPercent} %, ${minBatteryPercent} % or external power is needed`,
+    );
   }
   if (storageFreeBytes !== undefined && storageFreeBytes < minFreeStorageBytes) {
     return none("STORAGE_TOO_LOW", `${storageFreeBytes} bytes are free, ${minFreeStorageBytes} are needed`);
@@ -126,7 +129,8 @@ function judge(
   const { rings } = compiled;
   const ring = rings[ringOf(bucketOf(compiled.id, device.id), rings)];
   if (ring === undefined || !isReached(ring.state)) {
-    const which = ring === undefined ? "lies beyond the last ring" : `is in ring ${ring.name}, which is not open yet`;
+    const which =
+      ring === undefined ? "lies beyond the last ring" : `is in ring ${ring.name}, which is not open yet`;
     return none("RING_NOT_OPEN", `the device ${which} (rollout ${rollout.name})`);
   }
   if (!compiled.offers) {

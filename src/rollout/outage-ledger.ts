@@ -23,7 +23,8 @@ export class OutageLedger {
   /** Something failed for want of the source. */
   failed(source: OutageSource, nowMs: number): void {
     const outage = this.#open.get(source);
-    if (outage !== undefined && nowMs - outage.lastMs <= assumedOutageMs) outage.lastMs = Math.max(outage.lastMs, nowMs);
+    if (outage !== undefined && nowMs - outage.lastMs <= assumedOutageMs)
+      outage.lastMs = Math.max(outage.lastMs, nowMs);
     else {
       if (outage !== undefined) this.#close(outage.fromMs, outage.lastMs + assumedOutageMs);
       this.#open.set(source, { fromMs: nowMs, lastMs: nowMs });

@@ -4,7 +4,7 @@ import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
 import { evaluateRing, finishedOf } from "./gate.ts";
 import { finishRollback, rollBack } from "./rollback.ts";
-import { type Ring, type Rollout, frontRing } from "./rollout.ts";
+import { frontRing, type Ring, type Rollout } from "./rollout.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
 import { pause, promote } from "./rollout-steps.ts";
 import { lockRollout, type RolloutTransaction, type RolloutTransactions } from "./rollout-transactions.ts";
@@ -20,7 +20,7 @@ export interface RingGovernorParts {
 }
 
 /** What the rules want done with a rollout. */
-export type Decision =
+type Decision =
   | { readonly kind: "nothing" }
   /** The gate began to hold, or holds no more. */
   | { readonly kind: "note_gate"; readonly ring: Ring; readonly held: boolean }
@@ -76,7 +76,8 @@ export class RingGovernor {
         const rollouts = await readRollouts(poolQuery(this.#parts.pool), selection);
         for (const rollout of rollouts) await this.#look(rollout);
       } catch (error) {
-        if (asDatabaseError(error) === undefined) this.#parts.logger.error({ err: error }, "could not judge rollouts");
+        if (asDatabaseError(error) === undefined)
+          this.#parts.logger.error({ err: error }, "could not judge rollouts");
       }
     });
     return this.#running;
@@ -114,7 +115,10 @@ export class RingGovernor {
         return;
       }
       case "pause":
-        logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "paused a rollout because of its failures");
+        logger.warn(
+          { rolloutId: rollout.id, rule: decision.rule },
+          "paused a rollout because of its failures",
+        );
         await pause(tx, rollout, { actor: "system:failure-threshold", reason: decision.rule }, decision.ring);
         return;
       case "rollback": {
@@ -138,7 +142,7 @@ export class RingGovernor {
  * What the rules want done with a rollout now. Pure. Failures are judged in every ring that was reached, also after a
  * pause or completion, for devices go on; the gate only in the front ring of a running rollout.
  */
-export function decide(rollout: Rollout, now: Date): Decision {
+function decide(rollout: Rollout, now: Date): Decision {
   const { state, rings, policy, rollback } = rollout;
   if (state === "ROLLING_BACK") {
     return rollback.completed + rollback.failed >= rollback.total ? { kind: "finish_rollback" } : nothing;

@@ -6,10 +6,16 @@ import type { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import type { RequestLedger } from "../infra/database/request-ledger.ts";
 import { DeploymentRingEntity } from "./deployment-ring.entity.ts";
 import { type DeviceUpdateFilter, type DeviceUpdateRecord, readDeviceUpdates } from "./device-update-list.ts";
-import { assertTargeting, type NewRollout, planPolicy, planRings, type RolloutDefaults } from "./new-rollout.ts";
+import {
+  assertTargeting,
+  type NewRollout,
+  planPolicy,
+  planRings,
+  type RolloutDefaults,
+} from "./new-rollout.ts";
 import { rollBack } from "./rollback.ts";
-import { frontRing, type Rollout } from "./rollout.ts";
 import { RolloutEntity, type RolloutState } from "./rollout.entity.ts";
+import { frontRing, type Rollout } from "./rollout.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
 import { isInForce, type RolloutVerb } from "./rollout-state.ts";
 import {
@@ -22,7 +28,12 @@ import {
   resume,
   start,
 } from "./rollout-steps.ts";
-import { lockRollout, readRollout, type RolloutTransaction, type RolloutTransactions } from "./rollout-transactions.ts";
+import {
+  lockRollout,
+  type RolloutTransaction,
+  type RolloutTransactions,
+  readRollout,
+} from "./rollout-transactions.ts";
 
 /** What a {@link RolloutCatalog} is made of. */
 export interface RolloutCatalogParts {
@@ -145,7 +156,8 @@ export class RolloutCatalog {
    */
   promote(call: PromoteCall): Promise<Rollout> {
     return this.#verb("promote", call, async (tx, rollout, by) => {
-      if (call.revision !== undefined && call.revision !== String(rollout.revision)) throw changedMeanwhile(rollout.id);
+      if (call.revision !== undefined && call.revision !== String(rollout.revision))
+        throw changedMeanwhile(rollout.id);
       await promote(tx, rollout, by, call.ring);
     });
   }

@@ -39,7 +39,7 @@ export interface RolloutEngineParts {
 }
 
 /** What the operator of the service set. */
-export interface RolloutSettings extends RolloutDefaults {
+interface RolloutSettings extends RolloutDefaults {
   /** How many signatures by keys in good standing a signed firmware needs to be offered, at least 1. */
   readonly signatureThreshold: number;
   /** How long after a start or an outage devices have to be heard from before a deadline passes: some heartbeat intervals. */
@@ -230,7 +230,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       this.#outages.worked("database", nowMs);
     } catch (error) {
       // Also a fault of ours must not end the ticking; the next one may do better.
-      if (asDatabaseError(error) === undefined) this.#parts.logger.error({ err: error }, "could not look at rollouts");
+      if (asDatabaseError(error) === undefined)
+        this.#parts.logger.error({ err: error }, "could not look at rollouts");
       this.#outages.failed("database", nowMs);
       return;
     }

@@ -44,7 +44,9 @@ export function rolloutEndpoints({ catalog, watch, pageTokens, clock }: RolloutE
         states: fromRolloutStates(request.states),
         firmwareId: request.firmwareId || undefined,
       };
-      const { page, nextPageToken } = await pageOf(pageTokens, request, filter, (at) => catalog.list(filter, at));
+      const { page, nextPageToken } = await pageOf(pageTokens, request, filter, (at) =>
+        catalog.list(filter, at),
+      );
       return { rollouts: page.map(message), nextPageToken };
     }),
 
@@ -62,9 +64,13 @@ export function rolloutEndpoints({ catalog, watch, pageTokens, clock }: RolloutE
 
     unary(method.pauseRollout, operator, (request, context) => answer(catalog.pause(verb(request, context)))),
 
-    unary(method.resumeRollout, operator, (request, context) => answer(catalog.resume(verb(request, context)))),
+    unary(method.resumeRollout, operator, (request, context) =>
+      answer(catalog.resume(verb(request, context))),
+    ),
 
-    unary(method.rollbackRollout, operator, (request, context) => answer(catalog.rollback(verb(request, context)))),
+    unary(method.rollbackRollout, operator, (request, context) =>
+      answer(catalog.rollback(verb(request, context))),
+    ),
 
     unary(method.abortRollout, operator, (request, context) => answer(catalog.abort(verb(request, context)))),
 
@@ -85,7 +91,10 @@ export function rolloutEndpoints({ catalog, watch, pageTokens, clock }: RolloutE
 const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
 const operator = { access: { role: "operator" }, rate: "operator" } as const;
 
-function verb(request: { readonly id: string; readonly reason?: string }, { identity }: CallContext): VerbCall {
+function verb(
+  request: { readonly id: string; readonly reason?: string },
+  { identity }: CallContext,
+): VerbCall {
   return { id: request.id, actor: actorOf(identity), reason: request.reason ?? "" };
 }
 

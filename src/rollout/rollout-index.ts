@@ -1,8 +1,8 @@
-import type { Database } from "../infra/database/database.ts";
-import type { Clock } from "../infra/clock.ts";
 import type { Firmware } from "../firmware/firmware.ts";
 import { withDeleted, withSignatures } from "../firmware/firmware-rows.ts";
 import { FirmwareUpdateEntity } from "../firmware/firmware-update.entity.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Database } from "../infra/database/database.ts";
 import { byPreference, type CompiledRollout, compileRollout } from "./compiled-rollout.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
 
@@ -150,7 +150,8 @@ export class RolloutIndex {
 
   #blocked(firmware: Firmware, revoked: ReadonlySet<string>): string | undefined {
     const { expiresAt, signatures, version } = firmware;
-    if (expiresAt !== undefined && expiresAt <= this.#parts.clock.now()) return `the manifest of ${version} has expired`;
+    if (expiresAt !== undefined && expiresAt <= this.#parts.clock.now())
+      return `the manifest of ${version} has expired`;
     // Without any it was released as unsigned, which the operator allows.
     if (signatures.length === 0) return undefined;
     const good = signatures.filter(({ keyId }) => !revoked.has(keyId)).length;

@@ -1,5 +1,11 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { type Duration, durationFromMs, durationMs, timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  type Duration,
+  durationFromMs,
+  durationMs,
+  timestampFromDate,
+  timestampFromMs,
+} from "@bufbuild/protobuf/wkt";
 import {
   type DeviceUpdateSchema,
   DeviceUpdateState,
@@ -14,12 +20,15 @@ import {
 } from "../../gen/ota/v1/rollout_pb.js";
 import type { ListDeviceUpdatesRequestSchema } from "../../gen/ota/v1/rollout_service_pb.js";
 import type { RingState as RingStateName } from "./deployment-ring.entity.ts";
-import type { DeviceUpdateState as DeviceUpdateStateName, UpdateAction as UpdateActionName } from "./device-update.entity.ts";
+import type {
+  DeviceUpdateState as DeviceUpdateStateName,
+  UpdateAction as UpdateActionName,
+} from "./device-update.entity.ts";
 import type { DeviceUpdateFilter, DeviceUpdateRecord } from "./device-update-list.ts";
 import { evaluateRing } from "./gate.ts";
 import type { NewPolicy, NewRing, NewRollout } from "./new-rollout.ts";
-import type { Ring, Rollout } from "./rollout.ts";
 import type { RolloutState as RolloutStateName, StoredTargeting } from "./rollout.entity.ts";
+import type { Ring, Rollout } from "./rollout.ts";
 
 /** A rollout on the wire; gates are judged as of `now`. */
 export function toRolloutMessage(rollout: Rollout, now: Date): MessageInitShape<typeof RolloutSchema> {
@@ -69,7 +78,9 @@ export function toRolloutMessage(rollout: Rollout, now: Date): MessageInitShape<
 }
 
 /** A device's part in a rollout on the wire. */
-export function toDeviceUpdateMessage(update: DeviceUpdateRecord): MessageInitShape<typeof DeviceUpdateSchema> {
+export function toDeviceUpdateMessage(
+  update: DeviceUpdateRecord,
+): MessageInitShape<typeof DeviceUpdateSchema> {
   const { provenMs, endedMs, deadlineMs } = update;
   return {
     id: update.id,

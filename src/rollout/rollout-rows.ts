@@ -1,11 +1,11 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type pg from "pg";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
-import type { Ring, Rollout } from "./rollout.ts";
 import type { RolloutState, StoredPolicy, StoredTargeting } from "./rollout.entity.ts";
+import type { Ring, Rollout } from "./rollout.ts";
 
-/** What a parameter of a {@link Query} may be. Lists travel as text, see {@link idList}. */
-export type QueryParameter = string | number | boolean | null;
+/** What a parameter of a {@link Query} may be. Lists travel as text. */
+type QueryParameter = string | number | boolean | null;
 
 /** Runs one SQL statement with parameters `$1`, `$2` and so on. */
 export type Query = <Row>(sql: string, parameters?: readonly QueryParameter[]) => Promise<Row[]>;
@@ -24,12 +24,12 @@ export function transactionQuery(em: EntityManager): Query {
       values.push(parameters[Number(number) - 1] ?? null);
       return "?";
     });
-    return await em.execute<object[]>(text, values) as Row[];
+    return (await em.execute<object[]>(text, values)) as Row[];
   };
 }
 
 /** Ids as one parameter, for `string_to_array($1, ',')::uuid[]`. */
-export function idList(ids: Iterable<string>): string {
+function idList(ids: Iterable<string>): string {
   return [...ids].join(",");
 }
 

@@ -45,7 +45,7 @@ describe("nextRolloutState", () => {
           let state = start;
           for (const event of events) {
             const next = nextRolloutState(state, event);
-            if (isFinalRollout(state)) expect(next).toBeUndefined();
+            expect(isFinalRollout(state) ? next : undefined).toBeUndefined();
             state = next ?? state;
           }
           expect(rolloutStates).toContain(state);

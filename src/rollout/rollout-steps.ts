@@ -1,7 +1,7 @@
 import { illegalTransition, OtaError } from "../errors.ts";
 import type { RingState } from "./deployment-ring.entity.ts";
 import { nextRingState, type RingEvent } from "./ring-state.ts";
-import { type Ring, type Rollout, frontRing } from "./rollout.ts";
+import { frontRing, type Ring, type Rollout } from "./rollout.ts";
 import { allowedVerbs, nextRolloutState, type RolloutEvent, type RolloutVerb } from "./rollout-state.ts";
 import type { RolloutTransaction } from "./rollout-transactions.ts";
 
@@ -33,8 +33,7 @@ export async function promote(
 ): Promise<void> {
   const state = requireState(rollout, "promote");
   const front = frontRing(rollout.rings)?.position ?? -1;
-  const target =
-    ringName === undefined ? rollout.rings[front + 1] : requireRing(rollout.rings, ringName);
+  const target = ringName === undefined ? rollout.rings[front + 1] : requireRing(rollout.rings, ringName);
   if (target !== undefined && target.position <= front) return;
   const last = target?.position ?? rollout.rings.length;
   for (const ring of rollout.rings.slice(0, last)) {
@@ -135,10 +134,15 @@ export function requireRing(rings: readonly Ring[], name: string): Ring {
   const ring = rings.find((each) => each.name === name);
   if (ring !== undefined) return ring;
   const names = rings.map((each) => each.name).join(", ");
-  throw new OtaError("invalid_argument", "UNKNOWN_RING", `there is no ring ${name}; the rollout has ${names}`, {
-    metadata: { ring: name, rings: names },
-    fields: [{ field: "ring", description: `must be one of ${names}` }],
-  });
+  throw new OtaError(
+    "invalid_argument",
+    "UNKNOWN_RING",
+    `there is no ring ${name}; the rollout has ${names}`,
+    {
+      metadata: { ring: name, rings: names },
+      fields: [{ field: "ring", description: `must be one of ${names}` }],
+    },
+  );
 }
 
 /** The state after the event. `ILLEGAL_TRANSITION`, with what is allowed, if there is none. */

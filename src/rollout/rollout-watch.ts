@@ -75,7 +75,7 @@ export class RolloutWatch {
 }
 
 /** Followers on one replica: each holds a stream and reads a rollout at most five times a second. */
-export const maxWatchers = 1_000;
+const maxWatchers = 1_000;
 
 /** Other replicas write counters without a notice. */
 const pollMs = 1_000;

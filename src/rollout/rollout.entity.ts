@@ -1,4 +1,4 @@
-import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { defineEntity, p } from "@mikro-orm/core";
 import { FirmwareUpdateEntity } from "../firmware/firmware-update.entity.ts";
 import { count, createdAt, instant, notDeleted, updatedAt } from "../infra/database/columns.ts";
 
@@ -60,6 +60,3 @@ export const RolloutEntity = defineEntity({
   filters: notDeleted,
   indexes: [{ name: "rollouts_firmware_id_index", properties: ["firmwareId"] }],
 });
-
-/** A row of rollouts. */
-export type RolloutRow = InferEntity<typeof RolloutEntity>;

@@ -57,7 +57,7 @@ export interface RingCounters {
 }
 
 /** How taking back goes; what is neither completed nor failed is in progress. */
-export interface RollbackCounts {
+interface RollbackCounts {
   readonly total: number;
   readonly completed: number;
   readonly failed: number;

@@ -86,7 +86,7 @@ export async function writeBatch(
 }
 
 /** The ring's counter of an update that ended in this state. */
-export function counterOf(state: DeviceUpdateState): Exclude<RingCounter, "offered" | "in_progress"> {
+function counterOf(state: DeviceUpdateState): Exclude<RingCounter, "offered" | "in_progress"> {
   switch (state) {
     case "SUCCEEDED":
       return "succeeded";
@@ -126,9 +126,10 @@ class RingDeltas {
   async write(client: pg.ClientBase): Promise<void> {
     if (this.#deltas.size === 0) return;
     const ids = [...this.#deltas.keys()];
-    await client.query("SELECT 1 FROM deployment_rings WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE", [
-      ids,
-    ]);
+    await client.query(
+      "SELECT 1 FROM deployment_rings WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+      [ids],
+    );
     const columns = ringCounters.map((counter) => ids.map((id) => this.#deltas.get(id)?.[counter] ?? 0));
     await client.query({ name: "rollout_ring_counts", text: ringCountSql, values: [ids, ...columns] });
   }
@@ -240,7 +241,12 @@ async function makeOffers(
 ): Promise<Map<string, OfferOutcome>> {
   const outcomes = new Map<string, OfferOutcome>();
   if (offers.length === 0) return outcomes;
-  const { rows: ringRows } = await client.query<{ id: string; rollout_id: string; open: boolean; at_it: number }>(
+  const { rows: ringRows } = await client.query<{
+    id: string;
+    rollout_id: string;
+    open: boolean;
+    at_it: number;
+  }>(
     `SELECT id, rollout_id, state <> 'WAITING' AS open, in_progress_count::float8 AS at_it
      FROM deployment_rings WHERE rollout_id = ANY ($1::uuid[])`,
     [[...new Set(offers.map(({ rolloutId }) => rolloutId))]],
@@ -255,8 +261,10 @@ async function makeOffers(
     const rollout = rollouts.get(offer.rolloutId);
     const offering = rollout?.state === "RUNNING" || rollout?.state === "COMPLETED";
     const count = inProgress.get(offer.rolloutId) ?? 0;
-    if (rollout === undefined || !offering || !openRings.has(offer.ringId)) outcomes.set(offer.id, "not_open");
-    else if (count >= (rollout.max_in_progress ?? Number.POSITIVE_INFINITY)) outcomes.set(offer.id, "too_many");
+    if (rollout === undefined || !offering || !openRings.has(offer.ringId))
+      outcomes.set(offer.id, "not_open");
+    else if (count >= (rollout.max_in_progress ?? Number.POSITIVE_INFINITY))
+      outcomes.set(offer.id, "too_many");
     else {
       wanted.push(offer);
       inProgress.set(offer.rolloutId, count + 1);

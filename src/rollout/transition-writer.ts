@@ -118,8 +118,10 @@ export class TransitionWriter {
         );
       const result = await withRetry(() => this.#transaction(work), { attempts: maxAttempts });
       database.worked();
-      for (const { change, resolve } of changes) resolve(result.applied.has(change.key.id) ? "applied" : "stale");
-      for (const { offer, resolve } of offers) resolve(result.offers.get(offer.id) ?? "not_open");
+      for (const entry of changes) {
+        entry.resolve(result.applied.has(entry.change.key.id) ? "applied" : "stale");
+      }
+      for (const entry of offers) entry.resolve(result.offers.get(entry.offer.id) ?? "not_open");
       committed(new Set(batch.map(rolloutOf)));
       return undefined;
     } catch (error) {

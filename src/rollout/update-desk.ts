@@ -20,8 +20,8 @@ import {
   tooManyInProgress,
   unmetPrecondition,
 } from "./offer-decision.ts";
-import { readStates } from "./open-update-rows.ts";
 import type { OpenUpdate } from "./open-update.ts";
+import { readStates } from "./open-update-rows.ts";
 import type { OutageLedger } from "./outage-ledger.ts";
 import type { Ring } from "./rollout.ts";
 import type { OfferFirmware, RolloutIndex } from "./rollout-index.ts";
@@ -113,7 +113,8 @@ export class UpdateDesk implements OfferFacts {
     const key = { deviceId, id: report.updateId };
     const bootId = await this.#bootOf(deviceId);
     for (let attempt = 0; attempt < 2; attempt++) {
-      const plan = (update: Readonly<OpenUpdate>) => planReport(update, report, bootId, this.#parts.clock.now());
+      const plan = (update: Readonly<OpenUpdate>) =>
+        planReport(update, report, bootId, this.#parts.clock.now());
       const state = await this.#parts.tracker.change(key, plan);
       if (state !== undefined) return state;
       const stored = (await readStates(this.#parts.pool, [key])).get(report.updateId);
@@ -121,7 +122,9 @@ export class UpdateDesk implements OfferFacts {
       if (isFinalUpdate(stored)) return stored;
       await this.#parts.tracker.load(deviceId);
     }
-    throw new OtaError("aborted", "INTERNAL", "the update changes too fast; report again", { retryAfterMs: 1_000 });
+    throw new OtaError("aborted", "INTERNAL", "the update changes too fast; report again", {
+      retryAfterMs: 1_000,
+    });
   }
 
   /** Opens the content of a device's open update. `NOT_OFFERED`, in the same words, for any other. */
@@ -236,7 +239,9 @@ export class UpdateDesk implements OfferFacts {
         return tooManyInProgress(rollout.policy.maxInProgress ?? 0);
       case "open": {
         const open = await tracker.load(device.id);
-        return open === undefined ? none("TOO_MANY_IN_PROGRESS", "try again") : this.#answerOpen(open, device);
+        return open === undefined
+          ? none("TOO_MANY_IN_PROGRESS", "try again")
+          : this.#answerOpen(open, device);
       }
       case "tried":
         this.#tried.set(`${rollout.id}:${device.id}`, true);
@@ -327,7 +332,8 @@ function planReport(
   now: Date,
 ): UpdateChange | undefined {
   const to = stateAfterReport(update.state, report.state);
-  const goesOn = to === update.state && report.state === to && to === "DOWNLOADING" && report.downloadedBytes > 0;
+  const goesOn =
+    to === update.state && report.state === to && to === "DOWNLOADING" && report.downloadedBytes > 0;
   if (to === update.state && !goesOn) return undefined;
   const takes = !update.taken && (to === "INSTALLING" || to === "REBOOTING");
   return {

@@ -18,8 +18,8 @@ import { type CallContext, type Endpoint, serverStream, unary } from "../api/end
 import { invalidArgument } from "../errors.ts";
 import { toSignatureMessage } from "../firmware/firmware-messages.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
-import type { NoOfferReason as NoOfferReasonName } from "./offer-decision.ts";
 import type { ReportableState } from "./device-update-state.ts";
+import type { NoOfferReason as NoOfferReasonName } from "./offer-decision.ts";
 import { fromUpdateState, toUpdateState } from "./rollout-messages.ts";
 import { type CheckAnswer, type CheckReading, notOffered, type UpdateDesk } from "./update-desk.ts";
 
@@ -41,24 +41,30 @@ export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoin
       return Promise.resolve(checks.counted(answer));
     }),
 
-    serverStream(method.downloadFirmware, { access: { device: true }, rate: "download" }, (request, context) =>
-      download(desk, metrics, request, context),
+    serverStream(
+      method.downloadFirmware,
+      { access: { device: true }, rate: "download" },
+      (request, context) => download(desk, metrics, request, context),
     ),
 
-    unary(method.reportUpdateStatus, { access: { device: true }, rate: "device" }, async (request, { identity }) => {
-      const state = fromUpdateState(request.state) as ReportableState;
-      if (state === "FAILED" && request.failureReason === "") {
-        throw invalidArgument("failure_reason", "is required with FAILED");
-      }
-      const after = await desk.report(deviceOf(identity), {
-        updateId: request.updateId,
-        state,
-        failureReason: request.failureReason,
-        failureMessage: request.failureMessage,
-        downloadedBytes: Number(request.downloadedBytes),
-      });
-      return { state: toUpdateState(after) };
-    }),
+    unary(
+      method.reportUpdateStatus,
+      { access: { device: true }, rate: "device" },
+      async (request, { identity }) => {
+        const state = fromUpdateState(request.state) as ReportableState;
+        if (state === "FAILED" && request.failureReason === "") {
+          throw invalidArgument("failure_reason", "is required with FAILED");
+        }
+        const after = await desk.report(deviceOf(identity), {
+          updateId: request.updateId,
+          state,
+          failureReason: request.failureReason,
+          failureMessage: request.failureMessage,
+          downloadedBytes: Number(request.downloadedBytes),
+        });
+        return { state: toUpdateState(after) };
+      },
+    ),
   ];
 }
 
@@ -80,7 +86,7 @@ export function downloadOpener({ desk, metrics }: UpdateEndpointParts): Download
 }
 
 /** Where the plain HTTP door serves the content of an update. */
-export function downloadPath(updateId: string): string {
+function downloadPath(updateId: string): string {
   return `/api/v1/updates/${updateId}/content`;
 }
 
@@ -158,7 +164,9 @@ function toOfferMessage({
     minBatteryPercent: firmware.minBatteryPercent,
     minFreeStorageBytes: BigInt(firmware.minFreeStorageBytes),
     downloadPath: downloadPath(update.id),
-    ...(Number.isFinite(update.deadlineAtMs) ? { expireTime: timestampFromMs(Math.round(update.deadlineAtMs)) } : {}),
+    ...(Number.isFinite(update.deadlineAtMs)
+      ? { expireTime: timestampFromMs(Math.round(update.deadlineAtMs)) }
+      : {}),
   };
 }
 

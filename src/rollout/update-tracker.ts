@@ -73,7 +73,12 @@ export class UpdateTracker {
       if (known.update.id > update.id) return;
       this.#drop(known);
     }
-    this.#byDevice.set(update.deviceId, { update, writing: undefined, stash: [], addition: ++this.#additions });
+    this.#byDevice.set(update.deviceId, {
+      update,
+      writing: undefined,
+      stash: [],
+      addition: ++this.#additions,
+    });
     if (update.action === "INSTALL") {
       this.#installs.set(update.rolloutId, this.inProgress(update.rolloutId) + 1);
     }
@@ -183,9 +188,11 @@ export class UpdateTracker {
   }
 
   #submit(tracked: Tracked, change: UpdateChange, watchedBootId: string | undefined): void {
-    this.#write(tracked, change, watchedBootId, this.#parts.writer.evidence(change)).catch((error: unknown) => {
-      this.#parts.logger.warn({ err: error, update: change.key }, "could not store what heartbeats showed");
-    });
+    this.#write(tracked, change, watchedBootId, this.#parts.writer.evidence(change)).catch(
+      (error: unknown) => {
+        this.#parts.logger.warn({ err: error, update: change.key }, "could not store what heartbeats showed");
+      },
+    );
   }
 
   async #write(
@@ -194,20 +201,18 @@ export class UpdateTracker {
     watchedBootId: string | undefined,
     outcome: Promise<"applied" | "stale">,
   ): Promise<"applied" | "stale"> {
-    const written = outcome.then(async (result) => {
+    const { promise: writing, resolve: written } = Promise.withResolvers<void>();
+    tracked.writing = writing;
+    try {
+      const result = await outcome;
       if (result === "applied") this.#apply(tracked, change, watchedBootId);
       else await this.#settle([tracked]);
       return result;
-    });
-    const done = (): void => {
+    } finally {
       tracked.writing = undefined;
+      written();
       this.#unstash(tracked);
-    };
-    tracked.writing = written.then(done, done);
-    const result = await written;
-    // Whoever comes next must find the update free.
-    await tracked.writing;
-    return result;
+    }
   }
 
   #apply(tracked: Tracked, change: UpdateChange, watchedBootId: string | undefined): void {
@@ -241,7 +246,9 @@ export class UpdateTracker {
       doubtful.map(({ update }) => update),
     );
     const { updates } = await readOpenUpdates(pool, {
-      deviceIds: doubtful.filter(({ update }) => !isOver(states.get(update.id))).map(({ update }) => update.deviceId),
+      deviceIds: doubtful
+        .filter(({ update }) => !isOver(states.get(update.id)))
+        .map(({ update }) => update.deviceId),
     });
     for (const tracked of doubtful) {
       const state = states.get(tracked.update.id);

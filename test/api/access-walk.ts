@@ -12,7 +12,7 @@ import { methodName } from "../../src/api/pipeline.ts";
 import { errorInfoOf } from "./doors.ts";
 
 /** Who knocks: nobody, a device, or an operator of some role. */
-export const callers = ["nobody", "device", ...roles] as const;
+const callers = ["nobody", "device", ...roles] as const;
 
 export type Caller = (typeof callers)[number];
 

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect, constants } from "node:http2";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { type Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
 import { BadRequestSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";

@@ -155,10 +155,10 @@ describe("the download over HTTP", () => {
 
 describe("health", () => {
   it("is ready when every check passes, and says which one does not", async () => {
-    let fault: Error | undefined;
+    const faults: Error[] = [];
     const database = {
       name: "database",
-      check: async () => (fault === undefined ? undefined : Promise.reject(fault)),
+      check: async () => (faults.length === 0 ? undefined : Promise.reject(faults[0])),
     };
     await open({ readiness: [database, { name: "store", check: async () => {} }] });
     const ready = await fetch(`${doors.httpUrl}/health/ready`);
@@ -166,7 +166,7 @@ describe("health", () => {
       200,
       { status: "ready", checks: { database: "ok", store: "ok" } },
     ]);
-    fault = new Error("connect ECONNREFUSED 10.0.0.7:5432");
+    faults.push(new Error("connect ECONNREFUSED 10.0.0.7:5432"));
     await eventually(async () => {
       const unready = await fetch(`${doors.httpUrl}/health/`);
       expect([unready.status, await unready.json()]).toEqual([

@@ -1,9 +1,12 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { createTestDatabase } from "../support/postgres.ts";
 import { runCli } from "./run-cli.ts";
+
+// Every step is a process that loads the command line: some 0.3 s, but several on a machine that is busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 it("takes the schema back and brings it up again, and says what is missing", async () => {
   await using cleanup = new AsyncDisposableStack();

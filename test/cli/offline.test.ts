@@ -1,10 +1,13 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { parseManifest } from "../../src/manifest/manifest.ts";
 import { thumbprint, verifySignature } from "../../src/manifest/signature.ts";
 import { type CliResult, runCli } from "./run-cli.ts";
+
+// Every step is a process that loads the command line: some 0.3 s, but several on a machine that is busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /** The commands that need no service. */
 

@@ -3,10 +3,13 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type CliResult, type CliRun, runCli, startCli } from "./run-cli.ts";
+
+// Every step is a process that loads the command line: some 0.3 s, but several on a machine that is busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /**
  * The real command line against the real service, both as processes of their own, as a newcomer uses them: no token is
@@ -156,6 +159,35 @@ describe("devices", () => {
   });
 });
 
+describe("the agent", () => {
+  it("makes this machine a device, and ends in order", async () => {
+    await writeFile(join(folder, "version"), "3.2.1\n");
+    await ask("firmware", "keygen", "--out", "trusted");
+    const enrolmentKey = /enrolment key +(\S+)/.exec(service.output.stderr)?.[1] ?? "";
+    const agent = startCli(
+      ["agent", "--device-type", "gateway", "--model", "gw-1", "--serial", "this-machine"].concat([
+        "--trusted-key",
+        "trusted.pub.pem",
+        "--version-file",
+        "version",
+        "--install-command",
+        "false",
+      ]),
+      { cwd: folder, env: { DEVICE_OTA_SERVER: address, DEVICE_OTA_ENROLMENT_KEY: enrolmentKey } },
+    );
+    await eventually(async () => {
+      expect(await ask("device", "show", "this-machine")).toMatchObject({
+        firmwareVersion: "3.2.1",
+        presence: "PRESENCE_ONLINE",
+        lastHeartbeat: { bootId: expect.any(String), memoryPercent: expect.any(Number) },
+      });
+    });
+    agent.child.kill("SIGTERM");
+    expect((await agent.result).exitCode).toBe(0);
+    expect((await stat(join(folder, "device", "state.json"))).mode & 0o777).toBe(0o600);
+  });
+});
+
 describe("access and exit codes", () => {
   it("gives a viewer what a viewer may", async () => {
     const { secret, token } = (await ask("token", "create", "--name", "reader")) as {
@@ -185,7 +217,7 @@ describe("access and exit codes", () => {
 
   it("names the field and the request in an error", async () => {
     const { stderr } = await run("token", "create", "--name", "x".repeat(65));
-    expect(stderr).toMatch(/INVALID_REQUEST; .*name.*; request [\w-]+\)/);
+    expect(stderr).toMatch(/^device-ota: name: .*\(INVALID_REQUEST; request [\w-]+\)/);
   });
 });
 

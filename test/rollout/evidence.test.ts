@@ -76,7 +76,8 @@ describe("an update", () => {
     const [device] = fleet.devices;
     const [offer] = offers;
     if (device === undefined || offer === undefined) throw new Error("no device");
-    for (const state of ["INSTALLING", "REBOOTING"] as const) await report(replica, device.id, offer[1].id, state);
+    for (const state of ["INSTALLING", "REBOOTING"] as const)
+      await report(replica, device.id, offer[1].id, state);
     world.clock.advance(minute);
     const late = [0, 1, 2].map(() => ({
       ...fleet.record(device),
@@ -132,7 +133,8 @@ describe("an update", () => {
     if (silent === undefined || heard === undefined) throw new Error("no devices");
     await fleet.take(replica, offers);
     await until(replica, id, () => {
-      for (const device of fleet.devices) expect(replica.engine.tracker.get(device.id)?.state).toBe("VERIFYING");
+      for (const device of fleet.devices)
+        expect(replica.engine.tracker.get(device.id)?.state).toBe("VERIFYING");
     });
     world.clock.advance(6 * minute);
     fleet.beat(replica, [heard]);
@@ -154,7 +156,9 @@ describe("an update", () => {
     expect(await report(replica, device.id, update.id, "INSTALLING")).toBe("FAILED");
     const refusals = await Promise.all(
       [update.id, "01890a5d-ac96-774b-bcce-b302099a8057"].map((id) =>
-        report(replica, other.id, id, "DOWNLOADING").catch((error: Error) => `${error.name} ${error.message}`),
+        report(replica, other.id, id, "DOWNLOADING").catch(
+          (error: Error) => `${error.name} ${error.message}`,
+        ),
       ),
     );
     expect(refusals[0]).toMatch(/has not been offered/);

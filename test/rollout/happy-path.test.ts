@@ -30,7 +30,9 @@ describe("a good rollout", () => {
       reached += offers.length;
       expect(offers.length).toBeGreaterThan(0);
       await fleet.take(replica, offers);
-      await until(replica, id, (rollout) => expect(ringOf(rollout, name).counters.inProgress).toBe(offers.length));
+      await until(replica, id, (rollout) =>
+        expect(ringOf(rollout, name).counters.inProgress).toBe(offers.length),
+      );
       // Proven is not yet succeeded: the watch goes on.
       const watched = await replica.engine.catalog.get(id);
       expect(ringOf(watched, name).counters.succeeded).toBe(0);
@@ -45,9 +47,9 @@ describe("a good rollout", () => {
       world.clock.advance(minute);
       const next = ["early", "broad", "production"][at];
       await until(replica, id, (rollout) =>
-        next === undefined
-          ? expect(rollout.state).toBe("COMPLETED")
-          : expect(ringOf(rollout, next).state).toBe("OPEN"),
+        expect(next === undefined ? rollout.state : ringOf(rollout, next).state).toBe(
+          next === undefined ? "COMPLETED" : "OPEN",
+        ),
       );
       await until(replica, id, () => expect(replica.engine.index.get(id)?.rings[at]?.state).toBe("PASSED"));
     }

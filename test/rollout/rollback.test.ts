@@ -4,15 +4,15 @@ import {
   createWorld,
   expectExactCounters,
   Fleet,
+  type Replica,
   release,
   report,
   ringOf,
   run,
+  type SimulatedDevice,
   startReplica,
   until,
   wanted,
-  type Replica,
-  type SimulatedDevice,
 } from "./rollout-fixture.ts";
 
 const minute = 60_000;
@@ -155,7 +155,8 @@ describe("manual rollback", () => {
       expect(rows).toHaveLength(1);
     });
     await until(replica, id, () => {
-      for (const { id: device } of fleet.devices) expect(replica.engine.tracker.get(device)?.state).toBe("VERIFYING");
+      for (const { id: device } of fleet.devices)
+        expect(replica.engine.tracker.get(device)?.state).toBe("VERIFYING");
     });
     const rolling = await replica.engine.catalog.rollback({ id, actor, reason: "smells odd" });
     expect(rolling.state).toBe("ROLLING_BACK");
@@ -190,7 +191,9 @@ describe("manual rollback", () => {
     const fleet = await Fleet.enrol(world, 1);
     const { id } = await run(replica, wanted(firmwareId, { rings: oneRing }));
     await fleet.take(replica, await fleet.offers(replica));
-    await until(replica, id, () => expect(replica.engine.tracker.get(fleet.devices[0]?.id ?? "")?.state).toBe("VERIFYING"));
+    await until(replica, id, () =>
+      expect(replica.engine.tracker.get(fleet.devices[0]?.id ?? "")?.state).toBe("VERIFYING"),
+    );
     await replica.engine.catalog.rollback({ id, actor, reason: "" });
     world.clock.advance(24 * 60 * minute + 1);
     const back = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
@@ -208,7 +211,8 @@ describe("manual rollback", () => {
     await fleet.take(replica, await fleet.offers(replica));
     world.clock.advance(5 * minute);
     await until(replica, id, () => {
-      for (const device of fleet.devices) expect(replica.engine.tracker.get(device.id)?.state).toBe("VERIFYING");
+      for (const device of fleet.devices)
+        expect(replica.engine.tracker.get(device.id)?.state).toBe("VERIFYING");
     });
     fleet.beat(replica);
     await until(replica, id, (rollout) => expect(ringOf(rollout, "all").counters.succeeded).toBe(2));

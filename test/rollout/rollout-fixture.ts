@@ -31,7 +31,10 @@ import { eventually } from "../support/eventually.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 
-export const logger = createLogger({ level: (process.env["TEST_LOG"] as "debug") ?? "silent", pretty: false });
+export const logger = createLogger({
+  level: (process.env["TEST_LOG"] as "debug") ?? "silent",
+  pretty: false,
+});
 export const actor = "operator:test";
 export const content = Buffer.from("firmware ".repeat(50_000));
 
@@ -63,6 +66,14 @@ export interface Replica extends AsyncDisposable {
 export async function createWorld(): Promise<World> {
   await using cleanup = new AsyncDisposableStack();
   const { url } = cleanup.use(await createTestDatabase());
+  const world = cleanup.use(await openWorld(url));
+  const owned = cleanup.move();
+  return { ...world, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** The same on a migrated database of the test's own. */
+export async function openWorld(url: string): Promise<World> {
+  await using cleanup = new AsyncDisposableStack();
   const database = cleanup.use(await Database.connect({ url, logger, entities }));
   const folder = await mkdtemp(join(tmpdir(), "rollouts-"));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
@@ -333,14 +344,10 @@ export async function run(replica: Replica, rollout: NewRollout): Promise<Rollou
 }
 
 /** Waits until the rollout is as `check` wants it. */
-export function until(
-  replica: Replica,
-  id: string,
-  check: (rollout: Rollout) => void,
-): Promise<Rollout> {
+export function until(replica: Replica, id: string, check: (rollout: Rollout) => unknown): Promise<Rollout> {
   return eventually(async () => {
     const rollout = await replica.engine.catalog.get(id);
-    check(rollout);
+    await check(rollout);
     return rollout;
   });
 }

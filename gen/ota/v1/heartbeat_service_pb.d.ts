@@ -147,7 +147,8 @@ export declare const HelloSchema: GenMessage<Hello>;
  */
 export declare type HeartbeatBatch = Message<"ota.v1.HeartbeatBatch"> & {
   /**
-   * Oldest first: 1 to 1,000. A message may not exceed 1 MiB.
+   * Oldest first: 1 to 1,000. A message may not exceed 1 MiB. A heartbeat that breaks a rule of its own is refused by
+   * itself, in the ack, and stops neither its batch nor the stream.
    *
    * @generated from field: repeated ota.v1.Heartbeat heartbeats = 1;
    */
@@ -521,7 +522,7 @@ export declare type SendHeartbeatRequest = Message<"ota.v1.SendHeartbeatRequest"
   epoch: number;
 
   /**
-   * Oldest first: 1 to 1,000.
+   * Oldest first: 1 to 1,000. One that breaks a rule of its own is refused by itself, in the ack.
    *
    * @generated from field: repeated ota.v1.Heartbeat heartbeats = 3;
    */

@@ -36,7 +36,7 @@ const firmwareBytes = 4 * 1024 * 1024;
 const actTimeoutMs = 120_000;
 
 /** How often the picture is renewed. */
-const frameMs = 100;
+const frameMs = 200;
 
 /** How often the fleet's state is asked for while an act settles. */
 const overviewIntervalMs = 250;
@@ -87,7 +87,7 @@ async function ship(stage: Stage, version: string): Promise<Rollout> {
     policy: plan.policy,
   });
   if (rollout === undefined) throw new CliError(exitCodes.failure, "the service answered without a rollout");
-  view.say(`  deployed: ${plan.text}`);
+  view.say(version === goodVersion ? `  deployed: ${plan.text}` : "  deployed in the same way");
   view.say();
   return followRollout(stage, rollout);
 }
@@ -119,7 +119,7 @@ async function publish(stage: Stage, version: string): Promise<string> {
   return id;
 }
 
-/** Follows a rollout by the service's own watch, while the picture is renewed ten times a second. */
+/** Follows a rollout by the service's own watch, while the picture is renewed a few times a second. */
 async function followRollout(stage: Stage, first: Rollout): Promise<Rollout> {
   let rollout = first;
   using _frames = renewPicture(stage, () => rollout);

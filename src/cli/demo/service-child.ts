@@ -47,7 +47,7 @@ export async function startServiceChild(options: {
   await using log = await open(logFile, "a", 0o600);
   const adminToken = `ota_op_${randomBytes(32).toString("base64url")}`;
   const enrolmentKey = `ota_enrol_${randomBytes(32).toString("base64url")}`;
-  const child = fork(new URL("./service-process.ts", import.meta.url), [], {
+  const child = fork(new URL("./service-process.ts", import.meta.url), [options.folder], {
     // A process group of its own, so that Ctrl-C does not stop its database under it.
     detached: true,
     stdio: ["ignore", log.fd, log.fd, "ipc"],

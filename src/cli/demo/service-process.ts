@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { readConfig } from "../../config.ts";
 import { createLogger } from "../../infra/logger.ts";
 import { type RunningServer, startServer } from "../../server.ts";
@@ -5,7 +6,8 @@ import type { ServiceMessage } from "./service-child.ts";
 
 /**
  * The service of a demo, in a process of its own as in real life, so that it and the fleet have a processor each. It
- * lives as long as its parent holds the channel: if the parent is killed, it closes in order all the same.
+ * lives as long as its parent holds the channel: if the parent is killed, it closes in order all the same, and removes the
+ * folder that its argument names.
  */
 
 const parentGone = new Promise<void>((resolve) => process.once("disconnect", () => resolve()));
@@ -24,6 +26,8 @@ try {
   process.exitCode = 1;
 } finally {
   await server?.close();
+  const folder = process.argv[2];
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   if (process.connected) process.disconnect();
 }
 

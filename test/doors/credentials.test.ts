@@ -1,0 +1,169 @@
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Role } from "../../gen/ota/v1/access_pb.js";
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
+import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import { RpcClient } from "../../src/client/rpc-client.ts";
+import { eventually } from "../support/eventually.ts";
+import { startTestService, type TestService } from "../support/service.ts";
+import { connectClient, enrolDevice, http, httpRefusal, mintToken, refusal } from "./support.ts";
+
+let service: TestService;
+beforeAll(async () => {
+  service = await startTestService();
+});
+afterAll(() => service[Symbol.asyncDispose]());
+
+/** What each door answers to WhoAmI under this token. */
+async function refusalsAtAllDoors(token: string) {
+  const rest = await http(service, "GET", "/api/v1/access/whoami", { token });
+  return {
+    grpc: await refusal(service.client(token).unary(AccessService.method.whoAmI, {})),
+    connect: await refusal(connectClient(service, AccessService, token).whoAmI({})),
+    rest: httpRefusal(rest),
+    restStatus: rest.status,
+  };
+}
+
+function unauthenticated(reason: string) {
+  const expected = { code: "UNAUTHENTICATED", reason, fields: [] };
+  return { grpc: expected, connect: expected, rest: expected, restStatus: 401 };
+}
+
+describe("credentials", () => {
+  it("that nobody was given are refused", async () => {
+    expect(await refusalsAtAllDoors("ota_op_of-my-own-making")).toEqual(
+      unauthenticated("CREDENTIAL_INVALID"),
+    );
+  });
+
+  it("are required", async () => {
+    using nobody = new RpcClient({ address: service.grpcAddress });
+    expect(await refusal(nobody.unary(AccessService.method.whoAmI, {}))).toMatchObject({
+      code: "UNAUTHENTICATED",
+      reason: "CREDENTIAL_MISSING",
+    });
+    const rest = await http(service, "GET", "/api/v1/access/whoami");
+    expect(rest.headers.get("www-authenticate")).toBe("Bearer");
+    expect(httpRefusal(rest)).toMatchObject({ code: "UNAUTHENTICATED", reason: "CREDENTIAL_MISSING" });
+  });
+
+  it("of operators stop working when they expire", async () => {
+    const { secret } = await mintToken(service, Role.VIEWER, new Date(Date.now() + 1_500));
+    const { actor } = await service.client(secret).unary(AccessService.method.whoAmI, {});
+    expect(actor).toBe("operator:VIEWER of a test");
+    await eventually(async () => {
+      expect(await refusalsAtAllDoors(secret)).toEqual(unauthenticated("CREDENTIAL_EXPIRED"));
+    });
+  });
+
+  it("of operators stop working at once when they are revoked, though they were just used", async () => {
+    const { id, secret } = await mintToken(service, Role.VIEWER);
+    await service.client(secret).unary(AccessService.method.whoAmI, {});
+    await service.client().unary(AccessService.method.revokeToken, { id, reason: "lost" });
+    expect(await refusalsAtAllDoors(secret)).toEqual(unauthenticated("CREDENTIAL_REVOKED"));
+  });
+
+  it("cannot be made with a time in the past", async () => {
+    expect(await refusal(mintToken(service, Role.VIEWER, new Date(Date.now() - 1_000)))).toEqual({
+      code: "INVALID_ARGUMENT",
+      reason: "INVALID_REQUEST",
+      fields: ["expire_time"],
+    });
+  });
+
+  it("of devices stop working when they expire", async () => {
+    const device = await enrolDevice(service);
+    const database = new pg.Client({ connectionString: service.databaseUrl });
+    await database.connect();
+    const overdue =
+      "UPDATE device_credentials SET expires_at = now() - interval '1 hour' WHERE device_id = $1";
+    await database.query(overdue, [device.id]);
+    await database.end();
+    expect(await refusalsAtAllDoors(device.token)).toEqual(unauthenticated("CREDENTIAL_EXPIRED"));
+  });
+
+  it.each([
+    [
+      "the device is retired",
+      (id: string) => service.client().unary(DeviceService.method.retireDevice, { id }),
+    ],
+    [
+      "they are reset",
+      (id: string) => service.client().unary(DeviceService.method.resetDeviceCredential, { id }),
+    ],
+  ])("of devices stop working at once when %s, and the open stream ends", async (_when, takeBack) => {
+    const device = await enrolDevice(service);
+    const stream = service.client(device.token).bidi(HeartbeatService.method.streamHeartbeats);
+    const answers = stream[Symbol.asyncIterator]();
+    await stream.send({
+      message: { case: "hello", value: { deviceId: device.id, firmwareVersion: "1.0.0" } },
+    });
+    expect((await answers.next()).value?.message.case).toBe("welcome");
+
+    await takeBack(device.id);
+
+    expect(await refusal(answers.next())).toMatchObject({
+      code: "UNAUTHENTICATED",
+      reason: "CREDENTIAL_REVOKED",
+    });
+    expect(await refusalsAtAllDoors(device.token)).toEqual(unauthenticated("CREDENTIAL_REVOKED"));
+  });
+});
+
+describe("a device that speaks for another", () => {
+  const notYours = { code: "PERMISSION_DENIED", reason: "NOT_YOUR_DEVICE", fields: [] };
+  const heartbeats = [{ firmwareVersion: "1.0.0" }];
+
+  it("is refused by gRPC, in calls and on streams", async () => {
+    const [device, other] = [await enrolDevice(service), await enrolDevice(service)];
+    const client = service.client(device.token);
+    const calls = [
+      client.unary(HeartbeatService.method.sendHeartbeat, { deviceId: other.id, heartbeats }),
+      client.unary(HeartbeatService.method.listHeartbeats, { deviceId: other.id }),
+      client.unary(DeviceService.method.getDevice, { id: other.id }),
+    ];
+    for (const call of calls) expect(await refusal(call)).toEqual(notYours);
+    const stream = client.bidi(HeartbeatService.method.streamHeartbeats);
+    await stream.send({ message: { case: "hello", value: { deviceId: other.id } } });
+    expect(await refusal(stream[Symbol.asyncIterator]().next())).toEqual(notYours);
+  });
+
+  it("is refused by Connect", async () => {
+    const [device, other] = [await enrolDevice(service), await enrolDevice(service)];
+    const beats = connectClient(service, HeartbeatService, device.token);
+    expect(await refusal(beats.sendHeartbeat({ deviceId: other.id, heartbeats }))).toEqual(notYours);
+    expect(await refusal(beats.listHeartbeats({ deviceId: other.id }))).toEqual(notYours);
+    const devices = connectClient(service, DeviceService, device.token);
+    expect(await refusal(devices.getDevice({ id: other.id }))).toEqual(notYours);
+  });
+
+  it("is refused by REST", async () => {
+    const [device, other] = [await enrolDevice(service), await enrolDevice(service)];
+    const { token } = device;
+    const answers = [
+      await http(service, "POST", "/api/v1/heartbeat", { token, body: { deviceId: other.id, heartbeats } }),
+      await http(service, "GET", `/api/v1/heartbeat/${other.id}`, { token }),
+      await http(service, "GET", `/api/v1/devices/${other.id}`, { token }),
+    ];
+    for (const answer of answers) {
+      expect(answer.status).toBe(403);
+      expect(httpRefusal(answer)).toEqual(notYours);
+    }
+  });
+
+  it("learns nothing of whether the other exists", async () => {
+    const [device, other] = [await enrolDevice(service), await enrolDevice(service)];
+    const client = service.client(device.token);
+    const refusals = [other.id, "0199aaaa-0000-7000-8000-000000000000"].map((id) =>
+      client.unary(DeviceService.method.getDevice, { id }).then(
+        () => "an answer",
+        (error: Error) => error.message,
+      ),
+    );
+    const [existing, missing] = await Promise.all(refusals);
+    expect(existing).toBe(missing);
+    expect(existing).not.toBe("an answer");
+  });
+});

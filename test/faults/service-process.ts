@@ -1,0 +1,99 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readPostmasterPid } from "../../src/infra/postgres/orphan.ts";
+import { type CliRun, startCli } from "../cli/run-cli.ts";
+import { eventually } from "../support/eventually.ts";
+
+/** First starts make a database cluster, which takes a busy machine a while. */
+const startDeadlineMs = 60_000;
+
+/**
+ * The service as a process of its own on an embedded PostgreSQL, `device-ota serve`, that a test may kill and start
+ * again on the same folder.
+ */
+export class ServiceProcess implements AsyncDisposable {
+  readonly adminToken = "test-admin-token-0123456789";
+  readonly enrolmentKey = "test-enrolment-key-0123456789";
+  readonly folder: string;
+  #run: CliRun | undefined;
+  #grpcAddress = "";
+  #httpUrl = "";
+
+  static async start(): Promise<ServiceProcess> {
+    const service = new ServiceProcess(await mkdtemp(join(tmpdir(), "device-ota-process-")));
+    try {
+      await service.startAgain();
+      return service;
+    } catch (error) {
+      await service[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  get grpcAddress(): string {
+    return this.#grpcAddress;
+  }
+
+  get httpUrl(): string {
+    return this.#httpUrl;
+  }
+
+  /** The database's URL: the embedded server's address and password, from its own data folder. */
+  get databaseFolder(): string {
+    return join(this.folder, "data", "postgres");
+  }
+
+  /** Where the content with a digest is once it is complete. */
+  objectPath(sha256: string): string {
+    return join(this.folder, "data", "storage", "firmware", "sha256", sha256.slice(0, 2), sha256);
+  }
+
+  /** The embedded PostgreSQL's process id, if one runs on the folder. */
+  postmasterPid(): Promise<number | undefined> {
+    return readPostmasterPid(join(this.databaseFolder, "cluster", "postmaster.pid"));
+  }
+
+  /** Starts the process, on the folder as it is, and waits until it says where it is. */
+  async startAgain(): Promise<void> {
+    const run = startCli(["serve"], {
+      cwd: this.folder,
+      env: {
+        DEVICE_OTA_DATA_DIR: join(this.folder, "data"),
+        DEVICE_OTA_HTTP_PORT: "0",
+        DEVICE_OTA_GRPC_PORT: "0",
+        DEVICE_OTA_HOST: "127.0.0.1",
+        DEVICE_OTA_ADMIN_TOKEN: this.adminToken,
+        DEVICE_OTA_ENROLMENT_KEY: this.enrolmentKey,
+        DEVICE_OTA_RATE_LIMIT_ENROL: "off",
+        DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off",
+        DEVICE_OTA_LOG_LEVEL: "warn",
+      },
+    });
+    this.#run = run;
+    await eventually(() => {
+      const { stdout, stderr } = run.output;
+      const grpc = /gRPC +(\S+:\d+)/.exec(stderr)?.[1];
+      const http = /console, REST +(\S+)/.exec(stderr)?.[1];
+      if (grpc === undefined || http === undefined) throw new Error(`it is not up: ${stderr}\n${stdout}`);
+      this.#grpcAddress = grpc;
+      this.#httpUrl = http;
+    }, startDeadlineMs);
+  }
+
+  /** Sends the signal; resolves with the exit code, -1 after SIGKILL. */
+  async signal(signal: "SIGKILL" | "SIGTERM"): Promise<number> {
+    this.#run?.child.kill(signal);
+    return (await this.#run?.result)?.exitCode ?? -1;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // In order, so that its PostgreSQL goes with it.
+    await this.signal("SIGTERM");
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
