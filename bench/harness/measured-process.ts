@@ -39,7 +39,7 @@ export class MeasuredProcess<Ready> implements AsyncDisposable {
   ): Promise<MeasuredProcess<Ready>> {
     const child = fork(module, [JSON.stringify(argument)], {
       env: { ...process.env, ...environment },
-      execArgv: ["--expose-gc", ...(process.env["PROF"] ? ["--cpu-prof", "--cpu-prof-dir=/tmp/prof"] : [])],
+      execArgv: ["--expose-gc"],
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     return new MeasuredProcess(child, await reply<Ready>(child));

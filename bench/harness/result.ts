@@ -12,7 +12,7 @@ export interface BenchResult {
 }
 
 /** The figure over its floor. */
-export function ratioOf(result: BenchResult): number {
+function ratioOf(result: BenchResult): number {
   return result.value / result.floor;
 }
 

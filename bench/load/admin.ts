@@ -1,5 +1,4 @@
 import { createHash, generateKeyPairSync, randomUUID, sign } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import type { Firmware } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
@@ -37,15 +36,6 @@ export async function releaseFirmware(
   });
   if (signed.firmware === undefined) throw new Error("the firmware was not released");
   return signed.firmware;
-}
-
-/** Polls until `condition` holds, for at most a minute. */
-export async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 600; tries++) {
-    if (await condition()) return;
-    await delay(100);
-  }
-  throw new Error("what the bench waits for did not happen within a minute");
 }
 
 async function* chunksOf(id: string, bytes: Uint8Array) {

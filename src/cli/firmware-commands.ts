@@ -2,18 +2,26 @@ import { readFile } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
 import { v4 as newRequestId } from "uuid";
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { type Firmware, FirmwareSchema, FirmwareState } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService, ListFirmwareResponseSchema } from "../../gen/ota/v1/firmware_service_pb.js";
 import { RolloutSchema } from "../../gen/ota/v1/rollout_pb.js";
-import { publicKeyOf, signManifest, thumbprint } from "../manifest/signature.ts";
+import { publicKeyOf, signManifest, thumbprint, verifySignature } from "../manifest/signature.ts";
 import { CliError, exitCodes } from "./failure.ts";
-import { digestFile, type FileDigest } from "./firmware-file.ts";
+import {
+  addDescriptionOptions,
+  type DescriptionOptions,
+  describeFirmware,
+  manifestOption,
+  readManifestFile,
+} from "./firmware-description.ts";
+import { digestFile } from "./firmware-file.ts";
 import { addSigningCommands } from "./firmware-signing.ts";
 import { uploadFirmware } from "./firmware-upload.ts";
 import { renderFirmware, renderFirmwareList } from "./firmware-view.ts";
 import { bytesText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
-import { collectList, collectPairs, parseBytes, parseCount, parseEnumValue } from "./parse.ts";
+import { parseEnumValue } from "./parse.ts";
 import { transferProgress } from "./progress.ts";
 import { firmwareId } from "./references.ts";
 import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
@@ -30,20 +38,19 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
     .addHelpText("after", FIRMWARE_HELP);
   addSigningCommands(firmware, cli);
 
-  addMetadataOptions(
-    firmware.command("create").argument("<file>", "the content; only its digest and size are sent"),
+  addDescriptionOptions(
+    firmware.command("create").argument("[file]", "the content; only its digest and size are sent"),
   )
+    .optionsGroup("Instead of the file and what a signature covers:")
+    .addOption(manifestOption())
     .description("Create the record of a new version")
     .action(
-      withSession(cli, async (session, file: string, options: MetadataOptions) => {
-        printFirmware(
-          session,
-          await createFirmware(session, await digestFile(file, session.signal), options),
-        );
+      withSession(cli, async (session, file: string | undefined, options: DescriptionOptions) => {
+        printFirmware(session, await createFirmware(session, file, options));
       }),
     );
 
-  addMetadataOptions(firmware.command("publish").argument("<file>", "the content"))
+  addDescriptionOptions(firmware.command("publish").argument("<file>", "the content"))
     .description("Create, upload and sign in one go, with a key on this machine")
     .requiredOption("--key <file>", "the private key (PEM); its public half must be registered")
     .action(withSession(cli, publishFirmware));
@@ -78,27 +85,14 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
     .command("submit")
     .argument("<firmware>", REFERENCE)
     .description("Hand in a manifest and its signature; with enough signatures the firmware is released")
-    .requiredOption("--manifest <file>", "the exact bytes that were signed")
-    .requiredOption("--signature <file>", "the detached signature, as `firmware sign` or openssl wrote it")
-    .requiredOption("--key-id <id>", "the registered key that made it; see `signing-key list`")
-    .action(
-      withSession(
-        cli,
-        async (
-          session,
-          reference: string,
-          options: { manifest: string; signature: string; keyId: string },
-        ) => {
-          const answer = await session.call(method.signFirmware, {
-            id: await firmwareId(session, reference),
-            manifest: await readFile(options.manifest),
-            signature: await readFile(options.signature),
-            keyId: options.keyId,
-          });
-          printFirmware(session, requireFirmware(answer.firmware));
-        },
-      ),
-    );
+    .option("--manifest <file>", "the exact bytes that were signed", "manifest.json")
+    .option(
+      "--signature <file>",
+      "the detached signature, as `firmware sign` or openssl wrote it",
+      "manifest.sig",
+    )
+    .option("--key-id <id>", "the registered key that made it (default: the one that verifies it)")
+    .action(withSession(cli, submitSignature));
 
   firmware
     .command("list")
@@ -170,80 +164,55 @@ From a file to a fleet:
   $ device-ota firmware deploy thermostat-os@1.1.0                 canary first
   $ device-ota rollout watch latest
 
-With the key on a machine that never sees the service: create, upload, then there \`firmware sign\`, then \`firmware submit\`.`;
-
-interface MetadataOptions {
-  readonly product: string;
-  readonly version: string;
-  readonly deviceType: string[];
-  readonly model?: string[];
-  readonly minBattery: number;
-  readonly minFreeStorage: bigint;
-  readonly minCurrentVersion: string;
-  readonly notes: string;
-  readonly metadata?: Record<string, string>;
-  readonly securityCounter: number;
-  readonly securityFix: boolean;
-}
-
-function addMetadataOptions(command: Command): Command {
-  return command
-    .requiredOption("--product <name>", "the product, for example thermostat-os")
-    .requiredOption("--version <version>", "the version: semantic, such as 1.4.0 or 1.4.0-rc.1")
-    .requiredOption("--device-type <names>", "the device types that it is for", collectList)
-    .option("--model <names>", "the hardware models that it runs on (default: all)", collectList)
-    .option(
-      "--min-battery <percent>",
-      "install only with this charge, or on external power",
-      parseCount(0, 100),
-      0,
-    )
-    .option("--min-free-storage <size>", "install only with so much storage free, e.g. 64MiB", parseBytes, 0n)
-    .option("--min-current-version <version>", "install only from this version or a newer one", "")
-    .option("--notes <markdown>", "what changed, for people", "")
-    .option("--metadata <name=value>", "anything else to keep; repeatable", collectPairs)
-    .option(
-      "--security-counter <number>",
-      "never falls on a device (anti-rollback)",
-      parseCount(0, 2 ** 31 - 1),
-      0,
-    )
-    .option("--security-fix", "it fixes a security fault", false);
-}
+With the key on a machine that never sees the service:
+  there  $ device-ota firmware sign app.bin --product … --key release.key.pem    manifest.json, manifest.sig
+  here   $ device-ota firmware create --manifest manifest.json
+         $ device-ota firmware upload thermostat-os@1.1.0 app.bin
+         $ device-ota firmware submit thermostat-os@1.1.0`;
 
 async function createFirmware(
   session: Session,
-  digest: FileDigest,
-  options: MetadataOptions,
+  file: string | undefined,
+  options: DescriptionOptions,
 ): Promise<Firmware> {
-  const { firmware } = await session.call(method.createFirmware, {
-    requestId: newRequestId(),
-    product: options.product,
-    version: options.version,
-    deviceTypes: options.deviceType,
-    hardwareModels: options.model ?? [],
-    minBatteryPercent: options.minBattery,
-    minFreeStorageBytes: options.minFreeStorage,
-    minCurrentVersion: options.minCurrentVersion,
-    releaseNotes: options.notes,
-    metadata: options.metadata ?? {},
-    securityCounter: BigInt(options.securityCounter),
-    securityFix: options.securityFix,
-    sha256: digest.sha256,
-    sizeBytes: BigInt(digest.sizeBytes),
-  });
-  return requireFirmware(firmware);
+  const request = await describeFirmware(file, options, session.signal);
+  return requireFirmware((await session.call(method.createFirmware, request)).firmware);
+}
+
+async function submitSignature(
+  session: Session,
+  reference: string,
+  options: { manifest: string; signature: string; keyId?: string },
+): Promise<void> {
+  const manifest = await readManifestFile(options.manifest);
+  const signature = await readFile(options.signature);
+  const keyId = options.keyId ?? (await findSigner(session, manifest, signature));
+  const id = await firmwareId(session, reference);
+  const answer = await session.call(method.signFirmware, { id, manifest, signature, keyId });
+  printFirmware(session, requireFirmware(answer.firmware));
+}
+
+/** The registered key under which a signature is right. */
+async function findSigner(session: Session, bytes: Uint8Array, signature: Uint8Array): Promise<string> {
+  const { keys } = await session.call(AccessService.method.listSigningKeys, { pageSize: 1000 });
+  const signer = keys.find(({ publicKeyPem }) => verifySignature({ publicKeyPem, bytes, signature }));
+  if (signer !== undefined) return signer.id;
+  throw new CliError(
+    exitCodes.precondition,
+    "no registered key made this signature over this manifest",
+    "Register the public key with `device-ota signing-key register`.",
+  );
 }
 
 async function publishFirmware(
   session: Session,
   file: string,
-  options: MetadataOptions & { key: string },
+  options: DescriptionOptions & { key: string },
 ): Promise<void> {
   // A wrong key file should be noticed before anything is created.
   const privateKeyPem = await readFile(options.key, "utf8");
   const keyId = thumbprint(publicKeyOf(privateKeyPem));
-  const created = await createFirmware(session, await digestFile(file, session.signal), options);
+  const created = await createFirmware(session, file, options);
   await upload(session, created, file);
   const { id } = created;
   const { manifest } = await session.call(method.getFirmwareManifest, { id });

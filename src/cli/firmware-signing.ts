@@ -2,9 +2,10 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type Command, Option } from "commander";
-import { createManifest, maxManifestBytes, parseManifest } from "../manifest/manifest.ts";
+import { createManifest, parseManifest } from "../manifest/manifest.ts";
 import { generateSigningKey, publicKeyOf, signManifest, thumbprint } from "../manifest/signature.ts";
 import { CliError, exitCodes } from "./failure.ts";
+import { readManifestFile } from "./firmware-description.ts";
 import { digestFile } from "./firmware-file.ts";
 import { collectList, parseCount, parseTime } from "./parse.ts";
 import type { Cli } from "./session.ts";
@@ -50,7 +51,7 @@ export function addSigningCommands(firmware: Command, cli: Cli): void {
 }
 
 /** What a manifest says beside digest and size. */
-export interface ManifestOptions {
+interface ManifestOptions {
   readonly product?: string;
   readonly version?: string;
   readonly deviceType?: string[];
@@ -119,7 +120,7 @@ async function signOffline(
       ["signature", signatureFile],
       [
         "next",
-        `device-ota firmware submit ${manifest.product}@${manifest.version} --manifest ${manifestFile} --signature ${signatureFile} --key-id ${keyId}`,
+        `device-ota firmware submit ${manifest.product}@${manifest.version} --manifest ${manifestFile} --signature ${signatureFile}`,
       ],
     ]),
   );
@@ -127,9 +128,7 @@ async function signOffline(
 
 async function manifestBytes(cli: Cli, file: string | undefined, options: SignOptions): Promise<Uint8Array> {
   if (options.manifest !== undefined) {
-    const bytes = await readFile(options.manifest);
-    if (bytes.length > maxManifestBytes)
-      throw new CliError(exitCodes.usage, `${options.manifest} is too large`);
+    const bytes = await readManifestFile(options.manifest);
     if (file !== undefined && parseManifest(bytes).sha256 !== (await digestFile(file, cli.signal)).sha256) {
       throw new CliError(exitCodes.usage, `${options.manifest} is for another content than ${file}`);
     }

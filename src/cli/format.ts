@@ -76,11 +76,6 @@ export function listText(items: readonly string[]): string {
   return items.length === 0 ? "-" : cleanText(items.join(", "));
 }
 
-/** The first characters of a UUID or key id: enough to recognise it in a table, too little to use. */
-export function shortId(id: string): string {
-  return id.slice(0, 13);
-}
-
 /** `1 device`, `2 devices`. */
 export function countText(count: bigint | number, singular: string, plural = `${singular}s`): string {
   return `${count} ${Number(count) === 1 ? singular : plural}`;

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Duration, durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
 import type {
   RingSpecSchema,
@@ -121,17 +121,17 @@ const defaultRings = [
   { name: "production", percent: 100 },
 ];
 
-/** A gate has no unset fields on the wire, so one changed field means that all are sent, with the contract's defaults. */
+/** The gate that the options change; the contract's defaults hold for the rest. */
 function gateOf(options: RolloutOptions) {
   const { gateMinSample, gateSuccess, gateSoak, gateManual } = options;
   if ([gateMinSample, gateSuccess, gateSoak, gateManual].every((value) => value === undefined))
     return undefined;
-  return {
-    minSample: gateMinSample ?? 1,
-    minSuccessPercent: gateSuccess ?? 90,
-    soakDuration: gateSoak ?? durationFromMs(10 * 60_000),
-    manual: gateManual === true,
-  };
+  return defined({
+    minSample: gateMinSample,
+    minSuccessPercent: gateSuccess,
+    soakDuration: gateSoak,
+    manual: gateManual,
+  });
 }
 
 /** An object without the members that are undefined. */

@@ -65,7 +65,7 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
 }
 
 /** The rings of a rollout with their counters. */
-export function renderRings(terminal: Terminal, rings: readonly Ring[]): string {
+function renderRings(terminal: Terminal, rings: readonly Ring[]): string {
   const columns: Column<Ring>[] = [
     { title: "ring", text: ({ name }) => cleanText(name) },
     { title: "share", text: ({ percent }) => percentText(percent), align: "right" },
@@ -171,7 +171,7 @@ export function ratio(part: bigint | number, whole: bigint | number): number {
 }
 
 /** The rollout's state in words and colour. */
-export function stateText(terminal: Terminal, rollout: Rollout): string {
+function stateText(terminal: Terminal, rollout: Rollout): string {
   return terminal.paint(STATE_TONES[rollout.state] ?? "bold", enumText(RolloutStateSchema, rollout.state));
 }
 

@@ -24,7 +24,7 @@ export interface Cli {
 }
 
 /** The options that every command which talks to a service has. */
-export interface GlobalOptions {
+interface GlobalOptions {
   readonly server: string;
   readonly token?: string;
   readonly dataDir: string;
@@ -106,7 +106,7 @@ export function withSession<A extends unknown[]>(
 }
 
 /** Connects to the service that the options name. The connection is made with the first call. */
-export async function openSession(cli: Cli, options: GlobalOptions): Promise<Session> {
+async function openSession(cli: Cli, options: GlobalOptions): Promise<Session> {
   const { address, tls } = parseServer(options.server);
   const token = options.token ?? (await localToken(address, options.dataDir));
   const rpc = new RpcClient({

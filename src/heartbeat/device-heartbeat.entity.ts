@@ -1,4 +1,4 @@
-import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { defineEntity, p } from "@mikro-orm/core";
 import { count, instant } from "../infra/database/columns.ts";
 
 /** An error that a device reported, as it is stored. */
@@ -46,6 +46,3 @@ export const DeviceHeartbeatEntity = defineEntity({
     metrics: p.json<Record<string, number>>().strictNullable(),
   },
 });
-
-/** A row of device_heartbeats. */
-export type DeviceHeartbeatRow = InferEntity<typeof DeviceHeartbeatEntity>;

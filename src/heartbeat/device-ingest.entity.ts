@@ -1,4 +1,4 @@
-import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { defineEntity, p } from "@mikro-orm/core";
 import { count, updatedAt } from "../infra/database/columns.ts";
 
 /**
@@ -17,6 +17,3 @@ export const DeviceIngestEntity = defineEntity({
     updatedAt: updatedAt(),
   },
 });
-
-/** A row of device_ingest. */
-export type DeviceIngestRow = InferEntity<typeof DeviceIngestEntity>;

@@ -48,7 +48,7 @@ export function findViolation(
 }
 
 /** The most custom metrics of a heartbeat. */
-export const maxMetrics = 64;
+const maxMetrics = 64;
 
 const digestBytes = 32;
 
@@ -106,13 +106,19 @@ function countViolation(field: string, value: number): FieldViolation | undefine
 
 function textViolation(field: string, text: string, maxCharacters: number): FieldViolation | undefined {
   // Code points are counted only where the cheap count of UTF-16 units does not settle it.
-  if (text.length > maxCharacters && [...text].length > maxCharacters) {
+  if (text.length > maxCharacters && countCodePoints(text) > maxCharacters) {
     return { field, description: `must have at most ${maxCharacters} characters` };
   }
   // PostgreSQL text holds neither; a lone surrogate is no character in any encoding.
   if (text.includes("\0")) return { field, description: "must not contain the character NUL" };
   if (!text.isWellFormed()) return { field, description: "must be well-formed Unicode" };
   return undefined;
+}
+
+function countCodePoints(text: string): number {
+  let count = 0;
+  for (const _character of text) count++;
+  return count;
 }
 
 function digestViolation(digest: Uint8Array | undefined): FieldViolation | undefined {

@@ -70,9 +70,10 @@ export class HeartbeatStreamHandler {
       } finally {
         place.done();
       }
-      yield this.#welcome(hello, opening);
       for (const observer of this.#parts.observers) observer.streamOpened(hello);
       void this.#read(incoming, session, hello, context);
+      // What observers and acks have queued in the session comes behind it.
+      yield this.#welcome(hello, opening);
       for (;;) {
         const output = session.take();
         if (output !== undefined) yield outputMessage(output);

@@ -17,8 +17,8 @@ export interface StreamHello {
 }
 
 /**
- * Is told that a device opened a stream, right after its welcome was queued: directives that it sends now arrive. It
- * must not throw, and must not wait.
+ * Is told that a device opened a stream, right before its welcome is sent: directives that it sends now follow the
+ * welcome. It must not throw, and must not wait.
  */
 export interface StreamObserver {
   streamOpened(hello: StreamHello): void;

@@ -32,6 +32,16 @@ function ring(counters: Partial<RingCounters>, other: Partial<JudgedRing> = {}):
 }
 
 describe("the gate", () => {
+  it("of the last ring waits for devices that are still at it", () => {
+    const judged = ring({ succeeded: 2, inProgress: 1 }, { gateHeldSince: ago(60 * minute) });
+    expect(evaluateRing(judged, policy, now, true)).toMatchObject({
+      verdict: "wait",
+      held: false,
+      missing: ["1 devices are still at it"],
+    });
+    expect(evaluateRing(judged, policy, now).verdict).toBe("promote");
+  });
+
   it.each([
     ["nothing finished", ring({}), "wait", ["needs 2 finished devices, has 0"]],
     ["too small a sample", ring({ succeeded: 1 }), "wait", ["needs 2 finished devices, has 1"]],

@@ -29,15 +29,21 @@ export type JudgedRing = Pick<Ring, "name" | "counters" | "gate" | "gateHeldSinc
  * operator accepted by resuming are not held against the ring again until more come.
  *
  * Then the gate: the least sample, the least share of successes, and both of them held for the soak time without a break.
+ * Past the last ring the rollout is complete, so its soak time begins only when none of its devices is at it any more.
  */
-export function evaluateRing(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): RingVerdict {
+export function evaluateRing(
+  ring: JudgedRing,
+  policy: Readonly<StoredPolicy>,
+  now: Date,
+  isLast = false,
+): RingVerdict {
   const broken = brokenRule(ring, policy, now);
   if (broken !== undefined) {
     const verdict = policy.pauseOnFailure ? "pause" : "rollback";
     return { verdict, held: false, missing: [broken], dueAtMs: undefined };
   }
   const { gate, gateHeldSince } = ring;
-  const missing = missingOf(ring);
+  const missing = missingOf(ring, isLast);
   if (missing.length > 0) {
     return { verdict: "wait", held: false, missing, dueAtMs: smallRingDueAt(ring, policy, now) };
   }
@@ -92,7 +98,7 @@ function smallRingDueAt(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: D
   return dueAtMs > now.getTime() ? dueAtMs : undefined;
 }
 
-function missingOf({ counters, gate }: JudgedRing): string[] {
+function missingOf({ counters, gate }: JudgedRing, isLast: boolean): string[] {
   const finished = finishedOf(counters);
   const missing: string[] = [];
   if (finished < gate.minSample) {
@@ -102,6 +108,7 @@ function missingOf({ counters, gate }: JudgedRing): string[] {
   if (share < gate.minSuccessPercent) {
     missing.push(`needs ${percent(gate.minSuccessPercent)} successes, has ${percent(share)}`);
   }
+  if (isLast && counters.inProgress > 0) missing.push(`${counters.inProgress} devices are still at it`);
   return missing;
 }
 

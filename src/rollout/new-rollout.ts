@@ -34,10 +34,10 @@ export interface NewRing {
   readonly gate?: NewGate | undefined;
 }
 
-/** See the contract's RingGate. A gate that is given at all is taken as it stands, but for an absent soak time. */
+/** See the contract's RingGate, whose defaults hold for what is not given. */
 interface NewGate {
-  readonly minSample: number;
-  readonly minSuccessPercent: number;
+  readonly minSample?: number | undefined;
+  readonly minSuccessPercent?: number | undefined;
   readonly soakMs?: number | undefined;
   readonly manual: boolean;
 }
@@ -128,8 +128,12 @@ const decimalSlack = 1e-6;
 
 function planGate(gate: NewGate | undefined): StoredGate {
   if (gate === undefined) return { ...defaultGate };
-  const { minSample, minSuccessPercent, soakMs, manual } = gate;
-  return { minSample, minSuccessPercent, soakMs: soakMs ?? defaultGate.soakMs, manual };
+  return {
+    minSample: gate.minSample ?? defaultGate.minSample,
+    minSuccessPercent: gate.minSuccessPercent ?? defaultGate.minSuccessPercent,
+    soakMs: gate.soakMs ?? defaultGate.soakMs,
+    manual: gate.manual,
+  };
 }
 
 function assertOverlap(field: string, wanted: readonly string[], fits: readonly string[]): void {

@@ -151,12 +151,12 @@ function decide(rollout: Rollout, now: Date): Decision {
   const front = frontRing(rings);
   for (const ring of rings) {
     if (ring.state === "WAITING") continue;
-    const { verdict, missing } = evaluateRing(ring, policy, now);
+    const { verdict, missing } = evaluateRing(ring, policy, now, ring === rings.at(-1));
     if (verdict === "rollback") return { kind: "rollback", ring, rule: missing.join("; ") };
     if (verdict === "pause" && state === "RUNNING") return { kind: "pause", ring, rule: missing.join("; ") };
   }
   if (state !== "RUNNING" || front?.state !== "OPEN") return nothing;
-  const { verdict, held } = evaluateRing(front, policy, now);
+  const { verdict, held } = evaluateRing(front, policy, now, front === rings.at(-1));
   if (verdict === "promote") return { kind: "promote", ring: front };
   if (held !== (front.gateHeldSince !== undefined)) return { kind: "note_gate", ring: front, held };
   return nothing;

@@ -180,7 +180,7 @@ function toRingMessage(rollout: Rollout, ring: Ring, now: Date): MessageInitShap
 function gateStatus(rollout: Rollout, ring: Ring, now: Date): string {
   if (ring.state === "WAITING") return "not open yet";
   if (ring.state === "PASSED") return "passed";
-  const { verdict, missing } = evaluateRing(ring, rollout.policy, now);
+  const { verdict, missing } = evaluateRing(ring, rollout.policy, now, ring === rollout.rings.at(-1));
   return verdict === "promote" ? "holds" : missing.join("; ");
 }
 

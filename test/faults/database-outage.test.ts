@@ -5,7 +5,15 @@ import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { eventually } from "../support/eventually.ts";
 import { DedicatedPostgres } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { acknowledged, lostOrDoubled, metric, startDevices, statusOf, untilAcked, untilStatus } from "./support.ts";
+import {
+  acknowledged,
+  lostOrDoubled,
+  metric,
+  startDevices,
+  statusOf,
+  untilAcked,
+  untilStatus,
+} from "./support.ts";
 
 /** The smallest queue there is: 20 devices fill it in a moment. */
 const queueRows = 100;

@@ -57,7 +57,7 @@ beforeEach(async () => {
       heartbeatIntervalMs: 250,
       installMs: 50,
       rebootMs: 100,
-      crashAfterMs: 400,
+      crashAfterMs: 300,
       maxRetryPauseMs: 500,
       logger: createLogger({ level: "silent", pretty: false }),
     }),
@@ -87,10 +87,17 @@ it("takes a good update through four rings, and takes a bad one back by itself",
   ]);
   expect(rolledBack.rings[0]?.counters?.failed).toBeGreaterThan(0n);
   expect(sumOf(rolledBack, "succeeded")).toBe(0);
-  expect(rolledBack.rollback).toMatchObject({ total: rolledBack.rollback?.completed, inProgress: 0n, failed: 0n });
+  expect(rolledBack.rollback).toMatchObject({
+    total: rolledBack.rollback?.completed,
+    inProgress: 0n,
+    failed: 0n,
+  });
   expect(rolledBack.rollback?.total).toBeGreaterThan(0n);
   expect(rolledBack.rollback?.total).toBeLessThan(BigInt(devices));
-  expect(await auditActions(bad)).toContainEqual({ action: "rollout.rollback", actor: "system:failure-threshold" });
+  expect(await auditActions(bad)).toContainEqual({
+    action: "rollout.rollback",
+    actor: "system:failure-threshold",
+  });
 
   // Who was touched runs the old version again, by the device's own word and by what the service was shown.
   await eventually(async () => {
@@ -120,7 +127,7 @@ async function rollOut(version: string): Promise<string> {
     policy: {
       failureThresholdPercent: 20,
       failureMinSample: 2,
-      verificationDuration: durationFromMs(2_000),
+      verificationDuration: durationFromMs(2_500),
       deviceTimeout: durationFromMs(120_000),
       crashLimit: 2,
     },

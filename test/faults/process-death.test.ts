@@ -1,5 +1,5 @@
-import { once } from "node:events";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { status } from "@grpc/grpc-js";

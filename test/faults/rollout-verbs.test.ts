@@ -3,20 +3,23 @@ import { status } from "@grpc/grpc-js";
 import { expect, it } from "vitest";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
-import { type Rollout, RolloutState } from "../../gen/ota/v1/rollout_pb.js";
+import { RolloutState } from "../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import type { RpcClient } from "../../src/client/rpc-client.ts";
 import { generateSigningKey, signManifest } from "../../src/manifest/signature.ts";
 import { startTestService } from "../support/service.ts";
 import { createFirmware, uploadMessages } from "./support.ts";
 
+const { method } = RolloutService;
+
+/** Every verb as a call; the answers are alike. */
 const verbs = {
-  start: RolloutService.method.startRollout,
-  promote: RolloutService.method.promoteRollout,
-  pause: RolloutService.method.pauseRollout,
-  resume: RolloutService.method.resumeRollout,
-  rollback: RolloutService.method.rollbackRollout,
-  abort: RolloutService.method.abortRollout,
+  start: (rpc: RpcClient, id: string) => rpc.unary(method.startRollout, { id }),
+  promote: (rpc: RpcClient, id: string) => rpc.unary(method.promoteRollout, { id }),
+  pause: (rpc: RpcClient, id: string) => rpc.unary(method.pauseRollout, { id }),
+  resume: (rpc: RpcClient, id: string) => rpc.unary(method.resumeRollout, { id }),
+  rollback: (rpc: RpcClient, id: string) => rpc.unary(method.rollbackRollout, { id }),
+  abort: (rpc: RpcClient, id: string) => rpc.unary(method.abortRollout, { id }),
 };
 
 type Verb = keyof typeof verbs;
@@ -34,12 +37,11 @@ it("pauses, resumes and aborts on demand, and refuses with the state and what it
   const firmwareId = await releasedFirmware(rpc);
   const { rollout: draft } = await rpc.unary(RolloutService.method.createRollout, { firmwareId });
   const id = draft?.id ?? "";
-  const invoke = (verb: Verb) => rpc.unary(verbs[verb], { id }) as Promise<{ rollout?: Rollout }>;
-  const stateAfter = async (verb: Verb) => (await invoke(verb)).rollout?.state;
+  const stateAfter = async (verb: Verb) => (await verbs[verb](rpc, id)).rollout?.state;
   const expectRefusals = async (state: keyof typeof refused) => {
     const { allowed = "", verbs: illegal = [] } = refused[state] ?? {};
     for (const verb of illegal) {
-      await expect(invoke(verb)).rejects.toMatchObject({
+      await expect(verbs[verb](rpc, id)).rejects.toMatchObject({
         code: status.FAILED_PRECONDITION,
         reason: "ILLEGAL_TRANSITION",
         metadata: { resource: "rollout", verb, state, allowed },

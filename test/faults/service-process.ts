@@ -18,7 +18,6 @@ export class ServiceProcess implements AsyncDisposable {
   readonly folder: string;
   #run: CliRun | undefined;
   #grpcAddress = "";
-  #httpUrl = "";
 
   static async start(): Promise<ServiceProcess> {
     const service = new ServiceProcess(await mkdtemp(join(tmpdir(), "device-ota-process-")));
@@ -39,11 +38,7 @@ export class ServiceProcess implements AsyncDisposable {
     return this.#grpcAddress;
   }
 
-  get httpUrl(): string {
-    return this.#httpUrl;
-  }
-
-  /** The database's URL: the embedded server's address and password, from its own data folder. */
+  /** The embedded PostgreSQL's folder: a stopped service's database can be started on it and looked into. */
   get databaseFolder(): string {
     return join(this.folder, "data", "postgres");
   }
@@ -78,10 +73,8 @@ export class ServiceProcess implements AsyncDisposable {
     await eventually(() => {
       const { stdout, stderr } = run.output;
       const grpc = /gRPC +(\S+:\d+)/.exec(stderr)?.[1];
-      const http = /console, REST +(\S+)/.exec(stderr)?.[1];
-      if (grpc === undefined || http === undefined) throw new Error(`it is not up: ${stderr}\n${stdout}`);
+      if (grpc === undefined) throw new Error(`it is not up: ${stderr}\n${stdout}`);
       this.#grpcAddress = grpc;
-      this.#httpUrl = http;
     }, startDeadlineMs);
   }
 

@@ -23,7 +23,7 @@ const beatMs = 25;
 const reconnectMs = 100;
 
 /** What a {@link StreamingDevice} is. */
-export interface StreamingDeviceOptions {
+interface StreamingDeviceOptions {
   readonly id: string;
   readonly token: string;
   readonly address: string;
@@ -170,7 +170,10 @@ export function acknowledged(devices: readonly StreamingDevice[]): Acknowledged[
  * Compares what was acknowledged with the table: every device with acknowledged heartbeats that are not stored, and
  * every one with a heartbeat that is stored twice. Empty if all is well.
  */
-export async function lostOrDoubled(databaseUrl: string, expected: readonly Acknowledged[]): Promise<unknown[]> {
+export async function lostOrDoubled(
+  databaseUrl: string,
+  expected: readonly Acknowledged[],
+): Promise<unknown[]> {
   const { rows } = await query(
     databaseUrl,
     `SELECT e.id, e.acked, count(h.sequence)::int AS stored, count(DISTINCT h.sequence)::int AS different,

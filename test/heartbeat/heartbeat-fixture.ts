@@ -157,9 +157,11 @@ export async function stored(
 }
 
 /** Keeps all flushes from getting on until released. */
-export async function holdUp(url: string): Promise<{ release(): Promise<void> }> {
+export async function holdUp(url: string): Promise<AsyncDisposable & { release(): Promise<void> }> {
   const client = new pg.Client({ connectionString: url });
+  client.on("error", () => undefined);
   await client.connect();
   await client.query("BEGIN; LOCK TABLE device_ingest IN ACCESS EXCLUSIVE MODE");
-  return { release: () => client.end() };
+  const release = (): Promise<void> => client.end();
+  return { release, [Symbol.asyncDispose]: release };
 }

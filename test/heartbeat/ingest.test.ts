@@ -225,7 +225,7 @@ describe("streams", () => {
 describe("the queue", () => {
   test("holds streams back when it is full and lets them in later", async () => {
     await using fixture = await startIngest({ limits: { maxRows: 10 } });
-    const hold = await holdUp(fixture.url);
+    await using hold = await holdUp(fixture.url);
     const id = device();
     const first = stream(fixture, { deviceId: id, records: records(id, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) });
     await first.taken;
@@ -251,7 +251,7 @@ describe("the queue", () => {
 
   test("is bounded in bytes too", async () => {
     await using fixture = await startIngest({ limits: { maxBytes: 10_000 } });
-    const hold = await holdUp(fixture.url);
+    await using hold = await holdUp(fixture.url);
     const id = device();
     const errors = [{ code: "E", severity: 1, message: "", stack: "x".repeat(6_000), fatal: false }];
     void stream(fixture, { deviceId: id, records: [record(id, 1, { errors })] });
@@ -261,7 +261,7 @@ describe("the queue", () => {
 
   test("forgets a stream that went away while it waited", async () => {
     await using fixture = await startIngest({ limits: { maxRows: 1 } });
-    const hold = await holdUp(fixture.url);
+    await using hold = await holdUp(fixture.url);
     const id = device();
     const first = stream(fixture, { deviceId: id, records: records(id, [1]) });
     const gone = new AbortController();

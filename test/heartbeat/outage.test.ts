@@ -53,7 +53,7 @@ test("connections that are cut in the middle of a transaction cost a retry", asy
   await using fixture = await startIngest();
   const id = device();
   await send(fixture, id, [1]);
-  const hold = await holdUp(fixture.url);
+  await using hold = await holdUp(fixture.url);
   const { result } = stream(fixture, { deviceId: id, records: records(id, [2]) });
   await eventually(async () => {
     const admin = new pg.Client({ connectionString: fixture.url });

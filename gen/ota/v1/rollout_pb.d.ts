@@ -247,7 +247,7 @@ export declare type RingCounters = Message<"ota.v1.RingCounters"> & {
   cancelled: bigint;
 
   /**
-   * Devices that were taken back by a rollback.
+   * Devices that were at the update when the rollout was taken back. How they got back is in `Rollout.rollback`.
    *
    * @generated from field: int64 rolled_back = 6;
    */
@@ -269,16 +269,16 @@ export declare type RingGate = Message<"ota.v1.RingGate"> & {
   /**
    * The least number of devices that must have finished (succeeded or failed). Default 1.
    *
-   * @generated from field: int32 min_sample = 1;
+   * @generated from field: optional int32 min_sample = 1;
    */
-  minSample: number;
+  minSample?: number | undefined;
 
   /**
    * The least share of the finished devices that must have succeeded, in percent. Default 90.
    *
-   * @generated from field: double min_success_percent = 2;
+   * @generated from field: optional double min_success_percent = 2;
    */
-  minSuccessPercent: number;
+  minSuccessPercent?: number | undefined;
 
   /**
    * How long the ring must have been open and these must have held. Default 10 minutes.
@@ -669,7 +669,7 @@ export enum RolloutState {
   ROLLED_BACK = 5,
 
   /**
-   * The last ring's gate held. Devices that appear later are still offered the update. Next: roll back, abort.
+   * The last ring's gate held, and none of its devices was at the update any more. Devices that appear later are still offered the update. Next: roll back, abort.
    *
    * @generated from enum value: ROLLOUT_STATE_COMPLETED = 6;
    */

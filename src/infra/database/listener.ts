@@ -27,6 +27,8 @@ export class Listener {
   /** Connections lost in a row. */
   #losses = 0;
   #retry: NodeJS.Timeout | undefined;
+  /** Ends when every LISTEN so far has its answer: a client takes one query at a time. */
+  #hearing = Promise.resolve();
   #closed = false;
 
   constructor(url: string, logger: Logger) {
@@ -88,10 +90,17 @@ export class Listener {
     }
     if (lost) return;
     this.#client = client;
+    // What the connection before it still waits for must not hold this one up.
+    this.#hearing = Promise.resolve();
     for (const { channel } of this.#subscriptions) await this.#hear(client, channel);
   }
 
-  async #hear(client: pg.Client, channel: string): Promise<void> {
+  #hear(client: pg.Client, channel: string): Promise<void> {
+    this.#hearing = this.#hearing.then(() => this.#subscribe(client, channel));
+    return this.#hearing;
+  }
+
+  async #subscribe(client: pg.Client, channel: string): Promise<void> {
     try {
       // Repeating it changes nothing.
       await client.query(`LISTEN ${client.escapeIdentifier(channel)}`);

@@ -1,0 +1,119 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import { findViolation } from "./heartbeat-rules.ts";
+
+const nowMs = Date.UTC(2026, 0, 15);
+const dayMs = 86_400_000;
+
+const good: HeartbeatRecord = {
+  deviceId: "0198c0de-0000-7000-8000-000000000001",
+  epoch: 1,
+  sequence: 1,
+  receivedAt: new Date(nowMs),
+  firmwareVersion: "1.0.0",
+  bootId: "boot",
+  uptimeMs: 0,
+  securityCounter: 0,
+  errors: [],
+  metrics: undefined,
+};
+
+function fieldOf(change: Partial<HeartbeatRecord>, allowUnnumbered = false): string | undefined {
+  return findViolation({ ...good, ...change }, { nowMs, allowUnnumbered })?.field;
+}
+
+/** Each field with values at both ends of what is allowed, and beyond. */
+const ranges: readonly (readonly [string, keyof HeartbeatRecord, readonly unknown[], readonly unknown[]])[] =
+  [
+    ["sequence", "sequence", [1, 2 ** 53 - 1], [0, 2 ** 53, 2 ** 60, Number.NaN]],
+    [
+      "device_time",
+      "deviceTime",
+      [new Date("2000-01-01T00:00:00Z"), new Date(nowMs + dayMs)],
+      [
+        new Date(0),
+        new Date("1999-12-31T23:59:59.999Z"),
+        new Date(nowMs + dayMs + 1),
+        new Date("2100-01-01"),
+        new Date(NaN),
+      ],
+    ],
+    ["uptime", "uptimeMs", [0, 2 ** 50], [-1, Number.NaN, Number.POSITIVE_INFINITY]],
+    ["battery_percent", "batteryPercent", [0, 100], [-0.1, 100.1, Number.NaN, Number.POSITIVE_INFINITY]],
+    ["cpu_percent", "cpuPercent", [0, 100], [-1, 101, Number.NaN]],
+    ["memory_percent", "memoryPercent", [0, 100], [-1, 101, Number.NaN]],
+    ["storage_free_bytes", "storageFreeBytes", [0, 2 ** 53 - 1], [2 ** 53, 2 ** 64]],
+    ["temperature_celsius", "temperatureCelsius", [-100, 300], [-101, 301, Number.NaN]],
+    ["location.latitude", "latitude", [-90, 0, 90], [-90.01, 200, Number.NaN]],
+    ["location.longitude", "longitude", [-180, 180], [-181, 181, Number.NEGATIVE_INFINITY]],
+    ["location.accuracy_meters", "accuracyMeters", [0, 1e6], [-1, Number.NaN, Number.POSITIVE_INFINITY]],
+    [
+      "location.altitude_meters",
+      "altitudeMeters",
+      [-400, 40_000_000],
+      [Number.NaN, Number.NEGATIVE_INFINITY],
+    ],
+    ["network.signal_dbm", "signalDbm", [-200, 100], [-201, 101]],
+    ["network.carrier", "carrier", ["", "telco"], ["a\0b", "\ud800"]],
+    ["firmware_version", "firmwareVersion", ["", "1.0.0-ü😀"], ["1\0", "\udfff", "a\ud83d"]],
+    ["boot_id", "bootId", ["", "x"], ["\0"]],
+    ["security_counter", "securityCounter", [0, 7], [2 ** 53]],
+    ["image_sha256", "imageSha256", [undefined, new Uint8Array(32)], [new Uint8Array(31), new Uint8Array(1)]],
+  ];
+
+describe("a reading", () => {
+  test.each(ranges)("%s is judged at its limits", (field, property, allowed, refused) => {
+    for (const value of allowed) expect(fieldOf({ [property]: value })).toBeUndefined();
+    for (const value of refused) expect(fieldOf({ [property]: value })).toBe(field);
+  });
+
+  test("that is absent is allowed", () => {
+    expect(fieldOf({})).toBeUndefined();
+  });
+});
+
+test("a heartbeat without a number is allowed in single calls only", () => {
+  expect(fieldOf({ sequence: 0 }, true)).toBeUndefined();
+  expect(fieldOf({ sequence: 0 }, false)).toBe("sequence");
+});
+
+describe("errors", () => {
+  const error = { code: "E", severity: 1, message: "m", stack: "s", fatal: false };
+
+  test("are named by their place", () => {
+    expect(fieldOf({ errors: [error] })).toBeUndefined();
+    expect(fieldOf({ errors: [error, { ...error, code: "" }] })).toBe("errors[1].code");
+    expect(fieldOf({ errors: [{ ...error, message: "\0" }] })).toBe("errors[0].message");
+    expect(fieldOf({ errors: [{ ...error, stack: "\ud800" }] })).toBe("errors[0].stack");
+  });
+});
+
+describe("metrics", () => {
+  function numbered(count: number): Record<string, number> {
+    return Object.fromEntries(Array.from({ length: count }, (_, index) => [`m${index}`, index]));
+  }
+
+  test("are 64 at most", () => {
+    expect(fieldOf({ metrics: numbered(64) })).toBeUndefined();
+    expect(fieldOf({ metrics: numbered(65) })).toBe("metrics");
+    expect(fieldOf({ metrics: numbered(10_000) })).toBe("metrics");
+  });
+
+  test("have plain names and finite values", () => {
+    expect(fieldOf({ metrics: { "queue/depth_max-1.p99": 1e300 } })).toBeUndefined();
+    for (const name of ["", "a b", "ü", "a\0", "x".repeat(65)])
+      expect(fieldOf({ metrics: { [name]: 1 } })).toBe("metrics");
+    expect(fieldOf({ metrics: { a: 1, b: Number.NaN } })).toBe('metrics["b"]');
+  });
+});
+
+test("whatever number comes, what is allowed fits a column of 4 bytes", () => {
+  fc.assert(
+    fc.property(fc.double(), (altitudeMeters) => {
+      const isAllowed = fieldOf({ altitudeMeters }) === undefined;
+      expect(isAllowed && !Number.isFinite(Math.fround(altitudeMeters))).toBe(false);
+    }),
+    { examples: [[3.402_823_6e38], [-3.5e38], [Number.MAX_VALUE], [Number.NaN]] },
+  );
+});
