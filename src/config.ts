@@ -166,7 +166,7 @@ const table = {
     "Heartbeat calls and messages a device, per replica.",
   ),
   rateUpdateCheck: rate("RATE_LIMIT_UPDATE_CHECK", "10/minute", "Update checks a device, per replica."),
-  rateEnrol: rate("RATE_LIMIT_ENROL", "60/minute", "Enrolments an address, per replica."),
+  rateEnrol: rate("RATE_LIMIT_ENROL", "600/minute", "Enrolments an address, per replica."),
   rateApi: rate("RATE_LIMIT_API", "1200/minute", "Other calls a device, token or address, per replica."),
   rateDownload: rate(
     "RATE_LIMIT_DOWNLOAD",

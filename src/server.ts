@@ -206,6 +206,7 @@ export async function startServer({ config, logger }: ServerOptions): Promise<Ru
         maxRows: config.heartbeat.queueRows,
         maxBytes: config.heartbeat.queueBytes,
         flushRows: config.heartbeat.flushRows,
+        lingerMs: config.heartbeat.flushMs,
       },
     }),
   );
@@ -248,7 +249,7 @@ export async function startServer({ config, logger }: ServerOptions): Promise<Ru
     ...heartbeatEndpoints({
       ingest,
       streams,
-      openings: new StreamOpenings(database.ingestPool),
+      openings: new StreamOpenings(database.adminPool),
       observers: [rollouts],
       consumeRate: (deviceId, points) => rateLimiter.consume("heartbeat", deviceId, points),
       history: new HeartbeatHistory(database.adminPool),

@@ -7,7 +7,7 @@ export interface Usage {
   readonly cpuMicros: number;
   /** Resident memory in bytes, after a forced collection. */
   readonly rssBytes: number;
-  /** The highest resident memory so far, in bytes. */
+  /** The highest resident memory since the last question, in bytes. */
   readonly peakRssBytes: number;
 }
 

@@ -16,7 +16,9 @@ export function serveMeasurements(ready: unknown, stop: () => Promise<void>): vo
       void stop().finally(() => process.exit(0));
       return;
     }
-    void usage(peakRssBytes).then((answer) => process.send?.(answer));
+    const peakSoFar = peakRssBytes;
+    peakRssBytes = 0;
+    void usage(peakSoFar).then((answer) => process.send?.(answer));
   });
   process.send?.(ready);
 }

@@ -33,6 +33,8 @@ export interface IngestLimits extends QueueLimits {
   readonly flushRows: number;
   /** Estimated bytes of one flush. */
   readonly flushBytes: number;
+  /** How long a flush waits after the start of the one before, if nothing else runs, in milliseconds. */
+  readonly lingerMs: number;
 }
 
 /** A single call's heartbeats. */
@@ -44,7 +46,7 @@ export type SingleSubmission = Pick<Submission, "deviceId" | "epoch" | "records"
  * Takes heartbeats from all streams and calls and writes them many at a time. Whoever submits is told after the commit
  * and never before; a device's heartbeats are committed in the order in which they were submitted.
  *
- * When idle it writes at once. Under load a flush waits {@link lingerMs} since the one before, so that many small
+ * When idle it writes at once. Under load a flush waits {@link IngestLimits.lingerMs} since the one before, so that many small
  * transactions become few large ones, and a second flush runs beside the first while there is enough to write. While
  * the database is away it keeps what it holds and tries again; the queue fills, and its bound holds the devices back.
  */
@@ -165,7 +167,7 @@ export class HeartbeatIngest implements AsyncDisposable {
       return;
     }
     if (this.#timer !== undefined) return;
-    const waitMs = this.#running === 0 ? lingerMs : maxAgeMs;
+    const waitMs = this.#running === 0 ? this.#limits.lingerMs : maxAgeMs;
     const dueMs = this.#startedAtMs + waitMs - this.#parts.clock.monotonicMs();
     if (dueMs <= 0) {
       this.#startSoon();
@@ -281,13 +283,11 @@ const defaultLimits: IngestLimits = {
   // Larger flushes gain little and block the event loop for longer: encoding takes about a microsecond a row.
   flushRows: 4_000,
   flushBytes: 8 * 1024 * 1024,
+  lingerMs: 20,
 };
 
 /** While one flush is being encoded the database works on the other. As many as the ingest pool has connections. */
 const maxFlushes = 2;
-
-/** How long a flush waits after the start of the one before, if nothing else runs. */
-const lingerMs = 20;
 
 /** How long heartbeats wait beside a flush that runs before a small second one is worth it. */
 const maxAgeMs = 50;

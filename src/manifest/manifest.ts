@@ -31,7 +31,7 @@ export interface Manifest {
  * First member of every manifest: a signature made for anything else can never pass as one over a firmware, and a later
  * format gets another tag.
  */
-export const manifestType = "ota.v1.firmware-manifest";
+const manifestType = "ota.v1.firmware-manifest";
 
 /** Larger input is refused before a byte of it is hashed or read; 200 names of 64 characters take 14 KiB. */
 export const maxManifestBytes = 64 * 1024;

@@ -60,7 +60,7 @@ export async function startStreams(
 type Message = MessageInitShape<typeof StreamHeartbeatsRequestSchema>["message"];
 
 /** The device's end of a stream, in memory. */
-export class DeviceStream {
+class DeviceStream {
   readonly deviceId: string;
   readonly #inbox = new Inbox<StreamHeartbeatsRequest>();
   readonly #abort = new AbortController();
