@@ -42,7 +42,12 @@ export function addDescriptionOptions(command: Command): Command {
     .option("--security-fix", "it fixes a security fault", false)
     .optionsGroup("What may be changed later:")
     .option("--min-battery <percent>", "install only with this charge, or on power", parseCount(0, 100), 0)
-    .option("--min-free-storage <size>", "install only with so much storage free, e.g. 64MiB", parseBytes, 0n)
+    .addOption(
+      new Option("--min-free-storage <size>", "install only with so much storage free, e.g. 64MiB")
+        .argParser(parseBytes)
+        // In words, because the help would print a bigint as JSON, which has none.
+        .default(0n, "0"),
+    )
     .option("--notes <markdown>", "what changed, for people", "")
     .option("--metadata <name=value>", "anything else to keep; repeatable", collectPairs);
 }

@@ -115,8 +115,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       audit: parts.audit,
       clock,
       changed: (rolloutId) => {
-        this.#changed(rolloutId);
         database.notify(channel, `${this.#origin}:${rolloutId}`);
+        return this.#changed(rolloutId);
       },
     });
     this.#governor = new RingGovernor({
@@ -150,9 +150,9 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.#stopListening = database.listen(channel, {
       notified: (payload) => {
         const [origin, rolloutId] = payload.split(":");
-        if (origin !== this.#origin && rolloutId !== undefined) this.#changed(rolloutId);
+        if (origin !== this.#origin && rolloutId !== undefined) void this.#changed(rolloutId);
       },
-      listening: () => this.#spread(async () => await this.#catchUp()),
+      listening: () => void this.#spread(() => this.#catchUp()),
     });
   }
 
@@ -172,7 +172,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   deviceChanged({ deviceId, kind }: DeviceChange): void {
-    if (kind === "retired") this.#spread(() => this.tracker.recheck(deviceId));
+    if (kind === "retired") void this.#spread(() => this.tracker.recheck(deviceId));
     if (kind === "updated") this.#announcer.announceTo(deviceId);
   }
 
@@ -240,8 +240,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   /** After a commit on this replica or another one. */
-  #changed(rolloutId: string): void {
-    this.#spread(async () => {
+  #changed(rolloutId: string): Promise<void> {
+    return this.#spread(async () => {
       await Promise.all([this.index.reload(), this.tracker.reconcile(rolloutId)]);
       this.#governor.changed(rolloutId);
       this.watch.changed(rolloutId);
@@ -274,11 +274,12 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   /** Runs one after the other what keeps memory in step. What fails is made up for by the next tick. */
-  #spread(work: () => Promise<void>): void {
-    if (this.#closing !== undefined) return;
+  #spread(work: () => Promise<void>): Promise<void> {
+    if (this.#closing !== undefined) return Promise.resolve();
     this.#spreading = this.#spreading.then(work).catch((error: unknown) => {
       this.#parts.logger.warn({ err: error }, "could not follow a change of a rollout at once");
     });
+    return this.#spreading;
   }
 }
 

@@ -23,8 +23,8 @@ export interface RolloutTransactionsParts {
   readonly database: Pick<Database, "em">;
   readonly audit: AuditLog;
   readonly clock: Clock;
-  /** Told after the commit. Must not throw. */
-  readonly changed: (rolloutId: string) => void;
+  /** Told after the commit; resolves when this replica acts on the change. Must not throw or reject. */
+  readonly changed: (rolloutId: string) => Promise<void>;
 }
 
 /** Runs units of work on rollouts: all or nothing, again if a deadlock picked them, and heard of when they are done. */
@@ -35,7 +35,7 @@ export class RolloutTransactions {
     this.#parts = parts;
   }
 
-  /** Runs `work` in a transaction. */
+  /** Runs `work` in a transaction. When it resolves, this replica's update checks know of the changes. */
   async run<T>(work: (transaction: RolloutTransaction) => Promise<T>): Promise<T> {
     const { database, audit, clock, changed } = this.#parts;
     const { result, changes } = await withRetry(
@@ -54,7 +54,7 @@ export class RolloutTransactions {
       },
       { attempts: maxAttempts },
     );
-    for (const rolloutId of changes) changed(rolloutId);
+    await Promise.all([...changes].map(changed));
     return result;
   }
 }

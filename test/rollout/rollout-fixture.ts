@@ -339,7 +339,8 @@ export async function run(replica: Replica, rollout: NewRollout): Promise<Rollou
   const { catalog, index } = replica.engine;
   const { id } = await catalog.create(rollout, { actor, requestId: randomUUID() });
   const started = await catalog.start({ id, actor, reason: "go" });
-  await eventually(() => expect(index.get(id)?.rollout.state).toBe("RUNNING"));
+  // A rollout whose gates ask for nothing may be complete by now.
+  expect(index.get(id)?.rollout.state).toMatch(/RUNNING|COMPLETED/);
   return started;
 }
 
