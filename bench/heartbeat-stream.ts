@@ -127,8 +127,12 @@ async function sendBeats(streams: LoadStream[], from: number, to: number, acks: 
           acked.wake = resolve;
         });
       }
-      // A stream that only decodes answers nothing; ending it would cost what the other does not pay.
-      if (!acks) await new Promise((resolve) => setTimeout(resolve, 500));
+      if (!acks) {
+        // The floor answers nothing but a goodbye, and that after all before it were decoded.
+        const decoded = new Promise((resolve) => call.once("data", resolve));
+        call.write(encode({ case: "goodbye", value: {} }));
+        await decoded;
+      }
     }),
   );
 }

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Server, ServerCredentials, type ServerDuplexStream, type ServerWritableStream } from "@grpc/grpc-js";
 import {
+  type StreamHeartbeatsRequest,
   StreamHeartbeatsRequestSchema,
   StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
@@ -59,9 +60,12 @@ server.addService(
   {
     checkForUpdate: (_call: unknown, callback: (error: null, response: unknown) => void) =>
       callback(null, create(CheckForUpdateResponseSchema)),
-    streamHeartbeats: (call: ServerDuplexStream<unknown, unknown>) => {
+    streamHeartbeats: (call: ServerDuplexStream<StreamHeartbeatsRequest, unknown>) => {
       call.sendMetadata(call.metadata.clone());
-      call.on("data", () => undefined);
+      // Decodes and drops. A goodbye is answered, so that the load generator knows when all before it were decoded.
+      call.on("data", ({ message }: StreamHeartbeatsRequest) => {
+        if (message.case === "goodbye") call.write(create(StreamHeartbeatsResponseSchema));
+      });
       call.on("end", () => call.end());
     },
     downloadFirmware: (call: ServerWritableStream<unknown, unknown>) => void download(call),
