@@ -16,26 +16,33 @@ import { startFloor, startProduct } from "./processes.ts";
 
 const rollouts = 10;
 
+const rounds = 4;
+
 /**
  * CPU of the server for each CheckForUpdate that has nothing to offer, with ten active rollouts, against an empty
  * unary method of bare grpc-js with the same messages.
  */
 export async function updateCheck(options: { quick: boolean }): Promise<BenchResult[]> {
   const devices = options.quick ? 10_000 : 100_000;
-  const calls = options.quick ? 5_000 : 30_000;
-  await using product = await startProduct({ DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "1000/minute" });
+  const calls = options.quick ? 3_000 : 20_000;
+  await using product = await startProduct({ DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "100000/minute" });
   await seedFleet(product.ready.databaseUrl, devices);
   using admin = new RpcClient({ address: product.ready.grpcAddress, token: product.ready.adminToken });
   await startRollouts(admin);
-  const value = await microsPerCall(product, devices, calls, true);
   await using floor = await startFloor({});
-  const bare = await microsPerCall(floor, devices, calls, false);
+  // In turn, so that a drift of the machine's speed meets both alike; the least counts, since noise only adds.
+  const values: number[] = [];
+  const floors: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    values.push(await microsPerCall(product, devices, calls, true));
+    floors.push(await microsPerCall(floor, devices, calls, false));
+  }
   return [
     {
       bench: "update-check",
-      value,
+      value: Math.min(...values),
       unit: "us CPU a call",
-      floor: bare,
+      floor: Math.min(...floors),
       target: "<= 1.5",
       note: `${rollouts} active rollouts, ${devices} devices, nothing to offer`,
     },

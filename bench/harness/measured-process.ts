@@ -5,6 +5,8 @@ import { once } from "node:events";
 export interface Usage {
   /** CPU time used since its start, user and system, in microseconds. */
   readonly cpuMicros: number;
+  /** The same after the collection that the memory figure needs: what is measured next begins here. */
+  readonly cpuMicrosAfter: number;
   /** Resident memory in bytes, after a forced collection. */
   readonly rssBytes: number;
   /** The highest resident memory since the last question, in bytes. */
@@ -55,7 +57,7 @@ export class MeasuredProcess<Ready> implements AsyncDisposable {
   async cpuDuring(work: () => Promise<void>): Promise<number> {
     const before = await this.usage();
     await work();
-    return (await this.usage()).cpuMicros - before.cpuMicros;
+    return (await this.usage()).cpuMicros - before.cpuMicrosAfter;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -32,11 +32,21 @@ export function measuredArgument<T>(): T {
 }
 
 async function usage(peakRssBytes: number): Promise<Usage> {
-  const { user, system } = process.cpuUsage();
+  const cpuMicros = cpuMicrosNow();
   // Two collections with a turn between them, so that finalisers of the first have run.
   globalThis.gc?.();
   await delay(20);
   globalThis.gc?.();
   const rssBytes = process.memoryUsage.rss();
-  return { cpuMicros: user + system, rssBytes, peakRssBytes: Math.max(peakRssBytes, rssBytes) };
+  return {
+    cpuMicros,
+    cpuMicrosAfter: cpuMicrosNow(),
+    rssBytes,
+    peakRssBytes: Math.max(peakRssBytes, rssBytes),
+  };
+}
+
+function cpuMicrosNow(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
 }

@@ -22,6 +22,8 @@ export class Call implements CallContext {
   readonly door: Door;
   readonly authorization: string | undefined;
   readonly requestId: string;
+  /** Whether the caller named the call, and so wants to hear the name again. */
+  readonly isNamed: boolean;
   readonly startedMs: number;
   /** Set by the pipeline as soon as the caller is known. */
   identity: Identity = anonymous;
@@ -40,7 +42,9 @@ export class Call implements CallContext {
   constructor(origin: CallOrigin, method: string, baseLogger: Logger, startedMs: number) {
     this.door = origin.door;
     this.authorization = origin.authorization;
-    this.requestId = isSaneRequestId(origin.requestId) ? origin.requestId : randomUUID();
+    const named = isSaneRequestId(origin.requestId) ? origin.requestId : undefined;
+    this.isNamed = named !== undefined;
+    this.requestId = named ?? randomUUID();
     this.startedMs = startedMs;
     this.#origin = origin;
     this.#method = method;

@@ -275,7 +275,9 @@ export class GrpcDoor implements AsyncDisposable {
       } catch (error) {
         return fail(error);
       }
-      callback(null, bytes, call.streaming ? undefined : headersOf(call));
+      // An answer that went well is traced only by those who asked to: the trailer costs a device on a metered link
+      // as much as the rest of a small answer.
+      callback(null, bytes, call.isNamed && !call.streaming ? headersOf(call) : undefined);
       route.succeed(call);
       this.#end(call);
     };
