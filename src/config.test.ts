@@ -68,7 +68,6 @@ describe("readConfig", () => {
       type: "s3",
       bucket: "firmware",
       region: "us-east-1",
-      pathStyle: false,
     });
     expect(faultsOf({ DEVICE_OTA_STORAGE_TYPE: "s3", DEVICE_OTA_STORAGE_S3_ACCESS_KEY: "k" })).toEqual([
       "DEVICE_OTA_STORAGE_S3_BUCKET: is required with DEVICE_OTA_STORAGE_TYPE=s3",

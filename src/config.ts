@@ -58,7 +58,6 @@ type StorageConfig =
       readonly endpoint: string | undefined;
       readonly accessKey: string | undefined;
       readonly secretKey: string | undefined;
-      readonly pathStyle: boolean;
     };
 
 /** See {@link Config.rateLimits}. */
@@ -121,7 +120,7 @@ const table = {
     "HTTP_PORT",
     8080,
     [0, 65_535],
-    "The port for the console, REST and Connect; 0 takes a free one.",
+    "The port for REST, Connect, health and metrics; 0 takes a free one.",
   ),
   grpcPort: integer("GRPC_PORT", 50_051, [0, 65_535], "The port for gRPC; 0 takes a free one."),
   tlsCertFile: text(
@@ -143,11 +142,6 @@ const table = {
   ),
   s3AccessKey: text("STORAGE_S3_ACCESS_KEY", "The access key of the object store."),
   s3SecretKey: foreignSecret("STORAGE_S3_SECRET_KEY", "The secret key of the object store."),
-  s3PathStyle: flag(
-    "STORAGE_S3_PATH_STYLE",
-    false,
-    "Whether the bucket is named in the path, as most stores but Amazon's want.",
-  ),
   failureThreshold: decimal(
     "AUTO_ROLLBACK_FAILURE_THRESHOLD",
     "10.0",
@@ -370,6 +364,5 @@ function storageOf(values: Values, dataDir: string, faults: string[]): StorageCo
     endpoint: values.s3Endpoint,
     accessKey: values.s3AccessKey,
     secretKey: values.s3SecretKey,
-    pathStyle: values.s3PathStyle,
   };
 }

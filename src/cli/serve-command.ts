@@ -13,7 +13,7 @@ export interface ServeOptions {
 export function addServeCommand(program: Command, cli: Cli): void {
   program
     .command("serve")
-    .description("Run the service: gRPC for devices and tools, HTTP for console, REST and health")
+    .description("Run the service: gRPC for devices and tools, HTTP for REST, Connect and health")
     .option("--host <address>", "the address to listen on (default: 127.0.0.1; 0.0.0.0 for all)")
     .option("--http-port <port>", "the port for HTTP (default: 8080; 0 takes a free one)")
     .option("--grpc-port <port>", "the port for gRPC (default: 50051; 0 takes a free one)")

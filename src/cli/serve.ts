@@ -39,7 +39,7 @@ async function welcome(terminal: Terminal, config: Config, server: RunningServer
   const lines = [
     "",
     terminal.paint("bold", "Device OTA & Heartbeat Service is up"),
-    `  console, REST   ${server.httpUrl}`,
+    `  REST, Connect   ${server.httpUrl}`,
     `  gRPC            ${server.grpcAddress}`,
     `  database        ${database}`,
     `  firmware        ${firmware}`,

@@ -142,7 +142,8 @@ function toCheckResponse(answer: CheckAnswer): MessageInitShape<typeof CheckForU
   }
   return {
     noOfferReason: NoOfferReason[answer.reason],
-    message: answer.message,
+    // Nearly every check of a fleet is answered so, often over metered links: the reason alone says it all.
+    message: answer.reason === "UP_TO_DATE" ? "" : answer.message,
     retryAfter: retryAfter(retryAfterMs[answer.reason]),
   };
 }

@@ -56,7 +56,7 @@ async function ask(...args: string[]): Promise<Record<string, unknown>> {
 describe("serve", () => {
   it("shows what runs where and the first credentials once", () => {
     const { stderr } = service.output;
-    expect(stderr).toMatch(/console, REST +http:\/\/127\.0\.0\.1:\d+/);
+    expect(stderr).toMatch(/REST, Connect +http:\/\/127\.0\.0\.1:\d+/);
     expect(stderr).toMatch(/admin token +ota_op_/);
     expect(stderr).toMatch(/enrolment key +ota_enrol_/);
   });

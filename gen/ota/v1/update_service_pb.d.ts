@@ -89,7 +89,7 @@ export declare type CheckForUpdateResponse = Message<"ota.v1.CheckForUpdateRespo
   noOfferReason: NoOfferReason;
 
   /**
-   * More on why, in words.
+   * More on why, in words; empty for UP_TO_DATE, which says it all.
    *
    * @generated from field: string message = 3;
    */

@@ -59,7 +59,7 @@ async function runDemo(cli: Cli, options: DemoOptions, json: boolean): Promise<v
   view.say("Starting the service with a database of its own …");
   const service = cleanup.use(await startServiceChild({ folder, env: cli.env, signal: cli.signal }));
   const signal = AbortSignal.any([cli.signal, service.ended]);
-  view.say(`  ${service.httpUrl}  console, REST and health`);
+  view.say(`  ${service.httpUrl}  REST, Connect, health and metrics`);
   view.say(`  ${service.grpcAddress.padEnd(service.httpUrl.length)}  gRPC, for devices and tools`);
 
   try {
