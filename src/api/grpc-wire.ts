@@ -89,9 +89,15 @@ export function toGrpcError(
   return { name: "GrpcError", message: details, code: failure.code.number, details, metadata };
 }
 
+/**
+ * A client whose deadline passes cancels the call, and its cancellation may come in before our own timer, which started
+ * later by the time that the request was on its way.
+ */
+const deadlineSlackMs = 50;
+
 /** Why grpc-js says that a call was cancelled. */
 export function cancelReason(grpcCall: AnyCall): OtaError {
-  if (Number(grpcCall.getDeadline()) <= Date.now()) {
+  if (Number(grpcCall.getDeadline()) <= Date.now() + deadlineSlackMs) {
     return new OtaError("deadline_exceeded", "DEADLINE_EXCEEDED", "the client's deadline passed");
   }
   return new OtaError("cancelled", "CANCELLED", "the client cancelled the call or went away");

@@ -35,7 +35,7 @@ export async function firstStart(): Promise<FirstStart> {
       return found;
     };
     return {
-      httpUrl: find(/REST +(http:\S+)/),
+      httpUrl: find(/REST, Connect +(http:\S+)/),
       grpcAddress: find(/gRPC +(\S+:\d+)/),
       enrolmentKey: find(/enrolment key +(\S+)\n/),
     };

@@ -226,12 +226,12 @@ function call<I extends DescMessage, O extends DescMessage>(
 /** Renews the picture until it is disposed of; the last one stays. */
 function renewPicture(stage: Stage, rollout: () => Rollout): Disposable {
   const rate = heartbeatRate(stage.fleet);
-  const draw = () => stage.view.show(sceneOf(stage, rollout(), rate()));
-  const timer = setInterval(draw, frameMs);
+  const draw = (isLast: boolean) => stage.view.show(sceneOf(stage, rollout(), rate()), isLast);
+  const timer = setInterval(() => draw(false), frameMs);
   return {
     [Symbol.dispose]: () => {
       clearInterval(timer);
-      draw();
+      draw(true);
     },
   };
 }

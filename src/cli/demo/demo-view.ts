@@ -49,14 +49,15 @@ export class DemoView implements Disposable {
     this.say(this.#terminal.paint("bold", title));
   }
 
-  /** Shows how things stand now. */
-  show(scene: Scene): void {
+  /** Shows how things stand now; the last picture of an act is always shown. */
+  show(scene: Scene, isLast = false): void {
     if (this.#inPlace) {
       this.#live.draw(this.#picture(scene));
       return;
     }
     const line = sceneLine(scene);
-    if (line === this.#lastLine || scene.elapsedMs - this.#lastLineAtMs < lineIntervalMs) return;
+    const isTooSoon = !isLast && scene.elapsedMs - this.#lastLineAtMs < lineIntervalMs;
+    if (line === this.#lastLine || isTooSoon) return;
     this.#lastLine = line;
     this.#lastLineAtMs = scene.elapsedMs;
     this.#line(`  ${durationMsText(scene.elapsedMs).padStart(8)}  ${line}`);
