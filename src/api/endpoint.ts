@@ -50,6 +50,11 @@ export type RateClass = "enrol" | "heartbeat" | "update_check" | "download" | "d
 export interface EndpointOptions<Request> {
   readonly access: AccessRule<Request>;
   readonly rate: RateClass;
+  /**
+   * Encodes answers with a large content for gRPC with fewer copies than the general encoder; undefined leaves an answer
+   * to that one. Only for streams of bulk data.
+   */
+  readonly encode?: (answer: object) => Buffer | undefined;
 }
 
 /** One method of the contract with its handler and its rules: a row of the endpoint table. */

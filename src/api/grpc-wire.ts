@@ -73,6 +73,8 @@ const binaryOptions = { readUnknownFields: false };
 
 /** An answer as bytes. */
 export function encode(endpoint: Endpoint, answer: object): Buffer {
+  const special = endpoint.options.encode?.(answer);
+  if (special !== undefined) return special;
   const bytes = toBinary(endpoint.method.output, answerOf(endpoint, answer));
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

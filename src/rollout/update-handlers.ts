@@ -19,6 +19,7 @@ import { invalidArgument } from "../errors.ts";
 import { toSignatureMessage } from "../firmware/firmware-messages.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
 import type { ReportableState } from "./device-update-state.ts";
+import { encodeChunk } from "./download-messages.ts";
 import type { NoOfferReason as NoOfferReasonName } from "./offer-decision.ts";
 import { fromUpdateState, toUpdateState } from "./rollout-messages.ts";
 import { type CheckAnswer, type CheckReading, notOffered, type UpdateDesk } from "./update-desk.ts";
@@ -43,7 +44,7 @@ export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoin
 
     serverStream(
       method.downloadFirmware,
-      { access: { device: true }, rate: "download" },
+      { access: { device: true }, rate: "download", encode: encodeChunk },
       (request, context) => download(desk, metrics, request, context),
     ),
 
