@@ -1,11 +1,6 @@
 import type { Command } from "commander";
+import type { MigrateOptions } from "./migrate.ts";
 import type { Cli } from "./session.ts";
-
-/** What the `migrate` commands share. */
-export interface MigrateOptions {
-  readonly dataDir: string;
-  readonly json?: boolean;
-}
 
 /** `migrate …`: the database's schema. `serve` migrates up by itself; these are for operators who want to decide when. */
 export function addMigrateCommands(program: Command, cli: Cli): void {

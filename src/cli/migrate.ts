@@ -5,9 +5,14 @@ import { createLogger } from "../infra/logger.ts";
 import { startEmbeddedPostgres } from "../infra/postgres/embedded-postgres.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { countText } from "./format.ts";
-import type { MigrateOptions } from "./migrate-command.ts";
 import { serviceConfig } from "./service-settings.ts";
 import type { Cli } from "./session.ts";
+
+/** What the `migrate` commands share. */
+export interface MigrateOptions {
+  readonly dataDir: string;
+  readonly json?: boolean;
+}
 
 /** Prints the migrations that are still to be run; fails with `precondition` if there are any. */
 export async function showMigrations(cli: Cli, options: MigrateOptions): Promise<void> {

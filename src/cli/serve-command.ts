@@ -1,13 +1,6 @@
 import type { Command } from "commander";
+import type { ServeOptions } from "./serve.ts";
 import type { Cli } from "./session.ts";
-
-/** What the command line says of how to serve; it goes before the environment. */
-export interface ServeOptions {
-  readonly dataDir: string;
-  readonly host?: string;
-  readonly httpPort?: string;
-  readonly grpcPort?: string;
-}
 
 /** `serve`: the service, until Ctrl-C or SIGTERM. */
 export function addServeCommand(program: Command, cli: Cli): void {

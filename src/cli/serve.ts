@@ -3,10 +3,17 @@ import { dirname } from "node:path";
 import type { Config } from "../config.ts";
 import { createLogger } from "../infra/logger.ts";
 import { type RunningServer, startServer } from "../server.ts";
-import type { ServeOptions } from "./serve-command.ts";
 import { serviceConfig } from "./service-settings.ts";
 import { adminTokenFile, type Cli } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
+
+/** What the command line says of how to serve; it goes before the environment. */
+export interface ServeOptions {
+  readonly dataDir: string;
+  readonly host?: string;
+  readonly httpPort?: string;
+  readonly grpcPort?: string;
+}
 
 /** Runs the service until the signal, then drains it. */
 export async function serve(cli: Cli, options: ServeOptions): Promise<void> {
