@@ -1,5 +1,4 @@
 import { once } from "node:events";
-import type { Readable } from "node:stream";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Identity } from "../access/identity.ts";
 import { OtaError } from "../errors.ts";
@@ -12,8 +11,11 @@ export interface OpenDownload {
   readonly sizeBytes: number;
   /** 64 lower-case hexadecimal digits. */
   readonly sha256: string;
-  /** Reads `length` bytes from `offset` on; fails if the store cannot deliver all of them. */
-  read(offset: number, length: number): Readable;
+  /**
+   * Reads `length` bytes from `offset` on; fails if the store cannot deliver all of them. Iterated as it is, without a
+   * Readable around it.
+   */
+  read(offset: number, length: number): AsyncIterable<Uint8Array>;
 }
 
 /** Opens the content of an update that was offered to the caller; throws an OtaError (NOT_OFFERED) for anything else. */
@@ -88,7 +90,7 @@ async function send(
   reply: FastifyReply,
   status: number,
   headers: Record<string, string>,
-  body: Readable | undefined,
+  body: AsyncIterable<Uint8Array> | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   reply.hijack();
@@ -109,8 +111,6 @@ async function send(
     // The status is sent: only a broken connection tells the client that the content is not complete.
     raw.destroy();
     throw error;
-  } finally {
-    body?.destroy();
   }
 }
 

@@ -51,8 +51,8 @@ export interface EndpointOptions<Request> {
   readonly access: AccessRule<Request>;
   readonly rate: RateClass;
   /**
-   * Encodes answers with a large content for gRPC with fewer copies than the general encoder; undefined leaves an answer
-   * to that one. Only for streams of bulk data.
+   * Encodes for gRPC the answers that it can encode cheaper than the general encoder, because they are large or always the
+   * same; undefined leaves an answer to that one. Worth it only on the hottest paths.
    */
   readonly encode?: (answer: object) => Buffer | undefined;
 }

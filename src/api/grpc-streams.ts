@@ -238,7 +238,7 @@ const maxQueuedBytes = 256 * 1024;
 const largeMessageBytes = 16 * 1024;
 
 /** The most that a slow reader of large messages (a download) holds in memory. */
-const maxUnsentBytes = 512 * 1024;
+const maxUnsentBytes = 1024 * 1024;
 
 const messagesPerReport = 64;
 

@@ -1,4 +1,3 @@
-import { Readable } from "node:stream";
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { crc32c } from "@node-rs/crc32";
@@ -22,6 +21,7 @@ import type { ReportableState } from "./device-update-state.ts";
 import { encodeChunk } from "./download-messages.ts";
 import type { NoOfferReason as NoOfferReasonName } from "./offer-decision.ts";
 import { fromUpdateState, toUpdateState } from "./rollout-messages.ts";
+import { UpToDateAnswers } from "./up-to-date-messages.ts";
 import { type CheckAnswer, type CheckReading, notOffered, type UpdateDesk } from "./update-desk.ts";
 
 /** What the endpoints for devices work on. */
@@ -35,12 +35,20 @@ export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoin
   const { method } = UpdateService;
   const checks = new CheckCounts(metrics.checks);
   return [
-    unary(method.checkForUpdate, { access: { device: true }, rate: "update_check" }, (request, context) => {
-      const { signal, identity } = context;
-      const answer = desk.check(deviceOf(identity), readingOf(request), signal);
-      if (answer instanceof Promise) return answer.then((late) => checks.counted(late));
-      return Promise.resolve(checks.counted(answer));
-    }),
+    unary(
+      method.checkForUpdate,
+      {
+        access: { device: true },
+        rate: "update_check",
+        encode: (answer) => checks.upToDate.encode(answer),
+      },
+      (request, context) => {
+        const { signal, identity } = context;
+        const answer = desk.check(deviceOf(identity), readingOf(request), signal);
+        if (answer instanceof Promise) return answer.then((late) => checks.counted(late));
+        return Promise.resolve(checks.counted(answer));
+      },
+    ),
 
     serverStream(
       method.downloadFirmware,
@@ -80,8 +88,7 @@ export function downloadOpener({ desk, metrics }: UpdateEndpointParts): Download
     return {
       sizeBytes: content.sizeBytes,
       sha256: content.sha256,
-      read: (offset, length) =>
-        Readable.from(counted(rangeOf(desk, deviceId, updateId, { offset, limit: length, signal }), sent)),
+      read: (offset, length) => bytesOf(desk, deviceId, updateId, { offset, limit: length, signal }, sent),
     };
   };
 }
@@ -119,6 +126,7 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 class CheckCounts {
   readonly #metric: UpdateMetrics["checks"];
   readonly #handles = new Map<string, { inc(): void }>();
+  readonly upToDate = new UpToDateAnswers(() => retryAfter(retryAfterMs.UP_TO_DATE));
 
   constructor(metric: UpdateMetrics["checks"]) {
     this.#metric = metric;
@@ -133,6 +141,7 @@ class CheckCounts {
       this.#handles.set(outcome, handle);
     }
     handle.inc();
+    if (answer.kind === "none" && answer.reason === "UP_TO_DATE") return this.upToDate.take();
     return toCheckResponse(answer);
   }
 }
@@ -143,8 +152,7 @@ function toCheckResponse(answer: CheckAnswer): MessageInitShape<typeof CheckForU
   }
   return {
     noOfferReason: NoOfferReason[answer.reason],
-    // Nearly every check of a fleet is answered so, often over metered links: the reason alone says it all.
-    message: answer.reason === "UP_TO_DATE" ? "" : answer.message,
+    message: answer.message,
     retryAfter: retryAfter(retryAfterMs[answer.reason]),
   };
 }
@@ -218,19 +226,14 @@ async function* download(
   }
 }
 
-async function* rangeOf(
+async function* bytesOf(
   desk: UpdateDesk,
   deviceId: string,
   updateId: string,
   range: { readonly offset: number; readonly limit: number; readonly signal: AbortSignal },
-): AsyncGenerator<Buffer> {
-  yield* (await desk.openDownload(deviceId, updateId, range)).chunks;
-}
-
-async function* counted(
-  chunks: AsyncIterable<Buffer>,
   sent: { inc(by: number): void },
 ): AsyncGenerator<Buffer> {
+  const { chunks } = await desk.openDownload(deviceId, updateId, range);
   for await (const chunk of chunks) {
     yield chunk;
     sent.inc(chunk.length);
