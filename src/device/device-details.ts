@@ -1,5 +1,6 @@
 import type { Pool } from "pg";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
+import { type ReadingRow, readingOf } from "./reading-row.ts";
 
 /** A device as operators see it: its record and what its newest heartbeat said. */
 export interface DeviceDetails {
@@ -77,7 +78,7 @@ const selectDetails = `
          d.updated_at AS changed_at, d.deleted_at, s.*
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
 
-interface DetailsRow {
+interface DetailsRow extends ReadingRow {
   readonly id: string;
   readonly serial_number: string;
   readonly device_type: string;
@@ -90,26 +91,8 @@ interface DetailsRow {
   readonly deleted_at: Date | null;
   readonly last_seen_at: Date | null;
   readonly last_device_time: Date | null;
-  readonly epoch: number;
   readonly last_sequence: string;
-  readonly firmware_version: string;
-  readonly boot_id: string;
-  readonly uptime_ms: string;
-  readonly battery_percent: number | null;
-  readonly charging: boolean | null;
-  readonly cpu_percent: number | null;
-  readonly memory_percent: number | null;
-  readonly storage_free_bytes: string | null;
-  readonly temperature_celsius: number | null;
-  readonly latitude: number | null;
-  readonly longitude: number | null;
-  readonly accuracy_meters: number | null;
-  readonly altitude_meters: number | null;
-  readonly network_type: number | null;
-  readonly signal_dbm: number | null;
-  readonly carrier: string | null;
   readonly security_counter: string | null;
-  readonly image_sha256: Buffer | null;
 }
 
 function detailsOf(row: DetailsRow): DeviceDetails {
@@ -132,28 +115,11 @@ function detailsOf(row: DetailsRow): DeviceDetails {
 function heartbeatOf(row: DetailsRow, receivedAt: Date): HeartbeatRecord {
   return {
     deviceId: row.id,
-    epoch: row.epoch,
+    ...readingOf(row),
     sequence: Number(row.last_sequence),
     receivedAt,
     deviceTime: row.last_device_time ?? undefined,
-    firmwareVersion: row.firmware_version,
-    bootId: row.boot_id,
-    uptimeMs: Number(row.uptime_ms),
-    batteryPercent: row.battery_percent ?? undefined,
-    charging: row.charging ?? undefined,
-    cpuPercent: row.cpu_percent ?? undefined,
-    memoryPercent: row.memory_percent ?? undefined,
-    storageFreeBytes: row.storage_free_bytes === null ? undefined : Number(row.storage_free_bytes),
-    temperatureCelsius: row.temperature_celsius ?? undefined,
-    latitude: row.latitude ?? undefined,
-    longitude: row.longitude ?? undefined,
-    accuracyMeters: row.accuracy_meters ?? undefined,
-    altitudeMeters: row.altitude_meters ?? undefined,
-    networkType: row.network_type ?? undefined,
-    signalDbm: row.signal_dbm ?? undefined,
-    carrier: row.carrier ?? undefined,
     securityCounter: Number(row.security_counter ?? 0),
-    imageSha256: row.image_sha256 ?? undefined,
     errors: [],
     metrics: undefined,
   };

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import type { ListPosition } from "../access/list-position.ts";
 import type { DeviceError, HeartbeatRecord } from "../device/heartbeat-record.ts";
+import { type ReadingRow, readingOf } from "../device/reading-row.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 
 /** Which of a device's heartbeats to list. */
@@ -57,30 +58,12 @@ export function historyKey({ receivedAt, sequence }: HeartbeatRecord): string {
 }
 
 /** A row as pg parses it: bigint comes as text. */
-interface HistoryRow {
+interface HistoryRow extends ReadingRow {
   readonly device_id: string;
   readonly received_at: Date;
   readonly sequence: string;
-  readonly epoch: number;
   readonly device_time: Date | null;
-  readonly firmware_version: string;
-  readonly boot_id: string;
-  readonly uptime_ms: string;
-  readonly battery_percent: number | null;
-  readonly charging: boolean | null;
-  readonly cpu_percent: number | null;
-  readonly memory_percent: number | null;
-  readonly storage_free_bytes: string | null;
-  readonly temperature_celsius: number | null;
-  readonly latitude: number | null;
-  readonly longitude: number | null;
-  readonly accuracy_meters: number | null;
-  readonly altitude_meters: number | null;
-  readonly network_type: number | null;
-  readonly signal_dbm: number | null;
-  readonly carrier: string | null;
   readonly security_counter: string;
-  readonly image_sha256: Buffer | null;
   readonly errors: DeviceError[] | null;
   readonly metrics: Record<string, number> | null;
 }
@@ -88,28 +71,11 @@ interface HistoryRow {
 function recordOfRow(row: HistoryRow): HeartbeatRecord {
   return {
     deviceId: row.device_id,
-    epoch: row.epoch,
+    ...readingOf(row),
     sequence: Number(row.sequence),
     receivedAt: row.received_at,
     deviceTime: row.device_time ?? undefined,
-    firmwareVersion: row.firmware_version,
-    bootId: row.boot_id,
-    uptimeMs: Number(row.uptime_ms),
-    batteryPercent: row.battery_percent ?? undefined,
-    charging: row.charging ?? undefined,
-    cpuPercent: row.cpu_percent ?? undefined,
-    memoryPercent: row.memory_percent ?? undefined,
-    storageFreeBytes: row.storage_free_bytes === null ? undefined : Number(row.storage_free_bytes),
-    temperatureCelsius: row.temperature_celsius ?? undefined,
-    latitude: row.latitude ?? undefined,
-    longitude: row.longitude ?? undefined,
-    accuracyMeters: row.accuracy_meters ?? undefined,
-    altitudeMeters: row.altitude_meters ?? undefined,
-    networkType: row.network_type ?? undefined,
-    signalDbm: row.signal_dbm ?? undefined,
-    carrier: row.carrier ?? undefined,
     securityCounter: Number(row.security_counter),
-    imageSha256: row.image_sha256 ?? undefined,
     errors: row.errors ?? [],
     metrics: row.metrics ?? undefined,
   };
