@@ -75,7 +75,11 @@ export type ErrorReason =
   | "CANCELLED"
   | "DEADLINE_EXCEEDED"
   | "UNIMPLEMENTED"
-  | "INTERNAL";
+  | "INTERNAL"
+  | "FOUR_EYES"
+  | "ROLLBACK_TARGET_REFUSED"
+  | "COUNT_MISMATCH"
+  | "CROSS_SITE_REQUEST";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

@@ -3,8 +3,13 @@ import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChannelCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { valid } from "semver";
-import { ErrorReportSchema, type Heartbeat, HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
-import { Capability, ClockQuality } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import {
+  Capability,
+  ClockQuality,
+  ErrorReportSchema,
+  type Heartbeat,
+  HeartbeatSchema,
+} from "../../gen/ota/v1/heartbeat_pb.js";
 import { RpcClient } from "../client/rpc-client.ts";
 import type { Clock } from "../infra/clock.ts";
 import { AgentFailure } from "./agent-failure.ts";

@@ -65,6 +65,13 @@ export declare type OperatorToken = Message<"ota.v1.OperatorToken"> & {
    * @generated from field: string creator = 7;
    */
   creator: string;
+
+  /**
+   * When it was last used, to the minute; unset if never.
+   *
+   * @generated from field: google.protobuf.Timestamp last_use_time = 8;
+   */
+  lastUseTime?: Timestamp | undefined;
 };
 
 /**

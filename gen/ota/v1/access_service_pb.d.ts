@@ -593,6 +593,34 @@ export declare type ListAuditEventsRequest = Message<"ota.v1.ListAuditEventsRequ
    * @generated from field: string action = 4;
    */
   action: string;
+
+  /**
+   * Only events by this actor, for example `operator:alice`.
+   *
+   * @generated from field: string actor = 5;
+   */
+  actor: string;
+
+  /**
+   * Only events of this kind of resource, for example `rollout`.
+   *
+   * @generated from field: string resource_type = 6;
+   */
+  resourceType: string;
+
+  /**
+   * Only events at or after this time.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 7;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Only events before this time.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 8;
+   */
+  endTime?: Timestamp | undefined;
 };
 
 /**
@@ -627,6 +655,88 @@ export declare type ListAuditEventsResponse = Message<"ota.v1.ListAuditEventsRes
  * Use `create(ListAuditEventsResponseSchema)` to create a new message.
  */
 export declare const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse>;
+
+/**
+ * Takes no arguments.
+ *
+ * @generated from message ota.v1.ListSettingsRequest
+ */
+export declare type ListSettingsRequest = Message<"ota.v1.ListSettingsRequest"> & {
+};
+
+/**
+ * Describes the message ota.v1.ListSettingsRequest.
+ * Use `create(ListSettingsRequestSchema)` to create a new message.
+ */
+export declare const ListSettingsRequestSchema: GenMessage<ListSettingsRequest>;
+
+/**
+ * Every setting of the replica that answers.
+ *
+ * @generated from message ota.v1.ListSettingsResponse
+ */
+export declare type ListSettingsResponse = Message<"ota.v1.ListSettingsResponse"> & {
+  /**
+   * The settings by name.
+   *
+   * @generated from field: repeated ota.v1.Setting settings = 1;
+   */
+  settings: Setting[];
+};
+
+/**
+ * Describes the message ota.v1.ListSettingsResponse.
+ * Use `create(ListSettingsResponseSchema)` to create a new message.
+ */
+export declare const ListSettingsResponseSchema: GenMessage<ListSettingsResponse>;
+
+/**
+ * One setting.
+ *
+ * @generated from message ota.v1.Setting
+ */
+export declare type Setting = Message<"ota.v1.Setting"> & {
+  /**
+   * Its environment variable, for example `DEVICE_OTA_HTTP_PORT`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Its value in force, as text; `(set)` for a secret that is set.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+
+  /**
+   * Its default, as text; empty if it has none.
+   *
+   * @generated from field: string default_value = 3;
+   */
+  defaultValue: string;
+
+  /**
+   * Whether somebody set it.
+   *
+   * @generated from field: bool set = 4;
+   */
+  set: boolean;
+
+  /**
+   * What it does.
+   *
+   * @generated from field: string description = 5;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message ota.v1.Setting.
+ * Use `create(SettingSchema)` to create a new message.
+ */
+export declare const SettingSchema: GenMessage<Setting>;
 
 /**
  * Who may do what: operators' tokens, devices' enrolment keys, firmware signing keys, and the audit log.
@@ -743,6 +853,16 @@ export declare const AccessService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEventsRequestSchema;
     output: typeof ListAuditEventsResponseSchema;
+  },
+  /**
+   * Lists the settings that are in force; secrets are never shown. Role: viewer.
+   *
+   * @generated from rpc ota.v1.AccessService.ListSettings
+   */
+  listSettings: {
+    methodKind: "unary";
+    input: typeof ListSettingsRequestSchema;
+    output: typeof ListSettingsResponseSchema;
   },
 }>;
 

@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Heartbeat } from "./heartbeat_pb.js";
+import type { Capability, ClockQuality, Heartbeat } from "./heartbeat_pb.js";
 
 /**
  * Describes the file ota/v1/device.proto.
@@ -129,6 +129,48 @@ export declare type Device = Message<"ota.v1.Device"> & {
    * @generated from field: google.protobuf.Timestamp retire_time = 16;
    */
   retireTime?: Timestamp | undefined;
+
+  /**
+   * The version of the client software, as its newest `Hello` said.
+   *
+   * @generated from field: string agent_version = 17;
+   */
+  agentVersion: string;
+
+  /**
+   * What its client can do beyond the basics, as its newest `Hello` said.
+   *
+   * @generated from field: repeated ota.v1.Capability capabilities = 18;
+   */
+  capabilities: Capability[];
+
+  /**
+   * How far its clock can be trusted, as its newest `Hello` said.
+   *
+   * @generated from field: ota.v1.ClockQuality clock_quality = 19;
+   */
+  clockQuality: ClockQuality;
+
+  /**
+   * Tags that an operator put on it, for example `lab`. Like groups, but meant to be many and short-lived.
+   *
+   * @generated from field: repeated string tags = 20;
+   */
+  tags: string[];
+
+  /**
+   * Whether it is treated in an own way by all rollouts.
+   *
+   * @generated from field: ota.v1.UpdatePin update_pin = 21;
+   */
+  updatePin: UpdatePin;
+
+  /**
+   * The versions of its applications by component, as its newest heartbeat with components said.
+   *
+   * @generated from field: map<string, string> components = 22;
+   */
+  components: { [key: string]: string };
 };
 
 /**
@@ -136,6 +178,39 @@ export declare type Device = Message<"ota.v1.Device"> & {
  * Use `create(DeviceSchema)` to create a new message.
  */
 export declare const DeviceSchema: GenMessage<Device>;
+
+/**
+ * How all rollouts treat a device, whatever its place by chance.
+ *
+ * @generated from enum ota.v1.UpdatePin
+ */
+export enum UpdatePin {
+  /**
+   * As any other device.
+   *
+   * @generated from enum value: UPDATE_PIN_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Always in the first ring.
+   *
+   * @generated from enum value: UPDATE_PIN_CANARY = 1;
+   */
+  CANARY = 1,
+
+  /**
+   * Never offered an update. One that it is taking goes on.
+   *
+   * @generated from enum value: UPDATE_PIN_EXCLUDED = 2;
+   */
+  EXCLUDED = 2,
+}
+
+/**
+ * Describes the enum ota.v1.UpdatePin.
+ */
+export declare const UpdatePinSchema: GenEnum<UpdatePin>;
 
 /**
  * Whether a device is being heard from, judged by the time of its last heartbeat against its heartbeat interval.

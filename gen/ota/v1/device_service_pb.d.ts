@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Device } from "./device_pb.js";
+import type { Device, Presence, UpdatePin } from "./device_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -291,6 +291,26 @@ export declare type ListDevicesRequest = Message<"ota.v1.ListDevicesRequest"> & 
    * @generated from field: bool show_retired = 8;
    */
   showRetired: boolean;
+
+  /**
+   * Only devices that match this filter (https://google.aip.dev/160), for example
+   * `device_type = "thermostat" AND battery_percent < 20 AND groups:"berlin"`. The fields are `id`, `serial_number`,
+   * `device_type`, `hardware_model`, `display_name`, `groups`, `tags`, `metadata.<name>`, `update_pin`, `create_time`,
+   * `firmware_version`, `components.<name>`, `presence`, `last_seen_time`, `battery_percent`, `charging`,
+   * `cpu_percent`, `memory_percent`, `storage_free_bytes`, `temperature_celsius`, `network_type`, `carrier`,
+   * `signal_dbm` and `security_counter`. Versions are compared as semantic versions.
+   *
+   * @generated from field: string filter = 9;
+   */
+  filter: string;
+
+  /**
+   * The order: `create_time`, `serial_number`, `last_seen_time` or `battery_percent`, with ` desc` behind it for
+   * falling order (https://google.aip.dev/132#ordering). Default: `create_time desc`.
+   *
+   * @generated from field: string order_by = 10;
+   */
+  orderBy: string;
 };
 
 /**
@@ -359,6 +379,20 @@ export declare type UpdateDeviceRequest = Message<"ota.v1.UpdateDeviceRequest"> 
    * @generated from field: optional ota.v1.DeviceMetadata metadata = 4;
    */
   metadata?: DeviceMetadata | undefined;
+
+  /**
+   * Replaces the device's tags.
+   *
+   * @generated from field: optional ota.v1.DeviceTags tags = 5;
+   */
+  tags?: DeviceTags | undefined;
+
+  /**
+   * How all rollouts treat it; UPDATE_PIN_UNSPECIFIED takes a pin away.
+   *
+   * @generated from field: optional ota.v1.UpdatePin update_pin = 6;
+   */
+  updatePin?: UpdatePin | undefined;
 };
 
 /**
@@ -366,6 +400,26 @@ export declare type UpdateDeviceRequest = Message<"ota.v1.UpdateDeviceRequest"> 
  * Use `create(UpdateDeviceRequestSchema)` to create a new message.
  */
 export declare const UpdateDeviceRequestSchema: GenMessage<UpdateDeviceRequest>;
+
+/**
+ * A set of tags.
+ *
+ * @generated from message ota.v1.DeviceTags
+ */
+export declare type DeviceTags = Message<"ota.v1.DeviceTags"> & {
+  /**
+   * The tags: at most 32.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+};
+
+/**
+ * Describes the message ota.v1.DeviceTags.
+ * Use `create(DeviceTagsSchema)` to create a new message.
+ */
+export declare const DeviceTagsSchema: GenMessage<DeviceTags>;
 
 /**
  * A set of groups.
@@ -522,6 +576,334 @@ export declare type ResetDeviceCredentialResponse = Message<"ota.v1.ResetDeviceC
 export declare const ResetDeviceCredentialResponseSchema: GenMessage<ResetDeviceCredentialResponse>;
 
 /**
+ * Which devices to count.
+ *
+ * @generated from message ota.v1.CountDevicesRequest
+ */
+export declare type CountDevicesRequest = Message<"ota.v1.CountDevicesRequest"> & {
+  /**
+   * See `ListDevicesRequest.filter`; empty means every device in service.
+   *
+   * @generated from field: string filter = 1;
+   */
+  filter: string;
+};
+
+/**
+ * Describes the message ota.v1.CountDevicesRequest.
+ * Use `create(CountDevicesRequestSchema)` to create a new message.
+ */
+export declare const CountDevicesRequestSchema: GenMessage<CountDevicesRequest>;
+
+/**
+ * How many devices match.
+ *
+ * @generated from message ota.v1.CountDevicesResponse
+ */
+export declare type CountDevicesResponse = Message<"ota.v1.CountDevicesResponse"> & {
+  /**
+   * The exact number.
+   *
+   * @generated from field: int64 count = 1;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message ota.v1.CountDevicesResponse.
+ * Use `create(CountDevicesResponseSchema)` to create a new message.
+ */
+export declare const CountDevicesResponseSchema: GenMessage<CountDevicesResponse>;
+
+/**
+ * Which devices to change, and what.
+ *
+ * @generated from message ota.v1.BatchUpdateDevicesRequest
+ */
+export declare type BatchUpdateDevicesRequest = Message<"ota.v1.BatchUpdateDevicesRequest"> & {
+  /**
+   * The devices, by id: at most 1,000. Set either this or `filter`.
+   *
+   * @generated from field: repeated string device_ids = 1;
+   */
+  deviceIds: string[];
+
+  /**
+   * The devices that match this; see `ListDevicesRequest.filter`. `expected_count` is then required.
+   *
+   * @generated from field: string filter = 2;
+   */
+  filter: string;
+
+  /**
+   * How many devices the caller believes that the filter matches. If it matches more than 1 % more or less than that,
+   * nothing is changed: COUNT_MISMATCH.
+   *
+   * @generated from field: optional int64 expected_count = 3;
+   */
+  expectedCount?: bigint | undefined;
+
+  /**
+   * Groups to put them in.
+   *
+   * @generated from field: repeated string add_groups = 4;
+   */
+  addGroups: string[];
+
+  /**
+   * Groups to take them out of.
+   *
+   * @generated from field: repeated string remove_groups = 5;
+   */
+  removeGroups: string[];
+
+  /**
+   * Tags to put on them.
+   *
+   * @generated from field: repeated string add_tags = 6;
+   */
+  addTags: string[];
+
+  /**
+   * Tags to take from them.
+   *
+   * @generated from field: repeated string remove_tags = 7;
+   */
+  removeTags: string[];
+
+  /**
+   * How all rollouts shall treat them.
+   *
+   * @generated from field: optional ota.v1.UpdatePin update_pin = 8;
+   */
+  updatePin?: UpdatePin | undefined;
+
+  /**
+   * Take them out of service; see `RetireDevice`. Not together with the other changes.
+   *
+   * @generated from field: bool retire = 9;
+   */
+  retire: boolean;
+
+  /**
+   * Why, for the audit log: up to 500 characters.
+   *
+   * @generated from field: string reason = 10;
+   */
+  reason: string;
+
+  /**
+   * Only say how many devices would be changed (https://google.aip.dev/163).
+   *
+   * @generated from field: bool validate_only = 11;
+   */
+  validateOnly: boolean;
+};
+
+/**
+ * Describes the message ota.v1.BatchUpdateDevicesRequest.
+ * Use `create(BatchUpdateDevicesRequestSchema)` to create a new message.
+ */
+export declare const BatchUpdateDevicesRequestSchema: GenMessage<BatchUpdateDevicesRequest>;
+
+/**
+ * The devices are changed.
+ *
+ * @generated from message ota.v1.BatchUpdateDevicesResponse
+ */
+export declare type BatchUpdateDevicesResponse = Message<"ota.v1.BatchUpdateDevicesResponse"> & {
+  /**
+   * How many devices were named or matched.
+   *
+   * @generated from field: int64 matched_count = 1;
+   */
+  matchedCount: bigint;
+
+  /**
+   * How many of them were (or would be) different afterwards.
+   *
+   * @generated from field: int64 changed_count = 2;
+   */
+  changedCount: bigint;
+};
+
+/**
+ * Describes the message ota.v1.BatchUpdateDevicesResponse.
+ * Use `create(BatchUpdateDevicesResponseSchema)` to create a new message.
+ */
+export declare const BatchUpdateDevicesResponseSchema: GenMessage<BatchUpdateDevicesResponse>;
+
+/**
+ * A filter with a name.
+ *
+ * @generated from message ota.v1.SavedFilter
+ */
+export declare type SavedFilter = Message<"ota.v1.SavedFilter"> & {
+  /**
+   * UUID (version 7).
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Its name, unique among the saved filters.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * See `ListDevicesRequest.filter`.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * Who saved it.
+   *
+   * @generated from field: string creator = 4;
+   */
+  creator: string;
+
+  /**
+   * When it was saved.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.SavedFilter.
+ * Use `create(SavedFilterSchema)` to create a new message.
+ */
+export declare const SavedFilterSchema: GenMessage<SavedFilter>;
+
+/**
+ * A filter to keep.
+ *
+ * @generated from message ota.v1.CreateSavedFilterRequest
+ */
+export declare type CreateSavedFilterRequest = Message<"ota.v1.CreateSavedFilterRequest"> & {
+  /**
+   * Identifies this try (AIP-155): a UUID. A repeat answers with the same filter.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Its name: 1 to 64 characters. Required.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * See `ListDevicesRequest.filter`. Required.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+};
+
+/**
+ * Describes the message ota.v1.CreateSavedFilterRequest.
+ * Use `create(CreateSavedFilterRequestSchema)` to create a new message.
+ */
+export declare const CreateSavedFilterRequestSchema: GenMessage<CreateSavedFilterRequest>;
+
+/**
+ * The kept filter.
+ *
+ * @generated from message ota.v1.CreateSavedFilterResponse
+ */
+export declare type CreateSavedFilterResponse = Message<"ota.v1.CreateSavedFilterResponse"> & {
+  /**
+   * The filter.
+   *
+   * @generated from field: ota.v1.SavedFilter saved_filter = 1;
+   */
+  savedFilter?: SavedFilter | undefined;
+};
+
+/**
+ * Describes the message ota.v1.CreateSavedFilterResponse.
+ * Use `create(CreateSavedFilterResponseSchema)` to create a new message.
+ */
+export declare const CreateSavedFilterResponseSchema: GenMessage<CreateSavedFilterResponse>;
+
+/**
+ * Takes no arguments.
+ *
+ * @generated from message ota.v1.ListSavedFiltersRequest
+ */
+export declare type ListSavedFiltersRequest = Message<"ota.v1.ListSavedFiltersRequest"> & {
+};
+
+/**
+ * Describes the message ota.v1.ListSavedFiltersRequest.
+ * Use `create(ListSavedFiltersRequestSchema)` to create a new message.
+ */
+export declare const ListSavedFiltersRequestSchema: GenMessage<ListSavedFiltersRequest>;
+
+/**
+ * All saved filters.
+ *
+ * @generated from message ota.v1.ListSavedFiltersResponse
+ */
+export declare type ListSavedFiltersResponse = Message<"ota.v1.ListSavedFiltersResponse"> & {
+  /**
+   * The filters by name.
+   *
+   * @generated from field: repeated ota.v1.SavedFilter saved_filters = 1;
+   */
+  savedFilters: SavedFilter[];
+};
+
+/**
+ * Describes the message ota.v1.ListSavedFiltersResponse.
+ * Use `create(ListSavedFiltersResponseSchema)` to create a new message.
+ */
+export declare const ListSavedFiltersResponseSchema: GenMessage<ListSavedFiltersResponse>;
+
+/**
+ * Names one saved filter.
+ *
+ * @generated from message ota.v1.DeleteSavedFilterRequest
+ */
+export declare type DeleteSavedFilterRequest = Message<"ota.v1.DeleteSavedFilterRequest"> & {
+  /**
+   * The filter's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message ota.v1.DeleteSavedFilterRequest.
+ * Use `create(DeleteSavedFilterRequestSchema)` to create a new message.
+ */
+export declare const DeleteSavedFilterRequestSchema: GenMessage<DeleteSavedFilterRequest>;
+
+/**
+ * The filter is forgotten.
+ *
+ * @generated from message ota.v1.DeleteSavedFilterResponse
+ */
+export declare type DeleteSavedFilterResponse = Message<"ota.v1.DeleteSavedFilterResponse"> & {
+};
+
+/**
+ * Describes the message ota.v1.DeleteSavedFilterResponse.
+ * Use `create(DeleteSavedFilterResponseSchema)` to create a new message.
+ */
+export declare const DeleteSavedFilterResponseSchema: GenMessage<DeleteSavedFilterResponse>;
+
+/**
  * Takes no arguments.
  *
  * @generated from message ota.v1.GetDeviceStatusOverviewRequest
@@ -610,6 +992,63 @@ export declare type GetDeviceStatusOverviewResponse = Message<"ota.v1.GetDeviceS
    * @generated from field: google.protobuf.Timestamp count_time = 10;
    */
   countTime?: Timestamp | undefined;
+
+  /**
+   * How many devices there are of each hardware model, most first; at most 100 models.
+   *
+   * @generated from field: repeated ota.v1.CountByName hardware_models = 11;
+   */
+  hardwareModels: CountByName[];
+
+  /**
+   * How many devices are in each group, most first; at most 100 groups. A device may be in several, or in none.
+   *
+   * @generated from field: repeated ota.v1.CountByName groups = 12;
+   */
+  groups: CountByName[];
+
+  /**
+   * How many devices use each kind of connection (`NETWORK_TYPE_WIFI` and so on), most first.
+   *
+   * @generated from field: repeated ota.v1.CountByName network_types = 13;
+   */
+  networkTypes: CountByName[];
+
+  /**
+   * How many devices use each cellular carrier, most first; at most 100 carriers.
+   *
+   * @generated from field: repeated ota.v1.CountByName carriers = 14;
+   */
+  carriers: CountByName[];
+
+  /**
+   * How many devices have how much battery charge, in ten steps of 10 percent; devices that do not tell are left out.
+   *
+   * @generated from field: repeated ota.v1.HistogramBucket battery_percent = 15;
+   */
+  batteryPercent: HistogramBucket[];
+
+  /**
+   * How many devices have how much free storage: below 16 MiB, 64 MiB, 256 MiB, 1 GiB, 4 GiB, 16 GiB, and more, in
+   * bytes; devices that do not tell are left out.
+   *
+   * @generated from field: repeated ota.v1.HistogramBucket storage_free_bytes = 16;
+   */
+  storageFreeBytes: HistogramBucket[];
+
+  /**
+   * How many devices hear their network how well: signal below -110, -100, -90, -80, -70, -60 dBm, and above.
+   *
+   * @generated from field: repeated ota.v1.HistogramBucket signal_dbm = 17;
+   */
+  signalDbm: HistogramBucket[];
+
+  /**
+   * Heartbeats that became durable in the last ten seconds on this replica, per second.
+   *
+   * @generated from field: double heartbeats_per_second = 18;
+   */
+  heartbeatsPerSecond: number;
 };
 
 /**
@@ -617,6 +1056,142 @@ export declare type GetDeviceStatusOverviewResponse = Message<"ota.v1.GetDeviceS
  * Use `create(GetDeviceStatusOverviewResponseSchema)` to create a new message.
  */
 export declare const GetDeviceStatusOverviewResponseSchema: GenMessage<GetDeviceStatusOverviewResponse>;
+
+/**
+ * A number of devices whose reading lies between two bounds.
+ *
+ * @generated from message ota.v1.HistogramBucket
+ */
+export declare type HistogramBucket = Message<"ota.v1.HistogramBucket"> & {
+  /**
+   * The lower bound, included; unset for the first bucket if it has none.
+   *
+   * @generated from field: optional double lower_bound = 1;
+   */
+  lowerBound?: number | undefined;
+
+  /**
+   * The upper bound, excluded (included in the last bucket of a percentage); unset for the last bucket if it has none.
+   *
+   * @generated from field: optional double upper_bound = 2;
+   */
+  upperBound?: number | undefined;
+
+  /**
+   * How many devices.
+   *
+   * @generated from field: int64 count = 3;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message ota.v1.HistogramBucket.
+ * Use `create(HistogramBucketSchema)` to create a new message.
+ */
+export declare const HistogramBucketSchema: GenMessage<HistogramBucket>;
+
+/**
+ * From where to watch.
+ *
+ * @generated from message ota.v1.WatchFleetRequest
+ */
+export declare type WatchFleetRequest = Message<"ota.v1.WatchFleetRequest"> & {
+  /**
+   * `resume_token` of the last message that was seen; empty to begin now.
+   *
+   * @generated from field: string resume_token = 1;
+   */
+  resumeToken: string;
+};
+
+/**
+ * Describes the message ota.v1.WatchFleetRequest.
+ * Use `create(WatchFleetRequestSchema)` to create a new message.
+ */
+export declare const WatchFleetRequestSchema: GenMessage<WatchFleetRequest>;
+
+/**
+ * The fleet after a change.
+ *
+ * @generated from message ota.v1.WatchFleetResponse
+ */
+export declare type WatchFleetResponse = Message<"ota.v1.WatchFleetResponse"> & {
+  /**
+   * The fleet's state.
+   *
+   * @generated from field: ota.v1.GetDeviceStatusOverviewResponse overview = 1;
+   */
+  overview?: GetDeviceStatusOverviewResponse | undefined;
+
+  /**
+   * Devices whose presence changed since the message before, oldest first; at most 200, the newest ones if there were more.
+   *
+   * @generated from field: repeated ota.v1.PresenceChange presence_changes = 2;
+   */
+  presenceChanges: PresenceChange[];
+
+  /**
+   * There were changes of presence that are not listed: too many, or made while the caller was away.
+   *
+   * @generated from field: bool presence_changes_lost = 3;
+   */
+  presenceChangesLost: boolean;
+
+  /**
+   * Where to go on after a break.
+   *
+   * @generated from field: string resume_token = 4;
+   */
+  resumeToken: string;
+};
+
+/**
+ * Describes the message ota.v1.WatchFleetResponse.
+ * Use `create(WatchFleetResponseSchema)` to create a new message.
+ */
+export declare const WatchFleetResponseSchema: GenMessage<WatchFleetResponse>;
+
+/**
+ * A device came or went.
+ *
+ * @generated from message ota.v1.PresenceChange
+ */
+export declare type PresenceChange = Message<"ota.v1.PresenceChange"> & {
+  /**
+   * The device.
+   *
+   * @generated from field: string device_id = 1;
+   */
+  deviceId: string;
+
+  /**
+   * Whether it is being heard from now.
+   *
+   * @generated from field: ota.v1.Presence presence = 2;
+   */
+  presence: Presence;
+
+  /**
+   * And before.
+   *
+   * @generated from field: ota.v1.Presence previous_presence = 3;
+   */
+  previousPresence: Presence;
+
+  /**
+   * When this was noticed.
+   *
+   * @generated from field: google.protobuf.Timestamp change_time = 4;
+   */
+  changeTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.PresenceChange.
+ * Use `create(PresenceChangeSchema)` to create a new message.
+ */
+export declare const PresenceChangeSchema: GenMessage<PresenceChange>;
 
 /**
  * A number of devices that share something.
@@ -728,6 +1303,57 @@ export declare const DeviceService: GenService<{
     output: typeof ResetDeviceCredentialResponseSchema;
   },
   /**
+   * Counts the devices that a filter matches, for example before a bulk action. Role: viewer.
+   *
+   * @generated from rpc ota.v1.DeviceService.CountDevices
+   */
+  countDevices: {
+    methodKind: "unary";
+    input: typeof CountDevicesRequestSchema;
+    output: typeof CountDevicesResponseSchema;
+  },
+  /**
+   * Changes many devices at once: those named, or those that a filter matches. Works in steps of 1,000 devices; a
+   * failure in between leaves the steps before done, and the call can be repeated. Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.BatchUpdateDevices
+   */
+  batchUpdateDevices: {
+    methodKind: "unary";
+    input: typeof BatchUpdateDevicesRequestSchema;
+    output: typeof BatchUpdateDevicesResponseSchema;
+  },
+  /**
+   * Keeps a filter under a name, for all operators. Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.CreateSavedFilter
+   */
+  createSavedFilter: {
+    methodKind: "unary";
+    input: typeof CreateSavedFilterRequestSchema;
+    output: typeof CreateSavedFilterResponseSchema;
+  },
+  /**
+   * Lists the saved filters by name; at most 1,000 are kept. Role: viewer.
+   *
+   * @generated from rpc ota.v1.DeviceService.ListSavedFilters
+   */
+  listSavedFilters: {
+    methodKind: "unary";
+    input: typeof ListSavedFiltersRequestSchema;
+    output: typeof ListSavedFiltersResponseSchema;
+  },
+  /**
+   * Forgets a saved filter. Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.DeleteSavedFilter
+   */
+  deleteSavedFilter: {
+    methodKind: "unary";
+    input: typeof DeleteSavedFilterRequestSchema;
+    output: typeof DeleteSavedFilterResponseSchema;
+  },
+  /**
    * Returns the fleet's state: how many devices are online, late, offline or unknown, and which versions run. Role: viewer.
    *
    * @generated from rpc ota.v1.DeviceService.GetDeviceStatusOverview
@@ -736,6 +1362,18 @@ export declare const DeviceService: GenService<{
     methodKind: "unary";
     input: typeof GetDeviceStatusOverviewRequestSchema;
     output: typeof GetDeviceStatusOverviewResponseSchema;
+  },
+  /**
+   * Sends the fleet's state now, and again after changes, at most once a second, until the caller goes away. With the
+   * `resume_token` of an earlier message the stream goes on from there: presence changes that were missed are sent,
+   * if the replica still has them, or `presence_changes_lost` says that it has not. Role: viewer.
+   *
+   * @generated from rpc ota.v1.DeviceService.WatchFleet
+   */
+  watchFleet: {
+    methodKind: "server_streaming";
+    input: typeof WatchFleetRequestSchema;
+    output: typeof WatchFleetResponseSchema;
   },
 }>;
 

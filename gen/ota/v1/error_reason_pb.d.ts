@@ -371,6 +371,34 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_INTERNAL = 50;
    */
   INTERNAL = 50,
+
+  /**
+   * Who created a rollout may not approve it: another person must. PERMISSION_DENIED.
+   *
+   * @generated from enum value: ERROR_REASON_FOUR_EYES = 51;
+   */
+  FOUR_EYES = 51,
+
+  /**
+   * The version to roll back to was itself rolled back. FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_ROLLBACK_TARGET_REFUSED = 52;
+   */
+  ROLLBACK_TARGET_REFUSED = 52,
+
+  /**
+   * The filter matches another number of devices than was expected; metadata `count` has it. FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_COUNT_MISMATCH = 53;
+   */
+  COUNT_MISMATCH = 53,
+
+  /**
+   * A browser's session was used by another site, or without the header that the console sends. PERMISSION_DENIED.
+   *
+   * @generated from enum value: ERROR_REASON_CROSS_SITE_REQUEST = 54;
+   */
+  CROSS_SITE_REQUEST = 54,
 }
 
 /**

@@ -170,6 +170,28 @@ export declare type Firmware = Message<"ota.v1.Firmware"> & {
    * @generated from field: google.protobuf.Timestamp delete_time = 22;
    */
   deleteTime?: Timestamp | undefined;
+
+  /**
+   * What is updated by it.
+   *
+   * @generated from field: ota.v1.UpdateKind kind = 23;
+   */
+  kind: UpdateKind;
+
+  /**
+   * The application's name on the device, as in `Heartbeat.components`; empty for firmware.
+   *
+   * @generated from field: string component = 24;
+   */
+  component: string;
+
+  /**
+   * Whether it is a mandatory step: a device that runs a version below it gets it first, before any newer version of
+   * the same product (Nebraska calls this a floor).
+   *
+   * @generated from field: bool mandatory_step = 25;
+   */
+  mandatoryStep: boolean;
 };
 
 /**
@@ -204,6 +226,27 @@ export declare type FirmwareSignature = Message<"ota.v1.FirmwareSignature"> & {
    * @generated from field: bytes signature = 3;
    */
   signature: Uint8Array;
+
+  /**
+   * The key's name.
+   *
+   * @generated from field: string key_name = 4;
+   */
+  keyName: string;
+
+  /**
+   * When the service verified it.
+   *
+   * @generated from field: google.protobuf.Timestamp verify_time = 5;
+   */
+  verifyTime?: Timestamp | undefined;
+
+  /**
+   * Whether the key has been revoked since; the signature then counts no more.
+   *
+   * @generated from field: bool key_revoked = 6;
+   */
+  keyRevoked: boolean;
 };
 
 /**
@@ -211,6 +254,37 @@ export declare type FirmwareSignature = Message<"ota.v1.FirmwareSignature"> & {
  * Use `create(FirmwareSignatureSchema)` to create a new message.
  */
 export declare const FirmwareSignatureSchema: GenMessage<FirmwareSignature>;
+
+/**
+ * What an update replaces.
+ *
+ * @generated from enum ota.v1.UpdateKind
+ */
+export enum UpdateKind {
+  /**
+   * @generated from enum value: UPDATE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The device's firmware; its version is `Heartbeat.firmware_version`, and it counts after a reboot.
+   *
+   * @generated from enum value: UPDATE_KIND_FIRMWARE = 1;
+   */
+  FIRMWARE = 1,
+
+  /**
+   * One application; its version is in `Heartbeat.components`, and it counts without a reboot.
+   *
+   * @generated from enum value: UPDATE_KIND_APPLICATION = 2;
+   */
+  APPLICATION = 2,
+}
+
+/**
+ * Describes the enum ota.v1.UpdateKind.
+ */
+export declare const UpdateKindSchema: GenEnum<UpdateKind>;
 
 /**
  * Where a firmware stands.

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Firmware, FirmwareState } from "./firmware_pb.js";
+import type { Firmware, FirmwareState, UpdateKind } from "./firmware_pb.js";
 import type { RingSpec, Rollout, RolloutPolicy, RolloutTargeting } from "./rollout_pb.js";
 
 /**
@@ -115,6 +115,27 @@ export declare type CreateFirmwareRequest = Message<"ota.v1.CreateFirmwareReques
    * @generated from field: bool security_fix = 14;
    */
   securityFix: boolean;
+
+  /**
+   * See `Firmware.kind`; unset means firmware.
+   *
+   * @generated from field: ota.v1.UpdateKind kind = 15;
+   */
+  kind: UpdateKind;
+
+  /**
+   * See `Firmware.component`. Required for an application, refused for firmware.
+   *
+   * @generated from field: string component = 16;
+   */
+  component: string;
+
+  /**
+   * See `Firmware.mandatory_step`.
+   *
+   * @generated from field: bool mandatory_step = 17;
+   */
+  mandatoryStep: boolean;
 };
 
 /**
@@ -537,6 +558,13 @@ export declare type UpdateFirmwareRequest = Message<"ota.v1.UpdateFirmwareReques
    * @generated from field: optional ota.v1.FirmwareTargets hardware_models = 8;
    */
   hardwareModels?: FirmwareTargets | undefined;
+
+  /**
+   * See `Firmware.mandatory_step`; may be changed at any time, and counts from the next update check.
+   *
+   * @generated from field: optional bool mandatory_step = 9;
+   */
+  mandatoryStep?: boolean | undefined;
 };
 
 /**

@@ -141,6 +141,14 @@ export declare type Heartbeat = Message<"ota.v1.Heartbeat"> & {
    * @generated from field: bytes image_sha256 = 17;
    */
   imageSha256: Uint8Array;
+
+  /**
+   * The versions of applications that are updated apart from the firmware, by the component's name. At most 16; names
+   * of 1 to 64 of a-z, A-Z, 0-9, dot, underscore and dash; semantic versions. Send all of them each time, or none.
+   *
+   * @generated from field: map<string, string> components = 18;
+   */
+  components: { [key: string]: string };
 };
 
 /**
@@ -182,6 +190,13 @@ export declare type Location = Message<"ota.v1.Location"> & {
    * @generated from field: optional float altitude_meters = 4;
    */
   altitudeMeters?: number | undefined;
+
+  /**
+   * When the position was taken, by the device's clock; unset means with the heartbeat.
+   *
+   * @generated from field: google.protobuf.Timestamp fix_time = 5;
+   */
+  fixTime?: Timestamp | undefined;
 };
 
 /**
@@ -264,6 +279,20 @@ export declare type ErrorReport = Message<"ota.v1.ErrorReport"> & {
    * @generated from field: bool fatal = 5;
    */
   fatal: boolean;
+
+  /**
+   * What else may help, as text by name: at most 16 entries; names of 1 to 64 and values of up to 256 characters.
+   *
+   * @generated from field: map<string, string> context = 6;
+   */
+  context: { [key: string]: string };
+
+  /**
+   * A log that was uploaded before by `ErrorService.UploadCrashLog`: its id.
+   *
+   * @generated from field: string crash_log_id = 7;
+   */
+  crashLogId: string;
 };
 
 /**
@@ -368,4 +397,80 @@ export enum Severity {
  * Describes the enum ota.v1.Severity.
  */
 export declare const SeveritySchema: GenEnum<Severity>;
+
+/**
+ * Something that a device's client can do.
+ *
+ * @generated from enum ota.v1.Capability
+ */
+export enum Capability {
+  /**
+   * @generated from enum value: CAPABILITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Continues a broken download where it stopped.
+   *
+   * @generated from enum value: CAPABILITY_RESUME = 1;
+   */
+  RESUME = 1,
+
+  /**
+   * Downloads over HTTP as well as gRPC.
+   *
+   * @generated from enum value: CAPABILITY_HTTP_DOWNLOAD = 2;
+   */
+  HTTP_DOWNLOAD = 2,
+
+  /**
+   * Returns to the version before by itself when a new one does not start.
+   *
+   * @generated from enum value: CAPABILITY_SELF_REVERT = 3;
+   */
+  SELF_REVERT = 3,
+}
+
+/**
+ * Describes the enum ota.v1.Capability.
+ */
+export declare const CapabilitySchema: GenEnum<Capability>;
+
+/**
+ * How far a device's clock can be trusted.
+ *
+ * @generated from enum ota.v1.ClockQuality
+ */
+export enum ClockQuality {
+  /**
+   * @generated from enum value: CLOCK_QUALITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Not set since boot.
+   *
+   * @generated from enum value: CLOCK_QUALITY_UNSET = 1;
+   */
+  UNSET = 1,
+
+  /**
+   * Kept by a battery.
+   *
+   * @generated from enum value: CLOCK_QUALITY_RTC = 2;
+   */
+  RTC = 2,
+
+  /**
+   * Set by NTP, GNSS or the cellular network.
+   *
+   * @generated from enum value: CLOCK_QUALITY_SYNCHRONISED = 3;
+   */
+  SYNCHRONISED = 3,
+}
+
+/**
+ * Describes the enum ota.v1.ClockQuality.
+ */
+export declare const ClockQualitySchema: GenEnum<ClockQuality>;
 

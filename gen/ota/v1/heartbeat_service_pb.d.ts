@@ -2,10 +2,10 @@
 // @generated from file ota/v1/heartbeat_service.proto (package ota.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Heartbeat } from "./heartbeat_pb.js";
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Capability, ClockQuality, Heartbeat } from "./heartbeat_pb.js";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file ota/v1/heartbeat_service.proto.
@@ -616,6 +616,14 @@ export declare type ListHeartbeatsRequest = Message<"ota.v1.ListHeartbeatsReques
    * @generated from field: string page_token = 5;
    */
   pageToken: string;
+
+  /**
+   * Only these fields of each heartbeat, for example `battery_percent,location`; unset means all. `sequence` always
+   * comes. A name that `Heartbeat` does not have is refused.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 6;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -684,82 +692,6 @@ export declare type ReceivedHeartbeat = Message<"ota.v1.ReceivedHeartbeat"> & {
  * Use `create(ReceivedHeartbeatSchema)` to create a new message.
  */
 export declare const ReceivedHeartbeatSchema: GenMessage<ReceivedHeartbeat>;
-
-/**
- * Something that a device's client can do.
- *
- * @generated from enum ota.v1.Capability
- */
-export enum Capability {
-  /**
-   * @generated from enum value: CAPABILITY_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Continues a broken download where it stopped.
-   *
-   * @generated from enum value: CAPABILITY_RESUME = 1;
-   */
-  RESUME = 1,
-
-  /**
-   * Downloads over HTTP as well as gRPC.
-   *
-   * @generated from enum value: CAPABILITY_HTTP_DOWNLOAD = 2;
-   */
-  HTTP_DOWNLOAD = 2,
-
-  /**
-   * Returns to the version before by itself when a new one does not start.
-   *
-   * @generated from enum value: CAPABILITY_SELF_REVERT = 3;
-   */
-  SELF_REVERT = 3,
-}
-
-/**
- * Describes the enum ota.v1.Capability.
- */
-export declare const CapabilitySchema: GenEnum<Capability>;
-
-/**
- * How far a device's clock can be trusted.
- *
- * @generated from enum ota.v1.ClockQuality
- */
-export enum ClockQuality {
-  /**
-   * @generated from enum value: CLOCK_QUALITY_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Not set since boot.
-   *
-   * @generated from enum value: CLOCK_QUALITY_UNSET = 1;
-   */
-  UNSET = 1,
-
-  /**
-   * Kept by a battery.
-   *
-   * @generated from enum value: CLOCK_QUALITY_RTC = 2;
-   */
-  RTC = 2,
-
-  /**
-   * Set by NTP, GNSS or the cellular network.
-   *
-   * @generated from enum value: CLOCK_QUALITY_SYNCHRONISED = 3;
-   */
-  SYNCHRONISED = 3,
-}
-
-/**
- * Describes the enum ota.v1.ClockQuality.
- */
-export declare const ClockQualitySchema: GenEnum<ClockQuality>;
 
 /**
  * Takes heartbeats from devices and gives them back to operators.

@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { UpdateKind } from "./firmware_pb.js";
 
 /**
  * Describes the file ota/v1/rollout.proto.
@@ -128,6 +129,49 @@ export declare type Rollout = Message<"ota.v1.Rollout"> & {
    * @generated from field: string etag = 16;
    */
   etag: string;
+
+  /**
+   * What the firmware updates.
+   *
+   * @generated from field: ota.v1.UpdateKind kind = 17;
+   */
+  kind: UpdateKind;
+
+  /**
+   * The application's name, if it is one.
+   *
+   * @generated from field: string component = 18;
+   */
+  component: string;
+
+  /**
+   * Who created it, as in the audit log.
+   *
+   * @generated from field: string creator = 19;
+   */
+  creator: string;
+
+  /**
+   * Something that needs a person, in words: for example that a rollback was refused for devices with a higher
+   * security counter. Empty if all is well.
+   *
+   * @generated from field: string alert = 20;
+   */
+  alert: string;
+
+  /**
+   * What the health of the updated devices says; see `RolloutService.GetRolloutHealth` for the numbers.
+   *
+   * @generated from field: ota.v1.HealthVerdict health_verdict = 21;
+   */
+  healthVerdict: HealthVerdict;
+
+  /**
+   * Who may approve next what it waits for: empty, or the name of the ring (the first one for the start itself).
+   *
+   * @generated from field: string awaiting_approval_ring = 22;
+   */
+  awaitingApprovalRing: string;
 };
 
 /**
@@ -197,6 +241,27 @@ export declare type Ring = Message<"ota.v1.Ring"> & {
    * @generated from field: google.protobuf.Timestamp pass_time = 8;
    */
   passTime?: Timestamp | undefined;
+
+  /**
+   * Each rule of the gate with its value now.
+   *
+   * @generated from field: repeated ota.v1.GateCheck gate_checks = 9;
+   */
+  gateChecks: GateCheck[];
+
+  /**
+   * Who approved that the ring opens; empty if nobody has, or nobody must.
+   *
+   * @generated from field: string approver = 10;
+   */
+  approver: string;
+
+  /**
+   * When it was approved.
+   *
+   * @generated from field: google.protobuf.Timestamp approve_time = 11;
+   */
+  approveTime?: Timestamp | undefined;
 };
 
 /**
@@ -204,6 +269,55 @@ export declare type Ring = Message<"ota.v1.Ring"> & {
  * Use `create(RingSchema)` to create a new message.
  */
 export declare const RingSchema: GenMessage<Ring>;
+
+/**
+ * One rule of a gate with its value.
+ *
+ * @generated from message ota.v1.GateCheck
+ */
+export declare type GateCheck = Message<"ota.v1.GateCheck"> & {
+  /**
+   * The rule: `min_sample`, `min_success_percent`, `soak_duration`, `require_no_worse_health`, `require_approval` or
+   * `manual`.
+   *
+   * @generated from field: string rule = 1;
+   */
+  rule: string;
+
+  /**
+   * Whether it holds now.
+   *
+   * @generated from field: bool holds = 2;
+   */
+  holds: boolean;
+
+  /**
+   * What is required, for example `95 %`.
+   *
+   * @generated from field: string required = 3;
+   */
+  required: string;
+
+  /**
+   * What is, for example `91.7 %`.
+   *
+   * @generated from field: string actual = 4;
+   */
+  actual: string;
+
+  /**
+   * What is missing, in words; empty if it holds.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message ota.v1.GateCheck.
+ * Use `create(GateCheckSchema)` to create a new message.
+ */
+export declare const GateCheckSchema: GenMessage<GateCheck>;
 
 /**
  * How a ring's devices fare. Counts devices by the state of their update.
@@ -293,6 +407,20 @@ export declare type RingGate = Message<"ota.v1.RingGate"> & {
    * @generated from field: bool manual = 4;
    */
   manual: boolean;
+
+  /**
+   * Whether the health verdict must be "no worse" before the next ring opens. "Worse" always stops it.
+   *
+   * @generated from field: bool require_no_worse_health = 5;
+   */
+  requireNoWorseHealth: boolean;
+
+  /**
+   * Whether somebody other than the rollout's creator must approve before THIS ring opens (four eyes).
+   *
+   * @generated from field: bool require_approval = 6;
+   */
+  requireApproval: boolean;
 };
 
 /**
@@ -369,6 +497,42 @@ export declare type RolloutTargeting = Message<"ota.v1.RolloutTargeting"> & {
    * @generated from field: string current_version_range = 4;
    */
   currentVersionRange: string;
+
+  /**
+   * Only devices with at least one of these tags.
+   *
+   * @generated from field: repeated string tags = 5;
+   */
+  tags: string[];
+
+  /**
+   * Only devices that match this filter; the language and its fields are those of `ListDevicesRequest.filter`.
+   *
+   * @generated from field: string filter = 6;
+   */
+  filter: string;
+
+  /**
+   * Never devices in one of these groups.
+   *
+   * @generated from field: repeated string excluded_groups = 7;
+   */
+  excludedGroups: string[];
+
+  /**
+   * Devices in one of these groups are always in the first ring.
+   *
+   * @generated from field: repeated string canary_groups = 8;
+   */
+  canaryGroups: string[];
+
+  /**
+   * Only this share of the devices that pass all other rules, in percent with at most two decimals, chosen by the
+   * same hash as the rings. Default 100.
+   *
+   * @generated from field: optional double percent = 9;
+   */
+  percent?: number | undefined;
 };
 
 /**
@@ -441,6 +605,99 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
    * @generated from field: bool pause_on_failure = 8;
    */
   pauseOnFailure: boolean;
+
+  /**
+   * The first ring opens at this time, not before. Default: at once.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 9;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * The most offers in a minute. Devices beyond that are told when to ask again. Default: no limit.
+   *
+   * @generated from field: optional int32 offers_per_minute = 10;
+   */
+  offersPerMinute?: number | undefined;
+
+  /**
+   * Which rollout a device takes that is in several: that of the highest priority, then the newest. -100 to 100; default 0.
+   *
+   * @generated from field: int32 priority = 11;
+   */
+  priority: number;
+
+  /**
+   * How often a device may try again after a failure before it counts as failed. Default 0.
+   *
+   * @generated from field: optional int32 max_retries = 12;
+   */
+  maxRetries?: number | undefined;
+
+  /**
+   * How long it waits before its first retry; each further one waits twice as long, up to a day. Default 10 minutes.
+   *
+   * @generated from field: google.protobuf.Duration retry_backoff = 13;
+   */
+  retryBackoff?: Duration | undefined;
+
+  /**
+   * Devices on a cellular, LPWAN or satellite network are offered only content of up to this many bytes. Default: no limit.
+   *
+   * @generated from field: optional uint64 max_metered_bytes = 14;
+   */
+  maxMeteredBytes?: bigint | undefined;
+
+  /**
+   * A device needs the content's size times this free, if that is more than the firmware's `min_free_storage_bytes`.
+   * Default 1.5; 0 switches the rule off.
+   *
+   * @generated from field: optional double storage_factor = 15;
+   */
+  storageFactor?: number | undefined;
+
+  /**
+   * Devices are offered the update, and install it, only within one of these. Default: at any time.
+   *
+   * @generated from field: repeated ota.v1.MaintenanceWindow maintenance_windows = 16;
+   */
+  maintenanceWindows: MaintenanceWindow[];
+
+  /**
+   * Devices are offered the update only when they say that their user agreed; see `CheckForUpdateRequest.user_consent`.
+   *
+   * @generated from field: bool require_user_consent = 17;
+   */
+  requireUserConsent: boolean;
+
+  /**
+   * Also offer it to devices that run a newer version. Never below a device's security counter.
+   *
+   * @generated from field: bool allow_downgrade = 18;
+   */
+  allowDowngrade: boolean;
+
+  /**
+   * What to roll back to, for devices whose version before cannot or shall not be used; by default each device's own.
+   *
+   * @generated from field: string rollback_firmware_id = 19;
+   */
+  rollbackFirmwareId: string;
+
+  /**
+   * What to do when the health verdict is "worse". Default: roll back, or pause if `pause_on_failure` is set.
+   *
+   * @generated from field: ota.v1.HealthAction on_worse_health = 20;
+   */
+  onWorseHealth: HealthAction;
+
+  /**
+   * The chance that the health verdict is "worse" although the update changes nothing, over the whole rollout and all
+   * signals together. 0.0001 to 0.2; default 0.01.
+   *
+   * @generated from field: optional double health_alpha = 21;
+   */
+  healthAlpha?: number | undefined;
 };
 
 /**
@@ -448,6 +705,48 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
  * Use `create(RolloutPolicySchema)` to create a new message.
  */
 export declare const RolloutPolicySchema: GenMessage<RolloutPolicy>;
+
+/**
+ * A time of the week at which devices may be updated.
+ *
+ * @generated from message ota.v1.MaintenanceWindow
+ */
+export declare type MaintenanceWindow = Message<"ota.v1.MaintenanceWindow"> & {
+  /**
+   * The days, 1 for Monday to 7 for Sunday, on which it begins; empty means every day.
+   *
+   * @generated from field: repeated int32 weekdays = 1;
+   */
+  weekdays: number[];
+
+  /**
+   * When it begins, as `HH:MM` in the window's time zone. Required.
+   *
+   * @generated from field: string start = 2;
+   */
+  start: string;
+
+  /**
+   * How long it lasts: 5 minutes to a day. Required.
+   *
+   * @generated from field: google.protobuf.Duration duration = 3;
+   */
+  duration?: Duration | undefined;
+
+  /**
+   * The time zone by its IANA name, for example `Europe/Berlin`; empty means UTC. The device's metadata entry
+   * `time_zone` goes before, if it has one.
+   *
+   * @generated from field: string time_zone = 4;
+   */
+  timeZone: string;
+};
+
+/**
+ * Describes the message ota.v1.MaintenanceWindow.
+ * Use `create(MaintenanceWindowSchema)` to create a new message.
+ */
+export declare const MaintenanceWindowSchema: GenMessage<MaintenanceWindow>;
 
 /**
  * How taking an update back goes.
@@ -482,6 +781,14 @@ export declare type RollbackProgress = Message<"ota.v1.RollbackProgress"> & {
    * @generated from field: int64 failed = 4;
    */
   failed: bigint;
+
+  /**
+   * Devices that must not be taken back: their security counter is higher than that of the version before, or there is
+   * no version to go back to. They are part of `failed`.
+   *
+   * @generated from field: int64 blocked = 5;
+   */
+  blocked: bigint;
 };
 
 /**
@@ -614,6 +921,27 @@ export declare type DeviceUpdate = Message<"ota.v1.DeviceUpdate"> & {
    * @generated from field: google.protobuf.Timestamp deadline_time = 17;
    */
   deadlineTime?: Timestamp | undefined;
+
+  /**
+   * Which try this is, from 1.
+   *
+   * @generated from field: int32 attempt = 18;
+   */
+  attempt: number;
+
+  /**
+   * When the device may try again; unset if it may not, or need not.
+   *
+   * @generated from field: google.protobuf.Timestamp retry_time = 19;
+   */
+  retryTime?: Timestamp | undefined;
+
+  /**
+   * The application's name, if it is one.
+   *
+   * @generated from field: string component = 20;
+   */
+  component: string;
 };
 
 /**
@@ -621,6 +949,144 @@ export declare type DeviceUpdate = Message<"ota.v1.DeviceUpdate"> & {
  * Use `create(DeviceUpdateSchema)` to create a new message.
  */
 export declare const DeviceUpdateSchema: GenMessage<DeviceUpdate>;
+
+/**
+ * What the heartbeats of a rollout's devices show, updated ones against those of the same model that are not yet.
+ *
+ * @generated from message ota.v1.RolloutHealth
+ */
+export declare type RolloutHealth = Message<"ota.v1.RolloutHealth"> & {
+  /**
+   * All signals together: worse if one is, no worse if all are.
+   *
+   * @generated from field: ota.v1.HealthVerdict verdict = 1;
+   */
+  verdict: HealthVerdict;
+
+  /**
+   * Each signal with its numbers.
+   *
+   * @generated from field: repeated ota.v1.HealthSignal signals = 2;
+   */
+  signals: HealthSignal[];
+
+  /**
+   * Updated devices that were looked at.
+   *
+   * @generated from field: int64 updated_device_count = 3;
+   */
+  updatedDeviceCount: bigint;
+
+  /**
+   * Devices not yet updated that were looked at.
+   *
+   * @generated from field: int64 control_device_count = 4;
+   */
+  controlDeviceCount: bigint;
+
+  /**
+   * Until when heartbeats were looked at.
+   *
+   * @generated from field: google.protobuf.Timestamp evaluate_time = 5;
+   */
+  evaluateTime?: Timestamp | undefined;
+
+  /**
+   * The chance of a false "worse" that was chosen; see `RolloutPolicy.health_alpha`.
+   *
+   * @generated from field: double alpha = 6;
+   */
+  alpha: number;
+
+  /**
+   * The verdict in words.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message ota.v1.RolloutHealth.
+ * Use `create(RolloutHealthSchema)` to create a new message.
+ */
+export declare const RolloutHealthSchema: GenMessage<RolloutHealth>;
+
+/**
+ * One thing by which health is judged.
+ *
+ * @generated from message ota.v1.HealthSignal
+ */
+export declare type HealthSignal = Message<"ota.v1.HealthSignal"> & {
+  /**
+   * `crash_rate`, `reboot_rate`, `battery_drain`, `heartbeat_loss`, `cpu_percent` or `memory_percent`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What this signal alone says.
+   *
+   * @generated from field: ota.v1.HealthVerdict verdict = 2;
+   */
+  verdict: HealthVerdict;
+
+  /**
+   * The unit of the values, for example `crashes per device day`.
+   *
+   * @generated from field: string unit = 3;
+   */
+  unit: string;
+
+  /**
+   * The value of updated devices.
+   *
+   * @generated from field: double updated_value = 4;
+   */
+  updatedValue: number;
+
+  /**
+   * The value of the others.
+   *
+   * @generated from field: double control_value = 5;
+   */
+  controlValue: number;
+
+  /**
+   * How much was seen of updated devices, in device hours.
+   *
+   * @generated from field: double updated_device_hours = 6;
+   */
+  updatedDeviceHours: number;
+
+  /**
+   * How much was seen of the others, in device hours.
+   *
+   * @generated from field: double control_device_hours = 7;
+   */
+  controlDeviceHours: number;
+
+  /**
+   * The always-valid p-value: chance is ruled out when it falls below this signal's share of alpha. It never rises.
+   *
+   * @generated from field: double p_value = 8;
+   */
+  pValue: number;
+
+  /**
+   * The values in words.
+   *
+   * @generated from field: string message = 9;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message ota.v1.HealthSignal.
+ * Use `create(HealthSignalSchema)` to create a new message.
+ */
+export declare const HealthSignalSchema: GenMessage<HealthSignal>;
 
 /**
  * Where a rollout stands.
@@ -681,12 +1147,64 @@ export enum RolloutState {
    * @generated from enum value: ROLLOUT_STATE_ABORTED = 7;
    */
   ABORTED = 7,
+
+  /**
+   * Started, but its first ring needs an approval first. Next: approve, abort.
+   *
+   * @generated from enum value: ROLLOUT_STATE_AWAITING_APPROVAL = 8;
+   */
+  AWAITING_APPROVAL = 8,
+
+  /**
+   * Started; its first ring opens at `RolloutPolicy.start_time`. Next: pause, abort.
+   *
+   * @generated from enum value: ROLLOUT_STATE_SCHEDULED = 9;
+   */
+  SCHEDULED = 9,
 }
 
 /**
  * Describes the enum ota.v1.RolloutState.
  */
 export declare const RolloutStateSchema: GenEnum<RolloutState>;
+
+/**
+ * How the updated devices fare against those that are not updated yet.
+ *
+ * @generated from enum ota.v1.HealthVerdict
+ */
+export enum HealthVerdict {
+  /**
+   * @generated from enum value: HEALTH_VERDICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Too little was seen of either side.
+   *
+   * @generated from enum value: HEALTH_VERDICT_NOT_ENOUGH_DATA = 1;
+   */
+  NOT_ENOUGH_DATA = 1,
+
+  /**
+   * Enough was seen, and nothing speaks for a change to the worse of the size that counts.
+   *
+   * @generated from enum value: HEALTH_VERDICT_NO_WORSE = 2;
+   */
+  NO_WORSE = 2,
+
+  /**
+   * The updated devices do worse, and chance is ruled out at the chosen level.
+   *
+   * @generated from enum value: HEALTH_VERDICT_WORSE = 3;
+   */
+  WORSE = 3,
+}
+
+/**
+ * Describes the enum ota.v1.HealthVerdict.
+ */
+export declare const HealthVerdictSchema: GenEnum<HealthVerdict>;
 
 /**
  * Where a ring stands.
@@ -734,6 +1252,46 @@ export enum RingState {
 export declare const RingStateSchema: GenEnum<RingState>;
 
 /**
+ * What to do when updated devices do worse than the others.
+ *
+ * @generated from enum ota.v1.HealthAction
+ */
+export enum HealthAction {
+  /**
+   * As after too many failures: roll back, or pause if `pause_on_failure` is set.
+   *
+   * @generated from enum value: HEALTH_ACTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Only say so.
+   *
+   * @generated from enum value: HEALTH_ACTION_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * Pause and wait for an operator.
+   *
+   * @generated from enum value: HEALTH_ACTION_PAUSE = 2;
+   */
+  PAUSE = 2,
+
+  /**
+   * Roll back.
+   *
+   * @generated from enum value: HEALTH_ACTION_ROLLBACK = 3;
+   */
+  ROLLBACK = 3,
+}
+
+/**
+ * Describes the enum ota.v1.HealthAction.
+ */
+export declare const HealthActionSchema: GenEnum<HealthAction>;
+
+/**
  * What is done to a device.
  *
  * @generated from enum ota.v1.UpdateAction
@@ -757,6 +1315,13 @@ export enum UpdateAction {
    * @generated from enum value: UPDATE_ACTION_ROLLBACK = 2;
    */
   ROLLBACK = 2,
+
+  /**
+   * A mandatory step on the way to the rollout's firmware is installed; see `Firmware.mandatory_step`.
+   *
+   * @generated from enum value: UPDATE_ACTION_STEP = 3;
+   */
+  STEP = 3,
 }
 
 /**

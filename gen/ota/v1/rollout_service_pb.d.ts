@@ -4,7 +4,10 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { DeviceUpdate, DeviceUpdateState, RingSpec, Rollout, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction } from "./rollout_pb.js";
+import type { DeviceUpdate, DeviceUpdateState, RingSpec, Rollout, RolloutHealth, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction } from "./rollout_pb.js";
+import type { CountByName } from "./device_service_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { NoOfferReason } from "./update_service_pb.js";
 
 /**
  * Describes the file ota/v1/rollout_service.proto.
@@ -408,6 +411,14 @@ export declare type RollbackRolloutRequest = Message<"ota.v1.RollbackRolloutRequ
    * @generated from field: string reason = 2;
    */
   reason: string;
+
+  /**
+   * What to go back to; by default the version that each device came from. A version that was itself rolled back is
+   * refused: ROLLBACK_TARGET_REFUSED.
+   *
+   * @generated from field: string firmware_id = 3;
+   */
+  firmwareId: string;
 };
 
 /**
@@ -525,6 +536,13 @@ export declare type ListDeviceUpdatesRequest = Message<"ota.v1.ListDeviceUpdates
   action: UpdateAction;
 
   /**
+   * Only updates that failed for this reason.
+   *
+   * @generated from field: string failure_reason = 8;
+   */
+  failureReason: string;
+
+  /**
    * The most to return: default 50, at most 1,000 (larger values are lowered to it).
    *
    * @generated from field: int32 page_size = 6;
@@ -613,6 +631,584 @@ export declare type WatchRolloutResponse = Message<"ota.v1.WatchRolloutResponse"
 export declare const WatchRolloutResponseSchema: GenMessage<WatchRolloutResponse>;
 
 /**
+ * What to approve.
+ *
+ * @generated from message ota.v1.ApproveRolloutRequest
+ */
+export declare type ApproveRolloutRequest = Message<"ota.v1.ApproveRolloutRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The ring that may open; by default the next one that needs an approval.
+   *
+   * @generated from field: string ring = 2;
+   */
+  ring: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.ApproveRolloutRequest.
+ * Use `create(ApproveRolloutRequestSchema)` to create a new message.
+ */
+export declare const ApproveRolloutRequestSchema: GenMessage<ApproveRolloutRequest>;
+
+/**
+ * The approved rollout.
+ *
+ * @generated from message ota.v1.ApproveRolloutResponse
+ */
+export declare type ApproveRolloutResponse = Message<"ota.v1.ApproveRolloutResponse"> & {
+  /**
+   * The rollout as it is now.
+   *
+   * @generated from field: ota.v1.Rollout rollout = 1;
+   */
+  rollout?: Rollout | undefined;
+};
+
+/**
+ * Describes the message ota.v1.ApproveRolloutResponse.
+ * Use `create(ApproveRolloutResponseSchema)` to create a new message.
+ */
+export declare const ApproveRolloutResponseSchema: GenMessage<ApproveRolloutResponse>;
+
+/**
+ * Which ring to take back.
+ *
+ * @generated from message ota.v1.RollbackRingRequest
+ */
+export declare type RollbackRingRequest = Message<"ota.v1.RollbackRingRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The ring's name. Required.
+   *
+   * @generated from field: string ring = 2;
+   */
+  ring: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.RollbackRingRequest.
+ * Use `create(RollbackRingRequestSchema)` to create a new message.
+ */
+export declare const RollbackRingRequestSchema: GenMessage<RollbackRingRequest>;
+
+/**
+ * The rollout whose ring is being taken back.
+ *
+ * @generated from message ota.v1.RollbackRingResponse
+ */
+export declare type RollbackRingResponse = Message<"ota.v1.RollbackRingResponse"> & {
+  /**
+   * The rollout as it is now.
+   *
+   * @generated from field: ota.v1.Rollout rollout = 1;
+   */
+  rollout?: Rollout | undefined;
+};
+
+/**
+ * Describes the message ota.v1.RollbackRingResponse.
+ * Use `create(RollbackRingResponseSchema)` to create a new message.
+ */
+export declare const RollbackRingResponseSchema: GenMessage<RollbackRingResponse>;
+
+/**
+ * Which device to take back.
+ *
+ * @generated from message ota.v1.RollbackDeviceRequest
+ */
+export declare type RollbackDeviceRequest = Message<"ota.v1.RollbackDeviceRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The device's id. Required.
+   *
+   * @generated from field: string device_id = 2;
+   */
+  deviceId: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.RollbackDeviceRequest.
+ * Use `create(RollbackDeviceRequestSchema)` to create a new message.
+ */
+export declare const RollbackDeviceRequestSchema: GenMessage<RollbackDeviceRequest>;
+
+/**
+ * The device is being taken back.
+ *
+ * @generated from message ota.v1.RollbackDeviceResponse
+ */
+export declare type RollbackDeviceResponse = Message<"ota.v1.RollbackDeviceResponse"> & {
+  /**
+   * Its rollback, or its cancelled update if it had not installed anything.
+   *
+   * @generated from field: ota.v1.DeviceUpdate device_update = 1;
+   */
+  deviceUpdate?: DeviceUpdate | undefined;
+};
+
+/**
+ * Describes the message ota.v1.RollbackDeviceResponse.
+ * Use `create(RollbackDeviceResponseSchema)` to create a new message.
+ */
+export declare const RollbackDeviceResponseSchema: GenMessage<RollbackDeviceResponse>;
+
+/**
+ * Which device may try again.
+ *
+ * @generated from message ota.v1.RetryDeviceRequest
+ */
+export declare type RetryDeviceRequest = Message<"ota.v1.RetryDeviceRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The device's id. Required.
+   *
+   * @generated from field: string device_id = 2;
+   */
+  deviceId: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.RetryDeviceRequest.
+ * Use `create(RetryDeviceRequestSchema)` to create a new message.
+ */
+export declare const RetryDeviceRequestSchema: GenMessage<RetryDeviceRequest>;
+
+/**
+ * The device may try again.
+ *
+ * @generated from message ota.v1.RetryDeviceResponse
+ */
+export declare type RetryDeviceResponse = Message<"ota.v1.RetryDeviceResponse"> & {
+  /**
+   * Its failed update, with `retry_time`.
+   *
+   * @generated from field: ota.v1.DeviceUpdate device_update = 1;
+   */
+  deviceUpdate?: DeviceUpdate | undefined;
+};
+
+/**
+ * Describes the message ota.v1.RetryDeviceResponse.
+ * Use `create(RetryDeviceResponseSchema)` to create a new message.
+ */
+export declare const RetryDeviceResponseSchema: GenMessage<RetryDeviceResponse>;
+
+/**
+ * The rollout to look ahead at: one that exists, or one that could be created.
+ *
+ * @generated from message ota.v1.PreviewRolloutRequest
+ */
+export declare type PreviewRolloutRequest = Message<"ota.v1.PreviewRolloutRequest"> & {
+  /**
+   * An existing rollout. Set either this or `firmware_id`.
+   *
+   * @generated from field: string rollout_id = 1;
+   */
+  rolloutId: string;
+
+  /**
+   * The firmware that would be brought.
+   *
+   * @generated from field: string firmware_id = 2;
+   */
+  firmwareId: string;
+
+  /**
+   * See `CreateRolloutRequest.targeting`.
+   *
+   * @generated from field: ota.v1.RolloutTargeting targeting = 3;
+   */
+  targeting?: RolloutTargeting | undefined;
+
+  /**
+   * See `CreateRolloutRequest.policy`.
+   *
+   * @generated from field: ota.v1.RolloutPolicy policy = 4;
+   */
+  policy?: RolloutPolicy | undefined;
+
+  /**
+   * See `CreateRolloutRequest.rings`.
+   *
+   * @generated from field: repeated ota.v1.RingSpec rings = 5;
+   */
+  rings: RingSpec[];
+};
+
+/**
+ * Describes the message ota.v1.PreviewRolloutRequest.
+ * Use `create(PreviewRolloutRequestSchema)` to create a new message.
+ */
+export declare const PreviewRolloutRequestSchema: GenMessage<PreviewRolloutRequest>;
+
+/**
+ * What a rollout would reach. The shares of a rollout that does not exist yet are those of a like one: which devices
+ * fall in which ring is decided by the salt that it gets when it is created.
+ *
+ * @generated from message ota.v1.PreviewRolloutResponse
+ */
+export declare type PreviewRolloutResponse = Message<"ota.v1.PreviewRolloutResponse"> & {
+  /**
+   * Devices that are targeted: those that the firmware fits and every rule of the targeting lets in.
+   *
+   * @generated from field: int64 targeted_count = 1;
+   */
+  targetedCount: bigint;
+
+  /**
+   * How many of them are in each ring (without those of the rings before it).
+   *
+   * @generated from field: repeated ota.v1.CountByName rings = 2;
+   */
+  rings: CountByName[];
+
+  /**
+   * How many of them there are of each hardware model, most first; at most 100.
+   *
+   * @generated from field: repeated ota.v1.CountByName hardware_models = 3;
+   */
+  hardwareModels: CountByName[];
+
+  /**
+   * How many of them run each version, most first; at most 100.
+   *
+   * @generated from field: repeated ota.v1.CountByName current_versions = 4;
+   */
+  currentVersions: CountByName[];
+
+  /**
+   * How many of them would be offered the update now, were their ring open.
+   *
+   * @generated from field: int64 ready_count = 5;
+   */
+  readyCount: bigint;
+
+  /**
+   * The others, by what holds them back.
+   *
+   * @generated from field: repeated ota.v1.HeldBack held_back = 6;
+   */
+  heldBack: HeldBack[];
+
+  /**
+   * When this was counted.
+   *
+   * @generated from field: google.protobuf.Timestamp count_time = 7;
+   */
+  countTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.PreviewRolloutResponse.
+ * Use `create(PreviewRolloutResponseSchema)` to create a new message.
+ */
+export declare const PreviewRolloutResponseSchema: GenMessage<PreviewRolloutResponse>;
+
+/**
+ * Targeted devices that would not be offered the update now.
+ *
+ * @generated from message ota.v1.HeldBack
+ */
+export declare type HeldBack = Message<"ota.v1.HeldBack"> & {
+  /**
+   * The first rule that holds them back.
+   *
+   * @generated from field: ota.v1.NoOfferReason reason = 1;
+   */
+  reason: NoOfferReason;
+
+  /**
+   * The rule in words.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * How many devices.
+   *
+   * @generated from field: int64 count = 3;
+   */
+  count: bigint;
+
+  /**
+   * Some of them: at most 10 ids.
+   *
+   * @generated from field: repeated string device_ids = 4;
+   */
+  deviceIds: string[];
+};
+
+/**
+ * Describes the message ota.v1.HeldBack.
+ * Use `create(HeldBackSchema)` to create a new message.
+ */
+export declare const HeldBackSchema: GenMessage<HeldBack>;
+
+/**
+ * Which device and rollout to explain.
+ *
+ * @generated from message ota.v1.ExplainUpdateRequest
+ */
+export declare type ExplainUpdateRequest = Message<"ota.v1.ExplainUpdateRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string rollout_id = 1;
+   */
+  rolloutId: string;
+
+  /**
+   * The device's id. Required.
+   *
+   * @generated from field: string device_id = 2;
+   */
+  deviceId: string;
+};
+
+/**
+ * Describes the message ota.v1.ExplainUpdateRequest.
+ * Use `create(ExplainUpdateRequestSchema)` to create a new message.
+ */
+export declare const ExplainUpdateRequestSchema: GenMessage<ExplainUpdateRequest>;
+
+/**
+ * Why a device gets an update, or why it does not.
+ *
+ * @generated from message ota.v1.ExplainUpdateResponse
+ */
+export declare type ExplainUpdateResponse = Message<"ota.v1.ExplainUpdateResponse"> & {
+  /**
+   * The outcome in one sentence.
+   *
+   * @generated from field: string summary = 1;
+   */
+  summary: string;
+
+  /**
+   * Whether the device would be offered the rollout's update if it asked now (or has been offered it, and is at it).
+   *
+   * @generated from field: bool offered = 2;
+   */
+  offered: boolean;
+
+  /**
+   * Why not; unset if it would.
+   *
+   * @generated from field: ota.v1.NoOfferReason no_offer_reason = 3;
+   */
+  noOfferReason: NoOfferReason;
+
+  /**
+   * Every rule in the order in which they are judged.
+   *
+   * @generated from field: repeated ota.v1.ExplainedRule rules = 4;
+   */
+  rules: ExplainedRule[];
+
+  /**
+   * The device's part in the rollout so far; unset if it was never offered anything.
+   *
+   * @generated from field: ota.v1.DeviceUpdate device_update = 5;
+   */
+  deviceUpdate?: DeviceUpdate | undefined;
+
+  /**
+   * The ring that the device belongs to; empty if it is not targeted.
+   *
+   * @generated from field: string ring = 6;
+   */
+  ring: string;
+};
+
+/**
+ * Describes the message ota.v1.ExplainUpdateResponse.
+ * Use `create(ExplainUpdateResponseSchema)` to create a new message.
+ */
+export declare const ExplainUpdateResponseSchema: GenMessage<ExplainUpdateResponse>;
+
+/**
+ * One rule with its value for one device.
+ *
+ * @generated from message ota.v1.ExplainedRule
+ */
+export declare type ExplainedRule = Message<"ota.v1.ExplainedRule"> & {
+  /**
+   * The rule's name, as in `RolloutTargeting`, `RolloutPolicy` or `Firmware`, for example `min_battery_percent`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Whether the device passes it.
+   *
+   * @generated from field: bool holds = 2;
+   */
+  holds: boolean;
+
+  /**
+   * What is required, for example `at least 30 %, or charging`.
+   *
+   * @generated from field: string required = 3;
+   */
+  required: string;
+
+  /**
+   * What is, for example `18 %, not charging`.
+   *
+   * @generated from field: string actual = 4;
+   */
+  actual: string;
+
+  /**
+   * The rule's outcome in words.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message ota.v1.ExplainedRule.
+ * Use `create(ExplainedRuleSchema)` to create a new message.
+ */
+export declare const ExplainedRuleSchema: GenMessage<ExplainedRule>;
+
+/**
+ * Names one rollout.
+ *
+ * @generated from message ota.v1.GetRolloutHealthRequest
+ */
+export declare type GetRolloutHealthRequest = Message<"ota.v1.GetRolloutHealthRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message ota.v1.GetRolloutHealthRequest.
+ * Use `create(GetRolloutHealthRequestSchema)` to create a new message.
+ */
+export declare const GetRolloutHealthRequestSchema: GenMessage<GetRolloutHealthRequest>;
+
+/**
+ * The health of its devices.
+ *
+ * @generated from message ota.v1.GetRolloutHealthResponse
+ */
+export declare type GetRolloutHealthResponse = Message<"ota.v1.GetRolloutHealthResponse"> & {
+  /**
+   * The comparison as it stands.
+   *
+   * @generated from field: ota.v1.RolloutHealth health = 1;
+   */
+  health?: RolloutHealth | undefined;
+};
+
+/**
+ * Describes the message ota.v1.GetRolloutHealthResponse.
+ * Use `create(GetRolloutHealthResponseSchema)` to create a new message.
+ */
+export declare const GetRolloutHealthResponseSchema: GenMessage<GetRolloutHealthResponse>;
+
+/**
+ * Names one rollout.
+ *
+ * @generated from message ota.v1.ListFailureReasonsRequest
+ */
+export declare type ListFailureReasonsRequest = Message<"ota.v1.ListFailureReasonsRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message ota.v1.ListFailureReasonsRequest.
+ * Use `create(ListFailureReasonsRequestSchema)` to create a new message.
+ */
+export declare const ListFailureReasonsRequestSchema: GenMessage<ListFailureReasonsRequest>;
+
+/**
+ * Why devices failed; at most 100 reasons.
+ *
+ * @generated from message ota.v1.ListFailureReasonsResponse
+ */
+export declare type ListFailureReasonsResponse = Message<"ota.v1.ListFailureReasonsResponse"> & {
+  /**
+   * Failed and timed-out devices by `DeviceUpdate.failure_reason`, most first.
+   *
+   * @generated from field: repeated ota.v1.CountByName failure_reasons = 1;
+   */
+  failureReasons: CountByName[];
+};
+
+/**
+ * Describes the message ota.v1.ListFailureReasonsResponse.
+ * Use `create(ListFailureReasonsResponseSchema)` to create a new message.
+ */
+export declare const ListFailureReasonsResponseSchema: GenMessage<ListFailureReasonsResponse>;
+
+/**
  * Runs rollouts. Verbs that a rollout's state does not allow are refused with ILLEGAL_TRANSITION, which names the
  * state and the verbs that are allowed.
  *
@@ -699,6 +1295,88 @@ export declare const RolloutService: GenService<{
     methodKind: "unary";
     input: typeof RollbackRolloutRequestSchema;
     output: typeof RollbackRolloutResponseSchema;
+  },
+  /**
+   * Approves that a ring opens which needs it (`RingGate.require_approval`). The approver must not be the rollout's
+   * creator: FOUR_EYES. Role: operator.
+   *
+   * @generated from rpc ota.v1.RolloutService.ApproveRollout
+   */
+  approveRollout: {
+    methodKind: "unary";
+    input: typeof ApproveRolloutRequestSchema;
+    output: typeof ApproveRolloutResponseSchema;
+  },
+  /**
+   * Takes the update back from the devices of one ring, and pauses the rollout. Role: operator.
+   *
+   * @generated from rpc ota.v1.RolloutService.RollbackRing
+   */
+  rollbackRing: {
+    methodKind: "unary";
+    input: typeof RollbackRingRequestSchema;
+    output: typeof RollbackRingResponseSchema;
+  },
+  /**
+   * Takes the update back from one device. The rollout does not offer it to that device again. Role: operator.
+   *
+   * @generated from rpc ota.v1.RolloutService.RollbackDevice
+   */
+  rollbackDevice: {
+    methodKind: "unary";
+    input: typeof RollbackDeviceRequestSchema;
+    output: typeof RollbackDeviceResponseSchema;
+  },
+  /**
+   * Lets a device try again whose update failed. Role: operator.
+   *
+   * @generated from rpc ota.v1.RolloutService.RetryDevice
+   */
+  retryDevice: {
+    methodKind: "unary";
+    input: typeof RetryDeviceRequestSchema;
+    output: typeof RetryDeviceResponseSchema;
+  },
+  /**
+   * Says what a rollout would reach before it starts: how many devices in each ring, of which models and versions, and
+   * how many are held back now by which rule. Reads the whole fleet; changes nothing. Role: viewer.
+   *
+   * @generated from rpc ota.v1.RolloutService.PreviewRollout
+   */
+  previewRollout: {
+    methodKind: "unary";
+    input: typeof PreviewRolloutRequestSchema;
+    output: typeof PreviewRolloutResponseSchema;
+  },
+  /**
+   * Says why a device gets a rollout's update now, or why it does not: every rule with its value. Role: viewer.
+   *
+   * @generated from rpc ota.v1.RolloutService.ExplainUpdate
+   */
+  explainUpdate: {
+    methodKind: "unary";
+    input: typeof ExplainUpdateRequestSchema;
+    output: typeof ExplainUpdateResponseSchema;
+  },
+  /**
+   * Compares the heartbeats of updated devices with those of the others; see `RolloutHealth`. Role: viewer.
+   *
+   * @generated from rpc ota.v1.RolloutService.GetRolloutHealth
+   */
+  getRolloutHealth: {
+    methodKind: "unary";
+    input: typeof GetRolloutHealthRequestSchema;
+    output: typeof GetRolloutHealthResponseSchema;
+  },
+  /**
+   * Counts a rollout's failed devices by reason, most first. Role: viewer.
+   *
+   * @generated from rpc ota.v1.RolloutService.ListFailureReasons
+   */
+  listFailureReasons: {
+    methodKind: "unary";
+    input: typeof ListFailureReasonsRequestSchema;
+    output: typeof ListFailureReasonsResponseSchema;
   },
   /**
    * Stops a rollout for good where it stands; nothing is taken back. Role: operator.

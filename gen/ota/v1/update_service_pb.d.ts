@@ -4,9 +4,10 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { NetworkType } from "./heartbeat_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { DeviceUpdateState, UpdateAction } from "./rollout_pb.js";
-import type { FirmwareSignature } from "./firmware_pb.js";
+import type { DeviceUpdateState, MaintenanceWindow, UpdateAction } from "./rollout_pb.js";
+import type { FirmwareSignature, UpdateKind } from "./firmware_pb.js";
 
 /**
  * Describes the file ota/v1/update_service.proto.
@@ -60,6 +61,28 @@ export declare type CheckForUpdateRequest = Message<"ota.v1.CheckForUpdateReques
    * @generated from field: optional uint64 storage_free_bytes = 6;
    */
   storageFreeBytes?: bigint | undefined;
+
+  /**
+   * How the device is connected now. If unset, the newest heartbeat's counts.
+   *
+   * @generated from field: ota.v1.NetworkType network_type = 7;
+   */
+  networkType: NetworkType;
+
+  /**
+   * Whether the device's user agreed that updates are taken now. Only asked for by rollouts with
+   * `RolloutPolicy.require_user_consent`.
+   *
+   * @generated from field: bool user_consent = 8;
+   */
+  userConsent: boolean;
+
+  /**
+   * See `Heartbeat.components`. If empty, the newest heartbeat's count.
+   *
+   * @generated from field: map<string, string> components = 9;
+   */
+  components: { [key: string]: string };
 };
 
 /**
@@ -207,6 +230,48 @@ export declare type Offer = Message<"ota.v1.Offer"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 13;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * What is updated.
+   *
+   * @generated from field: ota.v1.UpdateKind kind = 14;
+   */
+  kind: UpdateKind;
+
+  /**
+   * The application's name, if it is one.
+   *
+   * @generated from field: string component = 15;
+   */
+  component: string;
+
+  /**
+   * Download only over a network that is not metered (Ethernet or Wi-Fi).
+   *
+   * @generated from field: bool unmetered_network_only = 16;
+   */
+  unmeteredNetworkOnly: boolean;
+
+  /**
+   * Install only within one of these; empty means at any time.
+   *
+   * @generated from field: repeated ota.v1.MaintenanceWindow maintenance_windows = 17;
+   */
+  maintenanceWindows: MaintenanceWindow[];
+
+  /**
+   * Install only if the device's user agrees.
+   *
+   * @generated from field: bool require_user_consent = 18;
+   */
+  requireUserConsent: boolean;
+
+  /**
+   * Install even though the version is older than the one that runs.
+   *
+   * @generated from field: bool allow_downgrade = 19;
+   */
+  allowDowngrade: boolean;
 };
 
 /**
@@ -502,6 +567,83 @@ export enum NoOfferReason {
    * @generated from enum value: NO_OFFER_REASON_SECURITY_COUNTER = 9;
    */
   SECURITY_COUNTER = 9,
+
+  /**
+   * The content is too large for the metered network that the device is on.
+   *
+   * @generated from enum value: NO_OFFER_REASON_METERED_NETWORK = 10;
+   */
+  METERED_NETWORK = 10,
+
+  /**
+   * It is not the time: outside the maintenance windows.
+   *
+   * @generated from enum value: NO_OFFER_REASON_OUTSIDE_MAINTENANCE_WINDOW = 11;
+   */
+  OUTSIDE_MAINTENANCE_WINDOW = 11,
+
+  /**
+   * The device's user has not agreed.
+   *
+   * @generated from enum value: NO_OFFER_REASON_CONSENT_REQUIRED = 12;
+   */
+  CONSENT_REQUIRED = 12,
+
+  /**
+   * As many devices as may were offered it in this minute.
+   *
+   * @generated from enum value: NO_OFFER_REASON_PACED = 13;
+   */
+  PACED = 13,
+
+  /**
+   * The device runs a newer version, and the rollout does not allow to go back.
+   *
+   * @generated from enum value: NO_OFFER_REASON_DOWNGRADE = 14;
+   */
+  DOWNGRADE = 14,
+
+  /**
+   * The device is pinned as excluded.
+   *
+   * @generated from enum value: NO_OFFER_REASON_EXCLUDED = 15;
+   */
+  EXCLUDED = 15,
+
+  /**
+   * The device failed and waits before it may try again.
+   *
+   * @generated from enum value: NO_OFFER_REASON_BACKING_OFF = 16;
+   */
+  BACKING_OFF = 16,
+
+  /**
+   * The rollout waits for its start time or an approval.
+   *
+   * @generated from enum value: NO_OFFER_REASON_NOT_STARTED = 17;
+   */
+  NOT_STARTED = 17,
+
+  /**
+   * A rule of the rollout's targeting keeps the device out. Only in previews and explanations: a device is told UP_TO_DATE.
+   *
+   * @generated from enum value: NO_OFFER_REASON_NOT_TARGETED = 18;
+   */
+  NOT_TARGETED = 18,
+
+  /**
+   * The device is taking another update now.
+   *
+   * @generated from enum value: NO_OFFER_REASON_UPDATE_IN_PROGRESS = 19;
+   */
+  UPDATE_IN_PROGRESS = 19,
+
+  /**
+   * A mandatory step must be installed first, and it cannot be offered: it was deleted, or does not fit the device.
+   *
+   * @generated from enum value: NO_OFFER_REASON_STEP_MISSING = 20;
+   */
+  STEP_MISSING = 20,
 }
 
 /**
