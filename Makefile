@@ -3,24 +3,33 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run test check bench gen format
+.PHONY: help install demo run console console-test test check bench gen format
 
 # Written by npm at the end of every installation.
 installed := node_modules/.package-lock.json
 npm := npm run --silent
+
+# Built when it is missing, or older than what it is made of.
+console := dist/console/index.html
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(installed) ## Install Node 24, libraries and tools into node_modules
 
-demo: $(installed) ## Run the service with a simulated fleet and a rollout to watch
+demo: $(installed) $(console) ## Run the service with a simulated fleet and a rollout to watch
 	@$(npm) demo
 
-run: $(installed) ## Run the service
+run: $(installed) $(console) ## Run the service
 	@$(npm) serve
 
-test: $(installed) ## Run all tests
+console: $(console) ## Build the console, which the service then serves at /
+
+console-test: $(installed) $(console) ## Test the console in a real browser
+	@scripts/install-chromium
+	@$(npm) test:browser
+
+test: $(installed) ## Run all tests but those in a browser
 	@$(npm) test
 
 # Cheap checks first. `make --keep-going check` shows all that is wrong instead of the first fault.
@@ -43,4 +52,8 @@ check-%: $(installed)
 # The versions and hashes of the lock file hold either way.
 $(installed): package-lock.json
 	npm install --no-save --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(console): $(shell find src/console gen -type f) vite.console.config.ts scripts/precompress.ts scripts/without-option-descriptors.ts package-lock.json | $(installed)
+	@$(npm) build:console -- --logLevel warn
 	@touch $@

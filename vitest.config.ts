@@ -1,10 +1,10 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    // CI adds its totals up from the report.
+    // CI adds its totals up from the reports, one for each run.
     reporters: process.env.CI
-      ? ["default", ["json", { outputFile: ".test-results/vitest.json" }]]
+      ? ["default", ["json", { outputFile: `.test-results/vitest-${process.pid}.json` }]]
       : ["default"],
     restoreMocks: true,
     expect: { requireAssertions: true },
@@ -24,11 +24,24 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/**/*.test.ts"],
+          exclude: [...configDefaults.exclude, "test/console/**"],
           globalSetup: ["test/support/global-setup.ts"],
           // Each file may run a server and share one PostgreSQL: more files at once only makes all of them slow.
           maxWorkers: 2,
           testTimeout: 30_000,
           hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "browser",
+          include: ["test/console/**/*.test.ts"],
+          globalSetup: ["test/support/global-setup.ts"],
+          // A service, a fleet and a browser are enough for a small machine.
+          maxWorkers: 1,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
     ],

@@ -1,0 +1,165 @@
+import { useMutation } from "@connectrpc/connect-query";
+import { Button, Group, Modal, NumberInput, Stack, TagsInput, TextInput } from "@mantine/core";
+import { IconPlus } from "@tabler/icons-react";
+import { useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+import type { EnrolmentKey } from "../../../gen/ota/v1/access_pb.js";
+import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
+import { usePages } from "../data/use-pages.ts";
+import { type Column, DataTable } from "../ui/data-table.tsx";
+import { Failure } from "../ui/failure.tsx";
+import { count } from "../ui/format.ts";
+import { Nothing } from "../ui/nothing.tsx";
+import { SecretModal } from "../ui/secret-modal.tsx";
+import { Section } from "../ui/section.tsx";
+import { TimeAgo } from "../ui/time.tsx";
+import { CredentialStatus } from "./credential-status.tsx";
+import { type Expiry, ExpirySelect, expiryTime } from "./expiry-select.tsx";
+import { RevokeButton } from "./revoke-button.tsx";
+
+/** The keys with which devices get in. */
+export function EnrolmentKeysPanel() {
+  const [creating, setCreating] = useState(false);
+  const [secret, setSecret] = useState<string | undefined>();
+  const pages = usePages(AccessService.method.listEnrolmentKeys, {}, { rowsOf: (answer) => answer.keys });
+  return (
+    <Section
+      title="Enrolment keys"
+      description="A device enrols once with such a key and then has a credential of its own."
+      flush
+      actions={
+        <Button size="xs" leftSection={<IconPlus size={14} aria-hidden />} onClick={() => setCreating(true)}>
+          New key
+        </Button>
+      }
+    >
+      <DataTable
+        name="enrolment keys"
+        columns={columns}
+        pages={pages}
+        keyOf={({ id }) => id}
+        empty={<Nothing title="No enrolment key">Make one for each batch of devices.</Nothing>}
+      />
+      <Modal opened={creating} onClose={() => setCreating(false)} title="New enrolment key" centered>
+        {creating && (
+          <KeyForm
+            created={(made) => {
+              setCreating(false);
+              setSecret(made);
+            }}
+          />
+        )}
+      </Modal>
+      <SecretModal
+        secret={secret}
+        title="The new enrolment key"
+        hint="Put it on the devices of this batch."
+        close={() => setSecret(undefined)}
+      />
+    </Section>
+  );
+}
+
+function KeyForm({ created }: { readonly created: (secret: string) => void }) {
+  const [name, setName] = useState("");
+  const [maxUses, setMaxUses] = useState<number | string>(0);
+  const [deviceTypes, setDeviceTypes] = useState<string[]>([]);
+  const [expiry, setExpiry] = useState<Expiry>("30");
+  const [requestId] = useState(() => crypto.randomUUID());
+  const queries = useQueryClient();
+  const create = useMutation(AccessService.method.createEnrolmentKey);
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    const expireTime = expiryTime(expiry);
+    const answer = await create.mutateAsync({
+      requestId,
+      name: name.trim(),
+      maxUses: BigInt(Math.round(Number(maxUses))),
+      deviceTypes,
+      ...(expireTime === undefined ? {} : { expireTime }),
+    });
+    await queries.invalidateQueries();
+    created(answer.secret);
+  };
+  return (
+    <form onSubmit={(event) => void submit(event).catch(() => undefined)}>
+      <Stack>
+        <TextInput
+          label="What it is for"
+          placeholder="line 3, July"
+          maxLength={64}
+          required
+          data-autofocus
+          value={name}
+          onChange={({ currentTarget }) => setName(currentTarget.value)}
+        />
+        <NumberInput
+          label="Devices at most"
+          description="0: no limit"
+          min={0}
+          value={maxUses}
+          onChange={setMaxUses}
+        />
+        <TagsInput
+          label="Device types"
+          description="Only these; none means all. Press Enter after each."
+          acceptValueOnBlur
+          value={deviceTypes}
+          onChange={setDeviceTypes}
+        />
+        <ExpirySelect value={expiry} onChange={setExpiry} />
+        {create.error !== null && <Failure error={create.error} doing="make the key" />}
+        <Group justify="flex-end">
+          <Button type="submit" loading={create.isPending} disabled={name.trim() === ""}>
+            Make the key
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  );
+}
+
+function Revoke({ enrolmentKey }: { readonly enrolmentKey: EnrolmentKey }) {
+  const revoke = useMutation(AccessService.method.revokeEnrolmentKey);
+  if (enrolmentKey.revokeTime !== undefined) return null;
+  return (
+    <RevokeButton
+      name={enrolmentKey.name}
+      what="enrolment key"
+      consequences={["No device can enrol with it any more. Devices that did stay."]}
+      revoke={(reason) => revoke.mutateAsync({ id: enrolmentKey.id, reason })}
+    />
+  );
+}
+
+const columns: readonly Column<EnrolmentKey>[] = [
+  { id: "name", header: "Name", cell: ({ name }) => <b>{name}</b> },
+  {
+    id: "status",
+    header: "Status",
+    cell: ({ expireTime, revokeTime }) => (
+      <CredentialStatus expireTime={expireTime} revokeTime={revokeTime} />
+    ),
+  },
+  {
+    id: "uses",
+    header: "Enrolled",
+    cell: ({ useCount, maxUses }) =>
+      maxUses === 0n ? count(useCount) : `${count(useCount)} of ${count(maxUses)}`,
+    numeric: true,
+  },
+  {
+    id: "types",
+    header: "Device types",
+    cell: ({ deviceTypes }) => deviceTypes.join(", ") || "all",
+    wide: true,
+  },
+  {
+    id: "expires",
+    header: "Expires",
+    cell: ({ expireTime }) => <TimeAgo at={expireTime} none="never" />,
+    wide: true,
+  },
+  { id: "created", header: "Made", cell: ({ createTime }) => <TimeAgo at={createTime} />, wide: true },
+  { id: "revoke", header: <span aria-hidden />, cell: (key) => <Revoke enrolmentKey={key} />, numeric: true },
+];

@@ -1,0 +1,58 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { TransportProvider } from "@connectrpc/connect-query";
+import { MantineProvider } from "@mantine/core";
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { RouterProvider } from "@tanstack/react-router";
+import { useState } from "react";
+import { UploadsProvider } from "../firmware/uploads.tsx";
+import { createAppRouter } from "./router.tsx";
+import { SessionGate, sessionKey } from "./session.tsx";
+import { theme } from "./theme.ts";
+import { createTransport } from "./transport.ts";
+
+/** The whole console. */
+export function App() {
+  const [{ queries, transport, router }] = useState(() => {
+    const client = createQueries();
+    return {
+      queries: client,
+      transport: createTransport(() => void client.invalidateQueries({ queryKey: sessionKey })),
+      router: createAppRouter(),
+    };
+  });
+  return (
+    <MantineProvider theme={theme} defaultColorScheme="auto">
+      <TransportProvider transport={transport}>
+        <QueryClientProvider client={queries}>
+          <SessionGate>
+            <UploadsProvider>
+              <RouterProvider router={router} />
+            </UploadsProvider>
+          </SessionGate>
+        </QueryClientProvider>
+      </TransportProvider>
+    </MantineProvider>
+  );
+}
+
+function createQueries(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        staleTime: staleMs,
+        retry: (failures, error) => failures < maxRetries && isPassing(error),
+      },
+    },
+  });
+}
+
+/** What was read within this time is shown again without a new call: moving to and fro costs nothing. */
+const staleMs = 5_000;
+
+const maxRetries = 3;
+
+/** Whether a call may do better if it is made again. */
+function isPassing(error: unknown): boolean {
+  const { code } = ConnectError.from(error);
+  return code === Code.Unavailable || code === Code.Unknown || code === Code.DeadlineExceeded;
+}

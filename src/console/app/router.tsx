@@ -1,0 +1,157 @@
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+import { accessSearch } from "../access/access-search.ts";
+import { auditSearch } from "../audit/audit-search.ts";
+import { crashListSearch } from "../crashes/crash-search.ts";
+import { deviceListSearch, deviceSearch, mapSearch } from "../devices/device-search.ts";
+import { compareSearch, firmwareListSearch } from "../firmware/firmware-search.ts";
+import { rolloutListSearch, rolloutNewSearch, rolloutSearch } from "../rollouts/rollout-search.ts";
+import { BrokenPage } from "./broken-page.tsx";
+import { NotFoundPage } from "./not-found-page.tsx";
+import { Shell } from "./shell.tsx";
+
+const root = createRootRoute({
+  component: Shell,
+  notFoundComponent: NotFoundPage,
+});
+
+const overview = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  component: lazyRouteComponent(() => import("../overview/overview-page.tsx"), "OverviewPage"),
+});
+
+const deviceList = createRoute({
+  getParentRoute: () => root,
+  path: "/devices",
+  validateSearch: deviceListSearch,
+  component: lazyRouteComponent(() => import("../devices/device-list-page.tsx"), "DeviceListPage"),
+});
+
+const deviceMap = createRoute({
+  getParentRoute: () => root,
+  path: "/devices/map",
+  validateSearch: mapSearch,
+  component: lazyRouteComponent(() => import("../map/map-page.tsx"), "MapPage"),
+});
+
+const device = createRoute({
+  getParentRoute: () => root,
+  path: "/devices/$deviceId",
+  validateSearch: deviceSearch,
+  component: lazyRouteComponent(() => import("../devices/device-page.tsx"), "DevicePage"),
+});
+
+const firmwareList = createRoute({
+  getParentRoute: () => root,
+  path: "/firmware",
+  validateSearch: firmwareListSearch,
+  component: lazyRouteComponent(() => import("../firmware/firmware-list-page.tsx"), "FirmwareListPage"),
+});
+
+const firmwareNew = createRoute({
+  getParentRoute: () => root,
+  path: "/firmware/new",
+  component: lazyRouteComponent(() => import("../firmware/firmware-new-page.tsx"), "FirmwareNewPage"),
+});
+
+const firmwareCompare = createRoute({
+  getParentRoute: () => root,
+  path: "/firmware/compare",
+  validateSearch: compareSearch,
+  component: lazyRouteComponent(() => import("../firmware/firmware-compare-page.tsx"), "FirmwareComparePage"),
+});
+
+const firmware = createRoute({
+  getParentRoute: () => root,
+  path: "/firmware/$firmwareId",
+  component: lazyRouteComponent(() => import("../firmware/firmware-page.tsx"), "FirmwarePage"),
+});
+
+const rolloutList = createRoute({
+  getParentRoute: () => root,
+  path: "/rollouts",
+  validateSearch: rolloutListSearch,
+  component: lazyRouteComponent(() => import("../rollouts/rollout-list-page.tsx"), "RolloutListPage"),
+});
+
+const rolloutNew = createRoute({
+  getParentRoute: () => root,
+  path: "/rollouts/new",
+  validateSearch: rolloutNewSearch,
+  component: lazyRouteComponent(() => import("../rollouts/rollout-new-page.tsx"), "RolloutNewPage"),
+});
+
+const rollout = createRoute({
+  getParentRoute: () => root,
+  path: "/rollouts/$rolloutId",
+  validateSearch: rolloutSearch,
+  component: lazyRouteComponent(() => import("../rollouts/rollout-page.tsx"), "RolloutPage"),
+});
+
+const crashList = createRoute({
+  getParentRoute: () => root,
+  path: "/crashes",
+  validateSearch: crashListSearch,
+  component: lazyRouteComponent(() => import("../crashes/crash-list-page.tsx"), "CrashListPage"),
+});
+
+const crash = createRoute({
+  getParentRoute: () => root,
+  path: "/crashes/$groupId",
+  component: lazyRouteComponent(() => import("../crashes/crash-page.tsx"), "CrashPage"),
+});
+
+const audit = createRoute({
+  getParentRoute: () => root,
+  path: "/audit",
+  validateSearch: auditSearch,
+  component: lazyRouteComponent(() => import("../audit/audit-page.tsx"), "AuditPage"),
+});
+
+const access = createRoute({
+  getParentRoute: () => root,
+  path: "/access",
+  validateSearch: accessSearch,
+  component: lazyRouteComponent(() => import("../access/access-page.tsx"), "AccessPage"),
+});
+
+const settings = createRoute({
+  getParentRoute: () => root,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("../settings/settings-page.tsx"), "SettingsPage"),
+});
+
+const routes = root.addChildren([
+  overview,
+  deviceList,
+  deviceMap,
+  device,
+  firmwareList,
+  firmwareNew,
+  firmwareCompare,
+  firmware,
+  rolloutList,
+  rolloutNew,
+  rollout,
+  crashList,
+  crash,
+  audit,
+  access,
+  settings,
+]);
+
+/** The addresses of the console. Each page is a chunk of its own; its search parameters hold all of its state. */
+export function createAppRouter() {
+  return createRouter({
+    routeTree: routes,
+    defaultPreload: "intent",
+    defaultErrorComponent: BrokenPage,
+    scrollRestoration: true,
+  });
+}
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: ReturnType<typeof createAppRouter>;
+  }
+}

@@ -1,0 +1,140 @@
+import { useMutation } from "@connectrpc/connect-query";
+import { Button, Menu, Modal, Select, Stack, TagsInput, TextInput } from "@mantine/core";
+import { IconDots } from "@tabler/icons-react";
+import { useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+import { Role } from "../../../gen/ota/v1/access_pb.js";
+import { type Device, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
+import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import { useSession } from "../app/session.tsx";
+import { Confirm } from "../ui/confirm.tsx";
+import { Failure } from "../ui/failure.tsx";
+import { deviceTitle, pins } from "./device-words.ts";
+
+/** What an operator can do to a device. */
+export function DeviceActions({ device }: { readonly device: Device }) {
+  const { can } = useSession();
+  const queries = useQueryClient();
+  const [open, setOpen] = useState<"edit" | "retire" | "reset" | undefined>();
+  const retire = useMutation(DeviceService.method.retireDevice);
+  const reset = useMutation(DeviceService.method.resetDeviceCredential);
+  if (!can(Role.OPERATOR)) return null;
+  const close = () => setOpen(undefined);
+  return (
+    <>
+      <Button variant="default" size="sm" onClick={() => setOpen("edit")}>
+        Edit
+      </Button>
+      <Menu position="bottom-end">
+        <Menu.Target>
+          <Button variant="default" size="sm" px="xs" aria-label="More to do">
+            <IconDots size={16} aria-hidden />
+          </Button>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Item onClick={() => setOpen("reset")}>Reset its credential…</Menu.Item>
+          <Menu.Item onClick={() => setOpen("retire")}>Retire it…</Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+      <Modal opened={open === "edit"} onClose={close} title={`Edit ${deviceTitle(device)}`} centered>
+        {open === "edit" && <EditForm device={device} done={close} />}
+      </Modal>
+      <Confirm
+        opened={open === "reset"}
+        title={`Reset the credential of ${deviceTitle(device)}?`}
+        consequences={[
+          "Its credentials are revoked and its streams end at once.",
+          "It can, and must, enrol again under the same serial number.",
+        ]}
+        typed={device.serialNumber}
+        confirm="Reset it"
+        doing="reset its credential"
+        withReason
+        act={async (reason) => {
+          await reset.mutateAsync({ id: device.id, reason });
+          await queries.invalidateQueries();
+        }}
+        close={close}
+      />
+      <Confirm
+        opened={open === "retire"}
+        title={`Retire ${deviceTitle(device)}?`}
+        consequences={[
+          "Its credentials are revoked, its streams end, and its open update is called off.",
+          "It is offered nothing any more and is not counted. Its record and history stay.",
+        ]}
+        typed={device.serialNumber}
+        confirm="Retire it"
+        doing="retire it"
+        withReason
+        act={async (reason) => {
+          await retire.mutateAsync({ id: device.id, reason });
+          await queries.invalidateQueries();
+        }}
+        close={close}
+      />
+    </>
+  );
+}
+
+function EditForm({ device, done }: { readonly device: Device; readonly done: () => void }) {
+  const [displayName, setDisplayName] = useState(device.displayName);
+  const [groups, setGroups] = useState([...device.groups]);
+  const [tags, setTags] = useState([...device.tags]);
+  const [pin, setPin] = useState<UpdatePin>(device.updatePin);
+  const queries = useQueryClient();
+  const update = useMutation(DeviceService.method.updateDevice);
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    await update.mutateAsync({
+      id: device.id,
+      displayName: displayName.trim(),
+      groups: { names: groups },
+      tags: { names: tags },
+      updatePin: pin,
+    });
+    await queries.invalidateQueries();
+    done();
+  };
+  return (
+    <form onSubmit={(event) => void submit(event).catch(() => undefined)}>
+      <Stack>
+        <TextInput
+          label="Name"
+          maxLength={128}
+          data-autofocus
+          value={displayName}
+          onChange={({ currentTarget }) => setDisplayName(currentTarget.value)}
+        />
+        <TagsInput
+          label="Groups"
+          description="Press Enter after each."
+          acceptValueOnBlur
+          value={groups}
+          onChange={setGroups}
+        />
+        <TagsInput
+          label="Tags"
+          description="Many and short-lived."
+          acceptValueOnBlur
+          value={tags}
+          onChange={setTags}
+        />
+        <Select
+          label="In rollouts"
+          allowDeselect={false}
+          value={String(pin)}
+          data={[UpdatePin.UNSPECIFIED, UpdatePin.CANARY, UpdatePin.EXCLUDED].map((value) => ({
+            value: String(value),
+            label: pins[value],
+          }))}
+          onChange={(value) => setPin(Number(value) as UpdatePin)}
+        />
+        {update.error !== null && <Failure error={update.error} doing="change the device" />}
+        <Button type="submit" loading={update.isPending} ml="auto">
+          Save
+        </Button>
+      </Stack>
+    </form>
+  );
+}

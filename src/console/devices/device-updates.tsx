@@ -1,0 +1,47 @@
+import type { DeviceUpdate } from "../../../gen/ota/v1/rollout_pb.js";
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { usePages } from "../data/use-pages.ts";
+import { UpdateOutcome } from "../rollouts/update-outcome.tsx";
+import { type Column, DataTable } from "../ui/data-table.tsx";
+import { Link } from "../ui/link.tsx";
+import { Nothing } from "../ui/nothing.tsx";
+import { Section } from "../ui/section.tsx";
+import { TimeAgo } from "../ui/time.tsx";
+
+/** The updates that a device was offered, newest first. */
+export function DeviceUpdates({ deviceId }: { readonly deviceId: string }) {
+  const pages = usePages(
+    RolloutService.method.listDeviceUpdates,
+    { deviceId },
+    { rowsOf: (answer) => answer.deviceUpdates, everyMs: refreshMs },
+  );
+  return (
+    <Section title="Updates" flush>
+      <DataTable
+        name="updates"
+        columns={columns}
+        pages={pages}
+        keyOf={({ id }) => id}
+        empty={<Nothing title="No update yet">No rollout has offered it anything.</Nothing>}
+      />
+    </Section>
+  );
+}
+
+const refreshMs = 10_000;
+
+const columns: readonly Column<DeviceUpdate>[] = [
+  {
+    id: "versions",
+    header: "From → to",
+    cell: ({ rolloutId, fromVersion, toVersion }) => (
+      <Link to="/rollouts/$rolloutId" params={{ rolloutId }}>
+        {fromVersion || "?"} → {toVersion}
+      </Link>
+    ),
+  },
+  { id: "outcome", header: "State", cell: (update) => <UpdateOutcome update={update} /> },
+  { id: "ring", header: "Ring", cell: ({ ring }) => ring, wide: true },
+  { id: "offered", header: "Offered", cell: ({ offerTime }) => <TimeAgo at={offerTime} />, wide: true },
+  { id: "changed", header: "Changed", cell: ({ updateTime }) => <TimeAgo at={updateTime} />, numeric: true },
+];

@@ -1,0 +1,93 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { UpdatePin } from "../../../../gen/ota/v1/device_pb.js";
+import type { BatchUpdateDevicesRequestSchema } from "../../../../gen/ota/v1/device_service_pb.js";
+import { counted } from "../../ui/format.ts";
+
+type BatchRequest = MessageInitShape<typeof BatchUpdateDevicesRequestSchema>;
+
+/** What can be done to many devices at once. */
+export const bulkKinds = ["add_groups", "remove_groups", "add_tags", "remove_tags", "pin", "retire"] as const;
+
+/** One of {@link bulkKinds}. */
+export type BulkKind = (typeof bulkKinds)[number];
+
+/** The kinds in words. */
+export const bulkNames: Readonly<Record<BulkKind, string>> = {
+  add_groups: "Put into groups",
+  remove_groups: "Take out of groups",
+  add_tags: "Add tags",
+  remove_tags: "Take tags away",
+  pin: "Pin in rollouts",
+  retire: "Retire",
+};
+
+/** A change of many devices. */
+export interface BulkChange {
+  readonly kind: BulkKind;
+  /** Of groups or tags. */
+  readonly names: readonly string[];
+  readonly pin: UpdatePin;
+}
+
+/** Whether a change says enough to be made. */
+export function isComplete({ kind, names }: BulkChange): boolean {
+  return kind === "pin" || kind === "retire" || names.length > 0;
+}
+
+/** The change's part of the request. */
+export function requestOf({ kind, names, pin }: BulkChange): BatchRequest {
+  switch (kind) {
+    case "add_groups":
+      return { addGroups: [...names] };
+    case "remove_groups":
+      return { removeGroups: [...names] };
+    case "add_tags":
+      return { addTags: [...names] };
+    case "remove_tags":
+      return { removeTags: [...names] };
+    case "pin":
+      return { updatePin: pin };
+    case "retire":
+      return { retire: true };
+  }
+}
+
+/** What the change will do, one sentence each. */
+export function consequencesOf(change: BulkChange, matched: bigint, changed: bigint): readonly string[] {
+  const devices = counted(changed, "device");
+  const same = matched - changed;
+  return [
+    sentence(change, devices),
+    ...(same > 0n ? [`${counted(same, "device")} of ${counted(matched, "device")} stay as they are: they have it already.`] : []),
+    ...(change.kind === "retire"
+      ? [
+          "Their credentials are revoked, their streams end, and their open updates are called off.",
+          "They are offered nothing any more and are not counted. Their records and histories stay. This cannot be undone.",
+        ]
+      : []),
+  ];
+}
+
+function sentence({ kind, names, pin }: BulkChange, devices: string): string {
+  const list = names.join(", ");
+  switch (kind) {
+    case "add_groups":
+      return `${devices} will be put into ${list}.`;
+    case "remove_groups":
+      return `${devices} will be taken out of ${list}.`;
+    case "add_tags":
+      return `${devices} will get ${list}.`;
+    case "remove_tags":
+      return `${devices} will lose ${list}.`;
+    case "pin":
+      return `${devices} will be treated by all rollouts so: ${pinWords(pin)}.`;
+    case "retire":
+      return `${devices} will be taken out of service.`;
+  }
+}
+
+function pinWords(pin: UpdatePin): string {
+  if (pin === UpdatePin.CANARY) return "always in the first ring";
+  if (pin === UpdatePin.EXCLUDED) return "never offered an update";
+  return "as any other device";
+}

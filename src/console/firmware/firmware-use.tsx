@@ -1,0 +1,62 @@
+import { useQuery } from "@connectrpc/connect-query";
+import { Group, Stack, Text } from "@mantine/core";
+import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { rolloutStates, rolloutTitle } from "../rollouts/rollout-words.ts";
+import { Failure } from "../ui/failure.tsx";
+import { count, counted, percent } from "../ui/format.ts";
+import { Link } from "../ui/link.tsx";
+import { Section } from "../ui/section.tsx";
+import { Status } from "../ui/status.tsx";
+import { TimeAgo } from "../ui/time.tsx";
+
+/** Where a firmware runs now, and the rollouts that brought it there. */
+export function FirmwareUse({ firmware }: { readonly firmware: Firmware }) {
+  const fleet = useQuery(DeviceService.method.getDeviceStatusOverview, {}, { refetchInterval: refreshMs });
+  const rollouts = useQuery(
+    RolloutService.method.listRollouts,
+    { firmwareId: firmware.id, pageSize: 20 },
+    { refetchInterval: refreshMs },
+  );
+  const running = fleet.data?.firmwareVersions.find(({ name }) => name === firmware.version)?.count ?? 0n;
+  const total = fleet.data?.totalCount ?? 0n;
+  return (
+    <Section title="Where it runs now">
+      <Stack gap="sm">
+        {fleet.data !== undefined && (
+          <Text size="sm">
+            <Text span fw={600} size="xl" className="numbers">
+              {count(running)}
+            </Text>{" "}
+            of {counted(total, "device")} {Number(running) === 1 ? "runs" : "run"} version {firmware.version}
+            {total > 0n && ` (${percent(Math.round((1_000 * Number(running)) / Number(total)) / 10)})`}
+          </Text>
+        )}
+        {rollouts.error !== null && <Failure error={rollouts.error} doing="list its rollouts" />}
+        {rollouts.data?.rollouts.length === 0 && (
+          <Text size="sm" c="dimmed">
+            No rollout has brought it yet.
+          </Text>
+        )}
+        {rollouts.data?.rollouts.map((rollout) => (
+          <Group key={rollout.id} justify="space-between" gap="sm">
+            <Text size="sm" component="div">
+              <Link to="/rollouts/$rolloutId" params={{ rolloutId: rollout.id }}>
+                {rolloutTitle(rollout)}
+              </Link>
+            </Text>
+            <Group gap="md">
+              <Status {...rolloutStates[rollout.state]} />
+              <Text size="sm" c="dimmed">
+                <TimeAgo at={rollout.createTime} />
+              </Text>
+            </Group>
+          </Group>
+        ))}
+      </Stack>
+    </Section>
+  );
+}
+
+const refreshMs = 10_000;

@@ -1,0 +1,61 @@
+import type { DescMessage, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
+import { callUnaryMethod, useTransport } from "@connectrpc/connect-query";
+import { Button } from "@mantine/core";
+import { useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { Role } from "../../../gen/ota/v1/access_pb.js";
+import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
+import { useSession } from "../app/session.tsx";
+import { Confirm } from "../ui/confirm.tsx";
+import { type RolloutVerb, verbsFor } from "./rollout-verbs.ts";
+
+interface RolloutActionsProps {
+  readonly rollout: Rollout;
+  /** Hears of the rollout as it is after an act. */
+  readonly changed: (rollout: Rollout) => void;
+}
+
+/** What can be done to a rollout in its state, with what it will do said before. */
+export function RolloutActions({ rollout, changed }: RolloutActionsProps) {
+  const { can } = useSession();
+  const transport = useTransport();
+  const queries = useQueryClient();
+  const [asking, setAsking] = useState<RolloutVerb | undefined>();
+  if (!can(Role.OPERATOR)) return null;
+
+  const act = async (verb: RolloutVerb, reason: string) => {
+    const method = verb.method as DescMethodUnary<DescMessage, DescMessage>;
+    const request = { id: rollout.id, reason, ...verb.input(rollout) } as MessageInitShape<DescMessage>;
+    const answer = (await callUnaryMethod(transport, method, request)) as unknown as { rollout?: Rollout };
+    if (answer.rollout !== undefined) changed(answer.rollout);
+    await queries.invalidateQueries();
+  };
+
+  return (
+    <>
+      {verbsFor(rollout).map((verb) => (
+        <Button
+          key={verb.name}
+          size="sm"
+          variant={verb.isMain ? "filled" : "default"}
+          onClick={() => setAsking(verb)}
+        >
+          {verb.label(rollout)}
+        </Button>
+      ))}
+      {asking !== undefined && (
+        <Confirm
+          opened
+          title={asking.question(rollout)}
+          consequences={asking.consequences(rollout)}
+          {...(asking.typed === undefined ? {} : { typed: asking.typed(rollout) })}
+          confirm={asking.label(rollout)}
+          doing={asking.doing}
+          withReason={asking.withReason}
+          act={(reason) => act(asking, reason)}
+          close={() => setAsking(undefined)}
+        />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,177 @@
+import { Progress, SegmentedControl, Stack, Text, Tooltip } from "@mantine/core";
+import { IconPlus } from "@tabler/icons-react";
+import { getRouteApi } from "@tanstack/react-router";
+import { Role } from "../../../gen/ota/v1/access_pb.js";
+import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { useSession } from "../app/session.tsx";
+import { usePages } from "../data/use-pages.ts";
+import { type Column, DataTable } from "../ui/data-table.tsx";
+import { count } from "../ui/format.ts";
+import { Link, LinkButton } from "../ui/link.tsx";
+import { Nothing } from "../ui/nothing.tsx";
+import { Page } from "../ui/page.tsx";
+import { Section } from "../ui/section.tsx";
+import { Status, toneColor } from "../ui/status.tsx";
+import { TimeAgo } from "../ui/time.tsx";
+import { type RolloutListSearch, rolloutFilters } from "./rollout-search.ts";
+import { activeStates, overStates, rolloutStates, rolloutTitle, rolloutTotals } from "./rollout-words.ts";
+
+const route = getRouteApi("/rollouts");
+
+/** All rollouts, newest first, with how far each has come. */
+export function RolloutListPage() {
+  const { show } = route.useSearch();
+  const navigate = route.useNavigate();
+  const { can } = useSession();
+  const create = can(Role.OPERATOR) ? (
+    <LinkButton to="/rollouts/new" size="sm" leftSection={<IconPlus size={16} aria-hidden />}>
+      New rollout
+    </LinkButton>
+  ) : undefined;
+  const pages = usePages(
+    RolloutService.method.listRollouts,
+    { states: [...statesOf(show)] },
+    { rowsOf: (answer) => answer.rollouts, everyMs: refreshMs },
+  );
+  return (
+    <Page
+      title="Rollouts"
+      actions={create}
+      description="A rollout brings one firmware to the devices that it targets, ring by ring, and goes on only while the devices' heartbeats prove it right."
+    >
+      <Section
+        title="All rollouts"
+        flush
+        actions={
+          <SegmentedControl
+            aria-label="Which rollouts"
+            size="xs"
+            value={show ?? "all"}
+            data={[
+              { value: "all", label: "All" },
+              ...rolloutFilters.map((value) => ({ value, label: labels[value] })),
+            ]}
+            onChange={(value) =>
+              void navigate({
+                search: value === "all" ? {} : { show: value as NonNullable<RolloutListSearch["show"]> },
+                replace: true,
+              })
+            }
+          />
+        }
+      >
+        <DataTable
+          name="rollouts"
+          columns={columns}
+          pages={pages}
+          keyOf={({ id }) => id}
+          empty={
+            show === undefined ? (
+              <Nothing title="No rollouts yet" actions={create}>
+                Release a firmware first; then plan its rollout.
+              </Nothing>
+            ) : (
+              <Nothing title="No such rollout">Choose All above to see every rollout.</Nothing>
+            )
+          }
+        />
+      </Section>
+    </Page>
+  );
+}
+
+/** The list has no stream of its own: it is read again this often while it is shown. */
+const refreshMs = 10_000;
+
+const labels = { active: "Active", over: "Over", draft: "Drafts" } as const;
+
+function statesOf(show: RolloutListSearch["show"]): readonly RolloutState[] {
+  switch (show) {
+    case "active":
+      return activeStates;
+    case "over":
+      return overStates;
+    case "draft":
+      return [RolloutState.DRAFT];
+    case undefined:
+      return [];
+  }
+}
+
+const columns: readonly Column<Rollout>[] = [
+  {
+    id: "name",
+    header: "Rollout",
+    cell: (rollout) => (
+      <Stack gap={0}>
+        <Link to="/rollouts/$rolloutId" params={{ rolloutId: rollout.id }} fw={500}>
+          {rolloutTitle(rollout)}
+        </Link>
+        <Text size="xs" c="dimmed">
+          {rollout.product} {rollout.version}
+        </Text>
+      </Stack>
+    ),
+  },
+  {
+    id: "state",
+    header: "State",
+    cell: ({ state }) => {
+      const { tone, text, active } = rolloutStates[state];
+      return <Status tone={tone} text={text} active={active === true} />;
+    },
+  },
+  { id: "rings", header: "Rings", cell: (rollout) => <RingBar rollout={rollout} />, width: 220, wide: true },
+  {
+    id: "succeeded",
+    header: "Succeeded",
+    cell: (rollout) => count(rolloutTotals(rollout).succeeded),
+    numeric: true,
+    wide: true,
+  },
+  {
+    id: "failed",
+    header: "Failed",
+    cell: (rollout) => {
+      const { failed } = rolloutTotals(rollout);
+      return (
+        <Text span inherit c={failed > 0 ? toneColor("bad") : "dimmed"}>
+          {count(failed)}
+        </Text>
+      );
+    },
+    numeric: true,
+  },
+  { id: "created", header: "Created", cell: ({ createTime }) => <TimeAgo at={createTime} />, numeric: true },
+];
+
+/** The share of its offers that each outcome has. */
+function RingBar({ rollout }: { readonly rollout: Rollout }) {
+  const { offered, inProgress, succeeded, failed } = rolloutTotals(rollout);
+  const open = rollout.rings.filter(({ openTime }) => openTime !== undefined).length;
+  const text =
+    offered === 0
+      ? "nobody was offered it yet"
+      : `${count(succeeded)} succeeded, ${count(failed)} failed, ${count(inProgress)} at it`;
+  return (
+    <Tooltip label={text} withArrow>
+      <Stack gap={3}>
+        <Text size="xs" c="dimmed">
+          {open} of {rollout.rings.length} rings open
+        </Text>
+        <Progress.Root size={6}>
+          {parts(offered, { good: succeeded, bad: failed, busy: inProgress }).map(([tone, share]) => (
+            <Progress.Section key={tone} value={share} color={toneColor(tone)} aria-label={text} />
+          ))}
+        </Progress.Root>
+      </Stack>
+    </Tooltip>
+  );
+}
+
+function parts<T extends string>(whole: number, values: Readonly<Record<T, number>>): [T, number][] {
+  return (Object.entries(values) as [T, number][])
+    .filter(([, value]) => value > 0)
+    .map(([tone, value]) => [tone, (100 * value) / Math.max(whole, 1)]);
+}

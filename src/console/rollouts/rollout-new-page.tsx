@@ -1,0 +1,198 @@
+import { callUnaryMethod, useQuery, useTransport } from "@connectrpc/connect-query";
+import { Button, Grid, Group, Select, SimpleGrid, Stack, TagsInput, TextInput } from "@mantine/core";
+import { useForm } from "@mantine/form";
+import { useQueryClient } from "@tanstack/react-query";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import { FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
+import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { firmwareTitle } from "../firmware/firmware-words.ts";
+import { Confirm } from "../ui/confirm.tsx";
+import { Failure } from "../ui/failure.tsx";
+import { Link, LinkButton } from "../ui/link.tsx";
+import { Page } from "../ui/page.tsx";
+import { Section } from "../ui/section.tsx";
+import { RingsEditor } from "./rings-editor.tsx";
+import { newRolloutForm, type RolloutForm, ringsFault, rolloutRequest } from "./rollout-form.ts";
+import { RolloutPreview } from "./rollout-preview.tsx";
+import { SafetyFields } from "./safety-fields.tsx";
+
+const route = getRouteApi("/rollouts/new");
+
+/** Plans a rollout: what, to whom, in which rings, with which brakes; shows what it would reach before anything starts. */
+export function RolloutNewPage() {
+  const search = route.useSearch();
+  const navigate = useNavigate();
+  const transport = useTransport();
+  const queries = useQueryClient();
+  const [requestId] = useState(() => crypto.randomUUID());
+  const [asking, setAsking] = useState(false);
+  const [failure, setFailure] = useState<unknown>();
+  const list = useQuery(FirmwareService.method.listFirmware, {
+    states: [FirmwareState.RELEASED],
+    pageSize: 1_000,
+  });
+  const form = useForm<RolloutForm>({
+    mode: "controlled",
+    initialValues: newRolloutForm(search.firmware ?? ""),
+    validate: { firmwareId: (value) => (value === "" ? "Choose what to bring" : null) },
+  });
+  const { values } = form;
+  const fault = ringsFault(values.rings);
+  const firmware = list.data?.firmware.find(({ id }) => id === values.firmwareId);
+
+  const create = async () => {
+    const request = { ...rolloutRequest(values), requestId };
+    const { rollout } = await callUnaryMethod(transport, RolloutService.method.createRollout, request);
+    if (rollout === undefined) throw new Error("the service answered without a rollout");
+    return rollout;
+  };
+  const show = async (rolloutId: string) => {
+    await queries.invalidateQueries();
+    await navigate({ to: "/rollouts/$rolloutId", params: { rolloutId } });
+  };
+  const keepDraft = async () => {
+    try {
+      await show((await create()).id);
+    } catch (error) {
+      setFailure(error);
+    }
+  };
+  const start = async () => {
+    const { id } = await create();
+    await callUnaryMethod(transport, RolloutService.method.startRollout, { id });
+    await show(id);
+  };
+
+  return (
+    <Page
+      title="New rollout"
+      trail={[
+        <Link key="list" to="/rollouts">
+          Rollouts
+        </Link>,
+      ]}
+    >
+      <form
+        onSubmit={form.onSubmit(() => {
+          setFailure(undefined);
+          if (fault === undefined) setAsking(true);
+        })}
+      >
+        <Grid gap="md" align="flex-start">
+          <Grid.Col span={{ base: 12, lg: 8 }}>
+            <Stack gap="md">
+              <Section title="What">
+                {list.error !== null && (
+                  <Failure error={list.error} doing="list the firmware" retry={list.refetch} />
+                )}
+                <SimpleGrid cols={{ base: 1, sm: 2 }}>
+                  <Select
+                    label="Firmware"
+                    description="Only what is released can be rolled out."
+                    searchable
+                    withAsterisk
+                    placeholder="Choose the version"
+                    nothingFoundMessage="Nothing is released yet"
+                    data={(list.data?.firmware ?? []).map((each) => ({
+                      value: each.id,
+                      label: firmwareTitle(each),
+                    }))}
+                    {...form.getInputProps("firmwareId")}
+                    onChange={(id) => form.setFieldValue("firmwareId", id ?? "")}
+                  />
+                  <TextInput
+                    label="Name"
+                    description="For people; by default product and version."
+                    maxLength={128}
+                    {...form.getInputProps("name")}
+                  />
+                </SimpleGrid>
+              </Section>
+              <Section
+                title="To whom"
+                description="Every device that the firmware fits, unless you narrow it. Press Enter after each name."
+              >
+                <SimpleGrid cols={{ base: 1, sm: 2 }}>
+                  <TagsInput
+                    label="Only device types"
+                    data={firmware?.deviceTypes ?? []}
+                    acceptValueOnBlur
+                    {...form.getInputProps("deviceTypes")}
+                  />
+                  <TagsInput
+                    label="Only hardware models"
+                    data={firmware?.hardwareModels ?? []}
+                    acceptValueOnBlur
+                    {...form.getInputProps("hardwareModels")}
+                  />
+                  <TagsInput label="Only groups" acceptValueOnBlur {...form.getInputProps("groups")} />
+                  <TagsInput
+                    label="Never groups"
+                    acceptValueOnBlur
+                    {...form.getInputProps("excludedGroups")}
+                  />
+                  <TagsInput label="Only tags" acceptValueOnBlur {...form.getInputProps("tags")} />
+                  <TextInput
+                    label="Only versions"
+                    placeholder=">=1.2.0 <2.0.0"
+                    {...form.getInputProps("versionRange")}
+                  />
+                  <TextInput
+                    label="Only devices that match"
+                    placeholder='groups:"berlin" AND battery_percent > 30'
+                    {...form.getInputProps("filter")}
+                  />
+                </SimpleGrid>
+              </Section>
+              <Section
+                title="In which rings"
+                description="A ring's share counts the rings before it. Its gate must hold before the next one opens."
+              >
+                <RingsEditor form={form} fault={fault} />
+              </Section>
+              <Section title="With which brakes" description="What stops it by itself.">
+                <SafetyFields form={form} />
+              </Section>
+            </Stack>
+          </Grid.Col>
+          <Grid.Col span={{ base: 12, lg: 4 }}>
+            <Stack gap="md">
+              {values.firmwareId !== "" && fault === undefined && <RolloutPreview form={values} />}
+              {failure !== undefined && <Failure error={failure} doing="create the rollout" />}
+              <Group gap="xs">
+                <Button type="submit" disabled={fault !== undefined}>
+                  Start…
+                </Button>
+                <Button
+                  variant="default"
+                  disabled={fault !== undefined || values.firmwareId === ""}
+                  onClick={() => void keepDraft()}
+                >
+                  Keep as a draft
+                </Button>
+                <LinkButton to="/rollouts" variant="subtle">
+                  Cancel
+                </LinkButton>
+              </Group>
+            </Stack>
+          </Grid.Col>
+        </Grid>
+      </form>
+      <Confirm
+        opened={asking}
+        title={`Start the rollout of ${firmware === undefined ? "this firmware" : firmwareTitle(firmware)}?`}
+        consequences={[
+          `The first ring, ${values.rings[0]?.name ?? ""}, opens: up to ${values.rings[0]?.percent ?? 100} % of the targeted devices are offered the update when they ask next.`,
+          "Later rings open only when the gate before them holds.",
+          "You can pause it or take it back at any time.",
+        ]}
+        confirm="Start it"
+        doing="start the rollout"
+        act={start}
+        close={() => setAsking(false)}
+      />
+    </Page>
+  );
+}

@@ -1,0 +1,111 @@
+import { useQuery } from "@connectrpc/connect-query";
+import { Group, Skeleton, Stack, Text } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
+import { keepPreviousData } from "@tanstack/react-query";
+import type { CountByName } from "../../../gen/ota/v1/device_service_pb.js";
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { Failure } from "../ui/failure.tsx";
+import { count, counted } from "../ui/format.ts";
+import { Section } from "../ui/section.tsx";
+import { Time } from "../ui/time.tsx";
+import { type RolloutForm, rolloutRequest } from "./rollout-form.ts";
+
+/** What the rollout would reach if it were started now: counted by the service over the whole fleet, changing nothing. */
+export function RolloutPreview({ form }: { readonly form: RolloutForm }) {
+  const [settled] = useDebouncedValue(form, settleMs);
+  const { firmwareId, targeting, policy, rings } = rolloutRequest(settled);
+  const { data, error, refetch } = useQuery(
+    RolloutService.method.previewRollout,
+    {
+      firmwareId: firmwareId ?? "",
+      ...(targeting === undefined ? {} : { targeting }),
+      ...(policy === undefined ? {} : { policy }),
+      rings: rings ?? [],
+    },
+    { placeholderData: keepPreviousData },
+  );
+  return (
+    <Section
+      title="What it would reach"
+      description={
+        data?.countTime && (
+          <>
+            Counted at <Time at={data.countTime} />; nothing starts yet
+          </>
+        )
+      }
+    >
+      {error !== null && <Failure error={error} doing="count the devices" retry={refetch} />}
+      {data === undefined && error === null && <Skeleton h={160} />}
+      {data !== undefined && (
+        <Stack gap="md">
+          <Text size="sm">
+            <Text span fw={600} size="xl" className="numbers">
+              {count(data.targetedCount)}
+            </Text>{" "}
+            {data.targetedCount === 1n ? "device is" : "devices are"} targeted; {count(data.readyCount)} would
+            be offered it now, were their ring open.
+          </Text>
+          <Counts title="By ring" counts={data.rings} />
+          {data.heldBack.length > 0 && (
+            <div>
+              <Text size="xs" fw={600} mb={4}>
+                Held back now
+              </Text>
+              <Stack gap={4}>
+                {data.heldBack.map((held) => (
+                  <Group key={held.reason} justify="space-between" wrap="nowrap" gap="sm" align="flex-start">
+                    <Text size="sm">{held.message}</Text>
+                    <Text size="sm" className="numbers">
+                      {count(held.count)}
+                    </Text>
+                  </Group>
+                ))}
+              </Stack>
+            </div>
+          )}
+          <Counts title="By version now" counts={data.currentVersions.slice(0, shown)} />
+          <Counts title="By model" counts={data.hardwareModels.slice(0, shown)} />
+          {data.targetedCount === 0n && (
+            <Text size="sm">
+              Nothing would be reached: no device of these types and models is known, or all of them have this
+              version or a newer one.
+            </Text>
+          )}
+          <Text size="xs" c="dimmed">
+            {counted(data.rings.length, "ring")}; which device falls in which is decided when the rollout is
+            created.
+          </Text>
+        </Stack>
+      )}
+    </Section>
+  );
+}
+
+/** Typing should not read the whole fleet at each stroke. */
+const settleMs = 600;
+
+const shown = 8;
+
+function Counts({ title, counts }: { readonly title: string; readonly counts: readonly CountByName[] }) {
+  if (counts.length === 0) return null;
+  return (
+    <div>
+      <Text size="xs" fw={600} mb={4}>
+        {title}
+      </Text>
+      <Stack gap={2}>
+        {counts.map(({ name, count: devices }) => (
+          <Group key={name} justify="space-between" wrap="nowrap" gap="sm">
+            <Text size="sm" truncate>
+              {name || "not told yet"}
+            </Text>
+            <Text size="sm" className="numbers">
+              {count(devices)}
+            </Text>
+          </Group>
+        ))}
+      </Stack>
+    </div>
+  );
+}

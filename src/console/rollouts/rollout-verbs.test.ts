@@ -1,0 +1,43 @@
+import { create } from "@bufbuild/protobuf";
+import { expect, it } from "vitest";
+import { RingState, RolloutSchema, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
+import { verbsFor } from "./rollout-verbs.ts";
+
+function rolloutIn(state: RolloutState) {
+  return create(RolloutSchema, {
+    state,
+    product: "thermostat-os",
+    version: "1.2.0",
+    rings: [
+      { name: "canary", percent: 5, state: RingState.OPEN, gateStatus: "2 of 5 have finished" },
+      { name: "production", percent: 100, state: RingState.WAITING },
+    ],
+  });
+}
+
+it.each([
+  [RolloutState.DRAFT, ["start", "abort"]],
+  [RolloutState.AWAITING_APPROVAL, ["approve", "abort"]],
+  [RolloutState.SCHEDULED, ["pause", "abort"]],
+  [RolloutState.RUNNING, ["promote", "pause", "rollback", "abort"]],
+  [RolloutState.PAUSED, ["resume", "rollback", "abort"]],
+  [RolloutState.ROLLING_BACK, ["abort"]],
+  [RolloutState.ROLLED_BACK, []],
+  [RolloutState.ABORTED, []],
+])("offers what state %s allows", (state, names) => {
+  expect(verbsFor(rolloutIn(state)).map(({ name }) => name)).toEqual(names);
+});
+
+it("wants the version typed for what cannot be undone, and for nothing else", () => {
+  const rollout = rolloutIn(RolloutState.RUNNING);
+  const typed = verbsFor(rollout).filter((verb) => verb.typed !== undefined);
+  expect(typed.map(({ name }) => name)).toEqual(["rollback", "abort"]);
+  expect(typed.every((verb) => verb.typed?.(rollout) === "1.2.0")).toBe(true);
+});
+
+it("says which ring a promotion opens and what its gate still misses", () => {
+  const rollout = rolloutIn(RolloutState.RUNNING);
+  const [promote] = verbsFor(rollout);
+  expect(promote?.label(rollout)).toBe("Promote to production");
+  expect(promote?.consequences(rollout).join(" ")).toMatch(/100 %.*2 of 5 have finished/);
+});

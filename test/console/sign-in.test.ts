@@ -1,0 +1,102 @@
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Role } from "../../gen/ota/v1/access_pb.js";
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { startTestService, type TestService } from "../support/service.ts";
+import { expectAccessible, launchBrowser, openConsole, openSignedIn, signIn } from "./browser.ts";
+
+let service: TestService;
+let browser: Browser;
+
+beforeAll(async () => {
+  [service, browser] = await Promise.all([startTestService(), launchBrowser()]);
+});
+
+afterAll(async () => {
+  await browser.close();
+  await service[Symbol.asyncDispose]();
+});
+
+async function makeToken(role: Role) {
+  const { secret, token } = await service
+    .client()
+    .unary(AccessService.method.createToken, { name: "alice", role });
+  return { secret, id: token?.id ?? "" };
+}
+
+describe("signing in", () => {
+  it("refuses a wrong token in words and keeps the deep link for the right one", async () => {
+    await using opened = await openConsole(browser, `${service.httpUrl}/firmware?product=none`);
+    const { page } = opened;
+    await expectAccessible(page);
+    await page.getByLabel("Token", { exact: true }).fill("ota_op_wrong");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByText("the credential is not one of this service").waitFor();
+    await signIn(page, service.adminToken);
+    await page.getByRole("heading", { name: "Firmware", level: 1 }).waitFor();
+    expect(new URL(page.url()).search).toBe("?product=none");
+    await page.getByText("No firmware matches").waitFor();
+    expect(opened.errors).toEqual([]);
+  });
+
+  it("keeps the token from scripts and survives a reload, until somebody signs out", async () => {
+    await using opened = await openSignedIn(browser, service.httpUrl, service.adminToken);
+    const { page } = opened;
+    expect(await page.evaluate<string>("document.cookie + JSON.stringify(localStorage)")).not.toContain(
+      "ota_session",
+    );
+    await page.reload();
+    await page.getByRole("button", { name: /^Signed in as/ }).click();
+    await page.getByRole("menuitem", { name: "Sign out" }).click();
+    await page.getByLabel("Token", { exact: true }).waitFor();
+    await page.reload();
+    await page.getByLabel("Token", { exact: true }).waitFor();
+  });
+
+  it("ends with the token", async () => {
+    const { secret, id } = await makeToken(Role.VIEWER);
+    await using opened = await openSignedIn(browser, `${service.httpUrl}/rollouts`, secret);
+    await service.client().unary(AccessService.method.revokeToken, { id, reason: "left" });
+    await opened.page.getByRole("link", { name: "Firmware" }).click();
+    await opened.page.getByLabel("Token", { exact: true }).waitFor();
+    expect(await opened.page.getByRole("navigation").count()).toBe(0);
+  });
+});
+
+describe("roles", () => {
+  it("a viewer is offered nothing that changes anything", async () => {
+    const { secret } = await makeToken(Role.VIEWER);
+    await using opened = await openSignedIn(browser, `${service.httpUrl}/firmware`, secret);
+    const { page } = opened;
+    await page.getByText("No firmware yet").waitFor();
+    expect(await page.getByRole("link", { name: "New firmware" }).count()).toBe(0);
+    await page.getByRole("link", { name: "Access" }).click();
+    await page.getByRole("tab", { name: "Signing keys" }).waitFor();
+    expect(await page.getByRole("tab").allTextContents()).toEqual(["Signing keys"]);
+    expect(await page.getByRole("button", { name: "Register a key" }).count()).toBe(0);
+    expect(opened.errors).toEqual([]);
+  });
+
+  it("an administrator makes a token that is shown once, and revokes it by typing its name", async () => {
+    await using opened = await openSignedIn(browser, `${service.httpUrl}/access`, service.adminToken);
+    const { page } = opened;
+    await page.getByRole("button", { name: "New token" }).click();
+    await page.getByLabel("Name").fill("bob");
+    await page.getByRole("button", { name: "Make the token" }).click();
+    const secret =
+      (await page
+        .getByRole("dialog")
+        .getByText(/^ota_op_/)
+        .textContent()) ?? "";
+    expect(secret).toMatch(/^ota_op_.{40,}/);
+    await page.getByRole("button", { name: "I have it" }).click();
+    await page.getByRole("button", { name: "Revoke bob" }).click();
+    const revoke = page.getByRole("button", { name: "Revoke it" });
+    expect(await revoke.isDisabled()).toBe(true);
+    await page.getByLabel("Type bob to confirm").fill("bob");
+    await revoke.click();
+    await page.getByText("Revoked").waitFor();
+    await expect(service.client(secret).unary(AccessService.method.whoAmI, {})).rejects.toThrow("revoked");
+    expect(opened.errors).toEqual([]);
+  });
+});

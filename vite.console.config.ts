@@ -1,0 +1,25 @@
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vite";
+import { precompress } from "./scripts/precompress.ts";
+import { withoutOptionDescriptors } from "./scripts/without-option-descriptors.ts";
+
+export default defineConfig({
+  root: "src/console",
+  base: "/",
+  plugins: [react(), withoutOptionDescriptors(), precompress()],
+  build: {
+    outDir: "../../dist/console",
+    emptyOutDir: true,
+    target: "es2023",
+    // Inlined files would need `data:` in the content security policy.
+    assetsInlineLimit: 0,
+    // The map's outlines and the charts are large, and only loaded by the pages that show them.
+    chunkSizeWarningLimit: 800,
+  },
+  server: {
+    // `npm run dev:console` beside a running service.
+    proxy: Object.fromEntries(
+      ["/ota.v1", "/session", "/api", "/health"].map((path) => [path, "http://127.0.0.1:8080"]),
+    ),
+  },
+});
