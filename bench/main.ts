@@ -3,6 +3,7 @@ import { download } from "./download.ts";
 import { type BenchResult, jsonLine, table } from "./harness/result.ts";
 import { heartbeatStream } from "./heartbeat-stream.ts";
 import { idleStreams } from "./idle-streams.ts";
+import { queries } from "./queries.ts";
 import { rolloutStart } from "./rollout-start.ts";
 import { updateCheck } from "./update-check.ts";
 
@@ -12,6 +13,7 @@ const benches: Record<string, (options: { quick: boolean }) => Promise<BenchResu
   download,
   "rollout-start": rolloutStart,
   "idle-streams": idleStreams,
+  queries,
 };
 
 const { values } = parseArgs({

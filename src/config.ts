@@ -45,6 +45,8 @@ export interface Config {
   readonly maxStreams: number;
   readonly corsOrigins: readonly string[];
   readonly trustProxy: boolean;
+  /** All of them as text, for people to look at. */
+  readonly settings: readonly SettingValue[];
 }
 
 /** Where firmware is kept. */
@@ -68,6 +70,7 @@ interface RateLimitConfig {
   readonly download: RateLimitSetting | undefined;
   readonly device: RateLimitSetting | undefined;
   readonly operator: RateLimitSetting | undefined;
+  readonly sign_in: RateLimitSetting | undefined;
 }
 
 /** How heartbeats are asked for, queued, written and kept. */
@@ -78,6 +81,8 @@ interface HeartbeatConfig {
   readonly flushRows: number;
   readonly flushMs: number;
   readonly retentionDays: number;
+  readonly fiveMinuteRollupDays: number;
+  readonly oneHourRollupDays: number;
 }
 
 /** See {@link Config.log}. */
@@ -105,7 +110,28 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   const values = readValues(env, faults);
   const config = values === undefined ? undefined : assemble(values, faults);
   if (faults.length > 0 || config === undefined) throw new ConfigError(faults);
-  return config;
+  return { ...config, settings: settingValues(env) };
+}
+
+/** A setting that is in force, as text without secrets. */
+interface SettingValue {
+  readonly name: string;
+  /** `(set)` for a secret that is set. */
+  readonly value: string;
+  readonly defaultValue: string;
+  readonly set: boolean;
+  readonly description: string;
+}
+
+function settingValues(env: Readonly<Record<string, string | undefined>>): SettingValue[] {
+  return settings
+    .map(({ name, default: defaultValue, meaning, secret }) => {
+      const given = env[name]?.trim() ?? "";
+      const set = given !== "";
+      const value = set ? (secret ? "(set)" : given) : defaultValue;
+      return { name, value, defaultValue, set, description: meaning };
+    })
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 const table = {
@@ -157,7 +183,7 @@ const table = {
   rateHeartbeat: rate(
     "RATE_LIMIT_HEARTBEAT",
     "100/minute",
-    "Heartbeat calls and messages a device, per replica.",
+    "Heartbeat calls and messages a device, per replica; a message with a backlog of 1,000 heartbeats counts once.",
   ),
   rateUpdateCheck: rate("RATE_LIMIT_UPDATE_CHECK", "10/minute", "Update checks a device, per replica."),
   rateEnrol: rate("RATE_LIMIT_ENROL", "600/minute", "Enrolments an address, per replica."),
@@ -166,6 +192,11 @@ const table = {
     "RATE_LIMIT_DOWNLOAD",
     "60/minute",
     "Downloads begun (resumed ones count again) a device, per replica.",
+  ),
+  rateSignIn: rate(
+    "RATE_LIMIT_SIGN_IN",
+    "20/minute",
+    "Tries to sign in to the console an address, per replica.",
   ),
   adminToken: secret(
     "ADMIN_TOKEN",
@@ -231,6 +262,18 @@ const table = {
     [1, 3_650],
     "Heartbeats older than this many days are dropped.",
   ),
+  rollup5mRetentionDays: integer(
+    "ROLLUP_5M_RETENTION_DAYS",
+    30,
+    [1, 3_650],
+    "Roll-ups of 5 minutes older than this many days are dropped.",
+  ),
+  rollup1hRetentionDays: integer(
+    "ROLLUP_1H_RETENTION_DAYS",
+    400,
+    [1, 36_500],
+    "Roll-ups of 1 hour older than this many days are dropped.",
+  ),
   drainSeconds: integer(
     "DRAIN_SECONDS",
     20,
@@ -288,7 +331,7 @@ function readValues(env: Readonly<Record<string, string | undefined>>, faults: s
 }
 
 /** The second step: settings that depend on one another. */
-function assemble(values: Values, faults: string[]): Config {
+function assemble(values: Values, faults: string[]): Omit<Config, "settings"> {
   const dataDir = resolve(values.dataDir);
   if (values.httpPort !== 0 && values.httpPort === values.grpcPort) {
     faults.push(`${table.grpcPort.name}: must differ from ${table.httpPort.name}`);
@@ -315,6 +358,7 @@ function assemble(values: Values, faults: string[]): Config {
       download: values.rateDownload,
       device: values.rateApi,
       operator: values.rateApi,
+      sign_in: values.rateSignIn,
     },
     adminToken: values.adminToken,
     enrolmentKey: values.enrolmentKey,
@@ -328,6 +372,8 @@ function assemble(values: Values, faults: string[]): Config {
       flushRows: values.heartbeatFlushRows,
       flushMs: values.heartbeatFlushMs,
       retentionDays: values.heartbeatRetentionDays,
+      fiveMinuteRollupDays: values.rollup5mRetentionDays,
+      oneHourRollupDays: values.rollup1hRetentionDays,
     },
     drainSeconds: values.drainSeconds,
     maxStreams: values.maxStreams,

@@ -4,8 +4,15 @@ import { EnrolmentKeyEntity } from "./access/enrolment-key.entity.ts";
 import { OperatorTokenEntity } from "./access/operator-token.entity.ts";
 import { ServiceSecretEntity } from "./access/service-secret.entity.ts";
 import { SigningKeyEntity } from "./access/signing-key.entity.ts";
+import { CrashLogEntity } from "./crash/crash-log.entity.ts";
+import { ErrorCountEntity, ErrorGroupDeviceEntity, ErrorGroupEntity } from "./crash/error-group.entity.ts";
+import { ErrorInboxEntity } from "./crash/error-inbox.entity.ts";
+import { ErrorOccurrenceEntity } from "./crash/error-occurrence.entity.ts";
 import { DeviceEntity } from "./device/device.entity.ts";
 import { DeviceStateEntity } from "./device/device-state.entity.ts";
+import { SavedFilterEntity } from "./device/saved-filter.entity.ts";
+import { FleetCountEntity } from "./device/fleet-count.entity.ts";
+import { PresenceChangeEntity } from "./device/presence-change.entity.ts";
 import { FirmwareSignatureEntity } from "./firmware/firmware-signature.entity.ts";
 import { FirmwareUpdateEntity } from "./firmware/firmware-update.entity.ts";
 import { DeviceHeartbeatEntity } from "./heartbeat/device-heartbeat.entity.ts";
@@ -13,7 +20,13 @@ import { DeviceIngestEntity } from "./heartbeat/device-ingest.entity.ts";
 import { RequestIdEntity } from "./infra/database/request-id.entity.ts";
 import { DeploymentRingEntity } from "./rollout/deployment-ring.entity.ts";
 import { DeviceUpdateEntity } from "./rollout/device-update.entity.ts";
+import { RolloutHealthEntity } from "./rollout/health/rollout-health.entity.ts";
+import { RingKeyCountEntity } from "./rollout/ring-key-count.entity.ts";
 import { RolloutEntity } from "./rollout/rollout.entity.ts";
+import { DeviceMetricEntity } from "./telemetry/device-metric.entity.ts";
+import { DevicePositionEntity } from "./telemetry/device-position.entity.ts";
+import { FiveMinuteRollupEntity, OneHourRollupEntity } from "./telemetry/heartbeat-rollup.entity.ts";
+import { LateBucketEntity, RollupProgressEntity } from "./telemetry/rollup-progress.entity.ts";
 
 /** Every entity of the service, listed by hand: nothing is discovered from the file system. */
 export const entities = [
@@ -23,8 +36,17 @@ export const entities = [
   OperatorTokenEntity,
   ServiceSecretEntity,
   SigningKeyEntity,
+  CrashLogEntity,
+  ErrorGroupEntity,
+  ErrorCountEntity,
+  ErrorGroupDeviceEntity,
+  ErrorOccurrenceEntity,
+  ErrorInboxEntity,
   DeviceEntity,
   DeviceStateEntity,
+  FleetCountEntity,
+  PresenceChangeEntity,
+  SavedFilterEntity,
   FirmwareUpdateEntity,
   FirmwareSignatureEntity,
   DeviceHeartbeatEntity,
@@ -33,4 +55,12 @@ export const entities = [
   RolloutEntity,
   DeploymentRingEntity,
   DeviceUpdateEntity,
+  RingKeyCountEntity,
+  RolloutHealthEntity,
+  FiveMinuteRollupEntity,
+  OneHourRollupEntity,
+  RollupProgressEntity,
+  LateBucketEntity,
+  DeviceMetricEntity,
+  DevicePositionEntity,
 ];

@@ -14,7 +14,8 @@ import {
 import type { AuditLog } from "./audit-log.ts";
 import type { EnrolmentKeys } from "./enrolment-keys.ts";
 import { actorOf, type Role } from "./identity.ts";
-import { listPage } from "./list-page.ts";
+import { type ListPage, listPage } from "./list-page.ts";
+import type { ListPosition } from "./list-position.ts";
 import type { OperatorTokens } from "./operator-tokens.ts";
 import { type SigningKeys, signingKeyPosition } from "./signing-keys.ts";
 
@@ -25,6 +26,21 @@ export interface AccessParts {
   readonly signingKeys: SigningKeys;
   readonly audit: AuditLog;
   readonly pageTokens: PageTokens;
+  /** The settings that are in force. */
+  readonly settings: readonly SettingInForce[];
+}
+
+/** A setting as operators may see it. */
+interface SettingInForce {
+  /** The environment variable. */
+  readonly name: string;
+  /** `(set)` for a secret that is set. */
+  readonly value: string;
+  /** Empty if it has none. */
+  readonly defaultValue: string;
+  /** Whether somebody set it. */
+  readonly set: boolean;
+  readonly description: string;
 }
 
 /** The endpoints of AccessService. */
@@ -35,6 +51,7 @@ export function accessEndpoints(parts: AccessParts): Endpoint[] {
     ...enrolmentKeyEndpoints(parts),
     ...signingKeyEndpoints(parts),
     audit(parts),
+    listSettings(parts),
   ];
 }
 
@@ -63,11 +80,7 @@ function tokenEndpoints({ tokens, pageTokens }: AccessParts): Endpoint[] {
       return { token: tokenMessage(token), secret };
     }),
     unary(AccessService.method.listTokens, forRole("admin"), async (request) => {
-      const page = await listPage({
-        tokens: pageTokens,
-        size: pageSize(request.pageSize),
-        token: request.pageToken,
-        filter: "tokens",
+      const page = await readPage(pageTokens, request, "tokens", {
         list: (position) => tokens.list(position),
         keyOf: (token) => token.id,
       });
@@ -94,11 +107,7 @@ function enrolmentKeyEndpoints({ enrolmentKeys, pageTokens }: AccessParts): Endp
       return { key: enrolmentKeyMessage(key), secret };
     }),
     unary(AccessService.method.listEnrolmentKeys, forRole("admin"), async (request) => {
-      const page = await listPage({
-        tokens: pageTokens,
-        size: pageSize(request.pageSize),
-        token: request.pageToken,
-        filter: "enrolment_keys",
+      const page = await readPage(pageTokens, request, "enrolment_keys", {
         list: (position) => enrolmentKeys.list(position),
         keyOf: (key) => key.id,
       });
@@ -124,11 +133,7 @@ function signingKeyEndpoints({ signingKeys, pageTokens }: AccessParts): Endpoint
       }),
     ),
     unary(AccessService.method.listSigningKeys, forRole("viewer"), async (request) => {
-      const page = await listPage({
-        tokens: pageTokens,
-        size: pageSize(request.pageSize),
-        token: request.pageToken,
-        filter: "signing_keys",
+      const page = await readPage(pageTokens, request, "signing_keys", {
         list: (position) => signingKeys.list(position),
         keyOf: signingKeyPosition,
       });
@@ -143,17 +148,44 @@ function signingKeyEndpoints({ signingKeys, pageTokens }: AccessParts): Endpoint
 
 function audit({ audit, pageTokens }: AccessParts): Endpoint {
   return unary(AccessService.method.listAuditEvents, forRole("viewer"), async (request) => {
-    const { resourceId, action } = request;
-    const page = await listPage({
-      tokens: pageTokens,
-      size: pageSize(request.pageSize),
-      token: request.pageToken,
-      filter: { list: "audit_events", resourceId, action },
-      list: (position) => audit.list({ resourceId, action }, position),
-      keyOf: (event) => event.id,
-    });
+    const { resourceId, action, actor, resourceType } = request;
+    const startAt = dateOf(request.startTime);
+    const endAt = dateOf(request.endTime);
+    const filter = { resourceId, action, actor, resourceType, startAt, endAt };
+    const page = await readPage(
+      pageTokens,
+      request,
+      { list: "audit_events", ...filter },
+      { list: (position) => audit.list(filter, position), keyOf: (event) => event.id },
+    );
     return { events: page.rows.map(auditEventMessage), nextPageToken: page.nextPageToken };
   });
+}
+
+function listSettings({ settings }: AccessParts): Endpoint {
+  return unary(AccessService.method.listSettings, forRole("viewer"), async () => ({
+    settings: settings.map(({ name, value, defaultValue, set, description }) => ({
+      name,
+      value,
+      defaultValue,
+      set,
+      description,
+    })),
+  }));
+}
+
+/** One page of a list; `filter` is what it is restricted to, for the page token. */
+async function readPage<Row>(
+  tokens: PageTokens,
+  request: { readonly pageSize: number; readonly pageToken: string },
+  filter: unknown,
+  from: {
+    readonly list: (position: ListPosition) => Promise<readonly Row[]>;
+    readonly keyOf: (row: Row) => string;
+  },
+): Promise<ListPage<Row>> {
+  const size = pageSize(request.pageSize);
+  return await listPage({ tokens, size, token: request.pageToken, filter, ...from });
 }
 
 /** What a JavaScript number counts exactly. */

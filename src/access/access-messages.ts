@@ -37,6 +37,7 @@ export function tokenMessage(token: OperatorTokenRow): MessageInitShape<typeof O
     role: wireRole(token.role),
     createTime: timestampFromDate(token.createdAt),
     creator: token.creator,
+    ...(token.lastUsedAt === null ? {} : { lastUseTime: timestampFromDate(token.lastUsedAt) }),
     ...lifetime(token),
   };
 }

@@ -16,7 +16,12 @@ export const AuditEventEntity = defineEntity({
     reason: p.text().strictNullable(),
     details: p.json<Record<string, string>>().defaultRaw("'{}'"),
   },
-  indexes: [{ name: "audit_events_resource_index", properties: ["resourceId", "id"] }],
+  indexes: [
+    { name: "audit_events_resource_index", properties: ["resourceId", "id"] },
+    { name: "audit_events_actor_index", properties: ["actor", "id"] },
+    { name: "audit_events_action_index", properties: ["action", "id"] },
+    { name: "audit_events_resource_type_index", properties: ["resourceType", "id"] },
+  ],
 });
 
 /** A row of audit_events. */

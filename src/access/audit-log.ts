@@ -1,3 +1,4 @@
+import type { FilterQuery } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import type { Database } from "../infra/database/database.ts";
@@ -16,6 +17,18 @@ export interface AuditEntry {
   readonly reason?: string | undefined;
   /** Details by name. No secrets. */
   readonly details?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Which events to list. */
+export interface AuditFilter {
+  readonly resourceId?: string | undefined;
+  readonly action?: string | undefined;
+  readonly actor?: string | undefined;
+  readonly resourceType?: string | undefined;
+  /** At or after this. */
+  readonly startAt?: Date | undefined;
+  /** Before this. */
+  readonly endAt?: Date | undefined;
 }
 
 /** The record of who changed what, when and why. It is only ever added to. */
@@ -39,19 +52,42 @@ export class AuditLog {
     });
   }
 
-  /** Lists events, newest first, of one resource or one action if given. */
-  async list(
-    filter: { readonly resourceId?: string | undefined; readonly action?: string | undefined },
-    { limit, after }: ListPosition,
-  ): Promise<AuditEventRow[]> {
-    return await this.#database.em().find(
-      AuditEventEntity,
-      {
-        ...(filter.resourceId ? { resourceId: filter.resourceId } : {}),
-        ...(filter.action ? { action: filter.action } : {}),
-        ...(after === undefined ? {} : { id: { $lt: after } }),
-      },
-      { orderBy: { id: "desc" }, limit, disableIdentityMap: true },
-    );
+  /** Lists events, newest first; what the filter does not name, or leaves empty, is no condition. */
+  async list(filter: AuditFilter, { limit, after }: ListPosition): Promise<AuditEventRow[]> {
+    const { resourceId, action, actor, resourceType, startAt, endAt } = filter;
+    const conditions: FilterQuery<AuditEventRow>[] = [];
+    if (resourceId) conditions.push({ resourceId });
+    if (action) conditions.push({ action });
+    if (actor) conditions.push({ actor });
+    if (resourceType) conditions.push({ resourceType });
+    // The ids are in the order of time, but of the replicas' clocks: they bound what is read, the time decides.
+    if (startAt !== undefined) {
+      conditions.push(
+        { occurredAt: { $gte: startAt } },
+        { id: { $gte: idAt(startAt.getTime() - clockSlackMs) } },
+      );
+    }
+    if (endAt !== undefined) {
+      conditions.push({ occurredAt: { $lt: endAt } }, { id: { $lt: idAt(endAt.getTime() + clockSlackMs) } });
+    }
+    if (after !== undefined) conditions.push({ id: { $lt: after } });
+    return await this.#database
+      .em()
+      .find(AuditEventEntity, conditions.length === 0 ? {} : { $and: conditions }, {
+        orderBy: { id: "desc" },
+        limit,
+        disableIdentityMap: true,
+      });
   }
+}
+
+/** The most that the clocks of replicas and database may differ. */
+const clockSlackMs = 3_600_000;
+
+/** The lowest UUID (version 7) of a time in milliseconds since 1970. */
+function idAt(ms: number): string {
+  const digits = Math.min(Math.max(ms, 0), 2 ** 48 - 1)
+    .toString(16)
+    .padStart(12, "0");
+  return `${digits.slice(0, 8)}-${digits.slice(8)}-7000-8000-000000000000`;
 }

@@ -19,6 +19,8 @@ export interface CredentialMemory {
 export interface AuthenticatorParts {
   readonly database: Pick<Database, "adminPool" | "listen" | "notify">;
   readonly clock: Clock;
+  /** Is told of every use of an operator's token; must be quick. */
+  readonly uses?: { used(tokenId: string): void };
   /** The most credentials to remember: about 400 bytes each. */
   readonly maxCredentials?: number;
 }
@@ -31,6 +33,7 @@ export interface AuthenticatorParts {
 export class Authenticator implements CredentialMemory {
   readonly #database: AuthenticatorParts["database"];
   readonly #clock: Clock;
+  readonly #uses: AuthenticatorParts["uses"];
   readonly #known: SecondChanceCache<Credential>;
   /** When credentials that do not exist were last looked for, in monotonic milliseconds. */
   readonly #unknown = new LRUCache<string, number>({ max: maxUnknown });
@@ -42,6 +45,7 @@ export class Authenticator implements CredentialMemory {
   constructor(parts: AuthenticatorParts) {
     this.#database = parts.database;
     this.#clock = parts.clock;
+    this.#uses = parts.uses;
     this.#known = new SecondChanceCache(parts.maxCredentials ?? defaultMaxCredentials);
     this.#loader = new BatchLoader({
       load: (keys) => readCredentials(this.#database.adminPool, keys, this.#clock.monotonicMs()),
@@ -127,6 +131,7 @@ export class Authenticator implements CredentialMemory {
     if (credential.expiresAt !== undefined && credential.expiresAt <= this.#clock.now()) {
       throw credentialExpired(credential.expiresAt);
     }
+    if (credential.identity.kind === "operator") this.#uses?.used(credential.identity.tokenId);
     return credential.identity;
   }
 }

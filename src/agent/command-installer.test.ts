@@ -48,5 +48,13 @@ function installerOf(installCommand: string, installTimeoutMs = 10_000): Command
 }
 
 function imageOf(version: string) {
-  return { updateId: "u", path: "/tmp/image", version, sha256: "00", sizeBytes: 1, rollback: false };
+  return {
+    updateId: "u",
+    path: "/tmp/image",
+    version,
+    sha256: "00",
+    sizeBytes: 1,
+    rollback: false,
+    component: "",
+  };
 }

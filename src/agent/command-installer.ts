@@ -6,8 +6,8 @@ import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmwar
 /** The operator's commands, run by `/bin/sh -c`. */
 export interface CommandInstallerOptions {
   /**
-   * Installs. Its environment has `OTA_FILE` (the verified content), `OTA_VERSION`, `OTA_SHA256`, `OTA_UPDATE_ID` and
-   * `OTA_ACTION` (`install` or `rollback`). An exit code other than 0 is a failure, with the end of what it wrote to
+   * Installs. Its environment has `OTA_FILE` (the verified content), `OTA_VERSION`, `OTA_SHA256`, `OTA_UPDATE_ID`,
+   * `OTA_ACTION` (`install` or `rollback`) and `OTA_COMPONENT` (an application's name; empty for firmware). An exit code other than 0 is a failure, with the end of what it wrote to
    * standard error as the message.
    */
   readonly installCommand: string;
@@ -15,6 +15,8 @@ export interface CommandInstallerOptions {
   readonly rebootCommand: string;
   /** A file of the running system whose whole content is its version, for example `/etc/firmware-version`. */
   readonly versionFile: string;
+  /** A JSON file with the version of each application by component, which the install command keeps. */
+  readonly componentsFile?: string | undefined;
   /** How long the installation may take, in milliseconds. Default 30 minutes. */
   readonly installTimeoutMs?: number;
   /** How long after the reboot command the machine may still run, in milliseconds. Default 10 minutes. */
@@ -33,6 +35,15 @@ export class CommandInstaller implements Installer {
     return { version: (await readFile(this.#options.versionFile, "utf8")).trim() };
   }
 
+  async components(): Promise<Readonly<Record<string, string>>> {
+    const { componentsFile } = this.#options;
+    if (componentsFile === undefined) return {};
+    const parsed: unknown = JSON.parse(await readFile(componentsFile, "utf8"));
+    if (typeof parsed !== "object" || parsed === null)
+      throw new InstallFailure(`${componentsFile} holds no object`);
+    return Object.fromEntries(Object.entries(parsed).map(([name, version]) => [name, String(version)]));
+  }
+
   async install(image: FirmwareImage, signal: AbortSignal): Promise<void> {
     const { installCommand, installTimeoutMs = 30 * 60_000 } = this.#options;
     const environment = {
@@ -41,6 +52,7 @@ export class CommandInstaller implements Installer {
       OTA_SHA256: image.sha256,
       OTA_UPDATE_ID: image.updateId,
       OTA_ACTION: image.rollback ? "rollback" : "install",
+      OTA_COMPONENT: image.component,
     };
     await run(installCommand, environment, AbortSignal.any([signal, AbortSignal.timeout(installTimeoutMs)]));
   }

@@ -13,7 +13,8 @@ import {
 import { RpcClient } from "../client/rpc-client.ts";
 import type { Clock } from "../infra/clock.ts";
 import { AgentFailure } from "./agent-failure.ts";
-import { DeviceMemory } from "./device-memory.ts";
+import { uploadCrashLog } from "./crash-log-upload.ts";
+import { DeviceMemory, remember } from "./device-memory.ts";
 import type { DeviceStorage } from "./device-storage.ts";
 import { type Enrolment, enrolDevice } from "./enrol.ts";
 import { HeartbeatRing } from "./heartbeat-ring.ts";
@@ -22,7 +23,7 @@ import type { Installer, RunningFirmware } from "./installer.ts";
 import { NetworkGate } from "./network-gate.ts";
 import type { Trust } from "./offer-check.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
-import { remember, UpdateEngine, type UpdatePhase } from "./update-engine.ts";
+import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 
 /** What an agent is made of. */
 export interface DeviceAgentOptions {
@@ -50,6 +51,10 @@ export interface DeviceAgentOptions {
   /** How often to beat, in milliseconds, whatever the service says; for simulated time only. */
   readonly heartbeatIntervalMs?: number | undefined;
   /** See `UpdateEngineOptions`. */
+  readonly userConsent?: (() => boolean) | undefined;
+  /** See `UpdateEngineOptions`. */
+  readonly timeZone?: string | undefined;
+  /** See `UpdateEngineOptions`. */
   readonly readinessPatienceMs?: number | undefined;
   /** See `UpdateEngineOptions`. */
   readonly bytesPerSecond?: number | undefined;
@@ -73,6 +78,7 @@ export class DeviceAgent implements AsyncDisposable {
   readonly #gate = new NetworkGate();
   readonly #ring: HeartbeatRing;
   #errors: ErrorNote[] = [];
+  #components: Readonly<Record<string, string>> | undefined;
   #client: RpcClient | undefined;
   #memory: DeviceMemory | undefined;
   #session: HeartbeatSession | undefined;
@@ -97,6 +103,7 @@ export class DeviceAgent implements AsyncDisposable {
     if (valid(running.version) === null) {
       throw new AgentFailure("INVALID_VERSION", `${running.version} is not a semantic version`);
     }
+    this.#components = await installer.components?.();
     await settlePending(memory, running, sensors.bootId);
     await this.#enrol(memory, running);
     if (this.#stop.signal.aborted) return;
@@ -130,6 +137,15 @@ export class DeviceAgent implements AsyncDisposable {
   report(error: ErrorNote): void {
     this.#errors = [...this.#errors, error].slice(-maxErrorsPerBeat);
     this.#session?.beat();
+  }
+
+  /**
+   * Uploads a crash log (of one beyond 1 MiB the end) and returns its id, for `crashLogId` of the error to report. Throws the
+   * service's error if it refuses or cannot be reached, and {@link AgentFailure} `NOT_STARTED` before {@link start} is done.
+   */
+  async uploadCrashLog(log: string | Uint8Array): Promise<string> {
+    if (this.#client === undefined) throw new AgentFailure("NOT_STARTED", "the agent is not started yet");
+    return await uploadCrashLog(this.#client, log, this.#stop.signal);
   }
 
   /** Asks the service for an update now. */
@@ -221,6 +237,11 @@ export class DeviceAgent implements AsyncDisposable {
       client,
       memory,
       running,
+      components: () => this.#components,
+      componentsChanged: async () => {
+        this.#components = await this.#options.installer.components?.();
+        this.#session?.beat();
+      },
       gate: this.#gate,
       random: this.#options.random ?? Math.random,
       onPhase: (phase) => this.#options.onPhase?.(phase),
@@ -242,6 +263,7 @@ export class DeviceAgent implements AsyncDisposable {
       uptime: durationFromMs(Math.round(sensors.uptimeMs())),
       securityCounter: BigInt(memory.state.securityCounter),
       errors,
+      ...(this.#components === undefined ? {} : { components: { ...this.#components } }),
       ...(running.imageSha256 === undefined ? {} : { imageSha256: running.imageSha256 }),
     });
   }

@@ -68,6 +68,14 @@ export class DeviceMemory {
   }
 }
 
+/** Adds an update to those that are not tried again; the oldest are forgotten. */
+export function remember(updateIds: readonly string[], updateId: string): readonly string[] {
+  return [...updateIds.filter((id) => id !== updateId), updateId].slice(-maxRemembered);
+}
+
+/** How many updates that did not hold are remembered. */
+const maxRemembered = 16;
+
 /** Sequences reserved with one write. */
 const sequenceBlock = 64;
 

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, open, rm } from "node:fs/promises";
+import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { crc32c } from "@node-rs/crc32";
 import {
@@ -57,6 +57,15 @@ export async function downloadFirmware(options: DownloadOptions, signal: AbortSi
       await rm(options.path, { force: true });
     }
     throw failure;
+  }
+}
+
+/** How many bytes of a download are on the disk; 0 if it has not begun. */
+export async function storedBytes(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch {
+    return 0;
   }
 }
 

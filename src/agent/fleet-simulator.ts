@@ -34,6 +34,8 @@ export interface FleetSimulatorOptions {
   readonly serialPrefix?: string;
   /** The version that all devices come with. Default 1.0.0. */
   readonly factoryVersion?: string;
+  /** The applications that all devices come with, version by component. Default none. */
+  readonly components?: Readonly<Record<string, string>>;
   /** What the devices are, in turn. Default a mix of three. */
   readonly models?: readonly FleetModel[];
   /** How often each device beats, in milliseconds; default as the service says. */
@@ -230,6 +232,7 @@ function makeDevices(
       index,
       serialNumber: `${prefix}-${String(index).padStart(5, "0")}`,
       factoryVersion: options.factoryVersion ?? "1.0.0",
+      components: options.components,
       downloadPath: join(folder, String(index)),
       behaviour,
       random,

@@ -10,6 +10,8 @@ export interface FirmwareImage {
   readonly sizeBytes: number;
   /** Whether the device goes back to an earlier version. */
   readonly rollback: boolean;
+  /** The application that it is; empty for the device's firmware. */
+  readonly component: string;
 }
 
 /** What runs on the device. */
@@ -24,7 +26,12 @@ export interface RunningFirmware {
 export interface Installer {
   /** What runs now. */
   running(): Promise<RunningFirmware>;
-  /** Writes the image where the next boot finds it. Throws {@link InstallFailure} if that cannot be done. */
+  /**
+   * The versions of the applications that are installed, by component. Absent for a device without any. Asked at boot and
+   * after an application was installed.
+   */
+  components?(): Promise<Readonly<Record<string, string>>>;
+  /** Writes the image where the next boot finds it, or installs and starts the application. Throws {@link InstallFailure} if that cannot be done. */
   install(image: FirmwareImage, signal: AbortSignal): Promise<void>;
   /**
    * Boots the image that was installed last. The signal aborts as the agent is shut down by the reboot; to return before

@@ -7,7 +7,6 @@ import type { Manifest } from "../manifest/manifest.ts";
 import { thumbprint } from "../manifest/signature.ts";
 import { verifyManifest } from "../manifest/verify-manifest.ts";
 import { AgentFailure } from "./agent-failure.ts";
-import type { SensorReading } from "./sensors.ts";
 
 /** Whom a device trusts to sign its firmware. */
 export interface Trust {
@@ -28,7 +27,7 @@ export function trustIn(publicKeyPems: readonly string[], options: Omit<Trust, "
 export interface OfferTarget {
   readonly deviceType: string;
   readonly hardwareModel: string;
-  /** The version that runs. */
+  /** The version that runs of what the offer updates; empty for an application that is not installed. */
   readonly version: string;
   /** The highest security counter that ever ran. */
   readonly securityFloor: number;
@@ -44,6 +43,8 @@ export interface VerifiedOffer {
   readonly sizeBytes: number;
   readonly securityCounter: number;
   readonly rollback: boolean;
+  /** The application that it is; empty for firmware. */
+  readonly component: string;
 }
 
 /**
@@ -53,7 +54,7 @@ export interface VerifiedOffer {
  *
  * Throws {@link AgentFailure} with `SIGNATURE_MISSING`, `SIGNATURE_INVALID`, `INVALID_MANIFEST`, `FIRMWARE_EXPIRED`,
  * `OFFER_EXPIRED`, `INVALID_VERSION`, `MANIFEST_MISMATCH`, `WRONG_DEVICE_TYPE`, `WRONG_HARDWARE_MODEL`, `SECURITY_COUNTER_TOO_LOW`,
- * `VERSION_TOO_OLD` or `DOWNGRADE_REFUSED`.
+ * `VERSION_TOO_OLD` or `DOWNGRADE_REFUSED`. The security counter is that of the device's firmware: applications have none.
  */
 export function verifyOffer(offer: Offer, target: OfferTarget, trust: Trust): VerifiedOffer {
   const expired = offer.expireTime !== undefined && isPast(timestampDate(offer.expireTime), target.now);
@@ -62,7 +63,8 @@ export function verifyOffer(offer: Offer, target: OfferTarget, trust: Trust): Ve
     throw new AgentFailure("INVALID_VERSION", `${offer.version} is not a semantic version`);
   }
   const rollback = offer.action === UpdateAction.ROLLBACK;
-  if (!rollback && lt(offer.version, target.version)) {
+  const older = target.version !== "" && lt(offer.version, target.version);
+  if (!rollback && !offer.allowDowngrade && older) {
     throw new AgentFailure("DOWNGRADE_REFUSED", `${offer.version} is older than ${target.version}`);
   }
   const verified = {
@@ -71,42 +73,26 @@ export function verifyOffer(offer: Offer, target: OfferTarget, trust: Trust): Ve
     sha256: offer.sha256,
     sizeBytes: Number(offer.sizeBytes),
     rollback,
+    component: offer.component,
   };
+  const floor = offer.component === "" ? target.securityFloor : 0;
   if (offer.manifest.length === 0) {
     if (trust.allowUnsigned !== true) {
       throw new AgentFailure("SIGNATURE_MISSING", "this device takes signed firmware only");
     }
-    if (target.securityFloor > 0) refuseCounter(0, target.securityFloor);
+    if (floor > 0) refuseCounter(0, floor);
     return { ...verified, securityCounter: 0 };
   }
   const manifest = readManifest(offer, target, trust);
   if (manifest.version !== offer.version) mismatch("version", manifest.version, offer.version);
+  const component = manifest.component ?? "";
+  if (component !== offer.component) mismatch("component", component, offer.component);
   if (manifest.sha256 !== offer.sha256) mismatch("sha256", manifest.sha256, offer.sha256);
   if (BigInt(manifest.sizeBytes) !== offer.sizeBytes) {
     mismatch("size", String(manifest.sizeBytes), String(offer.sizeBytes));
   }
-  checkFit(manifest, target, rollback);
+  checkFit(manifest, { ...target, securityFloor: floor }, rollback);
   return { ...verified, securityCounter: manifest.securityCounter };
-}
-
-/**
- * Decides whether the device is in a state to install now. Throws {@link AgentFailure} with `BATTERY_TOO_LOW` or
- * `STORAGE_TOO_LOW`; what the device cannot measure is no obstacle. `alreadyStoredBytes` of the content are on the disk.
- */
-export function checkReadiness(offer: Offer, reading: SensorReading, alreadyStoredBytes: number): void {
-  const { batteryPercent, charging, storageFreeBytes } = reading;
-  if (batteryPercent !== undefined && charging !== true && batteryPercent < offer.minBatteryPercent) {
-    throw new AgentFailure(
-      "BATTERY_TOO_LOW",
-      `the battery has ${Math.round(batteryPercent)} %, ${offer.minBatteryPercent} % are needed without external power`,
-    );
-  }
-  if (storageFreeBytes === undefined) return;
-  const stored = BigInt(alreadyStoredBytes);
-  const needed = offer.minFreeStorageBytes > offer.sizeBytes ? offer.minFreeStorageBytes : offer.sizeBytes;
-  if (storageFreeBytes + stored < needed) {
-    throw new AgentFailure("STORAGE_TOO_LOW", `${storageFreeBytes} bytes are free, ${needed} are needed`);
-  }
 }
 
 function readManifest(offer: Offer, target: OfferTarget, trust: Trust): Manifest {
@@ -132,10 +118,13 @@ function checkFit(manifest: Manifest, target: OfferTarget, rollback: boolean): v
     throw new AgentFailure("WRONG_HARDWARE_MODEL", `the firmware does not run on ${target.hardwareModel}`);
   }
   refuseCounter(manifest.securityCounter, target.securityFloor);
-  if (!rollback && manifest.minCurrentVersion !== "" && !gte(target.version, manifest.minCurrentVersion)) {
+  const { minCurrentVersion } = manifest;
+  const tooOld =
+    minCurrentVersion !== "" && (target.version === "" || !gte(target.version, minCurrentVersion));
+  if (!rollback && tooOld) {
     throw new AgentFailure(
       "VERSION_TOO_OLD",
-      `the firmware can be installed from ${manifest.minCurrentVersion} on, ${target.version} runs`,
+      `it can be installed from ${minCurrentVersion} on, ${target.version || "none"} runs`,
     );
   }
 }

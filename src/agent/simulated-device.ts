@@ -1,6 +1,5 @@
 import { rm } from "node:fs/promises";
 import type { Logger } from "pino";
-import { Severity } from "../../gen/ota/v1/heartbeat_pb.js";
 import type { Clock } from "../infra/clock.ts";
 import { Alarm } from "./alarm.ts";
 import { DeviceAgent, type DeviceAgentOptions } from "./device-agent.ts";
@@ -8,6 +7,7 @@ import { MemoryDeviceStorage } from "./device-storage.ts";
 import type { SessionState } from "./heartbeat-session.ts";
 import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmware } from "./installer.ts";
 import type { Trust } from "./offer-check.ts";
+import { simulatedCrash } from "./simulated-crash.ts";
 import { SimulatedSensors } from "./simulated-sensors.ts";
 import type { UpdatePhase } from "./update-engine.ts";
 
@@ -37,6 +37,8 @@ export interface SimulatedDeviceOptions {
   readonly deviceType: string;
   readonly hardwareModel: string;
   readonly factoryVersion: string;
+  /** The applications that it comes with, version by component; undefined for none. */
+  readonly components?: Readonly<Record<string, string>> | undefined;
   /** Where its one download is put. */
   readonly downloadPath: string;
   readonly behaviour: (version: string, device: { index: number; hardwareModel: string }) => Behaviour;
@@ -74,6 +76,7 @@ export class SimulatedDevice {
   #life: Promise<void> = Promise.resolve();
   #version: string;
   #staged: string | undefined;
+  #components: Readonly<Record<string, string>> | undefined;
   #rebooting = false;
   #activity: DeviceActivity = "enrolling";
   #connected = false;
@@ -84,6 +87,7 @@ export class SimulatedDevice {
   constructor(options: SimulatedDeviceOptions) {
     this.#options = options;
     this.#version = options.factoryVersion;
+    this.#components = options.components;
     this.#sensors = new SimulatedSensors(options.random);
     this.#storage = new MemoryDeviceStorage(options.downloadPath);
   }
@@ -118,6 +122,11 @@ export class SimulatedDevice {
   /** The version that runs. */
   get version(): string {
     return this.#version;
+  }
+
+  /** The versions of its applications by component. */
+  get components(): Readonly<Record<string, string>> {
+    return this.#components ?? {};
   }
 
   get activity(): DeviceActivity {
@@ -201,7 +210,7 @@ export class SimulatedDevice {
     this.#boots++;
     const agent = new DeviceAgent(this.#agentOptions());
     this.#agent = agent;
-    if (crashedVersion !== undefined) agent.report(crashOf(crashedVersion));
+    if (crashedVersion !== undefined) agent.report(simulatedCrash(crashedVersion, this.#options.random));
     await agent.start();
     this.#become("idle");
     return agent;
@@ -228,13 +237,16 @@ export class SimulatedDevice {
   #installer(): Installer {
     return {
       running: (): Promise<RunningFirmware> => Promise.resolve({ version: this.#version }),
+      components: () => Promise.resolve(this.#components ?? {}),
       install: async (image: FirmwareImage, signal: AbortSignal): Promise<void> => {
         await new Alarm().wait(this.#options.installMs * (0.5 + this.#options.random()), signal);
         signal.throwIfAborted();
         if (this.#behaviour(image.version) === "fail_install") {
           throw new InstallFailure(`the flash rejected ${image.version}`);
         }
-        this.#staged = image.version;
+        if (image.component === "") this.#staged = image.version;
+        else if (this.#behaviour(image.version) !== "revert")
+          this.#components = { ...this.#components, [image.component]: image.version };
       },
       reboot: async (_update, signal: AbortSignal): Promise<void> => {
         this.#rebooting = true;
@@ -261,22 +273,6 @@ export class SimulatedDevice {
     this.#activity = activity;
     this.#options.onChange();
   }
-}
-
-/** The report of a crash as a boot loader that saved the core would make it. */
-function crashOf(version: string) {
-  return {
-    code: "SIGSEGV",
-    severity: Severity.CRITICAL,
-    message: `segmentation fault in control loop of ${version}`,
-    stack: [
-      "#0 pid_update (gain=0x0) at control/pid.c:118",
-      "#1 control_tick () at control/loop.c:64",
-      "#2 scheduler_run () at os/scheduler.c:201",
-      "#3 main () at main.c:37",
-    ].join("\n"),
-    fatal: true,
-  };
 }
 
 /** Heartbeats that a simulated device keeps while it is cut off: many devices share one machine's memory. */

@@ -1,7 +1,8 @@
-import { rm, stat } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
 import { DeviceUpdateState } from "../../gen/ota/v1/rollout_pb.js";
 import { type Offer, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
 import { ClientError } from "../client/client-error.ts";
@@ -9,12 +10,13 @@ import type { RpcClient } from "../client/rpc-client.ts";
 import type { Clock } from "../infra/clock.ts";
 import { AgentFailure } from "./agent-failure.ts";
 import { Alarm } from "./alarm.ts";
-import type { DeviceMemory } from "./device-memory.ts";
+import { type DeviceMemory, remember } from "./device-memory.ts";
 import type { DeviceStorage } from "./device-storage.ts";
-import { ChunkDamaged, downloadFirmware } from "./firmware-download.ts";
+import { ChunkDamaged, downloadFirmware, storedBytes } from "./firmware-download.ts";
 import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmware } from "./installer.ts";
 import type { NetworkGate } from "./network-gate.ts";
-import { checkReadiness, type Trust, type VerifiedOffer, verifyOffer } from "./offer-check.ts";
+import { type Trust, type VerifiedOffer, verifyOffer } from "./offer-check.ts";
+import { checkReadiness, NotYet, type UpdateStep } from "./readiness.ts";
 import { Retry } from "./retry.ts";
 import type { Sensors } from "./sensors.ts";
 
@@ -30,6 +32,14 @@ export interface UpdateEngineOptions {
   readonly installer: Installer;
   /** What runs in this boot. */
   readonly running: RunningFirmware;
+  /** The applications that are installed, as the device last read them; undefined for a device without any. */
+  readonly components: () => Readonly<Record<string, string>> | undefined;
+  /** Reads them anew, after an application was installed, and tells the service with a heartbeat. */
+  readonly componentsChanged: () => Promise<void>;
+  /** Whether the device's user agrees to be updated now. Default: no. */
+  readonly userConsent?: (() => boolean) | undefined;
+  /** The device's time zone by its IANA name, for maintenance windows; default that of each window. */
+  readonly timeZone?: string | undefined;
   readonly deviceType: string;
   readonly hardwareModel: string;
   readonly trust: Trust;
@@ -105,6 +115,9 @@ export class UpdateEngine {
           bootId: sensors.bootId,
           securityCounter: BigInt(memory.state.securityCounter),
           ...pick(reading, "batteryPercent", "charging", "storageFreeBytes"),
+          networkType: reading.network?.type ?? NetworkType.UNSPECIFIED,
+          components: this.#options.components() ?? {},
+          userConsent: this.#options.userConsent?.() ?? false,
         },
         { signal: attempt, timeoutMs: callTimeoutMs },
       ),
@@ -116,10 +129,10 @@ export class UpdateEngine {
   }
 
   async #take(offer: Offer, signal: AbortSignal): Promise<void> {
-    const { memory, running, sensors, logger, onPhase } = this.#options;
+    const { memory, sensors, logger, onPhase } = this.#options;
     const { pending, reverted } = memory.state;
     // The service offers until it has seen the outcome in the heartbeats, which may be a moment away.
-    if (offer.version === running.version) return;
+    if (offer.version === this.#versionOf(offer)) return;
     if (reverted.includes(offer.updateId)) {
       await this.#reportFailure(offer, revertedFailure(offer.version), signal);
       return;
@@ -148,19 +161,19 @@ export class UpdateEngine {
       {
         deviceType: this.#options.deviceType,
         hardwareModel: this.#options.hardwareModel,
-        version: this.#options.running.version,
+        version: this.#versionOf(offer),
         securityFloor: memory.state.securityFloor,
         now: clockTrusted ? clock.now() : undefined,
       },
       trust,
     );
     const path = await storage.downloadPath(verified.sha256);
-    await this.#becomeReady(offer, path, signal);
+    await this.#becomeReady(offer, "download", path, signal);
     onPhase("downloading");
     await this.#report(offer, DeviceUpdateState.DOWNLOADING, 0, signal);
     await this.#download(verified, path, signal);
     await this.#report(offer, DeviceUpdateState.DOWNLOADED, verified.sizeBytes, signal);
-    await this.#becomeReady(offer, path, signal);
+    await this.#becomeReady(offer, "install", path, signal);
     await this.#report(offer, DeviceUpdateState.INSTALLING, verified.sizeBytes, signal);
     signal.throwIfAborted();
     // From here on a call-off comes too late: a half-written image must not be left behind.
@@ -168,6 +181,11 @@ export class UpdateEngine {
     onPhase("installing");
     const { updateId, version, sha256, securityCounter } = verified;
     await this.#install({ ...verified, path }, signal);
+    if (verified.component !== "") {
+      await rm(path, { force: true });
+      await this.#startApplication(verified);
+      return;
+    }
     await memory.update({ pending: { updateId, version, sha256, securityCounter, bootId: sensors.bootId } });
     await rm(path, { force: true });
     await this.#reboot(offer, signal);
@@ -182,6 +200,20 @@ export class UpdateEngine {
     }
   }
 
+  /** An application counts without a reboot: the next heartbeat shows it. */
+  async #startApplication({ component, version }: VerifiedOffer): Promise<void> {
+    await this.#options.componentsChanged();
+    const now = this.#options.components()?.[component] ?? "";
+    if (now === version) return;
+    throw new InstallFailure(`${component} runs ${now || "not at all"} after the installation of ${version}`);
+  }
+
+  /** The version that runs of what an offer updates. */
+  #versionOf({ component }: Offer): string {
+    const { components, running } = this.#options;
+    return component === "" ? running.version : (components()?.[component] ?? "");
+  }
+
   async #reboot(offer: Offer, signal: AbortSignal): Promise<void> {
     const { installer, memory, onPhase } = this.#options;
     const { updateId, version } = offer;
@@ -194,16 +226,25 @@ export class UpdateEngine {
   }
 
   /** Waits a while for what the offer asks of the device. */
-  async #becomeReady(offer: Offer, path: string, signal: AbortSignal): Promise<void> {
-    const { clock, readinessPatienceMs = 600_000, sensors } = this.#options;
+  async #becomeReady(offer: Offer, step: UpdateStep, path: string, signal: AbortSignal): Promise<void> {
+    const { clock, clockTrusted = true, readinessPatienceMs = 600_000, sensors, timeZone } = this.#options;
     const giveUpAtMs = clock.monotonicMs() + readinessPatienceMs;
     for (;;) {
       signal.throwIfAborted();
       try {
-        checkReadiness(offer, await sensors.read(), await sizeOf(path));
+        checkReadiness({
+          offer,
+          step,
+          reading: await sensors.read(),
+          alreadyStoredBytes: await storedBytes(path),
+          now: clockTrusted ? clock.now() : undefined,
+          timeZone,
+          userConsent: this.#options.userConsent?.() ?? false,
+        });
         return;
       } catch (error) {
-        if (clock.monotonicMs() >= giveUpAtMs) throw error;
+        // For its window, network or user a device waits as long as the offer holds; the service ends it then.
+        if (!(error instanceof NotYet) && clock.monotonicMs() >= giveUpAtMs) throw error;
         await new Alarm().wait(readinessPollMs, signal);
       }
     }
@@ -225,7 +266,7 @@ export class UpdateEngine {
         );
       } catch (error) {
         if (error instanceof ChunkDamaged) {
-          const size = await sizeOf(path);
+          const size = await storedBytes(path);
           damaged = size === damagedAt ? damaged + 1 : 1;
           damagedAt = size;
           if (damaged >= maxDamagedTries) throw new AgentFailure("CHUNK_DAMAGED", error.message, error);
@@ -301,11 +342,6 @@ function revertedFailure(version: string): AgentFailure {
   return new AgentFailure("REVERTED", `the device came back without ${version} after the reboot`);
 }
 
-/** Adds an update to those that are not tried again; the oldest are forgotten. */
-export function remember(updateIds: readonly string[], updateId: string): readonly string[] {
-  return [...updateIds.filter((id) => id !== updateId), updateId].slice(-maxRemembered);
-}
-
 interface Work {
   readonly updateId: string;
   readonly calledOff: AbortController;
@@ -332,8 +368,6 @@ const progressIntervalMs = 10_000;
 const readinessPollMs = 5000;
 /** How often the same place of a download may arrive damaged before the update is given up. */
 const maxDamagedTries = 4;
-/** How many updates that did not hold are remembered. */
-const maxRemembered = 16;
 /** Limits of `ReportUpdateStatusRequest`, in characters. */
 const maxReasonLength = 64;
 const maxMessageLength = 2000;
@@ -353,14 +387,6 @@ function isNotOffered(error: unknown): boolean {
     error instanceof ClientError &&
     (error.reason === "NOT_OFFERED" || error.reason === "NOT_FOUND" || error.code === status.NOT_FOUND)
   );
-}
-
-async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size;
-  } catch {
-    return 0;
-  }
 }
 
 function pick<T extends object, K extends keyof T>(from: T, ...keys: readonly K[]): Partial<Pick<T, K>> {

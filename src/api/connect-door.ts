@@ -95,7 +95,10 @@ function endEarly(route: Route, { call, started }: GatedCall, reason: unknown): 
   if (call.finished) return;
   const error = reasonOf(reason);
   call.abort(error);
-  if (!started) route.fail(call, error);
+  if (started) return;
+  const failure = route.fail(call, error);
+  // Connect aborts with the error that it is about to send, for example of a body that is too large.
+  if (reason instanceof ConnectError) reason.details.push(...toConnectError(failure).details);
 }
 
 function reasonOf(reason: unknown): OtaError {
@@ -122,7 +125,7 @@ function implementationOf(endpoint: Endpoint, route: Route): unknown {
         });
     case "client_stream":
       return (requests: AsyncIterable<Message>, context: HandlerContext) =>
-        answerOnce(route, context, (call) => endpoint.handle(route.checked(call, requests), call));
+        answerOnce(route, context, (call) => endpoint.handle(route.checked(call, readable(requests)), call));
     case "server_stream":
       return (request: Message, context: HandlerContext) =>
         answerMany(route, context, (call) => {
@@ -131,7 +134,16 @@ function implementationOf(endpoint: Endpoint, route: Route): unknown {
         });
     case "bidi_stream":
       return (requests: AsyncIterable<Message>, context: HandlerContext) =>
-        answerMany(route, context, (call) => endpoint.handle(route.checked(call, requests), call));
+        answerMany(route, context, (call) => endpoint.handle(route.checked(call, readable(requests)), call));
+  }
+}
+
+/** The messages of a stream; what Connect finds wrong with one (not readable, too large) becomes an error of ours. */
+async function* readable(requests: AsyncIterable<Message>): AsyncGenerator<Message, void> {
+  try {
+    yield* requests;
+  } catch (error) {
+    throw error instanceof ConnectError ? reasonOf(error) : error;
   }
 }
 

@@ -1,10 +1,10 @@
-import { once } from "node:events";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Identity } from "../access/identity.ts";
 import { OtaError } from "../errors.ts";
 import type { CallContext } from "./endpoint.ts";
 import { byteRange, isKnown, rangeApplies } from "./http-range.ts";
 import type { RawRoute } from "./raw-route.ts";
+import { sendBody } from "./send-body.ts";
 
 /** A content that may be downloaded. */
 export interface OpenDownload {
@@ -39,9 +39,6 @@ export function downloadRoute(open: DownloadOpener): RawRoute {
   };
 }
 
-/** How long a reader may take no byte before its download is cut and its slot is free. */
-const stallMs = 60_000;
-
 async function serve(
   open: DownloadOpener,
   request: FastifyRequest,
@@ -60,7 +57,7 @@ async function serve(
     "content-disposition": `attachment; filename="${content.sha256}.bin"`,
   };
   if (isKnown(request.headers["if-none-match"], etag)) {
-    await send(reply, 304, headers, undefined, context.signal);
+    await sendBody(reply, { status: 304, headers }, undefined, context.signal);
     return;
   }
   const asked = rangeApplies(singleHeader(request.headers["if-range"]), etag)
@@ -79,61 +76,7 @@ async function serve(
   }
   headers["content-length"] = String(length);
   const body = request.method === "HEAD" || length === 0 ? undefined : content.read(offset, length);
-  await send(reply, range.kind === "part" ? 206 : 200, headers, body, context.signal);
-}
-
-/**
- * Writes the answer by hand: with Fastify's own stream answers a store that fails half-way, and a reader that stalls,
- * could not be told from a download that ended well.
- */
-async function send(
-  reply: FastifyReply,
-  status: number,
-  headers: Record<string, string>,
-  body: AsyncIterable<Uint8Array> | undefined,
-  signal: AbortSignal,
-): Promise<void> {
-  reply.hijack();
-  const { raw } = reply;
-  for (const [name, value] of Object.entries(reply.getHeaders()))
-    if (value !== undefined) raw.setHeader(name, value);
-  raw.writeHead(status, headers);
-  try {
-    if (body !== undefined) {
-      for await (const chunk of body) {
-        if (!raw.write(chunk)) await drained(raw, signal);
-      }
-    }
-    raw.end();
-    // The last bytes too must be taken by the reader before the call counts as served.
-    if (!raw.writableFinished) await withStallLimit(once(raw, "finish", { signal }), signal);
-  } catch (error) {
-    // The status is sent: only a broken connection tells the client that the content is not complete.
-    raw.destroy();
-    throw error;
-  }
-}
-
-async function drained(raw: FastifyReply["raw"], signal: AbortSignal): Promise<void> {
-  if (signal.aborted) throw signal.reason as Error;
-  await withStallLimit(once(raw, "drain", { signal }), signal);
-}
-
-async function withStallLimit(progress: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const stalled = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new OtaError("aborted", "CANCELLED", `the client took no byte for ${stallMs / 1_000} s`));
-    }, stallMs);
-    timer.unref();
-  });
-  try {
-    await Promise.race([progress, stalled]);
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error;
-  } finally {
-    clearTimeout(timer);
-  }
+  await sendBody(reply, { status: range.kind === "part" ? 206 : 200, headers }, body, context.signal);
 }
 
 function singleHeader(value: string | string[] | undefined): string | undefined {

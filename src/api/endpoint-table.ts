@@ -2,9 +2,11 @@ import { type DescService, getOption, hasOption } from "@bufbuild/protobuf";
 import { http } from "../../gen/google/api/annotations_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
+import { ErrorService } from "../../gen/ota/v1/error_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
+import { TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
 import { UpdateService } from "../../gen/ota/v1/update_service_pb.js";
 import type { Endpoint, UnaryEndpoint } from "./endpoint.ts";
 import { type HttpBinding, httpBindings } from "./http-binding.ts";
@@ -14,9 +16,11 @@ import { methodName } from "./pipeline.ts";
 export const contractServices: readonly DescService[] = [
   AccessService,
   DeviceService,
+  ErrorService,
   FirmwareService,
   HeartbeatService,
   RolloutService,
+  TelemetryService,
   UpdateService,
 ];
 
@@ -50,7 +54,7 @@ export class EndpointTable implements Iterable<Endpoint> {
     const missing = this.services.flatMap((service) =>
       service.methods
         .map((method) => `${service.typeName}/${method.name}`)
-        .filter((name) => !this.#byName.has(name) && !underConstruction.has(name)),
+        .filter((name) => !this.#byName.has(name)),
     );
     if (missing.length > 0) throw new Error(`no endpoint for ${missing.join(", ")}`);
     this.bindings = boundEndpoints(endpoints);
@@ -65,25 +69,6 @@ export class EndpointTable implements Iterable<Endpoint> {
     return this.#byName.get(name);
   }
 }
-
-/** Methods of the contract that come with the next changes. */
-const underConstruction: ReadonlySet<string> = new Set([
-  "ota.v1.AccessService/ListSettings",
-  "ota.v1.DeviceService/CountDevices",
-  "ota.v1.DeviceService/BatchUpdateDevices",
-  "ota.v1.DeviceService/CreateSavedFilter",
-  "ota.v1.DeviceService/ListSavedFilters",
-  "ota.v1.DeviceService/DeleteSavedFilter",
-  "ota.v1.DeviceService/WatchFleet",
-  "ota.v1.RolloutService/ApproveRollout",
-  "ota.v1.RolloutService/RollbackRing",
-  "ota.v1.RolloutService/RollbackDevice",
-  "ota.v1.RolloutService/RetryDevice",
-  "ota.v1.RolloutService/PreviewRollout",
-  "ota.v1.RolloutService/ExplainUpdate",
-  "ota.v1.RolloutService/GetRolloutHealth",
-  "ota.v1.RolloutService/ListFailureReasons",
-]);
 
 function requireCallers(name: string, { options: { access } }: Endpoint): void {
   if (access.public !== true && access.role === undefined && access.device === undefined) {

@@ -44,7 +44,14 @@ export interface AccessRule<Request> {
 }
 
 /** Which limit a call counts against, per device, token or (without credential) address. */
-export type RateClass = "enrol" | "heartbeat" | "update_check" | "download" | "device" | "operator";
+export type RateClass =
+  | "enrol"
+  | "heartbeat"
+  | "update_check"
+  | "download"
+  | "device"
+  | "operator"
+  | "sign_in";
 
 /** What the endpoint table says of a method beside its handler. */
 export interface EndpointOptions<Request> {
@@ -55,6 +62,19 @@ export interface EndpointOptions<Request> {
    * same; undefined leaves an answer to that one. Worth it only on the hottest paths.
    */
   readonly encode?: (answer: object) => Buffer | undefined;
+  /** For streams of large answers, which gRPC then sends from where they lie. */
+  readonly inPlace?: InPlaceAnswers;
+}
+
+/** Answers of a stream whose memory is lent to the gRPC door. */
+export interface InPlaceAnswers {
+  /** An answer in gRPC's framing: a zero byte, the message's length in four bytes, the message. Undefined: not in place. */
+  frame(answer: object): Buffer | undefined;
+  /**
+   * Is told when the answer has been sent, and so its memory can be used for another. Not told of answers that went another
+   * way or did not get through.
+   */
+  sent(answer: object): void;
 }
 
 /** One method of the contract with its handler and its rules: a row of the endpoint table. */

@@ -24,6 +24,7 @@ import type {
   UnaryEndpoint,
 } from "./endpoint.ts";
 import type { EndpointTable } from "./endpoint-table.ts";
+import { OversizeRefusals } from "./grpc-oversize.ts";
 import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
 import {
   type AnyCall,
@@ -57,10 +58,10 @@ export interface GrpcDoorOptions {
  */
 export class GrpcDoor implements AsyncDisposable {
   readonly #server: Server;
-  readonly #pipeline: Pipeline;
   readonly #logger: Logger;
   readonly #maxStreams: number;
   readonly #stallMs: number;
+  readonly #oversize: OversizeRefusals;
   readonly #open = new Set<Call>();
   #openStreams = 0;
   #address: AddressInfo | undefined;
@@ -71,12 +72,14 @@ export class GrpcDoor implements AsyncDisposable {
     table: EndpointTable,
     options: Pick<GrpcDoorOptions, "maxStreams" | "stallMs">,
   ) {
-    this.#pipeline = pipeline;
     this.#logger = pipeline.parts.logger;
     this.#maxStreams = options.maxStreams;
     this.#stallMs = options.stallMs ?? defaultStallMs;
-    this.#server = new Server(serverOptions);
-    for (const endpoint of table) this.#register(endpoint);
+    const routes = new Map<string, Route>();
+    for (const endpoint of table) routes.set(pathOf(endpoint), pipeline.rpc(endpoint, "grpc"));
+    this.#oversize = new OversizeRefusals(routes);
+    this.#server = new Server({ ...serverOptions, interceptors: [this.#oversize.interceptor] });
+    for (const endpoint of table) this.#register(endpoint, routes.get(pathOf(endpoint)) as Route);
   }
 
   /** Starts to listen; the address is known when it resolves. */
@@ -146,9 +149,8 @@ export class GrpcDoor implements AsyncDisposable {
     this.#server.forceShutdown();
   }
 
-  #register(endpoint: Endpoint): void {
-    const route = this.#pipeline.rpc(endpoint, "grpc");
-    const path = `/${methodName(endpoint)}`;
+  #register(endpoint: Endpoint, route: Route): void {
+    const path = pathOf(endpoint);
     switch (endpoint.kind) {
       case "unary":
         this.#server.register(path, this.#unary(endpoint, route), sameBytes, sameBytes, "unary");
@@ -252,6 +254,7 @@ export class GrpcDoor implements AsyncDisposable {
       onCut: () => call.abort(cancelReason(grpcCall)),
     });
     call.onAbort((reason) => requests.fail(reason));
+    this.#oversize.opened(grpcCall, call);
     return requests;
   }
 
@@ -299,6 +302,7 @@ export class GrpcDoor implements AsyncDisposable {
   ): Promise<void> {
     const answers = new AnswerStream(grpcCall, this.#stallMs, (count) => route.countMessages(0, count));
     call.onAbort((reason) => answers.close(reason));
+    const { inPlace } = endpoint.options;
     try {
       await route.admit(call);
       this.#requireRoom();
@@ -307,7 +311,11 @@ export class GrpcDoor implements AsyncDisposable {
       // Leaving the loop early, by whatever way, returns the handler's generator.
       for await (const answer of handle()) {
         if (call.abortReason !== undefined) throw call.abortReason;
-        const room = answers.write(encode(endpoint, answer));
+        const frame = inPlace?.frame(answer);
+        const room =
+          frame === undefined
+            ? answers.write(encode(endpoint, answer))
+            : answers.writeFrame(frame, () => inPlace?.sent(answer));
         if (room !== undefined) await room;
       }
       if (call.abortReason !== undefined) throw call.abortReason;
@@ -321,6 +329,10 @@ export class GrpcDoor implements AsyncDisposable {
       this.#end(call);
     }
   }
+}
+
+function pathOf(endpoint: Endpoint): string {
+  return `/${methodName(endpoint)}`;
 }
 
 /** The largest message in either direction. A DATA frame's messages are held in memory together, so it is small. */

@@ -159,18 +159,32 @@ export class AnswerStream {
 
   /** Writes a message. A promise means: wait for it before the next one. It rejects if the reader stalls or goes away. */
   write(bytes: Buffer): Promise<void> | undefined {
-    if (++this.#uncounted === messagesPerReport) this.#report();
+    this.#count();
     if (bytes.length < largeMessageBytes) {
       if (this.#call.write(bytes)) return undefined;
       return this.#wait(() => !this.#call.writableNeedDrain);
     }
-    this.#largeBytes += bytes.length;
-    this.#call.write(bytes, () => {
-      this.#largeBytes -= bytes.length;
-      this.#onProgress();
-    });
-    if (this.#largeBytes < maxUnsentBytes && !this.#call.writableNeedDrain) return undefined;
-    return this.#wait(() => this.#largeBytes < maxUnsentBytes && !this.#call.writableNeedDrain);
+    this.#call.write(bytes, this.#watched(bytes.length));
+    return this.#roomForLarge();
+  }
+
+  /**
+   * The same for a message that is framed already, which spares the copy that grpc-js makes into memory of its own.
+   * `onSent` runs when the bytes have left and may be overwritten; never if they do not get through.
+   */
+  writeFrame(frame: Buffer, onSent: () => void): Promise<void> | undefined {
+    this.#count();
+    const onWritten = this.#watched(frame.length, onSent);
+    const stream = rawStream(this.#call);
+    if (stream === undefined || this.#call.writableLength > 0) {
+      // What grpc-js still holds back must go first; once it holds nothing, frames go past it.
+      this.#call.write(frame.subarray(frameHeaderBytes), onWritten);
+      return this.#wait(() => this.#call.writableLength === 0);
+    }
+    if (!stream.destroyed && !stream.writableEnded) {
+      stream.write(frame, onWritten);
+    }
+    return this.#roomForLarge();
   }
 
   /** Ends a wait that is going on; call it when the call is over. */
@@ -178,6 +192,21 @@ export class AnswerStream {
     this.#call.off("drain", this.#onProgress);
     this.#report();
     this.#settle(error);
+  }
+
+  /** Counts a large message as unsent, and gives what to call when it was sent. */
+  #watched(length: number, onSent?: () => void): (error?: unknown) => void {
+    this.#largeBytes += length;
+    return (error) => {
+      this.#largeBytes -= length;
+      if (error === undefined || error === null) onSent?.();
+      this.#onProgress();
+    };
+  }
+
+  #roomForLarge(): Promise<void> | undefined {
+    const hasRoom = () => this.#largeBytes < maxUnsentBytes && !this.#call.writableNeedDrain;
+    return hasRoom() ? undefined : this.#wait(hasRoom);
   }
 
   #wait(isDone: () => boolean): Promise<void> {
@@ -199,6 +228,10 @@ export class AnswerStream {
     clearTimeout(this.#timer);
     if (error === undefined) waiting.resolve();
     else waiting.reject(error);
+  }
+
+  #count(): void {
+    if (++this.#uncounted === messagesPerReport) this.#report();
   }
 
   #report(): void {
@@ -233,6 +266,9 @@ const maxQueuedMessages = 16;
 
 /** The same in bytes: large messages (upload chunks) wait at the sender instead. */
 const maxQueuedBytes = 256 * 1024;
+
+/** A gRPC message's prefix: whether it is compressed, and its length. */
+const frameHeaderBytes = 5;
 
 /** From this size on a message is watched until it is sent: Node's stream counts 16 messages, whatever their size. */
 const largeMessageBytes = 16 * 1024;

@@ -4,6 +4,8 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { OtaError } from "../errors.ts";
 import type { Metrics } from "../infra/metrics.ts";
 import { registerConnectDoor } from "./connect-door.ts";
+import { registerConsoleFiles } from "./console-files.ts";
+import type { ConsoleSessions } from "./console-session.ts";
 import type { EndpointTable } from "./endpoint-table.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { type RawRoute, registerRawRoute } from "./raw-route.ts";
@@ -21,11 +23,21 @@ export interface HttpAppParts {
   readonly corsOrigins: readonly string[];
   /** Whether `x-forwarded-for` names the caller: only behind a proxy that sets it. */
   readonly trustProxy: boolean;
+  /** The console that is served at `/`; undefined: none. */
+  readonly console: ConsoleParts | undefined;
 }
 
-/** The HTTP port: Connect and gRPC-Web, REST, raw routes, health, metrics; pages are added by a plugin on {@link fastify}. */
+/** What the console needs of the HTTP port. */
+interface ConsoleParts {
+  /** Turn its session cookie into a credential for every door. */
+  readonly sessions: ConsoleSessions;
+  /** Where it was built. */
+  readonly folder: string;
+}
+
+/** The HTTP port: Connect and gRPC-Web, REST, raw routes, health, metrics, and the console. */
 export class HttpApp implements AsyncDisposable {
-  /** For plugins (the console's files); the doors are registered already. */
+  /** For plugins; the doors are registered already. */
   readonly fastify: FastifyInstance;
   readonly #parts: HttpAppParts;
   readonly #readiness: Readiness;
@@ -101,10 +113,11 @@ export class HttpApp implements AsyncDisposable {
   }
 
   async #register(): Promise<void> {
-    const { pipeline, table, corsOrigins, rawRoutes } = this.#parts;
+    const { pipeline, table, corsOrigins, rawRoutes, console } = this.#parts;
     const app = this.fastify;
     app.addHook("onRequest", async (request, reply) => {
       void reply.headers(securityHeaders);
+      request.headers.authorization ??= console?.sessions.authorizationOf(request);
       if (corsOrigins.length > 0) return allowOrigin(request, reply, corsOrigins);
       return undefined;
     });
@@ -112,6 +125,7 @@ export class HttpApp implements AsyncDisposable {
     for (const raw of rawRoutes) registerRawRoute(app, pipeline, raw);
     await registerConnectDoor(app, pipeline, table, this.#shutdown.signal);
     await registerRestDoor(app, pipeline, table);
+    if (console !== undefined) await registerConsoleFiles(app, console.folder);
   }
 
   #registerHealth(): void {
@@ -159,7 +173,7 @@ const securityHeaders = {
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; object-src 'none'",
 };
 
-/** Lets scripts of listed origins call (Fetch standard, section 3.2). No cookies are used, so none are allowed. */
+/** Lets scripts of listed origins call (Fetch standard, section 3.2). The console's cookie is for its own origin alone, so none are allowed. */
 function allowOrigin(
   request: FastifyRequest,
   reply: FastifyReply,

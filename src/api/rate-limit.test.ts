@@ -13,6 +13,7 @@ function limiter(calls: number, periodMs: number) {
     download: none,
     device: none,
     operator: none,
+    sign_in: none,
   };
   return { clock, limiter: new RateLimiter(limits, clock) };
 }

@@ -24,6 +24,9 @@ interface AgentOptions {
   readonly trustedKey: string[];
   readonly threshold: number;
   readonly versionFile: string;
+  readonly componentsFile?: string;
+  readonly timeZone?: string;
+  readonly userConsent: boolean;
   readonly installCommand: string;
   readonly rebootCommand: string;
   readonly installTimeout?: number;
@@ -54,6 +57,9 @@ export function addAgentCommand(program: Command, cli: Cli): void {
       "a file whose whole content is the running version",
       "/etc/firmware-version",
     )
+    .option("--components-file <file>", "a JSON file with the version of each application by name")
+    .option("--time-zone <name>", "where the device is, for maintenance windows, e.g. Europe/Berlin")
+    .option("--no-user-consent", "do not agree to updates that ask for the user's consent")
     .requiredOption(
       "--install-command <command>",
       "installs $OTA_FILE, which is verified; exit code 0 is success",
@@ -74,7 +80,8 @@ Example:
       --enrolment-key ota_enrol_… --trusted-key release.pub.pem \\
       --install-command 'rauc install "$OTA_FILE"'
 
-The commands also get OTA_VERSION, OTA_SHA256, OTA_UPDATE_ID and OTA_ACTION (install or rollback). That an update took is
+The commands also get OTA_VERSION, OTA_SHA256, OTA_UPDATE_ID, OTA_ACTION (install or rollback) and OTA_COMPONENT (the
+application's name; empty for firmware). That an update took is
 proven by the heartbeats after the reboot, so run the agent at boot.`;
 
 async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
@@ -99,8 +106,11 @@ async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
       installCommand: options.installCommand,
       rebootCommand: options.rebootCommand,
       versionFile: options.versionFile,
+      componentsFile: options.componentsFile,
       ...(options.installTimeout === undefined ? {} : { installTimeoutMs: options.installTimeout }),
     }),
+    timeZone: options.timeZone,
+    userConsent: () => options.userConsent,
     trust: trustIn(keys, { threshold: options.threshold }),
     logger,
     clock: systemClock,

@@ -4,6 +4,7 @@ import { addAccessCommands } from "./access-commands.ts";
 import { addAgentCommand } from "./agent-command.ts";
 import { addDemoCommand } from "./demo/demo-command.ts";
 import { addDeviceCommands } from "./device-commands.ts";
+import { addErrorCommands } from "./error-commands.ts";
 import { describeFailure, exitCodes, failureJson, failureText } from "./failure.ts";
 import { addFirmwareCommands } from "./firmware-commands.ts";
 import { addMigrateCommands } from "./migrate-command.ts";
@@ -88,6 +89,7 @@ export function createProgram(cli: Cli): Command {
   addRolloutCommands(program, cli);
   program.commandsGroup("Watch the fleet:");
   addDeviceCommands(program, cli);
+  addErrorCommands(program, cli);
   program.commandsGroup("Who may do what:");
   addAccessCommands(program, cli);
   return program;

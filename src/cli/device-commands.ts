@@ -1,11 +1,16 @@
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
-import { type Device, DeviceSchema, Presence, PresenceSchema } from "../../gen/ota/v1/device_pb.js";
 import {
-  type CountByName,
+  type Device,
+  DeviceSchema,
+  Presence,
+  PresenceSchema,
+  UpdatePin,
+  UpdatePinSchema,
+} from "../../gen/ota/v1/device_pb.js";
+import {
   DeviceService,
-  type GetDeviceStatusOverviewResponse,
   GetDeviceStatusOverviewResponseSchema,
   ListDevicesResponseSchema,
 } from "../../gen/ota/v1/device_service_pb.js";
@@ -15,7 +20,9 @@ import {
   ListHeartbeatsResponseSchema,
   type ReceivedHeartbeat,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import { addDeviceInventoryCommands } from "./device-inventory-commands.ts";
 import { CliError, exitCodes } from "./failure.ts";
+import { renderOverview, watchFleet } from "./fleet-view.ts";
 import {
   agoText,
   bytesText,
@@ -29,7 +36,6 @@ import {
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { collectList, parseSince } from "./parse.ts";
 import { deviceId } from "./references.ts";
-import { bar, ratio } from "./rollout-view.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal, Tone } from "./terminal.ts";
@@ -46,6 +52,11 @@ export function addDeviceCommands(program: Command, cli: Cli): void {
     .option("--firmware-version <versions>", "only devices that run one of these", collectList)
     .option("--serial <prefix>", "only serial numbers that start with this")
     .option("--retired", "also list retired devices")
+    .option("--filter <filter>", "only devices that match, for example 'battery_percent < 20 groups:berlin'")
+    .option(
+      "--order-by <order>",
+      "create_time, serial_number, last_seen_time or battery_percent, with or without desc",
+    )
     .addOption(limitOption())
     .action(withSession(cli, listDevices));
   device
@@ -75,10 +86,14 @@ export function addDeviceCommands(program: Command, cli: Cli): void {
         printDevice(session, answer.device);
       }),
     );
+  addDeviceInventoryCommands(device, cli);
 
-  program
-    .command("fleet")
-    .description("The fleet at a glance")
+  const fleet = program.command("fleet").description("The fleet at a glance");
+  fleet
+    .command("watch")
+    .description("Follow the fleet: its numbers, and which devices come and go; until interrupted")
+    .action(withSession(cli, watchFleet));
+  fleet
     .command("status", { isDefault: true })
     .description("How many devices are online, and which versions they run")
     .action(
@@ -118,6 +133,8 @@ async function listDevices(
     firmwareVersion?: string[];
     serial?: string;
     retired?: boolean;
+    filter?: string;
+    orderBy?: string;
   },
 ): Promise<void> {
   const filter = {
@@ -127,6 +144,8 @@ async function listDevices(
     firmwareVersions: options.firmwareVersion ?? [],
     serialNumberPrefix: options.serial ?? "",
     showRetired: options.retired === true,
+    filter: options.filter ?? "",
+    orderBy: options.orderBy ?? "",
   };
   const { items, nextPageToken } = await readPages(options.limit, async (page) => {
     const answer = await session.call(DeviceService.method.listDevices, { ...filter, ...page });
@@ -188,6 +207,11 @@ function renderDevice(terminal: Terminal, device: Device, nowMs: number): string
     ["type", cleanText(device.deviceType)],
     ["model", cleanText(device.hardwareModel)],
     ["groups", listText(device.groups)],
+    ["tags", device.tags.length === 0 ? undefined : listText(device.tags)],
+    [
+      "pin",
+      device.updatePin === UpdatePin.UNSPECIFIED ? undefined : enumText(UpdatePinSchema, device.updatePin),
+    ],
     ["version", cleanText(device.firmwareVersion) || "-"],
     ["security counter", String(device.securityCounter)],
     ["update", device.openUpdateId === "" ? "none under way" : device.openUpdateId],
@@ -269,41 +293,6 @@ function renderHeartbeats(terminal: Terminal, heartbeats: readonly ReceivedHeart
     },
   ];
   return renderTable(terminal, columns, heartbeats);
-}
-
-function renderOverview(terminal: Terminal, overview: GetDeviceStatusOverviewResponse): string {
-  const total = overview.totalCount;
-  const presence: [string, bigint, Tone][] = [
-    ["online", overview.onlineCount, "green"],
-    ["late", overview.lateCount, "yellow"],
-    ["offline", overview.offlineCount, "red"],
-    ["never seen", overview.unknownCount, "dim"],
-  ];
-  const lines = [
-    `${terminal.paint("bold", String(total))} devices, ${overview.streamingCount} on a stream, ${overview.updatingCount} taking an update`,
-    "",
-    ...presence.map(([name, count, tone]) => shareLine(terminal, tone, name, count, total)),
-    ...breakdown(terminal, "versions", overview.firmwareVersions, total),
-    ...breakdown(terminal, "types", overview.deviceTypes, total),
-  ];
-  return lines.join("\n");
-}
-
-function breakdown(
-  terminal: Terminal,
-  title: string,
-  counts: readonly CountByName[],
-  total: bigint,
-): string[] {
-  if (counts.length === 0) return [];
-  const lines = counts.map(({ name, count }) =>
-    shareLine(terminal, "cyan", cleanText(name) || "unknown", count, total),
-  );
-  return ["", terminal.paint("bold", title), ...lines];
-}
-
-function shareLine(terminal: Terminal, tone: Tone, name: string, count: bigint, total: bigint): string {
-  return `  ${name.padEnd(20)} ${bar(terminal, tone, ratio(count, total), 24)} ${String(count).padStart(7)}`;
 }
 
 function presenceText(terminal: Terminal, device: Device): string {

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Command, Option } from "commander";
 import { v4 as newRequestId } from "uuid";
+import { UpdateKind } from "../../gen/ota/v1/firmware_pb.js";
 import type { CreateFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
 import { maxManifestBytes, parseManifest } from "../manifest/manifest.ts";
 import { CliError, exitCodes } from "./failure.ts";
@@ -13,6 +14,8 @@ export interface DescriptionOptions {
   readonly manifest?: string;
   readonly product?: string;
   readonly version?: string;
+  readonly component?: string;
+  readonly mandatoryStep: boolean;
   readonly deviceType?: string[];
   readonly model?: string[];
   readonly minBattery: number;
@@ -40,6 +43,7 @@ export function addDescriptionOptions(command: Command): Command {
       0,
     )
     .option("--security-fix", "it fixes a security fault", false)
+    .option("--component <name>", "it is the application of this name on the device, not the firmware")
     .optionsGroup("What may be changed later:")
     .option("--min-battery <percent>", "install only with this charge, or on power", parseCount(0, 100), 0)
     .addOption(
@@ -48,6 +52,7 @@ export function addDescriptionOptions(command: Command): Command {
         // In words, because the help would print a bigint as JSON, which has none.
         .default(0n, "0"),
     )
+    .option("--mandatory-step", "older devices install it before any newer version of the product", false)
     .option("--notes <markdown>", "what changed, for people", "")
     .option("--metadata <name=value>", "anything else to keep; repeatable", collectPairs);
 }
@@ -57,6 +62,7 @@ export function manifestOption(): Option {
   return new Option("--manifest <file>", "take all that a signature covers from this manifest").conflicts([
     "product",
     "version",
+    "component",
     "deviceType",
     "model",
   ]);
@@ -73,6 +79,7 @@ export async function describeFirmware(
     minBatteryPercent: options.minBattery,
     minFreeStorageBytes: options.minFreeStorage,
     releaseNotes: options.notes,
+    mandatoryStep: options.mandatoryStep,
     metadata: options.metadata ?? {},
     ...(options.manifest === undefined
       ? await fromFile(file, options, signal)
@@ -94,6 +101,7 @@ async function fromManifest(path: string) {
   return {
     product,
     version,
+    ...replaced(manifest.component),
     deviceTypes: [...deviceTypes],
     hardwareModels: [...hardwareModels],
     minCurrentVersion,
@@ -114,6 +122,7 @@ async function fromFile(file: string | undefined, options: DescriptionOptions, s
   return {
     product,
     version,
+    ...replaced(options.component),
     deviceTypes: deviceType,
     hardwareModels: options.model ?? [],
     minCurrentVersion: options.minCurrentVersion,
@@ -122,4 +131,11 @@ async function fromFile(file: string | undefined, options: DescriptionOptions, s
     sha256,
     sizeBytes: BigInt(sizeBytes),
   };
+}
+
+/** What the version replaces on the device: an application of that name, or without one the firmware. */
+function replaced(component: string | undefined) {
+  return component === undefined
+    ? { kind: UpdateKind.FIRMWARE }
+    : { kind: UpdateKind.APPLICATION, component };
 }

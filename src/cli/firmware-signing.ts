@@ -39,6 +39,7 @@ export function addSigningCommands(firmware: Command, cli: Cli): void {
     .option("--min-current-version <version>", "the oldest version from which it installs", "")
     .option("--security-counter <number>", "never falls on a device", parseCount(0, 2 ** 31 - 1), 0)
     .option("--security-fix", "it fixes a security fault", false)
+    .option("--component <name>", "it is the application of this name on the device, not the firmware")
     .option("--expires <time>", "no longer install it after this: 2026-12-31 or 90d", parseTime)
     .option("--out <folder>", "where to write the two files", ".")
     .addHelpText(
@@ -54,6 +55,7 @@ export function addSigningCommands(firmware: Command, cli: Cli): void {
 interface ManifestOptions {
   readonly product?: string;
   readonly version?: string;
+  readonly component?: string;
   readonly deviceType?: string[];
   readonly model?: string[];
   readonly minCurrentVersion: string;
@@ -143,6 +145,7 @@ async function manifestBytes(cli: Cli, file: string | undefined, options: SignOp
   return createManifest({
     product,
     version,
+    component: options.component,
     deviceTypes: deviceType,
     hardwareModels: options.model ?? [],
     minCurrentVersion: options.minCurrentVersion,

@@ -24,13 +24,15 @@ export function renderFirmwareList(terminal: Terminal, firmware: readonly Firmwa
 /** One firmware in full. */
 export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
   const signatures = firmware.signatures.map(
-    ({ keyId, algorithm }) => `${cleanText(algorithm)} by key ${cleanText(keyId)}`,
+    ({ keyId, keyName, keyRevoked, algorithm }) =>
+      `${cleanText(algorithm)} by ${cleanText(keyName || "key")} (${cleanText(keyId)}${keyRevoked ? ", revoked" : ""})`,
   );
   const metadata = Object.entries(firmware.metadata).map(([name, value]) => `${name}=${value}`);
   return renderFacts(terminal, [
     ["firmware", firmware.id],
     ["product", cleanText(firmware.product)],
     ["version", cleanText(firmware.version)],
+    ["application", firmware.component === "" ? undefined : cleanText(firmware.component)],
     ["state", stateText(terminal, firmware)],
     ["device types", listText(firmware.deviceTypes)],
     ["models", firmware.hardwareModels.length === 0 ? "all" : listText(firmware.hardwareModels)],
@@ -52,6 +54,7 @@ export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
       "installs from",
       firmware.minCurrentVersion === "" ? undefined : `${cleanText(firmware.minCurrentVersion)} or newer`,
     ],
+    ["mandatory step", firmware.mandatoryStep ? "yes: older devices install it first" : undefined],
     ["signatures", signatures.length === 0 ? "none" : signatures.join(", ")],
     ["expires", firmware.expireTime === undefined ? undefined : timeText(firmware.expireTime)],
     ["created", timeText(firmware.createTime)],

@@ -48,7 +48,7 @@ export function parseSince(text: string): Timestamp {
 /** A whole number within limits. */
 export function parseCount(min: number, max: number): (text: string) => number {
   return (text) => {
-    const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    const count = /^-?\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
     if (!(count >= min && count <= max)) {
       throw new InvalidArgumentError(`Write a whole number from ${min} to ${max}.`);
     }
@@ -71,6 +71,13 @@ export function parsePercent(text: string): number {
   const percent = /^\d+(?:\.\d+)?%?$/.test(text) ? Number.parseFloat(text) : Number.NaN;
   if (!(percent >= 0 && percent <= 100)) throw new InvalidArgumentError("Write a percentage from 0 to 100.");
   return percent;
+}
+
+/** A number from 0 to 100, for example `1.5`. */
+export function parseFactor(text: string): number {
+  const factor = Number(text);
+  if (text.trim() !== "" && factor >= 0 && factor <= 100) return factor;
+  throw new InvalidArgumentError("a number from 0 to 100 is needed, such as 1.5");
 }
 
 /** Collects a repeatable option whose values may also be joined by commas. */

@@ -1,7 +1,14 @@
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
 import { v4 as newRequestId } from "uuid";
-import { DeviceUpdateState, type Rollout, RolloutSchema, RolloutState } from "../../gen/ota/v1/rollout_pb.js";
+import {
+  type DeviceUpdate,
+  DeviceUpdateSchema,
+  DeviceUpdateState,
+  type Rollout,
+  RolloutSchema,
+  RolloutState,
+} from "../../gen/ota/v1/rollout_pb.js";
 import {
   ListDeviceUpdatesResponseSchema,
   ListRolloutsResponseSchema,
@@ -12,6 +19,7 @@ import { LiveView } from "./live-view.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue } from "./parse.ts";
 import { deviceId, firmwareId, rolloutId } from "./references.ts";
+import { addForesightCommands } from "./rollout-foresight.ts";
 import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
 import {
   isOver,
@@ -89,6 +97,7 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
     .addOption(limitOption())
     .action(withSession(cli, listDevices));
 
+  addForesightCommands(rollout, cli);
   addVerbs(rollout, cli);
 }
 
@@ -130,16 +139,46 @@ function addVerbs(rollout: Command, cli: Cli): void {
     ],
     ["resume", (session, request) => session.call(method.resumeRollout, request), "Make offers again"],
     [
-      "rollback",
-      (session, request) => session.call(method.rollbackRollout, request),
-      "Take the update back from every device that took it",
-    ],
-    [
       "abort",
       (session, request) => session.call(method.abortRollout, request),
       "Stop for good where it stands; nothing is taken back",
     ],
   ];
+  rollout
+    .command("approve")
+    .argument("<rollout>", REFERENCE)
+    .description("Let a ring open that needs an approval; not for who created the rollout")
+    .option("--ring <ring>", "this ring, by default the next one that needs it")
+    .option("--reason <text>", "why, for the audit log")
+    .action(
+      withSession(cli, async (session, reference: string, options: { ring?: string; reason?: string }) => {
+        const id = await rolloutId(session, reference);
+        const request = { id, ring: options.ring ?? "", reason: options.reason ?? "" };
+        printRollout(session, (await session.call(method.approveRollout, request)).rollout);
+      }),
+    );
+  rollout
+    .command("rollback")
+    .argument("<rollout>", REFERENCE)
+    .description("Take the update back: from every device that took it, from one ring, or from one device")
+    .option("--ring <ring>", "only the devices of this ring; pauses the rollout")
+    .option("--device <device>", "only this device: its id or serial number")
+    .option("--to <firmware>", "go back to this firmware, not to what each device came from")
+    .option("--reason <text>", "why, for the audit log")
+    .action(withSession(cli, rollBack));
+  rollout
+    .command("retry")
+    .argument("<rollout>", REFERENCE)
+    .argument("<device>", "the device: its id or serial number")
+    .description("Let a device try again whose update failed")
+    .option("--reason <text>", "why, for the audit log")
+    .action(
+      withSession(cli, async (session, reference: string, device: string, options: { reason?: string }) => {
+        const id = await rolloutId(session, reference);
+        const request = { id, deviceId: await deviceId(session, device), reason: options.reason ?? "" };
+        printDeviceUpdate(session, (await session.call(method.retryDevice, request)).deviceUpdate);
+      }),
+    );
   for (const [name, verb, description] of verbs) {
     rollout
       .command(name)
@@ -219,6 +258,36 @@ async function watchRollout(session: Session, reference: string): Promise<void> 
       `the rollout did not complete: ${rolloutLine(last)}. ${last.stateReason}`,
     );
   }
+}
+
+async function rollBack(
+  session: Session,
+  reference: string,
+  options: { ring?: string; device?: string; to?: string; reason?: string },
+): Promise<void> {
+  const { ring, device, to } = options;
+  if ([ring, device, to].filter((option) => option !== undefined).length > 1) {
+    throw new CliError(exitCodes.usage, "give only one of --ring, --device and --to");
+  }
+  const { method } = RolloutService;
+  const call = { id: await rolloutId(session, reference), reason: options.reason ?? "" };
+  if (device !== undefined) {
+    const request = { ...call, deviceId: await deviceId(session, device) };
+    return printDeviceUpdate(session, (await session.call(method.rollbackDevice, request)).deviceUpdate);
+  }
+  if (ring !== undefined) {
+    return printRollout(session, (await session.call(method.rollbackRing, { ...call, ring })).rollout);
+  }
+  const request = { ...call, firmwareId: to === undefined ? "" : await firmwareId(session, to) };
+  printRollout(session, (await session.call(method.rollbackRollout, request)).rollout);
+}
+
+function printDeviceUpdate(session: Session, update: DeviceUpdate | undefined): void {
+  if (update === undefined)
+    throw new CliError(exitCodes.failure, "the service answered without a device update");
+  session.print(DeviceUpdateSchema, update, () =>
+    renderDeviceUpdates(session.terminal, [update], Date.now()),
+  );
 }
 
 /** Shows a rollout at each change until it is over: redrawn in place on a terminal, else a line a change. */

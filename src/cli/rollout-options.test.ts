@@ -45,6 +45,10 @@ describe("rolloutParts", () => {
     expect(targeting).toEqual({
       deviceTypes: ["a", "b"],
       hardwareModels: [],
+      tags: [],
+      filter: "",
+      excludedGroups: [],
+      canaryGroups: [],
       groups: ["beta"],
       currentVersionRange: ">=1.0.0",
     });

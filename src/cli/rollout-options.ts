@@ -1,12 +1,22 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
 import type {
   RingSpecSchema,
   RolloutPolicySchema,
   RolloutTargetingSchema,
 } from "../../gen/ota/v1/rollout_pb.js";
-import { collectList, parseCount, parseDuration, parsePercent, parseRings } from "./parse.ts";
+import { collectWindows, type MaintenanceWindowInit } from "./maintenance-window.ts";
+import {
+  collectList,
+  parseBytes,
+  parseCount,
+  parseDuration,
+  parseFactor,
+  parsePercent,
+  parseRings,
+  parseTime,
+} from "./parse.ts";
 
 /** How a new rollout shall proceed, as the options of `firmware deploy` and `rollout create` say it. */
 export interface RolloutOptions {
@@ -14,6 +24,21 @@ export interface RolloutOptions {
   readonly model?: string[];
   readonly group?: string[];
   readonly fromVersions?: string;
+  readonly tag?: string[];
+  readonly filter?: string;
+  readonly excludeGroup?: string[];
+  readonly canaryGroup?: string[];
+  readonly percent?: number;
+  readonly startAt?: Timestamp;
+  readonly offersPerMinute?: number;
+  readonly priority?: number;
+  readonly maxRetries?: number;
+  readonly retryBackoff?: Duration;
+  readonly maxMetered?: bigint;
+  readonly storageFactor?: number;
+  readonly window?: MaintenanceWindowInit[];
+  readonly userConsent?: boolean;
+  readonly allowDowngrade?: boolean;
   readonly rings?: { name: string; percent: number }[];
   readonly gateMinSample?: number;
   readonly gateSuccess?: number;
@@ -45,6 +70,38 @@ export function addRolloutOptions(command: Command): Command {
     .option("--model <names>", "only these hardware models", collectList)
     .option("--group <names>", "only devices in one of these groups", collectList)
     .option("--from-versions <range>", "only devices whose version lies in this range, e.g. '>=1.2.0 <2.0.0'")
+    .option("--tag <names>", "only devices with one of these tags", collectList)
+    .option("--filter <filter>", "only devices that match this filter, e.g. 'metadata.site = berlin'")
+    .option("--exclude-group <names>", "never devices in one of these groups", collectList)
+    .option("--canary-group <names>", "devices in one of these groups are in the first ring", collectList)
+    .option("--percent <percent>", "only this share of them (default: 100)", parsePercent)
+    .option("--allow-downgrade", "also devices that run a newer version")
+    .optionsGroup("When, and how fast:")
+    .option(
+      "--start-at <time>",
+      "open the first ring then, not before: 2026-12-31T20:00:00Z or 2h",
+      parseTime,
+    )
+    .option("--offers-per-minute <count>", "the most offers in a minute (default: no limit)", million)
+    .option(
+      "--priority <number>",
+      "which rollout goes first: -100 to 100 (default: 0)",
+      parseCount(-100, 100),
+    )
+    .option(
+      "--window <window>",
+      "update only then, e.g. 'sat,sun 02:00+4h Europe/Berlin'; repeatable",
+      collectWindows,
+    )
+    .option("--user-consent", "only when the device's user agrees")
+    .option("--max-metered <size>", "over cellular, LPWAN or satellite only up to this size", parseBytes)
+    .option(
+      "--storage-factor <factor>",
+      "free storage that is needed, times the size (default: 1.5)",
+      parseFactor,
+    )
+    .option("--max-retries <count>", "further tries of a device that failed (default: 0)", parseCount(0, 10))
+    .option("--retry-backoff <duration>", "wait before the first of them (default: 10m)", parseDuration)
     .optionsGroup("Rings and their gates (default: canary=5,early=25,broad=75,production=100):")
     .option("--rings <rings>", "rings with the share that each reaches, in percent", parseRings)
     .option(
@@ -90,6 +147,11 @@ export function rolloutParts(options: RolloutOptions): RolloutParts {
     hardwareModels: options.model ?? [],
     groups: options.group ?? [],
     currentVersionRange: options.fromVersions ?? "",
+    tags: options.tag ?? [],
+    filter: options.filter ?? "",
+    excludedGroups: options.excludeGroup ?? [],
+    canaryGroups: options.canaryGroup ?? [],
+    ...defined({ percent: options.percent }),
   };
   const policy = defined({
     failureThresholdPercent: options.failureThreshold,
@@ -100,10 +162,20 @@ export function rolloutParts(options: RolloutOptions): RolloutParts {
     crashLimit: options.crashLimit,
     maxInProgress: options.maxInProgress,
     pauseOnFailure: options.pauseOnFailure,
+    startTime: options.startAt,
+    offersPerMinute: options.offersPerMinute,
+    priority: options.priority,
+    maxRetries: options.maxRetries,
+    retryBackoff: options.retryBackoff,
+    maxMeteredBytes: options.maxMetered,
+    storageFactor: options.storageFactor,
+    maintenanceWindows: options.window,
+    requireUserConsent: options.userConsent,
+    allowDowngrade: options.allowDowngrade,
   });
   const gate = gateOf(options);
   const rings = options.rings ?? (gate === undefined ? undefined : defaultRings);
-  const targeted = Object.values(targeting).some((value) => value.length > 0);
+  const targeted = Object.values(targeting).some((value) => typeof value === "number" || value.length > 0);
   return {
     ...(targeted ? { targeting } : {}),
     ...(Object.keys(policy).length > 0 ? { policy } : {}),

@@ -41,6 +41,13 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
     ["firmware", `${cleanText(rollout.product)} ${cleanText(rollout.version)} (${rollout.firmwareId})`],
     ["state", stateText(terminal, rollout)],
     ["why", rollout.stateReason === "" ? undefined : cleanText(rollout.stateReason)],
+    ["alert", rollout.alert === "" ? undefined : cleanText(rollout.alert)],
+    [
+      "awaits",
+      rollout.awaitingApprovalRing === ""
+        ? undefined
+        : `an approval of ring ${cleanText(rollout.awaitingApprovalRing)}`,
+    ],
     ["reaches", targetingText(targeting)],
     ["rolls back", policy === undefined ? undefined : rollbackRuleText(policy)],
     [
@@ -58,7 +65,7 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
       "taken back",
       rollback === undefined || rollback.total === 0n
         ? undefined
-        : `${rollback.completed} of ${countText(rollback.total, "device")}, ${rollback.inProgress} at it, ${rollback.failed} failed`,
+        : `${rollback.completed} of ${countText(rollback.total, "device")}, ${rollback.inProgress} at it, ${rollback.failed} failed, ${rollback.blocked} of them must not`,
     ],
   ]);
   return `${facts}\n\n${renderRings(terminal, rollout.rings)}`;
@@ -247,6 +254,8 @@ function sum(rings: readonly Ring[], counter: "offered" | "succeeded" | "failed"
 }
 
 const STATE_TONES: Readonly<Partial<Record<RolloutState, Tone>>> = {
+  [RolloutState.AWAITING_APPROVAL]: "yellow",
+  [RolloutState.SCHEDULED]: "cyan",
   [RolloutState.RUNNING]: "cyan",
   [RolloutState.PAUSED]: "yellow",
   [RolloutState.ROLLING_BACK]: "red",

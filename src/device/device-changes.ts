@@ -28,8 +28,9 @@ export class DeviceChanges {
     this.#database = parts.database;
     this.#stopListening = parts.database.listen(channel, {
       notified: (payload) => {
-        const [origin, kind, deviceId] = payload.split(":");
-        if (origin !== this.#origin && deviceId !== undefined && isKind(kind)) this.#tell({ deviceId, kind });
+        const [origin, kind, deviceIds = ""] = payload.split(":");
+        if (origin === this.#origin || !isKind(kind)) return;
+        for (const deviceId of deviceIds.split(",")) this.#tell({ deviceId, kind });
       },
       listening: () => {
         for (const listener of this.#listeners) listener.changesMissed?.();
@@ -49,6 +50,15 @@ export class DeviceChanges {
     this.#database.notify(channel, `${this.#origin}:${change.kind}:${change.deviceId}`);
   }
 
+  /** Announces that the records of many devices changed, in few notifications. */
+  publishUpdates(deviceIds: readonly string[]): void {
+    for (const deviceId of deviceIds) this.#tell({ deviceId, kind: "updated" });
+    for (let start = 0; start < deviceIds.length; start += idsPerNotification) {
+      const ids = deviceIds.slice(start, start + idsPerNotification);
+      this.#database.notify(channel, `${this.#origin}:updated:${ids.join(",")}`);
+    }
+  }
+
   /** Stops listening to the other replicas. */
   close(): void {
     this.#stopListening();
@@ -61,6 +71,9 @@ export class DeviceChanges {
 }
 
 const channel = "device_changed";
+
+/** PostgreSQL takes payloads below 8,000 bytes; an id has 36 and a comma. */
+const idsPerNotification = 200;
 
 function isKind(text: string | undefined): text is DeviceChange["kind"] {
   return text === "updated" || text === "credentials_revoked" || text === "retired";

@@ -6,8 +6,10 @@ import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import { SecondChanceCache } from "../infra/second-chance-cache.ts";
+import type { CheckWriter, DeviceCheck } from "./check-writer.ts";
 import type { DeviceChange, DeviceChangeListener, DeviceChanges } from "./device-changes.ts";
 import { type DeviceSnapshot, isNewer, LiveDevice, SharedTexts } from "./device-snapshot.ts";
+import type { UpdatePin } from "./filter/filter-fields.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import type { StateWriter } from "./state-writer.ts";
 
@@ -16,9 +18,11 @@ export interface DeviceDirectoryParts {
   readonly database: Pick<Database, "adminPool">;
   readonly changes: DeviceChanges;
   readonly states: StateWriter;
+  /** Without it, update checks are forgotten. */
+  readonly checks?: CheckWriter;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** The most devices to remember, at some 450 bytes each; 300,000 unless given. */
+  /** The most devices to remember, at some 600 bytes each; 300,000 unless given. */
   readonly maxDevices?: number;
 }
 
@@ -31,6 +35,7 @@ export class DeviceDirectory implements DeviceChangeListener {
   readonly #pool: Pool;
   readonly #changes: DeviceChanges;
   readonly #states: StateWriter;
+  readonly #checks: CheckWriter | undefined;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #texts = new SharedTexts();
@@ -46,6 +51,7 @@ export class DeviceDirectory implements DeviceChangeListener {
     this.#pool = parts.database.adminPool;
     this.#changes = parts.changes;
     this.#states = parts.states;
+    this.#checks = parts.checks;
     this.#clock = parts.clock;
     this.#logger = parts.logger;
     this.#devices = new SecondChanceCache(parts.maxDevices ?? 300_000);
@@ -92,6 +98,24 @@ export class DeviceDirectory implements DeviceChangeListener {
       if (device !== undefined) device.take(record);
       else if (this.#loader.isLoading(record.deviceId)) this.#keepDuringLoad(record);
     }
+  }
+
+  /**
+   * Takes what a device says of itself when it asks for an update. What a heartbeat said a moment ago is not said again:
+   * devices that keep a stream cost nothing here.
+   */
+  observeCheck(check: DeviceCheck): void {
+    const device = this.#devices.peek(check.deviceId);
+    if (device === undefined || this.#checks === undefined) return;
+    const { firmwareVersion, bootId, lastSeenAtMs } = device;
+    const isKnown =
+      lastSeenAtMs !== undefined &&
+      check.receivedAt.getTime() - lastSeenAtMs < repeatedCheckMs &&
+      firmwareVersion === check.firmwareVersion &&
+      (check.bootId === "" || bootId === check.bootId);
+    if (isKnown) return;
+    device.takeCheck(check);
+    this.#checks.add(check);
   }
 
   /** Says that a device's record changed in the database: it is read again here and on the other replicas. */
@@ -161,6 +185,9 @@ export class DeviceDirectory implements DeviceChangeListener {
  */
 const maxAgeSeconds = 300;
 
+/** A check soon after the last sign of life that says the same is not written. */
+const repeatedCheckMs = 30_000;
+
 /** As many devices as may come back at once after an outage. */
 const maxPendingReads = 50_000;
 
@@ -168,7 +195,13 @@ interface DeviceStateRow {
   readonly id: string;
   readonly device_type: string;
   readonly hardware_model: string;
+  readonly serial_number: string;
+  readonly display_name: string;
   readonly groups: string[];
+  readonly tags: string[];
+  readonly metadata: Record<string, string>;
+  readonly update_pin: UpdatePin;
+  readonly created_at: Date;
   readonly enrolment_key_id: string | null;
   readonly is_deleted: boolean;
   readonly enrolled_version: string | null;
@@ -180,6 +213,13 @@ interface DeviceStateRow {
   readonly battery_percent: number | null;
   readonly charging: boolean | null;
   readonly storage_free_bytes: string | null;
+  readonly cpu_percent: number | null;
+  readonly memory_percent: number | null;
+  readonly temperature_celsius: number | null;
+  readonly network_type: number | null;
+  readonly carrier: string | null;
+  readonly signal_dbm: number | null;
+  readonly components: Record<string, string> | null;
   readonly security_counter: string | null;
 }
 
@@ -198,20 +238,31 @@ async function readDevices(
 }
 
 const readSql = `
-  SELECT d.id, d.device_type, d.hardware_model, d.groups, d.enrolment_key_id, d.is_deleted,
+  SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.display_name, d.groups, d.tags, d.metadata, d.update_pin,
+         d.created_at, d.enrolment_key_id, d.is_deleted,
          d.reported->>'firmwareVersion' AS enrolled_version,
          s.last_seen_at, s.epoch, s.last_sequence, s.firmware_version, s.boot_id, s.battery_percent, s.charging,
-         s.storage_free_bytes, s.security_counter
+         s.storage_free_bytes, s.cpu_percent, s.memory_percent, s.temperature_celsius, s.network_type, s.carrier, s.signal_dbm,
+         s.components, s.security_counter
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
    WHERE d.id = ANY($1::uuid[])`;
+
+/** Most devices have none: they share it. */
+const noMetadata: Readonly<Record<string, string>> = {};
 
 function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: number): LiveDevice {
   const device = new LiveDevice(
     {
       id: row.id,
+      serialNumber: row.serial_number,
       deviceType: texts.text(row.device_type),
       hardwareModel: texts.text(row.hardware_model),
+      displayName: texts.text(row.display_name),
       groups: texts.list(row.groups),
+      tags: texts.list(row.tags),
+      metadata: Object.keys(row.metadata).length === 0 ? noMetadata : row.metadata,
+      updatePin: row.update_pin,
+      createdAtMs: row.created_at.getTime(),
       retired: row.is_deleted,
       enrolmentKeyId: row.enrolment_key_id === null ? undefined : texts.text(row.enrolment_key_id),
       enrolledVersion: texts.text(row.enrolled_version ?? ""),
@@ -228,6 +279,13 @@ function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: numb
       batteryPercent: row.battery_percent ?? undefined,
       charging: row.charging ?? undefined,
       storageFreeBytes: row.storage_free_bytes === null ? undefined : Number(row.storage_free_bytes),
+      cpuPercent: row.cpu_percent ?? undefined,
+      memoryPercent: row.memory_percent ?? undefined,
+      temperatureCelsius: row.temperature_celsius ?? undefined,
+      networkType: row.network_type ?? undefined,
+      carrier: row.carrier === null ? undefined : texts.text(row.carrier),
+      signalDbm: row.signal_dbm ?? undefined,
+      components: row.components ?? undefined,
       securityCounter: Number(row.security_counter),
     });
   }

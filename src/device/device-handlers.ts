@@ -8,15 +8,16 @@ import { type PageTokens, pageSize } from "../api/page-token.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { DeviceDetails } from "./device-details.ts";
 import type { DeviceEnrolment } from "./device-enrolment.ts";
-import { deviceMessage, statusMessage } from "./device-messages.ts";
-import type { DeviceRegistry } from "./device-registry.ts";
-import type { OpenUpdates, StatusOverview } from "./status-overview.ts";
+import { parseDeviceOrder } from "./device-list.ts";
+import { deviceMessage, updatePinOf } from "./device-messages.ts";
+import { parseDeviceFilter } from "./filter/device-filter.ts";
+import { type FleetParts, fleetEndpoints } from "./fleet-handlers.ts";
+import { type InventoryParts, inventoryEndpoints } from "./inventory-handlers.ts";
+import type { OpenUpdates } from "./status-overview.ts";
 
 /** What the handlers of DeviceService call. */
-export interface DeviceParts {
+export interface DeviceParts extends FleetParts, InventoryParts {
   readonly enrolment: DeviceEnrolment;
-  readonly registry: DeviceRegistry;
-  readonly overview: StatusOverview;
   readonly updates: OpenUpdates;
   readonly pageTokens: PageTokens;
   readonly clock: Clock;
@@ -25,7 +26,13 @@ export interface DeviceParts {
 
 /** The endpoints of DeviceService. */
 export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
-  return [...admissionEndpoints(parts), ...readEndpoints(parts), ...changeEndpoints(parts)];
+  return [
+    ...admissionEndpoints(parts),
+    ...readEndpoints(parts),
+    ...fleetEndpoints(parts),
+    ...changeEndpoints(parts),
+    ...inventoryEndpoints(parts),
+  ];
 }
 
 function admissionEndpoints(parts: DeviceParts): Endpoint[] {
@@ -57,7 +64,7 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
 }
 
 function readEndpoints(parts: DeviceParts): Endpoint[] {
-  const { registry, overview, pageTokens } = parts;
+  const { registry, pageTokens } = parts;
   return [
     unary(
       DeviceService.method.getDevice,
@@ -70,29 +77,27 @@ function readEndpoints(parts: DeviceParts): Endpoint[] {
       async (request) => {
         const { deviceTypes, hardwareModels, groups, firmwareVersions, serialNumberPrefix, showRetired } =
           request;
-        const filter = {
+        const query = {
           deviceTypes,
           hardwareModels,
           groups,
           firmwareVersions,
           serialNumberPrefix,
           showRetired,
+          filter: parseDeviceFilter(request.filter),
+          order: parseDeviceOrder(request.orderBy),
         };
         const page = await listPage({
           tokens: pageTokens,
           size: pageSize(request.pageSize),
           token: request.pageToken,
-          filter,
-          list: (position) => registry.list(filter, position),
-          keyOf: (device) => device.id,
+          filter: query,
+          list: (position) => registry.list(query, position),
+          keyOf: ({ place }) => place,
         });
-        return { devices: await messages(parts, page.rows), nextPageToken: page.nextPageToken };
+        const devices = page.rows.map(({ device }) => device);
+        return { devices: await messages(parts, devices), nextPageToken: page.nextPageToken };
       },
-    ),
-    unary(
-      DeviceService.method.getDeviceStatusOverview,
-      { access: { role: "viewer" }, rate: "operator" },
-      async () => statusMessage(await overview.get()),
     ),
   ];
 }
@@ -103,13 +108,15 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
     unary(
       DeviceService.method.updateDevice,
       { access: { role: "operator" }, rate: "operator" },
-      async ({ id, displayName, groups, metadata }, { identity }) => {
+      async ({ id, displayName, groups, metadata, tags, updatePin }, { identity }) => {
         const device = await registry.update({
           actor: actorOf(identity),
           id,
           displayName,
           groups: groups?.names,
           metadata: metadata?.entries,
+          tags: tags?.names,
+          updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
         });
         return { device: await message(parts, device) };
       },

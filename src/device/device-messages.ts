@@ -1,12 +1,14 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type DeviceSchema, Presence as WirePresence } from "../../gen/ota/v1/device_pb.js";
-import type { GetDeviceStatusOverviewResponseSchema } from "../../gen/ota/v1/device_service_pb.js";
-import type { HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
+import { type DeviceSchema, UpdatePin as WireUpdatePin } from "../../gen/ota/v1/device_pb.js";
+import type { SavedFilterSchema } from "../../gen/ota/v1/device_service_pb.js";
+import { Capability, ClockQuality, type HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
 import type { DeviceDetails } from "./device-details.ts";
+import type { UpdatePin } from "./filter/filter-fields.ts";
+import { wirePresence } from "./fleet-messages.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
-import { type Presence, presenceOf } from "./presence.ts";
-import type { CountByName, FleetStatus } from "./status-overview.ts";
+import { presenceOf } from "./presence.ts";
+import type { SavedFilterRow } from "./saved-filter.entity.ts";
 
 /** A device on the wire, as it stands at this moment. */
 export function deviceMessage(
@@ -22,6 +24,8 @@ export function deviceMessage(
     displayName: device.displayName,
     groups: [...device.groups],
     metadata: device.metadata,
+    tags: [...device.tags],
+    updatePin: wireUpdatePins[device.updatePin],
     firmwareVersion: last?.firmwareVersion ?? "",
     openUpdateId: context.openUpdateId ?? "",
     presence: wirePresence[presenceOf(last?.receivedAt.getTime(), context.nowMs, context.intervalMs)],
@@ -31,33 +35,30 @@ export function deviceMessage(
     securityCounter: BigInt(device.securityCounter),
     createTime: timestampFromDate(device.createdAt),
     updateTime: timestampFromDate(device.updatedAt),
+    agentVersion: device.reported.agentVersion ?? "",
+    capabilities: valuesOf(device.reported.capabilities ?? []),
+    clockQuality: valueOf(ClockQuality, device.reported.clockQuality) ?? ClockQuality.UNSPECIFIED,
+    components: last?.components ?? {},
     ...(device.retiredAt === undefined ? {} : { retireTime: timestampFromDate(device.retiredAt) }),
   };
 }
 
-/** The fleet's state on the wire. */
-export function statusMessage(
-  status: FleetStatus,
-): MessageInitShape<typeof GetDeviceStatusOverviewResponseSchema> {
-  return {
-    totalCount: BigInt(status.total),
-    onlineCount: BigInt(status.online),
-    lateCount: BigInt(status.late),
-    offlineCount: BigInt(status.offline),
-    unknownCount: BigInt(status.unknown),
-    firmwareVersions: status.firmwareVersions.map(countMessage),
-    deviceTypes: status.deviceTypes.map(countMessage),
-    updatingCount: BigInt(status.updating),
-    streamingCount: BigInt(status.streaming),
-    countTime: timestampFromDate(status.countedAt),
-  };
+/** A pin from the wire, where the contract's rules have refused everything that is none. */
+export function updatePinOf(wire: WireUpdatePin): UpdatePin {
+  if (wire === WireUpdatePin.CANARY) return "canary";
+  return wire === WireUpdatePin.EXCLUDED ? "excluded" : "none";
 }
 
-const wirePresence: Readonly<Record<Presence, WirePresence>> = {
-  unknown: WirePresence.UNKNOWN,
-  online: WirePresence.ONLINE,
-  late: WirePresence.LATE,
-  offline: WirePresence.OFFLINE,
+/** A saved filter on the wire. */
+export function savedFilterMessage(row: SavedFilterRow): MessageInitShape<typeof SavedFilterSchema> {
+  const { id, name, filter, creator, createdAt } = row;
+  return { id, name, filter, creator, createTime: timestampFromDate(createdAt) };
+}
+
+const wireUpdatePins: Readonly<Record<UpdatePin, WireUpdatePin>> = {
+  none: WireUpdatePin.UNSPECIFIED,
+  canary: WireUpdatePin.CANARY,
+  excluded: WireUpdatePin.EXCLUDED,
 };
 
 /** Without errors and metrics, as the contract says of a device's last heartbeat. */
@@ -84,7 +85,11 @@ function lastHeartbeatMessage(record: HeartbeatRecord): MessageInitShape<typeof 
           location: {
             latitude,
             longitude,
-            ...given({ accuracyMeters: record.accuracyMeters, altitudeMeters: record.altitudeMeters }),
+            ...given({
+              accuracyMeters: record.accuracyMeters,
+              altitudeMeters: record.altitudeMeters,
+              fixTime: record.fixTime === undefined ? undefined : timestampFromDate(record.fixTime),
+            }),
           },
         }
       : {}),
@@ -92,12 +97,19 @@ function lastHeartbeatMessage(record: HeartbeatRecord): MessageInitShape<typeof 
       ? { network: { type: networkType ?? 0, carrier: carrier ?? "", ...given({ signalDbm }) } }
       : {}),
     securityCounter: BigInt(record.securityCounter),
+    components: record.components ?? {},
     ...(record.imageSha256 === undefined ? {} : { imageSha256: new Uint8Array(record.imageSha256) }),
   };
 }
 
-function countMessage({ name, count }: CountByName): { name: string; count: bigint } {
-  return { name, count: BigInt(count) };
+function valuesOf(names: readonly string[]): Capability[] {
+  return names.flatMap((name) => valueOf(Capability, name) ?? []);
+}
+
+/** The value of an enum's name; undefined for one that a newer replica wrote. */
+function valueOf<T>(values: Readonly<Record<string, T | string>>, name: string | undefined): T | undefined {
+  const value = name === undefined ? undefined : values[name];
+  return typeof value === "number" ? value : undefined;
 }
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };

@@ -8,8 +8,11 @@ import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { DeviceEntity, type DeviceRow } from "./device.entity.ts";
 import type { DeviceChanges } from "./device-changes.ts";
-import { type DeviceDetails, type DeviceFilter, readDevice, readDevices } from "./device-details.ts";
+import { type DeviceDetails, readDevice } from "./device-details.ts";
+import { countDevices, type DeviceQuery, type ListedDevice, listDevices } from "./device-list.ts";
 import { isNewer } from "./device-snapshot.ts";
+import type { DeviceFilter } from "./filter/device-filter.ts";
+import type { UpdatePin } from "./filter/filter-fields.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 
 /** Whoever must act in the same transaction when a device is retired, for example to cancel its open update. */
@@ -32,15 +35,19 @@ export interface DeviceRegistryParts {
   readonly states: UnwrittenStates;
   readonly retired: readonly DeviceRetired[];
   readonly clock: Clock;
+  /** Decides who is online, where a filter asks. */
+  readonly heartbeatIntervalMs: number;
 }
 
 /** What an operator changes of a device; what is undefined stays as it is. */
 export interface DeviceUpdate {
   readonly actor: string;
   readonly id: string;
-  readonly displayName: string | undefined;
-  readonly groups: readonly string[] | undefined;
-  readonly metadata: Readonly<Record<string, string>> | undefined;
+  readonly displayName?: string | undefined;
+  readonly groups?: readonly string[] | undefined;
+  readonly tags?: readonly string[] | undefined;
+  readonly updatePin?: UpdatePin | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Whom a verb is about, who asks for it and why. */
@@ -65,17 +72,27 @@ export class DeviceRegistry {
     return this.#withNewest(device);
   }
 
-  /**
-   * Lists devices, newest first. Conditions on firmware versions and serial numbers are checked along that order without an
-   * index: a page of a rare version reads through the devices that are newer.
-   */
-  async list(filter: DeviceFilter, { limit, after }: ListPosition): Promise<DeviceDetails[]> {
-    const devices = await readDevices(this.#parts.database.adminPool, filter, { limit, after });
-    return devices.map((device) => this.#withNewest(device));
+  /** Lists devices in the order asked for; `after` is the place of the last device of the page before. */
+  async list(query: DeviceQuery, position: ListPosition): Promise<ListedDevice[]> {
+    const listed = await listDevices(this.#parts.database.adminPool, query, position, this.#moment());
+    return listed.map(({ device, place }) => ({ device: this.#withNewest(device), place }));
+  }
+
+  /** Counts the devices in service that match a filter. */
+  async count(filter: DeviceFilter): Promise<number> {
+    return await countDevices(this.#parts.database.adminPool, filter, this.#moment());
   }
 
   /** Changes what an operator may change. Throws `NOT_FOUND`, and `ILLEGAL_TRANSITION` for a retired device. */
-  async update({ actor, id, displayName, groups, metadata }: DeviceUpdate): Promise<DeviceDetails> {
+  async update({
+    actor,
+    id,
+    displayName,
+    groups,
+    tags,
+    updatePin,
+    metadata,
+  }: DeviceUpdate): Promise<DeviceDetails> {
     const { database, audit, changes } = this.#parts;
     await database.em().transactional(async (em) => {
       const device = await findInService(em, id, "update");
@@ -88,6 +105,16 @@ export class DeviceRegistry {
         details["from_groups"] = device.groups.join(",");
         details["to_groups"] = groups.join(",");
         device.groups = [...groups];
+      }
+      if (tags !== undefined) {
+        details["from_tags"] = device.tags.join(",");
+        details["to_tags"] = tags.join(",");
+        device.tags = [...tags];
+      }
+      if (updatePin !== undefined) {
+        details["from_update_pin"] = device.updatePin;
+        details["to_update_pin"] = updatePin;
+        device.updatePin = updatePin;
       }
       if (metadata !== undefined) {
         details["metadata"] = Object.keys(metadata).join(",");
@@ -162,6 +189,11 @@ export class DeviceRegistry {
     credentials.forget(revoked);
     changes.publish({ deviceId: id, kind: "credentials_revoked" });
     return revoked.length;
+  }
+
+  #moment(): { nowMs: number; heartbeatIntervalMs: number } {
+    const { clock, heartbeatIntervalMs } = this.#parts;
+    return { nowMs: clock.now().getTime(), heartbeatIntervalMs };
   }
 
   /** What this replica heard in the last second may not be in the database yet. */

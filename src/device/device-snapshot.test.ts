@@ -7,7 +7,13 @@ function device(): LiveDevice {
     {
       id: "d1",
       deviceType: "thermostat",
+      serialNumber: "SN-1",
       hardwareModel: "tx-200",
+      displayName: "",
+      tags: [],
+      metadata: {},
+      updatePin: "none",
+      createdAtMs: 0,
       groups: [],
       retired: false,
       enrolmentKeyId: undefined,

@@ -1,36 +1,34 @@
+import type { DeviceCheck } from "./check-writer.ts";
+import type { FilterableDevice, UpdatePin } from "./filter/filter-fields.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 
 /**
  * What the service keeps in memory of a device: enough to decide about its updates. It is a live view: newer heartbeats
  * change it, so read it where the decision is made and keep no copy of it across waits.
  */
-export interface DeviceSnapshot {
-  readonly id: string;
-  readonly deviceType: string;
-  readonly hardwareModel: string;
-  readonly groups: readonly string[];
+export interface DeviceSnapshot extends FilterableDevice {
   readonly retired: boolean;
-  /** Of the newest heartbeat or, before the first one, what the device said when it enrolled; empty if unknown. */
-  readonly firmwareVersion: string;
   /** Empty before the first heartbeat. */
   readonly bootId: string;
-  /** The highest that it ever reported: it never goes down. */
-  readonly securityCounter: number;
-  readonly batteryPercent: number | undefined;
-  readonly charging: boolean | undefined;
-  readonly storageFreeBytes: number | undefined;
-  /** When the newest heartbeat was received, in milliseconds since 1970; undefined before the first one. */
-  readonly lastSeenAtMs: number | undefined;
   /** The key that it enrolled with; undefined if an operator registered it. */
   readonly enrolmentKeyId: string | undefined;
 }
 
 /** What the registry says of a device, apart from its heartbeats. */
-export interface DeviceFacts {
-  readonly id: string;
-  readonly deviceType: string;
-  readonly hardwareModel: string;
-  readonly groups: readonly string[];
+export interface DeviceFacts
+  extends Pick<
+    FilterableDevice,
+    | "id"
+    | "serialNumber"
+    | "deviceType"
+    | "hardwareModel"
+    | "displayName"
+    | "groups"
+    | "tags"
+    | "metadata"
+    | "updatePin"
+    | "createdAtMs"
+  > {
   readonly retired: boolean;
   readonly enrolmentKeyId: string | undefined;
   /** What it said that it ran when it enrolled; empty if unknown. */
@@ -49,16 +47,29 @@ export type Reading = Pick<
   | "charging"
   | "storageFreeBytes"
   | "securityCounter"
+  | "cpuPercent"
+  | "memoryPercent"
+  | "temperatureCelsius"
+  | "networkType"
+  | "carrier"
+  | "signalDbm"
+  | "components"
 >;
 
-/** A {@link DeviceSnapshot} that moves with the heartbeats, forward only. One shape, shared texts: some 350 bytes each. */
+/** A {@link DeviceSnapshot} that moves with the heartbeats, forward only. One shape, shared texts: some 500 bytes each. */
 export class LiveDevice implements DeviceSnapshot {
   readonly id: string;
-  deviceType: string;
-  hardwareModel: string;
-  groups: readonly string[];
-  retired: boolean;
-  enrolmentKeyId: string | undefined;
+  readonly serialNumber: string;
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  readonly displayName: string;
+  readonly groups: readonly string[];
+  readonly tags: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly updatePin: UpdatePin;
+  readonly createdAtMs: number;
+  readonly retired: boolean;
+  readonly enrolmentKeyId: string | undefined;
   firmwareVersion: string;
   bootId = "";
   securityCounter = 0;
@@ -66,6 +77,13 @@ export class LiveDevice implements DeviceSnapshot {
   charging: boolean | undefined = undefined;
   storageFreeBytes: number | undefined = undefined;
   lastSeenAtMs: number | undefined = undefined;
+  cpuPercent: number | undefined = undefined;
+  memoryPercent: number | undefined = undefined;
+  temperatureCelsius: number | undefined = undefined;
+  networkType: number | undefined = undefined;
+  carrier: string | undefined = undefined;
+  signalDbm: number | undefined = undefined;
+  components: Readonly<Record<string, string>> | undefined = undefined;
   epoch = -1;
   sequence = -1;
   /** For the cache that holds it. */
@@ -75,9 +93,15 @@ export class LiveDevice implements DeviceSnapshot {
 
   constructor(facts: DeviceFacts, readAtSeconds: number) {
     this.id = facts.id;
+    this.serialNumber = facts.serialNumber;
     this.deviceType = facts.deviceType;
     this.hardwareModel = facts.hardwareModel;
+    this.displayName = facts.displayName;
     this.groups = facts.groups;
+    this.tags = facts.tags;
+    this.metadata = facts.metadata;
+    this.updatePin = facts.updatePin;
+    this.createdAtMs = facts.createdAtMs;
     this.retired = facts.retired;
     this.enrolmentKeyId = facts.enrolmentKeyId;
     this.firmwareVersion = facts.enrolledVersion;
@@ -87,31 +111,51 @@ export class LiveDevice implements DeviceSnapshot {
   /** Takes a reading unless it is older than what is known; says whether it did. */
   take(reading: Reading): boolean {
     if (!isNewer(reading, this)) return false;
-    this.epoch = reading.epoch;
-    this.sequence = reading.sequence;
     this.lastSeenAtMs = reading.receivedAt.getTime();
     // Equal texts are not replaced, so that a device keeps the shared one and not one of every heartbeat.
     if (this.firmwareVersion !== reading.firmwareVersion) this.firmwareVersion = reading.firmwareVersion;
     if (this.bootId !== reading.bootId) this.bootId = reading.bootId;
-    this.batteryPercent = reading.batteryPercent;
-    this.charging = reading.charging;
-    this.storageFreeBytes = reading.storageFreeBytes;
-    this.securityCounter = Math.max(this.securityCounter, reading.securityCounter);
+    this.#takeValues(reading);
     return true;
+  }
+
+  /** Takes what the device said of itself when it asked for an update; it does not count as a heartbeat. */
+  takeCheck(check: DeviceCheck): void {
+    this.lastSeenAtMs = check.receivedAt.getTime();
+    if (this.firmwareVersion !== check.firmwareVersion) this.firmwareVersion = check.firmwareVersion;
+    if (check.bootId !== "" && this.bootId !== check.bootId) this.bootId = check.bootId;
+    this.batteryPercent = check.batteryPercent ?? this.batteryPercent;
+    this.charging = check.charging ?? this.charging;
+    this.storageFreeBytes = check.storageFreeBytes ?? this.storageFreeBytes;
+    this.networkType = check.networkType ?? this.networkType;
+    this.components = check.components ?? this.components;
+    this.securityCounter = Math.max(this.securityCounter, check.securityCounter);
   }
 
   /** Takes over what another, older view of the same device knew of its heartbeats, if that is newer. */
   takeReadingsOf(other: LiveDevice): void {
     if (!isNewer(other, this)) return;
-    this.epoch = other.epoch;
-    this.sequence = other.sequence;
     this.lastSeenAtMs = other.lastSeenAtMs;
     this.firmwareVersion = other.firmwareVersion;
     this.bootId = other.bootId;
-    this.batteryPercent = other.batteryPercent;
-    this.charging = other.charging;
-    this.storageFreeBytes = other.storageFreeBytes;
-    this.securityCounter = Math.max(this.securityCounter, other.securityCounter);
+    this.#takeValues(other);
+  }
+
+  #takeValues(from: Omit<Reading, "receivedAt">): void {
+    this.epoch = from.epoch;
+    this.sequence = from.sequence;
+    this.batteryPercent = from.batteryPercent;
+    this.charging = from.charging;
+    this.cpuPercent = from.cpuPercent;
+    this.memoryPercent = from.memoryPercent;
+    this.storageFreeBytes = from.storageFreeBytes;
+    this.temperatureCelsius = from.temperatureCelsius;
+    this.networkType = from.networkType;
+    if (this.carrier !== from.carrier) this.carrier = from.carrier;
+    this.signalDbm = from.signalDbm;
+    // Heartbeats tell the components when they change; the others leave them out.
+    if (from.components !== undefined) this.components = from.components;
+    this.securityCounter = Math.max(this.securityCounter, from.securityCounter);
   }
 }
 

@@ -34,6 +34,10 @@ export const DeviceStateEntity = defineEntity({
     carrier: p.text().strictNullable(),
     securityCounter: count(),
     imageSha256: p.blob().strictNullable(),
+    components: p.json<Record<string, string>>().strictNullable(),
+    fixTime: instant().strictNullable(),
+    /** Whether the device is not retired: kept by triggers, so that the fleet's counters need no other table. */
+    inService: p.boolean().default(true),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },

@@ -1,5 +1,6 @@
 import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
 import { createdAt, entityNamed, instant, notDeleted, updatedAt } from "../infra/database/columns.ts";
+import type { UpdatePin } from "./filter/filter-fields.ts";
 
 /** What a device says of itself when it enrols and connects. */
 export interface ReportedFacts {
@@ -29,6 +30,8 @@ export const DeviceEntity = defineEntity({
       .nullable(),
     /** The request id of its latest enrolment, so that a retried one is answered alike. */
     enrolRequestId: p.uuid().strictNullable(),
+    tags: p.array().columnType("text[]").defaultRaw("'{}'"),
+    updatePin: p.text().$type<UpdatePin>().default("none"),
     reported: p.json<ReportedFacts>().defaultRaw("'{}'"),
     isDeleted: p.boolean().default(false),
     deletedAt: instant().strictNullable(),
@@ -39,6 +42,12 @@ export const DeviceEntity = defineEntity({
   indexes: [
     { name: "devices_device_type_index", properties: ["deviceType", "id"], where: "not is_deleted" },
     { name: "devices_groups_index", properties: ["groups"], type: "gin" },
+    { name: "devices_tags_index", properties: ["tags"], type: "gin" },
+    {
+      name: "devices_serial_number_order_index",
+      properties: ["serialNumber", "id"],
+      expression: 'create index devices_serial_number_order_index on devices (serial_number collate "C", id)',
+    },
     { name: "devices_enrolment_key_id_index", properties: ["enrolmentKeyId"] },
   ],
   uniques: [{ name: "devices_serial_number_unique", properties: ["serialNumber"], where: "not is_deleted" }],

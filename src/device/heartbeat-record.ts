@@ -24,6 +24,8 @@ export interface HeartbeatRecord {
   readonly longitude?: number | undefined;
   readonly accuracyMeters?: number | undefined;
   readonly altitudeMeters?: number | undefined;
+  /** When the position was taken, by the device's clock; absent means with the heartbeat. */
+  readonly fixTime?: Date | undefined;
   /** The value of `ota.v1.NetworkType`; absent if the device did not say. */
   readonly networkType?: number | undefined;
   readonly signalDbm?: number | undefined;
@@ -35,6 +37,17 @@ export interface HeartbeatRecord {
   readonly errors: readonly DeviceError[];
   /** Custom metrics by name; undefined for none. */
   readonly metrics: Readonly<Record<string, number>> | undefined;
+  /** The versions of applications by component; absent for none. */
+  readonly components?: Readonly<Record<string, string>> | undefined;
+}
+
+/** A heartbeat that is committed. */
+export interface DurableHeartbeat extends HeartbeatRecord {
+  /**
+   * Whether the device had newer ones when it sent this: history, which must not count as how the device is now. Absent
+   * means no.
+   */
+  readonly backlog?: boolean | undefined;
 }
 
 /** One error or crash that a device reported. */
@@ -47,4 +60,8 @@ export interface DeviceError {
   readonly stack: string;
   /** Whether it ended the program or rebooted the device. */
   readonly fatal: boolean;
+  /** What else may help, as text by name; absent for nothing. */
+  readonly context?: Readonly<Record<string, string>> | undefined;
+  /** The id of a log that the device says it uploaded; absent for none. */
+  readonly crashLogId?: string | undefined;
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { presenceOf } from "./presence.ts";
+import { nextPresenceChange, presenceAt, presenceCutoffs, presenceOf } from "./presence.ts";
 
 const now = Date.UTC(2026, 0, 1);
 const interval = 60_000;
@@ -10,9 +10,9 @@ describe("presenceOf", () => {
     ["a heartbeat right now", 0, "online"],
     ["one interval of silence", 60_000, "online"],
     ["exactly 1.5 intervals", 90_000, "online"],
-    ["a millisecond more than 1.5 intervals", 90_001, "late"],
+    ["a millisecond more than 1.5 intervals, in the next second", 90_001, "late"],
     ["exactly 4 intervals", 240_000, "late"],
-    ["a millisecond more than 4 intervals", 240_001, "offline"],
+    ["a millisecond more than 4 intervals, in the next second", 240_001, "offline"],
     ["a year of silence", 365 * 86_400_000, "offline"],
     ["a heartbeat ahead of our clock", -5_000, "online"],
   ])("judges %s", (_, silentMs, presence) => {
@@ -44,12 +44,22 @@ describe("presenceOf", () => {
     );
   });
 
-  it("scales with the interval", () => {
+  it("draws the line between whole seconds", () => {
+    expect(presenceOf(now - 90_600, now + 300, interval)).toBe("late");
+    expect(presenceOf(now - 89_800, now + 300, interval)).toBe("online");
+  });
+
+  it("says when silence will count", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 1_000 }), fc.nat(100_000), (factor, silentMs) => {
-        expect(presenceOf(now - silentMs * factor, now, 1_000 * factor)).toBe(
-          presenceOf(now - silentMs, now, 1_000),
-        );
+      fc.property(fc.integer({ min: 1_000, max: 86_400_000 }), fc.nat(10 ** 9), (intervalMs, seen) => {
+        for (const presence of ["online", "late"] as const) {
+          const at = nextPresenceChange(seen, presence, intervalMs) ?? Number.NaN;
+          const order = ["online", "late", "offline"];
+          const before = presenceAt(seen, presenceCutoffs((at - 1) * 1_000, intervalMs));
+          const after = presenceAt(seen, presenceCutoffs(at * 1_000, intervalMs));
+          expect(order.indexOf(before)).toBeLessThanOrEqual(order.indexOf(presence));
+          expect(order.indexOf(after)).toBeGreaterThan(order.indexOf(presence));
+        }
       }),
     );
   });

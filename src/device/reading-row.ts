@@ -20,6 +20,8 @@ export interface ReadingRow {
   readonly signal_dbm: number | null;
   readonly carrier: string | null;
   readonly image_sha256: Buffer | null;
+  readonly components: Record<string, string> | null;
+  readonly fix_time: Date | null;
 }
 
 /** What those columns say, as part of a {@link HeartbeatRecord}. */
@@ -43,5 +45,7 @@ export function readingOf(row: ReadingRow) {
     signalDbm: row.signal_dbm ?? undefined,
     carrier: row.carrier ?? undefined,
     imageSha256: row.image_sha256 ?? undefined,
+    components: row.components ?? undefined,
+    fixTime: row.fix_time ?? undefined,
   } satisfies Partial<HeartbeatRecord>;
 }

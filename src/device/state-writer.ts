@@ -13,6 +13,16 @@ export interface StateWriterParts {
   readonly flushIntervalMs?: number;
   /** The most devices whose readings may wait; 1,000,000 unless given. */
   readonly maxWaiting?: number;
+  /** Is told which devices were heard. */
+  readonly presence?: HeardDevices;
+}
+
+/** Who notices that devices come. */
+export interface HeardDevices {
+  /** Before these are written. What it rejects with counts as a failed write, which is tried again. */
+  prepare(heard: readonly HeartbeatRecord[]): Promise<void>;
+  /** Once they are written. */
+  heard(heard: readonly HeartbeatRecord[]): void;
 }
 
 /**
@@ -25,6 +35,7 @@ export class StateWriter {
   readonly #logger: Logger;
   readonly #flushIntervalMs: number;
   readonly #maxWaiting: number;
+  readonly #presence: HeardDevices | undefined;
   #waiting = new Map<string, HeartbeatRecord>();
   /** What is being written now. */
   #writing = new Map<string, HeartbeatRecord>();
@@ -38,6 +49,7 @@ export class StateWriter {
     this.#logger = parts.logger;
     this.#flushIntervalMs = parts.flushIntervalMs ?? 1_000;
     this.#maxWaiting = parts.maxWaiting ?? 1_000_000;
+    this.#presence = parts.presence;
   }
 
   /** Takes a reading to be written, unless a newer one of the device waits already. */
@@ -49,7 +61,7 @@ export class StateWriter {
     } else if (!isNewer(record, waiting)) {
       return;
     }
-    this.#waiting.set(record.deviceId, waiting === undefined ? record : withCounterOf(record, waiting));
+    this.#waiting.set(record.deviceId, waiting === undefined ? record : withKeptOf(record, waiting));
     if (this.#timer === undefined) this.#schedule();
   }
 
@@ -96,7 +108,9 @@ export class StateWriter {
     try {
       for (let start = 0; start < records.length; start += maxRowsPerStatement) {
         const batch = records.slice(start, start + maxRowsPerStatement);
+        await this.#presence?.prepare(batch);
         await this.#writeBatch(batch);
+        this.#presence?.heard(batch);
         for (const record of batch) this.#writing.delete(record.deviceId);
       }
       this.#failing = false;
@@ -105,7 +119,7 @@ export class StateWriter {
       this.#failing = true;
       for (const [deviceId, record] of this.#writing) {
         const newer = this.#waiting.get(deviceId);
-        this.#waiting.set(deviceId, newer === undefined ? record : withCounterOf(newer, record));
+        this.#waiting.set(deviceId, newer === undefined ? record : withKeptOf(newer, record));
       }
     }
     this.#writing.clear();
@@ -133,10 +147,14 @@ export class StateWriter {
   }
 }
 
-/** The newer heartbeat with the higher security counter of the two: what a device once reported must not be forgotten. */
-function withCounterOf(newer: HeartbeatRecord, older: HeartbeatRecord): HeartbeatRecord {
-  if (newer.securityCounter >= older.securityCounter) return newer;
-  return { ...newer, securityCounter: older.securityCounter };
+/**
+ * The newer heartbeat with the higher security counter of the two and, unless it names components itself, with those of
+ * the older one: what a device once reported must not be forgotten.
+ */
+function withKeptOf(newer: HeartbeatRecord, older: HeartbeatRecord): HeartbeatRecord {
+  const { components = older.components, securityCounter } = newer;
+  if (securityCounter >= older.securityCounter && components === newer.components) return newer;
+  return { ...newer, components, securityCounter: Math.max(securityCounter, older.securityCounter) };
 }
 
 /** Some 50 ms of work for the server: the connection is not held for longer. */
@@ -172,14 +190,18 @@ const columns: readonly Column[] = [
   { name: "carrier", type: "text", value: (r) => r.carrier },
   { name: "security_counter", type: "bigint", value: (r) => r.securityCounter },
   { name: "image_sha256", type: "bytea", value: (r) => r.imageSha256 },
+  { name: "components", type: "jsonb", value: (r) => r.components && JSON.stringify(r.components) },
+  { name: "fix_time", type: "timestamptz", value: (r) => r.fixTime },
 ];
 
 const names = columns.map((column) => column.name);
 
-/** What a conflict keeps of the stored row: a security counter never goes down. */
+/** What a conflict keeps of the stored row: a security counter never goes down, and components stay until named anew. */
 function newValue(name: string): string {
-  return name === "security_counter"
-    ? "greatest(device_state.security_counter, excluded.security_counter)"
+  if (name === "security_counter")
+    return "greatest(device_state.security_counter, excluded.security_counter)";
+  return name === "components"
+    ? "coalesce(excluded.components, device_state.components)"
     : `excluded.${name}`;
 }
 

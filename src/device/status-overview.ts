@@ -1,11 +1,18 @@
-import type { Pool } from "pg";
 import type { Clock } from "../infra/clock.ts";
-import type { Database } from "../infra/database/database.ts";
-import { lateIntervals, onlineIntervals } from "./presence.ts";
+import type { FleetCount, FleetCounters } from "./fleet-counters.ts";
 
 /** A number of devices that share something. */
 export interface CountByName {
   readonly name: string;
+  readonly count: number;
+}
+
+/** A number of devices whose reading lies between two bounds; a bound that is undefined is none. */
+export interface HistogramBucket {
+  /** Included. */
+  readonly lower: number | undefined;
+  /** Excluded, or included in the last bucket of a percentage. */
+  readonly upper: number | undefined;
   readonly count: number;
 }
 
@@ -17,13 +24,23 @@ export interface FleetStatus {
   readonly offline: number;
   /** Never sent a heartbeat. */
   readonly unknown: number;
-  /** Most first, at most 100. */
+  /** Most first, at most 100, as all lists here. */
   readonly firmwareVersions: readonly CountByName[];
-  /** Most first, at most 100. */
   readonly deviceTypes: readonly CountByName[];
+  readonly hardwareModels: readonly CountByName[];
+  /** A device may be in several. */
+  readonly groups: readonly CountByName[];
+  /** By the value of `ota.v1.NetworkType`. */
+  readonly networkTypes: readonly { readonly type: number; readonly count: number }[];
+  readonly carriers: readonly CountByName[];
+  readonly batteryPercent: readonly HistogramBucket[];
+  readonly storageFreeBytes: readonly HistogramBucket[];
+  readonly signalDbm: readonly HistogramBucket[];
   readonly updating: number;
   /** Devices with a heartbeat stream open to this replica. */
   readonly streaming: number;
+  /** Durable on this replica, over the last ten seconds. */
+  readonly heartbeatsPerSecond: number;
   readonly countedAt: Date;
 }
 
@@ -43,123 +60,84 @@ interface OpenStreams {
 
 /** What {@link StatusOverview} is made of. */
 export interface StatusOverviewParts {
-  readonly database: Pick<Database, "adminPool">;
-  readonly updates: OpenUpdates;
+  readonly counters: Pick<FleetCounters, "read">;
+  readonly updates: Pick<OpenUpdates, "openUpdateCount">;
   readonly streams: OpenStreams;
+  readonly rate: { perSecond(): number };
   readonly clock: Clock;
-  readonly heartbeatIntervalMs: number;
 }
 
 /**
- * Counts the fleet. One aggregate query reads every device in service once, about a second for a million of them, so its
- * answer is shared: callers at the same time wait for the same count, and a count is given out again for
- * {@link minReuseMs}, or ten times as long as it took if that is longer. However many dashboards are open, counting takes
- * at most a tenth of one connection's time. What heartbeats changed in the last second may not be in it yet.
+ * The fleet at a glance, from its counters: a millisecond or two, whatever its size. Callers at the same time share one
+ * answer. What heartbeats changed in the last second may not be in it yet.
  */
 export class StatusOverview {
   readonly #parts: StatusOverviewParts;
-  #latest: { readonly status: FleetStatus; readonly reuseUntilMs: number } | undefined;
-  #counting: Promise<FleetStatus> | undefined;
+  #reading: Promise<FleetStatus> | undefined;
 
   constructor(parts: StatusOverviewParts) {
     this.#parts = parts;
   }
 
-  /** The fleet's state, counted at most some seconds ago. */
+  /** The fleet's state now. */
   async get(): Promise<FleetStatus> {
-    const status = await this.#counted();
-    return { ...status, streaming: this.#parts.streams.size };
-  }
-
-  async #counted(): Promise<FleetStatus> {
-    if (this.#latest !== undefined && this.#parts.clock.monotonicMs() < this.#latest.reuseUntilMs) {
-      return this.#latest.status;
-    }
-    this.#counting ??= this.#count().finally(() => {
-      this.#counting = undefined;
+    this.#reading ??= this.#read().finally(() => {
+      this.#reading = undefined;
     });
-    return await this.#counting;
+    return await this.#reading;
   }
 
-  async #count(): Promise<FleetStatus> {
-    const { database, updates, clock, heartbeatIntervalMs } = this.#parts;
-    const startedMs = clock.monotonicMs();
+  async #read(): Promise<FleetStatus> {
+    const { clock, counters, rate, streams, updates } = this.#parts;
     const countedAt = clock.now();
-    const [rows, updating] = await Promise.all([
-      countFleet(database.adminPool, countedAt, heartbeatIntervalMs),
-      updates.openUpdateCount(),
-    ]);
-    const status = { ...statusOf(rows), updating, streaming: 0, countedAt };
-    const endedMs = clock.monotonicMs();
-    const reuseMs = Math.max(minReuseMs, (endedMs - startedMs) * reusePerCost);
-    this.#latest = { status, reuseUntilMs: endedMs + reuseMs };
-    return status;
+    const [counts, updating] = await Promise.all([counters.read(countedAt), updates.openUpdateCount()]);
+    return {
+      ...statusOf(counts),
+      updating,
+      streaming: streams.size,
+      heartbeatsPerSecond: rate.perSecond(),
+      countedAt,
+    };
   }
 }
 
-/** As fresh as people at a dashboard need it. */
-const minReuseMs = 3_000;
+/** In ten steps of 10 percent. */
+const batteryBounds = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
 
-const reusePerCost = 10;
+const mebibyte = 1024 ** 2;
 
-/** Longer lists say nothing at a glance. */
-const maxNames = 100;
+const storageBounds = [0, 16, 64, 256, 1_024, 4_096, 16_384].map((size) => size * mebibyte);
 
-interface CountRow {
-  readonly grouped_by: "all" | "version" | "type";
-  readonly name: string | null;
-  readonly total: string;
-  readonly online: string;
-  readonly late: string;
-  readonly offline: string;
-  readonly unknown: string;
-}
+const signalBounds = [-110, -100, -90, -80, -70, -60];
 
-async function countFleet(pool: Pool, now: Date, intervalMs: number): Promise<readonly CountRow[]> {
-  const { rows } = await pool.query<CountRow>({
-    name: "device_count_fleet",
-    text: countSql,
-    values: [
-      new Date(now.getTime() - onlineIntervals * intervalMs),
-      new Date(now.getTime() - lateIntervals * intervalMs),
-    ],
-  });
-  return rows;
-}
-
-/** The same limits as presenceOf: a device is online at exactly 1.5 intervals and late at exactly 4. */
-const countSql = `
-  SELECT * FROM (
-    SELECT CASE WHEN grouping(s.firmware_version) = 0 THEN 'version'
-                WHEN grouping(d.device_type) = 0 THEN 'type' ELSE 'all' END AS grouped_by,
-           coalesce(s.firmware_version, d.device_type) AS name,
-           count(*) AS total,
-           count(*) FILTER (WHERE s.last_seen_at >= $1) AS online,
-           count(*) FILTER (WHERE s.last_seen_at >= $2 AND s.last_seen_at < $1) AS late,
-           count(*) FILTER (WHERE s.last_seen_at < $2) AS offline,
-           count(*) FILTER (WHERE s.last_seen_at IS NULL) AS unknown,
-           row_number() OVER (PARTITION BY grouping(s.firmware_version), grouping(d.device_type)
-                              ORDER BY count(*) DESC, s.firmware_version, d.device_type) AS position
-      FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
-     WHERE NOT d.is_deleted
-     GROUP BY GROUPING SETS ((), (s.firmware_version), (d.device_type))
-  ) counts WHERE position <= ${maxNames + 1} ORDER BY position`;
-
-function statusOf(rows: readonly CountRow[]): Omit<FleetStatus, "updating" | "streaming" | "countedAt"> {
-  const all = rows.find((row) => row.grouped_by === "all");
-  const counts = (groupedBy: CountRow["grouped_by"]): CountByName[] =>
-    rows
-      // Devices that never sent a heartbeat have no version.
-      .filter((row) => row.grouped_by === groupedBy && row.name !== null)
-      .slice(0, maxNames)
-      .map((row) => ({ name: row.name ?? "", count: Number(row.total) }));
+function statusOf(
+  counts: readonly FleetCount[],
+): Omit<FleetStatus, "updating" | "streaming" | "heartbeatsPerSecond" | "countedAt"> {
+  const of = (dimension: string): FleetCount[] => counts.filter((each) => each.dimension === dimension);
+  const one = (dimension: string): number => of(dimension)[0]?.count ?? 0;
+  const named = (dimension: string): CountByName[] =>
+    of(dimension).map(({ name = "", count }) => ({ name, count }));
+  const histogram = (dimension: string, bounds: readonly (number | undefined)[]): HistogramBucket[] => {
+    const found = new Map(of(dimension).map(({ number, count }) => [number, count]));
+    return bounds
+      .slice(0, -1)
+      .map((lower, index) => ({ lower, upper: bounds[index + 1], count: found.get(index) ?? 0 }));
+  };
+  const [total, online, late, offline] = [one("total"), one("online"), one("late"), one("offline")];
   return {
-    total: Number(all?.total ?? 0),
-    online: Number(all?.online ?? 0),
-    late: Number(all?.late ?? 0),
-    offline: Number(all?.offline ?? 0),
-    unknown: Number(all?.unknown ?? 0),
-    firmwareVersions: counts("version"),
-    deviceTypes: counts("type"),
+    total,
+    online,
+    late,
+    offline,
+    unknown: total - online - late - offline,
+    firmwareVersions: named("firmware_version"),
+    deviceTypes: named("device_type"),
+    hardwareModels: named("hardware_model"),
+    groups: named("group"),
+    networkTypes: of("network_type").map(({ number = 0, count }) => ({ type: number, count })),
+    carriers: named("carrier"),
+    batteryPercent: histogram("battery_percent", batteryBounds),
+    storageFreeBytes: histogram("storage_free_bytes", [...storageBounds, undefined]),
+    signalDbm: histogram("signal_dbm", [undefined, ...signalBounds, undefined]),
   };
 }

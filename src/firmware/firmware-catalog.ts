@@ -70,12 +70,14 @@ export class FirmwareCatalog {
 
   /**
    * Creates a firmware: UPLOADED if its very content is in the store, else DRAFT. `INVALID_VERSION` unless the version is
-   * canonical (build metadata is refused, see `isCanonicalVersion`); `DUPLICATE` if the product has that version.
+   * canonical (build metadata is refused, see `isCanonicalVersion`); `DUPLICATE` if the product has that version;
+   * `INVALID_REQUEST` for an application without a component, or firmware with one.
    */
   async create(fields: FirmwareFields, creator: Creator): Promise<Firmware> {
     assertVersion("version", fields.version);
     assertMinCurrentVersion(fields.minCurrentVersion);
     assertDeviceTypes(fields.deviceTypes);
+    assertComponent(fields);
     const stored = await this.#store.stat(fields.sha256, creator.signal);
     const state = stored?.sizeBytes === fields.sizeBytes ? "UPLOADED" : "DRAFT";
     try {
@@ -156,8 +158,14 @@ export class FirmwareCatalog {
       const [field] = Object.keys(covered);
       if (field !== undefined && row.state === "RELEASED") throw immutable(row, field);
       const discarded = field === undefined ? 0 : await this.#signOff.discard(em, row);
-      const { releaseNotes, minBatteryPercent, minFreeStorageBytes, metadata } = change;
-      const plain = definedOf({ releaseNotes, minBatteryPercent, minFreeStorageBytes, metadata });
+      const { releaseNotes, minBatteryPercent, minFreeStorageBytes, metadata, mandatoryStep } = change;
+      const plain = definedOf({
+        releaseNotes,
+        minBatteryPercent,
+        minFreeStorageBytes,
+        metadata,
+        mandatoryStep,
+      });
       Object.assign(row, plain, covered);
       const fields = Object.keys({ ...plain, ...covered }).join(",");
       await this.#record(em, caller, "firmware.update", id, {
@@ -197,7 +205,12 @@ export class FirmwareCatalog {
   async manifest(id: string): Promise<Uint8Array> {
     const firmware = await this.getActive(id);
     return (
-      firmware.manifest ?? createManifest({ ...firmware, created: firmware.createdAt, expires: undefined })
+      firmware.manifest ??
+      createManifest({
+        ...firmware,
+        created: firmware.createdAt,
+        expires: undefined,
+      })
     );
   }
 
@@ -339,6 +352,15 @@ function assertMinCurrentVersion(version: string): void {
 
 function assertDeviceTypes(deviceTypes: readonly string[]): void {
   if (deviceTypes.length === 0) throw invalidArgument("device_types", "must name at least one device type");
+}
+
+function assertComponent({ kind, component }: FirmwareFields): void {
+  if (kind === "APPLICATION" && component === "") {
+    throw invalidArgument("component", "is required for an application: its name on the device");
+  }
+  if (kind === "FIRMWARE" && component !== "") {
+    throw invalidArgument("component", "is for applications only; set the kind to application");
+  }
 }
 
 function duplicate(product: string, version: string, cause: unknown): OtaError {

@@ -6,7 +6,9 @@ import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../infra/clock.ts";
 import { LocalObjectStore } from "../infra/objects/local-object-store.ts";
+import { StreamReader } from "../infra/objects/object-reader.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
+import type { Piece } from "./download-piece.ts";
 import { type DownloadOptions, downloadChunkBytes, FirmwareDownloads } from "./firmware-downloads.ts";
 
 const content = randomBytes(3 * downloadChunkBytes + 77);
@@ -33,8 +35,8 @@ afterEach(async () => {
 const pathOf = (): string => join(folder, "sha256", sha256.slice(0, 2), sha256);
 const open = (options: Partial<DownloadOptions> = {}) =>
   downloads.open(sha256, { sizeBytes, signal, ...options });
-async function receive(chunks: AsyncIterable<Buffer>, received: Buffer[] = []): Promise<Buffer> {
-  for await (const chunk of chunks) received.push(chunk);
+async function receive(pieces: AsyncIterable<Piece>, received: Buffer[] = []): Promise<Buffer> {
+  for await (const { data } of pieces) received.push(data);
   return Buffer.concat(received);
 }
 
@@ -42,9 +44,9 @@ describe("FirmwareDownloads", () => {
   it("gives the whole content in full pieces", async () => {
     const download = await open();
     expect(download).toMatchObject({ sizeBytes, offset: 0, length: sizeBytes });
-    const pieces: Buffer[] = [];
-    expect(await receive(download.chunks, pieces)).toEqual(content);
-    expect(pieces.map(({ length }) => length)).toEqual([
+    const received: Buffer[] = [];
+    expect(await receive(download.pieces, received)).toEqual(content);
+    expect(received.map(({ length }) => length)).toEqual([
       downloadChunkBytes,
       downloadChunkBytes,
       downloadChunkBytes,
@@ -64,7 +66,7 @@ describe("FirmwareDownloads", () => {
     const download = await open({ offset, limit });
     const expected = content.subarray(offset, limit === 0 ? sizeBytes : offset + limit);
     expect(download).toMatchObject({ offset, length: expected.length });
-    expect(await receive(download.chunks)).toEqual(expected);
+    expect(await receive(download.pieces)).toEqual(expected);
   });
 
   it.each([sizeBytes + 1, 2 ** 60, -1, Number.NaN])("refuses the offset %d", async (offset) => {
@@ -79,7 +81,7 @@ describe("FirmwareDownloads", () => {
     changed[10] = (changed[10] ?? 0) ^ 1;
     await writeFile(pathOf(), changed);
     const received: Buffer[] = [];
-    await expect(receive((await open()).chunks, received)).rejects.toMatchObject({
+    await expect(receive((await open()).pieces, received)).rejects.toMatchObject({
       code: "data_loss",
       reason: "STORED_OBJECT_CORRUPT",
     });
@@ -92,7 +94,7 @@ describe("FirmwareDownloads", () => {
     await writeFile(join(folder, "sha256", address.slice(0, 2), address), "smell");
     const received: Buffer[] = [];
     const download = await downloads.open(address, { sizeBytes: 5, signal });
-    await expect(receive(download.chunks, received)).rejects.toMatchObject({
+    await expect(receive(download.pieces, received)).rejects.toMatchObject({
       reason: "STORED_OBJECT_CORRUPT",
     });
     expect(received).toEqual([]);
@@ -106,16 +108,16 @@ describe("FirmwareDownloads", () => {
   });
 
   it("calls content corrupt that vanishes between opening and reading", async () => {
-    const { chunks } = await open();
+    const { pieces } = await open();
     await rm(pathOf());
-    await expect(receive(chunks)).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
+    await expect(receive(pieces)).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
   });
 
   describe("from a store that knows revisions", () => {
     let revision: string;
     let revisions: FirmwareDownloads;
     const whole = async (received: Buffer[] = []): Promise<Buffer> =>
-      receive((await revisions.open(sha256, { sizeBytes, signal })).chunks, received);
+      receive((await revisions.open(sha256, { sizeBytes, signal })).pieces, received);
 
     beforeEach(() => {
       revision = "1";
@@ -124,7 +126,7 @@ describe("FirmwareDownloads", () => {
           const stored = await store.stat(address);
           return stored === undefined ? undefined : { ...stored, revision };
         },
-        read: (...args) => store.read(...args),
+        openReader: (...args) => store.openReader(...args),
       });
     });
 
@@ -158,10 +160,10 @@ describe("FirmwareDownloads", () => {
     it("withholds the last piece if the revision changes while it reads what it trusts", async () => {
       await whole();
       const received: Buffer[] = [];
-      const { chunks } = await revisions.open(sha256, { sizeBytes, signal });
+      const { pieces } = await revisions.open(sha256, { sizeBytes, signal });
       const reading = (async () => {
-        for await (const chunk of chunks) {
-          received.push(chunk);
+        for await (const { data } of pieces) {
+          received.push(data);
           revision = "2";
         }
       })();
@@ -173,44 +175,66 @@ describe("FirmwareDownloads", () => {
 
   it("stops with the signal's reason", async () => {
     const controller = new AbortController();
-    const { chunks } = await open({ signal: controller.signal });
+    const { pieces } = await open({ signal: controller.signal });
     const gone = new Error("the client went away");
     await expect(async () => {
-      for await (const _ of chunks) controller.abort(gone);
+      for await (const _ of pieces) controller.abort(gone);
     }).rejects.toBe(gone);
   });
 
-  it("lets the store's stream go when the reader stops early", async () => {
-    let stream: Readable | undefined;
+  it("closes the store's reader when its own reader stops early", async () => {
+    let closed = 0;
     const watched = {
       stat: (address: string) => store.stat(address),
-      read: async (...args: Parameters<ObjectStore["read"]>) => {
-        stream = await store.read(...args);
-        return stream;
+      openReader: async (...args: Parameters<ObjectStore["openReader"]>) => {
+        const reader = await store.openReader(...args);
+        const close = async () => {
+          await reader.close();
+          closed++;
+        };
+        return { fill: (memory: Buffer) => reader.fill(memory), close };
       },
     };
-    const { chunks } = await new FirmwareDownloads(watched).open(sha256, { sizeBytes, signal });
-    for await (const _ of chunks) break;
-    expect(stream?.destroyed).toBe(true);
+    const { pieces } = await new FirmwareDownloads(watched).open(sha256, { sizeBytes, signal });
+    for await (const _ of pieces) break;
+    expect(closed).toBe(1);
   });
 
   it("gathers the small reads of a slow store into full pieces", async () => {
     const dripping = {
       stat: (address: string) => store.stat(address),
-      read: async () =>
-        Readable.from(
-          (function* () {
-            for (let at = 0; at < sizeBytes; at += 10_000) yield content.subarray(at, at + 10_000);
-          })(),
+      openReader: async () =>
+        new StreamReader(
+          Readable.from(
+            (function* () {
+              for (let at = 0; at < sizeBytes; at += 10_000) yield content.subarray(at, at + 10_000);
+            })(),
+          ),
         ),
     };
-    const pieces: Buffer[] = [];
-    const { chunks } = await new FirmwareDownloads(dripping).open(sha256, { sizeBytes, signal });
-    expect(await receive(chunks, pieces)).toEqual(content);
-    expect(pieces.map(({ length }) => length).slice(0, 3)).toEqual([
+    const received: Buffer[] = [];
+    const { pieces } = await new FirmwareDownloads(dripping).open(sha256, { sizeBytes, signal });
+    expect(await receive(pieces, received)).toEqual(content);
+    expect(received.map(({ length }) => length).slice(0, 3)).toEqual([
       downloadChunkBytes,
       downloadChunkBytes,
       downloadChunkBytes,
     ]);
+  });
+
+  it("uses the memory of released pieces again, whole and unmixed", async () => {
+    const memories = new Set<ArrayBufferLike>();
+    for (let round = 0; round < 5; round++) {
+      const hash = createHash("sha256");
+      for await (const piece of (await open()).pieces) {
+        hash.update(piece.data);
+        memories.add(piece.data.buffer);
+        piece.release();
+        expect(() => piece.data).toThrow("after its release");
+      }
+      expect(hash.digest("hex")).toBe(sha256);
+    }
+    // The piece that is out, the one held until all are known to be right, and the one that is being read.
+    expect(memories.size).toBeLessThanOrEqual(3);
   });
 });

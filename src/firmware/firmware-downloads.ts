@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { OtaError } from "../errors.ts";
+import type { ObjectReader } from "../infra/objects/object-reader.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
+import { type Piece, PiecePool } from "./download-piece.ts";
 
 /** What downloads ask of the object store. */
-export interface DownloadStore extends Pick<ObjectStore, "read"> {
+export interface DownloadStore extends Pick<ObjectStore, "openReader"> {
   /**
    * The object's size, or `undefined` if there is no such object. The revision, if the store can tell, is another after
    * every change of the stored bytes, whoever made it: as an ETag, or the inode and change time of a file.
@@ -34,8 +36,8 @@ export interface Download {
   readonly offset: number;
   /** How many bytes follow. */
   readonly length: number;
-  /** The bytes, in pieces of up to {@link downloadChunkBytes}. May be iterated once. */
-  readonly chunks: AsyncIterable<Buffer>;
+  /** The bytes, in pieces of up to {@link downloadChunkBytes}. May be iterated once. Whoever is done with a piece may release it. */
+  readonly pieces: AsyncIterable<Piece>;
 }
 
 /**
@@ -57,6 +59,7 @@ const MAX_VERIFIED = 1_000;
 /** Reads firmware content from the object store. */
 export class FirmwareDownloads {
   readonly #store: DownloadStore;
+  readonly #pool = new PiecePool(downloadChunkBytes);
   /** Revision by SHA-256 of content whose digest was right. */
   readonly #verified = new LRUCache<string, string>({ max: MAX_VERIFIED, ttl: VERIFIED_FOR_MS });
 
@@ -82,23 +85,23 @@ export class FirmwareDownloads {
     if (!(offset >= 0 && offset <= sizeBytes)) throw offsetOutOfRange(offset, sizeBytes);
     const length = Math.min(limit === 0 ? sizeBytes : limit, sizeBytes - offset);
     const bytes = this.#read(sha256, offset, length, signal);
-    const chunks = length === sizeBytes ? this.#checked(bytes, sha256, revision, signal) : bytes;
-    return { sizeBytes, offset, length, chunks };
+    const pieces = length === sizeBytes ? this.#checked(bytes, sha256, revision, signal) : bytes;
+    return { sizeBytes, offset, length, pieces };
   }
 
   /** The same pieces, one behind: the last one leaves when all are known to be right. */
   async *#checked(
-    source: AsyncIterable<Buffer>,
+    source: AsyncIterable<Piece>,
     sha256: string,
     revision: string | undefined,
     signal: AbortSignal,
-  ): AsyncGenerator<Buffer> {
+  ): AsyncGenerator<Piece> {
     const hash =
       revision !== undefined && this.#verified.get(sha256) === revision ? undefined : createHash("sha256");
-    let held: Buffer | undefined;
+    let held: Piece | undefined;
     for await (const piece of source) {
       if (held !== undefined) yield held;
-      hash?.update(piece);
+      hash?.update(piece.data);
       held = piece;
     }
     if (hash !== undefined && hash.digest("hex") !== sha256) throw corrupt(sha256, "damaged");
@@ -110,11 +113,33 @@ export class FirmwareDownloads {
     if (held !== undefined) yield held;
   }
 
-  async *#read(sha256: string, offset: number, length: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+  /** Reads one piece ahead, while the reader is busy with the one before. */
+  async *#read(sha256: string, offset: number, length: number, signal: AbortSignal): AsyncGenerator<Piece> {
     if (length === 0) return;
+    const reader = await this.#open(sha256, offset, length, signal);
+    let ahead = this.#pool.fill((memory) => reader.fill(memory));
     try {
-      const stream = await this.#store.read(sha256, { offset, length, signal });
-      yield* pieces(stream);
+      for (let left = length; left > 0; ) {
+        const piece = await ahead;
+        left -= piece.data.length;
+        if (left > 0) {
+          ahead = this.#pool.fill((memory) => reader.fill(memory));
+          // Whoever stops before it is awaited does not care that it failed.
+          ahead.catch(() => undefined);
+        }
+        yield piece;
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async #open(sha256: string, offset: number, length: number, signal: AbortSignal): Promise<ObjectReader> {
+    try {
+      return await this.#store.openReader(sha256, { offset, length, signal });
     } catch (error) {
       signal.throwIfAborted();
       // The object was there a moment ago.
@@ -122,30 +147,6 @@ export class FirmwareDownloads {
       throw error;
     }
   }
-}
-
-/** Cuts what is larger than a piece without a copy, and gathers what is smaller: stores differ in what they read at once. */
-async function* pieces(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let gathered: Buffer[] = [];
-  let gatheredBytes = 0;
-  for await (const chunk of source) {
-    for (let start = 0; start < chunk.length; ) {
-      const part = chunk.subarray(start, start + downloadChunkBytes - gatheredBytes);
-      start += part.length;
-      gatheredBytes += part.length;
-      gathered.push(part);
-      if (gatheredBytes < downloadChunkBytes) continue;
-      yield whole(gathered);
-      gathered = [];
-      gatheredBytes = 0;
-    }
-  }
-  if (gatheredBytes > 0) yield whole(gathered);
-}
-
-function whole(parts: Buffer[]): Buffer {
-  const [only] = parts;
-  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
 }
 
 function offsetOutOfRange(offset: number, sizeBytes: number): OtaError {

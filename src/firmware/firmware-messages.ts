@@ -4,6 +4,7 @@ import {
   type FirmwareSchema,
   type FirmwareSignatureSchema,
   FirmwareState,
+  UpdateKind,
 } from "../../gen/ota/v1/firmware_pb.js";
 import type {
   CreateFirmwareRequestSchema,
@@ -17,7 +18,7 @@ import type {
   FirmwareFilter,
   FirmwareSignature,
 } from "./firmware.ts";
-import type { FirmwareUpdateRow } from "./firmware-update.entity.ts";
+import type { FirmwareUpdateRow, UpdateKind as UpdateKindName } from "./firmware-update.entity.ts";
 import type { UploadChunk } from "./firmware-uploads.ts";
 
 /** A firmware on the wire. */
@@ -39,6 +40,9 @@ export function toFirmwareMessage(firmware: Firmware): MessageInitShape<typeof F
     sizeBytes: BigInt(firmware.sizeBytes),
     securityCounter: BigInt(firmware.securityCounter),
     securityFix: firmware.securityFix,
+    kind: toUpdateKind(firmware.kind),
+    component: firmware.component,
+    mandatoryStep: firmware.mandatoryStep,
     ...(firmware.manifest === undefined ? {} : { manifest: new Uint8Array(firmware.manifest) }),
     signatures: firmware.signatures.map(toSignatureMessage),
     ...(expiresAt === undefined ? {} : { expireTime: timestampFromDate(expiresAt) }),
@@ -57,7 +61,15 @@ export function toSignatureMessage(
     keyId: signature.keyId,
     algorithm: signature.algorithm,
     signature: new Uint8Array(signature.signature),
+    keyName: signature.keyName,
+    verifyTime: timestampFromDate(signature.verifiedAt),
+    keyRevoked: signature.keyRevoked,
   };
+}
+
+/** What an update replaces, on the wire. */
+export function toUpdateKind(kind: UpdateKindName): UpdateKind {
+  return UpdateKind[kind];
 }
 
 /** What a validated create request says. */
@@ -76,6 +88,9 @@ export function fromCreateRequest(request: MessageShape<typeof CreateFirmwareReq
     sizeBytes: Number(request.sizeBytes),
     securityCounter: Number(request.securityCounter),
     securityFix: request.securityFix,
+    kind: request.kind === UpdateKind.APPLICATION ? "APPLICATION" : "FIRMWARE",
+    component: request.component,
+    mandatoryStep: request.mandatoryStep,
   };
 }
 
@@ -90,6 +105,7 @@ export function fromUpdateRequest(request: MessageShape<typeof UpdateFirmwareReq
     minCurrentVersion: request.minCurrentVersion,
     deviceTypes: request.deviceTypes?.names,
     hardwareModels: request.hardwareModels?.names,
+    mandatoryStep: request.mandatoryStep,
   };
 }
 

@@ -1,4 +1,5 @@
 import { type EntityManager, LockMode } from "@mikro-orm/postgresql";
+import { SigningKeyEntity } from "../access/signing-key.entity.ts";
 import { notFound } from "../errors.ts";
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
 import type { Firmware } from "./firmware.ts";
@@ -30,10 +31,31 @@ export async function withSignatures(
     { orderBy: { id: "asc" } },
   );
   const byFirmware = Map.groupBy(signatures, ({ firmwareId }) => firmwareId);
-  return rows.map((row) => toFirmware(row, byFirmware.get(row.id) ?? []));
+  const keys = await readKeys(em, new Set(signatures.map(({ keyId }) => keyId)));
+  return rows.map((row) => toFirmware(row, byFirmware.get(row.id) ?? [], keys));
 }
 
-function toFirmware(row: FirmwareUpdateRow, signatures: readonly FirmwareSignatureRow[]): Firmware {
+/** What is told of the key of a signature. */
+interface SignatureKey {
+  readonly name: string;
+  readonly revokedAt: Date | null;
+}
+
+async function readKeys(
+  em: EntityManager,
+  ids: ReadonlySet<string>,
+): Promise<ReadonlyMap<string, SignatureKey>> {
+  if (ids.size === 0) return new Map();
+  // As they are now: a revocation that another transaction made must show.
+  const keys = await em.find(SigningKeyEntity, { id: { $in: [...ids] } }, { refresh: true });
+  return new Map(keys.map((key) => [key.id, key]));
+}
+
+function toFirmware(
+  row: FirmwareUpdateRow,
+  signatures: readonly FirmwareSignatureRow[],
+  keys: ReadonlyMap<string, SignatureKey>,
+): Firmware {
   return {
     id: row.id,
     product: row.product,
@@ -50,11 +72,17 @@ function toFirmware(row: FirmwareUpdateRow, signatures: readonly FirmwareSignatu
     sizeBytes: row.sizeBytes,
     securityCounter: row.securityCounter,
     securityFix: row.securityFix,
+    kind: row.kind,
+    component: row.component,
+    mandatoryStep: row.mandatoryStep,
     manifest: row.manifest ?? undefined,
-    signatures: signatures.map(({ keyId, algorithm, signature }) => ({
+    signatures: signatures.map(({ keyId, algorithm, signature, createdAt }) => ({
       keyId,
       algorithm: algorithm as SignatureAlgorithm,
       signature,
+      keyName: keys.get(keyId)?.name ?? "",
+      verifiedAt: createdAt,
+      keyRevoked: (keys.get(keyId)?.revokedAt ?? null) !== null,
     })),
     expiresAt: row.expiresAt ?? undefined,
     createdAt: row.createdAt,

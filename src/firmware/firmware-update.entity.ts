@@ -4,6 +4,9 @@ import { count, createdAt, instant, notDeleted, updatedAt } from "../infra/datab
 /** DRAFT: described, bytes missing. UPLOADED: bytes stored and checked. RELEASED: signed off, immutable. */
 export type FirmwareState = "DRAFT" | "UPLOADED" | "RELEASED";
 
+/** FIRMWARE: the device's firmware. APPLICATION: one application beside it. */
+export type UpdateKind = "FIRMWARE" | "APPLICATION";
+
 /** A firmware or application update in the catalogue. */
 export const FirmwareUpdateEntity = defineEntity({
   name: "FirmwareUpdate",
@@ -31,6 +34,11 @@ export const FirmwareUpdateEntity = defineEntity({
     /** Anti-rollback counter: a device never installs below the highest it has seen. */
     securityCounter: count().default(0),
     securityFix: p.boolean().default(false),
+    kind: p.text().$type<UpdateKind>().default("FIRMWARE"),
+    /** The application's name on the device; empty for firmware. */
+    component: p.text().default(""),
+    /** Older devices install it before any newer version of the product. */
+    mandatoryStep: p.boolean().default(false),
     /** The exact bytes that signatures cover, relayed verbatim. */
     manifest: p.blob().strictNullable(),
     expiresAt: instant().strictNullable(),

@@ -1,5 +1,5 @@
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
-import type { FirmwareState } from "./firmware-update.entity.ts";
+import type { FirmwareState, UpdateKind } from "./firmware-update.entity.ts";
 
 /** A firmware as the service knows it. */
 export interface Firmware extends FirmwareFields {
@@ -38,6 +38,11 @@ export interface FirmwareFields {
   readonly sizeBytes: number;
   readonly securityCounter: number;
   readonly securityFix: boolean;
+  readonly kind: UpdateKind;
+  /** The application's name on the device; empty for firmware. */
+  readonly component: string;
+  /** Whether older devices must install it before any newer version of its product. */
+  readonly mandatoryStep: boolean;
 }
 
 /** A verified signature over a firmware's manifest. */
@@ -45,6 +50,10 @@ export interface FirmwareSignature {
   readonly keyId: string;
   readonly algorithm: SignatureAlgorithm;
   readonly signature: Uint8Array;
+  readonly keyName: string;
+  readonly verifiedAt: Date;
+  /** Whether the key has been revoked since: the signature then counts no more. */
+  readonly keyRevoked: boolean;
 }
 
 /** What to change of a firmware; what is `undefined` stays. */
@@ -56,6 +65,7 @@ export interface FirmwareChange {
   readonly minCurrentVersion?: string | undefined;
   readonly deviceTypes?: readonly string[] | undefined;
   readonly hardwareModels?: readonly string[] | undefined;
+  readonly mandatoryStep?: boolean | undefined;
 }
 
 /** Which firmware to list; filters are combined with AND, and what is `undefined` does not filter. */

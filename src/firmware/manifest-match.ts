@@ -7,6 +7,7 @@ type CoveredFields = Pick<
   FirmwareFields,
   | "product"
   | "version"
+  | "component"
   | "securityCounter"
   | "securityFix"
   | "sha256"
@@ -24,6 +25,7 @@ export function assertManifestMatches(manifest: Manifest, firmware: CoveredField
   for (const [field, signed, recorded] of [
     ["product", manifest.product, firmware.product],
     ["version", manifest.version, firmware.version],
+    ["component", manifest.component ?? "", firmware.component],
     ["security_counter", manifest.securityCounter, firmware.securityCounter],
     ["security_fix", manifest.securityFix, firmware.securityFix],
     ["sha256", manifest.sha256, firmware.sha256],

@@ -4,7 +4,7 @@ import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
 export const copyStatement = `COPY device_heartbeats (device_id, received_at, sequence, epoch, device_time,
   firmware_version, boot_id, uptime_ms, battery_percent, charging, cpu_percent, memory_percent, storage_free_bytes,
   temperature_celsius, latitude, longitude, accuracy_meters, altitude_meters, network_type, signal_dbm, carrier,
-  security_counter, image_sha256, errors, metrics) FROM STDIN (FORMAT binary)`;
+  security_counter, image_sha256, errors, metrics, components, fix_time) FROM STDIN (FORMAT binary)`;
 
 /**
  * Writes heartbeats in the binary format of COPY (PostgreSQL manual, COPY, "Binary Format") into one buffer that it
@@ -58,6 +58,10 @@ export class HeartbeatCopyEncoder {
     else this.#json(record.errors);
     if (record.metrics === undefined) this.#null();
     else this.#json(record.metrics);
+    if (record.components === undefined) this.#null();
+    else this.#json(record.components);
+    if (record.fixTime === undefined) this.#null();
+    else this.#timestamp(record.fixTime.getTime());
   }
 
   /** Ends the data and returns all of it. */
@@ -214,7 +218,7 @@ const maxFixedBytes = 512;
 /** Signature, flags (none) and the length of the header extension (none). */
 const header = Buffer.concat([Buffer.from("PGCOPY\n\xff\r\n\0", "latin1"), Buffer.alloc(8)]);
 
-const columnCount = 25;
+const columnCount = 27;
 const endOfData = -1;
 const nullLength = -1;
 const jsonbVersion = 1;

@@ -8,6 +8,8 @@ export interface StoredErrorReport {
   message: string;
   stack: string;
   fatal: boolean;
+  context?: Record<string, string>;
+  crashLogId?: string;
 }
 
 /**
@@ -44,5 +46,8 @@ export const DeviceHeartbeatEntity = defineEntity({
     imageSha256: p.blob().strictNullable(),
     errors: p.json<StoredErrorReport[]>().strictNullable(),
     metrics: p.json<Record<string, number>>().strictNullable(),
+    components: p.json<Record<string, string>>().strictNullable(),
+    fixTime: instant().strictNullable(),
   },
+  indexes: [{ name: "device_heartbeats_received_at_index", properties: ["receivedAt"], type: "brin" }],
 });

@@ -6,14 +6,10 @@ import { pageSize } from "../api/page-token.ts";
 import { invalidArgument } from "../errors.ts";
 import { callingDevice } from "./calling-device.ts";
 import type { Directive } from "./directive.ts";
+import { maskedFields } from "./heartbeat-fields.ts";
 import { type HeartbeatHistory, historyKey } from "./heartbeat-history.ts";
-import {
-  ackMessage,
-  checkedBatch,
-  directiveMessage,
-  epochOf,
-  receivedHeartbeat,
-} from "./heartbeat-messages.ts";
+import { ackMessage, checkedBatch, directiveMessage, epochOf } from "./heartbeat-messages.ts";
+import { maskedHeartbeat } from "./read-mask-messages.ts";
 import { HeartbeatStreamHandler, type StreamHandlerParts } from "./stream-handlers.ts";
 
 /** What the handlers of HeartbeatService call. */
@@ -74,17 +70,26 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
     unary(
       HeartbeatService.method.listHeartbeats,
       { access: { role: "viewer", device: ({ deviceId }) => deviceId }, rate: "operator" },
-      async ({ deviceId, startTime, endTime, pageSize: size, pageToken }) => {
-        const filter = { deviceId, from: dateOf(startTime, "start_time"), to: dateOf(endTime, "end_time") };
+      async ({ deviceId, startTime, endTime, readMask, pageSize: size, pageToken }) => {
+        const fields = maskedFields(readMask?.paths);
+        const filter = {
+          deviceId,
+          from: dateOf(startTime, "start_time"),
+          to: dateOf(endTime, "end_time"),
+          fields,
+        };
         const page = await listPage({
           tokens: parts.pageTokens,
           size: pageSize(size),
           token: pageToken,
-          filter: { deviceId, from: filter.from?.toISOString(), to: filter.to?.toISOString() },
+          filter: { deviceId, from: filter.from?.toISOString(), to: filter.to?.toISOString(), fields },
           list: (position) => history.list(filter, position),
           keyOf: historyKey,
         });
-        return { heartbeats: page.rows.map(receivedHeartbeat), nextPageToken: page.nextPageToken };
+        return {
+          heartbeats: page.rows.map((record) => maskedHeartbeat(record, fields)),
+          nextPageToken: page.nextPageToken,
+        };
       },
     ),
   ];

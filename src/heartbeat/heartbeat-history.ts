@@ -3,6 +3,7 @@ import type { ListPosition } from "../access/list-position.ts";
 import type { DeviceError, HeartbeatRecord } from "../device/heartbeat-record.ts";
 import { type ReadingRow, readingOf } from "../device/reading-row.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import { columnsFor, type HeartbeatField } from "./heartbeat-fields.ts";
 
 /** Which of a device's heartbeats to list. */
 export interface HistoryFilter {
@@ -11,6 +12,8 @@ export interface HistoryFilter {
   readonly from?: Date | undefined;
   /** Received before this time. */
   readonly to?: Date | undefined;
+  /** Only what these fields hold is read of each; by default all. What places it in the list comes always. */
+  readonly fields?: readonly HeartbeatField[] | undefined;
 }
 
 /** Reads stored heartbeats. */
@@ -41,15 +44,57 @@ export class HeartbeatHistory {
     }
     try {
       const { rows } = await this.#pool.query<HistoryRow>(
-        `SELECT * FROM device_heartbeats WHERE ${conditions.join(" AND ")}
+        `SELECT ${selectionOf(filter)} FROM device_heartbeats WHERE ${conditions.join(" AND ")}
          ORDER BY received_at DESC, sequence DESC LIMIT $2`,
         values,
       );
-      return rows.map(recordOfRow);
+      return rows.map((row) => recordOfRow({ ...nothingRead, ...row }));
     } catch (error) {
       throw asDatabaseError(error) ?? error;
     }
   }
+
+  /**
+   * All of a device's heartbeats, oldest received first, some at a time: each part is a query of its own, made when it is
+   * asked for, so a slow reader holds neither memory nor a transaction.
+   */
+  async *scan(filter: HistoryFilter & { readonly to: Date }): AsyncGenerator<HeartbeatRecord[]> {
+    let from = filter.from?.toISOString() ?? "-infinity";
+    let sequence = 0;
+    for (;;) {
+      const records = await this.#part(filter, from, sequence);
+      if (records.length > 0) yield records;
+      const last = records.at(-1);
+      if (last === undefined || records.length < rowsEach) return;
+      from = last.receivedAt.toISOString();
+      sequence = last.sequence + 1;
+    }
+  }
+
+  async #part(
+    filter: HistoryFilter & { readonly to: Date },
+    from: string,
+    sequence: number,
+  ): Promise<HeartbeatRecord[]> {
+    try {
+      const { rows } = await this.#pool.query<HistoryRow>(
+        `SELECT ${selectionOf(filter)} FROM device_heartbeats
+         WHERE device_id = $1 AND received_at >= $2 AND (received_at, sequence) >= ($2, $3) AND received_at < $4
+         ORDER BY received_at, sequence LIMIT $5`,
+        [filter.deviceId, from, sequence, filter.to.toISOString(), rowsEach],
+      );
+      return rows.map((row) => recordOfRow({ ...nothingRead, ...row }));
+    } catch (error) {
+      throw asDatabaseError(error) ?? error;
+    }
+  }
+}
+
+/** Rows of one part of a scan: some hundred kilobytes, unless all of them have long stacks. */
+const rowsEach = 500;
+
+function selectionOf({ fields }: HistoryFilter): string {
+  return fields === undefined ? "*" : columnsFor(fields).join(", ");
 }
 
 /** Where a heartbeat stands in its device's list. */
@@ -67,6 +112,33 @@ interface HistoryRow extends ReadingRow {
   readonly errors: DeviceError[] | null;
   readonly metrics: Record<string, number> | null;
 }
+
+/** What stands in a row for a column that was not read. */
+const nothingRead = {
+  device_time: null,
+  firmware_version: "",
+  boot_id: "",
+  uptime_ms: "0",
+  battery_percent: null,
+  charging: null,
+  cpu_percent: null,
+  memory_percent: null,
+  storage_free_bytes: null,
+  temperature_celsius: null,
+  latitude: null,
+  longitude: null,
+  accuracy_meters: null,
+  altitude_meters: null,
+  fix_time: null,
+  network_type: null,
+  signal_dbm: null,
+  carrier: null,
+  security_counter: "0",
+  image_sha256: null,
+  errors: null,
+  metrics: null,
+  components: null,
+};
 
 function recordOfRow(row: HistoryRow): HeartbeatRecord {
   return {

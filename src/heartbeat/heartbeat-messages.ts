@@ -1,6 +1,13 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { Heartbeat, HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
+import {
+  Capability,
+  ClockQuality,
+  type ErrorReport,
+  type ErrorReportSchema,
+  type Heartbeat,
+  type HeartbeatSchema,
+} from "../../gen/ota/v1/heartbeat_pb.js";
 import {
   type AckSchema,
   type DirectiveSchema,
@@ -9,12 +16,11 @@ import {
   type StreamHeartbeatsResponse,
   StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
-import type { DeviceError, HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { DeviceError, DurableHeartbeat, HeartbeatRecord } from "../device/heartbeat-record.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Directive } from "./directive.ts";
 import type { HeartbeatRejection } from "./heartbeat-queue.ts";
 import { findViolation } from "./heartbeat-rules.ts";
-import type { DurableHeartbeat } from "./ingest-observers.ts";
 import type { StreamHello } from "./stream-hello.ts";
 import type { CheckedBatch, StreamOutput } from "./stream-session.ts";
 
@@ -67,8 +73,8 @@ export function helloOf(hello: Hello, deviceId: string): StreamHello {
     firmwareVersion: wellFormed(hello.firmwareVersion, "hello.firmware_version"),
     securityCounter: Number(hello.securityCounter),
     imageSha256: hello.imageSha256.length === 0 ? undefined : hello.imageSha256,
-    capabilities: hello.capabilities,
-    clockQuality: hello.clockQuality,
+    capabilities: hello.capabilities.map((value) => Capability[value] ?? "UNSPECIFIED"),
+    clockQuality: ClockQuality[hello.clockQuality] ?? "UNSPECIFIED",
   };
 }
 
@@ -156,6 +162,7 @@ function recordOf(
     longitude: location?.longitude,
     accuracyMeters: location?.accuracyMeters,
     altitudeMeters: location?.altitudeMeters,
+    fixTime: location?.fixTime === undefined ? undefined : dateOf(location.fixTime),
     networkType: network === undefined || network.type === 0 ? undefined : network.type,
     signalDbm: network?.signalDbm,
     carrier: network === undefined || network.carrier === "" ? undefined : network.carrier,
@@ -163,15 +170,29 @@ function recordOf(
     imageSha256: heartbeat.imageSha256.length === 0 ? hello?.imageSha256 : heartbeat.imageSha256,
     errors: heartbeat.errors.length === 0 ? noErrors : heartbeat.errors.map(errorOf),
     metrics: isEmpty(heartbeat.metrics) ? undefined : heartbeat.metrics,
+    components: isEmpty(heartbeat.components) ? undefined : heartbeat.components,
     backlog,
   };
 }
 
 const noErrors: readonly DeviceError[] = [];
 
-function errorOf({ code, severity, message, stack, fatal }: DeviceError): DeviceError {
-  // Without the message's own properties, which have no place in the database.
-  return { code, severity, message, stack, fatal };
+function errorOf({ code, severity, message, stack, fatal, context, crashLogId }: ErrorReport): DeviceError {
+  // Without the message's own properties and what is empty, which have no place in the database.
+  return {
+    code,
+    severity,
+    message,
+    stack,
+    fatal,
+    ...(isEmpty(context) ? undefined : { context }),
+    ...(crashLogId === "" ? undefined : { crashLogId }),
+  };
+}
+
+function errorMessage(error: DeviceError): MessageInitShape<typeof ErrorReportSchema> {
+  const { context = {}, crashLogId = "", ...rest } = error;
+  return { ...rest, context, crashLogId };
 }
 
 function heartbeatMessage(record: HeartbeatRecord): MessageInitShape<typeof HeartbeatSchema> {
@@ -183,8 +204,9 @@ function heartbeatMessage(record: HeartbeatRecord): MessageInitShape<typeof Hear
     firmwareVersion: record.firmwareVersion,
     bootId: record.bootId,
     uptime: durationFromMs(record.uptimeMs),
-    errors: record.errors.map(errorOf),
+    errors: record.errors.map(errorMessage),
     metrics: record.metrics ?? {},
+    components: record.components ?? {},
     securityCounter: BigInt(record.securityCounter),
     ...present({
       deviceTime: record.deviceTime === undefined ? undefined : timestampFromDate(record.deviceTime),
@@ -200,7 +222,11 @@ function heartbeatMessage(record: HeartbeatRecord): MessageInitShape<typeof Hear
           : {
               latitude,
               longitude,
-              ...present({ accuracyMeters: record.accuracyMeters, altitudeMeters: record.altitudeMeters }),
+              ...present({
+                accuracyMeters: record.accuracyMeters,
+                altitudeMeters: record.altitudeMeters,
+                fixTime: record.fixTime === undefined ? undefined : timestampFromDate(record.fixTime),
+              }),
             },
       network: hasNetwork
         ? {
@@ -220,8 +246,8 @@ function present<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], 
   return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
-function isEmpty(metrics: Readonly<Record<string, number>>): boolean {
-  for (const _name in metrics) return false;
+function isEmpty(map: object): boolean {
+  for (const _name in map) return false;
   return true;
 }
 

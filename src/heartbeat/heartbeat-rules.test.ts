@@ -54,6 +54,12 @@ const ranges: readonly (readonly [string, keyof HeartbeatRecord, readonly unknow
       [-400, 40_000_000],
       [Number.NaN, Number.NEGATIVE_INFINITY],
     ],
+    [
+      "location.fix_time",
+      "fixTime",
+      [new Date("2000-01-01T00:00:00Z"), new Date(nowMs + dayMs)],
+      [new Date(0), new Date(nowMs + dayMs + 1), new Date(NaN)],
+    ],
     ["network.signal_dbm", "signalDbm", [-200, 100], [-201, 101]],
     ["network.carrier", "carrier", ["", "telco"], ["a\0b", "\ud800"]],
     ["firmware_version", "firmwareVersion", ["", "1.0.0-ü😀"], ["1\0", "\udfff", "a\ud83d"]],
@@ -86,6 +92,55 @@ describe("errors", () => {
     expect(fieldOf({ errors: [error, { ...error, code: "" }] })).toBe("errors[1].code");
     expect(fieldOf({ errors: [{ ...error, message: "\0" }] })).toBe("errors[0].message");
     expect(fieldOf({ errors: [{ ...error, stack: "\ud800" }] })).toBe("errors[0].stack");
+  });
+});
+
+describe("the context of an error", () => {
+  const error = { code: "E", severity: 1, message: "m", stack: "s", fatal: false };
+
+  test("has 16 entries at most, with names and values of bounded length", () => {
+    const entries = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${n}`, "v"]));
+    expect(fieldOf({ errors: [{ ...error, context: entries(16) }] })).toBeUndefined();
+    expect(fieldOf({ errors: [{ ...error, context: entries(17) }] })).toBe("errors[0].context");
+    expect(fieldOf({ errors: [{ ...error, context: { ["n".repeat(65)]: "v" } }] })).toBe("errors[0].context");
+    expect(fieldOf({ errors: [{ ...error, context: { "": "v" } }] })).toBe("errors[0].context");
+    expect(fieldOf({ errors: [{ ...error, context: { n: "v".repeat(257) } }] })).toBe(
+      'errors[0].context["n"]',
+    );
+    expect(fieldOf({ errors: [{ ...error, context: { n: "\0" } }] })).toBe('errors[0].context["n"]');
+  });
+
+  test("names a crash log by its id", () => {
+    expect(fieldOf({ errors: [{ ...error, crashLogId: good.deviceId }] })).toBeUndefined();
+    expect(fieldOf({ errors: [{ ...error, crashLogId: "../etc/passwd" }] })).toBe("errors[0].crash_log_id");
+  });
+});
+
+describe("components", () => {
+  test("are 16 at most, with plain names and semantic versions", () => {
+    const numbered = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`c${n}`, "1.0.0"]));
+    expect(fieldOf({ components: numbered(16) })).toBeUndefined();
+    expect(fieldOf({ components: numbered(17) })).toBe("components");
+    for (const name of ["", "a b", "a/b", "x".repeat(65)]) {
+      expect(fieldOf({ components: { [name]: "1.0.0" } })).toBe("components");
+    }
+    for (const version of ["0.0.0", "1.2.3-rc.1+build.5", "10.20.30"]) {
+      expect(fieldOf({ components: { app: version } })).toBeUndefined();
+    }
+    for (const version of [
+      "",
+      "1",
+      "1.2",
+      "v1.2.3",
+      "01.2.3",
+      "1.2.3 ",
+      "1.2.3-01",
+      `1.2.3-${"a".repeat(128)}`,
+    ]) {
+      expect(fieldOf({ components: { app: version } })).toBe('components["app"]');
+    }
   });
 });
 

@@ -37,13 +37,15 @@ export function findViolation(
     rangeViolation("location.longitude", record.longitude, -180, 180) ??
     rangeViolation("location.accuracy_meters", record.accuracyMeters, 0, maxFloat) ??
     rangeViolation("location.altitude_meters", record.altitudeMeters, -maxFloat, maxFloat) ??
+    deviceTimeViolation(record.fixTime, context.nowMs, "location.fix_time") ??
     rangeViolation("network.type", record.networkType, 0, lastNetworkType) ??
     rangeViolation("network.signal_dbm", record.signalDbm, -200, 100) ??
     (record.carrier === undefined ? undefined : textViolation("network.carrier", record.carrier, 64)) ??
     countViolation("security_counter", record.securityCounter) ??
     digestViolation(record.imageSha256) ??
     (record.errors.length === 0 ? undefined : errorsViolation(record.errors)) ??
-    (record.metrics === undefined ? undefined : metricsViolation(record.metrics))
+    (record.metrics === undefined ? undefined : metricsViolation(record.metrics)) ??
+    (record.components === undefined ? undefined : componentsViolation(record.components))
   );
 }
 
@@ -77,11 +79,15 @@ function sequenceViolation(sequence: number, allowUnnumbered: boolean): FieldVio
   return { field: "sequence", description };
 }
 
-function deviceTimeViolation(time: Date | undefined, nowMs: number): FieldViolation | undefined {
+function deviceTimeViolation(
+  time: Date | undefined,
+  nowMs: number,
+  field = "device_time",
+): FieldViolation | undefined {
   if (time === undefined) return undefined;
   const ms = time.getTime();
   if (ms >= earliestDeviceTimeMs && ms <= nowMs + maxClockAheadMs) return undefined;
-  return { field: "device_time", description: "must lie between 2000-01-01 and one day from now" };
+  return { field, description: "must lie between 2000-01-01 and one day from now" };
 }
 
 function rangeViolation(
@@ -136,7 +142,9 @@ function errorsViolation(errors: readonly DeviceError[]): FieldViolation | undef
       rangeViolation(`${path}.severity`, error.severity, 0, lastSeverity) ??
       textViolation(`${path}.code`, error.code, 64) ??
       textViolation(`${path}.message`, error.message, 2_000) ??
-      textViolation(`${path}.stack`, error.stack, 16_000);
+      textViolation(`${path}.stack`, error.stack, 16_000) ??
+      (error.context === undefined ? undefined : contextViolation(`${path}.context`, error.context)) ??
+      crashLogViolation(`${path}.crash_log_id`, error.crashLogId);
     if (violation !== undefined) return violation;
   }
   return undefined;
@@ -158,5 +166,61 @@ function metricsViolation(metrics: Readonly<Record<string, number>>): FieldViola
   }
   return undefined;
 }
+
+function contextViolation(
+  field: string,
+  context: Readonly<Record<string, string>>,
+): FieldViolation | undefined {
+  let count = 0;
+  for (const [name, value] of Object.entries(context)) {
+    if (++count > maxContextEntries)
+      return { field, description: `must have at most ${maxContextEntries} entries` };
+    if (name === "" || textViolation(field, name, 64) !== undefined)
+      return { field, description: "names must be 1 to 64 characters of well-formed text without NUL" };
+    const violation = textViolation(`${field}["${name}"]`, value, 256);
+    if (violation !== undefined) return violation;
+  }
+  return undefined;
+}
+
+function crashLogViolation(field: string, id: string | undefined): FieldViolation | undefined {
+  if (id === undefined || uuid.test(id)) return undefined;
+  return { field, description: "must be the id of an uploaded crash log (a UUID)" };
+}
+
+function componentsViolation(components: Readonly<Record<string, string>>): FieldViolation | undefined {
+  let count = 0;
+  for (const name in components) {
+    if (++count > maxComponents)
+      return { field: "components", description: `must have at most ${maxComponents} entries` };
+    if (!componentName.test(name)) {
+      return {
+        field: "components",
+        description: "names must be 1 to 64 of a-z, A-Z, 0-9, dot, underscore and dash",
+      };
+    }
+    const version = components[name] ?? "";
+    if (version.length > maxVersionCharacters || !semanticVersion.test(version))
+      return { field: `components["${name}"]`, description: "must be a semantic version" };
+  }
+  return undefined;
+}
+
+/** The most entries of an error's context. */
+const maxContextEntries = 16;
+
+/** The most applications of a heartbeat. */
+const maxComponents = 16;
+
+/** Of a version, as everywhere in the contract. */
+const maxVersionCharacters = 128;
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+const componentName = /^[A-Za-z0-9._-]{1,64}$/;
+
+/** The grammar of semver.org, 2.0.0. */
+const semanticVersion =
+  /^(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-(?:0|[1-9]\d*|\d*[A-Za-z-][\dA-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][\dA-Za-z-]*))*)?(?:\+[\dA-Za-z-]+(?:\.[\dA-Za-z-]+)*)?$/;
 
 const metricName = /^[A-Za-z0-9._/-]{1,64}$/;

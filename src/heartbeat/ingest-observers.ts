@@ -1,13 +1,4 @@
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
-
-/** A heartbeat that is committed. */
-export interface DurableHeartbeat extends HeartbeatRecord {
-  /**
-   * Whether the device had newer ones when it sent this: history, which must not count as how the device is now. Absent
-   * means no.
-   */
-  readonly backlog?: boolean | undefined;
-}
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
 
 /** Is told of heartbeats once they are committed. */
 export interface DurableHeartbeatObserver {

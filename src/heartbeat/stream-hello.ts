@@ -10,10 +10,10 @@ export interface StreamHello {
   readonly firmwareVersion: string;
   readonly securityCounter: number;
   readonly imageSha256: Uint8Array | undefined;
-  /** Values of `ota.v1.Capability`. */
-  readonly capabilities: readonly number[];
-  /** A value of `ota.v1.ClockQuality`. */
-  readonly clockQuality: number;
+  /** Names of `ota.v1.Capability` without their prefix, for example `RESUME`. */
+  readonly capabilities: readonly string[];
+  /** A name of `ota.v1.ClockQuality` without its prefix. */
+  readonly clockQuality: string;
 }
 
 /**

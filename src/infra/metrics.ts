@@ -104,6 +104,8 @@ export interface IngestMetrics {
   readonly flushSeconds: Distribution;
   /** Rows in a flush. */
   readonly flushRows: Distribution;
+  /** Custom metrics that came but have no room in the catalogue. */
+  readonly metricsUnlisted: Count;
 }
 
 /** What the rollout engine counts. */
@@ -153,6 +155,10 @@ function createIngestMetrics(registry: Registry): IngestMetrics {
     rowsDuplicate: counter("rows_duplicate_total", "Heartbeats dropped because they were committed before."),
     rowsRejected: counter("rows_rejected_total", "Heartbeats refused for good."),
     flushFailures: counter("flush_failures_total", "Flushes that failed and were tried again."),
+    metricsUnlisted: counter(
+      "metrics_unlisted_total",
+      "Sightings of custom metrics that the catalogue has no room for.",
+    ),
     flushSeconds: new Histogram({
       name: `${prefix}ingest_flush_seconds`,
       help: "Time from the begin of a flush to its commit.",

@@ -9,6 +9,8 @@ export interface Manifest {
   readonly product: string;
   /** A canonical semantic version, see {@link isCanonicalVersion}. */
   readonly version: string;
+  /** The application that it updates, by its component's name; `undefined` or empty for the device's firmware. */
+  readonly component?: string | undefined;
   /** Never falls on a device (anti-rollback): 0 to 2^31 - 1. */
   readonly securityCounter: number;
   readonly securityFix: boolean;
@@ -41,10 +43,12 @@ export const maxManifestBytes = 64 * 1024;
  * bytes and people can read what they sign. `INVALID_MANIFEST` if the fields are not what `parseManifest` accepts.
  */
 export function createManifest(fields: Manifest): Uint8Array {
-  const members: Record<MemberName, unknown> = {
+  const { component } = fields;
+  const members: Record<MemberName, unknown> & Partial<Record<ApplicationMember, unknown>> = {
     type: manifestType,
     product: fields.product,
     version: fields.version,
+    ...(component === undefined || component === "" ? {} : { kind: applicationKind, component }),
     security_counter: fields.securityCounter,
     security_fix: fields.securityFix,
     sha256: fields.sha256,
@@ -67,7 +71,8 @@ export function createManifest(fields: Manifest): Uint8Array {
  * Reads a manifest whose signature has been verified. Strict, so that no two readers can understand the same bytes
  * differently: an unknown type tag, a missing, unknown or repeated member, an escape sequence, a wrong type or a value
  * outside its limits is `INVALID_MANIFEST`, with the member in the metadata `field`. A member that this version does
- * not know may be a restriction that it would overlook; new members come with a new type tag.
+ * not know may be a restriction that it would overlook. `kind` and `component` are there for applications only, and
+ * together: a reader that knows firmware alone refuses them, as it must.
  */
 export function parseManifest(bytes: Uint8Array): Manifest {
   if (bytes.length > maxManifestBytes) {
@@ -79,11 +84,13 @@ export function parseManifest(bytes: Uint8Array): Manifest {
   for (const name of memberNames) {
     if (!Object.hasOwn(members, name)) throw invalidManifest(name, "is missing");
   }
-  const unknown = Object.keys(members).find((name) => !(memberNames as readonly string[]).includes(name));
+  const known: readonly string[] = [...memberNames, ...applicationMembers];
+  const unknown = Object.keys(members).find((name) => !known.includes(name));
   if (unknown !== undefined) throw invalidManifest(unknown.slice(0, 64), "is not a member of this format");
   const manifest: Manifest = {
     product: nameOf("product", members["product"]),
     version: versionOf("version", members["version"]),
+    component: componentOf(members),
     securityCounter: integerOf("security_counter", members["security_counter"], 0, 2 ** 31 - 1),
     securityFix: booleanOf("security_fix", members["security_fix"]),
     sha256: digestOf("sha256", members["sha256"]),
@@ -129,6 +136,12 @@ const memberNames = [
 ] as const;
 type MemberName = (typeof memberNames)[number];
 
+const applicationMembers = ["kind", "component"] as const;
+type ApplicationMember = (typeof applicationMembers)[number];
+
+/** The only value of `kind`: without it the manifest is one of firmware. */
+const applicationKind = "application";
+
 function decode(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -164,6 +177,12 @@ function refuseRepeatedMembers(text: string, members: Record<string, unknown>): 
   if (quotes !== 2 * (Object.keys(members).length + texts)) {
     throw invalidManifest("manifest", "has a member twice");
   }
+}
+
+function componentOf(members: Record<string, unknown>): string | undefined {
+  if (!applicationMembers.some((name) => Object.hasOwn(members, name))) return undefined;
+  if (members["kind"] !== applicationKind) throw invalidManifest("kind", `must be "${applicationKind}"`);
+  return nameOf("component", members["component"]);
 }
 
 function nameOf(field: string, value: unknown): string {

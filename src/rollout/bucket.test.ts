@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bucketCount, bucketOf, murmur3, ringOf } from "./bucket.ts";
+import {
+  bucketCount,
+  bucketOf,
+  bucketOfHash,
+  deviceHashes,
+  murmur3,
+  ringOf,
+  sampleOf,
+  sampleOfHash,
+} from "./bucket.ts";
 
 const shares = [500, 2_500, 7_500, 10_000].map((percentBasisPoints) => ({ percentBasisPoints }));
 
@@ -89,6 +98,22 @@ describe("ringOf", () => {
           expect(!isIn(narrow) || isIn(wide)).toBe(true);
         },
       ),
+    );
+  });
+});
+
+describe("deviceHashes", () => {
+  it("gives the hash of each id in a text of many", () => {
+    fc.assert(
+      fc.property(fc.uuid(), fc.array(fc.uuid(), { minLength: 1, maxLength: 5 }), (rolloutId, ids) => {
+        const hash = deviceHashes(rolloutId);
+        const text = ids.join("");
+        for (const [at, id] of ids.entries()) {
+          expect(hash(text, at * 36)).toBe(murmur3(`${rolloutId}:${id}`));
+          expect(bucketOfHash(hash(text, at * 36))).toBe(bucketOf(rolloutId, id));
+          expect(sampleOfHash(hash(text, at * 36))).toBe(sampleOf(rolloutId, id));
+        }
+      }),
     );
   });
 });

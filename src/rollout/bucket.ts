@@ -8,7 +8,25 @@ export const bucketCount = 10_000;
  * (https://docs.getunleash.io/reference/stickiness), which normalises to 100.
  */
 export function bucketOf(rolloutId: string, deviceId: string): number {
-  return murmur3(`${rolloutId}:${deviceId}`) % bucketCount;
+  return bucketOfHash(murmur3(`${rolloutId}:${deviceId}`));
+}
+
+/**
+ * The place of a device in the sample of a rollout that is for a share of the fleet, 0 to 9,999: the digits of the same
+ * hash above those of {@link bucketOf}, so that the rings of the sample keep their shares.
+ */
+export function sampleOf(rolloutId: string, deviceId: string): number {
+  return sampleOfHash(murmur3(`${rolloutId}:${deviceId}`));
+}
+
+/** See {@link bucketOf}. */
+export function bucketOfHash(hash: number): number {
+  return hash % bucketCount;
+}
+
+/** See {@link sampleOf}. */
+export function sampleOfHash(hash: number): number {
+  return Math.floor(hash / bucketCount) % bucketCount;
 }
 
 /**
@@ -20,6 +38,27 @@ export function ringOf(bucket: number, rings: readonly { readonly percentBasisPo
 }
 
 /**
+ * The hash that {@link bucketOf} and {@link sampleOf} take their digits of, for very many devices of one rollout: what
+ * the rollout's id, a UUID in text, contributes is worked out once. The returned function takes a text and where in it a
+ * device's id, also a UUID, begins.
+ */
+export function deviceHashes(rolloutId: string): (text: string, at: number) => number {
+  let begun = 0;
+  for (let at = 0; at < uuidLength; at += 4) begun = mix(begun, block(rolloutId, at));
+  const colon = ":".charCodeAt(0);
+  return (text, at) => {
+    let hash = mix(
+      begun,
+      colon | (text.charCodeAt(at) << 8) | (text.charCodeAt(at + 1) << 16) | (text.charCodeAt(at + 2) << 24),
+    );
+    for (let next = at + 3; next < at + 35; next += 4) hash = mix(hash, block(text, next));
+    return finish(hash ^ scramble(text.charCodeAt(at + 35) & 0xff), 2 * uuidLength + 1);
+  };
+}
+
+const uuidLength = 36;
+
+/**
  * MurmurHash3_x86_32 with seed 0 over the low bytes of the text's UTF-16 units: right for ASCII, which ids are. After
  * Austin Appleby's public-domain reference (https://github.com/aappleby/smhasher, MurmurHash3.cpp).
  */
@@ -27,26 +66,35 @@ export function murmur3(text: string): number {
   const length = text.length;
   const blocksEnd = length & ~3;
   let hash = 0;
-  for (let at = 0; at < blocksEnd; at += 4) {
-    hash ^= scramble(
-      (text.charCodeAt(at) & 0xff) |
-        ((text.charCodeAt(at + 1) & 0xff) << 8) |
-        ((text.charCodeAt(at + 2) & 0xff) << 16) |
-        (text.charCodeAt(at + 3) << 24),
-    );
-    hash = (hash << 13) | (hash >>> 19);
-    hash = (Math.imul(hash, 5) + 0xe6546b64) | 0;
-  }
+  for (let at = 0; at < blocksEnd; at += 4) hash = mix(hash, block(text, at));
   let tail = 0;
   for (let at = length - 1; at >= blocksEnd; at--) tail = (tail << 8) | (text.charCodeAt(at) & 0xff);
   if (blocksEnd < length) hash ^= scramble(tail);
-  hash ^= length;
+  return finish(hash, length);
+}
+
+function block(text: string, at: number): number {
+  return (
+    (text.charCodeAt(at) & 0xff) |
+    ((text.charCodeAt(at + 1) & 0xff) << 8) |
+    ((text.charCodeAt(at + 2) & 0xff) << 16) |
+    (text.charCodeAt(at + 3) << 24)
+  );
+}
+
+function mix(hash: number, next: number): number {
+  const mixed = hash ^ scramble(next);
+  return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0;
+}
+
+function finish(mixed: number, length: number): number {
+  let hash = mixed ^ length;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-function scramble(block: number): number {
-  const mixed = Math.imul(block, 0xcc9e2d51);
+function scramble(next: number): number {
+  const mixed = Math.imul(next, 0xcc9e2d51);
   return Math.imul((mixed << 15) | (mixed >>> 17), 0x1b873593);
 }

@@ -1,32 +1,62 @@
 import semver from "semver";
+import { parseDeviceFilter } from "../device/filter/device-filter.ts";
+import { compileFilterPredicate, type DevicePredicate } from "../device/filter/filter-predicate.ts";
 import type { Firmware } from "../firmware/firmware.ts";
-import type { Ring, Rollout } from "./rollout.ts";
+import { MaintenanceSchedule } from "../schedule/maintenance-schedule.ts";
+import { canarySet, type RingPlan } from "./ring-place.ts";
+import type { Rollout } from "./rollout.ts";
 import { makesOffers } from "./rollout-state.ts";
+import type { VersionFacts } from "./version-facts.ts";
 
-/** A rollout made ready for update checks: sets instead of lists, ranges and versions parsed once. */
-export interface CompiledRollout {
-  readonly id: string;
-  readonly rollout: Rollout;
+/** A firmware as it may be handed to devices. */
+export interface OfferFirmware {
   readonly firmware: Firmware;
-  readonly version: semver.SemVer;
-  /** Whether it makes offers now; otherwise it only explains why there is none. */
-  readonly offers: boolean;
-  /** Why it makes none although it is running, in words; undefined if nothing stands against it. */
+  /** Why it must not be handed out now, in words. */
   readonly blocked: string | undefined;
+}
+
+/** A mandatory step on the way to a rollout's version. */
+export interface CompiledStep extends OfferFirmware {
+  readonly version: semver.SemVer;
+}
+
+/** A rollout made ready for update checks: sets instead of lists, filters, ranges and versions parsed once. */
+export interface CompiledRollout extends RingPlan, OfferFirmware {
+  readonly rollout: Rollout;
+  readonly version: semver.SemVer;
+  /** The application that it updates; empty for firmware. */
+  readonly component: string;
+  /** Whether its state makes offers. */
+  readonly offers: boolean;
   readonly deviceTypes: ReadonlySet<string>;
   /** Undefined: every model. */
   readonly hardwareModels: ReadonlySet<string> | undefined;
   /** Undefined: every group. */
   readonly groups: ReadonlySet<string> | undefined;
+  /** Undefined: none. */
+  readonly excludedGroups: ReadonlySet<string> | undefined;
+  /** Undefined: devices need none. */
+  readonly tags: ReadonlySet<string> | undefined;
+  /** Undefined: every device. */
+  readonly filter: DevicePredicate | undefined;
   readonly range: semver.Range | undefined;
   readonly minCurrentVersion: semver.SemVer | undefined;
-  readonly rings: readonly Ring[];
-  /** The verdict on each version that devices run, filled as they ask: a fleet runs few. Bounded. */
-  readonly verdicts: Map<string, VersionVerdict>;
+  readonly windows: MaintenanceSchedule;
+  /** Mandatory steps below its version, lowest first. */
+  readonly steps: readonly CompiledStep[];
+  /** Rollouts that go before this one where they want a device: see {@link setRivals}. */
+  rivals: readonly CompiledRollout[];
+  /** What is known of the versions that devices run, filled as they ask: a fleet runs few. Bounded. */
+  readonly versions: Map<string, VersionFacts>;
 }
 
-/** What a rollout has for a device that runs a certain version. */
-export type VersionVerdict = "fits" | "not_newer" | "out_of_range" | "too_old";
+/** What a rollout is compiled with. */
+export interface CompileOptions {
+  /** Decides who is online, for filters. */
+  readonly heartbeatIntervalMs: number;
+  /** Every mandatory step of the firmware's product and component. */
+  readonly steps?: readonly OfferFirmware[] | undefined;
+}
 
 /**
  * Makes a rollout ready. Device types and models are those of the firmware, narrowed by the targeting. `blocked` says why
@@ -34,59 +64,47 @@ export type VersionVerdict = "fits" | "not_newer" | "out_of_range" | "too_old";
  */
 export function compileRollout(
   rollout: Rollout,
-  firmware: Firmware,
-  blocked: string | undefined,
+  { firmware, blocked }: OfferFirmware,
+  { heartbeatIntervalMs, steps = [] }: CompileOptions,
 ): CompiledRollout {
-  const { targeting } = rollout;
+  const { targeting, policy } = rollout;
+  const version = new semver.SemVer(firmware.version);
   return {
     id: rollout.id,
     rollout,
     firmware,
-    version: new semver.SemVer(firmware.version),
-    offers: makesOffers(rollout.state) && blocked === undefined,
     blocked,
+    version,
+    component: firmware.component,
+    offers: makesOffers(rollout.state),
     deviceTypes: new Set(narrowed(firmware.deviceTypes, targeting.deviceTypes)),
-    hardwareModels: setOrAll(narrowedModels(firmware.hardwareModels, targeting.hardwareModels)),
-    groups: targeting.groups.length === 0 ? undefined : new Set(targeting.groups),
+    hardwareModels: modelSet(firmware.hardwareModels, targeting.hardwareModels),
+    groups: setOf(targeting.groups),
+    excludedGroups: setOf(targeting.excludedGroups),
+    tags: setOf(targeting.tags),
+    canaryGroups: canarySet(targeting),
+    percentBasisPoints: targeting.percentBasisPoints,
+    filter:
+      targeting.filter.trim() === ""
+        ? undefined
+        : compileFilterPredicate(parseDeviceFilter(targeting.filter, "targeting.filter"), {
+            heartbeatIntervalMs,
+          }),
     range:
       targeting.currentVersionRange === ""
         ? undefined
         : new semver.Range(targeting.currentVersionRange, { includePrerelease: true }),
     minCurrentVersion:
       firmware.minCurrentVersion === "" ? undefined : new semver.SemVer(firmware.minCurrentVersion),
+    windows: new MaintenanceSchedule(policy.maintenanceWindows),
     rings: rollout.rings,
-    verdicts: new Map(),
+    steps: steps
+      .map((step) => ({ ...step, version: new semver.SemVer(step.firmware.version) }))
+      .filter((step) => semver.lt(step.version, version))
+      .sort((a, b) => semver.compare(a.version, b.version)),
+    rivals: [],
+    versions: new Map(),
   };
-}
-
-/**
- * Judges a version that a device runs; remembers the answer. A version that is no semantic version, or unknown, counts as
- * older than all and lies in no range, so that a device with an odd name for its factory image can be brought in.
- */
-export function versionVerdict(compiled: CompiledRollout, version: string): VersionVerdict {
-  const known = compiled.verdicts.get(version);
-  if (known !== undefined) return known;
-  const verdict = judgeVersion(compiled, version);
-  // Devices may report anything: start again rather than grow.
-  if (compiled.verdicts.size >= maxVerdicts) compiled.verdicts.clear();
-  compiled.verdicts.set(version, verdict);
-  return verdict;
-}
-
-/** Newest version first, then newest rollout: the order in which a device is offered what several rollouts have. */
-export function byPreference(a: CompiledRollout, b: CompiledRollout): number {
-  return semver.rcompare(a.version, b.version) || (a.id < b.id ? 1 : -1);
-}
-
-const maxVerdicts = 256;
-
-function judgeVersion(compiled: CompiledRollout, text: string): VersionVerdict {
-  const version = semver.parse(text);
-  if (version !== null && semver.compare(version, compiled.version) >= 0) return "not_newer";
-  const { range, minCurrentVersion } = compiled;
-  if (range !== undefined && (version === null || !range.test(version))) return "out_of_range";
-  if (minCurrentVersion === undefined) return "fits";
-  return version === null || semver.lt(version, minCurrentVersion) ? "too_old" : "fits";
 }
 
 function narrowed(all: readonly string[], some: readonly string[]): readonly string[] {
@@ -94,11 +112,11 @@ function narrowed(all: readonly string[], some: readonly string[]): readonly str
 }
 
 /** An empty list of models means every model; undefined stands for that here, so that "none is left" can be told. */
-function narrowedModels(all: readonly string[], some: readonly string[]): readonly string[] | undefined {
-  if (all.length === 0) return some.length === 0 ? undefined : some;
-  return narrowed(all, some);
+function modelSet(all: readonly string[], some: readonly string[]): ReadonlySet<string> | undefined {
+  if (all.length === 0) return setOf(some);
+  return new Set(narrowed(all, some));
 }
 
-function setOrAll(names: readonly string[] | undefined): ReadonlySet<string> | undefined {
-  return names === undefined ? undefined : new Set(names);
+function setOf(names: readonly string[]): ReadonlySet<string> | undefined {
+  return names.length === 0 ? undefined : new Set(names);
 }

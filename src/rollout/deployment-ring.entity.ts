@@ -11,8 +11,14 @@ export interface StoredGate {
   minSuccessPercent: number;
   soakMs: number;
   manual: boolean;
+  /** The health verdict must be "no worse". */
+  requireNoWorseHealth: boolean;
+  /** Somebody other than the creator must approve before this ring opens. */
+  requireApproval: boolean;
   /** Failures that an operator accepted by resuming the rollout in spite of them. */
   acceptedFailures?: number;
+  /** Whether "worse" health was acted upon by a pause: it does not pause the rollout again. */
+  acceptedWorse?: boolean;
 }
 
 /** A ring of a rollout. Its counters change in the transaction that changes a device's state. */
@@ -39,6 +45,9 @@ export const DeploymentRingEntity = defineEntity({
     /** Since when the gate has held without a break; the soak time runs from here. */
     gateHeldSince: instant().strictNullable(),
     passedAt: instant().strictNullable(),
+    /** Who approved that it opens, as the audit log names callers. */
+    approver: p.text().default(""),
+    approvedAt: instant().nullable(),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },

@@ -8,6 +8,7 @@ export interface DeviceUpdateFilter {
   readonly states: readonly DeviceUpdateState[];
   readonly ring?: string | undefined;
   readonly action?: UpdateAction | undefined;
+  readonly failureReason?: string | undefined;
 }
 
 /** A device's part in a rollout, as it is shown. */
@@ -29,6 +30,10 @@ export interface DeviceUpdateRecord {
   readonly provenMs: number | null;
   readonly endedMs: number | null;
   readonly deadlineMs: number | null;
+  readonly attempt: number;
+  /** From when on the device may try again. */
+  readonly retryMs: number | null;
+  readonly component: string;
 }
 
 /** Reads device updates, newest first; ids rise with time. */
@@ -43,6 +48,7 @@ export function readDeviceUpdates(
     filter.states.length === 0 ? null : filter.states.join(","),
     filter.ring ?? null,
     filter.action ?? null,
+    filter.failureReason ?? null,
     page.after ?? null,
     page.limit,
   ]);
@@ -57,14 +63,16 @@ const listSql = `
     (extract(epoch FROM u.updated_at) * 1000)::float8 AS "updatedMs",
     (extract(epoch FROM u.proven_at) * 1000)::float8 AS "provenMs",
     (extract(epoch FROM u.ended_at) * 1000)::float8 AS "endedMs",
-    (extract(epoch FROM u.deadline_at) * 1000)::float8 AS "deadlineMs"
-  FROM device_updates u JOIN deployment_rings g ON g.id = u.ring_id
+    (extract(epoch FROM u.deadline_at) * 1000)::float8 AS "deadlineMs",
+    u.attempt, (extract(epoch FROM coalesce(u.retry_at, u.not_before)) * 1000)::float8 AS "retryMs", f.component
+  FROM device_updates u JOIN deployment_rings g ON g.id = u.ring_id JOIN firmware_updates f ON f.id = u.firmware_id
   WHERE NOT u.is_deleted
     AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
     AND ($2::uuid IS NULL OR u.device_id = $2::uuid)
     AND ($3::text IS NULL OR u.state = ANY (string_to_array($3::text, ',')))
     AND ($4::text IS NULL OR g.name = $4::text)
     AND ($5::text IS NULL OR u.action = $5::text)
-    AND ($6::uuid IS NULL OR u.id < $6::uuid)
+    AND ($6::text IS NULL OR u.failure_reason = $6::text)
+    AND ($7::uuid IS NULL OR u.id < $7::uuid)
   ORDER BY u.id DESC
-  LIMIT $7::int`;
+  LIMIT $8::int`;

@@ -6,7 +6,7 @@ import { DeploymentRingEntity } from "./deployment-ring.entity.ts";
 import { RolloutEntity } from "./rollout.entity.ts";
 
 /** See the contract's UpdateAction. */
-export type UpdateAction = "INSTALL" | "ROLLBACK";
+export type UpdateAction = "INSTALL" | "ROLLBACK" | "STEP";
 
 /** See the contract's DeviceUpdateState. */
 export type DeviceUpdateState =
@@ -23,7 +23,14 @@ export type DeviceUpdateState =
   | "CANCELLED"
   | "ROLLED_BACK";
 
-/** One device's part in a rollout. There is no row until the device is offered the update. */
+/**
+ * One try of one device at a rollout's firmware, at a mandatory step on the way to it, or at going back. There is no row
+ * until the device is offered the update.
+ *
+ * A failed try that is followed by another one keeps its row, with `retryAt` set, and the next try gets a row of its own,
+ * so that a state that is final stays so and what a device reports late of an earlier try cannot hit a later one. Ring
+ * counters leave out rows with `retryAt`, and steps that succeeded: each device counts once.
+ */
 export const DeviceUpdateEntity = defineEntity({
   name: "DeviceUpdate",
   tableName: "device_updates",
@@ -45,6 +52,12 @@ export const DeviceUpdateEntity = defineEntity({
     failureMessage: p.text().strictNullable(),
     downloadedBytes: count().default(0),
     crashCount: p.integer().default(0),
+    /** Which try this is, from 1. */
+    attempt: p.integer().default(1),
+    /** Of an open try: the device is not given it before. */
+    notBefore: instant().nullable(),
+    /** Of a failed try that another one follows: from when on. */
+    retryAt: instant().nullable(),
     offeredAt: instant(),
     installingAt: instant().strictNullable(),
     /** When a heartbeat first showed the new version. */
@@ -67,8 +80,8 @@ export const DeviceUpdateEntity = defineEntity({
   uniques: [
     { name: "device_updates_open_unique", properties: ["deviceId"], where: "ended_at is null" },
     {
-      name: "device_updates_device_id_rollout_id_action_unique",
-      properties: ["deviceId", "rolloutId", "action"],
+      name: "device_updates_try_unique",
+      properties: ["deviceId", "rolloutId", "action", "firmwareId", "attempt"],
     },
   ],
 });

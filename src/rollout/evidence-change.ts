@@ -2,6 +2,7 @@ import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
 import type { DeviceUpdateEvent } from "./device-update-state.ts";
 import { nextUpdateState } from "./device-update-state.ts";
 import type { Evidence } from "./evidence.ts";
+import { nextTry } from "./next-try.ts";
 import type { OpenUpdate, UpdatePatch } from "./open-update.ts";
 import type { UpdateChange } from "./transition-sql.ts";
 
@@ -26,11 +27,20 @@ export function changeFor(
         failureMessage: `${evidence.crashCount} crashes or reboots while the new version was watched`,
         endedAt: at,
       });
+    case "blocked":
+      return {
+        ...step(update),
+        to: "FAILED",
+        failureReason: "ROLLBACK_BLOCKED_BY_SECURITY_COUNTER",
+        failureMessage: `the security counter of ${update.toVersion} is ${update.securityCounter}, the device is at ${evidence.counter}`,
+        endedAt: at,
+      };
     case "reverted":
       return after(update, ["revert"], {
         failureReason: "DEVICE_REVERTED",
         failureMessage: `the device came back on ${evidence.version || "an unknown version"} after a reboot`,
         endedAt: at,
+        nextTry: nextTry(update, at, beat.bootId),
       });
   }
 }
@@ -66,7 +76,7 @@ function step(update: Readonly<OpenUpdate>) {
 function after(
   update: Readonly<OpenUpdate>,
   events: readonly DeviceUpdateEvent[],
-  patch: UpdatePatch,
+  patch: UpdatePatch & Pick<UpdateChange, "nextTry">,
 ): UpdateChange | undefined {
   let state = update.state;
   for (const event of events) {

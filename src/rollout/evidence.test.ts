@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type EvidenceRecord, judgeHeartbeat } from "./evidence.ts";
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import { judgeHeartbeat } from "./evidence.ts";
 import type { OpenUpdate } from "./open-update.ts";
 
 const start = Date.UTC(2026, 0, 1);
@@ -27,11 +28,22 @@ function update(other: Partial<OpenUpdate> = {}): OpenUpdate {
     crashCount: 0,
     taken: true,
     watchedBootId: undefined,
+    maxRetries: 0,
+    retryBackoffMs: 60_000,
+    deviceTimeoutMs: 3_600_000,
+    attempt: 1,
+    notBeforeMs: undefined,
+    securityCounter: 0,
+    component: "",
     ...other,
   };
 }
 
-function beat(firmwareVersion: string, bootId: string, other: Partial<EvidenceRecord> = {}): EvidenceRecord {
+function beat(
+  firmwareVersion: string,
+  bootId: string,
+  other: Partial<DurableHeartbeat> = {},
+): DurableHeartbeat {
   return {
     deviceId: "device",
     epoch: 1,

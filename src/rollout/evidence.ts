@@ -1,5 +1,6 @@
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
 import type { OpenUpdate } from "./open-update.ts";
+import { versionOf } from "./version-of.ts";
 
 /** What a heartbeat says about its device's open update. */
 export type Evidence =
@@ -14,13 +15,9 @@ export type Evidence =
   /** As `crashed`, and the sum has reached the limit. */
   | { readonly kind: "crash_loop"; readonly crashCount: number }
   /** It came back on another version. */
-  | { readonly kind: "reverted"; readonly version: string };
-
-/** A heartbeat that is stored durably. */
-export interface EvidenceRecord extends HeartbeatRecord {
-  /** Whether the device had newer ones when it sent this: history, which is no evidence of how the device is now. */
-  readonly backlog?: boolean | undefined;
-}
+  | { readonly kind: "reverted"; readonly version: string }
+  /** It must not go back any more: its security counter, which never falls, is above that of the version before. */
+  | { readonly kind: "blocked"; readonly counter: number };
 
 /**
  * Judges one heartbeat against the device's open update. Pure. Nothing here reads the device's clock, which may be wrong;
@@ -31,17 +28,24 @@ export interface EvidenceRecord extends HeartbeatRecord {
  * - A proven install is watched: each fatal error or reboot counts, and at `crashLimit` it is a crash loop. The first
  *   heartbeat without either at or after `verifyUntil` verifies it. Silence does not.
  * - Another version, in a boot that began after the device took the update, is a return by the device itself.
- * - A rollback is done when the version to run is seen under another boot id: nothing is watched.
+ * - A rollback is done when the version to run is seen under another boot id: nothing is watched. One that has not begun
+ *   is blocked when the device's security counter has risen above that of the version to go back to.
+ * - An application counts by its own version, and without a reboot; a heartbeat that names no components says nothing of
+ *   its version. It has returned when, after it was proven, another version is seen.
  */
-export function judgeHeartbeat(update: OpenUpdate, beat: EvidenceRecord): Evidence {
+export function judgeHeartbeat(update: OpenUpdate, beat: DurableHeartbeat): Evidence {
   if (beat.backlog === true) return nothing;
+  if (update.component !== "") return judgeApplication(update, beat);
   const onTarget = beat.firmwareVersion === update.toVersion;
   if (update.state === "VERIFYING") return onTarget ? judgeWatched(update, beat) : judgeReturn(update, beat);
   if (onTarget) {
     if (!isOtherBoot(update, beat)) return nothing;
-    return update.action === "INSTALL" ? { kind: "proven" } : { kind: "verified" };
+    return update.action !== "ROLLBACK" ? { kind: "proven" } : { kind: "verified" };
   }
-  return update.action === "INSTALL" && update.taken ? judgeReturn(update, beat) : nothing;
+  if (update.action === "ROLLBACK" && !update.taken && beat.securityCounter > update.securityCounter) {
+    return { kind: "blocked", counter: beat.securityCounter };
+  }
+  return update.action !== "ROLLBACK" && update.taken ? judgeReturn(update, beat) : nothing;
 }
 
 const nothing: Evidence = { kind: "none" };
@@ -49,7 +53,17 @@ const nothing: Evidence = { kind: "none" };
 /** What a boot may seem to have begun too early by: heartbeats take their time to us. */
 const bootSlackMs = 2_000;
 
-function judgeWatched(update: OpenUpdate, beat: HeartbeatRecord): Evidence {
+function judgeApplication(update: OpenUpdate, beat: DurableHeartbeat): Evidence {
+  const told = beat.components !== undefined;
+  const version = versionOf(beat, update.component);
+  if (update.state === "VERIFYING") {
+    return told && version !== update.toVersion ? { kind: "reverted", version } : judgeWatched(update, beat);
+  }
+  if (version !== update.toVersion) return nothing;
+  return update.action !== "ROLLBACK" ? { kind: "proven" } : { kind: "verified" };
+}
+
+function judgeWatched(update: OpenUpdate, beat: DurableHeartbeat): Evidence {
   const rebooted = update.watchedBootId !== undefined && beat.bootId !== update.watchedBootId;
   let fatal = 0;
   for (const error of beat.errors) if (error.fatal) fatal++;
@@ -65,7 +79,7 @@ function judgeWatched(update: OpenUpdate, beat: HeartbeatRecord): Evidence {
     : nothing;
 }
 
-function judgeReturn(update: OpenUpdate, beat: HeartbeatRecord): Evidence {
+function judgeReturn(update: OpenUpdate, beat: DurableHeartbeat): Evidence {
   // Without a boot id to compare, only what was seen on the new version can come back from it.
   if (update.fromBootId === "" && update.state !== "VERIFYING") return nothing;
   if (!isOtherBoot(update, beat)) return nothing;
@@ -76,6 +90,6 @@ function judgeReturn(update: OpenUpdate, beat: HeartbeatRecord): Evidence {
   return { kind: "reverted", version: beat.firmwareVersion };
 }
 
-function isOtherBoot(update: OpenUpdate, beat: HeartbeatRecord): boolean {
+function isOtherBoot(update: OpenUpdate, beat: DurableHeartbeat): boolean {
   return update.fromBootId === "" || beat.bootId !== update.fromBootId;
 }

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { evaluateRing, type JudgedRing } from "./gate.ts";
+import { planPolicy } from "./new-rollout.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
 import type { RingCounters } from "./rollout.ts";
 
@@ -8,23 +9,18 @@ const minute = 60_000;
 const now = new Date("2026-01-01T12:00:00Z");
 const ago = (ms: number) => new Date(now.getTime() - ms);
 
-const policy: StoredPolicy = {
-  failureThresholdPercent: 10,
-  failureMinSample: 5,
-  failureCountLimit: null,
-  verificationMs: minute,
-  deviceTimeoutMs: 60 * minute,
-  crashLimit: 3,
-  maxInProgress: null,
-  pauseOnFailure: false,
-};
+const policy: StoredPolicy = planPolicy(
+  { pauseOnFailure: false },
+  { failureThresholdPercent: 10, deviceTimeoutMs: 60 * minute },
+);
+const gateRules = { requireNoWorseHealth: false, requireApproval: false };
 
 function ring(counters: Partial<RingCounters>, other: Partial<JudgedRing> = {}): JudgedRing {
   const none = { offered: 0, inProgress: 0, succeeded: 0, failed: 0, cancelled: 0, rolledBack: 0 };
   return {
     name: "canary",
     counters: { ...none, ...counters },
-    gate: { minSample: 2, minSuccessPercent: 90, soakMs: 10 * minute, manual: false },
+    gate: { minSample: 2, minSuccessPercent: 90, soakMs: 10 * minute, manual: false, ...gateRules },
     openedAt: ago(60 * minute),
     gateHeldSince: undefined,
     ...other,
@@ -34,7 +30,7 @@ function ring(counters: Partial<RingCounters>, other: Partial<JudgedRing> = {}):
 describe("the gate", () => {
   it("of the last ring waits for devices that are still at it", () => {
     const judged = ring({ succeeded: 2, inProgress: 1 }, { gateHeldSince: ago(60 * minute) });
-    expect(evaluateRing(judged, policy, now, true)).toMatchObject({
+    expect(evaluateRing(judged, policy, now, { isLast: true })).toMatchObject({
       verdict: "wait",
       held: false,
       missing: ["1 devices are still at it"],
@@ -59,7 +55,7 @@ describe("the gate", () => {
   });
 
   it("leaves the last word to an operator where it is manual", () => {
-    const gate = { minSample: 0, minSuccessPercent: 0, soakMs: 0, manual: true };
+    const gate = { minSample: 0, minSuccessPercent: 0, soakMs: 0, manual: true, ...gateRules };
     expect(evaluateRing(ring({}, { gate }), policy, now)).toMatchObject({ verdict: "manual", held: true });
   });
 
@@ -76,9 +72,10 @@ describe("the failure threshold", () => {
   it.each([
     ["one failure of two", { succeeded: 1, failed: 1 }, "wait"],
     ["four failures of four with more to come", { failed: 4, inProgress: 1 }, "wait"],
-    ["one of five", { succeeded: 4, failed: 1 }, "rollback"],
+    ["one of five: no device alone takes a fleet back", { succeeded: 4, failed: 1 }, "wait"],
+    ["two of five", { succeeded: 3, failed: 2 }, "rollback"],
     ["exactly the threshold", { succeeded: 9, failed: 1 }, "wait"],
-    ["just above it", { succeeded: 8, failed: 1 }, "rollback"],
+    ["just above it", { succeeded: 17, failed: 2 }, "rollback"],
     ["all of a small ring", { failed: 3 }, "rollback"],
     ["the only device of a ring", { failed: 1 }, "wait"],
   ] as const)("%s", (_, counters, verdict) => {
@@ -104,7 +101,14 @@ describe("the failure threshold", () => {
   });
 
   it("holds accepted failures against a ring only when more come", () => {
-    const gate = { minSample: 2, minSuccessPercent: 0, soakMs: 0, manual: false, acceptedFailures: 5 };
+    const gate = {
+      minSample: 2,
+      minSuccessPercent: 0,
+      soakMs: 0,
+      manual: false,
+      acceptedFailures: 5,
+      ...gateRules,
+    };
     expect(verdictOf({ failed: 5 }, { gate })).toBe("promote");
     expect(verdictOf({ failed: 6 }, { gate })).toBe("rollback");
   });
@@ -128,5 +132,106 @@ describe("the failure threshold", () => {
         expect(["wait", "promote", "rollback"]).toContain(verdict);
       }),
     );
+  });
+});
+
+describe("devices of one enrolment key", () => {
+  const honest = "key-honest";
+  const foul = "key-foul";
+  const split = (a: Partial<RingCounters>, b: Partial<RingCounters>, other: Partial<JudgedRing> = {}) => {
+    const sum = (of: keyof RingCounters) => (a[of] ?? 0) + (b[of] ?? 0);
+    const keyOf = (keyId: string, of: Partial<RingCounters>) => ({
+      keyId,
+      offered: of.offered ?? 0,
+      succeeded: of.succeeded ?? 0,
+      failed: of.failed ?? 0,
+    });
+    const counters = {
+      offered: sum("offered"),
+      inProgress: sum("inProgress"),
+      succeeded: sum("succeeded"),
+      failed: sum("failed"),
+    };
+    return ring(counters, { keys: [keyOf(honest, a), keyOf(foul, b)], ...other });
+  };
+
+  it("never take a fleet back by lying, however many they are, while the others fare well", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 5, max: 500 }), fc.integer({ min: 1, max: 5_000 }), (good, liars) => {
+        const judged = split({ offered: good, succeeded: good }, { offered: liars, failed: liars });
+        expect(["wait", "pause", "promote"]).toContain(evaluateRing(judged, policy, now).verdict);
+      }),
+    );
+  });
+
+  it("never carry an update that fails on the others, however many they are", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 5, max: 500 }),
+        fc.integer({ min: 1, max: 5_000 }),
+        fc.integer({ min: 0, max: 500 }),
+        (failing, liars, atIt) => {
+          const judged = split(
+            { offered: failing + atIt, failed: failing, inProgress: atIt },
+            { offered: liars, succeeded: liars },
+            { gateHeldSince: ago(60 * minute) },
+          );
+          expect(["wait", "pause", "rollback"]).toContain(evaluateRing(judged, policy, now).verdict);
+        },
+      ),
+    );
+  });
+
+  it("do not rush ahead of the others", () => {
+    const judged = split(
+      { offered: 50, inProgress: 50 },
+      { offered: 50, succeeded: 50 },
+      { gateHeldSince: ago(60 * minute) },
+    );
+    expect(evaluateRing(judged, policy, now)).toMatchObject({
+      verdict: "wait",
+      missing: [`needs 2 finished devices that were not enrolled with key ${foul}, has 0`],
+    });
+  });
+
+  it("take it back together with those of another", () => {
+    const judged = split({ offered: 20, succeeded: 10, failed: 10 }, { offered: 20, failed: 20 });
+    expect(evaluateRing(judged, policy, now).verdict).toBe("rollback");
+  });
+
+  it("are all there is in a fleet with one key, and count", () => {
+    const judged = split({}, { offered: 10, failed: 10 });
+    expect(evaluateRing(judged, policy, now).verdict).toBe("rollback");
+  });
+
+  it("pause, with words for the person who has to look", () => {
+    const judged = split({ offered: 20, succeeded: 20 }, { offered: 20, failed: 20 });
+    const { verdict, missing } = evaluateRing(judged, policy, now);
+    expect(verdict).toBe("pause");
+    expect(missing[1]).toContain(`20 of the 20 were enrolled with key ${foul}`);
+  });
+});
+
+describe("health", () => {
+  const good = ring({ succeeded: 20 }, { gateHeldSince: ago(60 * minute) });
+  const worse = { verdict: "WORSE", message: "crashes doubled" } as const;
+
+  it.each([
+    ["DEFAULT", "rollback"],
+    ["ROLLBACK", "rollback"],
+    ["PAUSE", "pause"],
+    ["NONE", "wait"],
+  ] as const)("that is worse leads with %s to %s", (onWorseHealth, verdict) => {
+    const judged = evaluateRing(good, { ...policy, onWorseHealth }, now, { health: worse });
+    expect(judged.verdict).toBe(verdict);
+    expect(judged.missing).toEqual(["health is worse: crashes doubled"]);
+  });
+
+  it("must be no worse where the gate says so", () => {
+    const judged = { ...good, gate: { ...good.gate, requireNoWorseHealth: true } };
+    expect(evaluateRing(judged, policy, now).verdict).toBe("wait");
+    const health = { verdict: "NO_WORSE", message: "" } as const;
+    expect(evaluateRing(judged, policy, now, { health }).verdict).toBe("promote");
+    expect(evaluateRing(good, policy, now).verdict).toBe("promote");
   });
 });

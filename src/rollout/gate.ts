@@ -1,11 +1,12 @@
+import { type KeyCounters, withoutKey } from "./key-votes.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
-import type { Ring, RingCounters } from "./rollout.ts";
+import { isApproved, type Ring, type RingCounters } from "./rollout.ts";
 
 /** What a ring's counters say at a moment. */
 export interface RingVerdict {
   /**
    * `wait`: the gate does not hold yet; `promote`: it holds; `manual`: it holds and an operator must promote;
-   * `rollback` and `pause`: too many failures, and what the policy wants done then.
+   * `rollback` and `pause`: too many failures or bad health, and what is to be done then.
    */
   readonly verdict: "wait" | "promote" | "manual" | "rollback" | "pause";
   /** Whether sample and success share are reached, the soak time aside; it runs while this is true. */
@@ -14,60 +15,181 @@ export interface RingVerdict {
   readonly missing: readonly string[];
   /** When the verdict may change without a counter changing: the end of the soak time. */
   readonly dueAtMs: number | undefined;
+  /** Whether health, not failures, is behind `rollback` or `pause`. */
+  readonly byHealth?: boolean;
+}
+
+/** One rule of a gate with its value; see the contract's GateCheck. */
+export interface GateCheck {
+  readonly rule:
+    | "min_sample"
+    | "min_success_percent"
+    | "soak_duration"
+    | "require_no_worse_health"
+    | "require_approval"
+    | "manual";
+  readonly holds: boolean;
+  readonly required: string;
+  readonly actual: string;
+  /** What is missing; empty if it holds. */
+  readonly message: string;
+}
+
+/** How a rollout's updated devices fare against the others. */
+export interface RolloutHealthVerdict {
+  readonly verdict: "NOT_ENOUGH_DATA" | "NO_WORSE" | "WORSE";
+  /** In words, with the numbers. */
+  readonly message: string;
+}
+
+/** Says how rollouts' devices fare; undefined as long as nothing is known. */
+export interface RolloutHealthSource {
+  verdictOf(rolloutId: string): RolloutHealthVerdict | undefined;
 }
 
 /** What {@link evaluateRing} judges. */
-export type JudgedRing = Pick<Ring, "name" | "counters" | "gate" | "gateHeldSince" | "openedAt">;
+export type JudgedRing = Pick<Ring, "name" | "counters" | "gate" | "gateHeldSince" | "openedAt"> & {
+  readonly keys?: readonly KeyCounters[] | undefined;
+};
+
+/** What else than the ring itself counts. */
+export interface GateContext {
+  /** Whether it is the last ring. */
+  readonly isLast?: boolean | undefined;
+  /** The ring that opens next. */
+  readonly next?: Pick<Ring, "name" | "gate" | "approver"> | undefined;
+  readonly health?: RolloutHealthVerdict | undefined;
+}
 
 /**
  * Judges a ring that was reached. Pure: the same numbers give the same verdict.
  *
  * Failures come first. The share of failed among finished devices must exceed the threshold, and counts from
- * `failureMinSample` finished devices on. A ring may be smaller than that sample: once none of its devices is in progress
- * and it has been open for its soak time, the share counts from two failures on, so a canary ring of three devices can
- * take an update back, and one failed device of two cannot. `failureCountLimit` counts by itself. Failures that an
- * operator accepted by resuming are not held against the ring again until more come.
+ * `failureMinSample` finished devices and two failures on: one device alone takes no fleet back unless the sample is one.
+ * A ring may be smaller than that sample: once none of its devices is in progress and it has been open for its soak time,
+ * the share counts from two failures on, so a canary ring of three devices can take an update back, and one failed device
+ * of two cannot. `failureCountLimit` counts by itself. Failures that an operator accepted by resuming are not held against
+ * the ring again until more come. What fires only by the devices of one enrolment key pauses and takes nothing back: see
+ * {@link withoutKey}. Then health: "worse" is acted upon as the policy says.
  *
- * Then the gate: the least sample, the least share of successes, and both of them held for the soak time without a break.
+ * Then the gate: the least sample, the least share of successes, both also without the devices of any one enrolment key,
+ * and held for the soak time without a break; then health, approval of the next ring, and the operator where it is manual.
  * Past the last ring the rollout is complete, so its soak time begins only when none of its devices is at it any more.
  */
 export function evaluateRing(
   ring: JudgedRing,
   policy: Readonly<StoredPolicy>,
   now: Date,
-  isLast = false,
+  context: GateContext = {},
 ): RingVerdict {
-  const broken = brokenRule(ring, policy, now);
-  if (broken !== undefined) {
-    const verdict = policy.pauseOnFailure ? "pause" : "rollback";
-    return { verdict, held: false, missing: [broken], dueAtMs: undefined };
+  const stop = stopVerdict(ring, policy, now, context);
+  if (stop !== undefined) return { ...stop, held: false, dueAtMs: undefined };
+  const checks = gateChecks(ring, policy, now, context);
+  const missing = checks.filter(({ holds }) => !holds);
+  const words = missing.map(({ message }) => message);
+  const held = !missing.some(({ rule }) => rule === "min_sample" || rule === "min_success_percent");
+  if (!held) {
+    const unheld = missing.filter(({ rule }) => rule === "min_sample" || rule === "min_success_percent");
+    const reasons = unheld.map(({ message }) => message);
+    return { verdict: "wait", held, missing: reasons, dueAtMs: smallRingDueAt(ring, policy, now) };
   }
-  const { gate, gateHeldSince } = ring;
-  const missing = missingOf(ring, isLast);
-  if (missing.length > 0) {
-    return { verdict: "wait", held: false, missing, dueAtMs: smallRingDueAt(ring, policy, now) };
+  if (missing.some(({ rule }) => rule === "soak_duration")) {
+    const dueAtMs = (ring.gateHeldSince ?? now).getTime() + ring.gate.soakMs;
+    return { verdict: "wait", held, missing: words, dueAtMs };
   }
-  const heldSinceMs = (gateHeldSince ?? now).getTime();
-  const dueAtMs = heldSinceMs + gate.soakMs;
-  if (dueAtMs > now.getTime()) {
-    const left = seconds(dueAtMs - now.getTime());
-    const soak = `must hold for ${seconds(gate.soakMs)}, ${left} to go`;
-    return { verdict: "wait", held: true, missing: [soak], dueAtMs };
+  const verdict =
+    words.length === 0 ? "promote" : missing.every(({ rule }) => rule === "manual") ? "manual" : "wait";
+  return { verdict, held, missing: words, dueAtMs: undefined };
+}
+
+/** Each rule of a ring's gate with its value now, in the order in which they are judged. */
+export function gateChecks(
+  ring: JudgedRing,
+  policy: Readonly<StoredPolicy>,
+  now: Date,
+  { isLast = false, next, health }: GateContext = {},
+): GateCheck[] {
+  const { gate, gateHeldSince, counters } = ring;
+  const sample = sampleCheck(ring, policy, isLast);
+  const success = successCheck(ring, policy);
+  const checks = [sample, success];
+  const heldMs = sample.holds && success.holds ? now.getTime() - (gateHeldSince ?? now).getTime() : 0;
+  const leftMs = gate.soakMs - heldMs;
+  checks.push(
+    check(
+      "soak_duration",
+      leftMs <= 0,
+      seconds(gate.soakMs),
+      seconds(heldMs),
+      () => `must hold for ${seconds(gate.soakMs)}, ${seconds(leftMs)} to go`,
+    ),
+  );
+  if (gate.requireNoWorseHealth || health?.verdict === "WORSE") {
+    const verdict = health?.verdict ?? "NOT_ENOUGH_DATA";
+    checks.push(
+      check("require_no_worse_health", verdict === "NO_WORSE", "no worse", healthWords[verdict], () =>
+        verdict === "WORSE"
+          ? `health is worse: ${health?.message}`
+          : "too little is known of the devices' health",
+      ),
+    );
+  }
+  if (next?.gate.requireApproval === true) {
+    const actual = next.approver === "" ? "nobody approved" : `approved by ${next.approver}`;
+    checks.push(
+      check(
+        "require_approval",
+        isApproved(next),
+        `an approval of ring ${next.name}`,
+        actual,
+        () => `holds; ring ${next.name} needs an approval`,
+      ),
+    );
   }
   if (gate.manual) {
-    const words = "holds; an operator has to promote";
-    return { verdict: "manual", held: true, missing: [words], dueAtMs: undefined };
+    const words = counters.offered === 0 ? "an operator has to promote" : "holds; an operator has to promote";
+    checks.push(check("manual", false, "an operator promotes", "not promoted", () => words));
   }
-  return { verdict: "promote", held: true, missing: [], dueAtMs: undefined };
+  return checks;
 }
 
 /** Devices whose update came to an end that counts: succeeded or failed. */
-export function finishedOf({ succeeded, failed }: RingCounters): number {
+export function finishedOf({ succeeded, failed }: Pick<RingCounters, "succeeded" | "failed">): number {
   return succeeded + failed;
 }
 
-/** Below this many failures a ring that is smaller than the sample never fails by share. */
-const smallRingMinFailures = 2;
+/** Below this many failures no share takes a fleet back. */
+const minFailures = 2;
+
+const healthWords = { NOT_ENOUGH_DATA: "not enough data", NO_WORSE: "no worse", WORSE: "worse" } as const;
+
+function stopVerdict(
+  ring: JudgedRing,
+  policy: Readonly<StoredPolicy>,
+  now: Date,
+  { health }: GateContext,
+): Pick<RingVerdict, "verdict" | "missing" | "byHealth"> | undefined {
+  const action = policy.pauseOnFailure ? "pause" : "rollback";
+  const rule = brokenRule(ring, policy, now);
+  if (rule !== undefined) {
+    for (const key of ring.keys ?? []) {
+      const others = withoutKey(ring, key, policy);
+      if (others === undefined || brokenRule(others, policy, now) !== undefined) continue;
+      const { failed } = ring.counters;
+      const doubt = `${key.failed} of the ${failed} were enrolled with key ${key.keyId}, and the others alone would not stop it: a person has to look`;
+      return { verdict: "pause", missing: [rule, doubt] };
+    }
+    return { verdict: action, missing: [rule] };
+  }
+  if (health?.verdict !== "WORSE" || policy.onWorseHealth === "NONE" || ring.gate.acceptedWorse === true)
+    return undefined;
+  const wanted = { DEFAULT: action, PAUSE: "pause", ROLLBACK: "rollback" } as const;
+  return {
+    verdict: wanted[policy.onWorseHealth],
+    missing: [`health is worse: ${health.message}`],
+    byHealth: true,
+  };
+}
 
 function brokenRule(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): string | undefined {
   const { failed } = ring.counters;
@@ -84,32 +206,75 @@ function brokenRule(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date)
 
 function countsBySample(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): boolean {
   const { counters, gate, openedAt } = ring;
+  if (counters.failed < Math.min(minFailures, policy.failureMinSample)) return false;
   if (finishedOf(counters) >= policy.failureMinSample) return true;
   const openMs = openedAt === undefined ? 0 : now.getTime() - openedAt.getTime();
-  return counters.inProgress === 0 && counters.failed >= smallRingMinFailures && openMs >= gate.soakMs;
+  return counters.inProgress === 0 && counters.failed >= minFailures && openMs >= gate.soakMs;
 }
 
 /** When a ring with failures but too small a sample has been open for its soak time. */
 function smallRingDueAt(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): number | undefined {
   const { counters, gate, openedAt } = ring;
-  if (openedAt === undefined || counters.failed < smallRingMinFailures) return undefined;
+  if (openedAt === undefined || counters.failed < minFailures) return undefined;
   if (finishedOf(counters) >= policy.failureMinSample) return undefined;
   const dueAtMs = openedAt.getTime() + gate.soakMs;
   return dueAtMs > now.getTime() ? dueAtMs : undefined;
 }
 
-function missingOf({ counters, gate }: JudgedRing, isLast: boolean): string[] {
+function sampleCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>, isLast: boolean): GateCheck {
+  const { counters, gate } = ring;
   const finished = finishedOf(counters);
-  const missing: string[] = [];
+  const required = `${gate.minSample} finished devices`;
   if (finished < gate.minSample) {
-    missing.push(`needs ${gate.minSample} finished devices, has ${finished}`);
+    return check("min_sample", false, required, String(finished), () => `needs ${required}, has ${finished}`);
   }
-  const share = finished === 0 ? 100 : (counters.succeeded / finished) * 100;
+  if (isLast && counters.inProgress > 0) {
+    const words = `${counters.inProgress} devices are still at it`;
+    return check("min_sample", false, `${required}, none at it`, `${finished}, ${words}`, () => words);
+  }
+  for (const key of ring.keys ?? []) {
+    const others = withoutKey(ring, key, policy);
+    if (others === undefined || counters.inProgress === 0) continue;
+    const finishedOthers = finishedOf(others.counters);
+    const needed = Math.min(gate.minSample, others.counters.offered);
+    if (finishedOthers >= needed) continue;
+    const words = `needs ${needed} finished devices that were not enrolled with key ${key.keyId}, has ${finishedOthers}`;
+    return check("min_sample", false, required, String(finished), () => words);
+  }
+  return check("min_sample", true, required, String(finished));
+}
+
+function successCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>): GateCheck {
+  const { counters, gate } = ring;
+  const required = percent(gate.minSuccessPercent);
+  const share = successShare(counters);
+  const actual = percent(share);
   if (share < gate.minSuccessPercent) {
-    missing.push(`needs ${percent(gate.minSuccessPercent)} successes, has ${percent(share)}`);
+    const words = `needs ${required} successes, has ${actual}`;
+    return check("min_success_percent", false, required, actual, () => words);
   }
-  if (isLast && counters.inProgress > 0) missing.push(`${counters.inProgress} devices are still at it`);
-  return missing;
+  for (const key of ring.keys ?? []) {
+    const others = withoutKey(ring, key, policy);
+    if (others === undefined || successShare(others.counters) >= gate.minSuccessPercent) continue;
+    const words = `needs ${required} successes also without the devices that were enrolled with key ${key.keyId}, has ${percent(successShare(others.counters))}`;
+    return check("min_success_percent", false, required, actual, () => words);
+  }
+  return check("min_success_percent", true, required, actual);
+}
+
+function successShare(counters: RingCounters): number {
+  const finished = finishedOf(counters);
+  return finished === 0 ? 100 : (counters.succeeded / finished) * 100;
+}
+
+function check(
+  rule: GateCheck["rule"],
+  holds: boolean,
+  required: string,
+  actual: string,
+  words: () => string = () => "",
+): GateCheck {
+  return { rule, holds, required, actual, message: holds ? "" : words() };
 }
 
 function percent(value: number): string {

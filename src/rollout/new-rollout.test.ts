@@ -29,7 +29,12 @@ describe("planRings", () => {
 
   it("takes a gate as it is given", () => {
     const gate = { minSample: 0, minSuccessPercent: 0, manual: false };
-    expect(planRings([{ ...ring("a", 5), gate }])[0]?.gate).toEqual({ ...gate, soakMs: 600_000 });
+    expect(planRings([{ ...ring("a", 5), gate }])[0]?.gate).toEqual({
+      ...gate,
+      soakMs: 600_000,
+      requireNoWorseHealth: false,
+      requireApproval: false,
+    });
   });
 });
 

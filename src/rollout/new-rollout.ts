@@ -1,18 +1,25 @@
 import semver from "semver";
+import { parseDeviceFilter } from "../device/filter/device-filter.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Firmware } from "../firmware/firmware.ts";
 import type { StoredGate } from "./deployment-ring.entity.ts";
-import type { StoredPolicy, StoredTargeting } from "./rollout.entity.ts";
+import type { HealthAction, StoredPolicy, StoredTargeting, StoredWindow } from "./rollout.entity.ts";
+import type { Rollout } from "./rollout.ts";
 
 /** A rollout as an operator wants it; what is undefined or empty takes its default. */
 export interface NewRollout {
   readonly firmwareId: string;
   /** By default product and version. */
   readonly name: string;
-  readonly targeting: Readonly<StoredTargeting>;
+  readonly targeting: NewTargeting;
   readonly policy: NewPolicy;
   /** By default canary 5 %, early 25 %, broad 75 %, production 100 %. */
   readonly rings: readonly NewRing[];
+}
+
+/** See the contract's RolloutTargeting; what is absent leaves nothing out. */
+export interface NewTargeting extends Partial<Omit<StoredTargeting, "percentBasisPoints">> {
+  readonly percent?: number | undefined;
 }
 
 /** See the contract's RolloutPolicy. */
@@ -25,6 +32,19 @@ export interface NewPolicy {
   readonly crashLimit?: number | undefined;
   readonly maxInProgress?: number | undefined;
   readonly pauseOnFailure: boolean;
+  readonly startAt?: Date | undefined;
+  readonly offersPerMinute?: number | undefined;
+  readonly priority?: number | undefined;
+  readonly maxRetries?: number | undefined;
+  readonly retryBackoffMs?: number | undefined;
+  readonly maxMeteredBytes?: number | undefined;
+  readonly storageFactor?: number | undefined;
+  readonly maintenanceWindows?: readonly StoredWindow[] | undefined;
+  readonly requireUserConsent?: boolean | undefined;
+  readonly allowDowngrade?: boolean | undefined;
+  readonly rollbackFirmwareId?: string | undefined;
+  readonly onWorseHealth?: HealthAction | undefined;
+  readonly healthAlpha?: number | undefined;
 }
 
 /** See the contract's RingSpec. */
@@ -40,6 +60,8 @@ interface NewGate {
   readonly minSuccessPercent?: number | undefined;
   readonly soakMs?: number | undefined;
   readonly manual: boolean;
+  readonly requireNoWorseHealth?: boolean | undefined;
+  readonly requireApproval?: boolean | undefined;
 }
 
 /** What the operator of the service set for all rollouts. */
@@ -71,6 +93,21 @@ const defaultGate: Readonly<StoredGate> = {
   minSuccessPercent: 90,
   soakMs: 10 * 60_000,
   manual: false,
+  requireNoWorseHealth: false,
+  requireApproval: false,
+};
+
+/** Targeting that leaves nothing out. */
+export const everyDevice: Readonly<StoredTargeting> = {
+  deviceTypes: [],
+  hardwareModels: [],
+  groups: [],
+  currentVersionRange: "",
+  tags: [],
+  filter: "",
+  excludedGroups: [],
+  canaryGroups: [],
+  percentBasisPoints: 10_000,
 };
 
 /**
@@ -84,10 +121,7 @@ export function planRings(rings: readonly NewRing[]): PlannedRing[] {
   return wanted.map(({ name, percent, gate }, at) => {
     if (names.has(name)) throw invalidArgument(`rings[${at}].name`, `there is a ring ${name} already`);
     names.add(name);
-    const percentBasisPoints = Math.round(percent * 100);
-    if (Math.abs(percentBasisPoints - percent * 100) > decimalSlack) {
-      throw invalidArgument(`rings[${at}].percent`, "may have two decimals at most");
-    }
+    const percentBasisPoints = basisPoints(`rings[${at}].percent`, percent);
     if (percentBasisPoints <= last) {
       throw invalidArgument(`rings[${at}].percent`, "must rise from ring to ring");
     }
@@ -107,10 +141,32 @@ export function planPolicy(policy: NewPolicy, defaults: RolloutDefaults): Stored
     crashLimit: policy.crashLimit ?? 3,
     maxInProgress: policy.maxInProgress ?? 10_000,
     pauseOnFailure: policy.pauseOnFailure,
+    startAt: policy.startAt?.toISOString() ?? null,
+    offersPerMinute: policy.offersPerMinute ?? null,
+    priority: policy.priority ?? 0,
+    maxRetries: policy.maxRetries ?? 0,
+    retryBackoffMs: policy.retryBackoffMs ?? 10 * 60_000,
+    maxMeteredBytes: policy.maxMeteredBytes ?? null,
+    storageFactor: policy.storageFactor ?? 1.5,
+    maintenanceWindows: (policy.maintenanceWindows ?? []).map(planWindow),
+    requireUserConsent: policy.requireUserConsent ?? false,
+    allowDowngrade: policy.allowDowngrade ?? false,
+    rollbackFirmwareId: policy.rollbackFirmwareId ?? null,
+    onWorseHealth: policy.onWorseHealth ?? "DEFAULT",
+    healthAlpha: policy.healthAlpha ?? 0.01,
   };
 }
 
-/** Checks that a rollout of this firmware can reach a device at all. `INVALID_ARGUMENT` for a range that is none. */
+/** The targeting with its defaults. `INVALID_ARGUMENT` for a share with more than two decimals. */
+export function planTargeting({ percent, ...given }: NewTargeting): StoredTargeting {
+  return {
+    ...everyDevice,
+    ...given,
+    percentBasisPoints: percent === undefined ? 10_000 : basisPoints("targeting.percent", percent),
+  };
+}
+
+/** Checks that a rollout of this firmware can reach a device at all. `INVALID_ARGUMENT`, or `INVALID_FILTER` for the filter. */
 export function assertTargeting(targeting: Readonly<StoredTargeting>, firmware: Firmware): void {
   const { currentVersionRange: range, deviceTypes, hardwareModels } = targeting;
   if (range !== "" && semver.validRange(range) === null) {
@@ -119,8 +175,59 @@ export function assertTargeting(targeting: Readonly<StoredTargeting>, firmware: 
       `"${range}" is not a range, such as ">=1.2.0 <2.0.0"`,
     );
   }
+  parseDeviceFilter(targeting.filter, "targeting.filter");
   assertOverlap("targeting.device_types", deviceTypes, firmware.deviceTypes);
   assertOverlap("targeting.hardware_models", hardwareModels, firmware.hardwareModels);
+}
+
+/**
+ * What a rollout would be if it were created, in DRAFT, with the errors of its creation. The firmware's id stands for the
+ * rollout's: which device falls in which ring is decided by the real one.
+ */
+export function asRollout(
+  wanted: NewRollout,
+  firmware: Firmware,
+  defaults: RolloutDefaults,
+  now: Date,
+): Rollout {
+  const rings = planRings(wanted.rings);
+  const targeting = planTargeting(wanted.targeting);
+  assertTargeting(targeting, firmware);
+  return {
+    id: firmware.id,
+    name: wanted.name || `${firmware.product} ${firmware.version}`,
+    firmwareId: firmware.id,
+    product: firmware.product,
+    version: firmware.version,
+    kind: firmware.kind,
+    component: firmware.component,
+    creator: "",
+    alert: "",
+    state: "DRAFT",
+    stateReason: "",
+    targeting,
+    policy: planPolicy(wanted.policy, defaults),
+    rings: rings.map((ring, position) => ({
+      ...ring,
+      id: ring.name,
+      position,
+      state: "WAITING",
+      counters: { offered: 0, inProgress: 0, succeeded: 0, failed: 0, cancelled: 0, rolledBack: 0 },
+      openedAt: undefined,
+      gateHeldSince: undefined,
+      passedAt: undefined,
+      approver: "",
+      approvedAt: undefined,
+      keys: [],
+    })),
+    rollback: { total: 0, completed: 0, failed: 0, blocked: 0 },
+    rollbackPlan: undefined,
+    revision: 0,
+    createdAt: now,
+    updatedAt: now,
+    startedAt: undefined,
+    endedAt: undefined,
+  };
 }
 
 /** Percent times 100 is rarely an exact integer in binary. */
@@ -133,7 +240,38 @@ function planGate(gate: NewGate | undefined): StoredGate {
     minSuccessPercent: gate.minSuccessPercent ?? defaultGate.minSuccessPercent,
     soakMs: gate.soakMs ?? defaultGate.soakMs,
     manual: gate.manual,
+    requireNoWorseHealth: gate.requireNoWorseHealth ?? false,
+    requireApproval: gate.requireApproval ?? false,
   };
+}
+
+/** Of 10,000. */
+function basisPoints(field: string, percent: number): number {
+  const rounded = Math.round(percent * 100);
+  if (Math.abs(rounded - percent * 100) > decimalSlack) {
+    throw invalidArgument(field, "may have two decimals at most");
+  }
+  if (rounded === 0) throw invalidArgument(field, "must be at least 0.01");
+  return rounded;
+}
+
+function planWindow(window: StoredWindow, at: number): StoredWindow {
+  if (window.timeZone !== "" && !isTimeZone(window.timeZone)) {
+    throw invalidArgument(
+      `policy.maintenance_windows[${at}].time_zone`,
+      `"${window.timeZone}" is not the IANA name of a time zone, such as "Europe/Berlin"`,
+    );
+  }
+  return { ...window, weekdays: window.weekdays.toSorted((a, b) => a - b) };
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function assertOverlap(field: string, wanted: readonly string[], fits: readonly string[]): void {

@@ -1,112 +1,19 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Firmware } from "../firmware/firmware.ts";
+import {
+  compiled,
+  device,
+  noonMs,
+  nothingKnown,
+  step,
+  type Wish,
+} from "../../test/rollout/compiled-fixture.ts";
 import { bucketOf } from "./bucket.ts";
-import { byPreference, compileRollout, versionVerdict } from "./compiled-rollout.ts";
 import type { RingState } from "./deployment-ring.entity.ts";
-import { type CheckedDevice, decideOffer, type OfferFacts } from "./offer-decision.ts";
-import type { RolloutState } from "./rollout.entity.ts";
-import type { Rollout } from "./rollout.ts";
-
-const firmware: Firmware = {
-  id: "firmware",
-  product: "os",
-  version: "1.2.0",
-  state: "RELEASED",
-  deviceTypes: ["thermostat", "valve"],
-  hardwareModels: [],
-  minBatteryPercent: 30,
-  minFreeStorageBytes: 1_000,
-  minCurrentVersion: "1.0.0",
-  releaseNotes: "",
-  metadata: {},
-  sha256: "",
-  sizeBytes: 1,
-  securityCounter: 2,
-  securityFix: false,
-  manifest: undefined,
-  signatures: [],
-  expiresAt: undefined,
-  createdAt: new Date(0),
-  updatedAt: new Date(0),
-  releasedAt: new Date(0),
-  deletedAt: undefined,
-};
-
-const device: CheckedDevice = {
-  id: "device",
-  deviceType: "thermostat",
-  hardwareModel: "t100",
-  groups: ["lab"],
-  firmwareVersion: "1.1.0",
-  bootId: "a",
-  securityCounter: 2,
-  batteryPercent: 80,
-  charging: false,
-  storageFreeBytes: 10_000,
-};
-
-const nothingKnown: OfferFacts = { wasTried: () => false, inProgress: () => 0 };
-
-interface Wish {
-  id?: string;
-  state?: RolloutState;
-  rings?: [number, RingState][];
-  targeting?: Partial<Rollout["targeting"]>;
-  firmware?: Partial<Firmware>;
-  maxInProgress?: number;
-  blocked?: string;
-}
-
-function compiled(wish: Wish = {}) {
-  const rings = (wish.rings ?? [[10_000, "OPEN"]]).map(([percentBasisPoints, state], position) => ({
-    id: `ring-${position}`,
-    position,
-    name: `ring-${position}`,
-    percentBasisPoints,
-    state,
-    gate: { minSample: 1, minSuccessPercent: 90, soakMs: 0, manual: false },
-    counters: { offered: 0, inProgress: 0, succeeded: 0, failed: 0, cancelled: 0, rolledBack: 0 },
-    openedAt: undefined,
-    gateHeldSince: undefined,
-    passedAt: undefined,
-  }));
-  const brought = { ...firmware, ...wish.firmware };
-  const rollout: Rollout = {
-    id: wish.id ?? "rollout",
-    name: "r",
-    firmwareId: brought.id,
-    product: brought.product,
-    version: brought.version,
-    state: wish.state ?? "RUNNING",
-    stateReason: "",
-    targeting: {
-      deviceTypes: [],
-      hardwareModels: [],
-      groups: [],
-      currentVersionRange: "",
-      ...wish.targeting,
-    },
-    policy: {
-      failureThresholdPercent: 10,
-      failureMinSample: 5,
-      failureCountLimit: null,
-      verificationMs: 0,
-      deviceTimeoutMs: 1,
-      crashLimit: 3,
-      maxInProgress: wish.maxInProgress ?? null,
-      pauseOnFailure: false,
-    },
-    rings,
-    rollback: { total: 0, completed: 0, failed: 0 },
-    revision: 1,
-    createdAt: new Date(0),
-    updatedAt: new Date(0),
-    startedAt: undefined,
-    endedAt: undefined,
-  };
-  return compileRollout(rollout, brought, wish.blocked);
-}
+import { decideOffer } from "./offer-decision.ts";
+import { inPreference } from "./preference.ts";
+import type { CheckedDevice } from "./rules/rule.ts";
+import { versionFacts } from "./version-facts.ts";
 
 function outcome(wish: Wish, other: Partial<CheckedDevice> = {}, facts = nothingKnown): string {
   const decision = decideOffer({ ...device, ...other }, [compiled(wish)], facts);
@@ -142,6 +49,63 @@ describe("one rollout", () => {
     ["charge unknown", {}, { batteryPercent: undefined, charging: undefined }, "OFFER"],
     ["storage too low", {}, { storageFreeBytes: 999 }, "STORAGE_TOO_LOW"],
     ["security counter above", {}, { securityCounter: 3 }, "SECURITY_COUNTER"],
+    ["awaiting an approval", { state: "AWAITING_APPROVAL" }, {}, "NOT_STARTED"],
+    ["scheduled", { state: "SCHEDULED" }, {}, "NOT_STARTED"],
+    ["in an excluded group", { targeting: { excludedGroups: ["lab"] } }, {}, "UP_TO_DATE"],
+    ["with the tag", { targeting: { tags: ["a", "b"] } }, { tags: ["b"] }, "OFFER"],
+    ["without the tag", { targeting: { tags: ["a"] } }, {}, "UP_TO_DATE"],
+    ["matches the filter", { targeting: { filter: "groups:lab" } }, {}, "OFFER"],
+    ["does not match the filter", { targeting: { filter: "groups:field" } }, {}, "UP_TO_DATE"],
+    ["pinned as excluded", {}, { updatePin: "excluded" }, "EXCLUDED"],
+    ["pinned as canary", { rings: [[1, "OPEN"]] }, { updatePin: "canary" }, "OFFER"],
+    ["in a canary group", { rings: [[1, "OPEN"]], targeting: { canaryGroups: ["lab"] } }, {}, "OFFER"],
+    ["not in the share", { targeting: { percentBasisPoints: 1 } }, {}, "UP_TO_DATE"],
+    [
+      "size times the factor",
+      { firmware: { sizeBytes: 6_700 }, policy: { storageFactor: 1.5 } },
+      {},
+      "STORAGE_TOO_LOW",
+    ],
+    ["no storage factor", { firmware: { sizeBytes: 20_000 }, policy: { storageFactor: 0 } }, {}, "OFFER"],
+    [
+      "too large for cellular",
+      { firmware: { sizeBytes: 2 }, policy: { maxMeteredBytes: 1 } },
+      { networkType: 3 },
+      "METERED_NETWORK",
+    ],
+    [
+      "not on Wi-Fi",
+      { firmware: { sizeBytes: 2 }, policy: { maxMeteredBytes: 1 } },
+      { networkType: 2 },
+      "OFFER",
+    ],
+    ["no consent", { policy: { requireUserConsent: true } }, { userConsent: false }, "CONSENT_REQUIRED"],
+    ["consent", { policy: { requireUserConsent: true } }, { userConsent: true }, "OFFER"],
+    ["in the window", { policy: { maintenanceWindows: [window("11:00")] } }, {}, "OFFER"],
+    [
+      "out of the window",
+      { policy: { maintenanceWindows: [window("13:00")] } },
+      {},
+      "OUTSIDE_MAINTENANCE_WINDOW",
+    ],
+    [
+      "in the window where the device is",
+      { policy: { maintenanceWindows: [window("13:00")] } },
+      { metadata: { time_zone: "Europe/Berlin" } },
+      "OFFER",
+    ],
+    [
+      "a downgrade that is allowed",
+      { policy: { allowDowngrade: true } },
+      { firmwareVersion: "2.0.0" },
+      "OFFER",
+    ],
+    [
+      "allowed or not, never below the security counter",
+      { policy: { allowDowngrade: true } },
+      { firmwareVersion: "2.0.0", securityCounter: 3 },
+      "SECURITY_COUNTER",
+    ],
   ] as const)("%s", (_, wish, other, expected) => {
     expect(outcome(wish as Wish, other)).toBe(expected);
   });
@@ -149,8 +113,8 @@ describe("one rollout", () => {
   it("is not offered twice, nor to more devices at once than may", () => {
     expect(outcome({}, {}, { ...nothingKnown, wasTried: () => true })).toBe("ALREADY_TRIED");
     const busy = { ...nothingKnown, inProgress: () => 5 };
-    expect(outcome({ maxInProgress: 5 }, {}, busy)).toBe("TOO_MANY_IN_PROGRESS");
-    expect(outcome({ maxInProgress: 6 }, {}, busy)).toBe("OFFER");
+    expect(outcome({ policy: { maxInProgress: 5 } }, {}, busy)).toBe("TOO_MANY_IN_PROGRESS");
+    expect(outcome({ policy: { maxInProgress: 6 } }, {}, busy)).toBe("OFFER");
   });
 
   it("says why in words with the numbers", () => {
@@ -160,12 +124,64 @@ describe("one rollout", () => {
   });
 });
 
+describe("mandatory steps", () => {
+  const steps = [step("1.1.5"), step("1.0.5"), step("1.2.0"), step("1.3.0")];
+  const next = (firmwareVersion: string, wish: Wish = {}) => {
+    const rollout = compiled({ steps, ...wish });
+    const decision = decideOffer({ ...device, firmwareVersion }, [rollout], nothingKnown);
+    return decision.kind === "offer" ? `${decision.action} ${decision.firmware.version}` : decision.reason;
+  };
+
+  it("come one after the other, in order, and only those in between", () => {
+    expect(next("1.0.0")).toBe("STEP 1.0.5");
+    expect(next("1.0.5")).toBe("STEP 1.1.5");
+    expect(next("1.1.5")).toBe("INSTALL 1.2.0");
+  });
+
+  it("are not those of other models", () => {
+    const others = [step("1.0.5", { hardwareModels: ["t200"] })];
+    expect(next("1.0.0", { steps: others })).toBe("INSTALL 1.2.0");
+  });
+
+  it("bring a device up to what the target installs from", () => {
+    expect(next("1.0.0", { firmware: { minCurrentVersion: "1.1.5" } })).toBe("STEP 1.0.5");
+    expect(next("0.9.0")).toBe("VERSION_TOO_OLD");
+  });
+
+  it("stand in the way if they cannot be had", () => {
+    expect(next("1.1.0", { steps: [step("1.1.5", {}, "1.1.5 was deleted")] })).toBe("STEP_MISSING");
+  });
+});
+
+describe("applications", () => {
+  const application = (wish: Wish = {}) =>
+    compiled({
+      ...wish,
+      firmware: { kind: "APPLICATION", component: "nav", minCurrentVersion: "", ...wish.firmware },
+    });
+
+  it("are judged by their own version", () => {
+    const chosen = (components: Record<string, string> | undefined) =>
+      decideOffer({ ...device, firmwareVersion: "9.0.0", components }, [application()], nothingKnown);
+    expect(chosen({ nav: "1.1.0" })).toMatchObject({ kind: "offer" });
+    expect(chosen({ nav: "1.2.0" })).toMatchObject({ reason: "UP_TO_DATE" });
+    expect(chosen({ other: "1.2.0" })).toMatchObject({ kind: "offer" });
+    expect(chosen(undefined)).toMatchObject({ kind: "offer" });
+  });
+
+  it("go on while the firmware has to wait", () => {
+    const waiting = compiled({ id: "b", firmware: { minBatteryPercent: 90 } });
+    const decision = decideOffer(device, inPreference([waiting, application({ id: "a" })]), nothingKnown);
+    expect(decision).toMatchObject({ kind: "offer", rollout: { component: "nav" } });
+  });
+});
+
 describe("several rollouts", () => {
   const older = compiled({ id: "older", firmware: { version: "1.2.0" } });
   const newer = (wish: Wish = {}) =>
     compiled({ id: "newer", ...wish, firmware: { version: "1.3.0", ...wish.firmware } });
   const chosen = (rollouts: ReturnType<typeof compiled>[]) => {
-    const decision = decideOffer(device, rollouts.sort(byPreference), nothingKnown);
+    const decision = decideOffer(device, inPreference(rollouts), nothingKnown);
     return decision.kind === "offer" ? decision.rollout.id : decision.reason;
   };
 
@@ -179,6 +195,23 @@ describe("several rollouts", () => {
 
   it("offers the older one as a step to the newer", () => {
     expect(chosen([older, newer({ firmware: { minCurrentVersion: "1.2.0" } })])).toBe("older");
+  });
+
+  it("offers that of the highest priority, whatever its version", () => {
+    const urgent = compiled({ id: "urgent", firmware: { version: "1.1.1" }, policy: { priority: 1 } });
+    expect(chosen([older, newer(), urgent])).toBe("urgent");
+  });
+
+  it("keeps a device down that a newer rollout took down", () => {
+    const down = compiled({
+      id: "zz",
+      firmware: { version: "1.1.0" },
+      policy: { allowDowngrade: true },
+    });
+    // The device runs 1.1.0 by now: the rollouts from before must not undo that.
+    expect(chosen([older, newer(), down])).toBe("UP_TO_DATE");
+    const later = compiled({ id: "zzz", firmware: { version: "1.4.0" } });
+    expect(chosen([older, newer(), down, later])).toBe("zzz");
   });
 
   it("waits for the newer one rather than install twice", () => {
@@ -206,7 +239,20 @@ describe("whatever a device reports", () => {
 
   it("keeps few versions in memory", () => {
     const rollout = compiled();
-    for (let at = 0; at < 10_000; at++) versionVerdict(rollout, `0.0.${at}`);
-    expect(rollout.verdicts.size).toBeLessThanOrEqual(256);
+    for (let at = 0; at < 10_000; at++) versionFacts(rollout, `0.0.${at}`);
+    expect(rollout.versions.size).toBeLessThanOrEqual(256);
   });
 });
+
+describe("pace", () => {
+  it("keeps the device until an offer may be made", () => {
+    const rollout = compiled({ policy: { offersPerMinute: 10 } });
+    const until = noonMs + 5_000;
+    const decision = decideOffer(device, [rollout], { ...nothingKnown, pacedUntilMs: () => until });
+    expect(decision).toMatchObject({ reason: "PACED", untilMs: until });
+  });
+});
+
+function window(start: string) {
+  return { weekdays: [], start, durationMs: 2 * 3_600_000, timeZone: "" };
+}

@@ -1,40 +1,30 @@
 import type { Firmware } from "../firmware/firmware.ts";
-import { bucketOf, ringOf } from "./bucket.ts";
-import { type CompiledRollout, versionVerdict } from "./compiled-rollout.ts";
-import { isReached } from "./ring-state.ts";
+import type { CompiledRollout, OfferFirmware } from "./compiled-rollout.ts";
+import { ringIndex } from "./ring-place.ts";
 import type { Ring } from "./rollout.ts";
-
-/** Why there is no offer; see the contract's NoOfferReason. */
-export type NoOfferReason =
-  | "UP_TO_DATE"
-  | "RING_NOT_OPEN"
-  | "BATTERY_TOO_LOW"
-  | "STORAGE_TOO_LOW"
-  | "VERSION_TOO_OLD"
-  | "TOO_MANY_IN_PROGRESS"
-  | "ROLLOUT_PAUSED"
-  | "ALREADY_TRIED"
-  | "SECURITY_COUNTER";
-
-/** A device as an update check sees it: what the registry knows, with the check's own readings before the stored ones. */
-export interface CheckedDevice {
-  readonly id: string;
-  readonly deviceType: string;
-  readonly hardwareModel: string;
-  readonly groups: readonly string[];
-  readonly firmwareVersion: string;
-  readonly bootId: string;
-  readonly securityCounter: number;
-  /** Undefined if it never said. */
-  readonly batteryPercent?: number | undefined;
-  readonly charging?: boolean | undefined;
-  readonly storageFreeBytes?: number | undefined;
-}
+import { allRules } from "./rules/all-rules.ts";
+import { nextFirmware } from "./rules/progress-rules.ts";
+import {
+  batteryWords,
+  isChargeTooLow,
+  isStorageTooLow,
+  storageWords,
+  zoneOf,
+} from "./rules/readiness-rules.ts";
+import type { CheckedDevice, NoOfferReason, OfferFacts, Rule } from "./rules/rule.ts";
 
 /** What is found for a device: an update to offer, or why there is none. */
-export type OfferDecision =
-  | { readonly kind: "offer"; readonly rollout: CompiledRollout; readonly ring: Ring }
-  | NoOffer;
+export type OfferDecision = OfferFound | NoOffer;
+
+/** An update to offer. */
+export interface OfferFound {
+  readonly kind: "offer";
+  readonly rollout: CompiledRollout;
+  readonly ring: Ring;
+  /** What to install: the rollout's firmware, or a mandatory step on the way to it. */
+  readonly firmware: Firmware;
+  readonly action: "INSTALL" | "STEP";
+}
 
 /** There is no offer. */
 export interface NoOffer {
@@ -42,39 +32,73 @@ export interface NoOffer {
   readonly reason: NoOfferReason;
   /** In words. */
   readonly message: string;
-}
-
-/** What the decision needs to know beside the device and the rollouts; answered from memory. */
-export interface OfferFacts {
-  /** Whether the device has had this rollout's update before. "No" may be wrong: the database has the last word. */
-  wasTried(rolloutId: string, deviceId: string): boolean;
-  /** How many devices are at a rollout's update now. */
-  inProgress(rolloutId: string): number;
+  /** The rollout that the reason is about. */
+  readonly rolloutId?: string | undefined;
+  /** When the reason passes, as far as that is known, in milliseconds since 1970. */
+  readonly untilMs?: number | undefined;
 }
 
 /**
  * Decides what a device without an open update is offered. Pure but for `facts`, and free of parsing: a check that finds
- * nothing costs some map lookups a rollout.
+ * nothing costs some map lookups a rollout, and words are made for the one reason that is given.
  *
- * Rollouts come newest version first. One that does not want the device, or cannot serve it (ring, pause, tried before,
- * version too old, security counter), leaves it to the next one; if none has anything, the first reason met is given. One
- * that wants it but must wait for it (battery, storage, too many in progress) keeps it: an older version in between would
- * only be undone. An install never goes to an older or the same version by semver.
+ * Rollouts come in the order of preference. One that does not want the device, or cannot serve it (ring, pause, tried
+ * before, version too old, security counter), leaves it to the next one; if none has anything, the first reason met is
+ * given. One that wants it but must wait for it (battery, storage, window, pace and so on) keeps it from what would update
+ * the same: another version in between would only be undone. Other components go on.
  */
 export function decideOffer(
   device: CheckedDevice,
   rollouts: readonly CompiledRollout[],
   facts: OfferFacts,
 ): OfferDecision {
-  let first: NoOffer | undefined;
+  const found = chooseRollout(device, rollouts, facts);
+  if (found === undefined) return upToDate;
+  const { rollout, rule, reason } = found;
+  return rule === undefined || reason === undefined
+    ? offerOf(rollout, device)
+    : noOffer(rollout, device, facts, rule, reason);
+}
+
+/** The rollout that decides over a device, and the rule that stands against it, if one does. */
+export interface Choice {
+  readonly rollout: CompiledRollout;
+  readonly rule: Rule | undefined;
+  readonly reason: NoOfferReason | undefined;
+}
+
+/** See {@link decideOffer}; undefined if no rollout has anything to say to the device. */
+export function chooseRollout(
+  device: CheckedDevice,
+  rollouts: readonly CompiledRollout[],
+  facts: OfferFacts,
+): Choice | undefined {
+  let first: Choice | undefined;
+  let waiting: Choice | undefined;
+  let kept: Set<string> | undefined;
   for (const rollout of rollouts) {
-    const verdict = versionVerdict(rollout, device.firmwareVersion);
-    if (verdict === "not_newer" || verdict === "out_of_range" || !isTargeted(rollout, device)) continue;
-    const answer = judge(rollout, device, verdict === "too_old", facts);
-    if (answer.kind === "offer" || keeps.has(answer.reason)) return answer;
-    first ??= answer;
+    if (kept?.has(rollout.component) === true) continue;
+    const rule = failingRule(rollout, device, facts);
+    const reason = rule?.judge(rollout, device, facts);
+    if (rule === undefined || reason === undefined) return { rollout, rule: undefined, reason: undefined };
+    if (silent.has(reason)) continue;
+    if (keeps.has(reason)) {
+      kept ??= new Set();
+      kept.add(rollout.component);
+      waiting ??= { rollout, rule, reason };
+    } else first ??= { rollout, rule, reason };
   }
-  return first ?? upToDate;
+  return waiting ?? first;
+}
+
+/** The first rule of a rollout that a device does not pass. */
+export function failingRule(
+  rollout: CompiledRollout,
+  device: CheckedDevice,
+  facts: OfferFacts,
+): Rule | undefined {
+  for (const rule of allRules) if (rule.judge(rollout, device, facts) !== undefined) return rule;
+  return undefined;
 }
 
 /**
@@ -85,80 +109,86 @@ export function unmetPrecondition(
   firmware: Pick<Firmware, "minBatteryPercent" | "minFreeStorageBytes">,
   device: CheckedDevice,
 ): NoOffer | undefined {
-  const { batteryPercent, charging, storageFreeBytes } = device;
-  const { minBatteryPercent, minFreeStorageBytes } = firmware;
-  if (charging !== true && batteryPercent !== undefined && batteryPercent < minBatteryPercent) {
-    return none(
-      "BATTERY_TOO_LOW",
-      `the charge is ${batteryPercent} %, ${minBatteryPercent} % or external power is needed`,
-    );
+  if (isChargeTooLow(firmware, device)) {
+    return none("BATTERY_TOO_LOW", batteryWords(firmware, device, true).message);
   }
-  if (storageFreeBytes !== undefined && storageFreeBytes < minFreeStorageBytes) {
-    return none("STORAGE_TOO_LOW", `${storageFreeBytes} bytes are free, ${minFreeStorageBytes} are needed`);
-  }
-  return undefined;
+  const { minFreeStorageBytes } = firmware;
+  return isStorageTooLow(minFreeStorageBytes, device)
+    ? none("STORAGE_TOO_LOW", storageWords(minFreeStorageBytes, device, true).message)
+    : undefined;
 }
 
 /** There is no offer, for this reason. */
-export function none(reason: NoOfferReason, message: string): NoOffer {
-  return { kind: "none", reason, message };
+export function none(reason: NoOfferReason, message: string, untilMs?: number): NoOffer {
+  return { kind: "none", reason, message, untilMs };
 }
+
+/** As many devices as may are at the update. */
+export function tooManyInProgress(rollout: CompiledRollout): NoOffer {
+  const limit = rollout.rollout.policy.maxInProgress ?? 0;
+  const message = `${limit} devices are at the update, which is as many as may`;
+  return { kind: "none", reason: "TOO_MANY_IN_PROGRESS", message, rolloutId: rollout.id };
+}
+
+const silent: ReadonlySet<NoOfferReason> = new Set(["NOT_TARGETED", "UP_TO_DATE", "DOWNGRADE", "OUTRANKED"]);
 
 const keeps: ReadonlySet<NoOfferReason> = new Set([
   "BATTERY_TOO_LOW",
   "STORAGE_TOO_LOW",
+  "METERED_NETWORK",
+  "OUTSIDE_MAINTENANCE_WINDOW",
+  "CONSENT_REQUIRED",
   "TOO_MANY_IN_PROGRESS",
+  "PACED",
 ]);
 
 const upToDate = none("UP_TO_DATE", "no rollout has anything newer for this device");
 
-function isTargeted(rollout: CompiledRollout, device: CheckedDevice): boolean {
-  if (!rollout.deviceTypes.has(device.deviceType)) return false;
-  if (rollout.hardwareModels !== undefined && !rollout.hardwareModels.has(device.hardwareModel)) return false;
-  const { groups } = rollout;
-  return groups === undefined || device.groups.some((group) => groups.has(group));
+function offerOf(rollout: CompiledRollout, device: CheckedDevice): OfferDecision {
+  const ring = rollout.rings[ringIndex(rollout, device)];
+  // The rule of the ring held.
+  if (ring === undefined) return upToDate;
+  const next: OfferFirmware = nextFirmware(rollout, device);
+  return {
+    kind: "offer",
+    rollout,
+    ring,
+    firmware: next.firmware,
+    action: next === rollout ? "INSTALL" : "STEP",
+  };
 }
 
-function judge(
-  compiled: CompiledRollout,
+function noOffer(
+  rollout: CompiledRollout,
   device: CheckedDevice,
-  tooOld: boolean,
   facts: OfferFacts,
-): OfferDecision {
-  const { firmware, rollout } = compiled;
-  const { rings } = compiled;
-  const ring = rings[ringOf(bucketOf(compiled.id, device.id), rings)];
-  if (ring === undefined || !isReached(ring.state)) {
-    const which =
-      ring === undefined ? "lies beyond the last ring" : `is in ring ${ring.name}, which is not open yet`;
-    return none("RING_NOT_OPEN", `the device ${which} (rollout ${rollout.name})`);
-  }
-  if (!compiled.offers) {
-    return none("ROLLOUT_PAUSED", `rollout ${rollout.name}: ${compiled.blocked ?? "paused"}`);
-  }
-  if (facts.wasTried(compiled.id, device.id)) {
-    return none("ALREADY_TRIED", `the device had ${firmware.version} by rollout ${rollout.name} before`);
-  }
-  if (tooOld) {
-    return none(
-      "VERSION_TOO_OLD",
-      `${firmware.version} installs from ${firmware.minCurrentVersion} on, the device runs ${device.firmwareVersion}`,
-    );
-  }
-  if (firmware.securityCounter < device.securityCounter) {
-    return none(
-      "SECURITY_COUNTER",
-      `the security counter of ${firmware.version} is ${firmware.securityCounter}, the device's is ${device.securityCounter}`,
-    );
-  }
-  const unmet = unmetPrecondition(firmware, device);
-  if (unmet !== undefined) return unmet;
-  const limit = rollout.policy.maxInProgress;
-  if (limit !== null && facts.inProgress(compiled.id) >= limit) return tooManyInProgress(limit);
-  return { kind: "offer", rollout: compiled, ring };
+  rule: Rule,
+  reason: NoOfferReason,
+): NoOffer {
+  return {
+    kind: "none",
+    reason,
+    message: rule.words(rollout, device, facts, reason).message,
+    rolloutId: rollout.id,
+    untilMs: untilMs(rollout, device, facts, reason),
+  };
 }
 
-/** As many devices as may are at the update. */
-export function tooManyInProgress(limit: number): NoOffer {
-  return none("TOO_MANY_IN_PROGRESS", `${limit} devices are at the update, which is as many as may`);
+function untilMs(
+  rollout: CompiledRollout,
+  device: CheckedDevice,
+  facts: OfferFacts,
+  reason: NoOfferReason,
+): number | undefined {
+  const { startAt } = rollout.rollout.policy;
+  switch (reason) {
+    case "OUTSIDE_MAINTENANCE_WINDOW":
+      return rollout.windows.at(facts.nowMs(), zoneOf(device)).changesAtMs;
+    case "PACED":
+      return facts.pacedUntilMs(rollout.id);
+    case "NOT_STARTED":
+      return startAt === null ? undefined : Date.parse(startAt);
+    default:
+      return undefined;
+  }
 }

@@ -52,8 +52,12 @@ const overlap = "15 seconds";
 const openSql = `
   SELECT u.device_id, u.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, u.state, u.from_version, u.to_version,
     u.from_boot_id, u.crash_count, u.offered_at, u.installing_at, u.proven_at, u.verify_until, u.deadline_at,
-    (r.policy->>'verificationMs')::float8 AS verification_ms, (r.policy->>'crashLimit')::int AS crash_limit
-  FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id
+    (r.policy->>'verificationMs')::float8 AS verification_ms, (r.policy->>'crashLimit')::int AS crash_limit,
+    coalesce((r.policy->>'maxRetries')::int, 0) AS max_retries,
+    coalesce((r.policy->>'retryBackoffMs')::float8, 0) AS retry_backoff_ms,
+    (r.policy->>'deviceTimeoutMs')::float8 AS device_timeout_ms, u.attempt, u.not_before,
+    f.security_counter::float8 AS target_counter, f.component
+  FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id JOIN firmware_updates f ON f.id = u.firmware_id
   WHERE u.ended_at IS NULL
     AND ($1::timestamptz IS NULL OR u.updated_at > $1::timestamptz)
     AND ($2::uuid IS NULL OR u.rollout_id = $2::uuid)
@@ -78,6 +82,13 @@ interface OpenRow {
   deadline_at: Date | null;
   verification_ms: number;
   crash_limit: number;
+  max_retries: number;
+  retry_backoff_ms: number;
+  device_timeout_ms: number;
+  attempt: number;
+  not_before: Date | null;
+  target_counter: number;
+  component: string;
 }
 
 function toOpenUpdate(row: OpenRow): OpenUpdate {
@@ -101,6 +112,13 @@ function toOpenUpdate(row: OpenRow): OpenUpdate {
     taken: row.installing_at !== null,
     verificationMs: row.verification_ms,
     crashLimit: row.crash_limit,
+    maxRetries: row.max_retries,
+    retryBackoffMs: row.retry_backoff_ms,
+    deviceTimeoutMs: row.device_timeout_ms,
+    attempt: row.attempt,
+    notBeforeMs: row.not_before?.getTime(),
+    securityCounter: row.target_counter,
+    component: row.component,
     watchedBootId: undefined,
   };
 }

@@ -19,6 +19,20 @@ export interface OpenUpdate extends UpdateKey {
   readonly verificationMs: number;
   /** Of the rollout's policy. */
   readonly crashLimit: number;
+  /** Of the rollout's policy: further tries after a failure. */
+  readonly maxRetries: number;
+  /** Of the rollout's policy: the wait before the first of them. */
+  readonly retryBackoffMs: number;
+  /** Of the rollout's policy. */
+  readonly deviceTimeoutMs: number;
+  /** Which try this is, from 1. */
+  readonly attempt: number;
+  /** The device is not given it before; undefined: at once. */
+  notBeforeMs: number | undefined;
+  /** The firmware's security counter. */
+  readonly securityCounter: number;
+  /** The application that it installs; empty for firmware. */
+  readonly component: string;
   state: DeviceUpdateState;
   /** The boot before the device took the update; empty if unknown. */
   fromBootId: string;

@@ -56,3 +56,18 @@ describe("OutageLedger", () => {
     expect(outages.extended(0, 60 * minute, 60 * minute)).toBe(60 * minute + assumedOutageMs);
   });
 });
+
+describe("touched", () => {
+  it("tells what fell into an outage from what did not", () => {
+    const ledger = new OutageLedger(0, 0);
+    expect(ledger.touched(0, 1_000)).toBe(false);
+    ledger.failed("object_store", 10_000);
+    ledger.worked("object_store", 20_000);
+    expect(ledger.touched(0, 9_000)).toBe(false);
+    expect(ledger.touched(0, 10_500)).toBe(true);
+    expect(ledger.touched(15_000, 30_000)).toBe(true);
+    expect(ledger.touched(21_000, 30_000)).toBe(false);
+    ledger.failed("database", 40_000);
+    expect(ledger.touched(30_000, 41_000)).toBe(true);
+  });
+});

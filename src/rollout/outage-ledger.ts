@@ -51,6 +51,13 @@ export class OutageLedger {
     return Math.max(endMs, lastEndMs + this.#graceMs);
   }
 
+  /** Whether something of ours was away at some time in between. */
+  touched(fromMs: number, toMs: number): boolean {
+    return this.#merged(toMs).some(
+      (outage) => outage.toMs > outage.fromMs && outage.fromMs <= toMs && outage.toMs >= fromMs,
+    );
+  }
+
   #close(fromMs: number, toMs: number): void {
     this.#past.push({ fromMs, toMs });
     // The oldest are the ones that the fewest deadlines still need.

@@ -2,11 +2,12 @@ import type pg from "pg";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
-import { evaluateRing, finishedOf } from "./gate.ts";
-import { finishRollback, rollBack } from "./rollback.ts";
-import { frontRing, type Ring, type Rollout } from "./rollout.ts";
+import { evaluateRing, finishedOf, type RolloutHealthSource, type RolloutHealthVerdict } from "./gate.ts";
+import { finishRollback, isRolledBack, rollBack, stepRollback } from "./rollback.ts";
+import { awaitedApproval, frontRing, type Ring, type Rollout } from "./rollout.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
-import { pause, promote } from "./rollout-steps.ts";
+import { isFinalRollout } from "./rollout-state.ts";
+import { type Decider, pause, promote, start } from "./rollout-steps.ts";
 import { lockRollout, type RolloutTransaction, type RolloutTransactions } from "./rollout-transactions.ts";
 
 /** What a {@link RingGovernor} is made of. */
@@ -15,6 +16,7 @@ export interface RingGovernorParts {
   readonly transactions: RolloutTransactions;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly health: RolloutHealthSource;
   /** Told of a rollback that a rule began. */
   readonly rolledBackByRule: () => void;
 }
@@ -25,7 +27,16 @@ type Decision =
   /** The gate began to hold, or holds no more. */
   | { readonly kind: "note_gate"; readonly ring: Ring; readonly held: boolean }
   | { readonly kind: "promote"; readonly ring: Ring }
-  | { readonly kind: "rollback" | "pause"; readonly ring: Ring; readonly rule: string }
+  | {
+      readonly kind: "rollback" | "pause";
+      readonly ring: Ring;
+      readonly rule: string;
+      readonly byHealth: boolean;
+    }
+  /** Its time has come. */
+  | { readonly kind: "start" }
+  /** Further devices have to be told to go back. */
+  | { readonly kind: "step_rollback" }
   | { readonly kind: "finish_rollback" };
 
 /**
@@ -59,7 +70,7 @@ export class RingGovernor {
 
   /** Looks at every rollout that a rule may move. */
   tick(): Promise<void> {
-    return this.#enqueue({ states: ["RUNNING", "ROLLING_BACK"] });
+    return this.#enqueue({ states: ["SCHEDULED", "RUNNING", "PAUSED", "ROLLING_BACK"] });
   }
 
   /** Waits for what is under way. May be called more than once. */
@@ -84,11 +95,12 @@ export class RingGovernor {
   }
 
   async #look(rollout: Rollout): Promise<void> {
-    if (decide(rollout, this.#parts.clock.now()).kind === "nothing") return;
+    const health = this.#parts.health.verdictOf(rollout.id);
+    if (decide(rollout, this.#parts.clock.now(), health).kind === "nothing") return;
     try {
       await this.#parts.transactions.run(async (tx) => {
         const locked = await lockRollout(tx, rollout.id);
-        await this.#act(tx, locked, decide(locked, tx.now));
+        await this.#act(tx, locked, decide(locked, tx.now, health));
       });
     } catch (error) {
       const level = asDatabaseError(error) === undefined ? "error" : "warn";
@@ -111,21 +123,39 @@ export class RingGovernor {
       case "promote": {
         const reason = heldWords(decision.ring);
         logger.info({ rolloutId: rollout.id, reason }, "promoted a rollout");
-        await promote(tx, rollout, { actor: "system:gate", reason });
+        await promote(tx, rollout, {
+          actor: "system:gate",
+          reason,
+          details: numbersOf("gate", decision.ring),
+        });
         return;
       }
       case "pause":
-        logger.warn(
-          { rolloutId: rollout.id, rule: decision.rule },
-          "paused a rollout because of its failures",
-        );
-        await pause(tx, rollout, { actor: "system:failure-threshold", reason: decision.rule }, decision.ring);
+        logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "paused a rollout by a rule");
+        await pause(tx, rollout, deciderOf(decision), decision.byHealth ? undefined : decision.ring);
+        if (decision.byHealth) await acceptWorse(tx, rollout);
         return;
       case "rollback": {
-        const by = { actor: "system:failure-threshold", reason: decision.rule };
-        const plan = await rollBack(tx, rollout, by, decision.ring);
+        await rollBack(tx, rollout, deciderOf(decision), {
+          failed: decision.byHealth ? undefined : decision.ring,
+        });
         this.#parts.rolledBackByRule();
-        logger.warn({ rolloutId: rollout.id, rule: decision.rule, ...plan }, "takes a rollout back");
+        logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "takes a rollout back");
+        return;
+      }
+      case "start":
+        await start(tx, rollout, {
+          actor: "system:schedule",
+          reason: `its start time ${rollout.policy.startAt} has come`,
+        });
+        return;
+      case "step_rollback": {
+        const { rollbackPlan } = rollout;
+        if (rollbackPlan === undefined) return;
+        const done = await stepRollback(tx, rollout, rollbackPlan);
+        // Replicas learn of what was made by their polls; telling them of each step would have them read all of it each time.
+        if (done) tx.changed(rollout.id);
+        else this.changed(rollout.id);
         return;
       }
       case "finish_rollback": {
@@ -142,24 +172,60 @@ export class RingGovernor {
  * What the rules want done with a rollout now. Pure. Failures are judged in every ring that was reached, also after a
  * pause or completion, for devices go on; the gate only in the front ring of a running rollout.
  */
-function decide(rollout: Rollout, now: Date): Decision {
-  const { state, rings, policy, rollback } = rollout;
-  if (state === "ROLLING_BACK") {
-    return rollback.completed + rollback.failed >= rollback.total ? { kind: "finish_rollback" } : nothing;
+function decide(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undefined): Decision {
+  const { state, rings, policy } = rollout;
+  if (rollout.rollbackPlan !== undefined && !isFinalRollout(state)) return { kind: "step_rollback" };
+  if (state === "ROLLING_BACK") return isRolledBack(rollout) ? { kind: "finish_rollback" } : nothing;
+  if (state === "SCHEDULED") {
+    const { startAt } = policy;
+    return startAt === null || new Date(startAt) <= now ? { kind: "start" } : nothing;
   }
   if (state !== "RUNNING" && state !== "PAUSED" && state !== "COMPLETED") return nothing;
   const front = frontRing(rings);
   for (const ring of rings) {
     if (ring.state === "WAITING") continue;
-    const { verdict, missing } = evaluateRing(ring, policy, now, ring === rings.at(-1));
-    if (verdict === "rollback") return { kind: "rollback", ring, rule: missing.join("; ") };
-    if (verdict === "pause" && state === "RUNNING") return { kind: "pause", ring, rule: missing.join("; ") };
+    const context = { isLast: ring === rings.at(-1), health: ring === front ? health : undefined };
+    const { verdict, missing, byHealth = false } = evaluateRing(ring, policy, now, context);
+    const rule = missing.join("; ");
+    if (verdict === "rollback") return { kind: "rollback", ring, rule, byHealth };
+    if (verdict === "pause" && state === "RUNNING") return { kind: "pause", ring, rule, byHealth };
   }
   if (state !== "RUNNING" || front?.state !== "OPEN") return nothing;
-  const { verdict, held } = evaluateRing(front, policy, now, front === rings.at(-1));
+  const { verdict, held } = evaluateRing(front, policy, now, {
+    isLast: front === rings.at(-1),
+    next: awaitedApproval(rollout),
+    health,
+  });
   if (verdict === "promote") return { kind: "promote", ring: front };
   if (held !== (front.gateHeldSince !== undefined)) return { kind: "note_gate", ring: front, held };
   return nothing;
+}
+
+function deciderOf({ rule, ring, byHealth }: Extract<Decision, { readonly rule: string }>): Decider {
+  return {
+    actor: byHealth ? "system:health" : "system:failure-threshold",
+    reason: rule,
+    details: numbersOf(byHealth ? "on_worse_health" : "failure_threshold", ring),
+  };
+}
+
+function numbersOf(rule: string, { name, counters }: Ring): Record<string, string> {
+  const { succeeded, failed, inProgress } = counters;
+  return {
+    rule,
+    judged_ring: name,
+    succeeded: String(succeeded),
+    failed: String(failed),
+    in_progress: String(inProgress),
+  };
+}
+
+/** The verdict that paused the rollout never turns better: without this no operator could go on. */
+async function acceptWorse(tx: RolloutTransaction, { id }: Rollout): Promise<void> {
+  await tx.query(
+    `UPDATE deployment_rings SET gate = gate || '{"acceptedWorse": true}'::jsonb WHERE rollout_id = $1::uuid`,
+    [id],
+  );
 }
 
 const nothing: Decision = { kind: "nothing" };

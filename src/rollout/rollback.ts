@@ -1,57 +1,140 @@
+import { illegalTransition } from "../errors.ts";
+import { endTakenSql, insertRollbacksSql, supersedeSql } from "./rollback-sql.ts";
+import { blockedAlertSql } from "./rollback-words.ts";
+import type { StoredRollbackPlan } from "./rollout.entity.ts";
 import type { Ring, Rollout } from "./rollout.ts";
 import { type Decider, moveRing, moveRollout, requireState } from "./rollout-steps.ts";
 import type { RolloutTransaction } from "./rollout-transactions.ts";
 
-/** What taking a rollout back came to at once; what it comes to in the end is told by heartbeats. */
-export interface RollbackPlan {
-  /** Devices that took the update. */
-  readonly total: number;
-  /** Of these, devices that cannot be taken back. */
-  readonly failed: number;
-}
-
 /**
- * Takes a rollout back, in a transaction that has it locked; the cost grows with the devices that it touched, not with the
- * fleet. Devices that did not begin to install are called off; updates of those that did are ended as ROLLED_BACK. Each
- * device that began to install, also one that failed or succeeded, gets a rollback to the version that it came from, if
- * the catalogue still has it and its security counter is not below the device's; otherwise a failed rollback with the
- * reason. Left out are devices that heartbeats showed to have gone back by themselves, and those that have since moved on
- * by another rollout. What another rollout has offered to them meanwhile gives way to the rollback.
+ * Begins to take a rollout back, in a transaction that has it locked. From then on it makes no offers, and its devices are
+ * told step by step: see {@link stepRollback}. The first step is part of this transaction, so that a small rollout is done
+ * at once. `firmwareId` names what to go back to; by default what each device came from.
  */
 export async function rollBack(
   tx: RolloutTransaction,
   rollout: Rollout,
   by: Decider,
-  failed?: Ring,
-): Promise<RollbackPlan> {
+  {
+    failed,
+    firmwareId,
+  }: { readonly failed?: Ring | undefined; readonly firmwareId?: string | null | undefined } = {},
+): Promise<void> {
   const state = requireState(rollout, "rollback");
-  const now = tx.now.toISOString();
   if (failed !== undefined && failed.state !== "FAILED") await moveRing(tx, failed, "fail");
-  await tx.query(endInstallsSql, [rollout.id, now]);
-  await tx.query(supersedeSql, [rollout.id, now]);
-  const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
-  const [counts] = await tx.query<{ total: number; failed: number }>(insertSql, [
+  await moveRollout(tx, rollout, "rollback", state, by, {
+    ...(failed === undefined ? {} : { ring: failed.name }),
+    ...(firmwareId ? { firmware_id: firmwareId } : {}),
+  });
+  await stepRollback(tx, rollout, { ringIds: null, firmwareId: firmwareId ?? null, cursor: null });
+}
+
+/**
+ * Tells the next devices of a rollout that they have to go back, at most {@link devicesPerStep}, and remembers how far it
+ * got in the same transaction: a step that does not commit never was, and two replicas take turns. Returns whether all are
+ * told. The rollout must be locked.
+ *
+ * Of each device the newest try counts. If it is open, it is called off or, once installing, ended as ROLLED_BACK. A device
+ * that began to install, also one that failed or succeeded, gets a rollback to the version that it came from, or to the
+ * one that the plan names, if that is released, fits the device, has not been rolled back itself and its security counter
+ * is not below the device's; otherwise a failed rollback with the reason. Left out are devices that heartbeats showed to
+ * have gone back by themselves, and those that have since moved on by another rollout. What another rollout has offered to
+ * them meanwhile gives way to the rollback.
+ */
+export async function stepRollback(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  plan: Readonly<StoredRollbackPlan>,
+): Promise<boolean> {
+  const now = tx.now.toISOString();
+  const rows = await tx.query<{ id: string; device_id: string }>(nextSql, [
     rollout.id,
+    plan.ringIds?.join(",") ?? null,
+    plan.cursor,
+    devicesPerStep,
+  ]);
+  if (rows.length > 0) {
+    const deviceIds = rows.map(({ device_id }) => device_id).join(",");
+    await takeBack(tx, rollout, deviceIds, plan.firmwareId, now);
+  }
+  const last = rows.at(-1);
+  const done = rows.length < devicesPerStep || last === undefined;
+  const next: StoredRollbackPlan | null = done ? null : { ...plan, cursor: last.id };
+  await tx.query("UPDATE rollouts SET rollback_plan = $2::jsonb, updated_at = now() WHERE id = $1::uuid", [
+    rollout.id,
+    next === null ? null : JSON.stringify(next),
+  ]);
+  return done;
+}
+
+/** Takes the update back from one ring's devices and pauses the rollout, step by step like {@link rollBack}. */
+export async function rollBackRing(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  ring: Ring,
+  by: Decider,
+): Promise<void> {
+  const state = requireState(rollout, "rollback_ring");
+  if (ring.state === "WAITING") throw illegalTransition("ring", "roll back", ring.state, []);
+  if (ring.state !== "FAILED") await moveRing(tx, ring, "fail");
+  await moveRollout(tx, rollout, "rollback_ring", state, by, { ring: ring.name });
+  const under = rollout.rollbackPlan?.ringIds ?? [];
+  await stepRollback(tx, rollout, {
+    ringIds: [...new Set([...under, ring.id])],
+    firmwareId: null,
+    cursor: null,
+  });
+}
+
+/** Takes the update back from these devices (ids separated by commas); counts them in the rollout. */
+export async function takeBack(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  deviceIds: string,
+  firmwareId: string | null,
+  now: string,
+): Promise<void> {
+  await tx.query(endTakenSql, [rollout.id, deviceIds, now]);
+  await tx.query(supersedeSql, [rollout.id, deviceIds, now]);
+  const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
+  const [made] = await tx.query<{ total: number; failed: number }>(insertRollbacksSql, [
+    rollout.id,
+    deviceIds,
     rollout.product,
+    firmwareId ?? rollout.policy.rollbackFirmwareId,
     now,
     deadline,
   ]);
-  const plan = { total: counts?.total ?? 0, failed: counts?.failed ?? 0 };
+  if (made === undefined || made.total === 0) return;
+  // What fails at once must not be taken back.
   await tx.query(
-    "UPDATE rollouts SET rollback_total = $2::bigint, rollback_failed = $3::bigint WHERE id = $1::uuid",
-    [rollout.id, plan.total, plan.failed],
+    `UPDATE rollouts SET rollback_total = rollback_total + $2::int, rollback_failed = rollback_failed + $3::int,
+       rollback_blocked = rollback_blocked + $3::int, updated_at = now(),
+       alert = CASE WHEN $3::int > 0 THEN ${blockedAlertSql("rollback_blocked + $3::int")} ELSE alert END
+     WHERE id = $1::uuid`,
+    [rollout.id, made.total, made.failed],
   );
-  await moveRollout(tx, rollout, "rollback", state, by, {
-    devices: String(plan.total),
-    not_possible: String(plan.failed),
+  if (made.failed === 0) return;
+  await tx.audit.record(tx.em, {
+    actor: "system:rollback",
+    action: "rollout.rollback_blocked",
+    resourceType: "rollout",
+    resourceId: rollout.id,
+    reason:
+      "devices must not be taken back: there is no version to go back to, or its security counter is too low",
+    details: { devices: String(made.failed), of: String(made.total) },
   });
-  return plan;
+}
+
+/** Whether nothing is left of a rollback that is under way. */
+export function isRolledBack({ rollbackPlan, rollback }: Rollout): boolean {
+  return rollbackPlan === undefined && rollback.completed + rollback.failed >= rollback.total;
 }
 
 /** Ends a rollback that has nothing left to do; the rollout must be as it is in the database. */
 export async function finishRollback(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
   const state = requireState(rollout, "finish_rollback");
-  const { total, completed, failed } = rollout.rollback;
+  const { total, completed, failed, blocked } = rollout.rollback;
   await moveRollout(
     tx,
     rollout,
@@ -62,88 +145,22 @@ export async function finishRollback(tx: RolloutTransaction, rollout: Rollout): 
       // What was taken back is still why it was.
       reason: rollout.stateReason,
     },
-    { devices: String(total), completed: String(completed), failed: String(failed) },
+    {
+      devices: String(total),
+      completed: String(completed),
+      failed: String(failed),
+      blocked: String(blocked),
+    },
   );
 }
 
-const endInstallsSql = `
-  WITH ended AS (
-    UPDATE device_updates SET ended_at = $2::timestamptz, updated_at = now(),
-      state = CASE WHEN state IN ('OFFERED', 'DOWNLOADING', 'DOWNLOADED') THEN 'CANCELLED' ELSE 'ROLLED_BACK' END
-    WHERE rollout_id = $1::uuid AND action = 'INSTALL' AND ended_at IS NULL
-    RETURNING ring_id, state
-  ), delta AS (
-    SELECT ring_id, count(*) AS ended, count(*) FILTER (WHERE state = 'CANCELLED') AS cancelled FROM ended GROUP BY ring_id
-  )
-  UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
-    cancelled_count = r.cancelled_count + d.cancelled,
-    rolled_back_count = r.rolled_back_count + d.ended - d.cancelled, updated_at = now()
-  FROM delta d WHERE r.id = d.ring_id`;
+/** Devices of a step: some tenths of a second, in which the rollout's devices wait with their reports. */
+const devicesPerStep = 2_000;
 
-/** The installs of rollout $1 whose devices have to be taken back. */
-const takenSql = `
-  SELECT i.* FROM device_updates i JOIN devices v ON v.id = i.device_id AND NOT v.is_deleted
-  WHERE i.rollout_id = $1::uuid AND i.action = 'INSTALL' AND i.installing_at IS NOT NULL
-    AND coalesce(i.failure_reason, '') <> 'DEVICE_REVERTED'
-    AND NOT EXISTS (
-      SELECT 1 FROM device_updates o
-      WHERE o.device_id = i.device_id AND o.rollout_id <> i.rollout_id AND o.action = 'INSTALL'
-        AND o.offered_at > i.offered_at AND o.state IN ('INSTALLING', 'REBOOTING', 'VERIFYING', 'SUCCEEDED'))`;
-
-/** Open updates of other rollouts: a device has one open update. */
-const supersedeSql = `
-  WITH taken AS (${takenSql}), ended AS (
-    UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $2::timestamptz, updated_at = now()
-    FROM taken t
-    WHERE u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
-    RETURNING u.rollout_id, u.ring_id, u.action
-  ), rings AS (
-    UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
-      cancelled_count = r.cancelled_count + d.ended, updated_at = now()
-    FROM (SELECT ring_id, count(*) AS ended FROM ended WHERE action = 'INSTALL' GROUP BY ring_id) d
-    WHERE r.id = d.ring_id
-  )
-  UPDATE rollouts r SET rollback_failed = r.rollback_failed + d.ended, updated_at = now()
-  FROM (SELECT rollout_id, count(*) AS ended FROM ended WHERE action = 'ROLLBACK' GROUP BY rollout_id) d
-  WHERE r.id = d.rollout_id`;
-
-/** A UUID of version 7 (RFC 9562, section 5.7), which PostgreSQL makes by itself only from version 18 on. */
-const uuidV7Sql = `
-  encode(set_bit(set_bit(
-    overlay(uuid_send(gen_random_uuid())
-      placing substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
-    52, 1), 53, 1), 'hex')::uuid`;
-
-/**
- * The boot that the device must leave to be back: the one that it is in, if heartbeats showed the new version; any, if it
- * gave up before; else the one before the install, whose reboot may be on its way.
- */
-const insertSql = `
-  WITH taken AS (${takenSql}), plan AS (
-    SELECT t.device_id, t.rollout_id, t.ring_id, t.to_version, t.from_version, f.id AS target_id,
-      t.firmware_id AS taken_id,
-      CASE WHEN t.proven_at IS NOT NULL THEN coalesce(s.boot_id, '')
-        WHEN t.state = 'FAILED' THEN '' ELSE t.from_boot_id END AS boot_id,
-      CASE WHEN f.id IS NULL THEN 'ROLLBACK_TARGET_MISSING'
-        WHEN f.security_counter < coalesce(s.security_counter, 0) THEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER' END AS problem,
-      f.security_counter AS target_counter, s.security_counter AS device_counter
-    FROM taken t
-    LEFT JOIN device_state s ON s.device_id = t.device_id
-    LEFT JOIN firmware_updates f ON f.product = $2 AND f.version = t.from_version AND f.state = 'RELEASED'
-      AND NOT f.is_deleted
-    ORDER BY t.device_id
-  ), made AS (
-    INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
-      from_firmware_id, to_version, from_boot_id, failure_reason, failure_message, offered_at, deadline_at, ended_at)
-    SELECT device_id, ${uuidV7Sql}, rollout_id, ring_id, coalesce(target_id, taken_id), 'ROLLBACK',
-      CASE WHEN problem IS NULL THEN 'OFFERED' ELSE 'FAILED' END, to_version, taken_id, from_version, boot_id, problem,
-      CASE problem
-        WHEN 'ROLLBACK_TARGET_MISSING' THEN 'the catalogue has no released version ' || from_version
-        WHEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER' THEN 'the security counter of ' || from_version || ' is ' ||
-          target_counter || ', the device is at ' || device_counter END,
-      $3::timestamptz, $4::timestamptz, CASE WHEN problem IS NOT NULL THEN $3::timestamptz END
-    FROM plan
-    ON CONFLICT (device_id, rollout_id, action) DO NOTHING
-    RETURNING state
-  )
-  SELECT count(*)::float8 AS total, (count(*) FILTER (WHERE state = 'FAILED'))::float8 AS failed FROM made`;
+/** The next devices by the ids of their updates; further tries of a device come again and find nothing left to do. */
+const nextSql = `
+  SELECT u.id, u.device_id FROM device_updates u
+  WHERE u.rollout_id = $1::uuid AND u.action <> 'ROLLBACK'
+    AND ($2::text IS NULL OR u.ring_id = ANY (string_to_array($2::text, ',')::uuid[]))
+    AND ($3::uuid IS NULL OR u.id > $3::uuid)
+  ORDER BY u.id LIMIT $4::int`;

@@ -6,20 +6,25 @@ import type { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import type { RequestLedger } from "../infra/database/request-ledger.ts";
 import { DeploymentRingEntity } from "./deployment-ring.entity.ts";
 import { type DeviceUpdateFilter, type DeviceUpdateRecord, readDeviceUpdates } from "./device-update-list.ts";
+import { retryDevice, rollBackDevice } from "./device-verbs.ts";
+import { type FailureReasonCount, readFailureReasons } from "./failure-reasons.ts";
 import {
   assertTargeting,
   type NewRollout,
   planPolicy,
   planRings,
+  planTargeting,
   type RolloutDefaults,
 } from "./new-rollout.ts";
-import { rollBack } from "./rollback.ts";
+import { rollBack, rollBackRing } from "./rollback.ts";
+import { assertRollbackTarget } from "./rollback-target.ts";
 import { RolloutEntity, type RolloutState } from "./rollout.entity.ts";
 import { frontRing, type Rollout } from "./rollout.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
 import { isInForce, type RolloutVerb } from "./rollout-state.ts";
 import {
   abort,
+  approve,
   changedMeanwhile,
   type Decider,
   pause,
@@ -95,7 +100,7 @@ export class RolloutCatalog {
         await this.#parts.firmware.requireDeployable(wanted.firmwareId, { actor: creator.actor, em: tx.em });
         const [current] = await readRollouts(tx.query, {
           firmwareId: wanted.firmwareId,
-          states: ["RUNNING", "PAUSED", "ROLLING_BACK", "COMPLETED"],
+          states: ["AWAITING_APPROVAL", "SCHEDULED", "RUNNING", "PAUSED", "ROLLING_BACK", "COMPLETED"],
           limit: 1,
         });
         const id = current?.id ?? (await this.#insert(tx, wanted, creator.actor));
@@ -104,6 +109,8 @@ export class RolloutCatalog {
         const { position } = requireRing(rollout.rings, name);
         if (current === undefined) await start(tx, rollout, by);
         const started = await readRollout(tx.query, id);
+        // What waits for an approval or its time opens its rings then.
+        if (started.state === "AWAITING_APPROVAL" || started.state === "SCHEDULED") return id;
         const isOpen = started.state === "RUNNING" || started.state === "COMPLETED";
         const reached = position <= (frontRing(started.rings)?.position ?? -1);
         if (!isOpen || !reached) await promote(tx, started, by, name);
@@ -162,6 +169,14 @@ export class RolloutCatalog {
     });
   }
 
+  /**
+   * Lets a ring open that needs an approval: the named one or the next. `FOUR_EYES` for the rollout's creator;
+   * `UNKNOWN_RING`.
+   */
+  approve(call: VerbCall & { readonly ring?: string | undefined }): Promise<Rollout> {
+    return this.#verb("approve", call, (tx, rollout, by) => approve(tx, rollout, by, call.ring));
+  }
+
   /** Stops making offers. */
   pause(call: VerbCall): Promise<Rollout> {
     return this.#verb("pause", call, (tx, rollout, by) => pause(tx, rollout, by));
@@ -172,11 +187,42 @@ export class RolloutCatalog {
     return this.#verb("resume", call, (tx, rollout, by) => resume(tx, rollout, by));
   }
 
-  /** Takes the update back. */
-  rollback(call: VerbCall): Promise<Rollout> {
+  /** Takes the update back, to the named firmware if one is. `ROLLBACK_TARGET_REFUSED`. */
+  rollback(call: VerbCall & { readonly firmwareId?: string | undefined }): Promise<Rollout> {
     return this.#verb("rollback", call, async (tx, rollout, by) => {
-      await rollBack(tx, rollout, by);
+      const { firmwareId } = call;
+      if (firmwareId !== undefined) await assertRollbackTarget(tx.query, rollout, firmwareId);
+      await rollBack(tx, rollout, by, { firmwareId });
     });
+  }
+
+  /** Takes the update back from one ring's devices, and pauses. `UNKNOWN_RING`; a ring that was never open is refused. */
+  rollbackRing(call: VerbCall & { readonly ring: string }): Promise<Rollout> {
+    return this.#parts.transactions.run(async (tx) => {
+      const rollout = await lockRollout(tx, call.id);
+      await rollBackRing(tx, rollout, requireRing(rollout.rings, call.ring), call);
+      return await readRollout(tx.query, call.id);
+    });
+  }
+
+  /** See {@link rollBackDevice}. */
+  rollbackDevice(call: VerbCall & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
+    return this.#parts.transactions.run(async (tx) =>
+      rollBackDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
+    );
+  }
+
+  /** See {@link retryDevice}. */
+  retryDevice(call: VerbCall & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
+    return this.#parts.transactions.run(async (tx) =>
+      retryDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
+    );
+  }
+
+  /** Counts the rollout's failed devices by reason, most first, at most 100 reasons. */
+  async listFailureReasons(id: string): Promise<FailureReasonCount[]> {
+    await this.get(id);
+    return await readFailureReasons(poolQuery(this.#parts.pool), id);
   }
 
   /** Stops for good, and takes nothing back. */
@@ -234,8 +280,13 @@ export class RolloutCatalog {
     const rings = planRings(wanted.rings);
     const firmware = await this.#parts.firmware.requireDeployable(wanted.firmwareId, { actor, em: tx.em });
     if (firmware.deletedAt !== undefined) throw notFound("firmware", firmware.id);
-    const { targeting } = wanted;
+    const targeting = planTargeting(wanted.targeting);
     assertTargeting(targeting, firmware);
+    const back = wanted.policy.rollbackFirmwareId;
+    if (back !== undefined) {
+      const from = { firmwareId: firmware.id, product: firmware.product };
+      await assertRollbackTarget(tx.query, from, back);
+    }
     const id = uuidv7();
     const name = wanted.name || `${firmware.product} ${firmware.version}`;
     await tx.em.insert(RolloutEntity, {
@@ -243,12 +294,7 @@ export class RolloutCatalog {
       name,
       firmwareId: firmware.id,
       state: "DRAFT",
-      targeting: {
-        deviceTypes: [...targeting.deviceTypes],
-        hardwareModels: [...targeting.hardwareModels],
-        groups: [...targeting.groups],
-        currentVersionRange: targeting.currentVersionRange,
-      },
+      targeting,
       policy: planPolicy(wanted.policy, this.#parts.defaults),
       creator: actor,
       startedAt: null,

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { DeviceChange, DeviceChangeListener } from "../device/device-changes.ts";
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
 import type { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import type { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
 import type { Clock } from "../infra/clock.ts";
@@ -11,17 +12,20 @@ import type { Logger } from "../infra/logger.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
 import type { DeviceUpdateState } from "./device-update.entity.ts";
 import { type DirectiveSender, UpdateAnnouncer } from "./directives.ts";
-import type { EvidenceRecord } from "./evidence.ts";
+import { RolloutCohortSource } from "./health/cohort-source.ts";
+import { HealthWatch } from "./health/health-watch.ts";
 import type { RolloutDefaults } from "./new-rollout.ts";
 import type { OpenUpdate } from "./open-update.ts";
 import { OutageLedger } from "./outage-ledger.ts";
 import { RingGovernor } from "./ring-governor.ts";
 import { RolloutCatalog } from "./rollout-catalog.ts";
 import { RolloutIndex } from "./rollout-index.ts";
+import { RolloutPreview } from "./rollout-preview.ts";
 import { RolloutTransactions } from "./rollout-transactions.ts";
 import { RolloutWatch } from "./rollout-watch.ts";
 import { TransitionWriter } from "./transition-writer.ts";
 import { type DeviceSource, UpdateDesk } from "./update-desk.ts";
+import { UpdateExplainer } from "./update-explainer.ts";
 import { UpdateTracker } from "./update-tracker.ts";
 
 /** What a {@link RolloutEngine} is made of. */
@@ -44,6 +48,10 @@ interface RolloutSettings extends RolloutDefaults {
   readonly signatureThreshold: number;
   /** How long after a start or an outage devices have to be heard from before a deadline passes: some heartbeat intervals. */
   readonly deadlineGraceMs: number;
+  /** Decides who is online, for the filters of rollouts. */
+  readonly heartbeatIntervalMs: number;
+  /** How long devices are watched before silence and readings are judged for health: some tens of heartbeat intervals. */
+  readonly healthBucketMs: number;
   /** How often gates, deadlines and other replicas are looked at. 1 s unless given. */
   readonly tickMs?: number;
 }
@@ -55,9 +63,12 @@ interface RolloutSettings extends RolloutDefaults {
 export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly catalog: RolloutCatalog;
   readonly desk: UpdateDesk;
+  readonly explainer: UpdateExplainer;
+  readonly preview: RolloutPreview;
   readonly watch: RolloutWatch;
   readonly index: RolloutIndex;
   readonly tracker: UpdateTracker;
+  readonly health: HealthWatch;
   readonly #parts: RolloutEngineParts;
   readonly #outages: OutageLedger;
   readonly #writer: TransitionWriter;
@@ -92,7 +103,12 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     const pool = database.adminPool;
     const nowMs = (): number => clock.now().getTime();
     this.#outages = new OutageLedger(settings.deadlineGraceMs, nowMs());
-    this.index = new RolloutIndex({ database, clock, requiredSignatures: settings.signatureThreshold });
+    this.index = new RolloutIndex({
+      database,
+      clock,
+      requiredSignatures: settings.signatureThreshold,
+      heartbeatIntervalMs: settings.heartbeatIntervalMs,
+    });
     this.#writer = new TransitionWriter({
       pool,
       logger,
@@ -124,6 +140,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       transactions,
       clock,
       logger,
+      health: { verdictOf: (rolloutId) => this.health.verdictOf(rolloutId) },
       rolledBackByRule: () => metrics.automaticRollbacks.inc(),
     });
     const { ledger, firmware, devices, downloads } = parts;
@@ -138,6 +155,29 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       downloads,
       outages: this.#outages,
       clock,
+    });
+    this.explainer = new UpdateExplainer({
+      pool,
+      devices,
+      index: this.index,
+      facts: this.desk,
+      tracker: this.tracker,
+      clock,
+    });
+    this.preview = new RolloutPreview({
+      pool,
+      index: this.index,
+      defaults: settings,
+      clock,
+      heartbeatIntervalMs: settings.heartbeatIntervalMs,
+    });
+    this.health = new HealthWatch({
+      pool,
+      devices: parts.devices,
+      cohorts: new RolloutCohortSource({ index: this.index, tracker: this.tracker, facts: this.desk }),
+      clock,
+      logger,
+      bucketMs: settings.healthBucketMs,
     });
     this.#announcer = new UpdateAnnouncer({
       sender: {
@@ -162,8 +202,9 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   /** Takes heartbeats that are stored durably. */
-  observe(records: readonly EvidenceRecord[]): void {
+  observe(records: readonly DurableHeartbeat[]): void {
     this.tracker.observe(records);
+    this.health.observe(records);
   }
 
   /** A device has connected: it is told if an update waits for it. */
@@ -236,6 +277,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       return;
     }
     this.tracker.tick();
+    await this.health.tick();
     await this.#governor.tick();
   }
 

@@ -3,6 +3,7 @@ import { actorOf } from "../access/identity.ts";
 import { type CallContext, type Endpoint, serverStream, unary } from "../api/endpoint.ts";
 import { type PageTokens, pageSize } from "../api/page-token.ts";
 import type { Clock } from "../infra/clock.ts";
+import type { RolloutHealthSource } from "./gate.ts";
 import type { Rollout } from "./rollout.ts";
 import type { RolloutCatalog, VerbCall } from "./rollout-catalog.ts";
 import {
@@ -20,12 +21,19 @@ export interface RolloutEndpointParts {
   readonly watch: RolloutWatch;
   readonly pageTokens: PageTokens;
   readonly clock: Clock;
+  readonly health: RolloutHealthSource;
 }
 
 /** RolloutService. */
-export function rolloutEndpoints({ catalog, watch, pageTokens, clock }: RolloutEndpointParts): Endpoint[] {
+export function rolloutEndpoints({
+  catalog,
+  watch,
+  pageTokens,
+  clock,
+  health,
+}: RolloutEndpointParts): Endpoint[] {
   const { method } = RolloutService;
-  const message = (rollout: Rollout) => toRolloutMessage(rollout, clock.now());
+  const message = (rollout: Rollout) => toRolloutMessage(rollout, clock.now(), health.verdictOf(rollout.id));
   const answer = async (rollout: Promise<Rollout>) => ({ rollout: message(await rollout) });
   return [
     unary(method.createRollout, operator, (request, context) =>
@@ -68,9 +76,34 @@ export function rolloutEndpoints({ catalog, watch, pageTokens, clock }: RolloutE
       answer(catalog.resume(verb(request, context))),
     ),
 
-    unary(method.rollbackRollout, operator, (request, context) =>
-      answer(catalog.rollback(verb(request, context))),
+    unary(method.approveRollout, operator, (request, context) =>
+      answer(catalog.approve({ ...verb(request, context), ring: request.ring || undefined })),
     ),
+
+    unary(method.rollbackRollout, operator, (request, context) =>
+      answer(catalog.rollback({ ...verb(request, context), firmwareId: request.firmwareId || undefined })),
+    ),
+
+    unary(method.rollbackRing, operator, (request, context) =>
+      answer(catalog.rollbackRing({ ...verb(request, context), ring: request.ring })),
+    ),
+
+    unary(method.rollbackDevice, operator, async (request, context) => {
+      const update = await catalog.rollbackDevice({ ...verb(request, context), deviceId: request.deviceId });
+      return { deviceUpdate: toDeviceUpdateMessage(update) };
+    }),
+
+    unary(method.retryDevice, operator, async (request, context) => {
+      const update = await catalog.retryDevice({ ...verb(request, context), deviceId: request.deviceId });
+      return { deviceUpdate: toDeviceUpdateMessage(update) };
+    }),
+
+    unary(method.listFailureReasons, viewer, async ({ id }) => ({
+      failureReasons: (await catalog.listFailureReasons(id)).map(({ name, count }) => ({
+        name,
+        count: BigInt(count),
+      })),
+    })),
 
     unary(method.abortRollout, operator, (request, context) => answer(catalog.abort(verb(request, context)))),
 

@@ -3,8 +3,12 @@ import { withDeleted, withSignatures } from "../firmware/firmware-rows.ts";
 import { FirmwareUpdateEntity } from "../firmware/firmware-update.entity.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
-import { byPreference, type CompiledRollout, compileRollout } from "./compiled-rollout.ts";
+import { type CompiledRollout, compileRollout, type OfferFirmware } from "./compiled-rollout.ts";
+import { inPreference } from "./preference.ts";
+import type { RolloutState } from "./rollout.entity.ts";
+import type { Rollout } from "./rollout.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
+import { versionFacts } from "./version-facts.ts";
 
 /** What a {@link RolloutIndex} is made of. */
 export interface RolloutIndexParts {
@@ -12,22 +16,17 @@ export interface RolloutIndexParts {
   readonly clock: Clock;
   /** How many signatures by keys in good standing a signed firmware needs, at least 1. */
   readonly requiredSignatures: number;
-}
-
-/** A firmware as it may be handed to devices. */
-export interface OfferFirmware {
-  readonly firmware: Firmware;
-  /** Why it must not be handed out now, in words. */
-  readonly blocked: string | undefined;
+  /** Decides who is online, for the filters of rollouts. */
+  readonly heartbeatIntervalMs: number;
 }
 
 /**
- * The rollouts that concern update checks (running, paused and completed ones), compiled and by device type, in memory.
+ * The rollouts that concern update checks (from their start until they are over), compiled and by device type, in memory.
  * Read anew when a rollout changes, here or by notification, and by a poll that first asks whether anything changed.
  */
 export class RolloutIndex {
   readonly #parts: RolloutIndexParts;
-  #byType: ReadonlyMap<string, readonly CompiledRollout[]> = new Map();
+  #byType: ReadonlyMap<string, TypeCandidates> = new Map();
   #byId: ReadonlyMap<string, CompiledRollout> = new Map();
   #firmware: ReadonlyMap<string, OfferFirmware> = new Map();
   /** Firmware of updates whose rollout is not in the index, mostly versions to go back to. */
@@ -40,9 +39,28 @@ export class RolloutIndex {
     this.#parts = parts;
   }
 
-  /** The rollouts that may have something for a device type, in the order of preference. */
+  /**
+   * The rollouts that may have something for a device, in the order of preference. Left out are only those that would be
+   * passed over without a word for its type, model or firmware version.
+   */
+  candidatesFor(device: {
+    readonly deviceType: string;
+    readonly hardwareModel: string;
+    readonly firmwareVersion: string;
+  }): readonly CompiledRollout[] {
+    const { deviceType, hardwareModel, firmwareVersion } = device;
+    return this.#byType.get(deviceType)?.for(hardwareModel, firmwareVersion) ?? none;
+  }
+
+  /** Every rollout in the index that is for a device type, in the order of preference. */
   candidates(deviceType: string): readonly CompiledRollout[] {
-    return this.#byType.get(deviceType) ?? none;
+    return this.#byType.get(deviceType)?.all ?? none;
+  }
+
+  /** Compiles a rollout that may not be in the index, with the firmware as it may be handed out now. */
+  async compile(rollout: Rollout, brought: OfferFirmware): Promise<CompiledRollout> {
+    const steps = await this.#readSteps(new Set([rollout.product]));
+    return this.#compile(rollout, brought, steps);
   }
 
   /** A rollout in the index. */
@@ -93,14 +111,15 @@ export class RolloutIndex {
 
   async #load(): Promise<void> {
     const query = poolQuery(this.#parts.database.adminPool);
-    const rollouts = await readRollouts(query, { states: ["RUNNING", "PAUSED", "COMPLETED"] });
+    const rollouts = await readRollouts(query, { states: activeStates });
     const firmware = await this.#readFirmware(new Set(rollouts.map(({ firmwareId }) => firmwareId)));
-    const compiled: CompiledRollout[] = [];
-    for (const rollout of rollouts) {
-      const brought = firmware.get(rollout.firmwareId);
-      if (brought !== undefined) compiled.push(compileRollout(rollout, brought.firmware, brought.blocked));
-    }
-    compiled.sort(byPreference);
+    const steps = await this.#readSteps(new Set(rollouts.map(({ product }) => product)));
+    const compiled = inPreference(
+      rollouts.flatMap((rollout) => {
+        const brought = firmware.get(rollout.firmwareId);
+        return brought === undefined ? [] : [this.#compile(rollout, brought, steps)];
+      }),
+    );
     const byType = new Map<string, CompiledRollout[]>();
     for (const rollout of compiled) {
       for (const type of rollout.deviceTypes) {
@@ -109,10 +128,39 @@ export class RolloutIndex {
         else list.push(rollout);
       }
     }
-    this.#byType = byType;
+    this.#byType = new Map([...byType].map(([type, list]) => [type, new TypeCandidates(list)]));
     this.#byId = new Map(compiled.map((rollout) => [rollout.id, rollout]));
     this.#firmware = firmware;
     this.#others.clear();
+  }
+
+  #compile(
+    rollout: Rollout,
+    brought: OfferFirmware,
+    steps: ReadonlyMap<string, readonly OfferFirmware[]>,
+  ): CompiledRollout {
+    return compileRollout(rollout, brought, {
+      heartbeatIntervalMs: this.#parts.heartbeatIntervalMs,
+      steps: steps.get(rollout.product)?.filter(({ firmware }) => firmware.component === rollout.component),
+    });
+  }
+
+  /**
+   * The mandatory steps of products. One that was deleted still stands in the way, unless its version is in the catalogue
+   * again: whether devices may skip it is the operator's decision, not the deletion's.
+   */
+  async #readSteps(products: ReadonlySet<string>): Promise<Map<string, OfferFirmware[]>> {
+    const steps = new Map<string, OfferFirmware[]>();
+    if (products.size === 0) return steps;
+    const { rows } = await this.#parts.database.adminPool.query<{ id: string }>(stepsSql, [[...products]]);
+    for (const { firmware, blocked } of (
+      await this.#readFirmware(new Set(rows.map(({ id }) => id)))
+    ).values()) {
+      const list = steps.get(firmware.product) ?? [];
+      steps.set(firmware.product, list);
+      list.push({ firmware, blocked: blocked ?? notReleased(firmware) });
+    }
+    return steps;
   }
 
   async #readOther(id: string): Promise<OfferFirmware | undefined> {
@@ -132,34 +180,81 @@ export class RolloutIndex {
       { ...withDeleted, disableIdentityMap: true },
     );
     const firmware = await withSignatures(em, rows);
-    const keyIds = new Set(firmware.flatMap(({ signatures }) => signatures.map(({ keyId }) => keyId)));
-    const revoked = await this.#revokedKeys([...keyIds]);
-    return new Map(
-      firmware.map((each) => [each.id, { firmware: each, blocked: this.#blocked(each, revoked) }]),
-    );
+    return new Map(firmware.map((each) => [each.id, { firmware: each, blocked: this.#blocked(each) }]));
   }
 
-  async #revokedKeys(ids: readonly string[]): Promise<Set<string>> {
-    if (ids.length === 0) return new Set();
-    const { rows } = await this.#parts.database.adminPool.query<{ id: string }>(
-      "SELECT id FROM signing_keys WHERE id = ANY ($1::text[]) AND revoked_at IS NOT NULL",
-      [ids],
-    );
-    return new Set(rows.map(({ id }) => id));
-  }
-
-  #blocked(firmware: Firmware, revoked: ReadonlySet<string>): string | undefined {
+  #blocked(firmware: Firmware): string | undefined {
     const { expiresAt, signatures, version } = firmware;
     if (expiresAt !== undefined && expiresAt <= this.#parts.clock.now())
       return `the manifest of ${version} has expired`;
     // Without any it was released as unsigned, which the operator allows.
     if (signatures.length === 0) return undefined;
-    const good = signatures.filter(({ keyId }) => !revoked.has(keyId)).length;
+    const good = signatures.filter(({ keyRevoked }) => !keyRevoked).length;
     return good < this.#parts.requiredSignatures ? `a key that signed ${version} was revoked` : undefined;
   }
 }
 
+/** The rollouts for a device type, and those of them that a model with a version is not passed over by. */
+class TypeCandidates {
+  readonly all: readonly CompiledRollout[];
+  readonly #byModel = new Map<string, Map<string, readonly CompiledRollout[]>>();
+  #kept = 0;
+
+  constructor(all: readonly CompiledRollout[]) {
+    this.all = all;
+  }
+
+  for(model: string, version: string): readonly CompiledRollout[] {
+    const known = this.#byModel.get(model)?.get(version);
+    if (known !== undefined) return known;
+    const list = this.all.filter((rollout) => !isOutOfQuestion(rollout, model, version));
+    // Devices may report anything: start again rather than grow.
+    if (this.#kept >= maxCandidateLists) {
+      this.#byModel.clear();
+      this.#kept = 0;
+    }
+    const byVersion = this.#byModel.get(model) ?? new Map<string, readonly CompiledRollout[]>();
+    this.#byModel.set(model, byVersion);
+    byVersion.set(version, list);
+    this.#kept += 1;
+    return list;
+  }
+}
+
+/** Models times versions of a fleet: rarely more than hundreds. */
+const maxCandidateLists = 1_000;
+
+/** Whether the rules of the models, of the version range and of the version pass a device over, whatever else it is. */
+function isOutOfQuestion(rollout: CompiledRollout, model: string, version: string): boolean {
+  if (rollout.hardwareModels !== undefined && !rollout.hardwareModels.has(model)) return true;
+  if (rollout.component !== "") return false;
+  const { inRange, order } = versionFacts(rollout, version);
+  return !inRange || order === 0 || (order > 0 && !rollout.rollout.policy.allowDowngrade);
+}
+
 const none: readonly CompiledRollout[] = [];
+
+/** From the start until nothing is offered any more. */
+const activeStates: readonly RolloutState[] = [
+  "AWAITING_APPROVAL",
+  "SCHEDULED",
+  "RUNNING",
+  "PAUSED",
+  "COMPLETED",
+];
+
+/** The record in the catalogue counts for a version or, if there is none, the last one that was deleted. */
+const stepsSql = `
+  SELECT id FROM (
+    SELECT DISTINCT ON (product, version) id, mandatory_step FROM firmware_updates
+    WHERE product = ANY ($1::text[]) ORDER BY product, version, is_deleted, id DESC
+  ) newest
+  WHERE mandatory_step`;
+
+function notReleased(firmware: Firmware): string | undefined {
+  if (firmware.deletedAt !== undefined) return `${firmware.version} was deleted`;
+  return firmware.state === "RELEASED" ? undefined : `${firmware.version} is not released`;
+}
 
 /** Firmware kept beside that of the rollouts in the index: the versions that a fleet comes from. */
 const maxOthers = 1_000;
@@ -168,6 +263,6 @@ const maxOthers = 1_000;
 const markSql = `
   SELECT concat_ws(' ',
     (SELECT concat_ws(' ', count(*), sum(version), max(updated_at)) FROM rollouts
-      WHERE state IN ('RUNNING', 'PAUSED', 'COMPLETED') AND NOT is_deleted),
+      WHERE state = ANY ('{${activeStates.join(",")}}') AND NOT is_deleted),
     (SELECT concat_ws(' ', count(*), max(updated_at)) FROM firmware_updates),
     (SELECT concat_ws(' ', count(*), max(revoked_at)) FROM signing_keys WHERE revoked_at IS NOT NULL)) AS mark`;

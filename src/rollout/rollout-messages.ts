@@ -1,14 +1,10 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import {
-  type Duration,
-  durationFromMs,
-  durationMs,
-  timestampFromDate,
-  timestampFromMs,
-} from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { UpdateKind } from "../../gen/ota/v1/firmware_pb.js";
 import {
   type DeviceUpdateSchema,
   DeviceUpdateState,
+  HealthVerdict,
   type RingSchema,
   type RingSpecSchema,
   RingState,
@@ -25,13 +21,18 @@ import type {
   UpdateAction as UpdateActionName,
 } from "./device-update.entity.ts";
 import type { DeviceUpdateFilter, DeviceUpdateRecord } from "./device-update-list.ts";
-import { evaluateRing } from "./gate.ts";
-import type { NewPolicy, NewRing, NewRollout } from "./new-rollout.ts";
-import type { RolloutState as RolloutStateName, StoredTargeting } from "./rollout.entity.ts";
-import type { Ring, Rollout } from "./rollout.ts";
+import { evaluateRing, type GateContext, gateChecks, type RolloutHealthVerdict } from "./gate.ts";
+import type { NewRing, NewRollout } from "./new-rollout.ts";
+import type { RolloutState as RolloutStateName } from "./rollout.entity.ts";
+import { awaitedApproval, type Ring, type Rollout } from "./rollout.ts";
+import { fromPolicy, fromTargeting, optionalMs, toPolicy, toTargeting } from "./rollout-plan-messages.ts";
 
 /** A rollout on the wire; gates are judged as of `now`. */
-export function toRolloutMessage(rollout: Rollout, now: Date): MessageInitShape<typeof RolloutSchema> {
+export function toRolloutMessage(
+  rollout: Rollout,
+  now: Date,
+  health?: RolloutHealthVerdict,
+): MessageInitShape<typeof RolloutSchema> {
   const { policy, rollback, startedAt, endedAt } = rollout;
   const inProgress = rollback.total - rollback.completed - rollback.failed;
   return {
@@ -41,23 +42,15 @@ export function toRolloutMessage(rollout: Rollout, now: Date): MessageInitShape<
     product: rollout.product,
     version: rollout.version,
     state: RolloutState[rollout.state],
-    targeting: {
-      deviceTypes: [...rollout.targeting.deviceTypes],
-      hardwareModels: [...rollout.targeting.hardwareModels],
-      groups: [...rollout.targeting.groups],
-      currentVersionRange: rollout.targeting.currentVersionRange,
-    },
-    policy: {
-      failureThresholdPercent: policy.failureThresholdPercent,
-      failureMinSample: policy.failureMinSample,
-      ...(policy.failureCountLimit === null ? {} : { failureCountLimit: policy.failureCountLimit }),
-      verificationDuration: durationFromMs(policy.verificationMs),
-      deviceTimeout: durationFromMs(policy.deviceTimeoutMs),
-      crashLimit: policy.crashLimit,
-      ...(policy.maxInProgress === null ? {} : { maxInProgress: policy.maxInProgress }),
-      pauseOnFailure: policy.pauseOnFailure,
-    },
-    rings: rollout.rings.map((ring) => toRingMessage(rollout, ring, now)),
+    kind: UpdateKind[rollout.kind],
+    component: rollout.component,
+    creator: rollout.creator,
+    alert: rollout.alert,
+    awaitingApprovalRing: awaitedApproval(rollout)?.name ?? "",
+    targeting: toTargeting(rollout.targeting),
+    policy: toPolicy(policy),
+    rings: rollout.rings.map((ring) => toRingMessage(rollout, ring, now, health)),
+    healthVerdict: HealthVerdict[health?.verdict ?? "NOT_ENOUGH_DATA"],
     stateReason: rollout.stateReason,
     ...(rollout.state === "ROLLING_BACK" || rollout.state === "ROLLED_BACK" || rollback.total > 0
       ? {
@@ -66,6 +59,7 @@ export function toRolloutMessage(rollout: Rollout, now: Date): MessageInitShape<
             completed: BigInt(rollback.completed),
             inProgress: BigInt(inProgress),
             failed: BigInt(rollback.failed),
+            blocked: BigInt(rollback.blocked),
           },
         }
       : {}),
@@ -100,6 +94,9 @@ export function toDeviceUpdateMessage(
     ...(provenMs === null ? {} : { proveTime: timestampFromMs(Math.round(provenMs)) }),
     ...(endedMs === null ? {} : { endTime: timestampFromMs(Math.round(endedMs)) }),
     ...(deadlineMs === null ? {} : { deadlineTime: timestampFromMs(Math.round(deadlineMs)) }),
+    attempt: update.attempt,
+    ...(update.retryMs === null ? {} : { retryTime: timestampFromMs(Math.round(update.retryMs)) }),
+    component: update.component,
   };
 }
 
@@ -129,6 +126,7 @@ export function fromUpdatesRequest(
     deviceId: request.deviceId || undefined,
     states: request.states.map((state) => nameOf(DeviceUpdateState, state) as DeviceUpdateStateName),
     ring: request.ring || undefined,
+    failureReason: request.failureReason || undefined,
     action:
       request.action === UpdateAction.UNSPECIFIED
         ? undefined
@@ -151,7 +149,12 @@ export function toUpdateState(state: DeviceUpdateStateName): DeviceUpdateState {
   return DeviceUpdateState[state];
 }
 
-function toRingMessage(rollout: Rollout, ring: Ring, now: Date): MessageInitShape<typeof RingSchema> {
+function toRingMessage(
+  rollout: Rollout,
+  ring: Ring,
+  now: Date,
+  health: RolloutHealthVerdict | undefined,
+): MessageInitShape<typeof RingSchema> {
   const { counters, gate, openedAt, passedAt } = ring;
   return {
     name: ring.name,
@@ -162,7 +165,11 @@ function toRingMessage(rollout: Rollout, ring: Ring, now: Date): MessageInitShap
       minSuccessPercent: gate.minSuccessPercent,
       soakDuration: durationFromMs(gate.soakMs),
       manual: gate.manual,
+      requireNoWorseHealth: gate.requireNoWorseHealth,
+      requireApproval: gate.requireApproval,
     },
+    approver: ring.approver,
+    ...(ring.approvedAt === undefined ? {} : { approveTime: timestampFromDate(ring.approvedAt) }),
     counters: {
       offered: BigInt(counters.offered),
       inProgress: BigInt(counters.inProgress),
@@ -171,49 +178,38 @@ function toRingMessage(rollout: Rollout, ring: Ring, now: Date): MessageInitShap
       cancelled: BigInt(counters.cancelled),
       rolledBack: BigInt(counters.rolledBack),
     },
-    gateStatus: gateStatus(rollout, ring, now),
+    gateStatus: gateStatus(rollout, ring, now, health),
+    gateChecks: gateChecks(ring, rollout.policy, now, contextOf(rollout, ring, health)),
     ...(openedAt === undefined ? {} : { openTime: timestampFromDate(openedAt) }),
     ...(passedAt === undefined ? {} : { passTime: timestampFromDate(passedAt) }),
   };
 }
 
-function gateStatus(rollout: Rollout, ring: Ring, now: Date): string {
+function contextOf(rollout: Rollout, ring: Ring, health: RolloutHealthVerdict | undefined): GateContext {
+  return { isLast: ring === rollout.rings.at(-1), next: rollout.rings[ring.position + 1], health };
+}
+
+function gateStatus(
+  rollout: Rollout,
+  ring: Ring,
+  now: Date,
+  health: RolloutHealthVerdict | undefined,
+): string {
   if (ring.state === "WAITING") return "not open yet";
   if (ring.state === "PASSED") return "passed";
-  const { verdict, missing } = evaluateRing(ring, rollout.policy, now, ring === rollout.rings.at(-1));
+  const { verdict, missing } = evaluateRing(ring, rollout.policy, now, contextOf(rollout, ring, health));
   return verdict === "promote" ? "holds" : missing.join("; ");
-}
-
-function fromTargeting(targeting: MessageShape<typeof RolloutTargetingSchema> | undefined): StoredTargeting {
-  return {
-    deviceTypes: targeting?.deviceTypes ?? [],
-    hardwareModels: targeting?.hardwareModels ?? [],
-    groups: targeting?.groups ?? [],
-    currentVersionRange: targeting?.currentVersionRange ?? "",
-  };
-}
-
-function fromPolicy(policy: MessageShape<typeof RolloutPolicySchema> | undefined): NewPolicy {
-  return {
-    failureThresholdPercent: policy?.failureThresholdPercent,
-    failureMinSample: policy?.failureMinSample,
-    failureCountLimit: policy?.failureCountLimit,
-    verificationMs: optionalMs(policy?.verificationDuration),
-    deviceTimeoutMs: optionalMs(policy?.deviceTimeout),
-    crashLimit: policy?.crashLimit,
-    maxInProgress: policy?.maxInProgress,
-    pauseOnFailure: policy?.pauseOnFailure ?? false,
-  };
 }
 
 function fromRing({ name, percent, gate }: MessageShape<typeof RingSpecSchema>): NewRing {
   if (gate === undefined) return { name, percent };
-  const { minSample, minSuccessPercent, soakDuration, manual } = gate;
-  return { name, percent, gate: { minSample, minSuccessPercent, soakMs: optionalMs(soakDuration), manual } };
-}
-
-function optionalMs(duration: Duration | undefined): number | undefined {
-  return duration === undefined ? undefined : durationMs(duration);
+  const { minSample, minSuccessPercent, soakDuration, manual, requireNoWorseHealth, requireApproval } = gate;
+  const soakMs = optionalMs(soakDuration);
+  return {
+    name,
+    percent,
+    gate: { minSample, minSuccessPercent, soakMs, manual, requireNoWorseHealth, requireApproval },
+  };
 }
 
 function nameOf(names: Readonly<Record<number, string>>, value: number): string {

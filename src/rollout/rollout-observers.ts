@@ -47,7 +47,7 @@ const callOffSql = `
   ), rings AS (
     UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - 1,
       cancelled_count = r.cancelled_count + 1, updated_at = now()
-    FROM ended e WHERE r.id = e.ring_id AND e.action = 'INSTALL'
+    FROM ended e WHERE r.id = e.ring_id AND e.action <> 'ROLLBACK'
   )
   UPDATE rollouts r SET rollback_failed = r.rollback_failed + 1, updated_at = now()
   FROM ended e WHERE r.id = e.rollout_id AND e.action = 'ROLLBACK'`;

@@ -1,7 +1,8 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type pg from "pg";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
-import type { RolloutState, StoredPolicy, StoredTargeting } from "./rollout.entity.ts";
+import { everyDevice, planPolicy } from "./new-rollout.ts";
+import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
 import type { Ring, Rollout } from "./rollout.ts";
 
 /** What a parameter of a {@link Query} may be. Lists travel as text. */
@@ -55,8 +56,10 @@ export async function readRollouts(query: Query, selection: RolloutSelection): P
   ]);
   if (rows.length === 0) return [];
   const rings = await query<RingRecord>(ringsSql, [idList(rows.map(({ id }) => id))]);
+  const keys = await query<KeyRecord>(keysSql, [idList(rings.map(({ id }) => id))]);
+  const keysOf = Map.groupBy(keys, (key) => key.ring_id);
   const byRollout = Map.groupBy(rings, (ring) => ring.rollout_id);
-  return rows.map((row) => toRollout(row, byRollout.get(row.id) ?? []));
+  return rows.map((row) => toRollout(row, byRollout.get(row.id) ?? [], keysOf));
 }
 
 /** No installation comes near it; it only keeps a mistake from filling the memory. */
@@ -71,7 +74,8 @@ const rolloutsSql = `
   SELECT r.id, r.name, r.firmware_id, f.product, f.version AS firmware_version, r.state, r.state_reason,
     r.targeting::text AS targeting, r.policy::text AS policy, r.version AS revision,
     r.rollback_total::float8 AS rollback_total, r.rollback_completed::float8 AS rollback_completed,
-    r.rollback_failed::float8 AS rollback_failed,
+    r.rollback_failed::float8 AS rollback_failed, r.rollback_blocked::float8 AS rollback_blocked,
+    r.rollback_plan::text AS rollback_plan, r.alert, r.creator, f.kind, f.component,
     ${ms("r.created_at")} AS created_ms, ${ms("r.updated_at")} AS updated_ms,
     ${ms("r.started_at")} AS started_ms, ${ms("r.ended_at")} AS ended_ms
   FROM rollouts r JOIN firmware_updates f ON f.id = r.firmware_id
@@ -88,10 +92,28 @@ const ringsSql = `
     offered_count::float8 AS offered, in_progress_count::float8 AS in_progress,
     succeeded_count::float8 AS succeeded, failed_count::float8 AS failed,
     cancelled_count::float8 AS cancelled, rolled_back_count::float8 AS rolled_back,
-    ${ms("opened_at")} AS opened_ms, ${ms("gate_held_since")} AS held_ms, ${ms("passed_at")} AS passed_ms
+    ${ms("opened_at")} AS opened_ms, ${ms("gate_held_since")} AS held_ms, ${ms("passed_at")} AS passed_ms,
+    approver, ${ms("approved_at")} AS approved_ms
   FROM deployment_rings
   WHERE rollout_id = ANY (string_to_array($1::text, ',')::uuid[])
   ORDER BY rollout_id, position`;
+
+/** The keys with the most devices of each ring: those with few cannot turn a decision. */
+const keysSql = `
+  SELECT k.ring_id, k.enrolment_key_id AS key_id, k.offered_count::float8 AS offered,
+    k.succeeded_count::float8 AS succeeded, k.failed_count::float8 AS failed
+  FROM unnest(string_to_array($1::text, ',')::uuid[]) AS r (id)
+  CROSS JOIN LATERAL (
+    SELECT * FROM ring_key_counts c WHERE c.ring_id = r.id ORDER BY c.offered_count DESC LIMIT 8
+  ) k`;
+
+interface KeyRecord {
+  ring_id: string;
+  key_id: string;
+  offered: number;
+  succeeded: number;
+  failed: number;
+}
 
 interface RolloutRecord {
   id: string;
@@ -107,6 +129,12 @@ interface RolloutRecord {
   rollback_total: number;
   rollback_completed: number;
   rollback_failed: number;
+  rollback_blocked: number;
+  rollback_plan: string | null;
+  alert: string;
+  creator: string;
+  kind: Rollout["kind"];
+  component: string;
   created_ms: number;
   updated_ms: number;
   started_ms: number | null;
@@ -130,9 +158,15 @@ interface RingRecord {
   opened_ms: number | null;
   held_ms: number | null;
   passed_ms: number | null;
+  approver: string;
+  approved_ms: number | null;
 }
 
-function toRollout(row: RolloutRecord, rings: readonly RingRecord[]): Rollout {
+function toRollout(
+  row: RolloutRecord,
+  rings: readonly RingRecord[],
+  keysOf: ReadonlyMap<string, KeyRecord[]>,
+): Rollout {
   return {
     id: row.id,
     name: row.name,
@@ -141,14 +175,22 @@ function toRollout(row: RolloutRecord, rings: readonly RingRecord[]): Rollout {
     version: row.firmware_version,
     state: row.state,
     stateReason: row.state_reason,
-    targeting: JSON.parse(row.targeting) as StoredTargeting,
-    policy: JSON.parse(row.policy) as StoredPolicy,
-    rings: rings.map(toRing),
+    kind: row.kind,
+    component: row.component,
+    creator: row.creator,
+    alert: row.alert,
+    // What a rollout from before a field was known lacks is as if it had not been set.
+    targeting: { ...everyDevice, ...(JSON.parse(row.targeting) as Partial<StoredTargeting>) },
+    policy: { ...unsetPolicy, ...(JSON.parse(row.policy) as StoredPolicy) },
+    rings: rings.map((ring) => toRing(ring, keysOf.get(ring.id) ?? [])),
     rollback: {
       total: row.rollback_total,
       completed: row.rollback_completed,
       failed: row.rollback_failed,
+      blocked: row.rollback_blocked,
     },
+    rollbackPlan:
+      row.rollback_plan === null ? undefined : (JSON.parse(row.rollback_plan) as StoredRollbackPlan),
     revision: row.revision,
     createdAt: new Date(row.created_ms),
     updatedAt: new Date(row.updated_ms),
@@ -157,14 +199,14 @@ function toRollout(row: RolloutRecord, rings: readonly RingRecord[]): Rollout {
   };
 }
 
-function toRing(row: RingRecord): Ring {
+function toRing(row: RingRecord, keys: readonly KeyRecord[]): Ring {
   return {
     id: row.id,
     position: row.position,
     name: row.name,
     percentBasisPoints: row.percent_basis_points,
     state: row.state,
-    gate: JSON.parse(row.gate) as StoredGate,
+    gate: { ...unsetGate, ...(JSON.parse(row.gate) as StoredGate) },
     counters: {
       offered: row.offered,
       inProgress: row.in_progress,
@@ -176,8 +218,23 @@ function toRing(row: RingRecord): Ring {
     openedAt: dateOf(row.opened_ms),
     gateHeldSince: dateOf(row.held_ms),
     passedAt: dateOf(row.passed_ms),
+    approver: row.approver,
+    approvedAt: dateOf(row.approved_ms),
+    keys: keys.map(({ key_id, offered, succeeded, failed }) => ({
+      keyId: key_id,
+      offered,
+      succeeded,
+      failed,
+    })),
   };
 }
+
+const unsetPolicy = planPolicy(
+  { pauseOnFailure: false },
+  { failureThresholdPercent: 100, deviceTimeoutMs: 0 },
+);
+
+const unsetGate = { requireNoWorseHealth: false, requireApproval: false };
 
 function dateOf(value: number | null): Date | undefined {
   return value === null ? undefined : new Date(value);

@@ -15,6 +15,17 @@ import {
 const legal: Record<string, string> = {
   "DRAFT start": "RUNNING",
   "DRAFT abort": "ABORTED",
+  "DRAFT await_approval": "AWAITING_APPROVAL",
+  "DRAFT schedule": "SCHEDULED",
+  "AWAITING_APPROVAL approve": "RUNNING",
+  "AWAITING_APPROVAL schedule": "SCHEDULED",
+  "AWAITING_APPROVAL abort": "ABORTED",
+  "SCHEDULED start": "RUNNING",
+  "SCHEDULED approve": "SCHEDULED",
+  "SCHEDULED pause": "PAUSED",
+  "SCHEDULED abort": "ABORTED",
+  "RUNNING approve": "RUNNING",
+  "RUNNING rollback_ring": "PAUSED",
   "RUNNING promote": "RUNNING",
   "RUNNING pause": "PAUSED",
   "RUNNING rollback": "ROLLING_BACK",
@@ -22,10 +33,14 @@ const legal: Record<string, string> = {
   "RUNNING complete": "COMPLETED",
   "PAUSED resume": "RUNNING",
   "PAUSED rollback": "ROLLING_BACK",
+  "PAUSED approve": "PAUSED",
+  "PAUSED schedule": "SCHEDULED",
+  "PAUSED rollback_ring": "PAUSED",
   "PAUSED abort": "ABORTED",
   "ROLLING_BACK abort": "ABORTED",
   "ROLLING_BACK finish_rollback": "ROLLED_BACK",
   "COMPLETED rollback": "ROLLING_BACK",
+  "COMPLETED rollback_ring": "PAUSED",
   "COMPLETED abort": "ABORTED",
 };
 
@@ -58,6 +73,8 @@ describe("nextRolloutState", () => {
 describe("allowedVerbs", () => {
   it.each([
     ["DRAFT", ["start", "abort"]],
+    ["AWAITING_APPROVAL", ["approve", "abort"]],
+    ["SCHEDULED", ["pause", "abort"]],
     ["RUNNING", ["promote", "pause", "rollback", "abort"]],
     ["PAUSED", ["resume", "rollback", "abort"]],
     ["ROLLING_BACK", ["abort"]],
@@ -75,6 +92,8 @@ describe("isInForce", () => {
       rolloutVerbs.filter((verb) => isInForce(state, verb)).map((verb) => `${state} ${verb}`),
     );
     expect(inForce).toEqual([
+      "AWAITING_APPROVAL start",
+      "SCHEDULED start",
       "RUNNING start",
       "RUNNING resume",
       "PAUSED pause",

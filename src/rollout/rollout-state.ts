@@ -3,6 +3,8 @@ import type { RolloutState } from "./rollout.entity.ts";
 /** Every state of a rollout. */
 export const rolloutStates = [
   "DRAFT",
+  "AWAITING_APPROVAL",
+  "SCHEDULED",
   "RUNNING",
   "PAUSED",
   "ROLLING_BACK",
@@ -12,29 +14,36 @@ export const rolloutStates = [
 ] as const satisfies readonly RolloutState[];
 
 /** What an operator, or a rule on its own, can do to a rollout. */
-export const rolloutVerbs = ["start", "promote", "pause", "resume", "rollback", "abort"] as const;
+export const rolloutVerbs = ["start", "approve", "promote", "pause", "resume", "rollback", "abort"] as const;
 
 /** See {@link rolloutVerbs}. */
 export type RolloutVerb = (typeof rolloutVerbs)[number];
 
-/** A verb, or what the service itself finds: the last gate held, or nothing is left to be taken back. */
-export type RolloutEvent = RolloutVerb | "complete" | "finish_rollback";
+/**
+ * A verb, the taking back of one ring, or what the service itself finds: a start or resumption has to wait for an approval or its time, the last gate
+ * held, or nothing is left to be taken back.
+ */
+export type RolloutEvent = RolloutVerb | (typeof findings)[number];
+
+const findings = ["await_approval", "schedule", "rollback_ring", "complete", "finish_rollback"] as const;
 
 /** Every event of a rollout. */
-export const rolloutEvents = [
-  ...rolloutVerbs,
-  "complete",
-  "finish_rollback",
-] as const satisfies readonly RolloutEvent[];
+export const rolloutEvents: readonly RolloutEvent[] = [...rolloutVerbs, ...findings];
 
 /** The state after an event, or undefined if the state does not allow it. The table is the whole machine. */
 export function nextRolloutState(state: RolloutState, event: RolloutEvent): RolloutState | undefined {
   return transitions[state][event];
 }
 
-/** The verbs that a state allows, in the order of {@link rolloutVerbs}. */
+/**
+ * The verbs that get a rollout out of a state or on in it, in the order of {@link rolloutVerbs}. An approval of a later ring,
+ * which is possible in other states, too, is named by the rollout itself.
+ */
 export function allowedVerbs(state: RolloutState): RolloutVerb[] {
-  return rolloutVerbs.filter((verb) => transitions[state][verb] !== undefined);
+  return rolloutVerbs.filter((verb) => {
+    if (transitions[state][verb] === undefined || isInForce(state, verb)) return false;
+    return verb !== "approve" || state === "AWAITING_APPROVAL";
+  });
 }
 
 /** Whether a rollout in this state never changes again. */
@@ -49,11 +58,12 @@ export function makesOffers(state: RolloutState): boolean {
 
 /**
  * Whether a verb has nothing left to do because its effect is in force: the same verb again is then answered with the
- * rollout as it is. Promotion is not among them, each one opens a ring.
+ * rollout as it is. Promotion and approval are not among them: each one is for a ring.
  */
 export function isInForce(state: RolloutState, verb: RolloutVerb): boolean {
   switch (verb) {
     case "start":
+      return state === "RUNNING" || state === "SCHEDULED" || state === "AWAITING_APPROVAL";
     case "resume":
       return state === "RUNNING";
     case "pause":
@@ -63,22 +73,34 @@ export function isInForce(state: RolloutState, verb: RolloutVerb): boolean {
     case "abort":
       return state === "ABORTED";
     case "promote":
+    case "approve":
       return false;
   }
 }
 
 const transitions: Readonly<Record<RolloutState, Readonly<Partial<Record<RolloutEvent, RolloutState>>>>> = {
-  DRAFT: { start: "RUNNING", abort: "ABORTED" },
+  DRAFT: { start: "RUNNING", abort: "ABORTED", await_approval: "AWAITING_APPROVAL", schedule: "SCHEDULED" },
+  AWAITING_APPROVAL: { approve: "RUNNING", abort: "ABORTED", schedule: "SCHEDULED" },
+  SCHEDULED: { start: "RUNNING", approve: "SCHEDULED", pause: "PAUSED", abort: "ABORTED" },
   RUNNING: {
+    approve: "RUNNING",
+    rollback_ring: "PAUSED",
     promote: "RUNNING",
     pause: "PAUSED",
     rollback: "ROLLING_BACK",
     abort: "ABORTED",
     complete: "COMPLETED",
   },
-  PAUSED: { resume: "RUNNING", rollback: "ROLLING_BACK", abort: "ABORTED" },
+  PAUSED: {
+    approve: "PAUSED",
+    rollback_ring: "PAUSED",
+    resume: "RUNNING",
+    rollback: "ROLLING_BACK",
+    abort: "ABORTED",
+    schedule: "SCHEDULED",
+  },
   ROLLING_BACK: { abort: "ABORTED", finish_rollback: "ROLLED_BACK" },
   ROLLED_BACK: {},
-  COMPLETED: { rollback: "ROLLING_BACK", abort: "ABORTED" },
+  COMPLETED: { rollback_ring: "PAUSED", rollback: "ROLLING_BACK", abort: "ABORTED" },
   ABORTED: {},
 };

@@ -1,7 +1,7 @@
 import { illegalTransition, OtaError } from "../errors.ts";
 import type { RingState } from "./deployment-ring.entity.ts";
 import { nextRingState, type RingEvent } from "./ring-state.ts";
-import { frontRing, type Ring, type Rollout } from "./rollout.ts";
+import { awaitedApproval, frontRing, isApproved, type Ring, type Rollout } from "./rollout.ts";
 import { allowedVerbs, nextRolloutState, type RolloutEvent, type RolloutVerb } from "./rollout-state.ts";
 import type { RolloutTransaction } from "./rollout-transactions.ts";
 
@@ -11,6 +11,8 @@ export interface Decider {
   readonly actor: string;
   /** In words; for a rule its numbers. */
   readonly reason: string;
+  /** For a rule: its name and numbers, for the record. */
+  readonly details?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
@@ -18,10 +20,34 @@ export interface Decider {
  * record of it, and raises the revision. They return nothing: read the rollout again afterwards.
  */
 export async function start(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
-  const state = requireState(rollout, "start");
-  const [first] = rollout.rings;
-  if (first !== undefined) await moveRing(tx, first, "open");
-  await moveRollout(tx, rollout, "start", state, by, { ring: first?.name ?? "" });
+  await begin(tx, rollout, by, "start");
+}
+
+/**
+ * Notes that the named ring, or the next one that waits for it, may open; the last approval that a start waits for starts
+ * the rollout. `FOUR_EYES` for the rollout's creator. A ring that needs no approval (any more) changes nothing.
+ */
+export async function approve(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Decider,
+  ringName?: string,
+): Promise<void> {
+  const state = requireState(rollout, "approve");
+  const ring = ringName === undefined ? awaitedApproval(rollout) : requireRing(rollout.rings, ringName);
+  if (ring === undefined || isApproved(ring)) return;
+  if (by.actor === rollout.creator) throw fourEyes(rollout);
+  const now = tx.now.toISOString();
+  await tx.query(
+    "UPDATE deployment_rings SET approver = $2, approved_at = $3::timestamptz, updated_at = now() WHERE id = $1::uuid",
+    [ring.id, by.actor, now],
+  );
+  const details = { ring: ring.name };
+  if (rollout.state !== "AWAITING_APPROVAL")
+    return await moveRollout(tx, rollout, "approve", state, by, details);
+  const rings = rollout.rings.map((each) => (each.id === ring.id ? { ...each, approver: by.actor } : each));
+  if (ring.position === 0) return await begin(tx, { ...rollout, rings }, by, "approve");
+  await moveRollout(tx, rollout, "approve", rollout.state, by, details);
 }
 
 /** Opens the next ring, or all up to the named one; passes the rings before. Past the last ring, the rollout is complete. */
@@ -35,6 +61,10 @@ export async function promote(
   const front = frontRing(rollout.rings)?.position ?? -1;
   const target = ringName === undefined ? rollout.rings[front + 1] : requireRing(rollout.rings, ringName);
   if (target !== undefined && target.position <= front) return;
+  const unapproved = rollout.rings.find(
+    (ring) => ring.state === "WAITING" && ring.position <= (target?.position ?? -1) && !isApproved(ring),
+  );
+  if (unapproved !== undefined) throw approvalMissing(unapproved);
   const last = target?.position ?? rollout.rings.length;
   for (const ring of rollout.rings.slice(0, last)) {
     const open = ring.state === "WAITING" ? { ...ring, state: await moveRing(tx, ring, "open") } : ring;
@@ -57,13 +87,14 @@ export async function pause(
   failed?: Ring,
 ): Promise<void> {
   const state = requireState(rollout, "pause");
-  if (failed !== undefined) await moveRing(tx, failed, "fail");
-  await moveRollout(tx, rollout, "pause", state, by, {});
+  if (failed !== undefined && failed.state !== "FAILED") await moveRing(tx, failed, "fail");
+  await moveRollout(tx, rollout, "pause", state, by, failed === undefined ? {} : { ring: failed.name });
 }
 
 /** Makes offers again. The failures so far are accepted: only more of them can stop the rollout again. */
 export async function resume(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
   const state = requireState(rollout, "resume");
+  if (rollout.rings[0]?.state === "WAITING") return await begin(tx, rollout, by, "resume");
   for (const ring of rollout.rings) {
     if (ring.state === "WAITING") continue;
     if (ring.state === "FAILED") await moveRing(tx, ring, "reopen");
@@ -83,6 +114,29 @@ export async function abort(tx: RolloutTransaction, rollout: Rollout, by: Decide
   await moveRollout(tx, rollout, "abort", state, by, {});
 }
 
+/** Opens the first ring, unless it has to wait for an approval or for its time. */
+async function begin(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Decider,
+  event: "start" | "approve" | "resume",
+): Promise<void> {
+  const [first] = rollout.rings;
+  const { startAt } = rollout.policy;
+  const ring = first?.name ?? "";
+  if (first !== undefined && !isApproved(first)) {
+    const waiting = requireState(rollout, "await_approval", event === "approve" ? "approve" : event);
+    return await moveRollout(tx, rollout, "await_approval", waiting, by, { ring });
+  }
+  if (startAt !== null && new Date(startAt) > tx.now) {
+    const scheduled = requireState(rollout, "schedule", event);
+    return await moveRollout(tx, rollout, "schedule", scheduled, by, { ring, start_time: startAt });
+  }
+  const state = requireState(rollout, event);
+  if (first !== undefined) await moveRing(tx, first, "open");
+  await moveRollout(tx, rollout, event, state, by, { ring });
+}
+
 /** Changes the rollout's own state, with its record. */
 export async function moveRollout(
   tx: RolloutTransaction,
@@ -99,7 +153,16 @@ export async function moveRollout(
        started_at = CASE WHEN $4::boolean THEN $5::timestamptz ELSE started_at END,
        ended_at = CASE WHEN $6::boolean THEN $7::timestamptz END
      WHERE id = $1::uuid AND version = $8::int RETURNING id`,
-    [rollout.id, state, by.reason, event === "start", now, ends, now, rollout.revision],
+    [
+      rollout.id,
+      state,
+      by.reason,
+      state === "RUNNING" && rollout.startedAt === undefined,
+      now,
+      ends,
+      now,
+      rollout.revision,
+    ],
   );
   if (rows.length === 0) throw changedMeanwhile(rollout.id);
   await tx.audit.record(tx.em, {
@@ -108,7 +171,7 @@ export async function moveRollout(
     resourceType: "rollout",
     resourceId: rollout.id,
     reason: by.reason,
-    details: { ...details, from: rollout.state, to: state },
+    details: { ...by.details, ...details, from: rollout.state, to: state },
   });
   tx.changed(rollout.id);
 }
@@ -154,6 +217,28 @@ export function requireState(rollout: Rollout, event: RolloutEvent, verb?: Rollo
   return state;
 }
 
+function fourEyes({ id, creator }: Rollout): OtaError {
+  return new OtaError(
+    "permission_denied",
+    "FOUR_EYES",
+    `${creator} created the rollout; somebody else must approve`,
+    {
+      metadata: { id, creator },
+    },
+  );
+}
+
+function approvalMissing({ name }: Ring): OtaError {
+  return new OtaError(
+    "failed_precondition",
+    "ILLEGAL_TRANSITION",
+    `ring ${name} needs an approval before it opens`,
+    {
+      metadata: { resource: "ring", ring: name, verb: "promote", allowed: "approve" },
+    },
+  );
+}
+
 /** The compare-and-set failed. */
 export function changedMeanwhile(id: string): OtaError {
   return new OtaError("aborted", "ILLEGAL_TRANSITION", "the rollout changed meanwhile; look at it again", {
@@ -164,7 +249,7 @@ export function changedMeanwhile(id: string): OtaError {
 const callOffSql = `
   WITH ended AS (
     UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
-    WHERE rollout_id = $1::uuid AND action = 'INSTALL' AND state IN ('OFFERED', 'DOWNLOADING', 'DOWNLOADED')
+    WHERE rollout_id = $1::uuid AND action <> 'ROLLBACK' AND state IN ('OFFERED', 'DOWNLOADING', 'DOWNLOADED')
     RETURNING ring_id
   ), delta AS (SELECT ring_id, count(*) AS ended FROM ended GROUP BY ring_id)
   UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,

@@ -5,6 +5,8 @@ import { count, createdAt, instant, notDeleted, updatedAt } from "../infra/datab
 /** See the contract's RolloutState. */
 export type RolloutState =
   | "DRAFT"
+  | "AWAITING_APPROVAL"
+  | "SCHEDULED"
   | "RUNNING"
   | "PAUSED"
   | "ROLLING_BACK"
@@ -18,6 +20,29 @@ export interface StoredTargeting {
   hardwareModels: string[];
   groups: string[];
   currentVersionRange: string;
+  /** Only devices with at least one of these. */
+  tags: string[];
+  /** In the language of device filters; empty leaves nothing out. */
+  filter: string;
+  excludedGroups: string[];
+  /** Devices in one of these are in the first ring. */
+  canaryGroups: string[];
+  /** The share of the devices that pass all other rules, of 10,000. */
+  percentBasisPoints: number;
+}
+
+/** What the rollout does when its updated devices do worse; DEFAULT is as after too many failures. */
+export type HealthAction = "DEFAULT" | "NONE" | "PAUSE" | "ROLLBACK";
+
+/** A time of the week at which devices may be updated, as stored. */
+export interface StoredWindow {
+  /** Days on which it begins, 1 for Monday to 7 for Sunday; empty means every day. */
+  weekdays: number[];
+  /** `HH:MM` in the time zone. */
+  start: string;
+  durationMs: number;
+  /** IANA name; empty means UTC. */
+  timeZone: string;
 }
 
 /** When a rollout fails and how devices prove it, as stored: defaults are filled in when it is created. */
@@ -30,6 +55,35 @@ export interface StoredPolicy {
   crashLimit: number;
   maxInProgress: number | null;
   pauseOnFailure: boolean;
+  /** ISO 8601; null: at once. */
+  startAt: string | null;
+  offersPerMinute: number | null;
+  priority: number;
+  /** Further tries after a failure. */
+  maxRetries: number;
+  /** Wait before the first of them; doubles with each, up to a day. */
+  retryBackoffMs: number;
+  maxMeteredBytes: number | null;
+  /** A device needs the content's size times this free; 0 switches the rule off. */
+  storageFactor: number;
+  maintenanceWindows: StoredWindow[];
+  requireUserConsent: boolean;
+  allowDowngrade: boolean;
+  /** What to go back to; null: what each device came from. */
+  rollbackFirmwareId: string | null;
+  onWorseHealth: HealthAction;
+  /** The chance of a false "worse" over the whole rollout. */
+  healthAlpha: number;
+}
+
+/** A rollback that is being planned, device by device in the order of the updates' ids, as stored. */
+export interface StoredRollbackPlan {
+  /** Rings to take back; null: all. */
+  ringIds: string[] | null;
+  /** The firmware to go back to; null: what each device came from. */
+  firmwareId: string | null;
+  /** The last update that was looked at; null before the first. */
+  cursor: string | null;
 }
 
 /** One firmware on its way to the devices that it targets, ring by ring. */
@@ -53,6 +107,16 @@ export const RolloutEntity = defineEntity({
     rollbackTotal: count().default(0),
     rollbackCompleted: count().default(0),
     rollbackFailed: count().default(0),
+    /** Of the failed ones, those that must not be taken back. */
+    rollbackBlocked: count().default(0),
+    /** Null unless devices are still to be told to go back. */
+    rollbackPlan: p.json<StoredRollbackPlan>().nullable(),
+    /** What needs a person, in words; empty if all is well. */
+    alert: p.text().default(""),
+    /** When the minute began in which offers are counted; null before the first one with a limit. */
+    paceBeganAt: instant().nullable(),
+    /** Offers in that minute. */
+    paceCount: p.integer().default(0),
     isDeleted: p.boolean().default(false),
     createdAt: createdAt(),
     updatedAt: updatedAt(),

@@ -1,6 +1,10 @@
 import type pg from "pg";
 import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
+import { insertTriesSql, type NextTry } from "./next-try.ts";
 import type { UpdateKey, UpdatePatch } from "./open-update.ts";
+import { endedCounter, RingDeltas } from "./ring-deltas.ts";
+import { blockedAlertSql } from "./rollback-words.ts";
+import { type LockedRollout, makeOffers } from "./transition-offers.ts";
 
 /** A change of one device's update: compare-and-set on the state that the caller saw. */
 export interface UpdateChange extends UpdatePatch {
@@ -9,6 +13,8 @@ export interface UpdateChange extends UpdatePatch {
   readonly from: DeviceUpdateState;
   /** May equal `from`: then only the rest changes. */
   readonly to: DeviceUpdateState;
+  /** The try that follows a failed one; not made if the rollout is being taken back or over by then. */
+  readonly nextTry?: NextTry | undefined;
 }
 
 /** An offer to be made to a device. */
@@ -16,6 +22,8 @@ export interface NewOffer extends UpdateKey {
   readonly rolloutId: string;
   readonly ringId: string;
   readonly firmwareId: string;
+  /** INSTALL, or STEP on the way to it. */
+  readonly action: UpdateAction;
   readonly product: string;
   readonly fromVersion: string;
   readonly toVersion: string;
@@ -34,6 +42,8 @@ export type OfferOutcome =
   | "open"
   /** As many devices as may are at it. */
   | "too_many"
+  /** The rollout has made as many offers in this minute as it may. */
+  | "paced"
   /** The rollout makes no offers any more, the ring is not open, or the device is retired. */
   | "not_open";
 
@@ -64,95 +74,40 @@ export async function writeBatch(
   const rollouts = await lockRollouts(client, rolloutIds, exclusive);
   const applied = new Set<string>();
   const rings = new RingDeltas();
-  const rollbacks = new Map<string, { completed: number; failed: number }>();
-  for (const row of await updateRows(client, changes)) {
+  const rollbacks = new Map<string, { completed: number; failed: number; blocked: number }>();
+  const allowed = changes.map((change) => withAllowedTry(change, rollouts.get(change.rolloutId)?.state));
+  const rows = await updateRows(client, allowed);
+  for (const row of rows) {
     applied.add(row.id);
-    if (row.from_state === row.to_state || !row.ended) continue;
-    if (row.action === "INSTALL") {
-      rings.add(row.ring_id, "in_progress", -1);
-      rings.add(row.ring_id, counterOf(row.to_state), 1);
+    // A try that another one follows counts no more, and the one that follows takes its place.
+    if (row.from_state === row.to_state || !row.ended || row.retried) continue;
+    if (row.action !== "ROLLBACK") {
+      const { ring_id: ringId, key_id: keyId } = row;
+      rings.add(ringId, keyId, "in_progress", -1);
+      // A step that succeeded is not the end of the device's update: it counts again by what it is offered next.
+      if (row.action === "STEP" && row.to_state === "SUCCEEDED") rings.add(ringId, keyId, "offered", -1);
+      else rings.add(ringId, keyId, endedCounter(row.to_state), 1);
       continue;
     }
-    const counts = rollbacks.get(row.rollout_id) ?? { completed: 0, failed: 0 };
+    const counts = rollbacks.get(row.rollout_id) ?? { completed: 0, failed: 0, blocked: 0 };
     rollbacks.set(row.rollout_id, counts);
     counts[row.to_state === "SUCCEEDED" ? "completed" : "failed"] += 1;
+    if (row.blocked) counts.blocked += 1;
   }
+  await makeTries(client, allowed, applied);
   const outcomes = await makeOffers(client, offers, rollouts, rings);
   await rings.write(client);
-  for (const [rolloutId, { completed, failed }] of [...rollbacks].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    await client.query(rollbackCountSql, [rolloutId, completed, failed]);
+  for (const [rolloutId, counts] of [...rollbacks].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    await client.query(rollbackCountSql, [rolloutId, counts.completed, counts.failed, counts.blocked]);
   }
   return { applied, offers: outcomes };
 }
 
-/** The ring's counter of an update that ended in this state. */
-function counterOf(state: DeviceUpdateState): Exclude<RingCounter, "offered" | "in_progress"> {
-  switch (state) {
-    case "SUCCEEDED":
-      return "succeeded";
-    case "FAILED":
-    case "TIMED_OUT":
-      return "failed";
-    case "ROLLED_BACK":
-      return "rolled_back";
-    case "SUPERSEDED":
-    case "CANCELLED":
-    case "OFFERED":
-    case "DOWNLOADING":
-    case "DOWNLOADED":
-    case "INSTALLING":
-    case "REBOOTING":
-    case "VERIFYING":
-      return "cancelled";
-  }
-}
-
-const ringCounters = ["offered", "in_progress", "succeeded", "failed", "cancelled", "rolled_back"] as const;
-type RingCounter = (typeof ringCounters)[number];
-
-/** Changes of ring counters, summed up so that a ring's row is written once a batch and not once a device. */
-class RingDeltas {
-  readonly #deltas = new Map<string, Record<RingCounter, number>>();
-
-  add(ringId: string, counter: RingCounter, by: number): void {
-    let delta = this.#deltas.get(ringId);
-    if (delta === undefined) {
-      delta = { offered: 0, in_progress: 0, succeeded: 0, failed: 0, cancelled: 0, rolled_back: 0 };
-      this.#deltas.set(ringId, delta);
-    }
-    delta[counter] += by;
-  }
-
-  async write(client: pg.ClientBase): Promise<void> {
-    if (this.#deltas.size === 0) return;
-    const ids = [...this.#deltas.keys()];
-    await client.query(
-      "SELECT 1 FROM deployment_rings WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
-      [ids],
-    );
-    const columns = ringCounters.map((counter) => ids.map((id) => this.#deltas.get(id)?.[counter] ?? 0));
-    await client.query({ name: "rollout_ring_counts", text: ringCountSql, values: [ids, ...columns] });
-  }
-}
-
-const ringCountSql = `
-  UPDATE deployment_rings r SET
-    ${ringCounters.map((counter) => `${counter}_count = r.${counter}_count + d.${counter}`).join(", ")},
-    updated_at = now()
-  FROM unnest($1::uuid[], ${ringCounters.map((_, at) => `$${at + 2}::int[]`).join(", ")})
-    AS d (id, ${ringCounters.join(", ")})
-  WHERE r.id = d.id`;
-
 const rollbackCountSql = `
-  UPDATE rollouts SET rollback_completed = rollback_completed + $2, rollback_failed = rollback_failed + $3,
-    updated_at = now()
-  WHERE id = $1`;
-
-interface LockedRollout {
-  readonly id: string;
-  readonly state: string;
-  readonly max_in_progress: number | null;
-}
+  UPDATE rollouts SET rollback_completed = rollback_completed + $2::int, rollback_failed = rollback_failed + $3::int,
+    rollback_blocked = rollback_blocked + $4::int, updated_at = now(),
+    alert = CASE WHEN $4::int > 0 THEN ${blockedAlertSql("rollback_blocked + $4::int")} ELSE alert END
+  WHERE id = $1::uuid`;
 
 async function lockRollouts(
   client: pg.ClientBase,
@@ -160,12 +115,25 @@ async function lockRollouts(
   exclusive: boolean,
 ): Promise<Map<string, LockedRollout>> {
   const { rows } = await client.query<LockedRollout>(
-    `SELECT id, state, (policy->>'maxInProgress')::int AS max_in_progress FROM rollouts
+    `SELECT id, state, (policy->>'maxInProgress')::int AS max_in_progress,
+       (policy->>'offersPerMinute')::int AS offers_per_minute, pace_count,
+       (extract(epoch FROM pace_began_at) * 1000)::float8 AS pace_began_ms
+     FROM rollouts
      WHERE id = ANY ($1::uuid[]) ORDER BY id ${exclusive ? "FOR NO KEY UPDATE" : "FOR SHARE"}`,
     [ids],
   );
   return new Map(rows.map((row) => [row.id, row]));
 }
+
+/** A failed try is followed by another one only where the rollout still wants that. */
+function withAllowedTry(change: UpdateChange, state: string | undefined): UpdateChange {
+  if (change.nextTry === undefined) return change;
+  const wants = change.nextTry.rollback ? triesBackIn : triesIn;
+  return wants.has(state ?? "") ? change : { ...change, nextTry: undefined };
+}
+
+const triesIn: ReadonlySet<string> = new Set(["RUNNING", "PAUSED", "COMPLETED"]);
+const triesBackIn: ReadonlySet<string> = new Set(["RUNNING", "PAUSED", "COMPLETED", "ROLLING_BACK"]);
 
 interface ChangedRow {
   readonly id: string;
@@ -175,6 +143,9 @@ interface ChangedRow {
   readonly from_state: DeviceUpdateState;
   readonly to_state: DeviceUpdateState;
   readonly ended: boolean;
+  readonly retried: boolean;
+  readonly blocked: boolean;
+  readonly key_id: string | null;
 }
 
 async function updateRows(client: pg.ClientBase, changes: readonly UpdateChange[]): Promise<ChangedRow[]> {
@@ -198,6 +169,7 @@ async function updateRows(client: pg.ClientBase, changes: readonly UpdateChange[
       sorted.map(({ failureReason }) => failureReason ?? null),
       sorted.map(({ failureMessage }) => failureMessage ?? null),
       sorted.map(({ endedAt }) => endedAt ?? null),
+      sorted.map(({ nextTry }) => nextTry?.notBefore ?? null),
     ],
   });
   return rows;
@@ -208,9 +180,9 @@ const updateSql = `
   WITH c AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[],
         $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[],
-        $14::timestamptz[])
+        $14::timestamptz[], $15::timestamptz[])
       AS c (device_id, id, from_state, to_state, from_boot_id, crash_count, downloaded_bytes,
-        installing_at, proven_at, verify_until, deadline_at, failure_reason, failure_message, ended_at)
+        installing_at, proven_at, verify_until, deadline_at, failure_reason, failure_message, ended_at, retry_at)
   ), locked AS MATERIALIZED (
     SELECT u.device_id, u.id FROM device_updates u JOIN c ON c.device_id = u.device_id AND c.id = u.id
     WHERE u.state = c.from_state AND u.ended_at IS NULL
@@ -228,116 +200,34 @@ const updateSql = `
     failure_reason = coalesce(c.failure_reason, u.failure_reason),
     failure_message = coalesce(c.failure_message, u.failure_message),
     ended_at = c.ended_at,
+    retry_at = c.retry_at,
     updated_at = clock_timestamp()
   FROM c JOIN locked l ON l.device_id = c.device_id AND l.id = c.id
   WHERE u.device_id = c.device_id AND u.id = c.id AND u.state = c.from_state AND u.ended_at IS NULL
-  RETURNING u.id, u.rollout_id, u.ring_id, u.action, c.from_state, u.state AS to_state, u.ended_at IS NOT NULL AS ended`;
+  RETURNING u.id, u.rollout_id, u.ring_id, u.action, c.from_state, u.state AS to_state, u.ended_at IS NOT NULL AS ended,
+    u.retry_at IS NOT NULL AS retried, coalesce(u.failure_reason LIKE 'ROLLBACK\\_%', false) AS blocked,
+    CASE WHEN u.ended_at IS NOT NULL THEN (SELECT d.enrolment_key_id FROM devices d WHERE d.id = u.device_id) END AS key_id`;
 
-async function makeOffers(
+/** Makes the tries that follow those that failed just now. */
+async function makeTries(
   client: pg.ClientBase,
-  offers: readonly NewOffer[],
-  rollouts: ReadonlyMap<string, LockedRollout>,
-  rings: RingDeltas,
-): Promise<Map<string, OfferOutcome>> {
-  const outcomes = new Map<string, OfferOutcome>();
-  if (offers.length === 0) return outcomes;
-  const { rows: ringRows } = await client.query<{
-    id: string;
-    rollout_id: string;
-    open: boolean;
-    at_it: number;
-  }>(
-    `SELECT id, rollout_id, state <> 'WAITING' AS open, in_progress_count::float8 AS at_it
-     FROM deployment_rings WHERE rollout_id = ANY ($1::uuid[])`,
-    [[...new Set(offers.map(({ rolloutId }) => rolloutId))]],
-  );
-  const openRings = new Set(ringRows.filter(({ open }) => open).map(({ id }) => id));
-  const inProgress = new Map<string, number>();
-  for (const { rollout_id, at_it } of ringRows) {
-    inProgress.set(rollout_id, (inProgress.get(rollout_id) ?? 0) + at_it);
-  }
-  const wanted: NewOffer[] = [];
-  for (const offer of [...offers].sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1))) {
-    const rollout = rollouts.get(offer.rolloutId);
-    const offering = rollout?.state === "RUNNING" || rollout?.state === "COMPLETED";
-    const count = inProgress.get(offer.rolloutId) ?? 0;
-    if (rollout === undefined || !offering || !openRings.has(offer.ringId))
-      outcomes.set(offer.id, "not_open");
-    else if (count >= (rollout.max_in_progress ?? Number.POSITIVE_INFINITY))
-      outcomes.set(offer.id, "too_many");
-    else {
-      wanted.push(offer);
-      inProgress.set(offer.rolloutId, count + 1);
-    }
-  }
-  const inserted = await insertOffers(client, wanted);
-  const refused = wanted.filter(({ id }) => !inserted.has(id));
-  for (const offer of wanted) {
-    if (!inserted.has(offer.id)) continue;
-    outcomes.set(offer.id, "offered");
-    rings.add(offer.ringId, "offered", 1);
-    rings.add(offer.ringId, "in_progress", 1);
-  }
-  for (const [id, outcome] of await explainRefusals(client, refused)) outcomes.set(id, outcome);
-  return outcomes;
-}
-
-async function insertOffers(client: pg.ClientBase, offers: readonly NewOffer[]): Promise<Set<string>> {
-  if (offers.length === 0) return new Set();
-  const { rows } = await client.query<{ id: string }>({
-    name: "rollout_insert_offers",
-    text: insertSql,
+  changes: readonly UpdateChange[],
+  applied: ReadonlySet<string>,
+): Promise<void> {
+  const failed = changes.filter(({ nextTry, key }) => nextTry !== undefined && applied.has(key.id));
+  if (failed.length === 0) return;
+  const tries = failed.flatMap(({ nextTry }) => nextTry ?? []);
+  await client.query({
+    name: "rollout_insert_tries",
+    text: insertTriesSql,
     values: [
-      offers.map(({ deviceId }) => deviceId),
-      offers.map(({ id }) => id),
-      offers.map(({ rolloutId }) => rolloutId),
-      offers.map(({ ringId }) => ringId),
-      offers.map(({ firmwareId }) => firmwareId),
-      offers.map(({ product }) => product),
-      offers.map(({ fromVersion }) => fromVersion),
-      offers.map(({ toVersion }) => toVersion),
-      offers.map(({ fromBootId }) => fromBootId),
-      offers.map(({ offeredAt }) => offeredAt),
-      offers.map(({ deadlineAt }) => deadlineAt),
+      failed.map(({ key }) => key.deviceId),
+      failed.map(({ key }) => key.id),
+      tries.map(({ id }) => id),
+      tries.map(({ fromBootId }) => fromBootId),
+      tries.map(({ madeAt }) => madeAt),
+      tries.map(({ notBefore }) => notBefore),
+      tries.map(({ deadlineAt }) => deadlineAt),
     ],
-  });
-  return new Set(rows.map(({ id }) => id));
-}
-
-/** The lock on the device's row keeps it from being retired meanwhile: a retired device has no open update. */
-const insertSql = `
-  INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
-    from_firmware_id, to_version, from_boot_id, offered_at, deadline_at, updated_at)
-  SELECT o.device_id, o.id, o.rollout_id, o.ring_id, o.firmware_id, 'INSTALL', 'OFFERED', o.from_version,
-    f.id, o.to_version, o.from_boot_id, o.offered_at, o.deadline_at, clock_timestamp()
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
-      $10::timestamptz[], $11::timestamptz[])
-    AS o (device_id, id, rollout_id, ring_id, firmware_id, product, from_version, to_version, from_boot_id,
-      offered_at, deadline_at)
-  JOIN (SELECT id FROM devices WHERE id = ANY ($1::uuid[]) AND NOT is_deleted ORDER BY id FOR SHARE) d
-    ON d.id = o.device_id
-  LEFT JOIN firmware_updates f ON f.product = o.product AND f.version = o.from_version AND NOT f.is_deleted
-    AND f.state = 'RELEASED'
-  ON CONFLICT DO NOTHING
-  RETURNING id`;
-
-async function explainRefusals(
-  client: pg.ClientBase,
-  refused: readonly NewOffer[],
-): Promise<[id: string, OfferOutcome][]> {
-  if (refused.length === 0) return [];
-  const { rows } = await client.query<{ device_id: string; rollout_id: string; open: boolean }>(
-    `SELECT device_id, rollout_id, ended_at IS NULL AS open FROM device_updates
-     WHERE device_id = ANY ($1::uuid[]) AND action = 'INSTALL'
-     UNION ALL
-     SELECT device_id, rollout_id, true FROM device_updates
-     WHERE device_id = ANY ($1::uuid[]) AND action = 'ROLLBACK' AND ended_at IS NULL`,
-    [refused.map(({ deviceId }) => deviceId)],
-  );
-  const byDevice = Map.groupBy(rows, ({ device_id }) => device_id);
-  return refused.map(({ id, deviceId, rolloutId }) => {
-    const updates = byDevice.get(deviceId) ?? [];
-    if (updates.some(({ open }) => open)) return [id, "open"];
-    return [id, updates.some(({ rollout_id }) => rollout_id === rolloutId) ? "tried" : "not_open"];
   });
 }

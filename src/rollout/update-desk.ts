@@ -1,58 +1,48 @@
 import { LRUCache } from "lru-cache";
 import type pg from "pg";
 import { v7 as uuidv7 } from "uuid";
+import type { DeviceCheck } from "../device/check-writer.ts";
 import type { DeviceSnapshot } from "../device/device-snapshot.ts";
 import { notFound, OtaError } from "../errors.ts";
+import type { Piece } from "../firmware/download-piece.ts";
 import type { Firmware } from "../firmware/firmware.ts";
 import type { Download, FirmwareDownloads } from "../firmware/firmware-downloads.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
-import type { CompiledRollout } from "./compiled-rollout.ts";
+import { type CheckReading, checkedDevice } from "./checked-device.ts";
+import type { CompiledRollout, OfferFirmware } from "./compiled-rollout.ts";
 import type { DeviceUpdateState } from "./device-update.entity.ts";
-import { isFinalUpdate, type ReportableState, stateAfterReport } from "./device-update-state.ts";
+import { isFinalUpdate } from "./device-update-state.ts";
 import {
-  type CheckedDevice,
   decideOffer,
   type NoOffer,
   none,
   type OfferDecision,
-  type OfferFacts,
+  type OfferFound,
   tooManyInProgress,
   unmetPrecondition,
 } from "./offer-decision.ts";
 import type { OpenUpdate } from "./open-update.ts";
 import { readStates } from "./open-update-rows.ts";
 import type { OutageLedger } from "./outage-ledger.ts";
-import type { Ring } from "./rollout.ts";
-import type { OfferFirmware, RolloutIndex } from "./rollout-index.ts";
-import type { UpdateChange } from "./transition-sql.ts";
+import type { RolloutIndex } from "./rollout-index.ts";
+import type { CheckedDevice, OfferFacts } from "./rules/rule.ts";
 import type { TransitionWriter } from "./transition-writer.ts";
+import { type RetryTime, retryAt, TurnedAway } from "./turned-away.ts";
+import { planReport, type UpdateReport } from "./update-report.ts";
 import type { UpdateTracker } from "./update-tracker.ts";
-
-/** What a device says of itself when it checks; what is undefined is taken from its newest heartbeat. */
-export interface CheckReading {
-  readonly firmwareVersion: string;
-  /** Empty if the device did not say. */
-  readonly bootId: string;
-  readonly securityCounter: number;
-  readonly batteryPercent?: number | undefined;
-  readonly charging?: boolean | undefined;
-  readonly storageFreeBytes?: number | undefined;
-}
+import { versionOf } from "./version-of.ts";
 
 /** The answer to an update check. */
 export type CheckAnswer =
-  | { readonly kind: "offer"; readonly update: Readonly<OpenUpdate>; readonly firmware: Firmware }
-  | NoOffer;
-
-/** What a device reports of its update. */
-export interface UpdateReport {
-  readonly updateId: string;
-  readonly state: ReportableState;
-  readonly failureReason: string;
-  readonly failureMessage: string;
-  readonly downloadedBytes: number;
-}
+  | {
+      readonly kind: "offer";
+      readonly update: Readonly<OpenUpdate>;
+      readonly firmware: Firmware;
+      /** What the device has to keep to; undefined for a rollback. */
+      readonly rollout: CompiledRollout | undefined;
+    }
+  | (NoOffer & { readonly retry?: RetryTime | undefined });
 
 /** A download that a device may have, and what it is of. */
 export interface OpenedDownload extends Download {
@@ -74,6 +64,8 @@ export interface UpdateDeskParts {
 /** The devices, in memory where possible. */
 export interface DeviceSource {
   get(deviceId: string, signal?: AbortSignal): DeviceSnapshot | Promise<DeviceSnapshot>;
+  /** Takes what a device says of itself when it asks for an update. */
+  observeCheck(check: DeviceCheck): void;
 }
 
 /** Serves devices: what waits for them, its content, and what they report of it. */
@@ -83,6 +75,7 @@ export class UpdateDesk implements OfferFacts {
   readonly #tried = new LRUCache<string, true>({ max: maxTried });
   /** Offers that are being stored, by device: a device that asks twice at once gets one. */
   readonly #offering = new Map<string, Promise<CheckAnswer>>();
+  readonly #turnedAway = new TurnedAway();
 
   constructor(parts: UpdateDeskParts) {
     this.#parts = parts;
@@ -95,8 +88,8 @@ export class UpdateDesk implements OfferFacts {
   check(deviceId: string, reading: CheckReading, signal?: AbortSignal): CheckAnswer | Promise<CheckAnswer> {
     const device = this.#parts.devices.get(deviceId, signal);
     return device instanceof Promise
-      ? device.then((loaded) => this.#answer(loaded, reading))
-      : this.#answer(device, reading);
+      ? device.then((loaded) => this.#checked(loaded, reading))
+      : this.#checked(device, reading);
   }
 
   /** The rollout whose update a device would be given if it asked now, by its newest heartbeat. */
@@ -113,8 +106,7 @@ export class UpdateDesk implements OfferFacts {
     const key = { deviceId, id: report.updateId };
     const bootId = await this.#bootOf(deviceId);
     for (let attempt = 0; attempt < 2; attempt++) {
-      const plan = (update: Readonly<OpenUpdate>) =>
-        planReport(update, report, bootId, this.#parts.clock.now());
+      const plan = (update: Readonly<OpenUpdate>) => this.#planReport(update, report, bootId);
       const state = await this.#parts.tracker.change(key, plan);
       if (state !== undefined) return state;
       const stored = (await readStates(this.#parts.pool, [key])).get(report.updateId);
@@ -143,7 +135,7 @@ export class UpdateDesk implements OfferFacts {
     try {
       const download = await downloads.open(sha256, { ...range, sizeBytes });
       outages.worked("object_store", clock.now().getTime());
-      return { ...download, sha256, chunks: this.#watched(download.chunks) };
+      return { ...download, sha256, pieces: this.#watched(download.pieces) };
     } catch (error) {
       this.#noteStorage(error);
       throw error;
@@ -158,24 +150,65 @@ export class UpdateDesk implements OfferFacts {
     return this.#parts.tracker.inProgress(rolloutId);
   }
 
+  nowMs(): number {
+    return this.#parts.clock.now().getTime();
+  }
+
+  pacedUntilMs(rolloutId: string): number {
+    return this.#turnedAway.pacedUntilMs(rolloutId);
+  }
+
+  openRollout(deviceId: string): string | undefined {
+    return this.#parts.tracker.get(deviceId)?.rolloutId;
+  }
+
+  /** Answers, and then notes what the device said: devices that send no heartbeats are known by it. */
+  #checked(device: DeviceSnapshot, reading: CheckReading): CheckAnswer | Promise<CheckAnswer> {
+    const answer = this.#answer(device, reading);
+    if (!device.retired) {
+      const receivedAt = this.#parts.clock.now();
+      this.#parts.devices.observeCheck({ ...reading, deviceId: device.id, receivedAt });
+    }
+    return answer;
+  }
+
   #answer(device: DeviceSnapshot, reading: CheckReading): CheckAnswer | Promise<CheckAnswer> {
     if (device.retired) return none("UP_TO_DATE", "the device is retired");
     const checked = checkedDevice(device, reading);
     const update = this.#parts.tracker.get(device.id);
     if (update !== undefined) return this.#answerOpen(update, checked);
     const decision = this.#decide(checked);
-    return decision.kind === "none" ? decision : this.#offer(checked, decision.rollout, decision.ring);
+    return decision.kind === "none" ? this.#withRetry(decision) : this.#offer(checked, decision);
   }
 
   #decide(device: CheckedDevice): OfferDecision {
-    return decideOffer(device, this.#parts.index.candidates(device.deviceType), this);
+    return decideOffer(device, this.#parts.index.candidatesFor(device), this);
+  }
+
+  #withRetry(answer: NoOffer): CheckAnswer {
+    const { reason, rolloutId } = answer;
+    if (reason === "UP_TO_DATE") return answer;
+    const nowMs = this.nowMs();
+    if (reason !== "PACED" && reason !== "TOO_MANY_IN_PROGRESS")
+      return { ...answer, retry: retryAt(answer, nowMs) };
+    const policy = this.#parts.index.get(rolloutId ?? "")?.rollout.policy;
+    // Nobody knows how long those that are at it take: a minute is a guess on the quick side.
+    const perMinute = Math.min(
+      policy?.offersPerMinute ?? Number.POSITIVE_INFINITY,
+      policy?.maxInProgress ?? Number.POSITIVE_INFINITY,
+    );
+    return { ...answer, retry: this.#turnedAway.next(rolloutId ?? "", perMinute, nowMs) };
   }
 
   #waiting(device: DeviceSnapshot): string | undefined {
     if (device.retired) return undefined;
     const update = this.#parts.tracker.get(device.id);
-    if (update !== undefined) return update.state === "OFFERED" ? update.rolloutId : undefined;
-    const decision = this.#decide(device);
+    if (update !== undefined) {
+      const due = (update.notBeforeMs ?? 0) <= this.nowMs();
+      return update.state === "OFFERED" && due ? update.rolloutId : undefined;
+    }
+    // Whether its user agrees only the device can say: it is told that there is something to ask for.
+    const decision = this.#decide({ ...checkedDevice(device), userConsent: true });
     return decision.kind === "offer" ? decision.rollout.id : undefined;
   }
 
@@ -184,23 +217,45 @@ export class UpdateDesk implements OfferFacts {
     if (update.state === "VERIFYING" || runsTarget(update, device)) {
       return none("UP_TO_DATE", `${update.toVersion} is installed; heartbeats have to prove it`);
     }
+    const { notBeforeMs } = update;
+    if (notBeforeMs !== undefined && notBeforeMs > this.nowMs()) {
+      const at = new Date(notBeforeMs).toISOString();
+      return this.#withRetry(
+        none("BACKING_OFF", `the last try failed; the next one may begin at ${at}`, notBeforeMs),
+      );
+    }
     const firmware = this.#parts.index.firmware(update.firmwareId);
     return firmware instanceof Promise
-      ? firmware.then((loaded) => offerOf(update, loaded, device))
-      : offerOf(update, firmware, device);
+      ? firmware.then((loaded) => this.#offerOf(update, loaded, device))
+      : this.#offerOf(update, firmware, device);
   }
 
-  #offer(device: CheckedDevice, rollout: CompiledRollout, ring: Ring): Promise<CheckAnswer> {
+  #offerOf(
+    update: Readonly<OpenUpdate>,
+    offered: OfferFirmware | undefined,
+    device: CheckedDevice,
+  ): CheckAnswer {
+    if (offered === undefined) return none("UP_TO_DATE", "the firmware of the open update is gone");
+    if (offered.blocked !== undefined) return none("ROLLOUT_PAUSED", offered.blocked);
+    // An install was offered when all fitted, and the device checks again. A rollback is made without a check.
+    const rollback = update.action === "ROLLBACK";
+    const unmet = rollback ? unmetPrecondition(offered.firmware, device) : undefined;
+    const rollout = rollback ? undefined : this.#parts.index.get(update.rolloutId);
+    return unmet ?? { kind: "offer", update, firmware: offered.firmware, rollout };
+  }
+
+  #offer(device: CheckedDevice, found: OfferFound): Promise<CheckAnswer> {
     const under = this.#offering.get(device.id);
     if (under !== undefined) return under;
-    const offering = this.#makeOffer(device, rollout, ring).finally(() => this.#offering.delete(device.id));
+    const offering = this.#makeOffer(device, found).finally(() => this.#offering.delete(device.id));
     this.#offering.set(device.id, offering);
     return offering;
   }
 
-  async #makeOffer(device: CheckedDevice, compiled: CompiledRollout, ring: Ring): Promise<CheckAnswer> {
+  async #makeOffer(device: CheckedDevice, found: OfferFound): Promise<CheckAnswer> {
     const { tracker, writer, clock, index } = this.#parts;
-    const { rollout, firmware } = compiled;
+    const { action, firmware, ring, rollout: compiled } = found;
+    const { rollout } = compiled;
     const now = clock.now();
     const update: OpenUpdate = {
       deviceId: device.id,
@@ -208,9 +263,11 @@ export class UpdateDesk implements OfferFacts {
       rolloutId: rollout.id,
       ringId: ring.id,
       firmwareId: firmware.id,
-      action: "INSTALL",
+      action,
+      component: firmware.component,
+      securityCounter: firmware.securityCounter,
       state: "OFFERED",
-      fromVersion: device.firmwareVersion,
+      fromVersion: versionOf(device, firmware.component),
       toVersion: firmware.version,
       fromBootId: device.bootId,
       crashCount: 0,
@@ -222,6 +279,11 @@ export class UpdateDesk implements OfferFacts {
       taken: false,
       verificationMs: rollout.policy.verificationMs,
       crashLimit: rollout.policy.crashLimit,
+      maxRetries: rollout.policy.maxRetries,
+      retryBackoffMs: rollout.policy.retryBackoffMs,
+      deviceTimeoutMs: rollout.policy.deviceTimeoutMs,
+      attempt: 1,
+      notBeforeMs: undefined,
       watchedBootId: undefined,
     };
     const { product } = firmware;
@@ -234,9 +296,12 @@ export class UpdateDesk implements OfferFacts {
     switch (outcome) {
       case "offered":
         tracker.add(update);
-        return { kind: "offer", update, firmware };
+        return { kind: "offer", update, firmware, rollout: compiled };
       case "too_many":
-        return tooManyInProgress(rollout.policy.maxInProgress ?? 0);
+        return this.#withRetry(tooManyInProgress(compiled));
+      case "paced":
+        this.#turnedAway.paced(rollout.id, this.nowMs());
+        break;
       case "open": {
         const open = await tracker.load(device.id);
         return open === undefined
@@ -253,7 +318,13 @@ export class UpdateDesk implements OfferFacts {
     }
     // The next rollout may have something.
     const decision = this.#decide(device);
-    return decision.kind === "none" ? decision : this.#makeOffer(device, decision.rollout, decision.ring);
+    return decision.kind === "none" ? this.#withRetry(decision) : this.#makeOffer(device, decision);
+  }
+
+  #planReport(update: Readonly<OpenUpdate>, report: UpdateReport, bootId: string) {
+    const { clock, outages } = this.#parts;
+    const now = clock.now();
+    return planReport(update, report, bootId, now, outages.touched(update.offeredAtMs, now.getTime()));
   }
 
   /** The boot that a device is in, if its registry entry is at hand. */
@@ -265,9 +336,9 @@ export class UpdateDesk implements OfferFacts {
     }
   }
 
-  async *#watched(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  async *#watched(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
     try {
-      yield* chunks;
+      yield* pieces;
     } catch (error) {
       this.#noteStorage(error);
       throw error;
@@ -293,69 +364,9 @@ export function notOffered(): OtaError {
 /** Pairs of rollout and device that are remembered, at some 150 bytes each. */
 const maxTried = 100_000;
 
-function checkedDevice(device: DeviceSnapshot, reading: CheckReading): CheckedDevice {
-  return {
-    id: device.id,
-    deviceType: device.deviceType,
-    hardwareModel: device.hardwareModel,
-    groups: device.groups,
-    firmwareVersion: reading.firmwareVersion,
-    bootId: reading.bootId || device.bootId,
-    securityCounter: Math.max(reading.securityCounter, device.securityCounter),
-    batteryPercent: reading.batteryPercent ?? device.batteryPercent,
-    charging: reading.charging ?? device.charging,
-    storageFreeBytes: reading.storageFreeBytes ?? device.storageFreeBytes,
-  };
-}
-
-function runsTarget(update: Readonly<OpenUpdate>, { firmwareVersion, bootId }: CheckedDevice): boolean {
-  if (firmwareVersion !== update.toVersion) return false;
-  return update.fromBootId === "" || bootId !== update.fromBootId;
-}
-
-function offerOf(
-  update: Readonly<OpenUpdate>,
-  offered: OfferFirmware | undefined,
-  device: CheckedDevice,
-): CheckAnswer {
-  if (offered === undefined) return none("UP_TO_DATE", "the firmware of the open update is gone");
-  if (offered.blocked !== undefined) return none("ROLLOUT_PAUSED", offered.blocked);
-  // An install was offered when all fitted, and the device checks again. A rollback is made without a check.
-  const unmet = update.action === "ROLLBACK" ? unmetPrecondition(offered.firmware, device) : undefined;
-  return unmet ?? { kind: "offer", update, firmware: offered.firmware };
-}
-
-function planReport(
-  update: Readonly<OpenUpdate>,
-  report: UpdateReport,
-  bootId: string,
-  now: Date,
-): UpdateChange | undefined {
-  const to = stateAfterReport(update.state, report.state);
-  const goesOn =
-    to === update.state && report.state === to && to === "DOWNLOADING" && report.downloadedBytes > 0;
-  if (to === update.state && !goesOn) return undefined;
-  const takes = !update.taken && (to === "INSTALLING" || to === "REBOOTING");
-  return {
-    key: { deviceId: update.deviceId, id: update.id },
-    rolloutId: update.rolloutId,
-    from: update.state,
-    to,
-    downloadedBytes: report.downloadedBytes || undefined,
-    // The boot in which it installs is the one that it must leave to be proven.
-    fromBootId: takes && update.action === "INSTALL" ? bootId || update.fromBootId : update.fromBootId,
-    installingAt: takes ? now : undefined,
-    ...(to === "FAILED"
-      ? {
-          failureReason: storable(report.failureReason) || "UNKNOWN",
-          failureMessage: storable(report.failureMessage),
-          endedAt: now,
-        }
-      : {}),
-  };
-}
-
-/** PostgreSQL's text holds no NUL. */
-function storable(text: string): string {
-  return text.replaceAll("\0", "");
+function runsTarget(update: Readonly<OpenUpdate>, device: CheckedDevice): boolean {
+  if (versionOf(device, update.component) !== update.toVersion) return false;
+  // An application counts without a reboot.
+  if (update.component !== "" || update.fromBootId === "") return true;
+  return device.bootId !== update.fromBootId;
 }

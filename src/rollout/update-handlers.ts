@@ -1,6 +1,5 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { crc32c } from "@node-rs/crc32";
 import { UpdateAction } from "../../gen/ota/v1/rollout_pb.js";
 import {
   type CheckForUpdateRequestSchema,
@@ -15,14 +14,17 @@ import type { Identity } from "../access/identity.ts";
 import type { DownloadOpener } from "../api/download-route.ts";
 import { type CallContext, type Endpoint, serverStream, unary } from "../api/endpoint.ts";
 import { invalidArgument } from "../errors.ts";
-import { toSignatureMessage } from "../firmware/firmware-messages.ts";
+import { toSignatureMessage, toUpdateKind } from "../firmware/firmware-messages.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
+import type { CheckReading } from "./checked-device.ts";
 import type { ReportableState } from "./device-update-state.ts";
-import { encodeChunk } from "./download-messages.ts";
-import type { NoOfferReason as NoOfferReasonName } from "./offer-decision.ts";
+import { ChunkAnswer, chunksInPlace } from "./download-messages.ts";
 import { fromUpdateState, toUpdateState } from "./rollout-messages.ts";
+import { toWindows } from "./rollout-plan-messages.ts";
+import { storageNeed } from "./rules/readiness-rules.ts";
+import type { NoOfferReason as NoOfferReasonName } from "./rules/rule.ts";
 import { UpToDateAnswers } from "./up-to-date-messages.ts";
-import { type CheckAnswer, type CheckReading, notOffered, type UpdateDesk } from "./update-desk.ts";
+import { type CheckAnswer, notOffered, type UpdateDesk } from "./update-desk.ts";
 
 /** What the endpoints for devices work on. */
 export interface UpdateEndpointParts {
@@ -52,7 +54,7 @@ export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoin
 
     serverStream(
       method.downloadFirmware,
-      { access: { device: true }, rate: "download", encode: encodeChunk },
+      { access: { device: true }, rate: "download", inPlace: chunksInPlace },
       (request, context) => download(desk, metrics, request, context),
     ),
 
@@ -112,6 +114,18 @@ const retryAfterMs: Readonly<Record<NoOfferReasonName, number>> = {
   ROLLOUT_PAUSED: 5 * 60_000,
   ALREADY_TRIED: 15 * 60_000,
   SECURITY_COUNTER: 15 * 60_000,
+  METERED_NETWORK: 15 * 60_000,
+  OUTSIDE_MAINTENANCE_WINDOW: 15 * 60_000,
+  CONSENT_REQUIRED: 15 * 60_000,
+  PACED: 60_000,
+  DOWNGRADE: 15 * 60_000,
+  EXCLUDED: 15 * 60_000,
+  BACKING_OFF: 5 * 60_000,
+  NOT_STARTED: 15 * 60_000,
+  NOT_TARGETED: 15 * 60_000,
+  UPDATE_IN_PROGRESS: 5 * 60_000,
+  STEP_MISSING: 15 * 60_000,
+  OUTRANKED: 15 * 60_000,
 };
 
 /** An offer that was not taken up is asked for again by a device that forgot it. */
@@ -153,14 +167,20 @@ function toCheckResponse(answer: CheckAnswer): MessageInitShape<typeof CheckForU
   return {
     noOfferReason: NoOfferReason[answer.reason],
     message: answer.message,
-    retryAfter: retryAfter(retryAfterMs[answer.reason]),
+    retryAfter:
+      answer.retry === undefined
+        ? retryAfter(retryAfterMs[answer.reason])
+        : durationFromMs(Math.round(answer.retry.afterMs + answer.retry.spreadMs * Math.random())),
   };
 }
 
 function toOfferMessage({
   update,
   firmware,
+  rollout,
 }: Extract<CheckAnswer, { kind: "offer" }>): MessageInitShape<typeof OfferSchema> {
+  const policy = rollout?.rollout.policy;
+  const maxMeteredBytes = policy?.maxMeteredBytes ?? Number.POSITIVE_INFINITY;
   return {
     updateId: update.id,
     action: UpdateAction[update.action],
@@ -172,7 +192,13 @@ function toOfferMessage({
     ...(firmware.manifest === undefined ? {} : { manifest: new Uint8Array(firmware.manifest) }),
     signatures: firmware.signatures.map(toSignatureMessage),
     minBatteryPercent: firmware.minBatteryPercent,
-    minFreeStorageBytes: BigInt(firmware.minFreeStorageBytes),
+    minFreeStorageBytes: BigInt(storageNeed(firmware, policy?.storageFactor ?? 1)),
+    kind: toUpdateKind(firmware.kind),
+    component: firmware.component,
+    unmeteredNetworkOnly: firmware.sizeBytes > maxMeteredBytes,
+    maintenanceWindows: toWindows(policy?.maintenanceWindows ?? []),
+    requireUserConsent: policy?.requireUserConsent ?? false,
+    allowDowngrade: update.action === "INSTALL" && (policy?.allowDowngrade ?? false),
     downloadPath: downloadPath(update.id),
     ...(Number.isFinite(update.deadlineAtMs)
       ? { expireTime: timestampFromMs(Math.round(update.deadlineAtMs)) }
@@ -193,7 +219,15 @@ function readingOf(request: MessageShape<typeof CheckForUpdateRequestSchema>): C
     batteryPercent: request.batteryPercent,
     charging: request.charging,
     storageFreeBytes: storageFreeBytes === undefined ? undefined : Number(storageFreeBytes),
+    networkType: request.networkType === 0 ? undefined : request.networkType,
+    components: isEmpty(request.components) ? undefined : request.components,
+    userConsent: request.userConsent,
   };
+}
+
+function isEmpty(entries: object): boolean {
+  for (const _ in entries) return false;
+  return true;
 }
 
 async function* download(
@@ -218,11 +252,12 @@ async function* download(
     },
   };
   let at = opened.offset;
-  for await (const data of opened.chunks) {
-    const value = { offset: BigInt(at), data: data as Buffer<ArrayBuffer>, crc32c: crc32c(data) };
-    yield { message: { case: "chunk", value } };
-    at += data.length;
-    sent.inc(data.length);
+  for await (const piece of opened.pieces) {
+    const answer = new ChunkAnswer(piece, at);
+    const { length } = answer;
+    yield answer;
+    at += length;
+    sent.inc(length);
   }
 }
 
@@ -233,10 +268,10 @@ async function* bytesOf(
   range: { readonly offset: number; readonly limit: number; readonly signal: AbortSignal },
   sent: { inc(by: number): void },
 ): AsyncGenerator<Buffer> {
-  const { chunks } = await desk.openDownload(deviceId, updateId, range);
-  for await (const chunk of chunks) {
-    yield chunk;
-    sent.inc(chunk.length);
+  const { pieces } = await desk.openDownload(deviceId, updateId, range);
+  for await (const { data } of pieces) {
+    yield data;
+    sent.inc(data.length);
   }
 }
 

@@ -1,10 +1,11 @@
 import type pg from "pg";
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";
 import { DeadlineHeap } from "./deadline-heap.ts";
 import type { DeviceUpdateState } from "./device-update.entity.ts";
 import { deviceUpdateStates, isFinalUpdate } from "./device-update-state.ts";
-import { type EvidenceRecord, judgeHeartbeat } from "./evidence.ts";
+import { judgeHeartbeat } from "./evidence.ts";
 import { changeFor } from "./evidence-change.ts";
 import type { OpenUpdate, UpdateKey } from "./open-update.ts";
 import { readOpenKeys, readOpenUpdates, readStates } from "./open-update-rows.ts";
@@ -79,14 +80,14 @@ export class UpdateTracker {
       stash: [],
       addition: ++this.#additions,
     });
-    if (update.action === "INSTALL") {
+    if (update.action !== "ROLLBACK") {
       this.#installs.set(update.rolloutId, this.inProgress(update.rolloutId) + 1);
     }
     this.#deadlines.push({ atMs: update.deadlineAtMs, deviceId: update.deviceId, id: update.id });
   }
 
   /** Takes heartbeats that are stored durably. Most are of devices without an open update: one lookup each. */
-  observe(records: readonly EvidenceRecord[]): void {
+  observe(records: readonly DurableHeartbeat[]): void {
     for (const record of records) {
       const tracked = this.#byDevice.get(record.deviceId);
       if (tracked === undefined) continue;
@@ -176,7 +177,7 @@ export class UpdateTracker {
     await this.#settle([tracked]);
   }
 
-  #judge(tracked: Tracked, record: EvidenceRecord): void {
+  #judge(tracked: Tracked, record: DurableHeartbeat): void {
     const { update } = tracked;
     const evidence = judgeHeartbeat(update, record);
     if (evidence.kind === "none") {
@@ -261,7 +262,7 @@ export class UpdateTracker {
     const { deviceId, action, rolloutId } = tracked.update;
     if (this.#byDevice.get(deviceId) !== tracked) return false;
     this.#byDevice.delete(deviceId);
-    if (action !== "INSTALL") return true;
+    if (action === "ROLLBACK") return true;
     const left = this.inProgress(rolloutId) - 1;
     if (left > 0) this.#installs.set(rolloutId, left);
     else this.#installs.delete(rolloutId);
@@ -283,7 +284,7 @@ interface Tracked {
   /** Settles when the change under way is stored and memory follows; never rejects. */
   writing: Promise<void> | undefined;
   /** Heartbeats that came meanwhile, to be judged after it. */
-  readonly stash: EvidenceRecord[];
+  readonly stash: DurableHeartbeat[];
   readonly addition: number;
 }
 
@@ -309,17 +310,18 @@ function adopt({ update, writing }: Tracked, stored: OpenUpdate): void {
   update.provenAtMs = stored.provenAtMs;
   update.verifyUntilMs = stored.verifyUntilMs;
   update.deadlineAtMs = stored.deadlineAtMs;
+  update.notBeforeMs = stored.notBeforeMs;
   if (ahead > 0) update.fromBootId = stored.fromBootId;
 }
 
 /** Remembers what will matter later: the boot before the update, and the boot that is watched. */
-function note(update: OpenUpdate, { backlog, bootId, firmwareVersion }: EvidenceRecord): void {
+function note(update: OpenUpdate, { backlog, bootId, firmwareVersion }: DurableHeartbeat): void {
   if (backlog === true) return;
   if (update.state === "VERIFYING") {
-    if (firmwareVersion === update.toVersion) update.watchedBootId = bootId;
+    if (update.component !== "" || firmwareVersion === update.toVersion) update.watchedBootId = bootId;
     return;
   }
-  if (update.action === "INSTALL" && !update.taken) update.fromBootId = bootId;
+  if (update.action !== "ROLLBACK" && !update.taken) update.fromBootId = bootId;
 }
 
 function timeOut(update: OpenUpdate, now: Date): UpdateChange {

@@ -1,9 +1,13 @@
+import { once } from "node:events";
+import { Agent, type IncomingMessage, request } from "node:http";
+import { text } from "node:stream/consumers";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
-import { serverStream, unary } from "../../src/api/endpoint.ts";
+import { clientStream, serverStream, unary } from "../../src/api/endpoint.ts";
 import { OtaError } from "../../src/errors.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Doors, deviceId, openDoors } from "./doors.ts";
@@ -15,11 +19,15 @@ let events: string[];
 beforeEach(async () => {
   events = [];
   doors = await openDoors({
-    services: [RolloutService],
+    services: [RolloutService, FirmwareService],
     endpoints: [
       unary(RolloutService.method.getRollout, viewer, async ({ id }, { door, peer }) => ({
         rollout: { id, name: `${door} ${peer}` },
       })),
+      clientStream(FirmwareService.method.uploadFirmware, viewer, async (requests) => {
+        for await (const _ of requests) events.push("chunk");
+        return {};
+      }),
       unary(RolloutService.method.startRollout, viewer, async () => {
         throw new OtaError("aborted", "ILLEGAL_TRANSITION", "no", { retryAfterMs: 2_000 });
       }),
@@ -40,8 +48,16 @@ beforeEach(async () => {
 });
 afterEach(() => doors[Symbol.asyncDispose]());
 
-function client(make: (options: { baseUrl: string; httpVersion: "1.1" }) => Transport, token = "viewer") {
-  const transport = make({ baseUrl: doors.httpUrl, httpVersion: "1.1" });
+type MakeTransport = (options: {
+  baseUrl: string;
+  httpVersion: "1.1";
+  nodeOptions: { agent: Agent };
+}) => Transport;
+
+function client(make: MakeTransport, token = "viewer") {
+  // A connection for each call: the service closes one whose request it did not read to the end.
+  const nodeOptions = { agent: new Agent({ keepAlive: false }) };
+  const transport = make({ baseUrl: doors.httpUrl, httpVersion: "1.1", nodeOptions });
   const calls = createClient(RolloutService, transport);
   return { calls, headers: { authorization: `Bearer ${token}` } };
 }
@@ -79,6 +95,24 @@ describe.each([
     expect(limited.findDetails(ErrorInfoSchema)[0]?.reason).toBe("RATE_LIMITED");
   });
 
+  it("refuses messages above 1 MiB, and says so as with every error", async () => {
+    const { calls, headers } = client(make);
+    const id = "x".repeat(1024 * 1024 + 1);
+    const watch = async () => {
+      for await (const _ of calls.watchRollout({ id }, { headers }));
+    };
+    for (const call of [() => calls.getRollout({ id }, { headers }), watch]) {
+      const error = await failure(call());
+      expect(error.code).toBe(Code.ResourceExhausted);
+      const [info] = error.findDetails(ErrorInfoSchema);
+      expect(info).toMatchObject({ reason: "MESSAGE_TOO_LARGE", domain: "ota.device" });
+      expect(info?.metadata["requestId"]).toMatch(/^[0-9a-f-]{36}$/);
+    }
+    expect(await doors.metrics.text()).toContain(
+      'method="ota.v1.RolloutService/GetRollout",door="connect",code="resource_exhausted"} 1',
+    );
+  });
+
   it("serves streams, and ends their handlers when the client goes away", async () => {
     const { calls, headers } = client(make);
     const stop = new AbortController();
@@ -94,6 +128,34 @@ describe.each([
     );
   });
 });
+
+it.each(["application/connect+proto", "application/grpc-web+proto"])(
+  "refuses a message above 1 MiB in the middle of a stream of %s",
+  async (contentType) => {
+    const frames = [8, 1024 * 1024 + 1].map((length) => {
+      const frame = Buffer.alloc(5 + length);
+      frame.writeUInt32BE(length, 1);
+      return frame;
+    });
+    const url = `${doors.httpUrl}/ota.v1.FirmwareService/UploadFirmware`;
+    const headers = {
+      "content-type": contentType,
+      "connect-protocol-version": "1",
+      authorization: "Bearer viewer",
+    };
+    // A connection of its own, which the service closes because of what it did not read.
+    const call = request(url, { method: "POST", headers, agent: false });
+    call.end(Buffer.concat(frames));
+    const [response] = (await once(call, "response")) as [IncomingMessage];
+    const answer = await text(response);
+    expect(answer).toMatch(contentType.includes("grpc") ? /grpc-status: 8/ : /"code":"resource_exhausted"/);
+    const [, details = ""] = /(?:"value":"|grpc-status-details-bin: )([\w+/=-]+)/.exec(answer) ?? [];
+    expect(Buffer.from(details, "base64").toString("latin1")).toContain("MESSAGE_TOO_LARGE");
+    expect(await doors.metrics.text()).toContain(
+      'method="ota.v1.FirmwareService/UploadFirmware",door="connect",code="resource_exhausted"} 1',
+    );
+  },
+);
 
 it("counts calls whose body cannot be read", async () => {
   const response = await fetch(`${doors.httpUrl}/ota.v1.RolloutService/GetRollout`, {

@@ -16,7 +16,7 @@ import { Health } from "../../gen/grpc/health/v1/health_pb.js";
 import type { Identity } from "../../src/access/identity.ts";
 import type { AccessRule, Endpoint } from "../../src/api/endpoint.ts";
 import { EndpointTable } from "../../src/api/endpoint-table.ts";
-import { GrpcDoor } from "../../src/api/grpc-door.ts";
+import { GrpcDoor, type GrpcDoorOptions } from "../../src/api/grpc-door.ts";
 import { healthEndpoints, ServingState } from "../../src/api/health-handlers.ts";
 import { HttpApp, type HttpAppParts } from "../../src/api/http-app.ts";
 import { methodName, Pipeline } from "../../src/api/pipeline.ts";
@@ -45,6 +45,7 @@ const noLimits: RateLimits = {
   download: undefined,
   device: undefined,
   operator: undefined,
+  sign_in: undefined,
 };
 
 /** Both ports over a table of tiny handlers; what a test leaves out of the services is filled up with refusals. */
@@ -68,10 +69,13 @@ export interface DoorsOptions {
   readonly rateLimits?: Partial<RateLimits>;
   readonly maxStreams?: number;
   readonly stallMs?: number;
+  readonly tls?: GrpcDoorOptions["tls"];
   readonly translateError?: (error: unknown) => OtaError | undefined;
   /** Answers identities late, as a miss of the credential cache does. */
   readonly slowIdentity?: boolean;
-  readonly http?: Partial<Pick<HttpAppParts, "readiness" | "rawRoutes" | "corsOrigins">>;
+  readonly http?: Partial<
+    Pick<HttpAppParts, "readiness" | "rawRoutes" | "corsOrigins" | "trustProxy" | "console">
+  >;
   readonly restAccess?: AccessRule<unknown>;
 }
 
@@ -111,7 +115,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     maxStreams: options.maxStreams ?? 100,
     ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
   });
-  const { port } = await grpc.listen({ host: "127.0.0.1", port: 0 });
+  const { port } = await grpc.listen({ host: "127.0.0.1", port: 0, tls: options.tls });
   const http = await HttpApp.create({
     pipeline,
     table,
@@ -120,6 +124,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     rawRoutes: [],
     corsOrigins: [],
     trustProxy: false,
+    console: undefined,
     ...options.http,
   });
   const address = await http.listen({ host: "127.0.0.1", port: 0 });

@@ -47,6 +47,19 @@ function failure(call: Promise<unknown>): Promise<ServiceError> {
   );
 }
 
+/** A refusal with reason and request id, counted under its method. */
+async function expectTooLarge(error: ServiceError, method: string): Promise<void> {
+  const { reason, metadata } = errorInfoOf(error);
+  expect(reason).toBe("MESSAGE_TOO_LARGE");
+  expect(error.metadata.get("x-request-id")).toEqual([metadata["requestId"]]);
+  await eventually(async () =>
+    expect(await doors.metrics.text()).toContain(
+      `method="ota.v1.${method}",door="grpc",code="resource_exhausted"} 1`,
+    ),
+  );
+  expect(doors.grpc.openStreams).toBe(0);
+}
+
 /** A message in gRPC's framing. */
 function framed(message: Buffer): Buffer {
   const frame = Buffer.concat([Buffer.alloc(5), message]);
@@ -152,12 +165,12 @@ describe("a unary call over gRPC", () => {
     expect(errorInfoOf(error).reason).toBe("INVALID_REQUEST");
   });
 
-  it("refuses a message above 1 MiB", async () => {
+  it("refuses a message above 1 MiB, and says so as with every error", async () => {
     await open(unary(check, byDevice, async () => ({})));
-    const error = await failure(
-      callUnary(doors.client("device"), check, { firmwareVersion: "x".repeat(1024 * 1024 + 1) }),
-    );
+    const call = callUnary(doors.client("device"), check, { firmwareVersion: "x".repeat(1024 * 1024 + 1) });
+    const error = await failure(call);
     expect(error.code).toBe(status.RESOURCE_EXHAUSTED);
+    await expectTooLarge(error, "UpdateService/CheckForUpdate");
   });
 
   it("carries an error's reason, metadata, fields and pause, with broken text made whole", async () => {
@@ -324,6 +337,30 @@ describe("a stream over gRPC", () => {
       expect(error.code).toBe(code);
     }
     expect(returned).toBe(2);
+  });
+
+  it("ends with a message above 1 MiB, and says so as with every error", async () => {
+    const ended = Promise.withResolvers<unknown>();
+    await open(
+      bidiStream(stream, access, async function* (requests) {
+        try {
+          for await (const _ of requests) yield {};
+        } catch (error) {
+          ended.resolve(error);
+          throw error;
+        }
+      }),
+    );
+    const client = doors.client("device");
+    const call = client.makeBidiStreamRequest(...codecs(stream), metadataOf(client));
+    const failed = once(call.resume(), "error");
+    call.write({ message: { case: "goodbye", value: {} } });
+    await once(call, "data");
+    call.write({ message: { case: "hello", value: { firmwareVersion: "x".repeat(1024 * 1024 + 1) } } });
+    const [error] = (await failed) as [ServiceError];
+    expect(error.code).toBe(status.RESOURCE_EXHAUSTED);
+    await expectTooLarge(error, "HeartbeatService/StreamHeartbeats");
+    expect(await ended.promise).toMatchObject({ reason: "MESSAGE_TOO_LARGE" });
   });
 
   it("returns the handler's generator and aborts its signal when the client goes away", async () => {

@@ -12,6 +12,7 @@ import type { Database } from "../../src/infra/database/database.ts";
 import { uniqueViolation } from "../../src/infra/database/errors.ts";
 import { DeploymentRingEntity } from "../../src/rollout/deployment-ring.entity.ts";
 import { DeviceUpdateEntity } from "../../src/rollout/device-update.entity.ts";
+import { everyDevice, planPolicy } from "../../src/rollout/new-rollout.ts";
 import { RolloutEntity } from "../../src/rollout/rollout.entity.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { connect } from "./support.ts";
@@ -168,24 +169,22 @@ async function storeRolloutWithDevice(): Promise<Ids> {
         name: "canary",
         percentBasisPoints: 500,
         state: "OPEN",
-        gate: { minSample: 1, minSuccessPercent: 95, soakMs: 0, manual: false },
+        gate: {
+          minSample: 1,
+          minSuccessPercent: 95,
+          soakMs: 0,
+          manual: false,
+          requireNoWorseHealth: false,
+          requireApproval: false,
+        },
       }),
       em.create(RolloutEntity, {
         id: ids.rolloutId,
         name: "test",
         firmwareId: ids.firmwareId,
         state: "RUNNING",
-        targeting: { deviceTypes: [], hardwareModels: [], groups: [], currentVersionRange: "" },
-        policy: {
-          failureThresholdPercent: 10,
-          failureMinSample: 5,
-          failureCountLimit: null,
-          verificationMs: 0,
-          deviceTimeoutMs: 60_000,
-          crashLimit: 3,
-          maxInProgress: null,
-          pauseOnFailure: false,
-        },
+        targeting: everyDevice,
+        policy: planPolicy({ pauseOnFailure: false }, { failureThresholdPercent: 10, deviceTimeoutMs: 60_000 }),
         creator: "operator:test",
       }),
       em.create(FirmwareSignatureEntity, {
@@ -213,6 +212,7 @@ async function storeRolloutWithDevice(): Promise<Ids> {
         bootId: "boot",
         uptimeMs: 1,
         batteryPercent: 81.5,
+        components: null,
         securityCounter: 0,
       }),
       em.create(DeviceCredentialEntity, {

@@ -7,7 +7,16 @@ import { migrateDown, migrateUp, pendingMigrations } from "../../src/infra/datab
 import { execute } from "../support/global-setup.ts";
 import { connect, createEmptyDatabase } from "./support.ts";
 
-const all = ["0001-initial-schema"];
+const all = [
+  "0001-initial-schema",
+  "0002-device-inventory",
+  "0003-fleet-state",
+  "0004-telemetry",
+  "0005-error-groups",
+  "0006-rollout-control",
+  "0007-firmware-kinds",
+  "0008-rollout-health",
+];
 const replicas = 3;
 
 describe("migrations", () => {
@@ -57,7 +66,11 @@ describe("migrations", () => {
       empty.url,
       "SELECT relname FROM pg_class WHERE reloptions @> '{fillfactor=70}' ORDER BY 1",
     );
-    expect(roomy).toEqual([{ relname: "device_ingest" }, { relname: "device_state" }]);
+    expect(roomy).toEqual([
+      { relname: "device_ingest" },
+      { relname: "device_positions" },
+      { relname: "device_state" },
+    ]);
   });
 
   it("run once when three processes start at the same time", async () => {

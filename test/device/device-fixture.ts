@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
+import { DeviceBatches } from "../../src/device/device-batch.ts";
 import type { DeviceChange } from "../../src/device/device-changes.ts";
 import { DeviceChanges } from "../../src/device/device-changes.ts";
 import { DeviceDirectory } from "../../src/device/device-directory.ts";
 import { DeviceEnrolment, type EnrolmentRequest } from "../../src/device/device-enrolment.ts";
 import { DeviceRegistry, type DeviceRetired } from "../../src/device/device-registry.ts";
 import type { HeartbeatRecord } from "../../src/device/heartbeat-record.ts";
+import { SavedFilters } from "../../src/device/saved-filters.ts";
 import { StateWriter } from "../../src/device/state-writer.ts";
 import { type AccessReplica, heard, joinAccess, silent, startAccess } from "../access/access-fixture.ts";
 
@@ -18,6 +20,8 @@ export interface DeviceReplica extends AsyncDisposable {
   readonly directory: DeviceDirectory;
   readonly enrolment: DeviceEnrolment;
   readonly registry: DeviceRegistry;
+  readonly batches: DeviceBatches;
+  readonly savedFilters: SavedFilters;
 }
 
 /** A replica on a database of its own. */
@@ -38,6 +42,9 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
   const states = new StateWriter({ database, logger: silent, flushIntervalMs: 20 });
   const directory = new DeviceDirectory({ database, changes, states, clock, logger: silent });
   await heard(database);
+  const heartbeatIntervalMs = 60_000;
+  const parts = { database, audit, changes, clock, heartbeatIntervalMs };
+  const registry = new DeviceRegistry({ ...parts, credentials, states, retired });
   return {
     access,
     changes,
@@ -45,7 +52,9 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
     states,
     directory,
     enrolment: new DeviceEnrolment({ database, ledger, keys: enrolmentKeys, credentials, audit, changes }),
-    registry: new DeviceRegistry({ database, credentials, audit, changes, states, retired, clock }),
+    registry,
+    batches: new DeviceBatches({ ...parts, registry }),
+    savedFilters: new SavedFilters({ database, ledger, audit }),
     async [Symbol.asyncDispose]() {
       await directory.close();
       changes.close();

@@ -17,7 +17,7 @@ import type { Identity } from "../../src/access/identity.ts";
 import type { CallContext, Endpoint, UnaryEndpoint } from "../../src/api/endpoint.ts";
 import { PageTokens } from "../../src/api/page-token.ts";
 import { deviceEndpoints } from "../../src/device/device-handlers.ts";
-import { StatusOverview } from "../../src/device/status-overview.ts";
+import { FleetPresence } from "../../src/device/fleet-presence.ts";
 import { silent } from "../access/access-fixture.ts";
 import { type DeviceReplica, enrolmentKey, heartbeatOf, startDevices } from "./device-fixture.ts";
 
@@ -26,23 +26,28 @@ const heartbeatIntervalMs = 60_000;
 
 /** Calls the handlers as the pipeline does, after identity and validation. */
 function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, string> = new Map()) {
-  const { access, enrolment, registry } = devices;
+  const { access, enrolment, registry, batches, savedFilters } = devices;
   const { database, clock, tokens, enrolmentKeys, signingKeys, audit } = access;
   const pageTokens = new PageTokens(Buffer.alloc(32, 1));
   const updates = {
     openUpdateIds: async () => openUpdates,
     openUpdateCount: async () => openUpdates.size,
   };
-  const overview = new StatusOverview({
-    database,
-    clock,
-    updates,
-    streams: { size: 1 },
-    heartbeatIntervalMs,
-  });
+  const fleet = new FleetPresence({ database, clock, logger: silent, heartbeatIntervalMs });
+  const view = fleet.view({ updates, streams: { size: 1 } });
   const endpoints: Endpoint[] = [
-    ...accessEndpoints({ tokens, enrolmentKeys, signingKeys, audit, pageTokens }),
-    ...deviceEndpoints({ enrolment, registry, overview, updates, pageTokens, clock, heartbeatIntervalMs }),
+    ...accessEndpoints({ tokens, enrolmentKeys, signingKeys, audit, pageTokens, settings: [] }),
+    ...deviceEndpoints({
+      enrolment,
+      registry,
+      batches,
+      savedFilters,
+      ...view,
+      updates,
+      pageTokens,
+      clock,
+      heartbeatIntervalMs,
+    }),
   ];
   const call = async <I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,

@@ -1,18 +1,20 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import type { DeviceFilter } from "../../src/device/device-details.ts";
+import type { DeviceQuery } from "../../src/device/device-list.ts";
 import { eventually } from "../support/eventually.ts";
 import { enrolmentKey, enrolmentOf, heartbeatOf, joinDevices, startDevices } from "./device-fixture.ts";
 
 const actor = "operator:root";
 
-const anyDevice: DeviceFilter = {
+const anyDevice: DeviceQuery = {
   deviceTypes: [],
   hardwareModels: [],
   groups: [],
   firmwareVersions: [],
   serialNumberPrefix: "",
   showRetired: false,
+  filter: { kind: "all" },
+  order: { by: "create_time", descending: true },
 };
 
 describe("DeviceRegistry", () => {
@@ -72,9 +74,9 @@ describe("DeviceRegistry", () => {
     await devices.registry.update({ ...update, id: ids[2] ?? "", groups: ["beta"] });
     await devices.registry.retire({ actor, id: ids[3] ?? "", reason: "" });
 
-    const serials = async (filter: Partial<DeviceFilter>, page: { limit?: number; after?: string } = {}) =>
+    const serials = async (filter: Partial<DeviceQuery>, page: { limit?: number; after?: string } = {}) =>
       (await devices.registry.list({ ...anyDevice, ...filter }, { limit: 10, ...page })).map(
-        (device) => device.serialNumber,
+        ({ device }) => device.serialNumber,
       );
     expect(await serials({})).toEqual(["B-3", "A_2", "A-1"]);
     expect(await serials({ showRetired: true })).toEqual(["B-4", "B-3", "A_2", "A-1"]);

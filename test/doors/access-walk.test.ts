@@ -38,6 +38,16 @@ const contract: Readonly<Record<string, Readonly<Record<string, AccessRule<unkno
     ResetDeviceCredential: operator,
     GetDeviceStatusOverview: viewer,
   },
+  "ota.v1.ErrorService": {
+    ListErrorGroups: viewer,
+    GetErrorGroup: viewer,
+    UpdateErrorGroup: operator,
+    GetErrorTimeline: viewer,
+    ListErrorOccurrences: viewer,
+    ListErrorGroupDevices: viewer,
+    UploadCrashLog: device,
+    DownloadCrashLog: viewer,
+  },
   "ota.v1.FirmwareService": {
     CreateFirmware: operator,
     UploadFirmware: operator,

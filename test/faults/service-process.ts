@@ -8,19 +8,19 @@ import { eventually } from "../support/eventually.ts";
 /** First starts make a database cluster, which takes a busy machine a while. */
 const startDeadlineMs = 60_000;
 
-/**
- * The service as a process of its own on an embedded PostgreSQL, `device-ota serve`, that a test may kill and start
- * again on the same folder.
- */
+/** The service as a process of its own, `device-ota serve`, that a test may kill and start again on the same folder. */
 export class ServiceProcess implements AsyncDisposable {
   readonly adminToken = "test-admin-token-0123456789";
   readonly enrolmentKey = "test-enrolment-key-0123456789";
   readonly folder: string;
+  readonly #databaseUrl: string | undefined;
   #run: CliRun | undefined;
   #grpcAddress = "";
+  #httpUrl = "";
 
-  static async start(): Promise<ServiceProcess> {
-    const service = new ServiceProcess(await mkdtemp(join(tmpdir(), "device-ota-process-")));
+  /** On an embedded PostgreSQL of its own, or on another one's database. */
+  static async start(databaseUrl?: string): Promise<ServiceProcess> {
+    const service = new ServiceProcess(await mkdtemp(join(tmpdir(), "device-ota-process-")), databaseUrl);
     try {
       await service.startAgain();
       return service;
@@ -30,8 +30,13 @@ export class ServiceProcess implements AsyncDisposable {
     }
   }
 
-  private constructor(folder: string) {
+  private constructor(folder: string, databaseUrl: string | undefined) {
     this.folder = folder;
+    this.#databaseUrl = databaseUrl;
+  }
+
+  get httpUrl(): string {
+    return this.#httpUrl;
   }
 
   get grpcAddress(): string {
@@ -59,6 +64,7 @@ export class ServiceProcess implements AsyncDisposable {
       cwd: this.folder,
       env: {
         DEVICE_OTA_DATA_DIR: join(this.folder, "data"),
+        ...(this.#databaseUrl === undefined ? {} : { DEVICE_OTA_DATABASE_URL: this.#databaseUrl }),
         DEVICE_OTA_HTTP_PORT: "0",
         DEVICE_OTA_GRPC_PORT: "0",
         DEVICE_OTA_HOST: "127.0.0.1",
@@ -73,6 +79,7 @@ export class ServiceProcess implements AsyncDisposable {
     await eventually(() => {
       const { stdout, stderr } = run.output;
       const grpc = /gRPC +(\S+:\d+)/.exec(stderr)?.[1];
+      this.#httpUrl = /(http:\/\/\S+:\d+)/.exec(stderr)?.[1] ?? "";
       if (grpc === undefined) throw new Error(`it is not up: ${stderr}\n${stdout}`);
       this.#grpcAddress = grpc;
     }, startDeadlineMs);

@@ -12,6 +12,7 @@ import {
   type StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { type BidiCall, RpcClient } from "../../src/client/rpc-client.ts";
+import type { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
 
 /** Heartbeats that a device sends ahead of its acks: enough to fill a small queue while nothing is written. */
@@ -22,15 +23,27 @@ const beatMs = 25;
 
 const reconnectMs = 100;
 
+/** How a {@link StreamingDevice} behaves. */
+interface StreamingBehaviour {
+  /** Records all that it sends and hears. */
+  readonly history?: DeliveryHistory;
+  /** Between messages while the window is open, in milliseconds. */
+  readonly beatMs?: number;
+  /** The heartbeats that it has to tell; without end if not given. */
+  readonly backlog?: number;
+  /** The most heartbeats of one message. */
+  readonly batchSize?: number;
+}
+
 /** What a {@link StreamingDevice} is. */
-interface StreamingDeviceOptions {
+interface StreamingDeviceOptions extends StreamingBehaviour {
   readonly id: string;
   readonly token: string;
   readonly address: string;
 }
 
 /**
- * A device that does nothing but stream: numbered heartbeats one by one, some ahead of the acks. After a lost stream it
+ * A device that does nothing but stream: numbered heartbeats, some ahead of the acks. After a lost stream it
  * comes back and sends again whatever was not acknowledged, as the contract asks.
  */
 export class StreamingDevice implements AsyncDisposable {
@@ -47,15 +60,17 @@ export class StreamingDevice implements AsyncDisposable {
   readonly rejected: bigint[] = [];
   readonly directives: Directive[] = [];
   readonly #token: string;
+  readonly #behaviour: StreamingBehaviour;
   #address: string;
   readonly #bootId = randomUUID();
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
 
-  constructor({ id, token, address }: StreamingDeviceOptions) {
+  constructor({ id, token, address, ...behaviour }: StreamingDeviceOptions) {
     this.id = id;
     this.#token = token;
     this.#address = address;
+    this.#behaviour = behaviour;
     this.#running = this.#run();
   }
 
@@ -93,10 +108,18 @@ export class StreamingDevice implements AsyncDisposable {
         if (message.case === "welcome") {
           this.streams += 1;
           this.acked = Math.max(this.acked, Number(message.value.durableSequence));
+          this.#behaviour.history?.welcomed(this.id, 1, Number(message.value.durableSequence));
           sending = this.#send(call, signal);
         } else if (message.case === "ack") {
           this.acked = Math.max(this.acked, Number(message.value.ackedThrough));
-          this.rejected.push(...message.value.rejected.map(({ sequence }) => sequence));
+          const rejected = message.value.rejected.map(({ sequence }) => sequence);
+          this.rejected.push(...rejected);
+          this.#behaviour.history?.acked(
+            this.id,
+            1,
+            Number(message.value.ackedThrough),
+            rejected.map(Number),
+          );
         } else if (message.case === "directive") {
           this.directives.push(message.value);
         }
@@ -108,16 +131,22 @@ export class StreamingDevice implements AsyncDisposable {
   }
 
   async #send(call: HeartbeatCall, signal: AbortSignal): Promise<void> {
+    const { backlog = Number.POSITIVE_INFINITY, batchSize = 1, history } = this.#behaviour;
+    const window = Math.max(windowHeartbeats, 2 * batchSize);
     let next = this.acked + 1;
     while (!signal.aborted) {
-      if (next <= this.acked + windowHeartbeats) {
-        if (next <= this.sent) this.resent += 1;
-        this.sent = Math.max(this.sent, next);
-        const heartbeat = { sequence: BigInt(next), firmwareVersion: "1.0.0", bootId: this.#bootId };
-        await call.send({ message: { case: "batch", value: { heartbeats: [heartbeat] } } });
-        next += 1;
+      const end = Math.min(next + batchSize - 1, backlog);
+      if (next <= end && end <= this.acked + window) {
+        const heartbeats = [];
+        for (; next <= end; next++) {
+          if (next <= this.sent) this.resent += 1;
+          this.sent = Math.max(this.sent, next);
+          history?.sent(this.id, 1, next);
+          heartbeats.push({ sequence: BigInt(next), firmwareVersion: "1.0.0", bootId: this.#bootId });
+        }
+        await call.send({ message: { case: "batch", value: { heartbeats } } });
       }
-      await delay(beatMs, undefined, { signal }).catch(() => undefined);
+      await delay(this.#behaviour.beatMs ?? beatMs, undefined, { signal }).catch(() => undefined);
     }
   }
 }
@@ -126,14 +155,15 @@ export class StreamingDevice implements AsyncDisposable {
 export async function startDevices(
   service: { readonly grpcAddress: string; readonly enrolmentKey: string },
   count: number,
+  behaviour: StreamingBehaviour = {},
 ): Promise<StreamingDevice[]> {
   using rpc = new RpcClient({ address: service.grpcAddress });
   const identities = await Promise.all(
-    Array.from({ length: count }, (_, index) =>
+    Array.from({ length: count }, () =>
       rpc.unary(DeviceService.method.enrolDevice, {
         requestId: randomUUID(),
         enrolmentKey: service.enrolmentKey,
-        serialNumber: `fault-${String(index).padStart(3, "0")}`,
+        serialNumber: `fault-${randomUUID()}`,
         deviceType: "thermostat",
         hardwareModel: "tx-200",
         firmwareVersion: "1.0.0",
@@ -142,7 +172,7 @@ export async function startDevices(
   );
   return identities.map(
     ({ device, deviceToken: token }) =>
-      new StreamingDevice({ id: device?.id ?? "", token, address: service.grpcAddress }),
+      new StreamingDevice({ id: device?.id ?? "", token, address: service.grpcAddress, ...behaviour }),
   );
 }
 

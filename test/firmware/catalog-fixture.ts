@@ -43,6 +43,9 @@ export const fields: FirmwareFields = {
   sizeBytes: content.length,
   securityCounter: 2,
   securityFix: false,
+  kind: "FIRMWARE",
+  component: "",
+  mandatoryStep: false,
 };
 
 /** A migrated database for a file of tests. */

@@ -1,7 +1,7 @@
 import { create, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import { crc32c } from "@node-rs/crc32";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { FirmwareState } from "../../gen/ota/v1/firmware_pb.js";
+import { FirmwareState, UpdateKind } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService, UploadFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
 import type { CallContext, Endpoint } from "../../src/api/endpoint.ts";
 import { PageTokens } from "../../src/api/page-token.ts";
@@ -26,6 +26,7 @@ const context: CallContext = {
 };
 const wireFields = {
   ...fields,
+  kind: UpdateKind.FIRMWARE,
   deviceTypes: [...fields.deviceTypes],
   hardwareModels: [...fields.hardwareModels],
   metadata: { ...fields.metadata },

@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
-import type { HeartbeatRecord } from "../../src/device/heartbeat-record.ts";
+import type { DurableHeartbeat, HeartbeatRecord } from "../../src/device/heartbeat-record.ts";
 import { HeartbeatIngest, type IngestLimits } from "../../src/heartbeat/heartbeat-ingest.ts";
 import type { IngestResult, Submission } from "../../src/heartbeat/heartbeat-queue.ts";
-import type { DurableHeartbeat } from "../../src/heartbeat/ingest-observers.ts";
 import { HeartbeatPartitions } from "../../src/heartbeat/partitions.ts";
 import { type Clock, systemClock } from "../../src/infra/clock.ts";
 import { connectionSettings } from "../../src/infra/database/connection-settings.ts";

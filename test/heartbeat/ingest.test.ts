@@ -29,7 +29,19 @@ describe("what is stored", () => {
       carrier: "Télé 'quoted' \\ \t com",
       securityCounter: 9,
       imageSha256: new Uint8Array(32).fill(0xab),
-      errors: [{ code: "SIGSEGV", severity: 4, message: 'at "0x0"\n', stack: "a\nb", fatal: true }],
+      fixTime: new Date("2026-03-01T11:59:58.250Z"),
+      errors: [
+        {
+          code: "SIGSEGV",
+          severity: 4,
+          message: 'at "0x0"\n',
+          stack: "a\nb",
+          fatal: true,
+          context: { thread: "main" },
+          crashLogId: id,
+        },
+      ],
+      components: { "sensor-app": "2.0.1" },
       metrics: { "queue/depth": 3.5, negative: -1e300 },
     });
     const bare = record(id, 8);

@@ -87,6 +87,36 @@ export function describeObjectStore(name: string, setUp: () => Promise<StoreFixt
       }
     });
 
+    it("reads ranges into the caller's memory, which it fills up as long as there is enough", async () => {
+      const bytes = randomBytes(300 * KIB);
+      const { sha256 } = await store.put(chunks(bytes), { maxBytes: LIMIT });
+      for (const [offset, length] of [
+        [0, bytes.length],
+        [7, 200 * KIB],
+        [bytes.length, 5],
+      ] as const) {
+        const reader = await store.openReader(sha256, { offset, length });
+        const memory = Buffer.alloc(128 * KIB);
+        const received: Buffer[] = [];
+        for (let filled: number; (filled = await reader.fill(memory)) > 0; ) {
+          received.push(Buffer.from(memory.subarray(0, filled)));
+        }
+        await reader.close();
+        await reader.close();
+        const expected = bytes.subarray(offset, offset + length);
+        expect(Buffer.concat(received).equals(expected)).toBe(true);
+        expect(received).toHaveLength(Math.ceil(expected.length / memory.length));
+      }
+      const missing = store.openReader(infoOf(randomBytes(16)).sha256);
+      await expect(missing).rejects.toMatchObject({ code: "not_found" });
+      const stopped = new AbortController();
+      const reader = await store.openReader(sha256, { signal: stopped.signal });
+      const reason = new Error("the device went away");
+      stopped.abort(reason);
+      await expect(reader.fill(Buffer.alloc(bytes.length))).rejects.toBe(reason);
+      await reader.close();
+    });
+
     it("knows no object that was not put, and no address that is not a digest", async () => {
       const { sha256 } = infoOf(randomBytes(16));
       expect(await store.stat(sha256)).toBeUndefined();

@@ -4,7 +4,13 @@ import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { fileLinks, readMarkdown, root, settingsSection, settingsTable } from "./readme.ts";
 
-const documents = ["README.md", "docs/architecture.md", "docs/rollouts.md", "docs/heartbeats.md"];
+const documents = [
+  "README.md",
+  "docs/architecture.md",
+  "docs/rollouts.md",
+  "docs/heartbeats.md",
+  "docs/crashes.md",
+];
 
 describe("the README", () => {
   it("lists every setting with its default and meaning, as the code has them", async () => {

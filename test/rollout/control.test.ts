@@ -233,7 +233,7 @@ describe("downloads", () => {
       signal,
     });
     const chunks: Buffer[] = [];
-    for await (const chunk of download.chunks) chunks.push(chunk);
+    for await (const { data } of download.pieces) chunks.push(data);
     expect(Buffer.concat(chunks).equals(content.subarray(100_000))).toBe(true);
     expect(download).toMatchObject({ sizeBytes: content.length, offset: 100_000 });
     for (const id of [update.id, randomUUID()]) {

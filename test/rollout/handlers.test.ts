@@ -40,7 +40,7 @@ async function open() {
   const pageTokens = new PageTokens(Buffer.alloc(32));
   const endpoints = new Map(
     [
-      ...rolloutEndpoints({ catalog, watch, pageTokens, clock: world.clock }),
+      ...rolloutEndpoints({ catalog, watch, pageTokens, clock: world.clock, health: replica.engine.health }),
       ...updateEndpoints(parts),
       ...deployEndpoints({ catalog, clock: world.clock }),
     ].map((endpoint) => [endpoint.method.localName, endpoint]),

@@ -2,6 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { DeviceUpdateState } from "../../src/rollout/device-update.entity.ts";
 import { isFinalUpdate } from "../../src/rollout/device-update-state.ts";
+import { promote } from "../../src/rollout/rollout-steps.ts";
+import { lockRollout, RolloutTransactions } from "../../src/rollout/rollout-transactions.ts";
 import {
   actor,
   createWorld,
@@ -50,6 +52,34 @@ describe("two replicas on one database", () => {
     expect(promotions).toHaveLength(1);
     expect(ringOf(await one.engine.catalog.get(id), "broad").state).toBe("WAITING");
     await expectExactCounters(world);
+  });
+
+  it("promote once more after one died in the middle of it", async () => {
+    await using world = await createWorld();
+    const firmwareId = await release(world, "1.1.0");
+    const gate = { minSample: 0, minSuccessPercent: 0, soakMs: minute, manual: false };
+    const rings = [50, 100].map((percent, at) => ({ name: ["first", "second"][at] ?? "", percent, gate }));
+    await using one = await startReplica(world);
+    const { id } = await run(one, wanted(firmwareId, { rings }));
+    const dying = new RolloutTransactions({
+      database: world.database,
+      audit: one.audit,
+      clock: world.clock,
+      changed: () => Promise.resolve(),
+    });
+    // The rings are written, the record as well; then the process is gone before it commits.
+    const died = dying.run(async (tx) => {
+      await promote(tx, await lockRollout(tx, id), { actor: "system:gate", reason: "held" });
+      await tx.query("SELECT pg_terminate_backend(pg_backend_pid())");
+    });
+    await expect(died).rejects.toThrow();
+    expect((await one.engine.catalog.get(id)).rings.map(({ state }) => state)).toEqual(["OPEN", "WAITING"]);
+    await until(one, id, (rollout) => expect(ringOf(rollout, "first").gateHeldSince).toBeDefined());
+    world.clock.advance(minute);
+    await until(one, id, (rollout) => expect(ringOf(rollout, "second").state).toBe("OPEN"));
+    const promotions = await one.audit.list({ resourceId: id, action: "rollout.promote" }, { limit: 10 });
+    expect(promotions).toHaveLength(1);
+    expect(promotions[0]?.details).toMatchObject({ rule: "gate", judged_ring: "first", ring: "second" });
   });
 
   it("give a device that asks both one update", async () => {

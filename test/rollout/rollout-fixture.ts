@@ -9,7 +9,7 @@ import { AuditLog } from "../../src/access/audit-log.ts";
 import { SigningKeyEntity } from "../../src/access/signing-key.entity.ts";
 import { DeviceChanges } from "../../src/device/device-changes.ts";
 import { DeviceDirectory } from "../../src/device/device-directory.ts";
-import type { DeviceError } from "../../src/device/heartbeat-record.ts";
+import type { DeviceError, DurableHeartbeat } from "../../src/device/heartbeat-record.ts";
 import { StateWriter } from "../../src/device/state-writer.ts";
 import { entities } from "../../src/entities.ts";
 import { FirmwareCatalog } from "../../src/firmware/firmware-catalog.ts";
@@ -20,7 +20,6 @@ import { RequestLedger } from "../../src/infra/database/request-ledger.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { LocalObjectStore } from "../../src/infra/objects/local-object-store.ts";
 import type { ReportableState } from "../../src/rollout/device-update-state.ts";
-import type { EvidenceRecord } from "../../src/rollout/evidence.ts";
 import type { NewRollout } from "../../src/rollout/new-rollout.ts";
 import type { OpenUpdate } from "../../src/rollout/open-update.ts";
 import type { Rollout } from "../../src/rollout/rollout.ts";
@@ -136,6 +135,8 @@ export async function startReplica(world: World): Promise<Replica> {
         deviceTimeoutMs: 24 * 60 * minute,
         signatureThreshold: 1,
         deadlineGraceMs: 4 * minute,
+        heartbeatIntervalMs: minute,
+        healthBucketMs: 30 * minute,
         tickMs: 25,
       },
     }),
@@ -253,7 +254,22 @@ export class Fleet {
     replica.engine.observe(records);
   }
 
-  record(device: SimulatedDevice, errors: DeviceError[] = []): EvidenceRecord {
+  /** Notes that these devices were enrolled with one key; returns its id. */
+  async enrolledWithOneKey(devices: readonly SimulatedDevice[]): Promise<string> {
+    const keyId = uuidv7();
+    const { adminPool } = this.#world.database;
+    await adminPool.query(
+      "INSERT INTO enrolment_keys (id, name, secret_hash) VALUES ($1::uuid, 'a key', $2)",
+      [keyId, Buffer.from(keyId)],
+    );
+    await adminPool.query("UPDATE devices SET enrolment_key_id = $1 WHERE id = ANY ($2::uuid[])", [
+      keyId,
+      devices.map(({ id }) => id),
+    ]);
+    return keyId;
+  }
+
+  record(device: SimulatedDevice, errors: DeviceError[] = []): DurableHeartbeat {
     const receivedAt = this.#world.clock.now();
     device.sequence += 1;
     return {
@@ -373,16 +389,29 @@ export async function expectExactCounters({ database }: Pick<World, "database">)
       (count(u.id) FILTER (WHERE u.state IN ('FAILED', 'TIMED_OUT')))::int AS failed,
       (count(u.id) FILTER (WHERE u.state IN ('CANCELLED', 'SUPERSEDED')))::int AS cancelled,
       (count(u.id) FILTER (WHERE u.state = 'ROLLED_BACK'))::int AS rolled_back
-    FROM deployment_rings r LEFT JOIN device_updates u ON u.ring_id = r.id AND u.action = 'INSTALL'
+    FROM deployment_rings r LEFT JOIN device_updates u ON u.ring_id = r.id AND u.action <> 'ROLLBACK'
+      AND u.retry_at IS NULL AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')
     GROUP BY r.id ORDER BY r.id`);
   expect(rows).toEqual(counted);
+  const { rows: keys } = await database.adminPool.query(`
+    SELECT ring_id, enrolment_key_id, offered_count::int AS offered, succeeded_count::int AS succeeded,
+      failed_count::int AS failed FROM ring_key_counts WHERE offered_count <> 0 ORDER BY 1, 2`);
+  const { rows: countedKeys } = await database.adminPool.query(`
+    SELECT u.ring_id, d.enrolment_key_id, count(*)::int AS offered,
+      (count(*) FILTER (WHERE u.state = 'SUCCEEDED'))::int AS succeeded,
+      (count(*) FILTER (WHERE u.state IN ('FAILED', 'TIMED_OUT')))::int AS failed
+    FROM device_updates u JOIN devices d ON d.id = u.device_id
+    WHERE u.action <> 'ROLLBACK' AND u.retry_at IS NULL AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')
+      AND d.enrolment_key_id IS NOT NULL
+    GROUP BY 1, 2 ORDER BY 1, 2`);
+  expect(keys).toEqual(countedKeys);
   const { rows: rollbacks } = await database.adminPool.query(`
     SELECT r.id, r.rollback_total::int AS total, r.rollback_completed::int AS completed,
       r.rollback_failed::int AS failed FROM rollouts r ORDER BY r.id`);
   const { rows: countedBack } = await database.adminPool.query(`
     SELECT r.id, count(u.id)::int AS total, (count(u.id) FILTER (WHERE u.state = 'SUCCEEDED'))::int AS completed,
       (count(u.id) FILTER (WHERE u.ended_at IS NOT NULL AND u.state <> 'SUCCEEDED'))::int AS failed
-    FROM rollouts r LEFT JOIN device_updates u ON u.rollout_id = r.id AND u.action = 'ROLLBACK'
+    FROM rollouts r LEFT JOIN device_updates u ON u.rollout_id = r.id AND u.action = 'ROLLBACK' AND u.retry_at IS NULL
     GROUP BY r.id ORDER BY r.id`);
   expect(rollbacks).toEqual(countedBack);
 }

@@ -26,8 +26,8 @@ export declare type ErrorGroup = Message<"ota.v1.ErrorGroup"> & {
   id: string;
 
   /**
-   * What makes errors belong to it: SHA-256 over the code, the kind of stack and its normalised topmost frames, or the
-   * normalised message where there is no stack; 64 hexadecimal digits.
+   * What makes errors belong to it: SHA-256 over the code, the kind of stack, the class of the fault and the normalised
+   * topmost frames of the device's own code, or the normalised message where there is no stack; 64 hexadecimal digits.
    *
    * @generated from field: string fingerprint = 2;
    */

@@ -40,7 +40,7 @@ export declare type QuerySeriesRequest = Message<"ota.v1.QuerySeriesRequest"> & 
   metrics: string[];
 
   /**
-   * From this receive time on. Required.
+   * From this receive time on; roll-ups count whole. Required.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 4;
    */
@@ -88,7 +88,7 @@ export declare type QuerySeriesResponse = Message<"ota.v1.QuerySeriesResponse"> 
   bucketDuration?: Duration | undefined;
 
   /**
-   * What was read.
+   * What was read. What is not rolled up yet, the newest minutes, is read from the heartbeats all the same.
    *
    * @generated from field: ota.v1.SeriesSource source = 3;
    */
@@ -286,14 +286,14 @@ export declare type Metric = Message<"ota.v1.Metric"> & {
   deviceTypes: string[];
 
   /**
-   * When it first came.
+   * When it first came; unset for built-in ones.
    *
    * @generated from field: google.protobuf.Timestamp first_seen_time = 5;
    */
   firstSeenTime?: Timestamp | undefined;
 
   /**
-   * When it last came, to the minute.
+   * When it last came, to the minute; unset for built-in ones.
    *
    * @generated from field: google.protobuf.Timestamp last_seen_time = 6;
    */
@@ -361,7 +361,7 @@ export declare const ExportHeartbeatsRequestSchema: GenMessage<ExportHeartbeatsR
  */
 export declare type ExportHeartbeatsResponse = Message<"ota.v1.ExportHeartbeatsResponse"> & {
   /**
-   * Text in UTF-8: whole lines, up to 64 KiB.
+   * Text in UTF-8: whole lines, up to 64 KiB, or one line that is longer.
    *
    * @generated from field: bytes data = 1;
    */
@@ -572,7 +572,7 @@ export declare type DevicePosition = Message<"ota.v1.DevicePosition"> & {
   serialNumber: string;
 
   /**
-   * Where it is, by its newest heartbeat with a position.
+   * Where it is, by its newest heartbeat with a position: to 25 metres, and while it stands still to 10 minutes.
    *
    * @generated from field: ota.v1.Location location = 3;
    */
@@ -683,7 +683,8 @@ export enum ExportFormat {
   NDJSON = 1,
 
   /**
-   * CSV (RFC 4180) with a header. Errors and custom metrics are written as JSON.
+   * CSV (RFC 4180) with a header. Errors, custom metrics and components are written as JSON. Text that a spreadsheet
+   * would take for a formula (it begins with `=`, `+`, `-`, `@`, a tab or a carriage return) gets an apostrophe before it.
    *
    * @generated from enum value: EXPORT_FORMAT_CSV = 2;
    */

@@ -597,7 +597,8 @@ export enum NoOfferReason {
   PACED = 13,
 
   /**
-   * The device runs a newer version, and the rollout does not allow to go back.
+   * The device runs a newer version, and the rollout does not allow to go back. Only in previews and explanations: a
+   * device is told UP_TO_DATE.
    *
    * @generated from enum value: NO_OFFER_REASON_DOWNGRADE = 14;
    */
@@ -639,11 +640,20 @@ export enum NoOfferReason {
   UPDATE_IN_PROGRESS = 19,
 
   /**
-   * A mandatory step must be installed first, and it cannot be offered: it was deleted, or does not fit the device.
+   * A mandatory step must be installed first, and it cannot be offered: it was deleted, is not released, or its
+   * signatures do not count any more.
    *
    * @generated from enum value: NO_OFFER_REASON_STEP_MISSING = 20;
    */
   STEP_MISSING = 20,
+
+  /**
+   * Another rollout goes first: it has a higher priority, or is newer. Only in explanations: a device is told what that
+   * rollout has for it.
+   *
+   * @generated from enum value: NO_OFFER_REASON_OUTRANKED = 21;
+   */
+  OUTRANKED = 21,
 }
 
 /**

@@ -45,6 +45,8 @@ export class Database implements AsyncDisposable {
       autoJoinRefsForFilters: false,
       // A row that was just made reads as one that was loaded: null, not undefined.
       initNullableProperties: true,
+      // Triggers and functions are the migrations' own, and no concern of the entities.
+      schemaGenerator: { ignoreTriggers: true, ignoreRoutines: true },
       logger: (message) => options.logger.debug(message),
       colors: false,
     });

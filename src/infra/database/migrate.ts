@@ -4,6 +4,13 @@ import pg from "pg";
 import type { Logger } from "../logger.ts";
 import { connectionSettings } from "./connection-settings.ts";
 import { InitialSchema } from "./migrations/m0001-initial-schema.ts";
+import { DeviceInventory } from "./migrations/m0002-device-inventory.ts";
+import { FleetState } from "./migrations/m0003-fleet-state.ts";
+import { Telemetry } from "./migrations/m0004-telemetry.ts";
+import { ErrorGroups } from "./migrations/m0005-error-groups.ts";
+import { RolloutControl } from "./migrations/m0006-rollout-control.ts";
+import { FirmwareKinds } from "./migrations/m0007-firmware-kinds.ts";
+import { RolloutHealth } from "./migrations/m0008-rollout-health.ts";
 
 /** How to migrate. */
 export interface MigrateOptions {
@@ -51,7 +58,16 @@ export async function pendingMigrations(database: Pick<pg.Pool, "query">): Promi
  * Every migration, oldest first, listed by hand. A merged one is never edited: databases have run it. For a new one the
  * test of the migrations prints the SQL that the entities miss.
  */
-const migrations = [{ name: "0001-initial-schema", class: InitialSchema }];
+const migrations = [
+  { name: "0001-initial-schema", class: InitialSchema },
+  { name: "0002-device-inventory", class: DeviceInventory },
+  { name: "0003-fleet-state", class: FleetState },
+  { name: "0004-telemetry", class: Telemetry },
+  { name: "0005-error-groups", class: ErrorGroups },
+  { name: "0006-rollout-control", class: RolloutControl },
+  { name: "0007-firmware-kinds", class: FirmwareKinds },
+  { name: "0008-rollout-health", class: RolloutHealth },
+];
 
 const migrationsTable = "mikro_orm_migrations";
 

@@ -5,8 +5,9 @@ import { dirname, join, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { notFound } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
-import { exactly, READ_CHUNK_BYTES, resolveRange } from "./byte-range.ts";
+import { type ByteRange, exactly, READ_CHUNK_BYTES, resolveRange } from "./byte-range.ts";
 import { makeFolder, syncFolder } from "./durable-folder.ts";
+import { FileReader, type ObjectReader } from "./object-reader.ts";
 import type {
   ObjectInfo,
   ObjectStore,
@@ -55,32 +56,23 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async read(sha256: string, options: ReadOptions = {}): Promise<Readable> {
-    options.signal?.throwIfAborted();
-    const path = this.#pathOf(sha256);
-    let file: FileHandle;
-    try {
-      file = await open(path, "r");
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") throw notFound("object", sha256);
-      throw storageError("read", error);
-    }
-    try {
-      const { offset, length } = resolveRange(options, (await file.stat()).size);
-      if (length === 0) {
-        await file.close();
-        return Readable.from([], { objectMode: false });
-      }
-      const stream = file.createReadStream({
-        start: offset,
-        end: offset + length - 1,
-        highWaterMark: READ_CHUNK_BYTES,
-        ...(options.signal === undefined ? {} : { signal: options.signal }),
-      });
-      return exactly(stream, length, options.signal);
-    } catch (error) {
+    const { file, offset, length } = await this.#open(sha256, options);
+    if (length === 0) {
       await file.close();
-      throw storageError("read", error);
+      return Readable.from([], { objectMode: false });
     }
+    const stream = file.createReadStream({
+      start: offset,
+      end: offset + length - 1,
+      highWaterMark: READ_CHUNK_BYTES,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+    return exactly(stream, length, options.signal);
+  }
+
+  async openReader(sha256: string, options: ReadOptions = {}): Promise<ObjectReader> {
+    const { file, ...range } = await this.#open(sha256, options);
+    return new FileReader(file, range, options.signal);
   }
 
   async delete(sha256: string): Promise<void> {
@@ -122,6 +114,24 @@ export class LocalObjectStore implements ObjectStore {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  async #open(sha256: string, options: ReadOptions): Promise<ByteRange & { file: FileHandle }> {
+    options.signal?.throwIfAborted();
+    const path = this.#pathOf(sha256);
+    let file: FileHandle;
+    try {
+      file = await open(path, "r");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") throw notFound("object", sha256);
+      throw storageError("read", error);
+    }
+    try {
+      return { file, ...resolveRange(options, (await file.stat()).size) };
+    } catch (error) {
+      await file.close();
+      throw storageError("read", error);
+    }
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import type { ObjectReader } from "./object-reader.ts";
 
 /** What identifies the bytes of an object: its address and its length. */
 export interface ObjectInfo {
@@ -62,6 +63,9 @@ export interface ObjectStore extends AsyncDisposable {
    * reader must consume or destroy it.
    */
   read(sha256: string, options?: ReadOptions): Promise<Readable>;
+
+  /** The same bytes, read into the caller's memory. What is no range or no object may be refused as late as the first read. */
+  openReader(sha256: string, options?: ReadOptions): Promise<ObjectReader>;
 
   /** Removes the object; no error if there is none. Streams that are being read may still end. */
   delete(sha256: string, signal?: AbortSignal): Promise<void>;

@@ -6,6 +6,7 @@ import { Client, S3Error } from "minio";
 import { notFound, OtaError } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
 import { exactly, resolveRange } from "./byte-range.ts";
+import { type ObjectReader, StreamReader } from "./object-reader.ts";
 import type {
   ObjectInfo,
   ObjectStore,
@@ -127,6 +128,10 @@ export class S3ObjectStore implements ObjectStore {
       if (isMissing(error)) throw notFound("object", sha256);
       throw storageError("read", error);
     }
+  }
+
+  async openReader(sha256: string, options?: ReadOptions): Promise<ObjectReader> {
+    return new StreamReader(await this.read(sha256, options));
   }
 
   async delete(sha256: string, signal?: AbortSignal): Promise<void> {

@@ -1,0 +1,172 @@
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import pg from "pg";
+import { HeartbeatService } from "../gen/ota/v1/heartbeat_service_pb.js";
+import { TelemetryService } from "../gen/ota/v1/telemetry_service_pb.js";
+import { RpcClient } from "../src/client/rpc-client.ts";
+import type { BenchResult } from "./harness/result.ts";
+import { seedFleet } from "./load/fleet.ts";
+import { startProduct } from "./processes.ts";
+
+/** Heartbeats that there are: DEVICE_OTA_BENCH_HEARTBEATS overrides it, for example with 50000000. */
+const defaultHeartbeats = 5_000_000;
+
+/** A beat a minute for a day. */
+const beatsEach = 1_440;
+
+/** Calls of each kind; the median counts. Each asks for another device, so that none finds its pages warm. */
+const calls = 51;
+
+/** What questions over many heartbeats cost, beside the plain SQL that answers them, and how much room they take. */
+export async function queries(options: { quick: boolean }): Promise<BenchResult[]> {
+  const wanted = Number(
+    process.env["DEVICE_OTA_BENCH_HEARTBEATS"] ?? (options.quick ? 300_000 : defaultHeartbeats),
+  );
+  const devices = Math.max(calls * 2, Math.round(wanted / beatsEach));
+  await using product = await startProduct();
+  await seedFleet(product.ready.databaseUrl, devices);
+  using admin = new RpcClient({ address: product.ready.grpcAddress, token: product.ready.adminToken });
+  const database = new pg.Client({ connectionString: product.ready.databaseUrl });
+  await database.connect();
+  try {
+    // Yesterday, so that all of it is due to be rolled up.
+    const day = new Date(Math.floor(Date.now() / dayMs - 1) * dayMs);
+    await seedHeartbeats(database, day);
+    const rows = devices * beatsEach;
+    const rolledUpMs = await rollUp(database, day);
+    const { rows: ids } = await database.query<{ id: string }>(
+      "SELECT id FROM devices ORDER BY random() LIMIT $1",
+      [calls * 2],
+    );
+    const [ours = [], floors = []] = [ids.slice(0, calls), ids.slice(calls)].map((part) =>
+      part.map(({ id }) => id),
+    );
+    const note = `${rows} heartbeats of ${devices} devices over a day; median of ${calls}, by gRPC against the SQL alone`;
+    const end = new Date(day.getTime() + dayMs);
+    return [
+      {
+        bench: "history-page",
+        value: await median(ours, (deviceId) =>
+          admin.unary(HeartbeatService.method.listHeartbeats, { deviceId, pageSize: 50 }),
+        ),
+        floor: await median(floors, (id) =>
+          database.query(
+            "SELECT * FROM device_heartbeats WHERE device_id = $1 ORDER BY received_at DESC, sequence DESC LIMIT 51",
+            [id],
+          ),
+        ),
+        unit: "ms",
+        target: "milliseconds",
+        note: `50 newest heartbeats; ${note}`,
+      },
+      {
+        bench: "day-series",
+        value: await median(ours, (deviceId) =>
+          admin.unary(TelemetryService.method.querySeries, {
+            deviceId,
+            metrics: ["battery_percent"],
+            startTime: timestampFromDate(day),
+            endTime: timestampFromDate(end),
+            maxPoints: 300,
+          }),
+        ),
+        floor: await median(floors, (id) =>
+          database.query(
+            `SELECT date_bin('5 minutes', received_at, 'epoch'), min(battery_percent), avg(battery_percent), max(battery_percent)
+             FROM device_heartbeats WHERE device_id = $1 AND received_at >= $2 AND received_at < $3 GROUP BY 1 ORDER BY 1`,
+            [id, day, end],
+          ),
+        ),
+        unit: "ms",
+        target: "milliseconds",
+        note: `a day's battery in 300 points, from roll-ups against from the heartbeats; ${note}`,
+      },
+      {
+        bench: "roll-up",
+        value: (rolledUpMs * 1_000) / rows,
+        floor:
+          ((await time(() =>
+            database.query(
+              "SELECT device_id, date_bin('5 minutes', received_at, 'epoch'), count(*), sum(battery_percent) FROM device_heartbeats GROUP BY 1, 2 OFFSET 1000000000",
+            ),
+          )) *
+            1_000) /
+          rows,
+        unit: "us a heartbeat",
+        target: "",
+        note: "both resolutions, all metrics, with waits between rounds, against one GROUP BY of one metric",
+      },
+      {
+        bench: "disk",
+        value: (await sizeOf(database, "device_heartbeats")) / rows,
+        floor:
+          ((await sizeOf(database, "heartbeat_rollups_5m")) +
+            (await sizeOf(database, "heartbeat_rollups_1h"))) /
+          rows,
+        unit: "bytes a heartbeat",
+        target: "",
+        note: "table with indexes, against its roll-ups",
+      },
+    ];
+  } finally {
+    await database.end();
+  }
+}
+
+const dayMs = 86_400_000;
+
+/** In the order of time, as they would have come. */
+async function seedHeartbeats(database: pg.Client, day: Date): Promise<void> {
+  const name = `device_heartbeats_${day.toISOString().slice(0, 10).replaceAll("-", "")}`;
+  const end = new Date(day.getTime() + dayMs);
+  await database.query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF device_heartbeats
+    FOR VALUES FROM ('${day.toISOString()}') TO ('${end.toISOString()}')`);
+  // An hour at a time: one statement would hold all of it in memory for the sort.
+  for (let minute = 0; minute < beatsEach; minute += 60) {
+    await database.query(
+      `INSERT INTO device_heartbeats (device_id, received_at, sequence, epoch, device_time, firmware_version, boot_id, uptime_ms,
+         battery_percent, charging, cpu_percent, memory_percent, storage_free_bytes, temperature_celsius, latitude, longitude,
+         accuracy_meters, network_type, signal_dbm, carrier, security_counter)
+       SELECT d.id, date_trunc('milliseconds', $1::timestamptz + m * interval '1 minute' + random() * interval '59 seconds'), m + 1, 1, now(), '1.0.0',
+         '3f7c9a3e-3b1d-4b6f-8d0a-0c3b1c2d3e4f', m * 60000, 40 + random() * 60, false, random() * 100, random() * 100,
+         1e9 + m, 20 + random() * 10, 52 + random(), 13 + random(), 5, 2, -67, 'Carrier', 1
+       FROM generate_series($2::integer, $2::integer + 59) m, devices d ORDER BY m`,
+      [day, minute],
+    );
+  }
+  await database.query("ANALYZE device_heartbeats");
+}
+
+/** Has the service roll everything up from the beginning; returns how long that took. */
+async function rollUp(database: pg.Client, day: Date): Promise<number> {
+  return time(async () => {
+    await database.query("DELETE FROM rollup_progress");
+    for (;;) {
+      const { rows } = await database.query<{ next: Date }>(
+        "SELECT next_bucket AS next FROM rollup_progress WHERE resolution = '1h'",
+      );
+      if ((rows[0]?.next.getTime() ?? 0) >= day.getTime() + dayMs) return;
+      await database.query("SELECT pg_sleep(0.5)");
+    }
+  });
+}
+
+async function sizeOf(database: pg.Client, table: string): Promise<number> {
+  const { rows } = await database.query<{ bytes: string }>(
+    "SELECT sum(pg_total_relation_size(relid)) AS bytes FROM pg_partition_tree($1::regclass) WHERE isleaf",
+    [table],
+  );
+  return Number(rows[0]?.bytes ?? 0);
+}
+
+async function median(ids: readonly string[], call: (id: string) => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  for (const id of ids) times.push(await time(() => call(id)));
+  times.sort((a, b) => a - b);
+  return times[Math.floor(times.length / 2)] ?? 0;
+}
+
+async function time(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}

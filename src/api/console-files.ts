@@ -1,0 +1,62 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fastifyStatic } from "@fastify/static";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+
+/**
+ * Serves the built console from a folder: `/` and, for navigations of a browser, every path that belongs to nothing
+ * else answer with its index page, which finds out by itself what to show. Files with a hash in their name may be kept
+ * for ever; the index page names them and is asked for each time. Without a built console `/` says how to build it.
+ */
+export async function registerConsoleFiles(app: FastifyInstance, folder: string): Promise<void> {
+  await app.register(fastifyStatic, {
+    root: join(folder, "assets"),
+    prefix: "/assets/",
+    index: false,
+    immutable: true,
+    maxAge: assetLifetimeMs,
+    preCompressed: true,
+    suppressWarning: true,
+  });
+  const index = (_request: FastifyRequest, reply: FastifyReply) => sendIndex(folder, reply);
+  app.get("/", index);
+  app.setNotFoundHandler(async (request, reply) => {
+    if (isNavigation(request)) return index(request, reply);
+    const { method, url } = request;
+    return reply.code(404).type("text/plain; charset=utf-8").send(`There is nothing at ${method} ${url}\n`);
+  });
+}
+
+/** A year, the longest that caches honour. */
+const assetLifetimeMs = 365 * 24 * 60 * 60 * 1_000;
+
+async function sendIndex(folder: string, reply: FastifyReply): Promise<FastifyReply> {
+  void reply.header("cache-control", "no-cache").header("cross-origin-opener-policy", "same-origin");
+  const isBuilt = await stat(join(folder, "index.html")).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+  if (!isBuilt) return reply.code(503).type("text/html; charset=utf-8").send(notBuilt);
+  return reply.sendFile("index.html", folder, { cacheControl: false });
+}
+
+/** Someone who opens a deep link, not a program that asks for something that does not exist. */
+function isNavigation({ method, url, headers }: FastifyRequest): boolean {
+  if (method !== "GET" && method !== "HEAD") return false;
+  if (headers.accept?.includes("text/html") !== true) return false;
+  const [, first = ""] = /^\/([^/?]*)/.exec(url) ?? [];
+  return !first.includes(".") && !machinePaths.has(first);
+}
+
+/** First segments that only programs ask for. Services of the contract have a dot in their name. */
+const machinePaths = new Set(["api", "assets", "health", "metrics", "session"]);
+
+const notBuilt = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Device OTA</title>
+<style>body { font: 16px/1.5 system-ui, sans-serif; margin: 15vh auto; max-width: 36em; padding: 0 1em; color-scheme: light dark }</style>
+<h1>The console is not built</h1>
+<p>The service runs; its API is at <code>/api/v1</code>. To have the console here, run <code>make console</code> where the service was installed, then reload this page.</p>
+</html>
+`;

@@ -1,0 +1,54 @@
+import { AuditLog } from "../access/audit-log.ts";
+import { Authenticator } from "../access/authenticator.ts";
+import { bootstrapAccess } from "../access/bootstrap.ts";
+import { DeviceCredentials } from "../access/device-credentials.ts";
+import { EnrolmentKeys } from "../access/enrolment-keys.ts";
+import { OperatorTokens } from "../access/operator-tokens.ts";
+import { serviceSecret } from "../access/service-secrets.ts";
+import { type SigningKeyRevoked, SigningKeys } from "../access/signing-keys.ts";
+import { TokenUses } from "../access/token-uses.ts";
+import { PageTokens } from "../api/page-token.ts";
+import type { Foundation } from "./foundation.ts";
+
+/** Who may call, and the keys that count. */
+export type Access = Awaited<ReturnType<typeof openAccess>>;
+
+/** Opens the access feature; on a first start it makes the first credentials. `revoked` is told of signing keys. */
+export async function openAccess(
+  { config, logger, clock, database, ledger }: Foundation,
+  opened: AsyncDisposableStack,
+  revoked: SigningKeyRevoked,
+) {
+  const audit = new AuditLog({ database });
+  const uses = opened.adopt(new TokenUses({ database, clock, logger }), (it) => it.close());
+  const authenticator = opened.adopt(new Authenticator({ database, clock, uses }), (it) => it.close());
+  const firstCredentials = await bootstrapAccess({
+    database,
+    audit,
+    memory: authenticator,
+    clock,
+    logger,
+    adminToken: config.adminToken,
+    enrolmentKey: config.enrolmentKey,
+  });
+  const credentials = new DeviceCredentials({ clock, memory: authenticator });
+  const enrolmentKeys = new EnrolmentKeys({ database, ledger, audit, clock });
+  const tokens = new OperatorTokens({ database, ledger, audit, memory: authenticator, clock });
+  const signingKeys = new SigningKeys({
+    database,
+    audit,
+    clock,
+    revoked,
+  });
+  const pageTokens = new PageTokens(await serviceSecret(database, "page tokens"));
+  return {
+    audit,
+    authenticator,
+    credentials,
+    enrolmentKeys,
+    tokens,
+    signingKeys,
+    pageTokens,
+    firstCredentials,
+  };
+}

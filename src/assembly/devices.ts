@@ -1,0 +1,53 @@
+import { CheckWriter } from "../device/check-writer.ts";
+import { ClientFactsWriter } from "../device/client-facts-writer.ts";
+import { DeviceChanges } from "../device/device-changes.ts";
+import { DeviceDirectory } from "../device/device-directory.ts";
+import { DeviceEnrolment } from "../device/device-enrolment.ts";
+import { DeviceRegistry } from "../device/device-registry.ts";
+import { FleetPresence } from "../device/fleet-presence.ts";
+import { StateWriter } from "../device/state-writer.ts";
+import { RetiredDeviceUpdates } from "../rollout/rollout-observers.ts";
+import { RetiredDevicePositions } from "../telemetry/position-writer.ts";
+import type { Access } from "./access.ts";
+import type { Foundation } from "./foundation.ts";
+
+/** The registry of devices and what is known of them now. */
+export type Devices = Awaited<ReturnType<typeof openDevices>>;
+
+/** Opens the device feature. */
+export async function openDevices(
+  { config, logger, clock, database, ledger }: Foundation,
+  { audit, credentials, enrolmentKeys }: Access,
+  opened: AsyncDisposableStack,
+) {
+  const heartbeatIntervalMs = config.heartbeat.intervalSeconds * 1_000;
+  const changes = opened.adopt(new DeviceChanges({ database }), (it) => it.close());
+  const fleet = opened.use(new FleetPresence({ database, clock, logger, heartbeatIntervalMs }));
+  await fleet.start();
+  const facts = opened.use(new ClientFactsWriter({ database, logger }));
+  const states = new StateWriter({ database, logger, presence: fleet.tracker });
+  const checks = opened.use(new CheckWriter({ database, logger, presence: fleet.tracker }));
+  const directory = opened.adopt(
+    new DeviceDirectory({ database, changes, states, checks, clock, logger }),
+    (it) => it.close(),
+  );
+  const enrolment = new DeviceEnrolment({
+    database,
+    ledger,
+    keys: enrolmentKeys,
+    credentials,
+    audit,
+    changes,
+  });
+  const registry = new DeviceRegistry({
+    database,
+    credentials,
+    audit,
+    changes,
+    states,
+    retired: [new RetiredDeviceUpdates(clock), new RetiredDevicePositions()],
+    clock,
+    heartbeatIntervalMs,
+  });
+  return { changes, fleet, facts, directory, enrolment, registry, heartbeatIntervalMs };
+}

@@ -1,0 +1,133 @@
+import { randomUUID } from "node:crypto";
+import { Health } from "../../gen/grpc/health/v1/health_pb.js";
+import { accessEndpoints } from "../access/access-handlers.ts";
+import { contractServices, EndpointTable } from "../api/endpoint-table.ts";
+import type { ServingState } from "../api/health-handlers.ts";
+import { healthEndpoints } from "../api/health-handlers.ts";
+import type { RateLimiter } from "../api/rate-limit.ts";
+import { reflectionEndpoints } from "../api/reflection-handlers.ts";
+import { errorEndpoints } from "../crash/error-handlers.ts";
+import { DeviceBatches } from "../device/device-batch.ts";
+import { deviceEndpoints } from "../device/device-handlers.ts";
+import { SavedFilters } from "../device/saved-filters.ts";
+import type { OpenUpdates } from "../device/status-overview.ts";
+import { firmwareEndpoints } from "../firmware/firmware-handlers.ts";
+import type { Directive } from "../heartbeat/directive.ts";
+import { heartbeatEndpoints } from "../heartbeat/heartbeat-handlers.ts";
+import { StreamOpenings } from "../heartbeat/stream-openings.ts";
+import { deployEndpoints } from "../rollout/deploy-handlers.ts";
+import { explainEndpoints } from "../rollout/explain-handlers.ts";
+import { rolloutHealthEndpoints } from "../rollout/health/health-handlers.ts";
+import type { RolloutEngine } from "../rollout/rollout-engine.ts";
+import { rolloutEndpoints } from "../rollout/rollout-handlers.ts";
+import { updateEndpoints } from "../rollout/update-handlers.ts";
+import { telemetryEndpoints } from "../telemetry/telemetry-handlers.ts";
+import type { Access } from "./access.ts";
+import type { Devices } from "./devices.ts";
+import type { Foundation } from "./foundation.ts";
+import type { Updates } from "./updates.ts";
+
+/** What the endpoints are made of. */
+export interface EndpointParts {
+  readonly foundation: Foundation;
+  readonly access: Access;
+  readonly devices: Devices;
+  readonly updates: Updates;
+  readonly rateLimiter: RateLimiter;
+  readonly serving: ServingState;
+}
+
+/** Every RPC of the service with its handler. */
+export function endpointTable({
+  foundation,
+  access,
+  devices,
+  updates,
+  rateLimiter,
+  serving,
+}: EndpointParts): EndpointTable {
+  const { config, logger, clock, metrics, database, ledger } = foundation;
+  const { audit, enrolmentKeys, tokens, signingKeys, pageTokens } = access;
+  const { changes, fleet, facts, enrolment, registry, heartbeatIntervalMs } = devices;
+  const { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest } = updates;
+  const openUpdates = updatesIn(rollouts);
+  return new EndpointTable([
+    ...accessEndpoints({
+      tokens,
+      enrolmentKeys,
+      signingKeys,
+      audit,
+      pageTokens,
+      settings: config.settings,
+    }),
+    ...deviceEndpoints({
+      enrolment,
+      registry,
+      batches: new DeviceBatches({ database, audit, changes, registry, clock, heartbeatIntervalMs }),
+      savedFilters: new SavedFilters({ database, ledger, audit }),
+      ...fleet.view({ updates: openUpdates, streams }),
+      updates: openUpdates,
+      pageTokens,
+      clock,
+      heartbeatIntervalMs,
+    }),
+    ...firmwareEndpoints({ catalog: firmware, uploads, pageTokens }),
+    ...deployEndpoints({ catalog: rollouts.catalog, clock }),
+    ...rolloutHealthEndpoints({ catalog: rollouts.catalog, health: rollouts.health, clock }),
+    ...rolloutEndpoints({
+      catalog: rollouts.catalog,
+      watch: rollouts.watch,
+      health: rollouts.health,
+      pageTokens,
+      clock,
+    }),
+    ...explainEndpoints(rollouts),
+    ...updateEndpoints({ desk: rollouts.desk, metrics: metrics.updates }),
+    ...telemetryEndpoints(telemetry, pageTokens),
+    ...heartbeatEndpoints({
+      ingest,
+      streams,
+      openings: new StreamOpenings(database.adminPool),
+      observers: [rollouts, facts],
+      consumeRate: (deviceId, points) => rateLimiter.consume("heartbeat", deviceId, points),
+      history,
+      pendingDirectives: (deviceId) => waitingUpdates(rollouts, deviceId),
+      pageTokens,
+      clock,
+      logger,
+      heartbeatIntervalMs,
+      heartbeatJitterMs: heartbeatIntervalMs / jitterShare,
+    }),
+    ...errorEndpoints({ groups: crashes.groups, logs: crashes.logs, pageTokens }),
+    ...healthEndpoints(serving, contractServices),
+    ...reflectionEndpoints([...contractServices, Health]),
+  ]);
+}
+
+/** The share of the heartbeat interval that devices add at random. */
+const jitterShare = 10;
+
+/** The tracker holds every open update, so nobody has to ask the database. */
+function updatesIn({ tracker }: RolloutEngine): OpenUpdates {
+  return {
+    openUpdateCount: async () => tracker.size,
+    openUpdateIds: async (deviceIds) => {
+      const ids = new Map<string, string>();
+      for (const deviceId of deviceIds) {
+        const update = tracker.get(deviceId);
+        if (update !== undefined) ids.set(deviceId, update.id);
+      }
+      return ids;
+    },
+  };
+}
+
+/** What a device that polls is told with the answer to its heartbeat; a device that is not in memory learns it next time. */
+function waitingUpdates({ desk }: RolloutEngine, deviceId: string): Directive[] {
+  const rolloutId = desk.waitingFor(deviceId);
+  if (rolloutId instanceof Promise) {
+    rolloutId.catch(() => undefined);
+    return [];
+  }
+  return rolloutId === undefined ? [] : [{ id: randomUUID(), kind: "update_available", rolloutId }];
+}

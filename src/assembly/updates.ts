@@ -1,0 +1,126 @@
+import { CrashReports } from "../crash/crash-reports.ts";
+import { OtaError } from "../errors.ts";
+import { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
+import { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
+import { FirmwareUploads } from "../firmware/firmware-uploads.ts";
+import { SignOff } from "../firmware/sign-off.ts";
+import { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
+import { HeartbeatIngest } from "../heartbeat/heartbeat-ingest.ts";
+import { HeartbeatStreams } from "../heartbeat/heartbeat-streams.ts";
+import { HeartbeatPartitions } from "../heartbeat/partitions.ts";
+import { RolloutEngine } from "../rollout/rollout-engine.ts";
+import { RolloutFirmwareUse } from "../rollout/rollout-observers.ts";
+import { Telemetry } from "../telemetry/telemetry.ts";
+import type { Access } from "./access.ts";
+import type { Devices } from "./devices.ts";
+import type { Foundation } from "./foundation.ts";
+
+/** Firmware, rollouts and heartbeats, which prove the one on the way of the other. */
+export type Updates = Awaited<ReturnType<typeof openUpdates>>;
+
+/** Opens firmware, rollouts, heartbeats and what is read from them. */
+export async function openUpdates(
+  { config, logger, clock, metrics, database, store, ledger }: Foundation,
+  { audit, signingKeys }: Access,
+  { changes, fleet, directory, heartbeatIntervalMs }: Devices,
+  opened: AsyncDisposableStack,
+) {
+  const signOff = new SignOff(
+    signingKeys,
+    { requireSignature: config.requireSignature, signatureThreshold: config.signatureThreshold },
+    clock,
+  );
+  const firmware = new FirmwareCatalog({
+    database,
+    ledger,
+    audit,
+    store,
+    signOff,
+    inUse: new RolloutFirmwareUse(),
+    clock,
+  });
+  const uploads = opened.adopt(new FirmwareUploads({ catalog: firmware, store }), (it) => it.close());
+  const downloads = new FirmwareDownloads(store);
+
+  // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
+  const streams = new HeartbeatStreams({ maxStreams: config.maxStreams });
+  const rollouts = opened.use(
+    await RolloutEngine.start({
+      database,
+      audit,
+      ledger,
+      firmware,
+      downloads,
+      devices: directory,
+      clock,
+      logger,
+      metrics: metrics.updates,
+      settings: {
+        signatureThreshold: config.signatureThreshold,
+        failureThresholdPercent: config.rollback.failureThresholdPercent,
+        deviceTimeoutMs: config.rollback.timeoutHours * 3_600_000,
+        deadlineGraceMs: graceIntervals * heartbeatIntervalMs,
+        heartbeatIntervalMs,
+        healthBucketMs: healthBucketIntervals * heartbeatIntervalMs,
+      },
+    }),
+  );
+  rollouts.sendDirectivesTo(streams);
+  changes.subscribe(rollouts);
+  const partitions = opened.use(
+    new HeartbeatPartitions({
+      pool: database.adminPool,
+      clock,
+      logger,
+      retentionDays: config.heartbeat.retentionDays,
+    }),
+  );
+  await partitions.start();
+  const { retentionDays } = config.heartbeat;
+  const crashes = opened.use(CrashReports.start({ database, audit, store, clock, logger, retentionDays }));
+  const history = new HeartbeatHistory(database.adminPool);
+  const telemetry = opened.use(
+    await Telemetry.start({
+      pool: database.adminPool,
+      raw: partitions,
+      history,
+      clock,
+      logger,
+      metricOverflow: metrics.ingest.metricsUnlisted,
+      heartbeatIntervalMs,
+      retention: config.heartbeat,
+    }),
+  );
+  const ingest = opened.use(
+    new HeartbeatIngest({
+      pool: database.ingestPool,
+      partitions,
+      observers: [directory, fleet.rate, rollouts, crashes.collector, telemetry],
+      metrics: metrics.ingest,
+      clock,
+      logger,
+      limits: {
+        maxRows: config.heartbeat.queueRows,
+        maxBytes: config.heartbeat.queueBytes,
+        flushRows: config.heartbeat.flushRows,
+        lingerMs: config.heartbeat.flushMs,
+      },
+    }),
+  );
+  changes.subscribe({
+    deviceChanged: ({ deviceId, kind }) => {
+      if (kind !== "updated") streams.disconnect(deviceId, credentialsGone());
+    },
+  });
+  return { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest };
+}
+
+/** After a start or an outage devices have this many heartbeat intervals to be heard from before a deadline passes. */
+const graceIntervals = 3;
+
+/** Silence and readings of updated devices are judged after this many heartbeat intervals. */
+const healthBucketIntervals = 30;
+
+function credentialsGone(): OtaError {
+  return new OtaError("unauthenticated", "CREDENTIAL_REVOKED", "the device's credentials were revoked");
+}

@@ -1,0 +1,97 @@
+import type { Command } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+import { UpdatePin } from "../../gen/ota/v1/device_pb.js";
+import {
+  BatchUpdateDevicesResponseSchema,
+  CountDevicesResponseSchema,
+  DeviceService,
+} from "../../gen/ota/v1/device_service_pb.js";
+import { collectList } from "./parse.ts";
+import { deviceId } from "./references.ts";
+import { type Cli, type Session, withSession } from "./session.ts";
+
+/** `device count` and `device batch`: many devices at once. */
+export function addDeviceInventoryCommands(device: Command, cli: Cli): void {
+  device
+    .command("count")
+    .argument("[filter]", "only devices that match, for example 'battery_percent < 20 groups:berlin'", "")
+    .description("Count the devices in service")
+    .action(
+      withSession(cli, async (session, filter: string) => {
+        const answer = await session.call(DeviceService.method.countDevices, { filter });
+        session.print(CountDevicesResponseSchema, answer, () => String(answer.count));
+      }),
+    );
+  device
+    .command("batch")
+    .description("Change many devices: those named, or those that a filter matches")
+    .argument("[devices...]", "the devices: their ids or serial numbers")
+    .option("--filter <filter>", "the devices that match this instead")
+    .option(
+      "--expect <count>",
+      "how many devices the filter should match, to 1 %; see `device count`",
+      parseCount,
+    )
+    .option("--add-group <names>", "put them in these groups", collectList)
+    .option("--remove-group <names>", "take them out of these groups", collectList)
+    .option("--add-tag <names>", "put these tags on them", collectList)
+    .option("--remove-tag <names>", "take these tags from them", collectList)
+    .addOption(new Option("--pin <pin>", "how all rollouts treat them").choices(Object.keys(pins)))
+    .option("--retire", "take them out of service")
+    .option("--dry-run", "only say how many devices would be changed")
+    .option("--reason <text>", "why, for the audit log")
+    .action(withSession(cli, changeDevices));
+}
+
+const pins: Readonly<Record<string, UpdatePin>> = {
+  none: UpdatePin.UNSPECIFIED,
+  canary: UpdatePin.CANARY,
+  excluded: UpdatePin.EXCLUDED,
+};
+
+interface BatchOptions {
+  readonly filter?: string;
+  readonly expect?: bigint;
+  readonly addGroup?: string[];
+  readonly removeGroup?: string[];
+  readonly addTag?: string[];
+  readonly removeTag?: string[];
+  readonly pin?: string;
+  readonly retire?: boolean;
+  readonly dryRun?: boolean;
+  readonly reason?: string;
+}
+
+async function changeDevices(
+  session: Session,
+  references: readonly string[],
+  options: BatchOptions,
+): Promise<void> {
+  const deviceIds: string[] = [];
+  for (const reference of references) deviceIds.push(await deviceId(session, reference));
+  const pin = options.pin === undefined ? undefined : pins[options.pin];
+  const answer = await session.call(DeviceService.method.batchUpdateDevices, {
+    deviceIds,
+    filter: options.filter ?? "",
+    ...(options.expect === undefined ? {} : { expectedCount: options.expect }),
+    addGroups: options.addGroup ?? [],
+    removeGroups: options.removeGroup ?? [],
+    addTags: options.addTag ?? [],
+    removeTags: options.removeTag ?? [],
+    ...(pin === undefined ? {} : { updatePin: pin }),
+    retire: options.retire === true,
+    validateOnly: options.dryRun === true,
+    reason: options.reason ?? "",
+  });
+  const verb = options.dryRun === true ? "would be changed" : "changed";
+  session.print(
+    BatchUpdateDevicesResponseSchema,
+    answer,
+    () => `${answer.changedCount} of ${answer.matchedCount} devices ${verb}.`,
+  );
+}
+
+function parseCount(text: string): bigint {
+  if (/^\d{1,15}$/.test(text)) return BigInt(text);
+  throw new InvalidArgumentError("Write a whole number.");
+}

@@ -1,0 +1,55 @@
+import type { RawRoute } from "../api/raw-route.ts";
+import { invalidArgument } from "../errors.ts";
+import { maxCrashLogBytes } from "./crash-log-codec.ts";
+import { type CrashLogs, tooLarge } from "./crash-logs.ts";
+import { sendingDevice } from "./error-handlers.ts";
+import { crashLogJson } from "./error-messages.ts";
+
+/**
+ * `POST /api/v1/crashLogs` with the log as the body, of any media type, for devices without gRPC; `GET
+ * /api/v1/crashLogs/{id}` for operators. What devices send is served as plain text and as an attachment, so that no browser
+ * runs it.
+ */
+export function crashLogRoutes(logs: CrashLogs): RawRoute[] {
+  return [
+    {
+      method: "POST",
+      url: "/api/v1/crashLogs",
+      access: { device: true },
+      rate: "device",
+      bodyLimit: maxCrashLogBytes,
+      rawBody: true,
+      handle: async (request, reply, { identity, signal }) => {
+        const body = request.body as Buffer | undefined;
+        if (body !== undefined && body.length > maxCrashLogBytes) throw tooLarge();
+        const log = await logs.receive(sendingDevice(identity), single(body ?? Buffer.alloc(0)), signal);
+        void reply.code(201).type("application/json; charset=utf-8");
+        return JSON.stringify({ crashLog: crashLogJson(log) });
+      },
+    },
+    {
+      method: "GET",
+      url: "/api/v1/crashLogs/:id",
+      access: { role: "viewer" },
+      rate: "operator",
+      handle: async (request, reply, { signal }) => {
+        const { id } = request.params as { id: string };
+        if (!isUuid.test(id)) throw invalidArgument("id", "must be a UUID");
+        const content = await logs.read(id, signal);
+        void reply.headers({
+          "content-type": "text/plain; charset=utf-8",
+          "x-content-type-options": "nosniff",
+          "content-disposition": `attachment; filename="${id}.log"`,
+          "cache-control": "private, no-store",
+        });
+        return content;
+      },
+    },
+  ];
+}
+
+const isUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+async function* single(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

@@ -1,0 +1,220 @@
+import { createHash } from "node:crypto";
+import type { Pool } from "pg";
+import { v7 as uuidv7 } from "uuid";
+import { notFound, OtaError } from "../errors.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Database } from "../infra/database/database.ts";
+import { asDatabaseError } from "../infra/database/errors.ts";
+import type { Logger } from "../infra/logger.ts";
+import type { ObjectStore } from "../infra/objects/object-store.ts";
+import { decodeCrashLog, encodeCrashLog, maxCrashLogBytes, maxObjectBytes } from "./crash-log-codec.ts";
+
+/** A crash log that is stored. */
+export interface CrashLog {
+  readonly id: string;
+  readonly deviceId: string;
+  readonly sizeBytes: number;
+  /** Of the content, 64 lower-case hexadecimal digits. */
+  readonly sha256: string;
+  readonly createdAt: Date;
+}
+
+/** What {@link CrashLogs} is made of. */
+export interface CrashLogsParts {
+  readonly database: Pick<Database, "adminPool">;
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How long logs are kept, in days, as the heartbeats that name them; 0 keeps them for ever. */
+  readonly retentionDays: number;
+}
+
+/** Crash logs in the object store, compressed. */
+export class CrashLogs {
+  readonly #parts: CrashLogsParts;
+  readonly #pool: Pool;
+  #receiving = 0;
+
+  constructor(parts: CrashLogsParts) {
+    this.#parts = parts;
+    this.#pool = parts.database.adminPool;
+  }
+
+  /**
+   * Takes a log in. Throws `MESSAGE_TOO_LARGE` beyond 1 MiB, `RATE_LIMITED` if the device sent {@link maxLogsPerHour} within
+   * an hour, on whichever replica, `QUEUE_FULL` if {@link maxReceiving} logs are on their way to this one, and
+   * `DEADLINE_EXCEEDED` for one that takes longer than {@link receiveTimeoutMs} to arrive.
+   */
+  async receive(deviceId: string, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<CrashLog> {
+    if (this.#receiving >= maxReceiving) throw tooMany();
+    this.#receiving++;
+    try {
+      await this.#requireQuota(deviceId);
+      return await this.store(deviceId, await gather(chunks, signal), signal);
+    } finally {
+      this.#receiving--;
+    }
+  }
+
+  /** The content of a log. Throws `NOT_FOUND`. */
+  async read(id: string, signal: AbortSignal): Promise<Buffer> {
+    const { rows } = await this.#pool.query<{ object_sha256: string }>(
+      "SELECT object_sha256 FROM crash_logs WHERE id = $1 AND stored_at IS NOT NULL",
+      [id],
+    );
+    const [row] = rows;
+    if (row === undefined) throw notFound("crash log", id);
+    const parts: Buffer[] = [];
+    for await (const part of await this.#parts.store.read(row.object_sha256, { signal }))
+      parts.push(part as Buffer);
+    return await decodeCrashLog(Buffer.concat(parts));
+  }
+
+  /**
+   * Removes logs that no heartbeat named within a day, those whose upload broke off, and those past their retention, with
+   * their objects. Returns how many. What cannot be removed now is tried again in the next round.
+   */
+  async removeOld(): Promise<number> {
+    const { clock, store, retentionDays, logger } = this.#parts;
+    const now = clock.now().getTime();
+    let removed = 0;
+    for (;;) {
+      const { rows } = await this.#pool.query<{ id: string; object_sha256: string }>(
+        `SELECT id, object_sha256 FROM crash_logs
+         WHERE (created_at < $1 AND referenced_at IS NULL) OR ($2::timestamptz IS NOT NULL AND created_at < $2)
+         ORDER BY created_at LIMIT $3`,
+        [
+          new Date(now - unnamedMs).toISOString(),
+          retentionDays === 0 ? null : new Date(now - retentionDays * dayMs).toISOString(),
+          removeAtOnce,
+        ],
+      );
+      for (const { id, object_sha256 } of rows) {
+        // The object first: a row without an object is found and removed again, an object without a row is not.
+        await store.delete(object_sha256);
+        await this.#pool.query("DELETE FROM crash_logs WHERE id = $1", [id]);
+        removed++;
+      }
+      if (rows.length < removeAtOnce) break;
+    }
+    if (removed > 0) logger.info({ removed }, "removed old crash logs");
+    return removed;
+  }
+
+  /** Stores a log that is in memory. The row comes first, so that no object is ever without one. */
+  async store(deviceId: string, content: Buffer, signal: AbortSignal): Promise<CrashLog> {
+    const id = uuidv7();
+    const object = await encodeCrashLog(id, content);
+    const log = {
+      id,
+      deviceId,
+      sizeBytes: content.length,
+      sha256: createHash("sha256").update(content).digest("hex"),
+      createdAt: this.#parts.clock.now(),
+    };
+    const expected = { sha256: createHash("sha256").update(object).digest("hex"), sizeBytes: object.length };
+    await this.#query(
+      `INSERT INTO crash_logs (id, device_id, sha256, size_bytes, object_sha256, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+      [id, deviceId, log.sha256, log.sizeBytes, expected.sha256, log.createdAt.toISOString()],
+    );
+    await this.#parts.store.put(single(object), { maxBytes: maxObjectBytes, expected, signal });
+    await this.#query("UPDATE crash_logs SET stored_at = now() WHERE id = $1", [id]);
+    return log;
+  }
+
+  async #requireQuota(deviceId: string): Promise<void> {
+    const since = new Date(this.#parts.clock.now().getTime() - hourMs);
+    const { rows } = await this.#query<{ created_at: Date }>(
+      "SELECT created_at FROM crash_logs WHERE device_id = $1 AND created_at > $2 ORDER BY created_at DESC LIMIT $3",
+      [deviceId, since.toISOString(), maxLogsPerHour],
+    );
+    const oldest = rows[maxLogsPerHour - 1];
+    if (oldest === undefined) return;
+    throw new OtaError(
+      "resource_exhausted",
+      "RATE_LIMITED",
+      `a device may upload ${maxLogsPerHour} crash logs within an hour`,
+      {
+        metadata: { limit: "crash_log" },
+        retryAfterMs: Math.max(1_000, oldest.created_at.getTime() - since.getTime()),
+      },
+    );
+  }
+
+  async #query<Row extends object>(sql: string, values: readonly unknown[]): Promise<{ rows: Row[] }> {
+    try {
+      return await this.#pool.query<Row>(sql, [...values]);
+    } catch (error) {
+      throw asDatabaseError(error) ?? error;
+    }
+  }
+}
+
+/** Logs that a device may upload within an hour: more than its heartbeats could keep occurrences of. */
+const maxLogsPerHour = 20;
+
+/** Logs on their way in at once: with 1 MiB each, and as much again to compress, some 130 MB at the very worst. */
+const maxReceiving = 64;
+
+/** Time for a log to arrive: 1 MiB in it takes 140 kbit/s. */
+const receiveTimeoutMs = 60_000;
+
+/** How long a log may wait for the heartbeat that names it. */
+const unnamedMs = 24 * 3_600_000;
+
+const removeAtOnce = 100;
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+
+async function gather(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Buffer> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(tooSlow()), receiveTimeoutMs);
+  timer.unref();
+  const iterator = chunks[Symbol.asyncIterator]();
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  try {
+    for (;;) {
+      const next = await Promise.race([iterator.next(), late]);
+      signal.throwIfAborted();
+      if (next.done === true) return Buffer.concat(parts, sizeBytes);
+      sizeBytes += next.value.length;
+      if (sizeBytes > maxCrashLogBytes) throw tooLarge();
+      parts.push(next.value);
+    }
+  } catch (error) {
+    // Not awaited: a sender that says nothing more does not let the iterator return.
+    void iterator.return?.().catch(() => undefined);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function* single(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** RESOURCE_EXHAUSTED for a log of more than 1 MiB. */
+export function tooLarge(): OtaError {
+  return new OtaError(
+    "resource_exhausted",
+    "MESSAGE_TOO_LARGE",
+    `a crash log may have ${maxCrashLogBytes} bytes: send its end`,
+    { metadata: { max_bytes: String(maxCrashLogBytes), httpStatus: "413" } },
+  );
+}
+
+function tooSlow(): OtaError {
+  return new OtaError(
+    "deadline_exceeded",
+    "DEADLINE_EXCEEDED",
+    `the crash log did not arrive within ${receiveTimeoutMs / 1_000} s`,
+  );
+}
+
+function tooMany(): OtaError {
+  return new OtaError("resource_exhausted", "QUEUE_FULL", "too many crash logs at once; try again", {
+    retryAfterMs: 5_000,
+  });
+}

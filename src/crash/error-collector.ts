@@ -1,0 +1,239 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { EntityManager } from "@mikro-orm/postgresql";
+import type { AuditLog } from "../access/audit-log.ts";
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Database } from "../infra/database/database.ts";
+import { withRetry } from "../infra/database/errors.ts";
+import type { Logger } from "../infra/logger.ts";
+import {
+  countGroups,
+  type InboxHeartbeat,
+  lockGroups,
+  readStored,
+  takeHeartbeats,
+  takeTurn,
+  writeTally,
+} from "./error-store.ts";
+import { ErrorTally, regressionActor, type Sighting } from "./error-tally.ts";
+import { type Fingerprint, fingerprintOf } from "./fingerprint.ts";
+import { dropPartitionsBefore, ensurePartitions } from "./occurrence-partitions.ts";
+
+/** What {@link ErrorCollector} is made of. */
+export interface ErrorCollectorParts {
+  readonly database: Pick<Database, "em">;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How long occurrences are kept, in whole days before today, as their heartbeats are; 0 keeps them for ever. */
+  readonly retentionDays: number;
+  /** The most groups that there may be; whatever comes then is counted in one that stands for all others. */
+  readonly maxGroups?: number;
+}
+
+/**
+ * Groups and counts the errors of stored heartbeats, exactly once and off the hot path. A trigger notes each heartbeat that
+ * has errors in the inbox, in the transaction that stores it; the collector takes notes out in the transaction that counts
+ * them. So nothing is lost or doubled whenever a replica dies, and no clock decides what was seen already. Any number of
+ * replicas may run one; an advisory lock lets one at a time.
+ */
+export class ErrorCollector implements AsyncDisposable {
+  readonly #parts: ErrorCollectorParts;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #purgedAtMs = Number.NEGATIVE_INFINITY;
+  #urgent = false;
+  #closed = false;
+
+  constructor(parts: ErrorCollectorParts) {
+    this.#parts = parts;
+  }
+
+  /** Collects from now on until closed. */
+  start(): void {
+    this.#schedule(0);
+  }
+
+  /** An observer of durable heartbeats: brings the next round forward if there are errors in them. */
+  observe(records: readonly DurableHeartbeat[]): void {
+    if (this.#urgent || this.#closed || this.#timer === undefined) return;
+    if (!records.some(({ errors }) => errors.length > 0)) return;
+    this.#urgent = true;
+    this.#schedule(urgentDelayMs);
+  }
+
+  /** Works the inbox off; returns how many heartbeats were taken out of it. */
+  async collect(): Promise<number> {
+    let total = 0;
+    while (!this.#closed) {
+      const taken = await withRetry(() => this.#collectBatch(), { attempts: maxAttempts });
+      total += taken;
+      if (taken < batchHeartbeats) return total;
+    }
+    return total;
+  }
+
+  /** Forgets what is older than it is kept. Another replica that collects at the moment does it later itself. */
+  async purge(): Promise<void> {
+    const { database, clock, retentionDays, logger } = this.#parts;
+    await database.em().transactional(async (em) => {
+      if (!(await takeTurn(em))) return;
+      const now = clock.now().getTime();
+      if (retentionDays > 0) {
+        const partitions = await dropPartitionsBefore(em, new Date(now - retentionDays * dayMs));
+        if (partitions.length > 0) logger.info({ partitions }, "dropped occurrences past their retention");
+      }
+      const oldest = new Date(now - countRetentionDays * dayMs).toISOString();
+      await em.execute("DELETE FROM error_counts WHERE day < ?::timestamptz::date", [oldest], "run");
+      await em.execute("DELETE FROM error_groups WHERE last_seen_at < ?::timestamptz", [oldest], "run");
+    });
+  }
+
+  /** Ends a round that runs after its batch. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#running ??= this.#round().finally(() => {
+        this.#running = undefined;
+      });
+    }, delayMs);
+    this.#timer.unref();
+  }
+
+  async #round(): Promise<void> {
+    const { clock, logger } = this.#parts;
+    this.#urgent = false;
+    let pauseMs = pollMs;
+    try {
+      await this.collect();
+      if (clock.monotonicMs() - this.#purgedAtMs > purgeIntervalMs) {
+        await this.purge();
+        this.#purgedAtMs = clock.monotonicMs();
+      }
+    } catch (err) {
+      if (!this.#closed) logger.warn({ err }, "could not count errors; trying again");
+      pauseMs = outagePauseMs;
+    }
+    this.#schedule(this.#urgent ? urgentDelayMs : pauseMs);
+  }
+
+  async #collectBatch(): Promise<number> {
+    return await this.#parts.database.em().transactional(async (em) => {
+      if (!(await takeTurn(em))) return 0;
+      const { taken, heartbeats } = await takeHeartbeats(em, batchHeartbeats);
+      if (heartbeats.length > 0) await this.#count(em, await sightingsOf(heartbeats));
+      return taken;
+    });
+  }
+
+  async #count(em: EntityManager, seen: readonly Sighting[]): Promise<void> {
+    const { audit, logger } = this.#parts;
+    const groups = await lockGroups(em, new Set(seen.map(({ fingerprint }) => fingerprint.sha256)));
+    const known = new Set(groups.map(({ fingerprint }) => fingerprint));
+    const sightings = await this.#withinLimit(em, seen, known);
+    if (sightings !== seen) groups.push(...(await lockGroups(em, [overflow.sha256])));
+    const tally = new ErrorTally(await readStored(em, groups, sightings));
+    for (const sighting of sightings) tally.add(sighting);
+    await ensurePartitions(
+      em,
+      new Set(sightings.map(({ receivedAt }) => receivedAt.toISOString().slice(0, 10))),
+    );
+    await writeTally(em, tally);
+    for (const { groupId, resolvedVersion, seenVersion } of tally.regressions) {
+      logger.warn({ errorGroup: groupId, resolvedVersion, seenVersion }, "a resolved error is back");
+      await audit.record(em, {
+        actor: regressionActor,
+        action: "error_group.reopen",
+        resourceType: "error_group",
+        resourceId: groupId,
+        reason: `seen again on ${seenVersion}`,
+        details: { resolved_version: resolvedVersion, seen_version: seenVersion },
+      });
+    }
+  }
+
+  /** Errors that would make more groups than there may be go into one that stands for all others. */
+  async #withinLimit(
+    em: EntityManager,
+    seen: readonly Sighting[],
+    known: ReadonlySet<string>,
+  ): Promise<readonly Sighting[]> {
+    const maxGroups = this.#parts.maxGroups ?? defaultMaxGroups;
+    const fresh = new Set(
+      seen.map(({ fingerprint }) => fingerprint.sha256).filter((sha256) => !known.has(sha256)),
+    );
+    if (fresh.size === 0) return seen;
+    const room = maxGroups - (await countGroups(em, maxGroups));
+    if (fresh.size <= room) return seen;
+    const refused = new Set([...fresh].slice(Math.max(0, room)));
+    return seen.map((each) =>
+      refused.has(each.fingerprint.sha256)
+        ? { ...each, fingerprint: overflow, report: { ...each.report, code: "OTHER" } }
+        : each,
+    );
+  }
+}
+
+/**
+ * Heartbeats of one transaction. Each may have 16 errors of 18,000 characters, so this bounds the memory to some 60 MB at
+ * the very worst; ordinary batches are a few hundred kilobytes.
+ */
+const batchHeartbeats = 200;
+
+/** How long an error that another replica stored may wait. */
+const pollMs = 1_000;
+
+/** After an error came in: time for others of the same burst to join it. */
+const urgentDelayMs = 100;
+
+const outagePauseMs = 5_000;
+const purgeIntervalMs = 3_600_000;
+const maxAttempts = 5;
+
+/** What the contract's longest timeline shows. */
+const countRetentionDays = 400;
+
+/** Bounds what devices that make up errors can store, at a few kilobytes a group. */
+const defaultMaxGroups = 50_000;
+
+const dayMs = 24 * 3_600_000;
+
+/** How long fingerprints may be computed before others get a turn. */
+const computeSliceMs = 5;
+
+const overflow: Fingerprint = {
+  ...fingerprintOf({ code: "OTHER", message: "errors beyond the most groups", stack: "" }),
+  title: "Other errors: there are too many different ones to group",
+};
+
+async function sightingsOf(heartbeats: readonly InboxHeartbeat[]): Promise<Sighting[]> {
+  const sightings: Sighting[] = [];
+  let sliceEndsMs = performance.now() + computeSliceMs;
+  for (const { errors, receivedAtMs, ...heartbeat } of heartbeats) {
+    for (const [position, report] of errors.entries()) {
+      sightings.push({
+        ...heartbeat,
+        receivedAt: new Date(receivedAtMs),
+        position,
+        report,
+        fingerprint: fingerprintOf(report),
+      });
+    }
+    if (performance.now() > sliceEndsMs) {
+      await nextTurn();
+      sliceEndsMs = performance.now() + computeSliceMs;
+    }
+  }
+  return sightings;
+}

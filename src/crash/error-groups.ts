@@ -1,0 +1,292 @@
+import type { Pool } from "pg";
+import { valid } from "semver";
+import type { AuditLog } from "../access/audit-log.ts";
+import { invalidArgument, notFound } from "../errors.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { Database } from "../infra/database/database.ts";
+import type {
+  AffectedDevice,
+  ErrorDayCount,
+  ErrorGroup,
+  ErrorGroupState,
+  ErrorOccurrence,
+} from "./error-group.ts";
+import {
+  type GroupDeviceRecord,
+  type GroupRecord,
+  groupOf,
+  groupsSql,
+  type OccurrenceRecord,
+  occurrenceOf,
+  occurrencesSql,
+} from "./error-group-rows.ts";
+
+/** By what groups can be ordered, always the greatest first. */
+export const groupOrders = ["last_seen_time", "first_seen_time", "occurrence_count", "device_count"] as const;
+
+/** See {@link groupOrders}. */
+export type GroupOrder = (typeof groupOrders)[number];
+
+/** Which groups to list; conditions are combined with AND, an empty or absent one allows all. */
+export interface GroupFilter {
+  readonly states?: readonly ErrorGroupState[] | undefined;
+  readonly fatalOnly?: boolean | undefined;
+  readonly firmwareVersion?: string | undefined;
+  readonly deviceType?: string | undefined;
+  readonly seenSince?: Date | undefined;
+  readonly firstSeenSince?: Date | undefined;
+  /** Part of the title or the code, in any case. */
+  readonly text?: string | undefined;
+}
+
+/** Where in a list to read on: the order's value and the id of the last row of the page before. */
+export interface GroupPosition {
+  readonly limit: number;
+  readonly after: readonly string[] | undefined;
+}
+
+/** Which occurrences to list. */
+export interface OccurrenceFilter {
+  readonly groupId?: string | undefined;
+  readonly deviceId?: string | undefined;
+  /** Received at this time or later. */
+  readonly from?: Date | undefined;
+  /** Received before this time. */
+  readonly to?: Date | undefined;
+}
+
+/** What an operator makes of a group. */
+export interface GroupVerdict {
+  readonly actor: string;
+  readonly id: string;
+  readonly state: ErrorGroupState;
+  /** For `resolved`; empty: the highest version on which it was seen. */
+  readonly resolvedVersion: string;
+  readonly reason: string;
+}
+
+/** What {@link ErrorGroups} is made of. */
+export interface ErrorGroupsParts {
+  readonly database: Pick<Database, "em" | "adminPool">;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+}
+
+/** The errors and crashes of the fleet, by cause. */
+export class ErrorGroups {
+  readonly #parts: ErrorGroupsParts;
+  readonly #pool: Pool;
+
+  constructor(parts: ErrorGroupsParts) {
+    this.#parts = parts;
+    this.#pool = parts.database.adminPool;
+  }
+
+  /** Returns one group. Throws `NOT_FOUND`. */
+  async get(id: string): Promise<ErrorGroup> {
+    const { rows } = await this.#pool.query<GroupRecord>(`${groupsSql("last_seen_time")} WHERE g.id = $1`, [
+      id,
+    ]);
+    const [row] = rows;
+    if (row === undefined) throw notFound("error group", id);
+    return groupOf(row);
+  }
+
+  /** Lists groups in an order, the greatest first, each with its place in the list. */
+  async list(
+    filter: GroupFilter,
+    order: GroupOrder,
+    { limit, after }: GroupPosition,
+  ): Promise<{ readonly group: ErrorGroup; readonly key: readonly string[] }[]> {
+    const values: unknown[] = [limit];
+    const conditions: string[] = [];
+    const where = (condition: (parameter: string) => string, value: unknown): void => {
+      conditions.push(condition(`$${values.push(value)}`));
+    };
+    if (filter.states !== undefined && filter.states.length > 0) {
+      where((p) => `g.state = ANY(${p}::text[])`, filter.states);
+    }
+    if (filter.fatalOnly === true) conditions.push("g.fatal");
+    if (filter.firmwareVersion) where((p) => seenWith("firmware_version", p), filter.firmwareVersion);
+    if (filter.deviceType) where((p) => seenWith("device_type", p), filter.deviceType);
+    if (filter.seenSince !== undefined)
+      where((p) => `g.last_seen_at >= ${p}`, filter.seenSince.toISOString());
+    if (filter.firstSeenSince !== undefined) {
+      where((p) => `g.first_seen_at >= ${p}`, filter.firstSeenSince.toISOString());
+    }
+    if (filter.text) {
+      where(
+        (p) => `(strpos(lower(g.title), ${p}) > 0 OR strpos(lower(g.code), ${p}) > 0)`,
+        filter.text.toLowerCase(),
+      );
+    }
+    const { column, type } = orders[order];
+    if (after !== undefined) {
+      const value = `$${values.push(after[0])}`;
+      conditions.push(`(g.${column}, g.id) < (${value}::${type}, $${values.push(after[1])}::uuid)`);
+    }
+    const { rows } = await this.#pool.query<GroupRecord>(
+      `${groupsSql(order)} ${conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`}
+       ORDER BY g.${column} DESC, g.id DESC LIMIT $1`,
+      values,
+    );
+    return rows.map((row) => ({ group: groupOf(row), key: [row.order_key, row.id] }));
+  }
+
+  /**
+   * The groups that a firmware version brought: first seen on it, since a time, the worst first (crashes before errors, then
+   * by devices). At most `limit`. For a rollout that shows what its version broke.
+   */
+  async newGroupsOf(version: string, since: Date, limit: number): Promise<ErrorGroup[]> {
+    const { rows } = await this.#pool.query<GroupRecord>(
+      `${groupsSql("last_seen_time")} WHERE g.first_seen_at >= $1 AND g.first_seen_version = $2
+       ORDER BY g.fatal DESC, g.device_count DESC, g.id LIMIT $3`,
+      [since.toISOString(), version, limit],
+    );
+    return rows.map(groupOf);
+  }
+
+  /**
+   * Resolves, ignores or reopens a group. Throws `NOT_FOUND`, and `INVALID_VERSION` for a resolved version that is no semantic
+   * version. Says so in the audit log; saying the same again changes nothing.
+   */
+  async decide({ actor, id, state, resolvedVersion, reason }: GroupVerdict): Promise<ErrorGroup> {
+    if (resolvedVersion !== "" && valid(resolvedVersion) === null) {
+      throw invalidArgument(
+        "resolved_version",
+        "must be a semantic version such as 1.4.0",
+        "INVALID_VERSION",
+      );
+    }
+    const { database, audit } = this.#parts;
+    await database.em().transactional(async (em) => {
+      const [row] = await em.execute<
+        { state: ErrorGroupState; resolved_version: string; last_seen_version: string }[]
+      >("SELECT state, resolved_version, last_seen_version FROM error_groups WHERE id = ? FOR UPDATE", [id]);
+      if (row === undefined) throw notFound("error group", id);
+      const version = state === "resolved" ? resolvedVersion || row.last_seen_version : "";
+      if (row.state === state && row.resolved_version === version) return;
+      await em.execute(
+        "UPDATE error_groups SET state = ?, resolved_version = ?, state_reason = ?, updated_at = now() WHERE id = ?",
+        [state, version, reason === "" ? actor : `${actor}: ${reason}`, id],
+        "run",
+      );
+      await audit.record(em, {
+        actor,
+        action: `error_group.${verbs[state]}`,
+        resourceType: "error_group",
+        resourceId: id,
+        reason,
+        details: { from_state: row.state, ...(version === "" ? {} : { resolved_version: version }) },
+      });
+    });
+    return await this.get(id);
+  }
+
+  /** A group's counts of the last days, today included, oldest day first. Throws `NOT_FOUND`. */
+  async timeline(id: string, days: number): Promise<ErrorDayCount[]> {
+    await this.get(id);
+    const first = new Date(this.#parts.clock.now().getTime() - (days - 1) * dayMs);
+    const { rows } = await this.#pool.query<{
+      day: string;
+      firmware_version: string;
+      device_type: string;
+      occurrence_count: string;
+    }>(
+      `SELECT day::text AS day, firmware_version, device_type, occurrence_count FROM error_counts
+       WHERE group_id = $1 AND day >= $2::date ORDER BY day DESC, occurrence_count DESC LIMIT $3`,
+      [id, first.toISOString().slice(0, 10), maxTimelineRows],
+    );
+    return rows
+      .map((row) => ({
+        day: row.day,
+        firmwareVersion: row.firmware_version,
+        deviceType: row.device_type,
+        occurrenceCount: Number(row.occurrence_count),
+      }))
+      .toSorted((a, b) => (a.day < b.day ? -1 : a.day > b.day ? 1 : 0));
+  }
+
+  /** Lists occurrences, newest received first. `after` is {@link occurrenceKey} of the last one of the page before. */
+  async occurrences(
+    filter: OccurrenceFilter,
+    { limit, after }: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<ErrorOccurrence[]> {
+    const values: unknown[] = [limit];
+    const conditions: string[] = [];
+    const where = (condition: (parameter: string) => string, value: unknown): void => {
+      conditions.push(condition(`$${values.push(value)}`));
+    };
+    if (filter.groupId) where((p) => `o.group_id = ${p}`, filter.groupId);
+    if (filter.deviceId) where((p) => `o.device_id = ${p}`, filter.deviceId);
+    if (filter.from !== undefined) where((p) => `o.received_at >= ${p}`, filter.from.toISOString());
+    if (filter.to !== undefined) where((p) => `o.received_at < ${p}`, filter.to.toISOString());
+    if (after !== undefined) {
+      const [receivedAt, id] = after.split(" ");
+      const time = `$${values.push(receivedAt)}`;
+      conditions.push(
+        `o.received_at <= ${time}`,
+        `(o.received_at, o.id) < (${time}::timestamptz, $${values.push(id)}::uuid)`,
+      );
+    }
+    const { rows } = await this.#pool.query<OccurrenceRecord>(
+      occurrencesSql(conditions.join(" AND ")),
+      values,
+    );
+    return rows.map(occurrenceOf);
+  }
+
+  /** Lists the devices on which a group was seen, the latest first. `after` as {@link affectedKey}. Throws `NOT_FOUND`. */
+  async devices(
+    groupId: string,
+    { limit, after }: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<AffectedDevice[]> {
+    await this.get(groupId);
+    const [lastSeen, deviceId] = after?.split(" ") ?? [];
+    const { rows } = await this.#pool.query<GroupDeviceRecord>(
+      `SELECT a.device_id, coalesce(d.serial_number, '') AS serial_number, a.occurrence_count, a.first_seen_at,
+         a.last_seen_at, a.last_seen_version
+       FROM error_group_devices a LEFT JOIN devices d ON d.id = a.device_id
+       WHERE a.group_id = $1
+         AND ($3::timestamptz IS NULL OR (a.last_seen_at, a.device_id) < ($3::timestamptz, $4::uuid))
+       ORDER BY a.last_seen_at DESC, a.device_id DESC LIMIT $2`,
+      [groupId, limit, lastSeen ?? null, deviceId ?? null],
+    );
+    return rows.map((row) => ({
+      deviceId: row.device_id,
+      serialNumber: row.serial_number,
+      occurrenceCount: Number(row.occurrence_count),
+      firstSeenAt: row.first_seen_at,
+      lastSeenAt: row.last_seen_at,
+      lastSeenVersion: row.last_seen_version,
+    }));
+  }
+}
+
+/** Where an occurrence stands in its list. */
+export function occurrenceKey({ receivedAt, id }: ErrorOccurrence): string {
+  return `${receivedAt.toISOString()} ${id}`;
+}
+
+/** Where a device stands in its list. */
+export function affectedKey({ lastSeenAt, deviceId }: AffectedDevice): string {
+  return `${lastSeenAt.toISOString()} ${deviceId}`;
+}
+
+const orders = {
+  last_seen_time: { column: "last_seen_at", type: "timestamptz" },
+  first_seen_time: { column: "first_seen_at", type: "timestamptz" },
+  occurrence_count: { column: "occurrence_count", type: "bigint" },
+  device_count: { column: "device_count", type: "bigint" },
+} as const satisfies Record<GroupOrder, { column: string; type: string }>;
+
+const verbs = { open: "reopen", resolved: "resolve", ignored: "ignore" } as const;
+
+/** Days times versions times device types: beyond it the oldest days are left out. */
+const maxTimelineRows = 10_000;
+
+const dayMs = 24 * 3_600_000;
+
+function seenWith(column: "firmware_version" | "device_type", parameter: string): string {
+  return `EXISTS (SELECT 1 FROM error_counts c WHERE c.group_id = g.id AND c.${column} = ${parameter})`;
+}

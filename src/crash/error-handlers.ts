@@ -1,0 +1,162 @@
+import type { MessageShape } from "@bufbuild/protobuf";
+import { ErrorService, type UploadCrashLogRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
+import { actorOf, type Identity } from "../access/identity.ts";
+import { listPage } from "../access/list-page.ts";
+import { clientStream, type Endpoint, serverStream, unary } from "../api/endpoint.ts";
+import { type PageTokens, pageSize } from "../api/page-token.ts";
+import { OtaError } from "../errors.ts";
+import type { CrashLogs } from "./crash-logs.ts";
+import { affectedKey, type ErrorGroups, occurrenceKey } from "./error-groups.ts";
+import {
+  affectedMessage,
+  crashLogMessage,
+  dateOf,
+  groupFilterOf,
+  groupMessage,
+  groupOrderOf,
+  occurrenceMessage,
+  stateOf,
+} from "./error-messages.ts";
+
+/** What the handlers of ErrorService call. */
+export interface ErrorParts {
+  readonly groups: ErrorGroups;
+  readonly logs: CrashLogs;
+  readonly pageTokens: PageTokens;
+}
+
+/** The endpoints of ErrorService. */
+export function errorEndpoints(parts: ErrorParts): Endpoint[] {
+  return [...groupEndpoints(parts), ...detailEndpoints(parts), ...logEndpoints(parts)];
+}
+
+/** The device that calls. Crash logs are taken from devices only. */
+export function sendingDevice(identity: Identity): string {
+  if (identity.kind === "device") return identity.deviceId;
+  throw new OtaError("permission_denied", "ROLE_REQUIRED", "only devices upload crash logs");
+}
+
+function groupEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
+  const { method } = ErrorService;
+  return [
+    unary(method.listErrorGroups, viewer, async (request) => {
+      const filter = groupFilterOf(request);
+      const order = groupOrderOf(request.orderBy);
+      const bound = { filter, order };
+      const limit = pageSize(request.pageSize);
+      const after = pageTokens.decode(request.pageToken, bound);
+      // One more than asked for tells whether there is a next page.
+      const found = await groups.list(filter, order, { limit: limit + 1, after });
+      const page = found.slice(0, limit);
+      const last = found.length > limit ? page.at(-1) : undefined;
+      return {
+        groups: page.map(({ group }) => groupMessage(group)),
+        nextPageToken: last === undefined ? "" : pageTokens.encode({ filter: bound, keyset: last.key }),
+      };
+    }),
+
+    unary(method.getErrorGroup, viewer, async ({ id }) => {
+      const group = await groups.get(id);
+      const [newest] = await groups.occurrences({ groupId: id }, { limit: 1 });
+      return {
+        group: groupMessage(group),
+        ...(newest === undefined ? {} : { newestOccurrence: occurrenceMessage(newest) }),
+      };
+    }),
+
+    unary(
+      method.updateErrorGroup,
+      { access: { role: "operator" }, rate: "operator" },
+      async ({ id, state, resolvedVersion, reason }, { identity }) => ({
+        group: groupMessage(
+          await groups.decide({
+            actor: actorOf(identity),
+            id,
+            state: stateOf(state),
+            resolvedVersion,
+            reason,
+          }),
+        ),
+      }),
+    ),
+  ];
+}
+
+function detailEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
+  const { method } = ErrorService;
+  return [
+    unary(method.getErrorTimeline, viewer, async ({ id, days }) => ({
+      counts: (await groups.timeline(id, days === 0 ? defaultTimelineDays : days)).map((count) => ({
+        ...count,
+        occurrenceCount: BigInt(count.occurrenceCount),
+      })),
+    })),
+
+    unary(method.listErrorOccurrences, viewer, async (request) => {
+      const filter = {
+        groupId: request.groupId,
+        deviceId: request.deviceId,
+        from: dateOf(request.startTime, "start_time"),
+        to: dateOf(request.endTime, "end_time"),
+      };
+      const page = await listPage({
+        tokens: pageTokens,
+        size: pageSize(request.pageSize),
+        token: request.pageToken,
+        filter: {
+          list: "occurrences",
+          ...filter,
+          from: filter.from?.toISOString(),
+          to: filter.to?.toISOString(),
+        },
+        list: (position) => groups.occurrences(filter, position),
+        keyOf: occurrenceKey,
+      });
+      return { occurrences: page.rows.map(occurrenceMessage), nextPageToken: page.nextPageToken };
+    }),
+
+    unary(method.listErrorGroupDevices, viewer, async ({ id, pageSize: size, pageToken }) => {
+      const page = await listPage({
+        tokens: pageTokens,
+        size: pageSize(size),
+        token: pageToken,
+        filter: { list: "affected devices", id },
+        list: (position) => groups.devices(id, position),
+        keyOf: affectedKey,
+      });
+      return { devices: page.rows.map(affectedMessage), nextPageToken: page.nextPageToken };
+    }),
+  ];
+}
+
+function logEndpoints({ logs }: ErrorParts): Endpoint[] {
+  const { method } = ErrorService;
+  return [
+    clientStream(
+      method.uploadCrashLog,
+      { access: { device: true }, rate: "device" },
+      async (requests, { identity, signal }) => ({
+        crashLog: crashLogMessage(await logs.receive(sendingDevice(identity), dataOf(requests), signal)),
+      }),
+    ),
+
+    serverStream(method.downloadCrashLog, viewer, async function* ({ id }, { signal }) {
+      const content = await logs.read(id, signal);
+      for (let offset = 0; offset < content.length; offset += chunkBytes) {
+        yield { data: new Uint8Array(content.subarray(offset, offset + chunkBytes)) };
+      }
+    }),
+  ];
+}
+
+const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
+
+const defaultTimelineDays = 30;
+
+const chunkBytes = 64 * 1024;
+
+async function* dataOf(
+  requests: AsyncIterable<MessageShape<typeof UploadCrashLogRequestSchema>>,
+): AsyncGenerator<Uint8Array> {
+  for await (const { data } of requests) yield data;
+}

@@ -1,0 +1,152 @@
+import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { create, toJson } from "@bufbuild/protobuf";
+import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  CrashLogSchema,
+  type ErrorGroupSchema,
+  type ErrorOccurrenceSchema,
+  StackKind as WireStackKind,
+  ErrorGroupState as WireState,
+} from "../../gen/ota/v1/error_group_pb.js";
+import type {
+  AffectedDeviceSchema,
+  ListErrorGroupsRequestSchema,
+} from "../../gen/ota/v1/error_service_pb.js";
+import { invalidArgument } from "../errors.ts";
+import type { CrashLog } from "./crash-logs.ts";
+import type { AffectedDevice, ErrorGroup, ErrorGroupState, ErrorOccurrence } from "./error-group.ts";
+import { type GroupFilter, type GroupOrder, groupOrders } from "./error-groups.ts";
+import type { StackKind } from "./stack-kind.ts";
+
+/** A group on the wire. */
+export function groupMessage(group: ErrorGroup): MessageInitShape<typeof ErrorGroupSchema> {
+  return {
+    id: group.id,
+    fingerprint: group.fingerprint,
+    state: wireStates[group.state],
+    title: group.title,
+    code: group.code,
+    severity: group.severity,
+    fatal: group.fatal,
+    stackKind: wireKinds[group.stackKind],
+    occurrenceCount: BigInt(group.occurrenceCount),
+    deviceCount: BigInt(group.deviceCount),
+    firstSeenTime: timestampFromDate(group.firstSeenAt),
+    lastSeenTime: timestampFromDate(group.lastSeenAt),
+    firstSeenVersion: group.firstSeenVersion,
+    lastSeenVersion: group.lastSeenVersion,
+    resolvedVersion: group.resolvedVersion,
+    ...(group.regressedAt === undefined ? {} : { regressTime: timestampFromDate(group.regressedAt) }),
+    stateReason: group.stateReason,
+  };
+}
+
+/** An occurrence on the wire. */
+export function occurrenceMessage(
+  occurrence: ErrorOccurrence,
+): MessageInitShape<typeof ErrorOccurrenceSchema> {
+  const { report, deviceTime } = occurrence;
+  return {
+    id: occurrence.id,
+    groupId: occurrence.groupId,
+    deviceId: occurrence.deviceId,
+    report: {
+      code: report.code,
+      severity: report.severity,
+      message: report.message,
+      stack: report.stack,
+      fatal: report.fatal,
+      context: { ...report.context },
+      crashLogId: report.crashLogId ?? "",
+    },
+    receiveTime: timestampFromDate(occurrence.receivedAt),
+    ...(deviceTime === undefined ? {} : { deviceTime: timestampFromDate(deviceTime) }),
+    firmwareVersion: occurrence.firmwareVersion,
+    bootId: occurrence.bootId,
+  };
+}
+
+/** An affected device on the wire. */
+export function affectedMessage(device: AffectedDevice): MessageInitShape<typeof AffectedDeviceSchema> {
+  return {
+    deviceId: device.deviceId,
+    serialNumber: device.serialNumber,
+    occurrenceCount: BigInt(device.occurrenceCount),
+    firstSeenTime: timestampFromDate(device.firstSeenAt),
+    lastSeenTime: timestampFromDate(device.lastSeenAt),
+    lastSeenVersion: device.lastSeenVersion,
+  };
+}
+
+/** A crash log on the wire. */
+export function crashLogMessage(log: CrashLog): MessageInitShape<typeof CrashLogSchema> {
+  return {
+    id: log.id,
+    deviceId: log.deviceId,
+    sizeBytes: BigInt(log.sizeBytes),
+    sha256: log.sha256,
+    createTime: timestampFromDate(log.createdAt),
+  };
+}
+
+/** A crash log in protobuf's JSON mapping. */
+export function crashLogJson(log: CrashLog): unknown {
+  return toJson(CrashLogSchema, create(CrashLogSchema, crashLogMessage(log)));
+}
+
+/** The state that a request names. The contract's rules refuse what is none. */
+export function stateOf(state: WireState): ErrorGroupState {
+  const found = (Object.keys(wireStates) as ErrorGroupState[]).find((each) => wireStates[each] === state);
+  if (found === undefined) throw invalidArgument("state", "is not known");
+  return found;
+}
+
+/** What a list is restricted to. */
+export function groupFilterOf(request: MessageShape<typeof ListErrorGroupsRequestSchema>): GroupFilter {
+  return {
+    states: request.states.map(stateOf),
+    fatalOnly: request.fatalOnly,
+    firmwareVersion: request.firmwareVersion,
+    deviceType: request.deviceType,
+    seenSince: dateOf(request.seenSince, "seen_since"),
+    firstSeenSince: dateOf(request.firstSeenSince, "first_seen_since"),
+    text: request.text,
+  };
+}
+
+/** The order that a request names, as AIP-132 writes it. */
+export function groupOrderOf(orderBy: string): GroupOrder {
+  const text = orderBy.trim().replaceAll(/\s+/g, " ");
+  if (text === "") return "last_seen_time";
+  const order = groupOrders.find((each) => text === `${each} desc`);
+  if (order !== undefined) return order;
+  throw invalidArgument(
+    "order_by",
+    `must be one of ${groupOrders.map((each) => `"${each} desc"`).join(", ")}`,
+  );
+}
+
+/** A time of a request. */
+export function dateOf(time: Timestamp | undefined, field: string): Date | undefined {
+  if (time === undefined) return undefined;
+  const date = timestampDate(time);
+  if (Number.isNaN(date.getTime())) throw invalidArgument(field, "is no valid time");
+  return date;
+}
+
+const wireStates = {
+  open: WireState.OPEN,
+  resolved: WireState.RESOLVED,
+  ignored: WireState.IGNORED,
+} as const satisfies Record<ErrorGroupState, WireState>;
+
+const wireKinds = {
+  none: WireStackKind.NONE,
+  native: WireStackKind.NATIVE,
+  python: WireStackKind.PYTHON,
+  javascript: WireStackKind.JAVASCRIPT,
+  rust: WireStackKind.RUST,
+  java: WireStackKind.JAVA,
+  kernel: WireStackKind.KERNEL,
+  other: WireStackKind.OTHER,
+} as const satisfies Record<StackKind, WireStackKind>;

@@ -1,0 +1,134 @@
+import type { Pool } from "pg";
+import type { Logger } from "pino";
+import type { Database } from "../infra/database/database.ts";
+
+/** What a device said of itself when it asked for an update; what is undefined stays as its heartbeats had it. */
+export interface DeviceCheck {
+  readonly deviceId: string;
+  readonly receivedAt: Date;
+  readonly firmwareVersion: string;
+  /** Empty if it did not say. */
+  readonly bootId: string;
+  readonly securityCounter: number;
+  readonly batteryPercent?: number | undefined;
+  readonly charging?: boolean | undefined;
+  readonly storageFreeBytes?: number | undefined;
+  /** The value of `ota.v1.NetworkType`. */
+  readonly networkType?: number | undefined;
+  readonly components?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Who notices that devices come. */
+interface HeardChecks {
+  prepare(heard: readonly DeviceCheck[]): Promise<void>;
+  heard(heard: readonly DeviceCheck[]): void;
+}
+
+/** What a {@link CheckWriter} is made of. */
+export interface CheckWriterParts {
+  readonly database: Pick<Database, "adminPool">;
+  readonly logger: Logger;
+  readonly presence?: HeardChecks;
+  /** How often checks are written; a second unless given. */
+  readonly flushIntervalMs?: number;
+}
+
+/**
+ * Writes to device_state what devices say of themselves when they ask for updates, many at a time, so that a device that
+ * sends no heartbeats is shown as it is. What cannot be written is dropped: the device asks again.
+ */
+export class CheckWriter implements AsyncDisposable {
+  readonly #pool: Pool;
+  readonly #logger: Logger;
+  readonly #presence: HeardChecks | undefined;
+  readonly #flushIntervalMs: number;
+  #waiting = new Map<string, DeviceCheck>();
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(parts: CheckWriterParts) {
+    this.#pool = parts.database.adminPool;
+    this.#logger = parts.logger;
+    this.#presence = parts.presence;
+    this.#flushIntervalMs = parts.flushIntervalMs ?? 1_000;
+  }
+
+  /** Takes a check to be written. */
+  add(check: DeviceCheck): void {
+    if (this.#closed || (this.#waiting.size >= maxWaiting && !this.#waiting.has(check.deviceId))) return;
+    this.#waiting.set(check.deviceId, check);
+    this.#timer ??= setTimeout(() => void this.flush(), this.#flushIntervalMs).unref();
+  }
+
+  /** Writes what waits now. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const batch = [...this.#waiting.values()].sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1));
+    this.#waiting = new Map();
+    this.#writing = this.#writing.then(() => this.#write(batch));
+    await this.#writing;
+  }
+
+  /** Writes what waits and takes no more. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    await this.flush();
+  }
+
+  async #write(checks: readonly DeviceCheck[]): Promise<void> {
+    try {
+      for (let start = 0; start < checks.length; start += maxRowsPerStatement) {
+        const batch = checks.slice(start, start + maxRowsPerStatement);
+        await this.#presence?.prepare(batch);
+        await this.#pool.query({ name: "device_write_checks", text: writeSql, values: columnsOf(batch) });
+        this.#presence?.heard(batch);
+      }
+    } catch (error) {
+      this.#logger.warn({ err: error }, "could not write what devices said when they asked for updates");
+    }
+  }
+}
+
+/** As many devices as may come back at once after an outage. */
+const maxWaiting = 100_000;
+
+const maxRowsPerStatement = 1_000;
+
+function columnsOf(batch: readonly DeviceCheck[]): unknown[][] {
+  const column = (value: (check: DeviceCheck) => unknown): unknown[] =>
+    batch.map((check) => value(check) ?? null);
+  return [
+    column((c) => c.deviceId),
+    column((c) => c.receivedAt),
+    column((c) => c.firmwareVersion),
+    column((c) => c.bootId),
+    column((c) => c.securityCounter),
+    column((c) => c.batteryPercent),
+    column((c) => c.charging),
+    column((c) => c.storageFreeBytes),
+    column((c) => c.networkType),
+    column((c) => c.components && JSON.stringify(c.components)),
+  ];
+}
+
+/** A check has no number: epoch and sequence 0 come before every heartbeat, and it never moves a device's mark. */
+const writeSql = `
+  INSERT INTO device_state AS s (device_id, last_seen_at, firmware_version, boot_id, security_counter, battery_percent,
+    charging, storage_free_bytes, network_type, components, epoch, last_sequence, uptime_ms)
+  SELECT c.*, 0, 0, 0
+    FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[], $6::real[], $7::boolean[], $8::bigint[],
+                $9::smallint[], $10::jsonb[]) AS c
+  ON CONFLICT (device_id) DO UPDATE SET
+    last_seen_at = excluded.last_seen_at,
+    firmware_version = excluded.firmware_version,
+    boot_id = coalesce(nullif(excluded.boot_id, ''), s.boot_id),
+    security_counter = greatest(s.security_counter, excluded.security_counter),
+    battery_percent = coalesce(excluded.battery_percent, s.battery_percent),
+    charging = coalesce(excluded.charging, s.charging),
+    storage_free_bytes = coalesce(excluded.storage_free_bytes, s.storage_free_bytes),
+    network_type = coalesce(excluded.network_type, s.network_type),
+    components = coalesce(excluded.components, s.components),
+    updated_at = now()
+   WHERE s.last_seen_at < excluded.last_seen_at`;

@@ -1,0 +1,305 @@
+import { type Presence, presenceOf } from "../presence.ts";
+import type {
+  Comparison,
+  DeviceFilter,
+  DeviceTest,
+  FieldPath,
+  FilterTime,
+  TextPattern,
+} from "./device-filter.ts";
+import type { FieldName, FilterableDevice } from "./filter-fields.ts";
+import { versionKey } from "./version-key.ts";
+
+/** Whether a device matches at a moment, in milliseconds since 1970. */
+export type DevicePredicate = (device: FilterableDevice, nowMs: number) => boolean;
+
+/**
+ * Makes a predicate of a filter, for decisions in memory: nothing is parsed or allocated when it is asked, except the
+ * sort key of a version that it has not seen before. `heartbeatIntervalMs` decides who is online: see presenceOf.
+ */
+export function compileFilterPredicate(
+  filter: DeviceFilter,
+  options: { readonly heartbeatIntervalMs: number },
+): DevicePredicate {
+  switch (filter.kind) {
+    case "all":
+      return () => true;
+    case "and": {
+      const operands = filter.operands.map((operand) => compileFilterPredicate(operand, options));
+      return (device, nowMs) => operands.every((operand) => operand(device, nowMs));
+    }
+    case "or": {
+      const operands = filter.operands.map((operand) => compileFilterPredicate(operand, options));
+      return (device, nowMs) => operands.some((operand) => operand(device, nowMs));
+    }
+    case "not": {
+      const operand = compileFilterPredicate(filter.operand, options);
+      return (device, nowMs) => !operand(device, nowMs);
+    }
+    default:
+      return testPredicate(filter, options.heartbeatIntervalMs);
+  }
+}
+
+function testPredicate(test: DeviceTest, intervalMs: number): DevicePredicate {
+  switch (test.kind) {
+    case "search": {
+      const matches = textMatcher({ kind: "contains", text: test.text });
+      return (device) => matches(device.serialNumber) || matches(device.displayName);
+    }
+    case "present":
+      return presentPredicate(test.field);
+    case "text": {
+      const read = textReader(test.field);
+      const matches = textMatcher(test.pattern);
+      const { negated } = test;
+      return (device) => {
+        const text = read(device);
+        return text !== undefined && matches(text) !== negated;
+      };
+    }
+    case "item": {
+      const matches = textMatcher(test.pattern);
+      return test.field.name === "tags"
+        ? (device) => device.tags.some(matches)
+        : (device) => device.groups.some(matches);
+    }
+    case "id": {
+      const { id, negated } = test;
+      return (device) => (device.id === id) !== negated;
+    }
+    case "number":
+      return numberPredicate(test.field.name, test.comparison, test.value);
+    case "time":
+      return timePredicate(test.field.name, test.comparison, test.value);
+    case "version":
+      return versionPredicate(test.field, test.comparison, test.key);
+    case "presence":
+      return presencePredicate(test.presence, test.negated, intervalMs);
+    case "pin": {
+      const { pin, negated } = test;
+      return (device) => (device.updatePin === pin) !== negated;
+    }
+    case "network": {
+      const { type, negated } = test;
+      return (device) => isTold(device.networkType) && (device.networkType === type) !== negated;
+    }
+    case "flag": {
+      const { value } = test;
+      return (device) => device.charging === value;
+    }
+  }
+}
+
+function presentPredicate({ name, key }: FieldPath): DevicePredicate {
+  switch (name) {
+    case "groups":
+      return (device) => device.groups.length > 0;
+    case "tags":
+      return (device) => device.tags.length > 0;
+    case "metadata":
+      return (device) => hasEntry(device.metadata, key);
+    case "components":
+      return (device) => hasEntry(device.components, key);
+    case "update_pin":
+      return (device) => device.updatePin !== "none";
+    case "network_type":
+      return (device) => isTold(device.networkType);
+    case "presence":
+    case "last_seen_time":
+      return (device) => device.lastSeenAtMs !== undefined;
+    case "charging":
+      return (device) => device.charging !== undefined;
+    case "id":
+    case "create_time":
+      return () => true;
+    case "serial_number":
+    case "device_type":
+    case "hardware_model":
+    case "display_name":
+    case "carrier":
+    case "firmware_version": {
+      const read = textReader({ name, key: undefined });
+      return (device) => (read(device) ?? "") !== "";
+    }
+    case "battery_percent":
+    case "cpu_percent":
+    case "memory_percent":
+    case "storage_free_bytes":
+    case "temperature_celsius":
+    case "signal_dbm":
+    case "security_counter": {
+      const read = numberReaders[name];
+      return (device) => read(device) !== undefined;
+    }
+  }
+}
+
+function hasEntry(entries: Readonly<Record<string, string>> | undefined, key: string | undefined): boolean {
+  if (entries === undefined) return false;
+  if (key !== undefined) return Object.hasOwn(entries, key);
+  for (const name in entries) if (Object.hasOwn(entries, name)) return true;
+  return false;
+}
+
+function isTold(networkType: number | undefined): boolean {
+  return networkType !== undefined && networkType !== 0;
+}
+
+function textReader({ name, key = "" }: FieldPath): (device: FilterableDevice) => string | undefined {
+  switch (name) {
+    case "serial_number":
+      return (device) => device.serialNumber;
+    case "device_type":
+      return (device) => device.deviceType;
+    case "hardware_model":
+      return (device) => device.hardwareModel;
+    case "display_name":
+      return (device) => device.displayName;
+    case "carrier":
+      return (device) => device.carrier;
+    case "metadata":
+      return (device) => entry(device.metadata, key);
+    case "components":
+      return (device) => entry(device.components, key);
+    case "firmware_version":
+      return (device) => (device.firmwareVersion === "" ? undefined : device.firmwareVersion);
+    default:
+      throw new Error(`${name} is no text`);
+  }
+}
+
+/** Names come from devices and operators: only what the map itself holds counts. */
+function entry(entries: Readonly<Record<string, string>> | undefined, key: string): string | undefined {
+  return entries !== undefined && Object.hasOwn(entries, key) ? entries[key] : undefined;
+}
+
+function textMatcher({ kind, text }: TextPattern): (candidate: string) => boolean {
+  switch (kind) {
+    case "exact":
+      return (candidate) => candidate === text;
+    case "prefix":
+      return (candidate) => candidate.startsWith(text);
+    case "suffix":
+      return (candidate) => candidate.endsWith(text);
+    case "inside":
+      return (candidate) => candidate.includes(text);
+    case "contains": {
+      const pattern = new RegExp(anyAsciiCase(text), "u");
+      return (candidate) => pattern.test(candidate);
+    }
+  }
+}
+
+/** A pattern for the text with ASCII letters of either case; the flag `i` would also fold other letters. */
+function anyAsciiCase(text: string): string {
+  return Array.from(text, (character) =>
+    /[A-Za-z]/.test(character)
+      ? `[${character.toLowerCase()}${character.toUpperCase()}]`
+      : `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  ).join("");
+}
+
+type NumberReader = (device: FilterableDevice) => number | undefined;
+
+type NumberField = Extract<
+  FieldName,
+  | "battery_percent"
+  | "cpu_percent"
+  | "memory_percent"
+  | "storage_free_bytes"
+  | "temperature_celsius"
+  | "signal_dbm"
+  | "security_counter"
+>;
+
+const numberReaders: Readonly<Record<NumberField, NumberReader>> = {
+  battery_percent: (device) => single(device.batteryPercent),
+  cpu_percent: (device) => single(device.cpuPercent),
+  memory_percent: (device) => single(device.memoryPercent),
+  storage_free_bytes: (device) => device.storageFreeBytes,
+  temperature_celsius: (device) => single(device.temperatureCelsius),
+  signal_dbm: (device) => device.signalDbm,
+  security_counter: (device) => device.securityCounter,
+};
+
+const singlePrecision: ReadonlySet<string> = new Set([
+  "battery_percent",
+  "cpu_percent",
+  "memory_percent",
+  "temperature_celsius",
+]);
+
+/** As the database keeps it. */
+function single(value: number | undefined): number | undefined {
+  return value === undefined ? undefined : Math.fround(value);
+}
+
+function numberPredicate(name: FieldName, comparison: Comparison, value: number): DevicePredicate {
+  const read = numberReaders[name as NumberField];
+  const wanted = singlePrecision.has(name) ? Math.fround(value) : value;
+  const holds = comparisons[comparison];
+  return (device) => {
+    const known = read(device);
+    return known !== undefined && holds(known, wanted);
+  };
+}
+
+/** Over numbers or sort keys. */
+const comparisons: Readonly<Record<Comparison, <T extends number | string>(a: T, b: T) => boolean>> = {
+  "=": (a, b) => a === b,
+  "!=": (a, b) => a !== b,
+  "<": (a, b) => a < b,
+  "<=": (a, b) => a <= b,
+  ">": (a, b) => a > b,
+  ">=": (a, b) => a >= b,
+};
+
+function timePredicate(name: FieldName, comparison: Comparison, value: FilterTime): DevicePredicate {
+  const read: NumberReader =
+    name === "create_time" ? (device) => device.createdAtMs : (device) => device.lastSeenAtMs;
+  const holds = comparisons[comparison];
+  if ("sinceEpochMs" in value) {
+    const { sinceEpochMs } = value;
+    return (device) => {
+      const ms = read(device);
+      return ms !== undefined && holds(ms, sinceEpochMs);
+    };
+  }
+  const { agoMs } = value;
+  return (device, nowMs) => {
+    const ms = read(device);
+    return ms !== undefined && holds(ms, nowMs - agoMs);
+  };
+}
+
+function versionPredicate(field: FieldPath, comparison: Comparison, key: string): DevicePredicate {
+  const read = textReader(field);
+  const keys = new VersionKeys();
+  const holds = comparisons[comparison];
+  return (device) => {
+    const version = read(device);
+    const known = version === undefined ? undefined : keys.keyOf(version);
+    return known !== undefined && holds(known, key);
+  };
+}
+
+/** The sort keys of versions that were seen before. A fleet runs few; starts afresh beyond {@link maxVersions}. */
+class VersionKeys {
+  readonly #keys = new Map<string, string | undefined>();
+
+  keyOf(version: string): string | undefined {
+    const known = this.#keys.get(version);
+    if (known !== undefined || this.#keys.has(version)) return known;
+    if (this.#keys.size >= maxVersions) this.#keys.clear();
+    const key = versionKey(version);
+    this.#keys.set(version, key);
+    return key;
+  }
+}
+
+const maxVersions = 1_000;
+
+function presencePredicate(presence: Presence, negated: boolean, intervalMs: number): DevicePredicate {
+  return (device, nowMs) => (presenceOf(device.lastSeenAtMs, nowMs, intervalMs) === presence) !== negated;
+}

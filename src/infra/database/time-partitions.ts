@@ -1,0 +1,195 @@
+import type pg from "pg";
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../logger.ts";
+
+/** What {@link TimePartitions} is made of. */
+export interface TimePartitionsParts {
+  readonly pool: pg.Pool;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** A table that is partitioned by range of a timestamptz column. Its partitions are called after it and their first day. */
+  readonly table: string;
+  /** How many days one partition holds: 1, or 7 from Thursday on, as the Unix epoch began. */
+  readonly daysEach: 1 | 7;
+  /** How long rows are kept, in whole days before today; 0 keeps them for ever. */
+  readonly retentionDays: number;
+  /** How many partitions after the present one are ready: that long the maintenance may fail unnoticed. */
+  readonly ahead?: number;
+}
+
+/**
+ * The partitions of a table by UTC day or week: made ahead, and dropped as a whole when all of it is older than the
+ * retention. Any number of replicas may do it; an advisory lock lets one at a time.
+ *
+ * What a wrong clock does: a clock that is behind keeps old partitions for longer and writes to the ones of its time, which
+ * are made if they are missing. A clock that is ahead drops nothing before its time, because the server's clock must agree.
+ */
+export class TimePartitions implements AsyncDisposable {
+  readonly #pool: pg.Pool;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #table: string;
+  readonly #spanMs: number;
+  readonly #retentionDays: number;
+  readonly #ahead: number;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(parts: TimePartitionsParts) {
+    this.#pool = parts.pool;
+    this.#clock = parts.clock;
+    this.#logger = parts.logger;
+    this.#table = parts.table;
+    this.#spanMs = parts.daysEach * dayMs;
+    this.#retentionDays = parts.retentionDays;
+    this.#ahead = parts.ahead ?? defaultAhead;
+  }
+
+  /** Makes the present partition and those ahead, drops old ones, and does so again every hour until closed. */
+  async start(): Promise<void> {
+    await this.maintain();
+    this.#timer = setInterval(() => {
+      this.#running ??= this.maintain()
+        .catch((err: unknown) => {
+          this.#logger.error({ err, table: this.#table }, "cannot maintain the partitions of a table");
+        })
+        .finally(() => {
+          this.#running = undefined;
+        });
+    }, maintenanceIntervalMs);
+    this.#timer.unref();
+  }
+
+  /** One round of {@link start}. A partition that is in use is dropped in a later round. */
+  async maintain(): Promise<void> {
+    const present = this.#startOf(this.#clock.now());
+    const existing = new Set((await this.#list()).map(({ name }) => name));
+    for (let ahead = 0; ahead <= this.#ahead; ahead++) {
+      const start = new Date(present.getTime() + ahead * this.#spanMs);
+      if (!existing.has(this.#nameOf(start))) await this.ensure(start);
+    }
+    const firstKept = this.firstKept();
+    if (firstKept !== undefined) await this.#dropBefore(firstKept);
+  }
+
+  /** The start of the oldest day whose rows are kept now; undefined if all are. */
+  firstKept(): Date | undefined {
+    if (this.#retentionDays === 0) return undefined;
+    const today = Math.floor(this.#clock.now().getTime() / dayMs) * dayMs;
+    return new Date(today - this.#retentionDays * dayMs);
+  }
+
+  /** Makes the partition that holds a time unless it is there. */
+  async ensure(time: Date): Promise<void> {
+    const start = this.#startOf(time);
+    const end = new Date(start.getTime() + this.#spanMs);
+    const name = this.#nameOf(start);
+    await this.#transaction(async (client) => {
+      // Waits its turn, within the connection's lock_timeout: the caller needs the partition.
+      await client.query("SELECT pg_advisory_xact_lock($1)", [partitionLock]);
+      const made = await client.query("SELECT to_regclass($1) IS NOT NULL AS made", [name]);
+      if (made.rows[0]?.made === true) return;
+      // Attaching an empty table takes a weaker lock than CREATE ... PARTITION OF: writers do not stop for it. No CHECK
+      // is needed to spare it a scan, there is nothing to scan. Indexes come with the attachment.
+      await client.query(
+        `CREATE TABLE ${name} (LIKE ${this.#table} INCLUDING DEFAULTS INCLUDING COMPRESSION)`,
+      );
+      await client.query(
+        `ALTER TABLE ${this.#table} ATTACH PARTITION ${name}
+         FOR VALUES FROM ('${start.toISOString()}') TO ('${end.toISOString()}')`,
+      );
+    });
+  }
+
+  /** The name of the partition that holds a time, be it there or not. */
+  partitionOf(time: Date): string {
+    return this.#nameOf(this.#startOf(time));
+  }
+
+  /** The first days of the partitions that there are, oldest first. */
+  async days(): Promise<Date[]> {
+    return (await this.#list()).map(({ day }) => day);
+  }
+
+  /** Stops the hourly round. May be called more than once. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #dropBefore(firstKept: Date): Promise<void> {
+    const agreed = await this.#pool.query<{ day: Date }>(
+      "SELECT least($1::timestamptz, date_trunc('day', now(), 'UTC') - $2 * interval '1 day') AS day",
+      [firstKept.toISOString(), this.#retentionDays],
+    );
+    const keptFromMs = agreed.rows[0]?.day.getTime() ?? 0;
+    for (const { name, day } of await this.#list()) {
+      if (day.getTime() + this.#spanMs > keptFromMs) continue;
+      try {
+        await this.#transaction(async (client) => {
+          const locked = await client.query("SELECT pg_try_advisory_xact_lock($1) AS locked", [
+            partitionLock,
+          ]);
+          if (locked.rows[0]?.locked !== true) return;
+          // Dropping locks the whole table: behind a long query it would hold up every writer that comes after it.
+          await client.query(`SET LOCAL lock_timeout = '${dropLockTimeoutMs}ms'`);
+          await client.query(`DROP TABLE IF EXISTS ${name}`);
+          this.#logger.info({ partition: name }, "dropped a partition past its retention");
+        });
+      } catch (err) {
+        this.#logger.warn({ err, partition: name }, "could not drop an old partition; trying again later");
+      }
+    }
+  }
+
+  async #list(): Promise<{ name: string; day: Date }[]> {
+    const { rows } = await this.#pool.query<{ name: string }>(
+      `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+       WHERE i.inhparent = $1::regclass ORDER BY c.relname`,
+      [this.#table],
+    );
+    return rows.flatMap(({ name }) => {
+      const day = this.#dayOf(name);
+      return day === undefined ? [] : [{ name, day }];
+    });
+  }
+
+  async #transaction(work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
+    const client = await this.#pool.connect();
+    try {
+      await client.query("BEGIN");
+      await work(client);
+      await client.query("COMMIT");
+      client.release();
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+  }
+
+  #startOf(time: Date): Date {
+    return new Date(Math.floor(time.getTime() / this.#spanMs) * this.#spanMs);
+  }
+
+  #nameOf(start: Date): string {
+    return `${this.#table}_${start.toISOString().slice(0, 10).replaceAll("-", "")}`;
+  }
+
+  /** Undefined for a partition that is not ours, which is left alone. */
+  #dayOf(name: string): Date | undefined {
+    const match = /^_(\d{4})(\d{2})(\d{2})$/.exec(name.slice(this.#table.length));
+    return match === null ? undefined : new Date(`${match[1]}-${match[2]}-${match[3]}T00:00:00Z`);
+  }
+}
+
+const defaultAhead = 7;
+const maintenanceIntervalMs = 60 * 60 * 1_000;
+const dropLockTimeoutMs = 1_000;
+const dayMs = 24 * 60 * 60 * 1_000;
+
+/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
+const partitionLock = 7_236_400_912;

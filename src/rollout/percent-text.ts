@@ -1,0 +1,4 @@
+/** A share of 10,000 as percent, for example `12.5 %`. */
+export function percentText(basisPoints: number): string {
+  return `${basisPoints / 100} %`;
+}

@@ -1,0 +1,48 @@
+import semver from "semver";
+import type { CompiledRollout } from "./compiled-rollout.ts";
+
+/**
+ * Puts rollouts in the order in which a device takes them: by priority; among equals, firmware and each application by its
+ * newest rollout; and of what updates the same, the newest version first, then the newest rollout. Also sets what goes
+ * before each of them whatever the version: see {@link CompiledRollout.rivals}.
+ */
+export function inPreference(rollouts: readonly CompiledRollout[]): CompiledRollout[] {
+  const newest = new Map<string, string>();
+  for (const rollout of rollouts) {
+    const key = groupOf(rollout);
+    if (rollout.id > (newest.get(key) ?? "")) newest.set(key, rollout.id);
+  }
+  const sorted = [...rollouts].sort(
+    (a, b) =>
+      priorityOf(b) - priorityOf(a) ||
+      compareText(newest.get(groupOf(b)) ?? "", newest.get(groupOf(a)) ?? "") ||
+      semver.rcompare(a.version, b.version) ||
+      compareText(b.id, a.id),
+  );
+  for (const rollout of sorted) rollout.rivals = sorted.filter((other) => isRival(other, rollout));
+  return sorted;
+}
+
+function groupOf(rollout: CompiledRollout): string {
+  return `${priorityOf(rollout)}:${rollout.component}`;
+}
+
+function priorityOf({ rollout }: CompiledRollout): number {
+  return rollout.policy.priority;
+}
+
+/**
+ * Where a rollout may take devices to an older version, versions cannot tell which of two rollouts is meant to hold: the
+ * higher priority does, then the newer rollout. Otherwise each would undo what the other did.
+ */
+function isRival(other: CompiledRollout, rollout: CompiledRollout): boolean {
+  if (other === rollout || other.component !== rollout.component) return false;
+  if (!other.rollout.policy.allowDowngrade && !rollout.rollout.policy.allowDowngrade) return false;
+  const byPriority = priorityOf(other) - priorityOf(rollout);
+  return byPriority > 0 || (byPriority === 0 && other.id > rollout.id);
+}
+
+function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

@@ -1,0 +1,123 @@
+/**
+ * SQL that takes a rollout's update back from devices: parameter $1 is the rollout, $2 the ids of the devices, separated by
+ * commas. In a transaction that has the rollout locked.
+ */
+
+/** Ends the open updates of the devices, with the ring's counters. $3: now. */
+export const endTakenSql = `
+  WITH ended AS (
+    UPDATE device_updates SET ended_at = $3::timestamptz, updated_at = now(),
+      state = CASE WHEN state IN ('OFFERED', 'DOWNLOADING', 'DOWNLOADED') THEN 'CANCELLED' ELSE 'ROLLED_BACK' END
+    WHERE rollout_id = $1::uuid AND device_id = ANY (string_to_array($2::text, ',')::uuid[])
+      AND action <> 'ROLLBACK' AND ended_at IS NULL
+    RETURNING ring_id, state
+  ), delta AS (
+    SELECT ring_id, count(*) AS ended, count(*) FILTER (WHERE state = 'CANCELLED') AS cancelled FROM ended GROUP BY ring_id
+  )
+  UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
+    cancelled_count = r.cancelled_count + d.cancelled,
+    rolled_back_count = r.rolled_back_count + d.ended - d.cancelled, updated_at = now()
+  FROM delta d WHERE r.id = d.ring_id`;
+
+/**
+ * The devices that have to go back, by their last try that began to install; where they came from is that of the first
+ * one, for a mandatory step may have come before.
+ */
+const takenSql = `
+  SELECT DISTINCT ON (i.device_id) i.*, v.device_type, v.hardware_model, first.from_version AS origin_version,
+    first.from_firmware_id AS origin_id, first.from_boot_id AS origin_boot_id
+  FROM device_updates i JOIN devices v ON v.id = i.device_id AND NOT v.is_deleted
+  CROSS JOIN LATERAL (
+    SELECT f.from_version, f.from_firmware_id, f.from_boot_id FROM device_updates f
+    WHERE f.device_id = i.device_id AND f.rollout_id = i.rollout_id AND f.action <> 'ROLLBACK'
+    ORDER BY f.id LIMIT 1
+  ) first
+  WHERE i.rollout_id = $1::uuid AND i.device_id = ANY (string_to_array($2::text, ',')::uuid[])
+    AND i.action <> 'ROLLBACK' AND i.installing_at IS NOT NULL AND coalesce(i.failure_reason, '') <> 'DEVICE_REVERTED'
+    AND NOT EXISTS (
+      SELECT 1 FROM device_updates b
+      WHERE b.device_id = i.device_id AND b.rollout_id = i.rollout_id AND b.action = 'ROLLBACK')
+    AND NOT EXISTS (
+      SELECT 1 FROM device_updates o
+      WHERE o.device_id = i.device_id AND o.rollout_id <> i.rollout_id AND o.action <> 'ROLLBACK'
+        AND o.offered_at > i.offered_at AND o.state IN ('INSTALLING', 'REBOOTING', 'VERIFYING', 'SUCCEEDED'))
+  ORDER BY i.device_id, i.id DESC`;
+
+/** Ends what other rollouts have open for the devices that have to go back: a device has one open update. $3: now. */
+export const supersedeSql = `
+  WITH taken AS (${takenSql}), ended AS (
+    UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $3::timestamptz, updated_at = now()
+    FROM taken t
+    WHERE u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
+    RETURNING u.rollout_id, u.ring_id, u.action
+  ), rings AS (
+    UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
+      cancelled_count = r.cancelled_count + d.ended, updated_at = now()
+    FROM (SELECT ring_id, count(*) AS ended FROM ended WHERE action <> 'ROLLBACK' GROUP BY ring_id) d
+    WHERE r.id = d.ring_id
+  )
+  UPDATE rollouts r SET rollback_failed = r.rollback_failed + d.ended, updated_at = now()
+  FROM (SELECT rollout_id, count(*) AS ended FROM ended WHERE action = 'ROLLBACK' GROUP BY rollout_id) d
+  WHERE r.id = d.rollout_id`;
+
+/** A UUID of version 7 (RFC 9562, section 5.7), which PostgreSQL makes by itself only from version 18 on. */
+const uuidV7Sql = `
+  encode(set_bit(set_bit(
+    overlay(uuid_send(gen_random_uuid())
+      placing substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+    52, 1), 53, 1), 'hex')::uuid`;
+
+/**
+ * Whether the newest rollout of the firmware \`f\` that began was taken back: then nobody is taken back to it. A later
+ * rollout of the same firmware clears it.
+ */
+const refusedSql = `
+  (SELECT r.state IN ('ROLLING_BACK', 'ROLLED_BACK') FROM rollouts r
+   WHERE r.firmware_id = f.id AND r.started_at IS NOT NULL AND NOT r.is_deleted ORDER BY r.id DESC LIMIT 1)`;
+
+/** Whether the firmware $1 was taken back by its newest rollout. */
+export const wasRolledBackSql = `SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;
+
+/**
+ * Makes the rollbacks. $3: the product, $4: the firmware to go back to, or null, $5: now, $6: the deadline. The boot that a
+ * device must leave to be back is the one that it is in, if heartbeats showed the new version; any, if it gave up before;
+ * else the one before the install, whose reboot may be on its way.
+ */
+export const insertRollbacksSql = `
+  WITH taken AS (${takenSql}), plan AS (
+    SELECT t.device_id, t.rollout_id, t.ring_id, t.to_version, t.origin_version, f.id AS target_id,
+      f.version AS target_version, t.firmware_id AS taken_id,
+      CASE WHEN t.proven_at IS NOT NULL THEN coalesce(s.boot_id, '')
+        WHEN t.state = 'FAILED' THEN '' ELSE t.from_boot_id END AS boot_id,
+      CASE
+        WHEN f.id IS NULL THEN 'ROLLBACK_TARGET_MISSING'
+        WHEN NOT (t.device_type = ANY (f.device_types))
+          OR (f.hardware_models <> '{}' AND NOT (t.hardware_model = ANY (f.hardware_models))) THEN 'ROLLBACK_TARGET_UNFIT'
+        WHEN ${refusedSql} THEN 'ROLLBACK_TARGET_REFUSED'
+        WHEN f.security_counter < coalesce(s.security_counter, 0) THEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER'
+      END AS problem,
+      f.security_counter AS target_counter, s.security_counter AS device_counter
+    FROM taken t
+    LEFT JOIN device_state s ON s.device_id = t.device_id
+    LEFT JOIN firmware_updates f ON f.state = 'RELEASED' AND NOT f.is_deleted AND f.id = coalesce($4::uuid, (
+      SELECT o.id FROM firmware_updates o
+      WHERE o.product = $3 AND o.version = t.origin_version AND o.state = 'RELEASED' AND NOT o.is_deleted))
+    ORDER BY t.device_id
+  ), made AS (
+    INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
+      from_firmware_id, to_version, from_boot_id, failure_reason, failure_message, offered_at, deadline_at, ended_at)
+    SELECT device_id, ${uuidV7Sql}, rollout_id, ring_id, coalesce(target_id, taken_id), 'ROLLBACK',
+      CASE WHEN problem IS NULL THEN 'OFFERED' ELSE 'FAILED' END, to_version, taken_id,
+      coalesce(target_version, origin_version), boot_id, problem,
+      CASE problem
+        WHEN 'ROLLBACK_TARGET_MISSING' THEN 'the catalogue has no released version ' || origin_version
+        WHEN 'ROLLBACK_TARGET_UNFIT' THEN target_version || ' is not for this device'
+        WHEN 'ROLLBACK_TARGET_REFUSED' THEN target_version || ' was itself taken back'
+        WHEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER' THEN 'the security counter of ' || target_version || ' is ' ||
+          target_counter || ', the device is at ' || device_counter END,
+      $5::timestamptz, $6::timestamptz, CASE WHEN problem IS NOT NULL THEN $5::timestamptz END
+    FROM plan
+    ON CONFLICT DO NOTHING
+    RETURNING state
+  )
+  SELECT count(*)::float8 AS total, (count(*) FILTER (WHERE state = 'FAILED'))::float8 AS failed FROM made`;

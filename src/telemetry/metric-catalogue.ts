@@ -1,0 +1,217 @@
+import type pg from "pg";
+import type { ListPosition } from "../access/list-position.ts";
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import type { Clock } from "../infra/clock.ts";
+import { asDatabaseError } from "../infra/database/errors.ts";
+import type { Logger } from "../infra/logger.ts";
+import { builtInMetrics, customPrefix } from "./built-in-metrics.ts";
+
+/** What a {@link MetricCatalogue} is made of. */
+export interface MetricCatalogueParts {
+  readonly pool: pg.Pool;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Counts sightings that the limits left out. */
+  readonly overflow: { inc(): void };
+}
+
+/** A metric that exists. */
+export interface CatalogueMetric {
+  /** As series take it. */
+  readonly name: string;
+  readonly builtIn: boolean;
+  readonly unit: string;
+  /** The types of the devices that send it, in order; empty for built-in ones. */
+  readonly deviceTypes: readonly string[];
+  /** Undefined for built-in ones, as the other one. */
+  readonly firstSeen: Date | undefined;
+  readonly lastSeen: Date | undefined;
+}
+
+/**
+ * Knows which custom metrics the devices of each type have sent. It looks at one heartbeat of each device a minute, and
+ * writes each metric of a type at most once a minute.
+ */
+export class MetricCatalogue implements AsyncDisposable {
+  readonly #parts: MetricCatalogueParts;
+  /** A heartbeat with metrics of each device that was not looked at in this minute. */
+  #waiting = new Map<string, { readonly names: readonly string[]; readonly atMs: number }>();
+  #seenDevices = new Set<string>();
+  #seenSince = Number.NEGATIVE_INFINITY;
+  /** By type and name the minute that the database knows. */
+  readonly #written = new Map<string, Map<string, number>>();
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(parts: MetricCatalogueParts) {
+    this.#parts = parts;
+  }
+
+  /** Writes what is new every few seconds, until closed. */
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.#running ??= this.flush()
+        .catch((err: unknown) => this.#parts.logger.warn({ err }, "cannot note which metrics there are"))
+        .finally(() => {
+          this.#running = undefined;
+        });
+    }, flushMs);
+    this.#timer.unref();
+  }
+
+  /** Is told of what was stored. */
+  observe(records: readonly DurableHeartbeat[]): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    if (nowMs - this.#seenSince >= minuteMs) {
+      this.#seenDevices = new Set();
+      this.#seenSince = nowMs;
+    }
+    for (const { deviceId, metrics, receivedAt } of records) {
+      if (metrics === undefined || this.#seenDevices.has(deviceId)) continue;
+      // Beyond the limits a device waits for a later minute: others of its type speak for it.
+      if (this.#waiting.size >= maxWaiting || this.#seenDevices.size >= maxSeen) return;
+      this.#seenDevices.add(deviceId);
+      this.#waiting.set(deviceId, { names: Object.keys(metrics), atMs: receivedAt.getTime() });
+    }
+  }
+
+  /** Writes what is new now. Throws if the database is away; what waited is then seen again with the next heartbeats. */
+  async flush(): Promise<void> {
+    if (this.#waiting.size === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = new Map();
+    const types = await this.#parts.pool.query<{ id: string; device_type: string }>(
+      "SELECT id, device_type FROM devices WHERE id = ANY($1::uuid[])",
+      [[...waiting.keys()]],
+    );
+    const due = new Map<string, { type: string; name: string; minute: number }>();
+    for (const { id, device_type: type } of types.rows) {
+      const seen = waiting.get(id);
+      if (seen === undefined) continue;
+      const known = await this.#knownOf(type);
+      const minute = Math.floor(seen.atMs / minuteMs);
+      for (const name of seen.names) {
+        const before = known?.get(name);
+        if (known === undefined || (before === undefined && known.size >= maxNamesPerType)) {
+          this.#leaveOut(type, name);
+          continue;
+        }
+        if (before !== undefined && before >= minute) continue;
+        known.set(name, minute);
+        due.set(JSON.stringify([type, name]), { type, name, minute });
+      }
+    }
+    if (due.size > 0) await this.#write([...due.values()]);
+  }
+
+  /**
+   * The metrics, built-in ones first, each by name. With a device type the custom ones that devices of it send. Positions
+   * are names.
+   */
+  async list(deviceType: string, { limit, after }: ListPosition): Promise<CatalogueMetric[]> {
+    const isCustom = after?.startsWith(customPrefix) ?? false;
+    const builtIn = isCustom
+      ? []
+      : builtInMetrics
+          .filter(({ name }) => after === undefined || name > after)
+          .map(({ name, unit }) => ({
+            name,
+            unit,
+            builtIn: true,
+            deviceTypes: [],
+            firstSeen: undefined,
+            lastSeen: undefined,
+          }));
+    if (builtIn.length >= limit) return builtIn.slice(0, limit);
+    try {
+      const { rows } = await this.#parts.pool.query<{
+        name: string;
+        types: string[];
+        first: Date;
+        last: Date;
+      }>(
+        `SELECT name, array_agg(device_type ORDER BY device_type) AS types, min(first_seen_at) AS first, max(last_seen_at) AS last
+         FROM device_metrics
+         WHERE name COLLATE "C" > $1 AND ($2 = '' OR name IN (SELECT name FROM device_metrics WHERE device_type = $2))
+         GROUP BY name ORDER BY name COLLATE "C" LIMIT $3`,
+        [isCustom ? (after ?? "").slice(customPrefix.length) : "", deviceType, limit - builtIn.length],
+      );
+      const custom = rows.map(({ name, types, first, last }) => ({
+        name: `${customPrefix}${name}`,
+        unit: "",
+        builtIn: false,
+        deviceTypes: types,
+        firstSeen: first,
+        lastSeen: last,
+      }));
+      return [...builtIn, ...custom];
+    } catch (error) {
+      throw asDatabaseError(error) ?? error;
+    }
+  }
+
+  /** Stops; what waits is seen again after the next start. May be called more than once. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** What the database has of a type; undefined if there are too many types. */
+  async #knownOf(type: string): Promise<Map<string, number> | undefined> {
+    const known = this.#written.get(type);
+    if (known !== undefined) return known;
+    if (this.#written.size >= maxTypes) return undefined;
+    const { rows } = await this.#parts.pool.query<{ name: string; last: Date }>(
+      "SELECT name, last_seen_at AS last FROM device_metrics WHERE device_type = $1",
+      [type],
+    );
+    const read = new Map(rows.map(({ name, last }) => [name, Math.floor(last.getTime() / minuteMs)]));
+    this.#written.set(type, read);
+    return read;
+  }
+
+  async #write(due: readonly { type: string; name: string; minute: number }[]): Promise<void> {
+    try {
+      // In order, so that two replicas cannot stop each other.
+      const rows = due.toSorted((a, b) => (a.type + a.name < b.type + b.name ? -1 : 1));
+      await this.#parts.pool.query(
+        `INSERT INTO device_metrics (device_type, name, first_seen_at, last_seen_at)
+         SELECT type, name, at, at FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS t (type, name, at)
+         ON CONFLICT (device_type, name) DO UPDATE SET last_seen_at = excluded.last_seen_at
+         WHERE device_metrics.last_seen_at < excluded.last_seen_at`,
+        [
+          rows.map(({ type }) => type),
+          rows.map(({ name }) => name),
+          rows.map(({ minute }) => new Date(minute * minuteMs).toISOString()),
+        ],
+      );
+    } catch (error) {
+      for (const { type } of due) this.#written.delete(type);
+      throw error;
+    }
+  }
+
+  #leaveOut(type: string, name: string): void {
+    this.#parts.overflow.inc();
+    this.#parts.logger.debug({ deviceType: type, metric: name }, "a metric beyond the limit is not listed");
+  }
+}
+
+/** Names of one type that are listed. A device that makes names up, with a time in them for example, has endless ones. */
+const maxNamesPerType = 1_000;
+
+/** Types whose metrics are listed. */
+const maxTypes = 1_000;
+
+/** Devices that one write looks at, in {@link flushMs}. */
+const maxWaiting = 2_000;
+
+/** Devices that are looked at in a minute, at some 100 bytes each. */
+const maxSeen = 50_000;
+
+const flushMs = 2_000;
+const minuteMs = 60_000;

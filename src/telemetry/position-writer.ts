@@ -1,0 +1,147 @@
+import type { EntityManager } from "@mikro-orm/postgresql";
+import type pg from "pg";
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import { asDatabaseError } from "../infra/database/errors.ts";
+import type { Logger } from "../infra/logger.ts";
+import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
+
+/** What a {@link PositionWriter} is made of. */
+export interface PositionWriterParts {
+  readonly pool: pg.Pool;
+  readonly logger: Logger;
+}
+
+/**
+ * Keeps device_positions, the table that the map is drawn from, with far fewer writes than there are heartbeats: a device's
+ * row is written when it moved {@link movedMeters} or was last written {@link refreshMs} ago. Many devices share a statement.
+ */
+export class PositionWriter implements AsyncDisposable {
+  readonly #pool: pg.Pool;
+  readonly #logger: Logger;
+  readonly #written = new SecondChanceCache<WrittenPosition>(maxRemembered);
+  #waiting = new Map<string, DurableHeartbeat>();
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(parts: PositionWriterParts) {
+    this.#pool = parts.pool;
+    this.#logger = parts.logger;
+  }
+
+  /** Writes what waits every second, until closed. */
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.#running ??= this.flush()
+        .catch((err: unknown) => this.#logger.warn({ err }, "positions wait for the database"))
+        .finally(() => {
+          this.#running = undefined;
+        });
+    }, flushMs);
+    this.#timer.unref();
+  }
+
+  /** Is told of what was stored. */
+  observe(records: readonly DurableHeartbeat[]): void {
+    for (const record of records) {
+      const { deviceId, latitude, longitude, backlog } = record;
+      if (latitude === undefined || longitude === undefined || backlog === true) continue;
+      const written = this.#written.get(deviceId);
+      const atMs = record.receivedAt.getTime();
+      if (
+        written !== undefined &&
+        atMs - written.atMs < refreshMs &&
+        metersBetween(written, { latitude, longitude }) < movedMeters
+      )
+        continue;
+      // Past the limit a position is older than it could be, until the device's next heartbeat.
+      if (this.#waiting.size >= maxWaiting && !this.#waiting.has(deviceId)) continue;
+      this.#waiting.set(deviceId, record);
+    }
+  }
+
+  /** Writes what waits now. If that fails the next heartbeats bring it again. */
+  async flush(): Promise<void> {
+    const waiting = [...this.#waiting.values()];
+    this.#waiting = new Map();
+    for (let start = 0; start < waiting.length; start += maxRowsPerStatement) {
+      // In the order of their ids, so that two replicas cannot stop each other.
+      const rows = waiting
+        .slice(start, start + maxRowsPerStatement)
+        .toSorted((a, b) => (a.deviceId < b.deviceId ? -1 : 1));
+      await this.#pool.query(writePositions, [
+        rows.map(({ deviceId }) => deviceId),
+        rows.map(({ receivedAt }) => receivedAt.toISOString()),
+        rows.map(({ longitude }) => longitude),
+        rows.map(({ latitude }) => latitude),
+        rows.map(({ accuracyMeters }) => accuracyMeters ?? null),
+        rows.map(({ altitudeMeters }) => altitudeMeters ?? null),
+        rows.map(({ fixTime }) => fixTime?.toISOString() ?? null),
+      ]);
+      for (const { deviceId, latitude = 0, longitude = 0, receivedAt } of rows)
+        this.#written.set(deviceId, { latitude, longitude, atMs: receivedAt.getTime(), used: false });
+    }
+  }
+
+  /** Writes what waits and stops. May be called more than once. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+    await this.flush().catch((error: unknown) => {
+      if (asDatabaseError(error) === undefined) throw error;
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** Takes a device off the map in the transaction that retires it. */
+export class RetiredDevicePositions {
+  async deviceRetired(em: EntityManager, { id }: { readonly id: string }): Promise<void> {
+    await em.execute("DELETE FROM device_positions WHERE device_id = ?", [id]);
+  }
+}
+
+/** A position of this accuracy is what satellites give in a town. */
+const movedMeters = 25;
+
+/** How old the time of a device that stands still may be on the map. */
+const refreshMs = 10 * 60_000;
+
+const flushMs = 1_000;
+const maxRowsPerStatement = 2_000;
+const maxWaiting = 200_000;
+
+/** Devices whose last written position is remembered, at some 100 bytes each; others are written with each heartbeat. */
+const maxRemembered = 300_000;
+
+interface WrittenPosition extends Cacheable {
+  readonly latitude: number;
+  readonly longitude: number;
+  readonly atMs: number;
+}
+
+/** Only of devices that are not retired, and forward only: what another replica wrote later stays. */
+const writePositions = `
+  INSERT INTO device_positions (device_id, received_at, position, accuracy_meters, altitude_meters, fix_time)
+  SELECT d.id, t.received_at, point(t.longitude, t.latitude), t.accuracy, t.altitude, t.fix_time
+  FROM unnest($1::uuid[], $2::timestamptz[], $3::float8[], $4::float8[], $5::real[], $6::real[], $7::timestamptz[])
+    AS t (device_id, received_at, longitude, latitude, accuracy, altitude, fix_time)
+  JOIN devices d ON d.id = t.device_id AND NOT d.is_deleted
+  ON CONFLICT (device_id) DO UPDATE SET received_at = excluded.received_at,
+    position = CASE WHEN device_positions.position ~= excluded.position THEN device_positions.position ELSE excluded.position END,
+    accuracy_meters = excluded.accuracy_meters, altitude_meters = excluded.altitude_meters, fix_time = excluded.fix_time
+  WHERE device_positions.received_at < excluded.received_at`;
+
+/** On a plane that touches the earth there: exact enough for some metres, and cheap. */
+function metersBetween(
+  a: { readonly latitude: number; readonly longitude: number },
+  b: { readonly latitude: number; readonly longitude: number },
+): number {
+  const degrees = Math.abs(b.longitude - a.longitude);
+  const east = Math.min(degrees, 360 - degrees) * Math.cos((a.latitude * Math.PI) / 180);
+  return Math.hypot(b.latitude - a.latitude, east) * metersPerDegree;
+}
+
+const metersPerDegree = 111_195;

@@ -1,0 +1,321 @@
+import type pg from "pg";
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import type { Clock } from "../infra/clock.ts";
+import type { TimePartitions } from "../infra/database/time-partitions.ts";
+import type { Logger } from "../infra/logger.ts";
+import { countSql, fiveMinutes, oneHour, type RollupResolution } from "./rollup-sql.ts";
+
+/** What a {@link RollupJob} is made of. */
+export interface RollupJobParts {
+  readonly pool: pg.Pool;
+  /** Of the heartbeats. */
+  readonly raw: Pick<TimePartitions, "firstKept" | "partitionOf" | "days">;
+  /** Of the roll-ups. */
+  readonly partitions: Readonly<Record<RollupResolution["name"], Pick<TimePartitions, "ensure">>>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The rows that one transaction reads at most, about; 250,000 unless given. */
+  readonly rowsPerShard?: number;
+}
+
+/** Up to when roll-ups are complete. */
+export type RollupProgress = Readonly<Record<RollupResolution["name"], Date>>;
+
+/**
+ * Rolls heartbeats up: first into five minutes a device, then those into hours. It goes bucket by bucket, a large one in
+ * shards of devices, each in one transaction with the note how far it came; so replicas may share the work, take turns by an
+ * advisory lock, and go on where one was killed or all were away.
+ *
+ * A bucket is made {@link settleMs} after its end. Its heartbeats were received, by the service's own clock, before that end,
+ * and are in the database by then, unless the database was away, a replica's clock is wrong, or the clock was set back. What
+ * is stored later than that is noticed when it is stored, and its bucket is made anew.
+ */
+export class RollupJob implements AsyncDisposable {
+  readonly #parts: RollupJobParts;
+  readonly #rowsPerShard: number;
+  readonly #late = new Set<number>();
+  readonly #stop = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  /** Everything before this is known to be rolled up. */
+  #knownUntilMs = Number.NEGATIVE_INFINITY;
+  /** The resolution and day whose partition was made sure of last. */
+  #ensuredDay = "";
+
+  constructor(parts: RollupJobParts) {
+    this.#parts = parts;
+    this.#rowsPerShard = parts.rowsPerShard ?? defaultRowsPerShard;
+  }
+
+  /** Works now and then every quarter of a minute, until closed. */
+  start(): void {
+    const round = () => {
+      this.#running ??= this.run()
+        .catch((err: unknown) => {
+          if (this.#stop.signal.aborted) return;
+          this.#parts.logger.warn({ err }, "cannot roll heartbeats up; trying again later");
+        })
+        .finally(() => {
+          this.#running = undefined;
+        });
+    };
+    round();
+    this.#timer = setInterval(round, roundMs);
+    this.#timer.unref();
+  }
+
+  /** Is told of what was stored: see {@link DurableHeartbeatObserver}. Notes what came too late for its roll-up. */
+  observe(records: readonly DurableHeartbeat[]): void {
+    const { widthMs } = fiveMinutes;
+    const settled = this.#parts.clock.now().getTime() - settleMs / 2;
+    const lateBefore = Math.max(Math.floor(settled / widthMs) * widthMs, this.#knownUntilMs);
+    for (const { receivedAt } of records) {
+      const at = receivedAt.getTime();
+      if (at >= lateBefore) continue;
+      // Past the limit a bucket stays as it is: that is weeks of outage, after which there are worse gaps.
+      if (this.#late.size < maxLateBuckets) this.#late.add(Math.floor(at / widthMs) * widthMs);
+    }
+  }
+
+  /** Up to when roll-ups are complete, as the database says. */
+  async progress(): Promise<RollupProgress> {
+    const { rows } = await this.#parts.pool.query<{ resolution: string; next_bucket: Date }>(
+      "SELECT resolution, next_bucket FROM rollup_progress",
+    );
+    const of = (name: string) =>
+      rows.find(({ resolution }) => resolution === name)?.next_bucket ?? new Date(0);
+    return { "5m": of("5m"), "1h": of("1h") };
+  }
+
+  /** Does all that there is to do, unless another replica is at it. */
+  async run(): Promise<void> {
+    await this.#noteLate();
+    await this.#begin();
+    while (await this.#step(fiveMinutes)) this.#stop.signal.throwIfAborted();
+    while (await this.#step(oneHour)) this.#stop.signal.throwIfAborted();
+    while (await this.#redoLate()) this.#stop.signal.throwIfAborted();
+    this.#knownUntilMs = (await this.progress())["5m"].getTime();
+  }
+
+  /** Ends after the transaction that runs. May be called more than once. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #noteLate(): Promise<void> {
+    const buckets = [...this.#late];
+    if (buckets.length === 0) return;
+    await this.#parts.pool.query(
+      "INSERT INTO late_buckets (bucket) SELECT unnest($1::timestamptz[]) ON CONFLICT DO NOTHING",
+      [buckets.map((ms) => new Date(ms).toISOString())],
+    );
+    for (const bucket of buckets) this.#late.delete(bucket);
+  }
+
+  /** The first time of all begins with the oldest heartbeats that there are. */
+  async #begin(): Promise<void> {
+    const { pool, raw, clock } = this.#parts;
+    const begun = await pool.query("SELECT 1 FROM rollup_progress");
+    if (begun.rows.length === 2) return;
+    let oldest = clock.now();
+    for (const day of await raw.days()) {
+      const some = await pool.query(`SELECT 1 FROM ${raw.partitionOf(day)} LIMIT 1`);
+      if (some.rows.length === 0) continue;
+      oldest = day < oldest ? day : oldest;
+      break;
+    }
+    for (const { name } of [fiveMinutes, oneHour]) {
+      // Both at a full hour: an hour must be made of all of its five minutes.
+      const first = new Date(Math.floor(oldest.getTime() / oneHour.widthMs) * oneHour.widthMs);
+      await pool.query(
+        "INSERT INTO rollup_progress (resolution, next_bucket) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        [name, first.toISOString()],
+      );
+    }
+  }
+
+  /** Makes one shard of the next bucket; false if there is none, or another replica is at work. */
+  async #step(resolution: RollupResolution): Promise<boolean> {
+    const progress = await this.progress();
+    const next = progress[resolution.name];
+    const due = this.#dueUntil(resolution, progress);
+    if (next >= due) return false;
+    await this.#ensure(resolution, next);
+    if (resolution === fiveMinutes) await this.#summarize(next);
+    return this.#locked(async (client) => {
+      const { rows } = await client.query<{ next_bucket: Date; shard: number; shards: number }>(
+        "SELECT next_bucket, shard, shards FROM rollup_progress WHERE resolution = $1",
+        [resolution.name],
+      );
+      const [now] = rows;
+      // Another replica was faster: look again.
+      if (now === undefined || now.next_bucket.getTime() !== next.getTime()) return;
+      const bounds = boundsOf(resolution, next);
+      const shards = now.shard > 0 ? now.shards : await this.#shardsOf(client, resolution, bounds);
+      if (shards === 0) {
+        await this.#skip(client, resolution, next, due);
+        return;
+      }
+      await client.query(resolution.insertSql, [...bounds, now.shard, shards]);
+      const isLast = now.shard + 1 >= shards;
+      await client.query(
+        `UPDATE rollup_progress SET next_bucket = $2, shard = $3, shards = $4, updated_at = now()
+         WHERE resolution = $1`,
+        [resolution.name, bounds[isLast ? 1 : 0], isLast ? 0 : now.shard + 1, isLast ? 1 : shards],
+      );
+    });
+  }
+
+  /** Makes the partition of a bucket unless it was there a moment ago. */
+  async #ensure({ name }: RollupResolution, bucket: Date): Promise<void> {
+    const day = `${name} ${Math.floor(bucket.getTime() / dayMs)}`;
+    if (this.#ensuredDay === day) return;
+    await this.#parts.partitions[name].ensure(bucket);
+    this.#ensuredDay = day;
+  }
+
+  /** The end of the last bucket that may be made now. */
+  #dueUntil({ name, widthMs }: RollupResolution, progress: RollupProgress): Date {
+    const untilMs = name === "5m" ? this.#parts.clock.now().getTime() - settleMs : progress["5m"].getTime();
+    return new Date(Math.floor(untilMs / widthMs) * widthMs);
+  }
+
+  /** Passes an empty bucket, and with it the rest of its day, or of its hour, if that is empty too: outages are long. */
+  async #skip(client: pg.PoolClient, resolution: RollupResolution, bucket: Date, due: Date): Promise<void> {
+    const { widthMs, source } = resolution;
+    let to = bucket.getTime() + widthMs;
+    for (const windowMs of [dayMs, oneHour.widthMs]) {
+      const end = Math.min((Math.floor(bucket.getTime() / windowMs) + 1) * windowMs, due.getTime());
+      if (end <= to) continue;
+      const { rows } = await client.query<{ some: boolean }>(
+        `SELECT EXISTS (SELECT FROM ${source.table} WHERE ${source.time} >= $1 AND ${source.time} < $2) AS some`,
+        [bucket.toISOString(), new Date(end).toISOString()],
+      );
+      if (rows[0]?.some === true) continue;
+      to = end;
+      break;
+    }
+    await client.query(
+      "UPDATE rollup_progress SET next_bucket = $2, updated_at = now() WHERE resolution = $1",
+      [resolution.name, new Date(to).toISOString()],
+    );
+  }
+
+  /** Makes one late bucket anew, and the hour that it is part of; false if there is none. */
+  async #redoLate(): Promise<boolean> {
+    const { pool, raw } = this.#parts;
+    const found = await pool.query<{ bucket: Date }>(
+      `SELECT l.bucket FROM late_buckets l JOIN rollup_progress p ON p.resolution = '5m' AND l.bucket < p.next_bucket
+       ORDER BY l.bucket LIMIT 1`,
+    );
+    const bucket = found.rows[0]?.bucket;
+    if (bucket === undefined) return false;
+    const hour = new Date(Math.floor(bucket.getTime() / oneHour.widthMs) * oneHour.widthMs);
+    await this.#ensure(fiveMinutes, bucket);
+    await this.#summarize(bucket);
+    return this.#locked(async (client) => {
+      await client.query("DELETE FROM late_buckets WHERE bucket = $1", [bucket.toISOString()]);
+      // What is left of a day that is being dropped would make a good roll-up worse.
+      const firstKept = raw.firstKept();
+      if (firstKept !== undefined && bucket < firstKept) return;
+      await this.#redo(client, fiveMinutes, bucket);
+      const progress = await client.query<{ next_bucket: Date }>(
+        "SELECT next_bucket FROM rollup_progress WHERE resolution = '1h'",
+      );
+      const hoursUntil = progress.rows[0]?.next_bucket;
+      if (hoursUntil !== undefined && hour < hoursUntil) await this.#redo(client, oneHour, hour);
+    });
+  }
+
+  async #redo(client: pg.PoolClient, resolution: RollupResolution, bucket: Date): Promise<void> {
+    const bounds = boundsOf(resolution, bucket);
+    await client.query(`DELETE FROM ${resolution.table} WHERE bucket = $1`, [bounds[0]]);
+    const shards = await this.#shardsOf(client, resolution, bounds);
+    for (let shard = 0; shard < shards; shard++)
+      await client.query(resolution.insertSql, [...bounds, shard, shards]);
+  }
+
+  /** In how many shards to make a bucket; 0 if it is empty. */
+  async #shardsOf(
+    client: pg.PoolClient,
+    resolution: RollupResolution,
+    bounds: readonly string[],
+  ): Promise<number> {
+    const { rows } = await client.query<{ rows: number }>(countSql(resolution), [...bounds]);
+    return Math.ceil((rows[0]?.rows ?? 0) / this.#rowsPerShard);
+  }
+
+  /**
+   * Brings the index by time up to date. The newest pages are otherwise in no summary until the next vacuum, and are read in
+   * vain for every bucket.
+   */
+  async #summarize(time: Date): Promise<void> {
+    try {
+      await this.#parts.pool.query(
+        `SELECT brin_summarize_new_values(i.indexrelid)
+         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+         WHERE i.indrelid = to_regclass($1) AND a.amname = 'brin'`,
+        [this.#parts.raw.partitionOf(time)],
+      );
+    } catch (err) {
+      // A vacuum is at it, which does the same.
+      this.#parts.logger.debug({ err }, "could not summarize the heartbeats' index by time");
+    }
+  }
+
+  /** Works in a transaction under the lock; false if another replica has it. */
+  async #locked(work: (client: pg.PoolClient) => Promise<void>): Promise<boolean> {
+    const client = await this.#parts.pool.connect();
+    try {
+      await client.query("BEGIN");
+      const { rows } = await client.query("SELECT pg_try_advisory_xact_lock($1) AS locked", [rollupLock]);
+      const locked = rows[0]?.locked === true;
+      if (locked) {
+        await client.query(`SET LOCAL work_mem = '${workMemory}'; ${byTime}`);
+        await work(client);
+      }
+      await client.query("COMMIT");
+      client.release();
+      return locked;
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+  }
+}
+
+/** How long after its end a bucket is made: what was received before is stored by then. */
+const settleMs = 60_000;
+
+/** How often to look whether a bucket is due. */
+const roundMs = 15_000;
+
+/** A second or two of work for the database, well below its time-out for a statement. */
+const defaultRowsPerShard = 250_000;
+
+const dayMs = 24 * 60 * 60_000;
+
+/**
+ * A bucket is found by the index by time, also where statistics are too old to tell the planner how few of its day's rows a
+ * bucket has, and a walk over the whole key looks cheaper.
+ */
+const byTime = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off";
+
+/** For the sort of a shard. */
+const workMemory = "64MB";
+
+/** Five weeks of five minutes. */
+const maxLateBuckets = 10_000;
+
+/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
+const rollupLock = 7_236_400_914;
+
+function boundsOf({ widthMs }: RollupResolution, bucket: Date): [from: string, to: string] {
+  return [bucket.toISOString(), new Date(bucket.getTime() + widthMs).toISOString()];
+}

@@ -1,0 +1,140 @@
+import { builtInMetrics } from "./built-in-metrics.ts";
+
+/** A resolution at which heartbeats are rolled up. */
+export interface RollupResolution {
+  /** Its name in rollup_progress. */
+  readonly name: "5m" | "1h";
+  readonly widthMs: number;
+  readonly table: string;
+  /** The table that it is made from, and that table's column of time. */
+  readonly source: { readonly table: string; readonly time: string };
+  /**
+   * Rolls up the devices of one shard: from $1 (the bucket's begin) to before $2 (its end), shard $3 of $4. Nothing of
+   * them may be there yet.
+   */
+  readonly insertSql: string;
+}
+
+/** From the heartbeats. */
+export const fiveMinutes: RollupResolution = {
+  name: "5m",
+  widthMs: 5 * 60_000,
+  table: "heartbeat_rollups_5m",
+  source: { table: "device_heartbeats", time: "received_at" },
+  insertSql: insertSql({
+    table: "heartbeat_rollups_5m",
+    source: "device_heartbeats",
+    time: "received_at",
+    lastTime: "max(received_at)",
+    count: "count(*)",
+    newestFirst: "received_at DESC, sequence DESC",
+    value: ({ rawSql }) => {
+      // Summed as double: a sum of reals would lose digits.
+      const values = { min: rawSql, max: rawSql, last: rawSql, sum: `(${rawSql})::float8` };
+      return { ...values, n: `count(${rawSql})` };
+    },
+    custom: {
+      min: "m.value::float8",
+      max: "m.value::float8",
+      sum: "m.value::float8",
+      n: "count(*)",
+      last: "m.value::float8",
+    },
+  }),
+};
+
+/** From the roll-ups of five minutes. */
+export const oneHour: RollupResolution = {
+  name: "1h",
+  widthMs: 60 * 60_000,
+  table: "heartbeat_rollups_1h",
+  source: { table: "heartbeat_rollups_5m", time: "bucket" },
+  insertSql: insertSql({
+    table: "heartbeat_rollups_1h",
+    source: "heartbeat_rollups_5m",
+    time: "bucket",
+    lastTime: "max(last_received_at)",
+    count: "sum(count)",
+    newestFirst: "bucket DESC",
+    value: ({ column: c }) => ({
+      min: `${c}_min`,
+      max: `${c}_max`,
+      sum: `${c}_sum`,
+      n: `sum(${c}_n)`,
+      last: `${c}_last`,
+    }),
+    custom: {
+      min: "(m.value->0)::float8",
+      max: "(m.value->1)::float8",
+      sum: "(m.value->2)::float8",
+      n: "sum((m.value->3)::integer)",
+      last: "(m.value->4)::float8",
+    },
+  }),
+};
+
+/** Counts what one bucket, from $1 to before $2, is made from. */
+export function countSql({ source }: RollupResolution): string {
+  return `SELECT count(*)::integer AS rows FROM ${source.table} WHERE ${source.time} >= $1 AND ${source.time} < $2`;
+}
+
+/** What to aggregate, of each row: lowest, highest, sum and newest; `n` is the aggregate itself. */
+interface Values {
+  readonly min: string;
+  readonly max: string;
+  readonly sum: string;
+  readonly n: string;
+  readonly last: string;
+}
+
+function insertSql(from: {
+  readonly table: string;
+  readonly source: string;
+  readonly time: string;
+  readonly lastTime: string;
+  readonly count: string;
+  readonly newestFirst: string;
+  readonly value: (metric: (typeof builtInMetrics)[number]) => Values;
+  readonly custom: Values;
+}): string {
+  // any_value keeps the first value that is not NULL, and the order makes that the newest: one sort serves all metrics.
+  // Sharing the sort measured 2.0 s for a million heartbeats of 200,000 devices, against 4.3 s with max() over arrays of
+  // (time, sequence, value).
+  const aggregates = (values: Values) => ({
+    min: `min(${values.min})`,
+    max: `max(${values.max})`,
+    sum: `sum(${values.sum})`,
+    n: `(${values.n})::integer`,
+    last: `any_value(${values.last} ORDER BY ${from.newestFirst})`,
+  });
+  const columns: string[] = [];
+  const selected: string[] = [];
+  for (const metric of builtInMetrics) {
+    for (const [part, sql] of Object.entries(aggregates(from.value(metric)))) {
+      columns.push(`${metric.column}_${part}`);
+      selected.push(sql);
+    }
+  }
+  const rows = `${from.source}.${from.time} >= $1 AND ${from.source}.${from.time} < $2
+      AND (uuid_hash(device_id) & 2147483647) % $4 = $3`;
+  const custom = aggregates(from.custom);
+  return `
+    INSERT INTO ${from.table} (device_id, bucket, last_received_at, count, ${columns.join(", ")}, metrics)
+    SELECT r.*, c.metrics
+    FROM (
+      SELECT device_id, $1::timestamptz, ${from.lastTime}, (${from.count})::integer, ${selected.join(",\n        ")}
+      FROM ${from.source} WHERE ${rows}
+      GROUP BY device_id
+    ) r
+    LEFT JOIN (
+      SELECT device_id, jsonb_object_agg(name, jsonb_build_array(min, max, sum, n, last)) AS metrics
+      FROM (
+        SELECT device_id, m.key AS name, ${Object.entries(custom)
+          .map(([part, sql]) => `${sql} AS ${part}`)
+          .join(", ")}
+        FROM ${from.source}, jsonb_each(metrics) m WHERE metrics IS NOT NULL AND ${rows}
+        GROUP BY device_id, m.key
+      ) g
+      GROUP BY device_id
+    ) c USING (device_id)`;
+}

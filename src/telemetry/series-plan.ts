@@ -1,0 +1,82 @@
+/** Where a series is read from. */
+export type SeriesSource = "heartbeats" | "5m" | "1h";
+
+/** What a series asks for, and what there is. Times in milliseconds since 1970. */
+export interface SeriesQuestion {
+  readonly fromMs: number;
+  /** After `fromMs`. */
+  readonly toMs: number;
+  readonly maxPoints: number;
+  /** The oldest time that each source keeps. */
+  readonly keptFromMs: { readonly heartbeats: number; readonly "5m": number };
+}
+
+/** How a series is read. */
+export interface SeriesPlan {
+  readonly source: SeriesSource;
+  /** Points lie on multiples of this since 1970. */
+  readonly widthMs: number;
+}
+
+/**
+ * Chooses the width of a series' points, the finest of a list of round ones with which there are no more than asked for, and
+ * the coarsest source that has such points. What is too old for a source is read from the next one.
+ */
+export function planSeries(question: SeriesQuestion): SeriesPlan {
+  const fine = widthFor(question, 0);
+  if (fine < fiveMinutesMs && question.fromMs >= question.keptFromMs.heartbeats)
+    return { source: "heartbeats", widthMs: fine };
+  const medium = Math.max(fine, widthFor(question, fiveMinutesMs));
+  if (medium < oneHourMs && question.fromMs >= question.keptFromMs["5m"])
+    return { source: "5m", widthMs: medium };
+  return { source: "1h", widthMs: widthFor(question, oneHourMs) };
+}
+
+/** A part of a series' time, read from one source. */
+export interface SeriesSegment {
+  readonly source: SeriesSource;
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** Splits a series' time into what is rolled up and the newest part that is not yet. */
+export function segmentsOf(
+  plan: SeriesPlan,
+  span: { readonly fromMs: number; readonly toMs: number },
+  rolledUpTo: Readonly<Record<"5m" | "1h", number>>,
+): SeriesSegment[] {
+  const segments: SeriesSegment[] = [];
+  let fromMs = span.fromMs;
+  const take = (source: SeriesSource, untilMs: number) => {
+    const toMs = Math.min(untilMs, span.toMs);
+    if (toMs <= fromMs) return;
+    segments.push({ source, fromMs, toMs });
+    fromMs = toMs;
+  };
+  if (plan.source === "1h") take("1h", rolledUpTo["1h"]);
+  if (plan.source !== "heartbeats") take("5m", rolledUpTo["5m"]);
+  take("heartbeats", Number.POSITIVE_INFINITY);
+  return segments;
+}
+
+const secondMs = 1_000;
+const minuteMs = 60 * secondMs;
+const fiveMinutesMs = 5 * minuteMs;
+const oneHourMs = 60 * minuteMs;
+const dayMs = 24 * oneHourMs;
+
+/** Each from five minutes on is a multiple of five minutes, each from an hour on a multiple of an hour. */
+const widthsMs = [
+  ...[1, 2, 5, 10, 30].map((seconds) => seconds * secondMs),
+  ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * minuteMs),
+  ...[1, 2, 3, 6, 12].map((hours) => hours * oneHourMs),
+  ...[1, 7].map((days) => days * dayMs),
+];
+
+function widthFor({ fromMs, toMs, maxPoints }: SeriesQuestion, atLeastMs: number): number {
+  const fits = (widthMs: number) => Math.ceil(toMs / widthMs) - Math.floor(fromMs / widthMs) <= maxPoints;
+  const width = widthsMs.find((widthMs) => widthMs >= atLeastMs && fits(widthMs));
+  if (width !== undefined) return width;
+  // Whole days, one bucket fewer than allowed, because the span may begin and end within a bucket.
+  return Math.ceil((toMs - fromMs) / Math.max(1, maxPoints - 1) / dayMs) * dayMs;
+}

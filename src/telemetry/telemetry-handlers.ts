@@ -1,0 +1,179 @@
+import { durationFromMs, type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { SeriesSource, TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
+import { listPage, type PageTokenCodec } from "../access/list-page.ts";
+import { type Endpoint, serverStream, unary } from "../api/endpoint.ts";
+import type { ExportOpener } from "../api/export-route.ts";
+import { pageSize } from "../api/page-token.ts";
+import { invalidArgument } from "../errors.ts";
+import { type ExportRequest, exportRequest, exportRequestOfQuery, exportText } from "./export-messages.ts";
+import type { HeartbeatExport } from "./heartbeat-export.ts";
+import type { Telemetry } from "./telemetry.ts";
+
+/** The endpoints of TelemetryService. */
+export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokenCodec): Endpoint[] {
+  const { series, catalogue, track, positions, exports, clock } = telemetry;
+  return [
+    unary(
+      TelemetryService.method.querySeries,
+      {
+        access: { role: "viewer", device: ({ deviceId }) => (deviceId === "" ? undefined : deviceId) },
+        rate: "operator",
+      },
+      async ({ deviceId, filter, metrics, startTime, endTime, maxPoints }, { identity }) => {
+        // A device that names no device would ask for the whole fleet.
+        if (identity.kind === "device" && deviceId === "")
+          throw invalidArgument("device_id", "must be the device's own");
+        const answer = await series.read({
+          devices: deviceId === "" ? { filter } : { id: deviceId },
+          metrics,
+          from: requiredDate(startTime, "start_time"),
+          to: dateOf(endTime, "end_time"),
+          maxPoints: maxPoints === 0 ? defaultPoints : maxPoints,
+        });
+        return {
+          series: answer.series.map(({ metric, unit, points }) => ({
+            metric,
+            unit,
+            points: points.map(({ start, count, ...values }) => ({
+              startTime: timestampFromDate(start),
+              count: BigInt(count),
+              ...values,
+            })),
+          })),
+          bucketDuration: durationFromMs(answer.widthMs),
+          source: sources[answer.source],
+        };
+      },
+    ),
+
+    unary(
+      TelemetryService.method.listMetrics,
+      { access: { role: "viewer" }, rate: "operator" },
+      async ({ deviceType, pageSize: size, pageToken }) => {
+        const page = await listPage({
+          tokens: pageTokens,
+          size: pageSize(size),
+          token: pageToken,
+          filter: { deviceType },
+          list: (position) => catalogue.list(deviceType, position),
+          keyOf: ({ name }) => name,
+        });
+        return {
+          metrics: page.rows.map(({ name, builtIn, unit, deviceTypes, firstSeen, lastSeen }) => ({
+            name,
+            builtIn,
+            unit,
+            deviceTypes: [...deviceTypes],
+            ...(firstSeen === undefined ? {} : { firstSeenTime: timestampFromDate(firstSeen) }),
+            ...(lastSeen === undefined ? {} : { lastSeenTime: timestampFromDate(lastSeen) }),
+          })),
+          nextPageToken: page.nextPageToken,
+        };
+      },
+    ),
+
+    serverStream(
+      TelemetryService.method.exportHeartbeats,
+      { access: { role: "viewer" }, rate: "operator" },
+      async function* (request, { signal }) {
+        for await (const data of written(exports, exportRequest(request), signal)) yield { data };
+      },
+    ),
+
+    unary(
+      TelemetryService.method.getTrack,
+      { access: { role: "viewer", device: ({ deviceId }) => deviceId }, rate: "operator" },
+      async ({ deviceId, startTime, endTime, maxPoints }) => {
+        const to = dateOf(endTime, "end_time") ?? clock.now();
+        const from = dateOf(startTime, "start_time") ?? new Date(to.getTime() - defaultTrackMs);
+        if (to <= from) throw invalidArgument("start_time", "must lie before the end");
+        const points = await track.read(deviceId, from, to, maxPoints === 0 ? defaultTrackPoints : maxPoints);
+        return {
+          points: points.map((point) => ({
+            location: locationOf(point),
+            receiveTime: timestampFromDate(point.receivedAt),
+          })),
+        };
+      },
+    ),
+
+    unary(
+      TelemetryService.method.searchPositions,
+      { access: { role: "viewer" }, rate: "operator" },
+      async ({ south, west, north, east, filter, maxDevices }) => {
+        const box = { south, west, north, east };
+        const found = await positions.search(box, filter, maxDevices === 0 ? defaultDevices : maxDevices);
+        return {
+          totalCount: BigInt(found.totalCount),
+          devices: found.devices.map((position) => ({
+            deviceId: position.deviceId,
+            serialNumber: position.serialNumber,
+            location: locationOf(position),
+            receiveTime: timestampFromDate(position.receivedAt),
+          })),
+          clusters: found.clusters.map(({ latitude, longitude, count }) => ({
+            latitude,
+            longitude,
+            count: BigInt(count),
+          })),
+        };
+      },
+    ),
+  ];
+}
+
+/** Opens exports for plain HTTP. */
+export function exportOpener(exports: HeartbeatExport): ExportOpener {
+  return (deviceId, query, signal) => {
+    const request = exportRequestOfQuery(deviceId, query);
+    const { contentType, extension } = exportText(request);
+    return {
+      contentType,
+      fileName: `heartbeats-${request.deviceId}.${extension}`,
+      chunks: written(exports, request, signal),
+    };
+  };
+}
+
+const defaultPoints = 300;
+const defaultTrackPoints = 500;
+const defaultTrackMs = 24 * 3_600_000;
+const defaultDevices = 500;
+
+const sources = {
+  heartbeats: SeriesSource.HEARTBEATS,
+  "5m": SeriesSource.FIVE_MINUTES,
+  "1h": SeriesSource.ONE_HOUR,
+};
+
+function written(exports: HeartbeatExport, request: ExportRequest, signal: AbortSignal) {
+  const text = exportText(request);
+  return exports.write({ ...request, header: text.header, line: (record) => text.line(record), signal });
+}
+
+function locationOf(place: {
+  readonly latitude: number;
+  readonly longitude: number;
+  readonly accuracyMeters: number | undefined;
+  readonly altitudeMeters: number | undefined;
+  readonly fixTime: Date | undefined;
+}) {
+  const { latitude, longitude, accuracyMeters, altitudeMeters, fixTime } = place;
+  return {
+    latitude,
+    longitude,
+    ...(accuracyMeters === undefined ? {} : { accuracyMeters }),
+    ...(altitudeMeters === undefined ? {} : { altitudeMeters }),
+    ...(fixTime === undefined ? {} : { fixTime: timestampFromDate(fixTime) }),
+  };
+}
+
+function dateOf(time: Timestamp | undefined, field: string): Date | undefined {
+  return time === undefined ? undefined : requiredDate(time, field);
+}
+
+function requiredDate(time: Timestamp | undefined, field: string): Date {
+  const date = time === undefined ? new Date(Number.NaN) : timestampDate(time);
+  if (Number.isNaN(date.getTime())) throw invalidArgument(field, "is no valid time");
+  return date;
+}

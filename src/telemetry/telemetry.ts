@@ -1,0 +1,119 @@
+import type pg from "pg";
+import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import type { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
+import type { Clock } from "../infra/clock.ts";
+import { TimePartitions } from "../infra/database/time-partitions.ts";
+import type { Logger } from "../infra/logger.ts";
+import { DeviceSelection } from "./device-selection.ts";
+import { HeartbeatExport } from "./heartbeat-export.ts";
+import { MetricCatalogue } from "./metric-catalogue.ts";
+import { PositionSearch } from "./position-search.ts";
+import { PositionWriter } from "./position-writer.ts";
+import { RollupJob } from "./rollup-job.ts";
+import { SeriesReader } from "./series-reader.ts";
+import { TrackReader } from "./track-reader.ts";
+
+/** What a {@link Telemetry} is made of. */
+export interface TelemetryParts {
+  readonly pool: pg.Pool;
+  /** The partitions of the heartbeats. */
+  readonly raw: TimePartitions;
+  readonly history: HeartbeatHistory;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Counts custom metrics that the catalogue has no room for. */
+  readonly metricOverflow: { inc(): void };
+  readonly heartbeatIntervalMs: number;
+  readonly retention: TelemetryRetention;
+}
+
+/** How long roll-ups are kept, in whole days before today. */
+interface TelemetryRetention {
+  readonly fiveMinuteRollupDays: number;
+  readonly oneHourRollupDays: number;
+}
+
+/** Everything that is made of the heartbeats beside their history: roll-ups, series, the catalogue of metrics, positions. */
+export class Telemetry implements AsyncDisposable {
+  readonly clock: Clock;
+  readonly rollups: RollupJob;
+  readonly series: SeriesReader;
+  readonly catalogue: MetricCatalogue;
+  readonly track: TrackReader;
+  readonly positions: PositionSearch;
+  readonly exports: HeartbeatExport;
+  readonly #positionWriter: PositionWriter;
+  readonly #partitions: readonly TimePartitions[];
+
+  /** Makes the partitions of the roll-ups and begins to work. */
+  static async start(parts: TelemetryParts): Promise<Telemetry> {
+    const telemetry = new Telemetry(parts);
+    for (const partitions of telemetry.#partitions) await partitions.start();
+    telemetry.rollups.start();
+    telemetry.catalogue.start();
+    telemetry.#positionWriter.start();
+    return telemetry;
+  }
+
+  private constructor(parts: TelemetryParts) {
+    const { pool, raw, clock, logger, heartbeatIntervalMs } = parts;
+    const fiveMinutes = new TimePartitions({
+      pool,
+      clock,
+      logger,
+      table: "heartbeat_rollups_5m",
+      daysEach: 1,
+      retentionDays: parts.retention.fiveMinuteRollupDays,
+    });
+    const oneHour = new TimePartitions({
+      pool,
+      clock,
+      logger,
+      table: "heartbeat_rollups_1h",
+      daysEach: 7,
+      retentionDays: parts.retention.oneHourRollupDays,
+      ahead: 1,
+    });
+    const devices = new DeviceSelection({ pool, clock, heartbeatIntervalMs });
+    this.#partitions = [fiveMinutes, oneHour];
+    this.clock = clock;
+    this.rollups = new RollupJob({
+      pool,
+      raw,
+      partitions: { "5m": fiveMinutes, "1h": oneHour },
+      clock,
+      logger,
+    });
+    this.series = new SeriesReader({
+      pool,
+      clock,
+      devices,
+      rollups: this.rollups,
+      kept: { heartbeats: raw, "5m": fiveMinutes },
+    });
+    this.catalogue = new MetricCatalogue({ pool, clock, logger, overflow: parts.metricOverflow });
+    this.#positionWriter = new PositionWriter({ pool, logger });
+    this.track = new TrackReader(pool);
+    this.positions = new PositionSearch(pool, devices);
+    this.exports = new HeartbeatExport(parts.history, clock);
+  }
+
+  /** Is told of heartbeats that are stored. */
+  observe(records: readonly DurableHeartbeat[]): void {
+    this.rollups.observe(records);
+    this.catalogue.observe(records);
+    this.#positionWriter.observe(records);
+  }
+
+  /** Writes what waits and stops. May be called more than once. */
+  async close(): Promise<void> {
+    await this.rollups.close();
+    await this.catalogue.close();
+    await this.#positionWriter.close();
+    for (const partitions of this.#partitions) await partitions.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,164 @@
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import { ExportFormat, SeriesSource, TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
+import { startTestService, type TestService } from "../support/service.ts";
+import { connectClient, type EnrolledDevice, enrolDevice, http, httpRefusal, refusal } from "./support.ts";
+
+describe("telemetry", () => {
+  let service: TestService;
+  let device: EnrolledDevice;
+
+  beforeAll(async () => {
+    service = await startTestService();
+    device = await enrolDevice(service, "pump");
+    const client = service.client(device.token);
+    await client.unary(HeartbeatService.method.sendHeartbeat, {
+      heartbeats: [1, 2, 3].map((n) => ({
+        sequence: BigInt(n),
+        firmwareVersion: "1.0.0",
+        batteryPercent: n * 10,
+        metrics: { flow: n },
+        location: { latitude: 52 + n, longitude: 13, accuracyMeters: 4 },
+      })),
+    });
+  });
+  afterAll(() => service[Symbol.asyncDispose]());
+
+  const from = () => new Date(Date.now() - 3_600_000);
+
+  test("series come by gRPC and REST", async () => {
+    const answer = await service.client().unary(TelemetryService.method.querySeries, {
+      deviceId: device.id,
+      metrics: ["battery_percent", "metrics.flow"],
+      startTime: timestampFromDate(from()),
+    });
+    expect(answer.source).toBe(SeriesSource.HEARTBEATS);
+    expect(
+      answer.series.map(({ metric, unit, points: [point] }) => [metric, unit, point?.avg, point?.count]),
+    ).toEqual([
+      ["battery_percent", "%", 20, 3n],
+      ["metrics.flow", "", 2, 3n],
+    ]);
+    const rest = await http(
+      service,
+      "GET",
+      `/api/v1/telemetry/series?filter=${encodeURIComponent('device_type = "pump"')}&metrics=metrics.flow&startTime=${from().toISOString()}`,
+      { token: service.adminToken },
+    );
+    expect(rest.body).toMatchObject({
+      bucketDuration: "30s",
+      source: "SERIES_SOURCE_HEARTBEATS",
+      series: [{ metric: "metrics.flow", points: [{ min: 1, avg: 2, max: 3, last: 3, count: "3" }] }],
+    });
+  });
+
+  test("a device sees its own series and track only", async () => {
+    const client = service.client(device.token);
+    const other = await enrolDevice(service);
+    const startTime = timestampFromDate(from());
+    const metrics = ["battery_percent"];
+    await client.unary(TelemetryService.method.querySeries, { deviceId: device.id, metrics, startTime });
+    expect(
+      await refusal(
+        client.unary(TelemetryService.method.querySeries, { deviceId: other.id, metrics, startTime }),
+      ),
+    ).toMatchObject({ reason: "NOT_YOUR_DEVICE" });
+    expect(
+      await refusal(
+        client.unary(TelemetryService.method.querySeries, {
+          filter: "device_type = pump",
+          metrics,
+          startTime,
+        }),
+      ),
+    ).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["device_id"] });
+    const { points } = await client.unary(TelemetryService.method.getTrack, { deviceId: device.id });
+    expect(points.map(({ location }) => location?.latitude)).toEqual([53, 54, 55]);
+  });
+
+  test("a metric that there is not is named", async () => {
+    const call = service.client().unary(TelemetryService.method.querySeries, {
+      deviceId: device.id,
+      metrics: ["battery"],
+      startTime: timestampFromDate(from()),
+    });
+    expect(await refusal(call)).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["metrics[0]"] });
+  });
+
+  test("metrics and positions appear by themselves", async () => {
+    await expect
+      .poll(
+        async () =>
+          (await service.client().unary(TelemetryService.method.listMetrics, { deviceType: "pump" })).metrics,
+        { timeout: 10_000 },
+      )
+      .toContainEqual(expect.objectContaining({ name: "metrics.flow", deviceTypes: ["pump"] }));
+    await expect
+      .poll(
+        async () => {
+          const box = { south: 50, west: 10, north: 60, east: 20 };
+          return (await service.client().unary(TelemetryService.method.searchPositions, box)).devices;
+        },
+        { timeout: 10_000 },
+      )
+      .toMatchObject([{ deviceId: device.id, location: { latitude: 55, longitude: 13 } }]);
+  });
+
+  test("history has only the fields of a mask, and refuses a wrong one", async () => {
+    const { body } = await http(
+      service,
+      "GET",
+      `/api/v1/heartbeat/${device.id}?readMask=batteryPercent,location`,
+      {
+        token: service.adminToken,
+      },
+    );
+    expect(body.heartbeats).toHaveLength(3);
+    expect(body.heartbeats[0]).toMatchObject({
+      heartbeat: {
+        sequence: "3",
+        batteryPercent: 30,
+        location: { latitude: 55, longitude: 13, accuracyMeters: 4 },
+      },
+      receiveTime: expect.any(String),
+      epoch: 1,
+    });
+    expect(body.heartbeats[0].heartbeat).not.toHaveProperty("uptime");
+    expect(body.heartbeats[0].heartbeat).toMatchObject({ firmwareVersion: "", metrics: {} });
+    const wrong = await http(service, "GET", `/api/v1/heartbeat/${device.id}?readMask=battery`, {
+      token: service.adminToken,
+    });
+    expect(httpRefusal(wrong)).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["read_mask"] });
+  });
+
+  test("exports come as a file over HTTP and as a stream over Connect", async () => {
+    const path = `/api/v1/heartbeat/${device.id}/export`;
+    const csv = await http(service, "GET", `${path}?format=csv&readMask=batteryPercent`, {
+      token: service.adminToken,
+    });
+    expect(csv.headers.get("content-type")).toContain("text/csv");
+    expect(csv.headers.get("content-disposition")).toBe(`attachment; filename="heartbeats-${device.id}.csv"`);
+    const lines = String(csv.body).trim().split("\r\n");
+    expect(lines[0]).toBe("receive_time,epoch,sequence,battery_percent");
+    expect(lines.slice(1).map((line) => line.split(",").slice(1))).toEqual([
+      ["1", "1", "10"],
+      ["1", "2", "20"],
+      ["1", "3", "30"],
+    ]);
+    const parts = [];
+    const request = { deviceId: device.id, format: ExportFormat.NDJSON };
+    for await (const { data } of connectClient(
+      service,
+      TelemetryService,
+      service.adminToken,
+    ).exportHeartbeats(request))
+      parts.push(data);
+    expect(Buffer.concat(parts).toString().trim().split("\n")).toHaveLength(3);
+
+    expect((await http(service, "GET", path)).status).toBe(401);
+    expect((await http(service, "GET", path, { token: device.token })).status).toBe(403);
+    const wrong = await http(service, "GET", `${path}?format=xml`, { token: service.adminToken });
+    expect(httpRefusal(wrong)).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["format"] });
+  });
+});

@@ -1,0 +1,196 @@
+import { randomUUID } from "node:crypto";
+import type pg from "pg";
+import { describe, expect, test } from "vitest";
+import { DeviceSelection } from "../../src/telemetry/device-selection.ts";
+import { SeriesReader } from "../../src/telemetry/series-reader.ts";
+import { beat, makeDevice, noon, startTelemetry } from "./telemetry-fixture.ts";
+
+const minuteMs = 60_000;
+
+async function start() {
+  const telemetry = await startTelemetry();
+  const job = telemetry.job();
+  const { pool, clock } = telemetry;
+  const series = new SeriesReader({
+    pool,
+    clock,
+    devices: new DeviceSelection({ pool, clock, heartbeatIntervalMs: 60_000 }),
+    rollups: job,
+    kept: { heartbeats: telemetry.ingest.partitions, "5m": telemetry.partitions["5m"] },
+  });
+  await job.run();
+  return { ...telemetry, rollupJob: job, series };
+}
+
+describe("series", () => {
+  test("of heartbeats have lowest, mean, highest, newest and number a bucket", async () => {
+    await using telemetry = await start();
+    const id = randomUUID();
+    await telemetry.store([
+      beat(id, 1, 1, { cpuPercent: 10, metrics: { "door.open": 4 } }),
+      beat(id, 2, 2, { cpuPercent: 30 }),
+      beat(id, 3, 3, { cpuPercent: 20, metrics: { "door.open": 2 } }),
+      beat(id, 4, 61, { cpuPercent: 99 }),
+    ]);
+    telemetry.clock.advance(30 * minuteMs);
+    const answer = await telemetry.series.read({
+      devices: { id },
+      metrics: ["cpu_percent", "metrics.door.open", "metrics.nothing", "uptime_seconds"],
+      from: noon,
+      maxPoints: 30,
+    });
+    const second = new Date(noon.getTime() + minuteMs);
+    expect(answer).toMatchObject({ source: "heartbeats", widthMs: minuteMs });
+    expect(answer.series.map(({ unit }) => unit)).toEqual(["%", "", "", "s"]);
+    expect(answer.series.map(({ points }) => points)).toEqual([
+      [
+        { start: noon, min: 10, avg: 20, max: 30, last: 20, count: 3 },
+        { start: second, min: 99, avg: 99, max: 99, last: 99, count: 1 },
+      ],
+      [{ start: noon, min: 2, avg: 3, max: 4, last: 2, count: 2 }],
+      [],
+      [
+        { start: noon, min: 1, avg: 1, max: 1, last: 1, count: 3 },
+        { start: second, min: 1, avg: 1, max: 1, last: 1, count: 1 },
+      ],
+    ]);
+  });
+
+  test("of roll-ups say the same as of heartbeats, with the newest minutes still from those", async () => {
+    await using telemetry = await start();
+    const id = randomUUID();
+    const beats = Array.from({ length: 300 }, (_, n) =>
+      beat(id, n + 1, n * 60, {
+        batteryPercent: (n * 37) % 101,
+        storageFreeBytes: 5e9 + n,
+        metrics: { fan: (n * 13) % 29 },
+      }),
+    );
+    await telemetry.store(beats);
+    telemetry.clock.advance(300 * minuteMs);
+    await telemetry.rollupJob.run();
+    const ask = (maxPoints: number) =>
+      telemetry.series.read({
+        devices: { id },
+        metrics: ["battery_percent", "storage_free_bytes", "metrics.fan"],
+        from: noon,
+        maxPoints,
+      });
+    for (const [maxPoints, source, widthMs] of [
+      [60, "5m", 5 * minuteMs],
+      [6, "1h", 60 * minuteMs],
+    ] as const) {
+      const answer = await ask(maxPoints);
+      expect(answer).toMatchObject({ source, widthMs });
+      expect(answer.series.map(({ points }) => points)).toEqual([
+        expected(
+          beats.map(({ receivedAt, batteryPercent = 0 }) => [receivedAt, batteryPercent]),
+          widthMs,
+        ),
+        expected(
+          beats.map(({ receivedAt, storageFreeBytes = 0 }) => [receivedAt, storageFreeBytes]),
+          widthMs,
+        ),
+        expected(
+          beats.map(({ receivedAt, metrics }) => [receivedAt, metrics?.["fan"] ?? 0]),
+          widthMs,
+        ),
+      ]);
+    }
+  });
+
+  test("of a group join its devices; the newest value is of the newest heartbeat", async () => {
+    await using telemetry = await start();
+    const [a, b, other] = await Promise.all([
+      makeDevice(telemetry.pool, "pump"),
+      makeDevice(telemetry.pool, "pump"),
+      makeDevice(telemetry.pool, "lamp"),
+    ]);
+    await telemetry.store([beat(a, 1, 10, { cpuPercent: 10 }), beat(a, 2, 40, { cpuPercent: 20 })]);
+    await telemetry.store([beat(b, 1, 30, { cpuPercent: 90 })]);
+    await telemetry.store([beat(other, 1, 50, { cpuPercent: 1 })]);
+    const point = { start: noon, min: 10, avg: 40, max: 90, last: 20, count: 3 };
+    telemetry.clock.advance(90 * minuteMs);
+    const ask = () =>
+      telemetry.series.read({
+        devices: { filter: "device_type = pump" },
+        metrics: ["cpu_percent"],
+        from: noon,
+        maxPoints: 20,
+      });
+    expect((await ask()).series[0]?.points).toEqual([point]);
+    await telemetry.rollupJob.run();
+    expect(await ask()).toMatchObject({ source: "5m", series: [{ points: [point] }] });
+  });
+
+  test("name the metric that there is not, and refuse an empty span", async () => {
+    await using telemetry = await start();
+    const ask = (metrics: string[], from = noon) =>
+      telemetry.series.read({
+        devices: { id: randomUUID() },
+        metrics,
+        from,
+        to: new Date(noon.getTime() + 1),
+        maxPoints: 10,
+      });
+    await expect(ask(["cpu_percent", "battery"])).rejects.toMatchObject({
+      code: "invalid_argument",
+      fields: [{ field: "metrics[1]", description: expect.stringContaining('"battery"') }],
+    });
+    await expect(ask(["metrics."])).rejects.toMatchObject({ code: "invalid_argument" });
+    await expect(ask(["cpu_percent"], new Date(noon.getTime() + 1))).rejects.toMatchObject({
+      fields: [{ field: "start_time" }],
+    });
+  });
+
+  test("that take too long are given up", async () => {
+    await using telemetry = await start();
+    await telemetry.pool.query("SELECT 1");
+    const pool = withTimeout(telemetry.pool);
+    const series = new SeriesReader({
+      pool,
+      clock: telemetry.clock,
+      devices: new DeviceSelection({ pool, clock: telemetry.clock, heartbeatIntervalMs: 60_000 }),
+      rollups: telemetry.rollupJob,
+      kept: { heartbeats: telemetry.ingest.partitions, "5m": telemetry.partitions["5m"] },
+    });
+    await expect(
+      series.read({
+        devices: { id: randomUUID() },
+        metrics: ["cpu_percent"],
+        from: new Date(0),
+        maxPoints: 10,
+      }),
+    ).rejects.toMatchObject({ code: "deadline_exceeded" });
+  });
+});
+
+/** A pool whose statements the server cancels at once: each runs behind a sleep that is too long. */
+function withTimeout(pool: pg.Pool): pg.Pool {
+  return {
+    query: async () => {
+      const client = await pool.connect();
+      try {
+        await client.query("BEGIN; SET LOCAL statement_timeout = 1");
+        return await client.query("SELECT pg_sleep(5)");
+      } finally {
+        client.release(true);
+      }
+    },
+  } as unknown as pg.Pool;
+}
+
+function expected(values: readonly (readonly [Date, number])[], widthMs: number) {
+  const buckets = Map.groupBy(values, ([at]) => Math.floor(at.getTime() / widthMs) * widthMs);
+  return [...buckets].map(([start, entries]) => {
+    const numbers = entries.map(([, value]) => value);
+    return {
+      start: new Date(start),
+      min: Math.min(...numbers),
+      avg: numbers.reduce((sum, value) => sum + value, 0) / numbers.length,
+      max: Math.max(...numbers),
+      last: numbers.at(-1),
+      count: numbers.length,
+    };
+  });
+}
