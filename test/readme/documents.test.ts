@@ -10,6 +10,8 @@ const documents = [
   "docs/rollouts.md",
   "docs/heartbeats.md",
   "docs/crashes.md",
+  "docs/filters.md",
+  "docs/health.md",
 ];
 
 describe("the README", () => {
