@@ -1,17 +1,27 @@
 import { parseArgs } from "node:util";
 import { download } from "./download.ts";
+import { fleetQueries } from "./fleet-queries.ts";
+import type { BenchOptions } from "./harness/options.ts";
 import { type BenchResult, jsonLine, table } from "./harness/result.ts";
 import { heartbeatStream } from "./heartbeat-stream.ts";
 import { idleStreams } from "./idle-streams.ts";
+import { SharedFleet } from "./load/running-fleet.ts";
 import { queries } from "./queries.ts";
-import { rolloutStart } from "./rollout-start.ts";
+import { rolloutForesight } from "./rollout-foresight.ts";
+import { rolloutOutcomes } from "./rollout-outcomes.ts";
+import { rolloutTakeBack } from "./rollout-take-back.ts";
+import { rolloutVerbs } from "./rollout-verbs.ts";
 import { updateCheck } from "./update-check.ts";
 
-const benches: Record<string, (options: { quick: boolean }) => Promise<BenchResult[]>> = {
+const benches: Record<string, (options: BenchOptions) => Promise<BenchResult[]>> = {
   "heartbeat-stream": heartbeatStream,
   "update-check": updateCheck,
   download,
-  "rollout-start": rolloutStart,
+  "rollout-foresight": rolloutForesight,
+  "fleet-queries": fleetQueries,
+  "rollout-outcomes": rolloutOutcomes,
+  "rollout-verbs": rolloutVerbs,
+  "rollout-take-back": rolloutTakeBack,
   "idle-streams": idleStreams,
   queries,
 };
@@ -30,11 +40,15 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
+/** Devices of the large fleet. */
+const fleetDevices = values.quick ? 100_000 : 1_000_000;
+
+await using fleet = new SharedFleet(fleetDevices);
 const results: BenchResult[] = [];
 for (const [name, run] of Object.entries(benches)) {
   if (values.only.length > 0 && !values.only.includes(name)) continue;
   if (!values.json) console.error(`running ${name} ...`);
-  for (const result of await run({ quick: values.quick })) {
+  for (const result of await run({ quick: values.quick, fleet })) {
     results.push(result);
     if (values.json) console.log(jsonLine(result));
   }

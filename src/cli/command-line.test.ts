@@ -53,6 +53,8 @@ describe("the command tree", () => {
       "rollout status",
       "rollout watch",
       "rollout devices",
+      "rollout preview",
+      "rollout explain",
       "rollout start",
       "rollout promote",
       "rollout pause",

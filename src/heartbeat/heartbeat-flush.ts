@@ -60,6 +60,7 @@ export class HeartbeatFlush {
   /** Works until all is stored or refused and everyone is told (true), or until the database is away (false). */
   async run(): Promise<boolean> {
     this.outage = undefined;
+    this.#retries = 0;
     for (let slices = this.#work.pop(); slices !== undefined; slices = this.#work.pop()) {
       try {
         await this.#store(slices);

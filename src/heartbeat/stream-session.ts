@@ -66,7 +66,7 @@ export class StreamSession {
   /** Makes the submission of a batch, which counts as unsettled from now on; its result becomes part of the next ack. */
   submission(batch: CheckedBatch): Submission {
     this.#unsettledBatches++;
-    this.#unsettledRows += batch.records.length;
+    this.#unsettledRows += sizeOf(batch);
     return new StreamBatch(this, batch);
   }
 
@@ -123,7 +123,7 @@ export class StreamSession {
   /** For {@link StreamBatch}. */
   settled(batch: CheckedBatch, result: IngestResult): void {
     this.#unsettledBatches--;
-    this.#unsettledRows -= batch.records.length;
+    this.#unsettledRows -= sizeOf(batch);
     this.#ackedThrough = Math.max(this.#ackedThrough, result.ackedThrough, batch.through);
     if (batch.rejected.length > 0) this.#rejected.push(...batch.rejected);
     if (result.rejected.length > 0) this.#rejected.push(...result.rejected);
@@ -148,6 +148,11 @@ export class StreamSession {
 
 /** Two full batches: the second travels while the first is written. */
 const maxUnsettledRows = 2_000;
+
+/** What was refused takes memory until the device has been told, too. */
+function sizeOf({ records, rejected }: CheckedBatch): number {
+  return records.length + rejected.length;
+}
 
 /** The same for devices that send their heartbeats one by one. */
 const maxUnsettledBatches = 256;

@@ -107,15 +107,16 @@ describe("an explanation", () => {
       fc.property(world, (wish) => {
         const built = build(wish);
         const decision = decideOffer(built.device, built.all, built.facts);
+        const agreed: boolean[] = [];
         for (const rollout of built.all) {
           const { reason } = explain(rollout, built);
           const chosen = decision.kind === "offer" && decision.rollout === rollout;
-          expect(reason === undefined).toBe(chosen);
           const said = decision.kind === "none" && decision.rolloutId === rollout.id;
-          expect(said ? decision.reason : reason).toBe(reason);
+          agreed.push((reason === undefined) === chosen && (!said || reason === decision.reason));
         }
+        expect(agreed).not.toContain(false);
       }),
-      { numRuns: 2_000 },
+      { numRuns: 1_000 },
     );
   });
 
@@ -129,14 +130,11 @@ describe("an explanation", () => {
           const failing = rules.find(({ holds }) => !holds);
           expect(reason === undefined).toBe(failing === undefined);
           expect(failing?.message ?? message).toBe(message);
-          for (const rule of rules) {
-            expect(rule.required).not.toBe("");
-            expect(rule.actual).not.toBe("");
-            expect(rule.message).not.toBe("");
-          }
+          const wordless = rules.filter((rule) => [rule.required, rule.actual, rule.message].includes(""));
+          expect(wordless).toEqual([]);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 200 },
     );
   });
 

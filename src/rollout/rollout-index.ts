@@ -31,6 +31,8 @@ export class RolloutIndex {
   #firmware: ReadonlyMap<string, OfferFirmware> = new Map();
   /** Firmware of updates whose rollout is not in the index, mostly versions to go back to. */
   readonly #others = new Map<string, OfferFirmware>();
+  /** Reads of them that are under way. */
+  readonly #reading = new Map<string, Promise<OfferFirmware | undefined>>();
   #mark = "";
   #loading: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -163,7 +165,16 @@ export class RolloutIndex {
     return steps;
   }
 
-  async #readOther(id: string): Promise<OfferFirmware | undefined> {
+  /** However many devices ask at once, as all do after a rollback began: one read. */
+  #readOther(id: string): Promise<OfferFirmware | undefined> {
+    const under = this.#reading.get(id);
+    if (under !== undefined) return under;
+    const reading = this.#readOne(id).finally(() => this.#reading.delete(id));
+    this.#reading.set(id, reading);
+    return reading;
+  }
+
+  async #readOne(id: string): Promise<OfferFirmware | undefined> {
     const found = (await this.#readFirmware(new Set([id]))).get(id);
     if (found === undefined) return undefined;
     if (this.#others.size >= maxOthers) this.#others.clear();

@@ -34,11 +34,8 @@ export const fiveMinutes: RollupResolution = {
       return { ...values, n: `count(${rawSql})` };
     },
     custom: {
-      min: "m.value::float8",
-      max: "m.value::float8",
-      sum: "m.value::float8",
-      n: "count(*)",
-      last: "m.value::float8",
+      read: "m.value::numeric AS value",
+      values: { min: "value", max: "value", sum: "value", n: "count(*)", last: "value" },
     },
   }),
 };
@@ -60,15 +57,13 @@ export const oneHour: RollupResolution = {
       min: `${c}_min`,
       max: `${c}_max`,
       sum: `${c}_sum`,
-      n: `sum(${c}_n)`,
+      n: `sum(coalesce(${c}_n, count))`,
       last: `${c}_last`,
     }),
     custom: {
-      min: "(m.value->0)::float8",
-      max: "(m.value->1)::float8",
-      sum: "(m.value->2)::float8",
-      n: "sum((m.value->3)::integer)",
-      last: "(m.value->4)::float8",
+      read: `(m.value->0)::numeric AS min, (m.value->1)::numeric AS max, (m.value->2)::numeric AS sum,
+          (m.value->3)::integer AS n, (m.value->4)::numeric AS last`,
+      values: { min: "min", max: "max", sum: "sum", n: "sum(n)", last: "last" },
     },
   }),
 };
@@ -95,7 +90,8 @@ function insertSql(from: {
   readonly count: string;
   readonly newestFirst: string;
   readonly value: (metric: (typeof builtInMetrics)[number]) => Values;
-  readonly custom: Values;
+  /** What to read of a custom metric `m`, and what to aggregate of that. */
+  readonly custom: { readonly read: string; readonly values: Values };
 }): string {
   // any_value keeps the first value that is not NULL, and the order makes that the newest: one sort serves all metrics.
   // Sharing the sort measured 2.0 s for a million heartbeats of 200,000 devices, against 4.3 s with max() over arrays of
@@ -112,12 +108,16 @@ function insertSql(from: {
   for (const metric of builtInMetrics) {
     for (const [part, sql] of Object.entries(aggregates(from.value(metric)))) {
       columns.push(`${metric.column}_${part}`);
-      selected.push(sql);
+      // Most devices send a reading with each heartbeat, and a NULL takes no room.
+      selected.push(part === "n" ? `nullif(${sql}, (${from.count})::integer)` : sql);
     }
   }
   const rows = `${from.source}.${from.time} >= $1 AND ${from.source}.${from.time} < $2
       AND (uuid_hash(device_id) & 2147483647) % $4 = $3`;
-  const custom = aggregates(from.custom);
+  const custom = Object.entries(aggregates(from.custom.values)).map(([part, sql]) => `${sql} AS ${part}`);
+  // Custom metrics stay numeric, as jsonb has them, because double precision is turned into text on its way there. OFFSET
+  // keeps the planner from reading each value anew for each aggregate, and the collation spares names the rules of a
+  // language. Sorted by device, rows go to the end of the table's key.
   return `
     INSERT INTO ${from.table} (device_id, bucket, last_received_at, count, ${columns.join(", ")}, metrics)
     SELECT r.*, c.metrics
@@ -127,14 +127,20 @@ function insertSql(from: {
       GROUP BY device_id
     ) r
     LEFT JOIN (
-      SELECT device_id, jsonb_object_agg(name, jsonb_build_array(min, max, sum, n, last)) AS metrics
+      SELECT device_id, jsonb_object_agg(name, jsonb_build_array(min, max, ${storableSum}, n, last)) AS metrics
       FROM (
-        SELECT device_id, m.key AS name, ${Object.entries(custom)
-          .map(([part, sql]) => `${sql} AS ${part}`)
-          .join(", ")}
-        FROM ${from.source}, jsonb_each(metrics) m WHERE metrics IS NOT NULL AND ${rows}
-        GROUP BY device_id, m.key
+        SELECT device_id, name, ${custom.join(", ")}
+        FROM (
+          SELECT device_id, ${from.newestFirst.replaceAll(" DESC", "")}, m.key COLLATE "C" AS name, ${from.custom.read}
+          FROM ${from.source}, jsonb_each(metrics) m WHERE metrics IS NOT NULL AND ${rows}
+          OFFSET 0
+        ) v
+        GROUP BY device_id, name
       ) g
       GROUP BY device_id
-    ) c USING (device_id)`;
+    ) c USING (device_id)
+    ORDER BY device_id`;
 }
+
+/** The sum of a custom metric as the double that it is read as: as near as there is, if it is too large for one. */
+const storableSum = "least(greatest(sum, -1.7976931348623157e308), 1.7976931348623157e308)::float8";

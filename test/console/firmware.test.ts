@@ -90,7 +90,6 @@ it("goes on with an upload where a broken connection stopped it, and tells which
   await page.locator('input[type="file"]').setInputFiles(await contentFile("other.bin", 4_000_000));
   await page.getByText("This is another file").waitFor();
   await page.locator('input[type="file"]').setInputFiles(path);
-  expect(await page.getByRole("button", { name: "Continue the upload" }).isEnabled()).toBe(true);
   await page.getByRole("button", { name: "Continue the upload" }).click();
   await page.getByText("Verified: what was uploaded has this size and SHA-256.").waitFor();
   expect(opened.errors).toEqual([]);

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import type { FleetSimulator } from "../../src/agent/fleet-simulator.ts";
+import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { expectAccessible, launchBrowser, openSignedIn } from "./browser.ts";
 import { registerKey, releaseFirmware, startFleet } from "./fleet.ts";
@@ -31,6 +32,9 @@ afterAll(async () => {
   await fleet.stop();
   await Promise.all([empty[Symbol.asyncDispose](), full[Symbol.asyncDispose]()]);
 });
+
+/** What stands where something is still being read. */
+const unfinished = "[aria-busy=true], .mantine-Skeleton-root";
 
 const pages = () => [
   "/",
@@ -64,9 +68,7 @@ describe.each([
       if (kind === "empty" && path.includes("0")) continue;
       await page.goto(service.httpUrl + path);
       await page.getByRole("heading", { level: 1 }).waitFor();
-      await page.waitForFunction(
-        "document.querySelector('[aria-busy=true], .mantine-Skeleton-root') === null",
-      );
+      await eventually(async () => expect(await page.locator(unfinished).count()).toBe(0));
       await expectAccessible(page);
       const overflow = await page.evaluate<number>(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth",

@@ -15,11 +15,8 @@ it("a device that was offline for a day sends all of it in large messages, over 
   await using cleanup = new AsyncDisposableStack();
   const history = new DeliveryHistory();
   const behaviour = { history, backlog: beatsOfADay, batchSize: 1_000 };
-  const devices = await startDevices({ ...service, grpcAddress: service.grpcAddress }, 10, behaviour);
-  for (const device of devices) {
-    cleanup.use(device);
-    device.moveTo(line.address);
-  }
+  const devices = await startDevices({ ...service, grpcAddress: line.address }, 10, behaviour);
+  for (const device of devices) cleanup.use(device);
   await eventually(() => expect(history.ackedCount).toBeGreaterThan(0));
   line.cut();
   await eventually(() => {

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { crc32c } from "@node-rs/crc32";
 import pg from "pg";
-import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
+import { DeviceService, type EnrolDeviceResponse } from "../../gen/ota/v1/device_service_pb.js";
 import { FirmwareService, type UploadFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
 import {
   type Directive,
@@ -158,22 +158,32 @@ export async function startDevices(
   behaviour: StreamingBehaviour = {},
 ): Promise<StreamingDevice[]> {
   using rpc = new RpcClient({ address: service.grpcAddress });
-  const identities = await Promise.all(
-    Array.from({ length: count }, () =>
-      rpc.unary(DeviceService.method.enrolDevice, {
-        requestId: randomUUID(),
-        enrolmentKey: service.enrolmentKey,
-        serialNumber: `fault-${randomUUID()}`,
-        deviceType: "thermostat",
-        hardwareModel: "tx-200",
-        firmwareVersion: "1.0.0",
-      }),
-    ),
-  );
+  const identities: EnrolDeviceResponse[] = [];
+  while (identities.length < count) {
+    const some = Math.min(count - identities.length, enrolledAtOnce);
+    identities.push(
+      ...(await Promise.all(Array.from({ length: some }, () => enrol(rpc, service.enrolmentKey)))),
+    );
+  }
   return identities.map(
     ({ device, deviceToken: token }) =>
       new StreamingDevice({ id: device?.id ?? "", token, address: service.grpcAddress, ...behaviour }),
   );
+}
+
+/** As a factory would: a crowd that waits for the database too long is told to come back. */
+const enrolledAtOnce = 50;
+
+/** Enrols a device that nobody has seen before. */
+export function enrol(rpc: RpcClient, enrolmentKey: string): Promise<EnrolDeviceResponse> {
+  return rpc.unary(DeviceService.method.enrolDevice, {
+    requestId: randomUUID(),
+    enrolmentKey,
+    serialNumber: `fault-${randomUUID()}`,
+    deviceType: "thermostat",
+    hardwareModel: "tx-200",
+    firmwareVersion: "1.0.0",
+  });
 }
 
 /** Waits until every device has had so many more heartbeats acknowledged. */

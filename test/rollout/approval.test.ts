@@ -98,7 +98,7 @@ describe("a start time", () => {
     world.clock.advance(60 * minute);
     const running = await until(replica, id, (rollout) => expect(rollout.state).toBe("RUNNING"));
     expect(running.startedAt).toEqual(startAt);
-    await until(replica, id, () => expect(replica.engine.index.get(id)).toBeDefined());
+    await until(replica, id, () => expect(replica.engine.index.get(id)?.rollout.state).toBe("RUNNING"));
     expect(await fleet.offers(replica)).toHaveLength(1);
   });
 

@@ -55,13 +55,16 @@ describe("HealthLedger", () => {
     await using world = await createWorld();
     await using replica = await startReplica(world);
     const { id } = await run(replica, wanted(await release(world, "1.1.0")));
-    const ledgers = [new HealthLedger(world.database.adminPool), new HealthLedger(world.database.adminPool)];
+    const [ledger, other] = [
+      new HealthLedger(world.database.adminPool),
+      new HealthLedger(world.database.adminPool),
+    ];
     const seen = new Map([
       ["crash_rate", { ...noEvidence, updatedEvents: 1, logFactors: [0.5, 1, 1, 1] }],
       ["cpu_percent", { ...noEvidence, score: 2, information: 0.5 }],
     ] as const);
-    await Promise.all(Array.from({ length: 20 }, (_, at) => ledgers[at % 2]?.add(id, seen)));
-    const read = (await ledgers[0]?.read([id]))?.get(id);
+    await Promise.all(Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? ledger : other).add(id, seen)));
+    const read = (await ledger.read([id])).get(id);
     const twenty = Array.from({ length: 20 }).reduce(
       (sum: typeof noEvidence) => addEvidence(sum, seen.get("crash_rate") ?? noEvidence),
       noEvidence,
@@ -71,8 +74,8 @@ describe("HealthLedger", () => {
     // Evidence of that size is never taken back by what is seen later.
     const lowest = read?.get("crash_rate")?.lowestP ?? 1;
     expect(lowest).toBeLessThan(1e-6);
-    await ledgers[0]?.add(id, new Map([["crash_rate", { ...noEvidence, logFactors: [-50, -50, -50, -50] }]]));
-    expect((await ledgers[0]?.read([id]))?.get(id)?.get("crash_rate")?.lowestP).toBe(lowest);
+    await ledger.add(id, new Map([["crash_rate", { ...noEvidence, logFactors: [-50, -50, -50, -50] }]]));
+    expect((await ledger.read([id])).get(id)?.get("crash_rate")?.lowestP).toBe(lowest);
   });
 });
 

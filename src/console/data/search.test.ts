@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { deviceListSearch } from "../devices/device-search.ts";
+import { auditSearch } from "../audit/audit-search.ts";
+import { firmwareListSearch } from "../firmware/firmware-search.ts";
 import { rolloutSearch } from "../rollouts/rollout-search.ts";
 
 describe("search parameters", () => {
@@ -13,10 +14,11 @@ describe("search parameters", () => {
   });
 
   it("take numbers, which the address bar cannot tell from texts, as texts", () => {
-    expect(deviceListSearch({ serial: 4711, retired: true, order: "battery_percent" })).toEqual({
-      serial: "4711",
-      retired: true,
-      order: "battery_percent",
-    });
+    expect(auditSearch({ resource: 4711, actor: true })).toEqual({ resource: "4711", actor: "true" });
+  });
+
+  it("know a switch that is on", () => {
+    expect(firmwareListSearch({ deleted: true, state: "draft" })).toEqual({ deleted: true, state: "draft" });
+    expect(firmwareListSearch({ deleted: false, state: "gone" })).toEqual({});
   });
 });

@@ -1,6 +1,6 @@
 import { toJsonString } from "@bufbuild/protobuf";
 import { useQuery } from "@connectrpc/connect-query";
-import { Code, Grid, Skeleton, Stack, Text } from "@mantine/core";
+import { Code, Grid, Skeleton, Stack, Tabs, Text } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import type { Device } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
@@ -8,19 +8,24 @@ import { HeartbeatSchema } from "../../../gen/ota/v1/heartbeat_pb.js";
 import { CopyText } from "../ui/copy-text.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { Failure } from "../ui/failure.tsx";
-import { bytes, duration, percent } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { Time, TimeAgo } from "../ui/time.tsx";
 import { DeviceActions } from "./device-actions.tsx";
+import { DeviceReadings } from "./device-readings.tsx";
+import { type DeviceSearch, deviceTabs } from "./device-search.ts";
 import { DeviceUpdates } from "./device-updates.tsx";
-import { deviceTitle, networkName, pins, presences } from "./device-words.ts";
+import { deviceTitle, pins, presences } from "./device-words.ts";
+import { ErrorPanel } from "./error-panel.tsx";
+import { MeasurementsPanel } from "./measurements/measurements-panel.tsx";
+import { TrackPanel } from "./track-panel.tsx";
+import { WhyPanel } from "./why-panel.tsx";
 
 const route = getRouteApi("/devices/$deviceId");
 
-/** One device: how it is, what it is, and which updates it took. */
+/** One device: how it is and was, what it is, which updates it took or why it does not get one, and what went wrong. */
 export function DevicePage() {
   const { deviceId } = route.useParams();
   const { data, error, refetch } = useQuery(
@@ -59,79 +64,72 @@ export function DevicePage() {
       }
       actions={retired ? undefined : <DeviceActions device={device} />}
     >
-      <Grid gap="md" align="flex-start">
+      <Grid gap="md" align="stretch">
         <Grid.Col span={{ base: 12, lg: 7 }}>
-          <Stack gap="md">
-            <Readings device={device} />
-            <DeviceUpdates deviceId={device.id} />
-          </Stack>
+          <DeviceReadings device={device} />
         </Grid.Col>
         <Grid.Col span={{ base: 12, lg: 5 }}>
-          <Stack gap="md">
-            <About device={device} />
-            <RawHeartbeat device={device} />
-          </Stack>
+          <About device={device} />
         </Grid.Col>
       </Grid>
+      <Parts device={device} />
     </Page>
   );
 }
 
 const refreshMs = 5_000;
 
-function Readings({ device }: { readonly device: Device }) {
-  const beat = device.lastHeartbeat;
-  if (beat === undefined) {
-    return (
-      <Section title="Now">
-        <Text size="sm">It has not sent a heartbeat yet.</Text>
-      </Section>
-    );
-  }
-  const { network, location } = beat;
-  const whole = (value: number | undefined) => (value === undefined ? undefined : percent(Math.round(value)));
+function Parts({ device }: { readonly device: Device }) {
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const change = (next: DeviceSearch) => void navigate({ search: next, replace: true, resetScroll: false });
+  const tab = search.tab ?? deviceTabs[0];
   return (
-    <Section title="Now" description="From its newest heartbeat">
-      <Facts
-        facts={[
-          ["Version", beat.firmwareVersion],
-          [
-            "Battery",
-            beat.batteryPercent === undefined
-              ? undefined
-              : `${percent(Math.round(beat.batteryPercent))}${beat.charging === true ? ", on external power" : ""}`,
-          ],
-          ["Processor", whole(beat.cpuPercent)],
-          ["Memory", whole(beat.memoryPercent)],
-          ["Free storage", beat.storageFreeBytes === undefined ? undefined : bytes(beat.storageFreeBytes)],
-          [
-            "Temperature",
-            beat.temperatureCelsius === undefined ? undefined : `${beat.temperatureCelsius.toFixed(1)} °C`,
-          ],
-          [
-            "Network",
-            network === undefined
-              ? undefined
-              : [
-                  networkName(network.type),
-                  network.carrier,
-                  network.signalDbm === undefined ? "" : `${network.signalDbm} dBm`,
-                ]
-                  .filter((part) => part !== "")
-                  .join(" · "),
-          ],
-          [
-            "Position",
-            location === undefined
-              ? undefined
-              : `${location.latitude.toFixed(5)}, ${location.longitude.toFixed(5)}`,
-          ],
-          ["Up for", duration(beat.uptime)],
-        ]}
-      />
-    </Section>
+    <Tabs
+      value={tab}
+      keepMounted={false}
+      onChange={(value) => {
+        const { tab: _, ...rest } = search;
+        const next = deviceTabs.find((each) => each === value);
+        change(next === undefined || next === deviceTabs[0] ? rest : { ...rest, tab: next });
+      }}
+    >
+      <Tabs.List mb="md">
+        {deviceTabs.map((value) => (
+          <Tabs.Tab key={value} value={value}>
+            {tabNames[value]}
+          </Tabs.Tab>
+        ))}
+      </Tabs.List>
+      <Tabs.Panel value="measurements">
+        <MeasurementsPanel device={device} search={search} onChange={change} />
+      </Tabs.Panel>
+      <Tabs.Panel value="map">
+        <TrackPanel deviceId={device.id} search={search} onChange={change} />
+      </Tabs.Panel>
+      <Tabs.Panel value="updates">
+        <Stack gap="md">
+          {device.retireTime === undefined && <WhyPanel deviceId={device.id} />}
+          <DeviceUpdates deviceId={device.id} />
+        </Stack>
+      </Tabs.Panel>
+      <Tabs.Panel value="errors">
+        <ErrorPanel deviceId={device.id} />
+      </Tabs.Panel>
+      <Tabs.Panel value="heartbeat">
+        <RawHeartbeat device={device} />
+      </Tabs.Panel>
+    </Tabs>
   );
 }
+
+const tabNames: Readonly<Record<(typeof deviceTabs)[number], string>> = {
+  measurements: "Measurements",
+  map: "Map",
+  updates: "Updates",
+  errors: "Errors",
+  heartbeat: "Raw heartbeat",
+};
 
 function About({ device }: { readonly device: Device }) {
   return (
@@ -156,11 +154,18 @@ function About({ device }: { readonly device: Device }) {
   );
 }
 
-function RawHeartbeat({ device: { lastHeartbeat } }: { readonly device: Device }) {
-  if (lastHeartbeat === undefined) return null;
+function RawHeartbeat({ device: { lastHeartbeat, lastSeenTime } }: { readonly device: Device }) {
+  if (lastHeartbeat === undefined) return <Text size="sm">It has not sent a heartbeat yet.</Text>;
   return (
-    <Section title="Newest heartbeat, as it came">
-      <Code block mah={320} style={{ overflow: "auto" }} tabIndex={0}>
+    <Section
+      title="Newest heartbeat, as it came"
+      description={
+        <>
+          Received <Time at={lastSeenTime} />; errors and custom metrics are kept apart
+        </>
+      }
+    >
+      <Code block tabIndex={0}>
         {toJsonString(HeartbeatSchema, lastHeartbeat, { prettySpaces: 2 })}
       </Code>
     </Section>

@@ -1,4 +1,5 @@
 import { feature } from "topojson-client";
+import type { Position } from "geojson";
 import type { GeometryCollection, Topology } from "topojson-specification";
 import world from "world-atlas/countries-110m.json?url";
 import { registerMap } from "../charts/echarts.ts";
@@ -24,5 +25,24 @@ async function read(): Promise<void> {
   const answer = await fetch(world);
   if (!answer.ok) throw new Error(`the outlines of the world answered ${answer.status}`);
   const topology = (await answer.json()) as Topology<{ countries: GeometryCollection<{ name: string }> }>;
-  registerMap(worldMap, { geoJSON: feature(topology, topology.objects.countries) as never });
+  const countries = feature(topology, topology.objects.countries);
+  for (const { geometry } of countries.features) {
+    if (geometry.type === "Polygon") unwrap(geometry.coordinates);
+    if (geometry.type === "MultiPolygon") geometry.coordinates.forEach(unwrap);
+  }
+  registerMap(worldMap, countries as never);
+}
+
+/**
+ * Draws what lies on both sides of the 180th meridian in one piece east of it: the straight lines from one edge of the map
+ * to the other are no outlines. (Antarctica goes around the pole and is meant to.)
+ */
+function unwrap(polygon: Position[][]): void {
+  for (const ring of polygon) {
+    const crosses = ring.some(([longitude = 0], index) => Math.abs(longitude - (ring[index - 1]?.[0] ?? longitude)) > 180);
+    if (!crosses || ring.some(([, latitude = 0]) => latitude < -85)) continue;
+    for (const position of ring) {
+      if ((position[0] ?? 0) < 0) position[0] = (position[0] ?? 0) + 360;
+    }
+  }
 }

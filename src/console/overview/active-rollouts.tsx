@@ -26,12 +26,12 @@ export function ActiveRollouts() {
     <Section title="Active rollouts">
       {error !== null && <Failure error={error} doing="list the rollouts" retry={retry} />}
       {rows?.length === 0 && (
-        <Text size="sm" c="dimmed">
-          No rollout is under way.{" "}
-          <Link to="/rollouts" underline="always">
-            All rollouts
-          </Link>
-        </Text>
+        <Group justify="space-between">
+          <Text size="sm">No rollout is under way.</Text>
+          <Text size="sm" component="div">
+            <Link to="/rollouts">All rollouts</Link>
+          </Text>
+        </Group>
       )}
       <Stack gap="md">
         {rows?.map((rollout) => (

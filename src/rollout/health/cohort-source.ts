@@ -60,7 +60,7 @@ export class RolloutCohortSource implements CohortSource {
   }
 
   #holds(rules: typeof targetingRules, compiled: CompiledRollout, device: DeviceSnapshot): boolean {
-    return rules.every(({ judge }) => judge(compiled, device, this.#parts.facts) === undefined);
+    return rules.every((rule) => rule.judge(compiled, device, this.#parts.facts) === undefined);
   }
 }
 

@@ -36,6 +36,6 @@ export function healthMessage(
 }
 
 /** A verdict as it is sent. */
-export function wireVerdict(verdict: HealthVerdict | undefined): WireVerdict {
+function wireVerdict(verdict: HealthVerdict | undefined): WireVerdict {
   return verdict === undefined ? WireVerdict.UNSPECIFIED : WireVerdict[verdict];
 }

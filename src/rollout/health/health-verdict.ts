@@ -13,7 +13,7 @@ import { evidenceAgainstHarm, evidenceOfHarm, evidenceOfRareness } from "./safe-
 export type HealthVerdict = "NOT_ENOUGH_DATA" | "NO_WORSE" | "WORSE";
 
 /** What a signal says, with its numbers. */
-export interface JudgedSignal {
+interface JudgedSignal {
   readonly name: SignalName;
   readonly verdict: HealthVerdict;
   readonly unit: string;

@@ -77,8 +77,7 @@ export async function untilStates(
 export async function untilEnded(replica: Replica, offers: readonly Taken[]): Promise<void> {
   await expect
     .poll(
-      () =>
-        offers.filter(([device, { id }]) => replica.engine.tracker.get(device.id)?.id === id).length,
+      () => offers.filter(([device, { id }]) => replica.engine.tracker.get(device.id)?.id === id).length,
       polling,
     )
     .toBe(0);

@@ -1,0 +1,166 @@
+import { useQuery } from "@connectrpc/connect-query";
+import { Card, Group, MultiSelect, Skeleton, Stack, Text } from "@mantine/core";
+import { useMemo } from "react";
+import type { Device } from "../../../../gen/ota/v1/device_pb.js";
+import { type Series, SeriesSource, TelemetryService } from "../../../../gen/ota/v1/telemetry_service_pb.js";
+import { Chart } from "../../charts/chart.tsx";
+import { useChartColors } from "../../charts/chart-colors.ts";
+import { SelectSpan } from "../../charts/select-span.tsx";
+import { Failure } from "../../ui/failure.tsx";
+import { duration } from "../../ui/format.ts";
+import { Nothing } from "../../ui/nothing.tsx";
+import { SaveButton } from "../../ui/save-button.tsx";
+import { Section } from "../../ui/section.tsx";
+import type { DeviceSearch } from "../device-search.ts";
+import { EventList } from "./event-list.tsx";
+import { Figures } from "./figures.tsx";
+import { measurementsHeight, measurementsOption, plot } from "./measurements-option.ts";
+import { builtInMetrics, metricName } from "./metric-words.ts";
+import { shortestSpanMs, type Span, useSpan } from "./span.ts";
+import { SpanPicker } from "./span-picker.tsx";
+import { maxMetrics, useMeasurements } from "./use-measurements.ts";
+
+interface MeasurementsPanelProps {
+  readonly device: Device;
+  readonly search: DeviceSearch;
+  readonly onChange: (search: DeviceSearch) => void;
+}
+
+/** What a device measured over time, with what happened to it on the same axis. */
+export function MeasurementsPanel({ device, search, onChange }: MeasurementsPanelProps) {
+  const span = useSpan(search);
+  const catalogue = useQuery(
+    TelemetryService.method.listMetrics,
+    { deviceType: device.deviceType, pageSize: 1_000 },
+    { staleTime: 60_000 },
+  );
+  const custom = catalogue.data?.metrics.filter(({ builtIn }) => !builtIn).map(({ name }) => name) ?? [];
+  const usual = [...Object.keys(builtInMetrics), ...custom.slice(0, customShown)];
+  const chosen = search.metrics === undefined ? usual : search.metrics.split(",").slice(0, maxMetrics);
+  const measured = useMeasurements(device.id, chosen, span);
+  const withValues = measured.series?.filter(({ points }) => points.length > 0) ?? [];
+  const without = measured.series?.filter(({ points }) => points.length === 0) ?? [];
+  const select = (from: number, to: number) => {
+    const { range: _, ...rest } = search;
+    onChange({ ...rest, from, to });
+  };
+  return (
+    <Stack gap="md">
+      <Card withBorder padding="md" component="section" aria-label="Measurements">
+        <Group justify="space-between" gap="sm" mb="md" align="flex-start">
+          <SpanPicker span={span} search={search} onChange={onChange} />
+          <MultiSelect
+            aria-label="Metrics"
+            size="xs"
+            maw={420}
+            searchable
+            clearable
+            hidePickedOptions
+            maxValues={maxMetrics}
+            placeholder={search.metrics === undefined ? "Choose metrics" : "Add a metric"}
+            data={[...Object.keys(builtInMetrics), ...custom].map((value) => ({ value, label: metricName(value) }))}
+            value={search.metrics === undefined ? [] : chosen}
+            onChange={(values) => {
+              const { metrics: _, ...rest } = search;
+              onChange(values.length === 0 ? rest : { ...rest, metrics: values.join(",") });
+            }}
+          />
+        </Group>
+        {measured.error !== null && (
+          <Failure error={measured.error} doing="read the measurements" retry={measured.retry} />
+        )}
+        {measured.series === undefined && measured.error === null && (
+          <Skeleton h={measurementsHeight(Math.min(chosen.length, 6))} />
+        )}
+        {measured.series !== undefined && withValues.length === 0 && measured.events.length === 0 ? (
+          <Nothing title="Nothing in this time">Choose a longer or another time above.</Nothing>
+        ) : (
+          measured.series !== undefined && (
+            <Drawing
+              title={device.serialNumber}
+              series={withValues}
+              span={span}
+              measured={measured}
+              onSelect={select}
+            />
+          )
+        )}
+        <Group justify="space-between" mt="xs" gap="xs" align="flex-start">
+          <Text size="xs" c="dimmed" maw={640}>
+            {sourceWords(measured.source, measured.bucketMs)} Drag over the drawing to look closer.
+            {without.length > 0 && ` No values of: ${without.map(({ metric }) => metricName(metric)).join(", ")}.`}
+          </Text>
+          <SaveButton path={exportPath(device.id, span)} name={`${device.serialNumber}-heartbeats.csv`}>
+            Heartbeats of this time as CSV
+          </SaveButton>
+        </Group>
+      </Card>
+      {withValues.length > 0 && <Figures series={withValues} />}
+      <Section title="What happened" description="In this time, newest first">
+        <EventList events={measured.events} />
+      </Section>
+    </Stack>
+  );
+}
+
+/** So many of a device's own metrics are drawn without being asked for. */
+const customShown = 3;
+
+interface DrawingProps {
+  readonly title: string;
+  readonly series: readonly Series[];
+  readonly span: Span;
+  readonly measured: ReturnType<typeof useMeasurements>;
+  readonly onSelect: (startMs: number, endMs: number) => void;
+}
+
+function Drawing({ title, series, span, measured, onSelect }: DrawingProps) {
+  const colors = useChartColors();
+  const { bucketMs, events, isStale } = measured;
+  const { startMs, endMs, isLive } = span;
+  const option = useMemo(
+    () => measurementsOption({ span: { startMs, endMs, isLive }, series, bucketMs, events }, colors),
+    [startMs, endMs, isLive, series, bucketMs, events, colors],
+  );
+  return (
+    <div style={{ opacity: isStale && !isLive ? 0.6 : 1 }}>
+      <SelectSpan
+        left={plot.left}
+        right={plot.right}
+        startMs={startMs}
+        endMs={endMs}
+        shortestMs={shortestSpanMs}
+        onSelect={onSelect}
+      >
+        <Chart
+          label={`${series.map(({ metric }) => metricName(metric)).join(", ")} of ${title} over time`}
+          option={option}
+          height={measurementsHeight(series.length)}
+        />
+      </SelectSpan>
+    </div>
+  );
+}
+
+function sourceWords(source: SeriesSource, bucketMs: number): string {
+  const each = bucketMs === 0 ? "" : `each point holds ${duration(bucketMs / 1_000)}`;
+  switch (source) {
+    case SeriesSource.HEARTBEATS:
+      return `From the heartbeats themselves; ${each}.`;
+    case SeriesSource.FIVE_MINUTES:
+      return `From sums of 5 minutes; ${each}.`;
+    case SeriesSource.ONE_HOUR:
+      return `From sums of an hour; ${each}.`;
+    case SeriesSource.UNSPECIFIED:
+      return "";
+  }
+}
+
+function exportPath(deviceId: string, { startMs, endMs }: Span): string {
+  const query = new URLSearchParams({
+    format: "csv",
+    start_time: new Date(startMs).toISOString(),
+    end_time: new Date(endMs).toISOString(),
+  });
+  return `/api/v1/heartbeat/${deviceId}/export?${query}`;
+}

@@ -1,0 +1,76 @@
+import { describe, expect, it } from "vitest";
+import { DeliveryHistory } from "../support/delivery-history.ts";
+import { eventually } from "../support/eventually.ts";
+import { FaultProxy } from "../support/fault-proxy.ts";
+import { createTestDatabase } from "../support/postgres.ts";
+import { startTestService } from "../support/service.ts";
+import { acknowledged, metric, startDevices, untilAcked, untilStatus } from "./support.ts";
+
+const queueRows = 200;
+
+const settings = {
+  DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off",
+  DEVICE_OTA_HEARTBEAT_QUEUE_ROWS: String(queueRows),
+  DEVICE_OTA_HEARTBEAT_FLUSH_ROWS: String(queueRows),
+};
+
+describe("the network", () => {
+  it("between devices and the service may be slow, stand still and break", async () => {
+    await using service = await startTestService({ settings });
+    await using line = await FaultProxy.start(service.grpcAddress);
+    await using cleanup = new AsyncDisposableStack();
+    const history = new DeliveryHistory();
+    const devices = await startDevices({ ...service, grpcAddress: line.address }, 20, { history });
+    for (const device of devices) cleanup.use(device);
+
+    line.delay(150);
+    await untilAcked(devices, 5);
+    line.blackHole();
+    const before = acknowledged(devices);
+    await eventually(() => {
+      // Each has sent all that it may send ahead, into the void.
+      expect(devices.every(({ sent, acked }) => sent === acked + 32)).toBe(true);
+    });
+    expect(acknowledged(devices)).toEqual(before);
+    line.cut();
+    line.heal();
+    await untilAcked(devices, 40);
+
+    await cleanup.disposeAsync();
+    expect(devices.map(({ streams }) => streams)).toEqual(devices.map(() => 2));
+    expect(await history.check(service.databaseUrl)).toEqual([]);
+  }, 60_000);
+
+  it("between the service and PostgreSQL may be slow, stand still and break", async () => {
+    await using database = await createTestDatabase();
+    const { host } = new URL(database.url);
+    await using line = await FaultProxy.start(host);
+    const url = new URL(database.url);
+    url.host = line.address;
+    await using service = await startTestService({ databaseUrl: url.href, settings });
+    await using cleanup = new AsyncDisposableStack();
+    const history = new DeliveryHistory();
+    const devices = await startDevices(service, 20, { history });
+    for (const device of devices) cleanup.use(device);
+
+    line.delay(100);
+    await untilAcked(devices, 5);
+    line.blackHole();
+    await eventually(async () => {
+      expect(await metric(service.httpUrl, "device_ota_ingest_queue_rows")).toBe(queueRows);
+    });
+    const before = acknowledged(devices);
+    await untilStatus(service.httpUrl, "/health/ready", 503);
+    await untilStatus(service.httpUrl, "/health/live", 200);
+    expect(acknowledged(devices)).toEqual(before);
+    line.refuse();
+    line.cut();
+    expect(await metric(service.httpUrl, "device_ota_ingest_queue_rows")).toBe(queueRows);
+    line.heal();
+    await untilAcked(devices, 40);
+
+    await cleanup.disposeAsync();
+    expect(devices.map(({ streams }) => streams)).toEqual(devices.map(() => 1));
+    expect(await history.check(database.url)).toEqual([]);
+  }, 60_000);
+});
