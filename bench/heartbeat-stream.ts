@@ -1,156 +1,100 @@
-import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { timestampNow } from "@bufbuild/protobuf/wkt";
-import type { ClientDuplexStream } from "@grpc/grpc-js";
-import {
-  StreamHeartbeatsRequestSchema,
-  StreamHeartbeatsResponseSchema,
-} from "../gen/ota/v1/heartbeat_service_pb.js";
-import { MeasuredProcess } from "./harness/measured-process.ts";
+import pg from "pg";
+import { costOf } from "./harness/cost.ts";
+import type { BenchOptions } from "./harness/options.ts";
+import { PostgresCpu } from "./harness/postgres-cpu.ts";
 import type { BenchResult } from "./harness/result.ts";
-import { beatAt } from "./load/beats.ts";
-import { deviceIdOf, deviceTokenOf, seedFleet } from "./load/fleet.ts";
-import { asIs, bearer, connect, inParallel } from "./load/raw-client.ts";
-import { startFloor, startProduct } from "./processes.ts";
+import { sendAcked, sendDecoded } from "./load/closed-loop.ts";
+import { deviceIdOf, seedFleet } from "./load/fleet.ts";
+import { openLoadStreams } from "./load/heartbeat-load.ts";
+import { ingestFloor, startFloor, startProduct } from "./processes.ts";
 
-/** How many heartbeats a stream has on the way before it waits for acknowledgements. */
-const windowBeats = 256;
-
-const streamCount = 50;
+const streamCount = 200;
 
 /** Rows in a batch of the bare transaction: what the service reaches under the same load. */
 const floorBatchRows = 1_000;
 
 /**
- * CPU of the server for each durable heartbeat, one a message, through the whole pipeline to a committed row, against
- * a bare grpc-js stream that only decodes the same messages plus the bare transaction of the same rows.
+ * CPU of the service and of PostgreSQL for each durable heartbeat, one a message, through the whole pipeline to a
+ * committed row, against a bare grpc-js stream that only decodes the same messages plus the bare transaction of the same
+ * rows with what it costs PostgreSQL. Beside it, other ways to bring the same rows in, against that transaction.
  */
-export async function heartbeatStream(options: { quick: boolean }): Promise<BenchResult[]> {
-  const beats = options.quick ? 1_000 : 6_000;
+export async function heartbeatStream(options: Pick<BenchOptions, "quick">): Promise<BenchResult[]> {
+  const beats = options.quick ? 250 : 1_500;
+  const warm = Math.ceil(beats / 10);
   const total = beats * streamCount;
   await using product = await startProduct({
     DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "10000000/minute",
     DEVICE_OTA_LOG_LEVEL: "warn",
   });
-  await seedFleet(product.ready.databaseUrl, streamCount);
+  const { databaseUrl, grpcAddress } = product.ready;
+  await seedFleet(databaseUrl, streamCount);
+  const database = new pg.Client({ connectionString: databaseUrl });
+  await database.connect();
+  const postgres = await PostgresCpu.of(database);
+  await database.end();
 
-  const streams = await openStreams(product.ready.grpcAddress, true);
-  await sendBeats(streams, 0, Math.ceil(beats / 10), true);
-  const started = performance.now();
-  const micros = await product.cpuDuring(() =>
-    sendBeats(streams, Math.ceil(beats / 10), Math.ceil(beats / 10) + beats, true),
-  );
-  const seconds = (performance.now() - started) / 1000;
+  const streams = await openLoadStreams(grpcAddress, { from: 0, to: streamCount, answers: "welcome" });
+  await sendAcked(streams, 0, warm);
+  const cost = await costOf({ product, postgres }, () => sendAcked(streams, warm, warm + beats));
   for (const stream of streams) stream.call.cancel();
 
-  await using floor = await startFloor({});
-  const bareStreams = await openStreams(floor.ready.grpcAddress, false);
-  await sendBeats(bareStreams, 0, Math.ceil(beats / 10), false);
-  const decodeMicros = await floor.cpuDuring(() =>
-    sendBeats(bareStreams, Math.ceil(beats / 10), Math.ceil(beats / 10) + beats, false),
-  );
-  for (const stream of bareStreams) stream.call.cancel();
+  await using decoder = await startFloor({});
+  const bare = await openLoadStreams(decoder.ready.grpcAddress, {
+    from: 0,
+    to: streamCount,
+    answers: "headers",
+  });
+  await sendDecoded(bare, 0, warm);
+  const decodeMicros = await decoder.cpuDuring(() => sendDecoded(bare, warm, warm + beats));
+  for (const stream of bare) stream.call.cancel();
 
-  await using transaction = await MeasuredProcess.start<{ cpuMicros: number }>(
-    new URL("./floors/transaction-floor.ts", import.meta.url),
-    {
-      url: product.ready.databaseUrl,
-      deviceIds: Array.from({ length: streamCount }, (_, index) => deviceIdOf(index)),
-      rows: total,
-      batchRows: floorBatchRows,
-    },
-  );
+  const deviceIds = Array.from({ length: streamCount }, (_, index) => deviceIdOf(index));
+  const work = { url: databaseUrl, deviceIds, batchRows: floorBatchRows };
+  const transaction = await ingestFloor({ ...work, way: "transaction", rows: total });
+  const floorOf = ({ serviceMicros, postgresMicros }: typeof transaction, rows: number): number =>
+    (serviceMicros + postgresMicros) / rows;
+  const rate = (total / cost.milliseconds) * 1_000;
+  const ways = [
+    { way: "copy-file", rows: total, name: "COPY from a file of PostgreSQL's own, without marks" },
+    { way: "insert-orm", rows: Math.ceil(total / 10), name: "the ORM's INSERT of 1,000 rows, without marks" },
+    { way: "insert-rows", rows: Math.ceil(total / 60), name: "an INSERT a heartbeat, without marks" },
+  ] as const;
+  const others: BenchResult[] = [];
+  for (const { way, rows, name } of ways) {
+    const other = await ingestFloor({ ...work, way, rows });
+    others.push({
+      bench: `ingest-${way}`,
+      value: floorOf(other, rows),
+      unit: "us CPU a beat",
+      floor: floorOf(transaction, total),
+      target: "",
+      note: `${name}: ${perSecond(rows, other.milliseconds)}; against the bare transaction`,
+    });
+  }
+  const each = (micros: number): string => (micros / total).toFixed(1);
   return [
     {
       bench: "heartbeat-stream",
-      value: micros / total,
+      value: (cost.serviceMicros + cost.postgresMicros) / total,
       unit: "us CPU a beat",
-      floor: (decodeMicros + transaction.ready.cpuMicros) / total,
+      floor: decodeMicros / total + floorOf(transaction, total),
       target: "<= 1.5",
-      note: `${total} beats on ${streamCount} streams, ${Math.round(total / seconds)} durable beats/s with the load on the same cores`,
+      note:
+        `service ${each(cost.serviceMicros)} + PostgreSQL ${each(cost.postgresMicros)}, against decode ${each(decodeMicros)} + transaction ` +
+        `${each(transaction.serviceMicros)} + PostgreSQL ${each(transaction.postgresMicros)}; ${total} beats on ${streamCount} streams`,
     },
+    {
+      bench: "heartbeat-rate",
+      value: rate,
+      unit: "durable beats/s",
+      floor: (total / transaction.milliseconds) * 1_000,
+      target: "",
+      note: `${Math.round(rate * 60)} devices at a beat a minute, the load on the same cores; against the bare transaction, one writer`,
+    },
+    ...others,
   ];
 }
 
-interface LoadStream {
-  readonly call: ClientDuplexStream<Buffer, Buffer>;
-  readonly acked: { through: number; wake: (() => void) | undefined };
-}
-
-async function openStreams(address: string, hello: boolean): Promise<LoadStream[]> {
-  const streams: LoadStream[] = [];
-  await inParallel(streamCount, 64, async (index) => {
-    const call = connect(address).makeBidiStreamRequest<Buffer, Buffer>(
-      "/ota.v1.HeartbeatService/StreamHeartbeats",
-      asIs,
-      asIs,
-      bearer(deviceTokenOf(index)),
-    );
-    const stream: LoadStream = { call, acked: { through: 0, wake: undefined } };
-    const opened = new Promise<void>((resolve, reject) => {
-      call.once(hello ? "data" : "metadata", () => resolve());
-      call.once("error", reject);
-    });
-    call.on("error", () => undefined);
-    call.on("data", (bytes: Buffer) => noteAck(stream, bytes));
-    call.write(
-      encode({
-        case: "hello",
-        value: { deviceId: deviceIdOf(index), epoch: 1, firmwareVersion: "1.0.0", bootId: "b" },
-      }),
-    );
-    await opened;
-    streams.push(stream);
-  });
-  return streams;
-}
-
-/** Sends the beats `from`+1..`to` on every stream; with `acks` it returns when all are durable, else when all are sent. */
-async function sendBeats(streams: LoadStream[], from: number, to: number, acks: boolean): Promise<void> {
-  const messages = Array.from({ length: to - from }, (_, index) => {
-    const sequence = from + index + 1;
-    const heartbeat = { sequence: BigInt(sequence), deviceTime: timestampNow(), ...beatAt(sequence) };
-    return encode({ case: "batch", value: { heartbeats: [heartbeat] } });
-  });
-  await Promise.all(
-    streams.map(async ({ call, acked }) => {
-      for (const [index, message] of messages.entries()) {
-        const sequence = from + index + 1;
-        while (acks && sequence - acked.through > windowBeats) {
-          await new Promise<void>((resolve) => {
-            acked.wake = resolve;
-          });
-        }
-        if (!call.write(message)) await new Promise((resolve) => call.once("drain", resolve));
-      }
-      while (acks && acked.through < to) {
-        await new Promise<void>((resolve) => {
-          acked.wake = resolve;
-        });
-      }
-      if (!acks) {
-        // The floor answers nothing but a goodbye, and that after all before it were decoded.
-        const decoded = new Promise((resolve) => call.once("data", resolve));
-        call.write(encode({ case: "goodbye", value: {} }));
-        await decoded;
-      }
-    }),
-  );
-}
-
-function noteAck(stream: LoadStream, bytes: Buffer): void {
-  const { message } = fromBinary(StreamHeartbeatsResponseSchema, bytes);
-  if (message.case !== "ack") return;
-  const { rejected, ackedThrough } = message.value;
-  if (rejected.length > 0) throw new Error(`a heartbeat was refused: ${rejected[0]?.description}`);
-  stream.acked.through = Number(ackedThrough);
-  stream.acked.wake?.();
-  stream.acked.wake = undefined;
-}
-
-function encode(
-  message: NonNullable<MessageInitShape<typeof StreamHeartbeatsRequestSchema>["message"]>,
-): Buffer {
-  return Buffer.from(
-    toBinary(StreamHeartbeatsRequestSchema, create(StreamHeartbeatsRequestSchema, { message })),
-  );
+function perSecond(rows: number, milliseconds: number): string {
+  return `${Math.round((rows / milliseconds) * 1_000)} rows/s`;
 }

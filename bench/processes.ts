@@ -1,3 +1,4 @@
+import type { IngestFloorReady, IngestWork } from "./floors/ingest-floor.ts";
 import { MeasuredProcess } from "./harness/measured-process.ts";
 
 /** What the measured service announces. */
@@ -26,4 +27,13 @@ export function startFloor(options: {
   chunkBytes?: number;
 }): Promise<MeasuredProcess<FloorReady>> {
   return MeasuredProcess.start(new URL("./floors/grpc-floor.ts", import.meta.url), options);
+}
+
+/** Brings heartbeats into the table in one of the plain ways, and says what that cost. */
+export async function ingestFloor(work: IngestWork): Promise<IngestFloorReady> {
+  await using floor = await MeasuredProcess.start<IngestFloorReady>(
+    new URL("./floors/ingest-floor.ts", import.meta.url),
+    work,
+  );
+  return floor.ready;
 }

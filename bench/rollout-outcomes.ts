@@ -28,7 +28,9 @@ const width = 256;
  */
 export async function rolloutOutcomes({ quick }: BenchOptions): Promise<BenchResult[]> {
   const devices = quick ? 2_000 : 10_000;
-  await using running = await startFleet(devices, { DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "100000/minute" });
+  await using running = await startFleet(devices, {
+    settings: { DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "100000/minute" },
+  });
   await using floor = await startFloor({});
   const bare = new Calls(floor.ready.grpcAddress);
   const emptyCalls = () => inParallel(devices, width, async (index) => void (await bare.check(index)));

@@ -22,13 +22,26 @@ export interface UpdateFloorReady {
   readonly update: Cost;
 }
 
+const columns = [
+  "device_id",
+  "id",
+  "rollout_id",
+  "ring_id",
+  "firmware_id",
+  "action",
+  "from_version",
+  "to_version",
+  "from_boot_id",
+  "offered_at",
+  "deadline_at",
+] as const;
+
 const { url, rolloutId, batchRows } = measuredArgument<Work>();
 const client = new pg.Client({ connectionString: url });
 await client.connect();
 const postgres = await PostgresCpu.of(client);
 const { rows } = await client.query<Record<(typeof columns)[number], unknown>>(
-  `SELECT device_id, id, rollout_id, ring_id, firmware_id, action, from_version, to_version, from_boot_id, offered_at,
-     deadline_at FROM device_updates WHERE rollout_id = $1 ORDER BY id`,
+  `SELECT ${columns.join(", ")} FROM device_updates WHERE rollout_id = $1 ORDER BY id`,
   [rolloutId],
 );
 // Once unmeasured, so that the JIT and the database's caches are as warm as the service's.
@@ -73,17 +86,3 @@ function updateBatch(part: typeof rows): Promise<unknown> {
     values: [part.map((row) => row.device_id), part.map((row) => row.id)],
   });
 }
-
-const columns = [
-  "device_id",
-  "id",
-  "rollout_id",
-  "ring_id",
-  "firmware_id",
-  "action",
-  "from_version",
-  "to_version",
-  "from_boot_id",
-  "offered_at",
-  "deadline_at",
-] as const;

@@ -78,7 +78,7 @@ export async function openUpdates(
   await partitions.start();
   const { retentionDays } = config.heartbeat;
   const crashes = opened.use(CrashReports.start({ database, audit, store, clock, logger, retentionDays }));
-  const history = new HeartbeatHistory(database.adminPool);
+  const history = new HeartbeatHistory(database.adminPool, clock);
   const telemetry = opened.use(
     await Telemetry.start({
       pool: database.adminPool,

@@ -38,6 +38,7 @@ import { collectList, parseSince } from "./parse.ts";
 import { deviceId } from "./references.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
+import { addTelemetryCommands } from "./telemetry-commands.ts";
 import type { Terminal, Tone } from "./terminal.ts";
 
 /** `device …`, `fleet …` and `heartbeat …`: who is out there, and how they are. */
@@ -87,6 +88,7 @@ export function addDeviceCommands(program: Command, cli: Cli): void {
       }),
     );
   addDeviceInventoryCommands(device, cli);
+  addTelemetryCommands(device, cli);
 
   const fleet = program.command("fleet").description("The fleet at a glance");
   fleet

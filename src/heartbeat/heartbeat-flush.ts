@@ -92,6 +92,7 @@ export class HeartbeatFlush {
     const groups = groupByDevice(slices);
     if (groups.length === 0) return;
     const { pool, encoder, clock, metrics } = this.#parts;
+    await this.#prepare(slices);
     const startedMs = clock.monotonicMs();
     const verdicts = await storeHeartbeats(pool, encoder, groups);
     metrics.flushSeconds.observe((clock.monotonicMs() - startedMs) / 1_000);
@@ -194,6 +195,18 @@ export class HeartbeatFlush {
     } catch (error) {
       this.#parts.logger.error({ err: error }, "cannot make a partition for heartbeats");
       return false;
+    }
+  }
+
+  async #prepare(slices: readonly Slice[]): Promise<void> {
+    const records = slices.flatMap((slice) => slice.records);
+    for (const observer of this.#parts.observers) {
+      try {
+        const prepared = observer.prepare?.(records);
+        if (prepared !== undefined) await prepared;
+      } catch (error) {
+        throw new IngestFailure(error, false);
+      }
     }
   }
 

@@ -206,3 +206,23 @@ function anyManifest(): fc.Arbitrary<Manifest> {
     expires: fc.option(time, { nil: undefined }),
   });
 }
+
+describe("the manifest of an application", () => {
+  const application: Manifest = { ...example, component: "navigator" };
+
+  it("says so, and that of firmware says nothing of it", () => {
+    expect(JSON.parse(text(application))).toMatchObject({ kind: "application", component: "navigator" });
+    expect(parse(text(application))).toEqual(application);
+    expect(Object.keys(JSON.parse(text(example)))).not.toContain("component");
+    expect(text({ ...example, component: "" })).toBe(text(example));
+  });
+
+  it.each([
+    ["kind", '"kind": "application"', '"kind": "firmware"'],
+    ["kind", '  "kind": "application",\n', ""],
+    ["component", '  "component": "navigator",\n', ""],
+    ["component", '"component": "navigator"', '"component": ""'],
+  ])("is refused for its %s where it says %s and should not", (field, from, to) => {
+    expect(fieldOf(() => parse(text(application).replace(from, to)))).toBe(field);
+  });
+});

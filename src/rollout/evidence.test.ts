@@ -178,3 +178,31 @@ describe("a rollback", () => {
     expect(judgeHeartbeat(open, record)).toEqual(evidence);
   });
 });
+
+describe("an application", () => {
+  const app = (other: Partial<OpenUpdate> = {}) => update({ component: "nav", fromVersion: "", ...other });
+  const shows = (nav: string | undefined, other: Partial<DurableHeartbeat> = {}) =>
+    beat("1.0.0", "a", { components: nav === undefined ? undefined : { nav }, ...other });
+
+  it("is proven by its own version, without a reboot", () => {
+    expect(judgeHeartbeat(app(), shows("1.1.0")).kind).toBe("proven");
+    expect(judgeHeartbeat(app(), shows("1.0.9")).kind).toBe("none");
+    expect(judgeHeartbeat(app(), shows(undefined)).kind).toBe("none");
+    expect(judgeHeartbeat(app(), beat("1.1.0", "b")).kind).toBe("none");
+    expect(judgeHeartbeat(app({ action: "ROLLBACK" }), shows("1.1.0")).kind).toBe("verified");
+  });
+
+  it("is watched like firmware, also by heartbeats that name no components", () => {
+    const watched = app({ state: "VERIFYING", verifyUntilMs: start + minute, watchedBootId: "a" });
+    expect(judgeHeartbeat(watched, shows(undefined)).kind).toBe("verified");
+    expect(judgeHeartbeat(watched, shows("1.1.0", { bootId: "b" }))).toEqual({
+      kind: "crashed",
+      crashCount: 1,
+    });
+    expect(judgeHeartbeat(watched, shows("1.0.0"))).toEqual({ kind: "reverted", version: "1.0.0" });
+    expect(judgeHeartbeat(watched, shows(undefined, { components: {} }))).toEqual({
+      kind: "reverted",
+      version: "",
+    });
+  });
+});

@@ -5,7 +5,7 @@ import { allRules } from "./rules/all-rules.ts";
 import type { CheckedDevice, NoOfferReason, OfferFacts, RuleWords } from "./rules/rule.ts";
 
 /** A rule with its outcome for one device. */
-export interface ExplainedRule extends RuleWords {
+interface ExplainedRule extends RuleWords {
   readonly name: string;
   readonly holds: boolean;
 }

@@ -92,11 +92,7 @@ export function chooseRollout(
 }
 
 /** The first rule of a rollout that a device does not pass. */
-export function failingRule(
-  rollout: CompiledRollout,
-  device: CheckedDevice,
-  facts: OfferFacts,
-): Rule | undefined {
+function failingRule(rollout: CompiledRollout, device: CheckedDevice, facts: OfferFacts): Rule | undefined {
   for (const rule of allRules) if (rule.judge(rollout, device, facts) !== undefined) return rule;
   return undefined;
 }

@@ -147,7 +147,6 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.catalog = new RolloutCatalog({ pool, transactions, ledger, firmware, defaults: settings });
     this.watch = new RolloutWatch({ read: (id) => this.catalog.get(id) });
     this.desk = new UpdateDesk({
-      pool,
       devices,
       index: this.index,
       tracker: this.tracker,

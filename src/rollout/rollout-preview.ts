@@ -43,7 +43,7 @@ export interface Preview {
 }
 
 /** Targeted devices that would not be offered the update now. */
-export interface HeldBack {
+interface HeldBack {
   readonly reason: NoOfferReason;
   /** The rule in words. */
   readonly message: string;

@@ -1,5 +1,4 @@
 import { LRUCache } from "lru-cache";
-import type pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import type { DeviceCheck } from "../device/check-writer.ts";
 import type { DeviceSnapshot } from "../device/device-snapshot.ts";
@@ -23,7 +22,6 @@ import {
   unmetPrecondition,
 } from "./offer-decision.ts";
 import type { OpenUpdate } from "./open-update.ts";
-import { readStates } from "./open-update-rows.ts";
 import type { OutageLedger } from "./outage-ledger.ts";
 import type { RolloutIndex } from "./rollout-index.ts";
 import type { CheckedDevice, OfferFacts } from "./rules/rule.ts";
@@ -51,7 +49,6 @@ export interface OpenedDownload extends Download {
 
 /** What an {@link UpdateDesk} is made of. */
 export interface UpdateDeskParts {
-  readonly pool: pg.Pool;
   readonly devices: DeviceSource;
   readonly index: RolloutIndex;
   readonly tracker: UpdateTracker;
@@ -109,7 +106,7 @@ export class UpdateDesk implements OfferFacts {
       const plan = (update: Readonly<OpenUpdate>) => this.#planReport(update, report, bootId);
       const state = await this.#parts.tracker.change(key, plan);
       if (state !== undefined) return state;
-      const stored = (await readStates(this.#parts.pool, [key])).get(report.updateId);
+      const stored = await this.#parts.tracker.stored(key);
       if (stored === undefined) throw notOffered();
       if (isFinalUpdate(stored)) return stored;
       await this.#parts.tracker.load(deviceId);

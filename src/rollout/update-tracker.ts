@@ -10,6 +10,7 @@ import { changeFor } from "./evidence-change.ts";
 import type { OpenUpdate, UpdateKey } from "./open-update.ts";
 import { readOpenKeys, readOpenUpdates, readStates } from "./open-update-rows.ts";
 import type { OutageLedger } from "./outage-ledger.ts";
+import { StandingReader } from "./standing-reader.ts";
 import type { UpdateChange } from "./transition-sql.ts";
 import type { TransitionWriter } from "./transition-writer.ts";
 
@@ -39,12 +40,14 @@ export class UpdateTracker {
   readonly #byDevice = new Map<string, Tracked>();
   readonly #installs = new Map<string, number>();
   readonly #deadlines = new DeadlineHeap<Deadline>();
+  readonly #reader: StandingReader;
   /** Rises with every update that is added: tells what a slow read cannot have seen. */
   #additions = 0;
   #polledUpTo: string | undefined;
 
   constructor(parts: UpdateTrackerParts) {
     this.#parts = parts;
+    this.#reader = new StandingReader(parts.pool);
   }
 
   /** How many updates are open. */
@@ -164,9 +167,14 @@ export class UpdateTracker {
 
   /** Reads a device's open update, which another replica may have made a moment ago. */
   async load(deviceId: string): Promise<Readonly<OpenUpdate> | undefined> {
-    const { updates } = await readOpenUpdates(this.#parts.pool, { deviceIds: [deviceId] });
-    for (const update of updates) this.add(update);
+    const update = await this.#reader.open(deviceId);
+    if (update !== undefined) this.add(update);
     return this.get(deviceId);
+  }
+
+  /** How an update stands in the database, open or not; undefined if the device never had it. */
+  async stored(key: UpdateKey): Promise<DeviceUpdateState | undefined> {
+    return (await this.#reader.standing(key))?.state;
   }
 
   /** Looks at one device's update in the database, after something outside of the tracker may have ended it. */
@@ -174,7 +182,7 @@ export class UpdateTracker {
     const tracked = this.#byDevice.get(deviceId);
     if (tracked === undefined) return;
     await tracked.writing;
-    await this.#settle([tracked]);
+    await this.#settleOne(tracked);
   }
 
   #judge(tracked: Tracked, record: DurableHeartbeat): void {
@@ -207,7 +215,7 @@ export class UpdateTracker {
     try {
       const result = await outcome;
       if (result === "applied") this.#apply(tracked, change, watchedBootId);
-      else await this.#settle([tracked]);
+      else await this.#settleOne(tracked);
       return result;
     } finally {
       tracked.writing = undefined;
@@ -238,10 +246,17 @@ export class UpdateTracker {
     }
   }
 
+  /** As {@link #settle}, for an update that is one of many to be read at the same time. */
+  async #settleOne(tracked: Tracked): Promise<void> {
+    const standing = await this.#reader.standing(tracked.update);
+    if (isOver(standing?.state)) this.#over(tracked, standing?.state);
+    if (standing?.open !== undefined) this.add(standing.open);
+  }
+
   /** Reads how updates stand that may be over, and forgets those that are. */
   async #settle(doubtful: readonly Tracked[]): Promise<void> {
     if (doubtful.length === 0) return;
-    const { pool, ended } = this.#parts;
+    const { pool } = this.#parts;
     const states = await readStates(
       pool,
       doubtful.map(({ update }) => update),
@@ -253,9 +268,14 @@ export class UpdateTracker {
     });
     for (const tracked of doubtful) {
       const state = states.get(tracked.update.id);
-      if (isOver(state) && this.#drop(tracked)) ended(tracked.update, state ?? "CANCELLED", false);
+      if (isOver(state)) this.#over(tracked, state);
     }
     for (const update of updates) this.add(update);
+  }
+
+  /** Forgets an update that others ended. */
+  #over(tracked: Tracked, state: DeviceUpdateState | undefined): void {
+    if (this.#drop(tracked)) this.#parts.ended(tracked.update, state ?? "CANCELLED", false);
   }
 
   #drop(tracked: Tracked): boolean {

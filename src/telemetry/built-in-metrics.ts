@@ -7,7 +7,7 @@ export interface BuiltInMetric {
   readonly rawSql: string;
   /** What the columns of its roll-up begin with: `_min`, `_max`, `_sum`, `_n` and `_last`. */
   readonly column: string;
-  /** The type of those columns but `_sum` (double precision) and `_n` (integer). */
+  /** The type of those columns but `_n` (integer, NULL for as many as there are heartbeats). */
   readonly type: "real" | "double precision";
 }
 

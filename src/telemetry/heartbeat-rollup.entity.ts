@@ -13,7 +13,6 @@ export const FiveMinuteRollupEntity = defineEntity({
   name: "FiveMinuteRollup",
   tableName: "heartbeat_rollups_5m",
   properties: rollupProperties(),
-  indexes: [{ name: "heartbeat_rollups_5m_bucket_index", properties: ["bucket"], type: "brin" }],
 });
 
 /** A device's heartbeats within an hour. Partitioned by week. */
@@ -21,23 +20,23 @@ export const OneHourRollupEntity = defineEntity({
   name: "OneHourRollup",
   tableName: "heartbeat_rollups_1h",
   properties: rollupProperties(),
-  indexes: [{ name: "heartbeat_rollups_1h_bucket_index", properties: ["bucket"], type: "brin" }],
 });
 
 function rollupProperties() {
   const metrics = builtInMetrics.map(({ column, type }) => {
     const value = () => (type === "real" ? p.float() : p.double());
     return {
-      [`${column}Sum`]: p.double().fieldName(`${column}_sum`).strictNullable(),
+      [`${column}Sum`]: value().fieldName(`${column}_sum`).strictNullable(),
       [`${column}Min`]: value().fieldName(`${column}_min`).strictNullable(),
       [`${column}Max`]: value().fieldName(`${column}_max`).strictNullable(),
       [`${column}Last`]: value().fieldName(`${column}_last`).strictNullable(),
-      [`${column}N`]: p.integer().fieldName(`${column}_n`).default(0),
+      // Of how many heartbeats; null stands for all of them.
+      [`${column}N`]: p.integer().fieldName(`${column}_n`).strictNullable(),
     };
   });
   return {
-    deviceId: p.uuid().primary(),
     bucket: instant().primary(),
+    deviceId: p.uuid().primary(),
     /** When the newest of the heartbeats came. */
     lastReceivedAt: instant(),
     /** How many heartbeats there were. */

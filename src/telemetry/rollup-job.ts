@@ -3,6 +3,7 @@ import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { TimePartitions } from "../infra/database/time-partitions.ts";
 import type { Logger } from "../infra/logger.ts";
+import { LateBuckets } from "./late-buckets.ts";
 import { countSql, fiveMinutes, oneHour, type RollupResolution } from "./rollup-sql.ts";
 
 /** What a {@link RollupJob} is made of. */
@@ -14,8 +15,10 @@ export interface RollupJobParts {
   readonly partitions: Readonly<Record<RollupResolution["name"], Pick<TimePartitions, "ensure">>>;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** The rows that one transaction reads at most, about; 250,000 unless given. */
+  /** The rows that one transaction rolls up at most, about; 2,500,000 unless given. */
   readonly rowsPerShard?: number;
+  /** See {@link LateBuckets}. */
+  readonly redoAfterMs?: number;
 }
 
 /** Up to when roll-ups are complete. */
@@ -28,23 +31,22 @@ export type RollupProgress = Readonly<Record<RollupResolution["name"], Date>>;
  *
  * A bucket is made {@link settleMs} after its end. Its heartbeats were received, by the service's own clock, before that end,
  * and are in the database by then, unless the database was away, a replica's clock is wrong, or the clock was set back. What
- * is stored later than that is noticed when it is stored, and its bucket is made anew.
+ * is stored later than that is noticed when it is stored, and its bucket is made anew: see {@link LateBuckets}.
  */
 export class RollupJob implements AsyncDisposable {
   readonly #parts: RollupJobParts;
   readonly #rowsPerShard: number;
-  readonly #late = new Set<number>();
+  readonly #late: LateBuckets;
   readonly #stop = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
-  /** Everything before this is known to be rolled up. */
-  #knownUntilMs = Number.NEGATIVE_INFINITY;
   /** The resolution and day whose partition was made sure of last. */
   #ensuredDay = "";
 
   constructor(parts: RollupJobParts) {
     this.#parts = parts;
     this.#rowsPerShard = parts.rowsPerShard ?? defaultRowsPerShard;
+    this.#late = new LateBuckets({ ...parts, settleMs });
   }
 
   /** Works now and then every quarter of a minute, until closed. */
@@ -64,17 +66,14 @@ export class RollupJob implements AsyncDisposable {
     this.#timer.unref();
   }
 
-  /** Is told of what was stored: see {@link DurableHeartbeatObserver}. Notes what came too late for its roll-up. */
+  /** Is told of what is about to be stored: see {@link DurableHeartbeatObserver}. Notes what comes too late for its roll-up. */
+  prepare(records: readonly DurableHeartbeat[]): Promise<void> | undefined {
+    return this.#late.prepare(records);
+  }
+
+  /** Is told of what was stored. */
   observe(records: readonly DurableHeartbeat[]): void {
-    const { widthMs } = fiveMinutes;
-    const settled = this.#parts.clock.now().getTime() - settleMs / 2;
-    const lateBefore = Math.max(Math.floor(settled / widthMs) * widthMs, this.#knownUntilMs);
-    for (const { receivedAt } of records) {
-      const at = receivedAt.getTime();
-      if (at >= lateBefore) continue;
-      // Past the limit a bucket stays as it is: that is weeks of outage, after which there are worse gaps.
-      if (this.#late.size < maxLateBuckets) this.#late.add(Math.floor(at / widthMs) * widthMs);
-    }
+    this.#late.observe(records);
   }
 
   /** Up to when roll-ups are complete, as the database says. */
@@ -89,12 +88,12 @@ export class RollupJob implements AsyncDisposable {
 
   /** Does all that there is to do, unless another replica is at it. */
   async run(): Promise<void> {
-    await this.#noteLate();
+    await this.#late.noteStored();
     await this.#begin();
     while (await this.#step(fiveMinutes)) this.#stop.signal.throwIfAborted();
     while (await this.#step(oneHour)) this.#stop.signal.throwIfAborted();
     while (await this.#redoLate()) this.#stop.signal.throwIfAborted();
-    this.#knownUntilMs = (await this.progress())["5m"].getTime();
+    this.#late.rolledUpUntil((await this.progress())["5m"]);
   }
 
   /** Ends after the transaction that runs. May be called more than once. */
@@ -106,16 +105,6 @@ export class RollupJob implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  async #noteLate(): Promise<void> {
-    const buckets = [...this.#late];
-    if (buckets.length === 0) return;
-    await this.#parts.pool.query(
-      "INSERT INTO late_buckets (bucket) SELECT unnest($1::timestamptz[]) ON CONFLICT DO NOTHING",
-      [buckets.map((ms) => new Date(ms).toISOString())],
-    );
-    for (const bucket of buckets) this.#late.delete(bucket);
   }
 
   /** The first time of all begins with the oldest heartbeats that there are. */
@@ -162,7 +151,7 @@ export class RollupJob implements AsyncDisposable {
         await this.#skip(client, resolution, next, due);
         return;
       }
-      await client.query(resolution.insertSql, [...bounds, now.shard, shards]);
+      await client.query(patient(resolution.insertSql, [...bounds, now.shard, shards]));
       const isLast = now.shard + 1 >= shards;
       await client.query(
         `UPDATE rollup_progress SET next_bucket = $2, shard = $3, shards = $4, updated_at = now()
@@ -209,36 +198,34 @@ export class RollupJob implements AsyncDisposable {
 
   /** Makes one late bucket anew, and the hour that it is part of; false if there is none. */
   async #redoLate(): Promise<boolean> {
-    const { pool, raw } = this.#parts;
-    const found = await pool.query<{ bucket: Date }>(
-      `SELECT l.bucket FROM late_buckets l JOIN rollup_progress p ON p.resolution = '5m' AND l.bucket < p.next_bucket
-       ORDER BY l.bucket LIMIT 1`,
-    );
-    const bucket = found.rows[0]?.bucket;
-    if (bucket === undefined) return false;
+    const { raw } = this.#parts;
+    const late = await this.#late.next();
+    if (late === undefined) return false;
+    const { bucket } = late;
     const hour = new Date(Math.floor(bucket.getTime() / oneHour.widthMs) * oneHour.widthMs);
     await this.#ensure(fiveMinutes, bucket);
     await this.#summarize(bucket);
     return this.#locked(async (client) => {
-      await client.query("DELETE FROM late_buckets WHERE bucket = $1", [bucket.toISOString()]);
       // What is left of a day that is being dropped would make a good roll-up worse.
       const firstKept = raw.firstKept();
-      if (firstKept !== undefined && bucket < firstKept) return;
-      await this.#redo(client, fiveMinutes, bucket);
-      const progress = await client.query<{ next_bucket: Date }>(
-        "SELECT next_bucket FROM rollup_progress WHERE resolution = '1h'",
-      );
-      const hoursUntil = progress.rows[0]?.next_bucket;
-      if (hoursUntil !== undefined && hour < hoursUntil) await this.#redo(client, oneHour, hour);
+      if (firstKept === undefined || bucket >= firstKept) {
+        await this.#redo(client, fiveMinutes, bucket);
+        const progress = await client.query<{ next_bucket: Date }>(
+          "SELECT next_bucket FROM rollup_progress WHERE resolution = '1h'",
+        );
+        const hoursUntil = progress.rows[0]?.next_bucket;
+        if (hoursUntil !== undefined && hour < hoursUntil) await this.#redo(client, oneHour, hour);
+      }
+      await this.#late.done(client, late);
     });
   }
 
   async #redo(client: pg.PoolClient, resolution: RollupResolution, bucket: Date): Promise<void> {
     const bounds = boundsOf(resolution, bucket);
-    await client.query(`DELETE FROM ${resolution.table} WHERE bucket = $1`, [bounds[0]]);
+    await client.query(patient(`DELETE FROM ${resolution.table} WHERE bucket = $1`, [bounds[0]]));
     const shards = await this.#shardsOf(client, resolution, bounds);
     for (let shard = 0; shard < shards; shard++)
-      await client.query(resolution.insertSql, [...bounds, shard, shards]);
+      await client.query(patient(resolution.insertSql, [...bounds, shard, shards]));
   }
 
   /** In how many shards to make a bucket; 0 if it is empty. */
@@ -247,7 +234,7 @@ export class RollupJob implements AsyncDisposable {
     resolution: RollupResolution,
     bounds: readonly string[],
   ): Promise<number> {
-    const { rows } = await client.query<{ rows: number }>(countSql(resolution), [...bounds]);
+    const { rows } = await client.query<{ rows: number }>(patient(countSql(resolution), [...bounds]));
     return Math.ceil((rows[0]?.rows ?? 0) / this.#rowsPerShard);
   }
 
@@ -277,7 +264,9 @@ export class RollupJob implements AsyncDisposable {
       const { rows } = await client.query("SELECT pg_try_advisory_xact_lock($1) AS locked", [rollupLock]);
       const locked = rows[0]?.locked === true;
       if (locked) {
-        await client.query(`SET LOCAL work_mem = '${workMemory}'; ${byTime}`);
+        await client.query(
+          `SET LOCAL work_mem = '${workMemory}'; SET LOCAL statement_timeout = ${statementTimeoutMs}; ${byTime}`,
+        );
         await work(client);
       }
       await client.query("COMMIT");
@@ -296,8 +285,17 @@ const settleMs = 60_000;
 /** How often to look whether a bucket is due. */
 const roundMs = 15_000;
 
-/** A second or two of work for the database, well below its time-out for a statement. */
-const defaultRowsPerShard = 250_000;
+/**
+ * Half a bucket of a million devices that beat once a minute. Each shard reads the whole bucket, so small ones cost a large
+ * fleet more than the sort on disk that a large one needs: shards of 250,000 made the database read it twenty times.
+ */
+const defaultRowsPerShard = 2_500_000;
+
+/** What a shard may take the database: some ten seconds, if nothing else needs it. */
+const statementTimeoutMs = 120_000;
+
+/** Our own wait for the answer, see {@link statementTimeoutMs}. */
+const answerTimeoutMs = statementTimeoutMs + 3_000;
 
 const dayMs = 24 * 60 * 60_000;
 
@@ -310,12 +308,14 @@ const byTime = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan
 /** For the sort of a shard. */
 const workMemory = "64MB";
 
-/** Five weeks of five minutes. */
-const maxLateBuckets = 10_000;
-
 /** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
 const rollupLock = 7_236_400_914;
 
 function boundsOf({ widthMs }: RollupResolution, bucket: Date): [from: string, to: string] {
   return [bucket.toISOString(), new Date(bucket.getTime() + widthMs).toISOString()];
+}
+
+/** A statement that is waited for longer than others. */
+function patient(text: string, values: unknown[]): pg.QueryConfig {
+  return { text, values, query_timeout: answerTimeoutMs } as pg.QueryConfig;
 }

@@ -56,7 +56,7 @@ export const oneHour: RollupResolution = {
     value: ({ column: c }) => ({
       min: `${c}_min`,
       max: `${c}_max`,
-      sum: `${c}_sum`,
+      sum: `${c}_sum::float8`,
       n: `sum(coalesce(${c}_n, count))`,
       last: `${c}_last`,
     }),
@@ -108,8 +108,14 @@ function insertSql(from: {
   for (const metric of builtInMetrics) {
     for (const [part, sql] of Object.entries(aggregates(from.value(metric)))) {
       columns.push(`${metric.column}_${part}`);
-      // Most devices send a reading with each heartbeat, and a NULL takes no room.
-      selected.push(part === "n" ? `nullif(${sql}, (${from.count})::integer)` : sql);
+      if (part === "n") {
+        // Most devices send a reading with each heartbeat, and a NULL takes no room.
+        selected.push(`nullif(${sql}, (${from.count})::integer)`);
+      } else if (part === "sum") {
+        selected.push(storable(sql, metric.type));
+      } else {
+        selected.push(sql);
+      }
     }
   }
   const rows = `${from.source}.${from.time} >= $1 AND ${from.source}.${from.time} < $2
@@ -127,7 +133,7 @@ function insertSql(from: {
       GROUP BY device_id
     ) r
     LEFT JOIN (
-      SELECT device_id, jsonb_object_agg(name, jsonb_build_array(min, max, ${storableSum}, n, last)) AS metrics
+      SELECT device_id, jsonb_object_agg(name, jsonb_build_array(min, max, ${storable("sum", "double precision")}, n, last)) AS metrics
       FROM (
         SELECT device_id, name, ${custom.join(", ")}
         FROM (
@@ -142,5 +148,8 @@ function insertSql(from: {
     ORDER BY device_id`;
 }
 
-/** The sum of a custom metric as the double that it is read as: as near as there is, if it is too large for one. */
-const storableSum = "least(greatest(sum, -1.7976931348623157e308), 1.7976931348623157e308)::float8";
+/** A sum in the type that keeps it: as near as there is if it is too large, or one device would hold up all roll-ups. */
+function storable(sum: string, type: "real" | "double precision"): string {
+  const largest = type === "real" ? "3.4028234e38" : "1.7976931348623157e308";
+  return `(CASE WHEN abs(${sum}) <= ${largest} THEN ${sum} ELSE sign(${sum}) * ${largest} END)::${type}`;
+}

@@ -192,12 +192,16 @@ class SeriesSql {
     const firstMs = isRaw ? fromMs : Math.floor(fromMs / slackMs) * slackMs;
     const from = this.#parameter(new Date(firstMs).toISOString(), "timestamptz");
     const to = this.#parameter(new Date(toMs).toISOString(), "timestamptz");
+    // The key begins with the bucket: named one by one, each is a step to a device's row in it.
+    const buckets = isRaw
+      ? ""
+      : ` AND bucket = ANY(ARRAY(SELECT generate_series(${from}, ${to}, '${slackMs} milliseconds')))`;
     const columns = this.#metrics.map(({ of }, i) =>
       isRaw ? rawColumns(of, names[i] ?? "", i) : rollupColumns(of, names[i] ?? "", i),
     );
     return `SELECT date_bin(${width}, ${time}, 'epoch'::timestamptz) AS bin,
         ${isRaw ? "received_at AS at, sequence" : "last_received_at AS at, 0::bigint AS sequence"}, ${columns.join(", ")}
-      FROM ${table} WHERE device_id = ANY(${devices}) AND ${time} >= ${from} AND ${time} < ${to}`;
+      FROM ${table} WHERE device_id = ANY(${devices}) AND ${time} >= ${from} AND ${time} < ${to}${buckets}`;
   }
 }
 
@@ -210,7 +214,7 @@ function rawColumns(of: SeriesMetric["of"], name: string, i: number): string {
 function rollupColumns(of: SeriesMetric["of"], name: string, i: number): string {
   const part = (part: string, index: number) =>
     "custom" in of ? `(metrics->${name}->${index})::float8` : `${of.column}_${part}::float8`;
-  const n = "custom" in of ? `(metrics->${name}->3)::integer` : `${of.column}_n`;
+  const n = "custom" in of ? `(metrics->${name}->3)::integer` : `coalesce(${of.column}_n, count)`;
   return `${part("min", 0)} AS min_${i}, ${part("max", 1)} AS max_${i}, ${part("sum", 2)} AS sum_${i},
     ${n} AS n_${i}, ${part("last", 4)} AS last_${i}`;
 }

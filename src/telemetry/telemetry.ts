@@ -98,6 +98,11 @@ export class Telemetry implements AsyncDisposable {
     this.exports = new HeartbeatExport(parts.history, clock);
   }
 
+  /** Is told of heartbeats that are about to be stored. */
+  prepare(records: readonly DurableHeartbeat[]): Promise<void> | undefined {
+    return this.rollups.prepare(records);
+  }
+
   /** Is told of heartbeats that are stored. */
   observe(records: readonly DurableHeartbeat[]): void {
     this.rollups.observe(records);

@@ -166,6 +166,45 @@ describe("devices", () => {
     expect(shown.stdout).toMatch(/presence +online/);
     const beats = await ask("heartbeat", "list", serial, "--since", "1h", "--limit", "1");
     expect(beats["heartbeats"]).toHaveLength(1);
+    const series = await ask(
+      "device",
+      "series",
+      serial,
+      "--metric",
+      "battery_percent,metrics.none",
+      "--since",
+      "10m",
+    );
+    expect(series["series"]).toMatchObject([
+      { metric: "battery_percent", unit: "%", points: expect.arrayContaining([expect.anything()]) },
+      { metric: "metrics.none", points: [] },
+    ]);
+    const table = await run(
+      "device",
+      "series",
+      serial,
+      "--metric",
+      "battery_percent",
+      "--metric",
+      "metrics.none",
+    );
+    expect(table.stdout).toMatch(/^battery_percent in %\nEACH 30m +MIN +MEAN +MAX +LAST +COUNT\n/);
+    expect(table.stdout).toContain("metrics.none: nothing was measured.");
+    const csv = await run(
+      "device",
+      "export",
+      serial,
+      "--format",
+      "csv",
+      "--fields",
+      "sequence,battery_percent",
+    );
+    expect(csv.stdout).toMatch(/^[\w,]*sequence,battery_percent\r\n[^\n]*,1,\d+(?:\.\d+)?\r\n/);
+    const lines = (await run("device", "export", serial, "--since", "1h")).stdout.trimEnd().split("\n");
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ heartbeat: { sequence: "1" } });
+    expect(lines.length).toBeGreaterThan(1);
+    const refused = await run("device", "series", serial, "--metric", "nothing");
+    expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('"nothing" is no metric') });
     fleet.child.kill("SIGINT");
     expect((await fleet.result).exitCode).toBe(0);
     expect(await ask("device", "retire", serial)).toMatchObject({

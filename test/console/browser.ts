@@ -74,7 +74,7 @@ export async function expectAccessible(page: Page): Promise<void> {
       ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join("\n")}`,
     );
   }, wcagTags);
-  expect(violations).toEqual([]);
+  expect(violations, page.url()).toEqual([]);
 }
 
 interface Axe {

@@ -16,6 +16,7 @@ const all = [
   "0006-rollout-control",
   "0007-firmware-kinds",
   "0008-rollout-health",
+  "0009-rollup-order",
 ];
 const replicas = 3;
 

@@ -48,7 +48,7 @@ it("a device that does not read what was refused is not read either, and neither
   const { device, deviceToken } = await enrol(rpc, service.enrolmentKey);
   using deaf = new DeafDevice(service.grpcAddress, device?.id ?? "", deviceToken);
   let taken = 0;
-  const messages = 40;
+  const messages = 200;
   const sending = Array.from({ length: messages }, (_, index) =>
     deaf.send(1 + index * 1_000, 1_000, 101).then(() => taken++),
   );

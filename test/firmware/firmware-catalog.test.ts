@@ -63,6 +63,23 @@ describe("creating firmware", () => {
     await expect(create({ deviceTypes: [] })).rejects.toMatchObject({ fields: [{ field: "device_types" }] });
   });
 
+  it("knows applications by their component, and firmware by none", async () => {
+    const { catalog } = fixture;
+    const made = await catalog.create(
+      { ...fields, product: "nav", kind: "APPLICATION", component: "nav", mandatoryStep: true },
+      caller,
+    );
+    expect(made).toMatchObject({ kind: "APPLICATION", component: "nav", mandatoryStep: true });
+    expect(new TextDecoder().decode(await catalog.manifest(made.id))).toContain('"component": "nav"');
+    const changed = await catalog.update(made.id, { mandatoryStep: false }, caller);
+    expect(changed.mandatoryStep).toBe(false);
+    for (const wrong of [{ kind: "APPLICATION", component: "" } as const, { component: "nav" }]) {
+      await expect(catalog.create({ ...fields, product: "x", ...wrong }, caller)).rejects.toMatchObject({
+        fields: [{ field: "component" }],
+      });
+    }
+  });
+
   it("refuses the same product and version, also at the same time, until the first is deleted", async () => {
     const outcomes = await Promise.allSettled([create(), create(), create()]);
     const made = outcomes.filter((outcome) => outcome.status === "fulfilled");

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { HeartbeatHistory, historyKey } from "../../src/heartbeat/heartbeat-history.ts";
 import { StreamOpenings } from "../../src/heartbeat/stream-openings.ts";
+import { systemClock } from "../../src/infra/clock.ts";
 import { eventually } from "../support/eventually.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { device, holdUp, record, records, send, startIngest, stored, stream } from "./heartbeat-fixture.ts";
@@ -52,7 +53,10 @@ describe("what is stored", () => {
       signal: new AbortController().signal,
     });
 
-    const history = await new HeartbeatHistory(fixture.pool).list({ deviceId: id }, { limit: 10 });
+    const history = await new HeartbeatHistory(fixture.pool, systemClock).list(
+      { deviceId: id },
+      { limit: 10 },
+    );
     expect(history).toHaveLength(2);
     expect(history.find(({ sequence }) => sequence === 7)).toEqual({
       ...full,
@@ -356,7 +360,7 @@ describe("partitions", () => {
 describe("history", () => {
   test("pages newest first, within a range of times", async () => {
     await using fixture = await startIngest();
-    const history = new HeartbeatHistory(fixture.pool);
+    const history = new HeartbeatHistory(fixture.pool, systemClock);
     const id = device();
     await fixture.partitions.ensure(new Date("2026-06-09"));
     await fixture.partitions.ensure(new Date("2026-06-10"));
@@ -386,6 +390,27 @@ describe("history", () => {
     const range = { deviceId: id, from: new Date(midnight - 1_000), to: new Date(midnight + 1_000) };
     const inRange = await history.list(range, { limit: 10 });
     expect(inRange.map(({ sequence }) => sequence)).toEqual([6, 5, 4, 3]);
+  });
+
+  test("of a device that was silent for days goes on where it was heard before", async () => {
+    await using fixture = await startIngest();
+    const history = new HeartbeatHistory(fixture.pool, systemClock);
+    const id = device();
+    const days = ["2026-06-01", "2026-06-05", "2026-06-09"].map((day) => new Date(`${day}T12:00:00Z`));
+    for (const day of days) await fixture.partitions.ensure(day);
+    const records = days.map((receivedAt, index) => record(id, index + 1, { receivedAt }));
+    await fixture.ingest.submit({ deviceId: id, epoch: 1, records, signal: new AbortController().signal });
+    const list = async (range: object, limit: number) =>
+      (await history.list({ deviceId: id, ...range }, { limit })).map(({ sequence }) => sequence);
+    expect(await list({}, 3)).toEqual([3, 2, 1]);
+    expect(await list({ to: new Date("2026-06-09T12:00:01Z") }, 2)).toEqual([3, 2]);
+    expect(await list({ to: new Date("2026-06-09T12:00:01Z") }, 1)).toEqual([3]);
+    expect(await list({ from: days[1], to: days[2] }, 3)).toEqual([2]);
+    const [newest] = await history.list({ deviceId: id }, { limit: 1 });
+    const after = historyKey(newest as NonNullable<typeof newest>);
+    expect((await history.list({ deviceId: id }, { limit: 5, after })).map((row) => row.sequence)).toEqual([
+      2, 1,
+    ]);
   });
 });
 

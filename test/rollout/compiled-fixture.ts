@@ -11,7 +11,7 @@ import type { Rollout } from "../../src/rollout/rollout.ts";
 import type { CheckedDevice, OfferFacts } from "../../src/rollout/rules/rule.ts";
 
 /** A firmware of the tests, released. */
-export const firmware: Firmware = {
+const firmware: Firmware = {
   id: "firmware",
   product: "os",
   version: "1.2.0",

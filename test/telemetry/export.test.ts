@@ -12,7 +12,7 @@ type Telemetry = Awaited<ReturnType<typeof startTelemetry>>;
 function open({ pool, clock }: Telemetry, deviceId: string, query: string) {
   const request = exportRequestOfQuery(deviceId, new URLSearchParams(query));
   const text = exportText(request);
-  const history = new HeartbeatHistory(pool);
+  const history = new HeartbeatHistory(pool, clock);
   const { signal } = new AbortController();
   return new HeartbeatExport(history, clock).write({
     ...request,

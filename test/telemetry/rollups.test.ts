@@ -8,7 +8,7 @@ const minuteMs = 60_000;
 
 async function rollups({ pool }: Telemetry, table: "5m" | "1h", deviceId: string) {
   const { rows } = await pool.query(
-    `SELECT bucket, count, battery_min AS min, battery_max AS max, battery_sum AS sum, battery_n AS n,
+    `SELECT bucket, count, battery_min AS min, battery_max AS max, battery_sum AS sum, coalesce(battery_n, count) AS n,
        battery_last AS last, uptime_max AS uptime, signal_n, metrics FROM heartbeat_rollups_${table}
      WHERE device_id = $1 ORDER BY bucket`,
     [deviceId],
@@ -128,6 +128,66 @@ describe("roll-ups", () => {
     await job.run();
     expect(await rollups(telemetry, "5m", id)).toMatchObject([{ count: 3, max: 95 }]);
     expect(await rollups(telemetry, "1h", id)).toMatchObject([{ count: 3, max: 95 }]);
+  });
+
+  test("are made anew after a replica died right after it stored what came late", async () => {
+    await using telemetry = await startTelemetry();
+    const first = telemetry.job();
+    await first.run();
+    const id = randomUUID();
+    await telemetry.store([beat(id, 1, 10, { batteryPercent: 50 })]);
+    telemetry.clock.advance(130 * minuteMs);
+    await first.run();
+    const late = [beat(id, 2, 20, { batteryPercent: 90 })];
+    await first.prepare(late);
+    await telemetry.store(late);
+    // It is told of nothing any more; another replica goes on.
+    await first.close();
+    await telemetry.job().run();
+    expect(await rollups(telemetry, "5m", id)).toMatchObject([{ count: 2, max: 90 }]);
+    expect(await rollups(telemetry, "1h", id)).toMatchObject([{ count: 2, max: 90 }]);
+  });
+
+  test("are not made anew while what came late may not be stored yet", async () => {
+    await using telemetry = await startTelemetry({ redoAfterMs: 60_000 });
+    const job = telemetry.job();
+    await job.run();
+    telemetry.clock.advance(130 * minuteMs);
+    await job.run();
+    const late = [beat(randomUUID(), 1, 20)];
+    await job.prepare(late);
+    await job.run();
+    const notes = () => telemetry.pool.query("SELECT bucket FROM late_buckets");
+    expect((await notes()).rows).toEqual([{ bucket: noon }]);
+    // It is noted: one note serves for a while.
+    expect(job.prepare(late)).toBeUndefined();
+    await telemetry.pool.query("UPDATE late_buckets SET created_at = now() - interval '61 seconds'");
+    await job.run();
+    expect((await notes()).rows).toEqual([]);
+  });
+
+  test("keep the largest sum there is if one does not fit, and go on", async () => {
+    await using telemetry = await startTelemetry();
+    const job = telemetry.job();
+    await job.run();
+    const id = randomUUID();
+    const huge = { temperatureCelsius: -3e38, metrics: { huge: 1.7e308 } };
+    await telemetry.store([beat(id, 1, 10, huge), beat(id, 2, 20, huge), beat(id, 3, 30)]);
+    telemetry.clock.advance(61 * minuteMs);
+    await job.run();
+    for (const table of ["5m", "1h"]) {
+      const { rows } = await telemetry.pool.query(
+        `SELECT temperature_sum, temperature_n, metrics FROM heartbeat_rollups_${table} WHERE device_id = $1`,
+        [id],
+      );
+      expect(rows).toEqual([
+        {
+          temperature_sum: -3.402_823_5e38,
+          temperature_n: 2,
+          metrics: { huge: [1.7e308, 1.7e308, Number.MAX_VALUE, 2, 1.7e308] },
+        },
+      ]);
+    }
   });
 
   test("are dropped by day and by week after their retention", async () => {

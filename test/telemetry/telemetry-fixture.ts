@@ -11,7 +11,9 @@ import { createTestDatabase } from "../support/postgres.ts";
 export const noon = new Date("2026-06-10T12:00:00Z");
 
 /** Starts ingest, partitions and roll-ups of one replica on a database of its own. Nothing runs by itself. */
-export async function startTelemetry(options: { readonly rowsPerShard?: number } = {}) {
+export async function startTelemetry(
+  options: { readonly rowsPerShard?: number; readonly redoAfterMs?: number } = {},
+) {
   const opened = new AsyncDisposableStack();
   const { url } = opened.use(await createTestDatabase());
   const clock = new FakeClock(noon.toISOString());
@@ -37,7 +39,15 @@ export async function startTelemetry(options: { readonly rowsPerShard?: number }
   };
   const job = () =>
     opened.use(
-      new RollupJob({ pool, raw: ingest.partitions, partitions, clock, logger: silent, ...options }),
+      new RollupJob({
+        pool,
+        raw: ingest.partitions,
+        partitions,
+        clock,
+        logger: silent,
+        redoAfterMs: 0,
+        ...options,
+      }),
     );
   return {
     url,

@@ -13,6 +13,7 @@ export const theme = createTheme({
   headings: { fontWeight: "600" },
   fontSizes: { xs: "0.75rem", sm: "0.8125rem", md: "0.875rem", lg: "1rem", xl: "1.125rem" },
   colors: { dark: ink() },
+  components: { Modal: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } } },
 });
 
 /** Greys of the dark scheme: neutral, with enough steps between surface, border and text for contrast AA. */

@@ -1,6 +1,6 @@
-import { Box } from "@mantine/core";
+import { Box, Text } from "@mantine/core";
 import type { EChartsCoreOption } from "echarts/core";
-import { type CSSProperties, useEffect, useRef } from "react";
+import { type CSSProperties, type RefObject, useEffect, useEffectEvent, useRef, useState } from "react";
 import type { EChartsType } from "./echarts.ts";
 
 interface ChartProps {
@@ -8,40 +8,52 @@ interface ChartProps {
   readonly label: string;
   readonly option: EChartsCoreOption;
   readonly height: CSSProperties["height"];
-  /** Called once with the chart, to listen to it. May return what is to be done when it goes. */
-  readonly onReady?: (chart: EChartsType) => (() => void) | undefined;
+  /** Gets the chart once it is drawn, and undefined when it goes. */
+  readonly chartRef?: RefObject<EChartsType | undefined>;
+  /** The events of ECharts to tell about. */
+  readonly events?: readonly string[];
+  readonly onEvent?: (chart: EChartsType, name: string, details: unknown) => void;
   /** Called before the first drawing, with the library at hand, for example to register a map. */
   readonly prepare?: () => Promise<void>;
 }
 
 /** A drawing by Apache ECharts, which is loaded when the first one is shown. It keeps the size of its box. */
-export function Chart({ label, option, height, onReady, prepare }: ChartProps) {
+export function Chart({ label, option, height, chartRef, events, onEvent, prepare }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const chart = useRef<EChartsType>(undefined);
-  const newest = useRef({ option, onReady, prepare });
-  newest.current = { option, onReady, prepare };
+  const [hasFailed, setFailed] = useState(false);
+  const getReady = useEffectEvent(() => prepare?.());
+  const draw = useEffectEvent((drawn: EChartsType) => {
+    drawn.setOption(option);
+    if (chartRef !== undefined) chartRef.current = drawn;
+    return events ?? [];
+  });
+  const tell = useEffectEvent((drawn: EChartsType, name: string, details: unknown) =>
+    onEvent?.(drawn, name, details),
+  );
+  const forget = useEffectEvent(() => {
+    if (chartRef !== undefined) chartRef.current = undefined;
+  });
   useEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
     let isGone = false;
-    let end: (() => void) | undefined;
     let observer: ResizeObserver | undefined;
     const begin = async () => {
       const { init } = await import("./echarts.ts");
-      await newest.current.prepare?.();
+      await getReady();
       if (isGone) return;
       const drawn = init(element);
       chart.current = drawn;
-      drawn.setOption(newest.current.option);
-      end = newest.current.onReady?.(drawn);
+      for (const name of draw(drawn)) drawn.on(name, (details) => tell(drawn, name, details));
       observer = new ResizeObserver(() => drawn.resize());
       observer.observe(element);
     };
-    void begin();
+    begin().catch(() => isGone || setFailed(true));
     return () => {
       isGone = true;
       observer?.disconnect();
-      end?.();
+      forget();
       chart.current?.dispose();
       chart.current = undefined;
     };
@@ -50,6 +62,13 @@ export function Chart({ label, option, height, onReady, prepare }: ChartProps) {
     // What is no longer in the option goes; what stays keeps its place and zoom.
     chart.current?.setOption(option, { replaceMerge: replaced.filter((part) => part in option) });
   }, [option]);
+  if (hasFailed) {
+    return (
+      <Text size="sm" role="alert">
+        The drawing could not be loaded. Load the page again.
+      </Text>
+    );
+  }
   return <Box ref={box} role="img" aria-label={label} h={height} w="100%" />;
 }
 

@@ -1,26 +1,21 @@
 import { BarChart, LineChart, LinesChart, ScatterChart } from "echarts/charts";
 import {
-  AriaComponent,
   AxisPointerComponent,
-  DataZoomComponent,
   GeoComponent,
   GridComponent,
   LegendComponent,
   MarkLineComponent,
   TitleComponent,
-  ToolboxComponent,
   TooltipComponent,
 } from "echarts/components";
-import { type EChartsType, init, registerMap, use } from "echarts/core";
+import { type EChartsType, init, registerMap, use as registerParts } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 
 // The parts of ECharts that the console draws with; all of it would be three times as much to load.
-use([
-  AriaComponent,
+registerParts([
   AxisPointerComponent,
   BarChart,
   CanvasRenderer,
-  DataZoomComponent,
   GeoComponent,
   GridComponent,
   LegendComponent,
@@ -29,7 +24,6 @@ use([
   MarkLineComponent,
   ScatterChart,
   TitleComponent,
-  ToolboxComponent,
   TooltipComponent,
 ]);
 

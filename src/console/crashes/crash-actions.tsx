@@ -45,7 +45,8 @@ const verbs: readonly Verb[] = [
     state: ErrorGroupState.RESOLVED,
     name: "Resolve",
     title: "Resolve this error?",
-    consequence: "It leaves the list of open ones. If a version above the one below shows it, it is reopened by itself.",
+    consequence:
+      "It leaves the list of open ones. If a version above the one below shows it, it is reopened by itself.",
   },
   {
     state: ErrorGroupState.IGNORED,

@@ -1,7 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Badge, Card, Group, SegmentedControl, Select, Stack, Switch, Text } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { useMemo } from "react";
 import { type ErrorGroup, ErrorGroupState } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { usePages } from "../data/use-pages.ts";
@@ -14,7 +13,8 @@ import { Nothing } from "../ui/nothing.tsx";
 import { Page } from "../ui/page.tsx";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
-import { crashAges, type CrashListSearch, crashOrders, crashStates } from "./crash-search.ts";
+import { useNow } from "../ui/use-now.ts";
+import { type CrashListSearch, crashAges, crashOrders, crashStates } from "./crash-search.ts";
 import { groupStates } from "./crash-words.ts";
 
 const route = getRouteApi("/crashes");
@@ -25,8 +25,9 @@ export function CrashListPage() {
   const navigate = route.useNavigate();
   const known = useKnownValues();
   const { state = "open", order = crashOrders[0], new: age } = search;
-  // Held while the address stays, so that the list is not another one with each drawing.
-  const since = useMemo(() => (age === undefined ? undefined : timestampFromMs(Date.now() - agesMs[age])), [age]);
+  // To the hour, so that the list is not another one with each drawing.
+  const hour = Math.floor(useNow(60_000).getTime() / 3_600_000) * 3_600_000;
+  const since = age === undefined ? undefined : timestampFromMs(hour - agesMs[age]);
   const pages = usePages(
     ErrorService.method.listErrorGroups,
     {
@@ -42,11 +43,17 @@ export function CrashListPage() {
   );
   const change = (key: keyof CrashListSearch, value: string | true) => {
     const { [key]: _, ...rest } = search;
-    void navigate({ search: (value === "" ? rest : { ...rest, [key]: value }) as CrashListSearch, replace: true });
+    void navigate({
+      search: (value === "" ? rest : { ...rest, [key]: value }) as CrashListSearch,
+      replace: true,
+    });
   };
   const isNarrowed = Object.keys(search).some((key) => key !== "order" && key !== "state") || state !== "all";
   return (
-    <Page title="Crashes" description="Errors and crashes that devices reported, those with the same cause together.">
+    <Page
+      title="Crashes"
+      description="Errors and crashes that devices reported, those with the same cause together."
+    >
       <Card withBorder padding="md" component="section" aria-label="Error groups">
         <Group gap="xs" mb="sm">
           <SegmentedControl
@@ -56,7 +63,11 @@ export function CrashListPage() {
             data={crashStates.map((value) => ({ value, label: stateLabels[value] }))}
             onChange={(value) => change("state", value === "open" ? "" : value)}
           />
-          <FilterInput label="Title or code" value={search.text ?? ""} onChange={(value) => change("text", value)} />
+          <FilterInput
+            label="Title or code"
+            value={search.text ?? ""}
+            onChange={(value) => change("text", value)}
+          />
           <Choice
             label="Version"
             none="Any version"
@@ -111,7 +122,9 @@ export function CrashListPage() {
                     : "Choose other filters above."}
                 </Nothing>
               ) : (
-                <Nothing title="No errors yet">Devices report errors and crashes with their heartbeats.</Nothing>
+                <Nothing title="No errors yet">
+                  Devices report errors and crashes with their heartbeats.
+                </Nothing>
               )
             }
           />
@@ -207,7 +220,13 @@ const columns: readonly Column<ErrorGroup>[] = [
     wide: true,
     width: 160,
   },
-  { id: "times", header: "Times", cell: ({ occurrenceCount }) => count(occurrenceCount), numeric: true, width: 80 },
+  {
+    id: "times",
+    header: "Times",
+    cell: ({ occurrenceCount }) => count(occurrenceCount),
+    numeric: true,
+    width: 80,
+  },
   {
     id: "devices",
     header: "Devices",
@@ -224,5 +243,11 @@ const columns: readonly Column<ErrorGroup>[] = [
     wide: true,
     width: 120,
   },
-  { id: "last", header: "Last seen", cell: ({ lastSeenTime }) => <TimeAgo at={lastSeenTime} />, numeric: true, width: 120 },
+  {
+    id: "last",
+    header: "Last seen",
+    cell: ({ lastSeenTime }) => <TimeAgo at={lastSeenTime} />,
+    numeric: true,
+    width: 120,
+  },
 ];

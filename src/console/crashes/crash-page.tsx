@@ -2,7 +2,11 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Alert, Badge, Code, Grid, Skeleton, Stack, Text } from "@mantine/core";
 import { IconRefreshAlert } from "@tabler/icons-react";
 import { getRouteApi } from "@tanstack/react-router";
-import { type ErrorGroup, ErrorGroupState, type ErrorOccurrence } from "../../../gen/ota/v1/error_group_pb.js";
+import {
+  type ErrorGroup,
+  ErrorGroupState,
+  type ErrorOccurrence,
+} from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { CopyText } from "../ui/copy-text.tsx";
 import { Facts } from "../ui/facts.tsx";
@@ -63,8 +67,8 @@ export function CrashPage() {
       }
       description={
         <>
-          {counted(group.occurrenceCount, "time")} on{" "}
-          {counted(group.deviceCount, "device")} · last seen <TimeAgo at={group.lastSeenTime} />
+          {counted(group.occurrenceCount, "time")} on {counted(group.deviceCount, "device")} · last seen{" "}
+          <TimeAgo at={group.lastSeenTime} />
           {group.stateReason !== "" && <> · {group.stateReason}</>}
         </>
       }
@@ -117,7 +121,10 @@ function About({ group }: { readonly group: ErrorGroup }) {
               ? `${group.resolvedVersion}; a higher version that shows it reopens it`
               : undefined,
           ],
-          ["Fingerprint", <CopyText key="p" text={group.fingerprint} shown={group.fingerprint.slice(0, 16)} />],
+          [
+            "Fingerprint",
+            <CopyText key="p" text={group.fingerprint} shown={group.fingerprint.slice(0, 16)} />,
+          ],
         ]}
       />
     </Section>

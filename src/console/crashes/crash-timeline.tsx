@@ -7,14 +7,19 @@ import { useChartColors } from "../charts/chart-colors.ts";
 import { Failure } from "../ui/failure.tsx";
 import { counted } from "../ui/format.ts";
 import { Section } from "../ui/section.tsx";
+import { useNow } from "../ui/use-now.ts";
 import { timelineOf, timelineOption } from "./timeline-option.ts";
 
 /** How often a group happened on each day, by version. */
 export function CrashTimeline({ groupId }: { readonly groupId: string }) {
   const [days, setDays] = useState("30");
   const colors = useChartColors();
-  const { data, error, refetch } = useQuery(ErrorService.method.getErrorTimeline, { id: groupId, days: Number(days) });
-  const timeline = useMemo(() => timelineOf(data?.counts ?? [], Number(days), new Date()), [data, days]);
+  const { data, error, refetch } = useQuery(ErrorService.method.getErrorTimeline, {
+    id: groupId,
+    days: Number(days),
+  });
+  const today = useNow(60_000).toISOString().slice(0, 10);
+  const timeline = useMemo(() => timelineOf(data?.counts ?? [], Number(days), today), [data, days, today]);
   const option = useMemo(() => timelineOption(timeline, colors), [timeline, colors]);
   return (
     <Section
@@ -38,7 +43,9 @@ export function CrashTimeline({ groupId }: { readonly groupId: string }) {
           <Text size="xs" c="dimmed">
             {timeline.versions.length === 0
               ? `Not seen in the last ${days} days.`
-              : timeline.versions.map(({ version, total }) => `${version}: ${counted(total, "time")}`).join(" · ")}
+              : timeline.versions
+                  .map(({ version, total }) => `${version}: ${counted(total, "time")}`)
+                  .join(" · ")}
           </Text>
         </Stack>
       )}

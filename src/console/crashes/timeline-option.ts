@@ -7,13 +7,17 @@ interface Timeline {
   /** `YYYY-MM-DD` in UTC, oldest first, without gaps. */
   readonly days: readonly string[];
   /** Most frequent last, so that the colours stay with the versions that come first. */
-  readonly versions: readonly { readonly version: string; readonly total: number; readonly counts: readonly number[] }[];
+  readonly versions: readonly {
+    readonly version: string;
+    readonly total: number;
+    readonly counts: readonly number[];
+  }[];
 }
 
-/** Lays counts out over the last days; versions beyond the most frequent ones are drawn together. */
-export function timelineOf(counts: readonly ErrorCount[], days: number, now: Date): Timeline {
+/** Lays counts out over the last days up to `today` (`YYYY-MM-DD`); versions beyond the most frequent ones are drawn together. */
+export function timelineOf(counts: readonly ErrorCount[], days: number, today: string): Timeline {
   const names = Array.from({ length: days }, (_, index) =>
-    new Date(now.getTime() - (days - 1 - index) * dayMs).toISOString().slice(0, 10),
+    new Date(Date.parse(today) - (days - 1 - index) * dayMs).toISOString().slice(0, 10),
   );
   const byVersion = new Map<string, Map<string, number>>();
   for (const { day, firmwareVersion, occurrenceCount } of counts) {
@@ -34,7 +38,10 @@ export function timelineOf(counts: readonly ErrorCount[], days: number, now: Dat
     total: rest.reduce((sum, { total }) => sum + total, 0),
     counts: names.map((_, index) => rest.reduce((sum, each) => sum + (each.counts[index] ?? 0), 0)),
   };
-  return { days: names, versions: [...versions.slice(0, mostVersions), ...(rest.length > 0 ? [together] : [])] };
+  return {
+    days: names,
+    versions: [...versions.slice(0, mostVersions), ...(rest.length > 0 ? [together] : [])],
+  };
 }
 
 const dayMs = 86_400_000;

@@ -13,8 +13,8 @@ import { LinkButton } from "../ui/link.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Page } from "../ui/page.tsx";
 import { type DeviceListSearch, deviceOrders } from "./device-search.ts";
-import { FilterField } from "./filter/filter-field.tsx";
 import { filterFaultOf } from "./filter/filter-fault.ts";
+import { FilterField } from "./filter/filter-field.tsx";
 import { BulkModal, type BulkTarget, everyDevice } from "./list/bulk-modal.tsx";
 import { DeviceTable } from "./list/device-table.tsx";
 import { SavedFilters } from "./list/saved-filters.tsx";
@@ -44,14 +44,18 @@ export function DeviceListPage() {
     void navigate({ search: clean(next), replace: true });
   };
   const readAgain = () =>
-    queries.resetQueries({ queryKey: createConnectQueryKey({ schema: DeviceService, cardinality: undefined }) });
+    queries.resetQueries({
+      queryKey: createConnectQueryKey({ schema: DeviceService, cardinality: undefined }),
+    });
   const mayChange = can(Role.OPERATOR);
   return (
     <Page
       title="Devices"
       aside={
         <Text c="dimmed" className="numbers" role="status">
-          {fault === undefined && matched !== undefined && (filter === "" ? count(matched) : `${counted(matched, "match", "matches")}`)}
+          {fault === undefined &&
+            matched !== undefined &&
+            (filter === "" ? count(matched) : `${counted(matched, "match", "matches")}`)}
         </Text>
       }
       actions={
@@ -82,7 +86,8 @@ export function DeviceListPage() {
           {selection.size > 0 ? (
             <Group gap="xs">
               <Text size="sm" role="status">
-                {counted(selection.size, "device")} chosen{selection.size === maxChosen && ", the most at once"}
+                {counted(selection.size, "device")} chosen
+                {selection.size === maxChosen && ", the most at once"}
               </Text>
               <Button size="xs" onClick={() => setTarget({ kind: "ids", ids: selection.ids })}>
                 Change them…
@@ -171,8 +176,8 @@ function Empty({ isFiltered }: { readonly isFiltered: boolean }) {
     <Nothing title="No device matches">Change or clear the filter above.</Nothing>
   ) : (
     <Nothing title="No devices yet">
-      Devices enrol with an enrolment key (Access, Enrolment keys). To see how it looks with some, run device-ota
-      simulate --count 50.
+      Devices enrol with an enrolment key (Access, Enrolment keys). To see how it looks with some, run
+      device-ota simulate --count 50.
     </Nothing>
   );
 }

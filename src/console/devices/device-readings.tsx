@@ -35,7 +35,9 @@ export function DeviceReadings({ device }: { readonly device: Device }) {
         />
         <Reading
           name="Temperature"
-          value={beat.temperatureCelsius === undefined ? undefined : `${beat.temperatureCelsius.toFixed(1)} °C`}
+          value={
+            beat.temperatureCelsius === undefined ? undefined : `${beat.temperatureCelsius.toFixed(1)} °C`
+          }
         />
         <Reading
           name="Network"

@@ -61,7 +61,13 @@ const columns: readonly Column<ErrorOccurrence>[] = [
       ),
     width: 120,
   },
-  { id: "version", header: "Version", cell: ({ firmwareVersion }) => firmwareVersion, wide: true, width: 110 },
+  {
+    id: "version",
+    header: "Version",
+    cell: ({ firmwareVersion }) => firmwareVersion,
+    wide: true,
+    width: 110,
+  },
   {
     id: "boot",
     header: "Boot",

@@ -3,7 +3,7 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Card, Group, Skeleton, Text } from "@mantine/core";
 import { keepPreviousData } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { type TrackPoint, TelemetryService } from "../../../gen/ota/v1/telemetry_service_pb.js";
+import { TelemetryService, type TrackPoint } from "../../../gen/ota/v1/telemetry_service_pb.js";
 import { type ChartColors, useChartColors } from "../charts/chart-colors.ts";
 import { type Box, boxAround } from "../map/box.ts";
 import { WorldMap } from "../map/world-map.tsx";
@@ -111,7 +111,12 @@ function trackSeries(points: readonly TrackPoint[], colors: ChartColors): readon
   const places = points.flatMap((point) => {
     const { location, receiveTime } = point;
     if (location === undefined || receiveTime === undefined) return [];
-    return [{ value: [location.longitude, location.latitude], text: `${moment.format(timestampDate(receiveTime))}\n${placeText(point)}` }];
+    return [
+      {
+        value: [location.longitude, location.latitude],
+        text: `${moment.format(timestampDate(receiveTime))}\n${placeText(point)}`,
+      },
+    ];
   });
   const tooltip = {
     formatter: ({ data }: { data: { text: string } }) => {

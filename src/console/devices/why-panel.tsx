@@ -11,7 +11,12 @@ import { Status } from "../ui/status.tsx";
 /** Why a device gets the updates that are on their way, or why not: every rule with its value. */
 export function WhyPanel({ deviceId }: { readonly deviceId: string }) {
   const { data, error, refetch } = useQuery(RolloutService.method.listRollouts, {
-    states: [RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.SCHEDULED, RolloutState.AWAITING_APPROVAL],
+    states: [
+      RolloutState.RUNNING,
+      RolloutState.PAUSED,
+      RolloutState.SCHEDULED,
+      RolloutState.AWAITING_APPROVAL,
+    ],
     pageSize: mostRollouts,
   });
   return (
@@ -90,7 +95,7 @@ function rulesTitle(rules: readonly ExplainedRule[]): string {
 
 function Rules({ rules }: { readonly rules: readonly ExplainedRule[] }) {
   return (
-    <Table.ScrollContainer minWidth={420} type="native">
+    <Table.ScrollContainer minWidth={420} type="native" tabIndex={0} role="region" aria-label="List of rules">
       <Table aria-label="Rules" verticalSpacing={5} fz="sm">
         <Table.Thead>
           <Table.Tr>

@@ -11,9 +11,12 @@ describe("readBox()", () => {
     expect(readBox("-120,-200,100,190")).toEqual({ south: -90, west: -180, north: 90, east: 180 });
   });
 
-  it.each([undefined, "", "1,2,3", "1,2,3,4,5", "a,b,c,d", "50,10,40,20", "40,20,50,10"])("is undefined for %s", (text) => {
-    expect(readBox(text)).toBeUndefined();
-  });
+  it.each([undefined, "", "1,2,3", "1,2,3,4,5", "a,b,c,d", "50,10,40,20", "40,20,50,10"])(
+    "is undefined for %s",
+    (text) => {
+      expect(readBox(text)).toBeUndefined();
+    },
+  );
 });
 
 describe("boxAround()", () => {

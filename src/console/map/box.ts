@@ -12,7 +12,8 @@ export const inhabitedWorld: Box = { south: -56, west: -170, north: 74, east: 17
 /** Reads a box from an address, written as by {@link boxText}; undefined if it is none. */
 export function readBox(text: string | undefined): Box | undefined {
   const [south, west, north, east, ...more] = (text ?? "").split(",").map(Number);
-  if (south === undefined || west === undefined || north === undefined || east === undefined) return undefined;
+  if (south === undefined || west === undefined || north === undefined || east === undefined)
+    return undefined;
   if (more.length > 0 || ![south, west, north, east].every(Number.isFinite)) return undefined;
   return south < north && west < east ? clampBox({ south, west, north, east }) : undefined;
 }

@@ -6,8 +6,8 @@ import { getRouteApi } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { type DevicePosition, TelemetryService } from "../../../gen/ota/v1/telemetry_service_pb.js";
 import { useChartColors } from "../charts/chart-colors.ts";
-import { FilterField } from "../devices/filter/filter-field.tsx";
 import { filterFaultOf } from "../devices/filter/filter-fault.ts";
+import { FilterField } from "../devices/filter/filter-field.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { count, counted } from "../ui/format.ts";
 import { Link, LinkButton } from "../ui/link.tsx";
@@ -85,7 +85,9 @@ export function MapPage() {
             })
           }
         />
-        {error !== null && fault === undefined && <Failure error={error} doing="find the devices" retry={refetch} />}
+        {error !== null && fault === undefined && (
+          <Failure error={error} doing="find the devices" retry={refetch} />
+        )}
         <Card.Section mt="sm">
           <WorldMap
             key={shown.times}
@@ -95,8 +97,12 @@ export function MapPage() {
             series={series}
             onBox={changeBox}
             onChoose={(chosen) => {
-              const { deviceId, cluster } = chosen as { deviceId?: string; cluster?: readonly [number, number] };
-              if (deviceId !== undefined) void navigate({ to: "/devices/$deviceId", params: { deviceId }, search: {} });
+              const { deviceId, cluster } = chosen as {
+                deviceId?: string;
+                cluster?: readonly [number, number];
+              };
+              if (deviceId !== undefined)
+                void navigate({ to: "/devices/$deviceId", params: { deviceId }, search: {} });
               if (cluster !== undefined) showAt(closer(box, cluster));
             }}
           />
@@ -106,7 +112,8 @@ export function MapPage() {
             The whole world
           </Button>
           <Text size="xs" c="dimmed">
-            Outlines: Natural Earth. Drag to move, zoom with the wheel or the buttons, choose a circle to come closer.
+            Outlines: Natural Earth. Drag to move, zoom with the wheel or the buttons, choose a circle to come
+            closer.
           </Text>
         </Group>
       </Card>
@@ -124,7 +131,12 @@ const refreshMs = 15_000;
 /** A quarter of a box around a point: what a click on a cluster shows. */
 function closer({ south, west, north, east }: Box, [longitude, latitude]: readonly [number, number]): Box {
   const [height, width] = [(north - south) / 8, (east - west) / 8];
-  return { south: latitude - height, west: longitude - width, north: latitude + height, east: longitude + width };
+  return {
+    south: latitude - height,
+    west: longitude - width,
+    north: latitude + height,
+    east: longitude + width,
+  };
 }
 
 /** The same as text, for those who do not use the map. */

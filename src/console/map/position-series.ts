@@ -3,7 +3,10 @@ import type { ChartColors } from "../charts/chart-colors.ts";
 import { count, counted } from "../ui/format.ts";
 
 /** What the map of devices draws: a point for each, or circles with numbers. */
-export function positionSeries(found: SearchPositionsResponse | undefined, colors: ChartColors): readonly object[] {
+export function positionSeries(
+  found: SearchPositionsResponse | undefined,
+  colors: ChartColors,
+): readonly object[] {
   const most = Math.max(1, ...(found?.clusters ?? []).map((cluster) => Number(cluster.count)));
   return [
     {
@@ -39,7 +42,9 @@ export function positionSeries(found: SearchPositionsResponse | undefined, color
         formatter: ({ data }: { data: { serialNumber: string } }) => escaped(data.serialNumber),
       },
       data: (found?.devices ?? []).flatMap(({ deviceId, serialNumber, location }) =>
-        location === undefined ? [] : [{ value: [location.longitude, location.latitude], deviceId, serialNumber }],
+        location === undefined
+          ? []
+          : [{ value: [location.longitude, location.latitude], deviceId, serialNumber }],
       ),
     },
   ];

@@ -1,4 +1,5 @@
 import { ActionIcon, Stack } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
 import { IconMinus, IconPlus } from "@tabler/icons-react";
 import type { EChartsCoreOption } from "echarts/core";
 import { useMemo, useRef } from "react";
@@ -26,8 +27,7 @@ interface WorldMapProps {
 export function WorldMap({ label, box, height, series, onBox, onChoose }: WorldMapProps) {
   const colors = useChartColors();
   const chart = useRef<EChartsType>(undefined);
-  const newest = useRef({ onBox, onChoose });
-  newest.current = { onBox, onChoose };
+  const tellBox = useDebouncedCallback((drawn: EChartsType) => onBox?.(shownBox(drawn)), pauseMs);
   const option = useMemo<EChartsCoreOption>(
     () => ({
       animation: false,
@@ -68,20 +68,21 @@ export function WorldMap({ label, box, height, series, onBox, onChoose }: WorldM
       originY: drawn.getHeight() / 2,
     });
   };
-  const onReady = (drawn: EChartsType) => {
-    chart.current = drawn;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const tell = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => newest.current.onBox?.(shownBox(drawn)), pauseMs);
-    };
-    drawn.on("georoam", tell);
-    drawn.on("click", ({ data }) => newest.current.onChoose?.(data));
-    return () => clearTimeout(timer);
+  const onEvent = (drawn: EChartsType, name: string, details: unknown) => {
+    if (name === "georoam") tellBox(drawn);
+    else onChoose?.((details as { readonly data?: unknown }).data);
   };
   return (
     <div className={classes["map"] ?? ""}>
-      <Chart label={label} option={option} height={height} onReady={onReady} prepare={loadWorld} />
+      <Chart
+        label={label}
+        option={option}
+        height={height}
+        chartRef={chart}
+        events={mapEvents}
+        onEvent={onEvent}
+        prepare={loadWorld}
+      />
       <Stack gap={4} className={classes["buttons"] ?? ""}>
         <ActionIcon variant="default" aria-label="Zoom in" onClick={() => zoom(2)}>
           <IconPlus size={16} aria-hidden />
@@ -94,11 +95,14 @@ export function WorldMap({ label, box, height, series, onBox, onChoose }: WorldM
   );
 }
 
+const mapEvents = ["georoam", "click"];
+
 /** The reader moves on within this time as often as not. */
 const pauseMs = 300;
 
 function shownBox(chart: EChartsType): Box {
-  const at = (x: number, y: number) => chart.convertFromPixel({ geoIndex: 0 }, [x, y]) as unknown as [number, number];
+  const at = (x: number, y: number) =>
+    chart.convertFromPixel({ geoIndex: 0 }, [x, y]) as unknown as [number, number];
   const [west, north] = at(0, 0);
   const [east, south] = at(chart.getWidth(), chart.getHeight());
   return clampBox({ south, west, north, east });

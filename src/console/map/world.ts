@@ -1,5 +1,5 @@
-import { feature } from "topojson-client";
 import type { Position } from "geojson";
+import { feature } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
 import world from "world-atlas/countries-110m.json?url";
 import { registerMap } from "../charts/echarts.ts";
@@ -39,7 +39,9 @@ async function read(): Promise<void> {
  */
 function unwrap(polygon: Position[][]): void {
   for (const ring of polygon) {
-    const crosses = ring.some(([longitude = 0], index) => Math.abs(longitude - (ring[index - 1]?.[0] ?? longitude)) > 180);
+    const crosses = ring.some(
+      ([longitude = 0], index) => Math.abs(longitude - (ring[index - 1]?.[0] ?? longitude)) > 180,
+    );
     if (!crosses || ring.some(([, latitude = 0]) => latitude < -85)) continue;
     for (const position of ring) {
       if ((position[0] ?? 0) < 0) position[0] = (position[0] ?? 0) + 360;

@@ -18,7 +18,13 @@ export function SettingsPage() {
         {error !== null && <Failure error={error} doing="list the settings" retry={refetch} />}
         {data === undefined && error === null && <Skeleton h={480} />}
         {data !== undefined && (
-          <Table.ScrollContainer minWidth={0} type="native">
+          <Table.ScrollContainer
+            minWidth={0}
+            type="native"
+            tabIndex={0}
+            role="region"
+            aria-label="List of settings"
+          >
             <Table aria-label="Settings" verticalSpacing={6}>
               <Table.Thead>
                 <Table.Tr>
@@ -31,7 +37,7 @@ export function SettingsPage() {
                 {data.settings.map(({ name, value, defaultValue, set, description }) => (
                   <Table.Tr key={name}>
                     <Table.Th scope="row" fw={400}>
-                      <Code>{name}</Code>
+                      <Code style={{ overflowWrap: "anywhere", whiteSpace: "normal" }}>{name}</Code>
                     </Table.Th>
                     <Table.Td style={{ overflowWrap: "anywhere" }}>
                       <Text size="sm">{value || "—"}</Text>

@@ -40,7 +40,14 @@ export function DataTable<Row>({ name, columns, pages, keyOf, empty }: DataTable
   if (rows?.length === 0) return empty;
   return (
     <>
-      <Table.ScrollContainer minWidth={0} type="native">
+      {/* A box that may scroll must be reachable by keyboard. */}
+      <Table.ScrollContainer
+        minWidth={0}
+        type="native"
+        tabIndex={0}
+        role="region"
+        aria-label={`List of ${name}`}
+      >
         <Table
           className={classes["table"] ?? ""}
           aria-label={name}

@@ -11,6 +11,7 @@ import { ErrorGroups } from "./migrations/m0005-error-groups.ts";
 import { RolloutControl } from "./migrations/m0006-rollout-control.ts";
 import { FirmwareKinds } from "./migrations/m0007-firmware-kinds.ts";
 import { RolloutHealth } from "./migrations/m0008-rollout-health.ts";
+import { RollupOrder } from "./migrations/m0009-rollup-order.ts";
 
 /** How to migrate. */
 export interface MigrateOptions {
@@ -67,6 +68,7 @@ const migrations = [
   { name: "0006-rollout-control", class: RolloutControl },
   { name: "0007-firmware-kinds", class: FirmwareKinds },
   { name: "0008-rollout-health", class: RolloutHealth },
+  { name: "0009-rollup-order", class: RollupOrder },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

@@ -1,6 +1,6 @@
 import { ActionIcon, Combobox, Group, Kbd, Loader, Text, TextInput, useCombobox } from "@mantine/core";
 import { IconFilter, IconX } from "@tabler/icons-react";
-import { type KeyboardEvent, useEffect, useRef, useState } from "react";
+import { type KeyboardEvent, useRef, useState } from "react";
 import { type Choice, completeFilter } from "./complete-filter.ts";
 import type { FilterFault } from "./filter-fault.ts";
 import classes from "./filter-field.module.css";
@@ -23,7 +23,11 @@ export function FilterField({ value, fault, isLoading, onChange }: FilterFieldPr
   const input = useRef<HTMLInputElement>(null);
   const combobox = useCombobox({ onDropdownClose: () => combobox.resetSelectedOption() });
   const known = useKnownValues();
-  useEffect(() => setTyped(value), [value]);
+  const [applied, setApplied] = useState(value);
+  if (applied !== value) {
+    setApplied(value);
+    setTyped(value);
+  }
   const completion = completeFilter(typed, caret, known);
   const apply = (filter: string) => {
     combobox.closeDropdown();
@@ -64,10 +68,10 @@ export function FilterField({ value, fault, isLoading, onChange }: FilterFieldPr
             aria-invalid={fault !== undefined}
             aria-describedby={fault === undefined ? undefined : faultId}
             leftSection={<IconFilter size={16} aria-hidden />}
-            rightSectionWidth={isChanged ? 96 : undefined}
+            rightSectionWidth={isChanged ? 116 : undefined}
             rightSection={
               isChanged ? (
-                <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }}>
+                <Text size="xs" c="dimmed" ff="text" style={{ whiteSpace: "nowrap" }}>
                   <Kbd size="xs">Enter</Kbd> applies
                 </Text>
               ) : isLoading ? (

@@ -58,7 +58,11 @@ export function consequencesOf(change: BulkChange, matched: bigint, changed: big
   const same = matched - changed;
   return [
     sentence(change, devices),
-    ...(same > 0n ? [`${counted(same, "device")} of ${counted(matched, "device")} stay as they are: they have it already.`] : []),
+    ...(same > 0n
+      ? [
+          `${counted(same, "device")} of ${counted(matched, "device")} stay as they are: they have it already.`,
+        ]
+      : []),
     ...(change.kind === "retire"
       ? [
           "Their credentials are revoked, their streams end, and their open updates are called off.",

@@ -7,7 +7,15 @@ import { Confirm } from "../../ui/confirm.tsx";
 import { Failure } from "../../ui/failure.tsx";
 import { count, counted } from "../../ui/format.ts";
 import { pins } from "../device-words.ts";
-import { type BulkChange, type BulkKind, bulkKinds, bulkNames, consequencesOf, isComplete, requestOf } from "./bulk-change.ts";
+import {
+  type BulkChange,
+  type BulkKind,
+  bulkKinds,
+  bulkNames,
+  consequencesOf,
+  isComplete,
+  requestOf,
+} from "./bulk-change.ts";
 
 /** Which devices are meant: those named, or all that a filter matches. */
 export type BulkTarget =
@@ -35,7 +43,12 @@ export function BulkModal({ target, close, changed }: BulkModalProps) {
   const isRetiring = plan?.change.kind === "retire";
   return (
     <>
-      <Modal opened={target !== undefined && plan === undefined} onClose={end} title="Change devices" centered>
+      <Modal
+        opened={target !== undefined && plan === undefined}
+        onClose={end}
+        title="Change devices"
+        centered
+      >
         {target !== undefined && <PlanForm target={target} done={setPlan} />}
       </Modal>
       {target !== undefined && plan !== undefined && (
@@ -44,7 +57,11 @@ export function BulkModal({ target, close, changed }: BulkModalProps) {
           title={`${bulkNames[plan.change.kind]}: ${counted(plan.outcome.changedCount, "device")}?`}
           consequences={consequencesOf(plan.change, plan.outcome.matchedCount, plan.outcome.changedCount)}
           {...(isRetiring ? { typed: String(plan.outcome.changedCount) } : {})}
-          confirm={isRetiring ? `Retire ${count(plan.outcome.changedCount)}` : `Change ${count(plan.outcome.changedCount)}`}
+          confirm={
+            isRetiring
+              ? `Retire ${count(plan.outcome.changedCount)}`
+              : `Change ${count(plan.outcome.changedCount)}`
+          }
           doing="change the devices"
           withReason
           act={async (reason) => {
@@ -75,7 +92,11 @@ function PlanForm({ target, done }: { readonly target: BulkTarget; readonly done
   const foresee = useMutation(DeviceService.method.batchUpdateDevices);
   const change: BulkChange = { kind, names, pin };
   const submit = async () => {
-    const outcome = await foresee.mutateAsync({ ...requestOf(change), ...requestFor(target), validateOnly: true });
+    const outcome = await foresee.mutateAsync({
+      ...requestOf(change),
+      ...requestFor(target),
+      validateOnly: true,
+    });
     if (outcome.changedCount > 0n) done({ change, outcome });
   };
   return (

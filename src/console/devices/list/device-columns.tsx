@@ -43,7 +43,7 @@ export const deviceColumns: readonly DeviceColumn[] = [
   {
     id: "presence",
     header: "Presence",
-    width: "12%",
+    width: "14%",
     cell: ({ presence, retireTime }) =>
       retireTime === undefined ? <Status {...presences[presence]} /> : <Status tone="idle" text="Retired" />,
   },
@@ -63,7 +63,7 @@ export const deviceColumns: readonly DeviceColumn[] = [
   {
     id: "type",
     header: "Type",
-    width: "18%",
+    width: "16%",
     wide: true,
     cell: ({ deviceType, hardwareModel }) => `${deviceType} · ${hardwareModel}`,
   },

@@ -1,6 +1,6 @@
 import { Box, Checkbox, Skeleton, Text, UnstyledButton } from "@mantine/core";
 import { IconArrowDown, IconArrowUp } from "@tabler/icons-react";
-import { type ReactNode, useEffect, useRef } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import type { Device } from "../../../../gen/ota/v1/device_pb.js";
 import type { Pages } from "../../data/use-pages.ts";
 import { Failure } from "../../ui/failure.tsx";
@@ -24,7 +24,7 @@ interface DeviceTableProps {
 
 /** Devices, however many: pages are read as one scrolls to them, and only rows in sight are drawn. */
 export function DeviceTable({ pages, total, order, onOrder, selection, empty }: DeviceTableProps) {
-  const box = useRef<HTMLDivElement>(null);
+  const [box, setBox] = useState<HTMLDivElement | null>(null);
   const { rows, error, hasMore, isReadingMore, isStale, more, retry } = pages;
   const { start, end } = useRowWindow(box, rowHeightPx, rows?.length ?? 0);
   const nearEnd = rows !== undefined && end > rows.length - readAheadRows;
@@ -32,8 +32,8 @@ export function DeviceTable({ pages, total, order, onOrder, selection, empty }: 
     if (nearEnd && hasMore && !isReadingMore && error === null) more();
   }, [nearEnd, hasMore, isReadingMore, error, more]);
   useEffect(() => {
-    if (isStale) box.current?.scrollTo({ top: 0 });
-  }, [isStale]);
+    if (isStale) box?.scrollTo({ top: 0 });
+  }, [box, isStale]);
   if (error !== null && rows === undefined) {
     return (
       <Box p="md">
@@ -45,9 +45,8 @@ export function DeviceTable({ pages, total, order, onOrder, selection, empty }: 
   const columnCount = deviceColumns.length + (selection === undefined ? 0 : 1);
   return (
     <>
-      {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a box that scrolls must be reachable by keyboard */}
-      <div
-        ref={box}
+      <Box
+        ref={setBox}
         className={classes["box"] ?? ""}
         tabIndex={0}
         role="region"
@@ -99,7 +98,7 @@ export function DeviceTable({ pages, total, order, onOrder, selection, empty }: 
                 ]}
           </tbody>
         </table>
-      </div>
+      </Box>
       {error !== null && (
         <Box p="md">
           <Failure error={error} doing="list more devices" retry={more} />
@@ -193,7 +192,7 @@ function Spacer({ rows, columns }: { readonly rows: number; readonly columns: nu
   if (rows <= 0) return null;
   return (
     <tr aria-hidden style={{ height: rows * rowHeightPx }}>
-      <td colSpan={columns} className={classes["spacer"] ?? ""} />
+      <Box component="td" colSpan={columns} className={classes["spacer"] ?? ""} />
     </tr>
   );
 }

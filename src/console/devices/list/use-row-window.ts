@@ -1,4 +1,4 @@
-import { type RefObject, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 
 /** The rows of a long list that are in sight (with some above and below), as a range of their places. */
 export interface RowWindow {
@@ -11,22 +11,17 @@ export interface RowWindow {
  * Follows the scrolling of a box whose rows all have one height, so that only those in sight have to be drawn. The
  * arithmetic of equal heights needs no measuring.
  */
-export function useRowWindow(
-  box: RefObject<HTMLElement | null>,
-  rowHeightPx: number,
-  count: number,
-): RowWindow {
+export function useRowWindow(box: HTMLElement | null, rowHeightPx: number, count: number): RowWindow {
   const [view, setView] = useState({ top: 0, height: 800 });
   useEffect(() => {
-    const element = box.current;
-    if (element === null) return undefined;
-    const read = () => setView({ top: element.scrollTop, height: element.clientHeight });
+    if (box === null) return undefined;
+    const read = () => setView({ top: box.scrollTop, height: box.clientHeight });
     read();
-    element.addEventListener("scroll", read, { passive: true });
+    box.addEventListener("scroll", read, { passive: true });
     const observer = new ResizeObserver(read);
-    observer.observe(element);
+    observer.observe(box);
     return () => {
-      element.removeEventListener("scroll", read);
+      box.removeEventListener("scroll", read);
       observer.disconnect();
     };
   }, [box]);

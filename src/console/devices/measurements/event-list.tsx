@@ -41,7 +41,12 @@ export function EventList({ events }: { readonly events: readonly DeviceEvent[] 
 /** What is older is on the drawing. */
 const most = 30;
 
-const tones: Readonly<Record<EventKind, Tone>> = { Updates: "busy", Reboots: "idle", Crashes: "bad", Errors: "warn" };
+const tones: Readonly<Record<EventKind, Tone>> = {
+  Updates: "busy",
+  Reboots: "idle",
+  Crashes: "bad",
+  Errors: "warn",
+};
 
 const singular: Readonly<Record<EventKind, string>> = {
   Updates: "Update",

@@ -7,7 +7,13 @@ import { metricName, metricValue } from "./metric-words.ts";
 export function Figures({ series }: { readonly series: readonly Series[] }) {
   return (
     <Section title="Figures" description="Over this time" flush>
-      <Table.ScrollContainer minWidth={0} type="native">
+      <Table.ScrollContainer
+        minWidth={0}
+        type="native"
+        tabIndex={0}
+        role="region"
+        aria-label="List of figures"
+      >
         <Table aria-label="Figures" verticalSpacing={6}>
           <Table.Thead>
             <Table.Tr>

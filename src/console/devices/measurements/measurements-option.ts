@@ -7,7 +7,15 @@ import { metricName, metricValue } from "./metric-words.ts";
 import type { Span } from "./span.ts";
 
 /** Where the drawings lie in their box, in pixels: the selection by mouse counts with it. */
-export const plot = { left: 76, right: 16, eventsHeight: 84, height: 84, gap: 40, top: 10, bottom: 28 } as const;
+export const plot = {
+  left: 76,
+  right: 16,
+  eventsHeight: 84,
+  height: 84,
+  gap: 40,
+  top: 10,
+  bottom: 28,
+} as const;
 
 /** How high a drawing of so many metrics is, in pixels. */
 export function measurementsHeight(metrics: number): number {
@@ -88,7 +96,10 @@ export function measurementsOption(measurements: Measurements, colors: ChartColo
         axisPointer: { show: false },
       })),
     ],
-    series: [eventSeries(events, colors), ...series.flatMap((each, index) => lines(each, index + 1, measurements, colors))],
+    series: [
+      eventSeries(events, colors),
+      ...series.flatMap((each, index) => lines(each, index + 1, measurements, colors)),
+    ],
   };
 }
 
@@ -200,7 +211,9 @@ function tooltipText(found: unknown, series: readonly Series[], bucketMs: number
   for (const { seriesName, value } of items) {
     if (seriesName === "events") line(value[2] ?? "");
     const each = series[Number(seriesName) - 1];
-    const point = each?.points.find(({ startTime }) => startTime !== undefined && timestampMs(startTime) === value[0]);
+    const point = each?.points.find(
+      ({ startTime }) => startTime !== undefined && timestampMs(startTime) === value[0],
+    );
     if (each === undefined || point === undefined) continue;
     const spread =
       point.min === point.max || bucketMs === 0

@@ -16,7 +16,7 @@ import { EventList } from "./event-list.tsx";
 import { Figures } from "./figures.tsx";
 import { measurementsHeight, measurementsOption, plot } from "./measurements-option.ts";
 import { builtInMetrics, metricName } from "./metric-words.ts";
-import { shortestSpanMs, type Span, useSpan } from "./span.ts";
+import { type Span, shortestSpanMs, useSpan } from "./span.ts";
 import { SpanPicker } from "./span-picker.tsx";
 import { maxMetrics, useMeasurements } from "./use-measurements.ts";
 
@@ -58,7 +58,10 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
             hidePickedOptions
             maxValues={maxMetrics}
             placeholder={search.metrics === undefined ? "Choose metrics" : "Add a metric"}
-            data={[...Object.keys(builtInMetrics), ...custom].map((value) => ({ value, label: metricName(value) }))}
+            data={[...Object.keys(builtInMetrics), ...custom].map((value) => ({
+              value,
+              label: metricName(value),
+            }))}
             value={search.metrics === undefined ? [] : chosen}
             onChange={(values) => {
               const { metrics: _, ...rest } = search;
@@ -88,7 +91,8 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
         <Group justify="space-between" mt="xs" gap="xs" align="flex-start">
           <Text size="xs" c="dimmed" maw={640}>
             {sourceWords(measured.source, measured.bucketMs)} Drag over the drawing to look closer.
-            {without.length > 0 && ` No values of: ${without.map(({ metric }) => metricName(metric)).join(", ")}.`}
+            {without.length > 0 &&
+              ` No values of: ${without.map(({ metric }) => metricName(metric)).join(", ")}.`}
           </Text>
           <SaveButton path={exportPath(device.id, span)} name={`${device.serialNumber}-heartbeats.csv`}>
             Heartbeats of this time as CSV

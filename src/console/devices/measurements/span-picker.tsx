@@ -1,7 +1,7 @@
 import { ActionIcon, Button, Group, SegmentedControl, Text, Tooltip } from "@mantine/core";
 import { IconChevronLeft, IconChevronRight, IconZoomIn, IconZoomOut } from "@tabler/icons-react";
-import { deviceRanges, type DeviceSearch } from "../device-search.ts";
-import { defaultRange, shortestSpanMs, type Span } from "./span.ts";
+import { type DeviceSearch, deviceRanges } from "../device-search.ts";
+import { defaultRange, type Span, shortestSpanMs } from "./span.ts";
 
 interface SpanPickerProps {
   readonly span: Span;
@@ -13,7 +13,8 @@ interface SpanPickerProps {
 export function SpanPicker({ span, search, onChange }: SpanPickerProps) {
   const { from: _, to: __, range: ___, ...rest } = search;
   const length = span.endMs - span.startMs;
-  const show = (startMs: number, endMs: number) => onChange({ ...rest, from: Math.round(startMs), to: Math.round(endMs) });
+  const show = (startMs: number, endMs: number) =>
+    onChange({ ...rest, from: Math.round(startMs), to: Math.round(endMs) });
   return (
     <Group gap="xs">
       <SegmentedControl
@@ -30,7 +31,11 @@ export function SpanPicker({ span, search, onChange }: SpanPickerProps) {
         <Step label="Earlier" onClick={() => show(span.startMs - length / 2, span.endMs - length / 2)}>
           <IconChevronLeft size={16} aria-hidden />
         </Step>
-        <Step label="Later" disabled={span.isLive} onClick={() => show(span.startMs + length / 2, span.endMs + length / 2)}>
+        <Step
+          label="Later"
+          disabled={span.isLive}
+          onClick={() => show(span.startMs + length / 2, span.endMs + length / 2)}
+        >
           <IconChevronRight size={16} aria-hidden />
         </Step>
         <Step

@@ -1,5 +1,5 @@
-import { useQuery } from "@connectrpc/connect-query";
 import type { ConnectError } from "@connectrpc/connect";
+import { useQuery } from "@connectrpc/connect-query";
 import { keepPreviousData } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
@@ -27,7 +27,11 @@ export interface DeviceMeasurements {
 export const maxMetrics = 15;
 
 /** Reads metrics and events of a device over a span of time. */
-export function useMeasurements(deviceId: string, metrics: readonly string[], span: Span): DeviceMeasurements {
+export function useMeasurements(
+  deviceId: string,
+  metrics: readonly string[],
+  span: Span,
+): DeviceMeasurements {
   const shared = { deviceId, ...spanRequest(span), maxPoints };
   const options = { placeholderData: keepPreviousData } as const;
   const first = useQuery(
@@ -46,7 +50,11 @@ export function useMeasurements(deviceId: string, metrics: readonly string[], sp
     { deviceId, ...spanRequest(span), pageSize: maxEvents },
     options,
   );
-  const updates = useQuery(RolloutService.method.listDeviceUpdates, { deviceId, pageSize: maxEvents }, options);
+  const updates = useQuery(
+    RolloutService.method.listDeviceUpdates,
+    { deviceId, pageSize: maxEvents },
+    options,
+  );
   const { startMs, endMs, isLive } = span;
   const bucketMs = Number(first.data?.bucketDuration?.seconds ?? 0n) * 1_000;
   const series = useMemo(() => {
