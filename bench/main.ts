@@ -3,6 +3,8 @@ import { download } from "./download.ts";
 import { fleetQueries } from "./fleet-queries.ts";
 import type { BenchOptions } from "./harness/options.ts";
 import { type BenchResult, jsonLine, table } from "./harness/result.ts";
+import { heartbeatFleet } from "./heartbeat-fleet.ts";
+import { heartbeatLatency } from "./heartbeat-latency.ts";
 import { heartbeatStream } from "./heartbeat-stream.ts";
 import { idleStreams } from "./idle-streams.ts";
 import { SharedFleet } from "./load/running-fleet.ts";
@@ -15,6 +17,8 @@ import { updateCheck } from "./update-check.ts";
 
 const benches: Record<string, (options: BenchOptions) => Promise<BenchResult[]>> = {
   "heartbeat-stream": heartbeatStream,
+  "heartbeat-latency": heartbeatLatency,
+  "heartbeat-fleet": heartbeatFleet,
   "update-check": updateCheck,
   download,
   "rollout-foresight": rolloutForesight,

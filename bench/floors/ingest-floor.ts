@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import { entities } from "../../src/entities.ts";
+import { copyStatement, HeartbeatCopyEncoder } from "../../src/heartbeat/copy-encoder.ts";
 import { DeviceHeartbeatEntity } from "../../src/heartbeat/device-heartbeat.entity.ts";
 import { Database } from "../../src/infra/database/database.ts";
 import { createLogger } from "../../src/infra/logger.ts";
@@ -17,7 +18,7 @@ import { beatAt } from "../load/beats.ts";
 
 /** Ways to bring heartbeats into the table with nothing before or after them. */
 type IngestWay =
-  /** The floor: one COPY and one narrow UPDATE of the devices' marks in a transaction a batch. */
+  /** The floor: one binary COPY and one narrow UPDATE of the devices' marks in a transaction a batch. */
   | "transaction"
   /** PostgreSQL alone: COPY from a file on its own disk, no marks. */
   | "copy-file"
@@ -57,6 +58,7 @@ const client = new pg.Client({ connectionString: url });
 await client.connect();
 opened.defer(() => client.end());
 const postgres = await PostgresCpu.of(client);
+const encoder = new HeartbeatCopyEncoder();
 const store = await openWay();
 // Once unmeasured, so that the JIT and the database's caches are as warm as the service's.
 await run(Math.min(total, 20 * batchRows), firstSequence(0));
@@ -110,24 +112,22 @@ async function openWay(): Promise<(start: number, end: number, first: number) =>
 }
 
 async function transaction(start: number, end: number, first: number): Promise<void> {
-  const ids: string[] = [];
-  const sequences: number[] = [];
+  const marks = new Map<string, number>();
+  encoder.begin();
+  const receivedAt = new Date();
   for (let row = start; row < end; row++) {
-    ids.push(deviceOf(row));
-    sequences.push(first + row + 1);
+    const record = recordOf(row, first, receivedAt);
+    marks.set(record.deviceId, record.sequence);
+    encoder.add(record);
   }
-  const text = copyText(start, end, first);
   await client.query("BEGIN");
   await client.query(
     `UPDATE device_ingest AS mark SET last_sequence = batch.sequence
        FROM unnest($1::uuid[], $2::bigint[]) AS batch (device_id, sequence)
       WHERE mark.device_id = batch.device_id`,
-    [ids, sequences],
+    [[...marks.keys()], [...marks.values()]],
   );
-  await pipeline(
-    Readable.from([Buffer.from(text)]),
-    client.query(copyFrom(`COPY device_heartbeats (${columns}) FROM STDIN`)),
-  );
+  await pipeline(Readable.from([encoder.finish()]), client.query(copyFrom(copyStatement)));
   await client.query("COMMIT");
 }
 
@@ -174,33 +174,39 @@ function copyText(start: number, end: number, first: number): string {
 
 function entitiesOf(start: number, end: number, first: number) {
   const receivedAt = new Date();
-  return Array.from({ length: end - start }, (_, index) => {
-    const sequence = first + start + index + 1;
-    const { location, network, storageFreeBytes, ...beat } = beatAt(sequence);
-    return {
-      ...beat,
-      deviceId: deviceOf(start + index),
-      receivedAt,
-      sequence,
-      epoch: 1,
-      deviceTime: receivedAt,
-      uptimeMs: sequence * 1_000,
-      storageFreeBytes: Number(storageFreeBytes),
-      latitude: location.latitude,
-      longitude: location.longitude,
-      accuracyMeters: location.accuracyMeters,
-      networkType: network.type,
-      signalDbm: network.signalDbm,
-      securityCounter: 0,
-      altitudeMeters: null,
-      carrier: null,
-      imageSha256: null,
-      errors: null,
-      metrics: null,
-      components: null,
-      fixTime: null,
-    };
-  });
+  return Array.from({ length: end - start }, (_, index) => ({
+    ...recordOf(start + index, first, receivedAt),
+    altitudeMeters: null,
+    carrier: null,
+    imageSha256: null,
+    errors: null,
+    metrics: null,
+    components: null,
+    fixTime: null,
+  }));
+}
+
+function recordOf(row: number, first: number, receivedAt: Date) {
+  const sequence = first + row + 1;
+  const { location, network, storageFreeBytes, ...beat } = beatAt(sequence);
+  return {
+    ...beat,
+    deviceId: deviceOf(row),
+    receivedAt,
+    sequence,
+    epoch: 1,
+    deviceTime: receivedAt,
+    uptimeMs: sequence * 1_000,
+    storageFreeBytes: Number(storageFreeBytes),
+    latitude: location.latitude,
+    longitude: location.longitude,
+    accuracyMeters: location.accuracyMeters,
+    networkType: network.type,
+    signalDbm: network.signalDbm,
+    securityCounter: 0,
+    errors: [],
+    metrics: undefined,
+  };
 }
 
 function deviceOf(row: number): string {

@@ -11,6 +11,8 @@ export interface Usage {
   readonly rssBytes: number;
   /** The highest resident memory since the last question, in bytes. */
   readonly peakRssBytes: number;
+  /** How late the event loop was since the last question, 99th percentile, in milliseconds. */
+  readonly loopDelayP99Ms: number;
 }
 
 /** What a measured process is asked. */

@@ -32,7 +32,7 @@ export function addTelemetryCommands(device: Command, cli: Cli): void {
       parseSince,
     )
     .option("--until <time>", "up to before this (default: now)", parseSince)
-    .option("--points <count>", "how many points at most", parseCount(1, 2_000), 48)
+    .option("--points <count>", "how many points at most", parseCount(1, 2_000), 50)
     .action(withSession(cli, showSeries));
   device
     .command("export")
@@ -95,14 +95,14 @@ function renderSeries(terminal: Terminal, { metric, unit, points }: Series, widt
   const title = `${cleanText(metric)}${unit === "" ? "" : ` in ${unit}`}`;
   if (points.length === 0) return `${terminal.paint("bold", title)}: nothing was measured.`;
   const columns: Column<SeriesPoint>[] = [
-    { title: `each ${width}`, text: ({ startTime }) => timeText(startTime) },
+    { title: "time", text: ({ startTime }) => timeText(startTime) },
     { title: "min", text: ({ min }) => valueText(min), align: "right" },
     { title: "mean", text: ({ avg }) => valueText(avg), align: "right" },
     { title: "max", text: ({ max }) => valueText(max), align: "right" },
     { title: "last", text: ({ last }) => valueText(last), align: "right" },
     { title: "count", text: ({ count }) => String(count), align: "right" },
   ];
-  return `${terminal.paint("bold", title)}\n${renderTable(terminal, columns, points)}`;
+  return `${terminal.paint("bold", title)}, ${width} each\n${renderTable(terminal, columns, points)}`;
 }
 
 /** Whole numbers as they are, others with as many digits as a reading of 32 bits has. */

@@ -1,8 +1,8 @@
 /** Room before a piece's content: for the envelope of a message (at most 23 bytes) and a transport's frame header. */
-export const pieceHeadBytes = 32;
+const pieceHeadBytes = 32;
 
 /** Room behind a piece's content: for what a message has after its data, such as a checksum. */
-export const pieceTailBytes = 8;
+const pieceTailBytes = 8;
 
 /**
  * A piece of a download in memory that can be used again. There is room around the content, so that a message can be

@@ -106,6 +106,15 @@ describe("a device that is ahead of its acks", () => {
     expect(stream.isCongested).toBe(false);
   });
 
+  test("waits at 2,000 rows with the refused heartbeats among them", () => {
+    const stream = session();
+    const rejected = Array.from({ length: 1_999 }, (_, index) => refused(BigInt(index)));
+    stream.submission({ ...nothing, rejected });
+    expect(stream.isCongested).toBe(false);
+    stream.submission(rows(1));
+    expect(stream.isCongested).toBe(true);
+  });
+
   test("waits at 256 batches", () => {
     const stream = session();
     for (let index = 0; index < 255; index++) stream.submission(rows(1));

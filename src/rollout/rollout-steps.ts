@@ -130,7 +130,9 @@ async function begin(
   }
   if (startAt !== null && new Date(startAt) > tx.now) {
     const scheduled = requireState(rollout, "schedule", event);
-    return await moveRollout(tx, rollout, "schedule", scheduled, by, { ring, start_time: startAt });
+    // Whoever looks for approvals finds this one, too.
+    const recorded = event === "approve" ? event : "schedule";
+    return await moveRollout(tx, rollout, recorded, scheduled, by, { ring, start_time: startAt });
   }
   const state = requireState(rollout, event);
   if (first !== undefined) await moveRing(tx, first, "open");

@@ -188,7 +188,7 @@ describe("devices", () => {
       "--metric",
       "metrics.none",
     );
-    expect(table.stdout).toMatch(/^battery_percent in %\nEACH 30m +MIN +MEAN +MAX +LAST +COUNT\n/);
+    expect(table.stdout).toMatch(/^battery_percent in %, 30 min each\nTIME +MIN +MEAN +MAX +LAST +COUNT\n/);
     expect(table.stdout).toContain("metrics.none: nothing was measured.");
     const csv = await run(
       "device",

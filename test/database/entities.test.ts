@@ -184,7 +184,10 @@ async function storeRolloutWithDevice(): Promise<Ids> {
         firmwareId: ids.firmwareId,
         state: "RUNNING",
         targeting: everyDevice,
-        policy: planPolicy({ pauseOnFailure: false }, { failureThresholdPercent: 10, deviceTimeoutMs: 60_000 }),
+        policy: planPolicy(
+          { pauseOnFailure: false },
+          { failureThresholdPercent: 10, deviceTimeoutMs: 60_000 },
+        ),
         creator: "operator:test",
       }),
       em.create(FirmwareSignatureEntity, {

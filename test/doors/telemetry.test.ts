@@ -1,7 +1,11 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { ExportFormat, SeriesSource, TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
+import { execute } from "../support/global-setup.ts";
+import { liveBytes } from "../support/live-bytes.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { connectClient, type EnrolledDevice, enrolDevice, http, httpRefusal, refusal } from "./support.ts";
 
@@ -161,4 +165,35 @@ describe("telemetry", () => {
     const wrong = await http(service, "GET", `${path}?format=xml`, { token: service.adminToken });
     expect(httpRefusal(wrong)).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["format"] });
   });
+
+  test("an export whose reader stalls waits for it, and keeps none of it in memory", async () => {
+    const rows = 60_000;
+    const { id } = await enrolDevice(service, "pump");
+    await execute(
+      service.databaseUrl,
+      `INSERT INTO device_heartbeats (device_id, received_at, sequence, epoch, firmware_version, boot_id, uptime_ms, security_counter, carrier)
+       SELECT '${id}', date_trunc('day', now(), 'UTC') + n / 10 * interval '1 millisecond', n, 1, '1.0.0', repeat('b', 64), n, 1, repeat('c', 64) FROM generate_series(1, ${rows}) n`,
+    );
+    const path = `/api/v1/heartbeat/${id}/export?format=csv`;
+    const url = new URL(path, service.httpUrl);
+    const authorization = `Bearer ${service.adminToken}`;
+    const all = async () => await linesOf((await fetch(url, { headers: { authorization } })).body ?? []);
+    // The first one brings code and caches into memory.
+    expect(await all()).toBe(rows + 1);
+    const stalled = connect(Number(url.port), url.hostname);
+    stalled.write(`GET ${path} HTTP/1.0\r\nhost: ${url.host}\r\nauthorization: ${authorization}\r\n\r\n`);
+    await once(stalled, "readable");
+    const before = liveBytes();
+    // Another reader takes all of it meanwhile: time enough to buffer the first one's too, which is 11 MB.
+    expect(await all()).toBe(rows + 1);
+    expect(liveBytes() - before).toBeLessThan(5_000_000);
+    // With the lines of the head.
+    expect(await linesOf(stalled)).toBeGreaterThan(rows + 1);
+  }, 60_000);
 });
+
+async function linesOf(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {
+  let lines = 0;
+  for await (const chunk of chunks) for (const byte of chunk) if (byte === 10) lines++;
+  return lines;
+}

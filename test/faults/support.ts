@@ -206,28 +206,6 @@ export function acknowledged(devices: readonly StreamingDevice[]): Acknowledged[
   return devices.map(({ id, acked }) => ({ id, acked }));
 }
 
-/**
- * Compares what was acknowledged with the table: every device with acknowledged heartbeats that are not stored, and
- * every one with a heartbeat that is stored twice. Empty if all is well.
- */
-export async function lostOrDoubled(
-  databaseUrl: string,
-  expected: readonly Acknowledged[],
-): Promise<unknown[]> {
-  const { rows } = await query(
-    databaseUrl,
-    `SELECT e.id, e.acked, count(h.sequence)::int AS stored, count(DISTINCT h.sequence)::int AS different,
-       (count(DISTINCT h.sequence) FILTER (WHERE h.sequence <= e.acked))::int AS acked_stored
-     FROM unnest($1::uuid[], $2::int[]) AS e(id, acked)
-     LEFT JOIN device_heartbeats h ON h.device_id = e.id AND h.epoch = 1
-     GROUP BY e.id, e.acked
-     HAVING count(h.sequence) <> count(DISTINCT h.sequence)
-       OR count(DISTINCT h.sequence) FILTER (WHERE h.sequence BETWEEN 1 AND e.acked) <> e.acked`,
-    [expected.map(({ id }) => id), expected.map(({ acked }) => acked)],
-  );
-  return rows;
-}
-
 /** One query on a connection of its own. */
 export async function query<T extends pg.QueryResultRow>(
   databaseUrl: string,

@@ -19,7 +19,7 @@ export const failpoints = [
 export type Failpoint = (typeof failpoints)[number];
 
 /** The flush that reached a failpoint. It stands still there until the action ends, and then goes on unless it was ended. */
-export interface HeldFlush {
+interface HeldFlush {
   /** Cuts the connection. */
   cut(): void;
   /** Answers the service with an error of PostgreSQL in place of PostgreSQL, whose transaction is rolled back. */

@@ -1,10 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { HeartbeatHistory } from "../../src/heartbeat/heartbeat-history.ts";
 import { exportRequestOfQuery, exportText } from "../../src/telemetry/export-messages.ts";
 import { HeartbeatExport } from "../../src/telemetry/heartbeat-export.ts";
+import { liveBytes } from "../support/live-bytes.ts";
 import { beat, noon, startTelemetry } from "./telemetry-fixture.ts";
 
 type Telemetry = Awaited<ReturnType<typeof startTelemetry>>;
@@ -26,14 +25,6 @@ async function textOf(chunks: AsyncIterable<Uint8Array>): Promise<string> {
   const all: Uint8Array[] = [];
   for await (const chunk of chunks) all.push(chunk);
   return Buffer.concat(all).toString();
-}
-
-/** What a full collection leaves. */
-function liveBytes(): number {
-  setFlagsFromString("--expose-gc");
-  runInNewContext("gc")();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
 }
 
 describe("exports", () => {

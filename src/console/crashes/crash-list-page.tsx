@@ -1,5 +1,5 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Badge, Card, Group, SegmentedControl, Select, Stack, Switch, Text } from "@mantine/core";
+import { Card, Group, SegmentedControl, Select, Stack, Switch, Text } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { type ErrorGroup, ErrorGroupState } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
@@ -16,6 +16,7 @@ import { TimeAgo } from "../ui/time.tsx";
 import { useNow } from "../ui/use-now.ts";
 import { type CrashListSearch, crashAges, crashOrders, crashStates } from "./crash-search.ts";
 import { groupStates } from "./crash-words.ts";
+import { Mark } from "./mark.tsx";
 
 const route = getRouteApi("/crashes");
 
@@ -194,16 +195,8 @@ const columns: readonly Column<ErrorGroup>[] = [
           <Link to="/crashes/$groupId" params={{ groupId: id }} fw={500}>
             {title || code}
           </Link>
-          {fatal && (
-            <Badge size="xs" variant="outline" color="red">
-              Crash
-            </Badge>
-          )}
-          {regressTime !== undefined && (
-            <Badge size="xs" variant="outline" color="orange">
-              Came back
-            </Badge>
-          )}
+          {fatal && <Mark tone="bad" text="Crash" />}
+          {regressTime !== undefined && <Mark tone="warn" text="Came back" />}
         </Group>
         <Text size="xs" c="dimmed">
           {code}

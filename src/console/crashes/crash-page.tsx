@@ -1,5 +1,5 @@
 import { useQuery } from "@connectrpc/connect-query";
-import { Alert, Badge, Code, Grid, Skeleton, Stack, Text } from "@mantine/core";
+import { Alert, Code, Grid, Skeleton, Stack, Text } from "@mantine/core";
 import { IconRefreshAlert } from "@tabler/icons-react";
 import { getRouteApi } from "@tanstack/react-router";
 import {
@@ -23,6 +23,7 @@ import { BroughtBy } from "./brought-by.tsx";
 import { CrashActions } from "./crash-actions.tsx";
 import { CrashTimeline } from "./crash-timeline.tsx";
 import { groupStates, severities, stackKinds } from "./crash-words.ts";
+import { Mark } from "./mark.tsx";
 
 const route = getRouteApi("/crashes/$groupId");
 
@@ -58,11 +59,7 @@ export function CrashPage() {
       aside={
         <>
           <Status {...groupStates[group.state]} />
-          {group.fatal && (
-            <Badge variant="outline" color="red">
-              Crash
-            </Badge>
-          )}
+          {group.fatal && <Mark tone="bad" text="Crash" />}
         </>
       }
       description={

@@ -152,14 +152,14 @@ function Here({ devices, total }: { readonly devices: readonly DevicePosition[];
       ) : (
         <SimpleGrid cols={{ base: 1, sm: 2, lg: 4 }} spacing="xs" verticalSpacing={4}>
           {devices.slice(0, listed).map(({ deviceId, serialNumber, receiveTime }) => (
-            <Text size="sm" key={deviceId} component="div" truncate>
-              <Link to="/devices/$deviceId" params={{ deviceId }} search={{ tab: "map" }}>
+            <Group key={deviceId} gap="xs" wrap="nowrap" fz="sm">
+              <Link to="/devices/$deviceId" params={{ deviceId }} search={{ tab: "map" }} truncate>
                 {serialNumber}
-              </Link>{" "}
-              <Text span inherit c="dimmed">
+              </Link>
+              <Text size="xs" c="dimmed">
                 <TimeAgo at={receiveTime} />
               </Text>
-            </Text>
+            </Group>
           ))}
           {devices.length > listed && <Text size="sm">and {count(devices.length - listed)} others</Text>}
         </SimpleGrid>

@@ -93,7 +93,7 @@ it("replicas that die in the middle of reports and of a promotion lose no outcom
     { name: "canary", state: "OPEN" },
     { name: "all", state: "WAITING" },
   ]);
-  line.letGo();
+  line.mend();
   await until(survivor, id, (rollout) => expect(ringOf(rollout, "all").state).toBe("OPEN"));
   await until(survivor, id, () => expect(survivor.engine.index.get(id)?.rings[1]?.state).toBe("OPEN"));
 

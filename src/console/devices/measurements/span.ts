@@ -24,7 +24,7 @@ export function spanRequest({ startMs, endMs }: Span): { startTime: Timestamp; e
 }
 
 /** The lengths of the ranges that are offered. */
-export const rangesMs: Readonly<Record<(typeof deviceRanges)[number], number>> = {
+const rangesMs: Readonly<Record<(typeof deviceRanges)[number], number>> = {
   "1h": 3_600_000,
   "6h": 6 * 3_600_000,
   "24h": 24 * 3_600_000,
