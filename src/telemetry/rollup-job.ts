@@ -291,7 +291,7 @@ const roundMs = 15_000;
  */
 const defaultRowsPerShard = 2_500_000;
 
-/** What a shard may take the database: some ten seconds, if nothing else needs it. */
+/** What a shard may take the database: some twenty seconds on a busy machine. */
 const statementTimeoutMs = 120_000;
 
 /** Our own wait for the answer, see {@link statementTimeoutMs}. */

@@ -195,6 +195,7 @@ describe("a device's page", () => {
       .first()
       .waitFor();
     await expectAccessible(page);
+    expect(opened.errors).toEqual([]);
   });
 });
 

@@ -43,7 +43,7 @@ it("replicas that die in the middle of reports and of a promotion lose no outcom
   await using secondLine = await SeverableLine.lay(database.url);
   await using first = await startReplica({ ...world, url: firstLine.url });
   await using second = await startReplica({ ...world, url: secondLine.url });
-  await using mended = new DisposableStack();
+  using mended = new DisposableStack();
   for (const line of [firstLine, secondLine]) mended.defer(() => line.mend());
   const { id } = await run(first, wanted(await release(world, "1.1.0"), { rings }));
   for (const replica of [second, survivor]) {

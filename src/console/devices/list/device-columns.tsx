@@ -51,6 +51,7 @@ export const deviceColumns: readonly DeviceColumn[] = [
     id: "version",
     header: "Version",
     width: "12%",
+    wide: true,
     cell: ({ firmwareVersion, openUpdateId, updatePin }) => (
       <>
         {firmwareVersion || "—"}

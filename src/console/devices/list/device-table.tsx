@@ -42,7 +42,6 @@ export function DeviceTable({ pages, total, order, onOrder, selection, empty }: 
     );
   }
   if (rows?.length === 0) return empty;
-  const columnCount = deviceColumns.length + (selection === undefined ? 0 : 1);
   return (
     <>
       <Box
@@ -79,9 +78,9 @@ export function DeviceTable({ pages, total, order, onOrder, selection, empty }: 
           </thead>
           <tbody>
             {rows === undefined
-              ? placeholders.map((key) => <Placeholder key={key} columns={columnCount} />)
+              ? placeholders.map((key) => <Placeholder key={key} hasCheck={selection !== undefined} />)
               : [
-                  <Spacer key="above" rows={start} columns={columnCount} />,
+                  <Spacer key="above" rows={start} />,
                   ...rows
                     .slice(start, end)
                     .map((device, index) => (
@@ -93,8 +92,8 @@ export function DeviceTable({ pages, total, order, onOrder, selection, empty }: 
                         hasCheck={selection !== undefined}
                       />
                     )),
-                  <Spacer key="below" rows={rows.length - end} columns={columnCount} />,
-                  ...(hasMore ? [<Placeholder key="more" columns={columnCount} />] : []),
+                  <Spacer key="below" rows={rows.length - end} />,
+                  ...(hasMore ? [<Placeholder key="more" hasCheck={selection !== undefined} />] : []),
                 ]}
           </tbody>
         </table>
@@ -165,6 +164,7 @@ function Header({ column, order, onOrder }: HeaderProps) {
   return (
     <th
       className={cellClass(column)}
+      data-column={column.id}
       style={{ width }}
       aria-sort={isOrdered ? (isDescending ? "descending" : "ascending") : undefined}
     >
@@ -188,19 +188,20 @@ function Header({ column, order, onOrder }: HeaderProps) {
 }
 
 /** Stands for rows that are not drawn. */
-function Spacer({ rows, columns }: { readonly rows: number; readonly columns: number }) {
+function Spacer({ rows }: { readonly rows: number }) {
   if (rows <= 0) return null;
   return (
     <tr aria-hidden style={{ height: rows * rowHeightPx }}>
-      <Box component="td" colSpan={columns} className={classes["spacer"] ?? ""} />
+      <Box component="td" className={classes["spacer"] ?? ""} />
     </tr>
   );
 }
 
-function Placeholder({ columns }: { readonly columns: number }) {
+function Placeholder({ hasCheck }: { readonly hasCheck: boolean }) {
   return (
     <tr>
-      <td colSpan={columns}>
+      {hasCheck && <Box component="td" />}
+      <td>
         <Skeleton h={12} w="60%" />
         <Text className="mantine-visually-hidden">Loading</Text>
       </td>
