@@ -70,7 +70,7 @@ export interface GateContext {
  * the share counts from two failures on, so a canary ring of three devices can take an update back, and one failed device
  * of two cannot. `failureCountLimit` counts by itself. Failures that an operator accepted by resuming are not held against
  * the ring again until more come. What fires only by the devices of one enrolment key pauses and takes nothing back: see
- * {@link withoutKey}. Then health: "worse" is acted upon as the policy says.
+ * {@link withoutKey}. In a young ring the share is that of all devices that are or were at it: see {@link countedOf}. Then health: "worse" is acted upon as the policy says.
  *
  * Then the gate: the least sample, the least share of successes, both also without the devices of any one enrolment key,
  * and held for the soak time without a break; then health, approval of the next ring, and the operator where it is manual.
@@ -200,8 +200,24 @@ function brokenRule(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date)
   }
   const finished = finishedOf(ring.counters);
   const share = (failed / finished) * 100;
-  if (!(share > failureThresholdPercent) || !countsBySample(ring, policy, now)) return undefined;
+  const countedShare = (failed / countedOf(ring, policy, now)) * 100;
+  if (!(countedShare > failureThresholdPercent) || !countsBySample(ring, policy, now)) return undefined;
   return `ring ${ring.name}: ${failed} of ${finished} finished devices failed (${percent(share)}), the threshold is ${percent(failureThresholdPercent)}`;
+}
+
+/**
+ * The devices that failures are held against: those that finished. A failure is told at once and a success only after the
+ * watch, so until a ring has been open for both the watch and its soak time, devices that are still at it count as well:
+ * the first few to report cannot take back what all others would do well.
+ */
+function countedOf(
+  { counters, gate, openedAt }: JudgedRing,
+  policy: Readonly<StoredPolicy>,
+  now: Date,
+): number {
+  const openMs = openedAt === undefined ? 0 : now.getTime() - openedAt.getTime();
+  const isYoung = openMs < policy.verificationMs + gate.soakMs;
+  return finishedOf(counters) + (isYoung ? counters.inProgress : 0);
 }
 
 function countsBySample(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): boolean {

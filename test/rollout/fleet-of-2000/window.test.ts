@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { release, run, type SimulatedDevice, wanted } from "../rollout-fixture.ts";
 import {
+  day,
   devicesOf,
   expectInvariants,
   fleetSize,
@@ -36,6 +37,8 @@ it("offers are made in the maintenance window of each device's time zone only, a
   }
   const policy = {
     pauseOnFailure: false,
+    // What comes of the offers is another story.
+    deviceTimeoutMs: 365 * day,
     maintenanceWindows: [
       { weekdays: [sunday], start: "02:30", durationMs: hour, timeZone: "America/New_York" },
     ],
