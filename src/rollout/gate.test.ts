@@ -82,6 +82,15 @@ describe("the failure threshold", () => {
     expect(verdictOf(counters)).toBe(verdict);
   });
 
+  it("holds early failures against all devices of a young ring, and later against the finished ones", () => {
+    const early = { failed: 5, inProgress: 95 };
+    const old = { ...policy, verificationMs: 5 * minute };
+    const youngFor = 2 * old.verificationMs + ring({}).gate.soakMs;
+    expect(verdictOf(early, { openedAt: ago(youngFor - 1) }, old)).toBe("wait");
+    expect(verdictOf({ failed: 11, inProgress: 89 }, { openedAt: ago(youngFor - 1) }, old)).toBe("rollback");
+    expect(verdictOf(early, { openedAt: ago(youngFor) }, old)).toBe("rollback");
+  });
+
   it("waits with a small ring until it has been open for its soak time", () => {
     const judged = ring({ failed: 3 }, { openedAt: ago(9 * minute) });
     expect(evaluateRing(judged, policy, now)).toMatchObject({

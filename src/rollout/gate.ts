@@ -207,8 +207,8 @@ function brokenRule(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date)
 
 /**
  * The devices that failures are held against: those that finished. A failure is told at once and a success only after the
- * watch, so until a ring has been open for both the watch and its soak time, devices that are still at it count as well:
- * the first few to report cannot take back what all others would do well.
+ * watch, so until a ring has been open for twice the watch (which leaves as long to download and install) and its soak
+ * time, devices that are still at it count as well: the first few to report cannot take back what all others would do well.
  */
 function countedOf(
   { counters, gate, openedAt }: JudgedRing,
@@ -216,7 +216,7 @@ function countedOf(
   now: Date,
 ): number {
   const openMs = openedAt === undefined ? 0 : now.getTime() - openedAt.getTime();
-  const isYoung = openMs < policy.verificationMs + gate.soakMs;
+  const isYoung = openMs < 2 * policy.verificationMs + gate.soakMs;
   return finishedOf(counters) + (isYoung ? counters.inProgress : 0);
 }
 
