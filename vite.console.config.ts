@@ -19,7 +19,11 @@ export default defineConfig({
   server: {
     // `npm run dev:console` beside a running service.
     proxy: Object.fromEntries(
-      ["/ota.v1", "/session", "/api", "/health"].map((path) => [path, "http://127.0.0.1:8080"]),
+      // The origin stays as the browser sent it, or the service would take sign-ins for those of another site.
+      ["/ota.v1", "/session", "/api", "/health"].map((path) => [
+        path,
+        { target: "http://127.0.0.1:8080", changeOrigin: false },
+      ]),
     ),
   },
 });

@@ -58,7 +58,7 @@ function requireConsole(request: FastifyRequest): void {
   if (isFromConsole(request)) return;
   throw new OtaError(
     "permission_denied",
-    "INVALID_REQUEST",
+    "CROSS_SITE_REQUEST",
     "sessions are opened and ended by the console's own pages",
   );
 }

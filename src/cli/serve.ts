@@ -46,6 +46,7 @@ async function welcome(terminal: Terminal, config: Config, server: RunningServer
   const lines = [
     "",
     terminal.paint("bold", "Device OTA & Heartbeat Service is up"),
+    `  console         ${server.httpUrl}/ (sign in with an operator's token)`,
     `  REST, Connect   ${server.httpUrl}`,
     `  gRPC            ${server.grpcAddress}`,
     `  database        ${database}`,

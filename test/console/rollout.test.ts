@@ -1,7 +1,9 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { Role } from "../../gen/ota/v1/access_pb.js";
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { startTestService, type TestService } from "../support/service.ts";
-import { launchBrowser, openSignedIn } from "./browser.ts";
+import { expectAccessible, launchBrowser, openSignedIn } from "./browser.ts";
 import { registerKey, releaseFirmware, startFleet } from "./fleet.ts";
 
 let service: TestService;
@@ -76,4 +78,74 @@ it("asks for the version before it aborts, and says what will happen", async () 
   await page.getByText("Aborted", { exact: true }).first().waitFor();
   await page.getByText("not needed").first().waitFor();
   expect(opened.errors).toEqual([]);
+});
+
+it("plans by every rule, waits for somebody else's approval, and takes one ring and one device back", async () => {
+  const key = await registerKey(service, "third team");
+  const firmwareId = await releaseFirmware(service, key, "10.0.0");
+  const { secret: approver } = await service
+    .client()
+    .unary(AccessService.method.createToken, { name: "second pair of eyes", role: Role.OPERATOR });
+  await using _fleet = await startFleet(service, key, { count: 12 });
+  await using opened = await openSignedIn(
+    browser,
+    `${service.httpUrl}/rollouts/new?firmware=${firmwareId}`,
+    service.adminToken,
+  );
+  const { page } = opened;
+
+  await page.getByLabel("Only devices that match").fill("battery_percent >");
+  await page.getByText(/^At character \d+: /).waitFor();
+  expect(await page.getByRole("button", { name: "Start…" }).isDisabled()).toBe(true);
+  await page.getByLabel("Only devices that match").fill("battery_percent >= 0");
+  const first = page.getByRole("group", { name: /^Ring 1/ });
+  await first.getByLabel("Up to").fill("60");
+  await first.getByLabel("Somebody else approves that it opens").check();
+  await first.getByLabel("Promoted by hand").check();
+  for (const ring of ["early", "broad"]) {
+    await page.getByRole("button", { name: `Remove the ring ${ring}` }).click();
+  }
+  await page.getByLabel("Watch each device for").fill("0");
+  for (const part of [/^When start/, /^What a device must allow/, /^When it fails/]) {
+    await page.getByRole("button", { name: part }).click();
+  }
+  await page.getByLabel("Tries again").fill("2");
+  await page.getByRole("textbox", { name: "Priority" }).fill("7");
+  await page.getByLabel("Free storage").fill("0");
+  await page.getByRole("button", { name: "Add a maintenance window" }).click();
+  await page.getByLabel("Begins at").fill("00:00");
+  await page.getByLabel("Lasts").fill("24");
+  await page.getByText("By ring").waitFor();
+  await expectAccessible(page);
+  await page.getByRole("button", { name: "Start…" }).click();
+  await page.getByText("Nothing opens until an operator other than you has approved it.").waitFor();
+  await page.getByRole("button", { name: "Start it" }).click();
+
+  await page.getByText("You created it, so somebody else has to").waitFor();
+  expect(await page.getByRole("button", { name: /^Approve/ }).count()).toBe(0);
+  const plan = page.getByRole("region", { name: "Plan" });
+  await plan.getByText(/^daily at 00:00 for 1 d/).waitFor();
+
+  await using other = await openSignedIn(browser, page.url(), approver);
+  await other.page.getByRole("button", { name: "Approve canary" }).click();
+  await other.page.getByLabel("Reason").fill("looked at it");
+  await other.page.getByRole("dialog").getByRole("button", { name: "Approve canary" }).click();
+  await page.getByText(/Approved by second pair of eyes/).waitFor();
+
+  const devices = page.getByRole("table", { name: "devices" });
+  await devices.getByText("Succeeded").first().waitFor({ timeout: 60_000 });
+  await devices
+    .getByRole("button", { name: /^Roll back …/ })
+    .first()
+    .click();
+  await page.getByRole("dialog").getByRole("button", { name: "Roll back" }).click();
+  await page.getByText("Device taken back").waitFor();
+
+  await page.getByRole("button", { name: "Roll back the ring canary" }).click();
+  await expectAccessible(page);
+  await page.getByLabel("Type canary to confirm").fill("canary");
+  await page.getByRole("dialog").getByRole("button", { name: "Roll back this ring" }).click();
+  await page.getByText("Ring taken back: canary").waitFor();
+  await page.getByText("Paused", { exact: true }).first().waitFor();
+  expect([...opened.errors, ...other.errors]).toEqual([]);
 });

@@ -59,6 +59,10 @@ async function runDemo(cli: Cli, options: DemoOptions, json: boolean): Promise<v
   view.say("Starting the service with a database of its own …");
   const service = cleanup.use(await startServiceChild({ folder, env: cli.env, signal: cli.signal }));
   const signal = AbortSignal.any([cli.signal, service.ended]);
+  view.say();
+  view.say(`Watch it in a browser: ${service.httpUrl}/`);
+  view.say(`  sign in with the token ${service.adminToken}`);
+  view.say();
   view.say(`  ${service.httpUrl}  REST, Connect, health and metrics`);
   view.say(`  ${service.grpcAddress.padEnd(service.httpUrl.length)}  gRPC, for devices and tools`);
 

@@ -5,6 +5,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import type { EnrolmentKey } from "../../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
+import { newRequestId } from "../data/request-id.ts";
 import { usePages } from "../data/use-pages.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Failure } from "../ui/failure.tsx";
@@ -65,7 +66,7 @@ function KeyForm({ created }: { readonly created: (secret: string) => void }) {
   const [maxUses, setMaxUses] = useState<number | string>(0);
   const [deviceTypes, setDeviceTypes] = useState<string[]>([]);
   const [expiry, setExpiry] = useState<Expiry>("30");
-  const [requestId] = useState(() => crypto.randomUUID());
+  const [requestId] = useState(newRequestId);
   const queries = useQueryClient();
   const create = useMutation(AccessService.method.createEnrolmentKey);
   const submit = async (event: FormEvent) => {

@@ -6,6 +6,7 @@ import { type FormEvent, useState } from "react";
 import { type OperatorToken, Role } from "../../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { roleNames } from "../app/session.tsx";
+import { newRequestId } from "../data/request-id.ts";
 import { usePages } from "../data/use-pages.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Failure } from "../ui/failure.tsx";
@@ -64,7 +65,7 @@ function TokenForm({ created }: { readonly created: (secret: string) => void }) 
   const [name, setName] = useState("");
   const [role, setRole] = useState<string>(String(Role.VIEWER));
   const [expiry, setExpiry] = useState<Expiry>("90");
-  const [requestId] = useState(() => crypto.randomUUID());
+  const [requestId] = useState(newRequestId);
   const queries = useQueryClient();
   const create = useMutation(AccessService.method.createToken);
   const submit = async (event: FormEvent) => {

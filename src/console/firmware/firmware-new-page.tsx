@@ -15,6 +15,7 @@ import { useForm } from "@mantine/form";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
+import { newRequestId } from "../data/request-id.ts";
 import { Failure } from "../ui/failure.tsx";
 import { Link, LinkButton } from "../ui/link.tsx";
 import { Page } from "../ui/page.tsx";
@@ -29,7 +30,7 @@ export function FirmwareNewPage() {
   const uploads = useUploads();
   const [chosen, setChosen] = useState<HashedFile | undefined>();
   const [more, setMore] = useState(false);
-  const [requestId] = useState(() => crypto.randomUUID());
+  const [requestId] = useState(newRequestId);
   const form = useForm<FirmwareForm>({
     mode: "controlled",
     initialValues: {

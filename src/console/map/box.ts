@@ -34,7 +34,7 @@ export function clampBox({ south, west, north, east }: Box): Box {
   };
 }
 
-/** The smallest box around points, with a margin, and never so small that nothing can be told apart. Undefined for none. */
+/** The box around points, with a margin; around a single place so wide that borders and coasts tell where it is. Undefined for none. */
 export function boxAround(
   points: readonly { readonly latitude: number; readonly longitude: number }[],
 ): Box | undefined {
@@ -46,9 +46,13 @@ export function boxAround(
     west = Math.min(west, longitude);
     east = Math.max(east, longitude);
   }
-  const margin = Math.max(0.15 * (north - south), 0.15 * (east - west), smallestMarginDegrees);
+  const extent = Math.max(north - south, east - west);
+  const margin = extent < standingDegrees ? aroundPlaceDegrees : 0.15 * extent;
   return clampBox({ south: south - margin, west: west - margin, north: north + margin, east: east + margin });
 }
 
-/** About a kilometre. */
-const smallestMarginDegrees = 0.01;
+/** Some 200 metres: points within it are one place. */
+const standingDegrees = 0.002;
+
+/** Some 300 kilometres. */
+const aroundPlaceDegrees = 3;

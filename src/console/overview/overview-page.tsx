@@ -14,6 +14,7 @@ import { Section } from "../ui/section.tsx";
 import { ActiveRollouts } from "./active-rollouts.tsx";
 import { Distribution } from "./distribution.tsx";
 import { PresenceChanges } from "./presence-changes.tsx";
+import { RisingCrashes } from "./rising-crashes.tsx";
 import { Stat } from "./stat.tsx";
 import { usePresenceChanges } from "./use-presence-changes.ts";
 
@@ -38,6 +39,7 @@ export function OverviewPage() {
         <Grid.Col span={{ base: 12, lg: 7 }}>
           <Stack gap="md">
             <ActiveRollouts />
+            <RisingCrashes />
             <PresenceChanges changes={changes.newest} />
           </Stack>
         </Grid.Col>

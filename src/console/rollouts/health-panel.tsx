@@ -69,18 +69,25 @@ function Signals({ signals }: { readonly signals: readonly HealthSignal[] }) {
       </Table.Thead>
       <Table.Tbody>
         {signals.map((signal) => (
-          <Table.Tr key={signal.name} title={signal.message}>
+          <Table.Tr key={signal.name}>
             <Table.Th scope="row" fw={400}>
               {signal.name.replaceAll("_", " ")}
               <Text span inherit c="dimmed">
                 {signal.unit === "" ? "" : ` (${signal.unit})`}
               </Text>
+              {signal.message !== "" && (
+                <Text size="xs" c="dimmed">
+                  {signal.message}
+                </Text>
+              )}
             </Table.Th>
             <Table.Td ta="right" className="numbers">
               {value(signal.updatedValue, signal.updatedDeviceHours)}
+              <Hours seen={signal.updatedDeviceHours} />
             </Table.Td>
             <Table.Td ta="right" className="numbers">
               {value(signal.controlValue, signal.controlDeviceHours)}
+              <Hours seen={signal.controlDeviceHours} />
             </Table.Td>
             <Table.Td>
               <Status {...healthVerdicts[signal.verdict]} />
@@ -92,6 +99,15 @@ function Signals({ signals }: { readonly signals: readonly HealthSignal[] }) {
         ))}
       </Table.Tbody>
     </Table>
+  );
+}
+
+/** How much a value rests on. */
+function Hours({ seen }: { readonly seen: number }) {
+  return (
+    <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }}>
+      {seen.toLocaleString("en", { maximumFractionDigits: 1 })} device h
+    </Text>
   );
 }
 

@@ -13,6 +13,7 @@ import { Link } from "../ui/link.tsx";
 import { Status, type Tone, toneColor } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import classes from "./ring-pipeline.module.css";
+import { RollbackRing } from "./rollback-ring.tsx";
 import { ringStates } from "./rollout-words.ts";
 
 /** The rings from left to right (on a phone from top to bottom), with counters and gates. */
@@ -60,6 +61,7 @@ function RingCard({ rollout, ring, isLast }: RingCardProps) {
         )}
       </Text>
       <Counters rollout={rollout} ring={ring} />
+      <RollbackRing rollout={rollout} ring={ring} />
       <Gate ring={ring} isLast={isLast} />
     </Stack>
   );
@@ -140,7 +142,7 @@ function Counter({ name, value, tone, link }: CounterProps) {
 }
 
 function Gate({ ring, isLast }: { readonly ring: Ring; readonly isLast: boolean }) {
-  const { state, gate, gateChecks, gateStatus, passTime, approver } = ring;
+  const { state, gate, gateChecks, gateStatus, passTime, approver, approveTime } = ring;
   return (
     <div className={classes["gate"]}>
       <Text size="xs" fw={600} mb={2}>
@@ -163,7 +165,7 @@ function Gate({ ring, isLast }: { readonly ring: Ring; readonly isLast: boolean 
       )}
       {approver !== "" && (
         <Text size="xs" c="dimmed">
-          Approved by {approver.replace(/^operator:/, "")}
+          Approved by {approver.replace(/^operator:/, "")} <TimeAgo at={approveTime} />
         </Text>
       )}
     </div>

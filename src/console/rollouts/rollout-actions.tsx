@@ -7,6 +7,8 @@ import { Role } from "../../../gen/ota/v1/access_pb.js";
 import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { useSession } from "../app/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
+import { RollbackTarget } from "./rollback-target.tsx";
+import { isCreator } from "./rollout-creator.ts";
 import { type RolloutVerb, verbsFor } from "./rollout-verbs.ts";
 
 interface RolloutActionsProps {
@@ -17,15 +19,21 @@ interface RolloutActionsProps {
 
 /** What can be done to a rollout in its state, with what it will do said before. */
 export function RolloutActions({ rollout, changed }: RolloutActionsProps) {
-  const { can } = useSession();
+  const session = useSession();
   const transport = useTransport();
   const queries = useQueryClient();
   const [asking, setAsking] = useState<RolloutVerb | undefined>();
-  if (!can(Role.OPERATOR)) return null;
+  const [target, setTarget] = useState("");
+  if (!session.can(Role.OPERATOR)) return null;
 
   const act = async (verb: RolloutVerb, reason: string) => {
     const method = verb.method as DescMethodUnary<DescMessage, DescMessage>;
-    const request = { id: rollout.id, reason, ...verb.input(rollout) } as MessageInitShape<DescMessage>;
+    const request = {
+      id: rollout.id,
+      reason,
+      ...verb.input(rollout),
+      ...targetOf(verb, target),
+    } as MessageInitShape<DescMessage>;
     const answer = (await callUnaryMethod(transport, method, request)) as unknown as { rollout?: Rollout };
     if (answer.rollout !== undefined) changed(answer.rollout);
     await queries.invalidateQueries();
@@ -33,12 +41,15 @@ export function RolloutActions({ rollout, changed }: RolloutActionsProps) {
 
   return (
     <>
-      {verbsFor(rollout).map((verb) => (
+      {verbsFor(rollout, isCreator(rollout, session.name)).map((verb) => (
         <Button
           key={verb.name}
           size="sm"
           variant={verb.isMain ? "filled" : "default"}
-          onClick={() => setAsking(verb)}
+          onClick={() => {
+            setTarget("");
+            setAsking(verb);
+          }}
         >
           {verb.label(rollout)}
         </Button>
@@ -54,8 +65,17 @@ export function RolloutActions({ rollout, changed }: RolloutActionsProps) {
           withReason={asking.withReason}
           act={(reason) => act(asking, reason)}
           close={() => setAsking(undefined)}
-        />
+        >
+          {asking.name === "rollback" && (
+            <RollbackTarget rollout={rollout} value={target} onChange={setTarget} />
+          )}
+        </Confirm>
       )}
     </>
   );
+}
+
+/** What the devices go back to, if that was chosen. */
+function targetOf({ name }: RolloutVerb, firmwareId: string): { firmwareId?: string } {
+  return name === "rollback" && firmwareId !== "" ? { firmwareId } : {};
 }

@@ -1,4 +1,4 @@
-import { Anchor, CloseButton, Group, SegmentedControl, Text } from "@mantine/core";
+import { Anchor, CloseButton, Group, SegmentedControl, Text, VisuallyHidden } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { type DeviceUpdate, DeviceUpdateState, type Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
@@ -8,6 +8,7 @@ import { Link } from "../ui/link.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
+import { RolloutDeviceActions } from "./rollout-device-actions.tsx";
 import { deviceFilters, type RolloutSearch } from "./rollout-search.ts";
 import { rolloutTotals } from "./rollout-words.ts";
 import { UpdateOutcome } from "./update-outcome.tsx";
@@ -26,19 +27,13 @@ export function RolloutDevices({ rollout }: { readonly rollout: Rollout }) {
       rolloutId: rollout.id,
       states: [...statesOf(devices)],
       ring: ring ?? "",
-      pageSize: reason === undefined ? 50 : 1_000,
+      failureReason: reason ?? "",
+      pageSize: 50,
     },
     { rowsOf: (answer) => answer.deviceUpdates },
   );
   const totals = rolloutTotals(rollout);
   useChangeKey(JSON.stringify(totals), pages.retry);
-  const shown =
-    reason === undefined
-      ? pages
-      : {
-          ...pages,
-          rows: pages.rows?.filter(({ failureReason }) => (failureReason || "UNKNOWN") === reason),
-        };
   const change = (next: RolloutSearch) => void navigate({ search: next, replace: true, hash: "devices" });
   const without = (key: keyof RolloutSearch) => {
     const { [key]: _, ...rest } = search;
@@ -75,8 +70,8 @@ export function RolloutDevices({ rollout }: { readonly rollout: Rollout }) {
       >
         <DataTable
           name="devices"
-          columns={columns}
-          pages={shown}
+          columns={columnsOf(rollout)}
+          pages={pages}
           keyOf={({ id }) => id}
           empty={
             Object.keys(search).length === 0 ? (
@@ -132,29 +127,42 @@ const states: Readonly<Record<NonNullable<RolloutSearch["devices"]>, readonly De
   "called-off": [DeviceUpdateState.CANCELLED, DeviceUpdateState.SUPERSEDED, DeviceUpdateState.ROLLED_BACK],
 };
 
-const columns: readonly Column<DeviceUpdate>[] = [
-  {
-    id: "device",
-    header: "Device",
-    cell: ({ deviceId }) => (
-      <Text span inherit ff="monospace">
-        <Link to="/devices/$deviceId" params={{ deviceId }}>
-          …{deviceId.slice(-12)}
-        </Link>
-      </Text>
-    ),
-  },
-  { id: "ring", header: "Ring", cell: ({ ring }) => ring, wide: true },
-  {
-    id: "state",
-    header: "State",
-    cell: (update) => <UpdateOutcome update={update} />,
-  },
-  {
-    id: "versions",
-    header: "From → to",
-    cell: ({ fromVersion, toVersion }) => `${fromVersion || "?"} → ${toVersion}`,
-    wide: true,
-  },
-  { id: "changed", header: "Changed", cell: ({ updateTime }) => <TimeAgo at={updateTime} />, numeric: true },
-];
+function columnsOf(rollout: Rollout): readonly Column<DeviceUpdate>[] {
+  return [
+    {
+      id: "device",
+      header: "Device",
+      cell: ({ deviceId }) => (
+        <Text span inherit ff="monospace">
+          <Link to="/devices/$deviceId" params={{ deviceId }} search={{ tab: "updates" }}>
+            …{deviceId.slice(-12)}
+          </Link>
+        </Text>
+      ),
+    },
+    { id: "ring", header: "Ring", cell: ({ ring }) => ring, wide: true },
+    {
+      id: "state",
+      header: "State",
+      cell: (update) => <UpdateOutcome update={update} />,
+    },
+    {
+      id: "versions",
+      header: "From → to",
+      cell: ({ fromVersion, toVersion }) => `${fromVersion || "?"} → ${toVersion}`,
+      wide: true,
+    },
+    {
+      id: "changed",
+      header: "Changed",
+      cell: ({ updateTime }) => <TimeAgo at={updateTime} />,
+      numeric: true,
+    },
+    {
+      id: "act",
+      header: <VisuallyHidden>What can be done</VisuallyHidden>,
+      cell: (update) => <RolloutDeviceActions rollout={rollout} update={update} />,
+      numeric: true,
+    },
+  ];
+}

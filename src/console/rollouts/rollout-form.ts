@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { HealthAction, type RolloutPolicySchema } from "../../../gen/ota/v1/rollout_pb.js";
 import type { CreateRolloutRequestSchema } from "../../../gen/ota/v1/rollout_service_pb.js";
 
 /** One ring as the form holds it. */
@@ -15,7 +16,18 @@ export interface RingForm {
   readonly requireApproval: boolean;
 }
 
-/** What the form for a new rollout holds. */
+/** A maintenance window as the form holds it. */
+export interface WindowForm {
+  /** `1` for Monday to `7` for Sunday; none for every day. */
+  readonly weekdays: string[];
+  /** `HH:MM`. */
+  readonly start: string;
+  readonly hours: number | string;
+  /** By its IANA name; empty for UTC. */
+  readonly timeZone: string;
+}
+
+/** What the form for a new rollout holds. An empty number leaves the service its default. */
 export interface RolloutForm {
   readonly firmwareId: string;
   readonly name: string;
@@ -23,6 +35,8 @@ export interface RolloutForm {
   readonly hardwareModels: string[];
   readonly groups: string[];
   readonly excludedGroups: string[];
+  readonly canaryGroups: string[];
+  readonly percent: number | string;
   readonly tags: string[];
   readonly versionRange: string;
   readonly filter: string;
@@ -34,6 +48,22 @@ export interface RolloutForm {
   readonly deviceTimeoutHours: number | string;
   readonly maxInProgress: number | string;
   readonly offersPerMinute: number | string;
+  readonly failureCountLimit: number | string;
+  readonly crashLimit: number | string;
+  /** Local date and time, as the browser's field has it; empty for at once. */
+  readonly startTime: string;
+  readonly priority: number | string;
+  readonly maxRetries: number | string;
+  readonly retryBackoffMinutes: number | string;
+  readonly windows: WindowForm[];
+  readonly maxMeteredMib: number | string;
+  readonly storageFactor: number | string;
+  readonly requireUserConsent: boolean;
+  readonly allowDowngrade: boolean;
+  readonly rollbackFirmwareId: string;
+  /** A {@link HealthAction} as text. */
+  readonly onWorseHealth: string;
+  readonly healthAlpha: number | string;
 }
 
 /** The contract's own defaults, written out so that the operator sees what will happen. */
@@ -45,6 +75,8 @@ export function newRolloutForm(firmwareId: string): RolloutForm {
     hardwareModels: [],
     groups: [],
     excludedGroups: [],
+    canaryGroups: [],
+    percent: 100,
     tags: [],
     versionRange: "",
     filter: "",
@@ -56,6 +88,20 @@ export function newRolloutForm(firmwareId: string): RolloutForm {
     deviceTimeoutHours: 6,
     maxInProgress: 10_000,
     offersPerMinute: "",
+    failureCountLimit: "",
+    crashLimit: 3,
+    startTime: "",
+    priority: 0,
+    maxRetries: 0,
+    retryBackoffMinutes: 10,
+    windows: [],
+    maxMeteredMib: "",
+    storageFactor: 1.5,
+    requireUserConsent: false,
+    allowDowngrade: false,
+    rollbackFirmwareId: "",
+    onWorseHealth: String(HealthAction.UNSPECIFIED),
+    healthAlpha: 0.01,
   };
 }
 
@@ -70,6 +116,16 @@ export function ring(name: string, percent: number): RingForm {
     manual: false,
     requireNoWorseHealth: false,
     requireApproval: false,
+  };
+}
+
+/** A window on every night, in the operator's own time zone. */
+export function nightlyWindow(): WindowForm {
+  return {
+    weekdays: [],
+    start: "02:00",
+    hours: 3,
+    timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
   };
 }
 
@@ -101,26 +157,20 @@ export function rolloutRequest(form: RolloutForm): MessageInitShape<typeof Creat
       hardwareModels: form.hardwareModels,
       groups: form.groups,
       excludedGroups: form.excludedGroups,
+      canaryGroups: form.canaryGroups,
+      ...given("percent", form.percent),
       tags: form.tags,
       currentVersionRange: form.versionRange.trim(),
       filter: form.filter.trim(),
     },
-    policy: {
-      failureThresholdPercent: Number(form.failureThresholdPercent),
-      failureMinSample: Number(form.failureMinSample),
-      pauseOnFailure: form.pauseOnFailure,
-      verificationDuration: minutes(form.verificationMinutes),
-      deviceTimeout: minutes(Number(form.deviceTimeoutHours) * 60),
-      maxInProgress: Number(form.maxInProgress),
-      ...(form.offersPerMinute === "" ? {} : { offersPerMinute: Number(form.offersPerMinute) }),
-    },
+    policy: rolloutPolicy(form),
     rings: form.rings.map((each) => ({
       name: each.name,
       percent: Number(each.percent),
       gate: {
-        minSample: Number(each.minSample),
-        minSuccessPercent: Number(each.minSuccessPercent),
-        soakDuration: minutes(each.soakMinutes),
+        ...given("minSample", each.minSample),
+        ...given("minSuccessPercent", each.minSuccessPercent),
+        ...length("soakDuration", each.soakMinutes),
         manual: each.manual,
         requireNoWorseHealth: each.requireNoWorseHealth,
         requireApproval: each.requireApproval,
@@ -129,6 +179,53 @@ export function rolloutRequest(form: RolloutForm): MessageInitShape<typeof Creat
   };
 }
 
-function minutes(value: number | string): Duration {
-  return durationFromMs(Math.round(Number(value) * 60_000));
+function rolloutPolicy(form: RolloutForm): MessageInitShape<typeof RolloutPolicySchema> {
+  return {
+    ...given("failureThresholdPercent", form.failureThresholdPercent),
+    ...given("failureMinSample", form.failureMinSample),
+    ...given("failureCountLimit", form.failureCountLimit),
+    ...length("verificationDuration", form.verificationMinutes),
+    ...length("deviceTimeout", form.deviceTimeoutHours, 60),
+    ...given("crashLimit", form.crashLimit),
+    ...given("maxInProgress", form.maxInProgress),
+    ...given("offersPerMinute", form.offersPerMinute),
+    ...(form.startTime === "" ? {} : { startTime: timestampFromDate(new Date(form.startTime)) }),
+    ...given("priority", form.priority),
+    ...given("maxRetries", form.maxRetries),
+    ...length("retryBackoff", form.retryBackoffMinutes),
+    ...given("storageFactor", form.storageFactor),
+    ...given("healthAlpha", form.healthAlpha),
+    ...(form.maxMeteredMib === ""
+      ? {}
+      : { maxMeteredBytes: BigInt(Math.round(Number(form.maxMeteredMib) * bytesOfMib)) }),
+    maintenanceWindows: form.windows.map(({ weekdays, start, hours, timeZone }) => ({
+      weekdays: weekdays.map(Number).toSorted((a, b) => a - b),
+      start,
+      ...length("duration", hours, 60),
+      timeZone: timeZone.trim(),
+    })),
+    pauseOnFailure: form.pauseOnFailure,
+    requireUserConsent: form.requireUserConsent,
+    allowDowngrade: form.allowDowngrade,
+    rollbackFirmwareId: form.rollbackFirmwareId,
+    onWorseHealth: Number(form.onWorseHealth) as HealthAction,
+  };
+}
+
+const bytesOfMib = 1_048_576;
+
+/** The field with its number; nothing if it is left empty, so that the service's default holds, and never 0. */
+function given<Name extends string>(name: Name, value: number | string): { [name in Name]?: number } {
+  return value === "" ? {} : ({ [name]: Number(value) } as { [name in Name]?: number });
+}
+
+/** The field with its length of time, of a number of units of so many minutes; nothing if it is left empty. */
+function length<Name extends string>(
+  name: Name,
+  value: number | string,
+  unitMinutes = 1,
+): { [name in Name]?: Duration } {
+  if (value === "") return {};
+  const duration = durationFromMs(Math.round(Number(value) * unitMinutes * 60_000));
+  return { [name]: duration } as { [name in Name]?: Duration };
 }

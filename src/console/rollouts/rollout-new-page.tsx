@@ -1,5 +1,5 @@
 import { callUnaryMethod, useQuery, useTransport } from "@connectrpc/connect-query";
-import { Button, Grid, Group, Select, SimpleGrid, Stack, TagsInput, TextInput } from "@mantine/core";
+import { Button, Grid, Group, Select, SimpleGrid, Stack, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
@@ -7,16 +7,20 @@ import { useState } from "react";
 import { FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { newRequestId } from "../data/request-id.ts";
+import { filterFaultOf } from "../devices/filter/filter-fault.ts";
 import { firmwareTitle } from "../firmware/firmware-words.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { Link, LinkButton } from "../ui/link.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
+import { AdvancedFields } from "./advanced-fields.tsx";
 import { RingsEditor } from "./rings-editor.tsx";
 import { newRolloutForm, type RolloutForm, ringsFault, rolloutRequest } from "./rollout-form.ts";
-import { RolloutPreview } from "./rollout-preview.tsx";
+import { RolloutPreview, useRolloutPreview } from "./rollout-preview.tsx";
 import { SafetyFields } from "./safety-fields.tsx";
+import { TargetingFields } from "./targeting-fields.tsx";
 
 const route = getRouteApi("/rollouts/new");
 
@@ -26,7 +30,7 @@ export function RolloutNewPage() {
   const navigate = useNavigate();
   const transport = useTransport();
   const queries = useQueryClient();
-  const [requestId] = useState(() => crypto.randomUUID());
+  const [requestId] = useState(newRequestId);
   const [asking, setAsking] = useState(false);
   const [failure, setFailure] = useState<unknown>();
   const list = useQuery(FirmwareService.method.listFirmware, {
@@ -41,6 +45,9 @@ export function RolloutNewPage() {
   const { values } = form;
   const fault = ringsFault(values.rings);
   const firmware = list.data?.firmware.find(({ id }) => id === values.firmwareId);
+
+  const preview = useRolloutPreview(values, values.firmwareId !== "" && fault === undefined);
+  const filterFault = filterFaultOf(preview.error);
 
   const create = async () => {
     const request = { ...rolloutRequest(values), requestId };
@@ -77,7 +84,7 @@ export function RolloutNewPage() {
       <form
         onSubmit={form.onSubmit(() => {
           setFailure(undefined);
-          if (fault === undefined) setAsking(true);
+          if (fault === undefined && filterFault === undefined) setAsking(true);
         })}
       >
         <Grid gap="md" align="flex-start">
@@ -114,37 +121,7 @@ export function RolloutNewPage() {
                 title="To whom"
                 description="Every device that the firmware fits, unless you narrow it. Press Enter after each name."
               >
-                <SimpleGrid cols={{ base: 1, sm: 2 }}>
-                  <TagsInput
-                    label="Only device types"
-                    data={firmware?.deviceTypes ?? []}
-                    acceptValueOnBlur
-                    {...form.getInputProps("deviceTypes")}
-                  />
-                  <TagsInput
-                    label="Only hardware models"
-                    data={firmware?.hardwareModels ?? []}
-                    acceptValueOnBlur
-                    {...form.getInputProps("hardwareModels")}
-                  />
-                  <TagsInput label="Only groups" acceptValueOnBlur {...form.getInputProps("groups")} />
-                  <TagsInput
-                    label="Never groups"
-                    acceptValueOnBlur
-                    {...form.getInputProps("excludedGroups")}
-                  />
-                  <TagsInput label="Only tags" acceptValueOnBlur {...form.getInputProps("tags")} />
-                  <TextInput
-                    label="Only versions"
-                    placeholder=">=1.2.0 <2.0.0"
-                    {...form.getInputProps("versionRange")}
-                  />
-                  <TextInput
-                    label="Only devices that match"
-                    placeholder='groups:"berlin" AND battery_percent > 30'
-                    {...form.getInputProps("filter")}
-                  />
-                </SimpleGrid>
+                <TargetingFields form={form} firmware={firmware} fault={filterFault} />
               </Section>
               <Section
                 title="In which rings"
@@ -155,19 +132,22 @@ export function RolloutNewPage() {
               <Section title="With which brakes" description="What stops it by itself.">
                 <SafetyFields form={form} />
               </Section>
+              <Section title="Advanced" description="Most rollouts leave these as they are.">
+                <AdvancedFields form={form} firmware={firmware} />
+              </Section>
             </Stack>
           </Grid.Col>
           <Grid.Col span={{ base: 12, lg: 4 }}>
             <Stack gap="md">
-              {values.firmwareId !== "" && fault === undefined && <RolloutPreview form={values} />}
+              {values.firmwareId !== "" && fault === undefined && <RolloutPreview preview={preview} />}
               {failure !== undefined && <Failure error={failure} doing="create the rollout" />}
               <Group gap="xs">
-                <Button type="submit" disabled={fault !== undefined}>
+                <Button type="submit" disabled={fault !== undefined || filterFault !== undefined}>
                   Start…
                 </Button>
                 <Button
                   variant="default"
-                  disabled={fault !== undefined || values.firmwareId === ""}
+                  disabled={fault !== undefined || filterFault !== undefined || values.firmwareId === ""}
                   onClick={() => void keepDraft()}
                 >
                   Keep as a draft
@@ -184,6 +164,12 @@ export function RolloutNewPage() {
         opened={asking}
         title={`Start the rollout of ${firmware === undefined ? "this firmware" : firmwareTitle(firmware)}?`}
         consequences={[
+          ...(values.rings[0]?.requireApproval === true
+            ? ["Nothing opens until an operator other than you has approved it."]
+            : []),
+          ...(values.startTime === ""
+            ? []
+            : [`Nothing opens before ${new Date(values.startTime).toLocaleString()}.`]),
           `The first ring, ${values.rings[0]?.name ?? ""}, opens: up to ${values.rings[0]?.percent ?? 100} % of the targeted devices are offered the update when they ask next.`,
           "Later rings open only when the gate before them holds.",
           "You can pause it or take it back at any time.",

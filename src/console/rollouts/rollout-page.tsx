@@ -12,6 +12,7 @@ import { LiveStatus } from "../ui/live-status.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
+import { ApprovalNotice } from "./approval-notice.tsx";
 import { HealthPanel } from "./health-panel.tsx";
 import { RingPipeline } from "./ring-pipeline.tsx";
 import { RollbackPanel } from "./rollback-panel.tsx";
@@ -66,6 +67,10 @@ export function RolloutPage() {
             {rollout.product} {rollout.version}
           </Link>
           {rollout.stateReason !== "" && <> · {rollout.stateReason}</>}
+          {" · "}
+          <Link to="/crashes" search={{ version: rollout.version, state: "all" }}>
+            Crashes on {rollout.version}
+          </Link>
         </>
       }
       actions={<RolloutActions rollout={rollout} changed={setWatched} />}
@@ -80,6 +85,7 @@ export function RolloutPage() {
           <Text size="sm">{rollout.alert}</Text>
         </Alert>
       )}
+      <ApprovalNotice rollout={rollout} />
       {rollout.rollback !== undefined && <RollbackPanel rollout={rollout} />}
       <Section title="Rings" description="Each ring opens when the gate of the one before it holds.">
         <RingPipeline rollout={rollout} />

@@ -1,7 +1,8 @@
-import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
+import { HealthAction, type MaintenanceWindow, type Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { CopyText } from "../ui/copy-text.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { bytes, count, duration, percent } from "../ui/format.ts";
+import { Link } from "../ui/link.tsx";
 import { Section } from "../ui/section.tsx";
 import { Time } from "../ui/time.tsx";
 import { who } from "./rollout-timeline.tsx";
@@ -34,6 +35,10 @@ export function RolloutPlan({ rollout }: { readonly rollout: Rollout }) {
               ? undefined
               : `${count(policy.failureCountLimit)} failed in a ring`,
           ],
+          [
+            "In a smaller ring",
+            "judged once nobody is at it and its soak time is over, if at least two failed",
+          ],
           ["Then", policy?.pauseOnFailure === true ? "it pauses" : "it rolls back by itself"],
           ["Watched for", duration(policy?.verificationDuration)],
           [
@@ -57,6 +62,31 @@ export function RolloutPlan({ rollout }: { readonly rollout: Rollout }) {
             "On metered networks",
             policy?.maxMeteredBytes === undefined ? undefined : `only up to ${bytes(policy.maxMeteredBytes)}`,
           ],
+          [
+            "Free storage",
+            policy?.storageFactor === undefined
+              ? undefined
+              : policy.storageFactor === 0
+                ? "any"
+                : `${policy.storageFactor} times the content`,
+          ],
+          ["Consent", policy?.requireUserConsent === true ? "of the device's user" : undefined],
+          ["Downgrade", policy?.allowDowngrade === true ? "allowed" : undefined],
+          ["Windows", policy && windowsText(policy.maintenanceWindows)],
+          ["Priority", policy === undefined || policy.priority === 0 ? undefined : String(policy.priority)],
+          [
+            "Goes back to",
+            policy === undefined || policy.rollbackFirmwareId === "" ? undefined : (
+              <Link key="b" to="/firmware/$firmwareId" params={{ firmwareId: policy.rollbackFirmwareId }}>
+                this firmware
+              </Link>
+            ),
+          ],
+          ["Health worse", policy && healthActions[policy.onWorseHealth]],
+          [
+            "False alarm",
+            policy?.healthAlpha === undefined ? undefined : `a chance of ${policy.healthAlpha}`,
+          ],
           ["Created by", rollout.creator === "" ? undefined : who(rollout.creator)],
           ["Created", <Time key="c" at={rollout.createTime} />],
           ["Started", rollout.startTime && <Time key="st" at={rollout.startTime} />],
@@ -67,6 +97,26 @@ export function RolloutPlan({ rollout }: { readonly rollout: Rollout }) {
     </Section>
   );
 }
+
+const healthActions: Readonly<Record<HealthAction, string>> = {
+  [HealthAction.UNSPECIFIED]: "as after too many failures",
+  [HealthAction.NONE]: "is only told",
+  [HealthAction.PAUSE]: "pauses it",
+  [HealthAction.ROLLBACK]: "rolls it back",
+};
+
+/** `Sat, Sun at 02:00 for 3 h (Europe/Berlin)`. */
+function windowsText(windows: readonly MaintenanceWindow[]): string | undefined {
+  if (windows.length === 0) return undefined;
+  return windows
+    .map(({ weekdays, start, duration: lasts, timeZone }) => {
+      const days = weekdays.length === 0 ? "daily" : weekdays.map((day) => dayNames[day - 1]).join(", ");
+      return `${days} at ${start} for ${duration(lasts)} (${timeZone || "UTC"})`;
+    })
+    .join("; ");
+}
+
+const dayNames = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
 
 function list(values: readonly string[] | undefined): string | undefined {
   return values === undefined || values.length === 0 ? undefined : values.join(", ");

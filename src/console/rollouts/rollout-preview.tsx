@@ -10,11 +10,11 @@ import { Section } from "../ui/section.tsx";
 import { Time } from "../ui/time.tsx";
 import { type RolloutForm, rolloutRequest } from "./rollout-form.ts";
 
-/** What the rollout would reach if it were started now: counted by the service over the whole fleet, changing nothing. */
-export function RolloutPreview({ form }: { readonly form: RolloutForm }) {
+/** Has the service count whom a planned rollout would reach, once typing pauses. Asks nothing while `enabled` is false. */
+export function useRolloutPreview(form: RolloutForm, enabled: boolean) {
   const [settled] = useDebouncedValue(form, settleMs);
   const { firmwareId, targeting, policy, rings } = rolloutRequest(settled);
-  const { data, error, refetch } = useQuery(
+  return useQuery(
     RolloutService.method.previewRollout,
     {
       firmwareId: firmwareId ?? "",
@@ -22,8 +22,16 @@ export function RolloutPreview({ form }: { readonly form: RolloutForm }) {
       ...(policy === undefined ? {} : { policy }),
       rings: rings ?? [],
     },
-    { placeholderData: keepPreviousData },
+    { placeholderData: keepPreviousData, enabled: enabled && settled.firmwareId !== "" },
   );
+}
+
+interface RolloutPreviewProps {
+  readonly preview: ReturnType<typeof useRolloutPreview>;
+}
+
+/** What the rollout would reach if it were started now: counted by the service over the whole fleet, changing nothing. */
+export function RolloutPreview({ preview: { data, error, refetch } }: RolloutPreviewProps) {
   return (
     <Section
       title="What it would reach"

@@ -28,6 +28,17 @@ it.each([
   expect(verbsFor(rolloutIn(state)).map(({ name }) => name)).toEqual(names);
 });
 
+it.each([RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.PAUSED])(
+  "offers the approval of a ring in state %s, but not to who created the rollout",
+  (state) => {
+    const rollout = create(RolloutSchema, { ...rolloutIn(state), awaitingApprovalRing: "production" });
+    const [first] = verbsFor(rollout);
+    expect(first?.label(rollout)).toBe("Approve production");
+    expect(verbsFor(rollout, true).map(({ name }) => name)).not.toContain("approve");
+    expect(verbsFor(rollout, true)).toEqual(verbsFor(rollout).slice(1));
+  },
+);
+
 it("wants the version typed for what cannot be undone, and for nothing else", () => {
   const rollout = rolloutIn(RolloutState.RUNNING);
   const typed = verbsFor(rollout).filter((verb) => verb.typed !== undefined);

@@ -23,23 +23,48 @@ export interface RolloutVerb {
   readonly isMain: boolean;
 }
 
-/** What a rollout's state allows (the service has the last word), the usual act first. */
-export function verbsFor(rollout: Rollout): readonly RolloutVerb[] {
+/**
+ * What a rollout's state allows (the service has the last word), the usual act first. Approval is not offered to the
+ * rollout's creator: four eyes.
+ */
+export function verbsFor(rollout: Rollout, isCreator = false): readonly RolloutVerb[] {
+  const verbs = stateVerbs(rollout);
+  return awaitsApproval(rollout) && !isCreator ? [approve, ...verbs] : verbs;
+}
+
+/** Whether a rollout waits for a person to approve it, in its state. */
+export function awaitsApproval({ state, awaitingApprovalRing }: Rollout): boolean {
+  if (state === RolloutState.AWAITING_APPROVAL) return true;
+  return awaitingApprovalRing !== "" && approvableStates.has(state);
+}
+
+const approvableStates: ReadonlySet<RolloutState> = new Set([
+  RolloutState.SCHEDULED,
+  RolloutState.RUNNING,
+  RolloutState.PAUSED,
+]);
+
+/** Whether devices and rings of a rollout can be taken back, or tried again, one by one. */
+export function canTakeBackParts({ state }: Rollout): boolean {
+  return partStates.has(state);
+}
+
+const partStates: ReadonlySet<RolloutState> = new Set([
+  RolloutState.RUNNING,
+  RolloutState.PAUSED,
+  RolloutState.COMPLETED,
+]);
+
+function stateVerbs(rollout: Rollout): readonly RolloutVerb[] {
   switch (rollout.state) {
     case RolloutState.DRAFT:
       return [start, abort];
     case RolloutState.AWAITING_APPROVAL:
-      return [approve, abort];
+      return [abort];
     case RolloutState.SCHEDULED:
       return [pause, abort];
     case RolloutState.RUNNING:
-      return [
-        ...(rollout.awaitingApprovalRing === "" ? [] : [approve]),
-        ...(nextRing(rollout) === undefined ? [] : [promote]),
-        pause,
-        rollback,
-        abort,
-      ];
+      return [...(nextRing(rollout) === undefined ? [] : [promote]), pause, rollback, abort];
     case RolloutState.PAUSED:
       return [resume, rollback, abort];
     case RolloutState.ROLLING_BACK:

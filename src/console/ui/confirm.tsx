@@ -1,5 +1,5 @@
 import { Button, Group, List, Modal, Stack, Text, Textarea, TextInput } from "@mantine/core";
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { Failure } from "./failure.tsx";
 
 interface ConfirmProps {
@@ -18,6 +18,8 @@ interface ConfirmProps {
   readonly withReason?: boolean;
   /** Whether it takes something away. */
   readonly danger?: boolean;
+  /** What else is asked, below the consequences. */
+  readonly children?: ReactNode;
   readonly act: (reason: string) => Promise<void>;
   readonly close: () => void;
 }
@@ -32,7 +34,17 @@ export function Confirm(props: ConfirmProps) {
   );
 }
 
-function ConfirmForm({ consequences, typed, confirm, doing, withReason, danger, act, close }: ConfirmProps) {
+function ConfirmForm({
+  consequences,
+  typed,
+  confirm,
+  doing,
+  withReason,
+  danger,
+  children,
+  act,
+  close,
+}: ConfirmProps) {
   const [text, setText] = useState("");
   const [reason, setReason] = useState("");
   const [busy, setBusy] = useState(false);
@@ -62,6 +74,7 @@ function ConfirmForm({ consequences, typed, confirm, doing, withReason, danger, 
             <List.Item key={consequence}>{consequence}</List.Item>
           ))}
         </List>
+        {children}
         {withReason === true && (
           <Textarea
             label="Reason"
