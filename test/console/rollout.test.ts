@@ -48,6 +48,7 @@ it("plans a rollout, watches its canary trip and the rollback, and finds the dev
   await page.getByText(/of \d+ devices? back · 0 on the way/).waitFor();
   await page.getByText("Rollback begun").waitFor();
 
+  await page.screenshot({ path: "/tmp/dbg.png", fullPage: true });
   await page.getByRole("link", { name: "CRASH_LOOP" }).click();
   expect(new URL(page.url()).searchParams.get("reason")).toBe("CRASH_LOOP");
   const devices = page.getByRole("table", { name: "devices" });
@@ -141,10 +142,10 @@ it("plans by every rule, waits for somebody else's approval, and takes one ring 
   await page.getByRole("dialog").getByRole("button", { name: "Roll back" }).click();
   await page.getByText("Device taken back").waitFor();
 
-  await page.getByRole("button", { name: "Roll back the ring canary" }).click();
+  await page.getByRole("button", { name: "Roll back canary" }).click();
   await expectAccessible(page);
   await page.getByLabel("Type canary to confirm").fill("canary");
-  await page.getByRole("dialog").getByRole("button", { name: "Roll back this ring" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Roll back canary" }).click();
   await page.getByText("Ring taken back: canary").waitFor();
   await page.getByText("Paused", { exact: true }).first().waitFor();
   expect([...opened.errors, ...other.errors]).toEqual([]);

@@ -15,7 +15,7 @@ import { createFirmware, query, uploadMessages } from "./support.ts";
  * so two cores bring this many to the end within a minute. `TEST_FLEET_SIZE=2000` takes minutes. The rules themselves
  * are shown with 2,000 devices in test/rollout/fleet-of-2000, which need no sockets.
  */
-const devices = Number(process.env["TEST_FLEET_SIZE"] ?? 600);
+const devices = Number(process.env["TEST_FLEET_SIZE"] ?? 300);
 const version = "1.1.0";
 
 /** On a busy machine, and for larger fleets. */

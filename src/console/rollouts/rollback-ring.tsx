@@ -26,14 +26,8 @@ export function RollbackRing({ rollout, ring }: RollbackRingProps) {
   const { succeeded = 0n, inProgress = 0n } = ring.counters ?? {};
   return (
     <>
-      <Button
-        size="compact-xs"
-        variant="default"
-        w="fit-content"
-        aria-label={`Roll back the ring ${ring.name}`}
-        onClick={() => setAsking(true)}
-      >
-        Roll back this ring
+      <Button size="compact-xs" variant="default" w="fit-content" onClick={() => setAsking(true)}>
+        Roll back {ring.name}
       </Button>
       <Confirm
         opened={asking}
@@ -44,7 +38,7 @@ export function RollbackRing({ rollout, ring }: RollbackRingProps) {
           "The ring counts as failed, and the rollout pauses until somebody decides how to go on.",
         ]}
         typed={ring.name}
-        confirm="Roll back this ring"
+        confirm={`Roll back ${ring.name}`}
         doing="roll the ring back"
         withReason
         act={async (reason) => {
