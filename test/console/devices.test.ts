@@ -145,12 +145,12 @@ describe("the filter", () => {
     await page.getByRole("menuitem", { name: "Save this filter…" }).click();
     await page.getByLabel("Name").fill("The seventh group");
     await page.keyboard.press("Enter");
-    await page.getByRole("button", { name: "The seventh group" }).waitFor();
+    await page.getByRole("button", { name: "The seventh group", exact: true }).waitFor();
     await page.goto(`${service.httpUrl}/devices`);
     await page.getByRole("button", { name: "Saved filters" }).click();
     await page.getByRole("menuitem", { name: "The seventh group" }).click();
     await page.getByText("2,000 matches").waitFor();
-    await page.getByRole("button", { name: "The seventh group" }).click();
+    await page.getByRole("button", { name: "The seventh group", exact: true }).click();
     await page.getByRole("button", { name: "Forget The seventh group" }).click();
     await page.getByRole("button", { name: "Forget it" }).click();
     await page.getByRole("button", { name: "Saved filters" }).waitFor();
@@ -188,8 +188,9 @@ describe("a bulk change", () => {
     await page.getByText(`${matches.toLocaleString("en")} devices will be put into beta.`).waitFor();
     await expectAccessible(page);
     expect(await countOf("groups:beta")).toBe(0);
-    await page.getByRole("button", { name: `Change ${matches.toLocaleString("en")}` }).click();
-    await page.getByRole("dialog").waitFor({ state: "hidden" });
+    const change = page.getByRole("button", { name: `Change ${matches.toLocaleString("en")}` });
+    await change.click();
+    await change.waitFor({ state: "hidden" });
     expect(await countOf("groups:beta")).toBe(matches);
     expect(await countOf(`groups:beta AND ${filter}`)).toBe(matches);
     expect(opened.errors).toEqual([]);
@@ -210,7 +211,7 @@ describe("a bulk change", () => {
     expect(await retire.isDisabled()).toBe(true);
     await page.getByLabel("Type 2 to confirm").fill("2");
     await retire.click();
-    await page.getByRole("dialog").waitFor({ state: "hidden" });
+    await retire.waitFor({ state: "hidden" });
     expect(await countOf("serial_number = sn-77999 OR serial_number = sn-77998")).toBe(0);
     expect(opened.errors).toEqual([]);
   });

@@ -48,7 +48,6 @@ it("plans a rollout, watches its canary trip and the rollback, and finds the dev
   await page.getByText(/of \d+ devices? back · 0 on the way/).waitFor();
   await page.getByText("Rollback begun").waitFor();
 
-  await page.screenshot({ path: "/tmp/dbg.png", fullPage: true });
   await page.getByRole("link", { name: "CRASH_LOOP" }).click();
   expect(new URL(page.url()).searchParams.get("reason")).toBe("CRASH_LOOP");
   const devices = page.getByRole("table", { name: "devices" });

@@ -33,7 +33,8 @@ export function RolloutDevices({ rollout }: { readonly rollout: Rollout }) {
     { rowsOf: (answer) => answer.deviceUpdates },
   );
   const totals = rolloutTotals(rollout);
-  useChangeKey(JSON.stringify(totals), pages.retry);
+  const { completed = 0n, inProgress = 0n, failed = 0n } = rollout.rollback ?? {};
+  useChangeKey([...Object.values(totals), completed, inProgress, failed].join(), pages.retry);
   const change = (next: RolloutSearch) => void navigate({ search: next, replace: true, hash: "devices" });
   const without = (key: keyof RolloutSearch) => {
     const { [key]: _, ...rest } = search;

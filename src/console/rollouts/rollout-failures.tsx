@@ -1,5 +1,6 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Group, Stack, Text } from "@mantine/core";
+import type { CountByName } from "../../../gen/ota/v1/device_service_pb.js";
 import { DeviceUpdateState, type Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { Failure } from "../ui/failure.tsx";
@@ -16,7 +17,11 @@ export function RolloutFailures({ rollout }: { readonly rollout: Rollout }) {
   const { data, error, refetch } = useQuery(
     RolloutService.method.listFailureReasons,
     { id: rollout.id },
-    enabled,
+    {
+      ...enabled,
+      // The counters and the reasons are two readings: until they agree, one of them is older.
+      refetchInterval: ({ state }) => (total(state.data?.failureReasons) < failed ? catchUpMs : false),
+    },
   );
   const examples = useQuery(
     RolloutService.method.listDeviceUpdates,
@@ -62,3 +67,9 @@ export function RolloutFailures({ rollout }: { readonly rollout: Rollout }) {
 }
 
 const failedStates = [DeviceUpdateState.FAILED, DeviceUpdateState.TIMED_OUT];
+
+const catchUpMs = 3_000;
+
+function total(counts: readonly CountByName[] = []): number {
+  return counts.reduce((sum, each) => sum + Number(each.count), 0);
+}
