@@ -136,9 +136,7 @@ export class RingGovernor {
         if (decision.byHealth) await acceptWorse(tx, rollout);
         return;
       case "rollback": {
-        await rollBack(tx, rollout, deciderOf(decision), {
-          failed: decision.byHealth ? undefined : decision.ring,
-        });
+        await rollBack(tx, rollout, deciderOf(decision), { failed: decision.ring });
         this.#parts.rolledBackByRule();
         logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "takes a rollout back");
         return;

@@ -18,8 +18,8 @@ export interface CohortSourceParts {
 }
 
 /**
- * Tells sides by what is in memory: a device at an update is on neither side until a heartbeat has proven the new version;
- * from then on it is an updated one. Devices that are targeted and run another version are the control group. Pinned
+ * Tells sides by what is in memory: a device at an update is on neither side until it is verified; from then on it is an
+ * updated one. Devices that are targeted and run another version are the control group. Pinned
  * devices are on neither side: they were picked by hand, and only what was drawn by lot can be compared.
  */
 export class RolloutCohortSource implements CohortSource {
@@ -42,12 +42,8 @@ export class RolloutCohortSource implements CohortSource {
 
   sideOf(rolloutId: string, record: DurableHeartbeat, device: DeviceSnapshot): CohortSide {
     const { index, tracker } = this.#parts;
-    const update = tracker.get(record.deviceId);
-    if (update !== undefined) {
-      const isProven =
-        update.rolloutId === rolloutId && update.state === "VERIFYING" && update.action === "INSTALL";
-      return isProven ? "updated" : "neither";
-    }
+    // Until it is verified, its failures are counted as such and by themselves.
+    if (tracker.get(record.deviceId) !== undefined) return "neither";
     const compiled = index.get(rolloutId);
     if (compiled === undefined) return "neither";
     if (versionOf(record, compiled.component) === compiled.firmware.version) return "updated";
