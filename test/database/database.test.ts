@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DeviceEntity } from "../../src/device/device.entity.ts";
+import { defaultPoolSizes } from "../../src/infra/database/connection-settings.ts";
 import type { Database } from "../../src/infra/database/database.ts";
 import { asDatabaseError, isRetryable, uniqueViolation, withRetry } from "../../src/infra/database/errors.ts";
 import { databaseName, migrateUp } from "../../src/infra/database/migrate.ts";
@@ -60,6 +61,22 @@ describe("connections", () => {
     await expect(query).rejects.toThrow();
     expect((await database.adminPool.query(sleeping)).rowCount).toBe(1);
     expect(await database.em().count(DeviceEntity, {})).toBe(0);
+  });
+
+  it("of the ORM are replaced when they break within a transaction, or as it begins", async () => {
+    await using alone = await createTestDatabase();
+    await using own = await connect(alone.url);
+    const cut = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'device-ota orm'`;
+    // More often than the pool has connections: none may be lost to it.
+    for (let i = 0; i <= defaultPoolSizes.orm; i++) {
+      await expect(own.em().transactional((em) => em.execute(cut))).rejects.toThrow();
+      await own.em().execute("SELECT 1");
+      // Its end is on its way when the pool hands it out.
+      const cutting = own.adminPool.query(cut);
+      await Promise.allSettled([own.em().transactional((em) => em.execute("SELECT 1")), cutting]);
+    }
+    expect(await eventually(() => own.em().count(DeviceEntity, {}))).toBe(0);
   });
 
   it("answer that the database is unavailable when nothing listens at the address", async () => {

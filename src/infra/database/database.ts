@@ -2,6 +2,7 @@ import { type EntityManager, MikroORM, type Options } from "@mikro-orm/postgresq
 import pg from "pg";
 import { OtaError } from "../../errors.ts";
 import type { Logger } from "../logger.ts";
+import { closeOnBrokenTransaction } from "./broken-transactions.ts";
 import { connectionSettings, defaultPoolSizes, type PoolSizes } from "./connection-settings.ts";
 import { asDatabaseError } from "./errors.ts";
 import { type ChannelHandler, Listener } from "./listener.ts";
@@ -39,7 +40,11 @@ export class Database implements AsyncDisposable {
     const orm = await MikroORM.init({
       entities: options.entities,
       dbName: databaseName(options.url),
-      driverOptions: { ...connectionSettings(options.url, "orm"), max: sizes.orm },
+      driverOptions: {
+        ...connectionSettings(options.url, "orm"),
+        max: sizes.orm,
+        onConnect: closeOnBrokenTransaction,
+      },
       // A firmware that was deleted must not hide the history of the devices that had it.
       filtersOnRelations: false,
       autoJoinRefsForFilters: false,
