@@ -1,6 +1,5 @@
 import type { DeviceError } from "../device/heartbeat-record.ts";
-import type { ErrorGroup, ErrorGroupState, ErrorOccurrence } from "./error-group.ts";
-import type { GroupOrder } from "./error-groups.ts";
+import type { ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupOrder } from "./error-group.ts";
 import type { StackKind } from "./stack-kind.ts";
 
 /** Reads groups, with what they are ordered by as text in full precision. Conditions and order follow. */

@@ -63,3 +63,9 @@ export interface AffectedDevice {
   readonly lastSeenAt: Date;
   readonly lastSeenVersion: string;
 }
+
+/** By what groups can be ordered, always the greatest first. */
+export const groupOrders = ["last_seen_time", "first_seen_time", "occurrence_count", "device_count"] as const;
+
+/** See {@link groupOrders}. */
+export type GroupOrder = (typeof groupOrders)[number];

@@ -10,6 +10,7 @@ import type {
   ErrorGroup,
   ErrorGroupState,
   ErrorOccurrence,
+  GroupOrder,
 } from "./error-group.ts";
 import {
   type GroupDeviceRecord,
@@ -20,12 +21,6 @@ import {
   occurrenceOf,
   occurrencesSql,
 } from "./error-group-rows.ts";
-
-/** By what groups can be ordered, always the greatest first. */
-export const groupOrders = ["last_seen_time", "first_seen_time", "occurrence_count", "device_count"] as const;
-
-/** See {@link groupOrders}. */
-export type GroupOrder = (typeof groupOrders)[number];
 
 /** Which groups to list; conditions are combined with AND, an empty or absent one allows all. */
 export interface GroupFilter {

@@ -14,8 +14,15 @@ import type {
 } from "../../gen/ota/v1/error_service_pb.js";
 import { invalidArgument } from "../errors.ts";
 import type { CrashLog } from "./crash-logs.ts";
-import type { AffectedDevice, ErrorGroup, ErrorGroupState, ErrorOccurrence } from "./error-group.ts";
-import { type GroupFilter, type GroupOrder, groupOrders } from "./error-groups.ts";
+import {
+  type AffectedDevice,
+  type ErrorGroup,
+  type ErrorGroupState,
+  type ErrorOccurrence,
+  type GroupOrder,
+  groupOrders,
+} from "./error-group.ts";
+import type { GroupFilter } from "./error-groups.ts";
 import type { StackKind } from "./stack-kind.ts";
 
 /** A group on the wire. */

@@ -1,7 +1,15 @@
 import { Readable } from "node:stream";
 import { OtaError } from "../../errors.ts";
-import type { ReadOptions } from "./object-store.ts";
 import { storageError, storageUnavailable } from "./storage-errors.ts";
+
+/** Which bytes of an object are read. */
+export interface ReadOptions {
+  /** First byte, 0 unless given. The object's size is allowed and reads nothing; more is `OFFSET_OUT_OF_RANGE`. */
+  readonly offset?: number | undefined;
+  /** Number of bytes; to the end unless given, and cut at the end if it reaches past it. */
+  readonly length?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** A part of an object, wholly inside it. */
 export interface ByteRange {

@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { notFound } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
-import { type ByteRange, exactly, READ_CHUNK_BYTES, resolveRange } from "./byte-range.ts";
+import { type ByteRange, exactly, READ_CHUNK_BYTES, type ReadOptions, resolveRange } from "./byte-range.ts";
 import { makeFolder, syncFolder } from "./durable-folder.ts";
 import { FileReader, type ObjectReader } from "./object-reader.ts";
 import type {
@@ -13,7 +13,6 @@ import type {
   ObjectStore,
   ObjectUpload,
   PutOptions,
-  ReadOptions,
   StoredObject,
   UploadOptions,
 } from "./object-store.ts";

@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import type { ReadOptions } from "./byte-range.ts";
 import type { ObjectReader } from "./object-reader.ts";
 
 /** What identifies the bytes of an object: its address and its length. */
@@ -15,15 +16,6 @@ export interface PutOptions {
   readonly signal?: AbortSignal | undefined;
   /** What the bytes must turn out to be; anything else is refused and leaves nothing behind. */
   readonly expected?: ObjectInfo | undefined;
-}
-
-/** Which bytes of an object are read. */
-export interface ReadOptions {
-  /** First byte, 0 unless given. The object's size is allowed and reads nothing; more is `OFFSET_OUT_OF_RANGE`. */
-  readonly offset?: number | undefined;
-  /** Number of bytes; to the end unless given, and cut at the end if it reaches past it. */
-  readonly length?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** What a store knows of an object without reading it. */

@@ -5,14 +5,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client, S3Error } from "minio";
 import { notFound, OtaError } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
-import { exactly, resolveRange } from "./byte-range.ts";
+import { exactly, type ReadOptions, resolveRange } from "./byte-range.ts";
 import { type ObjectReader, StreamReader } from "./object-reader.ts";
 import type {
   ObjectInfo,
   ObjectStore,
   ObjectUpload,
   PutOptions,
-  ReadOptions,
   StoredObject,
   UploadOptions,
 } from "./object-store.ts";
