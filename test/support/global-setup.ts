@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { access, constants, mkdtemp, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
@@ -23,6 +23,9 @@ declare module "vitest" {
  */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   await using cleanup = new AsyncDisposableStack();
+  // Hundreds of databases are made and dropped: in memory that takes half the time. Workers inherit the setting.
+  if (process.env["TMPDIR"] === undefined && (await isRoomy(memoryFolder)))
+    process.env["TMPDIR"] = memoryFolder;
   const databaseUrl = process.env["DEVICE_OTA_TEST_DATABASE_URL"] ?? (await startShared(cleanup));
   const templateDatabase = `template_${randomBytes(6).toString("hex")}`;
   await execute(databaseUrl, `CREATE DATABASE ${templateDatabase}`);
@@ -49,6 +52,22 @@ export async function execute(url: string, sql: string): Promise<void> {
     await client.query(sql);
   } finally {
     await client.end();
+  }
+}
+
+/** A file system in memory that Linux machines have; in containers it is often tiny. */
+const memoryFolder = "/dev/shm";
+
+/** Ten times what a whole run of the integration tests holds at once. */
+const wantedRoomBytes = 3 * 1024 ** 3;
+
+async function isRoomy(folder: string): Promise<boolean> {
+  try {
+    await access(folder, constants.W_OK);
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize >= wantedRoomBytes;
+  } catch {
+    return false;
   }
 }
 

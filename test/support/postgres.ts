@@ -17,7 +17,11 @@ export interface TestDatabase extends AsyncDisposable {
 export async function createTestDatabase(): Promise<TestDatabase> {
   const serverUrl = inject("databaseUrl");
   const name = `test_${randomBytes(8).toString("hex")}`;
-  await execute(serverUrl, `CREATE DATABASE ${name} TEMPLATE ${inject("templateDatabase")}`);
+  // Without fsync a copy of the files takes a third of the time that writing them to the WAL takes.
+  await execute(
+    serverUrl,
+    `CREATE DATABASE ${name} TEMPLATE ${inject("templateDatabase")} STRATEGY FILE_COPY`,
+  );
   return {
     url: withDatabase(serverUrl, name),
     [Symbol.asyncDispose]: () => execute(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
