@@ -272,7 +272,7 @@ const table = {
     "ROLLUP_1H_RETENTION_DAYS",
     400,
     [1, 36_500],
-    "Roll-ups of 1 hour older than this many days are dropped.",
+    "Roll-ups of 1 hour, and the hourly counts of versions, older than this many days are dropped.",
   ),
   drainSeconds: integer(
     "DRAIN_SECONDS",

@@ -11,6 +11,7 @@ import { ErrorOccurrenceEntity } from "./crash/error-occurrence.entity.ts";
 import { DeviceEntity } from "./device/device.entity.ts";
 import { DeviceStateEntity } from "./device/device-state.entity.ts";
 import { FleetCountEntity } from "./device/fleet-count.entity.ts";
+import { FleetVersionCountEntity } from "./device/fleet-version-count.entity.ts";
 import { PresenceChangeEntity } from "./device/presence-change.entity.ts";
 import { SavedFilterEntity } from "./device/saved-filter.entity.ts";
 import { FirmwareSignatureEntity } from "./firmware/firmware-signature.entity.ts";
@@ -45,6 +46,7 @@ export const entities = [
   DeviceEntity,
   DeviceStateEntity,
   FleetCountEntity,
+  FleetVersionCountEntity,
   PresenceChangeEntity,
   SavedFilterEntity,
   FirmwareUpdateEntity,

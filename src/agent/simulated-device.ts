@@ -265,7 +265,9 @@ export class SimulatedDevice {
 
   #behaviour(version: string): Behaviour {
     const { behaviour, factoryVersion, hardwareModel, index } = this.#options;
-    return version === factoryVersion ? "healthy" : behaviour(version, { index, hardwareModel });
+    const does = behaviour(version, { index, hardwareModel });
+    // The version that it came with was never installed, and so cannot fail to be; but it can crash.
+    return version === factoryVersion && does !== "crash" ? "healthy" : does;
   }
 
   #become(activity: DeviceActivity): void {

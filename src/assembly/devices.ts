@@ -5,6 +5,7 @@ import { DeviceDirectory } from "../device/device-directory.ts";
 import { DeviceEnrolment } from "../device/device-enrolment.ts";
 import { DeviceRegistry } from "../device/device-registry.ts";
 import { FleetPresence } from "../device/fleet-presence.ts";
+import { RetiredPresence } from "../device/retired-presence.ts";
 import { StateWriter } from "../device/state-writer.ts";
 import { RetiredDeviceUpdates } from "../rollout/rollout-observers.ts";
 import { RetiredDevicePositions } from "../telemetry/position-writer.ts";
@@ -22,7 +23,15 @@ export async function openDevices(
 ) {
   const heartbeatIntervalMs = config.heartbeat.intervalSeconds * 1_000;
   const changes = opened.adopt(new DeviceChanges({ database }), (it) => it.close());
-  const fleet = opened.use(new FleetPresence({ database, clock, logger, heartbeatIntervalMs }));
+  const fleet = opened.use(
+    new FleetPresence({
+      database,
+      clock,
+      logger,
+      heartbeatIntervalMs,
+      versionHistoryDays: config.heartbeat.oneHourRollupDays,
+    }),
+  );
   await fleet.start();
   const facts = opened.use(new ClientFactsWriter({ database, logger }));
   const states = new StateWriter({ database, logger, presence: fleet.tracker });
@@ -45,7 +54,12 @@ export async function openDevices(
     audit,
     changes,
     states,
-    retired: [new RetiredDeviceUpdates(clock), new RetiredDevicePositions()],
+    // The presence log's lock, which all who retire share, comes last.
+    retired: [
+      new RetiredDeviceUpdates(clock),
+      new RetiredDevicePositions(),
+      new RetiredPresence({ clock, heartbeatIntervalMs }),
+    ],
     clock,
     heartbeatIntervalMs,
   });

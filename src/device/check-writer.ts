@@ -1,6 +1,8 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Database } from "../infra/database/database.ts";
+import { withRetry } from "../infra/database/errors.ts";
+import { newcomersLocked, withNewcomers } from "./newcomers.ts";
 
 /** What a device said of itself when it asked for an update; what is undefined stays as its heartbeats had it. */
 export interface DeviceCheck {
@@ -82,7 +84,8 @@ export class CheckWriter implements AsyncDisposable {
       for (let start = 0; start < checks.length; start += maxRowsPerStatement) {
         const batch = checks.slice(start, start + maxRowsPerStatement);
         await this.#presence?.prepare(batch);
-        await this.#pool.query({ name: "device_write_checks", text: writeSql, values: columnsOf(batch) });
+        const write = { name: "device_write_checks", text: writeSql, values: columnsOf(batch) };
+        await withRetry(() => this.#pool.query(write), { attempts: 3 });
         this.#presence?.heard(batch);
       }
     } catch (error) {
@@ -115,11 +118,13 @@ function columnsOf(batch: readonly DeviceCheck[]): unknown[][] {
 
 /** A check has no number: epoch and sequence 0 come before every heartbeat, and it never moves a device's mark. */
 const writeSql = `
+  ${withNewcomers("device_state")}
   INSERT INTO device_state AS s (device_id, last_seen_at, firmware_version, boot_id, security_counter, battery_percent,
     charging, storage_free_bytes, network_type, components, epoch, last_sequence, uptime_ms)
   SELECT c.*, 0, 0, 0
     FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[], $6::real[], $7::boolean[], $8::bigint[],
                 $9::smallint[], $10::jsonb[]) AS c
+   WHERE ${newcomersLocked}
   ON CONFLICT (device_id) DO UPDATE SET
     last_seen_at = excluded.last_seen_at,
     firmware_version = excluded.firmware_version,

@@ -1,6 +1,7 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Database } from "../infra/database/database.ts";
+import { withRetry } from "../infra/database/errors.ts";
 
 /** What a device says of its client when it opens a stream. */
 export interface ClientFacts {
@@ -64,16 +65,14 @@ export class ClientFactsWriter implements AsyncDisposable {
     try {
       for (let start = 0; start < facts.length; start += maxRowsPerStatement) {
         const batch = facts.slice(start, start + maxRowsPerStatement);
-        await this.#pool.query({
-          name: "device_write_facts",
-          text: writeSql,
-          values: [
-            batch.map(({ deviceId }) => deviceId),
-            batch.map(({ agentVersion, capabilities, clockQuality }) =>
-              JSON.stringify({ agentVersion, capabilities, clockQuality }),
-            ),
-          ],
-        });
+        const values = [
+          batch.map(({ deviceId }) => deviceId),
+          batch.map(({ agentVersion, capabilities, clockQuality }) =>
+            JSON.stringify({ agentVersion, capabilities, clockQuality }),
+          ),
+        ];
+        const write = { name: "device_write_facts", text: writeSql, values };
+        await withRetry(() => this.#pool.query(write), { attempts: 3 });
       }
     } catch (error) {
       this.#logger.warn({ err: error }, "could not write what devices said of their clients");

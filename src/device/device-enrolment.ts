@@ -7,8 +7,10 @@ import type { DeviceCredentials } from "../access/device-credentials.ts";
 import type { EnrolmentKeys } from "../access/enrolment-keys.ts";
 import { illegalTransition, invalidArgument, OtaError } from "../errors.ts";
 import type { Database } from "../infra/database/database.ts";
+import { withRetry } from "../infra/database/errors.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
 import type { RequestLedger } from "../infra/database/request-ledger.ts";
+import { Turns } from "../infra/turns.ts";
 import { DeviceEntity, type DeviceRow } from "./device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "./device-changes.ts";
 
@@ -58,6 +60,7 @@ export interface DeviceEnrolmentParts {
 /** How devices come into the fleet: by themselves with an enrolment key, or registered by an operator. */
 export class DeviceEnrolment {
   readonly #parts: DeviceEnrolmentParts;
+  readonly #turns = new Turns(enrolmentTurns);
 
   constructor(parts: DeviceEnrolmentParts) {
     this.#parts = parts;
@@ -66,28 +69,13 @@ export class DeviceEnrolment {
   /**
    * Enrols a device. The serial number is its natural key: a repeat with the same request id, serial number and key is a
    * retry and gets the same device with a fresh credential, while the lost one stops working; a device that holds no
-   * working credential, because an operator reset it, enrols again as the same device. Throws `ENROLMENT_KEY_INVALID`,
-   * `ENROLMENT_KEY_EXHAUSTED`, `DUPLICATE`, `REQUEST_ID_REUSED` for a retry that differs, or `INVALID_VERSION`.
+   * working credential, because an operator reset it, enrols again as the same device. A crowd waits in order. Throws
+   * `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`, `DUPLICATE`, `REQUEST_ID_REUSED` for a retry that differs,
+   * `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
    */
-  async enrol(request: EnrolmentRequest): Promise<AdmittedDevice> {
+  async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<AdmittedDevice> {
     requireSemanticVersion(request.firmwareVersion);
-    const admission = await this.#parts.database.em().transactional(async (em) => {
-      const keyId = await this.#parts.keys.check(em, request.enrolmentKey, request.deviceType);
-      const deviceId = await insertDevice(em, { ...request, displayName: "", groups: [], keyId });
-      if (deviceId !== undefined) return await this.#admitNew(em, request, deviceId, keyId);
-      const known = await em.findOne(
-        DeviceEntity,
-        { serialNumber: request.serialNumber },
-        { lockMode: LockMode.PESSIMISTIC_WRITE },
-      );
-      if (known === null) throw retiredMeanwhile(request.serialNumber);
-      if (known.enrolRequestId === request.requestId && known.enrolmentKeyId === keyId) {
-        return await this.#admitRetry(em, request, known);
-      }
-      if (await this.#parts.credentials.hasLive(em, known.id)) throw duplicate(request.serialNumber);
-      return await this.#admitAgain(em, request, known, keyId);
-    });
-    return this.#finish(admission);
+    return await this.#turns.run(async () => this.#finish(await this.#admit(request)), signal);
   }
 
   /**
@@ -95,7 +83,7 @@ export class DeviceEnrolment {
    * the lost one stops working. Throws `DUPLICATE` for a serial number that is in service, or `REQUEST_ID_REUSED`.
    */
   async register(request: RegistrationRequest): Promise<AdmittedDevice> {
-    const { ledger, credentials, audit, database } = this.#parts;
+    const { ledger, credentials, audit } = this.#parts;
     const { actor, requestId, ...body } = request;
     const key = {
       caller: actor,
@@ -103,7 +91,7 @@ export class DeviceEnrolment {
       requestId,
       requestDigest: requestDigest(body),
     };
-    const admission = await database.em().transactional(async (em) => {
+    const admission = await this.#transaction(async (em) => {
       const outcome = await ledger.once(em, key, async () => {
         const id = await insertDevice(em, {
           ...request,
@@ -131,6 +119,29 @@ export class DeviceEnrolment {
       return { deviceId, token, replaced, change } as const;
     });
     return this.#finish(admission);
+  }
+
+  async #admit(request: EnrolmentRequest): Promise<Admission> {
+    return await this.#transaction(async (em) => {
+      const keyId = await this.#parts.keys.check(em, request.enrolmentKey, request.deviceType);
+      const deviceId = await insertDevice(em, { ...request, displayName: "", groups: [], keyId });
+      if (deviceId !== undefined) return await this.#admitNew(em, request, deviceId, keyId);
+      const known = await em.findOne(
+        DeviceEntity,
+        { serialNumber: request.serialNumber },
+        { lockMode: LockMode.PESSIMISTIC_WRITE },
+      );
+      if (known === null) throw retiredMeanwhile(request.serialNumber);
+      if (known.enrolRequestId === request.requestId && known.enrolmentKeyId === keyId) {
+        return await this.#admitRetry(em, request, known);
+      }
+      if (await this.#parts.credentials.hasLive(em, known.id)) throw duplicate(request.serialNumber);
+      return await this.#admitAgain(em, request, known, keyId);
+    });
+  }
+
+  async #transaction<T>(work: (em: EntityManager) => Promise<T>): Promise<T> {
+    return await withRetry(() => this.#parts.database.em().transactional(work), { attempts: 5 });
   }
 
   async #admitNew(
@@ -210,6 +221,12 @@ export class DeviceEnrolment {
     return { deviceId, token };
   }
 }
+
+/**
+ * A crowd that enrols takes half of the ORM's connections; more would not be faster, for its transactions wait for each
+ * other at the count of their key. Two thousand are served within the half minute that a device waits for its answer.
+ */
+const enrolmentTurns = { atOnce: 3, maxWaiting: 2_000, what: "enrolments", retryAfterMs: 5_000 };
 
 interface Admission extends AdmittedDevice {
   /** Hashes of the credentials that no longer work. */

@@ -38,10 +38,14 @@ export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
 function admissionEndpoints(parts: DeviceParts): Endpoint[] {
   const { enrolment, registry } = parts;
   return [
-    unary(DeviceService.method.enrolDevice, { access: { public: true }, rate: "enrol" }, async (request) => {
-      const { deviceId, token } = await enrolment.enrol(request);
-      return { device: await message(parts, await registry.get(deviceId)), deviceToken: token };
-    }),
+    unary(
+      DeviceService.method.enrolDevice,
+      { access: { public: true }, rate: "enrol" },
+      async (request, { signal }) => {
+        const { deviceId, token } = await enrolment.enrol(request, signal);
+        return { device: await message(parts, await registry.get(deviceId)), deviceToken: token };
+      },
+    ),
     unary(
       DeviceService.method.registerDevice,
       { access: { role: "operator" }, rate: "operator" },

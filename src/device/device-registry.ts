@@ -6,6 +6,7 @@ import type { ListPosition } from "../access/list-position.ts";
 import { illegalTransition, notFound } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
+import { withRetry } from "../infra/database/errors.ts";
 import { DeviceEntity, type DeviceRow } from "./device.entity.ts";
 import type { DeviceChanges } from "./device-changes.ts";
 import { type DeviceDetails, readDevice } from "./device-details.ts";
@@ -93,8 +94,8 @@ export class DeviceRegistry {
     updatePin,
     metadata,
   }: DeviceUpdate): Promise<DeviceDetails> {
-    const { database, audit, changes } = this.#parts;
-    await database.em().transactional(async (em) => {
+    const { audit, changes } = this.#parts;
+    await this.#transaction(async (em) => {
       const device = await findInService(em, id, "update");
       const details: Record<string, string> = {};
       if (displayName !== undefined) {
@@ -138,8 +139,8 @@ export class DeviceRegistry {
    * retired device stays as it is. Throws `NOT_FOUND`.
    */
   async retire({ actor, id, reason }: DeviceVerb): Promise<DeviceDetails> {
-    const { database, audit, changes, clock, credentials, retired } = this.#parts;
-    const revoked = await database.em().transactional(async (em) => {
+    const { audit, changes, clock, credentials, retired } = this.#parts;
+    const revoked = await this.#transaction(async (em) => {
       const device = await lock(em, id);
       if (device.isDeleted) return undefined;
       device.isDeleted = true;
@@ -169,8 +170,8 @@ export class DeviceRegistry {
    * `ILLEGAL_TRANSITION` for a retired device.
    */
   async resetCredential({ actor, id, reason }: DeviceVerb): Promise<number> {
-    const { database, audit, changes, credentials } = this.#parts;
-    const revoked = await database.em().transactional(async (em) => {
+    const { audit, changes, credentials } = this.#parts;
+    const revoked = await this.#transaction(async (em) => {
       const device = await findInService(em, id, "reset");
       // A retry of the old enrolment is no longer one: whoever comes now enrols again.
       device.enrolRequestId = null;
@@ -189,6 +190,11 @@ export class DeviceRegistry {
     credentials.forget(revoked);
     changes.publish({ deviceId: id, kind: "credentials_revoked" });
     return revoked.length;
+  }
+
+  /** Again where it meets a writer that came from the other side: an offer locks the rollout first, and then its devices. */
+  async #transaction<T>(work: (em: EntityManager) => Promise<T>): Promise<T> {
+    return await withRetry(() => this.#parts.database.em().transactional(work), { attempts: 5 });
   }
 
   #moment(): { nowMs: number; heartbeatIntervalMs: number } {

@@ -1,22 +1,43 @@
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { type Endpoint, serverStream, unary } from "../api/endpoint.ts";
-import { momentMessage, statusMessage } from "./fleet-messages.ts";
+import { invalidArgument } from "../errors.ts";
+import { historyMessage, momentMessage, statusMessage } from "./fleet-messages.ts";
 import type { FleetWatch } from "./fleet-watch.ts";
 import type { StatusOverview } from "./status-overview.ts";
+import type { VersionHistory } from "./version-history.ts";
 
 /** What the handlers of the fleet's overview call. */
 export interface FleetParts {
   readonly overview: StatusOverview;
   readonly watch: FleetWatch;
+  readonly versions: VersionHistory;
 }
 
 /** The endpoints of DeviceService that show the fleet as a whole. */
-export function fleetEndpoints({ overview, watch }: FleetParts): Endpoint[] {
+export function fleetEndpoints({ overview, watch, versions }: FleetParts): Endpoint[] {
   return [
     unary(
       DeviceService.method.getDeviceStatusOverview,
       { access: { role: "viewer" }, rate: "operator" },
       async () => statusMessage(await overview.get()),
+    ),
+    unary(
+      DeviceService.method.queryVersionHistory,
+      { access: { role: "viewer" }, rate: "operator" },
+      async ({ startTime, endTime, component, maxPoints }) => {
+        const from = dateOf(startTime, "start_time");
+        const to = endTime === undefined ? undefined : dateOf(endTime, "end_time");
+        if (to !== undefined && to <= from) throw invalidArgument("start_time", "must lie before the end");
+        return historyMessage(
+          await versions.read({
+            component,
+            from,
+            to,
+            maxPoints: maxPoints === 0 ? defaultHistoryPoints : maxPoints,
+          }),
+        );
+      },
     ),
     serverStream(
       DeviceService.method.watchFleet,
@@ -26,4 +47,13 @@ export function fleetEndpoints({ overview, watch }: FleetParts): Endpoint[] {
       },
     ),
   ];
+}
+
+/** See `QueryVersionHistoryRequest.max_points`. */
+const defaultHistoryPoints = 200;
+
+function dateOf(time: Timestamp | undefined, field: string): Date {
+  const date = time === undefined ? new Date(Number.NaN) : timestampDate(time);
+  if (Number.isNaN(date.getTime())) throw invalidArgument(field, "is no valid time");
+  return date;
 }

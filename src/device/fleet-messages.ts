@@ -4,15 +4,18 @@ import { Presence as WirePresence } from "../../gen/ota/v1/device_pb.js";
 import type {
   GetDeviceStatusOverviewResponseSchema,
   HistogramBucketSchema,
+  QueryVersionHistoryResponseSchema,
   WatchFleetResponseSchema,
 } from "../../gen/ota/v1/device_service_pb.js";
 import { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
 import type { FleetMoment } from "./fleet-watch.ts";
-import type { Presence } from "./presence.ts";
+import type { LoggedPresence } from "./presence-log.ts";
 import type { CountByName, FleetStatus, HistogramBucket } from "./status-overview.ts";
+import type { VersionHistoryAnswer } from "./version-history.ts";
 
 /** Presence on the wire. */
-export const wirePresence: Readonly<Record<Presence, WirePresence>> = {
+export const wirePresence: Readonly<Record<LoggedPresence, WirePresence>> = {
+  retired: WirePresence.UNSPECIFIED,
   unknown: WirePresence.UNKNOWN,
   online: WirePresence.ONLINE,
   late: WirePresence.LATE,
@@ -59,6 +62,24 @@ export function momentMessage(moment: FleetMoment): MessageInitShape<typeof Watc
     })),
     presenceChangesLost: moment.changesLost,
     resumeToken: moment.resumeToken,
+  };
+}
+
+/** The versions' history on the wire. */
+export function historyMessage({
+  versions,
+  points,
+  first,
+}: VersionHistoryAnswer): MessageInitShape<typeof QueryVersionHistoryResponseSchema> {
+  return {
+    versions: [...versions],
+    points: points.map(({ countedAt, counts, other, unknown }) => ({
+      countTime: timestampFromDate(countedAt),
+      deviceCounts: counts.map(BigInt),
+      otherCount: BigInt(other),
+      unknownCount: BigInt(unknown),
+    })),
+    ...(first === undefined ? {} : { firstTime: timestampFromDate(first) }),
   };
 }
 

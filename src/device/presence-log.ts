@@ -3,13 +3,16 @@ import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Presence } from "./presence.ts";
 import type { PresenceChange } from "./presence-wheel.ts";
 
+/** How a device is now, as the log has it: a retired one is waited for no more. */
+export type LoggedPresence = Presence | "retired";
+
 /** A change as the log has it. */
 export interface LoggedChange {
   /** Where it stands in the log, rising. */
   readonly position: number;
   /** Undefined if the entry only says that changes are missing. */
   readonly deviceId: string | undefined;
-  readonly presence: Presence;
+  readonly presence: LoggedPresence;
   readonly previous: Presence;
   readonly changedAt: Date;
   /** Changes before this one that are not listed. */
@@ -66,9 +69,7 @@ export class PresenceLog {
           at,
         ],
       });
-      await client.query(
-        `DELETE FROM presence_changes WHERE id <= (SELECT max(id) FROM presence_changes) - ${keptChanges}`,
-      );
+      await client.query(trimSql);
       await client.query("COMMIT");
       client.release();
     } catch (error) {
@@ -105,8 +106,11 @@ const maxAppended = 1_000;
 /** Some minutes of a fleet with a hundred changes a second; watchers that were away longer see that they missed some. */
 const keptChanges = 20_000;
 
-/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
-const appendLock = 7_236_400_921;
+/** Names the lock of all who append to PostgreSQL: any number that nothing else in the database locks. */
+export const appendLock = 7_236_400_921;
+
+/** Forgets the oldest changes. Who appends does it under the lock. */
+export const trimSql = `DELETE FROM presence_changes WHERE id <= (SELECT max(id) FROM presence_changes) - ${keptChanges}`;
 
 const appendSql = `
   INSERT INTO presence_changes (device_id, presence, previous_presence, last_seen_at, changed_at)
@@ -126,7 +130,7 @@ interface LogRow {
   readonly newest: string | null;
   readonly id: string | null;
   readonly device_id: string | null;
-  readonly presence: Presence;
+  readonly presence: LoggedPresence;
   readonly previous_presence: Presence;
   readonly changed_at: Date;
   readonly lost_count: string;

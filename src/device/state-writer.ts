@@ -1,9 +1,10 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Database } from "../infra/database/database.ts";
-import { asDatabaseError } from "../infra/database/errors.ts";
+import { asDatabaseError, withRetry } from "../infra/database/errors.ts";
 import { isNewer } from "./device-snapshot.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
+import { newcomersLocked, withNewcomers } from "./newcomers.ts";
 
 /** What a {@link StateWriter} is made of. */
 export interface StateWriterParts {
@@ -129,7 +130,8 @@ export class StateWriter {
   /** A batch that the database refuses for what is in it is halved until the bad row stands alone, and that is dropped. */
   async #writeBatch(batch: readonly HeartbeatRecord[]): Promise<void> {
     try {
-      await this.#pool.query({ name: "device_write_states", text: writeStates, values: columnsOf(batch) });
+      const write = { name: "device_write_states", text: writeStates, values: columnsOf(batch) };
+      await withRetry(() => this.#pool.query(write), { attempts: 3 });
     } catch (error) {
       if (asDatabaseError(error) !== undefined || isServerSide(error)) throw error;
       const [record] = batch;
@@ -207,8 +209,10 @@ function newValue(name: string): string {
 
 /** Forward only: what another replica wrote of a later heartbeat stays. */
 const writeStates = `
+  ${withNewcomers("device_state")}
   INSERT INTO device_state (${names.join(", ")})
-  SELECT * FROM unnest(${columns.map((column, index) => `$${index + 1}::${column.type}[]`).join(", ")})
+  SELECT r.* FROM unnest(${columns.map((column, index) => `$${index + 1}::${column.type}[]`).join(", ")}) AS r
+   WHERE ${newcomersLocked}
   ON CONFLICT (device_id) DO UPDATE
      SET ${names
        .slice(1)

@@ -103,15 +103,15 @@ describe("ringOf", () => {
 });
 
 describe("deviceHashes", () => {
-  it("gives the hash of each id in a text of many", () => {
+  it("gives the hash of each id among the bytes of many", () => {
     fc.assert(
       fc.property(fc.uuid(), fc.array(fc.uuid(), { minLength: 1, maxLength: 5 }), (rolloutId, ids) => {
         const hash = deviceHashes(rolloutId);
-        const text = ids.join("");
+        const bytes = Buffer.from(ids.join("").replaceAll("-", ""), "hex");
         for (const [at, id] of ids.entries()) {
-          expect(hash(text, at * 36)).toBe(murmur3(`${rolloutId}:${id}`));
-          expect(bucketOfHash(hash(text, at * 36))).toBe(bucketOf(rolloutId, id));
-          expect(sampleOfHash(hash(text, at * 36))).toBe(sampleOf(rolloutId, id));
+          expect(hash(bytes, at * 16)).toBe(murmur3(`${rolloutId}:${id}`));
+          expect(bucketOfHash(hash(bytes, at * 16))).toBe(bucketOf(rolloutId, id));
+          expect(sampleOfHash(hash(bytes, at * 16))).toBe(sampleOf(rolloutId, id));
         }
       }),
     );

@@ -39,24 +39,43 @@ export function ringOf(bucket: number, rings: readonly { readonly percentBasisPo
 
 /**
  * The hash that {@link bucketOf} and {@link sampleOf} take their digits of, for very many devices of one rollout: what
- * the rollout's id, a UUID in text, contributes is worked out once. The returned function takes a text and where in it a
- * device's id, also a UUID, begins.
+ * the rollout's id, a UUID in text, contributes is worked out once, and a device's id is never put into a text. The
+ * returned function takes bytes and where in them the 16 of a device's id begin.
  */
-export function deviceHashes(rolloutId: string): (text: string, at: number) => number {
+export function deviceHashes(rolloutId: string): (ids: Uint8Array, at: number) => number {
   let begun = 0;
   for (let at = 0; at < uuidLength; at += 4) begun = mix(begun, block(rolloutId, at));
-  const colon = ":".charCodeAt(0);
-  return (text, at) => {
-    let hash = mix(
-      begun,
-      colon | (text.charCodeAt(at) << 8) | (text.charCodeAt(at + 1) << 16) | (text.charCodeAt(at + 2) << 24),
-    );
-    for (let next = at + 3; next < at + 35; next += 4) hash = mix(hash, block(text, next));
-    return finish(hash ^ scramble(text.charCodeAt(at + 35) & 0xff), 2 * uuidLength + 1);
+  const pair = (ids: Uint8Array, at: number): number => hexPairs[ids[at] ?? 0] ?? 0;
+  // The blocks of `:xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`: a byte's two digits may lie in two of them.
+  return (ids, at) => {
+    let left = pair(ids, at + 1);
+    let hash = mix(begun, colon | (pair(ids, at) << 8) | (left << 24));
+    let right = pair(ids, at + 3);
+    hash = mix(hash, (left >>> 8) | (pair(ids, at + 2) << 8) | (right << 24));
+    hash = mix(hash, (right >>> 8) | (dash << 8) | (pair(ids, at + 4) << 16));
+    left = pair(ids, at + 6);
+    hash = mix(hash, pair(ids, at + 5) | (dash << 16) | (left << 24));
+    hash = mix(hash, (left >>> 8) | (pair(ids, at + 7) << 8) | (dash << 24));
+    hash = mix(hash, pair(ids, at + 8) | (pair(ids, at + 9) << 16));
+    left = pair(ids, at + 11);
+    hash = mix(hash, dash | (pair(ids, at + 10) << 8) | (left << 24));
+    right = pair(ids, at + 13);
+    hash = mix(hash, (left >>> 8) | (pair(ids, at + 12) << 8) | (right << 24));
+    left = pair(ids, at + 15);
+    hash = mix(hash, (right >>> 8) | (pair(ids, at + 14) << 8) | (left << 24));
+    return finish(hash ^ scramble(left >>> 8), 2 * uuidLength + 1);
   };
 }
 
 const uuidLength = 36;
+const colon = ":".charCodeAt(0);
+const dash = "-".charCodeAt(0);
+
+/** The two digits of each byte, the first one in the low bits, as a block has them. */
+const hexPairs = Uint16Array.from({ length: 256 }, (_, byte) => {
+  const text = byte.toString(16).padStart(2, "0");
+  return text.charCodeAt(0) | (text.charCodeAt(1) << 8);
+});
 
 /**
  * MurmurHash3_x86_32 with seed 0 over the low bytes of the text's UTF-16 units: right for ASCII, which ids are. After

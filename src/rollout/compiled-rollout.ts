@@ -40,6 +40,11 @@ export interface CompiledRollout extends RingPlan, OfferFirmware {
   /** Undefined: every device. */
   readonly filter: DevicePredicate | undefined;
   readonly range: semver.Range | undefined;
+  /**
+   * What of the stored rollout cannot be read, in words, for example because the service's new version no longer knows a
+   * field of its filter: then it is for no device. Undefined: nothing.
+   */
+  readonly unreadable: string | undefined;
   readonly minCurrentVersion: semver.SemVer | undefined;
   readonly windows: MaintenanceSchedule;
   /** Mandatory steps below its version, lowest first. */
@@ -60,7 +65,8 @@ export interface CompileOptions {
 
 /**
  * Makes a rollout ready. Device types and models are those of the firmware, narrowed by the targeting. `blocked` says why
- * the firmware itself must not be offered now, for example because its signing key was revoked.
+ * the firmware itself must not be offered now, for example because its signing key was revoked. Never throws for what was
+ * stored: see {@link CompiledRollout.unreadable}.
  */
 export function compileRollout(
   rollout: Rollout,
@@ -69,6 +75,17 @@ export function compileRollout(
 ): CompiledRollout {
   const { targeting, policy } = rollout;
   const version = new semver.SemVer(firmware.version);
+  let unreadable: string | undefined;
+  const read = <T>(what: string, parse: () => T, otherwise: T): T => {
+    try {
+      return parse();
+    } catch (error) {
+      unreadable ??= `its ${what} cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+      return otherwise;
+    }
+  };
+  const filter = read("filter", () => parsedFilter(targeting.filter, heartbeatIntervalMs), undefined);
+  const range = read("version range", () => parsedRange(targeting.currentVersionRange), undefined);
   return {
     id: rollout.id,
     rollout,
@@ -84,16 +101,10 @@ export function compileRollout(
     tags: setOf(targeting.tags),
     canaryGroups: canarySet(targeting),
     percentBasisPoints: targeting.percentBasisPoints,
-    filter:
-      targeting.filter.trim() === ""
-        ? undefined
-        : compileFilterPredicate(parseDeviceFilter(targeting.filter, "targeting.filter"), {
-            heartbeatIntervalMs,
-          }),
-    range:
-      targeting.currentVersionRange === ""
-        ? undefined
-        : new semver.Range(targeting.currentVersionRange, { includePrerelease: true }),
+    // Whom it was for nobody knows.
+    filter: unreadable === undefined ? filter : () => false,
+    range,
+    unreadable,
     minCurrentVersion:
       firmware.minCurrentVersion === "" ? undefined : new semver.SemVer(firmware.minCurrentVersion),
     windows: new MaintenanceSchedule(policy.maintenanceWindows),
@@ -105,6 +116,15 @@ export function compileRollout(
     rivals: [],
     versions: new Map(),
   };
+}
+
+function parsedFilter(text: string, heartbeatIntervalMs: number): DevicePredicate | undefined {
+  if (text.trim() === "") return undefined;
+  return compileFilterPredicate(parseDeviceFilter(text, "targeting.filter"), { heartbeatIntervalMs });
+}
+
+function parsedRange(text: string): semver.Range | undefined {
+  return text === "" ? undefined : new semver.Range(text, { includePrerelease: true });
 }
 
 function narrowed(all: readonly string[], some: readonly string[]): readonly string[] {

@@ -2,8 +2,9 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { NoOfferReason } from "../../gen/ota/v1/update_service_pb.js";
 import { type Endpoint, unary } from "../api/endpoint.ts";
+import type { NamedCount } from "./preview-tally.ts";
 import { fromNewRollout, toDeviceUpdateMessage } from "./rollout-messages.ts";
-import type { NamedCount, RolloutPreview } from "./rollout-preview.ts";
+import type { RolloutPreview } from "./rollout-preview.ts";
 import type { UpdateExplainer } from "./update-explainer.ts";
 
 /** RolloutService.ExplainUpdate and PreviewRollout: why, and what if. */
@@ -26,11 +27,11 @@ export function explainEndpoints(parts: {
       };
     }),
 
-    unary(method.previewRollout, options, async (request) => {
+    unary(method.previewRollout, options, async (request, { signal }) => {
       const preview =
         request.rolloutId === ""
-          ? await parts.preview.ofNew(fromNewRollout({ ...request, name: "" }))
-          : await parts.preview.ofRollout(request.rolloutId);
+          ? await parts.preview.ofNew(fromNewRollout({ ...request, name: "" }), signal)
+          : await parts.preview.ofRollout(request.rolloutId, signal);
       return {
         targetedCount: BigInt(preview.targetedCount),
         rings: preview.rings.map(toCount),

@@ -4,27 +4,58 @@ import type { OpenUpdate, UpdateKey } from "./open-update.ts";
 
 /** Which open updates to read; all of them if nothing is set. */
 export interface OpenUpdateSelection {
-  /** A time of the database's clock, from an earlier read. */
-  readonly changedSince?: string | undefined;
   readonly rolloutId?: string | undefined;
   readonly deviceIds?: readonly string[] | undefined;
 }
 
-/** Reads open updates. `asOf` is what to pass as `changedSince` next, with an overlap for commits that were under way. */
-export async function readOpenUpdates(
-  pool: pg.Pool,
-  selection: OpenUpdateSelection,
-): Promise<{ updates: OpenUpdate[]; asOf: string }> {
-  const { changedSince, rolloutId, deviceIds } = selection;
-  const clock = await pool.query<{ as_of: string }>(
-    `SELECT (clock_timestamp() - interval '${overlap}')::text AS as_of`,
-  );
+/** Reads open updates. */
+export async function readOpenUpdates(pool: pg.Pool, selection: OpenUpdateSelection): Promise<OpenUpdate[]> {
+  const { rolloutId, deviceIds } = selection;
   const { rows } = await pool.query<OpenRow>({
     name: "rollout_open_updates",
     text: openSql,
-    values: [changedSince ?? null, rolloutId ?? null, deviceIds ?? null],
+    values: [rolloutId ?? null, deviceIds ?? null],
   });
-  return { updates: rows.map(toOpenUpdate), asOf: clock.rows[0]?.as_of ?? "" };
+  return rows.map(toOpenUpdate);
+}
+
+/** How far an open update is: whoever knows that need not read the rest. */
+export interface OpenProgress extends UpdateKey {
+  readonly state: DeviceUpdateState;
+  readonly crashCount: number;
+  readonly notBeforeMs: number | undefined;
+}
+
+/** The database's time, less an overlap for commits that are under way: what changes after a read is changed since then. */
+export async function readClock(pool: pg.Pool): Promise<string> {
+  const { rows } = await pool.query<{ as_of: string }>(
+    `SELECT (clock_timestamp() - interval '${overlap}')::text AS as_of`,
+  );
+  return rows[0]?.as_of ?? "";
+}
+
+/**
+ * How far the open updates are that changed since a time of {@link readClock}. Because of the overlap most of them come time
+ * and again; so this is one text, which costs a tenth of rows.
+ */
+export async function readChanged(pool: pg.Pool, since: string): Promise<OpenProgress[]> {
+  const { rows } = await pool.query<{ changed: string | null }>({
+    name: "rollout_changed_updates",
+    text: changedSql,
+    values: [since],
+  });
+  const changed = rows[0]?.changed;
+  if (!changed) return [];
+  return changed.split("\n").map((line) => {
+    const [deviceId = "", id = "", state, crashCount, notBeforeMs = ""] = line.split(" ");
+    return {
+      deviceId,
+      id,
+      state: state as DeviceUpdateState,
+      crashCount: Number(crashCount),
+      notBeforeMs: notBeforeMs === "" ? undefined : Number(notBeforeMs),
+    };
+  });
 }
 
 /** The ids of all open updates. */
@@ -49,6 +80,11 @@ export async function readStates(
 /** Longer than a transaction of ours may take to commit after it set the time of its rows. */
 const overlap = "15 seconds";
 
+const changedSql = `
+  SELECT string_agg(concat(device_id, ' ', id, ' ', state, ' ', crash_count, ' ',
+    floor(extract(epoch FROM not_before) * 1000)::bigint), E'\\n') AS changed
+  FROM device_updates WHERE ended_at IS NULL AND updated_at > $1::timestamptz`;
+
 const openSql = `
   SELECT u.device_id, u.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, u.state, u.from_version, u.to_version,
     u.from_boot_id, u.crash_count, u.offered_at, u.installing_at, u.proven_at, u.verify_until, u.deadline_at,
@@ -59,9 +95,8 @@ const openSql = `
     f.security_counter::float8 AS target_counter, f.component
   FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id JOIN firmware_updates f ON f.id = u.firmware_id
   WHERE u.ended_at IS NULL
-    AND ($1::timestamptz IS NULL OR u.updated_at > $1::timestamptz)
-    AND ($2::uuid IS NULL OR u.rollout_id = $2::uuid)
-    AND ($3::uuid[] IS NULL OR u.device_id = ANY ($3::uuid[]))`;
+    AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
+    AND ($2::uuid[] IS NULL OR u.device_id = ANY ($2::uuid[]))`;
 
 interface OpenRow {
   device_id: string;

@@ -70,4 +70,15 @@ describe("touched", () => {
     ledger.failed("database", 40_000);
     expect(ledger.touched(30_000, 41_000)).toBe(true);
   });
+
+  it("touches what happens in the very moment in which it is noticed, and the start touches nothing", () => {
+    const outages = ledger();
+    expect(outages.touched(0, 0)).toBe(false);
+    outages.failed("object_store", 5 * minute);
+    expect(outages.touched(minute, 5 * minute)).toBe(true);
+    expect(outages.touched(minute, 5 * minute - 1)).toBe(false);
+    outages.worked("object_store", 5 * minute);
+    expect(outages.touched(minute, 5 * minute)).toBe(true);
+    expect(outages.touched(6 * minute, 7 * minute)).toBe(false);
+  });
 });

@@ -36,7 +36,8 @@ export class OutageLedger {
     const outage = this.#open.get(source);
     if (outage === undefined) return;
     this.#open.delete(source);
-    this.#close(outage.fromMs, Math.min(nowMs, outage.lastMs + assumedOutageMs));
+    const toMs = Math.min(nowMs, outage.lastMs + assumedOutageMs);
+    this.#close(outage.fromMs, Math.max(toMs, outage.fromMs + 1));
   }
 
   /** A deadline with all the time added that outages took from it, grace included. */
@@ -53,9 +54,13 @@ export class OutageLedger {
 
   /** Whether something of ours was away at some time in between. */
   touched(fromMs: number, toMs: number): boolean {
-    return this.#merged(toMs).some(
-      (outage) => outage.toMs > outage.fromMs && outage.fromMs <= toMs && outage.toMs >= fromMs,
-    );
+    const overlaps = (outage: { fromMs: number; toMs: number }): boolean =>
+      outage.fromMs <= toMs && outage.toMs >= fromMs;
+    // The start is no outage. One that was noted in this very millisecond is.
+    if (this.#past.some((outage) => outage.toMs > outage.fromMs && overlaps(outage))) return true;
+    return this.#open
+      .values()
+      .some((outage) => overlaps({ fromMs: outage.fromMs, toMs: outage.lastMs + assumedOutageMs }));
   }
 
   #close(fromMs: number, toMs: number): void {

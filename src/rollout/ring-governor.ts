@@ -2,13 +2,16 @@ import type pg from "pg";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
+import type { CompiledRollout } from "./compiled-rollout.ts";
 import { evaluateRing, finishedOf, type RolloutHealthSource, type RolloutHealthVerdict } from "./gate.ts";
 import { finishRollback, isRolledBack, rollBack, stepRollback } from "./rollback.ts";
 import { awaitedApproval, frontRing, type Ring, type Rollout } from "./rollout.ts";
+import { dueAlert, noteUnreadable } from "./rollout-alert.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
 import { isFinalRollout } from "./rollout-state.ts";
-import { type Decider, pause, promote, start } from "./rollout-steps.ts";
+import { type Decider, pause, promote } from "./rollout-steps.ts";
 import { lockRollout, type RolloutTransaction, type RolloutTransactions } from "./rollout-transactions.ts";
+import { type StartChecks, startOnTime } from "./scheduled-start.ts";
 
 /** What a {@link RingGovernor} is made of. */
 export interface RingGovernorParts {
@@ -17,6 +20,9 @@ export interface RingGovernorParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly health: RolloutHealthSource;
+  readonly startChecks: StartChecks;
+  /** A rollout as update checks know it; undefined if it is not among theirs. */
+  readonly compiled: (rolloutId: string) => CompiledRollout | undefined;
   /** Told of a rollback that a rule began. */
   readonly rolledBackByRule: () => void;
 }
@@ -33,6 +39,8 @@ type Decision =
       readonly rule: string;
       readonly byHealth: boolean;
     }
+  /** It can be read no more, or again. */
+  | { readonly kind: "note_unreadable"; readonly alert: string }
   /** Its time has come. */
   | { readonly kind: "start" }
   /** Further devices have to be told to go back. */
@@ -96,11 +104,16 @@ export class RingGovernor {
 
   async #look(rollout: Rollout): Promise<void> {
     const health = this.#parts.health.verdictOf(rollout.id);
-    if (decide(rollout, this.#parts.clock.now(), health).kind === "nothing") return;
+    const compiled = this.#parts.compiled(rollout.id);
+    const decided = (as: Rollout, now: Date): Decision => {
+      const alert = dueAlert(as, compiled);
+      return alert === undefined ? decide(as, now, health) : { kind: "note_unreadable", alert };
+    };
+    if (decided(rollout, this.#parts.clock.now()).kind === "nothing") return;
     try {
       await this.#parts.transactions.run(async (tx) => {
         const locked = await lockRollout(tx, rollout.id);
-        await this.#act(tx, locked, decide(locked, tx.now, health));
+        await this.#act(tx, locked, decided(locked, tx.now));
       });
     } catch (error) {
       const level = asDatabaseError(error) === undefined ? "error" : "warn";
@@ -141,12 +154,19 @@ export class RingGovernor {
         logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "takes a rollout back");
         return;
       }
-      case "start":
-        await start(tx, rollout, {
-          actor: "system:schedule",
-          reason: `its start time ${rollout.policy.startAt} has come`,
-        });
+      case "note_unreadable":
+        logger.warn(
+          { rolloutId: rollout.id, alert: decision.alert },
+          "a rollout can be read no more, or again",
+        );
+        await noteUnreadable(tx, rollout, decision.alert);
         return;
+      case "start": {
+        const problem = await startOnTime(tx, rollout, this.#parts.startChecks);
+        if (problem !== undefined)
+          logger.warn({ rolloutId: rollout.id, problem }, "paused a rollout at its start time");
+        return;
+      }
       case "step_rollback": {
         const { rollbackPlan } = rollout;
         if (rollbackPlan === undefined) return;

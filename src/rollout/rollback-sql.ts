@@ -79,7 +79,8 @@ const refusedSql = `
 export const wasRolledBackSql = `SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;
 
 /**
- * Makes the rollbacks. $3: the product, $4: the firmware to go back to, or null, $5: now, $6: the deadline. The boot that a
+ * Makes the rollbacks. $3: the product, $4: the firmware to go back to, or null, $5: now, $6: the deadline, $7: the
+ * application that goes back, empty for firmware. A device's security counter is that of its firmware. The boot that a
  * device must leave to be back is the one that it is in, if heartbeats showed the new version; any, if it gave up before;
  * else the one before the install, whose reboot may be on its way.
  */
@@ -94,14 +95,15 @@ export const insertRollbacksSql = `
         WHEN NOT (t.device_type = ANY (f.device_types))
           OR (f.hardware_models <> '{}' AND NOT (t.hardware_model = ANY (f.hardware_models))) THEN 'ROLLBACK_TARGET_UNFIT'
         WHEN ${refusedSql} THEN 'ROLLBACK_TARGET_REFUSED'
-        WHEN f.security_counter < coalesce(s.security_counter, 0) THEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER'
+        WHEN f.component = '' AND f.security_counter < coalesce(s.security_counter, 0) THEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER'
       END AS problem,
       f.security_counter AS target_counter, s.security_counter AS device_counter
     FROM taken t
     LEFT JOIN device_state s ON s.device_id = t.device_id
     LEFT JOIN firmware_updates f ON f.state = 'RELEASED' AND NOT f.is_deleted AND f.id = coalesce($4::uuid, (
       SELECT o.id FROM firmware_updates o
-      WHERE o.product = $3 AND o.version = t.origin_version AND o.state = 'RELEASED' AND NOT o.is_deleted))
+      WHERE o.product = $3 AND o.component = $7 AND o.version = t.origin_version AND o.state = 'RELEASED'
+        AND NOT o.is_deleted))
     ORDER BY t.device_id
   ), made AS (
     INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
@@ -110,7 +112,8 @@ export const insertRollbacksSql = `
       CASE WHEN problem IS NULL THEN 'OFFERED' ELSE 'FAILED' END, to_version, taken_id,
       coalesce(target_version, origin_version), boot_id, problem,
       CASE problem
-        WHEN 'ROLLBACK_TARGET_MISSING' THEN 'the catalogue has no released version ' || origin_version
+        WHEN 'ROLLBACK_TARGET_MISSING' THEN CASE origin_version WHEN '' THEN 'the version that it came from is not known'
+          ELSE 'the catalogue has no released version ' || origin_version END
         WHEN 'ROLLBACK_TARGET_UNFIT' THEN target_version || ' is not for this device'
         WHEN 'ROLLBACK_TARGET_REFUSED' THEN target_version || ' was itself taken back'
         WHEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER' THEN 'the security counter of ' || target_version || ' is ' ||

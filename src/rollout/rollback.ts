@@ -104,6 +104,7 @@ export async function takeBack(
     firmwareId ?? rollout.policy.rollbackFirmwareId,
     now,
     deadline,
+    rollout.component,
   ]);
   if (made === undefined || made.total === 0) return;
   // What fails at once must not be taken back.

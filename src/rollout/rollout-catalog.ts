@@ -18,9 +18,9 @@ import {
 } from "./new-rollout.ts";
 import { rollBack, rollBackRing } from "./rollback.ts";
 import { assertRollbackTarget } from "./rollback-target.ts";
-import { RolloutEntity, type RolloutState } from "./rollout.entity.ts";
+import { RolloutEntity } from "./rollout.entity.ts";
 import { frontRing, type Rollout } from "./rollout.ts";
-import { poolQuery, readRollouts } from "./rollout-rows.ts";
+import { poolQuery, type RolloutSelection, readRollouts } from "./rollout-rows.ts";
 import { isInForce, type RolloutVerb } from "./rollout-state.ts";
 import {
   abort,
@@ -128,13 +128,11 @@ export class RolloutCatalog {
 
   /** Up to `limit` rollouts below the id `after`, newest first. */
   list(
-    filter: { readonly states: readonly RolloutState[]; readonly firmwareId?: string | undefined },
+    filter: Pick<RolloutSelection, "states" | "firmwareId" | "firmwareVersion">,
     page: { readonly limit: number; readonly after?: string | undefined },
   ): Promise<Rollout[]> {
-    const { states, firmwareId } = filter;
     return readRollouts(poolQuery(this.#parts.pool), {
-      states,
-      firmwareId,
+      ...filter,
       before: page.after,
       limit: page.limit,
     });
@@ -152,7 +150,7 @@ export class RolloutCatalog {
   /** Opens the first ring. Writes a handful of rows, however large the fleet is. The firmware must be deployable still. */
   start(call: VerbCall): Promise<Rollout> {
     return this.#verb("start", call, async (tx, rollout, by) => {
-      await this.#parts.firmware.requireDeployable(rollout.firmwareId, { actor: call.actor, em: tx.em });
+      await this.#requireDeployable(tx, rollout, call);
       await start(tx, rollout, by);
     });
   }
@@ -171,10 +169,13 @@ export class RolloutCatalog {
 
   /**
    * Lets a ring open that needs an approval: the named one or the next. `FOUR_EYES` for the rollout's creator;
-   * `UNKNOWN_RING`.
+   * `UNKNOWN_RING`. For a rollout that has not begun the firmware must be deployable still.
    */
   approve(call: VerbCall & { readonly ring?: string | undefined }): Promise<Rollout> {
-    return this.#verb("approve", call, (tx, rollout, by) => approve(tx, rollout, by, call.ring));
+    return this.#verb("approve", call, async (tx, rollout, by) => {
+      if (rollout.state === "AWAITING_APPROVAL") await this.#requireDeployable(tx, rollout, call);
+      await approve(tx, rollout, by, call.ring);
+    });
   }
 
   /** Stops making offers. */
@@ -182,9 +183,12 @@ export class RolloutCatalog {
     return this.#verb("pause", call, (tx, rollout, by) => pause(tx, rollout, by));
   }
 
-  /** Makes offers again. */
+  /** Makes offers again. If it never began, the firmware must be deployable still. */
   resume(call: VerbCall): Promise<Rollout> {
-    return this.#verb("resume", call, (tx, rollout, by) => resume(tx, rollout, by));
+    return this.#verb("resume", call, async (tx, rollout, by) => {
+      if (rollout.startedAt === undefined) await this.#requireDeployable(tx, rollout, call);
+      await resume(tx, rollout, by);
+    });
   }
 
   /** Takes the update back, to the named firmware if one is. `ROLLBACK_TARGET_REFUSED`. */
@@ -250,6 +254,10 @@ export class RolloutCatalog {
     return paused;
   }
 
+  #requireDeployable(tx: RolloutTransaction, { firmwareId }: Rollout, { actor }: VerbCall): Promise<unknown> {
+    return this.#parts.firmware.requireDeployable(firmwareId, { actor, em: tx.em });
+  }
+
   #verb(
     verb: RolloutVerb,
     { id, actor, reason }: VerbCall,
@@ -285,7 +293,7 @@ export class RolloutCatalog {
     const back = wanted.policy.rollbackFirmwareId;
     if (back !== undefined) {
       const from = { firmwareId: firmware.id, product: firmware.product };
-      await assertRollbackTarget(tx.query, from, back);
+      await assertRollbackTarget(tx.query, from, back, "policy.rollback_firmware_id");
     }
     const id = uuidv7();
     const name = wanted.name || `${firmware.product} ${firmware.version}`;

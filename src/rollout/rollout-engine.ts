@@ -108,6 +108,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       clock,
       requiredSignatures: settings.signatureThreshold,
       heartbeatIntervalMs: settings.heartbeatIntervalMs,
+      alertDue: (rolloutId) => this.#governor.changed(rolloutId),
     });
     this.#writer = new TransitionWriter({
       pool,
@@ -141,6 +142,11 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       clock,
       logger,
       health: { verdictOf: (rolloutId) => this.health.verdictOf(rolloutId) },
+      startChecks: {
+        firmware: parts.firmware,
+        blocked: async (firmwareId) => (await this.index.firmware(firmwareId))?.blocked,
+      },
+      compiled: (rolloutId) => this.index.get(rolloutId),
       rolledBackByRule: () => metrics.automaticRollbacks.inc(),
     });
     const { ledger, firmware, devices, downloads } = parts;

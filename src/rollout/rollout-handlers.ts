@@ -51,6 +51,7 @@ export function rolloutEndpoints({
       const filter = {
         states: fromRolloutStates(request.states),
         firmwareId: request.firmwareId || undefined,
+        firmwareVersion: request.firmwareVersion || undefined,
       };
       const { page, nextPageToken } = await pageOf(pageTokens, request, filter, (at) =>
         catalog.list(filter, at),

@@ -7,6 +7,7 @@ import { type CompiledRollout, compileRollout, type OfferFirmware } from "./comp
 import { inPreference } from "./preference.ts";
 import type { RolloutState } from "./rollout.entity.ts";
 import type { Rollout } from "./rollout.ts";
+import { dueAlert } from "./rollout-alert.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
 import { versionFacts } from "./version-facts.ts";
 
@@ -18,6 +19,8 @@ export interface RolloutIndexParts {
   readonly requiredSignatures: number;
   /** Decides who is online, for the filters of rollouts. */
   readonly heartbeatIntervalMs: number;
+  /** Told of a rollout that can be read no more, or again, and does not say so yet. Must not throw. */
+  readonly alertDue: (rolloutId: string) => void;
 }
 
 /**
@@ -132,6 +135,9 @@ export class RolloutIndex {
     }
     this.#byType = new Map([...byType].map(([type, list]) => [type, new TypeCandidates(list)]));
     this.#byId = new Map(compiled.map((rollout) => [rollout.id, rollout]));
+    for (const each of compiled) {
+      if (dueAlert(each.rollout, each) !== undefined) this.#parts.alertDue(each.id);
+    }
     this.#firmware = firmware;
     this.#others.clear();
   }

@@ -39,6 +39,7 @@ export interface RolloutSelection {
   readonly ids?: readonly string[] | undefined;
   readonly states?: readonly RolloutState[] | undefined;
   readonly firmwareId?: string | undefined;
+  readonly firmwareVersion?: string | undefined;
   /** Only ids below this one. */
   readonly before?: string | undefined;
   readonly limit?: number | undefined;
@@ -46,13 +47,14 @@ export interface RolloutSelection {
 
 /** Reads rollouts with their rings and counters, newest first. */
 export async function readRollouts(query: Query, selection: RolloutSelection): Promise<Rollout[]> {
-  const { ids, states, firmwareId, before, limit } = selection;
+  const { ids, states, firmwareId, firmwareVersion, before, limit } = selection;
   const rows = await query<RolloutRecord>(rolloutsSql, [
     ids === undefined ? null : idList(ids),
     states === undefined || states.length === 0 ? null : states.join(","),
     firmwareId ?? null,
     before ?? null,
     limit ?? maxRollouts,
+    firmwareVersion ?? null,
   ]);
   if (rows.length === 0) return [];
   const rings = await query<RingRecord>(ringsSql, [idList(rows.map(({ id }) => id))]);
@@ -84,6 +86,7 @@ const rolloutsSql = `
     AND ($2::text IS NULL OR r.state = ANY (string_to_array($2::text, ',')))
     AND ($3::uuid IS NULL OR r.firmware_id = $3::uuid)
     AND ($4::uuid IS NULL OR r.id < $4::uuid)
+    AND ($6::text IS NULL OR f.version = $6::text)
   ORDER BY r.id DESC
   LIMIT $5::int`;
 

@@ -149,21 +149,25 @@ export async function moveRollout(
   details: Readonly<Record<string, string>>,
 ): Promise<void> {
   const now = tx.now.toISOString();
+  const begins = state === "RUNNING" && rollout.startedAt === undefined;
   const ends = state === "ABORTED" || state === "ROLLED_BACK" || state === "COMPLETED";
   const rows = await tx.query<{ id: string }>(
     `UPDATE rollouts SET state = $2, state_reason = $3, version = version + 1, updated_at = now(),
        started_at = CASE WHEN $4::boolean THEN $5::timestamptz ELSE started_at END,
-       ended_at = CASE WHEN $6::boolean THEN $7::timestamptz END
+       ended_at = CASE WHEN $6::boolean THEN $7::timestamptz END,
+       alert = CASE WHEN $9::boolean THEN '' ELSE alert END
      WHERE id = $1::uuid AND version = $8::int RETURNING id`,
     [
       rollout.id,
       state,
       by.reason,
-      state === "RUNNING" && rollout.startedAt === undefined,
+      begins,
       now,
       ends,
       now,
       rollout.revision,
+      // What kept it from starting does no more.
+      begins || state === "SCHEDULED",
     ],
   );
   if (rows.length === 0) throw changedMeanwhile(rollout.id);

@@ -89,6 +89,7 @@ async function insertOffers(
       offers.map(({ offeredAt }) => offeredAt),
       offers.map(({ deadlineAt }) => deadlineAt),
       offers.map(({ action }) => action),
+      offers.map(({ component }) => component),
     ],
   });
   return new Map(rows.map(({ id, key_id }) => [id, key_id]));
@@ -104,13 +105,13 @@ const insertSql = `
   SELECT o.device_id, o.id, o.rollout_id, o.ring_id, o.firmware_id, o.action, 'OFFERED', o.from_version,
     f.id, o.to_version, o.from_boot_id, o.offered_at, o.deadline_at, clock_timestamp()
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
-      $10::timestamptz[], $11::timestamptz[], $12::text[])
+      $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[])
     AS o (device_id, id, rollout_id, ring_id, firmware_id, product, from_version, to_version, from_boot_id,
-      offered_at, deadline_at, action)
+      offered_at, deadline_at, action, component)
   JOIN (SELECT id FROM devices WHERE id = ANY ($1::uuid[]) AND NOT is_deleted ORDER BY id FOR SHARE) d
     ON d.id = o.device_id
   LEFT JOIN firmware_updates f ON f.product = o.product AND f.version = o.from_version AND NOT f.is_deleted
-    AND f.state = 'RELEASED'
+    AND f.state = 'RELEASED' AND f.component = o.component
   WHERE NOT EXISTS (
     SELECT 1 FROM device_updates u
     WHERE u.device_id = o.device_id AND u.rollout_id = o.rollout_id AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED'))

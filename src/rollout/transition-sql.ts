@@ -25,6 +25,8 @@ export interface NewOffer extends UpdateKey {
   /** INSTALL, or STEP on the way to it. */
   readonly action: UpdateAction;
   readonly product: string;
+  /** The application that it updates; empty for firmware. */
+  readonly component: string;
   readonly fromVersion: string;
   readonly toVersion: string;
   readonly fromBootId: string;

@@ -3,7 +3,6 @@ import { v7 as uuidv7 } from "uuid";
 import type { DeviceCheck } from "../device/check-writer.ts";
 import type { DeviceSnapshot } from "../device/device-snapshot.ts";
 import { notFound, OtaError } from "../errors.ts";
-import type { Piece } from "../firmware/download-piece.ts";
 import type { Firmware } from "../firmware/firmware.ts";
 import type { Download, FirmwareDownloads } from "../firmware/firmware-downloads.ts";
 import type { Clock } from "../infra/clock.ts";
@@ -25,9 +24,10 @@ import type { OpenUpdate } from "./open-update.ts";
 import type { OutageLedger } from "./outage-ledger.ts";
 import type { RolloutIndex } from "./rollout-index.ts";
 import type { CheckedDevice, OfferFacts } from "./rules/rule.ts";
+import { StorageWatch } from "./storage-watch.ts";
 import type { TransitionWriter } from "./transition-writer.ts";
 import { type RetryTime, retryAt, TurnedAway } from "./turned-away.ts";
-import { planReport, type UpdateReport } from "./update-report.ts";
+import { lacksContent, planReport, type UpdateReport } from "./update-report.ts";
 import type { UpdateTracker } from "./update-tracker.ts";
 import { versionOf } from "./version-of.ts";
 
@@ -73,9 +73,11 @@ export class UpdateDesk implements OfferFacts {
   /** Offers that are being stored, by device: a device that asks twice at once gets one. */
   readonly #offering = new Map<string, Promise<CheckAnswer>>();
   readonly #turnedAway = new TurnedAway();
+  readonly #storage: StorageWatch;
 
   constructor(parts: UpdateDeskParts) {
     this.#parts = parts;
+    this.#storage = new StorageWatch(parts);
   }
 
   /**
@@ -102,6 +104,7 @@ export class UpdateDesk implements OfferFacts {
   async report(deviceId: string, report: UpdateReport): Promise<DeviceUpdateState> {
     const key = { deviceId, id: report.updateId };
     const bootId = await this.#bootOf(deviceId);
+    if (report.state === "FAILED") await this.#lookForContent(deviceId, report.updateId);
     for (let attempt = 0; attempt < 2; attempt++) {
       const plan = (update: Readonly<OpenUpdate>) => this.#planReport(update, report, bootId);
       const state = await this.#parts.tracker.change(key, plan);
@@ -122,21 +125,14 @@ export class UpdateDesk implements OfferFacts {
     updateId: string,
     range: { readonly offset: number; readonly limit: number; readonly signal: AbortSignal },
   ): Promise<OpenedDownload> {
-    const { tracker, downloads, outages, clock, index } = this.#parts;
+    const { tracker, index } = this.#parts;
     let update = tracker.get(deviceId);
     if (update?.id !== updateId) update = await tracker.load(deviceId);
     if (update?.id !== updateId) throw notOffered();
     const offered = await index.firmware(update.firmwareId);
     if (offered === undefined || offered.blocked !== undefined) throw notOffered();
-    const { sha256, sizeBytes } = offered.firmware;
-    try {
-      const download = await downloads.open(sha256, { ...range, sizeBytes });
-      outages.worked("object_store", clock.now().getTime());
-      return { ...download, sha256, pieces: this.#watched(download.pieces) };
-    } catch (error) {
-      this.#noteStorage(error);
-      throw error;
-    }
+    const download = await this.#storage.open(offered.firmware, range);
+    return { ...download, sha256: offered.firmware.sha256 };
   }
 
   wasTried(rolloutId: string, deviceId: string): boolean {
@@ -324,6 +320,16 @@ export class UpdateDesk implements OfferFacts {
     return planReport(update, report, bootId, now, outages.touched(update.offeredAtMs, now.getTime()));
   }
 
+  /** Before a device is blamed that has not got the content: can it be had at all? */
+  async #lookForContent(deviceId: string, updateId: string): Promise<void> {
+    const { index, outages, tracker } = this.#parts;
+    const update = tracker.get(deviceId);
+    if (update?.id !== updateId || !lacksContent(update.state)) return;
+    if (outages.touched(update.offeredAtMs, this.nowMs())) return;
+    const offered = await index.firmware(update.firmwareId);
+    if (offered !== undefined) await this.#storage.look(offered.firmware);
+  }
+
   /** The boot that a device is in, if its registry entry is at hand. */
   async #bootOf(deviceId: string): Promise<string> {
     try {
@@ -331,21 +337,6 @@ export class UpdateDesk implements OfferFacts {
     } catch (error) {
       throw asDatabaseError(error) ?? (error instanceof OtaError ? error : notFound("device", deviceId));
     }
-  }
-
-  async *#watched(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
-    try {
-      yield* pieces;
-    } catch (error) {
-      this.#noteStorage(error);
-      throw error;
-    }
-  }
-
-  #noteStorage(error: unknown): void {
-    const { outages, clock } = this.#parts;
-    const away = error instanceof OtaError && error.reason === "STORAGE_UNAVAILABLE";
-    if (away) outages.failed("object_store", clock.now().getTime());
   }
 }
 

@@ -1,3 +1,4 @@
+import type { DeviceUpdateState } from "./device-update.entity.ts";
 import { type ReportableState, stateAfterReport } from "./device-update-state.ts";
 import { nextTry } from "./next-try.ts";
 import type { OpenUpdate } from "./open-update.ts";
@@ -44,11 +45,16 @@ export function planReport(
           endedAt: now,
           // What gave up before its reboot may be in any boot.
           nextTry: nextTry(update, now, update.action === "ROLLBACK" ? "" : bootId || update.fromBootId, {
-            excused: ourOutage && (update.state === "OFFERED" || update.state === "DOWNLOADING"),
+            excused: ourOutage && lacksContent(update.state),
           }),
         }
       : {}),
   };
+}
+
+/** Whether a device at this point has not got all of the content. */
+export function lacksContent(state: DeviceUpdateState): boolean {
+  return state === "OFFERED" || state === "DOWNLOADING";
 }
 
 /** PostgreSQL's text holds no NUL. */

@@ -8,7 +8,14 @@ import { deviceUpdateStates, isFinalUpdate } from "./device-update-state.ts";
 import { judgeHeartbeat } from "./evidence.ts";
 import { changeFor } from "./evidence-change.ts";
 import type { OpenUpdate, UpdateKey } from "./open-update.ts";
-import { readOpenKeys, readOpenUpdates, readStates } from "./open-update-rows.ts";
+import {
+  type OpenProgress,
+  readChanged,
+  readClock,
+  readOpenKeys,
+  readOpenUpdates,
+  readStates,
+} from "./open-update-rows.ts";
 import type { OutageLedger } from "./outage-ledger.ts";
 import { StandingReader } from "./standing-reader.ts";
 import type { UpdateChange } from "./transition-sql.ts";
@@ -44,6 +51,8 @@ export class UpdateTracker {
   /** Rises with every update that is added: tells what a slow read cannot have seen. */
   #additions = 0;
   #polledUpTo: string | undefined;
+  /** For each read that is under way, the updates that ended here meanwhile: what it saw of them is old. */
+  readonly #endedMeanwhile = new Set<Set<string>>();
 
   constructor(parts: UpdateTrackerParts) {
     this.#parts = parts;
@@ -143,16 +152,23 @@ export class UpdateTracker {
 
   /** Reads what other replicas began or changed since the last poll; the first call reads everything. */
   async poll(): Promise<void> {
-    const { updates, asOf } = await readOpenUpdates(this.#parts.pool, { changedSince: this.#polledUpTo });
-    this.#polledUpTo = asOf;
-    for (const update of updates) this.add(update);
+    await this.#adding(async () => {
+      const { pool } = this.#parts;
+      const since = this.#polledUpTo;
+      const asOf = await readClock(pool);
+      const changed = since === undefined ? undefined : await readChanged(pool, since);
+      const deviceIds = changed?.filter((each) => !this.#knows(each)).map(({ deviceId }) => deviceId);
+      const updates = deviceIds?.length === 0 ? [] : await readOpenUpdates(pool, { deviceIds });
+      this.#polledUpTo = asOf;
+      return updates;
+    });
   }
 
   /** Finds out which updates are over, of one rollout or of all, and reads those that are not known. */
   async reconcile(rolloutId?: string): Promise<void> {
     const { pool } = this.#parts;
     const before = this.#additions;
-    const { updates } = await readOpenUpdates(pool, { rolloutId });
+    const updates = await this.#adding(() => readOpenUpdates(pool, { rolloutId }));
     const open = rolloutId === undefined ? await readOpenKeys(pool) : new Set(updates.map(({ id }) => id));
     const gone = [...this.#byDevice.values()].filter(
       ({ update, addition, writing }) =>
@@ -161,14 +177,15 @@ export class UpdateTracker {
         !open.has(update.id) &&
         (rolloutId === undefined || update.rolloutId === rolloutId),
     );
-    for (const update of updates) this.add(update);
     await this.#settle(gone);
   }
 
   /** Reads a device's open update, which another replica may have made a moment ago. */
   async load(deviceId: string): Promise<Readonly<OpenUpdate> | undefined> {
-    const update = await this.#reader.open(deviceId);
-    if (update !== undefined) this.add(update);
+    await this.#adding(async () => {
+      const update = await this.#reader.open(deviceId);
+      return update === undefined ? [] : [update];
+    });
     return this.get(deviceId);
   }
 
@@ -248,9 +265,11 @@ export class UpdateTracker {
 
   /** As {@link #settle}, for an update that is one of many to be read at the same time. */
   async #settleOne(tracked: Tracked): Promise<void> {
-    const standing = await this.#reader.standing(tracked.update);
-    if (isOver(standing?.state)) this.#over(tracked, standing?.state);
-    if (standing?.open !== undefined) this.add(standing.open);
+    await this.#adding(async () => {
+      const standing = await this.#reader.standing(tracked.update);
+      if (isOver(standing?.state)) this.#over(tracked, standing?.state);
+      return standing?.open === undefined ? [] : [standing.open];
+    });
   }
 
   /** Reads how updates stand that may be over, and forgets those that are. */
@@ -261,16 +280,40 @@ export class UpdateTracker {
       pool,
       doubtful.map(({ update }) => update),
     );
-    const { updates } = await readOpenUpdates(pool, {
-      deviceIds: doubtful
-        .filter(({ update }) => !isOver(states.get(update.id)))
-        .map(({ update }) => update.deviceId),
+    await this.#adding(async () => {
+      const updates = await readOpenUpdates(pool, {
+        deviceIds: doubtful
+          .filter(({ update }) => !isOver(states.get(update.id)))
+          .map(({ update }) => update.deviceId),
+      });
+      for (const tracked of doubtful) {
+        const state = states.get(tracked.update.id);
+        if (isOver(state)) this.#over(tracked, state);
+      }
+      return updates;
     });
-    for (const tracked of doubtful) {
-      const state = states.get(tracked.update.id);
-      if (isOver(state)) this.#over(tracked, state);
+  }
+
+  /** Whether an update is here and as far, or further. */
+  #knows({ deviceId, id, state, crashCount, notBeforeMs }: OpenProgress): boolean {
+    const update = this.get(deviceId);
+    if (update?.id !== id) return false;
+    const ahead = deviceUpdateStates.indexOf(state) - deviceUpdateStates.indexOf(update.state);
+    if (ahead !== 0) return ahead < 0;
+    return crashCount <= update.crashCount && notBeforeMs === update.notBeforeMs;
+  }
+
+  /** Adds what a read finds open, unless it ended here since the read began: an update never reopens. */
+  async #adding(read: () => Promise<readonly OpenUpdate[]>): Promise<readonly OpenUpdate[]> {
+    const ended = new Set<string>();
+    this.#endedMeanwhile.add(ended);
+    try {
+      const updates = await read();
+      for (const update of updates) if (!ended.has(update.id)) this.add(update);
+      return updates;
+    } finally {
+      this.#endedMeanwhile.delete(ended);
     }
-    for (const update of updates) this.add(update);
   }
 
   /** Forgets an update that others ended. */
@@ -279,9 +322,10 @@ export class UpdateTracker {
   }
 
   #drop(tracked: Tracked): boolean {
-    const { deviceId, action, rolloutId } = tracked.update;
+    const { deviceId, action, id, rolloutId } = tracked.update;
     if (this.#byDevice.get(deviceId) !== tracked) return false;
     this.#byDevice.delete(deviceId);
+    for (const ended of this.#endedMeanwhile) ended.add(id);
     if (action === "ROLLBACK") return true;
     const left = this.inProgress(rolloutId) - 1;
     if (left > 0) this.#installs.set(rolloutId, left);

@@ -1,6 +1,7 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type pg from "pg";
 import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import { newcomersLocked, withNewcomers } from "../device/newcomers.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
 import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
@@ -124,11 +125,14 @@ interface WrittenPosition extends Cacheable {
 
 /** Only of devices that are not retired, and forward only: what another replica wrote later stays. */
 const writePositions = `
+  ${withNewcomers("device_positions")}
   INSERT INTO device_positions (device_id, received_at, position, accuracy_meters, altitude_meters, fix_time)
   SELECT d.id, t.received_at, point(t.longitude, t.latitude), t.accuracy, t.altitude, t.fix_time
   FROM unnest($1::uuid[], $2::timestamptz[], $3::float8[], $4::float8[], $5::real[], $6::real[], $7::timestamptz[])
     AS t (device_id, received_at, longitude, latitude, accuracy, altitude, fix_time)
   JOIN devices d ON d.id = t.device_id AND NOT d.is_deleted
+  WHERE ${newcomersLocked}
+  ORDER BY d.id
   ON CONFLICT (device_id) DO UPDATE SET received_at = excluded.received_at,
     position = CASE WHEN device_positions.position ~= excluded.position THEN device_positions.position ELSE excluded.position END,
     accuracy_meters = excluded.accuracy_meters, altitude_meters = excluded.altitude_meters, fix_time = excluded.fix_time

@@ -17,6 +17,7 @@ const all = [
   "0007-firmware-kinds",
   "0008-rollout-health",
   "0009-rollup-order",
+  "0010-version-history",
 ];
 const replicas = 3;
 
@@ -47,6 +48,38 @@ describe("migrations", () => {
     expect(await tables(empty.url)).toEqual(["mikro_orm_migrations"]);
     expect(await migrateUp(empty.url)).toEqual(all);
     expect(await tables(empty.url)).toContain("device_updates");
+  });
+
+  it("keep the last of a device's tries when they go back to before there were several", async () => {
+    await using empty = await createEmptyDatabase();
+    await migrateUp(empty.url);
+    const id = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
+    const tries = [
+      [1, "INSTALL", 1],
+      [2, "INSTALL", 2],
+      [3, "STEP", 1],
+      [4, "ROLLBACK", 1],
+    ].map(
+      ([
+        at,
+        action,
+        attempt,
+      ]) => `('${id(9)}', '${id(Number(at))}', '${id(9)}', '${id(9)}', '${id(9)}', '${action}',
+        'FAILED', '', '', '', now(), now(), now(), ${attempt})`,
+    );
+    // Without what they refer to.
+    await execute(
+      empty.url,
+      `SET session_replication_role = replica; INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id,
+         action, state, from_version, to_version, from_boot_id, offered_at, deadline_at, ended_at, attempt)
+       VALUES ${tries.join(", ")}`,
+    );
+    let undone: string[];
+    do undone = await migrateDown(empty.url);
+    while (undone.length > 0 && !undone.includes("0006-rollout-control"));
+    const kept = await query<{ id: string }>(empty.url, "SELECT id FROM device_updates ORDER BY id");
+    expect(kept.map((row) => row.id)).toEqual([id(2), id(3), id(4)]);
+    expect(await migrateUp(empty.url)).toContain("0006-rollout-control");
   });
 
   it("make the heartbeat table partitioned, without a default partition", async () => {

@@ -116,7 +116,9 @@ describe("DeviceBatches", () => {
 
   it("retires as a single retirement does", async () => {
     const told: string[] = [];
-    await using devices = await startDevices([{ deviceRetired: async (_em, { id }) => void told.push(id) }]);
+    await using devices = await startDevices(() => [
+      { deviceRetired: async (_em, { id }) => void told.push(id) },
+    ]);
     const ids = await enrolled(devices, 3);
     const outcome = await devices.batches.apply(
       { ...nothing, deviceIds: ids.slice(0, 2), retire: true },

@@ -8,6 +8,7 @@ import { DeviceRegistry, type DeviceRetired } from "../../src/device/device-regi
 import type { HeartbeatRecord } from "../../src/device/heartbeat-record.ts";
 import { SavedFilters } from "../../src/device/saved-filters.ts";
 import { StateWriter } from "../../src/device/state-writer.ts";
+import type { Clock } from "../../src/infra/clock.ts";
 import { type AccessReplica, heard, joinAccess, silent, startAccess } from "../access/access-fixture.ts";
 
 /** One replica's device classes, beside its access classes. */
@@ -25,8 +26,11 @@ export interface DeviceReplica extends AsyncDisposable {
 }
 
 /** A replica on a database of its own. */
-export async function startDevices(retired: readonly DeviceRetired[] = []): Promise<DeviceReplica> {
-  return await devicesOn(await startAccess(), retired);
+export async function startDevices(
+  retired: (clock: Clock) => readonly DeviceRetired[] = () => [],
+): Promise<DeviceReplica> {
+  const access = await startAccess();
+  return await devicesOn(access, retired(access.clock));
 }
 
 /** Another replica on the same database. */

@@ -7,6 +7,7 @@ import {
   type MessageShape,
   toJson,
 } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { Presence } from "../../gen/ota/v1/device_pb.js";
@@ -194,6 +195,16 @@ describe("the handlers of DeviceService and AccessService", () => {
       totalCount: 0n,
       streamingCount: 1n,
     });
+    const { versions, points } = await call(DeviceService.method.queryVersionHistory, {
+      startTime: timestampFromDate(new Date(0)),
+    });
+    expect({ versions, points }).toMatchObject({ versions: [], points: [{ unknownCount: 0n }] });
+    await expect(
+      call(DeviceService.method.queryVersionHistory, {
+        startTime: timestampFromDate(new Date(1)),
+        endTime: timestampFromDate(new Date(0)),
+      }),
+    ).rejects.toMatchObject({ fields: [{ field: "start_time" }] });
   });
 
   it("page through lists with tokens that belong to one filter", async () => {

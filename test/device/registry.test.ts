@@ -115,7 +115,7 @@ describe("DeviceRegistry", () => {
 
   it("retires a device once: no credential works, the observers act in the same transaction", async () => {
     const told: string[] = [];
-    await using devices = await startDevices([
+    await using devices = await startDevices(() => [
       {
         async deviceRetired(em, { id, reason }) {
           const [row] = await em.execute<{ is_deleted: boolean }[]>(
@@ -154,7 +154,7 @@ describe("DeviceRegistry", () => {
   });
 
   it("does not retire a device whose open update cannot be cancelled", async () => {
-    await using devices = await startDevices([
+    await using devices = await startDevices(() => [
       { deviceRetired: () => Promise.reject(new Error("cannot cancel")) },
     ]);
     const { deviceId: id, token } = await devices.enrolment.enrol(

@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../src/agent/seeded-random.ts";
 import { FleetPresence } from "../../src/device/fleet-presence.ts";
 import { presenceOf } from "../../src/device/presence.ts";
+import { PresenceLog } from "../../src/device/presence-log.ts";
+import { RetiredPresence } from "../../src/device/retired-presence.ts";
 import { silent } from "../access/access-fixture.ts";
 import {
   type DeviceReplica,
@@ -223,6 +225,85 @@ describe("FleetWatch", () => {
       changesLost: false,
     });
     await again.return(undefined);
+  });
+
+  it("tells from any replica what one that died would have told", async () => {
+    await using devices = await startDevices();
+    const { database, clock } = devices.access;
+    const key = await enrolmentKey(devices);
+    const { deviceId: silenced } = await devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
+    const { deviceId: alive } = await devices.enrolment.enrol(enrolmentOf(key, "SN-2"));
+    const { fleet: survivor } = fleetOf(devices);
+    const { fleet: doomed } = fleetOf(devices);
+    const beat = async (fleet: FleetPresence, deviceId: string, sequence: number): Promise<void> => {
+      const heard = [heartbeatOf(deviceId, sequence, { receivedAt: clock.now() })];
+      await fleet.tracker.prepare(heard);
+      devices.directory.observe(heard);
+      await devices.states.flush();
+      fleet.tracker.heard(heard);
+    };
+    const log = new PresenceLog(database.adminPool);
+    const told = async (): Promise<unknown[]> =>
+      (await log.after(0, 100)).changes.map((change) => [change.deviceId, change.previous, change.presence]);
+    await beat(doomed, silenced, 1);
+    await beat(survivor, alive, 1);
+    await doomed.tracker.tick();
+    await survivor.tracker.tick();
+    const came = [
+      [silenced, "unknown", "online"],
+      [alive, "unknown", "online"],
+    ];
+    expect(await told()).toEqual(came);
+    await doomed[Symbol.asyncDispose]();
+
+    for (let round = 1; round <= 3; round++) {
+      clock.advance(50_000);
+      await beat(survivor, alive, 1 + round);
+      await survivor.tracker.tick();
+    }
+    const late = [...came, [silenced, "online", "late"]];
+    expect(await told()).toEqual(late);
+    for (let round = 1; round <= 3; round++) {
+      clock.advance(50_000);
+      await beat(survivor, alive, 4 + round);
+      await survivor.tracker.tick();
+    }
+    expect(await told()).toEqual([...late, [silenced, "late", "offline"]]);
+  });
+
+  it("sees a retired device go, and nothing that it had on its way", async () => {
+    const heartbeats = { heartbeatIntervalMs };
+    await using devices = await startDevices((clock) => [new RetiredPresence({ clock, ...heartbeats })]);
+    const { clock, database } = devices.access;
+    const key = await enrolmentKey(devices);
+    const { deviceId } = await devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
+    const { deviceId: unheard } = await devices.enrolment.enrol(enrolmentOf(key, "SN-2"));
+    const { fleet, overview } = fleetOf(devices);
+    const beat = async (sequence: number): Promise<void> => {
+      const heard = [heartbeatOf(deviceId, sequence, { receivedAt: clock.now() })];
+      await fleet.tracker.prepare(heard);
+      devices.directory.observe(heard);
+      await devices.states.flush();
+      fleet.tracker.heard(heard);
+      await fleet.tracker.tick();
+    };
+    await beat(1);
+    for (const id of [deviceId, unheard])
+      await devices.registry.retire({ actor: "operator:root", id, reason: "" });
+    clock.advance(100_000);
+    await beat(2);
+    // Of a replica that never heard it.
+    const { fleet: other } = fleetOf(devices);
+    await other.tracker.prepare([heartbeatOf(deviceId, 3, { receivedAt: clock.now() })]);
+    await other.tracker.tick();
+
+    const { changes } = await new PresenceLog(database.adminPool).after(0, 100);
+    expect(changes.map((change) => [change.deviceId, change.previous, change.presence])).toEqual([
+      [deviceId, "unknown", "online"],
+      [deviceId, "online", "retired"],
+      [unheard, "unknown", "retired"],
+    ]);
+    expect(await overview.get()).toMatchObject({ total: 0, online: 0, late: 0, offline: 0, unknown: 0 });
   });
 
   it("says that changes are missing rather than leave them out in silence", async () => {

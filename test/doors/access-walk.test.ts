@@ -43,6 +43,7 @@ const contract: Readonly<Record<string, Readonly<Record<string, AccessRule<unkno
     ListSavedFilters: viewer,
     DeleteSavedFilter: operator,
     GetDeviceStatusOverview: viewer,
+    QueryVersionHistory: viewer,
     WatchFleet: viewer,
   },
   "ota.v1.ErrorService": {

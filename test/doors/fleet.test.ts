@@ -1,3 +1,4 @@
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Presence } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService, type WatchFleetResponse } from "../../gen/ota/v1/device_service_pb.js";
@@ -161,6 +162,32 @@ describe("the overview over REST", () => {
       expect(body.networkTypes).toContainEqual({ name: "NETWORK_TYPE_CELLULAR", count: "1" });
       expect(body.carriers).toContainEqual({ name: "telco", count: "1" });
       expect(body.batteryPercent).toContainEqual({ lowerBound: 50, upperBound: 60, count: "1" });
+    });
+  });
+});
+
+describe("QueryVersionHistory", () => {
+  it("answers by gRPC and REST with what was counted at the start, and the present", async () => {
+    const startTime = "2026-01-01T00:00:00Z";
+    const byGrpc = await service.client().unary(method.queryVersionHistory, {
+      startTime: timestampFromDate(new Date(startTime)),
+    });
+    expect(byGrpc.points.length).toBeGreaterThanOrEqual(2);
+    expect(byGrpc.firstTime).toEqual(byGrpc.points[0]?.countTime);
+    const answer = await fetch(`${service.httpUrl}/api/v1/devices/versions?start_time=${startTime}`, {
+      headers: { authorization: `Bearer ${service.adminToken}` },
+    });
+    expect(await answer.json()).toMatchObject({ versions: byGrpc.versions });
+  });
+
+  it.each([
+    ["start_time", {}],
+    ["max_points", { startTime: timestampFromDate(new Date(0)), maxPoints: 1_001 }],
+    ["component", { startTime: timestampFromDate(new Date(0)), component: "x".repeat(65) }],
+  ])("refuses what is wrong with %s", async (field, request) => {
+    expect(await refusal(service.client().unary(method.queryVersionHistory, request))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      fields: [field],
     });
   });
 });

@@ -184,7 +184,7 @@ export async function registerKey(client: RpcClient): Promise<SigningKeyPair> {
 
 /** Takes firmware all the way to RELEASED. */
 export async function publish(
-  service: TestService,
+  service: Pick<TestService, "client">,
   content: Uint8Array,
   overrides: MessageInitShape<typeof CreateFirmwareRequestSchema> = {},
 ): Promise<Firmware> {

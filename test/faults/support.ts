@@ -151,28 +151,19 @@ export class StreamingDevice implements AsyncDisposable {
   }
 }
 
-/** Devices that stream, enrolled through the front door. */
+/** Devices that stream, enrolled through the front door, all at once. */
 export async function startDevices(
   service: { readonly grpcAddress: string; readonly enrolmentKey: string },
   count: number,
   behaviour: StreamingBehaviour = {},
 ): Promise<StreamingDevice[]> {
   using rpc = new RpcClient({ address: service.grpcAddress });
-  const identities: EnrolDeviceResponse[] = [];
-  while (identities.length < count) {
-    const some = Math.min(count - identities.length, enrolledAtOnce);
-    identities.push(
-      ...(await Promise.all(Array.from({ length: some }, () => enrol(rpc, service.enrolmentKey)))),
-    );
-  }
+  const identities = await Promise.all(Array.from({ length: count }, () => enrol(rpc, service.enrolmentKey)));
   return identities.map(
     ({ device, deviceToken: token }) =>
       new StreamingDevice({ id: device?.id ?? "", token, address: service.grpcAddress, ...behaviour }),
   );
 }
-
-/** As a factory would: a crowd that waits for the database too long is told to come back. */
-const enrolledAtOnce = 50;
 
 /** Enrols a device that nobody has seen before. */
 export function enrol(rpc: RpcClient, enrolmentKey: string): Promise<EnrolDeviceResponse> {

@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { eventually } from "../support/eventually.ts";
 import {
   createWorld,
   expectExactCounters,
@@ -143,6 +144,38 @@ describe("an update", () => {
     await until(replica, id, (rollout) => expect(ringOf(rollout, "all").counters.failed).toBe(1));
     expect(await test.stateOf(silent.id)).toMatchObject({ state: "TIMED_OUT", failureReason: "SILENT" });
     await expectExactCounters(world);
+  });
+
+  it("that ends while the open ones are being read is not taken for open again", async () => {
+    await using test = await offered(1);
+    const { world, fleet, replica, offers } = test;
+    const { tracker } = replica.engine;
+    const [device] = fleet.devices;
+    if (device === undefined) throw new Error("no device");
+    await fleet.take(replica, offers);
+    await eventually(() => expect(tracker.get(device.id)?.state).toBe("VERIFYING"));
+    const { adminPool } = replica.database;
+    const query = adminPool.query.bind(adminPool) as (...args: unknown[]) => Promise<unknown>;
+    const read = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    const heldQuery = async (...args: unknown[]): Promise<unknown> => {
+      const result = await query(...args);
+      if ((args[0] as { name?: string }).name === "rollout_open_updates") {
+        read.resolve();
+        await goOn.promise;
+      }
+      return result;
+    };
+    const spy = vi.spyOn(adminPool, "query").mockImplementation(heldQuery as never);
+    const polled = tracker.poll();
+    await read.promise;
+    world.clock.advance(6 * minute);
+    fleet.beat(replica);
+    await eventually(() => expect(tracker.get(device.id)).toBeUndefined());
+    goOn.resolve();
+    await polled;
+    expect(tracker.get(device.id)).toBeUndefined();
+    spy.mockRestore();
   });
 
   it("takes reports forward only, and none from others", async () => {

@@ -159,6 +159,14 @@ describe("the endpoints", () => {
     await expect(
       test.call("listRollouts", operator, { states: [RolloutState.DRAFT], pageToken: first.nextPageToken }),
     ).rejects.toMatchObject({ reason: "INVALID_PAGE_TOKEN" });
+
+    const other = { firmwareId: await release(test.world, "1.2.0"), name: "d" };
+    const { rollout } = await test.call<{ rollout: Rollout }>("createRollout", operator, other);
+    const found = await test.call<Page>("listRollouts", operator, { firmwareVersion: "1.2.0" });
+    expect(found.rollouts.map(({ id }) => id)).toEqual([rollout.id]);
+    expect(await test.call<Page>("listRollouts", operator, { firmwareVersion: "1.2" })).toMatchObject({
+      rollouts: [],
+    });
   });
 
   it("send the content as header and chunks with checksums, and over HTTP the same", async () => {

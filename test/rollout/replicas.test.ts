@@ -28,9 +28,17 @@ describe("two replicas on one database", () => {
     const fleet = await Fleet.enrol(world, 100);
     fleet.beat(one);
     fleet.beat(two);
-    const { id } = await run(one, wanted(await release(world, "1.1.0")));
+    const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false };
+    // Chance fills the rings: large enough that none is ever empty.
+    const rings = [
+      { name: "canary", percent: 40, gate },
+      { name: "early", percent: 70, gate },
+      { name: "broad", percent: 100, gate },
+    ];
+    const { id } = await run(one, wanted(await release(world, "1.1.0"), { rings }));
     await until(two, id, () => expect(two.engine.index.get(id)).toBeDefined());
     const offers = await fleet.offers(two);
+    expect(offers.length).toBeGreaterThan(0);
     await fleet.take(two, offers);
     // The devices' streams moved: their later heartbeats reach the other replica.
     await until(one, id, () => {

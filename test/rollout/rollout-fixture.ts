@@ -173,13 +173,20 @@ export async function startReplica(world: World): Promise<Replica> {
 export async function release(
   { database }: Pick<World, "database">,
   version: string,
-  other: { securityCounter?: number; minBatteryPercent?: number; minCurrentVersion?: string } = {},
+  other: {
+    securityCounter?: number;
+    minBatteryPercent?: number;
+    minCurrentVersion?: string;
+    /** The application that it is; firmware by default. */
+    component?: string;
+  } = {},
 ): Promise<string> {
   const id = uuidv7();
+  const { component = "" } = other;
   await database.adminPool.query(
     `INSERT INTO firmware_updates (id, product, version, state, device_types, sha256, size_bytes, released_at,
-       security_counter, min_battery_percent, min_current_version)
-     VALUES ($1, 'os', $2, 'RELEASED', '{thermostat}', $3, $4, now(), $5, $6, $7)`,
+       security_counter, min_battery_percent, min_current_version, kind, component)
+     VALUES ($1, $8, $2, 'RELEASED', '{thermostat}', $3, $4, now(), $5, $6, $7, $9, $10)`,
     [
       id,
       version,
@@ -188,6 +195,9 @@ export async function release(
       other.securityCounter ?? 0,
       other.minBatteryPercent ?? 0,
       other.minCurrentVersion ?? "",
+      component || "os",
+      component === "" ? "FIRMWARE" : "APPLICATION",
+      component,
     ],
   );
   return id;
@@ -217,6 +227,8 @@ export interface SimulatedDevice {
   bootedAtMs: number;
   sequence: number;
   securityCounter: number;
+  /** The versions of its applications; undefined for a device that says nothing of them. */
+  components?: Readonly<Record<string, string>>;
 }
 
 /** Devices that beat and update as they are told. */
@@ -283,6 +295,7 @@ export class Fleet {
       securityCounter: device.securityCounter,
       errors,
       metrics: undefined,
+      ...(device.components === undefined ? {} : { components: device.components }),
     };
   }
 
@@ -299,6 +312,7 @@ export class Fleet {
         firmwareVersion: device.version,
         bootId: bootIdOf(device),
         securityCounter: device.securityCounter,
+        components: device.components,
       }),
     );
   }

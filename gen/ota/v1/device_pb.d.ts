@@ -89,7 +89,7 @@ export declare type Device = Message<"ota.v1.Device"> & {
   presence: Presence;
 
   /**
-   * When its newest heartbeat was received, by the service's clock.
+   * When it was last heard from, by the service's clock: its newest heartbeat, or its newest update check if that came later.
    *
    * @generated from field: google.protobuf.Timestamp last_seen_time = 11;
    */
@@ -213,7 +213,8 @@ export enum UpdatePin {
 export declare const UpdatePinSchema: GenEnum<UpdatePin>;
 
 /**
- * Whether a device is being heard from, judged by the time of its last heartbeat against its heartbeat interval.
+ * Whether a device is being heard from, judged by the time of its last sign of life against its heartbeat interval. A
+ * heartbeat is a sign of life, and so is an update check: a device that only polls is present too.
  *
  * @generated from enum ota.v1.Presence
  */
@@ -224,28 +225,28 @@ export enum Presence {
   UNSPECIFIED = 0,
 
   /**
-   * No heartbeat has ever come.
+   * No sign of life has ever come.
    *
    * @generated from enum value: PRESENCE_UNKNOWN = 1;
    */
   UNKNOWN = 1,
 
   /**
-   * The last heartbeat came within 1.5 intervals.
+   * The last sign of life came within 1.5 intervals.
    *
    * @generated from enum value: PRESENCE_ONLINE = 2;
    */
   ONLINE = 2,
 
   /**
-   * The last heartbeat came within 4 intervals.
+   * The last sign of life came within 4 intervals.
    *
    * @generated from enum value: PRESENCE_LATE = 3;
    */
   LATE = 3,
 
   /**
-   * No heartbeat for longer than that.
+   * No sign of life for longer than that.
    *
    * @generated from enum value: PRESENCE_OFFLINE = 4;
    */

@@ -40,7 +40,8 @@ export const PresenceSchema = /*@__PURE__*/
   enumDesc(file_ota_v1_device, 1);
 
 /**
- * Whether a device is being heard from, judged by the time of its last heartbeat against its heartbeat interval.
+ * Whether a device is being heard from, judged by the time of its last sign of life against its heartbeat interval. A
+ * heartbeat is a sign of life, and so is an update check: a device that only polls is present too.
  *
  * @generated from enum ota.v1.Presence
  */

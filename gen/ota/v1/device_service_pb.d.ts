@@ -1092,6 +1092,124 @@ export declare type HistogramBucket = Message<"ota.v1.HistogramBucket"> & {
 export declare const HistogramBucketSchema: GenMessage<HistogramBucket>;
 
 /**
+ * Whose versions, over which time.
+ *
+ * @generated from message ota.v1.QueryVersionHistoryRequest
+ */
+export declare type QueryVersionHistoryRequest = Message<"ota.v1.QueryVersionHistoryRequest"> & {
+  /**
+   * From this time on. Required.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Before this time; by default now.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * The application's name, as in `Device.components`; empty for the firmware.
+   *
+   * @generated from field: string component = 3;
+   */
+  component: string;
+
+  /**
+   * The most points: default 200, at most 1,000. Where there are more, each stands for as many hours, as the last of
+   * them was counted.
+   *
+   * @generated from field: int32 max_points = 4;
+   */
+  maxPoints: number;
+};
+
+/**
+ * Describes the message ota.v1.QueryVersionHistoryRequest.
+ * Use `create(QueryVersionHistoryRequestSchema)` to create a new message.
+ */
+export declare const QueryVersionHistoryRequestSchema: GenMessage<QueryVersionHistoryRequest>;
+
+/**
+ * How many devices ran which version over time. Retired devices are not counted.
+ *
+ * @generated from message ota.v1.QueryVersionHistoryResponse
+ */
+export declare type QueryVersionHistoryResponse = Message<"ota.v1.QueryVersionHistoryResponse"> & {
+  /**
+   * The versions that most devices ran at some time, those that most run at the end first; at most 20.
+   *
+   * @generated from field: repeated string versions = 1;
+   */
+  versions: string[];
+
+  /**
+   * The points, oldest first. Hours in which the service did not run have none. Without `end_time` the last point of the
+   * firmware is the present, counted now.
+   *
+   * @generated from field: repeated ota.v1.VersionHistoryPoint points = 2;
+   */
+  points: VersionHistoryPoint[];
+
+  /**
+   * When the oldest hour that is kept was counted, whatever the time asked for; unset if none was.
+   *
+   * @generated from field: google.protobuf.Timestamp first_time = 3;
+   */
+  firstTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.QueryVersionHistoryResponse.
+ * Use `create(QueryVersionHistoryResponseSchema)` to create a new message.
+ */
+export declare const QueryVersionHistoryResponseSchema: GenMessage<QueryVersionHistoryResponse>;
+
+/**
+ * How many devices ran which version at some time.
+ *
+ * @generated from message ota.v1.VersionHistoryPoint
+ */
+export declare type VersionHistoryPoint = Message<"ota.v1.VersionHistoryPoint"> & {
+  /**
+   * When they were counted.
+   *
+   * @generated from field: google.protobuf.Timestamp count_time = 1;
+   */
+  countTime?: Timestamp | undefined;
+
+  /**
+   * How many ran each of `versions`, in that order.
+   *
+   * @generated from field: repeated int64 device_counts = 2;
+   */
+  deviceCounts: bigint[];
+
+  /**
+   * How many ran a version that is not in `versions`.
+   *
+   * @generated from field: int64 other_count = 3;
+   */
+  otherCount: bigint;
+
+  /**
+   * How many had not told their firmware's version; 0 for other components, which a device need not have.
+   *
+   * @generated from field: int64 unknown_count = 4;
+   */
+  unknownCount: bigint;
+};
+
+/**
+ * Describes the message ota.v1.VersionHistoryPoint.
+ * Use `create(VersionHistoryPointSchema)` to create a new message.
+ */
+export declare const VersionHistoryPointSchema: GenMessage<VersionHistoryPoint>;
+
+/**
  * From where to watch.
  *
  * @generated from message ota.v1.WatchFleetRequest
@@ -1166,7 +1284,7 @@ export declare type PresenceChange = Message<"ota.v1.PresenceChange"> & {
   deviceId: string;
 
   /**
-   * Whether it is being heard from now.
+   * Whether it is being heard from now. PRESENCE_UNSPECIFIED says that it was retired: nobody waits for it any more.
    *
    * @generated from field: ota.v1.Presence presence = 2;
    */
@@ -1362,6 +1480,17 @@ export declare const DeviceService: GenService<{
     methodKind: "unary";
     input: typeof GetDeviceStatusOverviewRequestSchema;
     output: typeof GetDeviceStatusOverviewResponseSchema;
+  },
+  /**
+   * Returns how many devices ran which version over time, as it was counted each hour, thinned out by the service. The hours
+   * are kept as long as the roll-ups of 1 hour (DEVICE_OTA_ROLLUP_1H_RETENTION_DAYS). Role: viewer.
+   *
+   * @generated from rpc ota.v1.DeviceService.QueryVersionHistory
+   */
+  queryVersionHistory: {
+    methodKind: "unary";
+    input: typeof QueryVersionHistoryRequestSchema;
+    output: typeof QueryVersionHistoryResponseSchema;
   },
   /**
    * Sends the fleet's state now, and again after changes, at most once a second, until the caller goes away. With the

@@ -162,6 +162,13 @@ export declare type ListRolloutsRequest = Message<"ota.v1.ListRolloutsRequest"> 
    * @generated from field: string firmware_id = 4;
    */
   firmwareId: string;
+
+  /**
+   * Only rollouts of firmware of this version.
+   *
+   * @generated from field: string firmware_version = 5;
+   */
+  firmwareVersion: string;
 };
 
 /**

@@ -4,6 +4,7 @@ import { auditSearch } from "../audit/audit-search.ts";
 import { crashListSearch } from "../crashes/crash-search.ts";
 import { deviceListSearch, deviceSearch, mapSearch } from "../devices/device-search.ts";
 import { compareSearch, firmwareListSearch } from "../firmware/firmware-search.ts";
+import { overviewSearch } from "../overview/overview-search.ts";
 import { rolloutListSearch, rolloutNewSearch, rolloutSearch } from "../rollouts/rollout-search.ts";
 import { BrokenPage } from "./broken-page.tsx";
 import { NotFoundPage } from "./not-found-page.tsx";
@@ -17,6 +18,7 @@ const root = createRootRoute({
 const overview = createRoute({
   getParentRoute: () => root,
   path: "/",
+  validateSearch: overviewSearch,
   component: lazyRouteComponent(() => import("../overview/overview-page.tsx"), "OverviewPage"),
 });
 

@@ -10,8 +10,11 @@ import { Status } from "../ui/status.tsx";
 
 /** The rollouts that brought the version on which an error was first seen. */
 export function BroughtBy({ version }: { readonly version: string }) {
-  const { data, error } = useQuery(RolloutService.method.listRollouts, { pageSize: searched });
-  const rollouts = data?.rollouts.filter((rollout) => rollout.version === version) ?? [];
+  const { data, error } = useQuery(RolloutService.method.listRollouts, {
+    firmwareVersion: version,
+    pageSize: shown,
+  });
+  const rollouts = data?.rollouts ?? [];
   return (
     <Section title="Brought by" description={`Rollouts of ${version}, on which it was first seen`}>
       {error !== null && <Failure error={error} doing="list the rollouts" />}
@@ -29,8 +32,8 @@ export function BroughtBy({ version }: { readonly version: string }) {
   );
 }
 
-/** Among so many of the newest rollouts it is looked for: what is older is hardly news. */
-const searched = 1_000;
+/** Of one version there are hardly more. */
+const shown = 20;
 
 function Entry({ rollout }: { readonly rollout: Rollout }) {
   const { tone, text } = rolloutStates[rollout.state];

@@ -204,7 +204,13 @@ const columns: readonly Column<ErrorGroup>[] = [
       </Stack>
     ),
   },
-  { id: "state", header: "State", cell: ({ state }) => <Status {...groupStates[state]} />, width: 110 },
+  {
+    id: "state",
+    header: "State",
+    cell: ({ state }) => <Status {...groupStates[state]} />,
+    wide: true,
+    width: 110,
+  },
   {
     id: "versions",
     header: "Versions",

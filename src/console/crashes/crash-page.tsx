@@ -88,7 +88,7 @@ export function CrashPage() {
         <Grid.Col span={{ base: 12, lg: 5 }}>
           <Stack gap="md">
             <About group={group} />
-            <BroughtBy version={group.firstSeenVersion} />
+            {group.firstSeenVersion !== "" && <BroughtBy version={group.firstSeenVersion} />}
             <AffectedDevices groupId={group.id} />
           </Stack>
         </Grid.Col>

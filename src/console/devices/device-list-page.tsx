@@ -10,6 +10,7 @@ import { useSession } from "../app/session.tsx";
 import { usePages } from "../data/use-pages.ts";
 import { count, counted } from "../ui/format.ts";
 import { LinkButton } from "../ui/link.tsx";
+import { LiveStatus } from "../ui/live-status.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Page } from "../ui/page.tsx";
 import { type DeviceListSearch, deviceOrders } from "./device-search.ts";
@@ -18,6 +19,7 @@ import { FilterField } from "./filter/filter-field.tsx";
 import { BulkModal, type BulkTarget, everyDevice } from "./list/bulk-modal.tsx";
 import { DeviceTable } from "./list/device-table.tsx";
 import { SavedFilters } from "./list/saved-filters.tsx";
+import { useLiveDevices } from "./list/use-live-devices.ts";
 import { maxChosen, useSelection } from "./list/use-selection.ts";
 
 const route = getRouteApi("/devices");
@@ -36,6 +38,7 @@ export function DeviceListPage() {
     { filter, orderBy: order, showRetired: retired, pageSize },
     { rowsOf: (answer) => answer.devices, everyMs: refreshMs },
   );
+  const live = useLiveDevices(pages.rows);
   const total = useQuery(DeviceService.method.countDevices, { filter }, { refetchInterval: refreshMs });
   const fault = filterFaultOf(pages.error);
   const matched = total.data === undefined ? undefined : Number(total.data.count);
@@ -52,11 +55,14 @@ export function DeviceListPage() {
     <Page
       title="Devices"
       aside={
-        <Text c="dimmed" className="numbers" role="status">
-          {fault === undefined &&
-            matched !== undefined &&
-            (filter === "" ? count(matched) : `${counted(matched, "match", "matches")}`)}
-        </Text>
+        <>
+          <Text c="dimmed" className="numbers" role="status">
+            {fault === undefined &&
+              matched !== undefined &&
+              (filter === "" ? count(matched) : `${counted(matched, "match", "matches")}`)}
+          </Text>
+          <LiveStatus state={live.stream.state} />
+        </>
       }
       actions={
         <LinkButton
@@ -133,7 +139,7 @@ export function DeviceListPage() {
         <Card.Section>
           {fault === undefined ? (
             <DeviceTable
-              pages={pages}
+              pages={{ ...pages, rows: live.rows }}
               total={matched}
               order={order}
               onOrder={(next) => change({ ...search, order: next })}

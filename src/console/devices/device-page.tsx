@@ -9,6 +9,7 @@ import { CopyText } from "../ui/copy-text.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { Link } from "../ui/link.tsx";
+import { LiveStatus } from "../ui/live-status.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
@@ -21,6 +22,7 @@ import { deviceTitle, pins, presences } from "./device-words.ts";
 import { ErrorPanel } from "./error-panel.tsx";
 import { MeasurementsPanel } from "./measurements/measurements-panel.tsx";
 import { TrackPanel } from "./track-panel.tsx";
+import { useLiveDevice } from "./use-live-device.ts";
 import { WhyPanel } from "./why-panel.tsx";
 
 const route = getRouteApi("/devices/$deviceId");
@@ -33,6 +35,7 @@ export function DevicePage() {
     { id: deviceId },
     { refetchInterval: refreshMs },
   );
+  const stream = useLiveDevice(deviceId);
   const device = data?.device;
   const trail = [
     <Link key="list" to="/devices">
@@ -55,7 +58,16 @@ export function DevicePage() {
     <Page
       title={deviceTitle(device)}
       trail={trail}
-      aside={retired ? <Status tone="idle" text="Retired" /> : <Status {...presences[device.presence]} />}
+      aside={
+        retired ? (
+          <Status tone="idle" text="Retired" />
+        ) : (
+          <>
+            <Status {...presences[device.presence]} />
+            <LiveStatus state={stream.state} />
+          </>
+        )
+      }
       description={
         <>
           {device.deviceType} · {device.hardwareModel} · last heard{" "}

@@ -5,7 +5,7 @@ import { keepPreviousData } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { TelemetryService, type TrackPoint } from "../../../gen/ota/v1/telemetry_service_pb.js";
 import { type ChartColors, useChartColors } from "../charts/chart-colors.ts";
-import { type Box, boxAround } from "../map/box.ts";
+import { type Box, boxAround, longitudeIn } from "../map/box.ts";
 import { WorldMap } from "../map/world-map.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { Failure } from "../ui/failure.tsx";
@@ -62,7 +62,10 @@ function Track({ points }: { readonly points: readonly TrackPoint[] }) {
     // oxlint-disable-next-line react-hooks/exhaustive-deps -- only at first, see above
     [],
   );
-  const series = useMemo(() => trackSeries(points, colors), [points, colors]);
+  const series = useMemo(
+    () => (begin === undefined ? [] : trackSeries(points, begin, colors)),
+    [points, begin, colors],
+  );
   const first = points[0];
   const last = points.at(-1);
   if (begin === undefined) return null;
@@ -107,13 +110,13 @@ function placeText(point: TrackPoint | undefined): string {
   return `${latitude.toFixed(5)}, ${longitude.toFixed(5)}${within}`;
 }
 
-function trackSeries(points: readonly TrackPoint[], colors: ChartColors): readonly object[] {
+function trackSeries(points: readonly TrackPoint[], box: Box, colors: ChartColors): readonly object[] {
   const places = points.flatMap((point) => {
     const { location, receiveTime } = point;
     if (location === undefined || receiveTime === undefined) return [];
     return [
       {
-        value: [location.longitude, location.latitude],
+        value: [longitudeIn(box, location.longitude), location.latitude],
         text: `${moment.format(timestampDate(receiveTime))}\n${placeText(point)}`,
       },
     ];

@@ -1,5 +1,5 @@
 import { useQuery } from "@connectrpc/connect-query";
-import { Select, SimpleGrid, Table, Text } from "@mantine/core";
+import { Select, SimpleGrid, Table, Text, VisuallyHidden } from "@mantine/core";
 import { skipToken } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";
@@ -69,7 +69,7 @@ function Differences({ first, second }: { readonly first: Firmware; readonly sec
         <Table.Thead>
           <Table.Tr>
             <Table.Th w="22%">
-              <span aria-hidden>·</span>
+              <VisuallyHidden>What</VisuallyHidden>
             </Table.Th>
             {[first, second].map((each) => (
               <Table.Th key={each.id}>

@@ -1,30 +1,39 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Group, Stack, Text } from "@mantine/core";
-import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import { useState } from "react";
+import {
+  DeviceService,
+  type GetDeviceStatusOverviewResponse,
+} from "../../../gen/ota/v1/device_service_pb.js";
 import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { useServerStream } from "../data/use-server-stream.ts";
 import { rolloutStates, rolloutTitle } from "../rollouts/rollout-words.ts";
 import { Failure } from "../ui/failure.tsx";
 import { count, counted, percent } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
+import { LiveStatus } from "../ui/live-status.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 
 /** Where a firmware runs now, and the rollouts that brought it there. */
 export function FirmwareUse({ firmware }: { readonly firmware: Firmware }) {
-  const fleet = useQuery(DeviceService.method.getDeviceStatusOverview, {}, { refetchInterval: refreshMs });
+  const read = useQuery(DeviceService.method.getDeviceStatusOverview, {});
+  const [watched, setWatched] = useState<GetDeviceStatusOverviewResponse | undefined>();
+  const stream = useServerStream(DeviceService.method.watchFleet, {}, ({ overview }) => setWatched(overview));
+  const fleet = watched ?? read.data;
   const rollouts = useQuery(
     RolloutService.method.listRollouts,
     { firmwareId: firmware.id, pageSize: 20 },
     { refetchInterval: refreshMs },
   );
-  const running = fleet.data?.firmwareVersions.find(({ name }) => name === firmware.version)?.count ?? 0n;
-  const total = fleet.data?.totalCount ?? 0n;
+  const running = fleet?.firmwareVersions.find(({ name }) => name === firmware.version)?.count ?? 0n;
+  const total = fleet?.totalCount ?? 0n;
   return (
-    <Section title="Where it runs now">
+    <Section title="Where it runs now" actions={<LiveStatus state={stream.state} />}>
       <Stack gap="sm">
-        {fleet.data !== undefined && (
+        {fleet !== undefined && (
           <Text size="sm">
             <Text span fw={600} size="xl" className="numbers">
               {count(running)}

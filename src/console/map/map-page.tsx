@@ -4,7 +4,11 @@ import { IconList } from "@tabler/icons-react";
 import { keepPreviousData } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { type DevicePosition, TelemetryService } from "../../../gen/ota/v1/telemetry_service_pb.js";
+import {
+  type DevicePosition,
+  type SearchPositionsResponse,
+  TelemetryService,
+} from "../../../gen/ota/v1/telemetry_service_pb.js";
 import { useChartColors } from "../charts/chart-colors.ts";
 import { filterFaultOf } from "../devices/filter/filter-fault.ts";
 import { FilterField } from "../devices/filter/filter-field.tsx";
@@ -14,7 +18,7 @@ import { Link, LinkButton } from "../ui/link.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
-import { type Box, boxText, inhabitedWorld, readBox } from "./box.ts";
+import { type Box, boxAround, boxText, inhabitedWorld, readBox, wireBox } from "./box.ts";
 import { positionSeries } from "./position-series.ts";
 import { WorldMap } from "./world-map.tsx";
 
@@ -27,22 +31,30 @@ export function MapPage() {
   const navigate = route.useNavigate();
   const colors = useChartColors();
   // The map moves by itself once it stands: the address follows it, and is only read at first.
-  const [shown, setShown] = useState<{ readonly box: Box; readonly times: number }>(() => ({
-    box: readBox(search.box) ?? inhabitedWorld,
-    times: 0,
-  }));
-  const box = readBox(search.box) ?? shown.box;
+  const [shown, setShown] = useState<{ readonly box: Box; readonly times: number } | undefined>(() => {
+    const asked = readBox(search.box);
+    return asked && { box: asked, times: 0 };
+  });
+  const box = readBox(search.box) ?? shown?.box ?? inhabitedWorld;
   const { data, error, isPlaceholderData, refetch } = useQuery(
     TelemetryService.method.searchPositions,
-    { ...box, filter, maxDevices },
+    { ...wireBox(box), filter, maxDevices },
     { placeholderData: keepPreviousData, refetchInterval: refreshMs },
   );
   const fault = filterFaultOf(error);
-  const series = useMemo(() => positionSeries(data, colors), [data, colors]);
+  // Nobody asked for a part of the world: the one where the devices are.
+  if (shown === undefined && (data !== undefined || error !== null)) {
+    setShown({ box: boxAround(placesOf(data)) ?? inhabitedWorld, times: 0 });
+  }
+  const series = useMemo(
+    () => positionSeries(data, box, colors),
+    // oxlint-disable-next-line react-hooks/exhaustive-deps -- of the box only its edges count
+    [data, box.west, box.east, colors],
+  );
   const changeBox = (next: Box) =>
     void navigate({ search: { ...(filter === "" ? {} : { filter }), box: boxText(next) }, replace: true });
   const showAt = (next: Box) => {
-    setShown({ box: next, times: shown.times + 1 });
+    setShown({ box: next, times: (shown?.times ?? 0) + 1 });
     changeBox(next);
   };
   return (
@@ -89,23 +101,26 @@ export function MapPage() {
           <Failure error={error} doing="find the devices" retry={refetch} />
         )}
         <Card.Section mt="sm">
-          <WorldMap
-            key={shown.times}
-            label="Map of the devices"
-            box={shown.box}
-            height="max(320px, calc(100dvh - 330px))"
-            series={series}
-            onBox={changeBox}
-            onChoose={(chosen) => {
-              const { deviceId, cluster } = chosen as {
-                deviceId?: string;
-                cluster?: readonly [number, number];
-              };
-              if (deviceId !== undefined)
-                void navigate({ to: "/devices/$deviceId", params: { deviceId }, search: {} });
-              if (cluster !== undefined) showAt(closer(box, cluster));
-            }}
-          />
+          {shown === undefined && <Skeleton h={mapHeight} />}
+          {shown !== undefined && (
+            <WorldMap
+              key={shown.times}
+              label="Map of the devices"
+              box={shown.box}
+              height={mapHeight}
+              series={series}
+              onBox={changeBox}
+              onChoose={(chosen) => {
+                const { deviceId, cluster } = chosen as {
+                  deviceId?: string;
+                  cluster?: readonly [number, number];
+                };
+                if (deviceId !== undefined)
+                  void navigate({ to: "/devices/$deviceId", params: { deviceId }, search: {} });
+                if (cluster !== undefined) showAt(closer(box, cluster));
+              }}
+            />
+          )}
         </Card.Section>
         <Group mt="sm" gap="xs">
           <Button size="xs" variant="default" onClick={() => showAt(inhabitedWorld)}>
@@ -127,6 +142,12 @@ export function MapPage() {
 const maxDevices = 500;
 
 const refreshMs = 15_000;
+
+const mapHeight = "max(320px, calc(100dvh - 330px))";
+
+function placesOf(found: SearchPositionsResponse | undefined) {
+  return [...(found?.clusters ?? []), ...(found?.devices ?? []).flatMap(({ location }) => location ?? [])];
+}
 
 /** A quarter of a box around a point: what a click on a cluster shows. */
 function closer({ south, west, north, east }: Box, [longitude, latitude]: readonly [number, number]): Box {

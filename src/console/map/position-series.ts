@@ -1,10 +1,12 @@
 import type { SearchPositionsResponse } from "../../../gen/ota/v1/telemetry_service_pb.js";
 import type { ChartColors } from "../charts/chart-colors.ts";
 import { count, counted } from "../ui/format.ts";
+import { type Box, longitudeIn } from "./box.ts";
 
-/** What the map of devices draws: a point for each, or circles with numbers. */
+/** What the map of devices draws in a box: a point for each, or circles with numbers. */
 export function positionSeries(
   found: SearchPositionsResponse | undefined,
+  box: Box,
   colors: ChartColors,
 ): readonly object[] {
   const most = Math.max(1, ...(found?.clusters ?? []).map((cluster) => Number(cluster.count)));
@@ -27,9 +29,9 @@ export function positionSeries(
         formatter: ({ data }: { data: { total: number } }) => counted(data.total, "device"),
       },
       data: (found?.clusters ?? []).map(({ latitude, longitude, count: total }) => ({
-        value: [longitude, latitude],
+        value: [longitudeIn(box, longitude), latitude],
         total: Number(total),
-        cluster: [longitude, latitude],
+        cluster: [longitudeIn(box, longitude), latitude],
       })),
     },
     {
@@ -44,7 +46,7 @@ export function positionSeries(
       data: (found?.devices ?? []).flatMap(({ deviceId, serialNumber, location }) =>
         location === undefined
           ? []
-          : [{ value: [location.longitude, location.latitude], deviceId, serialNumber }],
+          : [{ value: [longitudeIn(box, location.longitude), location.latitude], deviceId, serialNumber }],
       ),
     },
   ];

@@ -1,4 +1,4 @@
-import type { Position } from "geojson";
+import type { Feature, Position } from "geojson";
 import { feature } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
 import world from "world-atlas/countries-110m.json?url";
@@ -30,7 +30,31 @@ async function read(): Promise<void> {
     if (geometry.type === "Polygon") unwrap(geometry.coordinates);
     if (geometry.type === "MultiPolygon") geometry.coordinates.forEach(unwrap);
   }
-  registerMap(worldMap, countries as never);
+  registerMap(worldMap, { ...countries, features: countries.features.map(goneRound) } as never);
+}
+
+/** A country with what of it is seen by those who look across the 180th meridian: the map goes on there, half a world each way. */
+function goneRound<F extends Feature>(country: F): Feature {
+  const { geometry } = country;
+  const polygons =
+    geometry.type === "Polygon"
+      ? [geometry.coordinates]
+      : geometry.type === "MultiPolygon"
+        ? geometry.coordinates
+        : [];
+  const coordinates = polygons.flatMap((polygon) => {
+    const longitudes = polygon.flat().map(([longitude = 0]) => longitude);
+    return [
+      polygon,
+      ...(longitudes.some((longitude) => longitude < 0) ? [shifted(polygon, 360)] : []),
+      ...(longitudes.some((longitude) => longitude > 0) ? [shifted(polygon, -360)] : []),
+    ];
+  });
+  return { ...country, geometry: { type: "MultiPolygon", coordinates } };
+}
+
+function shifted(polygon: readonly Position[][], degrees: number): Position[][] {
+  return polygon.map((ring) => ring.map(([longitude = 0, latitude = 0]) => [longitude + degrees, latitude]));
 }
 
 /**

@@ -42,7 +42,8 @@ export function ActiveRollouts() {
   );
 }
 
-const refreshMs = 3_000;
+/** The page reads again when the fleet's stream says that a rollout moved; this is for what the fleet does not show, as a pause. */
+const refreshMs = 10_000;
 
 function RolloutLine({ rollout }: { readonly rollout: Rollout }) {
   const { succeeded, failed, inProgress } = rolloutTotals(rollout);

@@ -1,10 +1,14 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Grid, Group, SimpleGrid, Skeleton, Stack, Text } from "@mantine/core";
-import { useState } from "react";
+import { getRouteApi } from "@tanstack/react-router";
+import { useRef, useState } from "react";
 import {
   DeviceService,
   type GetDeviceStatusOverviewResponse,
 } from "../../../gen/ota/v1/device_service_pb.js";
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { fleetWork } from "../data/fleet-work.ts";
+import { useRefresh } from "../data/use-refresh.ts";
 import { useServerStream } from "../data/use-server-stream.ts";
 import { Failure } from "../ui/failure.tsx";
 import { LiveStatus } from "../ui/live-status.tsx";
@@ -17,15 +21,25 @@ import { PresenceChanges } from "./presence-changes.tsx";
 import { RisingCrashes } from "./rising-crashes.tsx";
 import { Stat } from "./stat.tsx";
 import { usePresenceChanges } from "./use-presence-changes.ts";
+import { VersionHistory } from "./version-history.tsx";
+
+const route = getRouteApi("/");
 
 /** The fleet at a glance, live. */
 export function OverviewPage() {
   const read = useQuery(DeviceService.method.getDeviceStatusOverview, {});
   const [watched, setWatched] = useState<GetDeviceStatusOverviewResponse | undefined>();
   const changes = usePresenceChanges();
-  const stream = useServerStream(DeviceService.method.watchFleet, {}, (message) => {
-    if (message.overview !== undefined) setWatched(message.overview);
-    changes.add(message.presenceChanges);
+  const { versions = "24h" } = route.useSearch();
+  const navigate = route.useNavigate();
+  const refreshRollouts = useRefresh(rolloutsMs, RolloutService.method.listRollouts);
+  const work = useRef("");
+  const stream = useServerStream(DeviceService.method.watchFleet, {}, ({ overview, presenceChanges }) => {
+    changes.add(presenceChanges);
+    if (overview === undefined) return;
+    setWatched(overview);
+    if (work.current !== fleetWork(overview)) refreshRollouts();
+    work.current = fleetWork(overview);
   });
   const fleet = watched ?? read.data;
   return (
@@ -38,6 +52,21 @@ export function OverviewPage() {
       <Grid gap="md" align="flex-start">
         <Grid.Col span={{ base: 12, lg: 7 }}>
           <Stack gap="md">
+            {fleet === undefined ? (
+              <Skeleton h={330} />
+            ) : (
+              <VersionHistory
+                fleet={fleet}
+                range={versions}
+                onRange={(range) =>
+                  void navigate({
+                    search: range === "24h" ? {} : { versions: range },
+                    replace: true,
+                    resetScroll: false,
+                  })
+                }
+              />
+            )}
             <ActiveRollouts />
             <RisingCrashes />
             <PresenceChanges changes={changes.newest} />
@@ -50,6 +79,9 @@ export function OverviewPage() {
     </Page>
   );
 }
+
+/** How often rollouts are read again at most while they move. */
+const rolloutsMs = 1_000;
 
 function Figures({ fleet }: { readonly fleet: GetDeviceStatusOverviewResponse }) {
   const total = Number(fleet.totalCount);

@@ -1,5 +1,6 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Stack, Table, Text } from "@mantine/core";
+import { Fragment } from "react";
 import {
   type HealthSignal,
   HealthVerdict,
@@ -69,33 +70,43 @@ function Signals({ signals }: { readonly signals: readonly HealthSignal[] }) {
       </Table.Thead>
       <Table.Tbody>
         {signals.map((signal) => (
-          <Table.Tr key={signal.name}>
-            <Table.Th scope="row" fw={400}>
-              {signal.name.replaceAll("_", " ")}
-              <Text span inherit c="dimmed">
-                {signal.unit === "" ? "" : ` (${signal.unit})`}
-              </Text>
-              {signal.message !== "" && (
-                <Text size="xs" c="dimmed">
-                  {signal.message}
+          <Fragment key={signal.name}>
+            <Table.Tr>
+              <Table.Th scope="row" fw={400}>
+                {signal.name.replaceAll("_", " ")}
+                <Text span inherit c="dimmed" visibleFrom="sm">
+                  {signal.unit === "" ? "" : ` (${signal.unit})`}
                 </Text>
-              )}
-            </Table.Th>
-            <Table.Td ta="right" className="numbers">
-              {value(signal.updatedValue, signal.updatedDeviceHours)}
-              <Hours seen={signal.updatedDeviceHours} />
-            </Table.Td>
-            <Table.Td ta="right" className="numbers">
-              {value(signal.controlValue, signal.controlDeviceHours)}
-              <Hours seen={signal.controlDeviceHours} />
-            </Table.Td>
-            <Table.Td>
-              <Status {...healthVerdicts[signal.verdict]} />
-            </Table.Td>
-            <Table.Td ta="right" className="numbers" visibleFrom="sm">
-              {signal.verdict === HealthVerdict.NOT_ENOUGH_DATA ? "—" : signal.pValue.toPrecision(2)}
-            </Table.Td>
-          </Table.Tr>
+                {signal.message !== "" && (
+                  <Text size="xs" c="dimmed" visibleFrom="sm">
+                    {signal.message}
+                  </Text>
+                )}
+              </Table.Th>
+              <Table.Td ta="right" className="numbers">
+                {value(signal.updatedValue, signal.updatedDeviceHours)}
+                <Hours seen={signal.updatedDeviceHours} />
+              </Table.Td>
+              <Table.Td ta="right" className="numbers">
+                {value(signal.controlValue, signal.controlDeviceHours)}
+                <Hours seen={signal.controlDeviceHours} />
+              </Table.Td>
+              <Table.Td>
+                <Status {...healthVerdicts[signal.verdict]} />
+              </Table.Td>
+              <Table.Td ta="right" className="numbers" visibleFrom="sm">
+                {signal.verdict === HealthVerdict.NOT_ENOUGH_DATA ? "—" : signal.pValue.toPrecision(2)}
+              </Table.Td>
+            </Table.Tr>
+            {signal.message !== "" && (
+              // On a phone the words have no room beside the numbers.
+              <Table.Tr hiddenFrom="sm">
+                <Table.Td colSpan={4} pt={0} c="dimmed">
+                  {signal.message}
+                </Table.Td>
+              </Table.Tr>
+            )}
+          </Fragment>
         ))}
       </Table.Tbody>
     </Table>

@@ -35,6 +35,15 @@ export function RolloutFailures({ rollout }: { readonly rollout: Rollout }) {
     <Section
       title="Failures"
       description={failed === 0 ? undefined : `${counted(failed, "device")} failed, by reason`}
+      actions={
+        failed > 0 && (
+          <Text size="xs" component="div">
+            <Link to="/crashes" search={{ version: rollout.version, state: "all" }}>
+              What crashed on {rollout.version}
+            </Link>
+          </Text>
+        )
+      }
     >
       {failed === 0 && <Text size="sm">No device has failed.</Text>}
       {error !== null && <Failure error={error} doing="list the failures" retry={refetch} />}

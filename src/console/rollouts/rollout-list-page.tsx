@@ -6,9 +6,11 @@ import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../app/session.tsx";
 import { usePages } from "../data/use-pages.ts";
+import { useRolloutSteps } from "../data/use-rollout-steps.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { count } from "../ui/format.ts";
 import { Link, LinkButton } from "../ui/link.tsx";
+import { LiveStatus } from "../ui/live-status.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
@@ -34,9 +36,11 @@ export function RolloutListPage() {
     { states: [...statesOf(show)] },
     { rowsOf: (answer) => answer.rollouts, everyMs: refreshMs },
   );
+  const stream = useRolloutSteps();
   return (
     <Page
       title="Rollouts"
+      aside={<LiveStatus state={stream.state} />}
       actions={create}
       description="A rollout brings one firmware to the devices that it targets, ring by ring, and goes on only while the devices' heartbeats prove it right."
     >

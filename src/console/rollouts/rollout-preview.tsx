@@ -8,6 +8,7 @@ import { Failure } from "../ui/failure.tsx";
 import { count, counted } from "../ui/format.ts";
 import { Section } from "../ui/section.tsx";
 import { Time } from "../ui/time.tsx";
+import { heldBackWords } from "./held-back-words.ts";
 import { type RolloutForm, rolloutRequest } from "./rollout-form.ts";
 
 /** Has the service count whom a planned rollout would reach, once typing pauses. Asks nothing while `enabled` is false. */
@@ -63,7 +64,12 @@ export function RolloutPreview({ preview: { data, error, refetch } }: RolloutPre
               <Stack gap={4}>
                 {data.heldBack.map((held) => (
                   <Group key={held.reason} justify="space-between" wrap="nowrap" gap="sm" align="flex-start">
-                    <Text size="sm">{held.message}</Text>
+                    <div>
+                      <Text size="sm">{heldBackWords[held.reason]}</Text>
+                      <Text size="xs" c="dimmed">
+                        {held.message}
+                      </Text>
+                    </div>
                     <Text size="sm" className="numbers">
                       {count(held.count)}
                     </Text>

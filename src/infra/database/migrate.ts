@@ -12,6 +12,7 @@ import { RolloutControl } from "./migrations/m0006-rollout-control.ts";
 import { FirmwareKinds } from "./migrations/m0007-firmware-kinds.ts";
 import { RolloutHealth } from "./migrations/m0008-rollout-health.ts";
 import { RollupOrder } from "./migrations/m0009-rollup-order.ts";
+import { VersionHistory } from "./migrations/m0010-version-history.ts";
 
 /** How to migrate. */
 export interface MigrateOptions {
@@ -69,6 +70,7 @@ const migrations = [
   { name: "0007-firmware-kinds", class: FirmwareKinds },
   { name: "0008-rollout-health", class: RolloutHealth },
   { name: "0009-rollup-order", class: RollupOrder },
+  { name: "0010-version-history", class: VersionHistory },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

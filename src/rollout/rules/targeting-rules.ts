@@ -1,3 +1,4 @@
+import type { CompiledRollout } from "../compiled-rollout.ts";
 import { percentText } from "../percent-text.ts";
 import { isPinnedCanary, isSampled } from "../ring-place.ts";
 import { versionFacts } from "../version-facts.ts";
@@ -87,8 +88,7 @@ export const targetingRules: readonly Rule[] = [
     words: (rollout, _device, _facts, reason) => ({
       required: rollout.rollout.targeting.filter || "none",
       actual: reason === undefined ? "matches" : "does not match",
-      message:
-        reason === undefined ? "The device matches the filter." : "The device does not match the filter.",
+      message: reason === undefined ? "The device matches the filter." : filterMessage(rollout),
     }),
   },
   {
@@ -109,6 +109,12 @@ export const targetingRules: readonly Rule[] = [
 /** The version of a device in words. */
 export function versionText(version: string): string {
   return version === "" ? "none" : version;
+}
+
+function filterMessage({ unreadable }: CompiledRollout): string {
+  return unreadable === undefined
+    ? "The device does not match the filter."
+    : `The rollout is for no device: ${unreadable}.`;
 }
 
 function hasAny(names: readonly string[], wanted: ReadonlySet<string>): boolean {

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { OtaError } from "../../../src/errors.ts";
+import { SeverableLine } from "../../support/severable-line.ts";
 import {
   createWorld,
   release,
@@ -25,7 +26,6 @@ import {
   untilEnded,
   untilStates,
 } from "./big-fleet.ts";
-import { SeverableLine } from "./severable-line.ts";
 
 const rings = [
   { name: "canary", percent: 50, gate },

@@ -37,9 +37,11 @@ export class RolloutControl extends Migration {
       group by 1, 2`);
   }
 
-  /** Refused while a device has had several tries, or steps: the older key cannot hold them. */
+  /** Of several tries of a device, and of several steps, the last one is kept: the older key holds no more. */
   override down(): void {
     this.addSql("drop table ring_key_counts");
+    this.addSql(`delete from device_updates u using device_updates l
+      where l.device_id = u.device_id and l.rollout_id = u.rollout_id and l.action = u.action and l.id > u.id`);
     this.addSql(`alter table device_updates
       drop constraint device_updates_try_unique,
       drop column attempt, drop column not_before, drop column retry_at,

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { FaultProxy } from "../../support/fault-proxy.ts";
+import { FaultProxy } from "./fault-proxy.ts";
 
 /**
  * The line of one replica to the database. Once it is cut, the replica is dead for the database and for everybody else:
@@ -14,7 +14,7 @@ export class SeverableLine implements AsyncDisposable {
   /** A line to the database of that URL. */
   static async lay(databaseUrl: string): Promise<SeverableLine> {
     const target = new URL(databaseUrl);
-    const trap: Trap = { text: undefined, sprung: Promise.withResolvers<void>(), isHeld: false };
+    const trap: Trap = { text: undefined, ends: true, sprung: Promise.withResolvers<void>(), isHeld: false };
     const network = await FaultProxy.start(target.host, (client, server) => join(client, server, trap));
     target.host = network.address;
     return new SeverableLine(target.href, network, trap);
@@ -24,7 +24,9 @@ export class SeverableLine implements AsyncDisposable {
     this.url = url;
     this.#network = network;
     this.#trap = trap;
-    void trap.sprung.promise.then(() => this.cut());
+    void trap.sprung.promise.then(() => {
+      if (trap.ends) this.cut();
+    });
   }
 
   cut(): void {
@@ -35,6 +37,16 @@ export class SeverableLine implements AsyncDisposable {
   /** Cuts it when the replica is about to say this, which is not passed on; resolves then. */
   cutBefore(text: string): Promise<void> {
     this.#trap.text = text;
+    return this.#trap.sprung.promise;
+  }
+
+  /**
+   * Stops that connection when the replica is about to say this, which is not passed on; resolves then. The replica is in
+   * the middle of what it was saying until its process ends.
+   */
+  stopBefore(text: string): Promise<void> {
+    this.#trap.text = text;
+    this.#trap.ends = false;
     return this.#trap.sprung.promise;
   }
 
@@ -58,6 +70,8 @@ export class SeverableLine implements AsyncDisposable {
 
 interface Trap {
   text: string | undefined;
+  /** Whether all ends when it springs. */
+  ends: boolean;
   readonly sprung: PromiseWithResolvers<void>;
   isHeld: boolean;
 }
@@ -68,7 +82,9 @@ function join(client: Socket, server: Socket, trap: Trap): void {
       server.write(chunk);
       return;
     }
-    client.resetAndDestroy();
+    trap.text = undefined;
+    if (trap.ends) client.resetAndDestroy();
+    else client.pause();
     trap.sprung.resolve();
   });
   server.on("data", (chunk: Buffer) => client.write(chunk));

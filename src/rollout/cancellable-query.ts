@@ -1,0 +1,47 @@
+import type pg from "pg";
+
+/** What is asked. */
+export interface CancellableQuery {
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/**
+ * Asks with a connection of the pool. If the signal aborts, the server is told to stop, and this throws the signal's reason
+ * once it did: nothing goes on in the server for a caller who has left.
+ */
+export async function cancellableQuery<Row extends pg.QueryResultRow>(
+  pool: pg.Pool,
+  { text, values }: CancellableQuery,
+  signal: AbortSignal,
+): Promise<Row[]> {
+  signal.throwIfAborted();
+  const client = await pool.connect();
+  let cancelling: Promise<unknown> | undefined;
+  let failure: Error | undefined;
+  const cancel = (): void => {
+    cancelling = pool.query("SELECT pg_cancel_backend($1)", [processOf(client)]).catch((error: unknown) => {
+      // Without the connection the server finds out by itself that nobody waits any more.
+      failure = error as Error;
+      client.release(failure);
+    });
+  };
+  try {
+    signal.throwIfAborted();
+    signal.addEventListener("abort", cancel, { once: true });
+    return (await client.query<Row>(text, [...values])).rows;
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", cancel);
+    // A late cancellation must not hit what the connection is used for next.
+    await cancelling;
+    if (failure === undefined) client.release();
+  }
+}
+
+/** The server's process for a connection: pg has it since the handshake, its types do not. */
+function processOf(client: pg.PoolClient): number {
+  return (client as pg.PoolClient & { readonly processID: number }).processID;
+}

@@ -1,0 +1,315 @@
+import fc from "fast-check";
+import { expect } from "vitest";
+import { OtaError } from "../../src/errors.ts";
+import type { OpenUpdate } from "../../src/rollout/open-update.ts";
+import { isSampled, ringIndex } from "../../src/rollout/ring-place.ts";
+import { isReached } from "../../src/rollout/ring-state.ts";
+import { eventually } from "../support/eventually.ts";
+import {
+  actor,
+  expectExactCounters,
+  Fleet,
+  type Replica,
+  release,
+  report,
+  type SimulatedDevice,
+  type World,
+  wanted,
+} from "./rollout-fixture.ts";
+
+const minute = 60_000;
+const fleetSize = 10;
+/** How many compete. */
+export const rolloutCount = 4;
+const gate = { minSample: 1, minSuccessPercent: 50, soakMs: minute, manual: false };
+
+/** A rollout among others. */
+export const plan = fc.record({
+  component: fc.constantFrom("", "", "nav", "maps"),
+  /** Versions rise with it. */
+  age: fc.integer({ min: 1, max: 3 }),
+  priority: fc.integer({ min: -1, max: 1 }),
+  groups: fc.constantFrom<string[]>([], ["a"], ["b"], ["a", "b"]),
+  percent: fc.constantFrom(60, 100),
+  firstRing: fc.constantFrom(30, 60),
+  maxInProgress: fc.constantFrom(3, 100),
+  maxRetries: fc.nat(1),
+});
+type Plan = typeof plan extends fc.Arbitrary<infer T> ? T : never;
+
+/** Something that happens to it, or to one of its devices. */
+export const step = fc.record({
+  kind: fc.constantFrom(
+    "check",
+    "check",
+    "check",
+    "go_on",
+    "go_on",
+    "go_on",
+    "fail",
+    "revert",
+    "wait",
+    "verb",
+  ),
+  device: fc.nat(fleetSize - 1),
+  replica: fc.nat(1),
+  rollout: fc.nat(rolloutCount - 1),
+  verb: fc.constantFrom(
+    "promote",
+    "promote",
+    "pause",
+    "resume",
+    "rollback",
+    "rollbackRing",
+    "abort" as const,
+  ),
+});
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+/** Where it all happens. */
+export interface Place {
+  readonly world: World;
+  readonly replicas: readonly [Replica, Replica];
+}
+
+/** A fleet of its own with the rollouts that are for it alone. */
+export interface Scene {
+  readonly place: Place;
+  readonly fleet: Fleet;
+  /** The rollouts. */
+  readonly ids: readonly string[];
+  readonly groups: ReadonlyMap<string, readonly string[]>;
+  readonly pins: ReadonlyMap<string, "none" | "canary" | "excluded">;
+  /** Who was in a ring that makes offers, by rollout and replica: one may be behind the other for a moment. */
+  readonly reached: Map<string, ReadonlySet<string>>;
+  /** How updates ended. */
+  readonly ended: Map<string, string>;
+  /** Offers that were made, and those of which the explanation had said so before. */
+  offers: number;
+  agreed: number;
+}
+
+export async function openScene(place: Place, run: number, plans: readonly Plan[]): Promise<Scene> {
+  const { world, replicas } = place;
+  const [first, second] = replicas;
+  const tag = `run-${run}`;
+  const fleet = await Fleet.enrol(world, fleetSize);
+  const groups = new Map(
+    fleet.devices.map(({ id }, at) => [id, [["a"], ["b"], ["a", "b"]][at % 3] ?? []] as const),
+  );
+  const pins = new Map(
+    fleet.devices.map(({ id }, at) => {
+      if (at === 0) return [id, "excluded"] as const;
+      return [id, at === 1 ? "canary" : "none"] as const;
+    }),
+  );
+  for (const device of fleet.devices) {
+    device.components = { nav: "1.0.0" };
+    await world.database.adminPool.query(
+      "UPDATE devices SET groups = $2, tags = ARRAY[$3], update_pin = $4 WHERE id = $1::uuid",
+      [device.id, groups.get(device.id), tag, pins.get(device.id)],
+    );
+  }
+  for (const component of ["", "nav", "maps"]) await release(world, `${run}.0.0`, { component });
+  for (const device of fleet.devices) device.version = `${run}.0.0`;
+  for (const replica of replicas) fleet.beat(replica);
+  const ids: string[] = [];
+  for (const [at, each] of plans.entries()) {
+    const { component, priority, maxInProgress, maxRetries } = each;
+    const firmwareId = await release(world, `${run}.${each.age}.${at}`, { component });
+    const { id } = await first.engine.catalog.create(
+      wanted(firmwareId, {
+        targeting: { tags: [tag], groups: each.groups, percent: each.percent },
+        policy: {
+          pauseOnFailure: false,
+          failureMinSample: 2,
+          failureThresholdPercent: 60,
+          verificationMs: minute,
+          deviceTimeoutMs: 60 * minute,
+          retryBackoffMs: minute,
+          priority,
+          maxInProgress,
+          maxRetries,
+        },
+        rings: [
+          { name: "first", percent: each.firstRing, gate },
+          { name: "all", percent: 100, gate },
+        ],
+      }),
+      { actor },
+    );
+    await first.engine.catalog.start({ id, actor, reason: "" });
+    ids.push(id);
+  }
+  await eventually(() => {
+    for (const id of ids) expect(second.engine.index.get(id)).toBeDefined();
+  });
+  return { place, fleet, ids, groups, pins, reached: new Map(), ended: new Map(), offers: 0, agreed: 0 };
+}
+
+export async function take(scene: Scene, each: Step): Promise<void> {
+  const replica = scene.place.replicas[each.replica] ?? scene.place.replicas[0];
+  const device = scene.fleet.devices[each.device];
+  if (device === undefined) throw new Error("no device");
+  const open = replica.engine.tracker.get(device.id);
+  switch (each.kind) {
+    case "check":
+      return check(scene, replica, device);
+    case "go_on":
+      return open === undefined ? check(scene, replica, device) : goOn(scene, replica, device, open);
+    case "fail":
+      if (open !== undefined) await report(replica, device.id, open.id, "FAILED", "MADE_UP");
+      return;
+    case "revert":
+      scene.fleet.reboot(device);
+      return beat(scene, device);
+    case "wait":
+      scene.place.world.clock.advance(2 * minute);
+      beat(scene);
+      return await replica.engine.tick();
+    case "verb":
+      return await steer(scene, replica, each);
+  }
+}
+
+/** Who is reached by a rollout stays so, however its rings go on. */
+export function expectNobodyDropped(scene: Scene): void {
+  for (const [replica, { engine }] of scene.place.replicas.entries()) {
+    for (const id of scene.ids) {
+      const compiled = engine.index.get(id);
+      if (compiled === undefined) continue;
+      const places = scene.fleet.devices.map((device) => {
+        const groups = scene.groups.get(device.id) ?? [];
+        return { id: device.id, groups, updatePin: scene.pins.get(device.id) ?? "none" } as const;
+      });
+      const reached = places.filter((place) => {
+        const ring = compiled.rings[ringIndex(compiled, place)];
+        return ring !== undefined && isReached(ring.state) && isSampled(compiled, place);
+      });
+      const now = new Set(reached.map((place) => place.id));
+      const before = scene.reached.get(`${replica} ${id}`) ?? new Set();
+      expect([...before].filter((deviceId) => !now.has(deviceId))).toEqual([]);
+      scene.reached.set(`${replica} ${id}`, now);
+    }
+  }
+}
+
+/** One update at a time, in the past as well; what ended stays as it ended; counters equal the rows. */
+export async function expectOneAtATime(scene: Scene): Promise<void> {
+  const ids = scene.fleet.devices.map(({ id }) => id);
+  const { rows } = await scene.place.world.database.adminPool.query<{
+    id: string;
+    state: string;
+    over: boolean;
+  }>(
+    "SELECT id, state, ended_at IS NOT NULL AS over FROM device_updates WHERE device_id = ANY ($1::uuid[])",
+    [ids],
+  );
+  for (const { id, state, over } of rows) {
+    expect(scene.ended.get(id) ?? state).toBe(state);
+    if (over) scene.ended.set(id, state);
+  }
+  const { rows: overlaps } = await scene.place.world.database.adminPool.query(
+    `SELECT a.id, b.id FROM device_updates a JOIN device_updates b
+       ON b.device_id = a.device_id AND b.id <> a.id AND b.offered_at >= a.offered_at
+       AND b.offered_at < coalesce(a.ended_at, 'infinity') AND b.id > a.id
+     WHERE a.device_id = ANY ($1::uuid[])`,
+    [ids],
+  );
+  expect(overlaps).toEqual([]);
+  const { rows: excluded } = await scene.place.world.database.adminPool.query(
+    "SELECT u.id FROM device_updates u JOIN devices d ON d.id = u.device_id WHERE d.update_pin = 'excluded'",
+  );
+  expect(excluded).toEqual([]);
+  await expectExactCounters(scene.place.world);
+}
+
+/** Takes all back that can be, and waits until nothing of it is open any more. */
+export async function end(scene: Scene): Promise<void> {
+  const [{ engine }] = scene.place.replicas;
+  for (const id of scene.ids) await permitted(() => engine.catalog.rollback({ id, actor, reason: "" }));
+  await eventually(async () => {
+    scene.place.world.clock.advance(61 * minute);
+    await engine.tick();
+    for (const id of scene.ids) {
+      expect((await engine.catalog.get(id)).state).toMatch(/^(?:ROLLED_BACK|ABORTED)$/);
+    }
+  });
+  // An aborted rollout lets devices that are installing go on; their deadlines end them.
+  await eventually(async () => {
+    scene.place.world.clock.advance(61 * minute);
+    for (const replica of scene.place.replicas) await replica.engine.tick();
+    for (const { engine: each } of scene.place.replicas) expect(each.tracker.size).toBe(0);
+  });
+}
+
+/** What the explanations say of each rollout is what the check then does. */
+async function check(scene: Scene, replica: Replica, device: SimulatedDevice): Promise<void> {
+  const { explainer, tracker } = replica.engine;
+  const free = tracker.get(device.id) === undefined;
+  const before = revisions(scene, replica);
+  const explained = await Promise.all(
+    scene.ids.map(async (id) => [id, (await explainer.explain(id, device.id)).reason] as const),
+  );
+  const expected = explained.filter(([, reason]) => reason === undefined).map(([id]) => id);
+  const answer = await scene.fleet.check(replica, device);
+  if (answer.kind === "offer") scene.offers += 1;
+  // Meanwhile a ring may have been opened, or the other replica have been quicker.
+  if (!free || before !== revisions(scene, replica)) return;
+  if (answer.kind !== "offer") {
+    if (expected.length > 0)
+      expect(answer.reason).toMatch(/RING_NOT_OPEN|ROLLOUT_PAUSED|TOO_MANY|UP_TO_DATE/);
+    return;
+  }
+  if (expected.length === 0) return;
+  expect(expected).toEqual([answer.update.rolloutId]);
+  scene.agreed += 1;
+}
+
+function revisions(scene: Scene, { engine }: Replica): string {
+  return scene.ids.map((id) => engine.index.get(id)?.rollout.revision).join();
+}
+
+/** The next thing that a device does that goes on with its update. */
+async function goOn(
+  scene: Scene,
+  replica: Replica,
+  device: SimulatedDevice,
+  open: Readonly<OpenUpdate>,
+): Promise<void> {
+  const { component, id, state, toVersion } = open;
+  const next = ({ OFFERED: "DOWNLOADING", DOWNLOADING: "INSTALLING" } as const)[state as "OFFERED"];
+  if (next !== undefined) {
+    await report(replica, device.id, id, next);
+    return;
+  }
+  scene.place.world.clock.advance(state === "VERIFYING" ? 2 * minute : 5_000);
+  if (state !== "VERIFYING") {
+    if (component === "") scene.fleet.reboot(device, toVersion);
+    else device.components = { ...device.components, [component]: toVersion };
+  }
+  beat(scene, device);
+}
+
+function beat(scene: Scene, ...devices: SimulatedDevice[]): void {
+  for (const replica of scene.place.replicas)
+    scene.fleet.beat(replica, devices.length === 0 ? scene.fleet.devices : devices);
+}
+
+async function steer(scene: Scene, { engine }: Replica, { rollout, verb }: Step): Promise<void> {
+  const call = { id: scene.ids[rollout] ?? "", actor, reason: "" };
+  await permitted(() =>
+    verb === "rollbackRing"
+      ? engine.catalog.rollbackRing({ ...call, ring: "first" })
+      : engine.catalog[verb](call),
+  );
+}
+
+/** What the states do not allow is refused, and that is all right. */
+async function permitted(work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof OtaError) || error.reason !== "ILLEGAL_TRANSITION") throw error;
+  }
+}
