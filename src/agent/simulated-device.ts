@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import type { Logger } from "pino";
+import type { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
 import type { Clock } from "../infra/clock.ts";
 import { Alarm } from "./alarm.ts";
 import { DeviceAgent, type DeviceAgentOptions } from "./device-agent.ts";
@@ -72,6 +73,8 @@ export class SimulatedDevice {
   readonly #storage: MemoryDeviceStorage;
   readonly #stop = new AbortController();
   readonly #bell = new Alarm();
+  /** Whether its user agrees to be updated. */
+  userConsent = false;
   #agent: DeviceAgent | undefined;
   #life: Promise<void> = Promise.resolve();
   #version: string;
@@ -113,6 +116,16 @@ export class SimulatedDevice {
     await this.#life;
     await rm(this.#options.downloadPath, { force: true });
     this.#become("stopped");
+  }
+
+  /** Moves it to another network. */
+  moveTo(network: NetworkType): void {
+    this.#sensors.network = network;
+  }
+
+  /** Asks for an update now, if it is up: its user has agreed, or it is on another network. */
+  checkForUpdate(): void {
+    this.#agent?.checkForUpdate();
   }
 
   get deviceId(): string {
@@ -226,6 +239,7 @@ export class SimulatedDevice {
       installer: this.#installer(),
       maxBacklog,
       readinessPatienceMs: 0,
+      userConsent: () => this.userConsent,
       onState: (state: SessionState) => {
         this.#connected = state === "connected";
         this.#options.onChange();

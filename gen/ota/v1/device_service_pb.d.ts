@@ -1350,6 +1350,7 @@ export declare const DeviceService: GenService<{
    * The serial number is the device's natural key. A repeat with the same `request_id`, serial number and key is a
    * retry: it answers with the same device and a fresh credential, and the credential that got lost stops working.
    * A serial number that is already enrolled is refused with ALREADY_EXISTS until an operator resets it.
+   * A crowd is served in order; who comes when too many wait gets RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`.
    *
    * @generated from rpc ota.v1.DeviceService.EnrolDevice
    */

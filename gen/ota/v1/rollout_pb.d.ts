@@ -923,7 +923,7 @@ export declare type DeviceUpdate = Message<"ota.v1.DeviceUpdate"> & {
   deadlineTime?: Timestamp | undefined;
 
   /**
-   * Which try this is, from 1.
+   * Which try this is, from 1; 0 for an offer that counts as not made, see DEVICE_UPDATE_STATE_SUPERSEDED.
    *
    * @generated from field: int32 attempt = 18;
    */
@@ -1404,7 +1404,8 @@ export enum DeviceUpdateState {
   TIMED_OUT = 9,
 
   /**
-   * A newer update took its place. Final.
+   * Taking another update back took its place before anything was installed. Final. A first offer counts as not made, and
+   * is made again later.
    *
    * @generated from enum value: DEVICE_UPDATE_STATE_SUPERSEDED = 10;
    */

@@ -719,7 +719,8 @@ export declare const TelemetryService: GenService<{
     output: typeof QuerySeriesResponseSchema;
   },
   /**
-   * Lists the metrics that exist. Role: viewer.
+   * Lists the metrics that exist: the built-in ones, and of each device type up to 1,000 custom ones, the first that came.
+   * Others can be queried all the same. Role: viewer.
    *
    * @generated from rpc ota.v1.TelemetryService.ListMetrics
    */

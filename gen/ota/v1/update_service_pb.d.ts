@@ -253,7 +253,7 @@ export declare type Offer = Message<"ota.v1.Offer"> & {
   unmeteredNetworkOnly: boolean;
 
   /**
-   * Install only within one of these; empty means at any time.
+   * Install only within one of these; empty means at any time. Each names the device's time zone, if its metadata does.
    *
    * @generated from field: repeated ota.v1.MaintenanceWindow maintenance_windows = 17;
    */

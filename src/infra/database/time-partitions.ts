@@ -188,7 +188,10 @@ export class TimePartitions implements AsyncDisposable {
 
 const defaultAhead = 7;
 const maintenanceIntervalMs = 60 * 60 * 1_000;
-const dropLockTimeoutMs = 1_000;
+
+/** More than PostgreSQL's deadlock_timeout of a second, after which an autovacuum that is in the way gives way. */
+const dropLockTimeoutMs = 1_500;
+
 const dayMs = 24 * 60 * 60 * 1_000;
 
 /** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
