@@ -55,6 +55,8 @@ describe("the command tree", () => {
       "rollout devices",
       "rollout preview",
       "rollout explain",
+      "rollout health",
+      "rollout failures",
       "rollout start",
       "rollout promote",
       "rollout approve",

@@ -20,6 +20,7 @@ import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue } from "./parse.ts";
 import { deviceId, firmwareId, rolloutId } from "./references.ts";
 import { addForesightCommands } from "./rollout-foresight.ts";
+import { addHealthCommands } from "./rollout-health.ts";
 import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
 import {
   isOver,
@@ -98,6 +99,7 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
     .action(withSession(cli, listDevices));
 
   addForesightCommands(rollout, cli);
+  addHealthCommands(rollout, cli);
   addVerbs(rollout, cli);
 }
 

@@ -1,6 +1,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Command } from "commander";
 import { describe, expect, it } from "vitest";
+import { HealthAction } from "../../gen/ota/v1/rollout_pb.js";
 import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
 
 function partsOf(...args: string[]) {
@@ -31,6 +32,17 @@ describe("rolloutParts", () => {
       ["production", 100],
     ]);
     expect(rings[3]?.gate).toEqual({ soakDuration: durationFromMs(60_000) });
+  });
+
+  it("asks for approval and for health, and says what bad health leads to", () => {
+    const args = ["--gate-approval", "--gate-health", "--on-worse-health", "pause", "--health-alpha", "0.05"];
+    const parts = partsOf(...args);
+    expect(parts.rings?.map(({ gate }) => gate)).toEqual(
+      Array(4).fill({ requireApproval: true, requireNoWorseHealth: true }),
+    );
+    expect(parts.policy).toEqual({ onWorseHealth: HealthAction.PAUSE, healthAlpha: 0.05 });
+    expect(() => partsOf("--health-alpha", "1")).toThrow("0.0001 to 0.2");
+    expect(() => partsOf("--on-worse-health", "cry")).toThrow("rollback");
   });
 
   it("leaves the gates of named rings to the service", () => {

@@ -1,10 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Command } from "commander";
-import type {
-  RingSpecSchema,
-  RolloutPolicySchema,
-  RolloutTargetingSchema,
+import { type Command, InvalidArgumentError } from "commander";
+import {
+  HealthAction,
+  type RingSpecSchema,
+  type RolloutPolicySchema,
+  type RolloutTargetingSchema,
 } from "../../gen/ota/v1/rollout_pb.js";
 import { collectWindows, type MaintenanceWindowInit } from "./maintenance-window.ts";
 import {
@@ -12,6 +13,7 @@ import {
   parseBytes,
   parseCount,
   parseDuration,
+  parseEnumValue,
   parseFactor,
   parsePercent,
   parseRings,
@@ -44,10 +46,14 @@ export interface RolloutOptions {
   readonly gateSuccess?: number;
   readonly gateSoak?: Duration;
   readonly gateManual?: boolean;
+  readonly gateApproval?: boolean;
+  readonly gateHealth?: boolean;
   readonly failureThreshold?: number;
   readonly failureMinSample?: number;
   readonly failureLimit?: number;
   readonly pauseOnFailure?: boolean;
+  readonly onWorseHealth?: HealthAction;
+  readonly healthAlpha?: number;
   readonly verifyFor?: Duration;
   readonly deviceTimeout?: Duration;
   readonly crashLimit?: number;
@@ -112,6 +118,8 @@ export function addRolloutOptions(command: Command): Command {
     .option("--gate-success <percent>", "share of them that must have succeeded (default: 90)", parsePercent)
     .option("--gate-soak <duration>", "how long that must hold (default: 10m)", parseDuration)
     .option("--gate-manual", "wait for `rollout promote` even when the gate holds")
+    .option("--gate-approval", "wait for `rollout approve` by somebody else before a ring opens")
+    .option("--gate-health", "pass only once updated devices are known to fare no worse than the others")
     .optionsGroup("When to take it back:")
     .option("--failure-threshold <percent>", "roll back above this share of failures", parsePercent)
     .option(
@@ -121,6 +129,16 @@ export function addRolloutOptions(command: Command): Command {
     )
     .option("--failure-limit <count>", "roll back at so many failures whatever their share", million)
     .option("--pause-on-failure", "pause instead of rolling back")
+    .option(
+      "--on-worse-health <action>",
+      "what to do when updated devices fare worse: none, pause or rollback",
+      parseHealthAction,
+    )
+    .option(
+      "--health-alpha <chance>",
+      "the chance of a false alarm over the whole rollout, 0.0001 to 0.2 (default: 0.01)",
+      parseHealthAlpha,
+    )
     .optionsGroup("How a device proves itself:")
     .option(
       "--verify-for <duration>",
@@ -162,6 +180,8 @@ export function rolloutParts(options: RolloutOptions): RolloutParts {
     crashLimit: options.crashLimit,
     maxInProgress: options.maxInProgress,
     pauseOnFailure: options.pauseOnFailure,
+    onWorseHealth: options.onWorseHealth,
+    healthAlpha: options.healthAlpha,
     startTime: options.startAt,
     offersPerMinute: options.offersPerMinute,
     priority: options.priority,
@@ -195,15 +215,27 @@ const defaultRings = [
 
 /** The gate that the options change; the contract's defaults hold for the rest. */
 function gateOf(options: RolloutOptions) {
-  const { gateMinSample, gateSuccess, gateSoak, gateManual } = options;
-  if ([gateMinSample, gateSuccess, gateSoak, gateManual].every((value) => value === undefined))
-    return undefined;
-  return defined({
-    minSample: gateMinSample,
-    minSuccessPercent: gateSuccess,
-    soakDuration: gateSoak,
-    manual: gateManual,
+  const gate = defined({
+    minSample: options.gateMinSample,
+    minSuccessPercent: options.gateSuccess,
+    soakDuration: options.gateSoak,
+    manual: options.gateManual,
+    requireApproval: options.gateApproval,
+    requireNoWorseHealth: options.gateHealth,
   });
+  return Object.keys(gate).length === 0 ? undefined : gate;
+}
+
+function parseHealthAction(text: string): HealthAction {
+  const [action = HealthAction.UNSPECIFIED] = parseEnumValue(HealthAction)(text);
+  return action;
+}
+
+function parseHealthAlpha(text: string): number {
+  const alpha = Number(text);
+  if (text.trim() === "" || !(alpha >= 0.0001 && alpha <= 0.2))
+    throw new InvalidArgumentError("Write a number from 0.0001 to 0.2.");
+  return alpha;
 }
 
 /** An object without the members that are undefined. */

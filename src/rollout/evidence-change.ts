@@ -86,3 +86,16 @@ function after(
   }
   return { ...step(update), to: state, fromBootId: update.fromBootId, ...patch };
 }
+
+/** What becomes of an update whose deadline passed. */
+export function timeOut(update: OpenUpdate, now: Date): UpdateChange {
+  return {
+    key: update,
+    rolloutId: update.rolloutId,
+    from: update.state,
+    to: "TIMED_OUT",
+    failureReason: "SILENT",
+    failureMessage: `nothing proved the update by its deadline; it was ${update.state} then`,
+    endedAt: now,
+  };
+}

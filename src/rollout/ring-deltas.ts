@@ -54,10 +54,10 @@ export class RingDeltas {
   async write(client: pg.ClientBase): Promise<void> {
     if (this.#deltas.size === 0) return;
     const ids = [...this.#deltas.keys()];
-    await client.query(
-      "SELECT 1 FROM deployment_rings WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
-      [ids],
-    );
+    // One has no order; an UPDATE of several may visit them in any.
+    if (ids.length > 1) {
+      await client.query({ name: "rollout_lock_rings", text: lockRingsSql, values: [ids] });
+    }
     const columns = ringCounters.map((counter) => ids.map((id) => this.#deltas.get(id)?.[counter] ?? 0));
     await client.query({ name: "rollout_ring_counts", text: ringCountSql, values: [ids, ...columns] });
     if (this.#keys.size === 0) return;
@@ -83,6 +83,9 @@ interface KeyDelta {
   succeeded: number;
   failed: number;
 }
+
+const lockRingsSql =
+  "SELECT 1 FROM deployment_rings WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE";
 
 const keyCountSql = `
   INSERT INTO ring_key_counts AS k (ring_id, enrolment_key_id, offered_count, succeeded_count, failed_count)

@@ -2,11 +2,10 @@ import type pg from "pg";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
-import type { CompiledRollout } from "./compiled-rollout.ts";
 import { evaluateRing, finishedOf, type RolloutHealthSource, type RolloutHealthVerdict } from "./gate.ts";
 import { finishRollback, isRolledBack, rollBack, stepRollback } from "./rollback.ts";
 import { awaitedApproval, frontRing, type Ring, type Rollout } from "./rollout.ts";
-import { dueAlert, noteUnreadable } from "./rollout-alert.ts";
+import { noteUnreadable } from "./rollout-alert.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
 import { isFinalRollout } from "./rollout-state.ts";
 import { type Decider, pause, promote } from "./rollout-steps.ts";
@@ -21,8 +20,8 @@ export interface RingGovernorParts {
   readonly logger: Logger;
   readonly health: RolloutHealthSource;
   readonly startChecks: StartChecks;
-  /** A rollout as update checks know it; undefined if it is not among theirs. */
-  readonly compiled: (rolloutId: string) => CompiledRollout | undefined;
+  /** What the alert of a rollout has to become for what of it can or cannot be read; undefined if it may stay. */
+  readonly dueAlert: (rollout: Rollout) => string | undefined;
   /** Told of a rollback that a rule began. */
   readonly rolledBackByRule: () => void;
 }
@@ -104,9 +103,8 @@ export class RingGovernor {
 
   async #look(rollout: Rollout): Promise<void> {
     const health = this.#parts.health.verdictOf(rollout.id);
-    const compiled = this.#parts.compiled(rollout.id);
     const decided = (as: Rollout, now: Date): Decision => {
-      const alert = dueAlert(as, compiled);
+      const alert = this.#parts.dueAlert(as);
       return alert === undefined ? decide(as, now, health) : { kind: "note_unreadable", alert };
     };
     if (decided(rollout, this.#parts.clock.now()).kind === "nothing") return;

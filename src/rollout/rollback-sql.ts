@@ -29,7 +29,7 @@ const takenSql = `
   FROM device_updates i JOIN devices v ON v.id = i.device_id AND NOT v.is_deleted
   CROSS JOIN LATERAL (
     SELECT f.from_version, f.from_firmware_id, f.from_boot_id FROM device_updates f
-    WHERE f.device_id = i.device_id AND f.rollout_id = i.rollout_id AND f.action <> 'ROLLBACK'
+    WHERE f.device_id = i.device_id AND f.rollout_id = i.rollout_id AND f.action <> 'ROLLBACK' AND f.attempt > 0
     ORDER BY f.id LIMIT 1
   ) first
   WHERE i.rollout_id = $1::uuid AND i.device_id = ANY (string_to_array($2::text, ',')::uuid[])
@@ -40,21 +40,37 @@ const takenSql = `
     AND NOT EXISTS (
       SELECT 1 FROM device_updates o
       WHERE o.device_id = i.device_id AND o.rollout_id <> i.rollout_id AND o.action <> 'ROLLBACK'
-        AND o.offered_at > i.offered_at AND o.state IN ('INSTALLING', 'REBOOTING', 'VERIFYING', 'SUCCEEDED'))
+        AND o.offered_at > i.offered_at AND (o.state IN ('INSTALLING', 'REBOOTING', 'VERIFYING')
+          OR o.state = 'SUCCEEDED' AND (SELECT count(DISTINCT c.component) FROM firmware_updates c
+            WHERE c.id IN (o.firmware_id, i.firmware_id)) = 1))
   ORDER BY i.device_id, i.id DESC`;
 
-/** Ends what other rollouts have open for the devices that have to go back: a device has one open update. $3: now. */
+/**
+ * Ends what other rollouts have open for the devices that have to go back: a device has one open update. $3: now. A first
+ * offer of theirs counts as not made, and is made again once the device is back; it has a number below those of tries.
+ */
 export const supersedeSql = `
   WITH taken AS (${takenSql}), ended AS (
-    UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $3::timestamptz, updated_at = now()
+    UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $3::timestamptz, updated_at = now(),
+      retry_at = CASE WHEN u.action <> 'ROLLBACK' AND u.attempt = 1 THEN $3::timestamptz END,
+      attempt = CASE WHEN u.action <> 'ROLLBACK' AND u.attempt = 1 THEN (
+        SELECT min(w.attempt) - 1 FROM device_updates w WHERE w.device_id = u.device_id AND w.rollout_id = u.rollout_id
+          AND w.action = u.action AND w.firmware_id = u.firmware_id) ELSE u.attempt END
     FROM taken t
     WHERE u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
-    RETURNING u.rollout_id, u.ring_id, u.action
+    RETURNING u.device_id, u.rollout_id, u.ring_id, u.action, u.retry_at IS NOT NULL AS unmade
   ), rings AS (
     UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
-      cancelled_count = r.cancelled_count + d.ended, updated_at = now()
-    FROM (SELECT ring_id, count(*) AS ended FROM ended WHERE action <> 'ROLLBACK' GROUP BY ring_id) d
+      cancelled_count = r.cancelled_count + d.ended - d.unmade, offered_count = r.offered_count - d.unmade,
+      updated_at = now()
+    FROM (SELECT ring_id, count(*) AS ended, count(*) FILTER (WHERE unmade) AS unmade FROM ended
+      WHERE action <> 'ROLLBACK' GROUP BY ring_id) d
     WHERE r.id = d.ring_id
+  ), keys AS (
+    UPDATE ring_key_counts k SET offered_count = k.offered_count - d.unmade
+    FROM (SELECT e.ring_id, v.enrolment_key_id, count(*) AS unmade FROM ended e JOIN devices v ON v.id = e.device_id
+      WHERE e.unmade GROUP BY 1, 2) d
+    WHERE k.ring_id = d.ring_id AND k.enrolment_key_id = d.enrolment_key_id
   )
   UPDATE rollouts r SET rollback_failed = r.rollback_failed + d.ended, updated_at = now()
   FROM (SELECT rollout_id, count(*) AS ended FROM ended WHERE action = 'ROLLBACK' GROUP BY rollout_id) d

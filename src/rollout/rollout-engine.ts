@@ -146,7 +146,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
         firmware: parts.firmware,
         blocked: async (firmwareId) => (await this.index.firmware(firmwareId))?.blocked,
       },
-      compiled: (rolloutId) => this.index.get(rolloutId),
+      dueAlert: (rollout) => this.index.dueAlert(rollout),
       rolledBackByRule: () => metrics.automaticRollbacks.inc(),
     });
     const { ledger, firmware, devices, downloads } = parts;

@@ -36,6 +36,8 @@ export class RolloutIndex {
   readonly #others = new Map<string, OfferFirmware>();
   /** Reads of them that are under way. */
   readonly #reading = new Map<string, Promise<OfferFirmware | undefined>>();
+  /** Rollouts that are noted as unreadable and can be read here, as of the first load. */
+  #readableAgain: ReadonlySet<string> | undefined;
   #mark = "";
   #loading: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -76,6 +78,16 @@ export class RolloutIndex {
   /** How many rollouts are in the index. */
   get size(): number {
     return this.#byId.size;
+  }
+
+  /**
+   * What the alert of a rollout has to become for what of it can or cannot be read here; undefined if it may stay. Only a
+   * service that starts takes an alert away: in the middle of an upgrade those of the old version can read what those of the
+   * new one cannot, and must not contradict them each second.
+   */
+  dueAlert(rollout: Rollout): string | undefined {
+    const due = dueAlert(rollout, this.#byId.get(rollout.id));
+    return due === "" && this.#readableAgain?.has(rollout.id) !== true ? undefined : due;
   }
 
   /** A firmware, at once if it is known. Undefined if there is none. */
@@ -135,8 +147,11 @@ export class RolloutIndex {
     }
     this.#byType = new Map([...byType].map(([type, list]) => [type, new TypeCandidates(list)]));
     this.#byId = new Map(compiled.map((rollout) => [rollout.id, rollout]));
-    for (const each of compiled) {
-      if (dueAlert(each.rollout, each) !== undefined) this.#parts.alertDue(each.id);
+    this.#readableAgain ??= new Set(
+      compiled.filter((each) => dueAlert(each.rollout, each) === "").map(({ id }) => id),
+    );
+    for (const { id, rollout } of compiled) {
+      if (this.dueAlert(rollout) !== undefined) this.#parts.alertDue(id);
     }
     this.#firmware = firmware;
     this.#others.clear();

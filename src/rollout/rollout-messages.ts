@@ -94,7 +94,7 @@ export function toDeviceUpdateMessage(
     ...(provenMs === null ? {} : { proveTime: timestampFromMs(Math.round(provenMs)) }),
     ...(endedMs === null ? {} : { endTime: timestampFromMs(Math.round(endedMs)) }),
     ...(deadlineMs === null ? {} : { deadlineTime: timestampFromMs(Math.round(deadlineMs)) }),
-    attempt: update.attempt,
+    attempt: Math.max(0, update.attempt),
     ...(update.retryMs === null ? {} : { retryTime: timestampFromMs(Math.round(update.retryMs)) }),
     component: update.component,
   };

@@ -26,7 +26,7 @@ export class StandingReader {
     this.#open = new BatchLoader({
       ...limits,
       load: async (deviceIds) => {
-        const { updates } = await readOpenUpdates(pool, { deviceIds });
+        const updates = await readOpenUpdates(pool, { deviceIds });
         return new Map(updates.map((update) => [update.deviceId, update]));
       },
     });
@@ -57,7 +57,7 @@ async function readStandings(pool: pg.Pool, keys: readonly UpdateKey[]): Promise
     return state !== undefined && !isFinalUpdate(state);
   });
   const deviceIds = open.map(({ deviceId }) => deviceId);
-  const { updates } = open.length === 0 ? { updates: [] } : await readOpenUpdates(pool, { deviceIds });
+  const updates = open.length === 0 ? [] : await readOpenUpdates(pool, { deviceIds });
   const byDevice = new Map(updates.map((update) => [update.deviceId, update]));
   return new Map(
     keys.flatMap(({ deviceId, id }) => {

@@ -23,6 +23,8 @@ interface StoredContent {
  */
 export class StorageWatch {
   readonly #parts: StorageWatchParts;
+  /** Looks that are under way, by content: a thousand devices that fail at once share one. */
+  readonly #looks = new Map<string, Promise<void>>();
 
   constructor(parts: StorageWatchParts) {
     this.#parts = parts;
@@ -48,7 +50,15 @@ export class StorageWatch {
    * Looks whether the content is there, for a device that failed before it had it: it may have asked another replica, whose
    * ledger is not this one's. Never throws.
    */
-  async look({ sha256, sizeBytes }: StoredContent): Promise<void> {
+  look(content: StoredContent): Promise<void> {
+    const under = this.#looks.get(content.sha256);
+    if (under !== undefined) return under;
+    const look = this.#look(content).finally(() => this.#looks.delete(content.sha256));
+    this.#looks.set(content.sha256, look);
+    return look;
+  }
+
+  async #look({ sha256, sizeBytes }: StoredContent): Promise<void> {
     try {
       const signal = AbortSignal.timeout(lookTimeoutMs);
       // From the end on there is nothing to read.

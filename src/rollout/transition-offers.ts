@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { OfferPace } from "./offer-pace.ts";
+import { plainArray } from "./plain-array.ts";
 import type { RingDeltas } from "./ring-deltas.ts";
 import type { NewOffer, OfferOutcome } from "./transition-sql.ts";
 
@@ -28,11 +29,12 @@ export async function makeOffers(
     rollout_id: string;
     open: boolean;
     at_it: number;
-  }>(
-    `SELECT id, rollout_id, state <> 'WAITING' AS open, in_progress_count::float8 AS at_it
-     FROM deployment_rings WHERE rollout_id = ANY ($1::uuid[])`,
-    [[...new Set(offers.map(({ rolloutId }) => rolloutId))]],
-  );
+  }>({
+    name: "rollout_rings",
+    text: `SELECT id, rollout_id, state <> 'WAITING' AS open, in_progress_count::float8 AS at_it
+      FROM deployment_rings WHERE rollout_id = ANY ($1::uuid[])`,
+    values: [[...new Set(offers.map(({ rolloutId }) => rolloutId))]],
+  });
   const openRings = new Set(ringRows.filter(({ open }) => open).map(({ id }) => id));
   const inProgress = new Map<string, number>();
   for (const { rollout_id, at_it } of ringRows) {
@@ -68,55 +70,75 @@ export async function makeOffers(
   return outcomes;
 }
 
+/** Stores offers; returns the enrolment keys of the devices that have them now, by the offers' ids. */
 async function insertOffers(
+  client: pg.ClientBase,
+  wanted: readonly NewOffer[],
+): Promise<Map<string, string | null>> {
+  const keys = await lockDevices(client, wanted);
+  const offers = wanted.filter(({ deviceId }) => keys.has(deviceId));
+  if (offers.length === 0) return new Map();
+  const { rows } = await client.query<{ id: string; device_id: string }>({
+    name: "rollout_insert_offers",
+    text: insertSql,
+    values: [
+      plainArray(offers.map(({ deviceId }) => deviceId)),
+      plainArray(offers.map(({ id }) => id)),
+      plainArray(offers.map(({ rolloutId }) => rolloutId)),
+      plainArray(offers.map(({ ringId }) => ringId)),
+      plainArray(offers.map(({ firmwareId }) => firmwareId)),
+      offers.map(({ product }) => product),
+      offers.map(({ fromVersion }) => fromVersion),
+      offers.map(({ toVersion }) => toVersion),
+      offers.map(({ fromBootId }) => fromBootId),
+      plainArray(offers.map(({ offeredAt }) => offeredAt)),
+      plainArray(offers.map(({ deadlineAt }) => deadlineAt)),
+      plainArray(offers.map(({ action }) => action)),
+      offers.map(({ component }) => component),
+    ],
+  });
+  return new Map(rows.map(({ id, device_id }) => [id, keys.get(device_id) ?? null]));
+}
+
+/**
+ * Keeps devices from being retired meanwhile: a retired device has no open update. Returns the enrolment keys of those that
+ * are not, by id.
+ */
+async function lockDevices(
   client: pg.ClientBase,
   offers: readonly NewOffer[],
 ): Promise<Map<string, string | null>> {
   if (offers.length === 0) return new Map();
   const { rows } = await client.query<{ id: string; key_id: string | null }>({
-    name: "rollout_insert_offers",
-    text: insertSql,
-    values: [
-      offers.map(({ deviceId }) => deviceId),
-      offers.map(({ id }) => id),
-      offers.map(({ rolloutId }) => rolloutId),
-      offers.map(({ ringId }) => ringId),
-      offers.map(({ firmwareId }) => firmwareId),
-      offers.map(({ product }) => product),
-      offers.map(({ fromVersion }) => fromVersion),
-      offers.map(({ toVersion }) => toVersion),
-      offers.map(({ fromBootId }) => fromBootId),
-      offers.map(({ offeredAt }) => offeredAt),
-      offers.map(({ deadlineAt }) => deadlineAt),
-      offers.map(({ action }) => action),
-      offers.map(({ component }) => component),
-    ],
+    name: "rollout_lock_devices",
+    text: `SELECT id, enrolment_key_id AS key_id FROM devices WHERE id = ANY ($1::uuid[]) AND NOT is_deleted
+      ORDER BY id FOR SHARE`,
+    values: [plainArray(offers.map(({ deviceId }) => deviceId))],
   });
   return new Map(rows.map(({ id, key_id }) => [id, key_id]));
 }
 
 /**
- * The lock on the device's row keeps it from being retired meanwhile: a retired device has no open update. A device that
- * had the rollout's firmware before, or failed at a step on the way to it, is not offered it again.
+ * A device that had the rollout's firmware before, or failed at a step on the way to it, is not offered it again. There are
+ * no joins: each row costs its look-ups, whatever the planner thinks of a table that grows by thousands of rows a second.
  */
 const insertSql = `
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
     from_firmware_id, to_version, from_boot_id, offered_at, deadline_at, updated_at)
   SELECT o.device_id, o.id, o.rollout_id, o.ring_id, o.firmware_id, o.action, 'OFFERED', o.from_version,
-    f.id, o.to_version, o.from_boot_id, o.offered_at, o.deadline_at, clock_timestamp()
+    (SELECT f.id FROM firmware_updates f WHERE f.product = o.product AND f.version = o.from_version
+       AND f.component = o.component AND f.state = 'RELEASED' AND NOT f.is_deleted LIMIT 1),
+    o.to_version, o.from_boot_id, o.offered_at, o.deadline_at, clock_timestamp()
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
       $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[])
     AS o (device_id, id, rollout_id, ring_id, firmware_id, product, from_version, to_version, from_boot_id,
       offered_at, deadline_at, action, component)
-  JOIN (SELECT id FROM devices WHERE id = ANY ($1::uuid[]) AND NOT is_deleted ORDER BY id FOR SHARE) d
-    ON d.id = o.device_id
-  LEFT JOIN firmware_updates f ON f.product = o.product AND f.version = o.from_version AND NOT f.is_deleted
-    AND f.state = 'RELEASED' AND f.component = o.component
-  WHERE NOT EXISTS (
-    SELECT 1 FROM device_updates u
-    WHERE u.device_id = o.device_id AND u.rollout_id = o.rollout_id AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED'))
+  WHERE (SELECT u.id FROM device_updates u
+    WHERE u.device_id = o.device_id AND u.rollout_id = o.rollout_id AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')
+      AND u.attempt > 0
+    LIMIT 1) IS NULL
   ON CONFLICT DO NOTHING
-  RETURNING id, (SELECT d.enrolment_key_id FROM devices d WHERE d.id = device_updates.device_id) AS key_id`;
+  RETURNING id, device_id`;
 
 async function explainRefusals(
   client: pg.ClientBase,

@@ -2,6 +2,7 @@ import type pg from "pg";
 import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
 import { insertTriesSql, type NextTry } from "./next-try.ts";
 import type { UpdateKey, UpdatePatch } from "./open-update.ts";
+import { plainArray } from "./plain-array.ts";
 import { endedCounter, RingDeltas } from "./ring-deltas.ts";
 import { blockedAlertSql } from "./rollback-words.ts";
 import { type LockedRollout, makeOffers } from "./transition-offers.ts";
@@ -116,14 +117,15 @@ async function lockRollouts(
   ids: readonly string[],
   exclusive: boolean,
 ): Promise<Map<string, LockedRollout>> {
-  const { rows } = await client.query<LockedRollout>(
-    `SELECT id, state, (policy->>'maxInProgress')::int AS max_in_progress,
+  const { rows } = await client.query<LockedRollout>({
+    name: exclusive ? "rollout_lock" : "rollout_share",
+    text: `SELECT id, state, (policy->>'maxInProgress')::int AS max_in_progress,
        (policy->>'offersPerMinute')::int AS offers_per_minute, pace_count,
        (extract(epoch FROM pace_began_at) * 1000)::float8 AS pace_began_ms
      FROM rollouts
      WHERE id = ANY ($1::uuid[]) ORDER BY id ${exclusive ? "FOR NO KEY UPDATE" : "FOR SHARE"}`,
-    [ids],
-  );
+    values: [ids],
+  });
   return new Map(rows.map((row) => [row.id, row]));
 }
 
@@ -157,21 +159,21 @@ async function updateRows(client: pg.ClientBase, changes: readonly UpdateChange[
     name: "rollout_update_changes",
     text: updateSql,
     values: [
-      sorted.map(({ key }) => key.deviceId),
-      sorted.map(({ key }) => key.id),
-      sorted.map(({ from }) => from),
-      sorted.map(({ to }) => to),
+      plainArray(sorted.map(({ key }) => key.deviceId)),
+      plainArray(sorted.map(({ key }) => key.id)),
+      plainArray(sorted.map(({ from }) => from)),
+      plainArray(sorted.map(({ to }) => to)),
       sorted.map(({ fromBootId }) => fromBootId ?? null),
-      sorted.map(({ crashCount }) => crashCount ?? null),
-      sorted.map(({ downloadedBytes }) => downloadedBytes ?? null),
-      sorted.map(({ installingAt }) => installingAt ?? null),
-      sorted.map(({ provenAt }) => provenAt ?? null),
-      sorted.map(({ verifyUntil }) => verifyUntil ?? null),
-      sorted.map(({ deadlineAt }) => deadlineAt ?? null),
+      plainArray(sorted.map(({ crashCount }) => crashCount)),
+      plainArray(sorted.map(({ downloadedBytes }) => downloadedBytes)),
+      plainArray(sorted.map(({ installingAt }) => installingAt)),
+      plainArray(sorted.map(({ provenAt }) => provenAt)),
+      plainArray(sorted.map(({ verifyUntil }) => verifyUntil)),
+      plainArray(sorted.map(({ deadlineAt }) => deadlineAt)),
       sorted.map(({ failureReason }) => failureReason ?? null),
       sorted.map(({ failureMessage }) => failureMessage ?? null),
-      sorted.map(({ endedAt }) => endedAt ?? null),
-      sorted.map(({ nextTry }) => nextTry?.notBefore ?? null),
+      plainArray(sorted.map(({ endedAt }) => endedAt)),
+      plainArray(sorted.map(({ nextTry }) => nextTry?.notBefore)),
     ],
   });
   return rows;

@@ -76,7 +76,8 @@ export class TransitionWriter {
     if (!wanted.keep && this.#queue.length >= maxQueue) return Promise.reject(queueFull());
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     this.#queue.push({ ...wanted, resolve, reject } as Entry);
-    this.#schedule(this.#queue.length >= maxBatch ? 0 : lingerMs);
+    if (this.#queue.length >= maxBatch) this.#schedule(0);
+    else if (this.#timer === undefined) this.#schedule(lingerMs);
     return promise;
   }
 
@@ -86,7 +87,19 @@ export class TransitionWriter {
       if (afterMs > 0) return;
       clearTimeout(this.#timer);
     }
+    this.#linger(afterMs, 0);
+  }
+
+  /** Begins a batch after that time, or later while more and more comes to share it. */
+  #linger(afterMs: number, waitedMs: number): void {
+    const before = this.#queue.length;
     this.#timer = setTimeout(() => {
+      const { length } = this.#queue;
+      const waited = waitedMs + afterMs;
+      if (length > before && length < maxBatch && waited < maxLingerMs) {
+        this.#linger(lingerMs, waited);
+        return;
+      }
       this.#timer = undefined;
       this.#running = this.#run();
     }, afterMs);
@@ -162,7 +175,7 @@ export class TransitionWriter {
     const client = await this.#parts.pool.connect();
     let failure: Error | undefined;
     try {
-      await client.query("BEGIN");
+      await client.query(beginSql);
       const result = await work(client);
       await client.query("COMMIT");
       return result;
@@ -178,8 +191,11 @@ export class TransitionWriter {
   }
 }
 
-/** How long the first change waits for company: not felt by a device, and enough for a burst to gather. */
+/** How long the first change waits for company: not felt by a device, and enough for a burst to begin. */
 const lingerMs = 3;
+
+/** How long it waits while a burst goes on: a transaction costs as much as some tens of entries. */
+const maxLingerMs = 15;
 
 /** Entries of a transaction: some milliseconds of work, so that locks are short. */
 const maxBatch = 500;
@@ -189,6 +205,12 @@ const maxQueue = 20_000;
 
 /** Transactions that a deadlock picked are run again this often. */
 const maxAttempts = 5;
+
+/**
+ * All that is written is found by its key. Plans are kept for long, and one that was made while a table was small must not
+ * read all of it once it is large.
+ */
+const beginSql = "BEGIN; SET LOCAL enable_seqscan = off";
 
 const outagePauseMs = 500;
 

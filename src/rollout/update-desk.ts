@@ -23,6 +23,7 @@ import {
 import type { OpenUpdate } from "./open-update.ts";
 import type { OutageLedger } from "./outage-ledger.ts";
 import type { RolloutIndex } from "./rollout-index.ts";
+import { zoneOf } from "./rules/readiness-rules.ts";
 import type { CheckedDevice, OfferFacts } from "./rules/rule.ts";
 import { StorageWatch } from "./storage-watch.ts";
 import type { TransitionWriter } from "./transition-writer.ts";
@@ -39,6 +40,8 @@ export type CheckAnswer =
       readonly firmware: Firmware;
       /** What the device has to keep to; undefined for a rollback. */
       readonly rollout: CompiledRollout | undefined;
+      /** The device's time zone as far as it is known, for maintenance windows. */
+      readonly timeZone: string | undefined;
     }
   | (NoOffer & { readonly retry?: RetryTime | undefined });
 
@@ -234,7 +237,7 @@ export class UpdateDesk implements OfferFacts {
     const rollback = update.action === "ROLLBACK";
     const unmet = rollback ? unmetPrecondition(offered.firmware, device) : undefined;
     const rollout = rollback ? undefined : this.#parts.index.get(update.rolloutId);
-    return unmet ?? { kind: "offer", update, firmware: offered.firmware, rollout };
+    return unmet ?? { kind: "offer", update, firmware: offered.firmware, rollout, timeZone: zoneOf(device) };
   }
 
   #offer(device: CheckedDevice, found: OfferFound): Promise<CheckAnswer> {
@@ -289,7 +292,7 @@ export class UpdateDesk implements OfferFacts {
     switch (outcome) {
       case "offered":
         tracker.add(update);
-        return { kind: "offer", update, firmware, rollout: compiled };
+        return { kind: "offer", update, firmware, rollout: compiled, timeZone: zoneOf(device) };
       case "too_many":
         return this.#withRetry(tooManyInProgress(compiled));
       case "paced":

@@ -16,6 +16,7 @@ import { type CallContext, type Endpoint, serverStream, unary } from "../api/end
 import { invalidArgument } from "../errors.ts";
 import { toSignatureMessage, toUpdateKind } from "../firmware/firmware-messages.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
+import { windowZone } from "../schedule/maintenance-schedule.ts";
 import type { CheckReading } from "./checked-device.ts";
 import type { ReportableState } from "./device-update-state.ts";
 import { ChunkAnswer, chunksInPlace } from "./download-messages.ts";
@@ -178,6 +179,7 @@ function toOfferMessage({
   update,
   firmware,
   rollout,
+  timeZone,
 }: Extract<CheckAnswer, { kind: "offer" }>): MessageInitShape<typeof OfferSchema> {
   const policy = rollout?.rollout.policy;
   const maxMeteredBytes = policy?.maxMeteredBytes ?? Number.POSITIVE_INFINITY;
@@ -196,7 +198,11 @@ function toOfferMessage({
     kind: toUpdateKind(firmware.kind),
     component: firmware.component,
     unmeteredNetworkOnly: firmware.sizeBytes > maxMeteredBytes,
-    maintenanceWindows: toWindows(policy?.maintenanceWindows ?? []),
+    // By the zone that the offer was judged by, which the device itself need not know.
+    maintenanceWindows: toWindows(policy?.maintenanceWindows ?? []).map((window) => ({
+      ...window,
+      timeZone: windowZone(timeZone, { timeZone: window.timeZone ?? "" }),
+    })),
     requireUserConsent: policy?.requireUserConsent ?? false,
     allowDowngrade: update.action === "INSTALL" && (policy?.allowDowngrade ?? false),
     downloadPath: downloadPath(update.id),

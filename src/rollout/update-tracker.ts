@@ -6,7 +6,7 @@ import { DeadlineHeap } from "./deadline-heap.ts";
 import type { DeviceUpdateState } from "./device-update.entity.ts";
 import { deviceUpdateStates, isFinalUpdate } from "./device-update-state.ts";
 import { judgeHeartbeat } from "./evidence.ts";
-import { changeFor } from "./evidence-change.ts";
+import { changeFor, timeOut } from "./evidence-change.ts";
 import type { OpenUpdate, UpdateKey } from "./open-update.ts";
 import {
   type OpenProgress,
@@ -386,16 +386,4 @@ function note(update: OpenUpdate, { backlog, bootId, firmwareVersion }: DurableH
     return;
   }
   if (update.action !== "ROLLBACK" && !update.taken) update.fromBootId = bootId;
-}
-
-function timeOut(update: OpenUpdate, now: Date): UpdateChange {
-  return {
-    key: update,
-    rolloutId: update.rolloutId,
-    from: update.state,
-    to: "TIMED_OUT",
-    failureReason: "SILENT",
-    failureMessage: `nothing proved the update by its deadline; it was ${update.state} then`,
-    endedAt: now,
-  };
 }

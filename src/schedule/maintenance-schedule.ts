@@ -64,6 +64,11 @@ export class MaintenanceSchedule {
   }
 }
 
+/** The zone by whose wall clock a window begins for a device: its own if that is one, else the window's; empty for UTC. */
+export function windowZone(deviceZone: string | undefined, window: Pick<ScheduleWindow, "timeZone">): string {
+  return (zoneOf(deviceZone) === undefined ? undefined : deviceZone) ?? window.timeZone;
+}
+
 const dayMs = 24 * 3_600_000;
 
 /** A state is worked out again after this time at the latest. */

@@ -245,29 +245,41 @@ export async function end(scene: Scene): Promise<void> {
 
 /** What the explanations say of each rollout is what the check then does. */
 async function check(scene: Scene, replica: Replica, device: SimulatedDevice): Promise<void> {
-  const { explainer, tracker } = replica.engine;
-  const free = tracker.get(device.id) === undefined;
-  const before = revisions(scene, replica);
+  const { explainer } = replica.engine;
+  const { rows: open } = await scene.place.world.database.adminPool.query(
+    "SELECT 1 FROM device_updates WHERE device_id = $1::uuid AND ended_at IS NULL",
+    [device.id],
+  );
+  const before = whatIsKnown(scene, replica);
   const explained = await Promise.all(
     scene.ids.map(async (id) => [id, (await explainer.explain(id, device.id)).reason] as const),
   );
   const expected = explained.filter(([, reason]) => reason === undefined).map(([id]) => id);
   const answer = await scene.fleet.check(replica, device);
   if (answer.kind === "offer") scene.offers += 1;
-  // Meanwhile a ring may have been opened, or the other replica have been quicker.
-  if (!free || before !== revisions(scene, replica)) return;
-  if (answer.kind !== "offer") {
-    if (expected.length > 0)
-      expect(answer.reason).toMatch(/RING_NOT_OPEN|ROLLOUT_PAUSED|TOO_MANY|UP_TO_DATE/);
-    return;
+  // What is open is offered again. And meanwhile a ring may have been opened, or a place have been taken.
+  const offered = answer.kind === "offer" ? answer.update.rolloutId : undefined;
+  if (open.length > 0 || before !== whatIsKnown(scene, replica, offered)) return;
+  if (answer.kind === "offer") {
+    expect(expected).toEqual([answer.update.rolloutId]);
+    scene.agreed += 1;
+  } else if (expected.length > 0) {
+    // Memory was behind what the database says.
+    expect(answer.reason).toMatch(/^(?:RING_NOT_OPEN|ROLLOUT_PAUSED|TOO_MANY_IN_PROGRESS)$/);
   }
-  if (expected.length === 0) return;
-  expect(expected).toEqual([answer.update.rolloutId]);
-  scene.agreed += 1;
 }
 
-function revisions(scene: Scene, { engine }: Replica): string {
-  return scene.ids.map((id) => engine.index.get(id)?.rollout.revision).join();
+/**
+ * What the replica has in memory of the rollouts, apart from the offer that it just made: while it stays the same, it
+ * decides in the same way.
+ */
+function whatIsKnown(scene: Scene, { engine }: Replica, offered?: string): string {
+  return scene.ids
+    .map((id) => {
+      const inProgress = engine.tracker.inProgress(id) - (id === offered ? 1 : 0);
+      return `${engine.index.get(id)?.rollout.revision} ${inProgress}`;
+    })
+    .join();
 }
 
 /** The next thing that a device does that goes on with its update. */

@@ -232,5 +232,56 @@ describe("manual rollback", () => {
     );
     expect(superseded.map(({ deviceId }) => deviceId)).toEqual([stays[0].id]);
     await expectExactCounters(world);
+    // The offer that made way counts as not made: once the device is back it is made again.
+    expect(ringOf(await replica.engine.catalog.get(other.id), "all").counters).toMatchObject({
+      offered: 1,
+      cancelled: 0,
+    });
+    const back = await fleet.offers(replica, [stays[0]]);
+    expect(back.map(([, { action, toVersion }]) => `${action} ${toVersion}`)).toEqual(["ROLLBACK 1.0.0"]);
+    await fleet.take(replica, back);
+    await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
+    const again = await fleet.offers(replica, [stays[0]]);
+    expect(again.map(([, { action, toVersion }]) => `${action} ${toVersion}`)).toEqual(["INSTALL 1.2.0"]);
+    await expectExactCounters(world);
+    // Where it is taken back to from there is where it came from then, not what it had in between.
+    await fleet.take(replica, again);
+    await until(replica, id, () => expect(replica.engine.tracker.get(stays[0].id)?.state).toBe("VERIFYING"));
+    await replica.engine.catalog.rollback({ id: other.id, actor, reason: "" });
+    const home = await fleet.offers(replica, [stays[0]]);
+    expect(home.map(([, { action, toVersion }]) => `${action} ${toVersion}`)).toEqual(["ROLLBACK 1.0.0"]);
+    await expectExactCounters(world);
+  });
+
+  it("of an application takes devices back that have moved on to other firmware since", async () => {
+    await using world = await createWorld();
+    await using replica = await startReplica(world);
+    await release(world, "1.0.0", { component: "nav" });
+    const application = await release(world, "1.1.0", { component: "nav" });
+    const firmware = await release(world, "2.0.0");
+    const fleet = await Fleet.enrol(world, 1);
+    const [device] = fleet.devices;
+    if (device === undefined) throw new Error("no device");
+    device.components = { nav: "1.0.0" };
+    fleet.beat(replica);
+    const policy = { pauseOnFailure: false, verificationMs: 0 };
+    const { id } = await run(replica, wanted(application, { rings: oneRing, policy }));
+    for (const version of ["1.1.0", "2.0.0"]) {
+      if (version === "2.0.0") await run(replica, wanted(firmware, { rings: oneRing, policy }));
+      const [offer] = await fleet.offers(replica);
+      expect(offer?.[1].toVersion).toBe(version);
+      await report(replica, device.id, offer?.[1].id ?? "", "INSTALLING");
+      if (version === "1.1.0") device.components = { nav: version };
+      else fleet.reboot(device, version);
+      await until(replica, id, () => {
+        fleet.beat(replica);
+        expect(replica.engine.tracker.get(device.id)).toBeUndefined();
+      });
+    }
+    const rolling = await replica.engine.catalog.rollback({ id, actor, reason: "" });
+    expect(rolling.rollback).toMatchObject({ total: 1, failed: 0 });
+    const [[, back] = []] = await fleet.offers(replica);
+    expect(back).toMatchObject({ action: "ROLLBACK", component: "nav", toVersion: "1.0.0" });
+    await expectExactCounters(world);
   });
 });

@@ -62,6 +62,7 @@ async function runDemo(cli: Cli, options: DemoOptions, json: boolean): Promise<v
   view.say();
   view.say(`Watch it in a browser: ${service.httpUrl}/`);
   view.say(`  sign in with the token ${service.adminToken}`);
+  if (!options.keep) view.say("  (it ends with the demo; device-ota demo --keep leaves it running)");
   view.say();
   view.say(`  ${service.httpUrl}  REST, Connect, health and metrics`);
   view.say(`  ${service.grpcAddress.padEnd(service.httpUrl.length)}  gRPC, for devices and tools`);
