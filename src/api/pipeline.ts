@@ -8,6 +8,7 @@ import type { RpcMetrics } from "../infra/metrics.ts";
 import { Call, type CallOrigin } from "./call.ts";
 import type { AccessRule, Door, Endpoint, RateClass } from "./endpoint.ts";
 import { type Failure, failureOf, type TranslateError } from "./failure.ts";
+import { OperatorStreams } from "./operator-streams.ts";
 import type { RateLimiter } from "./rate-limit.ts";
 import { RequestValidator } from "./validation.ts";
 
@@ -25,6 +26,8 @@ export interface PipelineParts {
   readonly logger: Logger;
   readonly metrics: RpcMetrics;
   readonly clock: Clock;
+  /** How often it is looked whether operators' open streams are still allowed; see {@link OperatorStreams}. */
+  readonly streamCheckIntervalMs?: number;
 }
 
 /** What the pipeline must know of something callable, be it an RPC or a raw HTTP route. */
@@ -46,9 +49,14 @@ export interface Target {
 export class Pipeline {
   readonly parts: PipelineParts;
   readonly validator = new RequestValidator();
+  readonly #operatorStreams: OperatorStreams;
 
   constructor(parts: PipelineParts) {
     this.parts = parts;
+    this.#operatorStreams = new OperatorStreams({
+      identify: (token) => parts.authenticator.identify(token),
+      checkIntervalMs: parts.streamCheckIntervalMs,
+    });
   }
 
   /** The way of an RPC through one door; compiles its validation rules. */
@@ -69,7 +77,7 @@ export class Pipeline {
 
   /** The way of anything else. */
   route(target: Target, door: Door): Route {
-    return new Route(target, door, this.parts, this.validator);
+    return new Route(target, door, this.parts, this.validator, this.#operatorStreams);
   }
 }
 
@@ -84,16 +92,24 @@ export class Route {
   readonly #door: Door;
   readonly #parts: PipelineParts;
   readonly #validator: RequestValidator;
+  readonly #operatorStreams: OperatorStreams;
   readonly #durations = new Map<string, { observe(seconds: number): void }>();
   readonly #openStreams: { inc(): void; dec(): void } | undefined;
   readonly #messagesIn: { inc(count: number): void } | undefined;
   readonly #messagesOut: { inc(count: number): void } | undefined;
 
-  constructor(target: Target, door: Door, parts: PipelineParts, validator: RequestValidator) {
+  constructor(
+    target: Target,
+    door: Door,
+    parts: PipelineParts,
+    validator: RequestValidator,
+    operatorStreams: OperatorStreams,
+  ) {
     this.target = target;
     this.#door = door;
     this.#parts = parts;
     this.#validator = validator;
+    this.#operatorStreams = operatorStreams;
     if (target.streaming) {
       this.#openStreams = parts.metrics.openStreams(target.name, door);
       this.#messagesIn = parts.metrics.messages(target.name, "in");
@@ -183,6 +199,7 @@ export class Route {
     call.identity = identity;
     requireAccess(this.target.access, identity);
     this.#limit(call);
+    if (call.streaming && identity.kind === "operator" && !call.finished) this.#operatorStreams.add(call);
   }
 
   #limit(call: Call): void {
@@ -197,7 +214,10 @@ export class Route {
 
   #finish(call: Call, code: string): number {
     call.finished = true;
-    if (call.streaming) this.#openStreams?.dec();
+    if (call.streaming) {
+      this.#openStreams?.dec();
+      this.#operatorStreams.delete(call);
+    }
     const elapsedMs = this.#parts.clock.monotonicMs() - call.startedMs;
     let duration = this.#durations.get(code);
     if (duration === undefined) {

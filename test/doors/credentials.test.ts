@@ -31,6 +31,11 @@ function unauthenticated(reason: string) {
   return { grpc: expected, connect: expected, rest: expected, restStatus: 401 };
 }
 
+/** Reads to the end. */
+async function drain(messages: AsyncIterator<unknown>): Promise<void> {
+  while ((await messages.next()).done !== true);
+}
+
 describe("credentials", () => {
   it("that nobody was given are refused", async () => {
     expect(await refusalsAtAllDoors("ota_op_of-my-own-making")).toEqual(
@@ -63,6 +68,26 @@ describe("credentials", () => {
     await service.client(secret).unary(AccessService.method.whoAmI, {});
     await service.client().unary(AccessService.method.revokeToken, { id, reason: "lost" });
     expect(await refusalsAtAllDoors(secret)).toEqual(unauthenticated("CREDENTIAL_REVOKED"));
+  });
+
+  it("of operators end the streams that they opened when they are revoked or expire", async () => {
+    const { watchFleet } = DeviceService.method;
+    const lost = await mintToken(service, Role.VIEWER);
+    const short = await mintToken(service, Role.VIEWER, new Date(Date.now() + 2_500));
+    const grpc = service.client(lost.secret).serverStream(watchFleet, {})[Symbol.asyncIterator]();
+    const connect = connectClient(service, DeviceService, lost.secret).watchFleet({})[Symbol.asyncIterator]();
+    const expiring = service.client(short.secret).serverStream(watchFleet, {})[Symbol.asyncIterator]();
+    const other = service.client().serverStream(watchFleet, {})[Symbol.asyncIterator]();
+    await Promise.all([grpc.next(), connect.next(), expiring.next(), other.next()]);
+
+    await service.client().unary(AccessService.method.revokeToken, { id: lost.id, reason: "lost" });
+    const revoked = { code: "UNAUTHENTICATED", reason: "CREDENTIAL_REVOKED" };
+    expect(await refusal(drain(grpc))).toMatchObject(revoked);
+    expect(await refusal(drain(connect))).toMatchObject(revoked);
+    expect(await refusal(drain(expiring))).toMatchObject({ ...revoked, reason: "CREDENTIAL_EXPIRED" });
+    await enrolDevice(service);
+    expect(await other.next()).toMatchObject({ done: false });
+    await other.return?.(undefined);
   });
 
   it("cannot be made with a time in the past", async () => {
