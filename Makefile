@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run console console-test test check bench gen format
+.PHONY: help install demo run console console-test pictures test check bench gen format
 
 # Written by npm at the end of every installation.
 installed := node_modules/.package-lock.json
@@ -28,6 +28,10 @@ console: $(console) ## Build the console, which the service then serves at /
 console-test: $(installed) $(console) ## Test the console in a real browser
 	@scripts/install-chromium
 	@$(npm) test:browser
+
+pictures: $(installed) $(console) ## Take the pictures of the console in docs/console anew
+	@scripts/install-chromium
+	@$(npm) pictures:console
 
 test: $(installed) ## Run all tests but those in a browser
 	@$(npm) test

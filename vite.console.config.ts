@@ -6,6 +6,8 @@ import { withoutOptionDescriptors } from "./scripts/without-option-descriptors.t
 export default defineConfig({
   root: "src/console",
   base: "/",
+  // The service puts a new one in its place for each answer.
+  html: { cspNonce: "CSP_NONCE" },
   plugins: [react(), withoutOptionDescriptors(), precompress()],
   build: {
     outDir: "../../dist/console",

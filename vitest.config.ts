@@ -42,6 +42,8 @@ export default defineConfig({
           globalSetup: ["test/support/global-setup.ts"],
           // A service, a fleet and a browser are enough for a small machine.
           maxWorkers: 1,
+          // Each file has a service and a browser of its own; what they are made of is loaded once.
+          isolate: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

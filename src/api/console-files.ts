@@ -1,7 +1,9 @@
-import { stat } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fastifyStatic } from "@fastify/static";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { contentSecurityPolicy } from "./content-security-policy.ts";
 
 /**
  * Serves the built console from a folder: `/` and, for navigations of a browser, every path that belongs to nothing
@@ -31,14 +33,24 @@ export async function registerConsoleFiles(app: FastifyInstance, folder: string)
 const assetLifetimeMs = 365 * 24 * 60 * 60 * 1_000;
 
 async function sendIndex(folder: string, reply: FastifyReply): Promise<FastifyReply> {
-  void reply.header("cache-control", "no-cache").header("cross-origin-opener-policy", "same-origin");
-  const isBuilt = await stat(join(folder, "index.html")).then(
-    (found) => found.isFile(),
-    () => false,
-  );
-  if (!isBuilt) return reply.code(503).type("text/html; charset=utf-8").send(notBuilt);
-  return reply.sendFile("index.html", folder, { cacheControl: false });
+  const built = await readFile(join(folder, "index.html"), "utf8").catch(() => undefined);
+  // A nonce of its own for each answer: whoever gets markup into a page cannot know it.
+  const nonce = randomBytes(nonceBytes).toString("base64url");
+  return reply
+    .code(built === undefined ? 503 : 200)
+    .headers({
+      "cache-control": "no-cache",
+      "cross-origin-opener-policy": "same-origin",
+      "content-security-policy": contentSecurityPolicy(nonce),
+    })
+    .type("text/html; charset=utf-8")
+    .send((built ?? notBuilt).replaceAll(noncePlace, nonce));
 }
+
+const nonceBytes = 16;
+
+/** What the build of the console writes where the nonce belongs. */
+const noncePlace = "CSP_NONCE";
 
 /** Someone who opens a deep link, not a program that asks for something that does not exist. */
 function isNavigation({ method, url, headers }: FastifyRequest): boolean {
@@ -55,7 +67,7 @@ const notBuilt = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>Device OTA</title>
-<style>body { font: 16px/1.5 system-ui, sans-serif; margin: 15vh auto; max-width: 36em; padding: 0 1em; color-scheme: light dark }</style>
+<style nonce="CSP_NONCE">body { font: 16px/1.5 system-ui, sans-serif; margin: 15vh auto; max-width: 36em; padding: 0 1em; color-scheme: light dark }</style>
 <h1>The console is not built</h1>
 <p>The service runs; its API is at <code>/api/v1</code>. To have the console here, run <code>make console</code> where the service was installed, then reload this page.</p>
 </html>

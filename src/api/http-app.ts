@@ -6,6 +6,7 @@ import type { Metrics } from "../infra/metrics.ts";
 import { registerConnectDoor } from "./connect-door.ts";
 import { registerConsoleFiles } from "./console-files.ts";
 import type { ConsoleSessions } from "./console-session.ts";
+import { contentSecurityPolicy } from "./content-security-policy.ts";
 import type { EndpointTable } from "./endpoint-table.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { type RawRoute, registerRawRoute } from "./raw-route.ts";
@@ -167,10 +168,7 @@ const securityHeaders = {
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
   "x-frame-options": "DENY",
-  // Inline styles are what chart and component libraries set; scripts come from this origin alone.
-  "content-security-policy":
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; object-src 'none'",
+  "content-security-policy": contentSecurityPolicy(),
 };
 
 /** Lets scripts of listed origins call (Fetch standard, section 3.2). The console's cookie is for its own origin alone, so none are allowed. */

@@ -3,6 +3,9 @@ import "./app/global.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/app.tsx";
+import { shareStyleNonce } from "./app/style-nonce.ts";
+
+shareStyleNonce();
 
 const root = document.getElementById("root");
 if (root === null) throw new Error("the page has no root element");

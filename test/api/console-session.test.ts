@@ -195,6 +195,23 @@ describe("the console's files", () => {
     }
   });
 
+  it("allow style elements by a nonce that is another one each time, and no others", async () => {
+    await open();
+    await writeFile(join(folder, "index.html"), '<meta nonce="CSP_NONCE"><style nonce="CSP_NONCE"></style>');
+    const nonces = new Set<string>();
+    for (let n = 0; n < 2; n++) {
+      const response = await fetch(`${doors.httpUrl}/`, { headers: browser });
+      const policy = response.headers.get("content-security-policy") ?? "";
+      const nonce = /style-src 'self' 'nonce-([\w-]{22})';/.exec(policy)?.[1] ?? "";
+      expect(policy).not.toContain("unsafe");
+      expect(await response.text()).toBe(`<meta nonce="${nonce}"><style nonce="${nonce}"></style>`);
+      nonces.add(nonce);
+    }
+    expect(nonces.size).toBe(2);
+    const other = await fetch(`${doors.httpUrl}/health/live`);
+    expect(other.headers.get("content-security-policy")).toContain("style-src 'self';");
+  });
+
   it("do not answer for the API, for services and for programs", async () => {
     await open();
     await writeFile(join(folder, "index.html"), "<title>console</title>");

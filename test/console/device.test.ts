@@ -8,7 +8,7 @@ import { ErrorService } from "../../gen/ota/v1/error_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { expectAccessible, launchBrowser, openSignedIn } from "./browser.ts";
+import { expectAccessible, expectGoodLooks, launchBrowser, openSignedIn, visit } from "./browser.ts";
 import { registerKey, releaseFirmware } from "./fleet.ts";
 
 let service: TestService;
@@ -95,13 +95,9 @@ const pythonStack = [
   "KeyError: 'eco'",
 ].join("\n");
 
-describe.each([
-  ["light", { colorScheme: "light" }],
-  ["dark", { colorScheme: "dark" }],
-  ["on a phone", { viewport: { width: 390, height: 844 }, hasTouch: true }],
-] as const)("the pages of devices and crashes, %s", (_, options) => {
+describe("the pages of devices and crashes, in light, in dark and on a phone", () => {
   it("are accessible and fit", async () => {
-    await using opened = await openSignedIn(browser, service.httpUrl, service.adminToken, options);
+    await using opened = await openSignedIn(browser, service.httpUrl, service.adminToken);
     const { page } = opened;
     for (const path of [
       "/devices/map",
@@ -113,14 +109,8 @@ describe.each([
       "/crashes",
       `/crashes/${groupId}`,
     ]) {
-      await page.goto(service.httpUrl + path);
-      await page.getByRole("heading", { level: 1 }).waitFor();
-      await page.waitForLoadState("networkidle").catch(() => undefined);
-      await expectAccessible(page);
-      const overflow = await page.evaluate<number>(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth",
-      );
-      expect(overflow, `${path} is wider than the screen`).toBeLessThanOrEqual(0);
+      await visit(page, service.httpUrl + path);
+      await expectGoodLooks(page);
     }
     expect(opened.errors).toEqual([]);
   });
@@ -195,6 +185,27 @@ describe("a device's page", () => {
       .first()
       .waitFor();
     await expectAccessible(page);
+    expect(opened.errors).toEqual([]);
+  });
+});
+
+describe("the list of devices", () => {
+  it("shows who comes as soon as the fleet's stream tells, without being read again", async () => {
+    const { id, token } = await enrol("TX-2");
+    await using opened = await openSignedIn(
+      browser,
+      `${service.httpUrl}/devices?filter=${encodeURIComponent("serial_number = TX-2")}`,
+      service.adminToken,
+    );
+    const { page } = opened;
+    const row = page.getByRole("table", { name: "devices" }).getByRole("row", { name: /TX-2/ });
+    await row.getByText("Never heard from").waitFor();
+    await page.getByText("Live", { exact: true }).waitFor();
+    await page.route("**/ListDevices", () => undefined);
+    const heartbeat = { sequence: "1", firmwareVersion: "1.0.0", bootId: "first" };
+    await post("/api/v1/heartbeat", { epoch: 1, heartbeats: [heartbeat] }, token);
+    await row.getByText(/^(?:Online|Late|Offline)$/).waitFor();
+    await service.client().unary(DeviceService.method.retireDevice, { id, reason: "seen" });
     expect(opened.errors).toEqual([]);
   });
 });

@@ -110,10 +110,14 @@ describe("the filter", () => {
     const { page } = opened;
     await filterOf(page).focus();
     await page.keyboard.type("hard");
+    const field = page.getByRole("option", { name: "hardware_model" });
+    await field.waitFor();
     await page.keyboard.press("ArrowDown");
+    await field.and(page.locator("[aria-selected=true], [data-combobox-selected]")).waitFor();
     await page.keyboard.press("Enter");
-    await page.keyboard.type("=");
-    await page.keyboard.type(" model-1");
+    await eventually(async () => expect(await filterOf(page).inputValue()).toBe("hardware_model "));
+    await page.keyboard.type("= model-1");
+    expect(await filterOf(page).inputValue()).toBe("hardware_model = model-1");
     await page.getByRole("option", { name: "model-1" }).waitFor({ state: "hidden" });
     await page.keyboard.press("Enter");
     await page.getByText("25,000 matches").waitFor();

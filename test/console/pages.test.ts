@@ -5,7 +5,7 @@ import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import type { FleetSimulator } from "../../src/agent/fleet-simulator.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { expectAccessible, launchBrowser, openSignedIn } from "./browser.ts";
+import { expectGoodLooks, launchBrowser, openSignedIn, visit } from "./browser.ts";
 import { registerKey, releaseFirmware, startFleet } from "./fleet.ts";
 
 let empty: TestService;
@@ -33,9 +33,6 @@ afterAll(async () => {
   await Promise.all([empty[Symbol.asyncDispose](), full[Symbol.asyncDispose]()]);
 });
 
-/** What stands where something is still being read. */
-const unfinished = "[aria-busy=true], .mantine-Skeleton-root";
-
 const pages = () => [
   "/",
   "/devices",
@@ -55,26 +52,32 @@ const pages = () => [
   "/no/such/page",
 ];
 
-describe.each([
-  ["light", { colorScheme: "light" }],
-  ["dark", { colorScheme: "dark" }],
-  ["on a phone", { viewport: { width: 390, height: 844 }, hasTouch: true }],
-] as const)("every page, %s", (_, options) => {
+describe("every page, in light, in dark and on a phone", () => {
   it.each(["full", "empty"] as const)("is accessible and fits when it is %s", async (kind) => {
     const service = kind === "full" ? full : empty;
-    await using opened = await openSignedIn(browser, service.httpUrl, service.adminToken, options);
+    await using opened = await openSignedIn(browser, service.httpUrl, service.adminToken);
     const { page } = opened;
     for (const path of pages()) {
       if (kind === "empty" && path.includes("0")) continue;
-      await page.goto(service.httpUrl + path);
-      await page.getByRole("heading", { level: 1 }).waitFor();
-      await eventually(async () => expect(await page.locator(unfinished).count()).toBe(0));
-      await expectAccessible(page);
-      const overflow = await page.evaluate<number>(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth",
-      );
-      expect(overflow, `${path} is wider than the screen`).toBeLessThanOrEqual(0);
+      await visit(page, service.httpUrl + path);
+      await expectGoodLooks(page);
     }
+    expect(opened.errors).toEqual([]);
+  });
+});
+
+describe("the overview", () => {
+  it("draws versions over time up to the present, says since when, and keeps the range in the address", async () => {
+    await using opened = await openSignedIn(browser, full.httpUrl, full.adminToken);
+    const { page } = opened;
+    const history = page.getByRole("region", { name: "Versions over time" });
+    await history.getByRole("img").locator("canvas").waitFor();
+    await history.getByText(/^Counted since .*; what ran before that is not known\.$/).waitFor();
+    await history.getByText("7 d", { exact: true }).click();
+    await eventually(() => expect(new URL(page.url()).searchParams.get("versions")).toBe("7d"));
+    await page.reload();
+    await history.getByRole("radio", { name: "7 d", checked: true }).waitFor({ state: "attached" });
+    await page.getByText("Live", { exact: true }).waitFor();
     expect(opened.errors).toEqual([]);
   });
 });

@@ -1,34 +1,64 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { signManifest } from "../../src/manifest/signature.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { expectAccessible, launchBrowser, openSignedIn } from "./browser.ts";
 import { registerKey, releaseFirmware, startFleet } from "./fleet.ts";
 
 let service: TestService;
 let browser: Browser;
+let folder: string;
 
 beforeAll(async () => {
   [service, browser] = await Promise.all([startTestService(), launchBrowser()]);
+  folder = await mkdtemp(join(tmpdir(), "device-ota-console-"));
 });
 
 afterAll(async () => {
   await browser.close();
   await service[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
 });
 
-it("plans a rollout, watches its canary trip and the rollback, and finds the devices behind it", async () => {
+it("uploads a firmware, sees whom it would reach, starts it, watches the canary trip and the rollback, and finds the crash and its devices", async () => {
   const key = await registerKey(service);
   await releaseFirmware(service, key, "1.0.0");
-  const firmwareId = await releaseFirmware(service, key, "1.1.0");
   await using _fleet = await startFleet(service, key, { count: 40, crash: { "1.1.0": 1 } });
-  await using opened = await openSignedIn(
-    browser,
-    `${service.httpUrl}/firmware/${firmwareId}`,
-    service.adminToken,
-  );
+  const file = join(folder, "thermostat-os-1.1.0.bin");
+  await writeFile(file, randomBytes(1_500_000));
+  await using opened = await openSignedIn(browser, `${service.httpUrl}/firmware/new`, service.adminToken);
   const { page } = opened;
+
+  await page.locator('input[type="file"]').setInputFiles(file);
+  await page.getByText(/^sha256 [0-9a-f]{64}$/).waitFor();
+  expect(await page.getByLabel("Product").inputValue()).toBe("thermostat-os");
+  expect(await page.getByLabel("Version", { exact: false }).first().inputValue()).toBe("1.1.0");
+  await page.getByRole("combobox", { name: "Device types" }).fill("thermostat");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Create and upload" }).click();
+  await page.getByText("Verified: what was uploaded has this size and SHA-256.").waitFor();
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: /^Download thermostat-os-1.1.0.manifest.json/ }).click(),
+  ]);
+  const manifest = await readFile(await download.path());
+  expect(JSON.parse(manifest.toString())).toMatchObject({ product: "thermostat-os", version: "1.1.0" });
+  const signature = Buffer.from(signManifest(key.privateKeyPem, manifest));
+  const signatureField = page.getByRole("textbox", { name: "Signature" });
+  await signatureField.fill(Buffer.from(signature).fill(0, 0, 1).toString("base64"));
+  const submit = page.getByRole("button", { name: "Verify and add the signature" });
+  await submit.click();
+  await page.getByText("Could not add the signature").waitFor();
+  await signatureField.fill(signature.toString("base64"));
+  await submit.click();
+  await page.getByText("Released", { exact: true }).first().waitFor();
+  await page.getByText(/Signed by/).waitFor();
 
   await page.getByRole("link", { name: "Roll out" }).click();
   await page.getByLabel("Name", { exact: true }).first().fill("Faster start-up");
@@ -39,14 +69,17 @@ it("plans a rollout, watches its canary trip and the rollback, and finds the dev
     .getByLabel("Up to")
     .fill("50");
   await page.getByLabel("But not before").fill("3");
+  const preview = page.getByRole("region", { name: "What it would reach" });
+  await preview.getByText(/^40 devices are targeted/).waitFor();
+  await preview.getByText("By ring").waitFor();
   await page.getByRole("button", { name: "Start…" }).click();
   await page.getByRole("button", { name: "Start it" }).click();
 
   await page.getByRole("heading", { name: "Faster start-up", level: 1 }).waitFor();
-  await page.getByText("Live").waitFor();
-  await page.getByText("Rolled back", { exact: true }).first().waitFor({ timeout: 90_000 });
-  await page.getByText(/of \d+ devices? back · 0 on the way/).waitFor();
+  await page.getByText("Live", { exact: true }).waitFor();
+  await page.getByText(/of \d+ devices? back · 0 on the way/).waitFor({ timeout: 90_000 });
   await page.getByText("Rollback begun").waitFor();
+  const rolloutUrl = page.url();
 
   await page.getByRole("link", { name: "CRASH_LOOP" }).click();
   expect(new URL(page.url()).searchParams.get("reason")).toBe("CRASH_LOOP");
@@ -54,6 +87,20 @@ it("plans a rollout, watches its canary trip and the rollback, and finds the dev
   await devices.getByRole("link").first().click();
   await page.getByRole("heading", { name: "Updates", level: 2 }).waitFor();
   await page.getByRole("table", { name: "updates" }).getByText("CRASH_LOOP").waitFor();
+
+  await page.goto(rolloutUrl);
+  await page.getByRole("link", { name: "What crashed on 1.1.0" }).click();
+  await page.getByRole("heading", { name: "Crashes", level: 1 }).waitFor();
+  await page.getByRole("table", { name: "error groups" }).getByRole("link").first().click();
+  const brought = page.getByRole("region", { name: "Brought by" });
+  expect(await brought.getByRole("link", { name: "Faster start-up" }).getAttribute("href")).toBe(
+    new URL(rolloutUrl).pathname,
+  );
+  const affected = page.getByRole("table", { name: "affected devices" }).getByRole("link").first();
+  const serialNumber = (await affected.textContent()) ?? "";
+  expect(serialNumber).toMatch(/^sim-/);
+  await affected.click();
+  await page.getByRole("heading", { name: serialNumber, level: 1 }).waitFor();
   expect(opened.errors).toEqual([]);
 });
 

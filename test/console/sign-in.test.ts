@@ -57,7 +57,7 @@ describe("signing in", () => {
     const { secret, id } = await makeToken(Role.VIEWER);
     await using opened = await openSignedIn(browser, `${service.httpUrl}/rollouts`, secret);
     await service.client().unary(AccessService.method.revokeToken, { id, reason: "left" });
-    await opened.page.getByRole("link", { name: "Firmware" }).click();
+    await opened.page.goto(`${service.httpUrl}/firmware`);
     await opened.page.getByLabel("Token", { exact: true }).waitFor();
     expect(await opened.page.getByRole("navigation").count()).toBe(0);
   });
@@ -95,7 +95,7 @@ describe("roles", () => {
     expect(await revoke.isDisabled()).toBe(true);
     await page.getByLabel("Type bob to confirm").fill("bob");
     await revoke.click();
-    await page.getByText("Revoked").waitFor();
+    await page.getByRole("row", { name: /^bob/ }).getByText("Revoked").waitFor();
     await expect(service.client(secret).unary(AccessService.method.whoAmI, {})).rejects.toThrow("revoked");
     expect(opened.errors).toEqual([]);
   });

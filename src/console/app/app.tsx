@@ -7,6 +7,7 @@ import { useState } from "react";
 import { UploadsProvider } from "../firmware/uploads.tsx";
 import { createAppRouter } from "./router.tsx";
 import { SessionGate, sessionKey } from "./session.tsx";
+import { styleNonce } from "./style-nonce.ts";
 import { theme } from "./theme.ts";
 import { createTransport } from "./transport.ts";
 
@@ -21,7 +22,7 @@ export function App() {
     };
   });
   return (
-    <MantineProvider theme={theme} defaultColorScheme="auto">
+    <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={styleNonce}>
       <TransportProvider transport={transport}>
         <QueryClientProvider client={queries}>
           <SessionGate>

@@ -1,6 +1,6 @@
 // The styles of the components that the console uses, and of those that they are made of; all of Mantine's would be a
-// tenth of what a first visit may load. Mantine wants this order: the ones that others build on come first. A component
-// without its line here has no looks: add it.
+// tenth of what a first visit may load. What few pages use (timelines, accordions) they import themselves. Mantine wants
+// this order: the ones that others build on come first. A component without its line has no looks: add it.
 import "@mantine/core/styles/baseline.css";
 import "@mantine/core/styles/default-css-variables.css";
 import "@mantine/core/styles/global.css";
@@ -16,9 +16,7 @@ import "@mantine/core/styles/Overlay.css";
 import "@mantine/core/styles/ModalBase.css";
 import "@mantine/core/styles/Input.css";
 import "@mantine/core/styles/InlineInput.css";
-import "@mantine/core/styles/Flex.css";
 import "@mantine/core/styles/FloatingIndicator.css";
-import "@mantine/core/styles/Accordion.css";
 import "@mantine/core/styles/ActionIcon.css";
 import "@mantine/core/styles/Alert.css";
 import "@mantine/core/styles/Anchor.css";
@@ -34,7 +32,6 @@ import "@mantine/core/styles/Checkbox.css";
 import "@mantine/core/styles/Code.css";
 import "@mantine/core/styles/Combobox.css";
 import "@mantine/core/styles/DataList.css";
-import "@mantine/core/styles/Drawer.css";
 import "@mantine/core/styles/EmptyState.css";
 import "@mantine/core/styles/Grid.css";
 import "@mantine/core/styles/Kbd.css";
@@ -56,6 +53,5 @@ import "@mantine/core/styles/Switch.css";
 import "@mantine/core/styles/Table.css";
 import "@mantine/core/styles/Tabs.css";
 import "@mantine/core/styles/Text.css";
-import "@mantine/core/styles/Timeline.css";
 import "@mantine/core/styles/Title.css";
 import "@mantine/core/styles/Tooltip.css";

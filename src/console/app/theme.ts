@@ -8,6 +8,7 @@ export const theme = createTheme({
   luminanceThreshold: 0.32,
   defaultRadius: "sm",
   cursorType: "pointer",
+  respectReducedMotion: true,
   fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
   fontFamilyMonospace: "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace",
   headings: { fontWeight: "600" },

@@ -87,9 +87,9 @@ const kinds = ["rollout", "firmware", "device", "token", "enrolment_key", "signi
 
 const columns: readonly Column<AuditEvent>[] = [
   { id: "time", header: "When", cell: ({ time }) => <Time at={time} />, width: 170 },
-  { id: "actor", header: "Who", cell: ({ actor }) => <Actor actor={actor} /> },
-  { id: "action", header: "What", cell: ({ action }) => <Code>{action}</Code> },
-  { id: "resource", header: "To", cell: (event) => <Resource event={event} />, wide: true },
+  { id: "actor", header: "Who", cell: ({ actor }) => <Actor actor={actor} />, width: "18%" },
+  { id: "action", header: "What", cell: ({ action }) => <Code>{action}</Code>, width: 220 },
+  { id: "resource", header: "To", cell: (event) => <Resource event={event} />, wide: true, width: 180 },
   { id: "why", header: "Why and how", cell: (event) => <Why event={event} />, wide: true },
 ];
 

@@ -1,6 +1,7 @@
 import type { EChartsCoreOption } from "echarts/core";
 import type { ErrorCount } from "../../../gen/ota/v1/error_group_pb.js";
 import type { ChartColors } from "../charts/chart-colors.ts";
+import { counted } from "../ui/format.ts";
 
 /** Counts by day and version. */
 interface Timeline {
@@ -61,6 +62,7 @@ export function timelineOption({ days, versions }: Timeline, colors: ChartColors
       backgroundColor: colors.surface,
       borderColor: colors.line,
       textStyle: { color: colors.text, fontSize: 12 },
+      formatter: tooltipOf,
     },
     legend: { bottom: 0, type: "scroll", textStyle: { color: colors.text }, itemWidth: 12, itemHeight: 10 },
     grid: { left: 44, right: 12, top: 10, bottom: 52 },
@@ -85,4 +87,24 @@ export function timelineOption({ days, versions }: Timeline, colors: ChartColors
       data: [...counts],
     })),
   };
+}
+
+/** As elements: the markup that ECharts would write has styles, which the content security policy forbids. */
+function tooltipOf(found: unknown): HTMLElement {
+  const items = found as readonly {
+    readonly name: string;
+    readonly seriesName: string;
+    readonly value: number;
+  }[];
+  const list = document.createElement("div");
+  const line = (text: string) => {
+    const row = document.createElement("div");
+    row.textContent = text;
+    list.append(row);
+  };
+  line(items[0]?.name ?? "");
+  for (const { seriesName, value } of items) {
+    if (value > 0) line(`${seriesName}: ${counted(value, "time")}`);
+  }
+  return list;
 }

@@ -1,3 +1,4 @@
+import "@mantine/core/styles/Accordion.css";
 import { useQuery } from "@connectrpc/connect-query";
 import { Accordion, Group, Skeleton, Stack, Table, Text } from "@mantine/core";
 import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";

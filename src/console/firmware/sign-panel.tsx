@@ -1,3 +1,4 @@
+import "@mantine/core/styles/Timeline.css";
 import { callUnaryMethod, useMutation, useQuery, useTransport } from "@connectrpc/connect-query";
 import { Button, Code, FileButton, Group, Select, Stack, Text, Textarea, Timeline } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";

@@ -10,7 +10,10 @@ export interface Box {
 }
 
 /** Where people live, without the poles: what a map shows if there is nothing to come near to. */
-export const inhabitedWorld: Box = { south: -56, west: -170, north: 74, east: 179 };
+export const inhabitedWorld: Box = { south: -56, west: -180, north: 74, east: 180 };
+
+/** All of it. */
+export const wholeWorld: Box = { south: -90, west: -180, north: 90, east: 180 };
 
 /** Reads a box from an address, written as by {@link boxText}; undefined if it is none. */
 export function readBox(text: string | undefined): Box | undefined {

@@ -18,7 +18,7 @@ import { Link, LinkButton } from "../ui/link.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
-import { type Box, boxAround, boxText, inhabitedWorld, readBox, wireBox } from "./box.ts";
+import { type Box, boxAround, boxText, inhabitedWorld, readBox, wholeWorld, wireBox } from "./box.ts";
 import { positionSeries } from "./position-series.ts";
 import { WorldMap } from "./world-map.tsx";
 
@@ -35,7 +35,7 @@ export function MapPage() {
     const asked = readBox(search.box);
     return asked && { box: asked, times: 0 };
   });
-  const box = readBox(search.box) ?? shown?.box ?? inhabitedWorld;
+  const box = readBox(search.box) ?? shown?.box ?? wholeWorld;
   const { data, error, isPlaceholderData, refetch } = useQuery(
     TelemetryService.method.searchPositions,
     { ...wireBox(box), filter, maxDevices },

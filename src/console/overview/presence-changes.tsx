@@ -21,6 +21,7 @@ export function PresenceChanges({ changes }: { readonly changes: readonly Presen
               key={`${deviceId} ${changeTime?.seconds} ${presence}`}
               justify="space-between"
               wrap="nowrap"
+              mih={24}
             >
               <Text size="sm" component="div" ff="monospace">
                 <Link to="/devices/$deviceId" params={{ deviceId }}>

@@ -1,3 +1,4 @@
+import "@mantine/core/styles/Accordion.css";
 import { Accordion, Checkbox, NumberInput, Select, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
 import type { UseFormReturnType } from "@mantine/form";
 import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";

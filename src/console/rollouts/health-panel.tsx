@@ -62,7 +62,7 @@ function Signals({ signals }: { readonly signals: readonly HealthSignal[] }) {
           <Table.Th>Signal</Table.Th>
           <Table.Th ta="right">Updated</Table.Th>
           <Table.Th ta="right">Others</Table.Th>
-          <Table.Th>Verdict</Table.Th>
+          <Table.Th visibleFrom="sm">Verdict</Table.Th>
           <Table.Th ta="right" visibleFrom="sm">
             p
           </Table.Th>
@@ -91,21 +91,22 @@ function Signals({ signals }: { readonly signals: readonly HealthSignal[] }) {
                 {value(signal.controlValue, signal.controlDeviceHours)}
                 <Hours seen={signal.controlDeviceHours} />
               </Table.Td>
-              <Table.Td>
+              <Table.Td visibleFrom="sm">
                 <Status {...healthVerdicts[signal.verdict]} />
               </Table.Td>
               <Table.Td ta="right" className="numbers" visibleFrom="sm">
                 {signal.verdict === HealthVerdict.NOT_ENOUGH_DATA ? "—" : signal.pValue.toPrecision(2)}
               </Table.Td>
             </Table.Tr>
-            {signal.message !== "" && (
-              // On a phone the words have no room beside the numbers.
-              <Table.Tr hiddenFrom="sm">
-                <Table.Td colSpan={4} pt={0} c="dimmed">
+            {/* On a phone the words have no room beside the numbers. */}
+            <Table.Tr hiddenFrom="sm">
+              <Table.Td colSpan={3} pt={0}>
+                <Status {...healthVerdicts[signal.verdict]} />
+                <Text size="xs" c="dimmed">
                   {signal.message}
-                </Table.Td>
-              </Table.Tr>
-            )}
+                </Text>
+              </Table.Td>
+            </Table.Tr>
           </Fragment>
         ))}
       </Table.Tbody>

@@ -1,3 +1,4 @@
+import "@mantine/core/styles/Timeline.css";
 import { Button, Text, Timeline } from "@mantine/core";
 import { IconRobot, IconUser } from "@tabler/icons-react";
 import type { AuditEvent } from "../../../gen/ota/v1/access_pb.js";
