@@ -73,11 +73,17 @@ export class MeasuredProcess<Ready> implements AsyncDisposable {
 }
 
 async function reply<T>(child: ChildProcess): Promise<T> {
-  const deadline = AbortSignal.timeout(replyTimeoutMs);
-  const exit = once(child, "exit", { signal: deadline }).then(([code]) => {
+  const settled = new AbortController();
+  const signal = AbortSignal.any([AbortSignal.timeout(replyTimeoutMs), settled.signal]);
+  const exit = once(child, "exit", { signal }).then(([code]) => {
     throw new Error(`the measured process ended with code ${String(code)}`);
   });
-  const [message] = (await Promise.race([once(child, "message", { signal: deadline }), exit])) as [T];
   exit.catch(() => undefined);
-  return message;
+  try {
+    const [message] = (await Promise.race([once(child, "message", { signal }), exit])) as [T];
+    return message;
+  } finally {
+    // The listener of the event that did not come goes with it.
+    settled.abort();
+  }
 }

@@ -1,6 +1,5 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { Button, Group, Modal, NumberInput, Stack, TagsInput, TextInput } from "@mantine/core";
-import { IconPlus } from "@tabler/icons-react";
+import { Button, Group, NumberInput, Stack, TagsInput, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import type { EnrolmentKey } from "../../../gen/ota/v1/access_pb.js";
@@ -11,17 +10,15 @@ import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { count } from "../ui/format.ts";
 import { Nothing } from "../ui/nothing.tsx";
-import { SecretModal } from "../ui/secret-modal.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { CredentialStatus } from "./credential-status.tsx";
 import { type Expiry, ExpirySelect, expiryTime } from "./expiry-select.tsx";
 import { RevokeButton } from "./revoke-button.tsx";
+import { SecretMaker } from "./secret-maker.tsx";
 
 /** The keys with which devices get in. */
 export function EnrolmentKeysPanel() {
-  const [creating, setCreating] = useState(false);
-  const [secret, setSecret] = useState<string | undefined>();
   const pages = usePages(AccessService.method.listEnrolmentKeys, {}, { rowsOf: (answer) => answer.keys });
   return (
     <Section
@@ -29,9 +26,12 @@ export function EnrolmentKeysPanel() {
       description="A device enrols once with such a key and then has a credential of its own."
       flush
       actions={
-        <Button size="xs" leftSection={<IconPlus size={14} aria-hidden />} onClick={() => setCreating(true)}>
-          New key
-        </Button>
+        <SecretMaker
+          label="New key"
+          secretTitle="The new enrolment key"
+          hint="Put it on the devices of this batch."
+          form={(made) => <KeyForm created={made} />}
+        />
       }
     >
       <DataTable
@@ -40,22 +40,6 @@ export function EnrolmentKeysPanel() {
         pages={pages}
         keyOf={({ id }) => id}
         empty={<Nothing title="No enrolment key">Make one for each batch of devices.</Nothing>}
-      />
-      <Modal opened={creating} onClose={() => setCreating(false)} title="New enrolment key" centered>
-        {creating && (
-          <KeyForm
-            created={(made) => {
-              setCreating(false);
-              setSecret(made);
-            }}
-          />
-        )}
-      </Modal>
-      <SecretModal
-        secret={secret}
-        title="The new enrolment key"
-        hint="Put it on the devices of this batch."
-        close={() => setSecret(undefined)}
       />
     </Section>
   );

@@ -1,6 +1,5 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { Button, Group, Modal, Select, Stack, TextInput } from "@mantine/core";
-import { IconPlus } from "@tabler/icons-react";
+import { Button, Group, Select, Stack, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { type OperatorToken, Role } from "../../../gen/ota/v1/access_pb.js";
@@ -11,17 +10,15 @@ import { usePages } from "../data/use-pages.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { Nothing } from "../ui/nothing.tsx";
-import { SecretModal } from "../ui/secret-modal.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { CredentialStatus } from "./credential-status.tsx";
 import { type Expiry, ExpirySelect, expiryTime } from "./expiry-select.tsx";
 import { RevokeButton } from "./revoke-button.tsx";
+import { SecretMaker } from "./secret-maker.tsx";
 
 /** Operators' tokens: who has which role, until when. */
 export function TokensPanel() {
-  const [creating, setCreating] = useState(false);
-  const [secret, setSecret] = useState<string | undefined>();
   const pages = usePages(AccessService.method.listTokens, {}, { rowsOf: (answer) => answer.tokens });
   return (
     <Section
@@ -29,9 +26,12 @@ export function TokensPanel() {
       description="One for each person or program, so that the audit log can tell them apart."
       flush
       actions={
-        <Button size="xs" leftSection={<IconPlus size={14} aria-hidden />} onClick={() => setCreating(true)}>
-          New token
-        </Button>
+        <SecretMaker
+          label="New token"
+          secretTitle="The new token"
+          hint="Hand it to its operator by a safe way."
+          form={(made) => <TokenForm created={made} />}
+        />
       }
     >
       <DataTable
@@ -40,22 +40,6 @@ export function TokensPanel() {
         pages={pages}
         keyOf={({ id }) => id}
         empty={<Nothing title="No tokens">Make one for each operator.</Nothing>}
-      />
-      <Modal opened={creating} onClose={() => setCreating(false)} title="New token" centered>
-        {creating && (
-          <TokenForm
-            created={(made) => {
-              setCreating(false);
-              setSecret(made);
-            }}
-          />
-        )}
-      </Modal>
-      <SecretModal
-        secret={secret}
-        title="The new token"
-        hint="Hand it to its operator by a safe way."
-        close={() => setSecret(undefined)}
       />
     </Section>
   );

@@ -1,5 +1,6 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Code, Skeleton, Table, Text } from "@mantine/core";
+import { Fragment } from "react";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { Failure } from "../ui/failure.tsx";
 import { Page } from "../ui/page.tsx";
@@ -37,7 +38,7 @@ export function SettingsPage() {
                 {data.settings.map(({ name, value, defaultValue, set, description }) => (
                   <Table.Tr key={name}>
                     <Table.Th scope="row" fw={400}>
-                      <Code style={{ overflowWrap: "anywhere", whiteSpace: "normal" }}>{name}</Code>
+                      <Code style={{ whiteSpace: "normal" }}>{breakable(name)}</Code>
                     </Table.Th>
                     <Table.Td style={{ overflowWrap: "anywhere" }}>
                       <Text size="sm">{value || "—"}</Text>
@@ -59,4 +60,18 @@ export function SettingsPage() {
       </Section>
     </Page>
   );
+}
+
+/** A name that a narrow column may break after an underscore. */
+function breakable(name: string) {
+  return name.split("_").map((word, index) => (
+    <Fragment key={`${index} ${word}`}>
+      {index > 0 && (
+        <>
+          _<wbr />
+        </>
+      )}
+      {word}
+    </Fragment>
+  ));
 }
