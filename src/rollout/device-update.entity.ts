@@ -67,6 +67,8 @@ export const DeviceUpdateEntity = defineEntity({
     deadlineAt: instant().strictNullable(),
     /** Null while the update is open; a device has at most one open update. */
     endedAt: instant().strictNullable(),
+    /** Of a try that has to be taken back once the device's update of another component is over: until when it waits. */
+    takeBackBy: instant().nullable(),
     isDeleted: p.boolean().default(false),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
@@ -76,6 +78,11 @@ export const DeviceUpdateEntity = defineEntity({
     { name: "device_updates_deadline_at_index", properties: ["deadlineAt"], where: "ended_at is null" },
     { name: "device_updates_updated_at_index", properties: ["updatedAt"], where: "ended_at is null" },
     { name: "device_updates_rollout_id_id_index", properties: ["rolloutId", "id"] },
+    {
+      name: "device_updates_take_back_by_index",
+      properties: ["rolloutId", "takeBackBy"],
+      where: "take_back_by is not null",
+    },
   ],
   uniques: [
     { name: "device_updates_open_unique", properties: ["deviceId"], where: "ended_at is null" },

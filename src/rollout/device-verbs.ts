@@ -3,15 +3,17 @@ import { illegalTransition, notFound, OtaError } from "../errors.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "./device-update-list.ts";
 import { isFinalUpdate } from "./device-update-state.ts";
 import { insertTriesSql } from "./next-try.ts";
-import { takeBack } from "./rollback.ts";
+import { planWaiting } from "./rollback.ts";
 import type { Rollout } from "./rollout.ts";
 import { allowedVerbs } from "./rollout-state.ts";
 import type { Decider } from "./rollout-steps.ts";
 import type { RolloutTransaction } from "./rollout-transactions.ts";
+import { takeBack } from "./take-back.ts";
 
 /**
  * Takes a rollout's update back from one device, in a transaction that has the rollout locked. Returns its rollback, or its
- * update as it ended if nothing had been installed. `NOT_FOUND` if the device has no part in the rollout.
+ * update as it ended if nothing had been installed, or if the rollback waits for the device's update of another component to
+ * end. `NOT_FOUND` if the device has no part in the rollout.
  */
 export async function rollBackDevice(
   tx: RolloutTransaction,
@@ -23,6 +25,7 @@ export async function rollBackDevice(
   if (before.action === "ROLLBACK") return before;
   requireActive(rollout, "roll back a device of");
   await takeBack(tx, rollout, deviceId, null, tx.now.toISOString());
+  await planWaiting(tx, rollout);
   const after = await newest(tx, rollout, deviceId);
   await record(tx, rollout, "rollout.rollback_device", by, {
     device_id: deviceId,

@@ -77,7 +77,7 @@ export class RingGovernor {
 
   /** Looks at every rollout that a rule may move. */
   tick(): Promise<void> {
-    return this.#enqueue({ states: ["SCHEDULED", "RUNNING", "PAUSED", "ROLLING_BACK"] });
+    return this.#enqueue({ states: ["SCHEDULED", "RUNNING", "PAUSED", "ROLLING_BACK"], orPlanned: true });
   }
 
   /** Waits for what is under way. May be called more than once. */
@@ -168,10 +168,11 @@ export class RingGovernor {
       case "step_rollback": {
         const { rollbackPlan } = rollout;
         if (rollbackPlan === undefined) return;
-        const done = await stepRollback(tx, rollout, rollbackPlan);
+        const step = await stepRollback(tx, rollout, rollbackPlan);
         // Replicas learn of what was made by their polls; telling them of each step would have them read all of it each time.
-        if (done) tx.changed(rollout.id);
-        else this.changed(rollout.id);
+        if (step === "more") this.changed(rollout.id);
+        // Those that still wait are looked at again by the next tick.
+        else if (step !== "waiting") tx.changed(rollout.id);
         return;
       }
       case "finish_rollback": {
@@ -185,12 +186,22 @@ export class RingGovernor {
 }
 
 /**
- * What the rules want done with a rollout now. Pure. Failures are judged in every ring that was reached, also after a
- * pause or completion, for devices go on; the gate only in the front ring of a running rollout.
+ * What is to be done with a rollout now. Pure. Devices are told to go back before anything else is judged; but where some
+ * only wait until they can be told, the rules go on meanwhile.
  */
 function decide(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undefined): Decision {
+  const { rollbackPlan, state } = rollout;
+  if (rollbackPlan === undefined || isFinalRollout(state)) return judge(rollout, now, health);
+  const decision = rollbackPlan.waiting === true ? judge(rollout, now, health) : nothing;
+  return decision.kind === "nothing" ? { kind: "step_rollback" } : decision;
+}
+
+/**
+ * What the rules want done with a rollout now. Failures are judged in every ring that was reached, also after a
+ * pause or completion, for devices go on; the gate only in the front ring of a running rollout.
+ */
+function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undefined): Decision {
   const { state, rings, policy } = rollout;
-  if (rollout.rollbackPlan !== undefined && !isFinalRollout(state)) return { kind: "step_rollback" };
   if (state === "ROLLING_BACK") return isRolledBack(rollout) ? { kind: "finish_rollback" } : nothing;
   if (state === "SCHEDULED") {
     const { startAt } = policy;

@@ -20,10 +20,10 @@ export const endTakenSql = `
   FROM delta d WHERE r.id = d.ring_id`;
 
 /**
- * The devices that have to go back, by their last try that began to install; where they came from is that of the first
- * one, for a mandatory step may have come before.
+ * The devices that have to go back and were not told to yet, by their last try that began to install; where they came from
+ * is that of the first one, for a mandatory step may have come before.
  */
-const takenSql = `
+export const dueSql = `
   SELECT DISTINCT ON (i.device_id) i.*, v.device_type, v.hardware_model, first.from_version AS origin_version,
     first.from_firmware_id AS origin_id, first.from_boot_id AS origin_boot_id
   FROM device_updates i JOIN devices v ON v.id = i.device_id AND NOT v.is_deleted
@@ -40,24 +40,34 @@ const takenSql = `
     AND NOT EXISTS (
       SELECT 1 FROM device_updates o
       WHERE o.device_id = i.device_id AND o.rollout_id <> i.rollout_id AND o.action <> 'ROLLBACK'
-        AND o.offered_at > i.offered_at AND (o.state IN ('INSTALLING', 'REBOOTING', 'VERIFYING')
-          OR o.state = 'SUCCEEDED' AND (SELECT count(DISTINCT c.component) FROM firmware_updates c
-            WHERE c.id IN (o.firmware_id, i.firmware_id)) = 1))
+        AND o.offered_at > i.offered_at AND o.state IN ('INSTALLING', 'REBOOTING', 'VERIFYING', 'SUCCEEDED')
+        AND (SELECT count(DISTINCT c.component) FROM firmware_updates c
+          WHERE c.id IN (o.firmware_id, i.firmware_id)) = 1)
   ORDER BY i.device_id, i.id DESC`;
 
+/** Whether the device of the try `i` is at an update, or a rollback, of another component. */
+export const busySql = `
+  EXISTS (
+    SELECT 1 FROM device_updates w JOIN firmware_updates wf ON wf.id = w.firmware_id
+    WHERE w.device_id = i.device_id AND w.ended_at IS NULL
+      AND wf.component <> (SELECT c.component FROM firmware_updates c WHERE c.id = i.firmware_id))`;
+
 /**
- * Ends what other rollouts have open for the devices that have to go back: a device has one open update. $3: now. A first
+ * Ends what other rollouts of the same component have open for the devices that have to go back: a device has one open
+ * update, and those that are at another component's wait. $3: now. A first
  * offer of theirs counts as not made, and is made again once the device is back; it has a number below those of tries.
  */
 export const supersedeSql = `
-  WITH taken AS (${takenSql}), ended AS (
+  WITH due AS (${dueSql}), ended AS (
     UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $3::timestamptz, updated_at = now(),
       retry_at = CASE WHEN u.action <> 'ROLLBACK' AND u.attempt = 1 THEN $3::timestamptz END,
       attempt = CASE WHEN u.action <> 'ROLLBACK' AND u.attempt = 1 THEN (
         SELECT min(w.attempt) - 1 FROM device_updates w WHERE w.device_id = u.device_id AND w.rollout_id = u.rollout_id
           AND w.action = u.action AND w.firmware_id = u.firmware_id) ELSE u.attempt END
-    FROM taken t
+    FROM due t
     WHERE u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
+      AND (SELECT c.component FROM firmware_updates c WHERE c.id = u.firmware_id)
+        = (SELECT c.component FROM firmware_updates c WHERE c.id = t.firmware_id)
     RETURNING u.device_id, u.rollout_id, u.ring_id, u.action, u.retry_at IS NOT NULL AS unmade
   ), rings AS (
     UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
@@ -77,7 +87,7 @@ export const supersedeSql = `
   WHERE r.id = d.rollout_id`;
 
 /** A UUID of version 7 (RFC 9562, section 5.7), which PostgreSQL makes by itself only from version 18 on. */
-const uuidV7Sql = `
+export const uuidV7Sql = `
   encode(set_bit(set_bit(
     overlay(uuid_send(gen_random_uuid())
       placing substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
@@ -95,13 +105,14 @@ const refusedSql = `
 export const wasRolledBackSql = `SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;
 
 /**
- * Makes the rollbacks. $3: the product, $4: the firmware to go back to, or null, $5: now, $6: the deadline, $7: the
+ * Makes the rollbacks of the devices that are at nothing else; returns how many are due, how many of them it made, and how
+ * many of these failed at once. $3: the product, $4: the firmware to go back to, or null, $5: now, $6: the deadline, $7: the
  * application that goes back, empty for firmware. A device's security counter is that of its firmware. The boot that a
  * device must leave to be back is the one that it is in, if heartbeats showed the new version; any, if it gave up before;
  * else the one before the install, whose reboot may be on its way.
  */
 export const insertRollbacksSql = `
-  WITH taken AS (${takenSql}), plan AS (
+  WITH due AS MATERIALIZED (${dueSql}), taken AS (SELECT * FROM due i WHERE NOT ${busySql}), plan AS (
     SELECT t.device_id, t.rollout_id, t.ring_id, t.to_version, t.origin_version, f.id AS target_id,
       f.version AS target_version, t.firmware_id AS taken_id,
       CASE WHEN t.proven_at IS NOT NULL THEN coalesce(s.boot_id, '')
@@ -139,4 +150,4 @@ export const insertRollbacksSql = `
     ON CONFLICT DO NOTHING
     RETURNING state
   )
-  SELECT count(*)::float8 AS total, (count(*) FILTER (WHERE state = 'FAILED'))::float8 AS failed FROM made`;
+  SELECT (SELECT count(*) FROM due)::float8 AS due, count(*)::float8 AS total, (count(*) FILTER (WHERE state = 'FAILED'))::float8 AS failed FROM made`;

@@ -1,10 +1,16 @@
 import { illegalTransition } from "../errors.ts";
-import { endTakenSql, insertRollbacksSql, supersedeSql } from "./rollback-sql.ts";
-import { blockedAlertSql } from "./rollback-words.ts";
 import type { StoredRollbackPlan } from "./rollout.entity.ts";
 import type { Ring, Rollout } from "./rollout.ts";
 import { type Decider, moveRing, moveRollout, requireState } from "./rollout-steps.ts";
 import type { RolloutTransaction } from "./rollout-transactions.ts";
+import { takeBack } from "./take-back.ts";
+import { anyWaitingSql, giveUpSql, nextWaitingSql, unmarkSql } from "./waiting-rollback-sql.ts";
+
+/**
+ * What a step of a rollback did. `more`: others can be told at once; `told`: all were told but those that wait for their
+ * update of another component to end; `waiting`: these still wait, and nothing changed; `done`: all are told.
+ */
+type RollbackStep = "more" | "told" | "waiting" | "done";
 
 /**
  * Begins to take a rollout back, in a transaction that has it locked. From then on it makes no offers, and its devices are
@@ -31,21 +37,24 @@ export async function rollBack(
 
 /**
  * Tells the next devices of a rollout that they have to go back, at most {@link devicesPerStep}, and remembers how far it
- * got in the same transaction: a step that does not commit never was, and two replicas take turns. Returns whether all are
- * told. The rollout must be locked.
+ * got in the same transaction: a step that does not commit never was, and two replicas take turns. The rollout must be
+ * locked.
  *
  * Of each device the newest try counts. If it is open, it is called off or, once installing, ended as ROLLED_BACK. A device
  * that began to install, also one that failed or succeeded, gets a rollback to the version that it came from, or to the
  * one that the plan names, if that is released, fits the device, has not been rolled back itself and its security counter
  * is not below the device's; otherwise a failed rollback with the reason. Left out are devices that heartbeats showed to
- * have gone back by themselves, and those that have since moved on by another rollout. What another rollout has offered to
- * them meanwhile gives way to the rollback.
+ * have gone back by themselves, and those that another rollout of the same component has moved on since. What such a rollout
+ * has offered to them meanwhile gives way to the rollback; but an update or a rollback of another component goes on, and the
+ * device is told when that is over. It waits for as long as a device may take for an update; then its rollback has failed as
+ * `DEVICE_BUSY`.
  */
 export async function stepRollback(
   tx: RolloutTransaction,
   rollout: Rollout,
   plan: Readonly<StoredRollbackPlan>,
-): Promise<boolean> {
+): Promise<RollbackStep> {
+  if (plan.waiting === true) return await stepWaiting(tx, rollout, plan);
   const now = tx.now.toISOString();
   const rows = await tx.query<{ id: string; device_id: string }>(nextSql, [
     rollout.id,
@@ -58,13 +67,56 @@ export async function stepRollback(
     await takeBack(tx, rollout, deviceIds, plan.firmwareId, now);
   }
   const last = rows.at(-1);
-  const done = rows.length < devicesPerStep || last === undefined;
-  const next: StoredRollbackPlan | null = done ? null : { ...plan, cursor: last.id };
+  if (rows.length === devicesPerStep && last !== undefined) {
+    await store(tx, rollout, { ...plan, cursor: last.id });
+    return "more";
+  }
+  const waiting = await anyWaiting(tx, rollout);
+  await store(tx, rollout, waiting ? { ...plan, waiting: true } : null);
+  return waiting ? "told" : "done";
+}
+
+/** Goes on with the devices that wait, of a rollout that was just told to take one back, once they are free. */
+export async function planWaiting(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
+  if (rollout.rollbackPlan !== undefined || !(await anyWaiting(tx, rollout))) return;
+  await store(tx, rollout, { ringIds: [], firmwareId: null, cursor: null, waiting: true });
+}
+
+/** Tells the devices that waited and are free now, and gives those up that waited for too long. */
+async function stepWaiting(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  plan: Readonly<StoredRollbackPlan>,
+): Promise<RollbackStep> {
+  const now = tx.now.toISOString();
+  const rows = await tx.query<{ device_id: string }>(nextWaitingSql, [rollout.id, now, devicesPerStep]);
+  if (rows.length > 0) {
+    const deviceIds = rows.map(({ device_id }) => device_id).join(",");
+    // Also the late ones, for they may have become free just now.
+    await takeBack(tx, rollout, deviceIds, plan.firmwareId, now);
+    await tx.query(giveUpSql, [rollout.id, deviceIds, now]);
+    await tx.query(unmarkSql, [rollout.id, deviceIds]);
+  }
+  if (rows.length === devicesPerStep) return "more";
+  if (await anyWaiting(tx, rollout)) return rows.length > 0 ? "told" : "waiting";
+  await store(tx, rollout, null);
+  return "done";
+}
+
+async function anyWaiting(tx: RolloutTransaction, rollout: Rollout): Promise<boolean> {
+  const [row] = await tx.query<{ waits: boolean }>(anyWaitingSql, [rollout.id]);
+  return row?.waits === true;
+}
+
+async function store(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  plan: Readonly<StoredRollbackPlan> | null,
+): Promise<void> {
   await tx.query("UPDATE rollouts SET rollback_plan = $2::jsonb, updated_at = now() WHERE id = $1::uuid", [
     rollout.id,
-    next === null ? null : JSON.stringify(next),
+    plan === null ? null : JSON.stringify(plan),
   ]);
-  return done;
 }
 
 /** Takes the update back from one ring's devices and pauses the rollout, step by step like {@link rollBack}. */
@@ -83,47 +135,6 @@ export async function rollBackRing(
     ringIds: [...new Set([...under, ring.id])],
     firmwareId: null,
     cursor: null,
-  });
-}
-
-/** Takes the update back from these devices (ids separated by commas); counts them in the rollout. */
-export async function takeBack(
-  tx: RolloutTransaction,
-  rollout: Rollout,
-  deviceIds: string,
-  firmwareId: string | null,
-  now: string,
-): Promise<void> {
-  await tx.query(endTakenSql, [rollout.id, deviceIds, now]);
-  await tx.query(supersedeSql, [rollout.id, deviceIds, now]);
-  const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
-  const [made] = await tx.query<{ total: number; failed: number }>(insertRollbacksSql, [
-    rollout.id,
-    deviceIds,
-    rollout.product,
-    firmwareId ?? rollout.policy.rollbackFirmwareId,
-    now,
-    deadline,
-    rollout.component,
-  ]);
-  if (made === undefined || made.total === 0) return;
-  // What fails at once must not be taken back.
-  await tx.query(
-    `UPDATE rollouts SET rollback_total = rollback_total + $2::int, rollback_failed = rollback_failed + $3::int,
-       rollback_blocked = rollback_blocked + $3::int, updated_at = now(),
-       alert = CASE WHEN $3::int > 0 THEN ${blockedAlertSql("rollback_blocked + $3::int")} ELSE alert END
-     WHERE id = $1::uuid`,
-    [rollout.id, made.total, made.failed],
-  );
-  if (made.failed === 0) return;
-  await tx.audit.record(tx.em, {
-    actor: "system:rollback",
-    action: "rollout.rollback_blocked",
-    resourceType: "rollout",
-    resourceId: rollout.id,
-    reason:
-      "devices must not be taken back: there is no version to go back to, or its security counter is too low",
-    details: { devices: String(made.failed), of: String(made.total) },
   });
 }
 

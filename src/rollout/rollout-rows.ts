@@ -38,6 +38,8 @@ function idList(ids: Iterable<string>): string {
 export interface RolloutSelection {
   readonly ids?: readonly string[] | undefined;
   readonly states?: readonly RolloutState[] | undefined;
+  /** Also completed ones with a rollback of some of their devices that is still to be made. */
+  readonly orPlanned?: boolean | undefined;
   readonly firmwareId?: string | undefined;
   readonly firmwareVersion?: string | undefined;
   /** Only ids below this one. */
@@ -47,7 +49,7 @@ export interface RolloutSelection {
 
 /** Reads rollouts with their rings and counters, newest first. */
 export async function readRollouts(query: Query, selection: RolloutSelection): Promise<Rollout[]> {
-  const { ids, states, firmwareId, firmwareVersion, before, limit } = selection;
+  const { ids, states, orPlanned, firmwareId, firmwareVersion, before, limit } = selection;
   const rows = await query<RolloutRecord>(rolloutsSql, [
     ids === undefined ? null : idList(ids),
     states === undefined || states.length === 0 ? null : states.join(","),
@@ -55,6 +57,7 @@ export async function readRollouts(query: Query, selection: RolloutSelection): P
     before ?? null,
     limit ?? maxRollouts,
     firmwareVersion ?? null,
+    orPlanned ?? false,
   ]);
   if (rows.length === 0) return [];
   const rings = await query<RingRecord>(ringsSql, [idList(rows.map(({ id }) => id))]);
@@ -83,7 +86,8 @@ const rolloutsSql = `
   FROM rollouts r JOIN firmware_updates f ON f.id = r.firmware_id
   WHERE NOT r.is_deleted
     AND ($1::text IS NULL OR r.id = ANY (string_to_array($1::text, ',')::uuid[]))
-    AND ($2::text IS NULL OR r.state = ANY (string_to_array($2::text, ',')))
+    AND ($2::text IS NULL OR r.state = ANY (string_to_array($2::text, ','))
+      OR $7::boolean AND r.state = 'COMPLETED' AND r.rollback_plan IS NOT NULL)
     AND ($3::uuid IS NULL OR r.firmware_id = $3::uuid)
     AND ($4::uuid IS NULL OR r.id < $4::uuid)
     AND ($6::text IS NULL OR f.version = $6::text)

@@ -4,6 +4,7 @@ import { nextRingState, type RingEvent } from "./ring-state.ts";
 import { awaitedApproval, frontRing, isApproved, type Ring, type Rollout } from "./rollout.ts";
 import { allowedVerbs, nextRolloutState, type RolloutEvent, type RolloutVerb } from "./rollout-state.ts";
 import type { RolloutTransaction } from "./rollout-transactions.ts";
+import { forgetWaitingSql } from "./waiting-rollback-sql.ts";
 
 /** Who does something to a rollout, and why. */
 export interface Decider {
@@ -111,6 +112,7 @@ export async function abort(tx: RolloutTransaction, rollout: Rollout, by: Decide
   const state = requireState(rollout, "abort");
   await tx.query(callOffSql, [rollout.id, tx.now.toISOString()]);
   await tx.query(callOffRollbacksSql, [rollout.id, tx.now.toISOString()]);
+  await tx.query(forgetWaitingSql, [rollout.id]);
   await moveRollout(tx, rollout, "abort", state, by, {});
 }
 

@@ -84,6 +84,8 @@ export interface StoredRollbackPlan {
   firmwareId: string | null;
   /** The last update that was looked at; null before the first. */
   cursor: string | null;
+  /** Set once all were looked at, while devices wait for their update of another component to end. */
+  waiting?: true;
 }
 
 /** One firmware on its way to the devices that it targets, ring by ring. */

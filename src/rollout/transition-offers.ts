@@ -119,8 +119,8 @@ async function lockDevices(
 }
 
 /**
- * A device that had the rollout's firmware before, or failed at a step on the way to it, is not offered it again. There are
- * no joins: each row costs its look-ups, whatever the planner thinks of a table that grows by thousands of rows a second.
+ * A device that had the rollout's firmware before, or failed at a step on the way to it, is not offered it again, and one
+ * that another rollout has to take back is offered nothing before that. There are no joins: each row costs its look-ups, whatever the planner thinks of a table that grows by thousands of rows a second.
  */
 const insertSql = `
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
@@ -134,8 +134,8 @@ const insertSql = `
     AS o (device_id, id, rollout_id, ring_id, firmware_id, product, from_version, to_version, from_boot_id,
       offered_at, deadline_at, action, component)
   WHERE (SELECT u.id FROM device_updates u
-    WHERE u.device_id = o.device_id AND u.rollout_id = o.rollout_id AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')
-      AND u.attempt > 0
+    WHERE u.device_id = o.device_id AND (u.take_back_by IS NOT NULL OR
+      u.rollout_id = o.rollout_id AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED') AND u.attempt > 0)
     LIMIT 1) IS NULL
   ON CONFLICT DO NOTHING
   RETURNING id, device_id`;
@@ -146,7 +146,8 @@ async function explainRefusals(
 ): Promise<[id: string, OfferOutcome][]> {
   if (refused.length === 0) return [];
   const { rows } = await client.query<{ device_id: string; rollout_id: string; open: boolean }>(
-    "SELECT device_id, rollout_id, ended_at IS NULL AS open FROM device_updates WHERE device_id = ANY ($1::uuid[])",
+    `SELECT device_id, rollout_id, ended_at IS NULL OR take_back_by IS NOT NULL AS open FROM device_updates
+     WHERE device_id = ANY ($1::uuid[])`,
     [refused.map(({ deviceId }) => deviceId)],
   );
   const byDevice = Map.groupBy(rows, ({ device_id }) => device_id);

@@ -41,7 +41,7 @@ export type OfferOutcome =
   | "offered"
   /** The device has had an update of this rollout before. */
   | "tried"
-  /** The device has another open update. */
+  /** The device has another open update, or is to be taken back first. */
   | "open"
   /** As many devices as may are at it. */
   | "too_many"

@@ -18,6 +18,7 @@ const all = [
   "0008-rollout-health",
   "0009-rollup-order",
   "0010-version-history",
+  "0011-waiting-rollbacks",
 ];
 const replicas = 3;
 

@@ -213,6 +213,7 @@ export async function expectOneAtATime(scene: Scene): Promise<void> {
     `SELECT a.id, b.id FROM device_updates a JOIN device_updates b
        ON b.device_id = a.device_id AND b.id <> a.id AND b.offered_at >= a.offered_at
        AND b.offered_at < coalesce(a.ended_at, 'infinity') AND b.id > a.id
+       AND b.failure_reason IS DISTINCT FROM 'DEVICE_BUSY'
      WHERE a.device_id = ANY ($1::uuid[])`,
     [ids],
   );
@@ -221,6 +222,22 @@ export async function expectOneAtATime(scene: Scene): Promise<void> {
     "SELECT u.id FROM device_updates u JOIN devices d ON d.id = u.device_id WHERE d.update_pin = 'excluded'",
   );
   expect(excluded).toEqual([]);
+  // What had to make way made it for a rollback of the same component.
+  const { rows: displaced } = await scene.place.world.database.adminPool.query(
+    `SELECT u.id FROM device_updates u JOIN firmware_updates f ON f.id = u.firmware_id
+     WHERE u.device_id = ANY ($1::uuid[]) AND u.state = 'SUPERSEDED' AND NOT EXISTS (
+       SELECT 1 FROM device_updates b JOIN firmware_updates g ON g.id = b.firmware_id
+       WHERE b.device_id = u.device_id AND b.action = 'ROLLBACK' AND b.offered_at = u.ended_at
+         AND g.component = f.component)`,
+    [ids],
+  );
+  expect(displaced).toEqual([]);
+  // And nobody waits for a rollback that nothing makes any more.
+  const { rows: forgotten } = await scene.place.world.database.adminPool.query(
+    `SELECT u.id FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id
+     WHERE u.take_back_by IS NOT NULL AND (r.rollback_plan IS NULL OR r.state IN ('ROLLED_BACK', 'ABORTED'))`,
+  );
+  expect(forgotten).toEqual([]);
   await expectExactCounters(scene.place.world);
 }
 

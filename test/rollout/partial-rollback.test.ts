@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
 import type { SimulatedDevice } from "./rollout-fixture.ts";
 import {
   actor,
@@ -6,6 +7,7 @@ import {
   expectExactCounters,
   Fleet,
   release,
+  report,
   ringOf,
   run,
   startReplica,
@@ -128,6 +130,174 @@ describe("taking back a part", () => {
     const over = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
     expect(over.rollback).toEqual({ total: 1, completed: 0, failed: 1, blocked: 1 });
     expect(over.alert).toContain("1 devices must not be taken back");
+  });
+});
+
+describe("the rollback of one component", () => {
+  const gated = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false };
+  const oneGatedRing = [{ name: "all", percent: 100, gate: gated }];
+  const policy = { pauseOnFailure: false, verificationMs: minute };
+
+  /** Devices that took the application 1.1.0 and are offered the firmware 2.0.0 by another rollout. */
+  async function scene(size: number, firmwareTimeoutMs = 24 * 60 * minute) {
+    await using cleanup = new AsyncDisposableStack();
+    const world = cleanup.use(await createWorld());
+    const replica = cleanup.use(await startReplica(world));
+    await release(world, "1.0.0");
+    await release(world, "1.0.0", { component: "nav" });
+    const application = await release(world, "1.1.0", { component: "nav" });
+    const firmware = await release(world, "2.0.0");
+    const fleet = await Fleet.enrol(world, size);
+    for (const device of fleet.devices) device.components = { nav: "1.0.0" };
+    fleet.beat(replica);
+    const { id } = await run(replica, wanted(application, { rings: oneGatedRing, policy }));
+    for (const [device, { id: update, toVersion }] of await fleet.offers(replica)) {
+      await report(replica, device.id, update, "INSTALLING");
+      device.components = { nav: toVersion };
+    }
+    await eventually(() => {
+      world.clock.advance(minute);
+      fleet.beat(replica);
+      expect(replica.engine.tracker.size).toBe(0);
+    });
+    const slow = { ...policy, deviceTimeoutMs: firmwareTimeoutMs };
+    const other = await run(replica, wanted(firmware, { rings: oneGatedRing, policy: slow }));
+    const offers = await fleet.offers(replica);
+    expect(offers.map(([, { toVersion }]) => toVersion)).toEqual(fleet.devices.map(() => "2.0.0"));
+    const owned = cleanup.move();
+    return {
+      world,
+      replica,
+      fleet,
+      id,
+      otherId: other.id,
+      offers,
+      [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    };
+  }
+
+  async function takeNavBack(
+    { world, replica, fleet, id }: Awaited<ReturnType<typeof scene>>,
+    devices: readonly SimulatedDevice[],
+  ): Promise<void> {
+    for (const [device, update] of await fleet.offers(replica, [...devices])) {
+      expect(update).toMatchObject({ action: "ROLLBACK", component: "nav", toVersion: "1.0.0" });
+      await report(replica, device.id, update.id, "INSTALLING");
+      device.components = { nav: "1.0.0" };
+      world.clock.advance(5_000);
+      fleet.beat(replica, [device]);
+    }
+    await until(replica, id, () => {
+      for (const device of devices) expect(replica.engine.tracker.get(device.id)).toBeUndefined();
+    });
+  }
+
+  it("waits for devices that are at another component, however that ends, also over a restart", async () => {
+    await using test = await scene(4);
+    const { world, replica, fleet, id, otherId, offers } = test;
+    const [asked, installs, verifies, fails] = offers;
+    if (!asked || !installs || !verifies || !fails) throw new Error("no offers");
+    for (const [device, update] of [installs, fails])
+      await report(replica, device.id, update.id, "INSTALLING");
+    await fleet.take(replica, [verifies]);
+    await until(replica, id, () =>
+      expect(replica.engine.tracker.get(verifies[0].id)?.state).toBe("VERIFYING"),
+    );
+    const rolling = await replica.engine.catalog.rollback({ id, actor, reason: "" });
+    expect(rolling).toMatchObject({ state: "ROLLING_BACK", rollback: { total: 0 } });
+    await replica.engine.tick();
+    await replica.engine.tick();
+    // Nothing of the other rollout was touched.
+    expect((await replica.engine.catalog.get(id)).state).toBe("ROLLING_BACK");
+    for (const [device, update] of offers) expect(replica.engine.tracker.get(device.id)?.id).toBe(update.id);
+    expect(ringOf(await replica.engine.catalog.get(otherId), "all").counters).toMatchObject({
+      inProgress: 4,
+      cancelled: 0,
+    });
+    await expectExactCounters(world);
+
+    await report(replica, fails[0].id, fails[1].id, "FAILED", "INSTALL_FAILED");
+    await until(replica, id, (rollout) => expect(rollout.rollback.total).toBe(1));
+    await eventually(() => expect(replica.engine.tracker.get(fails[0].id)?.action).toBe("ROLLBACK"));
+    await takeNavBack(test, [fails[0]]);
+    // A replica that has not seen how it began goes on with it.
+    await replica.engine.close();
+    await using next = await startReplica(world);
+    world.clock.advance(2 * minute);
+    fleet.beat(next, [verifies[0]]);
+    await until(next, id, (rollout) => expect(rollout.rollback).toMatchObject({ total: 2, completed: 1 }));
+    await eventually(() => expect(next.engine.tracker.get(verifies[0].id)?.action).toBe("ROLLBACK"));
+    // Calling off the other rollout frees one; the one that installs goes on, and is silent until its deadline.
+    await next.engine.catalog.abort({ id: otherId, actor, reason: "" });
+    await until(next, id, (rollout) => expect(rollout.rollback.total).toBe(3));
+    await eventually(() => expect(next.engine.tracker.get(asked[0].id)?.action).toBe("ROLLBACK"));
+    expect(next.engine.tracker.get(installs[0].id)?.action).toBe("INSTALL");
+    await takeNavBack({ ...test, replica: next }, [asked[0], verifies[0]]);
+    expect((await next.engine.catalog.get(id)).state).toBe("ROLLING_BACK");
+    await fleet.take(next, [installs]);
+    world.clock.advance(2 * minute);
+    await eventually(() => {
+      fleet.beat(next, [installs[0]]);
+      expect(next.engine.tracker.get(installs[0].id)?.action).toBe("ROLLBACK");
+    });
+    await takeNavBack({ ...test, replica: next }, [installs[0]]);
+    const back = await until(next, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
+    expect(back.rollback).toEqual({ total: 4, completed: 4, failed: 0, blocked: 0 });
+    await expectExactCounters(world);
+  });
+
+  it("leaves the rollback of another one alone, and is made after it", async () => {
+    await using test = await scene(1);
+    const { world, replica, fleet, id, otherId, offers } = test;
+    await fleet.take(replica, offers);
+    const [[device] = []] = offers;
+    if (device === undefined) throw new Error("no offer");
+    await until(replica, id, () => expect(replica.engine.tracker.get(device.id)?.state).toBe("VERIFYING"));
+    await replica.engine.catalog.rollback({ id: otherId, actor, reason: "" });
+    await replica.engine.catalog.rollback({ id, actor, reason: "" });
+    await replica.engine.tick();
+    const [first] = await fleet.offers(replica);
+    expect(first?.[1]).toMatchObject({ action: "ROLLBACK", component: "", toVersion: "1.0.0" });
+    if (first !== undefined) await fleet.take(replica, [first]);
+    const other = await until(replica, otherId, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
+    expect(other.rollback).toMatchObject({ total: 1, completed: 1, failed: 0 });
+    await eventually(() => expect(replica.engine.tracker.get(device.id)?.component).toBe("nav"));
+    await takeNavBack(test, [device]);
+    const back = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
+    expect(back.rollback).toMatchObject({ total: 1, completed: 1, failed: 0 });
+    await expectExactCounters(world);
+  });
+
+  it("ends although a device stays at another one; for one device it waits while the rollout goes on", async () => {
+    await using test = await scene(2, 72 * 60 * minute);
+    const { world, replica, id, offers } = test;
+    const [stays, goes] = offers;
+    if (!stays || !goes) throw new Error("no offers");
+    await report(replica, stays[0].id, stays[1].id, "INSTALLING");
+    const call = { id, deviceId: goes[0].id, actor, reason: "" };
+    expect(await replica.engine.catalog.rollbackDevice(call)).toMatchObject({ action: "INSTALL" });
+    // The rules go on while it waits.
+    await eventually(async () => {
+      world.clock.advance(minute);
+      await replica.engine.tick();
+      expect((await replica.engine.catalog.get(id)).state).toBe("COMPLETED");
+    });
+    await report(replica, goes[0].id, goes[1].id, "FAILED", "INSTALL_FAILED");
+    await until(replica, id, (rollout) => expect(rollout.rollback.total).toBe(1));
+    await eventually(() => expect(replica.engine.tracker.get(goes[0].id)?.action).toBe("ROLLBACK"));
+    await takeNavBack(test, [goes[0]]);
+    const rolling = await replica.engine.catalog.rollback({ id, actor, reason: "" });
+    expect(rolling).toMatchObject({ state: "ROLLING_BACK", rollback: { total: 1, completed: 1 } });
+    world.clock.advance(25 * 60 * minute);
+    const over = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
+    expect(over.rollback).toEqual({ total: 2, completed: 1, failed: 1, blocked: 0 });
+    const [failed] = await replica.engine.catalog.listDeviceUpdates(
+      { rolloutId: id, deviceId: stays[0].id, states: [], action: "ROLLBACK" },
+      { limit: 2 },
+    );
+    expect(failed).toMatchObject({ state: "FAILED", failureReason: "DEVICE_BUSY" });
+    expect(replica.engine.tracker.get(stays[0].id)?.id).toBe(stays[1].id);
+    await expectExactCounters(world);
   });
 });
 

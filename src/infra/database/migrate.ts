@@ -13,6 +13,7 @@ import { FirmwareKinds } from "./migrations/m0007-firmware-kinds.ts";
 import { RolloutHealth } from "./migrations/m0008-rollout-health.ts";
 import { RollupOrder } from "./migrations/m0009-rollup-order.ts";
 import { VersionHistory } from "./migrations/m0010-version-history.ts";
+import { WaitingRollbacks } from "./migrations/m0011-waiting-rollbacks.ts";
 
 /** How to migrate. */
 export interface MigrateOptions {
@@ -71,6 +72,7 @@ const migrations = [
   { name: "0008-rollout-health", class: RolloutHealth },
   { name: "0009-rollup-order", class: RollupOrder },
   { name: "0010-version-history", class: VersionHistory },
+  { name: "0011-waiting-rollbacks", class: WaitingRollbacks },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
