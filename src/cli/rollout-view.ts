@@ -65,7 +65,7 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
       "taken back",
       rollback === undefined || rollback.total === 0n
         ? undefined
-        : `${rollback.completed} of ${countText(rollback.total, "device")}, ${rollback.inProgress} at it, ${rollback.failed} failed, ${rollback.blocked} of them must not`,
+        : `${rollback.completed} of ${countText(rollback.total, "device")}, ${rollback.inProgress} at it, ${rollback.waiting} at another component first, ${rollback.failed} failed, ${rollback.blocked} of them must not`,
     ],
   ]);
   return `${facts}\n\n${renderRings(terminal, rollout.rings)}`;

@@ -220,7 +220,7 @@ export function asRollout(
       approvedAt: undefined,
       keys: [],
     })),
-    rollback: { total: 0, completed: 0, failed: 0, blocked: 0 },
+    rollback: { total: 0, completed: 0, failed: 0, blocked: 0, waiting: 0 },
     rollbackPlan: undefined,
     revision: 0,
     createdAt: now,

@@ -35,6 +35,7 @@ export function toRolloutMessage(
 ): MessageInitShape<typeof RolloutSchema> {
   const { policy, rollback, startedAt, endedAt } = rollout;
   const inProgress = rollback.total - rollback.completed - rollback.failed;
+  const total = rollback.total + rollback.waiting;
   return {
     id: rollout.id,
     name: rollout.name,
@@ -52,14 +53,15 @@ export function toRolloutMessage(
     rings: rollout.rings.map((ring) => toRingMessage(rollout, ring, now, health)),
     healthVerdict: HealthVerdict[health?.verdict ?? "NOT_ENOUGH_DATA"],
     stateReason: rollout.stateReason,
-    ...(rollout.state === "ROLLING_BACK" || rollout.state === "ROLLED_BACK" || rollback.total > 0
+    ...(rollout.state === "ROLLING_BACK" || rollout.state === "ROLLED_BACK" || total > 0
       ? {
           rollback: {
-            total: BigInt(rollback.total),
+            total: BigInt(total),
             completed: BigInt(rollback.completed),
             inProgress: BigInt(inProgress),
             failed: BigInt(rollback.failed),
             blocked: BigInt(rollback.blocked),
+            waiting: BigInt(rollback.waiting),
           },
         }
       : {}),

@@ -80,6 +80,9 @@ const rolloutsSql = `
     r.targeting::text AS targeting, r.policy::text AS policy, r.version AS revision,
     r.rollback_total::float8 AS rollback_total, r.rollback_completed::float8 AS rollback_completed,
     r.rollback_failed::float8 AS rollback_failed, r.rollback_blocked::float8 AS rollback_blocked,
+    CASE WHEN r.rollback_plan IS NULL THEN 0 ELSE (
+      SELECT count(*) FROM device_updates w WHERE w.rollout_id = r.id AND w.take_back_by IS NOT NULL
+    ) END::float8 AS rollback_waiting,
     r.rollback_plan::text AS rollback_plan, r.alert, r.creator, f.kind, f.component,
     ${ms("r.created_at")} AS created_ms, ${ms("r.updated_at")} AS updated_ms,
     ${ms("r.started_at")} AS started_ms, ${ms("r.ended_at")} AS ended_ms
@@ -137,6 +140,7 @@ interface RolloutRecord {
   rollback_completed: number;
   rollback_failed: number;
   rollback_blocked: number;
+  rollback_waiting: number;
   rollback_plan: string | null;
   alert: string;
   creator: string;
@@ -195,6 +199,7 @@ function toRollout(
       completed: row.rollback_completed,
       failed: row.rollback_failed,
       blocked: row.rollback_blocked,
+      waiting: row.rollback_waiting,
     },
     rollbackPlan:
       row.rollback_plan === null ? undefined : (JSON.parse(row.rollback_plan) as StoredRollbackPlan),

@@ -76,11 +76,14 @@ export interface RingCounters {
 
 /** How taking back goes; what is neither completed nor failed is in progress. */
 interface RollbackCounts {
+  /** Devices that were told. */
   readonly total: number;
   readonly completed: number;
   readonly failed: number;
   /** Of the failed ones, those that must not be taken back. */
   readonly blocked: number;
+  /** Devices that will be told when their update of another component is over. */
+  readonly waiting: number;
 }
 
 /** The open ring that promotion leaves next: the last that was opened; undefined before the start. */

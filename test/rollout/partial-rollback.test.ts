@@ -128,7 +128,7 @@ describe("taking back a part", () => {
     device.securityCounter = 7;
     fleet.beat(replica);
     const over = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-    expect(over.rollback).toEqual({ total: 1, completed: 0, failed: 1, blocked: 1 });
+    expect(over.rollback).toEqual({ total: 1, completed: 0, failed: 1, blocked: 1, waiting: 0 });
     expect(over.alert).toContain("1 devices must not be taken back");
   });
 });
@@ -242,7 +242,7 @@ describe("the rollback of one component", () => {
     });
     await takeNavBack({ ...test, replica: next }, [installs[0]]);
     const back = await until(next, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-    expect(back.rollback).toEqual({ total: 4, completed: 4, failed: 0, blocked: 0 });
+    expect(back.rollback).toEqual({ total: 4, completed: 4, failed: 0, blocked: 0, waiting: 0 });
     await expectExactCounters(world);
   });
 
@@ -276,6 +276,7 @@ describe("the rollback of one component", () => {
     await report(replica, stays[0].id, stays[1].id, "INSTALLING");
     const call = { id, deviceId: goes[0].id, actor, reason: "" };
     expect(await replica.engine.catalog.rollbackDevice(call)).toMatchObject({ action: "INSTALL" });
+    expect((await replica.engine.catalog.get(id)).rollback).toMatchObject({ total: 0, waiting: 1 });
     // The rules go on while it waits.
     await eventually(async () => {
       world.clock.advance(minute);
@@ -290,7 +291,7 @@ describe("the rollback of one component", () => {
     expect(rolling).toMatchObject({ state: "ROLLING_BACK", rollback: { total: 1, completed: 1 } });
     world.clock.advance(25 * 60 * minute);
     const over = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-    expect(over.rollback).toEqual({ total: 2, completed: 1, failed: 1, blocked: 0 });
+    expect(over.rollback).toEqual({ total: 2, completed: 1, failed: 1, blocked: 0, waiting: 0 });
     const [failed] = await replica.engine.catalog.listDeviceUpdates(
       { rolloutId: id, deviceId: stays[0].id, states: [], action: "ROLLBACK" },
       { limit: 2 },

@@ -789,6 +789,14 @@ export declare type RollbackProgress = Message<"ota.v1.RollbackProgress"> & {
    * @generated from field: int64 blocked = 5;
    */
   blocked: bigint;
+
+  /**
+   * Devices that are told as soon as their update of another component is over, at the latest after
+   * `RolloutPolicy.device_timeout`; then they could not be taken back. They are part of `total` alone.
+   *
+   * @generated from field: int64 waiting = 6;
+   */
+  waiting: bigint;
 };
 
 /**

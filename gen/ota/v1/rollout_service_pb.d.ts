@@ -1325,7 +1325,8 @@ export declare const RolloutService: GenService<{
     output: typeof RollbackRingResponseSchema;
   },
   /**
-   * Takes the update back from one device. The rollout does not offer it to that device again. Role: operator.
+   * Takes the update back from one device. The rollout does not offer it to that device again. While the device is at an
+   * update of another component the rollback waits for it, and the answer is the device's present update. Role: operator.
    *
    * @generated from rpc ota.v1.RolloutService.RollbackDevice
    */

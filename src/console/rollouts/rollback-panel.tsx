@@ -6,7 +6,14 @@ import { toneColor } from "../ui/status.tsx";
 
 /** How taking the update back goes. */
 export function RollbackPanel({ rollout }: { readonly rollout: Rollout }) {
-  const { total = 0n, completed = 0n, inProgress = 0n, failed = 0n, blocked = 0n } = rollout.rollback ?? {};
+  const {
+    total = 0n,
+    completed = 0n,
+    inProgress = 0n,
+    failed = 0n,
+    blocked = 0n,
+    waiting = 0n,
+  } = rollout.rollback ?? {};
   const share = (value: bigint) => (100 * Number(value)) / Math.max(Number(total), 1);
   return (
     <Section
@@ -22,6 +29,7 @@ export function RollbackPanel({ rollout }: { readonly rollout: Rollout }) {
         {total === 0n
           ? "No device had installed it, so none has to be taken back."
           : `${count(completed)} of ${counted(total, "device")} back · ${count(inProgress)} on the way · ${count(failed)} could not be taken back`}
+        {waiting > 0n && ` · ${count(waiting)} at another component's update first`}
         {blocked > 0n &&
           ` (${count(blocked)} of them must not be: security counter, or no version to go back to)`}
       </Text>
