@@ -28,8 +28,8 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [...configDefaults.exclude, "test/console/**"],
           globalSetup: ["test/support/global-setup.ts"],
-          // Each file may run a server and share one PostgreSQL: more files at once only makes all of them slow.
-          maxWorkers: 2,
+          // Each file may run a server, and all share one PostgreSQL: two cores are busy with three of them, which wait a lot.
+          maxWorkers: 3,
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },

@@ -6,7 +6,6 @@ import { MaintenanceSchedule } from "../schedule/maintenance-schedule.ts";
 import { canarySet, type RingPlan } from "./ring-place.ts";
 import type { Rollout } from "./rollout.ts";
 import { makesOffers } from "./rollout-state.ts";
-import type { VersionFacts } from "./version-facts.ts";
 
 /** A firmware as it may be handed to devices. */
 export interface OfferFirmware {
@@ -18,6 +17,18 @@ export interface OfferFirmware {
 /** A mandatory step on the way to a rollout's version. */
 export interface CompiledStep extends OfferFirmware {
   readonly version: semver.SemVer;
+}
+
+/** How a version that devices run stands to a rollout. */
+export interface VersionFacts {
+  /** -1 if it is older than what the rollout brings, 0 if it is the same, 1 if it is newer. */
+  readonly order: -1 | 0 | 1;
+  /** Whether the targeting lets it in. */
+  readonly inRange: boolean;
+  /** Whether it is older than the target may be installed from. */
+  readonly tooOld: boolean;
+  /** The mandatory steps above it and below the target, lowest first. */
+  readonly steps: readonly CompiledStep[];
 }
 
 /** A rollout made ready for update checks: sets instead of lists, filters, ranges and versions parsed once. */

@@ -1,6 +1,6 @@
-import { type KeyCounters, withoutKey } from "./key-votes.ts";
+import { withoutKey } from "./key-votes.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
-import { isApproved, type Ring, type RingCounters } from "./rollout.ts";
+import { isApproved, type KeyCounters, type Ring, type RingCounters } from "./rollout.ts";
 
 /** What a ring's counters say at a moment. */
 export interface RingVerdict {

@@ -1,13 +1,5 @@
 import type { StoredPolicy } from "./rollout.entity.ts";
-import type { RingCounters } from "./rollout.ts";
-
-/** How the devices that were enrolled with one key fare in a ring. */
-export interface KeyCounters {
-  readonly keyId: string;
-  readonly offered: number;
-  readonly succeeded: number;
-  readonly failed: number;
-}
+import type { KeyCounters, RingCounters } from "./rollout.ts";
 
 /**
  * A ring as it would be without the devices of one enrolment key; undefined if fewer than `failureMinSample` others are in

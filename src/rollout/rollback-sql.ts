@@ -45,16 +45,19 @@ export const dueSql = `
           WHERE c.id IN (o.firmware_id, i.firmware_id)) = 1)
   ORDER BY i.device_id, i.id DESC`;
 
+/** Whether the update `u` is a first offer that its device has not begun with: one that can be made again later. */
+const untouchedSql = `(u.state = 'OFFERED' AND u.action <> 'ROLLBACK' AND u.attempt = 1)`;
+
 /** Whether the device of the try `i` is at an update, or a rollback, of another component. */
 export const busySql = `
   EXISTS (
-    SELECT 1 FROM device_updates w JOIN firmware_updates wf ON wf.id = w.firmware_id
-    WHERE w.device_id = i.device_id AND w.ended_at IS NULL
-      AND wf.component <> (SELECT c.component FROM firmware_updates c WHERE c.id = i.firmware_id))`;
+    SELECT 1 FROM device_updates u JOIN firmware_updates uf ON uf.id = u.firmware_id
+    WHERE u.device_id = i.device_id AND u.ended_at IS NULL AND NOT ${untouchedSql}
+      AND uf.component <> (SELECT c.component FROM firmware_updates c WHERE c.id = i.firmware_id))`;
 
 /**
- * Ends what other rollouts of the same component have open for the devices that have to go back: a device has one open
- * update, and those that are at another component's wait. $3: now. A first
+ * Ends what other rollouts have open for the devices that have to go back, for a device has one open update: all of the same
+ * component, and of others what no device has begun with; devices that are at another component wait. $3: now. A first
  * offer of theirs counts as not made, and is made again once the device is back; it has a number below those of tries.
  */
 export const supersedeSql = `
@@ -66,8 +69,8 @@ export const supersedeSql = `
           AND w.action = u.action AND w.firmware_id = u.firmware_id) ELSE u.attempt END
     FROM due t
     WHERE u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
-      AND (SELECT c.component FROM firmware_updates c WHERE c.id = u.firmware_id)
-        = (SELECT c.component FROM firmware_updates c WHERE c.id = t.firmware_id)
+      AND (${untouchedSql} OR (SELECT c.component FROM firmware_updates c WHERE c.id = u.firmware_id)
+        = (SELECT c.component FROM firmware_updates c WHERE c.id = t.firmware_id))
     RETURNING u.device_id, u.rollout_id, u.ring_id, u.action, u.retry_at IS NOT NULL AS unmade
   ), rings AS (
     UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,

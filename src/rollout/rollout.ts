@@ -1,6 +1,5 @@
 import type { UpdateKind } from "../firmware/firmware-update.entity.ts";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
-import type { KeyCounters } from "./key-votes.ts";
 import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
 import { isFinalRollout } from "./rollout-state.ts";
 
@@ -72,6 +71,14 @@ export interface RingCounters {
   /** CANCELLED and SUPERSEDED. */
   readonly cancelled: number;
   readonly rolledBack: number;
+}
+
+/** How the devices that were enrolled with one key fare in a ring. */
+export interface KeyCounters {
+  readonly keyId: string;
+  readonly offered: number;
+  readonly succeeded: number;
+  readonly failed: number;
 }
 
 /** How taking back goes; what is neither completed nor failed is in progress. */

@@ -1,8 +1,41 @@
 import type pg from "pg";
+import type { UpdateAction } from "./device-update.entity.ts";
 import { OfferPace } from "./offer-pace.ts";
+import type { UpdateKey } from "./open-update.ts";
 import { plainArray } from "./plain-array.ts";
 import type { RingDeltas } from "./ring-deltas.ts";
-import type { NewOffer, OfferOutcome } from "./transition-sql.ts";
+
+/** An offer to be made to a device. */
+export interface NewOffer extends UpdateKey {
+  readonly rolloutId: string;
+  readonly ringId: string;
+  readonly firmwareId: string;
+  /** INSTALL, or STEP on the way to it. */
+  readonly action: UpdateAction;
+  readonly product: string;
+  /** The application that it updates; empty for firmware. */
+  readonly component: string;
+  readonly fromVersion: string;
+  readonly toVersion: string;
+  readonly fromBootId: string;
+  readonly offeredAt: Date;
+  readonly deadlineAt: Date;
+}
+
+/** What became of an offer. */
+export type OfferOutcome =
+  /** It is stored. */
+  | "offered"
+  /** The device has had an update of this rollout before. */
+  | "tried"
+  /** The device has another open update, or is to be taken back first. */
+  | "open"
+  /** As many devices as may are at it. */
+  | "too_many"
+  /** The rollout has made as many offers in this minute as it may. */
+  | "paced"
+  /** The rollout makes no offers any more, the ring is not open, or the device is retired. */
+  | "not_open";
 
 /** A rollout that the transaction has locked. */
 export interface LockedRollout {

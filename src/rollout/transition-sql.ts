@@ -5,7 +5,7 @@ import type { UpdateKey, UpdatePatch } from "./open-update.ts";
 import { plainArray } from "./plain-array.ts";
 import { endedCounter, RingDeltas } from "./ring-deltas.ts";
 import { blockedAlertSql } from "./rollback-words.ts";
-import { type LockedRollout, makeOffers } from "./transition-offers.ts";
+import { type LockedRollout, makeOffers, type NewOffer, type OfferOutcome } from "./transition-offers.ts";
 
 /** A change of one device's update: compare-and-set on the state that the caller saw. */
 export interface UpdateChange extends UpdatePatch {
@@ -17,38 +17,6 @@ export interface UpdateChange extends UpdatePatch {
   /** The try that follows a failed one; not made if the rollout is being taken back or over by then. */
   readonly nextTry?: NextTry | undefined;
 }
-
-/** An offer to be made to a device. */
-export interface NewOffer extends UpdateKey {
-  readonly rolloutId: string;
-  readonly ringId: string;
-  readonly firmwareId: string;
-  /** INSTALL, or STEP on the way to it. */
-  readonly action: UpdateAction;
-  readonly product: string;
-  /** The application that it updates; empty for firmware. */
-  readonly component: string;
-  readonly fromVersion: string;
-  readonly toVersion: string;
-  readonly fromBootId: string;
-  readonly offeredAt: Date;
-  readonly deadlineAt: Date;
-}
-
-/** What became of an offer. */
-export type OfferOutcome =
-  /** It is stored. */
-  | "offered"
-  /** The device has had an update of this rollout before. */
-  | "tried"
-  /** The device has another open update, or is to be taken back first. */
-  | "open"
-  /** As many devices as may are at it. */
-  | "too_many"
-  /** The rollout has made as many offers in this minute as it may. */
-  | "paced"
-  /** The rollout makes no offers any more, the ring is not open, or the device is retired. */
-  | "not_open";
 
 /** What a batch did. */
 export interface BatchResult {

@@ -2,13 +2,8 @@ import type pg from "pg";
 import { OtaError } from "../errors.ts";
 import { asDatabaseError, withRetry } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
-import {
-  type BatchResult,
-  type NewOffer,
-  type OfferOutcome,
-  type UpdateChange,
-  writeBatch,
-} from "./transition-sql.ts";
+import type { NewOffer, OfferOutcome } from "./transition-offers.ts";
+import { type BatchResult, type UpdateChange, writeBatch } from "./transition-sql.ts";
 
 /** What a {@link TransitionWriter} is made of. */
 export interface TransitionWriterParts {

@@ -1,17 +1,5 @@
 import semver from "semver";
-import type { CompiledRollout, CompiledStep } from "./compiled-rollout.ts";
-
-/** How a version that devices run stands to a rollout. */
-export interface VersionFacts {
-  /** -1 if it is older than what the rollout brings, 0 if it is the same, 1 if it is newer. */
-  readonly order: -1 | 0 | 1;
-  /** Whether the targeting lets it in. */
-  readonly inRange: boolean;
-  /** Whether it is older than the target may be installed from. */
-  readonly tooOld: boolean;
-  /** The mandatory steps above it and below the target, lowest first. */
-  readonly steps: readonly CompiledStep[];
-}
+import type { CompiledRollout, CompiledStep, VersionFacts } from "./compiled-rollout.ts";
 
 /**
  * Judges a version; remembers the answer. A version that is no semantic version, or unknown, counts as older than all and

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { readdir } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { expect, test } from "vitest";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { UpdateAction } from "../../gen/ota/v1/rollout_pb.js";
 import { FleetSimulator, type FleetSnapshot } from "../../src/agent/fleet-simulator.ts";
 import { eventually } from "../support/eventually.ts";
@@ -10,6 +11,17 @@ import { FixtureService } from "./fixture-service.ts";
 
 const content = randomBytes(512 * 1024);
 const models = [{ deviceType: "thermostat", hardwareModel: "tx-200" }];
+
+// A folder of this test's own, in which other tests' fleets leave nothing.
+beforeEach(async () => {
+  vi.stubEnv("TMPDIR", await mkdtemp(join(tmpdir(), "device-ota-fleets-")));
+});
+
+afterEach(async () => {
+  const folder = tmpdir();
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true });
+});
 
 test("a fleet enrols, comes online, updates with real downloads and rolls back", async () => {
   const folders = await fleetFolders();

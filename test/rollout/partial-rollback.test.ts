@@ -203,21 +203,23 @@ describe("the rollback of one component", () => {
     await until(replica, id, () =>
       expect(replica.engine.tracker.get(verifies[0].id)?.state).toBe("VERIFYING"),
     );
-    const rolling = await replica.engine.catalog.rollback({ id, actor, reason: "" });
-    expect(rolling).toMatchObject({ state: "ROLLING_BACK", rollback: { total: 0 } });
-    await replica.engine.tick();
-    await replica.engine.tick();
-    // Nothing of the other rollout was touched.
+    await replica.engine.catalog.rollback({ id, actor, reason: "" });
+    await until(replica, id, ({ rollback }) => expect(rollback).toMatchObject({ total: 1, waiting: 3 }));
+    // What the others are at was not touched; an offer that nobody began with gave way, and counts as not made.
     expect((await replica.engine.catalog.get(id)).state).toBe("ROLLING_BACK");
-    for (const [device, update] of offers) expect(replica.engine.tracker.get(device.id)?.id).toBe(update.id);
+    for (const [device, update] of [installs, verifies, fails])
+      expect(replica.engine.tracker.get(device.id)?.id).toBe(update.id);
     expect(ringOf(await replica.engine.catalog.get(otherId), "all").counters).toMatchObject({
-      inProgress: 4,
+      offered: 3,
+      inProgress: 3,
       cancelled: 0,
     });
     await expectExactCounters(world);
+    await eventually(() => expect(replica.engine.tracker.get(asked[0].id)?.action).toBe("ROLLBACK"));
+    await takeNavBack(test, [asked[0]]);
 
     await report(replica, fails[0].id, fails[1].id, "FAILED", "INSTALL_FAILED");
-    await until(replica, id, (rollout) => expect(rollout.rollback.total).toBe(1));
+    await until(replica, id, (rollout) => expect(rollout.rollback.total).toBe(2));
     await eventually(() => expect(replica.engine.tracker.get(fails[0].id)?.action).toBe("ROLLBACK"));
     await takeNavBack(test, [fails[0]]);
     // A replica that has not seen how it began goes on with it.
@@ -225,14 +227,14 @@ describe("the rollback of one component", () => {
     await using next = await startReplica(world);
     world.clock.advance(2 * minute);
     fleet.beat(next, [verifies[0]]);
-    await until(next, id, (rollout) => expect(rollout.rollback).toMatchObject({ total: 2, completed: 1 }));
+    await until(next, id, (rollout) => expect(rollout.rollback).toMatchObject({ total: 3, completed: 2 }));
     await eventually(() => expect(next.engine.tracker.get(verifies[0].id)?.action).toBe("ROLLBACK"));
-    // Calling off the other rollout frees one; the one that installs goes on, and is silent until its deadline.
+    // Once back, the device whose offer gave way is offered it again. Calling the other rollout off frees nobody who installs.
+    const [again] = await fleet.offers(next, [asked[0]]);
+    expect(again?.[1]).toMatchObject({ action: "INSTALL", component: "", toVersion: "2.0.0" });
     await next.engine.catalog.abort({ id: otherId, actor, reason: "" });
-    await until(next, id, (rollout) => expect(rollout.rollback.total).toBe(3));
-    await eventually(() => expect(next.engine.tracker.get(asked[0].id)?.action).toBe("ROLLBACK"));
     expect(next.engine.tracker.get(installs[0].id)?.action).toBe("INSTALL");
-    await takeNavBack({ ...test, replica: next }, [asked[0], verifies[0]]);
+    await takeNavBack({ ...test, replica: next }, [verifies[0]]);
     expect((await next.engine.catalog.get(id)).state).toBe("ROLLING_BACK");
     await fleet.take(next, [installs]);
     world.clock.advance(2 * minute);
@@ -274,6 +276,7 @@ describe("the rollback of one component", () => {
     const [stays, goes] = offers;
     if (!stays || !goes) throw new Error("no offers");
     await report(replica, stays[0].id, stays[1].id, "INSTALLING");
+    await report(replica, goes[0].id, goes[1].id, "DOWNLOADING");
     const call = { id, deviceId: goes[0].id, actor, reason: "" };
     expect(await replica.engine.catalog.rollbackDevice(call)).toMatchObject({ action: "INSTALL" });
     expect((await replica.engine.catalog.get(id)).rollback).toMatchObject({ total: 0, waiting: 1 });

@@ -43,7 +43,7 @@ it("a bad update is taken back at the canaries, from each of them to the end, an
   expect(replica.rolledBackByRule.count).toBe(1);
   const under = await until(replica, id, (rollout) => expect(rollout.rollbackPlan).toBeUndefined());
   // Nobody but who had begun to install has anything to go back from.
-  expect(under.rollback).toEqual({ total: taken.length, completed: 0, failed: 0, blocked: 0 });
+  expect(under.rollback).toEqual({ total: taken.length, completed: 0, failed: 0, blocked: 0, waiting: 0 });
   expect(ringOf(under, "canary").counters).toMatchObject({ inProgress: 0, cancelled: late.length });
   await expectInvariants(world);
 
@@ -64,7 +64,13 @@ it("a bad update is taken back at the canaries, from each of them to the end, an
   // The last of them is never heard from again.
   world.clock.advance(day + 1);
   const over = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-  expect(over.rollback).toEqual({ total: taken.length, completed: rest.length, failed: 1, blocked: 0 });
+  expect(over.rollback).toEqual({
+    total: taken.length,
+    completed: rest.length,
+    failed: 1,
+    blocked: 0,
+    waiting: 0,
+  });
   expect(over.stateReason).toBe(rolling.stateReason);
   await expectInvariants(world);
 

@@ -38,7 +38,7 @@ it("a rollback leaves alone whom the security counter forbids to go back, and ra
   expect(under).toMatchObject({
     state: "ROLLING_BACK",
     alert: `${fused.length} devices must not be taken back; their updates say why`,
-    rollback: { total: fleetSize, completed: 0, failed: fused.length, blocked: fused.length },
+    rollback: { total: fleetSize, completed: 0, failed: fused.length, blocked: fused.length, waiting: 0 },
   });
   const free = offers.slice(fused.length);
   await until(replica, id, () => {
@@ -54,6 +54,7 @@ it("a rollback leaves alone whom the security counter forbids to go back, and ra
     completed: free.length,
     failed: fused.length,
     blocked: fused.length,
+    waiting: 0,
   });
   expect(over.alert).toBe(under.alert);
   const [event] = await replica.audit.list(
