@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import { inTurn } from "../infra/database/transaction.ts";
 import { presenceCutoffs } from "./presence.ts";
 
 /** What {@link FleetCounters} are made of. */
@@ -120,19 +121,11 @@ export class FleetCounters {
   async #exclusively(
     work: (query: (text: string, values: unknown[]) => Promise<number>) => Promise<void>,
   ): Promise<void> {
-    const client = await this.#pool.connect();
     try {
-      await client.query("BEGIN");
-      const { rows } = await client.query<{ got: boolean }>("SELECT pg_try_advisory_xact_lock($1) AS got", [
-        upkeepLock,
-      ]);
-      if (rows[0]?.got === true) {
-        await work(async (text, values) => (await client.query(text, values)).rowCount ?? 0);
-      }
-      await client.query("COMMIT");
-      client.release();
+      await inTurn(this.#pool, upkeepLock, (client) =>
+        work(async (text, values) => (await client.query(text, values)).rowCount ?? 0),
+      );
     } catch (error) {
-      client.release(true);
       throw asDatabaseError(error) ?? error;
     }
   }

@@ -1,5 +1,6 @@
 import type { Pool } from "pg";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import { inTransaction } from "../infra/database/transaction.ts";
 import type { Presence } from "./presence.ts";
 import type { PresenceChange } from "./presence-wheel.ts";
 
@@ -48,32 +49,29 @@ export class PresenceLog {
   async append(changes: readonly PresenceChange[], at: Date, lostBefore = 0): Promise<void> {
     const listed = changes.slice(-maxAppended);
     const lost = lostBefore + changes.length - listed.length;
-    const client = await this.#pool.connect();
     try {
-      await client.query("BEGIN");
-      await client.query("SELECT pg_advisory_xact_lock($1)", [appendLock]);
-      if (lost > 0) {
-        await client.query("INSERT INTO presence_changes (changed_at, lost_count) VALUES ($1, $2)", [
-          at,
-          lost,
-        ]);
-      }
-      await client.query({
-        name: "device_append_presence",
-        text: appendSql,
-        values: [
-          listed.map(({ deviceId }) => deviceId),
-          listed.map(({ presence }) => presence),
-          listed.map(({ previous }) => previous),
-          listed.map(({ seenSecond }) => new Date(seenSecond * 1_000)),
-          at,
-        ],
+      await inTransaction(this.#pool, async (client) => {
+        await client.query("SELECT pg_advisory_xact_lock($1)", [appendLock]);
+        if (lost > 0) {
+          await client.query("INSERT INTO presence_changes (changed_at, lost_count) VALUES ($1, $2)", [
+            at,
+            lost,
+          ]);
+        }
+        await client.query({
+          name: "device_append_presence",
+          text: appendSql,
+          values: [
+            listed.map(({ deviceId }) => deviceId),
+            listed.map(({ presence }) => presence),
+            listed.map(({ previous }) => previous),
+            listed.map(({ seenSecond }) => new Date(seenSecond * 1_000)),
+            at,
+          ],
+        });
+        await client.query(trimSql);
       });
-      await client.query(trimSql);
-      await client.query("COMMIT");
-      client.release();
     } catch (error) {
-      client.release(true);
       throw asDatabaseError(error) ?? error;
     }
   }

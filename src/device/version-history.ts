@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import { inTurn } from "../infra/database/transaction.ts";
 import type { FleetCounters } from "./fleet-counters.ts";
 
 /** What a {@link VersionHistory} is made of. */
@@ -86,24 +87,16 @@ export class VersionHistory implements AsyncDisposable {
     // Nearly always the answer, and without a transaction.
     if (await this.#isCounted(hour)) return false;
     const oldest = new Date(now.getTime() - this.#parts.retentionDays * 24 * hourMs).toISOString();
-    const client = await this.#pool.connect();
+    let counted = 0;
     try {
-      await client.query("BEGIN");
-      const { rows } = await client.query<{ got: boolean }>("SELECT pg_try_advisory_xact_lock($1) AS got", [
-        historyLock,
-      ]);
-      let counted = 0;
-      if (rows[0]?.got === true) {
+      await inTurn(this.#pool, historyLock, async (client) => {
         counted = (await client.query(recordSql, [hour, now.toISOString()])).rowCount ?? 0;
         await client.query("DELETE FROM fleet_version_history WHERE hour < $1", [oldest]);
-      }
-      await client.query("COMMIT");
-      client.release();
-      return counted > 0;
+      });
     } catch (error) {
-      client.release(true);
       throw asDatabaseError(error) ?? error;
     }
+    return counted > 0;
   }
 
   /** The history of a component. The firmware's ends with the present if the request has no end. */

@@ -2,6 +2,7 @@ import type pg from "pg";
 import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { TimePartitions } from "../infra/database/time-partitions.ts";
+import { inTurn } from "../infra/database/transaction.ts";
 import type { Logger } from "../infra/logger.ts";
 import { LateBuckets } from "./late-buckets.ts";
 import { countSql, fiveMinutes, oneHour, type RollupResolution } from "./rollup-sql.ts";
@@ -258,24 +259,12 @@ export class RollupJob implements AsyncDisposable {
 
   /** Works in a transaction under the lock; false if another replica has it. */
   async #locked(work: (client: pg.PoolClient) => Promise<void>): Promise<boolean> {
-    const client = await this.#parts.pool.connect();
-    try {
-      await client.query("BEGIN");
-      const { rows } = await client.query("SELECT pg_try_advisory_xact_lock($1) AS locked", [rollupLock]);
-      const locked = rows[0]?.locked === true;
-      if (locked) {
-        await client.query(
-          `SET LOCAL work_mem = '${workMemory}'; SET LOCAL statement_timeout = ${statementTimeoutMs}; ${byTime}; ${inOrder}`,
-        );
-        await work(client);
-      }
-      await client.query("COMMIT");
-      client.release();
-      return locked;
-    } catch (error) {
-      client.release(true);
-      throw error;
-    }
+    return await inTurn(this.#parts.pool, rollupLock, async (client) => {
+      await client.query(
+        `SET LOCAL work_mem = '${workMemory}'; SET LOCAL statement_timeout = ${statementTimeoutMs}; ${byTime}; ${inOrder}`,
+      );
+      await work(client);
+    });
   }
 }
 

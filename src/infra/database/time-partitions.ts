@@ -1,6 +1,7 @@
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
+import { inTransaction, inTurn } from "./transaction.ts";
 
 /** What {@link TimePartitions} is made of. */
 export interface TimePartitionsParts {
@@ -84,7 +85,7 @@ export class TimePartitions implements AsyncDisposable {
     const start = this.#startOf(time);
     const end = new Date(start.getTime() + this.#spanMs);
     const name = this.#nameOf(start);
-    await this.#transaction(async (client) => {
+    await inTransaction(this.#pool, async (client) => {
       // Waits its turn, within the connection's lock_timeout: the caller needs the partition.
       await client.query("SELECT pg_advisory_xact_lock($1)", [partitionLock]);
       const made = await client.query("SELECT to_regclass($1) IS NOT NULL AS made", [name]);
@@ -130,11 +131,7 @@ export class TimePartitions implements AsyncDisposable {
     for (const { name, day } of await this.#list()) {
       if (day.getTime() + this.#spanMs > keptFromMs) continue;
       try {
-        await this.#transaction(async (client) => {
-          const locked = await client.query("SELECT pg_try_advisory_xact_lock($1) AS locked", [
-            partitionLock,
-          ]);
-          if (locked.rows[0]?.locked !== true) return;
+        await inTurn(this.#pool, partitionLock, async (client) => {
           // Dropping locks the whole table: behind a long query it would hold up every writer that comes after it.
           await client.query(`SET LOCAL lock_timeout = '${dropLockTimeoutMs}ms'`);
           await client.query(`DROP TABLE IF EXISTS ${name}`);
@@ -156,19 +153,6 @@ export class TimePartitions implements AsyncDisposable {
       const day = this.#dayOf(name);
       return day === undefined ? [] : [{ name, day }];
     });
-  }
-
-  async #transaction(work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
-    const client = await this.#pool.connect();
-    try {
-      await client.query("BEGIN");
-      await work(client);
-      await client.query("COMMIT");
-      client.release();
-    } catch (error) {
-      client.release(true);
-      throw error;
-    }
   }
 
   #startOf(time: Date): Date {

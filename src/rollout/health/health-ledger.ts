@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { inTransaction } from "../../infra/database/transaction.ts";
 import { addEvidence, type EvidenceSums, noEvidence } from "./evidence-sums.ts";
 import { healthSignals, type SignalName } from "./health-signals.ts";
 import { pValueOf, type SignalEvidence } from "./health-verdict.ts";
@@ -16,10 +17,7 @@ export class HealthLedger {
 
   /** Adds to a rollout's signals, all or nothing. */
   async add(rolloutId: string, seen: ReadonlyMap<SignalName, EvidenceSums>): Promise<void> {
-    const client = await this.#pool.connect();
-    let broken: unknown;
-    try {
-      await client.query("BEGIN");
+    await inTransaction(this.#pool, async (client) => {
       await client.query(ensureSql, [rolloutId, [...seen.keys()]]);
       const { rows } = await client.query<Row>(lockSql, [rolloutId, [...seen.keys()]]);
       for (const row of rows) {
@@ -29,14 +27,7 @@ export class HealthLedger {
         const lowestP = Math.min(row.lowest_p, p);
         await client.query(updateSql, [rolloutId, row.signal, JSON.stringify(sums), lowestP]);
       }
-      await client.query("COMMIT");
-    } catch (error) {
-      broken = error;
-      throw error;
-    } finally {
-      // A connection that failed in a transaction is thrown away, which rolls it back.
-      client.release(broken !== undefined);
-    }
+    });
   }
 
   /** What all replicas have seen of some rollouts. Those of which nothing was seen are left out. */
