@@ -3,6 +3,12 @@ import type { Logger } from "pino";
 import type { Identity } from "../access/identity.ts";
 import type { CallContext, Door } from "./endpoint.ts";
 
+/** Says who holds a credential. Answers at once where it can, so that the hot path has no promise in it. */
+export interface CallerIdentifier {
+  /** Throws (or rejects with) UNAUTHENTICATED for a token that is unknown, expired or revoked. */
+  identify(token: string): Identity | Promise<Identity>;
+}
+
 /** What a door tells the pipeline of a call that came in. */
 export interface CallOrigin {
   readonly door: Door;

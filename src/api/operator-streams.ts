@@ -1,36 +1,24 @@
 import { bearerToken } from "../access/bearer.ts";
-import type { Identity } from "../access/identity.ts";
 import { OtaError } from "../errors.ts";
-import type { Call } from "./call.ts";
-
-/** What {@link OperatorStreams} are made of. */
-export interface OperatorStreamsParts {
-  /** Says who holds a token now; throws or rejects with UNAUTHENTICATED if nobody does any more. */
-  readonly identify: (token: string) => Identity | Promise<Identity>;
-  /** How often every open stream is looked at; two seconds unless given. */
-  readonly checkIntervalMs?: number | undefined;
-}
+import type { Call, CallerIdentifier } from "./call.ts";
 
 /**
  * The streams that operators hold open. A call is admitted once, but a watch may stay open for days: one whose token was
  * revoked or has expired is cut within seconds. Devices' streams are not looked at here: they are told of the revocation.
  */
 export class OperatorStreams {
-  readonly #parts: OperatorStreamsParts;
+  readonly #authenticator: CallerIdentifier;
   readonly #open = new Set<Call>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(parts: OperatorStreamsParts) {
-    this.#parts = parts;
+  constructor(authenticator: CallerIdentifier) {
+    this.#authenticator = authenticator;
   }
 
   /** Looks after a call from now on. */
   add(call: Call): void {
     this.#open.add(call);
-    this.#timer ??= setInterval(
-      () => void this.#check(),
-      this.#parts.checkIntervalMs ?? defaultCheckIntervalMs,
-    ).unref();
+    this.#timer ??= setInterval(() => void this.#check(), checkIntervalMs).unref();
   }
 
   /** Forgets a call that has ended, if it was looked after. */
@@ -46,7 +34,7 @@ export class OperatorStreams {
 
   async #cutIfRefused(call: Call): Promise<void> {
     try {
-      await this.#parts.identify(bearerToken(call.authorization));
+      await this.#authenticator.identify(bearerToken(call.authorization));
     } catch (error) {
       // An outage of the database says nothing about the token.
       if (error instanceof OtaError && error.code === "unauthenticated") call.abort(error);
@@ -54,4 +42,5 @@ export class OperatorStreams {
   }
 }
 
-const defaultCheckIntervalMs = 2_000;
+/** Few streams, and a look in memory each. */
+const checkIntervalMs = 2_000;

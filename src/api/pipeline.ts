@@ -5,18 +5,12 @@ import { type Identity, roleIncludes } from "../access/identity.ts";
 import { OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { RpcMetrics } from "../infra/metrics.ts";
-import { Call, type CallOrigin } from "./call.ts";
+import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";
 import type { AccessRule, Door, Endpoint, RateClass } from "./endpoint.ts";
 import { type Failure, failureOf, type TranslateError } from "./failure.ts";
 import { OperatorStreams } from "./operator-streams.ts";
 import type { RateLimiter } from "./rate-limit.ts";
 import { RequestValidator } from "./validation.ts";
-
-/** Says who holds a credential. Answers at once where it can, so that the hot path has no promise in it. */
-interface CallerIdentifier {
-  /** Throws (or rejects with) UNAUTHENTICATED for a token that is unknown, expired or revoked. */
-  identify(token: string): Identity | Promise<Identity>;
-}
 
 /** What the pipeline is made of. */
 export interface PipelineParts {
@@ -26,8 +20,6 @@ export interface PipelineParts {
   readonly logger: Logger;
   readonly metrics: RpcMetrics;
   readonly clock: Clock;
-  /** How often it is looked whether operators' open streams are still allowed; see {@link OperatorStreams}. */
-  readonly streamCheckIntervalMs?: number;
 }
 
 /** What the pipeline must know of something callable, be it an RPC or a raw HTTP route. */
@@ -53,10 +45,7 @@ export class Pipeline {
 
   constructor(parts: PipelineParts) {
     this.parts = parts;
-    this.#operatorStreams = new OperatorStreams({
-      identify: (token) => parts.authenticator.identify(token),
-      checkIntervalMs: parts.streamCheckIntervalMs,
-    });
+    this.#operatorStreams = new OperatorStreams(parts.authenticator);
   }
 
   /** The way of an RPC through one door; compiles its validation rules. */

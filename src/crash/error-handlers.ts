@@ -4,13 +4,13 @@ import { actorOf, type Identity } from "../access/identity.ts";
 import { listPage } from "../access/list-page.ts";
 import { clientStream, type Endpoint, serverStream, unary } from "../api/endpoint.ts";
 import { type PageTokens, pageSize } from "../api/page-token.ts";
+import { dateOf } from "../api/request-date.ts";
 import { OtaError } from "../errors.ts";
 import type { CrashLogs } from "./crash-logs.ts";
 import { affectedKey, type ErrorGroups, occurrenceKey } from "./error-groups.ts";
 import {
   affectedMessage,
   crashLogMessage,
-  dateOf,
   groupFilterOf,
   groupMessage,
   groupOrderOf,

@@ -1,6 +1,6 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { create, toJson } from "@bufbuild/protobuf";
-import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   CrashLogSchema,
   type ErrorGroupSchema,
@@ -12,6 +12,7 @@ import type {
   AffectedDeviceSchema,
   ListErrorGroupsRequestSchema,
 } from "../../gen/ota/v1/error_service_pb.js";
+import { dateOf } from "../api/request-date.ts";
 import { invalidArgument } from "../errors.ts";
 import type { CrashLog } from "./crash-logs.ts";
 import {
@@ -131,14 +132,6 @@ export function groupOrderOf(orderBy: string): GroupOrder {
     "order_by",
     `must be one of ${groupOrders.map((each) => `"${each} desc"`).join(", ")}`,
   );
-}
-
-/** A time of a request. */
-export function dateOf(time: Timestamp | undefined, field: string): Date | undefined {
-  if (time === undefined) return undefined;
-  const date = timestampDate(time);
-  if (Number.isNaN(date.getTime())) throw invalidArgument(field, "is no valid time");
-  return date;
 }
 
 const wireStates = {

@@ -1,6 +1,6 @@
-import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { type Endpoint, serverStream, unary } from "../api/endpoint.ts";
+import { dateOf, requiredDate } from "../api/request-date.ts";
 import { invalidArgument } from "../errors.ts";
 import { historyMessage, momentMessage, statusMessage } from "./fleet-messages.ts";
 import type { FleetWatch } from "./fleet-watch.ts";
@@ -26,8 +26,8 @@ export function fleetEndpoints({ overview, watch, versions }: FleetParts): Endpo
       DeviceService.method.queryVersionHistory,
       { access: { role: "viewer" }, rate: "operator" },
       async ({ startTime, endTime, component, maxPoints }) => {
-        const from = dateOf(startTime, "start_time");
-        const to = endTime === undefined ? undefined : dateOf(endTime, "end_time");
+        const from = requiredDate(startTime, "start_time");
+        const to = dateOf(endTime, "end_time");
         if (to !== undefined && to <= from) throw invalidArgument("start_time", "must lie before the end");
         return historyMessage(
           await versions.read({
@@ -51,9 +51,3 @@ export function fleetEndpoints({ overview, watch, versions }: FleetParts): Endpo
 
 /** See `QueryVersionHistoryRequest.max_points`. */
 const defaultHistoryPoints = 200;
-
-function dateOf(time: Timestamp | undefined, field: string): Date {
-  const date = time === undefined ? new Date(Number.NaN) : timestampDate(time);
-  if (Number.isNaN(date.getTime())) throw invalidArgument(field, "is no valid time");
-  return date;
-}

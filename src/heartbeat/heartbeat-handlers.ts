@@ -1,9 +1,9 @@
-import { durationFromMs, type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { listPage, type PageTokenCodec } from "../access/list-page.ts";
 import { bidiStream, type Endpoint, unary } from "../api/endpoint.ts";
 import { pageSize } from "../api/page-token.ts";
-import { invalidArgument } from "../errors.ts";
+import { dateOf } from "../api/request-date.ts";
 import { callingDevice } from "./calling-device.ts";
 import type { Directive } from "./directive.ts";
 import { maskedFields } from "./heartbeat-fields.ts";
@@ -93,11 +93,4 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
       },
     ),
   ];
-}
-
-function dateOf(time: Timestamp | undefined, field: string): Date | undefined {
-  if (time === undefined) return undefined;
-  const date = timestampDate(time);
-  if (Number.isNaN(date.getTime())) throw invalidArgument(field, "is no valid time");
-  return date;
 }

@@ -1,8 +1,9 @@
 import { create, fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
-import { type FieldMask, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import { type FieldMask, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
 import { ReceivedHeartbeatSchema } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { ExportFormat, ExportHeartbeatsRequestSchema } from "../../gen/ota/v1/telemetry_service_pb.js";
+import { dateOf } from "../api/request-date.ts";
 import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
 import { invalidArgument } from "../errors.ts";
 import { type HeartbeatField, heartbeatFields, maskedFields } from "../heartbeat/heartbeat-fields.ts";
@@ -161,11 +162,4 @@ function csvCell(value: Cell): string {
   if (typeof value !== "string") return String(value);
   const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-}
-
-function dateOf(time: Timestamp | undefined, field: string): Date | undefined {
-  if (time === undefined) return undefined;
-  const date = timestampDate(time);
-  if (Number.isNaN(date.getTime())) throw invalidArgument(field, "is no valid time");
-  return date;
 }

@@ -1,9 +1,10 @@
-import { durationFromMs, type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { SeriesSource, TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
 import { listPage, type PageTokenCodec } from "../access/list-page.ts";
 import { type Endpoint, serverStream, unary } from "../api/endpoint.ts";
 import type { ExportOpener } from "../api/export-route.ts";
 import { pageSize } from "../api/page-token.ts";
+import { dateOf, requiredDate } from "../api/request-date.ts";
 import { invalidArgument } from "../errors.ts";
 import { type ExportRequest, exportRequest, exportRequestOfQuery, exportText } from "./export-messages.ts";
 import type { HeartbeatExport } from "./heartbeat-export.ts";
@@ -166,14 +167,4 @@ function locationOf(place: {
     ...(altitudeMeters === undefined ? {} : { altitudeMeters }),
     ...(fixTime === undefined ? {} : { fixTime: timestampFromDate(fixTime) }),
   };
-}
-
-function dateOf(time: Timestamp | undefined, field: string): Date | undefined {
-  return time === undefined ? undefined : requiredDate(time, field);
-}
-
-function requiredDate(time: Timestamp | undefined, field: string): Date {
-  const date = time === undefined ? new Date(Number.NaN) : timestampDate(time);
-  if (Number.isNaN(date.getTime())) throw invalidArgument(field, "is no valid time");
-  return date;
 }
