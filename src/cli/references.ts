@@ -10,6 +10,9 @@ import type { Session } from "./session.ts";
  * `product@version`, a device by its serial number, a rollout as `latest` or by its firmware (the newest rollout of it).
  */
 
+/** What a command says of an argument that {@link rolloutId} takes. */
+export const rolloutReference = "the rollout: its id, `latest`, or product@version";
+
 /** The id of the firmware that a text names: a UUID or `product@version`. */
 export async function firmwareId(session: Session, reference: string): Promise<string> {
   return isUuid(reference) ? reference : (await findFirmware(session, reference)).id;

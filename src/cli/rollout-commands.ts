@@ -18,7 +18,7 @@ import { CliError, exitCodes } from "./failure.ts";
 import { LiveView } from "./live-view.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue } from "./parse.ts";
-import { deviceId, firmwareId, rolloutId } from "./references.ts";
+import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
 import { addForesightCommands } from "./rollout-foresight.ts";
 import { addHealthCommands } from "./rollout-health.ts";
 import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
@@ -68,7 +68,7 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
   rollout
     .command("status")
     .alias("show")
-    .argument("[rollout]", REFERENCE, "latest")
+    .argument("[rollout]", rolloutReference, "latest")
     .description("Show a rollout with its rings, counters and what its gates still miss")
     .action(
       withSession(cli, async (session, reference: string) => {
@@ -80,13 +80,13 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
 
   rollout
     .command("watch")
-    .argument("[rollout]", REFERENCE, "latest")
+    .argument("[rollout]", rolloutReference, "latest")
     .description("Follow a rollout until it is over; exit code 0 only if it completed")
     .action(withSession(cli, watchRollout));
 
   rollout
     .command("devices")
-    .argument("[rollout]", REFERENCE, "latest")
+    .argument("[rollout]", rolloutReference, "latest")
     .description("List the devices that a rollout has touched, newest first, with why they failed")
     .option(
       "--state <states>",
@@ -112,7 +112,7 @@ function addVerbs(rollout: Command, cli: Cli): void {
   const { method } = RolloutService;
   rollout
     .command("start")
-    .argument("<rollout>", REFERENCE)
+    .argument("<rollout>", rolloutReference)
     .description("Start a draft: opens its first ring")
     .action(
       withSession(cli, async (session, reference: string) => {
@@ -122,7 +122,7 @@ function addVerbs(rollout: Command, cli: Cli): void {
     );
   rollout
     .command("promote")
-    .argument("<rollout>", REFERENCE)
+    .argument("<rollout>", rolloutReference)
     .description("Open the next ring now, whether or not the gate holds")
     .option("--ring <ring>", "open every ring up to this one")
     .option("--reason <text>", "why, for the audit log")
@@ -148,7 +148,7 @@ function addVerbs(rollout: Command, cli: Cli): void {
   ];
   rollout
     .command("approve")
-    .argument("<rollout>", REFERENCE)
+    .argument("<rollout>", rolloutReference)
     .description("Let a ring open that needs an approval; not for who created the rollout")
     .option("--ring <ring>", "this ring, by default the next one that needs it")
     .option("--reason <text>", "why, for the audit log")
@@ -161,7 +161,7 @@ function addVerbs(rollout: Command, cli: Cli): void {
     );
   rollout
     .command("rollback")
-    .argument("<rollout>", REFERENCE)
+    .argument("<rollout>", rolloutReference)
     .description("Take the update back: from every device that took it, from one ring, or from one device")
     .option("--ring <ring>", "only the devices of this ring; pauses the rollout")
     .option("--device <device>", "only this device: its id or serial number")
@@ -170,7 +170,7 @@ function addVerbs(rollout: Command, cli: Cli): void {
     .action(withSession(cli, rollBack));
   rollout
     .command("retry")
-    .argument("<rollout>", REFERENCE)
+    .argument("<rollout>", rolloutReference)
     .argument("<device>", "the device: its id or serial number")
     .description("Let a device try again whose update failed")
     .option("--reason <text>", "why, for the audit log")
@@ -184,7 +184,7 @@ function addVerbs(rollout: Command, cli: Cli): void {
   for (const [name, verb, description] of verbs) {
     rollout
       .command(name)
-      .argument("<rollout>", REFERENCE)
+      .argument("<rollout>", rolloutReference)
       .description(description)
       .option("--reason <text>", "why, for the audit log")
       .action(
@@ -195,8 +195,6 @@ function addVerbs(rollout: Command, cli: Cli): void {
       );
   }
 }
-
-const REFERENCE = "the rollout: its id, `latest`, or product@version";
 
 const ROLLOUT_HELP = `
 A rollout reaches its rings one after the other. A ring passes when its gate holds: enough devices have

@@ -12,7 +12,7 @@ import {
 } from "../../gen/ota/v1/rollout_service_pb.js";
 import { NoOfferReasonSchema } from "../../gen/ota/v1/update_service_pb.js";
 import { cleanText, countText, enumText } from "./format.ts";
-import { deviceId, firmwareId, rolloutId } from "./references.ts";
+import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
 import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
 import { type Cli, withSession } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
@@ -47,7 +47,7 @@ export function addForesightCommands(rollout: Command, cli: Cli): void {
   rollout
     .command("explain")
     .argument("<device>", "the device: its id or serial number")
-    .argument("[rollout]", "the rollout: its id, `latest`, or product@version", "latest")
+    .argument("[rollout]", rolloutReference, "latest")
     .description(
       "Say why a device gets a rollout's update now, or why it does not: every rule with its value",
     )

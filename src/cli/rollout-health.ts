@@ -9,7 +9,7 @@ import {
 import { ListFailureReasonsResponseSchema, RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { CliError, exitCodes } from "./failure.ts";
 import { cleanText, countText, enumText, timeText } from "./format.ts";
-import { rolloutId } from "./references.ts";
+import { rolloutId, rolloutReference } from "./references.ts";
 import { type Cli, withSession } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -18,11 +18,11 @@ import type { Terminal } from "./terminal.ts";
 export function addHealthCommands(rollout: Command, cli: Cli): void {
   rollout
     .command("health")
-    .argument("[rollout]", reference, "latest")
+    .argument("[rollout]", rolloutReference, "latest")
     .description("Compare updated devices with the others of the same models over the same hours")
     .action(
-      withSession(cli, async (session, rolloutReference: string) => {
-        const id = await rolloutId(session, rolloutReference);
+      withSession(cli, async (session, reference: string) => {
+        const id = await rolloutId(session, reference);
         const { health } = await session.call(RolloutService.method.getRolloutHealth, { id });
         if (health === undefined)
           throw new CliError(exitCodes.failure, "the service answered without a comparison");
@@ -32,11 +32,11 @@ export function addHealthCommands(rollout: Command, cli: Cli): void {
 
   rollout
     .command("failures")
-    .argument("[rollout]", reference, "latest")
+    .argument("[rollout]", rolloutReference, "latest")
     .description("Count the devices whose update failed, by reason")
     .action(
-      withSession(cli, async (session, rolloutReference: string) => {
-        const id = await rolloutId(session, rolloutReference);
+      withSession(cli, async (session, reference: string) => {
+        const id = await rolloutId(session, reference);
         const answer = await session.call(RolloutService.method.listFailureReasons, { id });
         const { failureReasons } = answer;
         session.print(ListFailureReasonsResponseSchema, answer, () =>
@@ -54,8 +54,6 @@ export function addHealthCommands(rollout: Command, cli: Cli): void {
       }),
     );
 }
-
-const reference = "the rollout: its id, `latest`, or product@version";
 
 function renderHealth(terminal: Terminal, health: RolloutHealth): string {
   const facts = renderFacts(terminal, [

@@ -45,8 +45,11 @@ export const dueSql = `
           WHERE c.id IN (o.firmware_id, i.firmware_id)) = 1)
   ORDER BY i.device_id, i.id DESC`;
 
-/** Whether the update `u` is a first offer that its device has not begun with: one that can be made again later. */
-const untouchedSql = `(u.state = 'OFFERED' AND u.action <> 'ROLLBACK' AND u.attempt = 1)`;
+/** Whether the update `u` is a first try, which can be made again as if it had not been. */
+const firstTrySql = "u.action <> 'ROLLBACK' AND u.attempt = 1";
+
+/** Whether the update `u` is a first offer that its device has not begun with. */
+const untouchedSql = `(u.state = 'OFFERED' AND ${firstTrySql})`;
 
 /** Whether the device of the try `i` is at an update, or a rollback, of another component. */
 export const busySql = `
@@ -63,8 +66,8 @@ export const busySql = `
 export const supersedeSql = `
   WITH due AS (${dueSql}), ended AS (
     UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $3::timestamptz, updated_at = now(),
-      retry_at = CASE WHEN u.action <> 'ROLLBACK' AND u.attempt = 1 THEN $3::timestamptz END,
-      attempt = CASE WHEN u.action <> 'ROLLBACK' AND u.attempt = 1 THEN (
+      retry_at = CASE WHEN ${firstTrySql} THEN $3::timestamptz END,
+      attempt = CASE WHEN ${firstTrySql} THEN (
         SELECT min(w.attempt) - 1 FROM device_updates w WHERE w.device_id = u.device_id AND w.rollout_id = u.rollout_id
           AND w.action = u.action AND w.firmware_id = u.firmware_id) ELSE u.attempt END
     FROM due t

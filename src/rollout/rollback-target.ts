@@ -4,8 +4,9 @@ import type { Query } from "./rollout-rows.ts";
 
 /**
  * Checks that devices which take a firmware of this product can be taken back to the target. `ROLLBACK_TARGET_REFUSED`
- * unless it is another, released firmware of the same product and component, for some of the same device types, that was not itself taken
- * back by the newest rollout of it. Whether it fits each device, and its security counter, is judged device by device.
+ * unless it is another, released firmware of the same product and component, for some of the same device types, that was
+ * not itself taken back by the newest rollout of it. Whether it fits each device, and its security counter, is judged
+ * device by device.
  * `field` is where the request names the target.
  */
 export async function assertRollbackTarget(

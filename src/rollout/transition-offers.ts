@@ -153,7 +153,8 @@ async function lockDevices(
 
 /**
  * A device that had the rollout's firmware before, or failed at a step on the way to it, is not offered it again, and one
- * that another rollout has to take back is offered nothing before that. There are no joins: each row costs its look-ups, whatever the planner thinks of a table that grows by thousands of rows a second.
+ * that another rollout has to take back is offered nothing before that. There are no joins: each row costs its look-ups,
+ * whatever the planner thinks of a table that grows by thousands of rows a second.
  */
 const insertSql = `
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,

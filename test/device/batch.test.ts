@@ -10,25 +10,13 @@ import {
   enrolmentOf,
   heartbeatOf,
   joinDevices,
+  noChange,
   startDevices,
 } from "./device-fixture.ts";
 
 const never = new AbortController().signal;
 
-const nothing: BatchUpdate = {
-  actor: "operator:ada",
-  deviceIds: [],
-  filter: "",
-  expectedCount: undefined,
-  addGroups: [],
-  removeGroups: [],
-  addTags: [],
-  removeTags: [],
-  updatePin: undefined,
-  retire: false,
-  reason: "spring cleaning",
-  validateOnly: false,
-};
+const nothing: BatchUpdate = { ...noChange, reason: "spring cleaning" };
 
 /** Many devices at once, without enrolling each. */
 async function insert(devices: DeviceReplica, count: number): Promise<void> {

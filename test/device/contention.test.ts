@@ -1,33 +1,17 @@
 import pg from "pg";
 import { describe, expect, it } from "vitest";
-import type { BatchUpdate } from "../../src/device/device-batch.ts";
 import { FleetCounters } from "../../src/device/fleet-counters.ts";
 import { RetiredPresence } from "../../src/device/retired-presence.ts";
 import { PositionWriter, RetiredDevicePositions } from "../../src/telemetry/position-writer.ts";
 import { silent } from "../access/access-fixture.ts";
 import { eventually } from "../support/eventually.ts";
-import { heartbeatOf, joinDevices, startDevices } from "./device-fixture.ts";
+import { heartbeatOf, joinDevices, noChange, startDevices } from "./device-fixture.ts";
 
 const heartbeatIntervalMs = 60_000;
 const never = new AbortController().signal;
 
 /** Some statements' worth of each writer. */
 const fleet = 1_200;
-
-const nothing: BatchUpdate = {
-  actor: "operator:ada",
-  deviceIds: [],
-  filter: "",
-  expectedCount: undefined,
-  addGroups: [],
-  removeGroups: [],
-  addTags: [],
-  removeTags: [],
-  updatePin: undefined,
-  retire: false,
-  reason: "",
-  validateOnly: false,
-};
 
 describe("first heartbeats at two replicas, while operators tag and retire the same devices", () => {
   it("stop nobody, and all counts agree afterwards", async () => {
@@ -72,7 +56,7 @@ describe("first heartbeats at two replicas, while operators tag and retire the s
     );
     positions.observe(beats(shuffled, 1));
     elsewhere.observe(beats(shuffled.toReversed(), 2));
-    const tag = (deviceIds: readonly string[], name: string) => ({ ...nothing, deviceIds, addTags: [name] });
+    const tag = (deviceIds: readonly string[], name: string) => ({ ...noChange, deviceIds, addTags: [name] });
     const tagging = [
       one.batches.apply(tag(shuffled, "a"), never),
       two.batches.apply(tag(shuffled.toReversed(), "b"), never),
@@ -81,7 +65,7 @@ describe("first heartbeats at two replicas, while operators tag and retire the s
     const writing = [one.states.flush(), two.states.flush(), positions.flush(), elsewhere.flush()];
     await untilWaiting(pool, 5);
     const retiring = one.batches.apply(
-      { ...nothing, deviceIds: shuffled.slice(0, 100), retire: true },
+      { ...noChange, deviceIds: shuffled.slice(0, 100), retire: true },
       never,
     );
     await holder.end();

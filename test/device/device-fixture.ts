@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { DeviceBatches } from "../../src/device/device-batch.ts";
+import { type BatchUpdate, DeviceBatches } from "../../src/device/device-batch.ts";
 import type { DeviceChange } from "../../src/device/device-changes.ts";
 import { DeviceChanges } from "../../src/device/device-changes.ts";
 import { DeviceDirectory } from "../../src/device/device-directory.ts";
@@ -24,6 +24,22 @@ export interface DeviceReplica extends AsyncDisposable {
   readonly batches: DeviceBatches;
   readonly savedFilters: SavedFilters;
 }
+
+/** A bulk change that names nobody and changes nothing: tests say what theirs does. */
+export const noChange: BatchUpdate = {
+  actor: "operator:ada",
+  deviceIds: [],
+  filter: "",
+  expectedCount: undefined,
+  addGroups: [],
+  removeGroups: [],
+  addTags: [],
+  removeTags: [],
+  updatePin: undefined,
+  retire: false,
+  reason: "",
+  validateOnly: false,
+};
 
 /** A replica on a database of its own. */
 export async function startDevices(

@@ -1,6 +1,7 @@
 import type { EChartsCoreOption } from "echarts/core";
 import type { ErrorCount } from "../../../gen/ota/v1/error_group_pb.js";
 import type { ChartColors } from "../charts/chart-colors.ts";
+import { chartFrame, tooltipFrame } from "../charts/chart-frame.ts";
 import { counted } from "../ui/format.ts";
 
 /** Counts by day and version. */
@@ -53,15 +54,10 @@ const mostVersions = 7;
 /** The drawing of a timeline: bars by day, stacked by version. */
 export function timelineOption({ days, versions }: Timeline, colors: ChartColors): EChartsCoreOption {
   return {
-    animation: false,
+    ...chartFrame(colors),
     color: [...colors.series],
-    textStyle: { color: colors.text, fontFamily: "inherit" },
     tooltip: {
-      trigger: "axis",
-      confine: true,
-      backgroundColor: colors.surface,
-      borderColor: colors.line,
-      textStyle: { color: colors.text, fontSize: 12 },
+      ...tooltipFrame(colors),
       formatter: tooltipOf,
     },
     legend: { bottom: 0, type: "scroll", textStyle: { color: colors.text }, itemWidth: 12, itemHeight: 10 },

@@ -1,5 +1,6 @@
 import type { EChartsCoreOption } from "echarts/core";
 import type { ChartColors } from "../charts/chart-colors.ts";
+import { chartFrame, tooltipFrame } from "../charts/chart-frame.ts";
 import { count, percent } from "../ui/format.ts";
 import type { VersionLayer, VersionLayers } from "./version-layers.ts";
 
@@ -10,14 +11,9 @@ export function versionHistoryOption(
   colors: ChartColors,
 ): EChartsCoreOption {
   return {
-    animation: false,
-    textStyle: { color: colors.text, fontFamily: "inherit" },
+    ...chartFrame(colors),
     tooltip: {
-      trigger: "axis",
-      confine: true,
-      backgroundColor: colors.surface,
-      borderColor: colors.line,
-      textStyle: { color: colors.text, fontSize: 12 },
+      ...tooltipFrame(colors),
       formatter: (found: unknown) => tooltipOf(found, times, layers),
     },
     legend: {

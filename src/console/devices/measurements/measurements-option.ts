@@ -2,6 +2,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { EChartsCoreOption } from "echarts/core";
 import type { Series, SeriesPoint } from "../../../../gen/ota/v1/telemetry_service_pb.js";
 import type { ChartColors } from "../../charts/chart-colors.ts";
+import { chartFrame, tooltipFrame } from "../../charts/chart-frame.ts";
 import { type DeviceEvent, type EventKind, eventKinds } from "./device-event.ts";
 import { metricName, metricValue } from "./metric-words.ts";
 import type { Span } from "./span.ts";
@@ -38,15 +39,10 @@ export function measurementsOption(measurements: Measurements, colors: ChartColo
     row === 0 ? plot.top : plot.top + plot.eventsHeight + plot.gap + (row - 1) * (plot.height + plot.gap);
   const time = { type: "time" as const, min: span.startMs, max: span.endMs };
   return {
-    animation: false,
-    textStyle: { color: colors.text, fontFamily: "inherit" },
+    ...chartFrame(colors),
     axisPointer: { link: [{ xAxisIndex: "all" }], lineStyle: { color: colors.dimmed } },
     tooltip: {
-      trigger: "axis",
-      confine: true,
-      backgroundColor: colors.surface,
-      borderColor: colors.line,
-      textStyle: { color: colors.text, fontSize: 12 },
+      ...tooltipFrame(colors),
       formatter: (found: unknown) => tooltipText(found, series, bucketMs),
     },
     title: series.map(({ metric }, index) => ({
