@@ -1,7 +1,8 @@
 import type { EChartsCoreOption } from "echarts/core";
 import type { ErrorCount } from "../../../gen/ota/v1/error_group_pb.js";
 import type { ChartColors } from "../charts/chart-colors.ts";
-import { chartFrame, tooltipFrame } from "../charts/chart-frame.ts";
+import { chartFrame } from "../charts/chart-frame.ts";
+import { tooltipFrame, tooltipLines } from "../charts/tooltip.ts";
 import { counted } from "../ui/format.ts";
 
 /** Counts by day and version. */
@@ -85,22 +86,15 @@ export function timelineOption({ days, versions }: Timeline, colors: ChartColors
   };
 }
 
-/** As elements: the markup that ECharts would write has styles, which the content security policy forbids. */
 function tooltipOf(found: unknown): HTMLElement {
   const items = found as readonly {
     readonly name: string;
     readonly seriesName: string;
     readonly value: number;
   }[];
-  const list = document.createElement("div");
-  const line = (text: string) => {
-    const row = document.createElement("div");
-    row.textContent = text;
-    list.append(row);
-  };
-  line(items[0]?.name ?? "");
-  for (const { seriesName, value } of items) {
-    if (value > 0) line(`${seriesName}: ${counted(value, "time")}`);
-  }
-  return list;
+  const seen = items.filter(({ value }) => value > 0);
+  return tooltipLines([
+    items[0]?.name ?? "",
+    ...seen.map(({ seriesName, value }) => `${seriesName}: ${counted(value, "time")}`),
+  ]);
 }

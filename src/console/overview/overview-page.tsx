@@ -1,14 +1,12 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Grid, Group, SimpleGrid, Skeleton, Stack, Text } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { useRef, useState } from "react";
+import { useState } from "react";
 import {
   DeviceService,
   type GetDeviceStatusOverviewResponse,
 } from "../../../gen/ota/v1/device_service_pb.js";
-import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { fleetWork } from "../data/fleet-work.ts";
-import { useRefresh } from "../data/use-refresh.ts";
+import { useRolloutRefresh } from "../data/use-rollout-refresh.ts";
 import { useServerStream } from "../data/use-server-stream.ts";
 import { Failure } from "../ui/failure.tsx";
 import { LiveStatus } from "../ui/live-status.tsx";
@@ -32,14 +30,12 @@ export function OverviewPage() {
   const changes = usePresenceChanges();
   const { versions = "24h" } = route.useSearch();
   const navigate = route.useNavigate();
-  const refreshRollouts = useRefresh(rolloutsMs, RolloutService.method.listRollouts);
-  const work = useRef("");
+  const refreshRollouts = useRolloutRefresh();
   const stream = useServerStream(DeviceService.method.watchFleet, {}, ({ overview, presenceChanges }) => {
     changes.add(presenceChanges);
     if (overview === undefined) return;
     setWatched(overview);
-    if (work.current !== fleetWork(overview)) refreshRollouts();
-    work.current = fleetWork(overview);
+    refreshRollouts(overview);
   });
   const fleet = watched ?? read.data;
   return (
@@ -79,9 +75,6 @@ export function OverviewPage() {
     </Page>
   );
 }
-
-/** How often rollouts are read again at most while they move. */
-const rolloutsMs = 1_000;
 
 function Figures({ fleet }: { readonly fleet: GetDeviceStatusOverviewResponse }) {
   const total = Number(fleet.totalCount);

@@ -1,6 +1,7 @@
 import type { EChartsCoreOption } from "echarts/core";
 import type { ChartColors } from "../charts/chart-colors.ts";
-import { chartFrame, tooltipFrame } from "../charts/chart-frame.ts";
+import { chartFrame } from "../charts/chart-frame.ts";
+import { tooltipFrame, tooltipLines } from "../charts/tooltip.ts";
 import { count, percent } from "../ui/format.ts";
 import type { VersionLayer, VersionLayers } from "./version-layers.ts";
 
@@ -80,21 +81,13 @@ function tooltipOf(
   const atMs = place === undefined ? undefined : times[place];
   if (place === undefined || atMs === undefined) return "";
   const all = layers.reduce((sum, { counts }) => sum + (counts[place] ?? 0), 0);
-  const list = document.createElement("div");
-  const line = (text: string, weight = "400") => {
-    const row = document.createElement("div");
-    row.textContent = text;
-    row.style.fontWeight = weight;
-    list.append(row);
-  };
-  line(moment.format(atMs), "600");
-  for (const { name, counts } of layers.toReversed()) {
+  const lines = layers.toReversed().flatMap(({ name, counts }) => {
     const devices = counts[place] ?? 0;
-    if (devices > 0)
-      line(`${name}: ${count(devices)} (${percent(Math.round((1_000 * devices) / all) / 10)})`);
-  }
-  if (all === 0) line("no devices");
-  return list;
+    return devices > 0
+      ? [`${name}: ${count(devices)} (${percent(Math.round((1_000 * devices) / all) / 10)})`]
+      : [];
+  });
+  return tooltipLines(all === 0 ? [...lines, "no devices"] : lines, moment.format(atMs));
 }
 
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });

@@ -2,11 +2,13 @@ import { Progress, SegmentedControl, Stack, Text, Tooltip } from "@mantine/core"
 import { IconPlus } from "@tabler/icons-react";
 import { getRouteApi } from "@tanstack/react-router";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
+import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../app/session.tsx";
 import { usePages } from "../data/use-pages.ts";
-import { useRolloutSteps } from "../data/use-rollout-steps.ts";
+import { useRolloutRefresh } from "../data/use-rollout-refresh.ts";
+import { useServerStream } from "../data/use-server-stream.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { count } from "../ui/format.ts";
 import { Link, LinkButton } from "../ui/link.tsx";
@@ -36,7 +38,10 @@ export function RolloutListPage() {
     { states: [...statesOf(show)] },
     { rowsOf: (answer) => answer.rollouts, everyMs: refreshMs },
   );
-  const stream = useRolloutSteps();
+  const refresh = useRolloutRefresh();
+  const stream = useServerStream(DeviceService.method.watchFleet, {}, ({ overview }) => {
+    if (overview !== undefined) refresh(overview);
+  });
   return (
     <Page
       title="Rollouts"

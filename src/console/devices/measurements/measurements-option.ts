@@ -2,7 +2,8 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { EChartsCoreOption } from "echarts/core";
 import type { Series, SeriesPoint } from "../../../../gen/ota/v1/telemetry_service_pb.js";
 import type { ChartColors } from "../../charts/chart-colors.ts";
-import { chartFrame, tooltipFrame } from "../../charts/chart-frame.ts";
+import { chartFrame } from "../../charts/chart-frame.ts";
+import { tooltipFrame, tooltipLines } from "../../charts/tooltip.ts";
 import { type DeviceEvent, type EventKind, eventKinds } from "./device-event.ts";
 import { metricName, metricValue } from "./metric-words.ts";
 import type { Span } from "./span.ts";
@@ -195,17 +196,9 @@ const gapSteps = 4;
 /** The values of all metrics at one moment, and what happened then. Text of devices is written as text, never as HTML. */
 function tooltipText(found: unknown, series: readonly Series[], bucketMs: number): HTMLElement {
   const items = found as readonly { seriesName: string; value: readonly [number, unknown, string?] }[];
-  const list = document.createElement("div");
-  const line = (text: string, weight = "400") => {
-    const row = document.createElement("div");
-    row.textContent = text;
-    row.style.fontWeight = weight;
-    list.append(row);
-  };
-  const at = items[0]?.value[0] ?? 0;
-  line(moment.format(at), "600");
+  const lines: string[] = [];
   for (const { seriesName, value } of items) {
-    if (seriesName === "events") line(value[2] ?? "");
+    if (seriesName === "events") lines.push(value[2] ?? "");
     const each = series[Number(seriesName) - 1];
     const point = each?.points.find(
       ({ startTime }) => startTime !== undefined && timestampMs(startTime) === value[0],
@@ -215,9 +208,9 @@ function tooltipText(found: unknown, series: readonly Series[], bucketMs: number
       point.min === point.max || bucketMs === 0
         ? ""
         : ` (${metricValue(point.min, each.unit)} to ${metricValue(point.max, each.unit)})`;
-    line(`${metricName(each.metric)}: ${metricValue(point.avg, each.unit)}${spread}`);
+    lines.push(`${metricName(each.metric)}: ${metricValue(point.avg, each.unit)}${spread}`);
   }
-  return list;
+  return tooltipLines(lines, moment.format(items[0]?.value[0] ?? 0));
 }
 
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
