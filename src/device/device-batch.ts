@@ -9,8 +9,8 @@ import type { DeviceChanges } from "./device-changes.ts";
 import { countDevices } from "./device-list.ts";
 import type { DeviceRegistry } from "./device-registry.ts";
 import { type DeviceFilter, parseDeviceFilter } from "./filter/device-filter.ts";
-import type { UpdatePin } from "./filter/filter-fields.ts";
 import { compileFilterSql, type FilterSql } from "./filter/filter-sql.ts";
+import type { UpdatePin } from "./filterable-device.ts";
 
 /** A change to many devices at once: those named by `deviceIds`, or those that `filter` matches. */
 export interface BatchUpdate {

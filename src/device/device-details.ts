@@ -1,6 +1,6 @@
 import type { Pool } from "pg";
 import type { ReportedFacts } from "./device.entity.ts";
-import type { UpdatePin } from "./filter/filter-fields.ts";
+import type { UpdatePin } from "./filterable-device.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import { type ReadingRow, readingOf } from "./reading-row.ts";
 

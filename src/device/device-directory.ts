@@ -9,7 +9,7 @@ import { SecondChanceCache } from "../infra/second-chance-cache.ts";
 import type { CheckWriter, DeviceCheck } from "./check-writer.ts";
 import type { DeviceChange, DeviceChangeListener, DeviceChanges } from "./device-changes.ts";
 import { type DeviceSnapshot, isNewer, LiveDevice, SharedTexts } from "./device-snapshot.ts";
-import type { UpdatePin } from "./filter/filter-fields.ts";
+import type { UpdatePin } from "./filterable-device.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import type { StateWriter } from "./state-writer.ts";
 

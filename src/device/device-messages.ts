@@ -4,7 +4,7 @@ import { type DeviceSchema, UpdatePin as WireUpdatePin } from "../../gen/ota/v1/
 import type { SavedFilterSchema } from "../../gen/ota/v1/device_service_pb.js";
 import { Capability, ClockQuality, type HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
 import type { DeviceDetails } from "./device-details.ts";
-import type { UpdatePin } from "./filter/filter-fields.ts";
+import type { UpdatePin } from "./filterable-device.ts";
 import { wirePresence } from "./fleet-messages.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import { presenceOf } from "./presence.ts";

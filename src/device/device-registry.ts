@@ -13,7 +13,7 @@ import { type DeviceDetails, readDevice } from "./device-details.ts";
 import { countDevices, type DeviceQuery, type ListedDevice, listDevices } from "./device-list.ts";
 import { isNewer } from "./device-snapshot.ts";
 import type { DeviceFilter } from "./filter/device-filter.ts";
-import type { UpdatePin } from "./filter/filter-fields.ts";
+import type { UpdatePin } from "./filterable-device.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 
 /** Whoever must act in the same transaction when a device is retired, for example to cancel its open update. */

@@ -1,5 +1,5 @@
 import type { DeviceCheck } from "./check-writer.ts";
-import type { FilterableDevice, UpdatePin } from "./filter/filter-fields.ts";
+import type { FilterableDevice, UpdatePin } from "./filterable-device.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
 import { createdAt, entityNamed, instant, notDeleted, updatedAt } from "../infra/database/columns.ts";
-import type { UpdatePin } from "./filter/filter-fields.ts";
+import type { UpdatePin } from "./filterable-device.ts";
 
 /** What a device says of itself when it enrols and connects. */
 export interface ReportedFacts {

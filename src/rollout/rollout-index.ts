@@ -7,8 +7,8 @@ import { type CompiledRollout, compileRollout, type OfferFirmware } from "./comp
 import { inPreference } from "./preference.ts";
 import type { RolloutState } from "./rollout.entity.ts";
 import type { Rollout } from "./rollout.ts";
-import { dueAlert } from "./rollout-alert.ts";
 import { poolQuery, readRollouts } from "./rollout-rows.ts";
+import { dueAlert } from "./unreadable-alert.ts";
 import { versionFacts } from "./version-facts.ts";
 
 /** What a {@link RolloutIndex} is made of. */

@@ -2,10 +2,10 @@ import fc from "fast-check";
 import semver from "semver";
 import { describe, expect, it } from "vitest";
 import { type DeviceFilter, parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
-import type { FilterableDevice } from "../../src/device/filter/filter-fields.ts";
 import { compileFilterPredicate } from "../../src/device/filter/filter-predicate.ts";
 import { compileFilterSql } from "../../src/device/filter/filter-sql.ts";
 import { versionKey } from "../../src/device/filter/version-key.ts";
+import type { FilterableDevice } from "../../src/device/filterable-device.ts";
 import {
   type DeviceReplica,
   enrolmentKey,

@@ -3,8 +3,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OtaError } from "../../errors.ts";
+import type { FilterableDevice } from "../filterable-device.ts";
 import { type DeviceFilter, parseDeviceFilter } from "./device-filter.ts";
-import { deviceFilterFields, type FilterableDevice, fieldComparators } from "./filter-fields.ts";
+import { deviceFilterFields, fieldComparators } from "./filter-fields.ts";
 import { compileFilterPredicate } from "./filter-predicate.ts";
 import { compileFilterSql } from "./filter-sql.ts";
 

@@ -1,3 +1,4 @@
+import type { UpdatePin } from "../filterable-device.ts";
 import type { Presence } from "../presence.ts";
 import { invalidFilter } from "./filter-fault.ts";
 import {
@@ -9,7 +10,6 @@ import {
   networkTypes,
   pinNames,
   presences,
-  type UpdatePin,
 } from "./filter-fields.ts";
 import type { Comparator, WordToken } from "./filter-lexer.ts";
 import {

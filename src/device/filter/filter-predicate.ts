@@ -1,3 +1,4 @@
+import type { FilterableDevice } from "../filterable-device.ts";
 import { type Presence, presenceOf } from "../presence.ts";
 import type {
   Comparison,
@@ -7,7 +8,7 @@ import type {
   FilterTime,
   TextPattern,
 } from "./device-filter.ts";
-import type { FieldName, FilterableDevice } from "./filter-fields.ts";
+import type { FieldName } from "./filter-fields.ts";
 import { versionKey } from "./version-key.ts";
 
 /** Whether a device matches at a moment, in milliseconds since 1970. */

@@ -1,4 +1,4 @@
-import type { FilterableDevice } from "../../device/filter/filter-fields.ts";
+import type { FilterableDevice } from "../../device/filterable-device.ts";
 import type { CompiledRollout } from "../compiled-rollout.ts";
 
 /** Why there is no offer; see the contract's NoOfferReason. */

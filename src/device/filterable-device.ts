@@ -1,0 +1,34 @@
+/** What a filter may ask of a device: a live view, read at the moment of the decision. */
+export interface FilterableDevice {
+  readonly id: string;
+  readonly serialNumber: string;
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  readonly displayName: string;
+  readonly groups: readonly string[];
+  readonly tags: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly updatePin: UpdatePin;
+  /** Milliseconds since 1970. */
+  readonly createdAtMs: number;
+  /** Of the newest heartbeat or, before the first one, of the enrolment; empty if unknown. */
+  readonly firmwareVersion: string;
+  /** Versions of applications by name; undefined if it never told any. */
+  readonly components: Readonly<Record<string, string>> | undefined;
+  /** Milliseconds since 1970; undefined before the first heartbeat. */
+  readonly lastSeenAtMs: number | undefined;
+  readonly batteryPercent: number | undefined;
+  readonly charging: boolean | undefined;
+  readonly cpuPercent: number | undefined;
+  readonly memoryPercent: number | undefined;
+  readonly storageFreeBytes: number | undefined;
+  readonly temperatureCelsius: number | undefined;
+  /** The value of `ota.v1.NetworkType`; undefined or 0 if the device did not say. */
+  readonly networkType: number | undefined;
+  readonly carrier: string | undefined;
+  readonly signalDbm: number | undefined;
+  readonly securityCounter: number;
+}
+
+/** How all rollouts treat a device: by chance, always in the first ring, or never. */
+export type UpdatePin = "none" | "canary" | "excluded";
