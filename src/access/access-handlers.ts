@@ -1,6 +1,9 @@
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
-import { type AccessRule, type Endpoint, type EndpointOptions, unary } from "../api/endpoint.ts";
-import { type PageTokens, pageSize } from "../api/page-token.ts";
+import { type AccessRule, type Endpoint, type EndpointOptions, unary } from "../api/pipeline/endpoint.ts";
+import { actorOf, type Role } from "../call/identity.ts";
+import { type ListPage, listPage } from "../call/list-page.ts";
+import type { ListPosition } from "../call/list-position.ts";
+import { type PageTokens, pageSize } from "../call/page-token.ts";
 import { invalidArgument } from "../errors.ts";
 import {
   auditEventMessage,
@@ -13,9 +16,6 @@ import {
 } from "./access-messages.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { EnrolmentKeys } from "./enrolment-keys.ts";
-import { actorOf, type Role } from "./identity.ts";
-import { type ListPage, listPage } from "./list-page.ts";
-import type { ListPosition } from "./list-position.ts";
 import type { OperatorTokens } from "./operator-tokens.ts";
 import { type SigningKeys, signingKeyPosition } from "./signing-keys.ts";
 

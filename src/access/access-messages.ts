@@ -7,9 +7,9 @@ import {
   type SigningKeySchema,
   Role as WireRole,
 } from "../../gen/ota/v1/access_pb.js";
+import type { Role } from "../call/identity.ts";
 import type { AuditEventRow } from "./audit-event.entity.ts";
 import type { EnrolmentKeyRow } from "./enrolment-key.entity.ts";
-import type { Role } from "./identity.ts";
 import type { OperatorTokenRow } from "./operator-token.entity.ts";
 import type { SigningKeyRow } from "./signing-key.entity.ts";
 

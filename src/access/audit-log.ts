@@ -1,9 +1,9 @@
 import type { FilterQuery } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
+import type { ListPosition } from "../call/list-position.ts";
 import type { Database } from "../infra/database/database.ts";
 import { AuditEventEntity, type AuditEventRow } from "./audit-event.entity.ts";
-import type { ListPosition } from "./list-position.ts";
 
 /** Something to put on record. */
 export interface AuditEntry {

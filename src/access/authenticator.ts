@@ -1,12 +1,12 @@
 import { LRUCache } from "lru-cache";
 import type { Pool } from "pg";
+import { credentialExpired, credentialInvalid, credentialRevoked } from "../call/bearer.ts";
+import type { Identity, Role } from "../call/identity.ts";
 import { BatchLoader } from "../infra/batch-loader.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import { SecondChanceCache } from "../infra/second-chance-cache.ts";
-import { credentialExpired, credentialInvalid, credentialRevoked } from "./bearer.ts";
-import type { Identity, Role } from "./identity.ts";
 import { secretKey, secretKeyOf } from "./secret.ts";
 
 /** Where revoked and replaced credentials are forgotten, on this replica at once and on the others soon. */

@@ -1,11 +1,11 @@
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
+import type { ListPosition } from "../call/list-position.ts";
 import { notFound, OtaError } from "../errors.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
 import { EnrolmentKeyEntity, type EnrolmentKeyRow } from "./enrolment-key.entity.ts";
 import { requireFuture } from "./expiry.ts";
-import type { ListPosition } from "./list-position.ts";
 import type { CredentialParts } from "./operator-tokens.ts";
 import { hashSecret, newSecret } from "./secret.ts";
 

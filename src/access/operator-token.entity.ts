@@ -1,6 +1,6 @@
 import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import type { Role } from "../call/identity.ts";
 import { createdAt, instant, updatedAt } from "../infra/database/columns.ts";
-import type { Role } from "./identity.ts";
 
 /** A bearer token of an operator. The token itself is never stored, only its SHA-256. */
 export const OperatorTokenEntity = defineEntity({

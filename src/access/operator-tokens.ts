@@ -1,5 +1,7 @@
 import { LockMode } from "@mikro-orm/core";
 import { v7 as uuidv7 } from "uuid";
+import type { Role } from "../call/identity.ts";
+import type { ListPosition } from "../call/list-position.ts";
 import { notFound } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
@@ -8,8 +10,6 @@ import type { RequestLedger } from "../infra/database/request-ledger.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { CredentialMemory } from "./authenticator.ts";
 import { requireFuture } from "./expiry.ts";
-import type { Role } from "./identity.ts";
-import type { ListPosition } from "./list-position.ts";
 import { OperatorTokenEntity, type OperatorTokenRow } from "./operator-token.entity.ts";
 import { newSecret } from "./secret.ts";
 

@@ -1,12 +1,12 @@
 import { createPublicKey } from "node:crypto";
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
+import type { ListPosition } from "../call/list-position.ts";
 import { invalidArgument, notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { algorithmOf, type SignatureAlgorithm, thumbprint } from "../manifest/signature.ts";
 import type { AuditLog } from "./audit-log.ts";
-import type { ListPosition } from "./list-position.ts";
 import { SigningKeyEntity, type SigningKeyRow } from "./signing-key.entity.ts";
 
 /** Whoever must act when a signing key no longer counts. */

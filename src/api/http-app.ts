@@ -3,15 +3,15 @@ import { cors as connectCors } from "@connectrpc/connect";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { OtaError } from "../errors.ts";
 import type { Metrics } from "../infra/metrics.ts";
-import { registerConnectDoor } from "./connect-door.ts";
-import { registerConsoleFiles } from "./console-files.ts";
-import type { ConsoleSessions } from "./console-session.ts";
-import { contentSecurityPolicy } from "./content-security-policy.ts";
-import type { EndpointTable } from "./endpoint-table.ts";
-import type { Pipeline } from "./pipeline.ts";
-import { type RawRoute, registerRawRoute } from "./raw-route.ts";
+import { registerConnectDoor } from "./connect/connect-door.ts";
+import { registerConsoleFiles } from "./console/console-files.ts";
+import type { ConsoleSessions } from "./console/console-session.ts";
+import { contentSecurityPolicy } from "./console/content-security-policy.ts";
+import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
+import type { EndpointTable } from "./pipeline/endpoint-table.ts";
+import type { Pipeline } from "./pipeline/pipeline.ts";
 import { Readiness, type ReadinessCheck } from "./readiness.ts";
-import { registerRestDoor } from "./rest-door.ts";
+import { registerRestDoor } from "./rest/rest-door.ts";
 
 /** What the HTTP port is made of. */
 export interface HttpAppParts {

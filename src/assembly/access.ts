@@ -7,7 +7,7 @@ import { OperatorTokens } from "../access/operator-tokens.ts";
 import { serviceSecret } from "../access/service-secrets.ts";
 import { type SigningKeyRevoked, SigningKeys } from "../access/signing-keys.ts";
 import { TokenUses } from "../access/token-uses.ts";
-import { PageTokens } from "../api/page-token.ts";
+import { PageTokens } from "../call/page-token.ts";
 import type { Foundation } from "./foundation.ts";
 
 /** Who may call, and the keys that count. */

@@ -3,7 +3,7 @@ import "./app/global.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/app.tsx";
-import { shareStyleNonce } from "./app/style-nonce.ts";
+import { shareStyleNonce } from "./session/style-nonce.ts";
 
 shareStyleNonce();
 

@@ -1,4 +1,4 @@
-import type { RawRoute } from "../api/raw-route.ts";
+import type { RawRoute } from "../api/http/raw-route.ts";
 import { invalidArgument } from "../errors.ts";
 import { maxCrashLogBytes } from "./crash-log-codec.ts";
 import { type CrashLogs, tooLarge } from "./crash-logs.ts";

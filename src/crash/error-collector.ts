@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../access/audit-log.ts";
-import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { withRetry } from "../infra/database/errors.ts";

@@ -1,4 +1,4 @@
-import type { DeviceError } from "../device/heartbeat-record.ts";
+import type { DeviceError } from "../device/state/heartbeat-record.ts";
 import type { ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupOrder } from "./error-group.ts";
 import type { StackKind } from "./stack-kind.ts";
 

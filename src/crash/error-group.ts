@@ -1,4 +1,4 @@
-import type { DeviceError } from "../device/heartbeat-record.ts";
+import type { DeviceError } from "../device/state/heartbeat-record.ts";
 import type { StackKind } from "./stack-kind.ts";
 
 /** Where a group stands: to be looked at, mended, or known and let be. */

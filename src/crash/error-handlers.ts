@@ -1,10 +1,10 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { ErrorService, type UploadCrashLogRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
-import { actorOf, type Identity } from "../access/identity.ts";
-import { listPage } from "../access/list-page.ts";
-import { clientStream, type Endpoint, serverStream, unary } from "../api/endpoint.ts";
-import { type PageTokens, pageSize } from "../api/page-token.ts";
-import { dateOf } from "../api/request-date.ts";
+import { clientStream, type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
+import { actorOf, type Identity } from "../call/identity.ts";
+import { listPage } from "../call/list-page.ts";
+import { type PageTokens, pageSize } from "../call/page-token.ts";
+import { dateOf } from "../call/request-date.ts";
 import { OtaError } from "../errors.ts";
 import type { CrashLogs } from "./crash-logs.ts";
 import { affectedKey, type ErrorGroups, occurrenceKey } from "./error-groups.ts";

@@ -12,7 +12,7 @@ import type {
   AffectedDeviceSchema,
   ListErrorGroupsRequestSchema,
 } from "../../gen/ota/v1/error_service_pb.js";
-import { dateOf } from "../api/request-date.ts";
+import { dateOf } from "../call/request-date.ts";
 import { invalidArgument } from "../errors.ts";
 import type { CrashLog } from "./crash-logs.ts";
 import {

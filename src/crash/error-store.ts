@@ -1,5 +1,5 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
-import type { DeviceError } from "../device/heartbeat-record.ts";
+import type { DeviceError } from "../device/state/heartbeat-record.ts";
 import {
   crashLogKey,
   type ErrorTally,

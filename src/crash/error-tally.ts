@@ -1,5 +1,5 @@
 import { v7 as uuidv7 } from "uuid";
-import type { DeviceError } from "../device/heartbeat-record.ts";
+import type { DeviceError } from "../device/state/heartbeat-record.ts";
 import type { ErrorGroupState } from "./error-group.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { isHigherVersion, isSurelyHigher } from "./versions.ts";

@@ -1,8 +1,8 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { FirmwareService, type UploadFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
-import { actorOf } from "../access/identity.ts";
-import { type CallContext, clientStream, type Endpoint, unary } from "../api/endpoint.ts";
-import { type PageTokens, pageSize } from "../api/page-token.ts";
+import { type CallContext, clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { actorOf } from "../call/identity.ts";
+import { type PageTokens, pageSize } from "../call/page-token.ts";
 import { invalidArgument } from "../errors.ts";
 import type { FirmwareCatalog } from "./firmware-catalog.ts";
 import {

@@ -1,4 +1,4 @@
-import type { Identity } from "../access/identity.ts";
+import type { Identity } from "../call/identity.ts";
 import { OtaError } from "../errors.ts";
 
 /** The device that calls. Heartbeats are taken from devices only. */

@@ -1,4 +1,4 @@
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 
 /** The COPY that {@link HeartbeatCopyEncoder} writes for. The encoder writes these columns in this order and type. */
 export const copyStatement = `COPY device_heartbeats (device_id, received_at, sequence, epoch, device_time,

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";

@@ -1,9 +1,9 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
-import { listPage, type PageTokenCodec } from "../access/list-page.ts";
-import { bidiStream, type Endpoint, unary } from "../api/endpoint.ts";
-import { pageSize } from "../api/page-token.ts";
-import { dateOf } from "../api/request-date.ts";
+import { bidiStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { listPage, type PageTokenCodec } from "../call/list-page.ts";
+import { pageSize } from "../call/page-token.ts";
+import { dateOf } from "../call/request-date.ts";
 import { callingDevice } from "./calling-device.ts";
 import type { Directive } from "./directive.ts";
 import { maskedFields } from "./heartbeat-fields.ts";

@@ -1,7 +1,7 @@
 import type pg from "pg";
-import type { ListPosition } from "../access/list-position.ts";
-import type { DeviceError, HeartbeatRecord } from "../device/heartbeat-record.ts";
-import { type ReadingRow, readingOf } from "../device/reading-row.ts";
+import type { ListPosition } from "../call/list-position.ts";
+import type { DeviceError, HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import { type ReadingRow, readingOf } from "../device/state/reading-row.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import { columnsFor, type HeartbeatField } from "./heartbeat-fields.ts";

@@ -16,7 +16,7 @@ import {
   type StreamHeartbeatsResponse,
   StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
-import type { DeviceError, DurableHeartbeat, HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { DeviceError, DurableHeartbeat, HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Directive } from "./directive.ts";
 import type { HeartbeatRejection } from "./heartbeat-queue.ts";

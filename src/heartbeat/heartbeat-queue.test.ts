@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { HeartbeatQueue, type QueuedBatch, type Submission } from "./heartbeat-queue.ts";
 
 const never = new AbortController().signal;

@@ -1,4 +1,4 @@
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 
 /** A heartbeat that is refused for good, as its device is told. */
 export interface HeartbeatRejection {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { findViolation } from "./heartbeat-rules.ts";
 
 const nowMs = Date.UTC(2026, 0, 15);

@@ -1,4 +1,4 @@
-import type { DeviceError, HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { DeviceError, HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import type { FieldViolation } from "../errors.ts";
 
 /** What the rules need to know beside the heartbeat itself. */

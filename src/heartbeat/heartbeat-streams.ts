@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { v7 as uuidv7 } from "uuid";
 import { OtaError } from "../errors.ts";
-import type { DirectiveSender } from "../rollout/directives.ts";
+import type { DirectiveSender } from "../rollout/offer/directives.ts";
 import type { DirectiveAction } from "./directive.ts";
 import { superseded } from "./heartbeat-flush.ts";
 import type { StreamSession } from "./stream-session.ts";

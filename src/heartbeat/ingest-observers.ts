@@ -1,4 +1,4 @@
-import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 
 /** Is told of heartbeats once they are committed. */
 export interface DurableHeartbeatObserver {

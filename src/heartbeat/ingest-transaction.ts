@@ -1,5 +1,5 @@
 import type pg from "pg";
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { copyStatement, type HeartbeatCopyEncoder } from "./copy-encoder.ts";
 
 /** What one transaction is to store of one device, all of one epoch and one stream. */

@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
 import type { ReceivedHeartbeatSchema } from "../../gen/ota/v1/heartbeat_service_pb.js";
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import type { HeartbeatField } from "./heartbeat-fields.ts";
 import { receivedHeartbeat } from "./heartbeat-messages.ts";
 

@@ -6,7 +6,7 @@ import {
   type StreamHeartbeatsResponse,
   StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
-import type { CallContext } from "../api/endpoint.ts";
+import type { CallContext } from "../api/pipeline/endpoint.ts";
 import { invalidArgument, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { type CheckedBatch, StreamSession } from "./stream-session.ts";
 
 const nothing: CheckedBatch = { records: [], rejected: [], through: 0 };

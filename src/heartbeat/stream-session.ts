@@ -1,4 +1,4 @@
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { asksTheSame, type Directive } from "./directive.ts";
 import type { HeartbeatRejection, IngestResult, Submission } from "./heartbeat-queue.ts";
 

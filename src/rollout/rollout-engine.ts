@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { AuditLog } from "../access/audit-log.ts";
-import type { DeviceChange, DeviceChangeListener } from "../device/device-changes.ts";
-import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import type { DeviceChange, DeviceChangeListener } from "../device/state/device-changes.ts";
+import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import type { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
 import type { Clock } from "../infra/clock.ts";
@@ -10,23 +10,23 @@ import { asDatabaseError } from "../infra/database/errors.ts";
 import type { RequestLedger } from "../infra/database/request-ledger.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
-import type { DeviceUpdateState } from "./device-update.entity.ts";
-import { type DirectiveSender, UpdateAnnouncer } from "./directives.ts";
+import { RingGovernor } from "./decide/ring-governor.ts";
+import { RolloutCatalog } from "./decide/rollout-catalog.ts";
+import { RolloutPreview } from "./foresight/rollout-preview.ts";
+import { UpdateExplainer } from "./foresight/update-explainer.ts";
 import { RolloutCohortSource } from "./health/cohort-source.ts";
 import { HealthWatch } from "./health/health-watch.ts";
-import type { RolloutDefaults } from "./new-rollout.ts";
-import type { OpenUpdate } from "./open-update.ts";
-import { OutageLedger } from "./outage-ledger.ts";
-import { RingGovernor } from "./ring-governor.ts";
-import { RolloutCatalog } from "./rollout-catalog.ts";
-import { RolloutIndex } from "./rollout-index.ts";
-import { RolloutPreview } from "./rollout-preview.ts";
-import { RolloutTransactions } from "./rollout-transactions.ts";
+import type { DeviceUpdateState } from "./model/device-update.entity.ts";
+import type { RolloutDefaults } from "./model/new-rollout.ts";
+import type { OpenUpdate } from "./model/open-update.ts";
+import { RolloutTransactions } from "./model/rollout-transactions.ts";
+import { type DirectiveSender, UpdateAnnouncer } from "./offer/directives.ts";
+import { RolloutIndex } from "./offer/rollout-index.ts";
+import { type DeviceSource, UpdateDesk } from "./offer/update-desk.ts";
+import { OutageLedger } from "./proof/outage-ledger.ts";
+import { TransitionWriter } from "./proof/transition-writer.ts";
+import { UpdateTracker } from "./proof/update-tracker.ts";
 import { RolloutWatch } from "./rollout-watch.ts";
-import { TransitionWriter } from "./transition-writer.ts";
-import { type DeviceSource, UpdateDesk } from "./update-desk.ts";
-import { UpdateExplainer } from "./update-explainer.ts";
-import { UpdateTracker } from "./update-tracker.ts";
 
 /** What a {@link RolloutEngine} is made of. */
 export interface RolloutEngineParts {

@@ -1,8 +1,8 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
-import type { DeviceRetired } from "../device/device-registry.ts";
+import type { DeviceRetired } from "../device/registry/device-registry.ts";
 import type { FirmwareInUse } from "../firmware/firmware-catalog.ts";
 import type { Clock } from "../infra/clock.ts";
-import { transactionQuery } from "./rollout-rows.ts";
+import { transactionQuery } from "./model/rollout-rows.ts";
 
 /** Tells the firmware catalogue which firmware is part of a rollout that is not over. */
 export class RolloutFirmwareUse implements FirmwareInUse {

@@ -1,4 +1,4 @@
-import type { HeartbeatRecord } from "../device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import type { HeartbeatField } from "../heartbeat/heartbeat-fields.ts";
 import type { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import type { Clock } from "../infra/clock.ts";

@@ -1,7 +1,7 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type pg from "pg";
-import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
-import { newcomersLocked, withNewcomers } from "../device/newcomers.ts";
+import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
+import { newcomersLocked, withNewcomers } from "../device/state/newcomers.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
 import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";

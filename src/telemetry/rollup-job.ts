@@ -1,5 +1,5 @@
 import type pg from "pg";
-import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { TimePartitions } from "../infra/database/time-partitions.ts";
 import { inTurn } from "../infra/database/transaction.ts";

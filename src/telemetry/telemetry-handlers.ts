@@ -1,10 +1,10 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { SeriesSource, TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
-import { listPage, type PageTokenCodec } from "../access/list-page.ts";
-import { type Endpoint, serverStream, unary } from "../api/endpoint.ts";
-import type { ExportOpener } from "../api/export-route.ts";
-import { pageSize } from "../api/page-token.ts";
-import { dateOf, requiredDate } from "../api/request-date.ts";
+import type { ExportOpener } from "../api/download/export-route.ts";
+import { type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
+import { listPage, type PageTokenCodec } from "../call/list-page.ts";
+import { pageSize } from "../call/page-token.ts";
+import { dateOf, requiredDate } from "../call/request-date.ts";
 import { invalidArgument } from "../errors.ts";
 import { type ExportRequest, exportRequest, exportRequestOfQuery, exportText } from "./export-messages.ts";
 import type { HeartbeatExport } from "./heartbeat-export.ts";

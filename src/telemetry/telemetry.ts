@@ -1,5 +1,5 @@
 import type pg from "pg";
-import type { DurableHeartbeat } from "../device/heartbeat-record.ts";
+import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import type { Clock } from "../infra/clock.ts";
 import { TimePartitions } from "../infra/database/time-partitions.ts";

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
-import { bidiStream, serverStream, unary } from "../../src/api/endpoint.ts";
+import { bidiStream, serverStream, unary } from "../../src/api/pipeline/endpoint.ts";
 import { walkAccess } from "./access-walk.ts";
 import { openDoors } from "./doors.ts";
 

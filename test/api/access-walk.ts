@@ -6,9 +6,9 @@ import {
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
-import { roleIncludes, roles } from "../../src/access/identity.ts";
-import type { Endpoint } from "../../src/api/endpoint.ts";
-import { methodName } from "../../src/api/pipeline.ts";
+import type { Endpoint } from "../../src/api/pipeline/endpoint.ts";
+import { methodName } from "../../src/api/pipeline/pipeline.ts";
+import { roleIncludes, roles } from "../../src/call/identity.ts";
 import { errorInfoOf } from "./doors.ts";
 
 /** Who knocks: nobody, a device, or an operator of some role. */

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
-import { clientStream, serverStream, unary } from "../../src/api/endpoint.ts";
+import { clientStream, serverStream, unary } from "../../src/api/pipeline/endpoint.ts";
 import { OtaError } from "../../src/errors.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Doors, deviceId, openDoors } from "./doors.ts";

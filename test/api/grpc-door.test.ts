@@ -7,7 +7,13 @@ import { BadRequestSchema, RetryInfoSchema } from "../../gen/google/rpc/error_de
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { NoOfferReason, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
-import { bidiStream, clientStream, type Endpoint, serverStream, unary } from "../../src/api/endpoint.ts";
+import {
+  bidiStream,
+  clientStream,
+  type Endpoint,
+  serverStream,
+  unary,
+} from "../../src/api/pipeline/endpoint.ts";
 import { OtaError } from "../../src/errors.ts";
 import { eventually } from "../support/eventually.ts";
 import {

@@ -10,11 +10,11 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { crc32c } from "@node-rs/crc32";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DownloadFirmwareResponseSchema, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
-import { serverStream } from "../../src/api/endpoint.ts";
+import { serverStream } from "../../src/api/pipeline/endpoint.ts";
 import { FirmwareDownloads } from "../../src/firmware/firmware-downloads.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import { LocalObjectStore } from "../../src/infra/objects/local-object-store.ts";
-import { ChunkAnswer, chunksInPlace } from "../../src/rollout/download-messages.ts";
+import { ChunkAnswer, chunksInPlace } from "../../src/rollout/offer/download-messages.ts";
 import { eventually } from "../support/eventually.ts";
 import { codecs, type Doors, deviceId, openDoors } from "./doors.ts";
 

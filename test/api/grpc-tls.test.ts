@@ -4,7 +4,7 @@ import { connect } from "node:tls";
 import { type ChannelCredentials, Client, credentials, Metadata, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { UpdateService } from "../../gen/ota/v1/update_service_pb.js";
-import { unary } from "../../src/api/endpoint.ts";
+import { unary } from "../../src/api/pipeline/endpoint.ts";
 import { codecs, type Doors, deviceId, openDoors } from "./doors.ts";
 
 const certificate = await readFile(new URL("./fixtures/localhost-certificate.pem", import.meta.url));

@@ -23,7 +23,7 @@ import {
 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionAlpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
-import { unary } from "../../src/api/endpoint.ts";
+import { unary } from "../../src/api/pipeline/endpoint.ts";
 import { callUnary, codecs, type Doors, openDoors } from "./doors.ts";
 
 let doors: Doors;

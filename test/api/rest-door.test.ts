@@ -6,7 +6,7 @@ import { DeviceSchema } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
-import { unary } from "../../src/api/endpoint.ts";
+import { unary } from "../../src/api/pipeline/endpoint.ts";
 import { OtaError } from "../../src/errors.ts";
 import { type Doors, deviceId, openDoors, otherDeviceId } from "./doors.ts";
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
-import { comparatorsOf, filterFields } from "../../src/console/devices/filter/filter-fields.ts";
+import { comparatorsOf, filterFields } from "../../src/console/filter/filter-fields.ts";
 import { deviceFilterFields, fieldComparators } from "../../src/device/filter/filter-fields.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";

@@ -1,7 +1,7 @@
 import { AuditLog } from "../../src/access/audit-log.ts";
 import { ErrorCollector, type ErrorCollectorParts } from "../../src/crash/error-collector.ts";
 import { ErrorGroups } from "../../src/crash/error-groups.ts";
-import type { DeviceError } from "../../src/device/heartbeat-record.ts";
+import type { DeviceError } from "../../src/device/state/heartbeat-record.ts";
 import { entities } from "../../src/entities.ts";
 import { Database } from "../../src/infra/database/database.ts";
 import { type IngestFixture, ingestOn, record, silent } from "../heartbeat/heartbeat-fixture.ts";

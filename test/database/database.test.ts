@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { DeviceEntity } from "../../src/device/device.entity.ts";
+import { DeviceEntity } from "../../src/device/state/device.entity.ts";
 import { defaultPoolSizes } from "../../src/infra/database/connection-settings.ts";
 import type { Database } from "../../src/infra/database/database.ts";
 import { asDatabaseError, isRetryable, uniqueViolation, withRetry } from "../../src/infra/database/errors.ts";

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import type { BatchUpdate } from "../../src/device/device-batch.ts";
-import { parseDeviceOrder } from "../../src/device/device-list.ts";
 import { parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
+import type { BatchUpdate } from "../../src/device/registry/device-batch.ts";
+import { parseDeviceOrder } from "../../src/device/registry/device-list.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   type DeviceReplica,

@@ -1,7 +1,7 @@
 import pg from "pg";
 import { describe, expect, it } from "vitest";
-import { FleetCounters } from "../../src/device/fleet-counters.ts";
-import { RetiredPresence } from "../../src/device/retired-presence.ts";
+import { FleetCounters } from "../../src/device/fleet/fleet-counters.ts";
+import { RetiredPresence } from "../../src/device/fleet/retired-presence.ts";
 import { PositionWriter, RetiredDevicePositions } from "../../src/telemetry/position-writer.ts";
 import { silent } from "../access/access-fixture.ts";
 import { eventually } from "../support/eventually.ts";

@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
-import { type BatchUpdate, DeviceBatches } from "../../src/device/device-batch.ts";
-import type { DeviceChange } from "../../src/device/device-changes.ts";
-import { DeviceChanges } from "../../src/device/device-changes.ts";
-import { DeviceDirectory } from "../../src/device/device-directory.ts";
-import { DeviceEnrolment, type EnrolmentRequest } from "../../src/device/device-enrolment.ts";
-import { DeviceRegistry, type DeviceRetired } from "../../src/device/device-registry.ts";
-import type { HeartbeatRecord } from "../../src/device/heartbeat-record.ts";
-import { SavedFilters } from "../../src/device/saved-filters.ts";
-import { StateWriter } from "../../src/device/state-writer.ts";
+import { type BatchUpdate, DeviceBatches } from "../../src/device/registry/device-batch.ts";
+import { DeviceEnrolment, type EnrolmentRequest } from "../../src/device/registry/device-enrolment.ts";
+import { DeviceRegistry, type DeviceRetired } from "../../src/device/registry/device-registry.ts";
+import { SavedFilters } from "../../src/device/registry/saved-filters.ts";
+import type { DeviceChange } from "../../src/device/state/device-changes.ts";
+import { DeviceChanges } from "../../src/device/state/device-changes.ts";
+import { DeviceDirectory } from "../../src/device/state/device-directory.ts";
+import type { HeartbeatRecord } from "../../src/device/state/heartbeat-record.ts";
+import { StateWriter } from "../../src/device/state/state-writer.ts";
 import type { Clock } from "../../src/infra/clock.ts";
 import { type AccessReplica, heard, joinAccess, silent, startAccess } from "../access/access-fixture.ts";
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { DeviceDirectory } from "../../src/device/device-directory.ts";
-import { StateWriter } from "../../src/device/state-writer.ts";
+import { DeviceDirectory } from "../../src/device/state/device-directory.ts";
+import { StateWriter } from "../../src/device/state/state-writer.ts";
 import { migrateUp } from "../../src/infra/database/migrate.ts";
 import { silent } from "../access/access-fixture.ts";
 import { eventually } from "../support/eventually.ts";

@@ -5,7 +5,7 @@ import { type DeviceFilter, parseDeviceFilter } from "../../src/device/filter/de
 import { compileFilterPredicate } from "../../src/device/filter/filter-predicate.ts";
 import { compileFilterSql } from "../../src/device/filter/filter-sql.ts";
 import { versionKey } from "../../src/device/filter/version-key.ts";
-import type { FilterableDevice } from "../../src/device/filterable-device.ts";
+import type { FilterableDevice } from "../../src/device/state/filterable-device.ts";
 import {
   type DeviceReplica,
   enrolmentKey,

@@ -14,11 +14,11 @@ import { Presence } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
 import { accessEndpoints } from "../../src/access/access-handlers.ts";
-import type { Identity } from "../../src/access/identity.ts";
-import type { CallContext, Endpoint, UnaryEndpoint } from "../../src/api/endpoint.ts";
-import { PageTokens } from "../../src/api/page-token.ts";
-import { deviceEndpoints } from "../../src/device/device-handlers.ts";
-import { FleetPresence } from "../../src/device/fleet-presence.ts";
+import type { CallContext, Endpoint, UnaryEndpoint } from "../../src/api/pipeline/endpoint.ts";
+import type { Identity } from "../../src/call/identity.ts";
+import { PageTokens } from "../../src/call/page-token.ts";
+import { FleetPresence } from "../../src/device/fleet/fleet-presence.ts";
+import { deviceEndpoints } from "../../src/device/registry/device-handlers.ts";
 import { silent } from "../access/access-fixture.ts";
 import { type DeviceReplica, enrolmentKey, heartbeatOf, startDevices } from "./device-fixture.ts";
 

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import type { DeviceQuery } from "../../src/device/device-list.ts";
+import type { DeviceQuery } from "../../src/device/registry/device-list.ts";
 import { eventually } from "../support/eventually.ts";
 import { enrolmentKey, enrolmentOf, heartbeatOf, joinDevices, startDevices } from "./device-fixture.ts";
 

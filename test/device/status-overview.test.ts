@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../src/agent/seeded-random.ts";
-import { FleetPresence } from "../../src/device/fleet-presence.ts";
-import { presenceOf } from "../../src/device/presence.ts";
-import { PresenceLog } from "../../src/device/presence-log.ts";
-import { RetiredPresence } from "../../src/device/retired-presence.ts";
+import { FleetPresence } from "../../src/device/fleet/fleet-presence.ts";
+import { PresenceLog } from "../../src/device/fleet/presence-log.ts";
+import { RetiredPresence } from "../../src/device/fleet/retired-presence.ts";
+import { presenceOf } from "../../src/device/state/presence.ts";
 import { silent } from "../access/access-fixture.ts";
 import {
   type DeviceReplica,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { FleetPresence } from "../../src/device/fleet-presence.ts";
+import { FleetPresence } from "../../src/device/fleet/fleet-presence.ts";
 import { silent } from "../access/access-fixture.ts";
 import {
   type DeviceReplica,

@@ -1,8 +1,8 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
-import type { AccessRule, Endpoint } from "../../src/api/endpoint.ts";
-import { contractServices } from "../../src/api/endpoint-table.ts";
+import type { AccessRule, Endpoint } from "../../src/api/pipeline/endpoint.ts";
+import { contractServices } from "../../src/api/pipeline/endpoint-table.ts";
 import { walkAccess } from "../api/access-walk.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { enrolDevice, mintToken } from "./support.ts";

@@ -3,8 +3,8 @@ import { crc32c } from "@node-rs/crc32";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { FirmwareState, UpdateKind } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService, UploadFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
-import type { CallContext, Endpoint } from "../../src/api/endpoint.ts";
-import { PageTokens } from "../../src/api/page-token.ts";
+import type { CallContext, Endpoint } from "../../src/api/pipeline/endpoint.ts";
+import { PageTokens } from "../../src/call/page-token.ts";
 import { firmwareEndpoints } from "../../src/firmware/firmware-handlers.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
-import type { DurableHeartbeat, HeartbeatRecord } from "../../src/device/heartbeat-record.ts";
+import type { DurableHeartbeat, HeartbeatRecord } from "../../src/device/state/heartbeat-record.ts";
 import { HeartbeatIngest, type IngestLimits } from "../../src/heartbeat/heartbeat-ingest.ts";
 import type { IngestResult, Submission } from "../../src/heartbeat/heartbeat-queue.ts";
 import { HeartbeatPartitions } from "../../src/heartbeat/partitions.ts";

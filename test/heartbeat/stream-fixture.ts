@@ -5,7 +5,7 @@ import {
   StreamHeartbeatsRequestSchema,
   type StreamHeartbeatsResponse,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
-import type { CallContext } from "../../src/api/endpoint.ts";
+import type { CallContext } from "../../src/api/pipeline/endpoint.ts";
 import { HeartbeatStreams } from "../../src/heartbeat/heartbeat-streams.ts";
 import { type ConsumeRate, HeartbeatStreamHandler } from "../../src/heartbeat/stream-handlers.ts";
 import type { StreamHello } from "../../src/heartbeat/stream-hello.ts";

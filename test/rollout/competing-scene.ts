@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { expect } from "vitest";
 import { OtaError } from "../../src/errors.ts";
-import type { OpenUpdate } from "../../src/rollout/open-update.ts";
-import { isSampled, ringIndex } from "../../src/rollout/ring-place.ts";
-import { isReached } from "../../src/rollout/ring-state.ts";
+import type { OpenUpdate } from "../../src/rollout/model/open-update.ts";
+import { isSampled, ringIndex } from "../../src/rollout/model/ring-place.ts";
+import { isReached } from "../../src/rollout/model/ring-state.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   actor,

@@ -1,14 +1,14 @@
 import type { Firmware, FirmwareFields } from "../../src/firmware/firmware.ts";
+import type { RingState } from "../../src/rollout/model/deployment-ring.entity.ts";
+import { everyDevice, planPolicy, planRings } from "../../src/rollout/model/new-rollout.ts";
+import type { RolloutState, StoredPolicy } from "../../src/rollout/model/rollout.entity.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import {
   type CompiledRollout,
   compileRollout,
   type OfferFirmware,
-} from "../../src/rollout/compiled-rollout.ts";
-import type { RingState } from "../../src/rollout/deployment-ring.entity.ts";
-import { everyDevice, planPolicy, planRings } from "../../src/rollout/new-rollout.ts";
-import type { RolloutState, StoredPolicy } from "../../src/rollout/rollout.entity.ts";
-import type { Rollout } from "../../src/rollout/rollout.ts";
-import type { CheckedDevice, OfferFacts } from "../../src/rollout/rules/rule.ts";
+} from "../../src/rollout/offer/compiled-rollout.ts";
+import type { CheckedDevice, OfferFacts } from "../../src/rollout/offer/rules/rule.ts";
 
 /** A firmware of the tests, released. */
 const firmware: Firmware = {

@@ -10,12 +10,12 @@ import {
   UpdateAction,
 } from "../../gen/ota/v1/rollout_pb.js";
 import { type CheckForUpdateResponse, NoOfferReason } from "../../gen/ota/v1/update_service_pb.js";
-import type { Identity } from "../../src/access/identity.ts";
-import type { CallContext, Endpoint } from "../../src/api/endpoint.ts";
-import { PageTokens } from "../../src/api/page-token.ts";
-import { deployEndpoints } from "../../src/rollout/deploy-handlers.ts";
-import { rolloutEndpoints } from "../../src/rollout/rollout-handlers.ts";
-import { downloadOpener, updateEndpoints } from "../../src/rollout/update-handlers.ts";
+import type { CallContext, Endpoint } from "../../src/api/pipeline/endpoint.ts";
+import type { Identity } from "../../src/call/identity.ts";
+import { PageTokens } from "../../src/call/page-token.ts";
+import { deployEndpoints } from "../../src/rollout/decide/deploy-handlers.ts";
+import { rolloutEndpoints } from "../../src/rollout/decide/rollout-handlers.ts";
+import { downloadOpener, updateEndpoints } from "../../src/rollout/offer/update-handlers.ts";
 import {
   bootIdOf,
   content,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { DeviceError } from "../../src/device/heartbeat-record.ts";
+import type { DeviceError } from "../../src/device/state/heartbeat-record.ts";
 import { addEvidence, noEvidence } from "../../src/rollout/health/evidence-sums.ts";
 import { HealthLedger } from "../../src/rollout/health/health-ledger.ts";
-import type { Rollout } from "../../src/rollout/rollout.ts";
+import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import {
   createWorld,
   Fleet,

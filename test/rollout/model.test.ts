@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OtaError } from "../../src/errors.ts";
-import { isFinalUpdate } from "../../src/rollout/device-update-state.ts";
+import { isFinalUpdate } from "../../src/rollout/model/device-update-state.ts";
 import {
   actor,
   createWorld,

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { DeviceUpdateState } from "../../src/rollout/device-update.entity.ts";
-import { isFinalUpdate } from "../../src/rollout/device-update-state.ts";
-import { promote } from "../../src/rollout/rollout-steps.ts";
-import { lockRollout, RolloutTransactions } from "../../src/rollout/rollout-transactions.ts";
+import { promote } from "../../src/rollout/decide/rollout-steps.ts";
+import type { DeviceUpdateState } from "../../src/rollout/model/device-update.entity.ts";
+import { isFinalUpdate } from "../../src/rollout/model/device-update-state.ts";
+import { lockRollout, RolloutTransactions } from "../../src/rollout/model/rollout-transactions.ts";
 import {
   actor,
   createWorld,

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RolloutPreview } from "../../src/rollout/rollout-preview.ts";
+import { RolloutPreview } from "../../src/rollout/foresight/rollout-preview.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   actor,

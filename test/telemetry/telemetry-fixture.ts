@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
-import type { HeartbeatRecord } from "../../src/device/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../../src/device/state/heartbeat-record.ts";
 import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
 import { RollupJob } from "../../src/telemetry/rollup-job.ts";
 import { ingestOn, record, silent } from "../heartbeat/heartbeat-fixture.ts";

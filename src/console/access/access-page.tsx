@@ -1,9 +1,9 @@
 import { Tabs } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
-import { useSession } from "../app/session.tsx";
+import { type AccessSearch, accessTabs } from "../addresses/access-search.ts";
+import { useSession } from "../session/session.tsx";
 import { Page } from "../ui/page.tsx";
-import { type AccessSearch, accessTabs } from "./access-search.ts";
 import { EnrolmentKeysPanel } from "./enrolment-keys-panel.tsx";
 import { SigningKeysPanel } from "./signing-keys-panel.tsx";
 import { TokensPanel } from "./tokens-panel.tsx";

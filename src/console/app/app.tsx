@@ -4,12 +4,12 @@ import { MantineProvider } from "@mantine/core";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { useState } from "react";
+import { createTransport } from "../data/transport.ts";
 import { UploadsProvider } from "../firmware/uploads.tsx";
+import { SessionGate, sessionKey } from "../session/session.tsx";
+import { styleNonce } from "../session/style-nonce.ts";
 import { createAppRouter } from "./router.tsx";
-import { SessionGate, sessionKey } from "./session.tsx";
-import { styleNonce } from "./style-nonce.ts";
 import { theme } from "./theme.ts";
-import { createTransport } from "./transport.ts";
 
 /** The whole console. */
 export function App() {

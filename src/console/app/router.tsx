@@ -1,11 +1,11 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
-import { accessSearch } from "../access/access-search.ts";
-import { auditSearch } from "../audit/audit-search.ts";
-import { crashListSearch } from "../crashes/crash-search.ts";
-import { deviceListSearch, deviceSearch, mapSearch } from "../devices/device-search.ts";
-import { compareSearch, firmwareListSearch } from "../firmware/firmware-search.ts";
-import { overviewSearch } from "../overview/overview-search.ts";
-import { rolloutListSearch, rolloutNewSearch, rolloutSearch } from "../rollouts/rollout-search.ts";
+import { accessSearch } from "../addresses/access-search.ts";
+import { auditSearch } from "../addresses/audit-search.ts";
+import { crashListSearch } from "../addresses/crash-search.ts";
+import { deviceListSearch, deviceSearch, mapSearch } from "../addresses/device-search.ts";
+import { compareSearch, firmwareListSearch } from "../addresses/firmware-search.ts";
+import { overviewSearch } from "../addresses/overview-search.ts";
+import { rolloutListSearch, rolloutNewSearch, rolloutSearch } from "../addresses/rollout-search.ts";
 import { BrokenPage } from "./broken-page.tsx";
 import { NotFoundPage } from "./not-found-page.tsx";
 import { Shell } from "./shell.tsx";

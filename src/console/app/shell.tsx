@@ -2,7 +2,7 @@ import { AppShell, Box, Burger, Group, NavLink, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { createLink, Outlet, useRouterState } from "@tanstack/react-router";
 import { type ComponentPropsWithRef, useEffect } from "react";
-import { BrandMark } from "./brand-mark.tsx";
+import { BrandMark } from "../ui/brand-mark.tsx";
 import { navigation } from "./navigation.ts";
 import { SchemeMenu } from "./scheme-menu.tsx";
 import { UserMenu } from "./user-menu.tsx";

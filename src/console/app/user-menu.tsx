@@ -1,6 +1,6 @@
 import { Button, Menu, Text } from "@mantine/core";
 import { IconLogout, IconUser } from "@tabler/icons-react";
-import { roleNames, useSession } from "./session.tsx";
+import { roleNames, useSession } from "../session/session.tsx";
 
 /** Who is signed in, and the way out. */
 export function UserMenu() {

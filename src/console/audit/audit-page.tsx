@@ -2,6 +2,7 @@ import { Code, Group, Select, Stack, Text } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import type { AuditEvent } from "../../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
+import type { AuditSearch } from "../addresses/audit-search.ts";
 import { usePages } from "../data/use-pages.ts";
 import { CopyText } from "../ui/copy-text.tsx";
 import { type Column, DataTable } from "../ui/data-table.tsx";
@@ -11,7 +12,6 @@ import { Nothing } from "../ui/nothing.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Time } from "../ui/time.tsx";
-import type { AuditSearch } from "./audit-search.ts";
 
 const route = getRouteApi("/audit");
 

@@ -2,11 +2,11 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Stack, Text } from "@mantine/core";
 import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { rolloutStates, rolloutTitle } from "../rollouts/rollout-words.ts";
 import { Failure } from "../ui/failure.tsx";
 import { Link } from "../ui/link.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
+import { rolloutStates, rolloutTitle } from "../words/rollout-words.ts";
 
 /** The rollouts that brought the version on which an error was first seen. */
 export function BroughtBy({ version }: { readonly version: string }) {

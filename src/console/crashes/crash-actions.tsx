@@ -5,7 +5,7 @@ import { type FormEvent, useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type ErrorGroup, ErrorGroupState } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
-import { useSession } from "../app/session.tsx";
+import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
 
 /** What an operator can do about an error group. Each can be taken back by another. */

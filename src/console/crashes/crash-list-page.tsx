@@ -3,8 +3,9 @@ import { Card, Group, SegmentedControl, Select, Stack, Switch, Text } from "@man
 import { getRouteApi } from "@tanstack/react-router";
 import { type ErrorGroup, ErrorGroupState } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
+import { type CrashListSearch, crashAges, crashOrders, crashStates } from "../addresses/crash-search.ts";
 import { usePages } from "../data/use-pages.ts";
-import { useKnownValues } from "../devices/filter/use-known-values.ts";
+import { useKnownValues } from "../filter/use-known-values.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { FilterInput } from "../ui/filter-input.tsx";
 import { count } from "../ui/format.ts";
@@ -14,8 +15,7 @@ import { Page } from "../ui/page.tsx";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { useNow } from "../ui/use-now.ts";
-import { type CrashListSearch, crashAges, crashOrders, crashStates } from "./crash-search.ts";
-import { groupStates } from "./crash-words.ts";
+import { groupStates } from "../words/crash-words.ts";
 import { Mark } from "./mark.tsx";
 
 const route = getRouteApi("/crashes");

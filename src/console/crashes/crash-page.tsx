@@ -18,11 +18,11 @@ import { SaveButton } from "../ui/save-button.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { Time, TimeAgo } from "../ui/time.tsx";
+import { groupStates, severities, stackKinds } from "../words/crash-words.ts";
 import { AffectedDevices } from "./affected-devices.tsx";
 import { BroughtBy } from "./brought-by.tsx";
 import { CrashActions } from "./crash-actions.tsx";
 import { CrashTimeline } from "./crash-timeline.tsx";
-import { groupStates, severities, stackKinds } from "./crash-words.ts";
 import { Mark } from "./mark.tsx";
 
 const route = getRouteApi("/crashes/$groupId");

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { consoleHeaders } from "../app/transport.ts";
 import { saveFile } from "./save-file.ts";
+import { consoleHeaders } from "./transport.ts";
 
 /**
  * Fetches a file of the service's own HTTP routes as somebody who is signed in, and lets the browser save it. A plain link

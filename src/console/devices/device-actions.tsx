@@ -6,10 +6,10 @@ import { type FormEvent, useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Device, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
-import { useSession } from "../app/session.tsx";
+import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { Failure } from "../ui/failure.tsx";
-import { deviceTitle, pins } from "./device-words.ts";
+import { deviceTitle, pins } from "../words/device-words.ts";
 
 /** What an operator can do to a device. */
 export function DeviceActions({ device }: { readonly device: Device }) {

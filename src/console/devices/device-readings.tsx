@@ -3,7 +3,7 @@ import type { ReactNode } from "react";
 import type { Device } from "../../../gen/ota/v1/device_pb.js";
 import { bytes, duration, percent } from "../ui/format.ts";
 import { Section } from "../ui/section.tsx";
-import { networkName } from "./device-words.ts";
+import { networkName } from "../words/device-words.ts";
 
 /** How a device is now, by its newest heartbeat. */
 export function DeviceReadings({ device }: { readonly device: Device }) {

@@ -1,12 +1,12 @@
 import type { DeviceUpdate } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { usePages } from "../data/use-pages.ts";
-import { UpdateOutcome } from "../rollouts/update-outcome.tsx";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Link } from "../ui/link.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
+import { UpdateOutcome } from "../words/update-outcome.tsx";
 
 /** The updates that a device was offered, newest first. */
 export function DeviceUpdates({ deviceId }: { readonly deviceId: string }) {

@@ -1,7 +1,6 @@
 import { Code, Stack, Text } from "@mantine/core";
 import type { ErrorOccurrence } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
-import { severities } from "../crashes/crash-words.ts";
 import { usePages } from "../data/use-pages.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Link } from "../ui/link.tsx";
@@ -9,6 +8,7 @@ import { Nothing } from "../ui/nothing.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { Time } from "../ui/time.tsx";
+import { severities } from "../words/crash-words.ts";
 
 /** The errors and crashes that a device reported, newest first. */
 export function ErrorPanel({ deviceId }: { readonly deviceId: string }) {

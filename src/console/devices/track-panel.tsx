@@ -4,15 +4,15 @@ import { Card, Group, Skeleton, Text } from "@mantine/core";
 import { keepPreviousData } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { TelemetryService, type TrackPoint } from "../../../gen/ota/v1/telemetry_service_pb.js";
+import type { DeviceSearch } from "../addresses/device-search.ts";
+import { type Box, boxAround, longitudeIn } from "../charts/box.ts";
 import { type ChartColors, useChartColors } from "../charts/chart-colors.ts";
-import { type Box, boxAround, longitudeIn } from "../map/box.ts";
-import { WorldMap } from "../map/world-map.tsx";
+import { WorldMap } from "../charts/world-map.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { counted } from "../ui/format.ts";
 import { Nothing } from "../ui/nothing.tsx";
 import { Time } from "../ui/time.tsx";
-import type { DeviceSearch } from "./device-search.ts";
 import { spanRequest, useSpan } from "./measurements/span.ts";
 import { SpanPicker } from "./measurements/span-picker.tsx";
 

@@ -3,11 +3,11 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Accordion, Group, Skeleton, Stack, Table, Text } from "@mantine/core";
 import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { type ExplainedRule, RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { rolloutStates, rolloutTitle } from "../rollouts/rollout-words.ts";
 import { Failure } from "../ui/failure.tsx";
 import { Link } from "../ui/link.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
+import { rolloutStates, rolloutTitle } from "../words/rollout-words.ts";
 
 /** Why a device gets the updates that are on their way, or why not: every rule with its value. */
 export function WhyPanel({ deviceId }: { readonly deviceId: string }) {

@@ -5,7 +5,7 @@ import { useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Firmware, FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
-import { useSession } from "../app/session.tsx";
+import { useSession } from "../session/session.tsx";
 import { CopyText } from "../ui/copy-text.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { bytes, percent } from "../ui/format.ts";

@@ -6,7 +6,7 @@ import { useState } from "react";
 import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { Confirm } from "../ui/confirm.tsx";
-import { firmwareTitle } from "./firmware-words.ts";
+import { firmwareTitle } from "../words/firmware-words.ts";
 
 /** Takes a firmware out of the catalogue, after the operator typed its version. */
 export function DeleteFirmware({ firmware }: { readonly firmware: Firmware }) {

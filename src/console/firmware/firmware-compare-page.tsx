@@ -10,7 +10,7 @@ import { Link } from "../ui/link.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
-import { firmwareKind, firmwareStates, firmwareTitle } from "./firmware-words.ts";
+import { firmwareKind, firmwareStates, firmwareTitle } from "../words/firmware-words.ts";
 
 const route = getRouteApi("/firmware/compare");
 

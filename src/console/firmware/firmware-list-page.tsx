@@ -4,8 +4,9 @@ import { getRouteApi } from "@tanstack/react-router";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Firmware, FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
-import { useSession } from "../app/session.tsx";
+import { type FirmwareListSearch, firmwareStateChoices } from "../addresses/firmware-search.ts";
 import { usePages } from "../data/use-pages.ts";
+import { useSession } from "../session/session.tsx";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { FilterInput } from "../ui/filter-input.tsx";
 import { bytes } from "../ui/format.ts";
@@ -15,8 +16,7 @@ import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
-import { type FirmwareListSearch, firmwareStateChoices } from "./firmware-search.ts";
-import { firmwareStates, firmwareTargets } from "./firmware-words.ts";
+import { firmwareStates, firmwareTargets } from "../words/firmware-words.ts";
 
 const route = getRouteApi("/firmware");
 

@@ -8,7 +8,6 @@ import {
 import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useServerStream } from "../data/use-server-stream.ts";
-import { rolloutStates, rolloutTitle } from "../rollouts/rollout-words.ts";
 import { Failure } from "../ui/failure.tsx";
 import { count, counted, percent } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
@@ -16,6 +15,7 @@ import { LiveStatus } from "../ui/live-status.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
+import { rolloutStates, rolloutTitle } from "../words/rollout-words.ts";
 
 /** Where a firmware runs now, and the rollouts that brought it there. */
 export function FirmwareUse({ firmware }: { readonly firmware: Firmware }) {

@@ -9,18 +9,18 @@ import {
   type SearchPositionsResponse,
   TelemetryService,
 } from "../../../gen/ota/v1/telemetry_service_pb.js";
+import { type Box, boxAround, boxText, inhabitedWorld, readBox, wholeWorld, wireBox } from "../charts/box.ts";
 import { useChartColors } from "../charts/chart-colors.ts";
-import { filterFaultOf } from "../devices/filter/filter-fault.ts";
-import { FilterField } from "../devices/filter/filter-field.tsx";
+import { positionSeries } from "../charts/position-series.ts";
+import { WorldMap } from "../charts/world-map.tsx";
+import { filterFaultOf } from "../filter/filter-fault.ts";
+import { FilterField } from "../filter/filter-field.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { count, counted } from "../ui/format.ts";
 import { Link, LinkButton } from "../ui/link.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
-import { type Box, boxAround, boxText, inhabitedWorld, readBox, wholeWorld, wireBox } from "./box.ts";
-import { positionSeries } from "./position-series.ts";
-import { WorldMap } from "./world-map.tsx";
 
 const route = getRouteApi("/devices/map");
 

@@ -2,18 +2,18 @@ import { Group, Stack, Text } from "@mantine/core";
 import { RingState, type Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { usePages } from "../data/use-pages.ts";
+import { Failure } from "../ui/failure.tsx";
+import { count } from "../ui/format.ts";
+import { Link } from "../ui/link.tsx";
+import { Section } from "../ui/section.tsx";
+import { Status, toneColor } from "../ui/status.tsx";
 import {
   activeStates,
   ringStates,
   rolloutStates,
   rolloutTitle,
   rolloutTotals,
-} from "../rollouts/rollout-words.ts";
-import { Failure } from "../ui/failure.tsx";
-import { count } from "../ui/format.ts";
-import { Link } from "../ui/link.tsx";
-import { Section } from "../ui/section.tsx";
-import { Status, toneColor } from "../ui/status.tsx";
+} from "../words/rollout-words.ts";
 
 /** Rollouts that are not over, each with its rings. */
 export function ActiveRollouts() {

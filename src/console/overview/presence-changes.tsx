@@ -1,10 +1,10 @@
 import { Group, Stack, Text } from "@mantine/core";
 import type { PresenceChange } from "../../../gen/ota/v1/device_service_pb.js";
-import { presences } from "../devices/device-words.ts";
 import { Link } from "../ui/link.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
+import { presences } from "../words/device-words.ts";
 
 /** Devices that came or went while the page was open. */
 export function PresenceChanges({ changes }: { readonly changes: readonly PresenceChange[] }) {

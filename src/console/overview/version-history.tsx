@@ -7,13 +7,13 @@ import {
   DeviceService,
   type GetDeviceStatusOverviewResponse,
 } from "../../../gen/ota/v1/device_service_pb.js";
+import { type HistoryRange, historyRanges } from "../addresses/overview-search.ts";
 import { Chart } from "../charts/chart.tsx";
 import { useChartColors } from "../charts/chart-colors.ts";
 import { Failure } from "../ui/failure.tsx";
 import { Section } from "../ui/section.tsx";
 import { Time } from "../ui/time.tsx";
 import { useNow } from "../ui/use-now.ts";
-import { type HistoryRange, historyRanges } from "./overview-search.ts";
 import { useSeenMoments } from "./use-seen-moments.ts";
 import { versionHistoryOption } from "./version-history-option.ts";
 import { historyMoments, versionLayers } from "./version-layers.ts";

@@ -1,7 +1,7 @@
 import { Alert, Text } from "@mantine/core";
 import { IconUserCheck } from "@tabler/icons-react";
 import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
-import { useSession } from "../app/session.tsx";
+import { useSession } from "../session/session.tsx";
 import { isCreator } from "./rollout-creator.ts";
 import { who } from "./rollout-timeline.tsx";
 import { awaitsApproval } from "./rollout-verbs.ts";

@@ -13,7 +13,7 @@ import { count, counted } from "../ui/format.ts";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
-import { healthVerdicts } from "./rollout-words.ts";
+import { healthVerdicts } from "../words/rollout-words.ts";
 
 /** How updated devices fare against those of the same model that are not updated yet: the verdict with its numbers. */
 export function HealthPanel({ rollout }: { readonly rollout: Rollout }) {

@@ -12,9 +12,9 @@ import { count, duration, percent } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
 import { Status, type Tone, toneColor } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
+import { ringStates } from "../words/rollout-words.ts";
 import classes from "./ring-pipeline.module.css";
 import { RollbackRing } from "./rollback-ring.tsx";
-import { ringStates } from "./rollout-words.ts";
 
 /** The rings from left to right (on a phone from top to bottom), with counters and gates. */
 export function RingPipeline({ rollout }: { readonly rollout: Rollout }) {

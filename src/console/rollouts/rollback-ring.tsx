@@ -5,7 +5,7 @@ import { useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Ring, RingState, type Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { useSession } from "../app/session.tsx";
+import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { counted } from "../ui/format.ts";
 import { canTakeBackParts } from "./rollout-verbs.ts";

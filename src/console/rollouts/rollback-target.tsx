@@ -2,7 +2,7 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Select } from "@mantine/core";
 import { FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
-import { firmwareTitle } from "../firmware/firmware-words.ts";
+import { firmwareTitle } from "../words/firmware-words.ts";
 
 interface RollbackTargetProps {
   /** What must not be gone back to, and the product of what may. */

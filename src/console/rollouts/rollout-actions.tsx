@@ -5,7 +5,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
-import { useSession } from "../app/session.tsx";
+import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { RollbackTarget } from "./rollback-target.tsx";
 import { isCreator } from "./rollout-creator.ts";

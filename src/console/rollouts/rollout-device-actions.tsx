@@ -10,7 +10,7 @@ import {
   UpdateAction,
 } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { useSession } from "../app/session.tsx";
+import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { canTakeBackParts } from "./rollout-verbs.ts";
 

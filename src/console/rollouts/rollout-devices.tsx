@@ -2,16 +2,16 @@ import { Anchor, CloseButton, Group, SegmentedControl, Text, VisuallyHidden } fr
 import { getRouteApi } from "@tanstack/react-router";
 import { type DeviceUpdate, DeviceUpdateState, type Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { deviceFilters, type RolloutSearch } from "../addresses/rollout-search.ts";
 import { usePages } from "../data/use-pages.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Link } from "../ui/link.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
+import { rolloutTotals } from "../words/rollout-words.ts";
+import { UpdateOutcome } from "../words/update-outcome.tsx";
 import { RolloutDeviceActions } from "./rollout-device-actions.tsx";
-import { deviceFilters, type RolloutSearch } from "./rollout-search.ts";
-import { rolloutTotals } from "./rollout-words.ts";
-import { UpdateOutcome } from "./update-outcome.tsx";
 import { useChangeKey } from "./use-change-key.ts";
 
 const route = getRouteApi("/rollouts/$rolloutId");

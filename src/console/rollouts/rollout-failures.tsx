@@ -7,7 +7,7 @@ import { Failure } from "../ui/failure.tsx";
 import { count, counted } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
 import { Section } from "../ui/section.tsx";
-import { rolloutTotals } from "./rollout-words.ts";
+import { rolloutTotals } from "../words/rollout-words.ts";
 import { useChangeKey } from "./use-change-key.ts";
 
 /** Why devices failed, most first, with the way to the devices behind each reason. */

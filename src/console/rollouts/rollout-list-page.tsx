@@ -5,10 +5,11 @@ import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { useSession } from "../app/session.tsx";
+import { type RolloutListSearch, rolloutFilters } from "../addresses/rollout-search.ts";
 import { usePages } from "../data/use-pages.ts";
 import { useRolloutRefresh } from "../data/use-rollout-refresh.ts";
 import { useServerStream } from "../data/use-server-stream.ts";
+import { useSession } from "../session/session.tsx";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { count } from "../ui/format.ts";
 import { Link, LinkButton } from "../ui/link.tsx";
@@ -18,8 +19,13 @@ import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status, toneColor } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
-import { type RolloutListSearch, rolloutFilters } from "./rollout-search.ts";
-import { activeStates, overStates, rolloutStates, rolloutTitle, rolloutTotals } from "./rollout-words.ts";
+import {
+  activeStates,
+  overStates,
+  rolloutStates,
+  rolloutTitle,
+  rolloutTotals,
+} from "../words/rollout-words.ts";
 
 const route = getRouteApi("/rollouts");
 

@@ -12,6 +12,7 @@ import { LiveStatus } from "../ui/live-status.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
+import { rolloutStates, rolloutTitle } from "../words/rollout-words.ts";
 import { ApprovalNotice } from "./approval-notice.tsx";
 import { HealthPanel } from "./health-panel.tsx";
 import { RingPipeline } from "./ring-pipeline.tsx";
@@ -21,7 +22,6 @@ import { RolloutDevices } from "./rollout-devices.tsx";
 import { RolloutFailures } from "./rollout-failures.tsx";
 import { RolloutPlan } from "./rollout-plan.tsx";
 import { RolloutTimeline } from "./rollout-timeline.tsx";
-import { rolloutStates, rolloutTitle } from "./rollout-words.ts";
 
 const route = getRouteApi("/rollouts/$rolloutId");
 

@@ -2,7 +2,7 @@ import type { DescMethodUnary } from "@bufbuild/protobuf";
 import { RingState, type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { counted, percent } from "../ui/format.ts";
-import { rolloutTitle, rolloutTotals } from "./rollout-words.ts";
+import { rolloutTitle, rolloutTotals } from "../words/rollout-words.ts";
 
 /** Something that a person can do to a rollout. */
 export interface RolloutVerb {

@@ -1,8 +1,8 @@
 import { NumberInput, SimpleGrid, TagsInput, TextInput } from "@mantine/core";
 import type { UseFormReturnType } from "@mantine/form";
 import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";
-import type { FilterFault } from "../devices/filter/filter-fault.ts";
-import { useKnownValues } from "../devices/filter/use-known-values.ts";
+import type { FilterFault } from "../filter/filter-fault.ts";
+import { useKnownValues } from "../filter/use-known-values.ts";
 import type { RolloutForm } from "./rollout-form.ts";
 
 interface TargetingFieldsProps {

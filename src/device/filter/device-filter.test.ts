@@ -3,7 +3,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OtaError } from "../../errors.ts";
-import type { FilterableDevice } from "../filterable-device.ts";
+import type { FilterableDevice } from "../state/filterable-device.ts";
 import { type DeviceFilter, parseDeviceFilter } from "./device-filter.ts";
 import { deviceFilterFields, fieldComparators } from "./filter-fields.ts";
 import { compileFilterPredicate } from "./filter-predicate.ts";

@@ -1,5 +1,5 @@
-import type { UpdatePin } from "../filterable-device.ts";
-import type { Presence } from "../presence.ts";
+import type { UpdatePin } from "../state/filterable-device.ts";
+import type { Presence } from "../state/presence.ts";
 import { invalidFilter } from "./filter-fault.ts";
 import {
   type DeviceFilterField,

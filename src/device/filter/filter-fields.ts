@@ -1,5 +1,5 @@
-import type { UpdatePin } from "../filterable-device.ts";
-import type { Presence } from "../presence.ts";
+import type { UpdatePin } from "../state/filterable-device.ts";
+import type { Presence } from "../state/presence.ts";
 
 /** A field that a filter can name. Fields of a map are followed by a dot and a name. */
 export interface DeviceFilterField {

@@ -1,5 +1,5 @@
-import type { FilterableDevice } from "../filterable-device.ts";
-import { type Presence, presenceOf } from "../presence.ts";
+import type { FilterableDevice } from "../state/filterable-device.ts";
+import { type Presence, presenceOf } from "../state/presence.ts";
 import type {
   Comparison,
   DeviceFilter,

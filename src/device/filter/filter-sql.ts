@@ -1,4 +1,4 @@
-import { type Presence, presenceCutoffs } from "../presence.ts";
+import { type Presence, presenceCutoffs } from "../state/presence.ts";
 import type {
   Comparison,
   DeviceFilter,

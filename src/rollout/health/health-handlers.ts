@@ -1,7 +1,7 @@
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { type Endpoint, unary } from "../../api/endpoint.ts";
+import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import type { Clock } from "../../infra/clock.ts";
-import type { RolloutCatalog } from "../rollout-catalog.ts";
+import type { RolloutCatalog } from "../decide/rollout-catalog.ts";
 import { healthMessage } from "./health-messages.ts";
 import type { HealthWatch } from "./health-watch.ts";
 

@@ -1,6 +1,6 @@
 import type pg from "pg";
-import type { DeviceSnapshot } from "../../device/device-snapshot.ts";
-import type { DurableHeartbeat } from "../../device/heartbeat-record.ts";
+import type { DeviceSnapshot } from "../../device/state/device-snapshot.ts";
+import type { DurableHeartbeat } from "../../device/state/heartbeat-record.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Logger } from "../../infra/logger.ts";

@@ -1,6 +1,6 @@
 import { defineEntity, p } from "@mikro-orm/core";
 import { updatedAt } from "../../infra/database/columns.ts";
-import { RolloutEntity } from "../rollout.entity.ts";
+import { RolloutEntity } from "../model/rollout.entity.ts";
 import type { EvidenceSums } from "./evidence-sums.ts";
 import type { SignalName } from "./health-signals.ts";
 

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
-import type { NewRollout } from "../../../src/rollout/new-rollout.ts";
-import type { OpenUpdate } from "../../../src/rollout/open-update.ts";
-import type { Rollout } from "../../../src/rollout/rollout.ts";
+import type { NewRollout } from "../../../src/rollout/model/new-rollout.ts";
+import type { OpenUpdate } from "../../../src/rollout/model/open-update.ts";
+import type { Rollout } from "../../../src/rollout/model/rollout.ts";
 import {
   createWorld,
   expectExactCounters,

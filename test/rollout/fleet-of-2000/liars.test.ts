@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ringIndex } from "../../../src/rollout/ring-place.ts";
+import { ringIndex } from "../../../src/rollout/model/ring-place.ts";
 import { release, report, ringOf, run, type SimulatedDevice, until, wanted } from "../rollout-fixture.ts";
 import {
   day,

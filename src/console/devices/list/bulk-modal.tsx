@@ -6,7 +6,7 @@ import { type BatchUpdateDevicesResponse, DeviceService } from "../../../../gen/
 import { Confirm } from "../../ui/confirm.tsx";
 import { Failure } from "../../ui/failure.tsx";
 import { count, counted } from "../../ui/format.ts";
-import { pins } from "../device-words.ts";
+import { pins } from "../../words/device-words.ts";
 import {
   type BulkChange,
   type BulkKind,

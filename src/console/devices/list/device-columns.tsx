@@ -4,7 +4,7 @@ import { type Device, UpdatePin } from "../../../../gen/ota/v1/device_pb.js";
 import { Link } from "../../ui/link.tsx";
 import { Status } from "../../ui/status.tsx";
 import { TimeAgo } from "../../ui/time.tsx";
-import { deviceTitle, presences } from "../device-words.ts";
+import { deviceTitle, presences } from "../../words/device-words.ts";
 
 /** A column of the table of devices. */
 export interface DeviceColumn {

@@ -5,7 +5,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Role } from "../../../../gen/ota/v1/access_pb.js";
 import { DeviceService, type SavedFilter } from "../../../../gen/ota/v1/device_service_pb.js";
-import { useSession } from "../../app/session.tsx";
+import { useSession } from "../../session/session.tsx";
 import { Confirm } from "../../ui/confirm.tsx";
 import { Failure } from "../../ui/failure.tsx";
 

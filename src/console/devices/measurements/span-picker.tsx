@@ -1,6 +1,6 @@
 import { ActionIcon, Button, Group, SegmentedControl, Text, Tooltip } from "@mantine/core";
 import { IconChevronLeft, IconChevronRight, IconZoomIn, IconZoomOut } from "@tabler/icons-react";
-import { type DeviceSearch, deviceRanges } from "../device-search.ts";
+import { type DeviceSearch, deviceRanges } from "../../addresses/device-search.ts";
 import { defaultRange, type Span, shortestSpanMs } from "./span.ts";
 
 interface SpanPickerProps {

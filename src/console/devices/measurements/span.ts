@@ -1,6 +1,6 @@
 import { type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { DeviceSearch, deviceRanges } from "../../addresses/device-search.ts";
 import { useNow } from "../../ui/use-now.ts";
-import type { DeviceSearch, deviceRanges } from "../device-search.ts";
 
 /** A span of time on a page, in milliseconds since 1970. */
 export interface Span {

@@ -1,0 +1,222 @@
+import type { DescMessage, Message } from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+  type MethodImpl,
+} from "@connectrpc/connect";
+import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
+import type { FastifyInstance } from "fastify";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../../../gen/google/rpc/error_details_pb.js";
+import { OtaError } from "../../errors.ts";
+import { clientGone, errorDetailRegistry } from "../http/http-call.ts";
+import type { Call, CallOrigin } from "../pipeline/call.ts";
+import type { Endpoint } from "../pipeline/endpoint.ts";
+import type { EndpointTable } from "../pipeline/endpoint-table.ts";
+import type { Failure } from "../pipeline/failure.ts";
+import { methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+
+/**
+ * The Connect door: the Connect and gRPC-Web protocols on the HTTP port, for browsers. gRPC itself is not served here,
+ * @grpc/grpc-js costs a quarter of it. `shutdown` aborts the calls that are still open.
+ */
+export async function registerConnectDoor(
+  app: FastifyInstance,
+  pipeline: Pipeline,
+  table: EndpointTable,
+  shutdown: AbortSignal,
+): Promise<void> {
+  const routes = new Map<string, Route>();
+  for (const endpoint of table) routes.set(methodName(endpoint), pipeline.rpc(endpoint, "connect"));
+  await app.register(fastifyConnectPlugin, {
+    grpc: false,
+    readMaxBytes: maxMessageBytes,
+    // Firmware would be compressed as well, at a fifth of the speed; and nothing that inflates needs a limit.
+    acceptCompression: [],
+    maxTimeoutMs,
+    // Forces a preflight for cross-origin calls of browsers.
+    requireConnectProtocolHeader: true,
+    shutdownSignal: shutdown,
+    jsonOptions: { registry: errorDetailRegistry },
+    contextValues: (request) => createContextValues().set(peerKey, request.ip),
+    // Runs before the body is read: strangers are turned away cheaply.
+    requestGate: (context) => admit(routes.get(nameOf(context)) as Route, context),
+    routes: (router: ConnectRouter) => {
+      for (const endpoint of table) {
+        const route = routes.get(methodName(endpoint)) as Route;
+        router.rpc(endpoint.method, implementationOf(endpoint, route) as MethodImpl<typeof endpoint.method>);
+      }
+    },
+  });
+}
+
+const maxMessageBytes = 1024 * 1024;
+
+/** The longest deadline that a client may set. A watching console sets none. */
+const maxTimeoutMs = 24 * 60 * 60 * 1_000;
+
+/** A call between the gate and its end. */
+interface GatedCall {
+  readonly call: Call;
+  /** Whether its handler was reached; otherwise its body could not be read. */
+  started: boolean;
+}
+
+const peerKey = createContextKey<string>("unknown", { description: "the caller's address" });
+const gatedKey = createContextKey<GatedCall | undefined>(undefined, {
+  description: "the call in the pipeline",
+});
+
+function nameOf(context: HandlerContext): string {
+  return `${context.service.typeName}/${context.method.name}`;
+}
+
+async function admit(route: Route, context: HandlerContext): Promise<void> {
+  const call = route.open(originOf(context));
+  const gated: GatedCall = { call, started: false };
+  context.values.set(gatedKey, gated);
+  context.responseHeader.set("x-request-id", call.requestId);
+  context.signal.addEventListener("abort", () => endEarly(route, gated, context.signal.reason), {
+    once: true,
+  });
+  try {
+    await route.admit(call);
+  } catch (error) {
+    throw toConnectError(route.fail(call, error));
+  }
+}
+
+/** The signal aborts at the end of every call; by then the call is finished unless something went wrong on the way. */
+function endEarly(route: Route, { call, started }: GatedCall, reason: unknown): void {
+  if (call.finished) return;
+  const error = reasonOf(reason);
+  call.abort(error);
+  if (started) return;
+  const failure = route.fail(call, error);
+  // Connect aborts with the error that it is about to send, for example of a body that is too large.
+  if (reason instanceof ConnectError) reason.details.push(...toConnectError(failure).details);
+}
+
+function reasonOf(reason: unknown): OtaError {
+  if (reason instanceof OtaError) return reason;
+  if (!(reason instanceof ConnectError)) return clientGone();
+  if (reason.code === Code.DeadlineExceeded) {
+    return new OtaError("deadline_exceeded", "DEADLINE_EXCEEDED", "the client's deadline passed");
+  }
+  if (reason.code === Code.ResourceExhausted) {
+    return new OtaError("resource_exhausted", "MESSAGE_TOO_LARGE", reason.rawMessage);
+  }
+  return reason.code === Code.Canceled || reason.code === Code.Aborted
+    ? clientGone()
+    : new OtaError("invalid_argument", "INVALID_REQUEST", reason.rawMessage);
+}
+
+function implementationOf(endpoint: Endpoint, route: Route): unknown {
+  switch (endpoint.kind) {
+    case "unary":
+      return (request: Message, context: HandlerContext) =>
+        answerOnce(route, context, (call) => {
+          route.check(call, request);
+          return endpoint.handle(request, call);
+        });
+    case "client_stream":
+      return (requests: AsyncIterable<Message>, context: HandlerContext) =>
+        answerOnce(route, context, (call) => endpoint.handle(route.checked(call, readable(requests)), call));
+    case "server_stream":
+      return (request: Message, context: HandlerContext) =>
+        answerMany(route, context, (call) => {
+          route.check(call, request);
+          return endpoint.handle(request, call);
+        });
+    case "bidi_stream":
+      return (requests: AsyncIterable<Message>, context: HandlerContext) =>
+        answerMany(route, context, (call) => endpoint.handle(route.checked(call, readable(requests)), call));
+  }
+}
+
+/** The messages of a stream; what Connect finds wrong with one (not readable, too large) becomes an error of ours. */
+async function* readable(requests: AsyncIterable<Message>): AsyncGenerator<Message, void> {
+  try {
+    yield* requests;
+  } catch (error) {
+    throw error instanceof ConnectError ? reasonOf(error) : error;
+  }
+}
+
+async function answerOnce(
+  route: Route,
+  context: HandlerContext,
+  handle: (call: Call) => Promise<object>,
+): Promise<object> {
+  const call = startedCall(context);
+  try {
+    const answer = await handle(call);
+    if (call.abortReason !== undefined) throw call.abortReason;
+    route.succeed(call);
+    return answer;
+  } catch (error) {
+    throw toConnectError(route.fail(call, error));
+  }
+}
+
+async function* answerMany(
+  route: Route,
+  context: HandlerContext,
+  handle: (call: Call) => AsyncIterable<object>,
+): AsyncGenerator<object, void> {
+  const call = startedCall(context);
+  let sent = 0;
+  try {
+    for await (const answer of handle(call)) {
+      if (call.abortReason !== undefined) throw call.abortReason;
+      sent++;
+      yield answer;
+    }
+    if (call.abortReason !== undefined) throw call.abortReason;
+    route.succeed(call);
+  } catch (error) {
+    throw toConnectError(route.fail(call, error));
+  } finally {
+    route.countMessages(0, sent);
+    // Connect returns the generator when the client goes away.
+    if (!call.finished) route.fail(call, call.abortReason ?? clientGone());
+  }
+}
+
+function startedCall(context: HandlerContext): Call {
+  const gated = context.values.get(gatedKey);
+  if (gated === undefined) throw new Error("a call reached its handler without passing the gate");
+  gated.started = true;
+  return gated.call;
+}
+
+function originOf(context: HandlerContext): CallOrigin {
+  return {
+    door: "connect",
+    authorization: context.requestHeader.get("authorization") ?? undefined,
+    requestId: context.requestHeader.get("x-request-id") ?? undefined,
+    getPeer: () => context.values.get(peerKey),
+  };
+}
+
+/** google.rpc codes are Connect's codes. */
+function toConnectError({ code, status }: Failure): ConnectError {
+  const error = new ConnectError(status.message, code.number as number as Code);
+  for (const detail of status.details) {
+    for (const desc of detailSchemas) {
+      const value = anyUnpack(detail, desc);
+      if (value !== undefined) error.details.push({ desc, value });
+    }
+  }
+  return error;
+}
+
+const detailSchemas: readonly DescMessage[] = [ErrorInfoSchema, BadRequestSchema, RetryInfoSchema];

@@ -1,0 +1,381 @@
+import type { EventEmitter } from "node:events";
+import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Message } from "@bufbuild/protobuf";
+import {
+  type handleBidiStreamingCall,
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type sendUnaryData,
+} from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { OtaError } from "../../errors.ts";
+import type { Call } from "../pipeline/call.ts";
+import type {
+  BidiStreamEndpoint,
+  ClientStreamEndpoint,
+  Endpoint,
+  ServerStreamEndpoint,
+  UnaryEndpoint,
+} from "../pipeline/endpoint.ts";
+import type { EndpointTable } from "../pipeline/endpoint-table.ts";
+import { methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import { OversizeRefusals } from "./grpc-oversize.ts";
+import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
+import {
+  type AnyCall,
+  cancelReason,
+  decode,
+  encode,
+  GrpcOrigin,
+  headersOf,
+  sameBytes,
+  toGrpcError,
+} from "./grpc-wire.ts";
+
+/** How the gRPC door listens and what it bounds. */
+export interface GrpcDoorOptions {
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** PEM certificate chain and private key; undefined listens in plaintext. */
+  readonly tls?: { readonly certificate: Buffer; readonly privateKey: Buffer } | undefined;
+  /** The most streaming calls open at once in this replica; more are refused with TOO_MANY_STREAMS. */
+  readonly maxStreams: number;
+  /** How long a reader may leave a full stream unread before it is cut. */
+  readonly stallMs?: number;
+}
+
+/**
+ * The gRPC door: @grpc/grpc-js, for devices and services. It moves bytes between HTTP/2 and the pipeline: requests are
+ * decoded only after the caller is admitted, back-pressure is obeyed both ways, and an error leaves as a status with
+ * google.rpc details.
+ */
+export class GrpcDoor implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #logger: Logger;
+  readonly #maxStreams: number;
+  readonly #stallMs: number;
+  readonly #oversize: OversizeRefusals;
+  readonly #open = new Set<Call>();
+  #openStreams = 0;
+  #address: AddressInfo | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    pipeline: Pipeline,
+    table: EndpointTable,
+    options: Pick<GrpcDoorOptions, "maxStreams" | "stallMs">,
+  ) {
+    this.#logger = pipeline.parts.logger;
+    this.#maxStreams = options.maxStreams;
+    this.#stallMs = options.stallMs ?? defaultStallMs;
+    const routes = new Map<string, Route>();
+    for (const endpoint of table) routes.set(pathOf(endpoint), pipeline.rpc(endpoint, "grpc"));
+    this.#oversize = new OversizeRefusals(routes);
+    this.#server = new Server({ ...serverOptions, interceptors: [this.#oversize.interceptor] });
+    for (const endpoint of table) this.#register(endpoint, routes.get(pathOf(endpoint)) as Route);
+  }
+
+  /** Starts to listen; the address is known when it resolves. */
+  async listen(options: Pick<GrpcDoorOptions, "host" | "port" | "tls">): Promise<AddressInfo> {
+    const { host, port, tls } = options;
+    const credentials =
+      tls === undefined
+        ? ServerCredentials.createInsecure()
+        : ServerCredentials.createSsl(
+            null,
+            [{ cert_chain: tls.certificate, private_key: tls.privateKey }],
+            false,
+          );
+    const target = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    const bound = await new Promise<number>((resolve, reject) => {
+      this.#server.bindAsync(target, credentials, (error, boundPort) => {
+        if (error === null) resolve(boundPort);
+        else reject(error);
+      });
+    });
+    this.#address = { address: host, port: bound, family: host.includes(":") ? "IPv6" : "IPv4" };
+    this.#logger.info({ host, port: bound, tls: tls !== undefined }, "gRPC door is open");
+    return this.#address;
+  }
+
+  /** Where it listens. */
+  get address(): AddressInfo {
+    if (this.#address === undefined) throw new Error("the gRPC door is not open yet");
+    return this.#address;
+  }
+
+  /** How many calls are open, streaming ones included. */
+  get openCalls(): number {
+    return this.#open.size;
+  }
+
+  /** How many streaming calls are open. */
+  get openStreams(): number {
+    return this.#openStreams;
+  }
+
+  /**
+   * Takes no more calls, lets those that are open finish for `graceMs` (or until the signal aborts), tells the rest
+   * that the service stops, and cuts what is still there. Idempotent.
+   */
+  close(
+    options: { readonly graceMs: number; readonly signal?: AbortSignal } = { graceMs: 0 },
+  ): Promise<void> {
+    this.#closing ??= this.#close(options.graceMs, options.signal);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(graceMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const finished = new Promise<void>((resolve) => {
+      this.#server.tryShutdown(() => resolve());
+    });
+    const finishedInTime = await withinMs(finished, graceMs, signal);
+    if (!finishedInTime) {
+      for (const call of this.#open) call.abort(shuttingDown());
+      // Time for the last statuses to leave.
+      await withinMs(finished, farewellMs, undefined);
+    }
+    this.#server.forceShutdown();
+  }
+
+  #register(endpoint: Endpoint, route: Route): void {
+    const path = pathOf(endpoint);
+    switch (endpoint.kind) {
+      case "unary":
+        this.#server.register(path, this.#unary(endpoint, route), sameBytes, sameBytes, "unary");
+        return;
+      case "server_stream":
+        this.#server.register(
+          path,
+          this.#serverStream(endpoint, route),
+          sameBytes,
+          sameBytes,
+          "serverStream",
+        );
+        return;
+      case "client_stream":
+        this.#server.register(
+          path,
+          this.#clientStream(endpoint, route),
+          sameBytes,
+          sameBytes,
+          "clientStream",
+        );
+        return;
+      case "bidi_stream":
+        this.#server.register(path, this.#bidiStream(endpoint, route), sameBytes, sameBytes, "bidi");
+    }
+  }
+
+  #unary(endpoint: UnaryEndpoint, route: Route): handleUnaryCall<Buffer, Buffer> {
+    return (grpcCall, callback) => {
+      const call = this.#begin(grpcCall, route);
+      const handle = () => endpoint.handle(decode(endpoint, route, call, grpcCall.request), call);
+      this.#answerOnce(endpoint, route, call, handle, callback);
+    };
+  }
+
+  #clientStream(endpoint: ClientStreamEndpoint, route: Route): handleClientStreamingCall<Buffer, Buffer> {
+    return (grpcCall, callback) => {
+      const call = this.#begin(grpcCall, route);
+      const requests = this.#requests(endpoint, route, call, grpcCall);
+      const handle = () => {
+        this.#requireRoom();
+        grpcCall.sendMetadata(headersOf(call));
+        return endpoint.handle(requests, call);
+      };
+      this.#answerOnce(endpoint, route, call, handle, (error, answer, trailers) => {
+        void requests.return();
+        callback(error, answer, trailers);
+      });
+    };
+  }
+
+  #serverStream(endpoint: ServerStreamEndpoint, route: Route): handleServerStreamingCall<Buffer, Buffer> {
+    return (grpcCall) => {
+      const call = this.#begin(grpcCall, route);
+      void this.#answerMany(endpoint, route, call, grpcCall, () =>
+        endpoint.handle(decode(endpoint, route, call, grpcCall.request), call),
+      );
+    };
+  }
+
+  #bidiStream(endpoint: BidiStreamEndpoint, route: Route): handleBidiStreamingCall<Buffer, Buffer> {
+    return (grpcCall) => {
+      const call = this.#begin(grpcCall, route);
+      const requests = this.#requests(endpoint, route, call, grpcCall);
+      void this.#answerMany(endpoint, route, call, grpcCall, () => endpoint.handle(requests, call)).finally(
+        () => void requests.return(),
+      );
+    };
+  }
+
+  #begin(grpcCall: AnyCall, route: Route): Call {
+    const call = route.open(new GrpcOrigin(grpcCall));
+    this.#open.add(call);
+    if (call.streaming) this.#openStreams++;
+    const events: EventEmitter = grpcCall;
+    events.on("cancelled", () => {
+      // Also emitted after a call that ended well.
+      if (!call.finished) call.abort(cancelReason(grpcCall));
+    });
+    return call;
+  }
+
+  #end(call: Call): void {
+    if (!this.#open.delete(call)) return;
+    if (call.streaming) this.#openStreams--;
+  }
+
+  #requireRoom(): void {
+    if (this.#openStreams > this.#maxStreams) throw tooManyStreams(this.#maxStreams);
+  }
+
+  #requests(
+    endpoint: Endpoint,
+    route: Route,
+    call: Call,
+    grpcCall: ServerReadableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>,
+  ): RequestStream<Message> {
+    const requests = new RequestStream(grpcCall, {
+      accept: (bytes) => decode(endpoint, route, call, bytes),
+      onMessages: (count) => route.countMessages(count, 0),
+      onCut: () => call.abort(cancelReason(grpcCall)),
+    });
+    call.onAbort((reason) => requests.fail(reason));
+    this.#oversize.opened(grpcCall, call);
+    return requests;
+  }
+
+  /** Leads a call with a single answer through the pipeline, without a promise hop of its own. */
+  #answerOnce(
+    endpoint: UnaryEndpoint | ClientStreamEndpoint,
+    route: Route,
+    call: Call,
+    handle: () => Promise<object>,
+    callback: sendUnaryData<Buffer>,
+  ): void {
+    const fail = (error: unknown) => {
+      callback(toGrpcError(route.fail(call, error), call));
+      this.#end(call);
+    };
+    const succeed = (answer: object) => {
+      if (call.abortReason !== undefined) return fail(call.abortReason);
+      let bytes: Buffer;
+      try {
+        bytes = encode(endpoint, answer);
+      } catch (error) {
+        return fail(error);
+      }
+      // An answer that went well is traced only by those who asked to: the trailer costs a device on a metered link
+      // as much as the rest of a small answer.
+      callback(null, bytes, call.isNamed && !call.streaming ? headersOf(call) : undefined);
+      route.succeed(call);
+      this.#end(call);
+    };
+    try {
+      const admitted = route.admit(call);
+      (admitted === undefined ? handle() : admitted.then(handle)).then(succeed, fail);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  /** Leads a call with many answers through the pipeline. */
+  async #answerMany(
+    endpoint: ServerStreamEndpoint | BidiStreamEndpoint,
+    route: Route,
+    call: Call,
+    grpcCall: WritableCall,
+    handle: () => AsyncIterable<object>,
+  ): Promise<void> {
+    const answers = new AnswerStream(grpcCall, this.#stallMs, (count) => route.countMessages(0, count));
+    call.onAbort((reason) => answers.close(reason));
+    const { inPlace } = endpoint.options;
+    try {
+      await route.admit(call);
+      this.#requireRoom();
+      // At once, so that a client knows that it is served before the first message comes.
+      grpcCall.sendMetadata(headersOf(call));
+      // Leaving the loop early, by whatever way, returns the handler's generator.
+      for await (const answer of handle()) {
+        if (call.abortReason !== undefined) throw call.abortReason;
+        const frame = inPlace?.frame(answer);
+        const room =
+          frame === undefined
+            ? answers.write(encode(endpoint, answer))
+            : answers.writeFrame(frame, () => inPlace?.sent(answer));
+        if (room !== undefined) await room;
+      }
+      if (call.abortReason !== undefined) throw call.abortReason;
+      grpcCall.end();
+      route.succeed(call);
+    } catch (error) {
+      grpcCall.emit("error", toGrpcError(route.fail(call, error), call));
+      if (isStalled(error)) resetStream(grpcCall);
+    } finally {
+      answers.close(undefined);
+      this.#end(call);
+    }
+  }
+}
+
+function pathOf(endpoint: Endpoint): string {
+  return `/${methodName(endpoint)}`;
+}
+
+/** The largest message in either direction. A DATA frame's messages are held in memory together, so it is small. */
+const maxMessageBytes = 1024 * 1024;
+
+const serverOptions = {
+  "grpc.max_receive_message_length": maxMessageBytes,
+  // Node's default is no limit; a device needs two or three, a gateway or a console some dozens.
+  "grpc.max_concurrent_streams": 128,
+  // Finds dead devices behind silent NATs before their streams pile up.
+  "grpc.keepalive_time_ms": 120_000,
+  "grpc.keepalive_timeout_ms": 20_000,
+  "grpc.max_connection_idle_ms": 300_000,
+  // Spreads devices anew over replicas now and then.
+  "grpc.max_connection_age_ms": 6 * 60 * 60 * 1_000,
+  "grpc.max_connection_age_grace_ms": 10 * 60 * 1_000,
+  // Leaks memory with many short connections (grpc-node issue 2068), and its figures are in the metrics.
+  "grpc.enable_channelz": 0,
+};
+
+const defaultStallMs = 60_000;
+
+const farewellMs = 500;
+
+function shuttingDown(): OtaError {
+  return new OtaError("unavailable", "SHUTTING_DOWN", "the service is stopping; connect again", {
+    retryAfterMs: 1_000,
+  });
+}
+
+function tooManyStreams(limit: number): OtaError {
+  return new OtaError("resource_exhausted", "TOO_MANY_STREAMS", `more than ${limit} streams are open`, {
+    metadata: { limit: String(limit) },
+    retryAfterMs: 10_000,
+  });
+}
+
+/** Whether `work` finished within the time and before the signal aborted. */
+async function withinMs(work: Promise<void>, ms: number, signal: AbortSignal | undefined): Promise<boolean> {
+  const timeUp = new AbortController();
+  const signals = signal === undefined ? timeUp.signal : AbortSignal.any([timeUp.signal, signal]);
+  const outOfTime = delay(ms, false, { signal: signals, ref: false }).catch(() => false);
+  const finished = await Promise.race([work.then(() => true), outOfTime]);
+  timeUp.abort();
+  return finished;
+}

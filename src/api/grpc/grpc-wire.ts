@@ -1,0 +1,106 @@
+import { fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import {
+  Metadata,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from "@grpc/grpc-js";
+import { OtaError } from "../../errors.ts";
+import type { Call, CallOrigin } from "../pipeline/call.ts";
+import type { Door, Endpoint } from "../pipeline/endpoint.ts";
+import { type Failure, statusBytes } from "../pipeline/failure.ts";
+import { answerOf, type Route, undecodable } from "../pipeline/pipeline.ts";
+
+/** A call of any shape, as grpc-js hands it to a handler; messages are still bytes. */
+export type AnyCall =
+  | ServerUnaryCall<Buffer, Buffer>
+  | ServerReadableStream<Buffer, Buffer>
+  | ServerWritableStream<Buffer, Buffer>
+  | ServerDuplexStream<Buffer, Buffer>;
+
+/** A gRPC call as the pipeline sees it coming in. */
+export class GrpcOrigin implements CallOrigin {
+  readonly door: Door = "grpc";
+  readonly authorization: string | undefined;
+  readonly requestId: string | undefined;
+  readonly #call: AnyCall;
+
+  constructor(call: AnyCall) {
+    this.#call = call;
+    this.authorization = headerOf(call.metadata, "authorization");
+    this.requestId = headerOf(call.metadata, "x-request-id");
+  }
+
+  getPeer(): string {
+    const peer = this.#call.getPeer();
+    const colon = peer.lastIndexOf(":");
+    return colon === -1 ? peer : peer.slice(0, colon);
+  }
+}
+
+function headerOf(metadata: Metadata, name: string): string | undefined {
+  const [value] = metadata.get(name);
+  return typeof value === "string" ? value : undefined;
+}
+
+/** What every answer and every error carries. */
+export function headersOf(call: Call): Metadata {
+  const metadata = new Metadata();
+  metadata.set("x-request-id", call.requestId);
+  return metadata;
+}
+
+/** grpc-js hands bytes through; decoding and encoding happen inside the pipeline, where errors are mapped. */
+export function sameBytes(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+/** Reads a request message and leads it through the pipeline's checks. Throws an OtaError. */
+export function decode(endpoint: Endpoint, route: Route, call: Call, bytes: Buffer): Message {
+  let message: Message;
+  try {
+    message = fromBinary(endpoint.method.input, bytes, binaryOptions);
+  } catch (error) {
+    throw undecodable(endpoint.method.input, error);
+  }
+  route.check(call, message);
+  return message;
+}
+
+/** What a client of a newer contract sends in unknown fields is of no use here. */
+const binaryOptions = { readUnknownFields: false };
+
+/** An answer as bytes. */
+export function encode(endpoint: Endpoint, answer: object): Buffer {
+  const special = endpoint.options.encode?.(answer);
+  if (special !== undefined) return special;
+  const bytes = toBinary(endpoint.method.output, answerOf(endpoint, answer));
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** A failure in the form that grpc-js sends: status, and google.rpc.Status in `grpc-status-details-bin`. */
+export function toGrpcError(
+  failure: Failure,
+  call: Call,
+): Error & { code: number; details: string; metadata: Metadata } {
+  const metadata = headersOf(call);
+  metadata.set("grpc-status-details-bin", Buffer.from(statusBytes(failure)));
+  const details = failure.status.message;
+  // A plain object: the stack is logged already, and one here would only cost time.
+  return { name: "GrpcError", message: details, code: failure.code.number, details, metadata };
+}
+
+/**
+ * A client whose deadline passes cancels the call, and its cancellation may come in before our own timer, which started
+ * later by the time that the request was on its way.
+ */
+const deadlineSlackMs = 50;
+
+/** Why grpc-js says that a call was cancelled. */
+export function cancelReason(grpcCall: AnyCall): OtaError {
+  if (Number(grpcCall.getDeadline()) <= Date.now() + deadlineSlackMs) {
+    return new OtaError("deadline_exceeded", "DEADLINE_EXCEEDED", "the client's deadline passed");
+  }
+  return new OtaError("cancelled", "CANCELLED", "the client cancelled the call or went away");
+}

@@ -1,0 +1,103 @@
+import { createRegistry, toJson } from "@bufbuild/protobuf";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../../../gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "../../../gen/google/rpc/status_pb.js";
+import { OtaError } from "../../errors.ts";
+import type { Call, CallOrigin } from "../pipeline/call.ts";
+import type { Door } from "../pipeline/endpoint.ts";
+import type { Failure } from "../pipeline/failure.ts";
+import type { Route } from "../pipeline/pipeline.ts";
+
+/** Begins a call that came by HTTP; it is aborted when the client goes away before the answer was sent. */
+export function openHttpCall(route: Route, door: Door, request: FastifyRequest, reply: FastifyReply): Call {
+  const call = route.open(new HttpOrigin(door, request));
+  void reply.header("x-request-id", call.requestId);
+  reply.raw.once("close", () => {
+    if (!reply.raw.writableFinished) call.abort(clientGone());
+  });
+  return call;
+}
+
+/** Answers with a failure as google.rpc.Status JSON under the HTTP status of its code (AIP-193). */
+export function sendFailure(
+  reply: FastifyReply,
+  failure: Failure,
+  httpStatus = httpStatusOf(failure),
+): FastifyReply {
+  const { error, status } = failure;
+  if (error.retryAfterMs !== undefined) {
+    void reply.header("retry-after", String(Math.ceil(error.retryAfterMs / 1_000)));
+  }
+  // RFC 9110, section 15.5.2: a 401 names the scheme.
+  if (httpStatus === 401) void reply.header("www-authenticate", "Bearer");
+  const json = toJson(StatusSchema, status, { registry: errorDetailRegistry });
+  return reply.code(httpStatus).type(jsonType).header("cache-control", "no-store").send(JSON.stringify(json));
+}
+
+/** The media type of JSON answers. */
+export const jsonType = "application/json; charset=utf-8";
+
+/** The types in error details, so that they can be written as JSON. */
+export const errorDetailRegistry = createRegistry(ErrorInfoSchema, BadRequestSchema, RetryInfoSchema);
+
+/** The client closed the connection before it had its answer. */
+export function clientGone(): OtaError {
+  return new OtaError("cancelled", "CANCELLED", "the client went away");
+}
+
+/** What Fastify itself refuses (size, media type, broken URL) as one of our errors; undefined for anything else. */
+export function asHttpError(thrown: unknown): OtaError | undefined {
+  const { statusCode, code } = (thrown ?? {}) as { statusCode?: unknown; code?: unknown };
+  if (typeof code !== "string" || !code.startsWith("FST_")) return undefined;
+  switch (statusCode) {
+    case 413:
+      return new OtaError("resource_exhausted", "MESSAGE_TOO_LARGE", "the request body is too large", {
+        metadata: { httpStatus: "413" },
+      });
+    case 415:
+      return unsupportedMediaType();
+    case 400:
+      return new OtaError("invalid_argument", "INVALID_REQUEST", "the request is malformed");
+    default:
+      return undefined;
+  }
+}
+
+/** INVALID_ARGUMENT that REST clients see as 415. */
+export function unsupportedMediaType(): OtaError {
+  return new OtaError(
+    "invalid_argument",
+    "INVALID_REQUEST",
+    "the body must be JSON: send it with the header `content-type: application/json`",
+    { metadata: { httpStatus: "415" } },
+  );
+}
+
+/** HTTP knows some failures more precisely than the canonical codes do; they carry their status in `metadata`. */
+function httpStatusOf({ error, code }: Failure): number {
+  const precise = error.metadata["httpStatus"];
+  return precise === undefined ? code.http : Number(precise);
+}
+
+class HttpOrigin implements CallOrigin {
+  readonly door: Door;
+  readonly authorization: string | undefined;
+  readonly requestId: string | undefined;
+  readonly #request: FastifyRequest;
+
+  constructor(door: Door, request: FastifyRequest) {
+    this.door = door;
+    this.authorization = request.headers.authorization;
+    const requestId = request.headers["x-request-id"];
+    this.requestId = typeof requestId === "string" ? requestId : undefined;
+    this.#request = request;
+  }
+
+  getPeer(): string {
+    return this.#request.ip;
+  }
+}

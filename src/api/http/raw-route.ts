@@ -1,0 +1,69 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from "fastify";
+import type { Call } from "../pipeline/call.ts";
+import type { AccessRule, CallContext, RateClass } from "../pipeline/endpoint.ts";
+import type { Pipeline } from "../pipeline/pipeline.ts";
+import { asHttpError, openHttpCall, sendFailure } from "./http-call.ts";
+
+/** Something on the HTTP port that is no RPC but goes through the same pipeline: a download, a foreign protocol. */
+export interface RawRoute {
+  readonly method: HTTPMethods | HTTPMethods[];
+  /** A Fastify path; also the route's name in logs and metrics. */
+  readonly url: string;
+  readonly access: Omit<AccessRule<never>, "device"> & { readonly device?: true };
+  readonly rate: RateClass;
+  /** The most bytes of a request body; Fastify's parsers read JSON. Default 1 MiB. */
+  readonly bodyLimit?: number;
+  /** Hands the body over as it came, a Buffer, whatever its media type; undefined if there is none. */
+  readonly rawBody?: true;
+  /**
+   * Answers, either by returning the payload or by writing the reply itself; it resolves when the answer is complete.
+   * Errors leave as google.rpc.Status JSON.
+   */
+  handle(request: FastifyRequest, reply: FastifyReply, context: CallContext): Promise<unknown>;
+}
+
+/** Mounts a raw route: identity, limits, errors, log and metrics are the pipeline's. */
+export function registerRawRoute(app: FastifyInstance, pipeline: Pipeline, raw: RawRoute): void {
+  const route = pipeline.route(
+    { name: raw.url, access: raw.access, rate: raw.rate, input: undefined, streaming: false },
+    "http",
+  );
+  const calls = new WeakMap<FastifyRequest, Call>();
+  const mount = (scope: FastifyInstance) =>
+    scope.route({
+      method: raw.method,
+      url: raw.url,
+      ...(raw.bodyLimit === undefined ? {} : { bodyLimit: raw.bodyLimit }),
+      onRequest: async (request, reply) => {
+        const call = openHttpCall(route, "http", request, reply);
+        calls.set(request, call);
+        await route.admit(call);
+      },
+      handler: async (request, reply) => {
+        const call = calls.get(request) as Call;
+        try {
+          const payload = await raw.handle(request, reply, call);
+          route.succeed(call);
+          return payload;
+        } catch (error) {
+          const failure = route.fail(call, error);
+          // Half an answer is out: the handler has cut the connection.
+          return reply.sent || reply.raw.headersSent ? undefined : sendFailure(reply, failure);
+        }
+      },
+      errorHandler: (error, request, reply) => {
+        const call = calls.get(request) ?? openHttpCall(route, "http", request, reply);
+        void sendFailure(reply, route.fail(call, asHttpError(error) ?? error));
+      },
+    });
+  if (raw.rawBody !== true) {
+    mount(app);
+    return;
+  }
+  // Parsers belong to a scope: this route's must not take the bodies of the others.
+  void app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+    mount(scope);
+  });
+}

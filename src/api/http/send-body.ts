@@ -1,0 +1,66 @@
+import { once } from "node:events";
+import type { FastifyReply } from "fastify";
+import { OtaError } from "../../errors.ts";
+
+/** The head of an answer that {@link sendBody} writes. */
+export interface AnswerHead {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** How long a reader may take no byte before its answer is cut and its slot is free. */
+const stallMs = 60_000;
+
+/**
+ * Writes an answer by hand, as fast as the reader takes it: with Fastify's own stream answers a source that fails half-way,
+ * and a reader that stalls, could not be told from an answer that ended well. Throws if the body fails, the reader stalls or
+ * the signal aborts; the connection is then cut, because the status is out.
+ */
+export async function sendBody(
+  reply: FastifyReply,
+  { status, headers }: AnswerHead,
+  body: AsyncIterable<Uint8Array> | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  reply.hijack();
+  const { raw } = reply;
+  for (const [name, value] of Object.entries(reply.getHeaders()))
+    if (value !== undefined) raw.setHeader(name, value);
+  raw.writeHead(status, { ...headers });
+  try {
+    if (body !== undefined) {
+      for await (const chunk of body) {
+        if (!raw.write(chunk)) await drained(raw, signal);
+      }
+    }
+    raw.end();
+    // The last bytes too must be taken by the reader before the call counts as served.
+    if (!raw.writableFinished) await withStallLimit(once(raw, "finish", { signal }), signal);
+  } catch (error) {
+    // The status is sent: only a broken connection tells the client that the content is not complete.
+    raw.destroy();
+    throw error;
+  }
+}
+
+async function drained(raw: FastifyReply["raw"], signal: AbortSignal): Promise<void> {
+  if (signal.aborted) throw signal.reason as Error;
+  await withStallLimit(once(raw, "drain", { signal }), signal);
+}
+
+async function withStallLimit(progress: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const stalled = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new OtaError("aborted", "CANCELLED", `the client took no byte for ${stallMs / 1_000} s`));
+    }, stallMs);
+    timer.unref();
+  });
+  try {
+    await Promise.race([progress, stalled]);
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}

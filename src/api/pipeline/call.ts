@@ -1,0 +1,114 @@
+import { randomUUID } from "node:crypto";
+import type { Logger } from "pino";
+import type { Identity } from "../../call/identity.ts";
+import type { CallContext, Door } from "./endpoint.ts";
+
+/** Says who holds a credential. Answers at once where it can, so that the hot path has no promise in it. */
+export interface CallerIdentifier {
+  /** Throws (or rejects with) UNAUTHENTICATED for a token that is unknown, expired or revoked. */
+  identify(token: string): Identity | Promise<Identity>;
+}
+
+/** What a door tells the pipeline of a call that came in. */
+export interface CallOrigin {
+  readonly door: Door;
+  /** The `authorization` header as it came. */
+  readonly authorization: string | undefined;
+  /** The `x-request-id` header as it came. */
+  readonly requestId: string | undefined;
+  /** The caller's address, without port. */
+  getPeer(): string;
+}
+
+/**
+ * One call on its way through the pipeline; handlers see it as their {@link CallContext}. What most calls never ask
+ * for (signal, logger, address) is made when it is first asked for: making all three cost as much as a small call.
+ */
+export class Call implements CallContext {
+  readonly door: Door;
+  readonly authorization: string | undefined;
+  readonly requestId: string;
+  /** Whether the caller named the call, and so wants to hear the name again. */
+  readonly isNamed: boolean;
+  readonly startedMs: number;
+  /** Set by the pipeline as soon as the caller is known. */
+  identity: Identity = anonymous;
+  /** Set when the call was counted and logged, which happens once. */
+  finished = false;
+  /** Set while the call counts as an open stream. */
+  streaming = false;
+  readonly #origin: CallOrigin;
+  readonly #method: string;
+  readonly #baseLogger: Logger;
+  #logger: Logger | undefined;
+  #controller: AbortController | undefined;
+  #abortReason: Error | undefined;
+  #abortListener: ((reason: Error) => void) | undefined;
+
+  constructor(origin: CallOrigin, method: string, baseLogger: Logger, startedMs: number) {
+    this.door = origin.door;
+    this.authorization = origin.authorization;
+    const named = isSaneRequestId(origin.requestId) ? origin.requestId : undefined;
+    this.isNamed = named !== undefined;
+    this.requestId = named ?? randomUUID();
+    this.startedMs = startedMs;
+    this.#origin = origin;
+    this.#method = method;
+    this.#baseLogger = baseLogger;
+  }
+
+  get peer(): string {
+    return this.#origin.getPeer();
+  }
+
+  get logger(): Logger {
+    this.#logger ??= this.#baseLogger.child({ requestId: this.requestId, method: this.#method });
+    return this.#logger;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Why the call was cut short; undefined while it was not. */
+  get abortReason(): Error | undefined {
+    return this.#abortReason;
+  }
+
+  /** Tells the handler that nobody waits for it any more. The first reason stands. */
+  abort(reason: Error): void {
+    if (this.#abortReason !== undefined) return;
+    this.#abortReason = reason;
+    this.#abortListener?.(reason);
+    this.#controller?.abort(reason);
+  }
+
+  /** For the door that serves the call: runs when the call is cut short, before the handler can react to the signal. */
+  onAbort(listener: (reason: Error) => void): void {
+    const earlier = this.#abortListener;
+    this.#abortListener =
+      earlier === undefined
+        ? listener
+        : (reason) => {
+            earlier(reason);
+            listener(reason);
+          };
+  }
+}
+
+const anonymous: Identity = { kind: "anonymous" };
+
+const maxRequestIdLength = 64;
+
+/** Taken over from the caller only if it can be printed anywhere: log lines, headers, terminals. */
+function isSaneRequestId(value: string | undefined): value is string {
+  return (
+    value !== undefined &&
+    value.length <= maxRequestIdLength &&
+    /^[A-Za-z0-9][A-Za-z0-9._:/+=-]*$/.test(value)
+  );
+}

@@ -1,0 +1,164 @@
+import type {
+  DescMessage,
+  DescMethodBiDiStreaming,
+  DescMethodClientStreaming,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import type { Logger } from "pino";
+import type { Identity, Role } from "../../call/identity.ts";
+
+/** The way a call came in. */
+export type Door = "grpc" | "connect" | "rest" | "http";
+
+/** What a handler knows of the call that it serves. */
+export interface CallContext {
+  readonly identity: Identity;
+  /** Identifies the call in the log and in error answers. */
+  readonly requestId: string;
+  /** Aborts when the client goes away, its deadline passes or the service stops. */
+  readonly signal: AbortSignal;
+  /** The caller's address, without port. */
+  readonly peer: string;
+  readonly door: Door;
+  /** Writes lines that carry the request id and the method. */
+  readonly logger: Logger;
+}
+
+/**
+ * Who may call an endpoint. Nothing is allowed that is not named here; an endpoint with no rule at all cannot be
+ * written down.
+ */
+export interface AccessRule<Request> {
+  /** Callable without a credential. */
+  readonly public?: true;
+  /** The least role with which operators may call. */
+  readonly role?: Role;
+  /**
+   * Devices may call. A function returns the device id that the request names, or undefined if it names none; the
+   * pipeline refuses a device that names another one.
+   */
+  readonly device?: true | ((request: Request) => string | undefined);
+}
+
+/** Which limit a call counts against, per device, token or (without credential) address. */
+export type RateClass =
+  | "enrol"
+  | "heartbeat"
+  | "update_check"
+  | "download"
+  | "device"
+  | "operator"
+  | "sign_in";
+
+/** What the endpoint table says of a method beside its handler. */
+export interface EndpointOptions<Request> {
+  readonly access: AccessRule<Request>;
+  readonly rate: RateClass;
+  /**
+   * Encodes for gRPC the answers that it can encode cheaper than the general encoder, because they are large or always the
+   * same; undefined leaves an answer to that one. Worth it only on the hottest paths.
+   */
+  readonly encode?: (answer: object) => Buffer | undefined;
+  /** For streams of large answers, which gRPC then sends from where they lie. */
+  readonly inPlace?: InPlaceAnswers;
+}
+
+/** Answers of a stream whose memory is lent to the gRPC door. */
+export interface InPlaceAnswers {
+  /** An answer in gRPC's framing: a zero byte, the message's length in four bytes, the message. Undefined: not in place. */
+  frame(answer: object): Buffer | undefined;
+  /**
+   * Is told when the answer has been sent, and so its memory can be used for another. Not told of answers that went another
+   * way or did not get through.
+   */
+  sent(answer: object): void;
+}
+
+/** One method of the contract with its handler and its rules: a row of the endpoint table. */
+export type Endpoint = UnaryEndpoint | ServerStreamEndpoint | ClientStreamEndpoint | BidiStreamEndpoint;
+
+/** A row of the endpoint table for a unary method. */
+export interface UnaryEndpoint<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
+  readonly kind: "unary";
+  readonly method: DescMethodUnary<I, O>;
+  readonly options: EndpointOptions<MessageShape<I>>;
+  readonly handle: (request: MessageShape<I>, context: CallContext) => Promise<MessageInitShape<O>>;
+}
+
+/** A row of the endpoint table for a method that answers with a stream. */
+export interface ServerStreamEndpoint<
+  I extends DescMessage = DescMessage,
+  O extends DescMessage = DescMessage,
+> {
+  readonly kind: "server_stream";
+  readonly method: DescMethodServerStreaming<I, O>;
+  readonly options: EndpointOptions<MessageShape<I>>;
+  readonly handle: (request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageInitShape<O>>;
+}
+
+/** A row of the endpoint table for a method that takes a stream. */
+export interface ClientStreamEndpoint<
+  I extends DescMessage = DescMessage,
+  O extends DescMessage = DescMessage,
+> {
+  readonly kind: "client_stream";
+  readonly method: DescMethodClientStreaming<I, O>;
+  readonly options: EndpointOptions<MessageShape<I>>;
+  readonly handle: (
+    requests: AsyncIterable<MessageShape<I>>,
+    context: CallContext,
+  ) => Promise<MessageInitShape<O>>;
+}
+
+/** A row of the endpoint table for a method with streams both ways. */
+export interface BidiStreamEndpoint<
+  I extends DescMessage = DescMessage,
+  O extends DescMessage = DescMessage,
+> {
+  readonly kind: "bidi_stream";
+  readonly method: DescMethodBiDiStreaming<I, O>;
+  readonly options: EndpointOptions<MessageShape<I>>;
+  readonly handle: (
+    requests: AsyncIterable<MessageShape<I>>,
+    context: CallContext,
+  ) => AsyncIterable<MessageInitShape<O>>;
+}
+
+/** Writes down a unary method. Requests reach `handle` identified, limited and validated. */
+export function unary<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  options: EndpointOptions<MessageShape<I>>,
+  handle: UnaryEndpoint<I, O>["handle"],
+): Endpoint {
+  return { kind: "unary", method, options, handle } as unknown as Endpoint;
+}
+
+/** Writes down a method that answers with a stream. The stream ends when the generator does. */
+export function serverStream<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodServerStreaming<I, O>,
+  options: EndpointOptions<MessageShape<I>>,
+  handle: ServerStreamEndpoint<I, O>["handle"],
+): Endpoint {
+  return { kind: "server_stream", method, options, handle } as unknown as Endpoint;
+}
+
+/** Writes down a method that takes a stream. Each message is validated before the handler sees it. */
+export function clientStream<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodClientStreaming<I, O>,
+  options: EndpointOptions<MessageShape<I>>,
+  handle: ClientStreamEndpoint<I, O>["handle"],
+): Endpoint {
+  return { kind: "client_stream", method, options, handle } as unknown as Endpoint;
+}
+
+/** Writes down a method with streams both ways. Each message is validated before the handler sees it. */
+export function bidiStream<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodBiDiStreaming<I, O>,
+  options: EndpointOptions<MessageShape<I>>,
+  handle: BidiStreamEndpoint<I, O>["handle"],
+): Endpoint {
+  return { kind: "bidi_stream", method, options, handle } as unknown as Endpoint;
+}

@@ -1,0 +1,296 @@
+import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
+import type { Logger } from "pino";
+import { bearerToken } from "../../call/bearer.ts";
+import { type Identity, roleIncludes } from "../../call/identity.ts";
+import { OtaError } from "../../errors.ts";
+import type { Clock } from "../../infra/clock.ts";
+import type { RpcMetrics } from "../../infra/metrics.ts";
+import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";
+import type { AccessRule, Door, Endpoint, RateClass } from "./endpoint.ts";
+import { type Failure, failureOf, type TranslateError } from "./failure.ts";
+import { OperatorStreams } from "./operator-streams.ts";
+import type { RateLimiter } from "./rate-limit.ts";
+import { RequestValidator } from "./validation.ts";
+
+/** What the pipeline is made of. */
+export interface PipelineParts {
+  readonly authenticator: CallerIdentifier;
+  readonly rateLimiter: RateLimiter;
+  readonly translateError: TranslateError;
+  readonly logger: Logger;
+  readonly metrics: RpcMetrics;
+  readonly clock: Clock;
+}
+
+/** What the pipeline must know of something callable, be it an RPC or a raw HTTP route. */
+export interface Target {
+  /** The name in logs and metrics: `ota.v1.UpdateService/CheckForUpdate`, or a route. */
+  readonly name: string;
+  readonly access: AccessRule<never>;
+  readonly rate: RateClass;
+  /** Of the request message; undefined for raw routes. */
+  readonly input: DescMessage | undefined;
+  readonly streaming: boolean;
+}
+
+/**
+ * What every call goes through, whichever door it came in by: identity, access rule, rate limit, validation, error
+ * mapping, log and metrics. The doors only move bytes: they make a {@link Route} per endpoint at start and lead each
+ * call through it.
+ */
+export class Pipeline {
+  readonly parts: PipelineParts;
+  readonly validator = new RequestValidator();
+  readonly #operatorStreams: OperatorStreams;
+
+  constructor(parts: PipelineParts) {
+    this.parts = parts;
+    this.#operatorStreams = new OperatorStreams(parts.authenticator);
+  }
+
+  /** The way of an RPC through one door; compiles its validation rules. */
+  rpc(endpoint: Endpoint, door: Door): Route {
+    const { method, options, kind } = endpoint;
+    this.validator.prepare(method.input);
+    return this.route(
+      {
+        name: methodName(endpoint),
+        access: options.access as AccessRule<never>,
+        rate: options.rate,
+        input: method.input,
+        streaming: kind !== "unary",
+      },
+      door,
+    );
+  }
+
+  /** The way of anything else. */
+  route(target: Target, door: Door): Route {
+    return new Route(target, door, this.parts, this.validator, this.#operatorStreams);
+  }
+}
+
+/** An RPC's full name, `ota.v1.UpdateService/CheckForUpdate`. */
+export function methodName(endpoint: Endpoint): string {
+  return `${endpoint.method.parent.typeName}/${endpoint.method.name}`;
+}
+
+/** The way of one endpoint through one door. The order of a call: open, admit, check (each message), then succeed or fail. */
+export class Route {
+  readonly target: Target;
+  readonly #door: Door;
+  readonly #parts: PipelineParts;
+  readonly #validator: RequestValidator;
+  readonly #operatorStreams: OperatorStreams;
+  readonly #durations = new Map<string, { observe(seconds: number): void }>();
+  readonly #openStreams: { inc(): void; dec(): void } | undefined;
+  readonly #messagesIn: { inc(count: number): void } | undefined;
+  readonly #messagesOut: { inc(count: number): void } | undefined;
+
+  constructor(
+    target: Target,
+    door: Door,
+    parts: PipelineParts,
+    validator: RequestValidator,
+    operatorStreams: OperatorStreams,
+  ) {
+    this.target = target;
+    this.#door = door;
+    this.#parts = parts;
+    this.#validator = validator;
+    this.#operatorStreams = operatorStreams;
+    if (target.streaming) {
+      this.#openStreams = parts.metrics.openStreams(target.name, door);
+      this.#messagesIn = parts.metrics.messages(target.name, "in");
+      this.#messagesOut = parts.metrics.messages(target.name, "out");
+    }
+  }
+
+  /** Begins a call. Every call that was opened must end in {@link succeed} or {@link fail}. */
+  open(origin: CallOrigin): Call {
+    const call = new Call(origin, this.target.name, this.#parts.logger, this.#parts.clock.monotonicMs());
+    if (this.#openStreams !== undefined) {
+      call.streaming = true;
+      this.#openStreams.inc();
+    }
+    return call;
+  }
+
+  /**
+   * Finds out who calls, whether they may, and whether not too often. It comes before a request is parsed, so that a
+   * stranger costs little and learns nothing (AIP-211). Throws or rejects with an OtaError; returns a promise only if
+   * the identity is not at hand.
+   */
+  admit(call: Call): undefined | Promise<void> {
+    const { access } = this.target;
+    if (access.public === true) {
+      this.#limit(call);
+      return undefined;
+    }
+    const token = bearerToken(call.authorization);
+    const identity = this.#parts.authenticator.identify(token);
+    if (identity instanceof Promise) return identity.then((known) => this.#admitAs(call, known));
+    this.#admitAs(call, identity);
+    return undefined;
+  }
+
+  /** Checks one request message: that a device names no other device, then the contract's rules. Throws an OtaError. */
+  check(call: Call, message: Message): void {
+    const { access, input } = this.target;
+    if (typeof access.device === "function" && call.identity.kind === "device") {
+      const named = access.device(message as never) as string | undefined;
+      if (named !== undefined && named !== call.identity.deviceId) throw notYourDevice(named);
+    }
+    if (input !== undefined) this.#validator.check(input, message);
+  }
+
+  /** Checks each message of a request stream as it is pulled, and counts them. */
+  async *checked<T extends Message>(call: Call, messages: AsyncIterable<T>): AsyncGenerator<T, void> {
+    let count = 0;
+    try {
+      for await (const message of messages) {
+        count++;
+        this.check(call, message);
+        yield message;
+      }
+    } finally {
+      this.countMessages(count, 0);
+    }
+  }
+
+  /** Counts messages of a stream; called now and then with sums, not for each message. */
+  countMessages(received: number, sent: number): void {
+    if (received > 0) this.#messagesIn?.inc(received);
+    if (sent > 0) this.#messagesOut?.inc(sent);
+  }
+
+  /** Ends a call well. */
+  succeed(call: Call): void {
+    if (call.finished) return;
+    const elapsedMs = this.#finish(call, "ok");
+    if (elapsedMs > slowCallMs && !this.target.streaming) {
+      call.logger.warn({ door: this.#door, elapsedMs: Math.round(elapsedMs) }, "slow call");
+    } else if (this.#parts.logger.isLevelEnabled("debug")) {
+      call.logger.debug({ door: this.#door, elapsedMs: Math.round(elapsedMs) }, "call");
+    }
+  }
+
+  /** Ends a call badly: says what to send, counts and logs. */
+  fail(call: Call, thrown: unknown): Failure {
+    const failure = failureOf(thrown, call, this.#parts.translateError);
+    if (call.finished) return failure;
+    const elapsedMs = this.#finish(call, failure.error.code);
+    this.#logFailure(call, failure, elapsedMs);
+    return failure;
+  }
+
+  #admitAs(call: Call, identity: Identity): void {
+    call.identity = identity;
+    requireAccess(this.target.access, identity);
+    this.#limit(call);
+    if (call.streaming && identity.kind === "operator" && !call.finished) this.#operatorStreams.add(call);
+  }
+
+  #limit(call: Call): void {
+    const { identity } = call;
+    let key: string;
+    if (identity.kind === "device") key = identity.deviceId;
+    else if (identity.kind === "operator") key = identity.tokenId;
+    else key = call.peer;
+    const verdict = this.#parts.rateLimiter.consume(this.target.rate, key);
+    if (!verdict.ok) throw rateLimited(this.target.rate, verdict.retryAfterMs);
+  }
+
+  #finish(call: Call, code: string): number {
+    call.finished = true;
+    if (call.streaming) {
+      this.#openStreams?.dec();
+      this.#operatorStreams.delete(call);
+    }
+    const elapsedMs = this.#parts.clock.monotonicMs() - call.startedMs;
+    let duration = this.#durations.get(code);
+    if (duration === undefined) {
+      duration = this.#parts.metrics.duration(this.target.name, this.#door, code);
+      this.#durations.set(code, duration);
+    }
+    duration.observe(elapsedMs / 1_000);
+    return elapsedMs;
+  }
+
+  #logFailure(call: Call, { error, code }: Failure, elapsedMs: number): void {
+    const level = failureLevel(error, code.fault);
+    if (!this.#parts.logger.isLevelEnabled(level)) return;
+    const line = {
+      door: this.#door,
+      code: error.code,
+      reason: error.reason,
+      peer: call.peer,
+      elapsedMs: Math.round(elapsedMs),
+      // An unforeseen error's own stack, and the low-level cause of an outage; a client's fault needs neither.
+      ...(code.fault === "service" ? { err: error.cause ?? error } : {}),
+    };
+    call.logger[level](line, code.fault === "service" ? "call failed" : error.message.toWellFormed());
+  }
+}
+
+/** RESOURCE_EXHAUSTED with the time after which the call would fit. */
+function rateLimited(rate: RateClass, retryAfterMs: number): OtaError {
+  const seconds = Math.ceil(retryAfterMs / 1_000);
+  return new OtaError(
+    "resource_exhausted",
+    "RATE_LIMITED",
+    `too many calls (limit: ${rate}); try again in ${seconds} s`,
+    { metadata: { limit: rate }, retryAfterMs },
+  );
+}
+
+/** INVALID_ARGUMENT for bytes that are not the request message. */
+export function undecodable(input: DescMessage, cause: unknown): OtaError {
+  return new OtaError("invalid_argument", "INVALID_REQUEST", `the request is not a valid ${input.typeName}`, {
+    cause,
+  });
+}
+
+/** The message that a handler's answer stands for. */
+export function answerOf(endpoint: Endpoint, answer: object): Message {
+  return create(endpoint.method.output, answer as Record<string, unknown>);
+}
+
+/** A unary call that takes longer is logged at `warn`. */
+const slowCallMs = 1_000;
+
+function failureLevel(error: OtaError, fault: "client" | "service"): "error" | "warn" | "info" | "debug" {
+  if (fault === "service") return error.code === "unavailable" ? "warn" : "error";
+  return error.code === "unauthenticated" || error.code === "permission_denied" ? "info" : "debug";
+}
+
+function requireAccess(access: AccessRule<never>, identity: Identity): void {
+  if (identity.kind === "device") {
+    if (access.device !== undefined) return;
+    throw roleRequired(`only operators with the role ${access.role} may call this`, access.role);
+  }
+  if (identity.kind === "operator" && access.role !== undefined) {
+    if (roleIncludes(identity.role, access.role)) return;
+    throw roleRequired(
+      `this call needs the role ${access.role}; the token has ${identity.role}`,
+      access.role,
+    );
+  }
+  throw roleRequired("only devices may call this", undefined);
+}
+
+function roleRequired(message: string, role: string | undefined): OtaError {
+  return new OtaError("permission_denied", "ROLE_REQUIRED", message, {
+    metadata: role === undefined ? {} : { role },
+  });
+}
+
+/** The same text whether the other device exists or not (AIP-211). */
+function notYourDevice(deviceId: string): OtaError {
+  return new OtaError(
+    "permission_denied",
+    "NOT_YOUR_DEVICE",
+    "a device may only name itself (or the device might not exist)",
+    { metadata: { deviceId } },
+  );
+}

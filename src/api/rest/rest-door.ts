@@ -1,0 +1,168 @@
+import { type DescField, type JsonObject, type JsonValue, type Message, toJson } from "@bufbuild/protobuf";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { OtaError } from "../../errors.ts";
+import { asHttpError, jsonType, openHttpCall, sendFailure, unsupportedMediaType } from "../http/http-call.ts";
+import type { Call } from "../pipeline/call.ts";
+import type { UnaryEndpoint } from "../pipeline/endpoint.ts";
+import type { BoundEndpoint, EndpointTable } from "../pipeline/endpoint-table.ts";
+import { answerOf, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import { requestFromHttp } from "./rest-binding.ts";
+
+/**
+ * The REST door: unary methods under the paths of their google.api.http annotations, with the JSON mapping of protobuf.
+ * Errors are google.rpc.Status as JSON under the HTTP status of AIP-193. Everything under `/api/` that no annotation
+ * names is answered in the same form.
+ */
+export async function registerRestDoor(
+  app: FastifyInstance,
+  pipeline: Pipeline,
+  table: EndpointTable,
+): Promise<void> {
+  const door = new RestDoor(pipeline, table);
+  await app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser(
+      "*",
+      { parseAs: "buffer", bodyLimit: maxBodyBytes },
+      (_request, body, done) => {
+        done(null, body);
+      },
+    );
+    scope.setErrorHandler((error, request, reply) => door.fail(request, reply, error));
+    scope.all("/api/*", {
+      // Before the body is read.
+      onRequest: (request, reply) => door.admit(request, reply),
+      handler: (request, reply) => door.answer(request, reply),
+    });
+  });
+}
+
+/** A message of 1 MiB with its bytes in base64, and room for the JSON around it. */
+const maxBodyBytes = 1536 * 1024;
+
+/** A call that found its binding. */
+interface RestCall {
+  readonly call: Call;
+  readonly route: Route;
+  readonly bound?: BoundEndpoint;
+  readonly variables: ReadonlyMap<string, string>;
+}
+
+class RestDoor {
+  readonly #bindings: readonly BoundEndpoint[];
+  readonly #routes = new Map<UnaryEndpoint, Route>();
+  readonly #nowhere: Route;
+  readonly #calls = new WeakMap<FastifyRequest, RestCall>();
+
+  constructor(pipeline: Pipeline, table: EndpointTable) {
+    this.#bindings = table.bindings;
+    for (const { endpoint } of table.bindings) {
+      if (!this.#routes.has(endpoint)) this.#routes.set(endpoint, pipeline.rpc(endpoint, "rest"));
+    }
+    this.#nowhere = pipeline.route(
+      { name: "unknown", access: { public: true }, rate: "operator", input: undefined, streaming: false },
+      "rest",
+    );
+  }
+
+  /** Finds the binding and leads the call up to its body. */
+  async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const path = pathOf(request);
+    const found = this.#find(request.method === "HEAD" ? "GET" : request.method, path);
+    const route = found === undefined ? this.#nowhere : (this.#routes.get(found.bound.endpoint) as Route);
+    const call = openHttpCall(route, "rest", request, reply);
+    this.#calls.set(request, { call, route, variables: new Map(), ...found });
+    await route.admit(call);
+    if (found === undefined) throw this.#notHere(reply, path);
+    requireJson(request);
+  }
+
+  /** Reads the request, runs the handler and writes its answer. */
+  async answer(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const { call, route, bound, variables } = this.#calls.get(request) as Required<RestCall>;
+    const { endpoint, binding } = bound;
+    const body = parseBody(request.body);
+    const message = requestFromHttp(endpoint.method.input, binding, variables, queryOf(request), body);
+    route.check(call, message);
+    const answer = answerOf(endpoint, await endpoint.handle(message, call));
+    const json = JSON.stringify(jsonOf(endpoint, answer, binding.responseBody));
+    if (call.abortReason !== undefined) throw call.abortReason;
+    route.succeed(call);
+    return reply.code(200).type(jsonType).header("cache-control", "no-store").send(json);
+  }
+
+  /** Answers with an error, wherever on the way it happened. */
+  fail(request: FastifyRequest, reply: FastifyReply, thrown: unknown): FastifyReply {
+    const known = this.#calls.get(request);
+    const route = known?.route ?? this.#nowhere;
+    const call = known?.call ?? openHttpCall(route, "rest", request, reply);
+    return sendFailure(reply, route.fail(call, asHttpError(thrown) ?? thrown));
+  }
+
+  #find(verb: string, path: string) {
+    for (const bound of this.#bindings) {
+      if (bound.binding.verb !== verb) continue;
+      const variables = matched(bound, path);
+      if (variables !== undefined) return { bound, variables };
+    }
+    return undefined;
+  }
+
+  /** 404, or 405 with the methods that the path does have (RFC 9110, section 15.5.6). */
+  #notHere(reply: FastifyReply, path: string): OtaError {
+    const verbs = new Set(
+      this.#bindings.filter((bound) => matched(bound, path) !== undefined).map(({ binding }) => binding.verb),
+    );
+    if (verbs.size === 0) {
+      return new OtaError("not_found", "NOT_FOUND", `there is nothing at ${path}`, { metadata: { path } });
+    }
+    const allow = [...verbs].toSorted().join(", ");
+    void reply.header("allow", allow);
+    return new OtaError("unimplemented", "UNIMPLEMENTED", `${path} takes only ${allow}`, {
+      metadata: { path, allow, httpStatus: "405" },
+    });
+  }
+}
+
+function matched({ binding }: BoundEndpoint, path: string): ReadonlyMap<string, string> | undefined {
+  try {
+    return binding.template.match(path);
+  } catch (error) {
+    throw new OtaError("invalid_argument", "INVALID_REQUEST", "the path is not validly percent-encoded", {
+      cause: error,
+    });
+  }
+}
+
+function pathOf({ raw: { url = "/" } }: FastifyRequest): string {
+  const query = url.indexOf("?");
+  return query === -1 ? url : url.slice(0, query);
+}
+
+function queryOf({ raw: { url = "/" } }: FastifyRequest): URLSearchParams {
+  const query = url.indexOf("?");
+  return new URLSearchParams(query === -1 ? "" : url.slice(query + 1));
+}
+
+function requireJson({ headers }: FastifyRequest): void {
+  const type = headers["content-type"];
+  if (type !== undefined && !/^application\/(?:json|[\w.-]+\+json)\s*(?:;|$)/i.test(type)) {
+    throw unsupportedMediaType();
+  }
+}
+
+function parseBody(body: unknown): JsonValue | undefined {
+  if (!Buffer.isBuffer(body) || body.length === 0) return undefined;
+  try {
+    // JSON is UTF-8 (RFC 8259, section 8.1); anything else would be stored as replacement characters.
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body)) as JsonValue;
+  } catch (error) {
+    throw new OtaError("invalid_argument", "INVALID_REQUEST", "the body is not valid JSON", { cause: error });
+  }
+}
+
+function jsonOf(endpoint: UnaryEndpoint, answer: Message, field: DescField | undefined): JsonValue {
+  // Zeros and empty lists are written too: a reader of JSON cannot know the fields that are missing.
+  const json = toJson(endpoint.method.output, answer, { alwaysEmitImplicit: true });
+  return field === undefined ? json : ((json as JsonObject)[field.jsonName] ?? null);
+}

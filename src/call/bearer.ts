@@ -1,0 +1,55 @@
+import { maxSecretLength } from "../access/secret.ts";
+import { OtaError } from "../errors.ts";
+
+/**
+ * Takes the token out of an `authorization` header (RFC 6750, section 2.1; the scheme's case does not matter, RFC 9110,
+ * section 11.1). Throws `CREDENTIAL_MISSING` without a header and `CREDENTIAL_INVALID` for another scheme or shape.
+ */
+export function bearerToken(authorization: string | undefined): string {
+  if (authorization === undefined || authorization === "") throw credentialMissing();
+  if (authorization.length > maxSecretLength + scheme.length) throw malformed();
+  if (authorization.slice(0, scheme.length).toLowerCase() !== scheme) throw malformed();
+  const token = authorization.slice(scheme.length).trim();
+  if (!isToken.test(token)) throw malformed();
+  return token;
+}
+
+/** `UNAUTHENTICATED` for a call without a credential. */
+function credentialMissing(): OtaError {
+  return new OtaError(
+    "unauthenticated",
+    "CREDENTIAL_MISSING",
+    "this call needs a credential: send the header `authorization: Bearer <token>`",
+  );
+}
+
+/** `UNAUTHENTICATED` for a credential that the service does not know. */
+export function credentialInvalid(): OtaError {
+  return new OtaError("unauthenticated", "CREDENTIAL_INVALID", "the credential is not one of this service");
+}
+
+/** `UNAUTHENTICATED` for a credential whose time is over. */
+export function credentialExpired(expiredAt: Date): OtaError {
+  const time = expiredAt.toISOString();
+  return new OtaError("unauthenticated", "CREDENTIAL_EXPIRED", `the credential expired at ${time}`, {
+    metadata: { expire_time: time },
+  });
+}
+
+/** `UNAUTHENTICATED` for a credential that was taken back. */
+export function credentialRevoked(): OtaError {
+  return new OtaError("unauthenticated", "CREDENTIAL_REVOKED", "the credential was revoked");
+}
+
+function malformed(): OtaError {
+  return new OtaError(
+    "unauthenticated",
+    "CREDENTIAL_INVALID",
+    "the authorization header must be `Bearer <token>`",
+  );
+}
+
+const scheme = "bearer ";
+
+/** The token68 characters of RFC 9110, section 11.2, and the rest of printable ASCII that a chosen token may hold. */
+const isToken = /^[!-~]+$/;

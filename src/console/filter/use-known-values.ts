@@ -1,0 +1,21 @@
+import { useQuery } from "@connectrpc/connect-query";
+import { type CountByName, DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import type { KnownValues } from "./complete-filter.ts";
+
+/** The values that exist in the fleet, for the completion of filters: those of the overview. */
+export function useKnownValues(): KnownValues {
+  const { data } = useQuery(DeviceService.method.getDeviceStatusOverview, {}, { staleTime: staleMs });
+  if (data === undefined) return {};
+  const names = (counts: readonly CountByName[]) =>
+    counts.map(({ name }) => name).filter((name) => name !== "");
+  return {
+    device_type: names(data.deviceTypes),
+    hardware_model: names(data.hardwareModels),
+    firmware_version: names(data.firmwareVersions),
+    groups: names(data.groups),
+    carrier: names(data.carriers),
+  };
+}
+
+/** Names change rarely. */
+const staleMs = 60_000;

@@ -1,0 +1,53 @@
+import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import { type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
+import { dateOf, requiredDate } from "../../call/request-date.ts";
+import { invalidArgument } from "../../errors.ts";
+import { historyMessage, momentMessage, statusMessage } from "./fleet-messages.ts";
+import type { FleetWatch } from "./fleet-watch.ts";
+import type { StatusOverview } from "./status-overview.ts";
+import type { VersionHistory } from "./version-history.ts";
+
+/** What the handlers of the fleet's overview call. */
+export interface FleetParts {
+  readonly overview: StatusOverview;
+  readonly watch: FleetWatch;
+  readonly versions: VersionHistory;
+}
+
+/** The endpoints of DeviceService that show the fleet as a whole. */
+export function fleetEndpoints({ overview, watch, versions }: FleetParts): Endpoint[] {
+  return [
+    unary(
+      DeviceService.method.getDeviceStatusOverview,
+      { access: { role: "viewer" }, rate: "operator" },
+      async () => statusMessage(await overview.get()),
+    ),
+    unary(
+      DeviceService.method.queryVersionHistory,
+      { access: { role: "viewer" }, rate: "operator" },
+      async ({ startTime, endTime, component, maxPoints }) => {
+        const from = requiredDate(startTime, "start_time");
+        const to = dateOf(endTime, "end_time");
+        if (to !== undefined && to <= from) throw invalidArgument("start_time", "must lie before the end");
+        return historyMessage(
+          await versions.read({
+            component,
+            from,
+            to,
+            maxPoints: maxPoints === 0 ? defaultHistoryPoints : maxPoints,
+          }),
+        );
+      },
+    ),
+    serverStream(
+      DeviceService.method.watchFleet,
+      { access: { role: "viewer" }, rate: "operator" },
+      async function* ({ resumeToken }, { signal }) {
+        for await (const moment of watch.watch(resumeToken, signal)) yield momentMessage(moment);
+      },
+    ),
+  ];
+}
+
+/** See `QueryVersionHistoryRequest.max_points`. */
+const defaultHistoryPoints = 200;

@@ -1,0 +1,71 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type Presence, presenceAt, presenceCutoffs } from "../state/presence.ts";
+import { PresenceWheel } from "./presence-wheel.ts";
+
+const interval = 60_000;
+const startMs = 1_000_000_000;
+const start = startMs / 1_000;
+
+describe("PresenceWheel", () => {
+  it("says once that a device is late, and once that it is offline", () => {
+    const wheel = new PresenceWheel(interval, 10);
+    wheel.add("a", start, startMs);
+    expect(wheel.turn(startMs + 90_999)).toEqual([]);
+    expect(wheel.turn(startMs + 91_000)).toEqual([
+      { deviceId: "a", presence: "late", previous: "online", seenSecond: start },
+    ]);
+    expect(wheel.turn(startMs + 240_000)).toEqual([]);
+    expect(wheel.turn(startMs + 241_000)).toEqual([
+      { deviceId: "a", presence: "offline", previous: "late", seenSecond: start },
+    ]);
+    expect(wheel.size).toBe(0);
+  });
+
+  it("says that a late device is back", () => {
+    const wheel = new PresenceWheel(interval, 10);
+    wheel.add("a", start, startMs);
+    wheel.turn(startMs + 100_000);
+    expect(wheel.heard("a", start + 100)).toMatchObject({ presence: "online", previous: "late" });
+    expect(wheel.heard("a", start + 101)).toBeUndefined();
+    expect(wheel.turn(startMs + 191_000)).toEqual([]);
+    expect(wheel.turn(startMs + 192_000)).toMatchObject([{ presence: "late" }]);
+  });
+
+  it("holds no more devices than it may", () => {
+    const wheel = new PresenceWheel(interval, 1);
+    expect(wheel.add("a", start, startMs)).toBe(true);
+    expect(wheel.add("b", start, startMs)).toBe(false);
+    wheel.forget("a");
+    expect(wheel.add("b", start, startMs)).toBe(true);
+  });
+
+  it("agrees with a judgement of every device at every turn, whatever happens", () => {
+    const step = fc.record({
+      afterMs: fc.integer({ min: 0, max: 400_000 }),
+      heard: fc.array(fc.constantFrom("a", "b", "c", "d"), { maxLength: 4 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const wheel = new PresenceWheel(interval, 10);
+        const seen = new Map<string, number>();
+        const told = new Map<string, Presence>();
+        let nowMs = startMs;
+        for (const { afterMs, heard } of steps) {
+          nowMs += afterMs;
+          for (const { deviceId, presence } of wheel.turn(nowMs)) told.set(deviceId, presence);
+          const second = Math.floor(nowMs / 1_000);
+          for (const id of heard) {
+            seen.set(id, second);
+            if (wheel.has(id)) wheel.heard(id, second);
+            else wheel.add(id, second, nowMs);
+            told.set(id, "online");
+          }
+          for (const [id, at] of seen) {
+            expect(told.get(id)).toBe(presenceAt(at, presenceCutoffs(nowMs, interval)));
+          }
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,43 @@
+import type { EntityManager } from "@mikro-orm/postgresql";
+import type { Clock } from "../../infra/clock.ts";
+import { presenceCutoffs } from "../state/presence.ts";
+import { appendLock, trimSql } from "./presence-log.ts";
+
+/** What {@link RetiredPresence} is made of. */
+export interface RetiredPresenceParts {
+  readonly clock: Clock;
+  readonly heartbeatIntervalMs: number;
+}
+
+/**
+ * Writes to the presence log that a device went because it was retired, in the transaction that retires it: watchers see
+ * it go when the counters lose it. The log's lock is the last that this transaction takes, and is held until its commit.
+ */
+export class RetiredPresence {
+  readonly #parts: RetiredPresenceParts;
+
+  constructor(parts: RetiredPresenceParts) {
+    this.#parts = parts;
+  }
+
+  async deviceRetired(em: EntityManager, { id }: { readonly id: string }): Promise<void> {
+    const { clock, heartbeatIntervalMs } = this.#parts;
+    const now = clock.now();
+    const { onlineFrom, lateFrom } = presenceCutoffs(now.getTime(), heartbeatIntervalMs);
+    await em.execute("SELECT pg_advisory_xact_lock(?)", [appendLock]);
+    await em.execute(appendSql, [onlineFrom, lateFrom, now, id]);
+    await em.execute(trimSql);
+  }
+}
+
+/** As `presenceAt` judges. */
+const appendSql = `
+  INSERT INTO presence_changes (device_id, presence, previous_presence, last_seen_at, changed_at)
+  SELECT d.id, 'retired',
+         CASE WHEN s.seen IS NULL THEN 'unknown' WHEN s.seen >= ? THEN 'online' WHEN s.seen >= ? THEN 'late' ELSE 'offline' END,
+         s.last_seen_at, ?
+    FROM devices d
+    LEFT JOIN (SELECT device_id, last_seen_at, floor(date_part('epoch', last_seen_at)) AS seen FROM device_state) s
+      ON s.device_id = d.id
+   WHERE d.id = ?
+  ON CONFLICT DO NOTHING`;

@@ -1,0 +1,100 @@
+import type { Pool } from "pg";
+import type { ReportedFacts } from "../state/device.entity.ts";
+import type { UpdatePin } from "../state/filterable-device.ts";
+import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
+import { type ReadingRow, readingOf } from "../state/reading-row.ts";
+
+/** A device as operators see it: its record and what its newest heartbeat said. */
+export interface DeviceDetails {
+  readonly id: string;
+  readonly serialNumber: string;
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  readonly displayName: string;
+  readonly groups: readonly string[];
+  readonly tags: readonly string[];
+  readonly updatePin: UpdatePin;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  /** Undefined while it is in service. */
+  readonly retiredAt: Date | undefined;
+  /** Without errors and metrics; undefined before the first one. */
+  readonly lastHeartbeat: HeartbeatRecord | undefined;
+  readonly securityCounter: number;
+  /** What it says of its client. */
+  readonly reported: Readonly<ReportedFacts>;
+}
+
+/** Reads one device, retired or not. */
+export async function readDevice(pool: Pool, id: string): Promise<DeviceDetails | undefined> {
+  const { rows } = await pool.query<DeviceDetailsRow>({
+    name: "device_read_details",
+    text: `${selectDetails()} WHERE d.id = $1`,
+    values: [id],
+  });
+  return rows.map(detailsOf)[0];
+}
+
+/** The head of a query for devices, to be followed by WHERE; `extra` is one more column. */
+export function selectDetails(extra?: string): string {
+  return `
+  SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.display_name, d.groups, d.tags, d.update_pin, d.metadata, d.reported,
+         d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at${extra === undefined ? "" : `, ${extra}`}, s.*
+    FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
+}
+
+/** A row of such a query. */
+export interface DeviceDetailsRow extends ReadingRow {
+  readonly id: string;
+  readonly serial_number: string;
+  readonly device_type: string;
+  readonly hardware_model: string;
+  readonly display_name: string;
+  readonly groups: string[];
+  readonly tags: string[];
+  readonly update_pin: UpdatePin;
+  readonly metadata: Record<string, string>;
+  readonly reported: ReportedFacts;
+  readonly made_at: Date;
+  readonly changed_at: Date;
+  readonly deleted_at: Date | null;
+  readonly last_seen_at: Date | null;
+  readonly last_device_time: Date | null;
+  readonly last_sequence: string;
+  readonly security_counter: string | null;
+}
+
+/** What the row says. */
+export function detailsOf(row: DeviceDetailsRow): DeviceDetails {
+  return {
+    id: row.id,
+    serialNumber: row.serial_number,
+    deviceType: row.device_type,
+    hardwareModel: row.hardware_model,
+    displayName: row.display_name,
+    groups: row.groups,
+    tags: row.tags,
+    updatePin: row.update_pin,
+    metadata: row.metadata,
+    createdAt: row.made_at,
+    updatedAt: row.changed_at,
+    retiredAt: row.deleted_at ?? undefined,
+    lastHeartbeat: row.last_seen_at === null ? undefined : heartbeatOf(row, row.last_seen_at),
+    securityCounter: Number(row.security_counter ?? 0),
+    reported: row.reported,
+  };
+}
+
+function heartbeatOf(row: DeviceDetailsRow, receivedAt: Date): HeartbeatRecord {
+  return {
+    deviceId: row.id,
+    ...readingOf(row),
+    sequence: Number(row.last_sequence),
+    receivedAt,
+    deviceTime: row.last_device_time ?? undefined,
+    securityCounter: Number(row.security_counter ?? 0),
+    errors: [],
+    metrics: undefined,
+  };
+}

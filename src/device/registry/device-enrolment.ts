@@ -1,0 +1,304 @@
+import { LockMode } from "@mikro-orm/core";
+import type { EntityManager } from "@mikro-orm/postgresql";
+import { parse } from "semver";
+import { v7 as uuidv7 } from "uuid";
+import type { AuditLog } from "../../access/audit-log.ts";
+import type { DeviceCredentials } from "../../access/device-credentials.ts";
+import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
+import { illegalTransition, invalidArgument, OtaError } from "../../errors.ts";
+import type { Database } from "../../infra/database/database.ts";
+import { withRetry } from "../../infra/database/errors.ts";
+import { requestDigest } from "../../infra/database/request-digest.ts";
+import type { RequestLedger } from "../../infra/database/request-ledger.ts";
+import { Turns } from "../../infra/turns.ts";
+import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
+import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
+
+/** What a device says of itself when it enrols. */
+export interface EnrolmentRequest {
+  /** The device's UUID of this try. */
+  readonly requestId: string;
+  /** The secret of an enrolment key. */
+  readonly enrolmentKey: string;
+  readonly serialNumber: string;
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  readonly firmwareVersion: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** A device as an operator registers it. */
+export interface RegistrationRequest {
+  /** Who asks, as the audit log names callers. */
+  readonly actor: string;
+  readonly requestId: string;
+  readonly serialNumber: string;
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  readonly displayName: string;
+  readonly groups: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** A device that may speak from now on. */
+export interface AdmittedDevice {
+  readonly deviceId: string;
+  /** Its bearer token, which is stored nowhere. */
+  readonly token: string;
+}
+
+/** What {@link DeviceEnrolment} is made of. */
+export interface DeviceEnrolmentParts {
+  readonly database: Pick<Database, "em">;
+  readonly ledger: RequestLedger;
+  readonly keys: EnrolmentKeys;
+  readonly credentials: DeviceCredentials;
+  readonly audit: AuditLog;
+  readonly changes: DeviceChanges;
+}
+
+/** How devices come into the fleet: by themselves with an enrolment key, or registered by an operator. */
+export class DeviceEnrolment {
+  readonly #parts: DeviceEnrolmentParts;
+  readonly #turns = new Turns(enrolmentTurns);
+
+  constructor(parts: DeviceEnrolmentParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Enrols a device. The serial number is its natural key: a repeat with the same request id, serial number and key is a
+   * retry and gets the same device with a fresh credential, while the lost one stops working; a device that holds no
+   * working credential, because an operator reset it, enrols again as the same device. A crowd waits in order. Throws
+   * `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`, `DUPLICATE`, `REQUEST_ID_REUSED` for a retry that differs,
+   * `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
+   */
+  async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<AdmittedDevice> {
+    requireSemanticVersion(request.firmwareVersion);
+    return await this.#turns.run(async () => this.#finish(await this.#admit(request)), signal);
+  }
+
+  /**
+   * Registers a device on its behalf. A repeat with the same request id gets the same device with a fresh credential, and
+   * the lost one stops working. Throws `DUPLICATE` for a serial number that is in service, or `REQUEST_ID_REUSED`.
+   */
+  async register(request: RegistrationRequest): Promise<AdmittedDevice> {
+    const { ledger, credentials, audit } = this.#parts;
+    const { actor, requestId, ...body } = request;
+    const key = {
+      caller: actor,
+      method: "ota.v1.DeviceService/RegisterDevice",
+      requestId,
+      requestDigest: requestDigest(body),
+    };
+    const admission = await this.#transaction(async (em) => {
+      const outcome = await ledger.once(em, key, async () => {
+        const id = await insertDevice(em, {
+          ...request,
+          requestId: null,
+          firmwareVersion: undefined,
+          keyId: null,
+        });
+        if (id === undefined) throw duplicate(request.serialNumber);
+        return id;
+      });
+      const deviceId = outcome.resourceId;
+      if (outcome.repeated && (await em.findOne(DeviceEntity, deviceId)) === null) {
+        throw illegalTransition("device", "register", "retired", []);
+      }
+      const replaced = await credentials.revokeAll(em, deviceId, "its registration was repeated");
+      const token = await credentials.issue(em, deviceId);
+      await audit.record(em, {
+        actor,
+        action: outcome.repeated ? "device.reissue_credential" : "device.register",
+        resourceType: "device",
+        resourceId: deviceId,
+        details: { serial_number: request.serialNumber, device_type: request.deviceType },
+      });
+      const change = outcome.repeated ? "credentials_revoked" : undefined;
+      return { deviceId, token, replaced, change } as const;
+    });
+    return this.#finish(admission);
+  }
+
+  async #admit(request: EnrolmentRequest): Promise<Admission> {
+    return await this.#transaction(async (em) => {
+      const keyId = await this.#parts.keys.check(em, request.enrolmentKey, request.deviceType);
+      const deviceId = await insertDevice(em, { ...request, displayName: "", groups: [], keyId });
+      if (deviceId !== undefined) return await this.#admitNew(em, request, deviceId, keyId);
+      const known = await em.findOne(
+        DeviceEntity,
+        { serialNumber: request.serialNumber },
+        { lockMode: LockMode.PESSIMISTIC_WRITE },
+      );
+      if (known === null) throw retiredMeanwhile(request.serialNumber);
+      if (known.enrolRequestId === request.requestId && known.enrolmentKeyId === keyId) {
+        return await this.#admitRetry(em, request, known);
+      }
+      if (await this.#parts.credentials.hasLive(em, known.id)) throw duplicate(request.serialNumber);
+      return await this.#admitAgain(em, request, known, keyId);
+    });
+  }
+
+  async #transaction<T>(work: (em: EntityManager) => Promise<T>): Promise<T> {
+    return await withRetry(() => this.#parts.database.em().transactional(work), { attempts: 5 });
+  }
+
+  async #admitNew(
+    em: EntityManager,
+    request: EnrolmentRequest,
+    id: string,
+    keyId: string,
+  ): Promise<Admission> {
+    const token = await this.#parts.credentials.issue(em, id);
+    await this.#record(em, "device.enrol", id, request, keyId);
+    await this.#parts.keys.use(em, keyId);
+    return { deviceId: id, token, replaced: [], change: undefined };
+  }
+
+  async #admitRetry(em: EntityManager, request: EnrolmentRequest, device: DeviceRow): Promise<Admission> {
+    if (device.deviceType !== request.deviceType || device.hardwareModel !== request.hardwareModel) {
+      throw new OtaError(
+        "invalid_argument",
+        "REQUEST_ID_REUSED",
+        `request id ${request.requestId} came with another device type or hardware model before`,
+        { metadata: { request_id: request.requestId } },
+      );
+    }
+    const replaced = await this.#parts.credentials.revokeAll(em, device.id, "its enrolment was retried");
+    const token = await this.#parts.credentials.issue(em, device.id);
+    await this.#record(em, "device.reissue_credential", device.id, request, device.enrolmentKeyId);
+    return { deviceId: device.id, token, replaced, change: "credentials_revoked" };
+  }
+
+  async #admitAgain(
+    em: EntityManager,
+    request: EnrolmentRequest,
+    device: DeviceRow,
+    keyId: string,
+  ): Promise<Admission> {
+    // The key counts devices, and this one it has counted already.
+    const counted = device.enrolmentKeyId === keyId;
+    device.deviceType = request.deviceType;
+    device.hardwareModel = request.hardwareModel;
+    device.enrolmentKeyId = keyId;
+    device.enrolRequestId = request.requestId;
+    // What an operator noted stays unless the device says otherwise.
+    device.metadata = { ...device.metadata, ...request.metadata };
+    device.reported = { ...device.reported, firmwareVersion: request.firmwareVersion };
+    await em.flush();
+    const replaced = await this.#parts.credentials.revokeAll(em, device.id, "it enrolled again");
+    const token = await this.#parts.credentials.issue(em, device.id);
+    await this.#record(em, "device.enrol_again", device.id, request, keyId);
+    if (!counted) await this.#parts.keys.use(em, keyId);
+    return { deviceId: device.id, token, replaced, change: "updated" };
+  }
+
+  async #record(
+    em: EntityManager,
+    action: string,
+    deviceId: string,
+    request: EnrolmentRequest,
+    keyId: string | null | undefined,
+  ): Promise<void> {
+    await this.#parts.audit.record(em, {
+      actor: `device:${deviceId}`,
+      action,
+      resourceType: "device",
+      resourceId: deviceId,
+      details: {
+        serial_number: request.serialNumber,
+        device_type: request.deviceType,
+        hardware_model: request.hardwareModel,
+        enrolment_key_id: keyId ?? "",
+      },
+    });
+  }
+
+  #finish({ deviceId, token, replaced, change }: Admission): AdmittedDevice {
+    this.#parts.credentials.forget(replaced);
+    if (change !== undefined) this.#parts.changes.publish({ deviceId, kind: change });
+    return { deviceId, token };
+  }
+}
+
+/**
+ * A crowd that enrols takes half of the ORM's connections; more would not be faster, for its transactions wait for each
+ * other at the count of their key. Two thousand are served within the half minute that a device waits for its answer.
+ */
+const enrolmentTurns = { atOnce: 3, maxWaiting: 2_000, what: "enrolments", retryAfterMs: 5_000 };
+
+interface Admission extends AdmittedDevice {
+  /** Hashes of the credentials that no longer work. */
+  readonly replaced: readonly Uint8Array[];
+  /** What to announce; nothing of a new device, which nobody remembers yet. */
+  readonly change: DeviceChange["kind"] | undefined;
+}
+
+interface NewDevice {
+  readonly serialNumber: string;
+  readonly deviceType: string;
+  readonly hardwareModel: string;
+  readonly displayName: string;
+  readonly groups: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly requestId: string | null;
+  readonly firmwareVersion: string | undefined;
+  readonly keyId: string | null;
+}
+
+/**
+ * Inserts a device and returns its id, or undefined if the serial number is in service. Two at the same time: the second
+ * waits for the first one's transaction.
+ */
+async function insertDevice(em: EntityManager, device: NewDevice): Promise<string | undefined> {
+  const [row] = await em.execute<{ id: string }[]>(insertSql, [
+    uuidv7(),
+    device.serialNumber,
+    device.deviceType,
+    device.hardwareModel,
+    device.displayName,
+    JSON.stringify(device.groups),
+    JSON.stringify(device.metadata),
+    device.keyId,
+    device.requestId,
+    JSON.stringify(device.firmwareVersion === undefined ? {} : { firmwareVersion: device.firmwareVersion }),
+  ]);
+  return row?.id;
+}
+
+const insertSql = `
+  INSERT INTO devices (id, serial_number, device_type, hardware_model, display_name, groups, metadata,
+                       enrolment_key_id, enrol_request_id, reported)
+  VALUES (?, ?, ?, ?, ?, ARRAY(SELECT jsonb_array_elements_text(?::jsonb)), ?::jsonb, ?, ?, ?::jsonb)
+  ON CONFLICT (serial_number) WHERE NOT is_deleted DO NOTHING
+  RETURNING id`;
+
+function requireSemanticVersion(version: string): void {
+  // The parser also takes a leading v, = or blanks, which no other part of the system would.
+  if (parse(version) === null || !/^\d\S*$/.test(version)) {
+    throw invalidArgument(
+      "firmware_version",
+      "must be a semantic version, for example 1.4.0",
+      "INVALID_VERSION",
+    );
+  }
+}
+
+function duplicate(serialNumber: string): OtaError {
+  return new OtaError(
+    "already_exists",
+    "DUPLICATE",
+    `a device with the serial number ${serialNumber} is enrolled; an operator can reset its credential`,
+    { metadata: { serial_number: serialNumber } },
+  );
+}
+
+function retiredMeanwhile(serialNumber: string): OtaError {
+  return new OtaError(
+    "unavailable",
+    "DATABASE_UNAVAILABLE",
+    `the device ${serialNumber} was retired at this moment; try again`,
+    { retryAfterMs: 1_000 },
+  );
+}

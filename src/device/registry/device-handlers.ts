@@ -1,0 +1,167 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { DeviceSchema } from "../../../gen/ota/v1/device_pb.js";
+import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { actorOf } from "../../call/identity.ts";
+import { listPage } from "../../call/list-page.ts";
+import { type PageTokens, pageSize } from "../../call/page-token.ts";
+import type { Clock } from "../../infra/clock.ts";
+import { parseDeviceFilter } from "../filter/device-filter.ts";
+import { type FleetParts, fleetEndpoints } from "../fleet/fleet-handlers.ts";
+import type { OpenUpdates } from "../fleet/status-overview.ts";
+import type { DeviceDetails } from "./device-details.ts";
+import type { DeviceEnrolment } from "./device-enrolment.ts";
+import { parseDeviceOrder } from "./device-list.ts";
+import { deviceMessage, updatePinOf } from "./device-messages.ts";
+import { type InventoryParts, inventoryEndpoints } from "./inventory-handlers.ts";
+
+/** What the handlers of DeviceService call. */
+export interface DeviceParts extends FleetParts, InventoryParts {
+  readonly enrolment: DeviceEnrolment;
+  readonly updates: OpenUpdates;
+  readonly pageTokens: PageTokens;
+  readonly clock: Clock;
+  readonly heartbeatIntervalMs: number;
+}
+
+/** The endpoints of DeviceService. */
+export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
+  return [
+    ...admissionEndpoints(parts),
+    ...readEndpoints(parts),
+    ...fleetEndpoints(parts),
+    ...changeEndpoints(parts),
+    ...inventoryEndpoints(parts),
+  ];
+}
+
+function admissionEndpoints(parts: DeviceParts): Endpoint[] {
+  const { enrolment, registry } = parts;
+  return [
+    unary(
+      DeviceService.method.enrolDevice,
+      { access: { public: true }, rate: "enrol" },
+      async (request, { signal }) => {
+        const { deviceId, token } = await enrolment.enrol(request, signal);
+        return { device: await message(parts, await registry.get(deviceId)), deviceToken: token };
+      },
+    ),
+    unary(
+      DeviceService.method.registerDevice,
+      { access: { role: "operator" }, rate: "operator" },
+      async (request, { identity }) => {
+        const { requestId, serialNumber, deviceType, hardwareModel, displayName, groups, metadata } = request;
+        const { deviceId, token } = await enrolment.register({
+          actor: actorOf(identity),
+          requestId,
+          serialNumber,
+          deviceType,
+          hardwareModel,
+          displayName,
+          groups,
+          metadata,
+        });
+        return { device: await message(parts, await registry.get(deviceId)), deviceToken: token };
+      },
+    ),
+  ];
+}
+
+function readEndpoints(parts: DeviceParts): Endpoint[] {
+  const { registry, pageTokens } = parts;
+  return [
+    unary(
+      DeviceService.method.getDevice,
+      { access: { role: "viewer", device: (request) => request.id }, rate: "operator" },
+      async ({ id }) => ({ device: await message(parts, await registry.get(id)) }),
+    ),
+    unary(
+      DeviceService.method.listDevices,
+      { access: { role: "viewer" }, rate: "operator" },
+      async (request) => {
+        const { deviceTypes, hardwareModels, groups, firmwareVersions, serialNumberPrefix, showRetired } =
+          request;
+        const query = {
+          deviceTypes,
+          hardwareModels,
+          groups,
+          firmwareVersions,
+          serialNumberPrefix,
+          showRetired,
+          filter: parseDeviceFilter(request.filter),
+          order: parseDeviceOrder(request.orderBy),
+        };
+        const page = await listPage({
+          tokens: pageTokens,
+          size: pageSize(request.pageSize),
+          token: request.pageToken,
+          filter: query,
+          list: (position) => registry.list(query, position),
+          keyOf: ({ place }) => place,
+        });
+        const devices = page.rows.map(({ device }) => device);
+        return { devices: await messages(parts, devices), nextPageToken: page.nextPageToken };
+      },
+    ),
+  ];
+}
+
+function changeEndpoints(parts: DeviceParts): Endpoint[] {
+  const { registry } = parts;
+  return [
+    unary(
+      DeviceService.method.updateDevice,
+      { access: { role: "operator" }, rate: "operator" },
+      async ({ id, displayName, groups, metadata, tags, updatePin }, { identity }) => {
+        const device = await registry.update({
+          actor: actorOf(identity),
+          id,
+          displayName,
+          groups: groups?.names,
+          metadata: metadata?.entries,
+          tags: tags?.names,
+          updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
+        });
+        return { device: await message(parts, device) };
+      },
+    ),
+    unary(
+      DeviceService.method.retireDevice,
+      { access: { role: "operator" }, rate: "operator" },
+      async ({ id, reason }, { identity }) => {
+        const device = await registry.retire({ actor: actorOf(identity), id, reason });
+        return { device: await message(parts, device) };
+      },
+    ),
+    unary(
+      DeviceService.method.resetDeviceCredential,
+      { access: { role: "operator" }, rate: "operator" },
+      async ({ id, reason }, { identity }) => ({
+        revokedCount: await registry.resetCredential({ actor: actorOf(identity), id, reason }),
+      }),
+    ),
+  ];
+}
+
+async function message(
+  parts: DeviceParts,
+  device: DeviceDetails,
+): Promise<MessageInitShape<typeof DeviceSchema>> {
+  const openUpdates = await parts.updates.openUpdateIds([device.id]);
+  return deviceMessage(device, contextOf(parts, openUpdates.get(device.id)));
+}
+
+async function messages(
+  parts: DeviceParts,
+  devices: readonly DeviceDetails[],
+): Promise<MessageInitShape<typeof DeviceSchema>[]> {
+  const openUpdates = await parts.updates.openUpdateIds(devices.map((device) => device.id));
+  return devices.map((device) => deviceMessage(device, contextOf(parts, openUpdates.get(device.id))));
+}
+
+function contextOf(
+  { clock, heartbeatIntervalMs }: DeviceParts,
+  openUpdateId: string | undefined,
+): { nowMs: number; intervalMs: number; openUpdateId: string | undefined } {
+  return { nowMs: clock.now().getTime(), intervalMs: heartbeatIntervalMs, openUpdateId };
+}

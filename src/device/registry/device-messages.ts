@@ -1,0 +1,120 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type DeviceSchema, UpdatePin as WireUpdatePin } from "../../../gen/ota/v1/device_pb.js";
+import type { SavedFilterSchema } from "../../../gen/ota/v1/device_service_pb.js";
+import { Capability, ClockQuality, type HeartbeatSchema } from "../../../gen/ota/v1/heartbeat_pb.js";
+import { wirePresence } from "../fleet/fleet-messages.ts";
+import type { UpdatePin } from "../state/filterable-device.ts";
+import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
+import { presenceOf } from "../state/presence.ts";
+import type { DeviceDetails } from "./device-details.ts";
+import type { SavedFilterRow } from "./saved-filter.entity.ts";
+
+/** A device on the wire, as it stands at this moment. */
+export function deviceMessage(
+  device: DeviceDetails,
+  context: { readonly nowMs: number; readonly intervalMs: number; readonly openUpdateId: string | undefined },
+): MessageInitShape<typeof DeviceSchema> {
+  const last = device.lastHeartbeat;
+  return {
+    id: device.id,
+    serialNumber: device.serialNumber,
+    deviceType: device.deviceType,
+    hardwareModel: device.hardwareModel,
+    displayName: device.displayName,
+    groups: [...device.groups],
+    metadata: device.metadata,
+    tags: [...device.tags],
+    updatePin: wireUpdatePins[device.updatePin],
+    firmwareVersion: last?.firmwareVersion ?? "",
+    openUpdateId: context.openUpdateId ?? "",
+    presence: wirePresence[presenceOf(last?.receivedAt.getTime(), context.nowMs, context.intervalMs)],
+    ...(last === undefined
+      ? {}
+      : { lastSeenTime: timestampFromDate(last.receivedAt), lastHeartbeat: lastHeartbeatMessage(last) }),
+    securityCounter: BigInt(device.securityCounter),
+    createTime: timestampFromDate(device.createdAt),
+    updateTime: timestampFromDate(device.updatedAt),
+    agentVersion: device.reported.agentVersion ?? "",
+    capabilities: valuesOf(device.reported.capabilities ?? []),
+    clockQuality: valueOf(ClockQuality, device.reported.clockQuality) ?? ClockQuality.UNSPECIFIED,
+    components: last?.components ?? {},
+    ...(device.retiredAt === undefined ? {} : { retireTime: timestampFromDate(device.retiredAt) }),
+  };
+}
+
+/** A pin from the wire, where the contract's rules have refused everything that is none. */
+export function updatePinOf(wire: WireUpdatePin): UpdatePin {
+  if (wire === WireUpdatePin.CANARY) return "canary";
+  return wire === WireUpdatePin.EXCLUDED ? "excluded" : "none";
+}
+
+/** A saved filter on the wire. */
+export function savedFilterMessage(row: SavedFilterRow): MessageInitShape<typeof SavedFilterSchema> {
+  const { id, name, filter, creator, createdAt } = row;
+  return { id, name, filter, creator, createTime: timestampFromDate(createdAt) };
+}
+
+const wireUpdatePins: Readonly<Record<UpdatePin, WireUpdatePin>> = {
+  none: WireUpdatePin.UNSPECIFIED,
+  canary: WireUpdatePin.CANARY,
+  excluded: WireUpdatePin.EXCLUDED,
+};
+
+/** Without errors and metrics, as the contract says of a device's last heartbeat. */
+function lastHeartbeatMessage(record: HeartbeatRecord): MessageInitShape<typeof HeartbeatSchema> {
+  const { latitude, longitude, networkType, signalDbm, carrier } = record;
+  const located = latitude !== undefined && longitude !== undefined;
+  const connected = networkType !== undefined || signalDbm !== undefined || carrier !== undefined;
+  return {
+    sequence: BigInt(record.sequence),
+    ...(record.deviceTime === undefined ? {} : { deviceTime: timestampFromDate(record.deviceTime) }),
+    firmwareVersion: record.firmwareVersion,
+    bootId: record.bootId,
+    uptime: durationFromMs(record.uptimeMs),
+    ...given({
+      batteryPercent: record.batteryPercent,
+      charging: record.charging,
+      cpuPercent: record.cpuPercent,
+      memoryPercent: record.memoryPercent,
+      storageFreeBytes: record.storageFreeBytes === undefined ? undefined : BigInt(record.storageFreeBytes),
+      temperatureCelsius: record.temperatureCelsius,
+    }),
+    ...(located
+      ? {
+          location: {
+            latitude,
+            longitude,
+            ...given({
+              accuracyMeters: record.accuracyMeters,
+              altitudeMeters: record.altitudeMeters,
+              fixTime: record.fixTime === undefined ? undefined : timestampFromDate(record.fixTime),
+            }),
+          },
+        }
+      : {}),
+    ...(connected
+      ? { network: { type: networkType ?? 0, carrier: carrier ?? "", ...given({ signalDbm }) } }
+      : {}),
+    securityCounter: BigInt(record.securityCounter),
+    components: record.components ?? {},
+    ...(record.imageSha256 === undefined ? {} : { imageSha256: new Uint8Array(record.imageSha256) }),
+  };
+}
+
+function valuesOf(names: readonly string[]): Capability[] {
+  return names.flatMap((name) => valueOf(Capability, name) ?? []);
+}
+
+/** The value of an enum's name; undefined for one that a newer replica wrote. */
+function valueOf<T>(values: Readonly<Record<string, T | string>>, name: string | undefined): T | undefined {
+  const value = name === undefined ? undefined : values[name];
+  return typeof value === "number" ? value : undefined;
+}
+
+type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Only what is set: an absent reading and a zero are different on the wire. */
+function given<T extends object>(fields: T): Given<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Given<T>;
+}

@@ -1,0 +1,232 @@
+import { LockMode } from "@mikro-orm/core";
+import type { EntityManager } from "@mikro-orm/postgresql";
+import type { AuditLog } from "../../access/audit-log.ts";
+import type { DeviceCredentials } from "../../access/device-credentials.ts";
+import type { ListPosition } from "../../call/list-position.ts";
+import { illegalTransition, notFound } from "../../errors.ts";
+import type { Clock } from "../../infra/clock.ts";
+import type { Database } from "../../infra/database/database.ts";
+import { withRetry } from "../../infra/database/errors.ts";
+import type { DeviceFilter } from "../filter/device-filter.ts";
+import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
+import type { DeviceChanges } from "../state/device-changes.ts";
+import { isNewer } from "../state/device-snapshot.ts";
+import type { UpdatePin } from "../state/filterable-device.ts";
+import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
+import { type DeviceDetails, readDevice } from "./device-details.ts";
+import { countDevices, type DeviceQuery, type ListedDevice, listDevices } from "./device-list.ts";
+
+/** Whoever must act in the same transaction when a device is retired, for example to cancel its open update. */
+export interface DeviceRetired {
+  /** Must not commit. A failure undoes the retirement. */
+  deviceRetired(em: EntityManager, device: { id: string; actor: string; reason: string }): Promise<void>;
+}
+
+/** Where readings wait that the database may not show yet. */
+interface UnwrittenStates {
+  unwritten(deviceId: string): HeartbeatRecord | undefined;
+}
+
+/** What {@link DeviceRegistry} is made of. */
+export interface DeviceRegistryParts {
+  readonly database: Pick<Database, "em" | "adminPool">;
+  readonly credentials: DeviceCredentials;
+  readonly audit: AuditLog;
+  readonly changes: DeviceChanges;
+  readonly states: UnwrittenStates;
+  readonly retired: readonly DeviceRetired[];
+  readonly clock: Clock;
+  /** Decides who is online, where a filter asks. */
+  readonly heartbeatIntervalMs: number;
+}
+
+/** What an operator changes of a device; what is undefined stays as it is. */
+export interface DeviceUpdate {
+  readonly actor: string;
+  readonly id: string;
+  readonly displayName?: string | undefined;
+  readonly groups?: readonly string[] | undefined;
+  readonly tags?: readonly string[] | undefined;
+  readonly updatePin?: UpdatePin | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Whom a verb is about, who asks for it and why. */
+export interface DeviceVerb {
+  readonly actor: string;
+  readonly id: string;
+  readonly reason: string;
+}
+
+/** The inventory of devices. */
+export class DeviceRegistry {
+  readonly #parts: DeviceRegistryParts;
+
+  constructor(parts: DeviceRegistryParts) {
+    this.#parts = parts;
+  }
+
+  /** Returns a device, retired or not. Throws `NOT_FOUND`. */
+  async get(id: string): Promise<DeviceDetails> {
+    const device = await readDevice(this.#parts.database.adminPool, id);
+    if (device === undefined) throw notFound("device", id);
+    return this.#withNewest(device);
+  }
+
+  /** Lists devices in the order asked for; `after` is the place of the last device of the page before. */
+  async list(query: DeviceQuery, position: ListPosition): Promise<ListedDevice[]> {
+    const listed = await listDevices(this.#parts.database.adminPool, query, position, this.#moment());
+    return listed.map(({ device, place }) => ({ device: this.#withNewest(device), place }));
+  }
+
+  /** Counts the devices in service that match a filter. */
+  async count(filter: DeviceFilter): Promise<number> {
+    return await countDevices(this.#parts.database.adminPool, filter, this.#moment());
+  }
+
+  /** Changes what an operator may change. Throws `NOT_FOUND`, and `ILLEGAL_TRANSITION` for a retired device. */
+  async update({
+    actor,
+    id,
+    displayName,
+    groups,
+    tags,
+    updatePin,
+    metadata,
+  }: DeviceUpdate): Promise<DeviceDetails> {
+    const { audit, changes } = this.#parts;
+    await this.#transaction(async (em) => {
+      const device = await findInService(em, id, "update");
+      const details: Record<string, string> = {};
+      if (displayName !== undefined) {
+        details["display_name"] = displayName;
+        device.displayName = displayName;
+      }
+      if (groups !== undefined) {
+        details["from_groups"] = device.groups.join(",");
+        details["to_groups"] = groups.join(",");
+        device.groups = [...groups];
+      }
+      if (tags !== undefined) {
+        details["from_tags"] = device.tags.join(",");
+        details["to_tags"] = tags.join(",");
+        device.tags = [...tags];
+      }
+      if (updatePin !== undefined) {
+        details["from_update_pin"] = device.updatePin;
+        details["to_update_pin"] = updatePin;
+        device.updatePin = updatePin;
+      }
+      if (metadata !== undefined) {
+        details["metadata"] = Object.keys(metadata).join(",");
+        device.metadata = { ...metadata };
+      }
+      await em.flush();
+      await audit.record(em, {
+        actor,
+        action: "device.update",
+        resourceType: "device",
+        resourceId: id,
+        details,
+      });
+    });
+    changes.publish({ deviceId: id, kind: "updated" });
+    return await this.get(id);
+  }
+
+  /**
+   * Takes a device out of service: its credentials stop working, its connections end and its open update is cancelled. A
+   * retired device stays as it is. Throws `NOT_FOUND`.
+   */
+  async retire({ actor, id, reason }: DeviceVerb): Promise<DeviceDetails> {
+    const { audit, changes, clock, credentials, retired } = this.#parts;
+    const revoked = await this.#transaction(async (em) => {
+      const device = await lock(em, id);
+      if (device.isDeleted) return undefined;
+      device.isDeleted = true;
+      device.deletedAt = clock.now();
+      await em.flush();
+      const hashes = await credentials.revokeAll(em, id, "the device was retired");
+      for (const observer of retired) await observer.deviceRetired(em, { id, actor, reason });
+      await audit.record(em, {
+        actor,
+        action: "device.retire",
+        resourceType: "device",
+        resourceId: id,
+        reason,
+        details: { serial_number: device.serialNumber },
+      });
+      return hashes;
+    });
+    if (revoked !== undefined) {
+      credentials.forget(revoked);
+      changes.publish({ deviceId: id, kind: "retired" });
+    }
+    return await this.get(id);
+  }
+
+  /**
+   * Revokes a device's credentials, so that it must enrol again, and returns how many there were. Throws `NOT_FOUND`, and
+   * `ILLEGAL_TRANSITION` for a retired device.
+   */
+  async resetCredential({ actor, id, reason }: DeviceVerb): Promise<number> {
+    const { audit, changes, credentials } = this.#parts;
+    const revoked = await this.#transaction(async (em) => {
+      const device = await findInService(em, id, "reset");
+      // A retry of the old enrolment is no longer one: whoever comes now enrols again.
+      device.enrolRequestId = null;
+      await em.flush();
+      const hashes = await credentials.revokeAll(em, id, "an operator reset the credential");
+      await audit.record(em, {
+        actor,
+        action: "device.reset_credential",
+        resourceType: "device",
+        resourceId: id,
+        reason,
+        details: { revoked_count: String(hashes.length) },
+      });
+      return hashes;
+    });
+    credentials.forget(revoked);
+    changes.publish({ deviceId: id, kind: "credentials_revoked" });
+    return revoked.length;
+  }
+
+  /** Again where it meets a writer that came from the other side: an offer locks the rollout first, and then its devices. */
+  async #transaction<T>(work: (em: EntityManager) => Promise<T>): Promise<T> {
+    return await withRetry(() => this.#parts.database.em().transactional(work), { attempts: 5 });
+  }
+
+  #moment(): { nowMs: number; heartbeatIntervalMs: number } {
+    const { clock, heartbeatIntervalMs } = this.#parts;
+    return { nowMs: clock.now().getTime(), heartbeatIntervalMs };
+  }
+
+  /** What this replica heard in the last second may not be in the database yet. */
+  #withNewest(device: DeviceDetails): DeviceDetails {
+    const unwritten = this.#parts.states.unwritten(device.id);
+    if (unwritten === undefined) return device;
+    const { lastHeartbeat, securityCounter } = device;
+    if (lastHeartbeat !== undefined && !isNewer(unwritten, lastHeartbeat)) return device;
+    return {
+      ...device,
+      lastHeartbeat: unwritten,
+      securityCounter: Math.max(securityCounter, unwritten.securityCounter),
+    };
+  }
+}
+
+async function lock(em: EntityManager, id: string): Promise<DeviceRow> {
+  const device = await em.findOne(DeviceEntity, id, {
+    filters: { notDeleted: false },
+    lockMode: LockMode.PESSIMISTIC_WRITE,
+  });
+  if (device === null) throw notFound("device", id);
+  return device;
+}
+
+async function findInService(em: EntityManager, id: string, verb: string): Promise<DeviceRow> {
+  const device = await lock(em, id);
+  if (device.isDeleted) throw illegalTransition("device", verb, "retired", []);
+  return device;
+}

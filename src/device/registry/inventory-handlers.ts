@@ -1,0 +1,74 @@
+import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { actorOf } from "../../call/identity.ts";
+import { parseDeviceFilter } from "../filter/device-filter.ts";
+import type { DeviceBatches } from "./device-batch.ts";
+import { savedFilterMessage, updatePinOf } from "./device-messages.ts";
+import type { DeviceRegistry } from "./device-registry.ts";
+import type { SavedFilters } from "./saved-filters.ts";
+
+/** What the handlers of counts, bulk changes and saved filters call. */
+export interface InventoryParts {
+  readonly registry: DeviceRegistry;
+  readonly batches: DeviceBatches;
+  readonly savedFilters: SavedFilters;
+}
+
+/** The endpoints of DeviceService that deal with many devices at once. */
+export function inventoryEndpoints({ registry, batches, savedFilters }: InventoryParts): Endpoint[] {
+  return [
+    unary(
+      DeviceService.method.countDevices,
+      { access: { role: "viewer" }, rate: "operator" },
+      async ({ filter }) => ({ count: BigInt(await registry.count(parseDeviceFilter(filter))) }),
+    ),
+    unary(
+      DeviceService.method.batchUpdateDevices,
+      { access: { role: "operator" }, rate: "operator" },
+      async (request, { identity, signal }) => {
+        const { deviceIds, filter, addGroups, removeGroups, addTags, removeTags } = request;
+        const { expectedCount, updatePin, retire, reason, validateOnly } = request;
+        const outcome = await batches.apply(
+          {
+            actor: actorOf(identity),
+            deviceIds,
+            filter,
+            expectedCount: expectedCount === undefined ? undefined : Number(expectedCount),
+            addGroups,
+            removeGroups,
+            addTags,
+            removeTags,
+            updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
+            retire,
+            reason,
+            validateOnly,
+          },
+          signal,
+        );
+        return { matchedCount: BigInt(outcome.matched), changedCount: BigInt(outcome.changed) };
+      },
+    ),
+    unary(
+      DeviceService.method.createSavedFilter,
+      { access: { role: "operator" }, rate: "operator" },
+      async ({ requestId, name, filter }, { identity }) => {
+        const actor = actorOf(identity);
+        const row = await savedFilters.create({ actor, requestId: requestId || undefined, name, filter });
+        return { savedFilter: savedFilterMessage(row) };
+      },
+    ),
+    unary(
+      DeviceService.method.listSavedFilters,
+      { access: { role: "viewer" }, rate: "operator" },
+      async () => ({ savedFilters: (await savedFilters.list()).map(savedFilterMessage) }),
+    ),
+    unary(
+      DeviceService.method.deleteSavedFilter,
+      { access: { role: "operator" }, rate: "operator" },
+      async ({ id }, { identity }) => {
+        await savedFilters.delete({ actor: actorOf(identity), id });
+        return {};
+      },
+    ),
+  ];
+}

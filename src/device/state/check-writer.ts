@@ -1,0 +1,117 @@
+import type { Logger } from "pino";
+import type { Database } from "../../infra/database/database.ts";
+import { withRetry } from "../../infra/database/errors.ts";
+import { newcomersLocked, withNewcomers } from "./newcomers.ts";
+import { NewestPerDevice } from "./newest-per-device.ts";
+
+/** What a device said of itself when it asked for an update; what is undefined stays as its heartbeats had it. */
+export interface DeviceCheck {
+  readonly deviceId: string;
+  readonly receivedAt: Date;
+  readonly firmwareVersion: string;
+  /** Empty if it did not say. */
+  readonly bootId: string;
+  readonly securityCounter: number;
+  readonly batteryPercent?: number | undefined;
+  readonly charging?: boolean | undefined;
+  readonly storageFreeBytes?: number | undefined;
+  /** The value of `ota.v1.NetworkType`. */
+  readonly networkType?: number | undefined;
+  readonly components?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Who notices that devices come. */
+interface HeardChecks {
+  prepare(heard: readonly DeviceCheck[]): Promise<void>;
+  heard(heard: readonly DeviceCheck[]): void;
+}
+
+/** What a {@link CheckWriter} is made of. */
+export interface CheckWriterParts {
+  readonly database: Pick<Database, "adminPool">;
+  readonly logger: Logger;
+  readonly presence?: HeardChecks;
+  /** How often checks are written; a second unless given. */
+  readonly flushIntervalMs?: number;
+}
+
+/**
+ * Writes to device_state what devices say of themselves when they ask for updates, many at a time, so that a device that
+ * sends no heartbeats is shown as it is. What cannot be written is dropped: the device asks again.
+ */
+export class CheckWriter implements AsyncDisposable {
+  readonly #parts: CheckWriterParts;
+  readonly #waiting: NewestPerDevice<DeviceCheck>;
+
+  constructor(parts: CheckWriterParts) {
+    this.#parts = parts;
+    this.#waiting = new NewestPerDevice({
+      flushIntervalMs: parts.flushIntervalMs,
+      write: (batch) => this.#write(batch),
+      failed: (err) =>
+        parts.logger.warn({ err }, "could not write what devices said when they asked for updates"),
+    });
+  }
+
+  /** Takes a check to be written. */
+  add(check: DeviceCheck): void {
+    this.#waiting.add(check);
+  }
+
+  /** Writes what waits now. */
+  flush(): Promise<void> {
+    return this.#waiting.flush();
+  }
+
+  /** Writes what waits and takes no more. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#waiting[Symbol.asyncDispose]();
+  }
+
+  async #write(batch: readonly DeviceCheck[]): Promise<void> {
+    const { database, presence } = this.#parts;
+    await presence?.prepare(batch);
+    const write = { name: "device_write_checks", text: writeSql, values: columnsOf(batch) };
+    await withRetry(() => database.adminPool.query(write), { attempts: 3 });
+    presence?.heard(batch);
+  }
+}
+
+function columnsOf(batch: readonly DeviceCheck[]): unknown[][] {
+  const column = (value: (check: DeviceCheck) => unknown): unknown[] =>
+    batch.map((check) => value(check) ?? null);
+  return [
+    column((c) => c.deviceId),
+    column((c) => c.receivedAt),
+    column((c) => c.firmwareVersion),
+    column((c) => c.bootId),
+    column((c) => c.securityCounter),
+    column((c) => c.batteryPercent),
+    column((c) => c.charging),
+    column((c) => c.storageFreeBytes),
+    column((c) => c.networkType),
+    column((c) => c.components && JSON.stringify(c.components)),
+  ];
+}
+
+/** A check has no number: epoch and sequence 0 come before every heartbeat, and it never moves a device's mark. */
+const writeSql = `
+  ${withNewcomers("device_state")}
+  INSERT INTO device_state AS s (device_id, last_seen_at, firmware_version, boot_id, security_counter, battery_percent,
+    charging, storage_free_bytes, network_type, components, epoch, last_sequence, uptime_ms)
+  SELECT c.*, 0, 0, 0
+    FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[], $6::real[], $7::boolean[], $8::bigint[],
+                $9::smallint[], $10::jsonb[]) AS c
+   WHERE ${newcomersLocked}
+  ON CONFLICT (device_id) DO UPDATE SET
+    last_seen_at = excluded.last_seen_at,
+    firmware_version = excluded.firmware_version,
+    boot_id = coalesce(nullif(excluded.boot_id, ''), s.boot_id),
+    security_counter = greatest(s.security_counter, excluded.security_counter),
+    battery_percent = coalesce(excluded.battery_percent, s.battery_percent),
+    charging = coalesce(excluded.charging, s.charging),
+    storage_free_bytes = coalesce(excluded.storage_free_bytes, s.storage_free_bytes),
+    network_type = coalesce(excluded.network_type, s.network_type),
+    components = coalesce(excluded.components, s.components),
+    updated_at = now()
+   WHERE s.last_seen_at < excluded.last_seen_at`;

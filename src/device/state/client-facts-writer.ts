@@ -1,0 +1,73 @@
+import type { Logger } from "pino";
+import type { Database } from "../../infra/database/database.ts";
+import { withRetry } from "../../infra/database/errors.ts";
+import { NewestPerDevice } from "./newest-per-device.ts";
+
+/** What a device says of its client when it opens a stream. */
+export interface ClientFacts {
+  readonly deviceId: string;
+  readonly agentVersion: string;
+  readonly capabilities: readonly string[];
+  readonly clockQuality: string;
+}
+
+/** What {@link ClientFactsWriter} is made of. */
+export interface ClientFactsWriterParts {
+  readonly database: Pick<Database, "adminPool">;
+  readonly logger: Logger;
+  /** How often facts are written; a second unless given. */
+  readonly flushIntervalMs?: number;
+}
+
+/**
+ * Writes what devices say of their clients into their records, many at a time and only where it differs. What cannot be
+ * written is dropped: the device says it again with its next stream.
+ */
+export class ClientFactsWriter implements AsyncDisposable {
+  readonly #database: ClientFactsWriterParts["database"];
+  readonly #waiting: NewestPerDevice<ClientFacts>;
+
+  constructor({ database, logger, flushIntervalMs }: ClientFactsWriterParts) {
+    this.#database = database;
+    this.#waiting = new NewestPerDevice({
+      flushIntervalMs,
+      write: (batch) => this.#write(batch),
+      failed: (err) => logger.warn({ err }, "could not write what devices said of their clients"),
+    });
+  }
+
+  /** Takes what a device said. */
+  streamOpened(facts: ClientFacts): void {
+    this.#waiting.add(facts);
+  }
+
+  /** Writes what waits now. */
+  flush(): Promise<void> {
+    return this.#waiting.flush();
+  }
+
+  /** Writes what waits and takes no more. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#waiting[Symbol.asyncDispose]();
+  }
+
+  async #write(batch: readonly ClientFacts[]): Promise<void> {
+    const values = [
+      batch.map(({ deviceId }) => deviceId),
+      batch.map(({ agentVersion, capabilities, clockQuality }) =>
+        JSON.stringify({ agentVersion, capabilities, clockQuality }),
+      ),
+    ];
+    const write = { name: "device_write_facts", text: writeSql, values };
+    await withRetry(() => this.#database.adminPool.query(write), { attempts: 3 });
+  }
+}
+
+/** The rows are locked in the order of their ids, as everywhere. */
+const writeSql = `
+  UPDATE devices d SET reported = d.reported || l.facts
+    FROM (SELECT d.id, f.facts
+            FROM unnest($1::uuid[], $2::jsonb[]) AS f (id, facts)
+            JOIN devices d ON d.id = f.id AND NOT d.reported @> f.facts
+           ORDER BY d.id FOR UPDATE OF d) l
+   WHERE d.id = l.id`;

@@ -1,0 +1,44 @@
+import { defineEntity, p } from "@mikro-orm/core";
+import { count, createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
+import { DeviceEntity } from "./device.entity.ts";
+
+/**
+ * A device's latest reading, written in batches. No index on what changes and free space on every page, so that
+ * updates stay on their page (HOT).
+ */
+export const DeviceStateEntity = defineEntity({
+  name: "DeviceState",
+  tableName: "device_state",
+  properties: {
+    deviceId: p.manyToOne(DeviceEntity).mapToPk().joinColumn("device_id").primary(),
+    lastSeenAt: instant(),
+    /** The device's own clock: untrusted. */
+    lastDeviceTime: instant().strictNullable(),
+    epoch: p.integer(),
+    lastSequence: count(),
+    firmwareVersion: p.text(),
+    bootId: p.text(),
+    uptimeMs: count(),
+    batteryPercent: p.float().strictNullable(),
+    charging: p.boolean().strictNullable(),
+    cpuPercent: p.float().strictNullable(),
+    memoryPercent: p.float().strictNullable(),
+    storageFreeBytes: count().strictNullable(),
+    temperatureCelsius: p.float().strictNullable(),
+    latitude: p.double().strictNullable(),
+    longitude: p.double().strictNullable(),
+    accuracyMeters: p.float().strictNullable(),
+    altitudeMeters: p.float().strictNullable(),
+    networkType: p.smallint().strictNullable(),
+    signalDbm: p.smallint().strictNullable(),
+    carrier: p.text().strictNullable(),
+    securityCounter: count(),
+    imageSha256: p.blob().strictNullable(),
+    components: p.json<Record<string, string>>().strictNullable(),
+    fixTime: instant().strictNullable(),
+    /** Whether the device is not retired: kept by triggers, so that the fleet's counters need no other table. */
+    inService: p.boolean().default(true),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+});

@@ -1,0 +1,57 @@
+import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
+import { createdAt, entityNamed, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
+import type { UpdatePin } from "./filterable-device.ts";
+
+/** What a device says of itself when it enrols and connects. */
+export interface ReportedFacts {
+  /** The version that it ran when it enrolled. */
+  firmwareVersion?: string;
+  agentVersion?: string;
+  capabilities?: string[];
+  clockQuality?: string;
+}
+
+/** A registered device: what changes rarely. What every heartbeat changes is in device_state. */
+export const DeviceEntity = defineEntity({
+  name: "Device",
+  tableName: "devices",
+  properties: {
+    id: p.uuid().primary(),
+    serialNumber: p.text(),
+    deviceType: p.text(),
+    hardwareModel: p.text(),
+    displayName: p.text().default(""),
+    groups: p.array().columnType("text[]").defaultRaw("'{}'"),
+    metadata: p.json<Record<string, string>>().defaultRaw("'{}'"),
+    enrolmentKeyId: p
+      .manyToOne(entityNamed("EnrolmentKey"))
+      .mapToPk()
+      .joinColumn("enrolment_key_id")
+      .nullable(),
+    /** The request id of its latest enrolment, so that a retried one is answered alike. */
+    enrolRequestId: p.uuid().strictNullable(),
+    tags: p.array().columnType("text[]").defaultRaw("'{}'"),
+    updatePin: p.text().$type<UpdatePin>().default("none"),
+    reported: p.json<ReportedFacts>().defaultRaw("'{}'"),
+    isDeleted: p.boolean().default(false),
+    deletedAt: instant().strictNullable(),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  filters: notDeleted,
+  indexes: [
+    { name: "devices_device_type_index", properties: ["deviceType", "id"], where: "not is_deleted" },
+    { name: "devices_groups_index", properties: ["groups"], type: "gin" },
+    { name: "devices_tags_index", properties: ["tags"], type: "gin" },
+    {
+      name: "devices_serial_number_order_index",
+      properties: ["serialNumber", "id"],
+      expression: 'create index devices_serial_number_order_index on devices (serial_number collate "C", id)',
+    },
+    { name: "devices_enrolment_key_id_index", properties: ["enrolmentKeyId"] },
+  ],
+  uniques: [{ name: "devices_serial_number_unique", properties: ["serialNumber"], where: "not is_deleted" }],
+});
+
+/** A row of devices. */
+export type DeviceRow = InferEntity<typeof DeviceEntity>;

@@ -1,0 +1,275 @@
+import type pg from "pg";
+import type { Clock } from "../../infra/clock.ts";
+import { asDatabaseError } from "../../infra/database/errors.ts";
+import type { Logger } from "../../infra/logger.ts";
+import {
+  evaluateRing,
+  finishedOf,
+  type RolloutHealthSource,
+  type RolloutHealthVerdict,
+} from "../model/gate.ts";
+import { awaitedApproval, frontRing, type Ring, type Rollout } from "../model/rollout.ts";
+import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
+import { isFinalRollout } from "../model/rollout-state.ts";
+import {
+  lockRollout,
+  type RolloutTransaction,
+  type RolloutTransactions,
+} from "../model/rollout-transactions.ts";
+import { finishRollback, isRolledBack, rollBack, stepRollback } from "./rollback.ts";
+import { noteUnreadable } from "./rollout-alert.ts";
+import { type Decider, pause, promote } from "./rollout-steps.ts";
+import { type StartChecks, startOnTime } from "./scheduled-start.ts";
+
+/** What a {@link RingGovernor} is made of. */
+export interface RingGovernorParts {
+  readonly pool: pg.Pool;
+  readonly transactions: RolloutTransactions;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly health: RolloutHealthSource;
+  readonly startChecks: StartChecks;
+  /** What the alert of a rollout has to become for what of it can or cannot be read; undefined if it may stay. */
+  readonly dueAlert: (rollout: Rollout) => string | undefined;
+  /** Told of a rollback that a rule began. */
+  readonly rolledBackByRule: () => void;
+}
+
+/** What the rules want done with a rollout. */
+type Decision =
+  | { readonly kind: "nothing" }
+  /** The gate began to hold, or holds no more. */
+  | { readonly kind: "note_gate"; readonly ring: Ring; readonly held: boolean }
+  | { readonly kind: "promote"; readonly ring: Ring }
+  | {
+      readonly kind: "rollback" | "pause";
+      readonly ring: Ring;
+      readonly rule: string;
+      readonly byHealth: boolean;
+    }
+  /** It can be read no more, or again. */
+  | { readonly kind: "note_unreadable"; readonly alert: string }
+  /** Its time has come. */
+  | { readonly kind: "start" }
+  /** Further devices have to be told to go back. */
+  | { readonly kind: "step_rollback" }
+  | { readonly kind: "finish_rollback" };
+
+/**
+ * Decides over rollouts by their counters: promotes, completes, pauses and takes back. It looks at a rollout soon after its
+ * counters changed, and at all that run about every second, for gates that hold by time. Every decision is taken again in
+ * a transaction that has the rollout locked, from counters that equal the rows; so several replicas may decide at the same
+ * time, and the second one finds nothing left to do.
+ */
+export class RingGovernor {
+  readonly #parts: RingGovernorParts;
+  readonly #dirty = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(parts: RingGovernorParts) {
+    this.#parts = parts;
+  }
+
+  /** A rollout's counters or state changed. */
+  changed(rolloutId: string): void {
+    if (this.#closed) return;
+    this.#dirty.add(rolloutId);
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      const ids = [...this.#dirty];
+      this.#dirty.clear();
+      void this.#enqueue({ ids });
+    }, settleMs).unref();
+  }
+
+  /** Looks at every rollout that a rule may move. */
+  tick(): Promise<void> {
+    return this.#enqueue({ states: ["SCHEDULED", "RUNNING", "PAUSED", "ROLLING_BACK"], orPlanned: true });
+  }
+
+  /** Waits for what is under way. May be called more than once. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  #enqueue(selection: Parameters<typeof readRollouts>[1]): Promise<void> {
+    this.#running = this.#running.then(async () => {
+      if (this.#closed) return;
+      try {
+        const rollouts = await readRollouts(poolQuery(this.#parts.pool), selection);
+        for (const rollout of rollouts) await this.#look(rollout);
+      } catch (error) {
+        if (asDatabaseError(error) === undefined)
+          this.#parts.logger.error({ err: error }, "could not judge rollouts");
+      }
+    });
+    return this.#running;
+  }
+
+  async #look(rollout: Rollout): Promise<void> {
+    const health = this.#parts.health.verdictOf(rollout.id);
+    const decided = (as: Rollout, now: Date): Decision => {
+      const alert = this.#parts.dueAlert(as);
+      return alert === undefined ? decide(as, now, health) : { kind: "note_unreadable", alert };
+    };
+    if (decided(rollout, this.#parts.clock.now()).kind === "nothing") return;
+    try {
+      await this.#parts.transactions.run(async (tx) => {
+        const locked = await lockRollout(tx, rollout.id);
+        await this.#act(tx, locked, decided(locked, tx.now));
+      });
+    } catch (error) {
+      const level = asDatabaseError(error) === undefined ? "error" : "warn";
+      this.#parts.logger[level]({ err: error, rolloutId: rollout.id }, "could not act on a rollout");
+    }
+  }
+
+  async #act(tx: RolloutTransaction, rollout: Rollout, decision: Decision): Promise<void> {
+    const { logger } = this.#parts;
+    switch (decision.kind) {
+      case "nothing":
+        return;
+      case "note_gate":
+        await tx.query("UPDATE deployment_rings SET gate_held_since = $2::timestamptz WHERE id = $1::uuid", [
+          decision.ring.id,
+          decision.held ? tx.now.toISOString() : null,
+        ]);
+        tx.changed(rollout.id);
+        return;
+      case "promote": {
+        const reason = heldWords(decision.ring);
+        logger.info({ rolloutId: rollout.id, reason }, "promoted a rollout");
+        await promote(tx, rollout, {
+          actor: "system:gate",
+          reason,
+          details: numbersOf("gate", decision.ring),
+        });
+        return;
+      }
+      case "pause":
+        logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "paused a rollout by a rule");
+        await pause(tx, rollout, deciderOf(decision), decision.byHealth ? undefined : decision.ring);
+        if (decision.byHealth) await acceptWorse(tx, rollout);
+        return;
+      case "rollback": {
+        await rollBack(tx, rollout, deciderOf(decision), { failed: decision.ring });
+        this.#parts.rolledBackByRule();
+        logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "takes a rollout back");
+        return;
+      }
+      case "note_unreadable":
+        logger.warn(
+          { rolloutId: rollout.id, alert: decision.alert },
+          "a rollout can be read no more, or again",
+        );
+        await noteUnreadable(tx, rollout, decision.alert);
+        return;
+      case "start": {
+        const problem = await startOnTime(tx, rollout, this.#parts.startChecks);
+        if (problem !== undefined)
+          logger.warn({ rolloutId: rollout.id, problem }, "paused a rollout at its start time");
+        return;
+      }
+      case "step_rollback": {
+        const { rollbackPlan } = rollout;
+        if (rollbackPlan === undefined) return;
+        const step = await stepRollback(tx, rollout, rollbackPlan);
+        // Replicas learn of what was made by their polls; telling them of each step would have them read all of it each time.
+        if (step === "more") this.changed(rollout.id);
+        // Those that still wait are looked at again by the next tick.
+        else if (step !== "waiting") tx.changed(rollout.id);
+        return;
+      }
+      case "finish_rollback": {
+        const { failed, total } = rollout.rollback;
+        logger[failed > 0 ? "warn" : "info"]({ rolloutId: rollout.id, total, failed }, "took a rollout back");
+        await finishRollback(tx, rollout);
+        return;
+      }
+    }
+  }
+}
+
+/**
+ * What is to be done with a rollout now. Pure. Devices are told to go back before anything else is judged; but where some
+ * only wait until they can be told, the rules go on meanwhile.
+ */
+function decide(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undefined): Decision {
+  const { rollbackPlan, state } = rollout;
+  if (rollbackPlan === undefined || isFinalRollout(state)) return judge(rollout, now, health);
+  const decision = rollbackPlan.waiting === true ? judge(rollout, now, health) : nothing;
+  return decision.kind === "nothing" ? { kind: "step_rollback" } : decision;
+}
+
+/**
+ * What the rules want done with a rollout now. Failures are judged in every ring that was reached, also after a
+ * pause or completion, for devices go on; the gate only in the front ring of a running rollout.
+ */
+function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undefined): Decision {
+  const { state, rings, policy } = rollout;
+  if (state === "ROLLING_BACK") return isRolledBack(rollout) ? { kind: "finish_rollback" } : nothing;
+  if (state === "SCHEDULED") {
+    const { startAt } = policy;
+    return startAt === null || new Date(startAt) <= now ? { kind: "start" } : nothing;
+  }
+  if (state !== "RUNNING" && state !== "PAUSED" && state !== "COMPLETED") return nothing;
+  const front = frontRing(rings);
+  for (const ring of rings) {
+    if (ring.state === "WAITING") continue;
+    const context = { isLast: ring === rings.at(-1), health: ring === front ? health : undefined };
+    const { verdict, missing, byHealth = false } = evaluateRing(ring, policy, now, context);
+    const rule = missing.join("; ");
+    if (verdict === "rollback") return { kind: "rollback", ring, rule, byHealth };
+    if (verdict === "pause" && state === "RUNNING") return { kind: "pause", ring, rule, byHealth };
+  }
+  if (state !== "RUNNING" || front?.state !== "OPEN") return nothing;
+  const { verdict, held } = evaluateRing(front, policy, now, {
+    isLast: front === rings.at(-1),
+    next: awaitedApproval(rollout),
+    health,
+  });
+  if (verdict === "promote") return { kind: "promote", ring: front };
+  if (held !== (front.gateHeldSince !== undefined)) return { kind: "note_gate", ring: front, held };
+  return nothing;
+}
+
+function deciderOf({ rule, ring, byHealth }: Extract<Decision, { readonly rule: string }>): Decider {
+  return {
+    actor: byHealth ? "system:health" : "system:failure-threshold",
+    reason: rule,
+    details: numbersOf(byHealth ? "on_worse_health" : "failure_threshold", ring),
+  };
+}
+
+function numbersOf(rule: string, { name, counters }: Ring): Record<string, string> {
+  const { succeeded, failed, inProgress } = counters;
+  return {
+    rule,
+    judged_ring: name,
+    succeeded: String(succeeded),
+    failed: String(failed),
+    in_progress: String(inProgress),
+  };
+}
+
+/** The verdict that paused the rollout never turns better: without this no operator could go on. */
+async function acceptWorse(tx: RolloutTransaction, { id }: Rollout): Promise<void> {
+  await tx.query(
+    `UPDATE deployment_rings SET gate = gate || '{"acceptedWorse": true}'::jsonb WHERE rollout_id = $1::uuid`,
+    [id],
+  );
+}
+
+const nothing: Decision = { kind: "nothing" };
+
+/** Counters of a burst of devices are looked at once. */
+const settleMs = 20;
+
+function heldWords({ name, counters, gate }: Ring): string {
+  const finished = finishedOf(counters);
+  return `ring ${name}: ${counters.succeeded} of ${finished} finished devices succeeded, which held for ${gate.soakMs / 1000} s`;
+}

@@ -1,0 +1,49 @@
+import { OtaError } from "../../errors.ts";
+import type { Query } from "../model/rollout-rows.ts";
+import { wasRolledBackSql } from "./rollback-sql.ts";
+
+/**
+ * Checks that devices which take a firmware of this product can be taken back to the target. `ROLLBACK_TARGET_REFUSED`
+ * unless it is another, released firmware of the same product and component, for some of the same device types, that was
+ * not itself taken back by the newest rollout of it. Whether it fits each device, and its security counter, is judged
+ * device by device.
+ * `field` is where the request names the target.
+ */
+export async function assertRollbackTarget(
+  query: Query,
+  from: { readonly firmwareId: string; readonly product: string },
+  targetId: string,
+  field = "firmware_id",
+): Promise<void> {
+  const [target] = await query<{ version: string; problem: string | null }>(targetSql, [
+    targetId,
+    from.firmwareId,
+  ]);
+  const problem = target === undefined ? "there is no such firmware" : target.problem;
+  if (problem !== null) throw refused(targetId, field, problem);
+  const [taken] = await query<{ refused: boolean }>(wasRolledBackSql, [targetId]);
+  if (taken?.refused === true) throw refused(targetId, field, "it was itself taken back");
+}
+
+function refused(firmwareId: string, field: string, problem: string): OtaError {
+  return new OtaError(
+    "failed_precondition",
+    "ROLLBACK_TARGET_REFUSED",
+    `cannot go back to ${firmwareId}: ${problem}`,
+    {
+      metadata: { firmware_id: firmwareId },
+      fields: [{ field, description: problem }],
+    },
+  );
+}
+
+const targetSql = `
+  SELECT t.version, CASE
+    WHEN t.id = f.id THEN 'it is what the rollout brings'
+    WHEN t.product <> f.product THEN 'it is of another product'
+    WHEN t.component <> f.component THEN 'it updates something else'
+    WHEN t.state <> 'RELEASED' THEN 'it is not released'
+    WHEN NOT (t.device_types && f.device_types) THEN 'it is for other device types'
+  END AS problem
+  FROM firmware_updates t, firmware_updates f
+  WHERE t.id = $1::uuid AND NOT t.is_deleted AND f.id = $2::uuid`;

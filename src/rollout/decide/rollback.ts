@@ -1,0 +1,178 @@
+import { illegalTransition } from "../../errors.ts";
+import type { StoredRollbackPlan } from "../model/rollout.entity.ts";
+import type { Ring, Rollout } from "../model/rollout.ts";
+import type { RolloutTransaction } from "../model/rollout-transactions.ts";
+import { type Decider, moveRing, moveRollout, requireState } from "./rollout-steps.ts";
+import { takeBack } from "./take-back.ts";
+import { anyWaitingSql, giveUpSql, nextWaitingSql, unmarkSql } from "./waiting-rollback-sql.ts";
+
+/**
+ * What a step of a rollback did. `more`: others can be told at once; `told`: all were told but those that wait for their
+ * update of another component to end; `waiting`: these still wait, and nothing changed; `done`: all are told.
+ */
+type RollbackStep = "more" | "told" | "waiting" | "done";
+
+/**
+ * Begins to take a rollout back, in a transaction that has it locked. From then on it makes no offers, and its devices are
+ * told step by step: see {@link stepRollback}. The first step is part of this transaction, so that a small rollout is done
+ * at once. `firmwareId` names what to go back to; by default what each device came from.
+ */
+export async function rollBack(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Decider,
+  {
+    failed,
+    firmwareId,
+  }: { readonly failed?: Ring | undefined; readonly firmwareId?: string | null | undefined } = {},
+): Promise<void> {
+  const state = requireState(rollout, "rollback");
+  if (failed !== undefined && failed.state !== "FAILED") await moveRing(tx, failed, "fail");
+  await moveRollout(tx, rollout, "rollback", state, by, {
+    ...(failed === undefined ? {} : { ring: failed.name }),
+    ...(firmwareId ? { firmware_id: firmwareId } : {}),
+  });
+  await stepRollback(tx, rollout, { ringIds: null, firmwareId: firmwareId ?? null, cursor: null });
+}
+
+/**
+ * Tells the next devices of a rollout that they have to go back, at most {@link devicesPerStep}, and remembers how far it
+ * got in the same transaction: a step that does not commit never was, and two replicas take turns. The rollout must be
+ * locked.
+ *
+ * Of each device the newest try counts. If it is open, it is called off or, once installing, ended as ROLLED_BACK. A device
+ * that began to install, also one that failed or succeeded, gets a rollback to the version that it came from, or to the
+ * one that the plan names, if that is released, fits the device, has not been rolled back itself and its security counter
+ * is not below the device's; otherwise a failed rollback with the reason. Left out are devices that heartbeats showed to
+ * have gone back by themselves, and those that another rollout of the same component has moved on since. What such a rollout
+ * has offered to them meanwhile gives way to the rollback; but an update or a rollback of another component goes on, and the
+ * device is told when that is over. It waits for as long as a device may take for an update; then its rollback has failed as
+ * `DEVICE_BUSY`.
+ */
+export async function stepRollback(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  plan: Readonly<StoredRollbackPlan>,
+): Promise<RollbackStep> {
+  if (plan.waiting === true) return await stepWaiting(tx, rollout, plan);
+  const now = tx.now.toISOString();
+  const rows = await tx.query<{ id: string; device_id: string }>(nextSql, [
+    rollout.id,
+    plan.ringIds?.join(",") ?? null,
+    plan.cursor,
+    devicesPerStep,
+  ]);
+  if (rows.length > 0) {
+    const deviceIds = rows.map(({ device_id }) => device_id).join(",");
+    await takeBack(tx, rollout, deviceIds, plan.firmwareId, now);
+  }
+  const last = rows.at(-1);
+  if (rows.length === devicesPerStep && last !== undefined) {
+    await store(tx, rollout, { ...plan, cursor: last.id });
+    return "more";
+  }
+  const waiting = await anyWaiting(tx, rollout);
+  await store(tx, rollout, waiting ? { ...plan, waiting: true } : null);
+  return waiting ? "told" : "done";
+}
+
+/** Goes on with the devices that wait, of a rollout that was just told to take one back, once they are free. */
+export async function planWaiting(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
+  if (rollout.rollbackPlan !== undefined || !(await anyWaiting(tx, rollout))) return;
+  await store(tx, rollout, { ringIds: [], firmwareId: null, cursor: null, waiting: true });
+}
+
+/** Tells the devices that waited and are free now, and gives those up that waited for too long. */
+async function stepWaiting(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  plan: Readonly<StoredRollbackPlan>,
+): Promise<RollbackStep> {
+  const now = tx.now.toISOString();
+  const rows = await tx.query<{ device_id: string }>(nextWaitingSql, [rollout.id, now, devicesPerStep]);
+  if (rows.length > 0) {
+    const deviceIds = rows.map(({ device_id }) => device_id).join(",");
+    // Also the late ones, for they may have become free just now.
+    await takeBack(tx, rollout, deviceIds, plan.firmwareId, now);
+    await tx.query(giveUpSql, [rollout.id, deviceIds, now]);
+    await tx.query(unmarkSql, [rollout.id, deviceIds]);
+  }
+  if (rows.length === devicesPerStep) return "more";
+  if (await anyWaiting(tx, rollout)) return rows.length > 0 ? "told" : "waiting";
+  await store(tx, rollout, null);
+  return "done";
+}
+
+async function anyWaiting(tx: RolloutTransaction, rollout: Rollout): Promise<boolean> {
+  const [row] = await tx.query<{ waits: boolean }>(anyWaitingSql, [rollout.id]);
+  return row?.waits === true;
+}
+
+async function store(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  plan: Readonly<StoredRollbackPlan> | null,
+): Promise<void> {
+  await tx.query("UPDATE rollouts SET rollback_plan = $2::jsonb, updated_at = now() WHERE id = $1::uuid", [
+    rollout.id,
+    plan === null ? null : JSON.stringify(plan),
+  ]);
+}
+
+/** Takes the update back from one ring's devices and pauses the rollout, step by step like {@link rollBack}. */
+export async function rollBackRing(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  ring: Ring,
+  by: Decider,
+): Promise<void> {
+  const state = requireState(rollout, "rollback_ring");
+  if (ring.state === "WAITING") throw illegalTransition("ring", "roll back", ring.state, []);
+  if (ring.state !== "FAILED") await moveRing(tx, ring, "fail");
+  await moveRollout(tx, rollout, "rollback_ring", state, by, { ring: ring.name });
+  const under = rollout.rollbackPlan?.ringIds ?? [];
+  await stepRollback(tx, rollout, {
+    ringIds: [...new Set([...under, ring.id])],
+    firmwareId: null,
+    cursor: null,
+  });
+}
+
+/** Whether nothing is left of a rollback that is under way. */
+export function isRolledBack({ rollbackPlan, rollback }: Rollout): boolean {
+  return rollbackPlan === undefined && rollback.completed + rollback.failed >= rollback.total;
+}
+
+/** Ends a rollback that has nothing left to do; the rollout must be as it is in the database. */
+export async function finishRollback(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
+  const state = requireState(rollout, "finish_rollback");
+  const { total, completed, failed, blocked } = rollout.rollback;
+  await moveRollout(
+    tx,
+    rollout,
+    "finish_rollback",
+    state,
+    {
+      actor: "system:rollback",
+      // What was taken back is still why it was.
+      reason: rollout.stateReason,
+    },
+    {
+      devices: String(total),
+      completed: String(completed),
+      failed: String(failed),
+      blocked: String(blocked),
+    },
+  );
+}
+
+/** Devices of a step: some tenths of a second, in which the rollout's devices wait with their reports. */
+const devicesPerStep = 2_000;
+
+/** The next devices by the ids of their updates; further tries of a device come again and find nothing left to do. */
+const nextSql = `
+  SELECT u.id, u.device_id FROM device_updates u
+  WHERE u.rollout_id = $1::uuid AND u.action <> 'ROLLBACK'
+    AND ($2::text IS NULL OR u.ring_id = ANY (string_to_array($2::text, ',')::uuid[]))
+    AND ($3::uuid IS NULL OR u.id > $3::uuid)
+  ORDER BY u.id LIMIT $4::int`;

@@ -1,0 +1,24 @@
+import type { Rollout } from "../model/rollout.ts";
+import type { RolloutTransaction } from "../model/rollout-transactions.ts";
+
+/** Says on a rollout what needs a person; empty if nothing does. In a transaction that has it locked. */
+export async function setAlert(tx: RolloutTransaction, rolloutId: string, alert: string): Promise<void> {
+  await tx.query("UPDATE rollouts SET alert = $2, updated_at = now() WHERE id = $1::uuid", [
+    rolloutId,
+    alert,
+  ]);
+  tx.changed(rolloutId);
+}
+
+/** Notes it, with its record. In a transaction that has the rollout locked. */
+export async function noteUnreadable(tx: RolloutTransaction, rollout: Rollout, alert: string): Promise<void> {
+  await setAlert(tx, rollout.id, alert);
+  await tx.audit.record(tx.em, {
+    actor: "system:targeting",
+    action: alert === "" ? "rollout.readable" : "rollout.unreadable",
+    resourceType: "rollout",
+    resourceId: rollout.id,
+    reason: alert === "" ? "all of it can be read again" : alert,
+    details: {},
+  });
+}

@@ -1,0 +1,337 @@
+import { createHash } from "node:crypto";
+import type pg from "pg";
+import { v7 as uuidv7 } from "uuid";
+import { notFound } from "../../errors.ts";
+import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
+import type { RequestLedger } from "../../infra/database/request-ledger.ts";
+import { DeploymentRingEntity } from "../model/deployment-ring.entity.ts";
+import {
+  type DeviceUpdateFilter,
+  type DeviceUpdateRecord,
+  readDeviceUpdates,
+} from "../model/device-update-list.ts";
+import { type FailureReasonCount, readFailureReasons } from "../model/failure-reasons.ts";
+import {
+  assertTargeting,
+  type NewRollout,
+  planPolicy,
+  planRings,
+  planTargeting,
+  type RolloutDefaults,
+} from "../model/new-rollout.ts";
+import { RolloutEntity } from "../model/rollout.entity.ts";
+import { frontRing, type Rollout } from "../model/rollout.ts";
+import { poolQuery, type RolloutSelection, readRollouts } from "../model/rollout-rows.ts";
+import { isInForce, type RolloutVerb } from "../model/rollout-state.ts";
+import {
+  lockRollout,
+  type RolloutTransaction,
+  type RolloutTransactions,
+  readRollout,
+} from "../model/rollout-transactions.ts";
+import { retryDevice, rollBackDevice } from "./device-verbs.ts";
+import { rollBack, rollBackRing } from "./rollback.ts";
+import { assertRollbackTarget } from "./rollback-target.ts";
+import {
+  abort,
+  approve,
+  changedMeanwhile,
+  type Decider,
+  pause,
+  promote,
+  requireRing,
+  resume,
+  start,
+} from "./rollout-steps.ts";
+
+/** What a {@link RolloutCatalog} is made of. */
+export interface RolloutCatalogParts {
+  readonly pool: pg.Pool;
+  readonly transactions: RolloutTransactions;
+  readonly ledger: RequestLedger;
+  readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
+  readonly defaults: RolloutDefaults;
+}
+
+/** Who creates something. */
+export interface RolloutCreator {
+  readonly actor: string;
+  /** Identifies the try (AIP-155). */
+  readonly requestId?: string | undefined;
+}
+
+/** A verb of an operator. */
+export interface VerbCall {
+  readonly id: string;
+  readonly actor: string;
+  readonly reason: string;
+}
+
+/** A promotion: to the named ring or to the next one, if the rollout still has the revision. */
+export interface PromoteCall extends VerbCall {
+  readonly ring?: string | undefined;
+  readonly revision?: string | undefined;
+}
+
+/** What operators do with rollouts. Every change locks the rollout and leaves its record in the same transaction. */
+export class RolloutCatalog {
+  readonly #parts: RolloutCatalogParts;
+
+  constructor(parts: RolloutCatalogParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Creates a rollout in DRAFT: a handful of rows. The firmware must be deployable (`FIRMWARE_NOT_READY`,
+   * `FIRMWARE_NOT_SIGNED`, `FIRMWARE_EXPIRED`); rings and targeting must make sense (`INVALID_ARGUMENT`).
+   */
+  create(wanted: NewRollout, creator: RolloutCreator): Promise<Rollout> {
+    return this.#parts.transactions.run(async (tx) => {
+      const create = (): Promise<string> => this.#insert(tx, wanted, creator.actor);
+      return await this.#once(tx, "ota.v1.RolloutService/CreateRollout", wanted, creator, create);
+    });
+  }
+
+  /**
+   * Deploys a firmware: creates and starts a rollout, or takes the one that runs on to the ring, which is the first one
+   * unless named. One at a time for a firmware. `ILLEGAL_TRANSITION` while its rollout is paused or being taken back.
+   */
+  deploy(wanted: NewRollout, ring: string | undefined, creator: RolloutCreator): Promise<Rollout> {
+    return this.#parts.transactions.run(async (tx) => {
+      const by = { actor: creator.actor, reason: "" };
+      const deploy = async (): Promise<string> => {
+        // Locks the firmware, so that two deployments of it cannot cross.
+        await this.#parts.firmware.requireDeployable(wanted.firmwareId, { actor: creator.actor, em: tx.em });
+        const [current] = await readRollouts(tx.query, {
+          firmwareId: wanted.firmwareId,
+          states: ["AWAITING_APPROVAL", "SCHEDULED", "RUNNING", "PAUSED", "ROLLING_BACK", "COMPLETED"],
+          limit: 1,
+        });
+        const id = current?.id ?? (await this.#insert(tx, wanted, creator.actor));
+        const rollout = await lockRollout(tx, id);
+        const name = ring ?? rollout.rings[0]?.name ?? "";
+        const { position } = requireRing(rollout.rings, name);
+        if (current === undefined) await start(tx, rollout, by);
+        const started = await readRollout(tx.query, id);
+        // What waits for an approval or its time opens its rings then.
+        if (started.state === "AWAITING_APPROVAL" || started.state === "SCHEDULED") return id;
+        const isOpen = started.state === "RUNNING" || started.state === "COMPLETED";
+        const reached = position <= (frontRing(started.rings)?.position ?? -1);
+        if (!isOpen || !reached) await promote(tx, started, by, name);
+        return id;
+      };
+      const request = { ...wanted, ring: ring ?? "" };
+      return await this.#once(tx, "ota.v1.FirmwareService/DeployFirmware", request, creator, deploy);
+    });
+  }
+
+  /** The rollout with that id. `NOT_FOUND` if there is none. */
+  get(id: string): Promise<Rollout> {
+    return readRollout(poolQuery(this.#parts.pool), id);
+  }
+
+  /** Up to `limit` rollouts below the id `after`, newest first. */
+  list(
+    filter: Pick<RolloutSelection, "states" | "firmwareId" | "firmwareVersion">,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<Rollout[]> {
+    return readRollouts(poolQuery(this.#parts.pool), {
+      ...filter,
+      before: page.after,
+      limit: page.limit,
+    });
+  }
+
+  /** Up to `limit` device updates below the id `after`, newest first. `NOT_FOUND` for a rollout that is not there. */
+  async listDeviceUpdates(
+    filter: DeviceUpdateFilter,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<DeviceUpdateRecord[]> {
+    if (filter.rolloutId !== undefined) await this.get(filter.rolloutId);
+    return await readDeviceUpdates(poolQuery(this.#parts.pool), filter, page);
+  }
+
+  /** Opens the first ring. Writes a handful of rows, however large the fleet is. The firmware must be deployable still. */
+  start(call: VerbCall): Promise<Rollout> {
+    return this.#verb("start", call, async (tx, rollout, by) => {
+      await this.#requireDeployable(tx, rollout, call);
+      await start(tx, rollout, by);
+    });
+  }
+
+  /**
+   * Opens the next ring, or all up to the named one; past the last ring the rollout is complete. A named ring that is open
+   * already changes nothing. `UNKNOWN_RING`; `ABORTED` if the revision is another one.
+   */
+  promote(call: PromoteCall): Promise<Rollout> {
+    return this.#verb("promote", call, async (tx, rollout, by) => {
+      if (call.revision !== undefined && call.revision !== String(rollout.revision))
+        throw changedMeanwhile(rollout.id);
+      await promote(tx, rollout, by, call.ring);
+    });
+  }
+
+  /**
+   * Lets a ring open that needs an approval: the named one or the next. `FOUR_EYES` for the rollout's creator;
+   * `UNKNOWN_RING`. For a rollout that has not begun the firmware must be deployable still.
+   */
+  approve(call: VerbCall & { readonly ring?: string | undefined }): Promise<Rollout> {
+    return this.#verb("approve", call, async (tx, rollout, by) => {
+      if (rollout.state === "AWAITING_APPROVAL") await this.#requireDeployable(tx, rollout, call);
+      await approve(tx, rollout, by, call.ring);
+    });
+  }
+
+  /** Stops making offers. */
+  pause(call: VerbCall): Promise<Rollout> {
+    return this.#verb("pause", call, (tx, rollout, by) => pause(tx, rollout, by));
+  }
+
+  /** Makes offers again. If it never began, the firmware must be deployable still. */
+  resume(call: VerbCall): Promise<Rollout> {
+    return this.#verb("resume", call, async (tx, rollout, by) => {
+      if (rollout.startedAt === undefined) await this.#requireDeployable(tx, rollout, call);
+      await resume(tx, rollout, by);
+    });
+  }
+
+  /** Takes the update back, to the named firmware if one is. `ROLLBACK_TARGET_REFUSED`. */
+  rollback(call: VerbCall & { readonly firmwareId?: string | undefined }): Promise<Rollout> {
+    return this.#verb("rollback", call, async (tx, rollout, by) => {
+      const { firmwareId } = call;
+      if (firmwareId !== undefined) await assertRollbackTarget(tx.query, rollout, firmwareId);
+      await rollBack(tx, rollout, by, { firmwareId });
+    });
+  }
+
+  /** Takes the update back from one ring's devices, and pauses. `UNKNOWN_RING`; a ring that was never open is refused. */
+  rollbackRing(call: VerbCall & { readonly ring: string }): Promise<Rollout> {
+    return this.#parts.transactions.run(async (tx) => {
+      const rollout = await lockRollout(tx, call.id);
+      await rollBackRing(tx, rollout, requireRing(rollout.rings, call.ring), call);
+      return await readRollout(tx.query, call.id);
+    });
+  }
+
+  /** See {@link rollBackDevice}. */
+  rollbackDevice(call: VerbCall & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
+    return this.#parts.transactions.run(async (tx) =>
+      rollBackDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
+    );
+  }
+
+  /** See {@link retryDevice}. */
+  retryDevice(call: VerbCall & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
+    return this.#parts.transactions.run(async (tx) =>
+      retryDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
+    );
+  }
+
+  /** Counts the rollout's failed devices by reason, most first, at most 100 reasons. */
+  async listFailureReasons(id: string): Promise<FailureReasonCount[]> {
+    await this.get(id);
+    return await readFailureReasons(poolQuery(this.#parts.pool), id);
+  }
+
+  /** Stops for good, and takes nothing back. */
+  abort(call: VerbCall): Promise<Rollout> {
+    return this.#verb("abort", call, (tx, rollout, by) => abort(tx, rollout, by));
+  }
+
+  /** Pauses what runs on a firmware that this key signed; returns how many rollouts it paused. */
+  async signingKeyRevoked(keyId: string, why: { actor: string; reason: string }): Promise<number> {
+    const ids = await poolQuery(this.#parts.pool)<{ id: string }>(
+      `SELECT r.id FROM rollouts r WHERE r.state = 'RUNNING' AND NOT r.is_deleted AND EXISTS (
+         SELECT 1 FROM firmware_signatures s WHERE s.firmware_id = r.firmware_id AND s.key_id = $1)`,
+      [keyId],
+    );
+    let paused = 0;
+    for (const { id } of ids) {
+      const reason = `signing key ${keyId} was revoked${why.reason === "" ? "" : `: ${why.reason}`}`;
+      await this.#parts.transactions.run(async (tx) => {
+        const rollout = await lockRollout(tx, id);
+        if (rollout.state !== "RUNNING") return;
+        await pause(tx, rollout, { actor: why.actor, reason });
+        paused += 1;
+      });
+    }
+    return paused;
+  }
+
+  #requireDeployable(tx: RolloutTransaction, { firmwareId }: Rollout, { actor }: VerbCall): Promise<unknown> {
+    return this.#parts.firmware.requireDeployable(firmwareId, { actor, em: tx.em });
+  }
+
+  #verb(
+    verb: RolloutVerb,
+    { id, actor, reason }: VerbCall,
+    work: (tx: RolloutTransaction, rollout: Rollout, by: Decider) => Promise<void>,
+  ): Promise<Rollout> {
+    return this.#parts.transactions.run(async (tx) => {
+      const rollout = await lockRollout(tx, id);
+      if (isInForce(rollout.state, verb)) return rollout;
+      await work(tx, rollout, { actor, reason });
+      return await readRollout(tx.query, id);
+    });
+  }
+
+  async #once(
+    tx: RolloutTransaction,
+    method: string,
+    request: object,
+    { actor, requestId }: RolloutCreator,
+    create: () => Promise<string>,
+  ): Promise<Rollout> {
+    const requestDigest = createHash("sha256").update(JSON.stringify(request)).digest();
+    const key = { caller: actor, method, requestId, requestDigest };
+    const { resourceId } = await this.#parts.ledger.once(tx.em, key, create);
+    return await readRollout(tx.query, resourceId);
+  }
+
+  async #insert(tx: RolloutTransaction, wanted: NewRollout, actor: string): Promise<string> {
+    const rings = planRings(wanted.rings);
+    const firmware = await this.#parts.firmware.requireDeployable(wanted.firmwareId, { actor, em: tx.em });
+    if (firmware.deletedAt !== undefined) throw notFound("firmware", firmware.id);
+    const targeting = planTargeting(wanted.targeting);
+    assertTargeting(targeting, firmware);
+    const back = wanted.policy.rollbackFirmwareId;
+    if (back !== undefined) {
+      const from = { firmwareId: firmware.id, product: firmware.product };
+      await assertRollbackTarget(tx.query, from, back, "policy.rollback_firmware_id");
+    }
+    const id = uuidv7();
+    const name = wanted.name || `${firmware.product} ${firmware.version}`;
+    await tx.em.insert(RolloutEntity, {
+      id,
+      name,
+      firmwareId: firmware.id,
+      state: "DRAFT",
+      targeting,
+      policy: planPolicy(wanted.policy, this.#parts.defaults),
+      creator: actor,
+      startedAt: null,
+      endedAt: null,
+    });
+    for (const [position, ring] of rings.entries()) {
+      await tx.em.insert(DeploymentRingEntity, {
+        ...ring,
+        id: uuidv7(),
+        rolloutId: id,
+        position,
+        state: "WAITING",
+        openedAt: null,
+        gateHeldSince: null,
+        passedAt: null,
+      });
+    }
+    await tx.audit.record(tx.em, {
+      actor,
+      action: "rollout.create",
+      resourceType: "rollout",
+      resourceId: id,
+      details: { name, firmware_id: firmware.id, version: firmware.version },
+    });
+    tx.changed(id);
+    return id;
+  }
+}

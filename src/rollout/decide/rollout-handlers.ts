@@ -1,0 +1,148 @@
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { type CallContext, type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
+import { actorOf } from "../../call/identity.ts";
+import { type PageTokens, pageSize } from "../../call/page-token.ts";
+import type { Clock } from "../../infra/clock.ts";
+import type { RolloutHealthSource } from "../model/gate.ts";
+import type { Rollout } from "../model/rollout.ts";
+import type { RolloutWatch } from "../rollout-watch.ts";
+import {
+  fromNewRollout,
+  fromRolloutStates,
+  fromUpdatesRequest,
+  toDeviceUpdateMessage,
+  toRolloutMessage,
+} from "../wire/rollout-messages.ts";
+import type { RolloutCatalog, VerbCall } from "./rollout-catalog.ts";
+
+/** What the rollout endpoints work on. */
+export interface RolloutEndpointParts {
+  readonly catalog: RolloutCatalog;
+  readonly watch: RolloutWatch;
+  readonly pageTokens: PageTokens;
+  readonly clock: Clock;
+  readonly health: RolloutHealthSource;
+}
+
+/** RolloutService. */
+export function rolloutEndpoints({
+  catalog,
+  watch,
+  pageTokens,
+  clock,
+  health,
+}: RolloutEndpointParts): Endpoint[] {
+  const { method } = RolloutService;
+  const message = (rollout: Rollout) => toRolloutMessage(rollout, clock.now(), health.verdictOf(rollout.id));
+  const answer = async (rollout: Promise<Rollout>) => ({ rollout: message(await rollout) });
+  return [
+    unary(method.createRollout, operator, (request, context) =>
+      answer(
+        catalog.create(fromNewRollout(request), {
+          actor: actorOf(context.identity),
+          requestId: request.requestId || undefined,
+        }),
+      ),
+    ),
+
+    unary(method.getRollout, viewer, ({ id }) => answer(catalog.get(id))),
+
+    unary(method.listRollouts, viewer, async (request) => {
+      const filter = {
+        states: fromRolloutStates(request.states),
+        firmwareId: request.firmwareId || undefined,
+        firmwareVersion: request.firmwareVersion || undefined,
+      };
+      const { page, nextPageToken } = await pageOf(pageTokens, request, filter, (at) =>
+        catalog.list(filter, at),
+      );
+      return { rollouts: page.map(message), nextPageToken };
+    }),
+
+    unary(method.startRollout, operator, (request, context) => answer(catalog.start(verb(request, context)))),
+
+    unary(method.promoteRollout, operator, (request, context) =>
+      answer(
+        catalog.promote({
+          ...verb(request, context),
+          ring: request.ring || undefined,
+          revision: request.etag || undefined,
+        }),
+      ),
+    ),
+
+    unary(method.pauseRollout, operator, (request, context) => answer(catalog.pause(verb(request, context)))),
+
+    unary(method.resumeRollout, operator, (request, context) =>
+      answer(catalog.resume(verb(request, context))),
+    ),
+
+    unary(method.approveRollout, operator, (request, context) =>
+      answer(catalog.approve({ ...verb(request, context), ring: request.ring || undefined })),
+    ),
+
+    unary(method.rollbackRollout, operator, (request, context) =>
+      answer(catalog.rollback({ ...verb(request, context), firmwareId: request.firmwareId || undefined })),
+    ),
+
+    unary(method.rollbackRing, operator, (request, context) =>
+      answer(catalog.rollbackRing({ ...verb(request, context), ring: request.ring })),
+    ),
+
+    unary(method.rollbackDevice, operator, async (request, context) => {
+      const update = await catalog.rollbackDevice({ ...verb(request, context), deviceId: request.deviceId });
+      return { deviceUpdate: toDeviceUpdateMessage(update) };
+    }),
+
+    unary(method.retryDevice, operator, async (request, context) => {
+      const update = await catalog.retryDevice({ ...verb(request, context), deviceId: request.deviceId });
+      return { deviceUpdate: toDeviceUpdateMessage(update) };
+    }),
+
+    unary(method.listFailureReasons, viewer, async ({ id }) => ({
+      failureReasons: (await catalog.listFailureReasons(id)).map(({ name, count }) => ({
+        name,
+        count: BigInt(count),
+      })),
+    })),
+
+    unary(method.abortRollout, operator, (request, context) => answer(catalog.abort(verb(request, context)))),
+
+    unary(method.listDeviceUpdates, viewer, async (request) => {
+      const filter = fromUpdatesRequest(request);
+      const { page, nextPageToken } = await pageOf(pageTokens, request, filter, (at) =>
+        catalog.listDeviceUpdates(filter, at),
+      );
+      return { deviceUpdates: page.map(toDeviceUpdateMessage), nextPageToken };
+    }),
+
+    serverStream(method.watchRollout, viewer, async function* ({ id }, { signal }) {
+      for await (const rollout of watch.watch(id, signal)) yield { rollout: message(rollout) };
+    }),
+  ];
+}
+
+const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
+const operator = { access: { role: "operator" }, rate: "operator" } as const;
+
+function verb(
+  request: { readonly id: string; readonly reason?: string },
+  { identity }: CallContext,
+): VerbCall {
+  return { id: request.id, actor: actorOf(identity), reason: request.reason ?? "" };
+}
+
+async function pageOf<Item extends { readonly id: string }>(
+  tokens: PageTokens,
+  request: { readonly pageSize: number; readonly pageToken: string },
+  filter: unknown,
+  read: (at: { limit: number; after: string | undefined }) => Promise<Item[]>,
+): Promise<{ page: Item[]; nextPageToken: string }> {
+  const [after] = tokens.decode(request.pageToken, filter) ?? [];
+  const limit = pageSize(request.pageSize);
+  // One more than asked for tells whether there is a next page.
+  const found = await read({ limit: limit + 1, after });
+  const page = found.slice(0, limit);
+  const last = found.length > limit ? page.at(-1) : undefined;
+  return { page, nextPageToken: last === undefined ? "" : tokens.encode({ filter, keyset: [last.id] }) };
+}

@@ -1,0 +1,278 @@
+import { illegalTransition, OtaError } from "../../errors.ts";
+import type { RingState } from "../model/deployment-ring.entity.ts";
+import { nextRingState, type RingEvent } from "../model/ring-state.ts";
+import { awaitedApproval, frontRing, isApproved, type Ring, type Rollout } from "../model/rollout.ts";
+import {
+  allowedVerbs,
+  nextRolloutState,
+  type RolloutEvent,
+  type RolloutVerb,
+} from "../model/rollout-state.ts";
+import type { RolloutTransaction } from "../model/rollout-transactions.ts";
+import { forgetWaitingSql } from "./waiting-rollback-sql.ts";
+
+/** Who does something to a rollout, and why. */
+export interface Decider {
+  /** `operator:<token name>` or `system:<rule>`. */
+  readonly actor: string;
+  /** In words; for a rule its numbers. */
+  readonly reason: string;
+  /** For a rule: its name and numbers, for the record. */
+  readonly details?: Readonly<Record<string, string>> | undefined;
+}
+
+/**
+ * Steps of a rollout within a transaction that has it locked. Each checks the state machine, writes the new state and the
+ * record of it, and raises the revision. They return nothing: read the rollout again afterwards.
+ */
+export async function start(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
+  await begin(tx, rollout, by, "start");
+}
+
+/**
+ * Notes that the named ring, or the next one that waits for it, may open; the last approval that a start waits for starts
+ * the rollout. `FOUR_EYES` for the rollout's creator. A ring that needs no approval (any more) changes nothing.
+ */
+export async function approve(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Decider,
+  ringName?: string,
+): Promise<void> {
+  const state = requireState(rollout, "approve");
+  const ring = ringName === undefined ? awaitedApproval(rollout) : requireRing(rollout.rings, ringName);
+  if (ring === undefined || isApproved(ring)) return;
+  if (by.actor === rollout.creator) throw fourEyes(rollout);
+  const now = tx.now.toISOString();
+  await tx.query(
+    "UPDATE deployment_rings SET approver = $2, approved_at = $3::timestamptz, updated_at = now() WHERE id = $1::uuid",
+    [ring.id, by.actor, now],
+  );
+  const details = { ring: ring.name };
+  if (rollout.state !== "AWAITING_APPROVAL")
+    return await moveRollout(tx, rollout, "approve", state, by, details);
+  const rings = rollout.rings.map((each) => (each.id === ring.id ? { ...each, approver: by.actor } : each));
+  if (ring.position === 0) return await begin(tx, { ...rollout, rings }, by, "approve");
+  await moveRollout(tx, rollout, "approve", rollout.state, by, details);
+}
+
+/** Opens the next ring, or all up to the named one; passes the rings before. Past the last ring, the rollout is complete. */
+export async function promote(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Decider,
+  ringName?: string,
+): Promise<void> {
+  const state = requireState(rollout, "promote");
+  const front = frontRing(rollout.rings)?.position ?? -1;
+  const target = ringName === undefined ? rollout.rings[front + 1] : requireRing(rollout.rings, ringName);
+  if (target !== undefined && target.position <= front) return;
+  const unapproved = rollout.rings.find(
+    (ring) => ring.state === "WAITING" && ring.position <= (target?.position ?? -1) && !isApproved(ring),
+  );
+  if (unapproved !== undefined) throw approvalMissing(unapproved);
+  const last = target?.position ?? rollout.rings.length;
+  for (const ring of rollout.rings.slice(0, last)) {
+    const open = ring.state === "WAITING" ? { ...ring, state: await moveRing(tx, ring, "open") } : ring;
+    if (open.state === "OPEN") await moveRing(tx, open, "pass");
+  }
+  if (target === undefined) {
+    const completed = requireState(rollout, "complete", "promote");
+    await moveRollout(tx, rollout, "complete", completed, by, {});
+    return;
+  }
+  await moveRing(tx, target, "open");
+  await moveRollout(tx, rollout, "promote", state, by, { ring: target.name });
+}
+
+/** Stops making offers. The ring whose failures are the reason is named by a rule, not by an operator. */
+export async function pause(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Decider,
+  failed?: Ring,
+): Promise<void> {
+  const state = requireState(rollout, "pause");
+  if (failed !== undefined && failed.state !== "FAILED") await moveRing(tx, failed, "fail");
+  await moveRollout(tx, rollout, "pause", state, by, failed === undefined ? {} : { ring: failed.name });
+}
+
+/** Makes offers again. The failures so far are accepted: only more of them can stop the rollout again. */
+export async function resume(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
+  const state = requireState(rollout, "resume");
+  if (rollout.rings[0]?.state === "WAITING") return await begin(tx, rollout, by, "resume");
+  for (const ring of rollout.rings) {
+    if (ring.state === "WAITING") continue;
+    if (ring.state === "FAILED") await moveRing(tx, ring, "reopen");
+    await tx.query(
+      "UPDATE deployment_rings SET gate = gate || jsonb_build_object('acceptedFailures', failed_count) WHERE id = $1::uuid",
+      [ring.id],
+    );
+  }
+  await moveRollout(tx, rollout, "resume", state, by, {});
+}
+
+/** Stops a rollout for good. What devices do not install yet is called off; what they do is still judged to its end. */
+export async function abort(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
+  const state = requireState(rollout, "abort");
+  await tx.query(callOffSql, [rollout.id, tx.now.toISOString()]);
+  await tx.query(callOffRollbacksSql, [rollout.id, tx.now.toISOString()]);
+  await tx.query(forgetWaitingSql, [rollout.id]);
+  await moveRollout(tx, rollout, "abort", state, by, {});
+}
+
+/** Opens the first ring, unless it has to wait for an approval or for its time. */
+async function begin(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Decider,
+  event: "start" | "approve" | "resume",
+): Promise<void> {
+  const [first] = rollout.rings;
+  const { startAt } = rollout.policy;
+  const ring = first?.name ?? "";
+  if (first !== undefined && !isApproved(first)) {
+    const waiting = requireState(rollout, "await_approval", event === "approve" ? "approve" : event);
+    return await moveRollout(tx, rollout, "await_approval", waiting, by, { ring });
+  }
+  if (startAt !== null && new Date(startAt) > tx.now) {
+    const scheduled = requireState(rollout, "schedule", event);
+    // Whoever looks for approvals finds this one, too.
+    const recorded = event === "approve" ? event : "schedule";
+    return await moveRollout(tx, rollout, recorded, scheduled, by, { ring, start_time: startAt });
+  }
+  const state = requireState(rollout, event);
+  if (first !== undefined) await moveRing(tx, first, "open");
+  await moveRollout(tx, rollout, event, state, by, { ring });
+}
+
+/** Changes the rollout's own state, with its record. */
+export async function moveRollout(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  event: RolloutEvent,
+  state: Rollout["state"],
+  by: Decider,
+  details: Readonly<Record<string, string>>,
+): Promise<void> {
+  const now = tx.now.toISOString();
+  const begins = state === "RUNNING" && rollout.startedAt === undefined;
+  const ends = state === "ABORTED" || state === "ROLLED_BACK" || state === "COMPLETED";
+  const rows = await tx.query<{ id: string }>(
+    `UPDATE rollouts SET state = $2, state_reason = $3, version = version + 1, updated_at = now(),
+       started_at = CASE WHEN $4::boolean THEN $5::timestamptz ELSE started_at END,
+       ended_at = CASE WHEN $6::boolean THEN $7::timestamptz END,
+       alert = CASE WHEN $9::boolean THEN '' ELSE alert END
+     WHERE id = $1::uuid AND version = $8::int RETURNING id`,
+    [
+      rollout.id,
+      state,
+      by.reason,
+      begins,
+      now,
+      ends,
+      now,
+      rollout.revision,
+      // What kept it from starting does no more.
+      begins || state === "SCHEDULED",
+    ],
+  );
+  if (rows.length === 0) throw changedMeanwhile(rollout.id);
+  await tx.audit.record(tx.em, {
+    actor: by.actor,
+    action: `rollout.${event}`,
+    resourceType: "rollout",
+    resourceId: rollout.id,
+    reason: by.reason,
+    details: { ...by.details, ...details, from: rollout.state, to: state },
+  });
+  tx.changed(rollout.id);
+}
+
+/** Moves a ring; returns its new state. */
+export async function moveRing(tx: RolloutTransaction, ring: Ring, event: RingEvent): Promise<RingState> {
+  const state = nextRingState(ring.state, event);
+  if (state === undefined) throw illegalTransition("ring", event, ring.state, []);
+  const now = tx.now.toISOString();
+  await tx.query(
+    `UPDATE deployment_rings SET state = $2, updated_at = now(),
+       opened_at = CASE WHEN $3::boolean THEN $4::timestamptz ELSE opened_at END,
+       passed_at = CASE WHEN $5::boolean THEN $6::timestamptz ELSE passed_at END,
+       gate_held_since = CASE WHEN $7::boolean THEN gate_held_since END
+     WHERE id = $1::uuid`,
+    [ring.id, state, event === "open", now, event === "pass", now, event === "pass"],
+  );
+  return state;
+}
+
+/** The ring of that name. `UNKNOWN_RING` if the rollout has none. */
+export function requireRing(rings: readonly Ring[], name: string): Ring {
+  const ring = rings.find((each) => each.name === name);
+  if (ring !== undefined) return ring;
+  const names = rings.map((each) => each.name).join(", ");
+  throw new OtaError(
+    "invalid_argument",
+    "UNKNOWN_RING",
+    `there is no ring ${name}; the rollout has ${names}`,
+    {
+      metadata: { ring: name, rings: names },
+      fields: [{ field: "ring", description: `must be one of ${names}` }],
+    },
+  );
+}
+
+/** The state after the event. `ILLEGAL_TRANSITION`, with what is allowed, if there is none. */
+export function requireState(rollout: Rollout, event: RolloutEvent, verb?: RolloutVerb): Rollout["state"] {
+  const state = nextRolloutState(rollout.state, event);
+  if (state === undefined) {
+    throw illegalTransition("rollout", verb ?? event, rollout.state, allowedVerbs(rollout.state));
+  }
+  return state;
+}
+
+function fourEyes({ id, creator }: Rollout): OtaError {
+  return new OtaError(
+    "permission_denied",
+    "FOUR_EYES",
+    `${creator} created the rollout; somebody else must approve`,
+    {
+      metadata: { id, creator },
+    },
+  );
+}
+
+function approvalMissing({ name }: Ring): OtaError {
+  return new OtaError(
+    "failed_precondition",
+    "ILLEGAL_TRANSITION",
+    `ring ${name} needs an approval before it opens`,
+    {
+      metadata: { resource: "ring", ring: name, verb: "promote", allowed: "approve" },
+    },
+  );
+}
+
+/** The compare-and-set failed. */
+export function changedMeanwhile(id: string): OtaError {
+  return new OtaError("aborted", "ILLEGAL_TRANSITION", "the rollout changed meanwhile; look at it again", {
+    metadata: { id },
+  });
+}
+
+const callOffSql = `
+  WITH ended AS (
+    UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
+    WHERE rollout_id = $1::uuid AND action <> 'ROLLBACK' AND state IN ('OFFERED', 'DOWNLOADING', 'DOWNLOADED')
+    RETURNING ring_id
+  ), delta AS (SELECT ring_id, count(*) AS ended FROM ended GROUP BY ring_id)
+  UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
+    cancelled_count = r.cancelled_count + d.ended, updated_at = now()
+  FROM delta d WHERE r.id = d.ring_id`;
+
+const callOffRollbacksSql = `
+  WITH ended AS (
+    UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
+    WHERE rollout_id = $1::uuid AND action = 'ROLLBACK' AND ended_at IS NULL
+    RETURNING 1
+  )
+  UPDATE rollouts SET rollback_failed = rollback_failed + (SELECT count(*) FROM ended) WHERE id = $1::uuid`;

@@ -1,0 +1,153 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { compiled, device, noonMs, nothingKnown, step } from "../../../test/rollout/compiled-fixture.ts";
+import type { RingState } from "../model/deployment-ring.entity.ts";
+import type { RolloutState } from "../model/rollout.entity.ts";
+import type { CompiledRollout } from "../offer/compiled-rollout.ts";
+import { decideOffer } from "../offer/offer-decision.ts";
+import { inPreference } from "../offer/preference.ts";
+import { allRules } from "../offer/rules/all-rules.ts";
+import type { CheckedDevice, OfferFacts } from "../offer/rules/rule.ts";
+import { explainRollout } from "./explain.ts";
+
+const version = fc.constantFrom("1.0.0", "1.1.0", "1.2.0", "1.3.0", "2.0.0", "factory");
+
+const rolloutWish = fc.record({
+  state: fc.constantFrom<RolloutState>("RUNNING", "COMPLETED", "PAUSED", "SCHEDULED"),
+  version: fc.constantFrom("1.1.0", "1.2.0", "1.3.0"),
+  minCurrentVersion: fc.constantFrom("", "1.1.0"),
+  component: fc.constantFrom("", "nav"),
+  ring: fc.constantFrom<RingState>("OPEN", "WAITING", "PASSED"),
+  priority: fc.integer({ min: -1, max: 1 }),
+  allowDowngrade: fc.boolean(),
+  groups: fc.constantFrom<string[][]>([], ["lab"], ["field"]),
+  percentBasisPoints: fc.constantFrom(10_000, 5_000),
+  maxInProgress: fc.constantFrom(null, 3),
+  requireUserConsent: fc.boolean(),
+  window: fc.boolean(),
+  step: fc.constantFrom("none", "there", "missing"),
+  blocked: fc.constantFrom(undefined, undefined, "a key was revoked"),
+});
+
+const checked = fc.record({
+  id: fc.uuid(),
+  firmwareVersion: version,
+  components: fc.constantFrom(undefined, { nav: "1.0.0" }, { nav: "1.3.0" }),
+  groups: fc.constantFrom<string[][]>([], ["lab"], ["field"]),
+  updatePin: fc.constantFrom<CheckedDevice["updatePin"][]>("none", "none", "canary", "excluded"),
+  batteryPercent: fc.constantFrom(undefined, 10, 80),
+  charging: fc.constantFrom(undefined, true),
+  securityCounter: fc.constantFrom(2, 3),
+  userConsent: fc.constantFrom(undefined, true),
+});
+
+const world = fc.record({
+  rollouts: fc.array(rolloutWish, { minLength: 1, maxLength: 5 }),
+  device: checked,
+  inProgress: fc.constantFrom(0, 5),
+  tried: fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 2 }),
+});
+
+type World = typeof world extends fc.Arbitrary<infer T> ? T : never;
+
+function build({ rollouts, device: other, inProgress, tried }: World) {
+  const all = rollouts.map((wish, at) =>
+    compiled({
+      id: `rollout-${at}`,
+      state: wish.state,
+      rings: [[10_000, wish.ring]],
+      firmware: {
+        version: wish.version,
+        minCurrentVersion: wish.minCurrentVersion,
+        component: wish.component,
+        kind: wish.component === "" ? "FIRMWARE" : "APPLICATION",
+      },
+      targeting: { groups: wish.groups, percentBasisPoints: wish.percentBasisPoints },
+      policy: {
+        priority: wish.priority,
+        allowDowngrade: wish.allowDowngrade,
+        maxInProgress: wish.maxInProgress,
+        requireUserConsent: wish.requireUserConsent,
+        maintenanceWindows: wish.window
+          ? [{ weekdays: [], start: "20:00", durationMs: 3_600_000, timeZone: "" }]
+          : [],
+      },
+      steps:
+        wish.step === "none"
+          ? []
+          : [
+              step(
+                "1.0.5",
+                { minCurrentVersion: "" },
+                wish.step === "missing" ? "1.0.5 was deleted" : undefined,
+              ),
+            ],
+      ...(wish.blocked === undefined ? {} : { blocked: wish.blocked }),
+    }),
+  );
+  const facts: OfferFacts = {
+    ...nothingKnown,
+    nowMs: () => noonMs,
+    inProgress: () => inProgress,
+    wasTried: (id) => tried.some((at) => id === `rollout-${at}`),
+  };
+  return { all: inPreference(all), device: { ...device, ...other }, facts };
+}
+
+function explain(
+  rollout: CompiledRollout,
+  { all, device: asked, facts }: { all: CompiledRollout[]; device: CheckedDevice; facts: OfferFacts },
+) {
+  return explainRollout(rollout, asked, all, facts);
+}
+
+describe("an explanation", () => {
+  it("never disagrees with the decision", () => {
+    fc.assert(
+      fc.property(world, (wish) => {
+        const built = build(wish);
+        const decision = decideOffer(built.device, built.all, built.facts);
+        const agreed: boolean[] = [];
+        for (const rollout of built.all) {
+          const { reason } = explain(rollout, built);
+          const chosen = decision.kind === "offer" && decision.rollout === rollout;
+          const said = decision.kind === "none" && decision.rolloutId === rollout.id;
+          agreed.push((reason === undefined) === chosen && (!said || reason === decision.reason));
+        }
+        expect(agreed).not.toContain(false);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it("lists every rule, and gives the first that fails as the reason", () => {
+    fc.assert(
+      fc.property(world, (wish) => {
+        const built = build(wish);
+        for (const rollout of built.all) {
+          const { reason, message, rules } = explain(rollout, built);
+          expect(rules.map(({ name }) => name)).toEqual(allRules.map(({ name }) => name));
+          const failing = rules.find(({ holds }) => !holds);
+          expect(reason === undefined).toBe(failing === undefined);
+          expect(failing?.message ?? message).toBe(message);
+          const wordless = rules.filter((rule) => [rule.required, rule.actual, rule.message].includes(""));
+          expect(wordless).toEqual([]);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("says what is required and what is, with the numbers", () => {
+    const built = { all: [compiled()], device: { ...device, batteryPercent: 18 }, facts: nothingKnown };
+    const [rollout] = built.all;
+    if (rollout === undefined) throw new Error("no rollout");
+    const { reason, rules } = explain(rollout, built);
+    expect(reason).toBe("BATTERY_TOO_LOW");
+    expect(rules.find(({ name }) => name === "min_battery_percent")).toMatchObject({
+      holds: false,
+      required: "at least 30 %, or charging",
+      actual: "18 %, not charging",
+    });
+  });
+});

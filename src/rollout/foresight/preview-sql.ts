@@ -1,0 +1,141 @@
+import type { FilterSql } from "../../device/filter/filter-sql.ts";
+import type { CompiledRollout } from "../offer/compiled-rollout.ts";
+import { storageNeed } from "../offer/rules/readiness-rules.ts";
+
+/**
+ * Devices that no rule tells apart, other than by the hash of their ids. What the rollout's rules do not look at is not
+ * read, and so undefined.
+ */
+export interface DeviceClass {
+  readonly device_type?: string;
+  readonly hardware_model: string;
+  readonly update_pin: "none" | "canary" | "excluded";
+  /** Whether they are in a group that is always in the first ring. */
+  readonly canary?: boolean;
+  readonly time_zone?: string | null;
+  /** Of what the rollout updates. */
+  readonly version: string | null;
+  /** How many of the needs of {@link PreviewNeeds} the charge and the free storage meet; null if unknown. */
+  readonly battery?: number | null;
+  readonly storage?: number | null;
+  readonly charging?: boolean | null;
+  /** A whole number in text; null if unknown. */
+  readonly security_counter?: string | null;
+  readonly network_type?: number | null;
+  /** Whether they have had the rollout's update. */
+  readonly tried?: boolean;
+  /** The other rollout whose update they are at, or null. */
+  readonly open?: string | null;
+  /** Their ids, 16 bytes each. */
+  readonly ids: Uint8Array;
+}
+
+/** Charges and free storages that the firmware and its steps ask for, rising, without 0: no rule looks at what lies between. */
+export interface PreviewNeeds {
+  readonly battery: readonly number[];
+  readonly storage: readonly number[];
+}
+
+/** What the rollout's firmware and the steps on the way to it ask of a device. */
+export function needsOf(rollout: CompiledRollout): PreviewNeeds {
+  const all = [rollout.firmware, ...rollout.steps.map(({ firmware }) => firmware)];
+  const { storageFactor } = rollout.rollout.policy;
+  return {
+    battery: rising(all.map(({ minBatteryPercent }) => minBatteryPercent)),
+    storage: rising(all.map((firmware) => storageNeed(firmware, storageFactor))),
+  };
+}
+
+/** Which part of the fleet to read: ids above `after`, up to and with `upTo`. */
+export interface PreviewSlice {
+  readonly after: string | null;
+  readonly upTo: string | null;
+}
+
+/** What is known of all devices' updates before they are read: what there is none of need not be joined. */
+export interface PreviewUpdates {
+  /** Some device has had the rollout's update. */
+  readonly tried: boolean;
+  /** Some device is at another rollout's update. */
+  readonly open: boolean;
+}
+
+/**
+ * Reads the targeted devices of a slice by classes, in one scan. What the targeting says by name is in the WHERE; what is
+ * judged by rules comes as columns, if the rollout has such rules. The ids come with them, because the hash that spreads
+ * devices over rings is far quicker outside of SQL: some 5 us a device within, 0.05 us without.
+ */
+export function previewSql(
+  rollout: CompiledRollout,
+  filter: FilterSql,
+  slice: PreviewSlice,
+  updates: PreviewUpdates,
+): { readonly text: string; readonly values: readonly unknown[] } {
+  const values: unknown[] = [...filter.values];
+  const parameter = (value: unknown, type: string): string => {
+    values.push(value);
+    return `$${values.length}::${type}`;
+  };
+  const list = (names: ReadonlySet<string> | undefined): string => parameter([...(names ?? [])], "text[]");
+  // A comparison with one costs a third of a search among one.
+  const oneOf = (column: string, names: ReadonlySet<string>): string =>
+    names.size === 1 ? `${column} = ${parameter([...names][0], "text")}` : `${column} = ANY (${list(names)})`;
+  const after = slice.after === null ? undefined : parameter(slice.after, "uuid");
+  const upTo = slice.upTo === null ? undefined : parameter(slice.upTo, "uuid");
+  // Said of every table: what is known of one side of a join is not concluded for the other.
+  const within = (column: string): string =>
+    `${after === undefined ? "" : ` AND ${column} > ${after}`}${upTo === undefined ? "" : ` AND ${column} <= ${upTo}`}`;
+  const where = [
+    `NOT d.is_deleted${within("d.id")}`,
+    oneOf("d.device_type", rollout.deviceTypes),
+    ...(rollout.hardwareModels === undefined ? [] : [oneOf("d.hardware_model", rollout.hardwareModels)]),
+    ...(rollout.groups === undefined ? [] : [`d.groups && ${list(rollout.groups)}`]),
+    ...(rollout.excludedGroups === undefined ? [] : [`NOT d.groups && ${list(rollout.excludedGroups)}`]),
+    ...(rollout.tags === undefined ? [] : [`d.tags && ${list(rollout.tags)}`]),
+    filter.sql,
+  ];
+  const joins = [`LEFT JOIN device_state s ON s.device_id = d.id${within("s.device_id")}`];
+  const id = updates.tried || updates.open ? parameter(rollout.id, "uuid") : "";
+  if (updates.tried) {
+    joins.push(`LEFT JOIN (SELECT DISTINCT u.device_id FROM device_updates u
+      WHERE u.rollout_id = ${id} AND u.ended_at IS NOT NULL AND u.retry_at IS NULL
+        AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')${within("u.device_id")}) t ON t.device_id = d.id`);
+  }
+  if (updates.open) {
+    joins.push(`LEFT JOIN (SELECT u.device_id, u.rollout_id FROM device_updates u
+      WHERE u.ended_at IS NULL AND u.rollout_id <> ${id}${within("u.device_id")}) o ON o.device_id = d.id`);
+  }
+  const isFirmware = rollout.component === "";
+  const needs = needsOf(rollout);
+  const met = (column: string, wanted: readonly number[]): string =>
+    wanted.map((need) => `(${column} >= ${parameter(need, "float8")})::int`).join(" + ");
+  const columns = [
+    "d.hardware_model",
+    "d.update_pin",
+    isFirmware
+      ? "coalesce(s.firmware_version, d.reported->>'firmwareVersion') AS version"
+      : `s.components->>${parameter(rollout.component, "text")} AS version`,
+    ...(rollout.deviceTypes.size === 1 ? [] : ["d.device_type"]),
+    ...(rollout.canaryGroups === undefined ? [] : [`d.groups && ${list(rollout.canaryGroups)} AS canary`]),
+    ...(rollout.windows.always ? [] : ["d.metadata->>'time_zone' AS time_zone"]),
+    ...(needs.battery.length === 0
+      ? []
+      : [`${met("s.battery_percent", needs.battery)} AS battery`, "s.charging"]),
+    ...(needs.storage.length === 0 ? [] : [`${met("s.storage_free_bytes", needs.storage)} AS storage`]),
+    ...(isFirmware ? ["s.security_counter"] : []),
+    ...(rollout.rollout.policy.maxMeteredBytes === null ? [] : ["s.network_type"]),
+    ...(updates.tried ? ["t.device_id IS NOT NULL AS tried"] : []),
+    ...(updates.open ? ["o.rollout_id AS open"] : []),
+  ];
+  const text = `
+    SELECT ${columns.join(", ")}, string_agg(uuid_send(d.id), '') AS ids
+    FROM devices d ${joins.join(" ")}
+    WHERE ${where.join(" AND ")}
+    GROUP BY ${columns.map((_, at) => at + 1).join(", ")}`;
+  return { text, values };
+}
+
+/** Rising, without repeats, above 0. */
+function rising(values: readonly number[]): number[] {
+  return [...new Set(values)].filter((value) => value > 0).sort((a, b) => a - b);
+}

@@ -1,0 +1,199 @@
+import { stringify } from "uuid";
+import { bucketCount, bucketOfHash, deviceHashes, ringOf, sampleOfHash } from "../model/bucket.ts";
+import { isPinnedCanary } from "../model/ring-place.ts";
+import type { CompiledRollout } from "../offer/compiled-rollout.ts";
+import { allRules } from "../offer/rules/all-rules.ts";
+import type { CheckedDevice, NoOfferReason, OfferFacts } from "../offer/rules/rule.ts";
+import { type DeviceClass, needsOf, type PreviewNeeds } from "./preview-sql.ts";
+
+/** How many there are of something. */
+export interface NamedCount {
+  readonly name: string;
+  readonly count: number;
+}
+
+/** What a rollout would reach. */
+export interface Preview {
+  readonly targetedCount: number;
+  readonly rings: readonly NamedCount[];
+  /** Most first; at most 100. */
+  readonly hardwareModels: readonly NamedCount[];
+  /** Most first; at most 100. */
+  readonly currentVersions: readonly NamedCount[];
+  readonly readyCount: number;
+  readonly heldBack: readonly HeldBack[];
+  readonly countedAt: Date;
+}
+
+/** Targeted devices that would not be offered the update now. */
+interface HeldBack {
+  readonly reason: NoOfferReason;
+  /** The rule in words. */
+  readonly message: string;
+  readonly count: number;
+  /** At most 10. */
+  readonly deviceIds: readonly string[];
+}
+
+/** Adds up classes of devices, each judged once by the rules of the offer, to a {@link Preview}. */
+export class PreviewTally {
+  readonly #rollout: CompiledRollout;
+  readonly #nowMs: number;
+  readonly #needs: PreviewNeeds;
+  readonly #hash: (ids: Uint8Array, at: number) => number;
+  readonly #buckets = new Uint32Array(bucketCount);
+  readonly #models = new Map<string, number>();
+  readonly #versions = new Map<string, number>();
+  readonly #held = new Map<NoOfferReason, { message: string; count: number; deviceIds: string[] }>();
+  #pinned = 0;
+  #targeted = 0;
+  #ready = 0;
+
+  constructor(rollout: CompiledRollout, nowMs: number) {
+    this.#rollout = rollout;
+    this.#nowMs = nowMs;
+    this.#needs = needsOf(rollout);
+    this.#hash = deviceHashes(rollout.id);
+  }
+
+  add(row: DeviceClass): void {
+    const rollout = this.#rollout;
+    const device = representative(row, rollout, this.#needs);
+    const facts = factsOf(row, this.#nowMs);
+    const failing = classRules.find((rule) => rule.judge(rollout, device, facts) !== undefined);
+    const reason = failing?.judge(rollout, device, facts);
+    if (reason === "NOT_TARGETED") return;
+    const { count, deviceIds } = this.#place(row.ids, isPinnedCanary(rollout, device));
+    if (count === 0) return;
+    this.#targeted += count;
+    addTo(this.#models, row.hardware_model, count);
+    addTo(this.#versions, row.version ?? "", count);
+    if (failing === undefined || reason === undefined) {
+      this.#ready += count;
+      return;
+    }
+    const held = this.#held.get(reason) ?? {
+      message: `${failing.name}: ${failing.words(rollout, device, facts, reason).required}`,
+      count: 0,
+      deviceIds: [],
+    };
+    this.#held.set(reason, held);
+    held.count += count;
+    held.deviceIds.push(...deviceIds.slice(0, maxDeviceIds - held.deviceIds.length));
+  }
+
+  result(countedAt: Date): Preview {
+    const counts = this.#rollout.rings.map(() => 0);
+    if (counts.length > 0) counts[0] = this.#pinned;
+    for (const [bucket, count] of this.#buckets.entries()) {
+      const at = ringOf(bucket, this.#rollout.rings);
+      if (at >= 0) counts[at] = (counts[at] ?? 0) + count;
+    }
+    return {
+      targetedCount: this.#targeted,
+      rings: this.#rollout.rings.map(({ name }, at) => ({ name, count: counts[at] ?? 0 })),
+      hardwareModels: mostFirst(this.#models),
+      currentVersions: mostFirst(this.#versions),
+      readyCount: this.#ready,
+      heldBack: [...this.#held]
+        .map(([reason, held]) => ({ reason, ...held }))
+        .sort((a, b) => b.count - a.count),
+      countedAt,
+    };
+  }
+
+  /** Spreads devices over the rings; how many of them are in the share, and some of those. */
+  #place(ids: Uint8Array, pinned: boolean): { count: number; deviceIds: string[] } {
+    const { percentBasisPoints } = this.#rollout;
+    const all = pinned || percentBasisPoints >= bucketCount;
+    const deviceIds: string[] = [];
+    let count = 0;
+    for (let at = 0; at < ids.length; at += idBytes) {
+      if (!pinned) {
+        const hash = this.#hash(ids, at);
+        if (!all && sampleOfHash(hash) >= percentBasisPoints) continue;
+        const bucket = bucketOfHash(hash);
+        this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1;
+      }
+      count += 1;
+      if (deviceIds.length < maxDeviceIds) deviceIds.push(stringify(ids, at));
+    }
+    if (pinned) this.#pinned += count;
+    return { count, deviceIds };
+  }
+}
+
+const maxNames = 100;
+const maxDeviceIds = 10;
+/** Bytes of an id. */
+const idBytes = 16;
+
+/** Rules that are judged once a class. What the others of the targeting say is in the SQL; of pace nothing is known. */
+const classRules = allRules.filter(
+  ({ name, scope }) => scope === "device" || name === "current_version_range",
+);
+
+/** A device for which the rules of {@link classRules} judge as they do for every one of the class. */
+function representative(row: DeviceClass, rollout: CompiledRollout, needs: PreviewNeeds): CheckedDevice {
+  const [group] = rollout.canaryGroups ?? [];
+  return {
+    id: stringify(row.ids, 0),
+    serialNumber: "",
+    deviceType: row.device_type ?? only(rollout.deviceTypes),
+    hardwareModel: row.hardware_model,
+    displayName: "",
+    groups: row.canary === true && group !== undefined ? [group] : [],
+    tags: [],
+    metadata: typeof row.time_zone === "string" ? { time_zone: row.time_zone } : {},
+    updatePin: row.update_pin,
+    createdAtMs: 0,
+    firmwareVersion: rollout.component === "" ? (row.version ?? "") : "",
+    components:
+      rollout.component === "" || row.version === null ? undefined : { [rollout.component]: row.version },
+    lastSeenAtMs: undefined,
+    batteryPercent: met(needs.battery, row.battery),
+    charging: row.charging ?? undefined,
+    cpuPercent: undefined,
+    memoryPercent: undefined,
+    storageFreeBytes: met(needs.storage, row.storage),
+    temperatureCelsius: undefined,
+    networkType: row.network_type ?? undefined,
+    carrier: undefined,
+    signalDbm: undefined,
+    securityCounter: Number(row.security_counter ?? 0),
+    bootId: "",
+    userConsent: undefined,
+  };
+}
+
+/** The highest need that is met; 0 if none is. Undefined if the reading is unknown or no rule looks at it. */
+function met(needs: readonly number[], count: number | null | undefined): number | undefined {
+  return typeof count === "number" ? (needs[count - 1] ?? 0) : undefined;
+}
+
+/** The one that there is. */
+function only(names: ReadonlySet<string>): string {
+  const [name = ""] = names;
+  return name;
+}
+
+function factsOf(row: DeviceClass, nowMs: number): OfferFacts {
+  return {
+    nowMs: () => nowMs,
+    wasTried: () => row.tried === true,
+    inProgress: () => 0,
+    pacedUntilMs: () => 0,
+    openRollout: () => row.open ?? undefined,
+  };
+}
+
+function addTo(counts: Map<string, number>, name: string, count: number): void {
+  counts.set(name, (counts.get(name) ?? 0) + count);
+}
+
+function mostFirst(counts: ReadonlyMap<string, number>): NamedCount[] {
+  return [...counts]
+    .map(([name, count]) => ({ name, count }))
+    .sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1))
+    .slice(0, maxNames);
+}

@@ -1,0 +1,100 @@
+import type pg from "pg";
+import { notFound } from "../../errors.ts";
+import type { Clock } from "../../infra/clock.ts";
+import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
+import type { OpenUpdate } from "../model/open-update.ts";
+import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
+import { checkedDevice } from "../offer/checked-device.ts";
+import type { CompiledRollout } from "../offer/compiled-rollout.ts";
+import type { RolloutIndex } from "../offer/rollout-index.ts";
+import type { OfferFacts } from "../offer/rules/rule.ts";
+import type { DeviceSource } from "../offer/update-desk.ts";
+import { type Explanation, explainRollout } from "./explain.ts";
+
+/** What an {@link UpdateExplainer} is made of. */
+export interface UpdateExplainerParts {
+  readonly pool: pg.Pool;
+  readonly devices: DeviceSource;
+  readonly index: RolloutIndex;
+  /** What update checks are decided by on this replica. */
+  readonly facts: OfferFacts;
+  readonly tracker: { get(deviceId: string): Readonly<OpenUpdate> | undefined };
+  readonly clock: Clock;
+}
+
+/** An explanation with what the device has had of the rollout so far. */
+export interface ExplainedUpdate extends Explanation {
+  readonly update: DeviceUpdateRecord | undefined;
+}
+
+/** Says why a device gets a rollout's update or not: with the rules of the update check, and what the database knows. */
+export class UpdateExplainer {
+  readonly #parts: UpdateExplainerParts;
+
+  constructor(parts: UpdateExplainerParts) {
+    this.#parts = parts;
+  }
+
+  /** Explains a rollout in any state to a device. `NOT_FOUND` if one of them is not there. */
+  async explain(rolloutId: string, deviceId: string): Promise<ExplainedUpdate> {
+    const { pool, devices, index, tracker, clock } = this.#parts;
+    const query = poolQuery(pool);
+    const [known, rollout, [update], tried] = await Promise.all([
+      devices.get(deviceId),
+      this.#compiled(rolloutId),
+      readDeviceUpdates(query, { rolloutId, deviceId, states: [] }, { limit: 1 }),
+      query<{ rollout_id: string }>(triedSql, [deviceId]),
+    ]);
+    const device = checkedDevice(known);
+    const hadBefore = new Set(tried.map(({ rollout_id }) => rollout_id));
+    const facts = overlaid(this.#parts.facts, (id) => hadBefore.has(id));
+    const explanation = explainRollout(rollout, device, index.candidates(device.deviceType), facts);
+    if (known.retired) {
+      return { ...explanation, reason: "NOT_TARGETED", message: "The device is retired.", ring: "", update };
+    }
+    const open = tracker.get(deviceId);
+    if (open?.rolloutId !== rolloutId) return { ...explanation, update };
+    return { ...explanation, ...openOutcome(open, clock.now().getTime()), update };
+  }
+
+  async #compiled(rolloutId: string): Promise<CompiledRollout> {
+    const { index, pool } = this.#parts;
+    const active = index.get(rolloutId);
+    if (active !== undefined) return active;
+    const [rollout] = await readRollouts(poolQuery(pool), { ids: [rolloutId] });
+    const firmware = rollout === undefined ? undefined : await index.firmware(rollout.firmwareId);
+    if (rollout === undefined || firmware === undefined) throw notFound("rollout", rolloutId);
+    return index.compile(rollout, firmware);
+  }
+}
+
+/** Rollouts whose update a device has had, as far as that is over; steps that it took are not the update. */
+const triedSql = `
+  SELECT DISTINCT rollout_id FROM device_updates
+  WHERE device_id = $1::uuid AND ended_at IS NOT NULL AND retry_at IS NULL
+    AND NOT (action = 'STEP' AND state = 'SUCCEEDED')`;
+
+function overlaid(facts: OfferFacts, wasTried: (rolloutId: string) => boolean): OfferFacts {
+  return {
+    nowMs: () => facts.nowMs(),
+    wasTried: (rolloutId, deviceId) => wasTried(rolloutId) || facts.wasTried(rolloutId, deviceId),
+    inProgress: (rolloutId) => facts.inProgress(rolloutId),
+    pacedUntilMs: (rolloutId) => facts.pacedUntilMs(rolloutId),
+    openRollout: (deviceId) => facts.openRollout(deviceId),
+  };
+}
+
+/** A device that is at the update is past the rules of the offer, whatever they say now. */
+function openOutcome(open: Readonly<OpenUpdate>, nowMs: number): Pick<Explanation, "reason" | "message"> {
+  if (open.action === "ROLLBACK") {
+    return { reason: "ALREADY_TRIED", message: `The device is being taken back to ${open.toVersion}.` };
+  }
+  if (open.notBeforeMs !== undefined && open.notBeforeMs > nowMs) {
+    const at = new Date(open.notBeforeMs).toISOString();
+    return { reason: "BACKING_OFF", message: `The last try failed; the next one may begin at ${at}.` };
+  }
+  return {
+    reason: undefined,
+    message: `The device is at it: ${open.toVersion} is ${open.state.toLowerCase()}.`,
+  };
+}

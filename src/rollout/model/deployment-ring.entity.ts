@@ -1,0 +1,58 @@
+import { defineEntity, p } from "@mikro-orm/core";
+import { count, createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
+import { RolloutEntity } from "./rollout.entity.ts";
+
+/** See the contract's RingState. */
+export type RingState = "WAITING" | "OPEN" | "PASSED" | "FAILED";
+
+/** What must hold before the next ring opens, as stored. */
+export interface StoredGate {
+  minSample: number;
+  minSuccessPercent: number;
+  soakMs: number;
+  manual: boolean;
+  /** The health verdict must be "no worse". */
+  requireNoWorseHealth: boolean;
+  /** Somebody other than the creator must approve before this ring opens. */
+  requireApproval: boolean;
+  /** Failures that an operator accepted by resuming the rollout in spite of them. */
+  acceptedFailures?: number;
+  /** Whether "worse" health was acted upon by a pause: it does not pause the rollout again. */
+  acceptedWorse?: boolean;
+}
+
+/** A ring of a rollout. Its counters change in the transaction that changes a device's state. */
+export const DeploymentRingEntity = defineEntity({
+  name: "DeploymentRing",
+  tableName: "deployment_rings",
+  properties: {
+    id: p.uuid().primary(),
+    rolloutId: p.manyToOne(RolloutEntity).mapToPk().joinColumn("rollout_id"),
+    /** 0 is the first ring. */
+    position: p.smallint(),
+    name: p.text(),
+    /** Share of the targeted devices that are in once the ring is open, of 10,000, earlier rings included. */
+    percentBasisPoints: p.integer(),
+    state: p.text().$type<RingState>(),
+    gate: p.json<StoredGate>(),
+    offeredCount: count().default(0),
+    inProgressCount: count().default(0),
+    succeededCount: count().default(0),
+    failedCount: count().default(0),
+    cancelledCount: count().default(0),
+    rolledBackCount: count().default(0),
+    openedAt: instant().strictNullable(),
+    /** Since when the gate has held without a break; the soak time runs from here. */
+    gateHeldSince: instant().strictNullable(),
+    passedAt: instant().strictNullable(),
+    /** Who approved that it opens, as the audit log names callers. */
+    approver: p.text().default(""),
+    approvedAt: instant().nullable(),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  uniques: [
+    { name: "deployment_rings_rollout_id_position_unique", properties: ["rolloutId", "position"] },
+    { name: "deployment_rings_rollout_id_name_unique", properties: ["rolloutId", "name"] },
+  ],
+});

@@ -1,0 +1,94 @@
+import { defineEntity, p } from "@mikro-orm/core";
+import { DeviceEntity } from "../../device/state/device.entity.ts";
+import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
+import { count, createdAt, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
+import { DeploymentRingEntity } from "./deployment-ring.entity.ts";
+import { RolloutEntity } from "./rollout.entity.ts";
+
+/** See the contract's UpdateAction. */
+export type UpdateAction = "INSTALL" | "ROLLBACK" | "STEP";
+
+/** See the contract's DeviceUpdateState. */
+export type DeviceUpdateState =
+  | "OFFERED"
+  | "DOWNLOADING"
+  | "DOWNLOADED"
+  | "INSTALLING"
+  | "REBOOTING"
+  | "VERIFYING"
+  | "SUCCEEDED"
+  | "FAILED"
+  | "TIMED_OUT"
+  | "SUPERSEDED"
+  | "CANCELLED"
+  | "ROLLED_BACK";
+
+/**
+ * One try of one device at a rollout's firmware, at a mandatory step on the way to it, or at going back. There is no row
+ * until the device is offered the update.
+ *
+ * A failed try that is followed by another one keeps its row, with `retryAt` set, and the next try gets a row of its own,
+ * so that a state that is final stays so and what a device reports late of an earlier try cannot hit a later one. Ring
+ * counters leave out rows with `retryAt`, and steps that succeeded: each device counts once.
+ */
+export const DeviceUpdateEntity = defineEntity({
+  name: "DeviceUpdate",
+  tableName: "device_updates",
+  properties: {
+    deviceId: p.manyToOne(DeviceEntity).mapToPk().joinColumn("device_id").primary(),
+    id: p.uuid().primary(),
+    rolloutId: p.manyToOne(RolloutEntity).mapToPk().joinColumn("rollout_id"),
+    ringId: p.manyToOne(DeploymentRingEntity).mapToPk().joinColumn("ring_id"),
+    firmwareId: p.manyToOne(FirmwareUpdateEntity).mapToPk().joinColumn("firmware_id"),
+    action: p.text().$type<UpdateAction>(),
+    state: p.text().$type<DeviceUpdateState>(),
+    fromVersion: p.text(),
+    /** The firmware that the device came from, if the catalogue has it. */
+    fromFirmwareId: p.manyToOne(FirmwareUpdateEntity).mapToPk().joinColumn("from_firmware_id").nullable(),
+    toVersion: p.text(),
+    /** The boot before the update: another boot id proves that the device restarted. */
+    fromBootId: p.text().default(""),
+    failureReason: p.text().strictNullable(),
+    failureMessage: p.text().strictNullable(),
+    downloadedBytes: count().default(0),
+    crashCount: p.integer().default(0),
+    /** Which try this is, from 1. */
+    attempt: p.integer().default(1),
+    /** Of an open try: the device is not given it before. */
+    notBefore: instant().nullable(),
+    /** Of a failed try that another one follows: from when on. */
+    retryAt: instant().nullable(),
+    offeredAt: instant(),
+    installingAt: instant().strictNullable(),
+    /** When a heartbeat first showed the new version. */
+    provenAt: instant().strictNullable(),
+    /** Until when the new version must stay healthy. */
+    verifyUntil: instant().strictNullable(),
+    deadlineAt: instant().strictNullable(),
+    /** Null while the update is open; a device has at most one open update. */
+    endedAt: instant().strictNullable(),
+    /** Of a try that has to be taken back once the device's update of another component is over: until when it waits. */
+    takeBackBy: instant().nullable(),
+    isDeleted: p.boolean().default(false),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  filters: notDeleted,
+  indexes: [
+    { name: "device_updates_deadline_at_index", properties: ["deadlineAt"], where: "ended_at is null" },
+    { name: "device_updates_updated_at_index", properties: ["updatedAt"], where: "ended_at is null" },
+    { name: "device_updates_rollout_id_id_index", properties: ["rolloutId", "id"] },
+    {
+      name: "device_updates_take_back_by_index",
+      properties: ["rolloutId", "takeBackBy"],
+      where: "take_back_by is not null",
+    },
+  ],
+  uniques: [
+    { name: "device_updates_open_unique", properties: ["deviceId"], where: "ended_at is null" },
+    {
+      name: "device_updates_try_unique",
+      properties: ["deviceId", "rolloutId", "action", "firmwareId", "attempt"],
+    },
+  ],
+});

@@ -1,0 +1,280 @@
+import semver from "semver";
+import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
+import { invalidArgument } from "../../errors.ts";
+import type { Firmware } from "../../firmware/firmware.ts";
+import type { StoredGate } from "./deployment-ring.entity.ts";
+import type { HealthAction, StoredPolicy, StoredTargeting, StoredWindow } from "./rollout.entity.ts";
+import type { Rollout } from "./rollout.ts";
+
+/** A rollout as an operator wants it; what is undefined or empty takes its default. */
+export interface NewRollout {
+  readonly firmwareId: string;
+  /** By default product and version. */
+  readonly name: string;
+  readonly targeting: NewTargeting;
+  readonly policy: NewPolicy;
+  /** By default canary 5 %, early 25 %, broad 75 %, production 100 %. */
+  readonly rings: readonly NewRing[];
+}
+
+/** See the contract's RolloutTargeting; what is absent leaves nothing out. */
+export interface NewTargeting extends Partial<Omit<StoredTargeting, "percentBasisPoints">> {
+  readonly percent?: number | undefined;
+}
+
+/** See the contract's RolloutPolicy. */
+export interface NewPolicy {
+  readonly failureThresholdPercent?: number | undefined;
+  readonly failureMinSample?: number | undefined;
+  readonly failureCountLimit?: number | undefined;
+  readonly verificationMs?: number | undefined;
+  readonly deviceTimeoutMs?: number | undefined;
+  readonly crashLimit?: number | undefined;
+  readonly maxInProgress?: number | undefined;
+  readonly pauseOnFailure: boolean;
+  readonly startAt?: Date | undefined;
+  readonly offersPerMinute?: number | undefined;
+  readonly priority?: number | undefined;
+  readonly maxRetries?: number | undefined;
+  readonly retryBackoffMs?: number | undefined;
+  readonly maxMeteredBytes?: number | undefined;
+  readonly storageFactor?: number | undefined;
+  readonly maintenanceWindows?: readonly StoredWindow[] | undefined;
+  readonly requireUserConsent?: boolean | undefined;
+  readonly allowDowngrade?: boolean | undefined;
+  readonly rollbackFirmwareId?: string | undefined;
+  readonly onWorseHealth?: HealthAction | undefined;
+  readonly healthAlpha?: number | undefined;
+}
+
+/** See the contract's RingSpec. */
+export interface NewRing {
+  readonly name: string;
+  readonly percent: number;
+  readonly gate?: NewGate | undefined;
+}
+
+/** See the contract's RingGate, whose defaults hold for what is not given. */
+interface NewGate {
+  readonly minSample?: number | undefined;
+  readonly minSuccessPercent?: number | undefined;
+  readonly soakMs?: number | undefined;
+  readonly manual: boolean;
+  readonly requireNoWorseHealth?: boolean | undefined;
+  readonly requireApproval?: boolean | undefined;
+}
+
+/** What the operator of the service set for all rollouts. */
+export interface RolloutDefaults {
+  /** Above this share of failed devices, in percent, a rollout is taken back. */
+  readonly failureThresholdPercent: number;
+  /** How long a device may take from offer to proof. */
+  readonly deviceTimeoutMs: number;
+}
+
+/** A ring with everything filled in. */
+export interface PlannedRing {
+  readonly name: string;
+  readonly percentBasisPoints: number;
+  readonly gate: StoredGate;
+}
+
+/** The rings of a rollout that names none. */
+const defaultRings: readonly NewRing[] = [
+  { name: "canary", percent: 5 },
+  { name: "early", percent: 25 },
+  { name: "broad", percent: 75 },
+  { name: "production", percent: 100 },
+];
+
+/** The gate of a ring that says nothing of its gate. */
+const defaultGate: Readonly<StoredGate> = {
+  minSample: 1,
+  minSuccessPercent: 90,
+  soakMs: 10 * 60_000,
+  manual: false,
+  requireNoWorseHealth: false,
+  requireApproval: false,
+};
+
+/** Targeting that leaves nothing out. */
+export const everyDevice: Readonly<StoredTargeting> = {
+  deviceTypes: [],
+  hardwareModels: [],
+  groups: [],
+  currentVersionRange: "",
+  tags: [],
+  filter: "",
+  excludedGroups: [],
+  canaryGroups: [],
+  percentBasisPoints: 10_000,
+};
+
+/**
+ * The rings with their defaults. `INVALID_ARGUMENT` unless names are unique and shares rise, with at most two decimals.
+ * The last ring need not reach 100 %: a rollout may be meant for a part of the fleet.
+ */
+export function planRings(rings: readonly NewRing[]): PlannedRing[] {
+  const wanted = rings.length === 0 ? defaultRings : rings;
+  const names = new Set<string>();
+  let last = 0;
+  return wanted.map(({ name, percent, gate }, at) => {
+    if (names.has(name)) throw invalidArgument(`rings[${at}].name`, `there is a ring ${name} already`);
+    names.add(name);
+    const percentBasisPoints = basisPoints(`rings[${at}].percent`, percent);
+    if (percentBasisPoints <= last) {
+      throw invalidArgument(`rings[${at}].percent`, "must rise from ring to ring");
+    }
+    last = percentBasisPoints;
+    return { name, percentBasisPoints, gate: planGate(gate) };
+  });
+}
+
+/** The policy with its defaults. */
+export function planPolicy(policy: NewPolicy, defaults: RolloutDefaults): StoredPolicy {
+  return {
+    failureThresholdPercent: policy.failureThresholdPercent ?? defaults.failureThresholdPercent,
+    failureMinSample: policy.failureMinSample ?? 5,
+    failureCountLimit: policy.failureCountLimit ?? null,
+    verificationMs: policy.verificationMs ?? 5 * 60_000,
+    deviceTimeoutMs: policy.deviceTimeoutMs ?? defaults.deviceTimeoutMs,
+    crashLimit: policy.crashLimit ?? 3,
+    maxInProgress: policy.maxInProgress ?? 10_000,
+    pauseOnFailure: policy.pauseOnFailure,
+    startAt: policy.startAt?.toISOString() ?? null,
+    offersPerMinute: policy.offersPerMinute ?? null,
+    priority: policy.priority ?? 0,
+    maxRetries: policy.maxRetries ?? 0,
+    retryBackoffMs: policy.retryBackoffMs ?? 10 * 60_000,
+    maxMeteredBytes: policy.maxMeteredBytes ?? null,
+    storageFactor: policy.storageFactor ?? 1.5,
+    maintenanceWindows: (policy.maintenanceWindows ?? []).map(planWindow),
+    requireUserConsent: policy.requireUserConsent ?? false,
+    allowDowngrade: policy.allowDowngrade ?? false,
+    rollbackFirmwareId: policy.rollbackFirmwareId ?? null,
+    onWorseHealth: policy.onWorseHealth ?? "DEFAULT",
+    healthAlpha: policy.healthAlpha ?? 0.01,
+  };
+}
+
+/** The targeting with its defaults. `INVALID_ARGUMENT` for a share with more than two decimals. */
+export function planTargeting({ percent, ...given }: NewTargeting): StoredTargeting {
+  return {
+    ...everyDevice,
+    ...given,
+    percentBasisPoints: percent === undefined ? 10_000 : basisPoints("targeting.percent", percent),
+  };
+}
+
+/** Checks that a rollout of this firmware can reach a device at all. `INVALID_ARGUMENT`, or `INVALID_FILTER` for the filter. */
+export function assertTargeting(targeting: Readonly<StoredTargeting>, firmware: Firmware): void {
+  const { currentVersionRange: range, deviceTypes, hardwareModels } = targeting;
+  if (range !== "" && semver.validRange(range) === null) {
+    throw invalidArgument(
+      "targeting.current_version_range",
+      `"${range}" is not a range, such as ">=1.2.0 <2.0.0"`,
+    );
+  }
+  parseDeviceFilter(targeting.filter, "targeting.filter");
+  assertOverlap("targeting.device_types", deviceTypes, firmware.deviceTypes);
+  assertOverlap("targeting.hardware_models", hardwareModels, firmware.hardwareModels);
+}
+
+/**
+ * What a rollout would be if it were created, in DRAFT, with the errors of its creation. The firmware's id stands for the
+ * rollout's: which device falls in which ring is decided by the real one.
+ */
+export function asRollout(
+  wanted: NewRollout,
+  firmware: Firmware,
+  defaults: RolloutDefaults,
+  now: Date,
+): Rollout {
+  const rings = planRings(wanted.rings);
+  const targeting = planTargeting(wanted.targeting);
+  assertTargeting(targeting, firmware);
+  return {
+    id: firmware.id,
+    name: wanted.name || `${firmware.product} ${firmware.version}`,
+    firmwareId: firmware.id,
+    product: firmware.product,
+    version: firmware.version,
+    kind: firmware.kind,
+    component: firmware.component,
+    creator: "",
+    alert: "",
+    state: "DRAFT",
+    stateReason: "",
+    targeting,
+    policy: planPolicy(wanted.policy, defaults),
+    rings: rings.map((ring, position) => ({
+      ...ring,
+      id: ring.name,
+      position,
+      state: "WAITING",
+      counters: { offered: 0, inProgress: 0, succeeded: 0, failed: 0, cancelled: 0, rolledBack: 0 },
+      openedAt: undefined,
+      gateHeldSince: undefined,
+      passedAt: undefined,
+      approver: "",
+      approvedAt: undefined,
+      keys: [],
+    })),
+    rollback: { total: 0, completed: 0, failed: 0, blocked: 0, waiting: 0 },
+    rollbackPlan: undefined,
+    revision: 0,
+    createdAt: now,
+    updatedAt: now,
+    startedAt: undefined,
+    endedAt: undefined,
+  };
+}
+
+/** Percent times 100 is rarely an exact integer in binary. */
+const decimalSlack = 1e-6;
+
+function planGate(gate: NewGate | undefined): StoredGate {
+  if (gate === undefined) return { ...defaultGate };
+  return {
+    minSample: gate.minSample ?? defaultGate.minSample,
+    minSuccessPercent: gate.minSuccessPercent ?? defaultGate.minSuccessPercent,
+    soakMs: gate.soakMs ?? defaultGate.soakMs,
+    manual: gate.manual,
+    requireNoWorseHealth: gate.requireNoWorseHealth ?? false,
+    requireApproval: gate.requireApproval ?? false,
+  };
+}
+
+/** Of 10,000. */
+function basisPoints(field: string, percent: number): number {
+  const rounded = Math.round(percent * 100);
+  if (Math.abs(rounded - percent * 100) > decimalSlack) {
+    throw invalidArgument(field, "may have two decimals at most");
+  }
+  if (rounded === 0) throw invalidArgument(field, "must be at least 0.01");
+  return rounded;
+}
+
+function planWindow(window: StoredWindow, at: number): StoredWindow {
+  if (window.timeZone !== "" && !isTimeZone(window.timeZone)) {
+    throw invalidArgument(
+      `policy.maintenance_windows[${at}].time_zone`,
+      `"${window.timeZone}" is not the IANA name of a time zone, such as "Europe/Berlin"`,
+    );
+  }
+  return { ...window, weekdays: window.weekdays.toSorted((a, b) => a - b) };
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function assertOverlap(field: string, wanted: readonly string[], fits: readonly string[]): void {
+  if (wanted.length === 0 || fits.length === 0 || wanted.some((each) => fits.includes(each))) return;
+  throw invalidArgument(field, `the firmware is for ${fits.join(", ")} only`);
+}

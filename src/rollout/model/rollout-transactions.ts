@@ -1,0 +1,78 @@
+import type { EntityManager } from "@mikro-orm/postgresql";
+import type { AuditLog } from "../../access/audit-log.ts";
+import { notFound } from "../../errors.ts";
+import type { Clock } from "../../infra/clock.ts";
+import type { Database } from "../../infra/database/database.ts";
+import { withRetry } from "../../infra/database/errors.ts";
+import type { Rollout } from "./rollout.ts";
+import { type Query, readRollouts, transactionQuery } from "./rollout-rows.ts";
+
+/** A unit of work on rollouts. */
+export interface RolloutTransaction {
+  readonly em: EntityManager;
+  readonly query: Query;
+  readonly audit: AuditLog;
+  /** The time of everything that it writes. */
+  readonly now: Date;
+  /** Marks a rollout as changed: everyone is told after the commit. */
+  changed(rolloutId: string): void;
+}
+
+/** What {@link RolloutTransactions} is made of. */
+export interface RolloutTransactionsParts {
+  readonly database: Pick<Database, "em">;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  /** Told after the commit; resolves when this replica acts on the change. Must not throw or reject. */
+  readonly changed: (rolloutId: string) => Promise<void>;
+}
+
+/** Runs units of work on rollouts: all or nothing, again if a deadlock picked them, and heard of when they are done. */
+export class RolloutTransactions {
+  readonly #parts: RolloutTransactionsParts;
+
+  constructor(parts: RolloutTransactionsParts) {
+    this.#parts = parts;
+  }
+
+  /** Runs `work` in a transaction. When it resolves, this replica's update checks know of the changes. */
+  async run<T>(work: (transaction: RolloutTransaction) => Promise<T>): Promise<T> {
+    const { database, audit, clock, changed } = this.#parts;
+    const { result, changes } = await withRetry(
+      () => {
+        const changes = new Set<string>();
+        return database.em().transactional(async (em) => {
+          const result = await work({
+            em,
+            query: transactionQuery(em),
+            audit,
+            now: clock.now(),
+            changed: (rolloutId) => changes.add(rolloutId),
+          });
+          return { result, changes };
+        });
+      },
+      { attempts: maxAttempts },
+    );
+    await Promise.all([...changes].map(changed));
+    return result;
+  }
+}
+
+/**
+ * Locks a rollout until the transaction ends and reads it: nobody writes how its updates go meanwhile, so its counters
+ * equal the rows. `NOT_FOUND` if there is none.
+ */
+export async function lockRollout({ query }: RolloutTransaction, id: string): Promise<Rollout> {
+  await query("SELECT 1 FROM rollouts WHERE id = $1::uuid FOR UPDATE", [id]);
+  return readRollout(query, id);
+}
+
+/** Reads one rollout. `NOT_FOUND` if there is none. */
+export async function readRollout(query: Query, id: string): Promise<Rollout> {
+  const [rollout] = await readRollouts(query, { ids: [id] });
+  if (rollout === undefined) throw notFound("rollout", id);
+  return rollout;
+}
+
+const maxAttempts = 5;

@@ -1,0 +1,128 @@
+import { defineEntity, p } from "@mikro-orm/core";
+import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
+import { count, createdAt, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
+
+/** See the contract's RolloutState. */
+export type RolloutState =
+  | "DRAFT"
+  | "AWAITING_APPROVAL"
+  | "SCHEDULED"
+  | "RUNNING"
+  | "PAUSED"
+  | "ROLLING_BACK"
+  | "ROLLED_BACK"
+  | "COMPLETED"
+  | "ABORTED";
+
+/** Which devices a rollout is for, as stored. An empty list or range leaves nothing out. */
+export interface StoredTargeting {
+  deviceTypes: string[];
+  hardwareModels: string[];
+  groups: string[];
+  currentVersionRange: string;
+  /** Only devices with at least one of these. */
+  tags: string[];
+  /** In the language of device filters; empty leaves nothing out. */
+  filter: string;
+  excludedGroups: string[];
+  /** Devices in one of these are in the first ring. */
+  canaryGroups: string[];
+  /** The share of the devices that pass all other rules, of 10,000. */
+  percentBasisPoints: number;
+}
+
+/** What the rollout does when its updated devices do worse; DEFAULT is as after too many failures. */
+export type HealthAction = "DEFAULT" | "NONE" | "PAUSE" | "ROLLBACK";
+
+/** A time of the week at which devices may be updated, as stored. */
+export interface StoredWindow {
+  /** Days on which it begins, 1 for Monday to 7 for Sunday; empty means every day. */
+  weekdays: number[];
+  /** `HH:MM` in the time zone. */
+  start: string;
+  durationMs: number;
+  /** IANA name; empty means UTC. */
+  timeZone: string;
+}
+
+/** When a rollout fails and how devices prove it, as stored: defaults are filled in when it is created. */
+export interface StoredPolicy {
+  failureThresholdPercent: number;
+  failureMinSample: number;
+  failureCountLimit: number | null;
+  verificationMs: number;
+  deviceTimeoutMs: number;
+  crashLimit: number;
+  maxInProgress: number | null;
+  pauseOnFailure: boolean;
+  /** ISO 8601; null: at once. */
+  startAt: string | null;
+  offersPerMinute: number | null;
+  priority: number;
+  /** Further tries after a failure. */
+  maxRetries: number;
+  /** Wait before the first of them; doubles with each, up to a day. */
+  retryBackoffMs: number;
+  maxMeteredBytes: number | null;
+  /** A device needs the content's size times this free; 0 switches the rule off. */
+  storageFactor: number;
+  maintenanceWindows: StoredWindow[];
+  requireUserConsent: boolean;
+  allowDowngrade: boolean;
+  /** What to go back to; null: what each device came from. */
+  rollbackFirmwareId: string | null;
+  onWorseHealth: HealthAction;
+  /** The chance of a false "worse" over the whole rollout. */
+  healthAlpha: number;
+}
+
+/** A rollback that is being planned, device by device in the order of the updates' ids, as stored. */
+export interface StoredRollbackPlan {
+  /** Rings to take back; null: all. */
+  ringIds: string[] | null;
+  /** The firmware to go back to; null: what each device came from. */
+  firmwareId: string | null;
+  /** The last update that was looked at; null before the first. */
+  cursor: string | null;
+  /** Set once all were looked at, while devices wait for their update of another component to end. */
+  waiting?: true;
+}
+
+/** One firmware on its way to the devices that it targets, ring by ring. */
+export const RolloutEntity = defineEntity({
+  name: "Rollout",
+  tableName: "rollouts",
+  properties: {
+    id: p.uuid().primary(),
+    name: p.text(),
+    firmwareId: p.manyToOne(FirmwareUpdateEntity).mapToPk().joinColumn("firmware_id"),
+    state: p.text().$type<RolloutState>(),
+    stateReason: p.text().default(""),
+    targeting: p.json<StoredTargeting>(),
+    policy: p.json<StoredPolicy>(),
+    /** Compare-and-set: every transition names the version that it saw and adds one. */
+    version: p.integer().default(1),
+    /** Who made it, as the audit log names callers. */
+    creator: p.text(),
+    startedAt: instant().strictNullable(),
+    endedAt: instant().strictNullable(),
+    rollbackTotal: count().default(0),
+    rollbackCompleted: count().default(0),
+    rollbackFailed: count().default(0),
+    /** Of the failed ones, those that must not be taken back. */
+    rollbackBlocked: count().default(0),
+    /** Null unless devices are still to be told to go back. */
+    rollbackPlan: p.json<StoredRollbackPlan>().nullable(),
+    /** What needs a person, in words; empty if all is well. */
+    alert: p.text().default(""),
+    /** When the minute began in which offers are counted; null before the first one with a limit. */
+    paceBeganAt: instant().nullable(),
+    /** Offers in that minute. */
+    paceCount: p.integer().default(0),
+    isDeleted: p.boolean().default(false),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  filters: notDeleted,
+  indexes: [{ name: "rollouts_firmware_id_index", properties: ["firmwareId"] }],
+});

@@ -1,0 +1,112 @@
+import type { UpdateKind } from "../../firmware/firmware-update.entity.ts";
+import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
+import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
+import { isFinalRollout } from "./rollout-state.ts";
+
+/** A rollout as the service knows it. */
+export interface Rollout {
+  readonly id: string;
+  readonly name: string;
+  readonly firmwareId: string;
+  /** Of the firmware. */
+  readonly product: string;
+  /** Of the firmware. */
+  readonly version: string;
+  /** Of the firmware. */
+  readonly kind: UpdateKind;
+  /** Of the firmware; empty unless it is an application. */
+  readonly component: string;
+  /** As the audit log names callers. */
+  readonly creator: string;
+  /** What needs a person, in words; empty if all is well. */
+  readonly alert: string;
+  readonly state: RolloutState;
+  readonly stateReason: string;
+  readonly targeting: Readonly<StoredTargeting>;
+  readonly policy: Readonly<StoredPolicy>;
+  /** In order. */
+  readonly rings: readonly Ring[];
+  readonly rollback: RollbackCounts;
+  /** Set while devices are still to be told to go back. */
+  readonly rollbackPlan: Readonly<StoredRollbackPlan> | undefined;
+  /** Rises with each transition: the compare-and-set value. */
+  readonly revision: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly startedAt: Date | undefined;
+  readonly endedAt: Date | undefined;
+}
+
+/** A ring with its counters. */
+export interface Ring {
+  readonly id: string;
+  readonly position: number;
+  readonly name: string;
+  readonly percentBasisPoints: number;
+  readonly state: RingState;
+  readonly gate: Readonly<StoredGate>;
+  readonly counters: RingCounters;
+  readonly openedAt: Date | undefined;
+  /** Since when the gate has held without a break. */
+  readonly gateHeldSince: Date | undefined;
+  readonly passedAt: Date | undefined;
+  /** Who approved that it opens; empty if nobody has. */
+  readonly approver: string;
+  readonly approvedAt: Date | undefined;
+  /** Its devices by enrolment key, those keys first that have the most; not all, and none without a key. */
+  readonly keys: readonly KeyCounters[];
+}
+
+/**
+ * A ring's devices by the state of their update (not of rollbacks). `offered` is the sum of the others: every update is in
+ * progress or ended in one way.
+ */
+export interface RingCounters {
+  readonly offered: number;
+  /** OFFERED to VERIFYING. */
+  readonly inProgress: number;
+  readonly succeeded: number;
+  /** FAILED and TIMED_OUT. */
+  readonly failed: number;
+  /** CANCELLED and SUPERSEDED. */
+  readonly cancelled: number;
+  readonly rolledBack: number;
+}
+
+/** How the devices that were enrolled with one key fare in a ring. */
+export interface KeyCounters {
+  readonly keyId: string;
+  readonly offered: number;
+  readonly succeeded: number;
+  readonly failed: number;
+}
+
+/** How taking back goes; what is neither completed nor failed is in progress. */
+interface RollbackCounts {
+  /** Devices that were told. */
+  readonly total: number;
+  readonly completed: number;
+  readonly failed: number;
+  /** Of the failed ones, those that must not be taken back. */
+  readonly blocked: number;
+  /** Devices that will be told when their update of another component is over. */
+  readonly waiting: number;
+}
+
+/** The open ring that promotion leaves next: the last that was opened; undefined before the start. */
+export function frontRing(rings: readonly Ring[]): Ring | undefined {
+  return rings.findLast((ring) => ring.state !== "WAITING");
+}
+
+/** The ring that opens next, if somebody has to approve that first and nobody has. */
+export function awaitedApproval({ state, rings }: Pick<Rollout, "state" | "rings">): Ring | undefined {
+  if (state === "DRAFT" || isFinalRollout(state) || state === "ROLLING_BACK" || state === "COMPLETED")
+    return undefined;
+  const next = rings.find((ring) => ring.state === "WAITING");
+  return next === undefined || isApproved(next) ? undefined : next;
+}
+
+/** Whether nothing is left to be approved before the ring opens. */
+export function isApproved({ gate, approver }: Pick<Ring, "gate" | "approver">): boolean {
+  return !gate.requireApproval || approver !== "";
+}

@@ -1,0 +1,153 @@
+import semver from "semver";
+import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
+import { compileFilterPredicate, type DevicePredicate } from "../../device/filter/filter-predicate.ts";
+import type { Firmware } from "../../firmware/firmware.ts";
+import { MaintenanceSchedule } from "../../schedule/maintenance-schedule.ts";
+import { canarySet, type RingPlan } from "../model/ring-place.ts";
+import type { Rollout } from "../model/rollout.ts";
+import { makesOffers } from "../model/rollout-state.ts";
+
+/** A firmware as it may be handed to devices. */
+export interface OfferFirmware {
+  readonly firmware: Firmware;
+  /** Why it must not be handed out now, in words. */
+  readonly blocked: string | undefined;
+}
+
+/** A mandatory step on the way to a rollout's version. */
+export interface CompiledStep extends OfferFirmware {
+  readonly version: semver.SemVer;
+}
+
+/** How a version that devices run stands to a rollout. */
+export interface VersionFacts {
+  /** -1 if it is older than what the rollout brings, 0 if it is the same, 1 if it is newer. */
+  readonly order: -1 | 0 | 1;
+  /** Whether the targeting lets it in. */
+  readonly inRange: boolean;
+  /** Whether it is older than the target may be installed from. */
+  readonly tooOld: boolean;
+  /** The mandatory steps above it and below the target, lowest first. */
+  readonly steps: readonly CompiledStep[];
+}
+
+/** A rollout made ready for update checks: sets instead of lists, filters, ranges and versions parsed once. */
+export interface CompiledRollout extends RingPlan, OfferFirmware {
+  readonly rollout: Rollout;
+  readonly version: semver.SemVer;
+  /** The application that it updates; empty for firmware. */
+  readonly component: string;
+  /** Whether its state makes offers. */
+  readonly offers: boolean;
+  readonly deviceTypes: ReadonlySet<string>;
+  /** Undefined: every model. */
+  readonly hardwareModels: ReadonlySet<string> | undefined;
+  /** Undefined: every group. */
+  readonly groups: ReadonlySet<string> | undefined;
+  /** Undefined: none. */
+  readonly excludedGroups: ReadonlySet<string> | undefined;
+  /** Undefined: devices need none. */
+  readonly tags: ReadonlySet<string> | undefined;
+  /** Undefined: every device. */
+  readonly filter: DevicePredicate | undefined;
+  readonly range: semver.Range | undefined;
+  /**
+   * What of the stored rollout cannot be read, in words, for example because the service's new version no longer knows a
+   * field of its filter: then it is for no device. Undefined: nothing.
+   */
+  readonly unreadable: string | undefined;
+  readonly minCurrentVersion: semver.SemVer | undefined;
+  readonly windows: MaintenanceSchedule;
+  /** Mandatory steps below its version, lowest first. */
+  readonly steps: readonly CompiledStep[];
+  /** Rollouts that go before this one where they want a device: see {@link setRivals}. */
+  rivals: readonly CompiledRollout[];
+  /** What is known of the versions that devices run, filled as they ask: a fleet runs few. Bounded. */
+  readonly versions: Map<string, VersionFacts>;
+}
+
+/** What a rollout is compiled with. */
+export interface CompileOptions {
+  /** Decides who is online, for filters. */
+  readonly heartbeatIntervalMs: number;
+  /** Every mandatory step of the firmware's product and component. */
+  readonly steps?: readonly OfferFirmware[] | undefined;
+}
+
+/**
+ * Makes a rollout ready. Device types and models are those of the firmware, narrowed by the targeting. `blocked` says why
+ * the firmware itself must not be offered now, for example because its signing key was revoked. Never throws for what was
+ * stored: see {@link CompiledRollout.unreadable}.
+ */
+export function compileRollout(
+  rollout: Rollout,
+  { firmware, blocked }: OfferFirmware,
+  { heartbeatIntervalMs, steps = [] }: CompileOptions,
+): CompiledRollout {
+  const { targeting, policy } = rollout;
+  const version = new semver.SemVer(firmware.version);
+  let unreadable: string | undefined;
+  const read = <T>(what: string, parse: () => T, otherwise: T): T => {
+    try {
+      return parse();
+    } catch (error) {
+      unreadable ??= `its ${what} cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+      return otherwise;
+    }
+  };
+  const filter = read("filter", () => parsedFilter(targeting.filter, heartbeatIntervalMs), undefined);
+  const range = read("version range", () => parsedRange(targeting.currentVersionRange), undefined);
+  return {
+    id: rollout.id,
+    rollout,
+    firmware,
+    blocked,
+    version,
+    component: firmware.component,
+    offers: makesOffers(rollout.state),
+    deviceTypes: new Set(narrowed(firmware.deviceTypes, targeting.deviceTypes)),
+    hardwareModels: modelSet(firmware.hardwareModels, targeting.hardwareModels),
+    groups: setOf(targeting.groups),
+    excludedGroups: setOf(targeting.excludedGroups),
+    tags: setOf(targeting.tags),
+    canaryGroups: canarySet(targeting),
+    percentBasisPoints: targeting.percentBasisPoints,
+    // Whom it was for nobody knows.
+    filter: unreadable === undefined ? filter : () => false,
+    range,
+    unreadable,
+    minCurrentVersion:
+      firmware.minCurrentVersion === "" ? undefined : new semver.SemVer(firmware.minCurrentVersion),
+    windows: new MaintenanceSchedule(policy.maintenanceWindows),
+    rings: rollout.rings,
+    steps: steps
+      .map((step) => ({ ...step, version: new semver.SemVer(step.firmware.version) }))
+      .filter((step) => semver.lt(step.version, version))
+      .sort((a, b) => semver.compare(a.version, b.version)),
+    rivals: [],
+    versions: new Map(),
+  };
+}
+
+function parsedFilter(text: string, heartbeatIntervalMs: number): DevicePredicate | undefined {
+  if (text.trim() === "") return undefined;
+  return compileFilterPredicate(parseDeviceFilter(text, "targeting.filter"), { heartbeatIntervalMs });
+}
+
+function parsedRange(text: string): semver.Range | undefined {
+  return text === "" ? undefined : new semver.Range(text, { includePrerelease: true });
+}
+
+function narrowed(all: readonly string[], some: readonly string[]): readonly string[] {
+  return some.length === 0 ? all : all.filter((each) => some.includes(each));
+}
+
+/** An empty list of models means every model; undefined stands for that here, so that "none is left" can be told. */
+function modelSet(all: readonly string[], some: readonly string[]): ReadonlySet<string> | undefined {
+  if (all.length === 0) return setOf(some);
+  return new Set(narrowed(all, some));
+}
+
+function setOf(names: readonly string[]): ReadonlySet<string> | undefined {
+  return names.length === 0 ? undefined : new Set(names);
+}

@@ -1,0 +1,267 @@
+import semver from "semver";
+import { ringIndex } from "../../model/ring-place.ts";
+import { isReached } from "../../model/ring-state.ts";
+import type { RolloutState } from "../../model/rollout.entity.ts";
+import { versionOf } from "../../model/version-of.ts";
+import type { CompiledRollout, OfferFirmware } from "../compiled-rollout.ts";
+import { versionFacts } from "../version-facts.ts";
+import type { CheckedDevice, NoOfferReason, Rule } from "./rule.ts";
+import { targetingRules, versionText } from "./targeting-rules.ts";
+
+/** What a device of the targeting has had, and how far the rollout is. */
+export const progressRules: readonly Rule[] = [
+  {
+    name: "version",
+    scope: "device",
+    judge: (rollout, device) => {
+      const { order } = versionFacts(rollout, versionOf(device, rollout.component));
+      if (order === 0) return "UP_TO_DATE";
+      return order > 0 && !rollout.rollout.policy.allowDowngrade ? "DOWNGRADE" : undefined;
+    },
+    words: (rollout, device, _facts, reason) => {
+      const running = versionText(versionOf(device, rollout.component));
+      const { version } = rollout.firmware;
+      const required = rollout.rollout.policy.allowDowngrade
+        ? `another than ${version}`
+        : `older than ${version}`;
+      return { required, actual: running, message: versionMessage(reason, version, running) };
+    },
+  },
+  {
+    name: "update_pin",
+    scope: "device",
+    judge: (_rollout, { updatePin }) => (updatePin === "excluded" ? "EXCLUDED" : undefined),
+    words: (_rollout, { updatePin }, _facts, reason) => ({
+      required: "not excluded",
+      actual: updatePin,
+      message:
+        reason === undefined ? "The device may be updated." : "The device is pinned: no rollout updates it.",
+    }),
+  },
+  {
+    name: "open_update",
+    scope: "device",
+    judge: (rollout, { id }, facts) => {
+      const open = facts.openRollout(id);
+      return open === undefined || open === rollout.id ? undefined : "UPDATE_IN_PROGRESS";
+    },
+    words: (_rollout, { id }, facts, reason) => ({
+      required: "no other update at the same time",
+      actual: facts.openRollout(id) ?? "none",
+      message:
+        reason === undefined
+          ? "The device is at no other update."
+          : `The device is at the update of rollout ${facts.openRollout(id)}.`,
+    }),
+  },
+  {
+    name: "priority",
+    scope: "rollout",
+    judge: (rollout, device, facts) => {
+      for (const rival of rollout.rivals) if (claims(rival, device, facts)) return "OUTRANKED";
+      return undefined;
+    },
+    words: (rollout, device, facts, reason) => {
+      const rival = rollout.rivals.find((each) => claims(each, device, facts));
+      return {
+        required: "no rollout of higher priority, or newer where one may go back to an older version",
+        actual: rival === undefined ? "none" : rival.rollout.name,
+        message:
+          reason === undefined
+            ? "No other rollout goes before it."
+            : `Rollout ${rival?.rollout.name} says which version the device is to run.`,
+      };
+    },
+  },
+  {
+    name: "state",
+    scope: "rollout",
+    judge: ({ offers, rollout }) => {
+      if (offers) return undefined;
+      return notStarted.has(rollout.state) ? "NOT_STARTED" : "ROLLOUT_PAUSED";
+    },
+    words: ({ rollout }, _device, _facts, reason) => ({
+      required: "RUNNING or COMPLETED",
+      actual: rollout.state,
+      message: reason === undefined ? "The rollout makes offers." : stateMessage(rollout.state, rollout.name),
+    }),
+  },
+  {
+    name: "firmware",
+    scope: "rollout",
+    judge: ({ blocked }) => (blocked === undefined ? undefined : "ROLLOUT_PAUSED"),
+    words: ({ blocked, rollout }, _device, _facts, reason) => ({
+      required: "signatures that count, not expired",
+      actual: blocked ?? "in order",
+      message:
+        reason === undefined
+          ? "The firmware may be handed out."
+          : `rollout ${rollout.name}: ${blocked ?? "paused"}`,
+    }),
+  },
+  {
+    name: "ring",
+    scope: "rollout",
+    judge: (rollout, device) => {
+      const ring = rollout.rings[ringIndex(rollout, device)];
+      return ring !== undefined && isReached(ring.state) ? undefined : "RING_NOT_OPEN";
+    },
+    words: (rollout, device, _facts, reason) => {
+      const ring = rollout.rings[ringIndex(rollout, device)];
+      const where =
+        ring === undefined ? "lies beyond the last ring" : `is in ring ${ring.name}, which is not open yet`;
+      return {
+        required: "a ring that is open",
+        actual: ring === undefined ? "none" : `${ring.name}, ${ring.state}`,
+        message:
+          reason === undefined
+            ? "The device's ring is open."
+            : `the device ${where} (rollout ${rollout.rollout.name})`,
+      };
+    },
+  },
+  {
+    name: "mandatory_step",
+    scope: "device",
+    judge: (rollout, device) => {
+      const next = nextFirmware(rollout, device);
+      return next !== rollout && next.blocked !== undefined ? "STEP_MISSING" : undefined;
+    },
+    words: (rollout, device, _facts, reason) => {
+      const next = nextFirmware(rollout, device);
+      if (next === rollout)
+        return { required: "none", actual: "none", message: "The device has no step to take first." };
+      const { version } = next.firmware;
+      return {
+        required: `${version} first`,
+        actual: versionText(versionOf(device, rollout.component)),
+        message:
+          reason === undefined
+            ? `${version} is installed before ${rollout.firmware.version}.`
+            : `${version} must be installed before ${rollout.firmware.version}, but ${next.blocked}`,
+      };
+    },
+  },
+  {
+    name: "already_tried",
+    scope: "device",
+    judge: (rollout, device, facts) => (facts.wasTried(rollout.id, device.id) ? "ALREADY_TRIED" : undefined),
+    words: (rollout, device, _facts, reason) => {
+      const { version } = nextFirmware(rollout, device).firmware;
+      return {
+        required: "not offered before",
+        actual: reason === undefined ? "not offered before" : "offered before",
+        message:
+          reason === undefined
+            ? `The device has not had ${version} by this rollout.`
+            : `the device had ${version} by rollout ${rollout.rollout.name} before`,
+      };
+    },
+  },
+  {
+    name: "min_current_version",
+    scope: "device",
+    judge: (rollout, device) => (isTooOld(rollout, device) ? "VERSION_TOO_OLD" : undefined),
+    words: (rollout, device, _facts, reason) => {
+      const { version, minCurrentVersion } = nextFirmware(rollout, device).firmware;
+      const running = versionText(versionOf(device, rollout.component));
+      return {
+        required: minCurrentVersion === "" ? "any" : `at least ${minCurrentVersion}`,
+        actual: running,
+        message:
+          reason === undefined
+            ? `${version} can be installed from there.`
+            : `${version} installs from ${minCurrentVersion} on, the device runs ${running}`,
+      };
+    },
+  },
+  {
+    name: "security_counter",
+    scope: "device",
+    judge: (rollout, device) =>
+      rollout.component === "" &&
+      nextFirmware(rollout, device).firmware.securityCounter < device.securityCounter
+        ? "SECURITY_COUNTER"
+        : undefined,
+    words: (rollout, device, _facts, reason) => {
+      const { securityCounter, version } = nextFirmware(rollout, device).firmware;
+      return {
+        // What the device counts is its firmware.
+        required: rollout.component === "" ? `at most ${securityCounter}` : "any",
+        actual: String(device.securityCounter),
+        message:
+          reason === undefined
+            ? "The security counter does not fall."
+            : `the security counter of ${version} is ${securityCounter}, the device's is ${device.securityCounter}`,
+      };
+    },
+  },
+];
+
+/**
+ * What the device installs next on its way to the rollout's version: the lowest mandatory step above its own version that
+ * is for its type and model, or else the rollout's firmware (then the rollout itself is returned).
+ */
+export function nextFirmware(rollout: CompiledRollout, device: CheckedDevice): OfferFirmware {
+  if (rollout.steps.length === 0) return rollout;
+  const { steps } = versionFacts(rollout, versionOf(device, rollout.component));
+  return steps.find(({ firmware }) => isFor(firmware, device)) ?? rollout;
+}
+
+/** Whether a rollout says which version the device is to run, be it there already or not. */
+function claims(
+  rollout: CompiledRollout,
+  device: CheckedDevice,
+  facts: Parameters<Rule["judge"]>[2],
+): boolean {
+  const ring = rollout.rings[ringIndex(rollout, device)];
+  if (!rollout.offers || ring === undefined || !isReached(ring.state)) return false;
+  return targetingRules.every((rule) => rule.judge(rollout, device, facts) === undefined);
+}
+
+const notStarted: ReadonlySet<RolloutState> = new Set(["DRAFT", "AWAITING_APPROVAL", "SCHEDULED"]);
+
+function isTooOld(rollout: CompiledRollout, device: CheckedDevice): boolean {
+  const version = versionOf(device, rollout.component);
+  const next = nextFirmware(rollout, device);
+  if (next === rollout) return versionFacts(rollout, version).tooOld;
+  const { minCurrentVersion } = next.firmware;
+  if (minCurrentVersion === "") return false;
+  const running = semver.parse(version);
+  return running === null || semver.lt(running, minCurrentVersion);
+}
+
+function isFor(
+  firmware: { readonly deviceTypes: readonly string[]; readonly hardwareModels: readonly string[] },
+  { deviceType, hardwareModel }: CheckedDevice,
+): boolean {
+  if (!firmware.deviceTypes.includes(deviceType)) return false;
+  return firmware.hardwareModels.length === 0 || firmware.hardwareModels.includes(hardwareModel);
+}
+
+function versionMessage(reason: NoOfferReason | undefined, version: string, running: string): string {
+  if (reason === "UP_TO_DATE") return `The device runs ${version} already.`;
+  if (reason === "DOWNGRADE") return `The device runs ${running}, which is newer than ${version}.`;
+  return `${version} is what the device does not run yet.`;
+}
+
+function stateMessage(state: RolloutState, name: string): string {
+  switch (state) {
+    case "DRAFT":
+      return `rollout ${name} has not been started`;
+    case "AWAITING_APPROVAL":
+      return `rollout ${name} waits for an approval`;
+    case "SCHEDULED":
+      return `rollout ${name} waits for its start time`;
+    case "PAUSED":
+      return `rollout ${name} is paused`;
+    case "ROLLING_BACK":
+    case "ROLLED_BACK":
+      return `rollout ${name} was taken back`;
+    case "ABORTED":
+      return `rollout ${name} was stopped for good`;
+    case "RUNNING":
+    case "COMPLETED":
+      return `rollout ${name} makes offers`;
+  }
+}

@@ -1,0 +1,363 @@
+import { LRUCache } from "lru-cache";
+import { v7 as uuidv7 } from "uuid";
+import type { DeviceCheck } from "../../device/state/check-writer.ts";
+import type { DeviceSnapshot } from "../../device/state/device-snapshot.ts";
+import { notFound, OtaError } from "../../errors.ts";
+import type { Firmware } from "../../firmware/firmware.ts";
+import type { Download, FirmwareDownloads } from "../../firmware/firmware-downloads.ts";
+import type { Clock } from "../../infra/clock.ts";
+import { asDatabaseError } from "../../infra/database/errors.ts";
+import type { DeviceUpdateState } from "../model/device-update.entity.ts";
+import { isFinalUpdate } from "../model/device-update-state.ts";
+import type { OpenUpdate } from "../model/open-update.ts";
+import { versionOf } from "../model/version-of.ts";
+import type { OutageLedger } from "../proof/outage-ledger.ts";
+import type { TransitionWriter } from "../proof/transition-writer.ts";
+import { lacksContent, planReport, type UpdateReport } from "../proof/update-report.ts";
+import type { UpdateTracker } from "../proof/update-tracker.ts";
+import { type CheckReading, checkedDevice } from "./checked-device.ts";
+import type { CompiledRollout, OfferFirmware } from "./compiled-rollout.ts";
+import {
+  decideOffer,
+  type NoOffer,
+  none,
+  type OfferDecision,
+  type OfferFound,
+  tooManyInProgress,
+  unmetPrecondition,
+} from "./offer-decision.ts";
+import type { RolloutIndex } from "./rollout-index.ts";
+import { zoneOf } from "./rules/readiness-rules.ts";
+import type { CheckedDevice, OfferFacts } from "./rules/rule.ts";
+import { StorageWatch } from "./storage-watch.ts";
+import { type RetryTime, retryAt, TurnedAway } from "./turned-away.ts";
+
+/** The answer to an update check. */
+export type CheckAnswer =
+  | {
+      readonly kind: "offer";
+      readonly update: Readonly<OpenUpdate>;
+      readonly firmware: Firmware;
+      /** What the device has to keep to; undefined for a rollback. */
+      readonly rollout: CompiledRollout | undefined;
+      /** The device's time zone as far as it is known, for maintenance windows. */
+      readonly timeZone: string | undefined;
+    }
+  | (NoOffer & { readonly retry?: RetryTime | undefined });
+
+/** A download that a device may have, and what it is of. */
+export interface OpenedDownload extends Download {
+  readonly sha256: string;
+}
+
+/** What an {@link UpdateDesk} is made of. */
+export interface UpdateDeskParts {
+  readonly devices: DeviceSource;
+  readonly index: RolloutIndex;
+  readonly tracker: UpdateTracker;
+  readonly writer: TransitionWriter;
+  readonly downloads: Pick<FirmwareDownloads, "open">;
+  readonly outages: OutageLedger;
+  readonly clock: Clock;
+}
+
+/** The devices, in memory where possible. */
+export interface DeviceSource {
+  get(deviceId: string, signal?: AbortSignal): DeviceSnapshot | Promise<DeviceSnapshot>;
+  /** Takes what a device says of itself when it asks for an update. */
+  observeCheck(check: DeviceCheck): void;
+}
+
+/** Serves devices: what waits for them, its content, and what they report of it. */
+export class UpdateDesk implements OfferFacts {
+  readonly #parts: UpdateDeskParts;
+  /** Devices known to have had a rollout's update, so that they cost no write at each check. */
+  readonly #tried = new LRUCache<string, true>({ max: maxTried });
+  /** Offers that are being stored, by device: a device that asks twice at once gets one. */
+  readonly #offering = new Map<string, Promise<CheckAnswer>>();
+  readonly #turnedAway = new TurnedAway();
+  readonly #storage: StorageWatch;
+
+  constructor(parts: UpdateDeskParts) {
+    this.#parts = parts;
+    this.#storage = new StorageWatch(parts);
+  }
+
+  /**
+   * Answers an update check: the open update if there is one, else what the rollouts decide. At once, without touching
+   * the database, unless an offer has to be stored or the device is not in memory.
+   */
+  check(deviceId: string, reading: CheckReading, signal?: AbortSignal): CheckAnswer | Promise<CheckAnswer> {
+    const device = this.#parts.devices.get(deviceId, signal);
+    return device instanceof Promise
+      ? device.then((loaded) => this.#checked(loaded, reading))
+      : this.#checked(device, reading);
+  }
+
+  /** The rollout whose update a device would be given if it asked now, by its newest heartbeat. */
+  waitingFor(deviceId: string): string | undefined | Promise<string | undefined> {
+    const device = this.#parts.devices.get(deviceId);
+    return device instanceof Promise ? device.then((loaded) => this.#waiting(loaded)) : this.#waiting(device);
+  }
+
+  /**
+   * Takes a device's report; returns where its update stands then. Reports go forward only, the same again is harmless.
+   * `NOT_OFFERED` if the device never had that update.
+   */
+  async report(deviceId: string, report: UpdateReport): Promise<DeviceUpdateState> {
+    const key = { deviceId, id: report.updateId };
+    const bootId = await this.#bootOf(deviceId);
+    if (report.state === "FAILED") await this.#lookForContent(deviceId, report.updateId);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const plan = (update: Readonly<OpenUpdate>) => this.#planReport(update, report, bootId);
+      const state = await this.#parts.tracker.change(key, plan);
+      if (state !== undefined) return state;
+      const stored = await this.#parts.tracker.stored(key);
+      if (stored === undefined) throw notOffered();
+      if (isFinalUpdate(stored)) return stored;
+      await this.#parts.tracker.load(deviceId);
+    }
+    throw new OtaError("aborted", "INTERNAL", "the update changes too fast; report again", {
+      retryAfterMs: 1_000,
+    });
+  }
+
+  /** Opens the content of a device's open update. `NOT_OFFERED`, in the same words, for any other. */
+  async openDownload(
+    deviceId: string,
+    updateId: string,
+    range: { readonly offset: number; readonly limit: number; readonly signal: AbortSignal },
+  ): Promise<OpenedDownload> {
+    const { tracker, index } = this.#parts;
+    let update = tracker.get(deviceId);
+    if (update?.id !== updateId) update = await tracker.load(deviceId);
+    if (update?.id !== updateId) throw notOffered();
+    const offered = await index.firmware(update.firmwareId);
+    if (offered === undefined || offered.blocked !== undefined) throw notOffered();
+    const download = await this.#storage.open(offered.firmware, range);
+    return { ...download, sha256: offered.firmware.sha256 };
+  }
+
+  wasTried(rolloutId: string, deviceId: string): boolean {
+    return this.#tried.size > 0 && this.#tried.has(`${rolloutId}:${deviceId}`);
+  }
+
+  inProgress(rolloutId: string): number {
+    return this.#parts.tracker.inProgress(rolloutId);
+  }
+
+  nowMs(): number {
+    return this.#parts.clock.now().getTime();
+  }
+
+  pacedUntilMs(rolloutId: string): number {
+    return this.#turnedAway.pacedUntilMs(rolloutId);
+  }
+
+  openRollout(deviceId: string): string | undefined {
+    return this.#parts.tracker.get(deviceId)?.rolloutId;
+  }
+
+  /** Answers, and then notes what the device said: devices that send no heartbeats are known by it. */
+  #checked(device: DeviceSnapshot, reading: CheckReading): CheckAnswer | Promise<CheckAnswer> {
+    const answer = this.#answer(device, reading);
+    if (!device.retired) {
+      const receivedAt = this.#parts.clock.now();
+      this.#parts.devices.observeCheck({ ...reading, deviceId: device.id, receivedAt });
+    }
+    return answer;
+  }
+
+  #answer(device: DeviceSnapshot, reading: CheckReading): CheckAnswer | Promise<CheckAnswer> {
+    if (device.retired) return none("UP_TO_DATE", "the device is retired");
+    const checked = checkedDevice(device, reading);
+    const update = this.#parts.tracker.get(device.id);
+    if (update !== undefined) return this.#answerOpen(update, checked);
+    const decision = this.#decide(checked);
+    return decision.kind === "none" ? this.#withRetry(decision) : this.#offer(checked, decision);
+  }
+
+  #decide(device: CheckedDevice): OfferDecision {
+    return decideOffer(device, this.#parts.index.candidatesFor(device), this);
+  }
+
+  #withRetry(answer: NoOffer): CheckAnswer {
+    const { reason, rolloutId } = answer;
+    if (reason === "UP_TO_DATE") return answer;
+    const nowMs = this.nowMs();
+    if (reason !== "PACED" && reason !== "TOO_MANY_IN_PROGRESS")
+      return { ...answer, retry: retryAt(answer, nowMs) };
+    const policy = this.#parts.index.get(rolloutId ?? "")?.rollout.policy;
+    // Nobody knows how long those that are at it take: a minute is a guess on the quick side.
+    const perMinute = Math.min(
+      policy?.offersPerMinute ?? Number.POSITIVE_INFINITY,
+      policy?.maxInProgress ?? Number.POSITIVE_INFINITY,
+    );
+    return { ...answer, retry: this.#turnedAway.next(rolloutId ?? "", perMinute, nowMs) };
+  }
+
+  #waiting(device: DeviceSnapshot): string | undefined {
+    if (device.retired) return undefined;
+    const update = this.#parts.tracker.get(device.id);
+    if (update !== undefined) {
+      const due = (update.notBeforeMs ?? 0) <= this.nowMs();
+      return update.state === "OFFERED" && due ? update.rolloutId : undefined;
+    }
+    // Whether its user agrees only the device can say: it is told that there is something to ask for.
+    const decision = this.#decide({ ...checkedDevice(device), userConsent: true });
+    return decision.kind === "offer" ? decision.rollout.id : undefined;
+  }
+
+  #answerOpen(update: Readonly<OpenUpdate>, device: CheckedDevice): CheckAnswer | Promise<CheckAnswer> {
+    // A device that runs what it is meant to run must not install it again: its heartbeats do the rest.
+    if (update.state === "VERIFYING" || runsTarget(update, device)) {
+      return none("UP_TO_DATE", `${update.toVersion} is installed; heartbeats have to prove it`);
+    }
+    const { notBeforeMs } = update;
+    if (notBeforeMs !== undefined && notBeforeMs > this.nowMs()) {
+      const at = new Date(notBeforeMs).toISOString();
+      return this.#withRetry(
+        none("BACKING_OFF", `the last try failed; the next one may begin at ${at}`, notBeforeMs),
+      );
+    }
+    const firmware = this.#parts.index.firmware(update.firmwareId);
+    return firmware instanceof Promise
+      ? firmware.then((loaded) => this.#offerOf(update, loaded, device))
+      : this.#offerOf(update, firmware, device);
+  }
+
+  #offerOf(
+    update: Readonly<OpenUpdate>,
+    offered: OfferFirmware | undefined,
+    device: CheckedDevice,
+  ): CheckAnswer {
+    if (offered === undefined) return none("UP_TO_DATE", "the firmware of the open update is gone");
+    if (offered.blocked !== undefined) return none("ROLLOUT_PAUSED", offered.blocked);
+    // An install was offered when all fitted, and the device checks again. A rollback is made without a check.
+    const rollback = update.action === "ROLLBACK";
+    const unmet = rollback ? unmetPrecondition(offered.firmware, device) : undefined;
+    const rollout = rollback ? undefined : this.#parts.index.get(update.rolloutId);
+    return unmet ?? { kind: "offer", update, firmware: offered.firmware, rollout, timeZone: zoneOf(device) };
+  }
+
+  #offer(device: CheckedDevice, found: OfferFound): Promise<CheckAnswer> {
+    const under = this.#offering.get(device.id);
+    if (under !== undefined) return under;
+    const offering = this.#makeOffer(device, found).finally(() => this.#offering.delete(device.id));
+    this.#offering.set(device.id, offering);
+    return offering;
+  }
+
+  async #makeOffer(device: CheckedDevice, found: OfferFound): Promise<CheckAnswer> {
+    const { tracker, writer, clock, index } = this.#parts;
+    const { action, firmware, ring, rollout: compiled } = found;
+    const { rollout } = compiled;
+    const now = clock.now();
+    const update: OpenUpdate = {
+      deviceId: device.id,
+      id: uuidv7(),
+      rolloutId: rollout.id,
+      ringId: ring.id,
+      firmwareId: firmware.id,
+      action,
+      component: firmware.component,
+      securityCounter: firmware.securityCounter,
+      state: "OFFERED",
+      fromVersion: versionOf(device, firmware.component),
+      toVersion: firmware.version,
+      fromBootId: device.bootId,
+      crashCount: 0,
+      offeredAtMs: now.getTime(),
+      installingAtMs: undefined,
+      provenAtMs: undefined,
+      verifyUntilMs: undefined,
+      deadlineAtMs: now.getTime() + rollout.policy.deviceTimeoutMs,
+      taken: false,
+      verificationMs: rollout.policy.verificationMs,
+      crashLimit: rollout.policy.crashLimit,
+      maxRetries: rollout.policy.maxRetries,
+      retryBackoffMs: rollout.policy.retryBackoffMs,
+      deviceTimeoutMs: rollout.policy.deviceTimeoutMs,
+      attempt: 1,
+      notBeforeMs: undefined,
+      watchedBootId: undefined,
+    };
+    const { product } = firmware;
+    const outcome = await writer.offer({
+      ...update,
+      product,
+      offeredAt: now,
+      deadlineAt: new Date(update.deadlineAtMs),
+    });
+    switch (outcome) {
+      case "offered":
+        tracker.add(update);
+        return { kind: "offer", update, firmware, rollout: compiled, timeZone: zoneOf(device) };
+      case "too_many":
+        return this.#withRetry(tooManyInProgress(compiled));
+      case "paced":
+        this.#turnedAway.paced(rollout.id, this.nowMs());
+        break;
+      case "open": {
+        const open = await tracker.load(device.id);
+        return open === undefined
+          ? none("TOO_MANY_IN_PROGRESS", "try again")
+          : this.#answerOpen(open, device);
+      }
+      case "tried":
+        this.#tried.set(`${rollout.id}:${device.id}`, true);
+        break;
+      case "not_open":
+        // What is in memory is behind what the database says.
+        await index.reload();
+        return none("RING_NOT_OPEN", `rollout ${rollout.name} makes no offer to this ring at the moment`);
+    }
+    // The next rollout may have something.
+    const decision = this.#decide(device);
+    return decision.kind === "none" ? this.#withRetry(decision) : this.#makeOffer(device, decision);
+  }
+
+  #planReport(update: Readonly<OpenUpdate>, report: UpdateReport, bootId: string) {
+    const { clock, outages } = this.#parts;
+    const now = clock.now();
+    return planReport(update, report, bootId, now, outages.touched(update.offeredAtMs, now.getTime()));
+  }
+
+  /** Before a device is blamed that has not got the content: can it be had at all? */
+  async #lookForContent(deviceId: string, updateId: string): Promise<void> {
+    const { index, outages, tracker } = this.#parts;
+    const update = tracker.get(deviceId);
+    if (update?.id !== updateId || !lacksContent(update.state)) return;
+    if (outages.touched(update.offeredAtMs, this.nowMs())) return;
+    const offered = await index.firmware(update.firmwareId);
+    if (offered !== undefined) await this.#storage.look(offered.firmware);
+  }
+
+  /** The boot that a device is in, if its registry entry is at hand. */
+  async #bootOf(deviceId: string): Promise<string> {
+    try {
+      return (await this.#parts.devices.get(deviceId)).bootId;
+    } catch (error) {
+      throw asDatabaseError(error) ?? (error instanceof OtaError ? error : notFound("device", deviceId));
+    }
+  }
+}
+
+/** The device has not been offered this update, or there is none of that id: the same words for both. */
+export function notOffered(): OtaError {
+  return new OtaError(
+    "permission_denied",
+    "NOT_OFFERED",
+    "the device has not been offered this update (or it might not exist)",
+  );
+}
+
+/** Pairs of rollout and device that are remembered, at some 150 bytes each. */
+const maxTried = 100_000;
+
+function runsTarget(update: Readonly<OpenUpdate>, device: CheckedDevice): boolean {
+  if (versionOf(device, update.component) !== update.toVersion) return false;
+  // An application counts without a reboot.
+  if (update.component !== "" || update.fromBootId === "") return true;
+  return device.bootId !== update.fromBootId;
+}

@@ -1,0 +1,288 @@
+import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { UpdateAction } from "../../../gen/ota/v1/rollout_pb.js";
+import {
+  type CheckForUpdateRequestSchema,
+  type CheckForUpdateResponseSchema,
+  type DownloadFirmwareRequestSchema,
+  type DownloadFirmwareResponseSchema,
+  NoOfferReason,
+  type OfferSchema,
+  UpdateService,
+} from "../../../gen/ota/v1/update_service_pb.js";
+import type { DownloadOpener } from "../../api/download/download-route.ts";
+import { type CallContext, type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
+import type { Identity } from "../../call/identity.ts";
+import { invalidArgument } from "../../errors.ts";
+import { toSignatureMessage, toUpdateKind } from "../../firmware/firmware-messages.ts";
+import type { UpdateMetrics } from "../../infra/metrics.ts";
+import { windowZone } from "../../schedule/maintenance-schedule.ts";
+import type { ReportableState } from "../model/device-update-state.ts";
+import { fromUpdateState, toUpdateState } from "../wire/rollout-messages.ts";
+import { toWindows } from "../wire/rollout-plan-messages.ts";
+import type { CheckReading } from "./checked-device.ts";
+import { ChunkAnswer, chunksInPlace } from "./download-messages.ts";
+import { storageNeed } from "./rules/readiness-rules.ts";
+import type { NoOfferReason as NoOfferReasonName } from "./rules/rule.ts";
+import { UpToDateAnswers } from "./up-to-date-messages.ts";
+import { type CheckAnswer, notOffered, type UpdateDesk } from "./update-desk.ts";
+
+/** What the endpoints for devices work on. */
+export interface UpdateEndpointParts {
+  readonly desk: UpdateDesk;
+  readonly metrics: Pick<UpdateMetrics, "checks" | "downloadedBytes">;
+}
+
+/** UpdateService. */
+export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoint[] {
+  const { method } = UpdateService;
+  const checks = new CheckCounts(metrics.checks);
+  return [
+    unary(
+      method.checkForUpdate,
+      {
+        access: { device: true },
+        rate: "update_check",
+        encode: (answer) => checks.upToDate.encode(answer),
+      },
+      (request, context) => {
+        const { signal, identity } = context;
+        const answer = desk.check(deviceOf(identity), readingOf(request), signal);
+        if (answer instanceof Promise) return answer.then((late) => checks.counted(late));
+        return Promise.resolve(checks.counted(answer));
+      },
+    ),
+
+    serverStream(
+      method.downloadFirmware,
+      { access: { device: true }, rate: "download", inPlace: chunksInPlace },
+      (request, context) => download(desk, metrics, request, context),
+    ),
+
+    unary(
+      method.reportUpdateStatus,
+      { access: { device: true }, rate: "device" },
+      async (request, { identity }) => {
+        const state = fromUpdateState(request.state) as ReportableState;
+        if (state === "FAILED" && request.failureReason === "") {
+          throw invalidArgument("failure_reason", "is required with FAILED");
+        }
+        const after = await desk.report(deviceOf(identity), {
+          updateId: request.updateId,
+          state,
+          failureReason: request.failureReason,
+          failureMessage: request.failureMessage,
+          downloadedBytes: Number(request.downloadedBytes),
+        });
+        return { state: toUpdateState(after) };
+      },
+    ),
+  ];
+}
+
+/** Opens downloads for the plain HTTP door, by the same rules. */
+export function downloadOpener({ desk, metrics }: UpdateEndpointParts): DownloadOpener {
+  const sent = metrics.downloadedBytes.labels("http");
+  return async (updateId, identity, signal) => {
+    const deviceId = deviceOf(identity);
+    if (!uuid.test(updateId)) throw notOffered();
+    // Only looks whether it may, and what it is; nothing is read before it is iterated.
+    const content = await desk.openDownload(deviceId, updateId, { offset: 0, limit: 0, signal });
+    return {
+      sizeBytes: content.sizeBytes,
+      sha256: content.sha256,
+      read: (offset, length) => bytesOf(desk, deviceId, updateId, { offset, limit: length, signal }, sent),
+    };
+  };
+}
+
+/** Where the plain HTTP door serves the content of an update. */
+function downloadPath(updateId: string): string {
+  return `/api/v1/updates/${updateId}/content`;
+}
+
+/**
+ * How long a device should wait before it asks again, in milliseconds before jitter. Devices that hold a stream are told
+ * when something comes up; these times are for those that only poll, and for what no event announces.
+ */
+const retryAfterMs: Readonly<Record<NoOfferReasonName, number>> = {
+  UP_TO_DATE: 15 * 60_000,
+  RING_NOT_OPEN: 5 * 60_000,
+  BATTERY_TOO_LOW: 5 * 60_000,
+  STORAGE_TOO_LOW: 15 * 60_000,
+  VERSION_TOO_OLD: 15 * 60_000,
+  TOO_MANY_IN_PROGRESS: 30_000,
+  ROLLOUT_PAUSED: 5 * 60_000,
+  ALREADY_TRIED: 15 * 60_000,
+  SECURITY_COUNTER: 15 * 60_000,
+  METERED_NETWORK: 15 * 60_000,
+  OUTSIDE_MAINTENANCE_WINDOW: 15 * 60_000,
+  CONSENT_REQUIRED: 15 * 60_000,
+  PACED: 60_000,
+  DOWNGRADE: 15 * 60_000,
+  EXCLUDED: 15 * 60_000,
+  BACKING_OFF: 5 * 60_000,
+  NOT_STARTED: 15 * 60_000,
+  NOT_TARGETED: 15 * 60_000,
+  UPDATE_IN_PROGRESS: 5 * 60_000,
+  STEP_MISSING: 15 * 60_000,
+  OUTRANKED: 15 * 60_000,
+};
+
+/** An offer that was not taken up is asked for again by a device that forgot it. */
+const offerRetryMs = 5 * 60_000;
+
+/** A fleet that was told the same at the same time must not come back at the same time: plus or minus 25 %. */
+const jitter = 0.25;
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** Counts checks by outcome; the handles are kept, a lookup by label costs more than the count. */
+class CheckCounts {
+  readonly #metric: UpdateMetrics["checks"];
+  readonly #handles = new Map<string, { inc(): void }>();
+  readonly upToDate = new UpToDateAnswers(() => retryAfter(retryAfterMs.UP_TO_DATE));
+
+  constructor(metric: UpdateMetrics["checks"]) {
+    this.#metric = metric;
+  }
+
+  /** The answer on the wire. */
+  counted(answer: CheckAnswer): MessageInitShape<typeof CheckForUpdateResponseSchema> {
+    const outcome = answer.kind === "offer" ? "OFFER" : answer.reason;
+    let handle = this.#handles.get(outcome);
+    if (handle === undefined) {
+      handle = this.#metric.labels(outcome);
+      this.#handles.set(outcome, handle);
+    }
+    handle.inc();
+    if (answer.kind === "none" && answer.reason === "UP_TO_DATE") return this.upToDate.take();
+    return toCheckResponse(answer);
+  }
+}
+
+function toCheckResponse(answer: CheckAnswer): MessageInitShape<typeof CheckForUpdateResponseSchema> {
+  if (answer.kind === "offer") {
+    return { offer: toOfferMessage(answer), retryAfter: retryAfter(offerRetryMs) };
+  }
+  return {
+    noOfferReason: NoOfferReason[answer.reason],
+    message: answer.message,
+    retryAfter:
+      answer.retry === undefined
+        ? retryAfter(retryAfterMs[answer.reason])
+        : durationFromMs(Math.round(answer.retry.afterMs + answer.retry.spreadMs * Math.random())),
+  };
+}
+
+function toOfferMessage({
+  update,
+  firmware,
+  rollout,
+  timeZone,
+}: Extract<CheckAnswer, { kind: "offer" }>): MessageInitShape<typeof OfferSchema> {
+  const policy = rollout?.rollout.policy;
+  const maxMeteredBytes = policy?.maxMeteredBytes ?? Number.POSITIVE_INFINITY;
+  return {
+    updateId: update.id,
+    action: UpdateAction[update.action],
+    rolloutId: update.rolloutId,
+    firmwareId: firmware.id,
+    version: firmware.version,
+    sha256: firmware.sha256,
+    sizeBytes: BigInt(firmware.sizeBytes),
+    ...(firmware.manifest === undefined ? {} : { manifest: new Uint8Array(firmware.manifest) }),
+    signatures: firmware.signatures.map(toSignatureMessage),
+    minBatteryPercent: firmware.minBatteryPercent,
+    minFreeStorageBytes: BigInt(storageNeed(firmware, policy?.storageFactor ?? 1)),
+    kind: toUpdateKind(firmware.kind),
+    component: firmware.component,
+    unmeteredNetworkOnly: firmware.sizeBytes > maxMeteredBytes,
+    // By the zone that the offer was judged by, which the device itself need not know.
+    maintenanceWindows: toWindows(policy?.maintenanceWindows ?? []).map((window) => ({
+      ...window,
+      timeZone: windowZone(timeZone, { timeZone: window.timeZone ?? "" }),
+    })),
+    requireUserConsent: policy?.requireUserConsent ?? false,
+    allowDowngrade: update.action === "INSTALL" && (policy?.allowDowngrade ?? false),
+    downloadPath: downloadPath(update.id),
+    ...(Number.isFinite(update.deadlineAtMs)
+      ? { expireTime: timestampFromMs(Math.round(update.deadlineAtMs)) }
+      : {}),
+  };
+}
+
+function retryAfter(ms: number) {
+  return durationFromMs(Math.round(ms * (1 - jitter + 2 * jitter * Math.random())));
+}
+
+function readingOf(request: MessageShape<typeof CheckForUpdateRequestSchema>): CheckReading {
+  const { storageFreeBytes } = request;
+  return {
+    firmwareVersion: request.firmwareVersion,
+    bootId: request.bootId,
+    securityCounter: Number(request.securityCounter),
+    batteryPercent: request.batteryPercent,
+    charging: request.charging,
+    storageFreeBytes: storageFreeBytes === undefined ? undefined : Number(storageFreeBytes),
+    networkType: request.networkType === 0 ? undefined : request.networkType,
+    components: isEmpty(request.components) ? undefined : request.components,
+    userConsent: request.userConsent,
+  };
+}
+
+function isEmpty(entries: object): boolean {
+  for (const _ in entries) return false;
+  return true;
+}
+
+async function* download(
+  desk: UpdateDesk,
+  metrics: UpdateEndpointParts["metrics"],
+  { updateId, offset, limit }: MessageShape<typeof DownloadFirmwareRequestSchema>,
+  { identity, signal, door }: CallContext,
+): AsyncGenerator<MessageInitShape<typeof DownloadFirmwareResponseSchema>> {
+  // Numbers past 2^53 lose precision, but lie past every end anyway.
+  const range = { offset: Number(offset), limit: Number(limit), signal };
+  const opened = await desk.openDownload(deviceOf(identity), updateId, range);
+  const sent = metrics.downloadedBytes.labels(door);
+  yield {
+    message: {
+      case: "header",
+      value: {
+        sizeBytes: BigInt(opened.sizeBytes),
+        sha256: opened.sha256,
+        offset: BigInt(opened.offset),
+        length: BigInt(opened.length),
+      },
+    },
+  };
+  let at = opened.offset;
+  for await (const piece of opened.pieces) {
+    const answer = new ChunkAnswer(piece, at);
+    const { length } = answer;
+    yield answer;
+    at += length;
+    sent.inc(length);
+  }
+}
+
+async function* bytesOf(
+  desk: UpdateDesk,
+  deviceId: string,
+  updateId: string,
+  range: { readonly offset: number; readonly limit: number; readonly signal: AbortSignal },
+  sent: { inc(by: number): void },
+): AsyncGenerator<Buffer> {
+  const { pieces } = await desk.openDownload(deviceId, updateId, range);
+  for await (const { data } of pieces) {
+    yield data;
+    sent.inc(data.length);
+  }
+}
+
+function deviceOf(identity: Identity): string {
+  // The access rules let only devices come here.
+  if (identity.kind !== "device") throw notOffered();
+  return identity.deviceId;
+}

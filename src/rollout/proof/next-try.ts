@@ -1,0 +1,58 @@
+import { v7 as uuidv7 } from "uuid";
+import type { OpenUpdate } from "../model/open-update.ts";
+
+/** A further try of a device whose last one failed. */
+export interface NextTry {
+  readonly id: string;
+  /** The boot that the device must leave; empty if any will do. */
+  readonly fromBootId: string;
+  readonly madeAt: Date;
+  /** The device is not given it before. */
+  readonly notBefore: Date;
+  readonly deadlineAt: Date;
+  /** Whether it is a try to go back. */
+  readonly rollback: boolean;
+}
+
+/**
+ * The try that follows a failed one; undefined if the policy grants no more and the failure is not `excused`. Each wait is twice the one before, at most a
+ * day, and jittered by a quarter so that devices which failed together do not come back together.
+ */
+export function nextTry(
+  update: Readonly<OpenUpdate>,
+  now: Date,
+  fromBootId: string,
+  {
+    excused = false,
+    random = Math.random,
+  }: { readonly excused?: boolean | undefined; readonly random?: (() => number) | undefined } = {},
+): NextTry | undefined {
+  const { attempt, maxRetries, retryBackoffMs, deviceTimeoutMs } = update;
+  if (attempt > maxRetries && !excused) return undefined;
+  const waitMs = Math.min(retryBackoffMs * 2 ** (attempt - 1), maxWaitMs);
+  const notBeforeMs = now.getTime() + Math.round(waitMs * (1 - jitter + 2 * jitter * random()));
+  return {
+    id: uuidv7(),
+    fromBootId,
+    madeAt: now,
+    notBefore: new Date(notBeforeMs),
+    deadlineAt: new Date(notBeforeMs + deviceTimeoutMs),
+    rollback: update.action === "ROLLBACK",
+  };
+}
+
+/** The longest wait before a further try. */
+const maxWaitMs = 24 * 60 * 60_000;
+
+const jitter = 0.25;
+
+/** Inserts tries after the failed ones of devices $1 with ids $2. */
+export const insertTriesSql = `
+  INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
+    from_firmware_id, to_version, from_boot_id, attempt, offered_at, not_before, deadline_at, updated_at)
+  SELECT u.device_id, t.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, 'OFFERED', u.from_version,
+    u.from_firmware_id, u.to_version, t.from_boot_id, u.attempt + 1, t.offered_at, t.not_before, t.deadline_at,
+    clock_timestamp()
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[])
+    AS t (device_id, failed_id, id, from_boot_id, offered_at, not_before, deadline_at)
+  JOIN device_updates u ON u.device_id = t.device_id AND u.id = t.failed_id`;

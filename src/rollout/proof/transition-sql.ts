@@ -1,0 +1,205 @@
+import type pg from "pg";
+import type { DeviceUpdateState, UpdateAction } from "../model/device-update.entity.ts";
+import type { UpdateKey, UpdatePatch } from "../model/open-update.ts";
+import { blockedAlertSql } from "../model/rollback-words.ts";
+import { insertTriesSql, type NextTry } from "./next-try.ts";
+import { plainArray } from "./plain-array.ts";
+import { endedCounter, RingDeltas } from "./ring-deltas.ts";
+import { type LockedRollout, makeOffers, type NewOffer, type OfferOutcome } from "./transition-offers.ts";
+
+/** A change of one device's update: compare-and-set on the state that the caller saw. */
+export interface UpdateChange extends UpdatePatch {
+  readonly key: UpdateKey;
+  readonly rolloutId: string;
+  readonly from: DeviceUpdateState;
+  /** May equal `from`: then only the rest changes. */
+  readonly to: DeviceUpdateState;
+  /** The try that follows a failed one; not made if the rollout is being taken back or over by then. */
+  readonly nextTry?: NextTry | undefined;
+}
+
+/** What a batch did. */
+export interface BatchResult {
+  /** Ids of the updates that changed as asked; the others had another state. */
+  readonly applied: ReadonlySet<string>;
+  /** By id of the offer. */
+  readonly offers: ReadonlyMap<string, OfferOutcome>;
+}
+
+/**
+ * Writes changes and offers in one transaction, with the counters that follow from the rows that really changed. At most
+ * one entry a device.
+ *
+ * Locks are taken in this order, here and wherever else rollouts change: rollouts, device updates, rings; each in the
+ * order of their ids. The rollout's row is the root: whoever decides over a rollout locks it for update and so sees
+ * counters that equal the rows; writers share it, unless they make offers (the limit of devices in progress must be
+ * exact) or end updates (which may count in the rollout's own row).
+ */
+export async function writeBatch(
+  client: pg.ClientBase,
+  changes: readonly UpdateChange[],
+  offers: readonly NewOffer[],
+): Promise<BatchResult> {
+  const rolloutIds = [...new Set([...changes, ...offers].map(({ rolloutId }) => rolloutId))];
+  const exclusive = offers.length > 0 || changes.some(({ endedAt }) => endedAt !== undefined);
+  const rollouts = await lockRollouts(client, rolloutIds, exclusive);
+  const applied = new Set<string>();
+  const rings = new RingDeltas();
+  const rollbacks = new Map<string, { completed: number; failed: number; blocked: number }>();
+  const allowed = changes.map((change) => withAllowedTry(change, rollouts.get(change.rolloutId)?.state));
+  const rows = await updateRows(client, allowed);
+  for (const row of rows) {
+    applied.add(row.id);
+    // A try that another one follows counts no more, and the one that follows takes its place.
+    if (row.from_state === row.to_state || !row.ended || row.retried) continue;
+    if (row.action !== "ROLLBACK") {
+      const { ring_id: ringId, key_id: keyId } = row;
+      rings.add(ringId, keyId, "in_progress", -1);
+      // A step that succeeded is not the end of the device's update: it counts again by what it is offered next.
+      if (row.action === "STEP" && row.to_state === "SUCCEEDED") rings.add(ringId, keyId, "offered", -1);
+      else rings.add(ringId, keyId, endedCounter(row.to_state), 1);
+      continue;
+    }
+    const counts = rollbacks.get(row.rollout_id) ?? { completed: 0, failed: 0, blocked: 0 };
+    rollbacks.set(row.rollout_id, counts);
+    counts[row.to_state === "SUCCEEDED" ? "completed" : "failed"] += 1;
+    if (row.blocked) counts.blocked += 1;
+  }
+  await makeTries(client, allowed, applied);
+  const outcomes = await makeOffers(client, offers, rollouts, rings);
+  await rings.write(client);
+  for (const [rolloutId, counts] of [...rollbacks].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    await client.query(rollbackCountSql, [rolloutId, counts.completed, counts.failed, counts.blocked]);
+  }
+  return { applied, offers: outcomes };
+}
+
+const rollbackCountSql = `
+  UPDATE rollouts SET rollback_completed = rollback_completed + $2::int, rollback_failed = rollback_failed + $3::int,
+    rollback_blocked = rollback_blocked + $4::int, updated_at = now(),
+    alert = CASE WHEN $4::int > 0 THEN ${blockedAlertSql("rollback_blocked + $4::int")} ELSE alert END
+  WHERE id = $1::uuid`;
+
+async function lockRollouts(
+  client: pg.ClientBase,
+  ids: readonly string[],
+  exclusive: boolean,
+): Promise<Map<string, LockedRollout>> {
+  const { rows } = await client.query<LockedRollout>({
+    name: exclusive ? "rollout_lock" : "rollout_share",
+    text: `SELECT id, state, (policy->>'maxInProgress')::int AS max_in_progress,
+       (policy->>'offersPerMinute')::int AS offers_per_minute, pace_count,
+       (extract(epoch FROM pace_began_at) * 1000)::float8 AS pace_began_ms
+     FROM rollouts
+     WHERE id = ANY ($1::uuid[]) ORDER BY id ${exclusive ? "FOR NO KEY UPDATE" : "FOR SHARE"}`,
+    values: [ids],
+  });
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** A failed try is followed by another one only where the rollout still wants that. */
+function withAllowedTry(change: UpdateChange, state: string | undefined): UpdateChange {
+  if (change.nextTry === undefined) return change;
+  const wants = change.nextTry.rollback ? triesBackIn : triesIn;
+  return wants.has(state ?? "") ? change : { ...change, nextTry: undefined };
+}
+
+const triesIn: ReadonlySet<string> = new Set(["RUNNING", "PAUSED", "COMPLETED"]);
+const triesBackIn: ReadonlySet<string> = new Set(["RUNNING", "PAUSED", "COMPLETED", "ROLLING_BACK"]);
+
+interface ChangedRow {
+  readonly id: string;
+  readonly rollout_id: string;
+  readonly ring_id: string;
+  readonly action: UpdateAction;
+  readonly from_state: DeviceUpdateState;
+  readonly to_state: DeviceUpdateState;
+  readonly ended: boolean;
+  readonly retried: boolean;
+  readonly blocked: boolean;
+  readonly key_id: string | null;
+}
+
+async function updateRows(client: pg.ClientBase, changes: readonly UpdateChange[]): Promise<ChangedRow[]> {
+  if (changes.length === 0) return [];
+  const sorted = [...changes].sort((a, b) => (a.key.deviceId < b.key.deviceId ? -1 : 1));
+  const { rows } = await client.query<ChangedRow>({
+    name: "rollout_update_changes",
+    text: updateSql,
+    values: [
+      plainArray(sorted.map(({ key }) => key.deviceId)),
+      plainArray(sorted.map(({ key }) => key.id)),
+      plainArray(sorted.map(({ from }) => from)),
+      plainArray(sorted.map(({ to }) => to)),
+      sorted.map(({ fromBootId }) => fromBootId ?? null),
+      plainArray(sorted.map(({ crashCount }) => crashCount)),
+      plainArray(sorted.map(({ downloadedBytes }) => downloadedBytes)),
+      plainArray(sorted.map(({ installingAt }) => installingAt)),
+      plainArray(sorted.map(({ provenAt }) => provenAt)),
+      plainArray(sorted.map(({ verifyUntil }) => verifyUntil)),
+      plainArray(sorted.map(({ deadlineAt }) => deadlineAt)),
+      sorted.map(({ failureReason }) => failureReason ?? null),
+      sorted.map(({ failureMessage }) => failureMessage ?? null),
+      plainArray(sorted.map(({ endedAt }) => endedAt)),
+      plainArray(sorted.map(({ nextTry }) => nextTry?.notBefore)),
+    ],
+  });
+  return rows;
+}
+
+/** The rows are locked in the order of the devices first: an UPDATE with a join may visit them in any order. */
+const updateSql = `
+  WITH c AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[],
+        $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[],
+        $14::timestamptz[], $15::timestamptz[])
+      AS c (device_id, id, from_state, to_state, from_boot_id, crash_count, downloaded_bytes,
+        installing_at, proven_at, verify_until, deadline_at, failure_reason, failure_message, ended_at, retry_at)
+  ), locked AS MATERIALIZED (
+    SELECT u.device_id, u.id FROM device_updates u JOIN c ON c.device_id = u.device_id AND c.id = u.id
+    WHERE u.state = c.from_state AND u.ended_at IS NULL
+    ORDER BY u.device_id FOR UPDATE OF u
+  )
+  UPDATE device_updates u SET
+    state = c.to_state,
+    from_boot_id = coalesce(c.from_boot_id, u.from_boot_id),
+    crash_count = coalesce(c.crash_count, u.crash_count),
+    downloaded_bytes = greatest(c.downloaded_bytes, u.downloaded_bytes),
+    installing_at = coalesce(u.installing_at, c.installing_at),
+    proven_at = coalesce(u.proven_at, c.proven_at),
+    verify_until = coalesce(c.verify_until, u.verify_until),
+    deadline_at = coalesce(c.deadline_at, u.deadline_at),
+    failure_reason = coalesce(c.failure_reason, u.failure_reason),
+    failure_message = coalesce(c.failure_message, u.failure_message),
+    ended_at = c.ended_at,
+    retry_at = c.retry_at,
+    updated_at = clock_timestamp()
+  FROM c JOIN locked l ON l.device_id = c.device_id AND l.id = c.id
+  WHERE u.device_id = c.device_id AND u.id = c.id AND u.state = c.from_state AND u.ended_at IS NULL
+  RETURNING u.id, u.rollout_id, u.ring_id, u.action, c.from_state, u.state AS to_state, u.ended_at IS NOT NULL AS ended,
+    u.retry_at IS NOT NULL AS retried, coalesce(u.failure_reason LIKE 'ROLLBACK\\_%', false) AS blocked,
+    CASE WHEN u.ended_at IS NOT NULL THEN (SELECT d.enrolment_key_id FROM devices d WHERE d.id = u.device_id) END AS key_id`;
+
+/** Makes the tries that follow those that failed just now. */
+async function makeTries(
+  client: pg.ClientBase,
+  changes: readonly UpdateChange[],
+  applied: ReadonlySet<string>,
+): Promise<void> {
+  const failed = changes.filter(({ nextTry, key }) => nextTry !== undefined && applied.has(key.id));
+  if (failed.length === 0) return;
+  const tries = failed.flatMap(({ nextTry }) => nextTry ?? []);
+  await client.query({
+    name: "rollout_insert_tries",
+    text: insertTriesSql,
+    values: [
+      failed.map(({ key }) => key.deviceId),
+      failed.map(({ key }) => key.id),
+      tries.map(({ id }) => id),
+      tries.map(({ fromBootId }) => fromBootId),
+      tries.map(({ madeAt }) => madeAt),
+      tries.map(({ notBefore }) => notBefore),
+      tries.map(({ deadlineAt }) => deadlineAt),
+    ],
+  });
+}

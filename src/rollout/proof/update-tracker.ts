@@ -1,0 +1,389 @@
+import type pg from "pg";
+import type { DurableHeartbeat } from "../../device/state/heartbeat-record.ts";
+import type { Clock } from "../../infra/clock.ts";
+import type { Logger } from "../../infra/logger.ts";
+import type { DeviceUpdateState } from "../model/device-update.entity.ts";
+import { deviceUpdateStates, isFinalUpdate } from "../model/device-update-state.ts";
+import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
+import { DeadlineHeap } from "./deadline-heap.ts";
+import { judgeHeartbeat } from "./evidence.ts";
+import { changeFor, timeOut } from "./evidence-change.ts";
+import {
+  type OpenProgress,
+  readChanged,
+  readClock,
+  readOpenKeys,
+  readOpenUpdates,
+  readStates,
+} from "./open-update-rows.ts";
+import type { OutageLedger } from "./outage-ledger.ts";
+import { StandingReader } from "./standing-reader.ts";
+import type { UpdateChange } from "./transition-sql.ts";
+import type { TransitionWriter } from "./transition-writer.ts";
+
+/** What an {@link UpdateTracker} is made of. */
+export interface UpdateTrackerParts {
+  readonly pool: pg.Pool;
+  readonly writer: TransitionWriter;
+  readonly outages: OutageLedger;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /**
+   * Told of an update that is over; `here` if this replica wrote that for the device's own evidence, reports or deadline,
+   * and not another one, or a decision over the rollout or device. Must not throw.
+   */
+  readonly ended: (update: OpenUpdate, state: DeviceUpdateState, here: boolean) => void;
+}
+
+/**
+ * The open updates of all devices, in the memory of every replica: their number is bounded by the rollouts' limits of
+ * devices in progress. It holds heartbeats against them and sees that deadlines pass. What it knows is a copy: every change
+ * is a compare-and-set in the database, and memory follows after the commit. What other replicas change it learns from a
+ * poll; until then a change that rests on an old state is refused by the database and the row is read again. Since every
+ * replica holds every open update, those of a replica that died need no sweep of their own.
+ */
+export class UpdateTracker {
+  readonly #parts: UpdateTrackerParts;
+  readonly #byDevice = new Map<string, Tracked>();
+  readonly #installs = new Map<string, number>();
+  readonly #deadlines = new DeadlineHeap<Deadline>();
+  readonly #reader: StandingReader;
+  /** Rises with every update that is added: tells what a slow read cannot have seen. */
+  #additions = 0;
+  #polledUpTo: string | undefined;
+  /** For each read that is under way, the updates that ended here meanwhile: what it saw of them is old. */
+  readonly #endedMeanwhile = new Set<Set<string>>();
+
+  constructor(parts: UpdateTrackerParts) {
+    this.#parts = parts;
+    this.#reader = new StandingReader(parts.pool);
+  }
+
+  /** How many updates are open. */
+  get size(): number {
+    return this.#byDevice.size;
+  }
+
+  /** The device's open update. */
+  get(deviceId: string): Readonly<OpenUpdate> | undefined {
+    return this.#byDevice.get(deviceId)?.update;
+  }
+
+  /** How many devices are at a rollout's update (rollbacks not counted). */
+  inProgress(rolloutId: string): number {
+    return this.#installs.get(rolloutId) ?? 0;
+  }
+
+  /** Takes an update that was just made durable. One that is known, or older than the one known, changes nothing. */
+  add(update: OpenUpdate): void {
+    const known = this.#byDevice.get(update.deviceId);
+    if (known !== undefined) {
+      if (known.update.id === update.id) {
+        adopt(known, update);
+        return;
+      }
+      // Ids rise with time, and a device has one open update.
+      if (known.update.id > update.id) return;
+      this.#drop(known);
+    }
+    this.#byDevice.set(update.deviceId, {
+      update,
+      writing: undefined,
+      stash: [],
+      addition: ++this.#additions,
+    });
+    if (update.action !== "ROLLBACK") {
+      this.#installs.set(update.rolloutId, this.inProgress(update.rolloutId) + 1);
+    }
+    this.#deadlines.push({ atMs: update.deadlineAtMs, deviceId: update.deviceId, id: update.id });
+  }
+
+  /** Takes heartbeats that are stored durably. Most are of devices without an open update: one lookup each. */
+  observe(records: readonly DurableHeartbeat[]): void {
+    for (const record of records) {
+      const tracked = this.#byDevice.get(record.deviceId);
+      if (tracked === undefined) continue;
+      if (tracked.writing === undefined) this.#judge(tracked, record);
+      else if (tracked.stash.length < maxStash) tracked.stash.push(record);
+    }
+  }
+
+  /**
+   * Changes a device's update as `plan` says, given how it stands when its turn comes; `undefined` leaves it. Returns the
+   * state in the end, or undefined if the update is not open (any more): its row then says how it ended. Throws
+   * `DATABASE_UNAVAILABLE` if the change could not be stored.
+   */
+  async change(
+    { deviceId, id }: UpdateKey,
+    plan: (update: Readonly<OpenUpdate>) => UpdateChange | undefined,
+  ): Promise<DeviceUpdateState | undefined> {
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const tracked = this.#byDevice.get(deviceId);
+      if (tracked?.update.id !== id) return undefined;
+      if (tracked.writing !== undefined) {
+        await tracked.writing;
+        continue;
+      }
+      const change = plan(tracked.update);
+      if (change === undefined) return tracked.update.state;
+      const outcome = await this.#write(tracked, change, undefined, this.#parts.writer.change(change));
+      if (outcome === "applied") return change.to;
+    }
+    return undefined;
+  }
+
+  /** Lets deadlines pass. Called about every second. */
+  tick(): void {
+    const nowMs = this.#parts.clock.now().getTime();
+    for (let due = this.#deadlines.takeDue(nowMs); due !== undefined; due = this.#deadlines.takeDue(nowMs)) {
+      const tracked = this.#byDevice.get(due.deviceId);
+      if (tracked?.update.id !== due.id) continue;
+      const { update } = tracked;
+      const endMs = this.#parts.outages.extended(update.offeredAtMs, update.deadlineAtMs, nowMs);
+      // Busy ones are looked at again as well: what is being written may be the proof.
+      if (endMs > nowMs || tracked.writing !== undefined) {
+        this.#deadlines.push({ ...due, atMs: Math.max(endMs, nowMs + deadlineRetryMs) });
+        continue;
+      }
+      this.#submit(tracked, timeOut(update, new Date(nowMs)), undefined);
+      this.#deadlines.push({ ...due, atMs: nowMs + deadlineRetryMs });
+    }
+  }
+
+  /** Reads what other replicas began or changed since the last poll; the first call reads everything. */
+  async poll(): Promise<void> {
+    await this.#adding(async () => {
+      const { pool } = this.#parts;
+      const since = this.#polledUpTo;
+      const asOf = await readClock(pool);
+      const changed = since === undefined ? undefined : await readChanged(pool, since);
+      const deviceIds = changed?.filter((each) => !this.#knows(each)).map(({ deviceId }) => deviceId);
+      const updates = deviceIds?.length === 0 ? [] : await readOpenUpdates(pool, { deviceIds });
+      this.#polledUpTo = asOf;
+      return updates;
+    });
+  }
+
+  /** Finds out which updates are over, of one rollout or of all, and reads those that are not known. */
+  async reconcile(rolloutId?: string): Promise<void> {
+    const { pool } = this.#parts;
+    const before = this.#additions;
+    const updates = await this.#adding(() => readOpenUpdates(pool, { rolloutId }));
+    const open = rolloutId === undefined ? await readOpenKeys(pool) : new Set(updates.map(({ id }) => id));
+    const gone = [...this.#byDevice.values()].filter(
+      ({ update, addition, writing }) =>
+        addition <= before &&
+        writing === undefined &&
+        !open.has(update.id) &&
+        (rolloutId === undefined || update.rolloutId === rolloutId),
+    );
+    await this.#settle(gone);
+  }
+
+  /** Reads a device's open update, which another replica may have made a moment ago. */
+  async load(deviceId: string): Promise<Readonly<OpenUpdate> | undefined> {
+    await this.#adding(async () => {
+      const update = await this.#reader.open(deviceId);
+      return update === undefined ? [] : [update];
+    });
+    return this.get(deviceId);
+  }
+
+  /** How an update stands in the database, open or not; undefined if the device never had it. */
+  async stored(key: UpdateKey): Promise<DeviceUpdateState | undefined> {
+    return (await this.#reader.standing(key))?.state;
+  }
+
+  /** Looks at one device's update in the database, after something outside of the tracker may have ended it. */
+  async recheck(deviceId: string): Promise<void> {
+    const tracked = this.#byDevice.get(deviceId);
+    if (tracked === undefined) return;
+    await tracked.writing;
+    await this.#settleOne(tracked);
+  }
+
+  #judge(tracked: Tracked, record: DurableHeartbeat): void {
+    const { update } = tracked;
+    const evidence = judgeHeartbeat(update, record);
+    if (evidence.kind === "none") {
+      note(update, record);
+      return;
+    }
+    const change = changeFor(update, evidence, record);
+    if (change !== undefined) this.#submit(tracked, change, record.bootId);
+  }
+
+  #submit(tracked: Tracked, change: UpdateChange, watchedBootId: string | undefined): void {
+    this.#write(tracked, change, watchedBootId, this.#parts.writer.evidence(change)).catch(
+      (error: unknown) => {
+        this.#parts.logger.warn({ err: error, update: change.key }, "could not store what heartbeats showed");
+      },
+    );
+  }
+
+  async #write(
+    tracked: Tracked,
+    change: UpdateChange,
+    watchedBootId: string | undefined,
+    outcome: Promise<"applied" | "stale">,
+  ): Promise<"applied" | "stale"> {
+    const { promise: writing, resolve: written } = Promise.withResolvers<void>();
+    tracked.writing = writing;
+    try {
+      const result = await outcome;
+      if (result === "applied") this.#apply(tracked, change, watchedBootId);
+      else await this.#settleOne(tracked);
+      return result;
+    } finally {
+      tracked.writing = undefined;
+      written();
+      this.#unstash(tracked);
+    }
+  }
+
+  #apply(tracked: Tracked, change: UpdateChange, watchedBootId: string | undefined): void {
+    const { update } = tracked;
+    update.state = change.to;
+    update.fromBootId = change.fromBootId ?? update.fromBootId;
+    update.crashCount = change.crashCount ?? update.crashCount;
+    update.installingAtMs ??= change.installingAt?.getTime();
+    update.taken = update.installingAtMs !== undefined;
+    update.provenAtMs ??= change.provenAt?.getTime();
+    update.verifyUntilMs = change.verifyUntil?.getTime() ?? update.verifyUntilMs;
+    update.deadlineAtMs = change.deadlineAt?.getTime() ?? update.deadlineAtMs;
+    update.watchedBootId = watchedBootId ?? update.watchedBootId;
+    if (isFinalUpdate(change.to) && this.#drop(tracked)) this.#parts.ended(update, change.to, true);
+  }
+
+  #unstash(tracked: Tracked): void {
+    while (tracked.writing === undefined && tracked.stash.length > 0) {
+      const record = tracked.stash.shift();
+      if (record === undefined || this.#byDevice.get(record.deviceId) !== tracked) return;
+      this.#judge(tracked, record);
+    }
+  }
+
+  /** As {@link #settle}, for an update that is one of many to be read at the same time. */
+  async #settleOne(tracked: Tracked): Promise<void> {
+    await this.#adding(async () => {
+      const standing = await this.#reader.standing(tracked.update);
+      if (isOver(standing?.state)) this.#over(tracked, standing?.state);
+      return standing?.open === undefined ? [] : [standing.open];
+    });
+  }
+
+  /** Reads how updates stand that may be over, and forgets those that are. */
+  async #settle(doubtful: readonly Tracked[]): Promise<void> {
+    if (doubtful.length === 0) return;
+    const { pool } = this.#parts;
+    const states = await readStates(
+      pool,
+      doubtful.map(({ update }) => update),
+    );
+    await this.#adding(async () => {
+      const updates = await readOpenUpdates(pool, {
+        deviceIds: doubtful
+          .filter(({ update }) => !isOver(states.get(update.id)))
+          .map(({ update }) => update.deviceId),
+      });
+      for (const tracked of doubtful) {
+        const state = states.get(tracked.update.id);
+        if (isOver(state)) this.#over(tracked, state);
+      }
+      return updates;
+    });
+  }
+
+  /** Whether an update is here and as far, or further. */
+  #knows({ deviceId, id, state, crashCount, notBeforeMs }: OpenProgress): boolean {
+    const update = this.get(deviceId);
+    if (update?.id !== id) return false;
+    const ahead = deviceUpdateStates.indexOf(state) - deviceUpdateStates.indexOf(update.state);
+    if (ahead !== 0) return ahead < 0;
+    return crashCount <= update.crashCount && notBeforeMs === update.notBeforeMs;
+  }
+
+  /** Adds what a read finds open, unless it ended here since the read began: an update never reopens. */
+  async #adding(read: () => Promise<readonly OpenUpdate[]>): Promise<readonly OpenUpdate[]> {
+    const ended = new Set<string>();
+    this.#endedMeanwhile.add(ended);
+    try {
+      const updates = await read();
+      for (const update of updates) if (!ended.has(update.id)) this.add(update);
+      return updates;
+    } finally {
+      this.#endedMeanwhile.delete(ended);
+    }
+  }
+
+  /** Forgets an update that others ended. */
+  #over(tracked: Tracked, state: DeviceUpdateState | undefined): void {
+    if (this.#drop(tracked)) this.#parts.ended(tracked.update, state ?? "CANCELLED", false);
+  }
+
+  #drop(tracked: Tracked): boolean {
+    const { deviceId, action, id, rolloutId } = tracked.update;
+    if (this.#byDevice.get(deviceId) !== tracked) return false;
+    this.#byDevice.delete(deviceId);
+    for (const ended of this.#endedMeanwhile) ended.add(id);
+    if (action === "ROLLBACK") return true;
+    const left = this.inProgress(rolloutId) - 1;
+    if (left > 0) this.#installs.set(rolloutId, left);
+    else this.#installs.delete(rolloutId);
+    return true;
+  }
+}
+
+/** Heartbeats kept for a device while a change is being written: as many as come in a batch of a short absence. */
+const maxStash = 64;
+
+/** Times a caller's change is tried when others change the same update at the same time. */
+const maxAttempts = 8;
+
+/** When to look again at a deadline that could not pass. */
+const deadlineRetryMs = 5_000;
+
+interface Tracked {
+  readonly update: OpenUpdate;
+  /** Settles when the change under way is stored and memory follows; never rejects. */
+  writing: Promise<void> | undefined;
+  /** Heartbeats that came meanwhile, to be judged after it. */
+  readonly stash: DurableHeartbeat[];
+  readonly addition: number;
+}
+
+interface Deadline {
+  readonly atMs: number;
+  readonly deviceId: string;
+  readonly id: string;
+}
+
+function isOver(state: DeviceUpdateState | undefined): boolean {
+  return state === undefined || isFinalUpdate(state);
+}
+
+/** Takes over what another replica stored, unless we know more: states only go forward. */
+function adopt({ update, writing }: Tracked, stored: OpenUpdate): void {
+  if (writing !== undefined) return;
+  const ahead = deviceUpdateStates.indexOf(stored.state) - deviceUpdateStates.indexOf(update.state);
+  if (ahead < 0 || (ahead === 0 && stored.crashCount < update.crashCount)) return;
+  update.state = stored.state;
+  update.crashCount = stored.crashCount;
+  update.installingAtMs = stored.installingAtMs;
+  update.taken = stored.taken;
+  update.provenAtMs = stored.provenAtMs;
+  update.verifyUntilMs = stored.verifyUntilMs;
+  update.deadlineAtMs = stored.deadlineAtMs;
+  update.notBeforeMs = stored.notBeforeMs;
+  if (ahead > 0) update.fromBootId = stored.fromBootId;
+}
+
+/** Remembers what will matter later: the boot before the update, and the boot that is watched. */
+function note(update: OpenUpdate, { backlog, bootId, firmwareVersion }: DurableHeartbeat): void {
+  if (backlog === true) return;
+  if (update.state === "VERIFYING") {
+    if (update.component !== "" || firmwareVersion === update.toVersion) update.watchedBootId = bootId;
+    return;
+  }
+  if (update.action !== "ROLLBACK" && !update.taken) update.fromBootId = bootId;
+}

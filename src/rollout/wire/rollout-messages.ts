@@ -1,0 +1,219 @@
+import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { UpdateKind } from "../../../gen/ota/v1/firmware_pb.js";
+import {
+  type DeviceUpdateSchema,
+  DeviceUpdateState,
+  HealthVerdict,
+  type RingSchema,
+  type RingSpecSchema,
+  RingState,
+  type RolloutPolicySchema,
+  type RolloutSchema,
+  RolloutState,
+  type RolloutTargetingSchema,
+  UpdateAction,
+} from "../../../gen/ota/v1/rollout_pb.js";
+import type { ListDeviceUpdatesRequestSchema } from "../../../gen/ota/v1/rollout_service_pb.js";
+import type { RingState as RingStateName } from "../model/deployment-ring.entity.ts";
+import type {
+  DeviceUpdateState as DeviceUpdateStateName,
+  UpdateAction as UpdateActionName,
+} from "../model/device-update.entity.ts";
+import type { DeviceUpdateFilter, DeviceUpdateRecord } from "../model/device-update-list.ts";
+import { evaluateRing, type GateContext, gateChecks, type RolloutHealthVerdict } from "../model/gate.ts";
+import type { NewRing, NewRollout } from "../model/new-rollout.ts";
+import type { RolloutState as RolloutStateName } from "../model/rollout.entity.ts";
+import { awaitedApproval, type Ring, type Rollout } from "../model/rollout.ts";
+import { fromPolicy, fromTargeting, optionalMs, toPolicy, toTargeting } from "./rollout-plan-messages.ts";
+
+/** A rollout on the wire; gates are judged as of `now`. */
+export function toRolloutMessage(
+  rollout: Rollout,
+  now: Date,
+  health?: RolloutHealthVerdict,
+): MessageInitShape<typeof RolloutSchema> {
+  const { policy, rollback, startedAt, endedAt } = rollout;
+  const inProgress = rollback.total - rollback.completed - rollback.failed;
+  const total = rollback.total + rollback.waiting;
+  return {
+    id: rollout.id,
+    name: rollout.name,
+    firmwareId: rollout.firmwareId,
+    product: rollout.product,
+    version: rollout.version,
+    state: RolloutState[rollout.state],
+    kind: UpdateKind[rollout.kind],
+    component: rollout.component,
+    creator: rollout.creator,
+    alert: rollout.alert,
+    awaitingApprovalRing: awaitedApproval(rollout)?.name ?? "",
+    targeting: toTargeting(rollout.targeting),
+    policy: toPolicy(policy),
+    rings: rollout.rings.map((ring) => toRingMessage(rollout, ring, now, health)),
+    healthVerdict: HealthVerdict[health?.verdict ?? "NOT_ENOUGH_DATA"],
+    stateReason: rollout.stateReason,
+    ...(rollout.state === "ROLLING_BACK" || rollout.state === "ROLLED_BACK" || total > 0
+      ? {
+          rollback: {
+            total: BigInt(total),
+            completed: BigInt(rollback.completed),
+            inProgress: BigInt(inProgress),
+            failed: BigInt(rollback.failed),
+            blocked: BigInt(rollback.blocked),
+            waiting: BigInt(rollback.waiting),
+          },
+        }
+      : {}),
+    createTime: timestampFromDate(rollout.createdAt),
+    updateTime: timestampFromDate(rollout.updatedAt),
+    ...(startedAt === undefined ? {} : { startTime: timestampFromDate(startedAt) }),
+    ...(endedAt === undefined ? {} : { endTime: timestampFromDate(endedAt) }),
+    etag: String(rollout.revision),
+  };
+}
+
+/** A device's part in a rollout on the wire. */
+export function toDeviceUpdateMessage(
+  update: DeviceUpdateRecord,
+): MessageInitShape<typeof DeviceUpdateSchema> {
+  const { provenMs, endedMs, deadlineMs } = update;
+  return {
+    id: update.id,
+    rolloutId: update.rolloutId,
+    deviceId: update.deviceId,
+    firmwareId: update.firmwareId,
+    action: UpdateAction[update.action],
+    state: DeviceUpdateState[update.state],
+    ring: update.ring,
+    fromVersion: update.fromVersion,
+    toVersion: update.toVersion,
+    failureReason: update.failureReason,
+    failureMessage: update.failureMessage,
+    downloadedBytes: BigInt(update.downloadedBytes),
+    offerTime: timestampFromMs(Math.round(update.offeredMs)),
+    updateTime: timestampFromMs(Math.round(update.updatedMs)),
+    ...(provenMs === null ? {} : { proveTime: timestampFromMs(Math.round(provenMs)) }),
+    ...(endedMs === null ? {} : { endTime: timestampFromMs(Math.round(endedMs)) }),
+    ...(deadlineMs === null ? {} : { deadlineTime: timestampFromMs(Math.round(deadlineMs)) }),
+    attempt: Math.max(0, update.attempt),
+    ...(update.retryMs === null ? {} : { retryTime: timestampFromMs(Math.round(update.retryMs)) }),
+    component: update.component,
+  };
+}
+
+/** What a validated request wants of a new rollout. */
+export function fromNewRollout(request: {
+  readonly firmwareId: string;
+  readonly name: string;
+  readonly targeting?: MessageShape<typeof RolloutTargetingSchema> | undefined;
+  readonly policy?: MessageShape<typeof RolloutPolicySchema> | undefined;
+  readonly rings: readonly MessageShape<typeof RingSpecSchema>[];
+}): NewRollout {
+  return {
+    firmwareId: request.firmwareId,
+    name: request.name,
+    targeting: fromTargeting(request.targeting),
+    policy: fromPolicy(request.policy),
+    rings: request.rings.map(fromRing),
+  };
+}
+
+/** The filters of a validated list request. */
+export function fromUpdatesRequest(
+  request: MessageShape<typeof ListDeviceUpdatesRequestSchema>,
+): DeviceUpdateFilter {
+  return {
+    rolloutId: request.rolloutId || undefined,
+    deviceId: request.deviceId || undefined,
+    states: request.states.map((state) => nameOf(DeviceUpdateState, state) as DeviceUpdateStateName),
+    ring: request.ring || undefined,
+    failureReason: request.failureReason || undefined,
+    action:
+      request.action === UpdateAction.UNSPECIFIED
+        ? undefined
+        : (nameOf(UpdateAction, request.action) as UpdateActionName),
+  };
+}
+
+/** The names of rollout states from a validated request. */
+export function fromRolloutStates(states: readonly RolloutState[]): RolloutStateName[] {
+  return states.map((state) => nameOf(RolloutState, state) as RolloutStateName);
+}
+
+/** A validated state's name in the domain, which is the contract's without its prefix. */
+export function fromUpdateState(state: DeviceUpdateState): DeviceUpdateStateName {
+  return nameOf(DeviceUpdateState, state) as DeviceUpdateStateName;
+}
+
+/** A device update's state on the wire. */
+export function toUpdateState(state: DeviceUpdateStateName): DeviceUpdateState {
+  return DeviceUpdateState[state];
+}
+
+function toRingMessage(
+  rollout: Rollout,
+  ring: Ring,
+  now: Date,
+  health: RolloutHealthVerdict | undefined,
+): MessageInitShape<typeof RingSchema> {
+  const { counters, gate, openedAt, passedAt } = ring;
+  return {
+    name: ring.name,
+    percent: ring.percentBasisPoints / 100,
+    state: RingState[ring.state satisfies RingStateName],
+    gate: {
+      minSample: gate.minSample,
+      minSuccessPercent: gate.minSuccessPercent,
+      soakDuration: durationFromMs(gate.soakMs),
+      manual: gate.manual,
+      requireNoWorseHealth: gate.requireNoWorseHealth,
+      requireApproval: gate.requireApproval,
+    },
+    approver: ring.approver,
+    ...(ring.approvedAt === undefined ? {} : { approveTime: timestampFromDate(ring.approvedAt) }),
+    counters: {
+      offered: BigInt(counters.offered),
+      inProgress: BigInt(counters.inProgress),
+      succeeded: BigInt(counters.succeeded),
+      failed: BigInt(counters.failed),
+      cancelled: BigInt(counters.cancelled),
+      rolledBack: BigInt(counters.rolledBack),
+    },
+    gateStatus: gateStatus(rollout, ring, now, health),
+    gateChecks: gateChecks(ring, rollout.policy, now, contextOf(rollout, ring, health)),
+    ...(openedAt === undefined ? {} : { openTime: timestampFromDate(openedAt) }),
+    ...(passedAt === undefined ? {} : { passTime: timestampFromDate(passedAt) }),
+  };
+}
+
+function contextOf(rollout: Rollout, ring: Ring, health: RolloutHealthVerdict | undefined): GateContext {
+  return { isLast: ring === rollout.rings.at(-1), next: rollout.rings[ring.position + 1], health };
+}
+
+function gateStatus(
+  rollout: Rollout,
+  ring: Ring,
+  now: Date,
+  health: RolloutHealthVerdict | undefined,
+): string {
+  if (ring.state === "WAITING") return "not open yet";
+  if (ring.state === "PASSED") return "passed";
+  const { verdict, missing } = evaluateRing(ring, rollout.policy, now, contextOf(rollout, ring, health));
+  return verdict === "promote" ? "holds" : missing.join("; ");
+}
+
+function fromRing({ name, percent, gate }: MessageShape<typeof RingSpecSchema>): NewRing {
+  if (gate === undefined) return { name, percent };
+  const { minSample, minSuccessPercent, soakDuration, manual, requireNoWorseHealth, requireApproval } = gate;
+  const soakMs = optionalMs(soakDuration);
+  return {
+    name,
+    percent,
+    gate: { minSample, minSuccessPercent, soakMs, manual, requireNoWorseHealth, requireApproval },
+  };
+}
+
+function nameOf(names: Readonly<Record<number, string>>, value: number): string {
+  return names[value] ?? "";
+}
