@@ -12,6 +12,7 @@ import type { Logger } from "../infra/logger.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
 import { RingGovernor } from "./decide/ring-governor.ts";
 import { RolloutCatalog } from "./decide/rollout-catalog.ts";
+import { RolloutWatch } from "./decide/rollout-watch.ts";
 import { RolloutPreview } from "./foresight/rollout-preview.ts";
 import { UpdateExplainer } from "./foresight/update-explainer.ts";
 import { RolloutCohortSource } from "./health/cohort-source.ts";
@@ -26,7 +27,6 @@ import { type DeviceSource, UpdateDesk } from "./offer/update-desk.ts";
 import { OutageLedger } from "./proof/outage-ledger.ts";
 import { TransitionWriter } from "./proof/transition-writer.ts";
 import { UpdateTracker } from "./proof/update-tracker.ts";
-import { RolloutWatch } from "./rollout-watch.ts";
 
 /** What a {@link RolloutEngine} is made of. */
 export interface RolloutEngineParts {

@@ -7,8 +7,8 @@ import {
   type CompiledRollout,
   compileRollout,
   type OfferFirmware,
-} from "../../src/rollout/offer/compiled-rollout.ts";
-import type { CheckedDevice, OfferFacts } from "../../src/rollout/offer/rules/rule.ts";
+} from "../../src/rollout/rules/compiled-rollout.ts";
+import type { CheckedDevice, OfferFacts } from "../../src/rollout/rules/rule.ts";
 
 /** A firmware of the tests, released. */
 const firmware: Firmware = {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isSampled, ringIndex } from "../../src/rollout/model/ring-place.ts";
 import { checkedDevice } from "../../src/rollout/offer/checked-device.ts";
-import { allRules } from "../../src/rollout/offer/rules/all-rules.ts";
+import { allRules } from "../../src/rollout/rules/all-rules.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   actor,

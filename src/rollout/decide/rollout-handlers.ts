@@ -5,7 +5,6 @@ import { type PageTokens, pageSize } from "../../call/page-token.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { RolloutHealthSource } from "../model/gate.ts";
 import type { Rollout } from "../model/rollout.ts";
-import type { RolloutWatch } from "../rollout-watch.ts";
 import {
   fromNewRollout,
   fromRolloutStates,
@@ -14,6 +13,7 @@ import {
   toRolloutMessage,
 } from "../wire/rollout-messages.ts";
 import type { RolloutCatalog, VerbCall } from "./rollout-catalog.ts";
+import type { RolloutWatch } from "./rollout-watch.ts";
 
 /** What the rollout endpoints work on. */
 export interface RolloutEndpointParts {

@@ -3,11 +3,11 @@ import { describe, expect, it } from "vitest";
 import { compiled, device, noonMs, nothingKnown, step } from "../../../test/rollout/compiled-fixture.ts";
 import type { RingState } from "../model/deployment-ring.entity.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
-import type { CompiledRollout } from "../offer/compiled-rollout.ts";
 import { decideOffer } from "../offer/offer-decision.ts";
 import { inPreference } from "../offer/preference.ts";
-import { allRules } from "../offer/rules/all-rules.ts";
-import type { CheckedDevice, OfferFacts } from "../offer/rules/rule.ts";
+import { allRules } from "../rules/all-rules.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
+import type { CheckedDevice, OfferFacts } from "../rules/rule.ts";
 import { explainRollout } from "./explain.ts";
 
 const version = fc.constantFrom("1.0.0", "1.1.0", "1.2.0", "1.3.0", "2.0.0", "factory");

@@ -1,8 +1,8 @@
 import { ringIndex } from "../model/ring-place.ts";
-import type { CompiledRollout } from "../offer/compiled-rollout.ts";
 import { chooseRollout } from "../offer/offer-decision.ts";
-import { allRules } from "../offer/rules/all-rules.ts";
-import type { CheckedDevice, NoOfferReason, OfferFacts, RuleWords } from "../offer/rules/rule.ts";
+import { allRules } from "../rules/all-rules.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
+import type { CheckedDevice, NoOfferReason, OfferFacts, RuleWords } from "../rules/rule.ts";
 
 /** A rule with its outcome for one device. */
 interface ExplainedRule extends RuleWords {

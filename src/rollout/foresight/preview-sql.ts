@@ -1,6 +1,6 @@
 import type { FilterSql } from "../../device/filter/filter-sql.ts";
-import type { CompiledRollout } from "../offer/compiled-rollout.ts";
-import { storageNeed } from "../offer/rules/readiness-rules.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
+import { storageNeed } from "../rules/readiness-rules.ts";
 
 /**
  * Devices that no rule tells apart, other than by the hash of their ids. What the rollout's rules do not look at is not

@@ -1,9 +1,9 @@
 import { stringify } from "uuid";
 import { bucketCount, bucketOfHash, deviceHashes, ringOf, sampleOfHash } from "../model/bucket.ts";
 import { isPinnedCanary } from "../model/ring-place.ts";
-import type { CompiledRollout } from "../offer/compiled-rollout.ts";
-import { allRules } from "../offer/rules/all-rules.ts";
-import type { CheckedDevice, NoOfferReason, OfferFacts } from "../offer/rules/rule.ts";
+import { allRules } from "../rules/all-rules.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
+import type { CheckedDevice, NoOfferReason, OfferFacts } from "../rules/rule.ts";
 import { type DeviceClass, needsOf, type PreviewNeeds } from "./preview-sql.ts";
 
 /** How many there are of something. */

@@ -5,10 +5,10 @@ import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-upda
 import type { OpenUpdate } from "../model/open-update.ts";
 import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
 import { checkedDevice } from "../offer/checked-device.ts";
-import type { CompiledRollout } from "../offer/compiled-rollout.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
-import type { OfferFacts } from "../offer/rules/rule.ts";
 import type { DeviceSource } from "../offer/update-desk.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
+import type { OfferFacts } from "../rules/rule.ts";
 import { type Explanation, explainRollout } from "./explain.ts";
 
 /** What an {@link UpdateExplainer} is made of. */

@@ -2,11 +2,11 @@ import type { DeviceSnapshot } from "../../device/state/device-snapshot.ts";
 import type { DurableHeartbeat } from "../../device/state/heartbeat-record.ts";
 import { isPinnedCanary } from "../model/ring-place.ts";
 import { versionOf } from "../model/version-of.ts";
-import type { CompiledRollout } from "../offer/compiled-rollout.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
-import type { OfferFacts } from "../offer/rules/rule.ts";
-import { targetingRules } from "../offer/rules/targeting-rules.ts";
 import type { UpdateTracker } from "../proof/update-tracker.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
+import type { OfferFacts } from "../rules/rule.ts";
+import { targetingRules } from "../rules/targeting-rules.ts";
 import type { CohortSource, ComparedRollout } from "./health-watch.ts";
 import type { CohortSide } from "./rollout-cohorts.ts";
 

@@ -1,5 +1,5 @@
 import type { DeviceSnapshot } from "../../device/state/device-snapshot.ts";
-import type { CheckedDevice } from "./rules/rule.ts";
+import type { CheckedDevice } from "../rules/rule.ts";
 
 /** What a device says of itself when it checks; what is undefined is taken from its newest heartbeat. */
 export interface CheckReading {

@@ -10,10 +10,10 @@ import {
 } from "../../../test/rollout/compiled-fixture.ts";
 import { bucketOf } from "../model/bucket.ts";
 import type { RingState } from "../model/deployment-ring.entity.ts";
+import type { CheckedDevice } from "../rules/rule.ts";
+import { versionFacts } from "../rules/version-facts.ts";
 import { decideOffer } from "./offer-decision.ts";
 import { inPreference } from "./preference.ts";
-import type { CheckedDevice } from "./rules/rule.ts";
-import { versionFacts } from "./version-facts.ts";
 
 function outcome(wish: Wish, other: Partial<CheckedDevice> = {}, facts = nothingKnown): string {
   const decision = decideOffer({ ...device, ...other }, [compiled(wish)], facts);

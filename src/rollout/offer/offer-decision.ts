@@ -1,17 +1,17 @@
 import type { Firmware } from "../../firmware/firmware.ts";
 import { ringIndex } from "../model/ring-place.ts";
 import type { Ring } from "../model/rollout.ts";
-import type { CompiledRollout, OfferFirmware } from "./compiled-rollout.ts";
-import { allRules } from "./rules/all-rules.ts";
-import { nextFirmware } from "./rules/progress-rules.ts";
+import { allRules } from "../rules/all-rules.ts";
+import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
+import { nextFirmware } from "../rules/progress-rules.ts";
 import {
   batteryWords,
   isChargeTooLow,
   isStorageTooLow,
   storageWords,
   zoneOf,
-} from "./rules/readiness-rules.ts";
-import type { CheckedDevice, NoOfferReason, OfferFacts, Rule } from "./rules/rule.ts";
+} from "../rules/readiness-rules.ts";
+import type { CheckedDevice, NoOfferReason, OfferFacts, Rule } from "../rules/rule.ts";
 
 /** What is found for a device: an update to offer, or why there is none. */
 export type OfferDecision = OfferFound | NoOffer;

@@ -1,5 +1,5 @@
 import semver from "semver";
-import type { CompiledRollout } from "./compiled-rollout.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 
 /**
  * Puts rollouts in the order in which a device takes them: by priority; among equals, firmware and each application by its

@@ -6,10 +6,10 @@ import type { Database } from "../../infra/database/database.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
-import { type CompiledRollout, compileRollout, type OfferFirmware } from "./compiled-rollout.ts";
+import { type CompiledRollout, compileRollout, type OfferFirmware } from "../rules/compiled-rollout.ts";
+import { versionFacts } from "../rules/version-facts.ts";
 import { inPreference } from "./preference.ts";
 import { dueAlert } from "./unreadable-alert.ts";
-import { versionFacts } from "./version-facts.ts";
 
 /** What a {@link RolloutIndex} is made of. */
 export interface RolloutIndexParts {

@@ -1,5 +1,5 @@
 import type { Rollout } from "../model/rollout.ts";
-import type { CompiledRollout } from "./compiled-rollout.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 
 /**
  * What the alert of a rollout has to become for what of it can or cannot be read; undefined if it may stay. Any other alert

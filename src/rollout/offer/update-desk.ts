@@ -15,8 +15,10 @@ import type { OutageLedger } from "../proof/outage-ledger.ts";
 import type { TransitionWriter } from "../proof/transition-writer.ts";
 import { lacksContent, planReport, type UpdateReport } from "../proof/update-report.ts";
 import type { UpdateTracker } from "../proof/update-tracker.ts";
+import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
+import { zoneOf } from "../rules/readiness-rules.ts";
+import type { CheckedDevice, OfferFacts } from "../rules/rule.ts";
 import { type CheckReading, checkedDevice } from "./checked-device.ts";
-import type { CompiledRollout, OfferFirmware } from "./compiled-rollout.ts";
 import {
   decideOffer,
   type NoOffer,
@@ -27,8 +29,6 @@ import {
   unmetPrecondition,
 } from "./offer-decision.ts";
 import type { RolloutIndex } from "./rollout-index.ts";
-import { zoneOf } from "./rules/readiness-rules.ts";
-import type { CheckedDevice, OfferFacts } from "./rules/rule.ts";
 import { StorageWatch } from "./storage-watch.ts";
 import { type RetryTime, retryAt, TurnedAway } from "./turned-away.ts";
 

@@ -18,12 +18,12 @@ import { toSignatureMessage, toUpdateKind } from "../../firmware/firmware-messag
 import type { UpdateMetrics } from "../../infra/metrics.ts";
 import { windowZone } from "../../schedule/maintenance-schedule.ts";
 import type { ReportableState } from "../model/device-update-state.ts";
+import { storageNeed } from "../rules/readiness-rules.ts";
+import type { NoOfferReason as NoOfferReasonName } from "../rules/rule.ts";
 import { fromUpdateState, toUpdateState } from "../wire/rollout-messages.ts";
 import { toWindows } from "../wire/rollout-plan-messages.ts";
 import type { CheckReading } from "./checked-device.ts";
 import { ChunkAnswer, chunksInPlace } from "./download-messages.ts";
-import { storageNeed } from "./rules/readiness-rules.ts";
-import type { NoOfferReason as NoOfferReasonName } from "./rules/rule.ts";
 import { UpToDateAnswers } from "./up-to-date-messages.ts";
 import { type CheckAnswer, notOffered, type UpdateDesk } from "./update-desk.ts";
 

@@ -1,6 +1,6 @@
-import { OtaError } from "../errors.ts";
-import type { Rollout } from "./model/rollout.ts";
-import { isFinalRollout } from "./model/rollout-state.ts";
+import { OtaError } from "../../errors.ts";
+import type { Rollout } from "../model/rollout.ts";
+import { isFinalRollout } from "../model/rollout-state.ts";
 
 /** What a {@link RolloutWatch} is made of. */
 export interface RolloutWatchParts {

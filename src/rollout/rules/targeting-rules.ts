@@ -1,9 +1,9 @@
-import { percentText } from "../../model/percent-text.ts";
-import { isPinnedCanary, isSampled } from "../../model/ring-place.ts";
-import { versionOf } from "../../model/version-of.ts";
-import type { CompiledRollout } from "../compiled-rollout.ts";
-import { versionFacts } from "../version-facts.ts";
+import { percentText } from "../model/percent-text.ts";
+import { isPinnedCanary, isSampled } from "../model/ring-place.ts";
+import { versionOf } from "../model/version-of.ts";
+import type { CompiledRollout } from "./compiled-rollout.ts";
 import type { Rule } from "./rule.ts";
+import { versionFacts } from "./version-facts.ts";
 
 /** Whom a rollout is for: `RolloutTargeting`, and what the firmware fits. */
 export const targetingRules: readonly Rule[] = [

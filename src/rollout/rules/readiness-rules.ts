@@ -1,4 +1,4 @@
-import type { CompiledRollout } from "../compiled-rollout.ts";
+import type { CompiledRollout } from "./compiled-rollout.ts";
 import { nextFirmware } from "./progress-rules.ts";
 import type { CheckedDevice, Rule } from "./rule.ts";
 

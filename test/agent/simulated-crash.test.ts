@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { fingerprintOf } from "../crash/fingerprint.ts";
-import { seededRandom } from "./seeded-random.ts";
-import { simulatedCrash } from "./simulated-crash.ts";
+import { seededRandom } from "../../src/agent/seeded-random.ts";
+import { simulatedCrash } from "../../src/agent/simulated-crash.ts";
+import { fingerprintOf } from "../../src/crash/fingerprint.ts";
 
 function groupsOf(version: string, devices: number): Map<string, number> {
   const groups = new Map<string, number>();

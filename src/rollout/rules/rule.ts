@@ -1,5 +1,5 @@
-import type { FilterableDevice } from "../../../device/state/filterable-device.ts";
-import type { CompiledRollout } from "../compiled-rollout.ts";
+import type { FilterableDevice } from "../../device/state/filterable-device.ts";
+import type { CompiledRollout } from "./compiled-rollout.ts";
 
 /** Why there is no offer; see the contract's NoOfferReason. */
 export type NoOfferReason =

@@ -1,12 +1,12 @@
 import semver from "semver";
-import { ringIndex } from "../../model/ring-place.ts";
-import { isReached } from "../../model/ring-state.ts";
-import type { RolloutState } from "../../model/rollout.entity.ts";
-import { versionOf } from "../../model/version-of.ts";
-import type { CompiledRollout, OfferFirmware } from "../compiled-rollout.ts";
-import { versionFacts } from "../version-facts.ts";
+import { ringIndex } from "../model/ring-place.ts";
+import { isReached } from "../model/ring-state.ts";
+import type { RolloutState } from "../model/rollout.entity.ts";
+import { versionOf } from "../model/version-of.ts";
+import type { CompiledRollout, OfferFirmware } from "./compiled-rollout.ts";
 import type { CheckedDevice, NoOfferReason, Rule } from "./rule.ts";
 import { targetingRules, versionText } from "./targeting-rules.ts";
+import { versionFacts } from "./version-facts.ts";
 
 /** What a device of the targeting has had, and how far the rollout is. */
 export const progressRules: readonly Rule[] = [
