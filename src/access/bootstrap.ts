@@ -1,6 +1,7 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { Logger } from "pino";
 import { v7 as uuidv7 } from "uuid";
+import { maxSecretLength } from "../call/bearer.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
@@ -8,14 +9,7 @@ import type { AuditLog } from "./audit-log.ts";
 import type { CredentialMemory } from "./authenticator.ts";
 import { EnrolmentKeyEntity } from "./enrolment-key.entity.ts";
 import { OperatorTokenEntity } from "./operator-token.entity.ts";
-import {
-  hashSecret,
-  maxSecretLength,
-  minPresetLength,
-  newSecret,
-  type SecretKind,
-  secretKindOf,
-} from "./secret.ts";
+import { hashSecret, minPresetLength, newSecret, type SecretKind, secretKindOf } from "./secret.ts";
 
 /** What {@link bootstrapAccess} works with. */
 export interface BootstrapParts {

@@ -17,9 +17,6 @@ export interface Secret {
  */
 export const minPresetLength = 16;
 
-/** No credential is longer; longer texts are refused before they are hashed. */
-export const maxSecretLength = 256;
-
 /** Makes a secret from the system's random numbers. */
 export function newSecret(kind: SecretKind): Secret {
   const text = prefixes[kind] + randomBytes(secretBytes).toString("base64url");

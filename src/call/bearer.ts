@@ -1,5 +1,7 @@
-import { maxSecretLength } from "../access/secret.ts";
 import { OtaError } from "../errors.ts";
+
+/** No credential is longer; longer texts are refused before they are hashed. */
+export const maxSecretLength = 256;
 
 /**
  * Takes the token out of an `authorization` header (RFC 6750, section 2.1; the scheme's case does not matter, RFC 9110,

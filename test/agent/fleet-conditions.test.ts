@@ -13,7 +13,7 @@ import type { SimulatedDevice } from "../../src/agent/simulated-device.ts";
 import type { RpcClient } from "../../src/client/rpc-client.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { type SigningKeyPair, signManifest } from "../../src/manifest/signature.ts";
-import { bytes, createFirmware, newContent, registerKey, upload } from "../doors/support.ts";
+import { bytes, createFirmware, newContent, registerKey, upload } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { runCli, startCli } from "./run-cli.ts";
+import { runCli, startCli } from "../support/run-cli.ts";
 
 /** A fleet large enough for its rings, and small enough to be quick. */
 const devices = "50";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { parseManifest } from "../../src/manifest/manifest.ts";
 import { thumbprint, verifySignature } from "../../src/manifest/signature.ts";
-import { type CliResult, runCli } from "./run-cli.ts";
+import { type CliResult, runCli } from "../support/run-cli.ts";
 
 // Every step is a process that loads the command line: some 0.3 s, but several on a machine that is busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });

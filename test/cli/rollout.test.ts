@@ -9,11 +9,11 @@ import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { DeviceUpdateState, UpdateAction } from "../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import type { RpcClient } from "../../src/client/rpc-client.ts";
-import { newContent, publish } from "../doors/support.ts";
-import { PolledDevice } from "../faults/polled-device.ts";
+import { newContent, publish } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
+import { PolledDevice } from "../support/polled-device.ts";
+import { type CliResult, runCli } from "../support/run-cli.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { type CliResult, runCli } from "./run-cli.ts";
 
 // Every step is a process that loads the command line: some 0.3 s, but several on a machine that is busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
-import { type CliResult, type CliRun, runCli, startCli } from "./run-cli.ts";
+import { type CliResult, type CliRun, runCli, startCli } from "../support/run-cli.ts";
 
 // Every step is a process that loads the command line: some 0.3 s, but several on a machine that is busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });

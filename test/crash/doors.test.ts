@@ -18,7 +18,7 @@ import {
   httpRefusal,
   mintToken,
   refusal,
-} from "../doors/support.ts";
+} from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 

@@ -4,8 +4,8 @@ import { Role } from "../../gen/ota/v1/access_pb.js";
 import type { AccessRule, Endpoint } from "../../src/api/pipeline/endpoint.ts";
 import { contractServices } from "../../src/api/pipeline/endpoint-table.ts";
 import { walkAccess } from "../api/access-walk.ts";
+import { enrolDevice, mintToken } from "../support/door-clients.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { enrolDevice, mintToken } from "./support.ts";
 
 const viewer = { role: "viewer" } as const;
 const operator = { role: "operator" } as const;

@@ -5,9 +5,16 @@ import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { RpcClient } from "../../src/client/rpc-client.ts";
+import {
+  connectClient,
+  enrolDevice,
+  http,
+  httpRefusal,
+  mintToken,
+  refusal,
+} from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { connectClient, enrolDevice, http, httpRefusal, mintToken, refusal } from "./support.ts";
 
 let service: TestService;
 beforeAll(async () => {

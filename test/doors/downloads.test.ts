@@ -4,7 +4,6 @@ import type { Firmware } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { DeviceUpdateState } from "../../gen/ota/v1/rollout_pb.js";
 import { type Offer, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
-import { startTestService, type TestService } from "../support/service.ts";
 import {
   connectClient,
   type EnrolledDevice,
@@ -14,7 +13,8 @@ import {
   newContent,
   publish,
   refusal,
-} from "./support.ts";
+} from "../support/door-clients.ts";
+import { startTestService, type TestService } from "../support/service.ts";
 
 const { method } = UpdateService;
 const content = newContent(300_000);

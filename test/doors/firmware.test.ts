@@ -8,7 +8,6 @@ import { FirmwareService, type UploadFirmwareRequestSchema } from "../../gen/ota
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import type { RpcClient } from "../../src/client/rpc-client.ts";
 import { generateSigningKey, signManifest } from "../../src/manifest/signature.ts";
-import { startTestService, type TestService } from "../support/service.ts";
 import {
   bytes,
   createFirmware,
@@ -19,7 +18,8 @@ import {
   refusal,
   registerKey,
   upload,
-} from "./support.ts";
+} from "../support/door-clients.ts";
+import { startTestService, type TestService } from "../support/service.ts";
 
 const { method } = FirmwareService;
 

@@ -5,9 +5,9 @@ import { DeviceService, type WatchFleetResponse } from "../../gen/ota/v1/device_
 import { Capability, ClockQuality } from "../../gen/ota/v1/heartbeat_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { UpdateService } from "../../gen/ota/v1/update_service_pb.js";
+import { connectClient, enrolDevice, http, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { connectClient, enrolDevice, http, refusal } from "./support.ts";
 
 const { method } = DeviceService;
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import type { ClientError } from "../../src/client/client-error.ts";
+import { enrolDevice, refusal } from "../support/door-clients.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { enrolDevice, refusal } from "./support.ts";
 
 const { method } = HeartbeatService;
 

@@ -5,9 +5,16 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import type { Heartbeat, HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
 import { HeartbeatService, StreamHeartbeatsRequestSchema } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import {
+  connectClient,
+  type EnrolledDevice,
+  enrolDevice,
+  http,
+  httpRefusal,
+  refusal,
+} from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { connectClient, type EnrolledDevice, enrolDevice, http, httpRefusal, refusal } from "./support.ts";
 
 const { method } = HeartbeatService;
 

@@ -6,10 +6,10 @@ import { UpdatePin } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { DeviceUpdateState, UpdateAction } from "../../gen/ota/v1/rollout_pb.js";
 import { NoOfferReason } from "../../gen/ota/v1/update_service_pb.js";
-import { PolledDevice } from "../faults/polled-device.ts";
+import { type HttpAnswer, http, httpRefusal, newContent, publish } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
+import { PolledDevice } from "../support/polled-device.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { type HttpAnswer, http, httpRefusal, newContent, publish } from "./support.ts";
 
 /** What operators do with rollouts, by plain HTTP, with devices that take part over gRPC. */
 

@@ -2,9 +2,16 @@ import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { signManifest } from "../../src/manifest/signature.ts";
+import {
+  bytes,
+  type EnrolledDevice,
+  enrolDevice,
+  http,
+  newContent,
+  registerKey,
+} from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { bytes, type EnrolledDevice, enrolDevice, http, newContent, registerKey } from "./support.ts";
 
 /** The REST calls of the specification, exactly as it writes them, by plain HTTP. */
 

@@ -4,11 +4,18 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { ExportFormat, SeriesSource, TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
+import {
+  connectClient,
+  type EnrolledDevice,
+  enrolDevice,
+  http,
+  httpRefusal,
+  refusal,
+} from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { execute } from "../support/global-setup.ts";
 import { liveBytes } from "../support/live-bytes.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { connectClient, type EnrolledDevice, enrolDevice, http, httpRefusal, refusal } from "./support.ts";
 
 describe("telemetry", () => {
   let service: TestService;

@@ -9,8 +9,8 @@ import {
   WatchRolloutRequestSchema,
   WatchRolloutResponseSchema,
 } from "../../gen/ota/v1/rollout_service_pb.js";
+import { newContent, publish } from "../support/door-clients.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { newContent, publish } from "./support.ts";
 
 /** The protocols of browsers, by plain HTTP as they stand on the wire, without any client library. */
 

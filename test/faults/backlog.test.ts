@@ -4,7 +4,7 @@ import { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
 import { startTestService } from "../support/service.ts";
-import { metric, startDevices } from "./support.ts";
+import { metric, startDevices } from "../support/streaming-device.ts";
 
 /** A heartbeat a minute. */
 const beatsOfADay = 1_440;

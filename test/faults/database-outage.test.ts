@@ -6,7 +6,14 @@ import { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
 import { DedicatedPostgres } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { acknowledged, metric, startDevices, statusOf, untilAcked, untilStatus } from "./support.ts";
+import {
+  acknowledged,
+  metric,
+  startDevices,
+  statusOf,
+  untilAcked,
+  untilStatus,
+} from "../support/streaming-device.ts";
 
 /** The smallest queue there is: 20 devices fill it in a moment. */
 const queueRows = 100;

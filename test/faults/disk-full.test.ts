@@ -9,7 +9,7 @@ import { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, DedicatedPostgres } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { acknowledged, metric, query, startDevices, untilAcked } from "./support.ts";
+import { acknowledged, metric, query, startDevices, untilAcked } from "../support/streaming-device.ts";
 
 const run = promisify(execFile);
 

@@ -11,7 +11,7 @@ import { createLogger } from "../../src/infra/logger.ts";
 import { generateSigningKey, type SigningKeyPair, signManifest } from "../../src/manifest/signature.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { createFirmware, query, uploadMessages } from "./support.ts";
+import { createFirmware, query, uploadMessages } from "../support/streaming-device.ts";
 
 const devices = 40;
 const factoryVersion = "1.0.0";

@@ -3,8 +3,8 @@ import { DatabaseProxy, failpoints } from "../support/database-proxy.ts";
 import { DeliveryHistory } from "../support/delivery-history.ts";
 import { createTestDatabase, DedicatedPostgres } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
+import { startDevices, untilAcked } from "../support/streaming-device.ts";
 import { ServiceProcess } from "./service-process.ts";
-import { startDevices, untilAcked } from "./support.ts";
 
 const fleet = 10;
 const settings = { DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off" };

@@ -8,7 +8,7 @@ import { FleetSimulator } from "../../src/agent/fleet-simulator.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService } from "../support/service.ts";
-import { createFirmware, query, uploadMessages } from "./support.ts";
+import { createFirmware, query, uploadMessages } from "../support/streaming-device.ts";
 
 /**
  * A device costs some 40 ms of processor time from its enrolment to the proof, for agent, service and database together,

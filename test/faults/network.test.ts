@@ -4,7 +4,7 @@ import { eventually } from "../support/eventually.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { acknowledged, metric, startDevices, untilAcked, untilStatus } from "./support.ts";
+import { acknowledged, metric, startDevices, untilAcked, untilStatus } from "../support/streaming-device.ts";
 
 const queueRows = 200;
 

@@ -11,8 +11,8 @@ import { createLogger } from "../../src/infra/logger.ts";
 import { startEmbeddedPostgres } from "../../src/infra/postgres/embedded-postgres.ts";
 import { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
+import { createFirmware, startDevices, untilAcked, uploadMessages } from "../support/streaming-device.ts";
 import { ServiceProcess } from "./service-process.ts";
-import { createFirmware, startDevices, untilAcked, uploadMessages } from "./support.ts";
 
 const mebibyte = 1024 * 1024;
 

@@ -8,11 +8,11 @@ import { DeviceUpdateState, RingState, type Rollout, RolloutState } from "../../
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { NoOfferReason } from "../../gen/ota/v1/update_service_pb.js";
 import { RpcClient } from "../../src/client/rpc-client.ts";
-import { newContent, publish } from "../doors/support.ts";
+import { newContent, publish } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
+import { PolledDevice } from "../support/polled-device.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { SeverableLine } from "../support/severable-line.ts";
-import { PolledDevice } from "./polled-device.ts";
 import { ServiceProcess } from "./service-process.ts";
 
 const canaryCount = 4;

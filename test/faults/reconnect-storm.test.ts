@@ -4,7 +4,7 @@ import { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
 import { startTestService } from "../support/service.ts";
-import { startDevices } from "./support.ts";
+import { startDevices } from "../support/streaming-device.ts";
 
 const fleet = 1_000;
 

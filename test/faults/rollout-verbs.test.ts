@@ -8,7 +8,7 @@ import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import type { RpcClient } from "../../src/client/rpc-client.ts";
 import { generateSigningKey, signManifest } from "../../src/manifest/signature.ts";
 import { startTestService } from "../support/service.ts";
-import { createFirmware, uploadMessages } from "./support.ts";
+import { createFirmware, uploadMessages } from "../support/streaming-device.ts";
 
 const { method } = RolloutService;
 

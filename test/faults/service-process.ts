@@ -2,8 +2,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readPostmasterPid } from "../../src/infra/postgres/orphan.ts";
-import { type CliRun, startCli } from "../cli/run-cli.ts";
 import { eventually } from "../support/eventually.ts";
+import { type CliRun, startCli } from "../support/run-cli.ts";
 
 /** First starts make a database cluster, which takes a busy machine a while. */
 const startDeadlineMs = 60_000;

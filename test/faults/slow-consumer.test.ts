@@ -8,7 +8,7 @@ import {
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { eventually } from "../support/eventually.ts";
 import { startTestService } from "../support/service.ts";
-import { enrol, metric, query, startDevices, untilAcked } from "./support.ts";
+import { enrol, metric, query, startDevices, untilAcked } from "../support/streaming-device.ts";
 
 const settings = { DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off" };
 

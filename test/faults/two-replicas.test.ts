@@ -5,7 +5,7 @@ import { eventually } from "../support/eventually.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { metric, query, startDevices, untilAcked } from "./support.ts";
+import { metric, query, startDevices, untilAcked } from "../support/streaming-device.ts";
 
 /** More than a device has on its way: after so many acks all that it had sent before is settled. */
 const aWindow = 40;

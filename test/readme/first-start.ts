@@ -1,8 +1,8 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startCli } from "../cli/run-cli.ts";
 import { eventually } from "../support/eventually.ts";
+import { startCli } from "../support/run-cli.ts";
 
 /** A first start makes a database cluster, which takes a busy machine a while. */
 const startDeadlineMs = 60_000;

@@ -17,7 +17,7 @@ import {
 import { ClientError } from "../../src/client/client-error.ts";
 import type { RpcClient } from "../../src/client/rpc-client.ts";
 import { generateSigningKey, type SigningKeyPair, signManifest } from "../../src/manifest/signature.ts";
-import type { TestService } from "../support/service.ts";
+import type { TestService } from "./service.ts";
 
 /** What a caller is told when a call is refused, the same whichever door it came by. */
 export interface Refusal {

@@ -2,8 +2,8 @@ import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { DeviceUpdateState } from "../../gen/ota/v1/rollout_pb.js";
 import { NoOfferReason, type Offer, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
 import { RpcClient } from "../../src/client/rpc-client.ts";
-import { eventually } from "../support/eventually.ts";
-import { enrol } from "./support.ts";
+import { eventually } from "./eventually.ts";
+import { enrol } from "./streaming-device.ts";
 
 /** Where a device can ask. */
 interface Door {

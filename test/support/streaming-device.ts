@@ -12,8 +12,8 @@ import {
   type StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { type BidiCall, RpcClient } from "../../src/client/rpc-client.ts";
-import type { DeliveryHistory } from "../support/delivery-history.ts";
-import { eventually } from "../support/eventually.ts";
+import type { DeliveryHistory } from "./delivery-history.ts";
+import { eventually } from "./eventually.ts";
 
 /** Heartbeats that a device sends ahead of its acks: enough to fill a small queue while nothing is written. */
 const windowHeartbeats = 32;

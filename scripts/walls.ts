@@ -1,0 +1,203 @@
+/**
+ * The walls between the rooms of this repository: for each folder, what its files may import beside their own room. What
+ * stands in no row may not be imported; a folder without a row may import nothing above it. The linter holds them
+ * (oxlint.config.ts), and docs/architecture.md shows the same table.
+ */
+
+/** What a room may import. */
+export interface Wall {
+  /**
+   * Rooms and files below src/ (`device` for all of it, `device/state` for one of its rooms, `errors.ts`), folders beside src/
+   * with a leading slash, and kinds of packages ({@link packageKinds}). `wire` is the generated contract with its runtime.
+   */
+  readonly may: readonly string[];
+  /** What *-handlers.ts, *-messages.ts and *-routes.ts may import beyond that: they are where wire types end. */
+  readonly wireMay?: readonly string[];
+  /**
+   * The rooms within, each with what it may import beyond what the whole room may: its neighbours by name, `.` for the room's
+   * own files, or anything that could stand in `may`.
+   */
+  readonly rooms?: Readonly<Record<string, readonly string[]>>;
+}
+
+/** Packages that not every room may import. All others are open to everybody. */
+export const packageKinds = {
+  wire: "@bufbuild/",
+  grpc: "@grpc/",
+  transport: "@connectrpc/|fastify$|@fastify/",
+  database: "@mikro-orm/|pg$|pg-|kysely$",
+  browser: "react$|react-dom|@mantine/|@tanstack/|echarts|@tabler/",
+} as const;
+
+/** Shared by all features: who calls, infrastructure and the errors that callers see. */
+const ground = ["call", "infra", "errors.ts", "database"];
+
+/** What handlers of any feature see: the contract, and the endpoint table's types. */
+const handlers = ["wire", "api/pipeline"];
+
+/** The rooms below src/, from the ground up. */
+export const rooms: Readonly<Record<string, Wall>> = {
+  "errors.ts": { may: [] },
+  "settings.ts": { may: [] },
+  "config.ts": { may: ["settings.ts"] },
+  schedule: { may: [] },
+  manifest: { may: ["errors.ts"] },
+  infra: {
+    may: ["errors.ts", "database"],
+    rooms: { database: ["."], "database/migrations": [], objects: ["."], postgres: ["."] },
+  },
+  call: { may: ["errors.ts", "wire"] },
+  api: {
+    may: ["call", "infra", "errors.ts", "wire", "grpc", "transport"],
+    rooms: {
+      pipeline: [],
+      grpc: ["pipeline"],
+      http: ["pipeline"],
+      connect: ["pipeline", "http"],
+      rest: ["pipeline", "http"],
+      download: ["pipeline", "http"],
+      console: ["pipeline", "http"],
+    },
+  },
+  access: { may: [...ground, "manifest"], wireMay: handlers },
+  device: {
+    may: [...ground, "access"],
+    wireMay: handlers,
+    rooms: { state: [], filter: ["state"], fleet: ["state"], registry: ["state", "filter", "fleet"] },
+  },
+  firmware: { may: [...ground, "access", "manifest"], wireMay: handlers },
+  rollout: {
+    may: [...ground, "access", "device", "firmware", "schedule"],
+    wireMay: [...handlers, "api/download"],
+    rooms: {
+      model: [],
+      wire: ["model"],
+      rules: ["model"],
+      proof: ["model"],
+      offer: ["model", "wire", "rules", "proof"],
+      decide: ["model", "wire", "rules", "proof"],
+      foresight: ["model", "wire", "rules", "offer"],
+      health: ["model", "rules", "proof", "offer", "decide"],
+    },
+  },
+  heartbeat: { may: [...ground, "device", "rollout/offer"], wireMay: handlers },
+  telemetry: { may: [...ground, "device", "heartbeat"], wireMay: [...handlers, "api/download"] },
+  crash: { may: [...ground, "access", "device"], wireMay: [...handlers, "api/http"] },
+  "entities.ts": {
+    may: ["access", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
+  },
+  assembly: {
+    may: [
+      ...ground,
+      "config.ts",
+      "entities.ts",
+      "wire",
+      "api",
+      "access",
+      "device",
+      "firmware",
+      "rollout",
+      "heartbeat",
+      "telemetry",
+      "crash",
+    ],
+  },
+  "server.ts": {
+    may: [...ground, "config.ts", "api", "assembly", "access", "rollout", "telemetry", "crash"],
+  },
+  client: { may: ["errors.ts", "wire", "grpc"] },
+  agent: { may: ["client", "manifest", "schedule", "errors.ts", "infra/clock.ts", "wire", "grpc"] },
+  cli: {
+    may: ["agent", "client", "manifest", "errors.ts", "infra/clock.ts", "wire", "grpc"],
+    rooms: { demo: [".", "config.ts", "server.ts", "infra"] },
+  },
+  "cli/serve.ts": { may: ["server.ts", "config.ts", "errors.ts", "infra"] },
+  "cli/service-settings.ts": { may: ["config.ts"] },
+  "cli/migrate.ts": { may: ["config.ts", "errors.ts", "infra", "database"] },
+  "main.ts": { may: ["cli"] },
+  console: {
+    may: ["wire", "transport", "browser"],
+    rooms: {
+      ui: ["data"],
+      data: [],
+      addresses: [],
+      words: ["ui"],
+      charts: ["ui"],
+      filter: ["ui"],
+      session: ["data", "ui"],
+      access: pages(),
+      audit: pages(),
+      crashes: pages(),
+      devices: pages(),
+      "devices/list": [...pages(), "devices"],
+      "devices/measurements": [...pages(), "devices"],
+      firmware: pages(),
+      map: pages(),
+      overview: pages(),
+      rollouts: pages(),
+      settings: pages(),
+      app: [
+        ...pages(),
+        "access",
+        "audit",
+        "crashes",
+        "devices",
+        "firmware",
+        "map",
+        "overview",
+        "rollouts",
+        "settings",
+      ],
+    },
+  },
+};
+
+/** The folders beside src/. Tests reach any room; what several of their folders need stands in test/support. */
+export const outside: Readonly<Record<string, Wall>> = {
+  test: {
+    may: ["/src", "wire", "grpc", "transport", "database"],
+    rooms: {
+      support: [],
+      access: ["support"],
+      agent: ["support"],
+      api: ["support"],
+      cli: ["support"],
+      console: ["support"],
+      crash: ["support", "heartbeat"],
+      database: ["support"],
+      device: ["support", "access"],
+      doors: ["support", "api"],
+      faults: ["support"],
+      firmware: ["support"],
+      heartbeat: ["support"],
+      infra: ["support"],
+      readme: ["support"],
+      rollout: ["support"],
+      "rollout/fleet-of-2000": ["support", "rollout"],
+      scripts: ["/scripts"],
+      telemetry: ["support", "heartbeat"],
+    },
+  },
+  bench: {
+    may: [
+      "client",
+      "config.ts",
+      "server.ts",
+      "entities.ts",
+      "heartbeat",
+      "infra",
+      "wire",
+      "grpc",
+      "database",
+    ],
+    rooms: { harness: [".", "load"], load: [".", "harness"], floors: ["harness", "load"] },
+  },
+  scripts: {
+    may: ["agent", "client", "config.ts", "server.ts", "infra", "manifest", "wire", "database"],
+  },
+};
+
+/** What a page of the console stands on. */
+function pages(): readonly string[] {
+  return ["ui", "data", "addresses", "words", "charts", "filter", "session"];
+}
