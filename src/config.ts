@@ -297,7 +297,7 @@ const table = {
   ),
 };
 
-/** The settings' documentation, in the order of the table in the README. */
+/** The settings' documentation, in the order of the table in docs/settings.md. */
 export const settings: readonly SettingDoc[] = Object.values(table);
 
 type Values = { [K in keyof typeof table]: (typeof table)[K] extends Setting<infer T> ? T : never };
