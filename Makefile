@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run console console-test pictures test check bench gen format
+.PHONY: help install demo run dev console console-test pictures test check bench gen format
 
 # Written by npm at the end of every installation.
 installed := node_modules/.package-lock.json
@@ -22,6 +22,9 @@ demo: $(installed) $(console) ## Run the service with a simulated fleet and a ro
 
 run: $(installed) $(console) ## Run the service
 	@$(npm) serve
+
+dev: $(installed) $(console) ## Run the service, and start it again whenever a source changes
+	@$(npm) dev
 
 console: $(console) ## Build the console, which the service then serves at /
 
