@@ -1,8 +1,7 @@
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { type AccessRule, type Endpoint, type EndpointOptions, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf, type Role } from "../call/identity.ts";
-import { type ListPage, listPage } from "../call/list-page.ts";
-import type { ListPosition } from "../call/list-position.ts";
+import { type ListPage, type ListPosition, listPage } from "../call/list-page.ts";
 import { type PageTokens, pageSize } from "../call/page-token.ts";
 import { invalidArgument } from "../errors.ts";
 import {

@@ -1,7 +1,7 @@
 import type { FilterQuery } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
-import type { ListPosition } from "../call/list-position.ts";
+import type { ListPosition } from "../call/list-page.ts";
 import type { Database } from "../infra/database/database.ts";
 import { AuditEventEntity, type AuditEventRow } from "./audit-event.entity.ts";
 

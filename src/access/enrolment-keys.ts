@@ -1,13 +1,12 @@
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
-import type { ListPosition } from "../call/list-position.ts";
+import type { ListPosition } from "../call/list-page.ts";
 import { notFound, OtaError } from "../errors.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
 import { EnrolmentKeyEntity, type EnrolmentKeyRow } from "./enrolment-key.entity.ts";
-import { requireFuture } from "./expiry.ts";
 import type { CredentialParts } from "./operator-tokens.ts";
-import { hashSecret, newSecret } from "./secret.ts";
+import { hashSecret, newSecret, requireFuture } from "./secret.ts";
 
 /** An enrolment key to create. */
 export interface NewEnrolmentKey {

@@ -1,7 +1,7 @@
 import { LockMode } from "@mikro-orm/core";
 import { v7 as uuidv7 } from "uuid";
 import type { Role } from "../call/identity.ts";
-import type { ListPosition } from "../call/list-position.ts";
+import type { ListPosition } from "../call/list-page.ts";
 import { notFound } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
@@ -9,9 +9,8 @@ import { requestDigest } from "../infra/database/request-digest.ts";
 import type { RequestLedger } from "../infra/database/request-ledger.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { CredentialMemory } from "./authenticator.ts";
-import { requireFuture } from "./expiry.ts";
 import { OperatorTokenEntity, type OperatorTokenRow } from "./operator-token.entity.ts";
-import { newSecret } from "./secret.ts";
+import { newSecret, requireFuture } from "./secret.ts";
 
 /** What the classes that keep credentials are made of. */
 export interface CredentialParts {

@@ -1,4 +1,6 @@
 import { createHash, hash, randomBytes } from "node:crypto";
+import { invalidArgument } from "../errors.ts";
+import type { Clock } from "../infra/clock.ts";
 
 /** What a secret opens: an operator's token, a device's credential or an enrolment key. */
 export type SecretKind = "operator" | "device" | "enrolment";
@@ -44,6 +46,13 @@ export function secretKindOf(text: string): SecretKind | undefined {
     if (text.startsWith(prefixes[kind])) return kind;
   }
   return undefined;
+}
+
+/** Refuses, with `INVALID_REQUEST`, an expiry that has already passed; undefined means never and is fine. */
+export function requireFuture(expiresAt: Date | undefined, clock: Clock): void {
+  if (expiresAt !== undefined && expiresAt <= clock.now()) {
+    throw invalidArgument("expire_time", "must lie in the future");
+  }
 }
 
 const prefixes: Readonly<Record<SecretKind, string>> = {

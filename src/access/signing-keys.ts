@@ -1,7 +1,7 @@
 import { createPublicKey } from "node:crypto";
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
-import type { ListPosition } from "../call/list-position.ts";
+import type { ListPosition } from "../call/list-page.ts";
 import { invalidArgument, notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";

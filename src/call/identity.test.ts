@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { actorOf, roleIncludes, roles } from "./identity.ts";
+import { actorOf, callingDevice, roleIncludes, roles } from "./identity.ts";
 
 describe("roles", () => {
   it("include themselves and those before them, and no others", () => {
@@ -13,5 +13,16 @@ describe("actorOf", () => {
     expect(actorOf({ kind: "operator", tokenId: "t", name: "ada", role: "admin" })).toBe("operator:ada");
     expect(actorOf({ kind: "device", deviceId: "d1", credentialId: "c" })).toBe("device:d1");
     expect(actorOf({ kind: "anonymous" })).toBe("anonymous");
+  });
+});
+
+describe("callingDevice", () => {
+  it("is the device, and tells others that they are none", () => {
+    expect(callingDevice({ kind: "device", deviceId: "d1", credentialId: "c" }, "send heartbeats")).toBe(
+      "d1",
+    );
+    expect(() => callingDevice({ kind: "anonymous" }, "send heartbeats")).toThrow(
+      expect.objectContaining({ reason: "ROLE_REQUIRED", message: "only devices send heartbeats" }),
+    );
   });
 });

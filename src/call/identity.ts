@@ -1,3 +1,5 @@
+import { OtaError } from "../errors.ts";
+
 /** What an operator may do; each role may do what the ones before it may. */
 export const roles = ["viewer", "operator", "admin"] as const;
 
@@ -25,4 +27,10 @@ export function actorOf(identity: Identity): string {
     case "anonymous":
       return "anonymous";
   }
+}
+
+/** The device that calls. `ROLE_REQUIRED` for anybody else, who is told that only devices do `what`. */
+export function callingDevice(identity: Identity, what: string): string {
+  if (identity.kind === "device") return identity.deviceId;
+  throw new OtaError("permission_denied", "ROLE_REQUIRED", `only devices ${what}`);
 }

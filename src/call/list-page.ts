@@ -1,10 +1,16 @@
-import type { ListPosition } from "./list-position.ts";
-
 /** Makes and reads the opaque page tokens of the contract. */
 export interface PageTokenCodec {
   encode(position: { readonly filter: unknown; readonly keyset: readonly string[] }): string;
   /** Undefined for an empty token. Throws `INVALID_PAGE_TOKEN` for one that is not ours or belongs to another filter. */
   decode(token: string, filter: unknown): readonly string[] | undefined;
+}
+
+/** Where in a list that is sorted newest first to read on, and how much. */
+export interface ListPosition {
+  /** The most rows to return, at least 1. */
+  readonly limit: number;
+  /** The key of the last row of the page before; undefined for the first page. */
+  readonly after?: string | undefined;
 }
 
 /** A page of rows and the token of the next one, empty on the last. */

@@ -1,8 +1,8 @@
 import type { RawRoute } from "../api/http/raw-route.ts";
+import { callingDevice } from "../call/identity.ts";
 import { invalidArgument } from "../errors.ts";
 import { maxCrashLogBytes } from "./crash-log-codec.ts";
 import { type CrashLogs, tooLarge } from "./crash-logs.ts";
-import { sendingDevice } from "./error-handlers.ts";
 import { crashLogJson } from "./error-messages.ts";
 
 /**
@@ -22,7 +22,11 @@ export function crashLogRoutes(logs: CrashLogs): RawRoute[] {
       handle: async (request, reply, { identity, signal }) => {
         const body = request.body as Buffer | undefined;
         if (body !== undefined && body.length > maxCrashLogBytes) throw tooLarge();
-        const log = await logs.receive(sendingDevice(identity), single(body ?? Buffer.alloc(0)), signal);
+        const log = await logs.receive(
+          callingDevice(identity, "upload crash logs"),
+          single(body ?? Buffer.alloc(0)),
+          signal,
+        );
         void reply.code(201).type("application/json; charset=utf-8");
         return JSON.stringify({ crashLog: crashLogJson(log) });
       },

@@ -1,11 +1,10 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { ErrorService, type UploadCrashLogRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
 import { clientStream, type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
-import { actorOf, type Identity } from "../call/identity.ts";
+import { actorOf, callingDevice } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import { type PageTokens, pageSize } from "../call/page-token.ts";
 import { dateOf } from "../call/request-date.ts";
-import { OtaError } from "../errors.ts";
 import type { CrashLogs } from "./crash-logs.ts";
 import { affectedKey, type ErrorGroups, occurrenceKey } from "./error-groups.ts";
 import {
@@ -28,12 +27,6 @@ export interface ErrorParts {
 /** The endpoints of ErrorService. */
 export function errorEndpoints(parts: ErrorParts): Endpoint[] {
   return [...groupEndpoints(parts), ...detailEndpoints(parts), ...logEndpoints(parts)];
-}
-
-/** The device that calls. Crash logs are taken from devices only. */
-export function sendingDevice(identity: Identity): string {
-  if (identity.kind === "device") return identity.deviceId;
-  throw new OtaError("permission_denied", "ROLE_REQUIRED", "only devices upload crash logs");
 }
 
 function groupEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
@@ -136,7 +129,9 @@ function logEndpoints({ logs }: ErrorParts): Endpoint[] {
       method.uploadCrashLog,
       { access: { device: true }, rate: "device" },
       async (requests, { identity, signal }) => ({
-        crashLog: crashLogMessage(await logs.receive(sendingDevice(identity), dataOf(requests), signal)),
+        crashLog: crashLogMessage(
+          await logs.receive(callingDevice(identity, "upload crash logs"), dataOf(requests), signal),
+        ),
       }),
     ),
 

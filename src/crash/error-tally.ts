@@ -1,8 +1,8 @@
+import { compare, valid } from "semver";
 import { v7 as uuidv7 } from "uuid";
 import type { DeviceError } from "../device/state/heartbeat-record.ts";
 import type { ErrorGroupState } from "./error-group.ts";
 import type { Fingerprint } from "./fingerprint.ts";
-import { isHigherVersion, isSurelyHigher } from "./versions.ts";
 
 /** One error of one stored heartbeat. */
 export interface Sighting {
@@ -248,4 +248,15 @@ function newGroup({ fingerprint, report, firmwareVersion, receivedAt }: Sighting
     regressed_ms: null,
     state_reason: "",
   };
+}
+
+/** Whether a version is higher than another by semantic versioning. What is no semantic version is higher than nothing. */
+function isHigherVersion(version: string, than: string): boolean {
+  if (valid(version) === null) return false;
+  return valid(than) === null || compare(version, than) > 0;
+}
+
+/** Whether both are semantic versions and the first is the higher one. */
+function isSurelyHigher(version: string, than: string): boolean {
+  return valid(than) !== null && isHigherVersion(version, than);
 }

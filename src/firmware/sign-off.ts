@@ -8,7 +8,6 @@ import type { NewSignature } from "./firmware.ts";
 import { FirmwareSignatureEntity, type FirmwareSignatureRow } from "./firmware-signature.entity.ts";
 import type { FirmwareUpdateRow } from "./firmware-update.entity.ts";
 import { assertManifestMatches } from "./manifest-match.ts";
-import type { RegisteredKey, SigningKeyDirectory } from "./signing-key-directory.ts";
 
 /** What a firmware needs before it may be deployed. */
 export interface ReleasePolicy {
@@ -16,6 +15,22 @@ export interface ReleasePolicy {
   readonly requireSignature: boolean;
   /** How many different registered keys must have signed: at least 1. */
   readonly signatureThreshold: number;
+}
+
+/** A public key that an operator registered. */
+export interface RegisteredKey {
+  readonly publicKeyPem: string;
+  readonly revoked: boolean;
+}
+
+/** The registered signing keys, by id (RFC 7638 thumbprint). */
+export interface SigningKeyDirectory {
+  /**
+   * The key as it is registered at this moment: an answer from before a revocation would let a stolen key sign. Read it
+   * with the caller's entity manager, whose transaction holds a connection already: waiting for a second one while many
+   * hold their first would stop them all.
+   */
+  find(keyId: string, em: EntityManager): Promise<RegisteredKey | undefined>;
 }
 
 /** Decides who has signed a firmware and when that is enough. Works on rows that the caller's transaction has locked. */

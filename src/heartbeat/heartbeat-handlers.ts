@@ -1,10 +1,10 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { bidiStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { callingDevice } from "../call/identity.ts";
 import { listPage, type PageTokenCodec } from "../call/list-page.ts";
 import { pageSize } from "../call/page-token.ts";
 import { dateOf } from "../call/request-date.ts";
-import { callingDevice } from "./calling-device.ts";
 import type { Directive } from "./directive.ts";
 import { maskedFields } from "./heartbeat-fields.ts";
 import { type HeartbeatHistory, historyKey } from "./heartbeat-history.ts";
@@ -43,7 +43,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
         rate: "heartbeat",
       },
       async ({ epoch: claimedEpoch, heartbeats }, context) => {
-        const deviceId = callingDevice(context.identity);
+        const deviceId = callingDevice(context.identity, "send heartbeats");
         const epoch = epochOf(claimedEpoch);
         const batch = checkedBatch(heartbeats, {
           deviceId,

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import type { ListPosition } from "../call/list-position.ts";
+import type { ListPosition } from "../call/list-page.ts";
 import type { DeviceError, HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { type ReadingRow, readingOf } from "../device/state/reading-row.ts";
 import type { Clock } from "../infra/clock.ts";

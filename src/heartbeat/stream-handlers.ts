@@ -7,10 +7,10 @@ import {
   StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import type { CallContext } from "../api/pipeline/endpoint.ts";
+import { callingDevice } from "../call/identity.ts";
 import { invalidArgument, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";
-import { callingDevice } from "./calling-device.ts";
 import type { HeartbeatIngest } from "./heartbeat-ingest.ts";
 import { checkedBatch, helloOf, outputMessage } from "./heartbeat-messages.ts";
 import type { HeartbeatStreams } from "./heartbeat-streams.ts";
@@ -60,7 +60,7 @@ export class HeartbeatStreamHandler {
     const incoming = requests[Symbol.asyncIterator]();
     let session: StreamSession | undefined;
     try {
-      const hello = await this.#hello(incoming, callingDevice(context.identity));
+      const hello = await this.#hello(incoming, callingDevice(context.identity, "send heartbeats"));
       const place = streams.reserve(hello.deviceId);
       let opening: StreamOpening;
       try {

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import type { ListPosition } from "../call/list-position.ts";
+import type { ListPosition } from "../call/list-page.ts";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { maxSecretLength } from "../../call/bearer.ts";
 import type { Identity } from "../../call/identity.ts";
 import { invalidArgument, OtaError } from "../../errors.ts";
 import type { RawRoute } from "../http/raw-route.ts";
@@ -52,8 +53,6 @@ export function sessionRoutes(sessions: ConsoleSessions, identify: Identify): Ra
 /** A token and the JSON around it. */
 const maxBodyBytes = 1_024;
 
-const maxTokenLength = 256;
-
 function requireConsole(request: FastifyRequest): void {
   if (isFromConsole(request)) return;
   throw new OtaError(
@@ -67,7 +66,7 @@ function tokenOf(body: unknown): string {
   const token = typeof body === "object" && body !== null && "token" in body ? body.token : undefined;
   if (typeof token !== "string") throw invalidArgument("token", "is required");
   const trimmed = token.trim();
-  if (trimmed.length === 0 || trimmed.length > maxTokenLength || !/^[!-~]+$/.test(trimmed)) {
+  if (trimmed.length === 0 || trimmed.length > maxSecretLength || !/^[!-~]+$/.test(trimmed)) {
     throw invalidArgument("token", "must be a token of this service");
   }
   return trimmed;

@@ -6,6 +6,8 @@ import type { Device } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatSchema } from "../../../gen/ota/v1/heartbeat_pb.js";
 import { type DeviceSearch, deviceTabs } from "../addresses/device-search.ts";
+import { useRefresh } from "../data/use-refresh.ts";
+import { type ServerStream, useServerStream } from "../data/use-server-stream.ts";
 import { CopyText } from "../ui/copy-text.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { Failure } from "../ui/failure.tsx";
@@ -22,7 +24,6 @@ import { DeviceUpdates } from "./device-updates.tsx";
 import { ErrorPanel } from "./error-panel.tsx";
 import { MeasurementsPanel } from "./measurements/measurements-panel.tsx";
 import { TrackPanel } from "./track-panel.tsx";
-import { useLiveDevice } from "./use-live-device.ts";
 import { WhyPanel } from "./why-panel.tsx";
 
 const route = getRouteApi("/devices/$deviceId");
@@ -183,3 +184,13 @@ function RawHeartbeat({ device: { lastHeartbeat, lastSeenTime } }: { readonly de
     </Section>
   );
 }
+
+/** Follows the fleet, and reads a device again at once when it comes or goes. */
+function useLiveDevice(deviceId: string): ServerStream {
+  const refresh = useRefresh(leastRefreshMs, DeviceService.method.getDevice);
+  return useServerStream(DeviceService.method.watchFleet, {}, ({ presenceChanges, presenceChangesLost }) => {
+    if (presenceChangesLost || presenceChanges.some((change) => change.deviceId === deviceId)) refresh();
+  });
+}
+
+const leastRefreshMs = 500;

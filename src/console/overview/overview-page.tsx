@@ -1,10 +1,11 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Grid, Group, SimpleGrid, Skeleton, Stack, Text } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { useState } from "react";
+import { useCallback, useState } from "react";
 import {
   DeviceService,
   type GetDeviceStatusOverviewResponse,
+  type PresenceChange,
 } from "../../../gen/ota/v1/device_service_pb.js";
 import { useRolloutRefresh } from "../data/use-rollout-refresh.ts";
 import { useServerStream } from "../data/use-server-stream.ts";
@@ -18,7 +19,6 @@ import { Distribution } from "./distribution.tsx";
 import { PresenceChanges } from "./presence-changes.tsx";
 import { RisingCrashes } from "./rising-crashes.tsx";
 import { Stat } from "./stat.tsx";
-import { usePresenceChanges } from "./use-presence-changes.ts";
 import { VersionHistory } from "./version-history.tsx";
 
 const route = getRouteApi("/");
@@ -172,3 +172,15 @@ function Bar({
     </Stack>
   );
 }
+
+/** The newest changes of presence that were seen since the page was opened, newest first. */
+function usePresenceChanges() {
+  const [newest, setNewest] = useState<readonly PresenceChange[]>([]);
+  const add = useCallback((changes: readonly PresenceChange[]) => {
+    if (changes.length === 0) return;
+    setNewest((known) => [...changes.toReversed(), ...known].slice(0, shownChanges));
+  }, []);
+  return { newest, add };
+}
+
+const shownChanges = 12;

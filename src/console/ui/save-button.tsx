@@ -1,7 +1,7 @@
 import { Button, Stack } from "@mantine/core";
 import { IconDownload } from "@tabler/icons-react";
 import { type ReactNode, useState } from "react";
-import { fetchFile } from "../data/fetch-file.ts";
+import { fetchFile } from "../data/save-file.ts";
 import { Failure } from "./failure.tsx";
 
 interface SaveButtonProps {

@@ -1,5 +1,5 @@
 import type { Pool } from "pg";
-import type { ListPosition } from "../../call/list-position.ts";
+import type { ListPosition } from "../../call/list-page.ts";
 import { OtaError } from "../../errors.ts";
 import type { DeviceFilter } from "../filter/device-filter.ts";
 import { compileFilterSql, type FilterSqlOptions } from "../filter/filter-sql.ts";

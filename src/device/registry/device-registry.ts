@@ -2,7 +2,7 @@ import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
-import type { ListPosition } from "../../call/list-position.ts";
+import type { ListPosition } from "../../call/list-page.ts";
 import { illegalTransition, notFound } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
