@@ -1,8 +1,8 @@
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { type AccessRule, type Endpoint, type EndpointOptions, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf, type Role } from "../call/identity.ts";
-import { type ListPage, type ListPosition, listPage } from "../call/list-page.ts";
-import { type PageTokens, pageSize } from "../call/page-token.ts";
+import { listPage } from "../call/list-page.ts";
+import type { PageTokens } from "../call/page-token.ts";
 import { invalidArgument } from "../errors.ts";
 import {
   auditEventMessage,
@@ -79,7 +79,7 @@ function tokenEndpoints({ tokens, pageTokens }: AccessParts): Endpoint[] {
       return { token: tokenMessage(token), secret };
     }),
     unary(AccessService.method.listTokens, forRole("admin"), async (request) => {
-      const page = await readPage(pageTokens, request, "tokens", {
+      const page = await listPage(pageTokens, request, "tokens", {
         list: (position) => tokens.list(position),
         keyOf: (token) => token.id,
       });
@@ -106,7 +106,7 @@ function enrolmentKeyEndpoints({ enrolmentKeys, pageTokens }: AccessParts): Endp
       return { key: enrolmentKeyMessage(key), secret };
     }),
     unary(AccessService.method.listEnrolmentKeys, forRole("admin"), async (request) => {
-      const page = await readPage(pageTokens, request, "enrolment_keys", {
+      const page = await listPage(pageTokens, request, "enrolment_keys", {
         list: (position) => enrolmentKeys.list(position),
         keyOf: (key) => key.id,
       });
@@ -132,7 +132,7 @@ function signingKeyEndpoints({ signingKeys, pageTokens }: AccessParts): Endpoint
       }),
     ),
     unary(AccessService.method.listSigningKeys, forRole("viewer"), async (request) => {
-      const page = await readPage(pageTokens, request, "signing_keys", {
+      const page = await listPage(pageTokens, request, "signing_keys", {
         list: (position) => signingKeys.list(position),
         keyOf: signingKeyPosition,
       });
@@ -151,7 +151,7 @@ function audit({ audit, pageTokens }: AccessParts): Endpoint {
     const startAt = dateOf(request.startTime);
     const endAt = dateOf(request.endTime);
     const filter = { resourceId, action, actor, resourceType, startAt, endAt };
-    const page = await readPage(
+    const page = await listPage(
       pageTokens,
       request,
       { list: "audit_events", ...filter },
@@ -171,20 +171,6 @@ function listSettings({ settings }: AccessParts): Endpoint {
       description,
     })),
   }));
-}
-
-/** One page of a list; `filter` is what it is restricted to, for the page token. */
-async function readPage<Row>(
-  tokens: PageTokens,
-  request: { readonly pageSize: number; readonly pageToken: string },
-  filter: unknown,
-  from: {
-    readonly list: (position: ListPosition) => Promise<readonly Row[]>;
-    readonly keyOf: (row: Row) => string;
-  },
-): Promise<ListPage<Row>> {
-  const size = pageSize(request.pageSize);
-  return await listPage({ tokens, size, token: request.pageToken, filter, ...from });
 }
 
 /** What a JavaScript number counts exactly. */

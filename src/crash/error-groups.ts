@@ -1,6 +1,8 @@
 import type { Pool } from "pg";
 import { valid } from "semver";
 import type { AuditLog } from "../access/audit-log.ts";
+import type { ListPosition } from "../call/list-page.ts";
+import type { Keyset } from "../call/page-token.ts";
 import { invalidArgument, notFound } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
@@ -32,12 +34,6 @@ export interface GroupFilter {
   readonly firstSeenSince?: Date | undefined;
   /** Part of the title or the code, in any case. */
   readonly text?: string | undefined;
-}
-
-/** Where in a list to read on: the order's value and the id of the last row of the page before. */
-export interface GroupPosition {
-  readonly limit: number;
-  readonly after: readonly string[] | undefined;
 }
 
 /** Which occurrences to list. */
@@ -91,7 +87,7 @@ export class ErrorGroups {
   async list(
     filter: GroupFilter,
     order: GroupOrder,
-    { limit, after }: GroupPosition,
+    { limit, after }: ListPosition<Keyset>,
   ): Promise<{ readonly group: ErrorGroup; readonly key: readonly string[] }[]> {
     const values: unknown[] = [limit];
     const conditions: string[] = [];

@@ -2,8 +2,8 @@ import type { MessageShape } from "@bufbuild/protobuf";
 import { ErrorService, type UploadCrashLogRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
 import { clientStream, type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf, callingDevice } from "../call/identity.ts";
-import { listPage } from "../call/list-page.ts";
-import { type PageTokens, pageSize } from "../call/page-token.ts";
+import { keysetPage, listPage } from "../call/list-page.ts";
+import type { PageTokens } from "../call/page-token.ts";
 import { dateOf } from "../call/request-date.ts";
 import type { CrashLogs } from "./crash-logs.ts";
 import { affectedKey, type ErrorGroups, occurrenceKey } from "./error-groups.ts";
@@ -35,16 +35,15 @@ function groupEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
     unary(method.listErrorGroups, viewer, async (request) => {
       const filter = groupFilterOf(request);
       const order = groupOrderOf(request.orderBy);
-      const bound = { filter, order };
-      const limit = pageSize(request.pageSize);
-      const after = pageTokens.decode(request.pageToken, bound);
-      // One more than asked for tells whether there is a next page.
-      const found = await groups.list(filter, order, { limit: limit + 1, after });
-      const page = found.slice(0, limit);
-      const last = found.length > limit ? page.at(-1) : undefined;
+      const page = await keysetPage(
+        pageTokens,
+        request,
+        { filter, order },
+        { list: (position) => groups.list(filter, order, position), keyOf: ({ key }) => key },
+      );
       return {
-        groups: page.map(({ group }) => groupMessage(group)),
-        nextPageToken: last === undefined ? "" : pageTokens.encode({ filter: bound, keyset: last.key }),
+        groups: page.rows.map(({ group }) => groupMessage(group)),
+        nextPageToken: page.nextPageToken,
       };
     }),
 
@@ -92,31 +91,29 @@ function detailEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
         from: dateOf(request.startTime, "start_time"),
         to: dateOf(request.endTime, "end_time"),
       };
-      const page = await listPage({
-        tokens: pageTokens,
-        size: pageSize(request.pageSize),
-        token: request.pageToken,
-        filter: {
-          list: "occurrences",
-          ...filter,
-          from: filter.from?.toISOString(),
-          to: filter.to?.toISOString(),
-        },
+      const bound = {
+        list: "occurrences",
+        ...filter,
+        from: filter.from?.toISOString(),
+        to: filter.to?.toISOString(),
+      };
+      const page = await listPage(pageTokens, request, bound, {
         list: (position) => groups.occurrences(filter, position),
         keyOf: occurrenceKey,
       });
       return { occurrences: page.rows.map(occurrenceMessage), nextPageToken: page.nextPageToken };
     }),
 
-    unary(method.listErrorGroupDevices, viewer, async ({ id, pageSize: size, pageToken }) => {
-      const page = await listPage({
-        tokens: pageTokens,
-        size: pageSize(size),
-        token: pageToken,
-        filter: { list: "affected devices", id },
-        list: (position) => groups.devices(id, position),
-        keyOf: affectedKey,
-      });
+    unary(method.listErrorGroupDevices, viewer, async ({ id, ...request }) => {
+      const page = await listPage(
+        pageTokens,
+        request,
+        { list: "affected devices", id },
+        {
+          list: (position) => groups.devices(id, position),
+          keyOf: affectedKey,
+        },
+      );
       return { devices: page.rows.map(affectedMessage), nextPageToken: page.nextPageToken };
     }),
   ];

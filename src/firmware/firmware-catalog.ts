@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { EntityManager, FilterQuery } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../access/audit-log.ts";
+import type { ListPosition } from "../call/list-page.ts";
 import { invalidArgument, notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
@@ -133,10 +134,7 @@ export class FirmwareCatalog {
   }
 
   /** Up to `limit` firmware after the id `after`, newest first; ids are ordered by time (UUIDv7). */
-  async list(
-    filter: FirmwareFilter,
-    page: { limit: number; after?: string | undefined },
-  ): Promise<Firmware[]> {
+  async list(filter: FirmwareFilter, page: ListPosition): Promise<Firmware[]> {
     const em = this.#database.em();
     const rows = await em.find(FirmwareUpdateEntity, whereOf(filter, page.after), {
       orderBy: { id: "desc" },

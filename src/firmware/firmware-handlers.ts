@@ -2,7 +2,8 @@ import type { MessageShape } from "@bufbuild/protobuf";
 import { FirmwareService, type UploadFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
 import { type CallContext, clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf } from "../call/identity.ts";
-import { type PageTokens, pageSize } from "../call/page-token.ts";
+import { listPage } from "../call/list-page.ts";
+import type { PageTokens } from "../call/page-token.ts";
 import { invalidArgument } from "../errors.ts";
 import type { FirmwareCatalog } from "./firmware-catalog.ts";
 import {
@@ -54,16 +55,11 @@ export function firmwareEndpoints({ catalog, uploads, pageTokens }: FirmwareEndp
 
     unary(method.listFirmware, viewer, async (request) => {
       const filter = fromListRequest(request);
-      const [after] = pageTokens.decode(request.pageToken, filter) ?? [];
-      const limit = pageSize(request.pageSize);
-      // One more than asked for tells whether there is a next page.
-      const found = await catalog.list(filter, { limit: limit + 1, after });
-      const page = found.slice(0, limit);
-      const last = found.length > limit ? page.at(-1) : undefined;
-      return {
-        firmware: page.map(toFirmwareMessage),
-        nextPageToken: last === undefined ? "" : pageTokens.encode({ filter, keyset: [last.id] }),
-      };
+      const page = await listPage(pageTokens, request, filter, {
+        list: (position) => catalog.list(filter, position),
+        keyOf: ({ id }) => id,
+      });
+      return { firmware: page.rows.map(toFirmwareMessage), nextPageToken: page.nextPageToken };
     }),
 
     unary(method.updateFirmware, operator, async (request, context) => ({

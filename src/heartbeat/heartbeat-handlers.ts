@@ -2,8 +2,8 @@ import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { bidiStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { callingDevice } from "../call/identity.ts";
-import { listPage, type PageTokenCodec } from "../call/list-page.ts";
-import { pageSize } from "../call/page-token.ts";
+import { listPage } from "../call/list-page.ts";
+import type { PageTokens } from "../call/page-token.ts";
 import { dateOf } from "../call/request-date.ts";
 import type { Directive } from "./directive.ts";
 import { maskedFields } from "./heartbeat-fields.ts";
@@ -15,7 +15,7 @@ import { HeartbeatStreamHandler, type StreamHandlerParts } from "./stream-handle
 /** What the handlers of HeartbeatService call. */
 export interface HeartbeatParts extends StreamHandlerParts {
   readonly history: HeartbeatHistory;
-  readonly pageTokens: PageTokenCodec;
+  readonly pageTokens: PageTokens;
   /** What a device that polls should do now: it has no stream that could tell it. */
   readonly pendingDirectives: (deviceId: string) => readonly Directive[];
 }
@@ -70,7 +70,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
     unary(
       HeartbeatService.method.listHeartbeats,
       { access: { role: "viewer", device: ({ deviceId }) => deviceId }, rate: "operator" },
-      async ({ deviceId, startTime, endTime, readMask, pageSize: size, pageToken }) => {
+      async ({ deviceId, startTime, endTime, readMask, ...request }) => {
         const fields = maskedFields(readMask?.paths);
         const filter = {
           deviceId,
@@ -78,11 +78,8 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
           to: dateOf(endTime, "end_time"),
           fields,
         };
-        const page = await listPage({
-          tokens: parts.pageTokens,
-          size: pageSize(size),
-          token: pageToken,
-          filter: { deviceId, from: filter.from?.toISOString(), to: filter.to?.toISOString(), fields },
+        const bound = { deviceId, from: filter.from?.toISOString(), to: filter.to?.toISOString(), fields };
+        const page = await listPage(parts.pageTokens, request, bound, {
           list: (position) => history.list(filter, position),
           keyOf: historyKey,
         });

@@ -2,8 +2,8 @@ import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { SeriesSource, TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
 import type { ExportOpener } from "../api/download/export-route.ts";
 import { type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
-import { listPage, type PageTokenCodec } from "../call/list-page.ts";
-import { pageSize } from "../call/page-token.ts";
+import { listPage } from "../call/list-page.ts";
+import type { PageTokens } from "../call/page-token.ts";
 import { dateOf, requiredDate } from "../call/request-date.ts";
 import { invalidArgument } from "../errors.ts";
 import { type ExportRequest, exportRequest, exportRequestOfQuery, exportText } from "./export-messages.ts";
@@ -11,7 +11,7 @@ import type { HeartbeatExport } from "./heartbeat-export.ts";
 import type { Telemetry } from "./telemetry.ts";
 
 /** The endpoints of TelemetryService. */
-export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokenCodec): Endpoint[] {
+export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens): Endpoint[] {
   const { series, catalogue, track, positions, exports, clock } = telemetry;
   return [
     unary(
@@ -50,15 +50,16 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokenCo
     unary(
       TelemetryService.method.listMetrics,
       { access: { role: "viewer" }, rate: "operator" },
-      async ({ deviceType, pageSize: size, pageToken }) => {
-        const page = await listPage({
-          tokens: pageTokens,
-          size: pageSize(size),
-          token: pageToken,
-          filter: { deviceType },
-          list: (position) => catalogue.list(deviceType, position),
-          keyOf: ({ name }) => name,
-        });
+      async ({ deviceType, ...request }) => {
+        const page = await listPage(
+          pageTokens,
+          request,
+          { deviceType },
+          {
+            list: (position) => catalogue.list(deviceType, position),
+            keyOf: ({ name }) => name,
+          },
+        );
         return {
           metrics: page.rows.map(({ name, builtIn, unit, deviceTypes, firstSeen, lastSeen }) => ({
             name,

@@ -4,7 +4,7 @@ import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
-import { type PageTokens, pageSize } from "../../call/page-token.ts";
+import type { PageTokens } from "../../call/page-token.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { parseDeviceFilter } from "../filter/device-filter.ts";
 import { type FleetParts, fleetEndpoints } from "../fleet/fleet-handlers.ts";
@@ -91,11 +91,7 @@ function readEndpoints(parts: DeviceParts): Endpoint[] {
           filter: parseDeviceFilter(request.filter),
           order: parseDeviceOrder(request.orderBy),
         };
-        const page = await listPage({
-          tokens: pageTokens,
-          size: pageSize(request.pageSize),
-          token: request.pageToken,
-          filter: query,
+        const page = await listPage(pageTokens, request, query, {
           list: (position) => registry.list(query, position),
           keyOf: ({ place }) => place,
         });

@@ -1,7 +1,8 @@
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { type CallContext, type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
-import { type PageTokens, pageSize } from "../../call/page-token.ts";
+import { listPage } from "../../call/list-page.ts";
+import type { PageTokens } from "../../call/page-token.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { RolloutHealthSource } from "../model/gate.ts";
 import type { Rollout } from "../model/rollout.ts";
@@ -53,10 +54,11 @@ export function rolloutEndpoints({
         firmwareId: request.firmwareId || undefined,
         firmwareVersion: request.firmwareVersion || undefined,
       };
-      const { page, nextPageToken } = await pageOf(pageTokens, request, filter, (at) =>
-        catalog.list(filter, at),
-      );
-      return { rollouts: page.map(message), nextPageToken };
+      const page = await listPage(pageTokens, request, filter, {
+        list: (position) => catalog.list(filter, position),
+        keyOf: ({ id }) => id,
+      });
+      return { rollouts: page.rows.map(message), nextPageToken: page.nextPageToken };
     }),
 
     unary(method.startRollout, operator, (request, context) => answer(catalog.start(verb(request, context)))),
@@ -110,10 +112,14 @@ export function rolloutEndpoints({
 
     unary(method.listDeviceUpdates, viewer, async (request) => {
       const filter = fromUpdatesRequest(request);
-      const { page, nextPageToken } = await pageOf(pageTokens, request, filter, (at) =>
-        catalog.listDeviceUpdates(filter, at),
-      );
-      return { deviceUpdates: page.map(toDeviceUpdateMessage), nextPageToken };
+      const page = await listPage(pageTokens, request, filter, {
+        list: (position) => catalog.listDeviceUpdates(filter, position),
+        keyOf: ({ id }) => id,
+      });
+      return {
+        deviceUpdates: page.rows.map(toDeviceUpdateMessage),
+        nextPageToken: page.nextPageToken,
+      };
     }),
 
     serverStream(method.watchRollout, viewer, async function* ({ id }, { signal }) {
@@ -130,19 +136,4 @@ function verb(
   { identity }: CallContext,
 ): VerbCall {
   return { id: request.id, actor: actorOf(identity), reason: request.reason ?? "" };
-}
-
-async function pageOf<Item extends { readonly id: string }>(
-  tokens: PageTokens,
-  request: { readonly pageSize: number; readonly pageToken: string },
-  filter: unknown,
-  read: (at: { limit: number; after: string | undefined }) => Promise<Item[]>,
-): Promise<{ page: Item[]; nextPageToken: string }> {
-  const [after] = tokens.decode(request.pageToken, filter) ?? [];
-  const limit = pageSize(request.pageSize);
-  // One more than asked for tells whether there is a next page.
-  const found = await read({ limit: limit + 1, after });
-  const page = found.slice(0, limit);
-  const last = found.length > limit ? page.at(-1) : undefined;
-  return { page, nextPageToken: last === undefined ? "" : tokens.encode({ filter, keyset: [last.id] }) };
 }
