@@ -1,13 +1,14 @@
 import type { AddressInfo } from "node:net";
 import { cors as connectCors } from "@connectrpc/connect";
+import { type FastifyCorsOptions, fastifyCors } from "@fastify/cors";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { OtaError } from "../errors.ts";
 import type { Metrics } from "../infra/metrics.ts";
 import { registerConnectDoor } from "./connect/connect-door.ts";
 import { registerConsoleFiles } from "./console/console-files.ts";
 import type { ConsoleSessions } from "./console/console-session.ts";
-import { contentSecurityPolicy } from "./console/content-security-policy.ts";
 import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
+import { setSecurityHeaders } from "./http/security-headers.ts";
 import type { EndpointTable } from "./pipeline/endpoint-table.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 import { Readiness, type ReadinessCheck } from "./readiness.ts";
@@ -116,12 +117,13 @@ export class HttpApp implements AsyncDisposable {
   async #register(): Promise<void> {
     const { pipeline, table, corsOrigins, rawRoutes, console } = this.#parts;
     const app = this.fastify;
-    app.addHook("onRequest", async (request, reply) => {
-      void reply.headers(securityHeaders);
-      request.headers.authorization ??= console?.sessions.authorizationOf(request);
-      if (corsOrigins.length > 0) return allowOrigin(request, reply, corsOrigins);
-      return undefined;
-    });
+    app.addHook("onRequest", setSecurityHeaders);
+    if (console !== undefined) {
+      app.addHook("onRequest", async (request) => {
+        request.headers.authorization ??= console.sessions.authorizationOf(request);
+      });
+    }
+    if (corsOrigins.length > 0) await app.register(fastifyCors, crossOrigin(corsOrigins));
     this.#registerHealth();
     for (const raw of rawRoutes) registerRawRoute(app, pipeline, raw);
     await registerConnectDoor(app, pipeline, table, this.#shutdown.signal);
@@ -162,44 +164,18 @@ const keepAliveTimeoutMs = 72_000;
 
 const farewellMs = 500;
 
-const preflightMaxAgeSeconds = 7_200;
-
-const securityHeaders = {
-  "x-content-type-options": "nosniff",
-  "referrer-policy": "no-referrer",
-  "x-frame-options": "DENY",
-  "content-security-policy": contentSecurityPolicy(),
-};
-
-/** Lets scripts of listed origins call (Fetch standard, section 3.2). The console's cookie is for its own origin alone, so none are allowed. */
-function allowOrigin(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  origins: readonly string[],
-): FastifyReply | undefined {
-  const { origin } = request.headers;
-  void reply.header("vary", "origin");
-  if (origin === undefined || !origins.includes(origin)) return undefined;
-  void reply.headers({
-    "access-control-allow-origin": origin,
-    "access-control-expose-headers": [...connectCors.exposedHeaders, "x-request-id", "retry-after"].join(
-      ", ",
-    ),
-  });
-  if (request.method !== "OPTIONS") return undefined;
-  return reply
-    .headers({
-      "access-control-allow-methods": [
-        ...new Set([...connectCors.allowedMethods, "PUT", "PATCH", "DELETE"]),
-      ].join(", "),
-      "access-control-allow-headers": [
-        ...connectCors.allowedHeaders,
-        "authorization",
-        "x-request-id",
-        "range",
-      ].join(", "),
-      "access-control-max-age": String(preflightMaxAgeSeconds),
-    })
-    .code(204)
-    .send();
+/**
+ * Lets scripts of listed origins call (Fetch standard, section 3.2); the preflights of others are answered as any other
+ * call is. The console's cookie is for its own origin alone, so credentials are not allowed.
+ */
+function crossOrigin(origins: readonly string[]): FastifyCorsOptions {
+  return {
+    origin: (origin, allow) => allow(null, origin !== undefined && origins.includes(origin) ? origin : false),
+    methods: [...new Set([...connectCors.allowedMethods, "PUT", "PATCH", "DELETE"])],
+    allowedHeaders: [...connectCors.allowedHeaders, "authorization", "x-request-id", "range"],
+    exposedHeaders: [...connectCors.exposedHeaders, "x-request-id", "retry-after"],
+    maxAge: preflightMaxAgeSeconds,
+  };
 }
+
+const preflightMaxAgeSeconds = 7_200;

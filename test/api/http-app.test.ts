@@ -216,4 +216,34 @@ describe("pages of other origins", () => {
       false,
     );
   });
+
+  it("are asked to send a preflight that is one", async () => {
+    await open({ corsOrigins: ["https://console.example"] });
+    const listed = await fetch(`${doors.httpUrl}/api/v1/access/whoami`, {
+      method: "OPTIONS",
+      headers: { origin: "https://console.example" },
+    });
+    expect(listed.status).toBe(400);
+  });
+});
+
+describe("what browsers are told", () => {
+  it.each(["/health/live", "/metrics", "/nowhere", "/api/v1/nowhere", "/ota.v1.AccessService/WhoAmI"])(
+    "of an answer at %s is to trust nothing but this origin",
+    async (path) => {
+      await open({});
+      const { headers } = await fetch(doors.httpUrl + path);
+      expect(Object.fromEntries(headers)).toMatchObject({
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "content-security-policy":
+          "default-src 'self';style-src 'self';img-src 'self' data:;frame-ancestors 'none';base-uri 'none';form-action 'none';object-src 'none'",
+      });
+      // Not ours to promise: other services of the host may have no TLS.
+      expect(headers.has("strict-transport-security")).toBe(false);
+    },
+  );
 });

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fastifyStatic } from "@fastify/static";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { contentSecurityPolicy } from "./content-security-policy.ts";
+import { allowStyles } from "../http/security-headers.ts";
 
 /**
  * Serves the built console from a folder: `/` and, for navigations of a browser, every path that belongs to nothing
@@ -20,7 +20,7 @@ export async function registerConsoleFiles(app: FastifyInstance, folder: string)
     preCompressed: true,
     suppressWarning: true,
   });
-  const index = (_request: FastifyRequest, reply: FastifyReply) => sendIndex(folder, reply);
+  const index = (request: FastifyRequest, reply: FastifyReply) => sendIndex(folder, request, reply);
   app.get("/", index);
   app.setNotFoundHandler(async (request, reply) => {
     if (isNavigation(request)) return index(request, reply);
@@ -32,17 +32,18 @@ export async function registerConsoleFiles(app: FastifyInstance, folder: string)
 /** A year, the longest that caches honour. */
 const assetLifetimeMs = 365 * 24 * 60 * 60 * 1_000;
 
-async function sendIndex(folder: string, reply: FastifyReply): Promise<FastifyReply> {
+async function sendIndex(
+  folder: string,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   const built = await readFile(join(folder, "index.html"), "utf8").catch(() => undefined);
   // A nonce of its own for each answer: whoever gets markup into a page cannot know it.
   const nonce = randomBytes(nonceBytes).toString("base64url");
+  allowStyles(nonce, request, reply);
   return reply
     .code(built === undefined ? 503 : 200)
-    .headers({
-      "cache-control": "no-cache",
-      "cross-origin-opener-policy": "same-origin",
-      "content-security-policy": contentSecurityPolicy(nonce),
-    })
+    .header("cache-control", "no-cache")
     .type("text/html; charset=utf-8")
     .send((built ?? notBuilt).replaceAll(noncePlace, nonce));
 }
