@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { EntityManager, FilterQuery } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../access/audit-log.ts";
@@ -7,6 +6,7 @@ import { invalidArgument, notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { uniqueViolation } from "../infra/database/errors.ts";
+import { requestDigest } from "../infra/database/request-digest.ts";
 import type { RequestLedger } from "../infra/database/request-ledger.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { createManifest, isCanonicalVersion } from "../manifest/manifest.ts";
@@ -107,7 +107,7 @@ export class FirmwareCatalog {
             caller: creator.actor,
             method: "ota.v1.FirmwareService/CreateFirmware",
             requestId: creator.requestId,
-            requestDigest: digestOf(fields),
+            requestDigest: requestDigest(fields),
           },
           insert,
         );
@@ -325,14 +325,6 @@ function coveredChanges(row: FirmwareUpdateRow, change: FirmwareChange): Partial
 
 function definedOf<T extends object>(values: T): Partial<T> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
-
-/** Metadata comes in no particular order. */
-function digestOf(fields: FirmwareFields): Buffer {
-  const metadata = Object.entries(fields.metadata).sort(([a], [b]) => (a < b ? -1 : 1));
-  return createHash("sha256")
-    .update(JSON.stringify({ ...fields, metadata }))
-    .digest();
 }
 
 function assertVersion(field: string, version: string): void {

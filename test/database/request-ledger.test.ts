@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Database } from "../../src/infra/database/database.ts";
+import { requestDigest } from "../../src/infra/database/request-digest.ts";
 import { RequestIdEntity } from "../../src/infra/database/request-id.entity.ts";
 import {
   type RequestKey,
@@ -71,6 +72,13 @@ describe("request ledger", () => {
     });
   });
 
+  it("answers a request that an earlier release took, whose digest says nothing now", async () => {
+    const key = request();
+    const earlier = createHash("sha256").update("body").digest();
+    await create({ ...key, requestDigest: earlier }, "first");
+    expect(await create(key, "second")).toEqual({ resourceId: "first", repeated: true });
+  });
+
   it("keeps callers and methods apart", async () => {
     const key = request();
     await create(key, "first");
@@ -113,8 +121,8 @@ function request(): RequestKey {
   };
 }
 
-function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+function digest(text: string): Uint8Array {
+  return requestDigest({ text });
 }
 
 function create(key: RequestKey, resourceId: string): Promise<RequestOutcome> {

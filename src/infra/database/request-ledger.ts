@@ -1,5 +1,6 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { invalidArgument } from "../../errors.ts";
+import { areDifferent } from "./request-digest.ts";
 
 /** A create that a caller may send again (AIP-155). */
 export interface RequestKey {
@@ -9,7 +10,7 @@ export interface RequestKey {
   readonly method: string;
   /** The caller's UUID for this request; undefined if it gave none, and then nothing is remembered. */
   readonly requestId: string | undefined;
-  /** SHA-256 of the request without its id. */
+  /** See `requestDigest`. */
   readonly requestDigest: Uint8Array;
 }
 
@@ -64,7 +65,7 @@ async function earlier(
     ...primaryKey,
   ]);
   if (row === undefined) return undefined;
-  if (Buffer.compare(row.request_digest, key.requestDigest) !== 0) {
+  if (areDifferent(row.request_digest, key.requestDigest)) {
     throw invalidArgument("request_id", "came with another request before", "REQUEST_ID_REUSED");
   }
   return { resourceId: row.resource_id, repeated: true };

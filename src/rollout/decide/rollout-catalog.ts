@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import type pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import { notFound } from "../../errors.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
+import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { RequestLedger } from "../../infra/database/request-ledger.ts";
 import { DeploymentRingEntity } from "../model/deployment-ring.entity.ts";
 import {
@@ -282,8 +282,7 @@ export class RolloutCatalog {
     { actor, requestId }: RolloutCreator,
     create: () => Promise<string>,
   ): Promise<Rollout> {
-    const requestDigest = createHash("sha256").update(JSON.stringify(request)).digest();
-    const key = { caller: actor, method, requestId, requestDigest };
+    const key = { caller: actor, method, requestId, requestDigest: requestDigest(request) };
     const { resourceId } = await this.#parts.ledger.once(tx.em, key, create);
     return await readRollout(tx.query, resourceId);
   }
