@@ -1,4 +1,3 @@
-import { LRUCache } from "lru-cache";
 import type { Pool } from "pg";
 import { credentialExpired, credentialInvalid, credentialRevoked } from "../call/bearer.ts";
 import type { Identity, Role } from "../call/identity.ts";
@@ -6,7 +5,7 @@ import { BatchLoader } from "../infra/batch-loader.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
-import { SecondChanceCache } from "../infra/second-chance-cache.ts";
+import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
 import { secretKey, secretKeyOf } from "./secret.ts";
 
 /** Where revoked and replaced credentials are forgotten, on this replica at once and on the others soon. */
@@ -35,8 +34,8 @@ export class Authenticator implements CredentialMemory {
   readonly #clock: Clock;
   readonly #uses: AuthenticatorParts["uses"];
   readonly #known: SecondChanceCache<Credential>;
-  /** When credentials that do not exist were last looked for, in monotonic milliseconds. */
-  readonly #unknown = new LRUCache<string, number>({ max: maxUnknown });
+  /** Credentials that do not exist. */
+  readonly #unknown = new SecondChanceCache<Miss>(maxUnknown);
   readonly #loader: BatchLoader<Credential>;
   readonly #stopListening: () => void;
   /** Since when every notice was heard, in monotonic milliseconds: what was read before must be read again. */
@@ -74,8 +73,8 @@ export class Authenticator implements CredentialMemory {
     if (known !== undefined && known.readAtMs >= this.#heardSinceMs && nowMs - known.readAtMs < freshForMs) {
       return this.#admit(known);
     }
-    const missedAtMs = this.#unknown.get(key);
-    if (missedAtMs !== undefined && nowMs - missedAtMs < unknownForMs) throw credentialInvalid();
+    const miss = this.#unknown.get(key);
+    if (miss !== undefined && nowMs - miss.atMs < unknownForMs) throw credentialInvalid();
     return this.#read(key, known, signal);
   }
 
@@ -120,7 +119,7 @@ export class Authenticator implements CredentialMemory {
     }
     if (found === undefined) {
       this.#known.delete(key);
-      this.#unknown.set(key, this.#clock.monotonicMs());
+      this.#unknown.set(key, { atMs: this.#clock.monotonicMs(), used: false });
       throw credentialInvalid();
     }
     return this.#admit(found);
@@ -163,6 +162,11 @@ interface Credential {
   used: boolean;
   /** Monotonic milliseconds of the start of the read: what changed later is not in it. */
   readonly readAtMs: number;
+}
+
+interface Miss extends Cacheable {
+  /** When it was last looked for, in monotonic milliseconds. */
+  readonly atMs: number;
 }
 
 interface CredentialRow {

@@ -40,7 +40,7 @@ export async function openUpdates(
     clock,
   });
   const uploads = opened.adopt(new FirmwareUploads({ catalog: firmware, store }), (it) => it.close());
-  const downloads = new FirmwareDownloads(store);
+  const downloads = new FirmwareDownloads(store, clock);
 
   // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
   const streams = new HeartbeatStreams({ maxStreams: config.maxStreams });

@@ -4,12 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FakeClock } from "../../test/support/fake-clock.ts";
 import { systemClock } from "../infra/clock.ts";
 import { LocalObjectStore } from "../infra/objects/local-object-store.ts";
 import { StreamReader } from "../infra/objects/object-reader.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import type { Piece } from "./download-piece.ts";
-import { type DownloadOptions, downloadChunkBytes, FirmwareDownloads } from "./firmware-downloads.ts";
+import {
+  type DownloadOptions,
+  type DownloadStore,
+  downloadChunkBytes,
+  FirmwareDownloads,
+} from "./firmware-downloads.ts";
 
 const content = randomBytes(3 * downloadChunkBytes + 77);
 const sizeBytes = content.length;
@@ -24,7 +30,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "firmware-downloads-"));
   store = new LocalObjectStore(folder, systemClock);
   await store.put(Readable.from([content]), { maxBytes: sizeBytes });
-  downloads = new FirmwareDownloads(store);
+  downloads = new FirmwareDownloads(store, systemClock);
 });
 
 afterEach(async () => {
@@ -114,6 +120,7 @@ describe("FirmwareDownloads", () => {
   });
 
   describe("from a store that knows revisions", () => {
+    let clock: FakeClock;
     let revision: string;
     let revisions: FirmwareDownloads;
     const whole = async (received: Buffer[] = []): Promise<Buffer> =>
@@ -121,13 +128,15 @@ describe("FirmwareDownloads", () => {
 
     beforeEach(() => {
       revision = "1";
-      revisions = new FirmwareDownloads({
+      clock = new FakeClock();
+      const withRevisions: DownloadStore = {
         stat: async (address) => {
           const stored = await store.stat(address);
           return stored === undefined ? undefined : { ...stored, revision };
         },
         openReader: (...args) => store.openReader(...args),
-      });
+      };
+      revisions = new FirmwareDownloads(withRevisions, clock);
     });
 
     const damage = async (): Promise<void> => {
@@ -149,6 +158,15 @@ describe("FirmwareDownloads", () => {
       await whole();
       await damage();
       expect(await whole()).not.toEqual(content);
+    });
+
+    it("computes it again after ten minutes", async () => {
+      await whole();
+      await damage();
+      clock.advance(10 * 60_000 - 1);
+      expect(await whole()).not.toEqual(content);
+      clock.advance(1);
+      await expect(whole()).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
     });
 
     it("does not trust what was never right", async () => {
@@ -195,7 +213,7 @@ describe("FirmwareDownloads", () => {
         return { fill: (memory: Buffer) => reader.fill(memory), close };
       },
     };
-    const { pieces } = await new FirmwareDownloads(watched).open(sha256, { sizeBytes, signal });
+    const { pieces } = await new FirmwareDownloads(watched, systemClock).open(sha256, { sizeBytes, signal });
     for await (const _ of pieces) break;
     expect(closed).toBe(1);
   });
@@ -213,7 +231,7 @@ describe("FirmwareDownloads", () => {
         ),
     };
     const received: Buffer[] = [];
-    const { pieces } = await new FirmwareDownloads(dripping).open(sha256, { sizeBytes, signal });
+    const { pieces } = await new FirmwareDownloads(dripping, systemClock).open(sha256, { sizeBytes, signal });
     expect(await receive(pieces, received)).toEqual(content);
     expect(received.map(({ length }) => length).slice(0, 3)).toEqual([
       downloadChunkBytes,

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { LRUCache } from "lru-cache";
 import { OtaError } from "../errors.ts";
+import type { Clock } from "../infra/clock.ts";
 import type { ObjectReader } from "../infra/objects/object-reader.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
+import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
 import { type Piece, PiecePool } from "./download-piece.ts";
 
 /** What downloads ask of the object store. */
@@ -56,15 +57,25 @@ const VERIFIED_FOR_MS = 10 * 60_000;
 /** Contents whose verification is remembered: more than are on their way to devices at once. */
 const MAX_VERIFIED = 1_000;
 
+/** That a content's digest was right. */
+interface Verified extends Cacheable {
+  /** What the store said of the bytes then. */
+  readonly revision: string;
+  /** When, in monotonic milliseconds. */
+  readonly atMs: number;
+}
+
 /** Reads firmware content from the object store. */
 export class FirmwareDownloads {
   readonly #store: DownloadStore;
   readonly #pool = new PiecePool(downloadChunkBytes);
-  /** Revision by SHA-256 of content whose digest was right. */
-  readonly #verified = new LRUCache<string, string>({ max: MAX_VERIFIED, ttl: VERIFIED_FOR_MS });
+  readonly #clock: Clock;
+  /** By SHA-256, content whose digest was right. */
+  readonly #verified = new SecondChanceCache<Verified>(MAX_VERIFIED);
 
-  constructor(store: DownloadStore) {
+  constructor(store: DownloadStore, clock: Clock) {
     this.#store = store;
+    this.#clock = clock;
   }
 
   /**
@@ -96,8 +107,7 @@ export class FirmwareDownloads {
     revision: string | undefined,
     signal: AbortSignal,
   ): AsyncGenerator<Piece> {
-    const hash =
-      revision !== undefined && this.#verified.get(sha256) === revision ? undefined : createHash("sha256");
+    const hash = this.#isVerified(sha256, revision) ? undefined : createHash("sha256");
     let held: Piece | undefined;
     for await (const piece of source) {
       if (held !== undefined) yield held;
@@ -107,10 +117,18 @@ export class FirmwareDownloads {
     if (hash !== undefined && hash.digest("hex") !== sha256) throw corrupt(sha256, "damaged");
     if (revision !== undefined) {
       const unchanged = (await this.#store.stat(sha256, signal))?.revision === revision;
-      if (unchanged && hash !== undefined) this.#verified.set(sha256, revision);
+      if (unchanged && hash !== undefined) {
+        this.#verified.set(sha256, { revision, atMs: this.#clock.monotonicMs(), used: false });
+      }
       if (!unchanged && hash === undefined) throw changedMeanwhile(sha256);
     }
     if (held !== undefined) yield held;
+  }
+
+  #isVerified(sha256: string, revision: string | undefined): boolean {
+    const verified = this.#verified.get(sha256);
+    if (verified === undefined || verified.revision !== revision) return false;
+    return this.#clock.monotonicMs() - verified.atMs < VERIFIED_FOR_MS;
   }
 
   /** Reads one piece ahead, while the reader is busy with the one before. */

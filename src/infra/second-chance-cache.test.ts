@@ -38,6 +38,29 @@ describe("SecondChanceCache", () => {
     expect(cache.peek("c")?.name).toBe("c");
   });
 
+  it("gives each a turn before any has a second one", () => {
+    const cache = new SecondChanceCache<{ name: string; used: boolean }>(3);
+    for (const name of ["a", "b", "c"]) {
+      cache.set(name, entry(name));
+      cache.get(name);
+    }
+    cache.set("d", entry("d"));
+    // All lost their mark while the hand went round, and the first one went.
+    expect(["a", "b", "c", "d"].filter((name) => cache.peek(name) !== undefined)).toEqual(["b", "c", "d"]);
+    cache.get("b");
+    cache.set("e", entry("e"));
+    expect(["b", "c", "d", "e"].filter((name) => cache.peek(name) !== undefined)).toEqual(["b", "d", "e"]);
+  });
+
+  it("makes room without passing over all that it forgot before", () => {
+    const cache = new SecondChanceCache<{ name: string; used: boolean }>(200_000);
+    for (let i = 0; i < 200_000; i++) cache.set(`old ${i}`, entry("old"));
+    const before = process.cpuUsage();
+    for (let i = 0; i < 100_000; i++) cache.set(`new ${i}`, entry("new"));
+    // It takes a tenth of that; passing over them takes ten seconds.
+    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(3_000);
+  });
+
   it("never holds more than it may, and always what was set last", () => {
     const names = fc.constantFrom("a", "b", "c", "d", "e", "f");
     const steps = fc.array(fc.tuple(fc.constantFrom("get", "set"), names));

@@ -46,7 +46,7 @@ afterEach(async () => {
 
 /** A door whose downloads spoil their memory as soon as they are told that it is theirs again. */
 async function open(tls: boolean, stallMs = 60_000): Promise<void> {
-  const downloads = new FirmwareDownloads(store);
+  const downloads = new FirmwareDownloads(store, systemClock);
   const inPlace = {
     ...chunksInPlace,
     sent: (answer: object) => {

@@ -122,7 +122,7 @@ export async function startReplica(world: World): Promise<Replica> {
       audit,
       ledger,
       firmware,
-      downloads: new FirmwareDownloads(store),
+      downloads: new FirmwareDownloads(store, clock),
       devices: directory,
       metrics: {
         ended: { labels: () => ({ inc: () => undefined }) },

@@ -1,4 +1,3 @@
-import { LRUCache } from "lru-cache";
 import { v7 as uuidv7 } from "uuid";
 import type { DeviceCheck } from "../../device/state/check-writer.ts";
 import type { DeviceSnapshot } from "../../device/state/device-snapshot.ts";
@@ -7,6 +6,7 @@ import type { Firmware } from "../../firmware/firmware.ts";
 import type { Download, FirmwareDownloads } from "../../firmware/firmware-downloads.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
+import { type Cacheable, SecondChanceCache } from "../../infra/second-chance-cache.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
@@ -72,7 +72,7 @@ export interface DeviceSource {
 export class UpdateDesk implements OfferFacts {
   readonly #parts: UpdateDeskParts;
   /** Devices known to have had a rollout's update, so that they cost no write at each check. */
-  readonly #tried = new LRUCache<string, true>({ max: maxTried });
+  readonly #tried = new SecondChanceCache<Cacheable>(maxTried);
   /** Offers that are being stored, by device: a device that asks twice at once gets one. */
   readonly #offering = new Map<string, Promise<CheckAnswer>>();
   readonly #turnedAway = new TurnedAway();
@@ -139,7 +139,7 @@ export class UpdateDesk implements OfferFacts {
   }
 
   wasTried(rolloutId: string, deviceId: string): boolean {
-    return this.#tried.size > 0 && this.#tried.has(`${rolloutId}:${deviceId}`);
+    return this.#tried.size > 0 && this.#tried.get(`${rolloutId}:${deviceId}`) !== undefined;
   }
 
   inProgress(rolloutId: string): number {
@@ -305,7 +305,7 @@ export class UpdateDesk implements OfferFacts {
           : this.#answerOpen(open, device);
       }
       case "tried":
-        this.#tried.set(`${rollout.id}:${device.id}`, true);
+        this.#tried.set(`${rollout.id}:${device.id}`, { used: false });
         break;
       case "not_open":
         // What is in memory is behind what the database says.
