@@ -1,11 +1,11 @@
 import type pg from "pg";
+import TinyQueue from "tinyqueue";
 import type { DurableHeartbeat } from "../../device/state/heartbeat-record.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { deviceUpdateStates, isFinalUpdate } from "../model/device-update-state.ts";
 import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
-import { DeadlineHeap } from "./deadline-heap.ts";
 import { judgeHeartbeat } from "./evidence.ts";
 import { changeFor, timeOut } from "./evidence-change.ts";
 import {
@@ -46,7 +46,8 @@ export class UpdateTracker {
   readonly #parts: UpdateTrackerParts;
   readonly #byDevice = new Map<string, Tracked>();
   readonly #installs = new Map<string, number>();
-  readonly #deadlines = new DeadlineHeap<Deadline>();
+  /** The earliest first. */
+  readonly #deadlines = new TinyQueue<Deadline>([], (a, b) => a.atMs - b.atMs);
   readonly #reader: StandingReader;
   /** Rises with every update that is added: tells what a slow read cannot have seen. */
   #additions = 0;
@@ -135,7 +136,7 @@ export class UpdateTracker {
   /** Lets deadlines pass. Called about every second. */
   tick(): void {
     const nowMs = this.#parts.clock.now().getTime();
-    for (let due = this.#deadlines.takeDue(nowMs); due !== undefined; due = this.#deadlines.takeDue(nowMs)) {
+    for (let due = this.#takeDue(nowMs); due !== undefined; due = this.#takeDue(nowMs)) {
       const tracked = this.#byDevice.get(due.deviceId);
       if (tracked?.update.id !== due.id) continue;
       const { update } = tracked;
@@ -148,6 +149,11 @@ export class UpdateTracker {
       this.#submit(tracked, timeOut(update, new Date(nowMs)), undefined);
       this.#deadlines.push({ ...due, atMs: nowMs + deadlineRetryMs });
     }
+  }
+
+  #takeDue(nowMs: number): Deadline | undefined {
+    const first = this.#deadlines.peek();
+    return first !== undefined && first.atMs <= nowMs ? this.#deadlines.pop() : undefined;
   }
 
   /** Reads what other replicas began or changed since the last poll; the first call reads everything. */
@@ -353,6 +359,7 @@ interface Tracked {
 }
 
 interface Deadline {
+  /** Milliseconds since 1970. */
   readonly atMs: number;
   readonly deviceId: string;
   readonly id: string;
