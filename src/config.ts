@@ -6,7 +6,6 @@ import {
   foreignSecret,
   integer,
   origins,
-  type RateLimitSetting,
   rate,
   type Setting,
   type SettingDoc,
@@ -19,74 +18,10 @@ import {
 } from "./settings.ts";
 
 /** Everything that an operator can set, checked and with defaults filled in. Read once at start. */
-export interface Config {
-  /** Undefined: the service runs a PostgreSQL of its own in the data folder. */
-  readonly databaseUrl: string | undefined;
-  /** Absolute path. */
-  readonly dataDir: string;
-  readonly host: string;
-  readonly httpPort: number;
-  readonly grpcPort: number;
-  /** Certificate and key of the gRPC door; undefined: plaintext. */
-  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
-  readonly storage: StorageConfig;
-  readonly rollback: { readonly failureThresholdPercent: number; readonly timeoutHours: number };
-  /** By class of call; undefined: no limit. */
-  readonly rateLimits: RateLimitConfig;
-  /** The first administrator's token, preset for automation. */
-  readonly adminToken: string | undefined;
-  /** The first enrolment key, preset for automation. */
-  readonly enrolmentKey: string | undefined;
-  readonly log: { readonly level: LogLevel; readonly format: "auto" | "json" | "pretty" };
-  readonly requireSignature: boolean;
-  readonly signatureThreshold: number;
-  readonly heartbeat: HeartbeatConfig;
-  readonly drainSeconds: number;
-  readonly maxStreams: number;
-  readonly corsOrigins: readonly string[];
-  readonly trustProxy: boolean;
+export type Config = Readonly<ReturnType<typeof assemble>> & {
   /** All of them as text, for people to look at. */
   readonly settings: readonly SettingValue[];
-}
-
-/** Where firmware is kept. */
-type StorageConfig =
-  | { readonly type: "local"; readonly basePath: string }
-  | {
-      readonly type: "s3";
-      readonly bucket: string;
-      readonly region: string;
-      /** Undefined: Amazon's own for the region. */
-      readonly endpoint: string | undefined;
-      readonly accessKey: string | undefined;
-      readonly secretKey: string | undefined;
-    };
-
-/** See {@link Config.rateLimits}. */
-interface RateLimitConfig {
-  readonly enrol: RateLimitSetting | undefined;
-  readonly heartbeat: RateLimitSetting | undefined;
-  readonly update_check: RateLimitSetting | undefined;
-  readonly download: RateLimitSetting | undefined;
-  readonly device: RateLimitSetting | undefined;
-  readonly operator: RateLimitSetting | undefined;
-  readonly sign_in: RateLimitSetting | undefined;
-}
-
-/** How heartbeats are asked for, queued, written and kept. */
-interface HeartbeatConfig {
-  readonly intervalSeconds: number;
-  readonly queueRows: number;
-  readonly queueBytes: number;
-  readonly flushRows: number;
-  readonly flushMs: number;
-  readonly retentionDays: number;
-  readonly fiveMinuteRollupDays: number;
-  readonly oneHourRollupDays: number;
-}
-
-/** See {@link Config.log}. */
-type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
+};
 
 /** The settings cannot be used; lists every fault, each with the name of its setting and without secrets. */
 export class ConfigError extends Error {
@@ -331,7 +266,7 @@ function readValues(env: Readonly<Record<string, string | undefined>>, faults: s
 }
 
 /** The second step: settings that depend on one another. */
-function assemble(values: Values, faults: string[]): Omit<Config, "settings"> {
+function assemble(values: Values, faults: string[]) {
   const dataDir = resolve(values.dataDir);
   if (values.httpPort !== 0 && values.httpPort === values.grpcPort) {
     faults.push(`${table.grpcPort.name}: must differ from ${table.httpPort.name}`);
@@ -340,17 +275,22 @@ function assemble(values: Values, faults: string[]): Omit<Config, "settings"> {
     faults.push(`${table.heartbeatFlushRows.name}: must not exceed ${table.heartbeatQueueRows.name}`);
   }
   return {
+    /** Undefined: the service runs a PostgreSQL of its own in the data folder. */
     databaseUrl: values.databaseUrl,
+    /** Absolute path. */
     dataDir,
     host: values.host,
     httpPort: values.httpPort,
     grpcPort: values.grpcPort,
+    /** Certificate and key of the gRPC door; undefined: plaintext. */
     tls: tlsOf(values, faults),
+    /** Where firmware is kept. */
     storage: storageOf(values, dataDir, faults),
     rollback: {
       failureThresholdPercent: values.failureThreshold,
       timeoutHours: values.rollbackTimeoutHours,
     },
+    /** By class of call; undefined: no limit. */
     rateLimits: {
       enrol: values.rateEnrol,
       heartbeat: values.rateHeartbeat,
@@ -360,11 +300,13 @@ function assemble(values: Values, faults: string[]): Omit<Config, "settings"> {
       operator: values.rateApi,
       sign_in: values.rateSignIn,
     },
+    /** The first administrator's token and the first enrolment key, preset for automation. */
     adminToken: values.adminToken,
     enrolmentKey: values.enrolmentKey,
     log: { level: values.logLevel, format: values.logFormat },
     requireSignature: values.requireSignature,
     signatureThreshold: values.signatureThreshold,
+    /** How heartbeats are asked for, queued, written and kept. */
     heartbeat: {
       intervalSeconds: values.heartbeatInterval,
       queueRows: values.heartbeatQueueRows,
@@ -382,7 +324,10 @@ function assemble(values: Values, faults: string[]): Omit<Config, "settings"> {
   };
 }
 
-function tlsOf({ tlsCertFile, tlsKeyFile }: Values, faults: string[]): Config["tls"] {
+function tlsOf(
+  { tlsCertFile, tlsKeyFile }: Values,
+  faults: string[],
+): { certFile: string; keyFile: string } | undefined {
   if (tlsCertFile === undefined && tlsKeyFile === undefined) return undefined;
   if (tlsCertFile === undefined || tlsKeyFile === undefined) {
     const missing = tlsCertFile === undefined ? table.tlsCertFile : table.tlsKeyFile;
@@ -392,10 +337,10 @@ function tlsOf({ tlsCertFile, tlsKeyFile }: Values, faults: string[]): Config["t
   return { certFile: resolve(tlsCertFile), keyFile: resolve(tlsKeyFile) };
 }
 
-function storageOf(values: Values, dataDir: string, faults: string[]): StorageConfig {
+function storageOf(values: Values, dataDir: string, faults: string[]) {
   if (values.storageType === "local") {
     const basePath = values.storageBasePath ?? join(dataDir, "storage", "firmware");
-    return { type: "local", basePath: resolve(basePath) };
+    return { type: "local", basePath: resolve(basePath) } as const;
   }
   if (values.s3Bucket === undefined)
     faults.push(`${table.s3Bucket.name}: is required with ${table.storageType.name}=s3`);
@@ -407,8 +352,9 @@ function storageOf(values: Values, dataDir: string, faults: string[]): StorageCo
     type: "s3",
     bucket: values.s3Bucket ?? "",
     region: values.s3Region,
+    /** Undefined: Amazon's own for the region. */
     endpoint: values.s3Endpoint,
     accessKey: values.s3AccessKey,
     secretKey: values.s3SecretKey,
-  };
+  } as const;
 }
