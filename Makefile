@@ -23,7 +23,7 @@ demo: $(installed) $(console) ## Run the service with a simulated fleet and a ro
 run: $(installed) $(console) ## Run the service
 	@$(npm) serve
 
-dev: $(installed) $(console) ## Run the service, and start it again whenever a source changes
+dev: $(installed) ## Run the service and the console, both anew when a file of theirs changes
 	@$(npm) dev
 
 console: $(console) ## Build the console, which the service then serves at /
