@@ -56,6 +56,13 @@ export function fromGateMessage(
   return fromMessage(RingGateSchema, gateFields, gate) as Given<typeof gateFields>;
 }
 
+/** The field of a gate that a check of the gate is about; undefined if this version does not know the rule. */
+export function gateFieldOfRule(rule: string): Field | undefined {
+  return Object.entries<Field>(gateFields).find(
+    ([name, field]) => wireField(RingGateSchema, name, field).name === rule,
+  )?.[1];
+}
+
 /** Maintenance windows on the wire. */
 export function toWindowMessages(
   windows: readonly MaintenanceWindow[],
