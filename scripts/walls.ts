@@ -42,6 +42,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "config.ts": { may: ["settings.ts"] },
   schedule: { may: [] },
   manifest: { may: ["errors.ts"] },
+  policy: { may: [], wireMay: ["wire"] },
   infra: {
     may: ["errors.ts", "database"],
     rooms: { database: ["."], "database/migrations": [], objects: ["."], postgres: ["."] },
@@ -67,7 +68,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   firmware: { may: [...ground, "access", "manifest"], wireMay: handlers },
   rollout: {
-    may: [...ground, "access", "device", "firmware", "schedule"],
+    may: [...ground, "access", "device", "firmware", "policy", "schedule"],
     wireMay: [...handlers, "api/download"],
     rooms: {
       model: [],
@@ -108,7 +109,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   client: { may: ["errors.ts", "wire", "grpc"] },
   agent: { may: ["client", "manifest", "schedule", "errors.ts", "infra/clock.ts", "wire", "grpc"] },
   cli: {
-    may: ["agent", "client", "manifest", "errors.ts", "infra/clock.ts", "wire", "grpc"],
+    may: ["agent", "client", "manifest", "policy", "errors.ts", "infra/clock.ts", "wire", "grpc"],
     rooms: { demo: [".", "config.ts", "server.ts", "infra"] },
   },
   "cli/serve.ts": { may: ["server.ts", "config.ts", "errors.ts", "infra"] },
@@ -116,7 +117,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "cli/migrate.ts": { may: ["config.ts", "errors.ts", "infra", "database"] },
   "main.ts": { may: ["cli"] },
   console: {
-    may: ["wire", "transport", "browser"],
+    may: ["wire", "policy", "transport", "browser"],
     rooms: {
       ui: ["data"],
       data: [],

@@ -1,6 +1,8 @@
 import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ConfigError, readConfig, settings } from "./config.ts";
+import { type Field, isFromSetting } from "./policy/field.ts";
+import { policyFields } from "./policy/policy-fields.ts";
 
 function faultsOf(env: Record<string, string>): readonly string[] {
   try {
@@ -130,5 +132,13 @@ describe("settings", () => {
     expect(() =>
       readConfig(Object.fromEntries(settings.map((each) => [each.name, each.default]))),
     ).not.toThrow();
+  });
+
+  it("are there for every default of a policy that a setting gives", () => {
+    const named = Object.values<Field>(policyFields).flatMap(({ default: fallback }) =>
+      isFromSetting(fallback) ? [fallback.setting] : [],
+    );
+    expect(named.length).toBeGreaterThan(0);
+    expect(settings.map(({ name }) => name)).toEqual(expect.arrayContaining(named));
   });
 });

@@ -49,6 +49,7 @@ describe("the command tree", () => {
       "firmware delete",
       "firmware deploy",
       "rollout create",
+      "rollout defaults",
       "rollout list",
       "rollout status",
       "rollout watch",

@@ -24,7 +24,7 @@ import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue } from "./parse.ts";
 import { transferProgress } from "./progress.ts";
 import { firmwareId } from "./references.ts";
-import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
+import { addRolloutOptions, type RolloutOptions, resolvedRolloutParts } from "./rollout-options.ts";
 import { renderRollout } from "./rollout-view.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 
@@ -142,7 +142,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
         id: await firmwareId(session, reference),
         requestId: newRequestId(),
         ring: options.ring ?? "",
-        ...rolloutParts(options),
+        ...(await resolvedRolloutParts(session, options)),
       });
       if (rollout === undefined)
         throw new CliError(exitCodes.failure, "the service answered without a rollout");

@@ -1,16 +1,10 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { InvalidArgumentError } from "commander";
-import type { MaintenanceWindowSchema } from "../../gen/ota/v1/rollout_pb.js";
-import { parseDuration } from "./parse.ts";
-
-/** A maintenance window of a request. */
-export type MaintenanceWindowInit = MessageInitShape<typeof MaintenanceWindowSchema>;
+import type { MaintenanceWindow } from "../policy/field.ts";
+import { weekdayNames } from "../policy/field-text.ts";
+import { parseDurationMs } from "./parse.ts";
 
 /** Adds a window such as `02:00+4h`, `sat,sun 02:00+4h` or `sat,sun 02:00+4h Europe/Berlin` to those before. */
-export function collectWindows(
-  text: string,
-  before: readonly MaintenanceWindowInit[] = [],
-): MaintenanceWindowInit[] {
+export function collectWindows(text: string, before: readonly MaintenanceWindow[] = []): MaintenanceWindow[] {
   const groups = /^(?:(?<days>[a-z,]+) )?(?<start>\d\d:\d\d)\+(?<duration>\S+)(?: (?<zone>\S+))?$/i.exec(
     text.trim(),
   )?.groups;
@@ -19,10 +13,10 @@ export function collectWindows(
     throw new InvalidArgumentError("a window is written as 'sat,sun 02:00+4h Europe/Berlin'");
   }
   const weekdays = days === "" ? [] : days.toLowerCase().split(",").map(weekdayOf);
-  return [...before, { weekdays, start, duration: parseDuration(duration), timeZone: zone }];
+  return [...before, { weekdays, start, durationMs: Math.round(parseDurationMs(duration)), timeZone: zone }];
 }
 
-const names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+const names = weekdayNames.map((name) => name.toLowerCase());
 
 function weekdayOf(name: string): number {
   const at = names.indexOf(name.slice(0, 3));

@@ -1,4 +1,4 @@
-import { type Duration, durationFromMs, type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { InvalidArgumentError } from "commander";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 
@@ -10,11 +10,6 @@ export function parseDurationMs(text: string): number {
     throw new InvalidArgumentError("Write a duration such as 250ms, 90s, 5m, 1h30m or 2d.");
   }
   return parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (UNIT_MS[unit ?? ""] ?? 0), 0);
-}
-
-/** As {@link parseDurationMs}, as a message. */
-export function parseDuration(text: string): Duration {
-  return durationFromMs(Math.round(parseDurationMs(text)));
 }
 
 /** A time (`2026-12-31`, `2026-12-31T12:00:00Z`) or a duration from now (`30d`). */
@@ -73,11 +68,26 @@ export function parsePercent(text: string): number {
   return percent;
 }
 
-/** A number from 0 to 100, for example `1.5`. */
-export function parseFactor(text: string): number {
-  const factor = Number(text);
-  if (text.trim() !== "" && factor >= 0 && factor <= 100) return factor;
-  throw new InvalidArgumentError("a number from 0 to 100 is needed, such as 1.5");
+/** A number within limits, for example `1.5`. */
+export function parseNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const number = text.trim() === "" ? Number.NaN : Number(text);
+    if (!(number >= min && number <= max)) {
+      throw new InvalidArgumentError(`Write a number from ${min} to ${max}.`);
+    }
+    return number;
+  };
+}
+
+/** One of a few words of the contract, in lower case and with dashes for underscores. */
+export function parseChoice(choices: readonly string[]): (text: string) => string {
+  const written = new Map(choices.map((each) => [each.toLowerCase().replaceAll("_", "-"), each]));
+  return (text) => {
+    const choice = written.get(text.trim().toLowerCase().replaceAll("_", "-"));
+    if (choice === undefined)
+      throw new InvalidArgumentError(`Write one of ${[...written.keys()].join(", ")}.`);
+    return choice;
+  };
 }
 
 /** Collects a repeatable option whose values may also be joined by commas. */

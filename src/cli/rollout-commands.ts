@@ -10,6 +10,7 @@ import {
   RolloutState,
 } from "../../gen/ota/v1/rollout_pb.js";
 import {
+  GetRolloutDefaultsResponseSchema,
   ListDeviceUpdatesResponseSchema,
   ListRolloutsResponseSchema,
   RolloutService,
@@ -21,9 +22,10 @@ import { parseEnumValue } from "./parse.ts";
 import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
 import { addForesightCommands } from "./rollout-foresight.ts";
 import { addHealthCommands } from "./rollout-health.ts";
-import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
+import { addRolloutOptions, type RolloutOptions, resolvedRolloutParts } from "./rollout-options.ts";
 import {
   isOver,
+  renderDefaults,
   renderDeviceUpdates,
   renderRollout,
   renderRollouts,
@@ -51,11 +53,23 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
         requestId: newRequestId(),
         firmwareId: await firmwareId(session, firmware),
         name: options.name ?? "",
-        ...rolloutParts(options),
+        ...(await resolvedRolloutParts(session, options)),
       });
       printRollout(session, created);
     }),
   );
+
+  rollout
+    .command("defaults")
+    .description("Show what holds for a new rollout where no option says otherwise")
+    .action(
+      withSession(cli, async (session) => {
+        const defaults = await session.call(RolloutService.method.getRolloutDefaults, {});
+        session.print(GetRolloutDefaultsResponseSchema, defaults, () =>
+          renderDefaults(session.terminal, defaults),
+        );
+      }),
+    );
 
   rollout
     .command("list")

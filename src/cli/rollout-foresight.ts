@@ -13,7 +13,7 @@ import {
 import { NoOfferReasonSchema } from "../../gen/ota/v1/update_service_pb.js";
 import { cleanText, countText, enumText } from "./format.ts";
 import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
-import { addRolloutOptions, type RolloutOptions, rolloutParts } from "./rollout-options.ts";
+import { addRolloutOptions, type RolloutOptions, resolvedRolloutParts } from "./rollout-options.ts";
 import { type Cli, withSession } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -34,7 +34,7 @@ export function addForesightCommands(rollout: Command, cli: Cli): void {
           options.rollout === undefined
             ? {
                 firmwareId: firmware === undefined ? "" : await firmwareId(session, firmware),
-                ...rolloutParts(options),
+                ...(await resolvedRolloutParts(session, options)),
               }
             : { rolloutId: await rolloutId(session, options.rollout) };
         const request = create(PreviewRolloutRequestSchema, what);

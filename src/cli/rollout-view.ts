@@ -2,6 +2,7 @@ import {
   type DeviceUpdate,
   DeviceUpdateStateSchema,
   type Ring,
+  type RingSpec,
   RingState,
   RingStateSchema,
   type Rollout,
@@ -10,16 +11,9 @@ import {
   UpdateAction,
   UpdateActionSchema,
 } from "../../gen/ota/v1/rollout_pb.js";
-import {
-  agoText,
-  bytesText,
-  cleanText,
-  countText,
-  durationText,
-  enumText,
-  percentText,
-  timeText,
-} from "./format.ts";
+import type { GetRolloutDefaultsResponse } from "../../gen/ota/v1/rollout_service_pb.js";
+import { agoText, bytesText, cleanText, countText, enumText, percentText, timeText } from "./format.ts";
+import { gateText, policyFacts } from "./policy-text.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal, Tone } from "./terminal.ts";
 
@@ -49,11 +43,7 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
         : `an approval of ring ${cleanText(rollout.awaitingApprovalRing)}`,
     ],
     ["reaches", targetingText(targeting)],
-    ["rolls back", policy === undefined ? undefined : rollbackRuleText(policy)],
-    [
-      "proof",
-      policy === undefined ? undefined : `${durationText(policy.verificationDuration)} of healthy heartbeats`,
-    ],
+    ...policyFacts(policy),
     [
       "started",
       rollout.startTime === undefined
@@ -69,6 +59,17 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
     ],
   ]);
   return `${facts}\n\n${renderRings(terminal, rollout.rings)}`;
+}
+
+/** What holds for a new rollout where it says nothing. */
+export function renderDefaults(terminal: Terminal, { policy, rings }: GetRolloutDefaultsResponse): string {
+  const facts = renderFacts(terminal, policyFacts(policy, "all"));
+  const columns: Column<RingSpec>[] = [
+    { title: "ring", text: ({ name }) => cleanText(name) },
+    { title: "share", text: ({ percent }) => percentText(percent), align: "right" },
+    { title: "passes with", text: ({ gate }) => gateText(gate) },
+  ];
+  return `${facts}\n\n${renderTable(terminal, columns, rings)}`;
 }
 
 /** The rings of a rollout with their counters. */
@@ -222,17 +223,6 @@ function targetingText(targeting: Rollout["targeting"]): string {
   ].filter(([, value]) => value !== undefined && value !== "");
   if (rules.length === 0) return "every device that the firmware fits";
   return cleanText(rules.map(([name, value]) => `${name}: ${value}`).join("; "));
-}
-
-function rollbackRuleText(policy: NonNullable<Rollout["policy"]>): string {
-  const share =
-    policy.failureThresholdPercent === undefined
-      ? "above the service's threshold"
-      : `above ${percentText(policy.failureThresholdPercent)} failures`;
-  const sample =
-    policy.failureMinSample === undefined ? "" : ` of at least ${policy.failureMinSample} finished`;
-  const limit = policy.failureCountLimit === undefined ? "" : `, or at ${policy.failureCountLimit} failures`;
-  return `${share}${sample}${limit}${policy.pauseOnFailure ? " (pauses instead)" : ""}`;
 }
 
 function failureOf(update: DeviceUpdate): string {

@@ -116,6 +116,28 @@ it("approves rings, once somebody else made the rollout", async () => {
   });
 });
 
+it("shows the defaults, and of a rollout's policy what is not as it would be by default", async () => {
+  const window = "sat 02:00+4h Europe/Berlin";
+  const unusual = ["--max-in-progress", "7", "--storage-factor", "0", "--window", window];
+  unusual.push("--rollback-to", "thermostat-os@1.0.0");
+  const [defaults, created] = await Promise.all([
+    run("rollout", "defaults"),
+    ask("rollout", "create", "thermostat-os@1.1.0", ...unusual),
+  ]);
+  expect(defaults.stdout).toMatch(/stops +over 10 % failed\n/);
+  expect(defaults.stdout).toMatch(/a device may take +6 h\n/);
+  expect(defaults.stdout).toMatch(/canary +5 % +at least 1 finished, 90 % of them succeeded, for 10 min\n/);
+  expect(defaults.stdout).not.toMatch(/a minute/);
+  const { firmware } = await rpc.unary(FirmwareService.method.listFirmware, { version: "1.0.0" });
+  expect(created["policy"]).toMatchObject({ maxInProgress: 7, rollbackFirmwareId: firmware[0]?.id });
+  const shown = await run("rollout", "status", String(created["id"]));
+  expect(shown.stdout).toMatch(/at once +at most 7\n/);
+  expect(shown.stdout).toMatch(/free storage +any\n/);
+  expect(shown.stdout).toMatch(/windows +Sat at 02:00 for 4 h \(Europe\/Berlin\)\n/);
+  expect(shown.stdout).toMatch(/goes back to +[0-9a-f-]{36}\n/);
+  expect(shown.stdout).not.toMatch(/crash loop|priority/);
+});
+
 it("previews a rollout, and explains it to a device", async () => {
   const [device] = await enrol("seen", 1);
   await eventually(async () => {

@@ -152,6 +152,8 @@ it("plans by every rule, waits for somebody else's approval, and takes one ring 
   for (const ring of ["early", "broad"]) {
     await page.getByRole("button", { name: `Remove the ring ${ring}` }).click();
   }
+  expect(await page.getByLabel("Stop above").getAttribute("placeholder")).toBe("10 %");
+  expect(await page.getByLabel("A device may take").getAttribute("placeholder")).toBe("6 h");
   await page.getByLabel("Watch each device for").fill("0");
   for (const part of [/^When start/, /^What a device must allow/, /^When it fails/]) {
     await page.getByRole("button", { name: part }).click();

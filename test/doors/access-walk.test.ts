@@ -77,6 +77,7 @@ const contract: Readonly<Record<string, Readonly<Record<string, AccessRule<unkno
   "ota.v1.RolloutService": {
     CreateRollout: operator,
     GetRollout: viewer,
+    GetRolloutDefaults: viewer,
     ListRollouts: viewer,
     StartRollout: operator,
     PromoteRollout: operator,

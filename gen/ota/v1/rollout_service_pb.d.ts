@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { DeviceUpdate, DeviceUpdateState, RingSpec, Rollout, RolloutHealth, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction } from "./rollout_pb.js";
+import type { DeviceUpdate, DeviceUpdateState, RingGate, RingSpec, Rollout, RolloutHealth, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction } from "./rollout_pb.js";
 import type { CountByName } from "./device_service_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { NoOfferReason } from "./update_service_pb.js";
@@ -88,6 +88,55 @@ export declare type CreateRolloutResponse = Message<"ota.v1.CreateRolloutRespons
  * Use `create(CreateRolloutResponseSchema)` to create a new message.
  */
 export declare const CreateRolloutResponseSchema: GenMessage<CreateRolloutResponse>;
+
+/**
+ * Asks for the defaults of new rollouts.
+ *
+ * @generated from message ota.v1.GetRolloutDefaultsRequest
+ */
+export declare type GetRolloutDefaultsRequest = Message<"ota.v1.GetRolloutDefaultsRequest"> & {
+};
+
+/**
+ * Describes the message ota.v1.GetRolloutDefaultsRequest.
+ * Use `create(GetRolloutDefaultsRequestSchema)` to create a new message.
+ */
+export declare const GetRolloutDefaultsRequestSchema: GenMessage<GetRolloutDefaultsRequest>;
+
+/**
+ * What holds for a new rollout where it says nothing. Clients show it, and leave out of `CreateRolloutRequest` what they do
+ * not want otherwise: a setting that changes in between then still holds.
+ *
+ * @generated from message ota.v1.GetRolloutDefaultsResponse
+ */
+export declare type GetRolloutDefaultsResponse = Message<"ota.v1.GetRolloutDefaultsResponse"> & {
+  /**
+   * The policy; a field that is not set here has no default: no limit, at once, or at any time.
+   *
+   * @generated from field: ota.v1.RolloutPolicy policy = 1;
+   */
+  policy?: RolloutPolicy | undefined;
+
+  /**
+   * The rings of a rollout that names none, in order, with their gates.
+   *
+   * @generated from field: repeated ota.v1.RingSpec rings = 2;
+   */
+  rings: RingSpec[];
+
+  /**
+   * The gate of a ring that says nothing of it.
+   *
+   * @generated from field: ota.v1.RingGate gate = 3;
+   */
+  gate?: RingGate | undefined;
+};
+
+/**
+ * Describes the message ota.v1.GetRolloutDefaultsResponse.
+ * Use `create(GetRolloutDefaultsResponseSchema)` to create a new message.
+ */
+export declare const GetRolloutDefaultsResponseSchema: GenMessage<GetRolloutDefaultsResponse>;
 
 /**
  * Names one rollout.
@@ -1231,6 +1280,17 @@ export declare const RolloutService: GenService<{
     methodKind: "unary";
     input: typeof CreateRolloutRequestSchema;
     output: typeof CreateRolloutResponseSchema;
+  },
+  /**
+   * Returns what holds for a new rollout that says nothing of its policy and its rings: the defaults of the contract, and
+   * those that the service's settings give. Role: viewer.
+   *
+   * @generated from rpc ota.v1.RolloutService.GetRolloutDefaults
+   */
+  getRolloutDefaults: {
+    methodKind: "unary";
+    input: typeof GetRolloutDefaultsRequestSchema;
+    output: typeof GetRolloutDefaultsResponseSchema;
   },
   /**
    * Returns one rollout with its rings and counters. Role: viewer.

@@ -8,10 +8,14 @@ import {
   RingState,
   type Rollout,
 } from "../../../gen/ota/v1/rollout_pb.js";
-import { count, duration, percent } from "../ui/format.ts";
+import { tellFields } from "../../policy/field-text.ts";
+import { gateFields } from "../../policy/gate-fields.ts";
+import { fromGateMessage, gateFieldOfRule } from "../../policy/policy-messages.ts";
+import { count, percent } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
 import { Status, type Tone, toneColor } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
+import { policyWriters } from "../words/policy-words.ts";
 import { ringStates } from "../words/rollout-words.ts";
 import classes from "./ring-pipeline.module.css";
 import { RollbackRing } from "./rollback-ring.tsx";
@@ -193,7 +197,7 @@ function GateLine({ check }: { readonly check: GateCheck }) {
           role="img"
         />
         <Text size="xs">
-          {ruleNames[rule] ?? rule}: {actual || "—"}
+          {gateFieldOfRule(rule)?.told[0] ?? rule}: {actual || "—"}
           {required !== "" && (
             <Text span inherit c="dimmed">
               {" "}
@@ -210,25 +214,10 @@ function isHopeless({ rule, holds }: GateCheck): boolean {
   return !holds && rule === "min_success_percent";
 }
 
-const ruleNames: Readonly<Record<string, string>> = {
-  min_sample: "Finished devices",
-  min_success_percent: "Succeeded",
-  soak_duration: "Soaked",
-  require_no_worse_health: "Health",
-  require_approval: "Approval",
-  manual: "By hand",
-};
-
 /** What will be asked for once the ring is open. */
 function gateRules(gate: RingGate | undefined): string {
   if (gate === undefined) return "—";
-  const rules = [
-    `at least ${count(gate.minSample ?? 1)} finished`,
-    `${percent(gate.minSuccessPercent ?? 90)} of them succeeded`,
-    `for ${duration(gate.soakDuration)}`,
-  ];
-  if (gate.requireNoWorseHealth) rules.push("health no worse");
-  if (gate.requireApproval) rules.push("this ring needs an approval to open");
-  if (gate.manual) rules.push("then promoted by hand");
-  return rules.join(", ");
+  return tellFields(gateFields, fromGateMessage(gate), policyWriters)
+    .map(({ words }) => words)
+    .join(", ");
 }

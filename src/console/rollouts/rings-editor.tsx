@@ -1,17 +1,22 @@
-import { ActionIcon, Button, Checkbox, Group, NumberInput, Stack, Text, TextInput } from "@mantine/core";
+import { ActionIcon, Button, Group, NumberInput, Stack, Text, TextInput } from "@mantine/core";
 import type { UseFormReturnType } from "@mantine/form";
 import { IconPlus, IconTrash } from "@tabler/icons-react";
+import type { Field } from "../../policy/field.ts";
+import { gateFields } from "../../policy/gate-fields.ts";
+import { FieldInput } from "./field-input.tsx";
 import classes from "./rings-editor.module.css";
 import { type RolloutForm, ring } from "./rollout-form.ts";
 
 interface RingsEditorProps {
   readonly form: UseFormReturnType<RolloutForm>;
+  /** The default gate in force, by the fields' names. */
+  readonly defaults: Readonly<Record<string, unknown>>;
   /** What is wrong with the rings. */
   readonly fault: string | undefined;
 }
 
 /** The rings of a new rollout, each with its gate. */
-export function RingsEditor({ form, fault }: RingsEditorProps) {
+export function RingsEditor({ form, defaults, fault }: RingsEditorProps) {
   const { rings } = form.values;
   return (
     <Stack gap="sm">
@@ -33,30 +38,19 @@ export function RingsEditor({ form, fault }: RingsEditorProps) {
               decimalScale={2}
               {...form.getInputProps(`rings.${index}.percent`)}
             />
-            <NumberInput
-              label="Finished, at least"
-              w={120}
-              size="xs"
-              min={0}
-              {...form.getInputProps(`rings.${index}.minSample`)}
-            />
-            <NumberInput
-              label="Succeeded"
-              suffix=" %"
-              w={90}
-              size="xs"
-              min={0}
-              max={100}
-              {...form.getInputProps(`rings.${index}.minSuccessPercent`)}
-            />
-            <NumberInput
-              label="Held for"
-              suffix=" min"
-              w={100}
-              size="xs"
-              min={0}
-              {...form.getInputProps(`rings.${index}.soakMinutes`)}
-            />
+            {Object.entries<Field>(gateFields)
+              .filter(([, { kind }]) => kind !== "flag")
+              .map(([name, field]) => (
+                <FieldInput
+                  key={name}
+                  field={field}
+                  path={`rings.${index}.gate.${name}`}
+                  form={form}
+                  fallback={defaults[name]}
+                  size="xs"
+                  width={120}
+                />
+              ))}
             <ActionIcon
               variant="subtle"
               color="gray"
@@ -68,21 +62,18 @@ export function RingsEditor({ form, fault }: RingsEditorProps) {
             </ActionIcon>
           </Group>
           <Group gap="md" mt="xs">
-            <Checkbox
-              size="xs"
-              label="Promoted by hand"
-              {...form.getInputProps(`rings.${index}.manual`, { type: "checkbox" })}
-            />
-            <Checkbox
-              size="xs"
-              label="Health must be no worse"
-              {...form.getInputProps(`rings.${index}.requireNoWorseHealth`, { type: "checkbox" })}
-            />
-            <Checkbox
-              size="xs"
-              label="Somebody else approves that it opens"
-              {...form.getInputProps(`rings.${index}.requireApproval`, { type: "checkbox" })}
-            />
+            {Object.entries<Field>(gateFields)
+              .filter(([, { kind }]) => kind === "flag")
+              .map(([name, field]) => (
+                <FieldInput
+                  key={name}
+                  field={field}
+                  path={`rings.${index}.gate.${name}`}
+                  form={form}
+                  fallback={undefined}
+                  size="xs"
+                />
+              ))}
           </Group>
         </fieldset>
       ))}

@@ -1,19 +1,24 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Duration } from "@bufbuild/protobuf/wkt";
-import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { HealthAction, type RolloutPolicySchema } from "../../../gen/ota/v1/rollout_pb.js";
-import type { CreateRolloutRequestSchema } from "../../../gen/ota/v1/rollout_service_pb.js";
+import type {
+  CreateRolloutRequestSchema,
+  GetRolloutDefaultsResponse,
+} from "../../../gen/ota/v1/rollout_service_pb.js";
+import { type Field, type Fields, type Given, mapFields } from "../../policy/field.ts";
+import { gateFields } from "../../policy/gate-fields.ts";
+import { policyFields } from "../../policy/policy-fields.ts";
+import { toGateMessage, toPolicyMessage } from "../../policy/policy-messages.ts";
+
+/** What is written in a field's input; an empty text, or false, leaves the service its default. */
+type FieldInput = string | number | boolean;
+
+/** The inputs of some fields, by their names. */
+type FieldInputs<F extends Fields> = { readonly [Name in keyof F]: FieldInput };
 
 /** One ring as the form holds it. */
 export interface RingForm {
   readonly name: string;
   readonly percent: number | string;
-  readonly minSample: number | string;
-  readonly minSuccessPercent: number | string;
-  readonly soakMinutes: number | string;
-  readonly manual: boolean;
-  readonly requireNoWorseHealth: boolean;
-  readonly requireApproval: boolean;
+  readonly gate: FieldInputs<typeof gateFields>;
 }
 
 /** A maintenance window as the form holds it. */
@@ -27,7 +32,7 @@ export interface WindowForm {
   readonly timeZone: string;
 }
 
-/** What the form for a new rollout holds. An empty number leaves the service its default. */
+/** What the form for a new rollout holds. */
 export interface RolloutForm {
   readonly firmwareId: string;
   readonly name: string;
@@ -41,33 +46,13 @@ export interface RolloutForm {
   readonly versionRange: string;
   readonly filter: string;
   readonly rings: RingForm[];
-  readonly failureThresholdPercent: number | string;
-  readonly failureMinSample: number | string;
-  readonly pauseOnFailure: boolean;
-  readonly verificationMinutes: number | string;
-  readonly deviceTimeoutHours: number | string;
-  readonly maxInProgress: number | string;
-  readonly offersPerMinute: number | string;
-  readonly failureCountLimit: number | string;
-  readonly crashLimit: number | string;
-  /** Local date and time, as the browser's field has it; empty for at once. */
-  readonly startTime: string;
-  readonly priority: number | string;
-  readonly maxRetries: number | string;
-  readonly retryBackoffMinutes: number | string;
+  /** All but the maintenance windows, which have inputs of their own. */
+  readonly policy: FieldInputs<typeof policyFields>;
   readonly windows: WindowForm[];
-  readonly maxMeteredMib: number | string;
-  readonly storageFactor: number | string;
-  readonly requireUserConsent: boolean;
-  readonly allowDowngrade: boolean;
-  readonly rollbackFirmwareId: string;
-  /** A {@link HealthAction} as text. */
-  readonly onWorseHealth: string;
-  readonly healthAlpha: number | string;
 }
 
-/** The contract's own defaults, written out so that the operator sees what will happen. */
-export function newRolloutForm(firmwareId: string): RolloutForm {
+/** A form that wants nothing but the service's defaults, whose rings it names so that they can be changed. */
+export function newRolloutForm(firmwareId: string, defaults: GetRolloutDefaultsResponse): RolloutForm {
   return {
     firmwareId,
     name: "",
@@ -76,47 +61,19 @@ export function newRolloutForm(firmwareId: string): RolloutForm {
     groups: [],
     excludedGroups: [],
     canaryGroups: [],
-    percent: 100,
+    percent: "",
     tags: [],
     versionRange: "",
     filter: "",
-    rings: [ring("canary", 5), ring("early", 25), ring("broad", 75), ring("production", 100)],
-    failureThresholdPercent: 10,
-    failureMinSample: 5,
-    pauseOnFailure: false,
-    verificationMinutes: 5,
-    deviceTimeoutHours: 6,
-    maxInProgress: 10_000,
-    offersPerMinute: "",
-    failureCountLimit: "",
-    crashLimit: 3,
-    startTime: "",
-    priority: 0,
-    maxRetries: 0,
-    retryBackoffMinutes: 10,
+    rings: defaultRings(defaults),
+    policy: emptyInputs(policyFields),
     windows: [],
-    maxMeteredMib: "",
-    storageFactor: 1.5,
-    requireUserConsent: false,
-    allowDowngrade: false,
-    rollbackFirmwareId: "",
-    onWorseHealth: String(HealthAction.UNSPECIFIED),
-    healthAlpha: 0.01,
   };
 }
 
 /** A ring with the default gate. */
 export function ring(name: string, percent: number): RingForm {
-  return {
-    name,
-    percent,
-    minSample: 1,
-    minSuccessPercent: 90,
-    soakMinutes: 10,
-    manual: false,
-    requireNoWorseHealth: false,
-    requireApproval: false,
-  };
+  return { name, percent, gate: emptyInputs(gateFields) };
 }
 
 /** A window on every night, in the operator's own time zone. */
@@ -144,11 +101,18 @@ export function ringsFault(rings: readonly RingForm[]): string | undefined {
       return `The share of ${name} must lie above ${before} % and be at most 100 %.`;
     before = share;
   }
-  return before === 100 ? undefined : "The last ring must reach 100 % of the targeted devices.";
+  return undefined;
 }
 
-/** The request that the form stands for. */
-export function rolloutRequest(form: RolloutForm): MessageInitShape<typeof CreateRolloutRequestSchema> {
+/**
+ * The request that the form stands for. It says only what the operator touched: for the rest the service's defaults hold,
+ * as they are when the request arrives.
+ */
+export function rolloutRequest(
+  form: RolloutForm,
+  defaults: GetRolloutDefaultsResponse,
+): MessageInitShape<typeof CreateRolloutRequestSchema> {
+  const isTouched = JSON.stringify(form.rings) !== JSON.stringify(defaultRings(defaults));
   return {
     firmwareId: form.firmwareId,
     name: form.name.trim(),
@@ -158,74 +122,64 @@ export function rolloutRequest(form: RolloutForm): MessageInitShape<typeof Creat
       groups: form.groups,
       excludedGroups: form.excludedGroups,
       canaryGroups: form.canaryGroups,
-      ...given("percent", form.percent),
+      ...(form.percent === "" ? {} : { percent: Number(form.percent) }),
       tags: form.tags,
       currentVersionRange: form.versionRange.trim(),
       filter: form.filter.trim(),
     },
-    policy: rolloutPolicy(form),
-    rings: form.rings.map((each) => ({
-      name: each.name,
-      percent: Number(each.percent),
-      gate: {
-        ...given("minSample", each.minSample),
-        ...given("minSuccessPercent", each.minSuccessPercent),
-        ...length("soakDuration", each.soakMinutes),
-        manual: each.manual,
-        requireNoWorseHealth: each.requireNoWorseHealth,
-        requireApproval: each.requireApproval,
-      },
-    })),
+    policy: toPolicyMessage({
+      ...givenByInputs(policyFields, form.policy),
+      ...(form.windows.length === 0
+        ? {}
+        : {
+            maintenanceWindows: form.windows.map(({ weekdays, start, hours, timeZone }) => ({
+              weekdays: weekdays.map(Number).toSorted((a, b) => a - b),
+              start,
+              durationMs: Math.round(Number(hours) * unitSizes.h),
+              timeZone: timeZone.trim(),
+            })),
+          }),
+    }),
+    rings: isTouched
+      ? form.rings.map(({ name, percent, gate }) => ({
+          name,
+          percent: Number(percent),
+          gate: toGateMessage(givenByInputs(gateFields, gate)),
+        }))
+      : [],
   };
 }
 
-function rolloutPolicy(form: RolloutForm): MessageInitShape<typeof RolloutPolicySchema> {
-  return {
-    ...given("failureThresholdPercent", form.failureThresholdPercent),
-    ...given("failureMinSample", form.failureMinSample),
-    ...given("failureCountLimit", form.failureCountLimit),
-    ...length("verificationDuration", form.verificationMinutes),
-    ...length("deviceTimeout", form.deviceTimeoutHours, 60),
-    ...given("crashLimit", form.crashLimit),
-    ...given("maxInProgress", form.maxInProgress),
-    ...given("offersPerMinute", form.offersPerMinute),
-    ...(form.startTime === "" ? {} : { startTime: timestampFromDate(new Date(form.startTime)) }),
-    ...given("priority", form.priority),
-    ...given("maxRetries", form.maxRetries),
-    ...length("retryBackoff", form.retryBackoffMinutes),
-    ...given("storageFactor", form.storageFactor),
-    ...given("healthAlpha", form.healthAlpha),
-    ...(form.maxMeteredMib === ""
-      ? {}
-      : { maxMeteredBytes: BigInt(Math.round(Number(form.maxMeteredMib) * bytesOfMib)) }),
-    maintenanceWindows: form.windows.map(({ weekdays, start, hours, timeZone }) => ({
-      weekdays: weekdays.map(Number).toSorted((a, b) => a - b),
-      start,
-      ...length("duration", hours, 60),
-      timeZone: timeZone.trim(),
-    })),
-    pauseOnFailure: form.pauseOnFailure,
-    requireUserConsent: form.requireUserConsent,
-    allowDowngrade: form.allowDowngrade,
-    rollbackFirmwareId: form.rollbackFirmwareId,
-    onWorseHealth: Number(form.onWorseHealth) as HealthAction,
-  };
+/** How much of what is stored one unit of the form is: milliseconds or bytes. */
+export const unitSizes = { min: 60_000, h: 3_600_000, MiB: 1_048_576 } as const;
+
+function defaultRings({ rings }: GetRolloutDefaultsResponse): RingForm[] {
+  return rings.map(({ name, percent }) => ring(name, percent));
 }
 
-const bytesOfMib = 1_048_576;
-
-/** The field with its number; nothing if it is left empty, so that the service's default holds, and never 0. */
-function given<Name extends string>(name: Name, value: number | string): { [name in Name]?: number } {
-  return value === "" ? {} : ({ [name]: Number(value) } as { [name in Name]?: number });
+function emptyInputs<F extends Fields>(fields: F): FieldInputs<F> {
+  return mapFields(fields, (_, { kind }) => (kind === "flag" ? false : "")) as FieldInputs<F>;
 }
 
-/** The field with its length of time, of a number of units of so many minutes; nothing if it is left empty. */
-function length<Name extends string>(
-  name: Name,
-  value: number | string,
-  unitMinutes = 1,
-): { [name in Name]?: Duration } {
-  if (value === "") return {};
-  const duration = durationFromMs(Math.round(Number(value) * unitMinutes * 60_000));
-  return { [name]: duration } as { [name in Name]?: Duration };
+function givenByInputs<F extends Fields>(fields: F, inputs: FieldInputs<F>): Given<F> {
+  return mapFields(fields, (name, field) => {
+    const input: FieldInput = inputs[name] ?? "";
+    return input === "" || input === false ? undefined : givenByInput(field, input);
+  }) as Given<F>;
+}
+
+function givenByInput({ kind, unit }: Field, input: FieldInput): unknown {
+  switch (kind) {
+    case "flag":
+      return true;
+    case "choice":
+    case "firmware":
+      return input;
+    case "time":
+      return new Date(String(input));
+    case "windows":
+      return undefined;
+    default:
+      return unit === undefined ? Number(input) : Math.round(Number(input) * unitSizes[unit]);
+  }
 }

@@ -1,12 +1,13 @@
 import { callUnaryMethod, useQuery, useTransport } from "@connectrpc/connect-query";
-import { Button, Grid, Group, Select, SimpleGrid, Stack, TextInput } from "@mantine/core";
+import { Button, Grid, Group, Select, SimpleGrid, Skeleton, Stack, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
-import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { type GetRolloutDefaultsResponse, RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { fromGateMessage, fromPolicyMessage } from "../../policy/policy-messages.ts";
 import { newRequestId } from "../data/request-id.ts";
 import { filterFaultOf } from "../filter/filter-fault.ts";
 import { Confirm } from "../ui/confirm.tsx";
@@ -15,17 +16,34 @@ import { Link, LinkButton } from "../ui/link.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { firmwareTitle } from "../words/firmware-words.ts";
-import { AdvancedFields } from "./advanced-fields.tsx";
+import { FrontPolicyInputs, OtherPolicyInputs } from "./policy-inputs.tsx";
 import { RingsEditor } from "./rings-editor.tsx";
 import { newRolloutForm, type RolloutForm, ringsFault, rolloutRequest } from "./rollout-form.ts";
 import { RolloutPreview, useRolloutPreview } from "./rollout-preview.tsx";
-import { SafetyFields } from "./safety-fields.tsx";
 import { TargetingFields } from "./targeting-fields.tsx";
 
 const route = getRouteApi("/rollouts/new");
 
 /** Plans a rollout: what, to whom, in which rings, with which brakes; shows what it would reach before anything starts. */
 export function RolloutNewPage() {
+  const { data, error, refetch } = useQuery(RolloutService.method.getRolloutDefaults, {});
+  return (
+    <Page
+      title="New rollout"
+      trail={[
+        <Link key="list" to="/rollouts">
+          Rollouts
+        </Link>,
+      ]}
+    >
+      {error !== null && <Failure error={error} doing="ask for the defaults" retry={refetch} />}
+      {data === undefined && error === null && <Skeleton h={480} />}
+      {data !== undefined && <Planner defaults={data} />}
+    </Page>
+  );
+}
+
+function Planner({ defaults }: { readonly defaults: GetRolloutDefaultsResponse }) {
   const search = route.useSearch();
   const navigate = useNavigate();
   const transport = useTransport();
@@ -39,18 +57,20 @@ export function RolloutNewPage() {
   });
   const form = useForm<RolloutForm>({
     mode: "controlled",
-    initialValues: newRolloutForm(search.firmware ?? ""),
+    initialValues: newRolloutForm(search.firmware ?? "", defaults),
     validate: { firmwareId: (value) => (value === "" ? "Choose what to bring" : null) },
   });
   const { values } = form;
+  const standard = fromPolicyMessage(defaults.policy);
+  const startAt = String(values.policy.startAt);
   const fault = ringsFault(values.rings);
   const firmware = list.data?.firmware.find(({ id }) => id === values.firmwareId);
 
-  const preview = useRolloutPreview(values, values.firmwareId !== "" && fault === undefined);
+  const preview = useRolloutPreview(values, defaults, values.firmwareId !== "" && fault === undefined);
   const filterFault = filterFaultOf(preview.error);
 
   const create = async () => {
-    const request = { ...rolloutRequest(values), requestId };
+    const request = { ...rolloutRequest(values, defaults), requestId };
     const { rollout } = await callUnaryMethod(transport, RolloutService.method.createRollout, request);
     if (rollout === undefined) throw new Error("the service answered without a rollout");
     return rollout;
@@ -73,14 +93,7 @@ export function RolloutNewPage() {
   };
 
   return (
-    <Page
-      title="New rollout"
-      trail={[
-        <Link key="list" to="/rollouts">
-          Rollouts
-        </Link>,
-      ]}
-    >
+    <>
       <form
         onSubmit={form.onSubmit(() => {
           setFailure(undefined);
@@ -127,13 +140,16 @@ export function RolloutNewPage() {
                 title="In which rings"
                 description="A ring's share counts the rings before it. Its gate must hold before the next one opens."
               >
-                <RingsEditor form={form} fault={fault} />
+                <RingsEditor form={form} defaults={fromGateMessage(defaults.gate)} fault={fault} />
               </Section>
-              <Section title="With which brakes" description="What stops it by itself.">
-                <SafetyFields form={form} />
+              <Section
+                title="With which brakes"
+                description="What stops it by itself. What is dimmed is the service's default; it holds where you write nothing."
+              >
+                <FrontPolicyInputs form={form} defaults={standard} firmware={firmware} />
               </Section>
               <Section title="Advanced" description="Most rollouts leave these as they are.">
-                <AdvancedFields form={form} firmware={firmware} />
+                <OtherPolicyInputs form={form} defaults={standard} firmware={firmware} />
               </Section>
             </Stack>
           </Grid.Col>
@@ -164,12 +180,10 @@ export function RolloutNewPage() {
         opened={asking}
         title={`Start the rollout of ${firmware === undefined ? "this firmware" : firmwareTitle(firmware)}?`}
         consequences={[
-          ...(values.rings[0]?.requireApproval === true
+          ...(values.rings[0]?.gate.requireApproval === true
             ? ["Nothing opens until an operator other than you has approved it."]
             : []),
-          ...(values.startTime === ""
-            ? []
-            : [`Nothing opens before ${new Date(values.startTime).toLocaleString()}.`]),
+          ...(startAt === "" ? [] : [`Nothing opens before ${new Date(startAt).toLocaleString()}.`]),
           `The first ring, ${values.rings[0]?.name ?? ""}, opens: up to ${values.rings[0]?.percent ?? 100} % of the targeted devices are offered the update when they ask next.`,
           "Later rings open only when the gate before them holds.",
           "You can pause it or take it back at any time.",
@@ -179,6 +193,6 @@ export function RolloutNewPage() {
         act={start}
         close={() => setAsking(false)}
       />
-    </Page>
+    </>
   );
 }

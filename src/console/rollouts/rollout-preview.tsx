@@ -3,7 +3,7 @@ import { Group, Skeleton, Stack, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { keepPreviousData } from "@tanstack/react-query";
 import type { CountByName } from "../../../gen/ota/v1/device_service_pb.js";
-import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { type GetRolloutDefaultsResponse, RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { Failure } from "../ui/failure.tsx";
 import { count, counted } from "../ui/format.ts";
 import { Section } from "../ui/section.tsx";
@@ -12,9 +12,9 @@ import { heldBackWords } from "./held-back-words.ts";
 import { type RolloutForm, rolloutRequest } from "./rollout-form.ts";
 
 /** Has the service count whom a planned rollout would reach, once typing pauses. Asks nothing while `enabled` is false. */
-export function useRolloutPreview(form: RolloutForm, enabled: boolean) {
+export function useRolloutPreview(form: RolloutForm, defaults: GetRolloutDefaultsResponse, enabled: boolean) {
   const [settled] = useDebouncedValue(form, settleMs);
-  const { firmwareId, targeting, policy, rings } = rolloutRequest(settled);
+  const { firmwareId, targeting, policy, rings } = rolloutRequest(settled, defaults);
   return useQuery(
     RolloutService.method.previewRollout,
     {

@@ -47,6 +47,7 @@ export function TargetingFields({ form, firmware, fault }: TargetingFieldsProps)
       <NumberInput
         label="Only a share"
         description="Of the devices that pass every other rule"
+        placeholder="100 %"
         suffix=" %"
         min={0.01}
         max={100}

@@ -1,6 +1,7 @@
 import { ActionIcon, Button, Checkbox, Group, NumberInput, Stack, TextInput } from "@mantine/core";
 import type { UseFormReturnType } from "@mantine/form";
 import { IconPlus, IconTrash } from "@tabler/icons-react";
+import { weekdayNames } from "../../policy/field-text.ts";
 import classes from "./rings-editor.module.css";
 import { nightlyWindow, type RolloutForm } from "./rollout-form.ts";
 
@@ -56,7 +57,7 @@ export function WindowsEditor({ form }: { readonly form: UseFormReturnType<Rollo
             {...form.getInputProps(`windows.${index}.weekdays`)}
           >
             <Group gap="sm" mt={4}>
-              {weekdays.map((label, at) => (
+              {weekdayNames.map((label, at) => (
                 <Checkbox key={label} size="xs" value={String(at + 1)} label={label} />
               ))}
             </Group>
@@ -76,8 +77,6 @@ export function WindowsEditor({ form }: { readonly form: UseFormReturnType<Rollo
     </Stack>
   );
 }
-
-const weekdays = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /** What the contract takes. */
 const maxWindows = 16;

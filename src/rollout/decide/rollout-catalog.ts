@@ -125,6 +125,11 @@ export class RolloutCatalog {
     });
   }
 
+  /** What the service's settings give to a rollout that does not say it. */
+  get defaults(): RolloutDefaults {
+    return this.#parts.defaults;
+  }
+
   /** The rollout with that id. `NOT_FOUND` if there is none. */
   get(id: string): Promise<Rollout> {
     return readRollout(poolQuery(this.#parts.pool), id);

@@ -10,6 +10,7 @@ import {
   fromNewRollout,
   fromRolloutStates,
   fromUpdatesRequest,
+  toDefaultsMessage,
   toDeviceUpdateMessage,
   toRolloutMessage,
 } from "../wire/rollout-messages.ts";
@@ -45,6 +46,8 @@ export function rolloutEndpoints({
         }),
       ),
     ),
+
+    unary(method.getRolloutDefaults, viewer, async () => toDefaultsMessage(catalog.defaults)),
 
     unary(method.getRollout, viewer, ({ id }) => answer(catalog.get(id))),
 

@@ -1,20 +1,14 @@
 import { defineEntity, p } from "@mikro-orm/core";
 import { count, createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
+import type { Filled } from "../../policy/field.ts";
+import type { gateFields } from "../../policy/gate-fields.ts";
 import { RolloutEntity } from "./rollout.entity.ts";
 
 /** See the contract's RingState. */
 export type RingState = "WAITING" | "OPEN" | "PASSED" | "FAILED";
 
 /** What must hold before the next ring opens, as stored. */
-export interface StoredGate {
-  minSample: number;
-  minSuccessPercent: number;
-  soakMs: number;
-  manual: boolean;
-  /** The health verdict must be "no worse". */
-  requireNoWorseHealth: boolean;
-  /** Somebody other than the creator must approve before this ring opens. */
-  requireApproval: boolean;
+export interface StoredGate extends Filled<typeof gateFields> {
   /** Failures that an operator accepted by resuming the rollout in spite of them. */
   acceptedFailures?: number;
   /** Whether "worse" health was acted upon by a pause: it does not pause the rollout again. */

@@ -2,8 +2,16 @@ import semver from "semver";
 import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
 import { invalidArgument } from "../../errors.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
+import {
+  fillDefaults,
+  type Given,
+  type MaintenanceWindow,
+  type SettingDefaults,
+} from "../../policy/field.ts";
+import { defaultRings, gateFields } from "../../policy/gate-fields.ts";
+import { policyFields } from "../../policy/policy-fields.ts";
 import type { StoredGate } from "./deployment-ring.entity.ts";
-import type { HealthAction, StoredPolicy, StoredTargeting, StoredWindow } from "./rollout.entity.ts";
+import type { StoredPolicy, StoredTargeting } from "./rollout.entity.ts";
 import type { Rollout } from "./rollout.ts";
 
 /** A rollout as an operator wants it; what is undefined or empty takes its default. */
@@ -23,54 +31,17 @@ export interface NewTargeting extends Partial<Omit<StoredTargeting, "percentBasi
 }
 
 /** See the contract's RolloutPolicy. */
-export interface NewPolicy {
-  readonly failureThresholdPercent?: number | undefined;
-  readonly failureMinSample?: number | undefined;
-  readonly failureCountLimit?: number | undefined;
-  readonly verificationMs?: number | undefined;
-  readonly deviceTimeoutMs?: number | undefined;
-  readonly crashLimit?: number | undefined;
-  readonly maxInProgress?: number | undefined;
-  readonly pauseOnFailure: boolean;
-  readonly startAt?: Date | undefined;
-  readonly offersPerMinute?: number | undefined;
-  readonly priority?: number | undefined;
-  readonly maxRetries?: number | undefined;
-  readonly retryBackoffMs?: number | undefined;
-  readonly maxMeteredBytes?: number | undefined;
-  readonly storageFactor?: number | undefined;
-  readonly maintenanceWindows?: readonly StoredWindow[] | undefined;
-  readonly requireUserConsent?: boolean | undefined;
-  readonly allowDowngrade?: boolean | undefined;
-  readonly rollbackFirmwareId?: string | undefined;
-  readonly onWorseHealth?: HealthAction | undefined;
-  readonly healthAlpha?: number | undefined;
-}
+export type NewPolicy = Given<typeof policyFields>;
 
 /** See the contract's RingSpec. */
 export interface NewRing {
   readonly name: string;
   readonly percent: number;
-  readonly gate?: NewGate | undefined;
-}
-
-/** See the contract's RingGate, whose defaults hold for what is not given. */
-interface NewGate {
-  readonly minSample?: number | undefined;
-  readonly minSuccessPercent?: number | undefined;
-  readonly soakMs?: number | undefined;
-  readonly manual: boolean;
-  readonly requireNoWorseHealth?: boolean | undefined;
-  readonly requireApproval?: boolean | undefined;
+  readonly gate?: Given<typeof gateFields> | undefined;
 }
 
 /** What the operator of the service set for all rollouts. */
-export interface RolloutDefaults {
-  /** Above this share of failed devices, in percent, a rollout is taken back. */
-  readonly failureThresholdPercent: number;
-  /** How long a device may take from offer to proof. */
-  readonly deviceTimeoutMs: number;
-}
+export type RolloutDefaults = SettingDefaults<typeof policyFields>;
 
 /** A ring with everything filled in. */
 export interface PlannedRing {
@@ -78,24 +49,6 @@ export interface PlannedRing {
   readonly percentBasisPoints: number;
   readonly gate: StoredGate;
 }
-
-/** The rings of a rollout that names none. */
-const defaultRings: readonly NewRing[] = [
-  { name: "canary", percent: 5 },
-  { name: "early", percent: 25 },
-  { name: "broad", percent: 75 },
-  { name: "production", percent: 100 },
-];
-
-/** The gate of a ring that says nothing of its gate. */
-const defaultGate: Readonly<StoredGate> = {
-  minSample: 1,
-  minSuccessPercent: 90,
-  soakMs: 10 * 60_000,
-  manual: false,
-  requireNoWorseHealth: false,
-  requireApproval: false,
-};
 
 /** Targeting that leaves nothing out. */
 export const everyDevice: Readonly<StoredTargeting> = {
@@ -115,7 +68,7 @@ export const everyDevice: Readonly<StoredTargeting> = {
  * The last ring need not reach 100 %: a rollout may be meant for a part of the fleet.
  */
 export function planRings(rings: readonly NewRing[]): PlannedRing[] {
-  const wanted = rings.length === 0 ? defaultRings : rings;
+  const wanted: readonly NewRing[] = rings.length === 0 ? defaultRings : rings;
   const names = new Set<string>();
   let last = 0;
   return wanted.map(({ name, percent, gate }, at) => {
@@ -130,31 +83,15 @@ export function planRings(rings: readonly NewRing[]): PlannedRing[] {
   });
 }
 
-/** The policy with its defaults. */
+/** The policy with its defaults. `INVALID_ARGUMENT` for a window in a time zone that nobody knows. */
 export function planPolicy(policy: NewPolicy, defaults: RolloutDefaults): StoredPolicy {
-  return {
-    failureThresholdPercent: policy.failureThresholdPercent ?? defaults.failureThresholdPercent,
-    failureMinSample: policy.failureMinSample ?? 5,
-    failureCountLimit: policy.failureCountLimit ?? null,
-    verificationMs: policy.verificationMs ?? 5 * 60_000,
-    deviceTimeoutMs: policy.deviceTimeoutMs ?? defaults.deviceTimeoutMs,
-    crashLimit: policy.crashLimit ?? 3,
-    maxInProgress: policy.maxInProgress ?? 10_000,
-    pauseOnFailure: policy.pauseOnFailure,
-    startAt: policy.startAt?.toISOString() ?? null,
-    offersPerMinute: policy.offersPerMinute ?? null,
-    priority: policy.priority ?? 0,
-    maxRetries: policy.maxRetries ?? 0,
-    retryBackoffMs: policy.retryBackoffMs ?? 10 * 60_000,
-    maxMeteredBytes: policy.maxMeteredBytes ?? null,
-    storageFactor: policy.storageFactor ?? 1.5,
-    maintenanceWindows: (policy.maintenanceWindows ?? []).map(planWindow),
-    requireUserConsent: policy.requireUserConsent ?? false,
-    allowDowngrade: policy.allowDowngrade ?? false,
-    rollbackFirmwareId: policy.rollbackFirmwareId ?? null,
-    onWorseHealth: policy.onWorseHealth ?? "DEFAULT",
-    healthAlpha: policy.healthAlpha ?? 0.01,
-  };
+  const filled = fillDefaults(policyFields, policy, defaults);
+  return { ...filled, maintenanceWindows: filled.maintenanceWindows.map(planWindow) };
+}
+
+/** The gate with its defaults. */
+export function planGate(gate: Given<typeof gateFields> = {}): StoredGate {
+  return fillDefaults(gateFields, gate, {});
 }
 
 /** The targeting with its defaults. `INVALID_ARGUMENT` for a share with more than two decimals. */
@@ -233,18 +170,6 @@ export function asRollout(
 /** Percent times 100 is rarely an exact integer in binary. */
 const decimalSlack = 1e-6;
 
-function planGate(gate: NewGate | undefined): StoredGate {
-  if (gate === undefined) return { ...defaultGate };
-  return {
-    minSample: gate.minSample ?? defaultGate.minSample,
-    minSuccessPercent: gate.minSuccessPercent ?? defaultGate.minSuccessPercent,
-    soakMs: gate.soakMs ?? defaultGate.soakMs,
-    manual: gate.manual,
-    requireNoWorseHealth: gate.requireNoWorseHealth ?? false,
-    requireApproval: gate.requireApproval ?? false,
-  };
-}
-
 /** Of 10,000. */
 function basisPoints(field: string, percent: number): number {
   const rounded = Math.round(percent * 100);
@@ -255,7 +180,7 @@ function basisPoints(field: string, percent: number): number {
   return rounded;
 }
 
-function planWindow(window: StoredWindow, at: number): StoredWindow {
+function planWindow(window: MaintenanceWindow, at: number): MaintenanceWindow {
   if (window.timeZone !== "" && !isTimeZone(window.timeZone)) {
     throw invalidArgument(
       `policy.maintenance_windows[${at}].time_zone`,

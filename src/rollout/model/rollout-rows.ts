@@ -1,7 +1,7 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type pg from "pg";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
-import { everyDevice, planPolicy } from "./new-rollout.ts";
+import { everyDevice, planGate, planPolicy } from "./new-rollout.ts";
 import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
 import type { Ring, Rollout } from "./rollout.ts";
 
@@ -241,12 +241,9 @@ function toRing(row: RingRecord, keys: readonly KeyRecord[]): Ring {
   };
 }
 
-const unsetPolicy = planPolicy(
-  { pauseOnFailure: false },
-  { failureThresholdPercent: 100, deviceTimeoutMs: 0 },
-);
+const unsetPolicy = planPolicy({}, { failureThresholdPercent: 100, deviceTimeoutMs: 0 });
 
-const unsetGate = { requireNoWorseHealth: false, requireApproval: false };
+const unsetGate = planGate();
 
 function dateOf(value: number | null): Date | undefined {
   return value === null ? undefined : new Date(value);

@@ -1,6 +1,8 @@
 import { defineEntity, p } from "@mikro-orm/core";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
 import { count, createdAt, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
+import type { Filled } from "../../policy/field.ts";
+import type { policyFields } from "../../policy/policy-fields.ts";
 
 /** See the contract's RolloutState. */
 export type RolloutState =
@@ -31,50 +33,8 @@ export interface StoredTargeting {
   percentBasisPoints: number;
 }
 
-/** What the rollout does when its updated devices do worse; DEFAULT is as after too many failures. */
-export type HealthAction = "DEFAULT" | "NONE" | "PAUSE" | "ROLLBACK";
-
-/** A time of the week at which devices may be updated, as stored. */
-export interface StoredWindow {
-  /** Days on which it begins, 1 for Monday to 7 for Sunday; empty means every day. */
-  weekdays: number[];
-  /** `HH:MM` in the time zone. */
-  start: string;
-  durationMs: number;
-  /** IANA name; empty means UTC. */
-  timeZone: string;
-}
-
 /** When a rollout fails and how devices prove it, as stored: defaults are filled in when it is created. */
-export interface StoredPolicy {
-  failureThresholdPercent: number;
-  failureMinSample: number;
-  failureCountLimit: number | null;
-  verificationMs: number;
-  deviceTimeoutMs: number;
-  crashLimit: number;
-  maxInProgress: number | null;
-  pauseOnFailure: boolean;
-  /** ISO 8601; null: at once. */
-  startAt: string | null;
-  offersPerMinute: number | null;
-  priority: number;
-  /** Further tries after a failure. */
-  maxRetries: number;
-  /** Wait before the first of them; doubles with each, up to a day. */
-  retryBackoffMs: number;
-  maxMeteredBytes: number | null;
-  /** A device needs the content's size times this free; 0 switches the rule off. */
-  storageFactor: number;
-  maintenanceWindows: StoredWindow[];
-  requireUserConsent: boolean;
-  allowDowngrade: boolean;
-  /** What to go back to; null: what each device came from. */
-  rollbackFirmwareId: string | null;
-  onWorseHealth: HealthAction;
-  /** The chance of a false "worse" over the whole rollout. */
-  healthAlpha: number;
-}
+export type StoredPolicy = Filled<typeof policyFields>;
 
 /** A rollback that is being planned, device by device in the order of the updates' ids, as stored. */
 export interface StoredRollbackPlan {

@@ -16,12 +16,12 @@ import type { Identity } from "../../call/identity.ts";
 import { invalidArgument } from "../../errors.ts";
 import { toSignatureMessage, toUpdateKind } from "../../firmware/firmware-messages.ts";
 import type { UpdateMetrics } from "../../infra/metrics.ts";
+import { toWindowMessages } from "../../policy/policy-messages.ts";
 import { windowZone } from "../../schedule/maintenance-schedule.ts";
 import type { ReportableState } from "../model/device-update-state.ts";
 import { storageNeed } from "../rules/readiness-rules.ts";
 import type { NoOfferReason as NoOfferReasonName } from "../rules/rule.ts";
 import { fromUpdateState, toUpdateState } from "../wire/rollout-messages.ts";
-import { toWindows } from "../wire/rollout-plan-messages.ts";
 import type { CheckReading } from "./checked-device.ts";
 import { ChunkAnswer, chunksInPlace } from "./download-messages.ts";
 import { UpToDateAnswers } from "./up-to-date-messages.ts";
@@ -199,7 +199,7 @@ function toOfferMessage({
     component: firmware.component,
     unmeteredNetworkOnly: firmware.sizeBytes > maxMeteredBytes,
     // By the zone that the offer was judged by, which the device itself need not know.
-    maintenanceWindows: toWindows(policy?.maintenanceWindows ?? []).map((window) => ({
+    maintenanceWindows: toWindowMessages(policy?.maintenanceWindows ?? []).map((window) => ({
       ...window,
       timeZone: windowZone(timeZone, { timeZone: window.timeZone ?? "" }),
     })),

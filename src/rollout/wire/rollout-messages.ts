@@ -1,5 +1,5 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { UpdateKind } from "../../../gen/ota/v1/firmware_pb.js";
 import {
   type DeviceUpdateSchema,
@@ -14,7 +14,16 @@ import {
   type RolloutTargetingSchema,
   UpdateAction,
 } from "../../../gen/ota/v1/rollout_pb.js";
-import type { ListDeviceUpdatesRequestSchema } from "../../../gen/ota/v1/rollout_service_pb.js";
+import type {
+  GetRolloutDefaultsResponseSchema,
+  ListDeviceUpdatesRequestSchema,
+} from "../../../gen/ota/v1/rollout_service_pb.js";
+import {
+  fromGateMessage,
+  fromPolicyMessage,
+  toGateMessage,
+  toPolicyMessage,
+} from "../../policy/policy-messages.ts";
 import type { RingState as RingStateName } from "../model/deployment-ring.entity.ts";
 import type {
   DeviceUpdateState as DeviceUpdateStateName,
@@ -22,10 +31,17 @@ import type {
 } from "../model/device-update.entity.ts";
 import type { DeviceUpdateFilter, DeviceUpdateRecord } from "../model/device-update-list.ts";
 import { evaluateRing, type GateContext, gateChecks, type RolloutHealthVerdict } from "../model/gate.ts";
-import type { NewRing, NewRollout } from "../model/new-rollout.ts";
-import type { RolloutState as RolloutStateName } from "../model/rollout.entity.ts";
+import {
+  type NewRing,
+  type NewRollout,
+  type NewTargeting,
+  planGate,
+  planPolicy,
+  planRings,
+  type RolloutDefaults,
+} from "../model/new-rollout.ts";
+import type { RolloutState as RolloutStateName, StoredTargeting } from "../model/rollout.entity.ts";
 import { awaitedApproval, type Ring, type Rollout } from "../model/rollout.ts";
-import { fromPolicy, fromTargeting, optionalMs, toPolicy, toTargeting } from "./rollout-plan-messages.ts";
 
 /** A rollout on the wire; gates are judged as of `now`. */
 export function toRolloutMessage(
@@ -49,7 +65,7 @@ export function toRolloutMessage(
     alert: rollout.alert,
     awaitingApprovalRing: awaitedApproval(rollout)?.name ?? "",
     targeting: toTargeting(rollout.targeting),
-    policy: toPolicy(policy),
+    policy: toPolicyMessage(policy),
     rings: rollout.rings.map((ring) => toRingMessage(rollout, ring, now, health)),
     healthVerdict: HealthVerdict[health?.verdict ?? "NOT_ENOUGH_DATA"],
     stateReason: rollout.stateReason,
@@ -70,6 +86,21 @@ export function toRolloutMessage(
     ...(startedAt === undefined ? {} : { startTime: timestampFromDate(startedAt) }),
     ...(endedAt === undefined ? {} : { endTime: timestampFromDate(endedAt) }),
     etag: String(rollout.revision),
+  };
+}
+
+/** What holds for a new rollout that says nothing, on the wire. */
+export function toDefaultsMessage(
+  settings: RolloutDefaults,
+): MessageInitShape<typeof GetRolloutDefaultsResponseSchema> {
+  return {
+    policy: toPolicyMessage(planPolicy({}, settings)),
+    rings: planRings([]).map(({ name, percentBasisPoints, gate }) => ({
+      name,
+      percent: percentBasisPoints / 100,
+      gate: toGateMessage(gate),
+    })),
+    gate: toGateMessage(planGate()),
   };
 }
 
@@ -114,7 +145,7 @@ export function fromNewRollout(request: {
     firmwareId: request.firmwareId,
     name: request.name,
     targeting: fromTargeting(request.targeting),
-    policy: fromPolicy(request.policy),
+    policy: fromPolicyMessage(request.policy),
     rings: request.rings.map(fromRing),
   };
 }
@@ -162,14 +193,7 @@ function toRingMessage(
     name: ring.name,
     percent: ring.percentBasisPoints / 100,
     state: RingState[ring.state satisfies RingStateName],
-    gate: {
-      minSample: gate.minSample,
-      minSuccessPercent: gate.minSuccessPercent,
-      soakDuration: durationFromMs(gate.soakMs),
-      manual: gate.manual,
-      requireNoWorseHealth: gate.requireNoWorseHealth,
-      requireApproval: gate.requireApproval,
-    },
+    gate: toGateMessage(gate),
     approver: ring.approver,
     ...(ring.approvedAt === undefined ? {} : { approveTime: timestampFromDate(ring.approvedAt) }),
     counters: {
@@ -204,13 +228,28 @@ function gateStatus(
 }
 
 function fromRing({ name, percent, gate }: MessageShape<typeof RingSpecSchema>): NewRing {
-  if (gate === undefined) return { name, percent };
-  const { minSample, minSuccessPercent, soakDuration, manual, requireNoWorseHealth, requireApproval } = gate;
-  const soakMs = optionalMs(soakDuration);
+  return { name, percent, gate: fromGateMessage(gate) };
+}
+
+function toTargeting(targeting: Readonly<StoredTargeting>): MessageInitShape<typeof RolloutTargetingSchema> {
+  const { percentBasisPoints, ...lists } = targeting;
+  return { ...lists, percent: percentBasisPoints / 100 };
+}
+
+function fromTargeting(targeting: MessageShape<typeof RolloutTargetingSchema> | undefined): NewTargeting {
+  if (targeting === undefined) return {};
+  const { deviceTypes, hardwareModels, groups, currentVersionRange, tags, filter, percent } = targeting;
+  const { excludedGroups, canaryGroups } = targeting;
   return {
-    name,
+    deviceTypes,
+    hardwareModels,
+    groups,
+    currentVersionRange,
+    tags,
+    filter,
+    excludedGroups,
+    canaryGroups,
     percent,
-    gate: { minSample, minSuccessPercent, soakMs, manual, requireNoWorseHealth, requireApproval },
   };
 }
 
