@@ -32,7 +32,7 @@ const device: FilterableDevice = {
   memoryPercent: undefined,
   storageFreeBytes: 1_000,
   temperatureCelsius: -5,
-  networkType: 2,
+  networkType: "WIFI",
   carrier: undefined,
   signalDbm: -90,
   securityCounter: 3,
