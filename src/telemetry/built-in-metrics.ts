@@ -5,6 +5,8 @@ export interface BuiltInMetric {
   /** Its name in series. */
   readonly name: string;
   readonly unit: string;
+  /** Its name for people. */
+  readonly words: string;
   /** The reading in device_heartbeats, null if the device did not send it. */
   readonly rawSql: string;
   /** What the columns of its roll-up begin with: `_min`, `_max`, `_sum`, `_n` and `_last`. */
@@ -17,6 +19,7 @@ export interface BuiltInMetric {
 const uptime: BuiltInMetric = {
   name: "uptime_seconds",
   unit: "s",
+  words: "Uptime",
   rawSql: "nullif(uptime_ms, 0)::float8 / 1000",
   column: "uptime",
   type: "double precision",
@@ -34,5 +37,5 @@ function metricOf({ name, column, kind, metric }: (typeof readings)[number]): Bu
   if (metric === undefined) return [];
   // A real holds all whole numbers that a smallint holds; larger ones need a double.
   const type = columnTypes[kind] === "bigint" ? "double precision" : "real";
-  return [{ name, unit: metric.unit, rawSql: column, column: metric.rollup, type }];
+  return [{ name, unit: metric.unit, words: metric.words, rawSql: column, column: metric.rollup, type }];
 }

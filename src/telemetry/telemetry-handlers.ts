@@ -32,8 +32,9 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokenCo
           maxPoints: maxPoints === 0 ? defaultPoints : maxPoints,
         });
         return {
-          series: answer.series.map(({ metric, unit, points }) => ({
+          series: answer.series.map(({ metric, words, unit, points }) => ({
             metric,
+            displayName: words,
             unit,
             points: points.map(({ start, count, ...values }) => ({
               startTime: timestampFromDate(start),
@@ -60,8 +61,9 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokenCo
           keyOf: ({ name }) => name,
         });
         return {
-          metrics: page.rows.map(({ name, builtIn, unit, deviceTypes, firstSeen, lastSeen }) => ({
+          metrics: page.rows.map(({ name, words, builtIn, unit, deviceTypes, firstSeen, lastSeen }) => ({
             name,
+            displayName: words,
             builtIn,
             unit,
             deviceTypes: [...deviceTypes],
