@@ -128,10 +128,10 @@ async function seedHeartbeats(database: pg.Client, day: Date): Promise<void> {
     await database.query(
       `INSERT INTO device_heartbeats (device_id, received_at, sequence, epoch, device_time, firmware_version, boot_id, uptime_ms,
          battery_percent, charging, cpu_percent, memory_percent, storage_free_bytes, temperature_celsius, latitude, longitude,
-         accuracy_meters, network_type, signal_dbm, carrier, security_counter)
+         accuracy_meters, network, signal_dbm, carrier, security_counter)
        SELECT d.id, date_trunc('milliseconds', $1::timestamptz + m * interval '1 minute' + random() * interval '59 seconds'), m + 1, 1, now(), '1.0.0',
          '3f7c9a3e-3b1d-4b6f-8d0a-0c3b1c2d3e4f', m * 60000, 40 + random() * 60, false, random() * 100, random() * 100,
-         1e9 + m, 20 + random() * 10, 52 + random(), 13 + random(), 5, 2, -67, 'Carrier', 1
+         1e9 + m, 20 + random() * 10, 52 + random(), 13 + random(), 5, 'WIFI', -67, 'Carrier', 1
        FROM generate_series($2::integer, $2::integer + 59) m, devices d ORDER BY m`,
       [day, minute],
     );

@@ -44,7 +44,7 @@ export interface IngestFloorReady extends Cost {
 
 const columns = `device_id, received_at, sequence, epoch, device_time, firmware_version, boot_id, uptime_ms,
   battery_percent, charging, cpu_percent, memory_percent, storage_free_bytes, temperature_celsius, latitude, longitude,
-  accuracy_meters, altitude_meters, network_type, signal_dbm, carrier, security_counter, image_sha256, errors, metrics`;
+  accuracy_meters, altitude_meters, network, signal_dbm, carrier, security_counter, image_sha256, errors, metrics`;
 
 const insertOne = `INSERT INTO device_heartbeats (${columns})
   VALUES (${columns
@@ -170,7 +170,7 @@ function copyText(start: number, end: number, first: number): string {
       `${deviceOf(row)}\t${receivedAt}\t${sequence}\t1\t${receivedAt}\t${beat.firmwareVersion}\t${beat.bootId}\t` +
       `${sequence * 1000}\t${beat.batteryPercent}\t${beat.charging ? "t" : "f"}\t${beat.cpuPercent}\t` +
       `${beat.memoryPercent}\t${beat.storageFreeBytes}\t${beat.temperatureCelsius}\t${beat.location.latitude}\t` +
-      `${beat.location.longitude}\t${beat.location.accuracyMeters}\t\\N\t2\t${beat.network.signalDbm}\t\\N\t0\t\\N\t\\N\t\\N\n`;
+      `${beat.location.longitude}\t${beat.location.accuracyMeters}\t\\N\tWIFI\t${beat.network.signalDbm}\t\\N\t0\t\\N\t\\N\t\\N\n`;
   }
   return text;
 }
@@ -186,6 +186,7 @@ function entitiesOf(start: number, end: number, first: number) {
     metrics: null,
     components: null,
     fixTime: null,
+    networkTypeNumber: null,
   }));
 }
 
@@ -204,12 +205,12 @@ function recordOf(row: number, first: number, receivedAt: Date) {
     latitude: location.latitude,
     longitude: location.longitude,
     accuracyMeters: location.accuracyMeters,
-    networkType: network.type,
+    networkType: "WIFI",
     signalDbm: network.signalDbm,
     securityCounter: 0,
     errors: [],
     metrics: undefined,
-  };
+  } as const;
 }
 
 function deviceOf(row: number): string {

@@ -2,18 +2,21 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ErrorReportSchema, HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
 
 /** What a device measures; what it cannot measure is left out. */
-export type SensorReading = Pick<
-  MessageInitShape<typeof HeartbeatSchema>,
-  | "batteryPercent"
-  | "charging"
-  | "cpuPercent"
-  | "memoryPercent"
-  | "storageFreeBytes"
-  | "temperatureCelsius"
-  | "location"
-  | "network"
-  | "metrics"
->;
+export type SensorReading = Omit<MessageInitShape<typeof HeartbeatSchema>, Unmeasured>;
+
+/** What a heartbeat has that no instrument tells. */
+type Unmeasured =
+  | "sequence"
+  | "deviceTime"
+  | "firmwareVersion"
+  | "bootId"
+  | "uptime"
+  | "errors"
+  | "securityCounter"
+  | "imageSha256"
+  | "components"
+  | "$typeName"
+  | "$unknown";
 
 /** An error or crash to tell the service with the next heartbeat. */
 export type ErrorNote = MessageInitShape<typeof ErrorReportSchema>;

@@ -1,4 +1,5 @@
-import type { DeviceError } from "../device/state/heartbeat-record.ts";
+import type { Severity } from "../device/state/severity.ts";
+import { type StoredErrorReport, storedError } from "../device/state/stored-error.ts";
 import type { ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupOrder } from "./error-group.ts";
 import type { StackKind } from "./stack-kind.ts";
 
@@ -14,7 +15,7 @@ export interface GroupRecord {
   readonly state: ErrorGroupState;
   readonly title: string;
   readonly code: string;
-  readonly severity: number;
+  readonly severity: Severity;
   readonly fatal: boolean;
   readonly stack_kind: StackKind;
   readonly occurrence_count: string;
@@ -87,7 +88,7 @@ export interface OccurrenceRecord {
   readonly device_time: Date | null;
   readonly firmware_version: string;
   readonly boot_id: string;
-  readonly report: DeviceError;
+  readonly report: StoredErrorReport;
 }
 
 /** An occurrence from its row. A log that the device named counts only if it was its own. */
@@ -96,7 +97,7 @@ export function occurrenceOf(row: OccurrenceRecord): ErrorOccurrence {
     id: row.id,
     groupId: row.group_id,
     deviceId: row.device_id,
-    report: { ...row.report, crashLogId: row.crash_log_id ?? undefined },
+    report: { ...storedError(row.report), crashLogId: row.crash_log_id ?? undefined },
     receivedAt: row.received_at,
     deviceTime: row.device_time ?? undefined,
     firmwareVersion: row.firmware_version,

@@ -1,4 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/core";
+import type { Severity } from "../device/state/severity.ts";
 import { count, createdAt, entityNamed, instant, updatedAt } from "../infra/database/columns.ts";
 import type { ErrorGroupState } from "./error-group.ts";
 import type { StackKind } from "./stack-kind.ts";
@@ -15,7 +16,7 @@ export const ErrorGroupEntity = defineEntity({
     state: p.text().$type<ErrorGroupState>(),
     title: p.text(),
     code: p.text(),
-    severity: p.smallint(),
+    severity: p.text().$type<Severity>(),
     fatal: p.boolean(),
     stackKind: p.text().$type<StackKind>(),
     occurrenceCount: count(),

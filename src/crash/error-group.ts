@@ -1,4 +1,5 @@
 import type { DeviceError } from "../device/state/heartbeat-record.ts";
+import type { Severity } from "../device/state/severity.ts";
 import type { StackKind } from "./stack-kind.ts";
 
 /** Where a group stands: to be looked at, mended, or known and let be. */
@@ -13,8 +14,8 @@ export interface ErrorGroup {
   /** A line for people. */
   readonly title: string;
   readonly code: string;
-  /** The value of `ota.v1.Severity` of its worst occurrence. */
-  readonly severity: number;
+  /** Of its worst occurrence. */
+  readonly severity: Severity;
   /** Whether any occurrence was a crash. */
   readonly fatal: boolean;
   readonly stackKind: StackKind;

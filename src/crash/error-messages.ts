@@ -12,7 +12,9 @@ import type {
   AffectedDeviceSchema,
   ListErrorGroupsRequestSchema,
 } from "../../gen/ota/v1/error_service_pb.js";
+import { Severity } from "../../gen/ota/v1/heartbeat_pb.js";
 import { dateOf } from "../call/request-date.ts";
+import { errorMessage } from "../device/state/record-messages.ts";
 import { invalidArgument } from "../errors.ts";
 import type { CrashLog } from "./crash-logs.ts";
 import {
@@ -34,7 +36,7 @@ export function groupMessage(group: ErrorGroup): MessageInitShape<typeof ErrorGr
     state: wireStates[group.state],
     title: group.title,
     code: group.code,
-    severity: group.severity,
+    severity: Severity[group.severity],
     fatal: group.fatal,
     stackKind: wireKinds[group.stackKind],
     occurrenceCount: BigInt(group.occurrenceCount),
@@ -58,15 +60,7 @@ export function occurrenceMessage(
     id: occurrence.id,
     groupId: occurrence.groupId,
     deviceId: occurrence.deviceId,
-    report: {
-      code: report.code,
-      severity: report.severity,
-      message: report.message,
-      stack: report.stack,
-      fatal: report.fatal,
-      context: { ...report.context },
-      crashLogId: report.crashLogId ?? "",
-    },
+    report: errorMessage(report),
     receiveTime: timestampFromDate(occurrence.receivedAt),
     ...(deviceTime === undefined ? {} : { deviceTime: timestampFromDate(deviceTime) }),
     firmwareVersion: occurrence.firmwareVersion,

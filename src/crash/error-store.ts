@@ -1,5 +1,6 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { DeviceError } from "../device/state/heartbeat-record.ts";
+import { type StoredErrorReport, storedError } from "../device/state/stored-error.ts";
 import {
   crashLogKey,
   type ErrorTally,
@@ -60,7 +61,7 @@ export async function takeHeartbeats(
       receivedAtKey: row.received_at_key,
       sequence: row.sequence,
       firmwareVersion: row.firmware_version ?? "",
-      errors: JSON.parse(row.errors) as DeviceError[],
+      errors: (JSON.parse(row.errors) as StoredErrorReport[]).map(storedError),
     });
   }
   return { taken: rows.length, heartbeats };
@@ -139,7 +140,7 @@ export async function writeTally(em: EntityManager, tally: ErrorTally): Promise<
        ${at("first_seen_ms")}, ${at("last_seen_ms")}, first_seen_version, last_seen_version, resolved_version,
        ${at("regressed_ms")}, state_reason
      FROM jsonb_to_recordset(?::jsonb) AS r (id uuid, fingerprint text, state text, title text, code text,
-       severity smallint, fatal boolean, stack_kind text, occurrence_count bigint, device_count bigint,
+       severity text, fatal boolean, stack_kind text, occurrence_count bigint, device_count bigint,
        first_seen_ms float8, last_seen_ms float8, first_seen_version text, last_seen_version text,
        resolved_version text, regressed_ms float8, state_reason text)
      ORDER BY id

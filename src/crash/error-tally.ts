@@ -1,6 +1,7 @@
 import { compare, valid } from "semver";
 import { v7 as uuidv7 } from "uuid";
 import type { DeviceError } from "../device/state/heartbeat-record.ts";
+import { type Severity, worseSeverity } from "../device/state/severity.ts";
 import type { ErrorGroupState } from "./error-group.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 
@@ -26,7 +27,7 @@ export interface GroupRow {
   state: ErrorGroupState;
   title: string;
   code: string;
-  severity: number;
+  severity: Severity;
   fatal: boolean;
   stack_kind: string;
   occurrence_count: number;
@@ -126,7 +127,7 @@ export class ErrorTally {
       this.groups.set(fingerprint.sha256, group);
     }
     group.occurrence_count++;
-    group.severity = Math.max(group.severity, report.severity);
+    group.severity = worseSeverity(group.severity, report.severity);
     group.fatal ||= report.fatal;
     group.last_seen_ms = Math.max(group.last_seen_ms, seenMs);
     if (seenMs < group.first_seen_ms) {

@@ -1,238 +1,64 @@
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import { columnTypes, readings } from "../device/state/readings.ts";
+import { compiled } from "../infra/compiled.ts";
+import { CopyBuffer } from "./copy-buffer.ts";
+
+/** The columns of a heartbeat beside its readings: name, type, and where a record has the value. */
+const identity: readonly CopyColumn[] = [
+  ["device_id", "uuid", "deviceId"],
+  ["received_at", "timestamptz", "receivedAt"],
+  ["sequence", "bigint", "sequence"],
+  ["epoch", "integer", "epoch"],
+  ["device_time", "timestamptz", "deviceTime"],
+  ["firmware_version", "text", "firmwareVersion"],
+  ["boot_id", "text", "bootId"],
+  ["uptime_ms", "bigint", "uptimeMs"],
+  ["security_counter", "bigint", "securityCounter"],
+  ["image_sha256", "bytea", "imageSha256"],
+  ["metrics", "jsonb", "metrics"],
+  ["components", "jsonb", "components"],
+];
+
+type CopyColumn = readonly [name: string, type: CopyType, property: keyof HeartbeatRecord];
+
+/** A method of the buffer. */
+type CopyType = Exclude<keyof CopyBuffer, "begin" | "row" | "finish">;
+
+const columns: readonly CopyColumn[] = [
+  ...identity,
+  ...readings.map(({ column, kind, property }): CopyColumn => [column, typeOf(kind), property]),
+];
 
 /** The COPY that {@link HeartbeatCopyEncoder} writes for. The encoder writes these columns in this order and type. */
-export const copyStatement = `COPY device_heartbeats (device_id, received_at, sequence, epoch, device_time,
-  firmware_version, boot_id, uptime_ms, battery_percent, charging, cpu_percent, memory_percent, storage_free_bytes,
-  temperature_celsius, latitude, longitude, accuracy_meters, altitude_meters, network_type, signal_dbm, carrier,
-  security_counter, image_sha256, errors, metrics, components, fix_time) FROM STDIN (FORMAT binary)`;
+export const copyStatement = `COPY device_heartbeats (${columns.map(([name]) => name).join(", ")}, errors) FROM STDIN (FORMAT binary)`;
 
-/**
- * Writes heartbeats in the binary format of COPY (PostgreSQL manual, COPY, "Binary Format") into one buffer that it
- * keeps and reuses. Binary, because neither side then formats or parses numbers and times as text.
- *
- * The bytes that {@link finish} returns are valid until {@link begin} is called again.
- */
+/** Writes heartbeats for {@link copyStatement}, many after another. */
 export class HeartbeatCopyEncoder {
-  #bytes = Buffer.allocUnsafeSlow(initialBytes);
-  #view = viewOf(this.#bytes);
-  #length = 0;
+  readonly #buffer = new CopyBuffer();
 
   /** Starts over. */
   begin(): void {
-    if (this.#bytes.length > maxKeptBytes) this.#resize(initialBytes);
-    this.#length = header.copy(this.#bytes);
+    this.#buffer.begin();
   }
 
   /** Appends one row. */
   add(record: HeartbeatRecord): void {
-    this.#reserve(maxFixedBytes);
-    this.#int16(columnCount);
-    this.#uuid(record.deviceId);
-    this.#timestamp(record.receivedAt.getTime());
-    this.#bigint(record.sequence);
-    this.#int32(record.epoch);
-    if (record.deviceTime === undefined) this.#null();
-    else this.#timestamp(record.deviceTime.getTime());
-    this.#text(record.firmwareVersion);
-    this.#text(record.bootId);
-    this.#bigint(record.uptimeMs);
-    this.#real(record.batteryPercent);
-    this.#boolean(record.charging);
-    this.#real(record.cpuPercent);
-    this.#real(record.memoryPercent);
-    if (record.storageFreeBytes === undefined) this.#null();
-    else this.#bigint(record.storageFreeBytes);
-    this.#real(record.temperatureCelsius);
-    this.#double(record.latitude);
-    this.#double(record.longitude);
-    this.#real(record.accuracyMeters);
-    this.#real(record.altitudeMeters);
-    this.#smallint(record.networkType);
-    this.#smallint(record.signalDbm);
-    if (record.carrier === undefined) this.#null();
-    else this.#text(record.carrier);
-    this.#bigint(record.securityCounter);
-    if (record.imageSha256 === undefined) this.#null();
-    else this.#binary(record.imageSha256);
-    if (record.errors.length === 0) this.#null();
-    else this.#json(record.errors);
-    if (record.metrics === undefined) this.#null();
-    else this.#json(record.metrics);
-    if (record.components === undefined) this.#null();
-    else this.#json(record.components);
-    if (record.fixTime === undefined) this.#null();
-    else this.#timestamp(record.fixTime.getTime());
+    writeRow(this.#buffer, record);
   }
 
-  /** Ends the data and returns all of it. */
+  /** Ends the data and returns all of it: valid until {@link begin} is called again. */
   finish(): Buffer {
-    this.#reserve(2);
-    this.#int16(endOfData);
-    return this.#bytes.subarray(0, this.#length);
-  }
-
-  #int16(value: number): void {
-    this.#view.setInt16(this.#length, value);
-    this.#length += 2;
-  }
-
-  #null(): void {
-    this.#view.setInt32(this.#length, nullLength);
-    this.#length += 4;
-  }
-
-  #smallint(value: number | undefined): void {
-    if (value === undefined) {
-      this.#null();
-      return;
-    }
-    this.#view.setInt32(this.#length, 2);
-    this.#view.setInt16(this.#length + 4, value);
-    this.#length += 6;
-  }
-
-  #int32(value: number): void {
-    this.#view.setInt32(this.#length, 4);
-    this.#view.setInt32(this.#length + 4, value);
-    this.#length += 8;
-  }
-
-  #bigint(value: number): void {
-    const high = Math.floor(value / two32);
-    this.#view.setInt32(this.#length, 8);
-    this.#view.setInt32(this.#length + 4, high);
-    this.#view.setUint32(this.#length + 8, value - high * two32);
-    this.#length += 12;
-  }
-
-  #timestamp(ms: number): void {
-    this.#bigint((ms - postgresEpochMs) * 1_000);
-  }
-
-  #real(value: number | undefined): void {
-    if (value === undefined) {
-      this.#null();
-      return;
-    }
-    this.#view.setInt32(this.#length, 4);
-    this.#view.setFloat32(this.#length + 4, value);
-    this.#length += 8;
-  }
-
-  #double(value: number | undefined): void {
-    if (value === undefined) {
-      this.#null();
-      return;
-    }
-    this.#view.setInt32(this.#length, 8);
-    this.#view.setFloat64(this.#length + 4, value);
-    this.#length += 12;
-  }
-
-  #boolean(value: boolean | undefined): void {
-    if (value === undefined) {
-      this.#null();
-      return;
-    }
-    this.#view.setInt32(this.#length, 1);
-    this.#bytes[this.#length + 4] = value ? 1 : 0;
-    this.#length += 5;
-  }
-
-  #uuid(text: string): void {
-    this.#view.setInt32(this.#length, 16);
-    let at = this.#length + 4;
-    for (let index = 0; index < text.length; ) {
-      const code = text.charCodeAt(index);
-      if (code === dash) {
-        index++;
-        continue;
-      }
-      this.#bytes[at++] = (hexDigit(code) << 4) | hexDigit(text.charCodeAt(index + 1));
-      index += 2;
-    }
-    if (at !== this.#length + 20) throw new RangeError(`not a UUID: ${text}`);
-    this.#length = at;
-  }
-
-  #text(text: string): void {
-    this.#reserve(text.length * maxBytesPerCodeUnit + maxFixedBytes);
-    const start = this.#length + 4;
-    let end = start;
-    if (text.length <= longestCopiedText) {
-      // For short texts a loop beats the call into native code.
-      for (let index = 0; index < text.length; index++) {
-        const code = text.charCodeAt(index);
-        if (code >= 0x80) {
-          end = start + this.#bytes.write(text, start, "utf8");
-          break;
-        }
-        this.#bytes[end++] = code;
-      }
-    } else {
-      end = start + this.#bytes.write(text, start, "utf8");
-    }
-    this.#view.setInt32(this.#length, end - start);
-    this.#length = end;
-  }
-
-  #binary(value: Uint8Array): void {
-    this.#reserve(value.length + maxFixedBytes);
-    this.#view.setInt32(this.#length, value.length);
-    this.#bytes.set(value, this.#length + 4);
-    this.#length += 4 + value.length;
-  }
-
-  #json(value: unknown): void {
-    const text = JSON.stringify(value);
-    this.#reserve(text.length * maxBytesPerCodeUnit + maxFixedBytes);
-    const written = this.#bytes.write(text, this.#length + 5, "utf8");
-    this.#view.setInt32(this.#length, written + 1);
-    this.#bytes[this.#length + 4] = jsonbVersion;
-    this.#length += 5 + written;
-  }
-
-  #reserve(bytes: number): void {
-    if (this.#length + bytes > this.#bytes.length) {
-      this.#resize(Math.max(this.#bytes.length * 2, this.#length + bytes));
-    }
-  }
-
-  #resize(bytes: number): void {
-    const larger = Buffer.allocUnsafeSlow(bytes);
-    this.#bytes.copy(larger, 0, 0, Math.min(this.#length, bytes));
-    this.#bytes = larger;
-    this.#view = viewOf(larger);
+    return this.#buffer.finish();
   }
 }
 
-/** Room for some 2,500 plain heartbeats. */
-const initialBytes = 1024 * 1024;
+const writeRow = compiled<(buffer: CopyBuffer, record: HeartbeatRecord) => void>(`(buffer, record) => {
+  buffer.row(${columns.length + 1});
+  ${columns.map(([, type, property]) => `buffer.${type}(record.${property});`).join("\n  ")}
+  buffer.jsonb(record.errors.length === 0 ? undefined : record.errors);
+}`);
 
-/** A larger buffer served one exceptional batch and is given back. */
-const maxKeptBytes = 8 * 1024 * 1024;
-
-/** More than a row takes without its texts, digest and documents, each of which reserves for itself and what follows. */
-const maxFixedBytes = 512;
-
-/** Signature, flags (none) and the length of the header extension (none). */
-const header = Buffer.concat([Buffer.from("PGCOPY\n\xff\r\n\0", "latin1"), Buffer.alloc(8)]);
-
-const columnCount = 27;
-const endOfData = -1;
-const nullLength = -1;
-const jsonbVersion = 1;
-const postgresEpochMs = Date.UTC(2000, 0, 1);
-const two32 = 2 ** 32;
-const dash = 0x2d;
-const maxBytesPerCodeUnit = 3;
-const longestCopiedText = 40;
-
-function viewOf(bytes: Buffer): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function hexDigit(code: number): number {
-  // "0"-"9", then "A"-"F" and "a"-"f", whose low four bits are 1 to 6.
-  return code <= 0x39 ? code - 0x30 : (code & 0x0f) + 9;
+function typeOf(kind: keyof typeof columnTypes): CopyType {
+  const type = columnTypes[kind];
+  return type === "double precision" ? "double" : type;
 }

@@ -1,16 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/core";
+import { readingProperties } from "../device/state/reading-properties.ts";
+import type { StoredErrorReport } from "../device/state/stored-error.ts";
 import { count, instant } from "../infra/database/columns.ts";
-
-/** An error that a device reported, as it is stored. */
-export interface StoredErrorReport {
-  code: string;
-  severity: number;
-  message: string;
-  stack: string;
-  fatal: boolean;
-  context?: Record<string, string>;
-  crashLogId?: string;
-}
 
 /**
  * One heartbeat. The table is partitioned by day of received_at; the migration says so, not this entity, and the
@@ -29,25 +20,17 @@ export const DeviceHeartbeatEntity = defineEntity({
     firmwareVersion: p.text(),
     bootId: p.text(),
     uptimeMs: count(),
-    batteryPercent: p.float().strictNullable(),
-    charging: p.boolean().strictNullable(),
-    cpuPercent: p.float().strictNullable(),
-    memoryPercent: p.float().strictNullable(),
-    storageFreeBytes: count().strictNullable(),
-    temperatureCelsius: p.float().strictNullable(),
-    latitude: p.double().strictNullable(),
-    longitude: p.double().strictNullable(),
-    accuracyMeters: p.float().strictNullable(),
-    altitudeMeters: p.float().strictNullable(),
-    networkType: p.smallint().strictNullable(),
-    signalDbm: p.smallint().strictNullable(),
-    carrier: p.text().strictNullable(),
+    ...readingProperties(),
+    /**
+     * The contract's number of the network's type, as releases before migration 0013 wrote it; such a release can run beside
+     * this one. A later migration drops it.
+     */
+    networkTypeNumber: p.smallint().fieldName("network_type").nullable(),
     securityCounter: count(),
     imageSha256: p.blob().strictNullable(),
     errors: p.json<StoredErrorReport[]>().strictNullable(),
     metrics: p.json<Record<string, number>>().strictNullable(),
     components: p.json<Record<string, string>>().strictNullable(),
-    fixTime: instant().strictNullable(),
   },
   indexes: [{ name: "device_heartbeats_received_at_index", properties: ["receivedAt"], type: "brin" }],
 });

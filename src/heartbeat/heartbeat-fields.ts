@@ -1,3 +1,4 @@
+import { byField } from "../device/state/readings.ts";
 import { invalidArgument } from "../errors.ts";
 
 /** The fields of `Heartbeat` by name, each with the columns that it is read from. */
@@ -7,20 +8,13 @@ const columnsOfField = {
   firmware_version: ["firmware_version"],
   boot_id: ["boot_id"],
   uptime: ["uptime_ms"],
-  battery_percent: ["battery_percent"],
-  charging: ["charging"],
-  cpu_percent: ["cpu_percent"],
-  memory_percent: ["memory_percent"],
-  storage_free_bytes: ["storage_free_bytes"],
-  temperature_celsius: ["temperature_celsius"],
-  location: ["latitude", "longitude", "accuracy_meters", "altitude_meters", "fix_time"],
-  network: ["network_type", "signal_dbm", "carrier"],
+  ...byField(({ column }) => column),
   errors: ["errors"],
   metrics: ["metrics"],
   security_counter: ["security_counter"],
   image_sha256: ["image_sha256"],
   components: ["components"],
-} as const;
+} as const satisfies Record<string, readonly string[]>;
 
 /** A field of `Heartbeat`. */
 export type HeartbeatField = keyof typeof columnsOfField;

@@ -1,10 +1,12 @@
 import type pg from "pg";
 import type { ListPosition } from "../call/list-page.ts";
-import type { DeviceError, HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { type ReadingRow, readingOf } from "../device/state/reading-row.ts";
+import { networkTypes } from "../device/state/readings.ts";
+import { type StoredErrorReport, storedError } from "../device/state/stored-error.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
-import { columnsFor, type HeartbeatField } from "./heartbeat-fields.ts";
+import { columnsFor, type HeartbeatField, heartbeatFields } from "./heartbeat-fields.ts";
 
 /** Which of a device's heartbeats to list. */
 export interface HistoryFilter {
@@ -113,8 +115,13 @@ const recentMs = 24 * 60 * 60_000;
 const rowsEach = 500;
 
 function selectionOf({ fields }: HistoryFilter): string {
-  return fields === undefined ? "*" : columnsFor(fields).join(", ");
+  return columnsFor(fields ?? heartbeatFields)
+    .map((column) => (column === "network" ? networkSql : column))
+    .join(", ");
 }
+
+/** Heartbeats from before migration 0013 have the number of the contract in a column of its own, for as long as they are kept. */
+const networkSql = `coalesce(network, ('{${networkTypes.join(",")}}'::text[])[network_type]) AS network`;
 
 /** Where a heartbeat stands in its device's list. */
 export function historyKey({ receivedAt, sequence }: HeartbeatRecord): string {
@@ -128,7 +135,7 @@ interface HistoryRow extends ReadingRow {
   readonly sequence: string;
   readonly device_time: Date | null;
   readonly security_counter: string;
-  readonly errors: DeviceError[] | null;
+  readonly errors: StoredErrorReport[] | null;
   readonly metrics: Record<string, number> | null;
 }
 
@@ -138,20 +145,6 @@ const nothingRead = {
   firmware_version: "",
   boot_id: "",
   uptime_ms: "0",
-  battery_percent: null,
-  charging: null,
-  cpu_percent: null,
-  memory_percent: null,
-  storage_free_bytes: null,
-  temperature_celsius: null,
-  latitude: null,
-  longitude: null,
-  accuracy_meters: null,
-  altitude_meters: null,
-  fix_time: null,
-  network_type: null,
-  signal_dbm: null,
-  carrier: null,
   security_counter: "0",
   image_sha256: null,
   errors: null,
@@ -167,7 +160,7 @@ function recordOfRow(row: HistoryRow): HeartbeatRecord {
     receivedAt: row.received_at,
     deviceTime: row.device_time ?? undefined,
     securityCounter: Number(row.security_counter),
-    errors: row.errors ?? [],
+    errors: row.errors?.map(storedError) ?? [],
     metrics: row.metrics ?? undefined,
   };
 }

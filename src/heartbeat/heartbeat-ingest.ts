@@ -24,15 +24,13 @@ export interface HeartbeatIngestParts {
   readonly metrics: IngestMetrics;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly limits?: Partial<IngestLimits>;
+  readonly limits: IngestLimits;
 }
 
-/** The bounds of the ingest. */
+/** The bounds of the ingest, as the settings have them. */
 export interface IngestLimits extends QueueLimits {
   /** Rows of one flush. */
   readonly flushRows: number;
-  /** Estimated bytes of one flush. */
-  readonly flushBytes: number;
   /** How long a flush waits after the start of the one before, if nothing else runs, in milliseconds. */
   readonly lingerMs: number;
 }
@@ -69,7 +67,7 @@ export class HeartbeatIngest implements AsyncDisposable {
 
   constructor(parts: HeartbeatIngestParts) {
     this.#parts = parts;
-    this.#limits = { ...defaultLimits, ...parts.limits };
+    this.#limits = parts.limits;
     this.#queue = new HeartbeatQueue(this.#limits);
     this.#idle.resolve();
   }
@@ -192,7 +190,7 @@ export class HeartbeatIngest implements AsyncDisposable {
   #start(): void {
     const encoder = this.#idleEncoders.pop();
     if (encoder === undefined) return;
-    const batches = this.#queue.take(this.#limits.flushRows, this.#limits.flushBytes, (deviceId) =>
+    const batches = this.#queue.take(this.#limits.flushRows, maxFlushBytes, (deviceId) =>
       this.#busyDevices.has(deviceId),
     );
     if (batches.length === 0) {
@@ -275,16 +273,8 @@ export class HeartbeatIngest implements AsyncDisposable {
   }
 }
 
-const defaultLimits: IngestLimits = {
-  // Together some 15 seconds of a fleet of 100,000 at a beat every 30 s, or half a minute of database outage before
-  // the first stream is held back.
-  maxRows: 50_000,
-  maxBytes: 64 * 1024 * 1024,
-  // Larger flushes gain little and block the event loop for longer: encoding takes about a microsecond a row.
-  flushRows: 4_000,
-  flushBytes: 8 * 1024 * 1024,
-  lingerMs: 20,
-};
+/** Estimated bytes of one flush: a batch of long stacks must not hold the event loop for longer than one of plain rows. */
+const maxFlushBytes = 8 * 1024 * 1024;
 
 /** While one flush is being encoded the database works on the other. As many as the ingest pool has connections. */
 const maxFlushes = 2;

@@ -1,13 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Duration, durationFromMs, type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import {
-  Capability,
-  ClockQuality,
-  type ErrorReport,
-  type ErrorReportSchema,
-  type Heartbeat,
-  type HeartbeatSchema,
-} from "../../gen/ota/v1/heartbeat_pb.js";
+import { type Duration, durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { Capability, ClockQuality, type ErrorReport, type Heartbeat } from "../../gen/ota/v1/heartbeat_pb.js";
 import {
   type AckSchema,
   type DirectiveSchema,
@@ -17,6 +10,8 @@ import {
   StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import type { DeviceError, DurableHeartbeat, HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import type { ReadingProperty } from "../device/state/readings.ts";
+import { dateOf, heartbeatMessage, recordMaker, severityOf } from "../device/state/record-messages.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Directive } from "./directive.ts";
 import type { HeartbeatRejection } from "./heartbeat-queue.ts";
@@ -140,8 +135,8 @@ function recordOf(
   backlog: boolean,
   { deviceId, epoch, receivedAt, hello }: BatchContext,
 ): DurableHeartbeat {
-  const { deviceTime, uptime, location, network } = heartbeat;
-  return {
+  const { deviceTime, uptime } = heartbeat;
+  return makeRecord(heartbeat, {
     deviceId,
     epoch,
     sequence,
@@ -151,29 +146,31 @@ function recordOf(
     firmwareVersion: heartbeat.firmwareVersion || (hello?.firmwareVersion ?? ""),
     bootId: heartbeat.bootId || (hello?.bootId ?? ""),
     uptimeMs: uptime === undefined ? 0 : millisecondsOf(uptime),
-    batteryPercent: heartbeat.batteryPercent,
-    charging: heartbeat.charging,
-    cpuPercent: heartbeat.cpuPercent,
-    memoryPercent: heartbeat.memoryPercent,
-    storageFreeBytes:
-      heartbeat.storageFreeBytes === undefined ? undefined : Number(heartbeat.storageFreeBytes),
-    temperatureCelsius: heartbeat.temperatureCelsius,
-    latitude: location?.latitude,
-    longitude: location?.longitude,
-    accuracyMeters: location?.accuracyMeters,
-    altitudeMeters: location?.altitudeMeters,
-    fixTime: location?.fixTime === undefined ? undefined : dateOf(location.fixTime),
-    networkType: network === undefined || network.type === 0 ? undefined : network.type,
-    signalDbm: network?.signalDbm,
-    carrier: network === undefined || network.carrier === "" ? undefined : network.carrier,
     securityCounter: Number(heartbeat.securityCounter) || (hello?.securityCounter ?? 0),
     imageSha256: heartbeat.imageSha256.length === 0 ? hello?.imageSha256 : heartbeat.imageSha256,
     errors: heartbeat.errors.length === 0 ? noErrors : heartbeat.errors.map(errorOf),
     metrics: isEmpty(heartbeat.metrics) ? undefined : heartbeat.metrics,
     components: isEmpty(heartbeat.components) ? undefined : heartbeat.components,
     backlog,
-  };
+  });
 }
+
+const makeRecord = recordMaker<Omit<DurableHeartbeat, ReadingProperty>>({
+  deviceId: true,
+  epoch: true,
+  sequence: true,
+  receivedAt: true,
+  deviceTime: true,
+  firmwareVersion: true,
+  bootId: true,
+  uptimeMs: true,
+  securityCounter: true,
+  imageSha256: true,
+  errors: true,
+  metrics: true,
+  components: true,
+  backlog: true,
+});
 
 const noErrors: readonly DeviceError[] = [];
 
@@ -181,7 +178,7 @@ function errorOf({ code, severity, message, stack, fatal, context, crashLogId }:
   // Without the message's own properties and what is empty, which have no place in the database.
   return {
     code,
-    severity,
+    severity: severityOf(severity),
     message,
     stack,
     fatal,
@@ -190,69 +187,9 @@ function errorOf({ code, severity, message, stack, fatal, context, crashLogId }:
   };
 }
 
-function errorMessage(error: DeviceError): MessageInitShape<typeof ErrorReportSchema> {
-  const { context = {}, crashLogId = "", ...rest } = error;
-  return { ...rest, context, crashLogId };
-}
-
-function heartbeatMessage(record: HeartbeatRecord): MessageInitShape<typeof HeartbeatSchema> {
-  const { latitude, longitude } = record;
-  const hasNetwork =
-    record.networkType !== undefined || record.signalDbm !== undefined || record.carrier !== undefined;
-  return {
-    sequence: BigInt(record.sequence),
-    firmwareVersion: record.firmwareVersion,
-    bootId: record.bootId,
-    uptime: durationFromMs(record.uptimeMs),
-    errors: record.errors.map(errorMessage),
-    metrics: record.metrics ?? {},
-    components: record.components ?? {},
-    securityCounter: BigInt(record.securityCounter),
-    ...present({
-      deviceTime: record.deviceTime === undefined ? undefined : timestampFromDate(record.deviceTime),
-      batteryPercent: record.batteryPercent,
-      charging: record.charging,
-      cpuPercent: record.cpuPercent,
-      memoryPercent: record.memoryPercent,
-      storageFreeBytes: record.storageFreeBytes === undefined ? undefined : BigInt(record.storageFreeBytes),
-      temperatureCelsius: record.temperatureCelsius,
-      location:
-        latitude === undefined || longitude === undefined
-          ? undefined
-          : {
-              latitude,
-              longitude,
-              ...present({
-                accuracyMeters: record.accuracyMeters,
-                altitudeMeters: record.altitudeMeters,
-                fixTime: record.fixTime === undefined ? undefined : timestampFromDate(record.fixTime),
-              }),
-            },
-      network: hasNetwork
-        ? {
-            type: record.networkType ?? 0,
-            carrier: record.carrier ?? "",
-            ...present({ signalDbm: record.signalDbm }),
-          }
-        : undefined,
-      imageSha256: record.imageSha256,
-    }),
-  };
-}
-
-/** Without the properties that are undefined. */
-function present<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
-}
-
 function isEmpty(map: object): boolean {
   for (const _name in map) return false;
   return true;
-}
-
-function dateOf({ seconds, nanos }: Timestamp): Date {
-  return new Date(Number(seconds) * 1_000 + Math.floor(nanos / nanosPerMs));
 }
 
 function millisecondsOf({ seconds, nanos }: Duration): number {

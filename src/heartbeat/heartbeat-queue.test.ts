@@ -130,7 +130,9 @@ describe("room", () => {
     queue.push(batch("a", 1));
     const plain = queue.heldBytes;
     const [record] = batch("a", 1).records;
-    const errors = [{ code: "E", severity: 1, message: "m".repeat(500), stack: "", fatal: false }];
+    const errors = [
+      { code: "E", severity: "INFO", message: "m".repeat(500), stack: "", fatal: false } as const,
+    ];
     queue.push({ ...batch("a", 0), records: [{ ...(record as HeartbeatRecord), errors }] });
     expect(queue.heldBytes - plain).toBeGreaterThan(plain + 1_000);
   });

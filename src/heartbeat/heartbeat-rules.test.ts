@@ -85,7 +85,7 @@ test("a heartbeat without a number is allowed in single calls only", () => {
 });
 
 describe("errors", () => {
-  const error = { code: "E", severity: 1, message: "m", stack: "s", fatal: false };
+  const error = { code: "E", severity: "INFO", message: "m", stack: "s", fatal: false } as const;
 
   test("are named by their place", () => {
     expect(fieldOf({ errors: [error] })).toBeUndefined();
@@ -96,7 +96,7 @@ describe("errors", () => {
 });
 
 describe("the context of an error", () => {
-  const error = { code: "E", severity: 1, message: "m", stack: "s", fatal: false };
+  const error = { code: "E", severity: "INFO", message: "m", stack: "s", fatal: false } as const;
 
   test("has 16 entries at most, with names and values of bounded length", () => {
     const entries = (count: number) =>

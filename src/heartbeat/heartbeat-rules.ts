@@ -1,5 +1,8 @@
 import type { DeviceError, HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import { type Reading, type Readings, readings } from "../device/state/readings.ts";
+import { severities } from "../device/state/severity.ts";
 import type { FieldViolation } from "../errors.ts";
+import { compiled } from "../infra/compiled.ts";
 
 /** What the rules need to know beside the heartbeat itself. */
 export interface HeartbeatRuleContext {
@@ -26,21 +29,7 @@ export function findViolation(
     textViolation("firmware_version", record.firmwareVersion, 128) ??
     textViolation("boot_id", record.bootId, 64) ??
     countViolation("uptime", record.uptimeMs) ??
-    rangeViolation("battery_percent", record.batteryPercent, 0, 100) ??
-    rangeViolation("cpu_percent", record.cpuPercent, 0, 100) ??
-    rangeViolation("memory_percent", record.memoryPercent, 0, 100) ??
-    (record.storageFreeBytes === undefined
-      ? undefined
-      : countViolation("storage_free_bytes", record.storageFreeBytes)) ??
-    rangeViolation("temperature_celsius", record.temperatureCelsius, -100, 300) ??
-    rangeViolation("location.latitude", record.latitude, -90, 90) ??
-    rangeViolation("location.longitude", record.longitude, -180, 180) ??
-    rangeViolation("location.accuracy_meters", record.accuracyMeters, 0, maxFloat) ??
-    rangeViolation("location.altitude_meters", record.altitudeMeters, -maxFloat, maxFloat) ??
-    deviceTimeViolation(record.fixTime, context.nowMs, "location.fix_time") ??
-    rangeViolation("network.type", record.networkType, 0, lastNetworkType) ??
-    rangeViolation("network.signal_dbm", record.signalDbm, -200, 100) ??
-    (record.carrier === undefined ? undefined : textViolation("network.carrier", record.carrier, 64)) ??
+    readingViolation(record, context.nowMs) ??
     countViolation("security_counter", record.securityCounter) ??
     digestViolation(record.imageSha256) ??
     (record.errors.length === 0 ? undefined : errorsViolation(record.errors)) ??
@@ -56,11 +45,6 @@ const digestBytes = 32;
 
 /** What a float of the contract can hold; beyond it a column of type real refuses the row. */
 const maxFloat = 3.402_823e38;
-/** The highest value of `ota.v1.NetworkType`. */
-const lastNetworkType = 5;
-
-/** The highest value of `ota.v1.Severity`. */
-const lastSeverity = 4;
 
 /** The most error reports of a heartbeat. */
 const maxErrors = 16;
@@ -68,6 +52,42 @@ const maxErrors = 16;
 /** Clocks that were never set say 1970 or the firmware's build year; neither is a time. */
 const earliestDeviceTimeMs = Date.UTC(2000, 0, 1);
 const maxClockAheadMs = 24 * 60 * 60 * 1_000;
+
+/** The readings, in the order of their table. */
+const readingViolation = compiled<(record: Readings, nowMs: number) => FieldViolation | undefined>(
+  `(record, nowMs) => ${readings.map(checkOf).join(" ??\n  ")}`,
+  { readings, rangeViolation, countViolation, textViolation, deviceTimeViolation, choiceViolation },
+);
+
+/** The check of a reading, as source. */
+function checkOf(
+  { kind, field, property, range = [-Infinity, Infinity], maxCharacters }: Reading,
+  row: number,
+): string {
+  const value = `record.${property}`;
+  switch (kind) {
+    case "real":
+    case "double":
+    case "smallint": {
+      const [least, most] = range.map((bound) => Math.min(maxFloat, Math.max(-maxFloat, bound)));
+      return `rangeViolation("${field}", ${value}, ${least}, ${most})`;
+    }
+    case "count":
+      return `(${value} === undefined ? undefined : countViolation("${field}", ${value}))`;
+    case "text":
+      return `(${value} === undefined ? undefined : textViolation("${field}", ${value}, ${maxCharacters}))`;
+    case "time":
+      return `deviceTimeViolation(${value}, nowMs, "${field}")`;
+    case "choice":
+      return `(${value} === undefined ? undefined : choiceViolation("${field}", ${value}, readings[${row}].values))`;
+    case "flag":
+      return "undefined";
+  }
+}
+
+function choiceViolation(field: string, word: string, words: readonly string[]): FieldViolation | undefined {
+  return words.includes(word) ? undefined : { field, description: `must be one of ${words.join(", ")}` };
+}
 
 function sequenceViolation(sequence: number, allowUnnumbered: boolean): FieldViolation | undefined {
   if (sequence > 0 && sequence <= Number.MAX_SAFE_INTEGER) return undefined;
@@ -139,7 +159,7 @@ function errorsViolation(errors: readonly DeviceError[]): FieldViolation | undef
     const path = `errors[${index}]`;
     if (error.code === "") return { field: `${path}.code`, description: "is required" };
     const violation =
-      rangeViolation(`${path}.severity`, error.severity, 0, lastSeverity) ??
+      choiceViolation(`${path}.severity`, error.severity, severities) ??
       textViolation(`${path}.code`, error.code, 64) ??
       textViolation(`${path}.message`, error.message, 2_000) ??
       textViolation(`${path}.stack`, error.stack, 16_000) ??

@@ -1,8 +1,12 @@
+import { columnTypes, readings } from "../device/state/readings.ts";
+
 /** A reading that every heartbeat may hold, as a metric. */
 export interface BuiltInMetric {
-  /** Its name in the contract: the field of `Heartbeat`. */
+  /** Its name in series. */
   readonly name: string;
   readonly unit: string;
+  /** Its name for people. */
+  readonly words: string;
   /** The reading in device_heartbeats, null if the device did not send it. */
   readonly rawSql: string;
   /** What the columns of its roll-up begin with: `_min`, `_max`, `_sum`, `_n` and `_last`. */
@@ -11,29 +15,27 @@ export interface BuiltInMetric {
   readonly type: "real" | "double precision";
 }
 
+/** A device that did not send its uptime has 0 stored. */
+const uptime: BuiltInMetric = {
+  name: "uptime_seconds",
+  unit: "s",
+  words: "Uptime",
+  rawSql: "nullif(uptime_ms, 0)::float8 / 1000",
+  column: "uptime",
+  type: "double precision",
+};
+
 /** The built-in metrics by name. */
-export const builtInMetrics: readonly BuiltInMetric[] = [
-  metric("battery_percent", "%", "battery"),
-  metric("cpu_percent", "%", "cpu"),
-  metric("memory_percent", "%", "memory"),
-  metric("signal_dbm", "dBm", "signal"),
-  metric("storage_free_bytes", "byte", "storage_free", "double precision"),
-  metric("temperature_celsius", "°C", "temperature"),
-  // A device that did not send its uptime has 0 stored.
-  {
-    ...metric("uptime_seconds", "s", "uptime", "double precision"),
-    rawSql: "nullif(uptime_ms, 0)::float8 / 1000",
-  },
-];
+export const builtInMetrics: readonly BuiltInMetric[] = [...readings.flatMap(metricOf), uptime].sort(
+  (a, b) => (a.name < b.name ? -1 : 1),
+);
 
 /** What the names of custom metrics begin with, where they stand beside built-in ones. */
 export const customPrefix = "metrics.";
 
-function metric(
-  name: string,
-  unit: string,
-  column: string,
-  type: BuiltInMetric["type"] = "real",
-): BuiltInMetric {
-  return { name, unit, rawSql: name, column, type };
+function metricOf({ name, column, kind, metric }: (typeof readings)[number]): BuiltInMetric[] {
+  if (metric === undefined) return [];
+  // A real holds all whole numbers that a smallint holds; larger ones need a double.
+  const type = columnTypes[kind] === "bigint" ? "double precision" : "real";
+  return [{ name, unit: metric.unit, words: metric.words, rawSql: column, column: metric.rollup, type }];
 }

@@ -1,10 +1,10 @@
 import { create, fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
 import { type FieldMask, type Timestamp } from "@bufbuild/protobuf/wkt";
-import { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
 import { ReceivedHeartbeatSchema } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { ExportFormat, ExportHeartbeatsRequestSchema } from "../../gen/ota/v1/telemetry_service_pb.js";
 import { dateOf } from "../call/request-date.ts";
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import { byField } from "../device/state/readings.ts";
 import { invalidArgument } from "../errors.ts";
 import { type HeartbeatField, heartbeatFields, maskedFields } from "../heartbeat/heartbeat-fields.ts";
 import { maskedHeartbeat } from "../heartbeat/read-mask-messages.ts";
@@ -112,24 +112,7 @@ const csvColumns: Readonly<Record<HeartbeatField, readonly Column[]>> = {
   firmware_version: [["firmware_version", (r) => r.firmwareVersion]],
   boot_id: [["boot_id", (r) => r.bootId]],
   uptime: [["uptime_seconds", (r) => r.uptimeMs / 1_000]],
-  battery_percent: [["battery_percent", (r) => r.batteryPercent]],
-  charging: [["charging", (r) => r.charging]],
-  cpu_percent: [["cpu_percent", (r) => r.cpuPercent]],
-  memory_percent: [["memory_percent", (r) => r.memoryPercent]],
-  storage_free_bytes: [["storage_free_bytes", (r) => r.storageFreeBytes]],
-  temperature_celsius: [["temperature_celsius", (r) => r.temperatureCelsius]],
-  location: [
-    ["latitude", (r) => r.latitude],
-    ["longitude", (r) => r.longitude],
-    ["accuracy_meters", (r) => r.accuracyMeters],
-    ["altitude_meters", (r) => r.altitudeMeters],
-    ["fix_time", (r) => r.fixTime],
-  ],
-  network: [
-    ["network_type", (r) => (r.networkType === undefined ? undefined : NetworkType[r.networkType])],
-    ["signal_dbm", (r) => r.signalDbm],
-    ["carrier", (r) => r.carrier],
-  ],
+  ...byField(({ name, property }): Column => [name, (record) => record[property]]),
   errors: [["errors", (r) => (r.errors.length === 0 ? undefined : JSON.stringify(r.errors))]],
   metrics: [["metrics", (r) => (r.metrics === undefined ? undefined : JSON.stringify(r.metrics))]],
   security_counter: [["security_counter", (r) => r.securityCounter]],

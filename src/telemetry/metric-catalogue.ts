@@ -19,6 +19,8 @@ export interface MetricCatalogueParts {
 export interface CatalogueMetric {
   /** As series take it. */
   readonly name: string;
+  /** For people. */
+  readonly words: string;
   readonly builtIn: boolean;
   readonly unit: string;
   /** The types of the devices that send it, in order; empty for built-in ones. */
@@ -121,8 +123,9 @@ export class MetricCatalogue implements AsyncDisposable {
       ? []
       : builtInMetrics
           .filter(({ name }) => after === undefined || name > after)
-          .map(({ name, unit }) => ({
+          .map(({ name, words, unit }) => ({
             name,
+            words,
             unit,
             builtIn: true,
             deviceTypes: [],
@@ -145,6 +148,7 @@ export class MetricCatalogue implements AsyncDisposable {
       );
       const custom = rows.map(({ name, types, first, last }) => ({
         name: `${customPrefix}${name}`,
+        words: name,
         unit: "",
         builtIn: false,
         deviceTypes: types,

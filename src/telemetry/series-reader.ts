@@ -41,6 +41,8 @@ export interface SeriesAnswer {
 /** One metric over time. */
 interface Series {
   readonly metric: string;
+  /** The metric's name for people. */
+  readonly words: string;
   /** Empty for custom metrics. */
   readonly unit: string;
   readonly points: readonly SeriesPoint[];
@@ -103,8 +105,9 @@ export class SeriesReader {
       } as pg.QueryArrayConfig);
       return {
         ...plan,
-        series: metrics.map(({ name, unit }, index) => ({
+        series: metrics.map(({ name, words, unit }, index) => ({
           metric: name,
+          words,
           unit,
           points: pointsOf(rows, index),
         })),
@@ -134,15 +137,17 @@ function tooMuch(cause: unknown): OtaError {
 /** A metric that a series can be read of, and what custom ones are called in the database. */
 interface SeriesMetric {
   readonly name: string;
+  /** For people. */
+  readonly words: string;
   readonly unit: string;
   readonly of: BuiltInMetric | { readonly custom: string };
 }
 
 function seriesMetric(name: string, field: string): SeriesMetric {
   const builtIn = builtInMetrics.find((metric) => metric.name === name);
-  if (builtIn !== undefined) return { name, unit: builtIn.unit, of: builtIn };
+  if (builtIn !== undefined) return { name, words: builtIn.words, unit: builtIn.unit, of: builtIn };
   const custom = name.startsWith(customPrefix) ? name.slice(customPrefix.length) : "";
-  if (/^[\w./-]{1,64}$/.test(custom)) return { name, unit: "", of: { custom } };
+  if (/^[\w./-]{1,64}$/.test(custom)) return { name, words: custom, unit: "", of: { custom } };
   throw invalidArgument(
     field,
     `${JSON.stringify(name)} is no metric: there are ${builtInMetrics.map((metric) => metric.name).join(", ")} and ${customPrefix}NAME`,

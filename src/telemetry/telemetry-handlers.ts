@@ -32,8 +32,9 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
           maxPoints: maxPoints === 0 ? defaultPoints : maxPoints,
         });
         return {
-          series: answer.series.map(({ metric, unit, points }) => ({
+          series: answer.series.map(({ metric, words, unit, points }) => ({
             metric,
+            displayName: words,
             unit,
             points: points.map(({ start, count, ...values }) => ({
               startTime: timestampFromDate(start),
@@ -61,8 +62,9 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
           },
         );
         return {
-          metrics: page.rows.map(({ name, builtIn, unit, deviceTypes, firstSeen, lastSeen }) => ({
+          metrics: page.rows.map(({ name, words, builtIn, unit, deviceTypes, firstSeen, lastSeen }) => ({
             name,
+            displayName: words,
             builtIn,
             unit,
             deviceTypes: [...deviceTypes],

@@ -40,7 +40,7 @@ describe("the collector of errors", () => {
     expect(read).toMatchObject({
       state: "open",
       code: "SIGSEGV",
-      severity: 4,
+      severity: "CRITICAL",
       fatal: true,
       stackKind: "native",
       firstSeenVersion: "1.0.0",

@@ -63,7 +63,7 @@ export async function report(
 export function crash(name = "read_sensor", more: Partial<DeviceError> = {}): DeviceError {
   return {
     code: "SIGSEGV",
-    severity: 4,
+    severity: "CRITICAL",
     message: "segmentation fault",
     stack: `#0  0x00005555555551e6 in ${name} (s=0x7ffe) at sensor.c:9\n#1  0x0000555555555201 in main () at main.c:10`,
     fatal: true,

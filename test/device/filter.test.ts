@@ -35,7 +35,7 @@ const reading = fc.record(
     cpuPercent: fc.constantFrom(0, 0.1, 55.5),
     temperatureCelsius: fc.constantFrom(-12.5, 0, 0.1),
     storageFreeBytes: fc.constantFrom(0, 1_000, 5_000_000_000),
-    networkType: fc.constantFrom(0, 1, 2, 5),
+    networkType: fc.constantFrom("ETHERNET", "WIFI", "SATELLITE"),
     carrier: text,
     signalDbm: fc.constantFrom(-120, -67, 0),
     components: fc.dictionary(fc.constantFrom("app", "maps"), version),

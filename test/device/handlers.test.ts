@@ -12,7 +12,6 @@ import { describe, expect, it } from "vitest";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { Presence } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
-import { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
 import { accessEndpoints } from "../../src/access/access-handlers.ts";
 import type { CallContext, Endpoint, UnaryEndpoint } from "../../src/api/pipeline/endpoint.ts";
 import type { Identity } from "../../src/call/identity.ts";
@@ -120,7 +119,7 @@ describe("the handlers of DeviceService and AccessService", () => {
         latitude: 52.5,
         longitude: -1.5,
         accuracyMeters: 3,
-        networkType: NetworkType.WIFI,
+        networkType: "WIFI",
         signalDbm: -67,
         securityCounter: 2,
         imageSha256: Buffer.alloc(32, 9),

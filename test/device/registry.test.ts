@@ -36,7 +36,7 @@ describe("DeviceRegistry", () => {
       longitude: 13.404954,
       accuracyMeters: 4.5,
       altitudeMeters: 34,
-      networkType: 2,
+      networkType: "WIFI",
       signalDbm: -67,
       carrier: "",
       securityCounter: 3,

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
+import { readConfig } from "../../src/config.ts";
 import type { DurableHeartbeat, HeartbeatRecord } from "../../src/device/state/heartbeat-record.ts";
 import { HeartbeatIngest, type IngestLimits } from "../../src/heartbeat/heartbeat-ingest.ts";
 import type { IngestResult, Submission } from "../../src/heartbeat/heartbeat-queue.ts";
@@ -11,6 +12,16 @@ import { Metrics } from "../../src/infra/metrics.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 
 export const silent = createLogger({ level: "silent", pretty: false });
+
+const { heartbeat } = readConfig({});
+
+/** Those of a service whose operator set none. */
+const defaultLimits: IngestLimits = {
+  maxRows: heartbeat.queueRows,
+  maxBytes: heartbeat.queueBytes,
+  flushRows: heartbeat.flushRows,
+  lingerMs: heartbeat.flushMs,
+};
 
 /** The ingest of one replica, and what it reported. */
 export interface IngestFixture extends AsyncDisposable {
@@ -61,7 +72,7 @@ export async function ingestOn(url: string, options: IngestOptions = {}): Promis
     metrics: metrics.ingest,
     clock,
     logger: silent,
-    limits: options.limits ?? {},
+    limits: { ...defaultLimits, ...options.limits },
   });
   return {
     url,

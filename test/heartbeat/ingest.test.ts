@@ -25,7 +25,7 @@ describe("what is stored", () => {
       longitude: 151.215_297,
       accuracyMeters: 4.5,
       altitudeMeters: -3.25,
-      networkType: 3,
+      networkType: "CELLULAR",
       signalDbm: -120,
       carrier: "Télé 'quoted' \\ \t com",
       securityCounter: 9,
@@ -34,7 +34,7 @@ describe("what is stored", () => {
       errors: [
         {
           code: "SIGSEGV",
-          severity: 4,
+          severity: "CRITICAL",
           message: 'at "0x0"\n',
           stack: "a\nb",
           fatal: true,
@@ -153,11 +153,14 @@ describe("a row that the database refuses", () => {
   });
 
   test.each([
-    ["NUL in a document", { errors: [{ code: "E", severity: 1, message: "a\0b", stack: "", fatal: false }] }],
+    [
+      "NUL in a document",
+      { errors: [{ code: "E", severity: "INFO" as const, message: "a\0b", stack: "", fatal: false }] },
+    ],
     [
       "a lone surrogate in a document",
       {
-        errors: [{ code: "E", severity: 1, message: "\ud800", stack: "", fatal: false }],
+        errors: [{ code: "E", severity: "INFO" as const, message: "\ud800", stack: "", fatal: false }],
       },
     ],
   ])("%s", async (_, more) => {
@@ -269,7 +272,9 @@ describe("the queue", () => {
     await using fixture = await startIngest({ limits: { maxBytes: 10_000 } });
     await using hold = await holdUp(fixture.url);
     const id = device();
-    const errors = [{ code: "E", severity: 1, message: "", stack: "x".repeat(6_000), fatal: false }];
+    const errors = [
+      { code: "E", severity: "INFO", message: "", stack: "x".repeat(6_000), fatal: false } as const,
+    ];
     void stream(fixture, { deviceId: id, records: [record(id, 1, { errors })] });
     await expect(send(fixture, id, [2])).rejects.toMatchObject({ reason: "QUEUE_FULL" });
     await hold.release();

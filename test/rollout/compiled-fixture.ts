@@ -1,3 +1,4 @@
+import { nothingHeld } from "../../src/device/state/held-readings.ts";
 import type { Firmware, FirmwareFields } from "../../src/firmware/firmware.ts";
 import type { RingState } from "../../src/rollout/model/deployment-ring.entity.ts";
 import { everyDevice, planPolicy, planRings } from "../../src/rollout/model/new-rollout.ts";
@@ -41,6 +42,7 @@ const firmware: Firmware = {
 
 /** A device that {@link firmware} fits. */
 export const device: CheckedDevice = {
+  ...nothingHeld,
   id: "device",
   serialNumber: "sn-1",
   deviceType: "thermostat",
@@ -56,13 +58,7 @@ export const device: CheckedDevice = {
   lastSeenAtMs: 0,
   batteryPercent: 80,
   charging: false,
-  cpuPercent: undefined,
-  memoryPercent: undefined,
   storageFreeBytes: 10_000,
-  temperatureCelsius: undefined,
-  networkType: undefined,
-  carrier: undefined,
-  signalDbm: undefined,
   securityCounter: 2,
   bootId: "a",
   userConsent: undefined,

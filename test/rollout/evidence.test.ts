@@ -116,7 +116,7 @@ describe("an update", () => {
     if (device === undefined) throw new Error("no device");
     await fleet.take(replica, offers);
     await until(replica, id, () => expect(replica.engine.tracker.get(device.id)?.state).toBe("VERIFYING"));
-    const crash = { code: "SIGSEGV", severity: 4, message: "", stack: "", fatal: true };
+    const crash = { code: "SIGSEGV", severity: "CRITICAL", message: "", stack: "", fatal: true } as const;
     for (const crashes of [1, 2]) {
       fleet.beat(replica, fleet.devices, [crash]);
       await until(replica, id, () => expect(replica.engine.tracker.get(device.id)?.crashCount).toBe(crashes));

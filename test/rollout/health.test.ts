@@ -19,7 +19,7 @@ import {
 const minute = 60_000;
 const crash: DeviceError = {
   code: "SIGSEGV",
-  severity: 4,
+  severity: "CRITICAL",
   message: "segmentation fault",
   stack: "",
   fatal: true,

@@ -154,10 +154,10 @@ describe("a preview", () => {
     );
     await world.database.adminPool.query(
       `INSERT INTO device_state (device_id, last_seen_at, epoch, last_sequence, firmware_version, boot_id, uptime_ms,
-         battery_percent, charging, storage_free_bytes, network_type, security_counter)
+         battery_percent, charging, storage_free_bytes, network, security_counter)
        SELECT id, now(), 1, 1, CASE WHEN right(id::text, 1) IN ('4', '5') THEN '9.5.0' ELSE '1.0.0' END, 'b', 1,
          ('x' || right(id::text, 2))::bit(8)::int / 2.56, right(id::text, 1) = '6',
-         ('x' || right(id::text, 4))::bit(16)::int * 20, ('x' || right(id::text, 1))::bit(4)::int % 6, 0
+         ('x' || right(id::text, 4))::bit(16)::int * 20, ('{ETHERNET,WIFI,CELLULAR,LPWAN,SATELLITE}'::text[])[('x' || right(id::text, 1))::bit(4)::int % 6], 0
        FROM devices WHERE groups @> '{preview}' AND right(id::text, 1) <> '7'
        ON CONFLICT (device_id) DO NOTHING`,
     );

@@ -29,11 +29,15 @@ describe("the catalogue of metrics", () => {
     await catalogue.flush();
 
     const all = await catalogue.list("", { limit: 100 });
+    expect(all).toContainEqual(
+      expect.objectContaining({ name: "cpu_percent", words: "Processor", unit: "%" }),
+    );
     expect(all.filter(({ builtIn }) => builtIn).map(({ name }) => name)).toContain("uptime_seconds");
     const minute = (n: number) => new Date(noon.getTime() + n * 60_000);
     expect(all.filter(({ builtIn }) => !builtIn)).toEqual([
       {
         name: "metrics.a/b",
+        words: "a/b",
         unit: "",
         builtIn: false,
         deviceTypes: ["pump"],
@@ -42,6 +46,7 @@ describe("the catalogue of metrics", () => {
       },
       {
         name: "metrics.flow",
+        words: "flow",
         unit: "",
         builtIn: false,
         deviceTypes: ["lamp", "pump"],

@@ -36,7 +36,7 @@ describe("exports", () => {
         firmwareVersion: "1.0.0",
         bootId: "=cmd|' /C calc'!A0",
         carrier: 'Tele, "K"\nom',
-        networkType: 2,
+        networkType: "WIFI",
         signalDbm: -67,
         batteryPercent: 12.5,
         metrics: { fan: 1 },

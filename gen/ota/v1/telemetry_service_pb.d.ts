@@ -127,6 +127,13 @@ export declare type Series = Message<"ota.v1.Series"> & {
    * @generated from field: repeated ota.v1.SeriesPoint points = 3;
    */
   points: SeriesPoint[];
+
+  /**
+   * The metric's name for people, for example `Free storage`; that of a custom metric as the device calls it.
+   *
+   * @generated from field: string display_name = 4;
+   */
+  displayName: string;
 };
 
 /**
@@ -298,6 +305,13 @@ export declare type Metric = Message<"ota.v1.Metric"> & {
    * @generated from field: google.protobuf.Timestamp last_seen_time = 6;
    */
   lastSeenTime?: Timestamp | undefined;
+
+  /**
+   * Its name for people, for example `Free storage`; that of a custom metric as the device calls it.
+   *
+   * @generated from field: string display_name = 7;
+   */
+  displayName: string;
 };
 
 /**

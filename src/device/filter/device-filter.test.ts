@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OtaError } from "../../errors.ts";
 import type { FilterableDevice } from "../state/filterable-device.ts";
+import { nothingHeld } from "../state/held-readings.ts";
 import { type DeviceFilter, parseDeviceFilter } from "./device-filter.ts";
 import { deviceFilterFields, fieldComparators } from "./filter-fields.ts";
 import { compileFilterPredicate } from "./filter-predicate.ts";
@@ -13,6 +14,7 @@ const nowMs = Date.parse("2026-01-01T00:00:00Z");
 const heartbeatIntervalMs = 60_000;
 
 const device: FilterableDevice = {
+  ...nothingHeld,
   id: "019a0000-0000-7000-8000-000000000001",
   serialNumber: "SN-0042",
   deviceType: "thermostat",
@@ -27,13 +29,9 @@ const device: FilterableDevice = {
   components: { app: "2.0.0" },
   lastSeenAtMs: nowMs - 120_000,
   batteryPercent: 15,
-  charging: undefined,
-  cpuPercent: undefined,
-  memoryPercent: undefined,
   storageFreeBytes: 1_000,
   temperatureCelsius: -5,
-  networkType: 2,
-  carrier: undefined,
+  networkType: "WIFI",
   signalDbm: -90,
   securityCounter: 3,
 };

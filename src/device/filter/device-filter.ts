@@ -7,7 +7,6 @@ import {
   type FieldKind,
   type FieldName,
   fieldComparators,
-  networkTypes,
   pinNames,
   presences,
 } from "./filter-fields.ts";
@@ -63,7 +62,7 @@ export type DeviceTest =
     }
   | { readonly kind: "presence"; readonly negated: boolean; readonly presence: Presence }
   | { readonly kind: "pin"; readonly negated: boolean; readonly pin: UpdatePin }
-  | { readonly kind: "network"; readonly negated: boolean; readonly type: number }
+  | { readonly kind: "choice"; readonly field: FieldPath; readonly negated: boolean; readonly value: string }
   | { readonly kind: "flag"; readonly field: FieldPath; readonly value: boolean };
 
 /** A field, and of a map the name of its entry. */
@@ -223,7 +222,8 @@ class Checker {
     throw this.#unexpected("a UUID", argument);
   }
 
-  #choice({ name }: FieldPath, negated: boolean, argument: ArgumentSyntax): DeviceFilter {
+  #choice(field: FieldPath, negated: boolean, argument: ArgumentSyntax): DeviceFilter {
+    const { name } = field;
     const { values = [] } = fieldsByName.get(name) ?? {};
     const prefix = `${name.toUpperCase()}_`;
     const value = argument.text.startsWith(prefix) ? argument.text.slice(prefix.length) : argument.text;
@@ -234,7 +234,7 @@ class Checker {
     const pin = pinNames[value];
     if (name === "presence" && presence !== undefined) return { kind: "presence", negated, presence };
     if (name === "update_pin" && pin !== undefined) return { kind: "pin", negated, pin };
-    return { kind: "network", negated, type: networkTypes.findIndex((type) => type === value) };
+    return { kind: "choice", field, negated, value };
   }
 
   #flag(argument: ArgumentSyntax): boolean {

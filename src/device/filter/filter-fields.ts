@@ -1,5 +1,6 @@
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { Presence } from "../state/presence.ts";
+import { type HeldName, heldReadings } from "../state/readings.ts";
 
 /** A field that a filter can name. Fields of a map are followed by a dot and a name. */
 export interface DeviceFilterField {
@@ -37,9 +38,6 @@ export const fieldComparators: Readonly<Record<FieldKind, readonly string[]>> = 
   flag: ["=", "!=", ":"],
   version: ["=", "!=", "<", "<=", ">", ">=", ":"],
 };
-
-/** The names of `ota.v1.NetworkType` by their numbers, the first of which stands for "not told". */
-export const networkTypes = ["", "ETHERNET", "WIFI", "CELLULAR", "LPWAN", "SATELLITE"] as const;
 
 /** Presence as filters write it. */
 export const presences: Readonly<Record<string, Presence>> = {
@@ -83,21 +81,11 @@ const fields = {
     values: Object.keys(presences),
   },
   last_seen_time: { kind: "time", description: "When its newest heartbeat was received." },
-  battery_percent: { kind: "number", description: "The battery's charge." },
-  charging: { kind: "flag", description: "Whether it is being charged." },
-  cpu_percent: { kind: "number", description: "How busy the processor is." },
-  memory_percent: { kind: "number", description: "How much of the memory is used." },
-  storage_free_bytes: { kind: "number", description: "How much storage is free." },
-  temperature_celsius: { kind: "number", description: "Its temperature." },
-  network_type: {
-    kind: "choice",
-    description: "How it is connected.",
-    values: networkTypes.slice(1),
-  },
-  carrier: { kind: "text", description: "The operator of its cellular network." },
-  signal_dbm: { kind: "number", description: "The strength of the signal that it receives." },
+  ...readingFields(),
   security_counter: { kind: "number", description: "The signed security counter of what it runs." },
-} as const satisfies Record<string, Omit<DeviceFilterField, "name">>;
+} as const satisfies Record<string, FieldRow>;
+
+type FieldRow = Omit<DeviceFilterField, "name">;
 
 /** The name of a field. */
 export type FieldName = keyof typeof fields;
@@ -109,3 +97,29 @@ export const deviceFilterFields: readonly DeviceFilterField[] = Object.entries(f
     ...field,
   }),
 );
+
+/** The kind of a field. */
+export function fieldKind(name: FieldName): FieldKind {
+  return fields[name].kind;
+}
+
+/** Whether the database keeps a field's numbers in single precision: values are then compared as it holds them. */
+export function isSinglePrecision(name: FieldName): boolean {
+  return singlePrecision.has(name);
+}
+
+const singlePrecision: ReadonlySet<FieldName> = new Set(
+  heldReadings.filter(({ kind }) => kind === "real").map(({ name }) => name),
+);
+
+function readingFields(): Readonly<Record<HeldName, FieldRow>> {
+  const rows = heldReadings.map(({ name, kind, values, filter }): [HeldName, FieldRow] => [
+    name,
+    { kind: kindOf(kind), description: filter, ...(values === undefined ? {} : { values }) },
+  ]);
+  return Object.fromEntries(rows) as Record<HeldName, FieldRow>;
+}
+
+function kindOf(kind: (typeof heldReadings)[number]["kind"]): FieldKind {
+  return kind === "flag" || kind === "text" || kind === "choice" || kind === "time" ? kind : "number";
+}

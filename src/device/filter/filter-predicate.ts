@@ -1,5 +1,7 @@
 import type { FilterableDevice } from "../state/filterable-device.ts";
+import { type HeldReadings, heldReader } from "../state/held-readings.ts";
 import { type Presence, presenceOf } from "../state/presence.ts";
+import type { HeldName, HeldProperty } from "../state/readings.ts";
 import type {
   Comparison,
   DeviceFilter,
@@ -8,7 +10,7 @@ import type {
   FilterTime,
   TextPattern,
 } from "./device-filter.ts";
-import type { FieldName } from "./filter-fields.ts";
+import { type FieldName, isSinglePrecision } from "./filter-fields.ts";
 import { versionKey } from "./version-key.ts";
 
 /** Whether a device matches at a moment, in milliseconds since 1970. */
@@ -81,13 +83,18 @@ function testPredicate(test: DeviceTest, intervalMs: number): DevicePredicate {
       const { pin, negated } = test;
       return (device) => (device.updatePin === pin) !== negated;
     }
-    case "network": {
-      const { type, negated } = test;
-      return (device) => isTold(device.networkType) && (device.networkType === type) !== negated;
+    case "choice": {
+      const read = readingReader(test.field.name);
+      const { value: wanted, negated } = test;
+      return (device) => {
+        const value = read(device);
+        return value !== undefined && (value === wanted) !== negated;
+      };
     }
     case "flag": {
+      const read = readingReader(test.field.name);
       const { value } = test;
-      return (device) => device.charging === value;
+      return (device) => read(device) === value;
     }
   }
 }
@@ -104,13 +111,9 @@ function presentPredicate({ name, key }: FieldPath): DevicePredicate {
       return (device) => hasEntry(device.components, key);
     case "update_pin":
       return (device) => device.updatePin !== "none";
-    case "network_type":
-      return (device) => isTold(device.networkType);
     case "presence":
     case "last_seen_time":
       return (device) => device.lastSeenAtMs !== undefined;
-    case "charging":
-      return (device) => device.charging !== undefined;
     case "id":
     case "create_time":
       return () => true;
@@ -118,20 +121,15 @@ function presentPredicate({ name, key }: FieldPath): DevicePredicate {
     case "device_type":
     case "hardware_model":
     case "display_name":
-    case "carrier":
     case "firmware_version": {
       const read = textReader({ name, key: undefined });
       return (device) => (read(device) ?? "") !== "";
     }
-    case "battery_percent":
-    case "cpu_percent":
-    case "memory_percent":
-    case "storage_free_bytes":
-    case "temperature_celsius":
-    case "signal_dbm":
-    case "security_counter": {
-      const read = numberReaders[name];
-      return (device) => read(device) !== undefined;
+    case "security_counter":
+      return () => true;
+    default: {
+      const read = readingReader(name);
+      return (device) => (read(device) ?? "") !== "";
     }
   }
 }
@@ -143,8 +141,9 @@ function hasEntry(entries: Readonly<Record<string, string>> | undefined, key: st
   return false;
 }
 
-function isTold(networkType: number | undefined): boolean {
-  return networkType !== undefined && networkType !== 0;
+/** Reads a field that is a reading. */
+function readingReader(name: FieldName): (device: FilterableDevice) => HeldReadings[HeldProperty] {
+  return heldReader(name as HeldName);
 }
 
 function textReader({ name, key = "" }: FieldPath): (device: FilterableDevice) => string | undefined {
@@ -157,8 +156,6 @@ function textReader({ name, key = "" }: FieldPath): (device: FilterableDevice) =
       return (device) => device.hardwareModel;
     case "display_name":
       return (device) => device.displayName;
-    case "carrier":
-      return (device) => device.carrier;
     case "metadata":
       return (device) => entry(device.metadata, key);
     case "components":
@@ -166,7 +163,7 @@ function textReader({ name, key = "" }: FieldPath): (device: FilterableDevice) =
     case "firmware_version":
       return (device) => (device.firmwareVersion === "" ? undefined : device.firmwareVersion);
     default:
-      throw new Error(`${name} is no text`);
+      return readingReader(name) as (device: FilterableDevice) => string | undefined;
   }
 }
 
@@ -203,42 +200,20 @@ function anyAsciiCase(text: string): string {
 
 type NumberReader = (device: FilterableDevice) => number | undefined;
 
-type NumberField = Extract<
-  FieldName,
-  | "battery_percent"
-  | "cpu_percent"
-  | "memory_percent"
-  | "storage_free_bytes"
-  | "temperature_celsius"
-  | "signal_dbm"
-  | "security_counter"
->;
-
-const numberReaders: Readonly<Record<NumberField, NumberReader>> = {
-  battery_percent: (device) => single(device.batteryPercent),
-  cpu_percent: (device) => single(device.cpuPercent),
-  memory_percent: (device) => single(device.memoryPercent),
-  storage_free_bytes: (device) => device.storageFreeBytes,
-  temperature_celsius: (device) => single(device.temperatureCelsius),
-  signal_dbm: (device) => device.signalDbm,
-  security_counter: (device) => device.securityCounter,
-};
-
-const singlePrecision: ReadonlySet<string> = new Set([
-  "battery_percent",
-  "cpu_percent",
-  "memory_percent",
-  "temperature_celsius",
-]);
-
-/** As the database keeps it. */
-function single(value: number | undefined): number | undefined {
-  return value === undefined ? undefined : Math.fround(value);
+function numberReader(name: FieldName): NumberReader {
+  if (name === "security_counter") return (device) => device.securityCounter;
+  const read = readingReader(name) as NumberReader;
+  if (!isSinglePrecision(name)) return read;
+  // As the database keeps it.
+  return (device) => {
+    const value = read(device);
+    return value === undefined ? undefined : Math.fround(value);
+  };
 }
 
 function numberPredicate(name: FieldName, comparison: Comparison, value: number): DevicePredicate {
-  const read = numberReaders[name as NumberField];
-  const wanted = singlePrecision.has(name) ? Math.fround(value) : value;
+  const read = numberReader(name);
+  const wanted = isSinglePrecision(name) ? Math.fround(value) : value;
   const holds = comparisons[comparison];
   return (device) => {
     const known = read(device);

@@ -1,4 +1,5 @@
 import { type Presence, presenceCutoffs } from "../state/presence.ts";
+import { type HeldName, heldReadings } from "../state/readings.ts";
 import type {
   Comparison,
   DeviceFilter,
@@ -7,7 +8,7 @@ import type {
   FilterTime,
   TextPattern,
 } from "./device-filter.ts";
-import type { FieldName } from "./filter-fields.ts";
+import { type FieldName, fieldKind, isSinglePrecision } from "./filter-fields.ts";
 
 /** What a filter is made into a condition with. */
 export interface FilterSqlOptions {
@@ -86,8 +87,8 @@ function test(tested: DeviceTest, parameter: Parameter, options: FilterSqlOption
     }
     case "pin":
       return `d.update_pin ${tested.negated ? "<>" : "="} ${parameter(tested.pin, "text")}`;
-    case "network":
-      return `nullif(s.network_type, 0) ${tested.negated ? "<>" : "="} ${parameter(tested.type, "smallint")}`;
+    case "choice":
+      return `${columnOf(tested.field, parameter)} ${tested.negated ? "<>" : "="} ${parameter(tested.value, "text")}`;
     case "flag":
       return `${columnOf(tested.field, parameter)} = ${parameter(tested.value, "boolean")}`;
   }
@@ -118,25 +119,12 @@ const columns: Readonly<Record<FieldName, string>> = {
   components: "s.components",
   presence: "s.last_seen_at",
   last_seen_time: "s.last_seen_at",
-  battery_percent: "s.battery_percent",
-  charging: "s.charging",
-  cpu_percent: "s.cpu_percent",
-  memory_percent: "s.memory_percent",
-  storage_free_bytes: "s.storage_free_bytes",
-  temperature_celsius: "s.temperature_celsius",
-  network_type: "s.network_type",
-  carrier: "s.carrier",
-  signal_dbm: "s.signal_dbm",
+  ...(Object.fromEntries(heldReadings.map(({ name, column }) => [name, `s.${column}`])) as Record<
+    HeldName,
+    string
+  >),
   security_counter: "coalesce(s.security_counter, 0)",
 };
-
-/** Columns of type real: the value is compared as the column holds it. */
-const singlePrecision: ReadonlySet<FieldName> = new Set([
-  "battery_percent",
-  "cpu_percent",
-  "memory_percent",
-  "temperature_celsius",
-]);
 
 function columnOf({ name, key }: FieldPath, parameter: Parameter): string {
   return key === undefined ? columns[name] : `(${columns[name]} ->> ${parameter(key, "text")})`;
@@ -145,22 +133,14 @@ function columnOf({ name, key }: FieldPath, parameter: Parameter): string {
 function present(field: FieldPath, parameter: Parameter): string {
   const column = columnOf(field, parameter);
   if (field.key !== undefined) return `${column} IS NOT NULL`;
-  switch (field.name) {
-    case "groups":
-    case "tags":
+  if (field.name === "update_pin") return "d.update_pin <> 'none'";
+  switch (fieldKind(field.name)) {
+    case "list":
       return `cardinality(${column}) > 0`;
-    case "metadata":
-    case "components":
+    case "text_map":
+    case "version_map":
       return `${column} <> '{}'::jsonb`;
-    case "update_pin":
-      return "d.update_pin <> 'none'";
-    case "network_type":
-      return "s.network_type <> 0";
-    case "serial_number":
-    case "device_type":
-    case "hardware_model":
-    case "display_name":
-    case "carrier":
+    case "text":
       return `${column} <> ''`;
     default:
       return `${column} IS NOT NULL`;
@@ -194,7 +174,7 @@ function itemTest(column: string, pattern: TextPattern, parameter: Parameter): s
 }
 
 function numberTest(name: FieldName, comparison: Comparison, value: number, parameter: Parameter): string {
-  const compared = singlePrecision.has(name) ? Math.fround(value) : value;
+  const compared = isSinglePrecision(name) ? Math.fround(value) : value;
   return `${columns[name]} ${sqlOperators[comparison]} ${parameter(compared, "float8")}`;
 }
 

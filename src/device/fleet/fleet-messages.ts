@@ -7,7 +7,6 @@ import type {
   QueryVersionHistoryResponseSchema,
   WatchFleetResponseSchema,
 } from "../../../gen/ota/v1/device_service_pb.js";
-import { NetworkType } from "../../../gen/ota/v1/heartbeat_pb.js";
 import type { FleetMoment } from "./fleet-watch.ts";
 import type { LoggedPresence } from "./presence-log.ts";
 import type { CountByName, FleetStatus, HistogramBucket } from "./status-overview.ts";
@@ -39,8 +38,8 @@ export function statusMessage(
     countTime: timestampFromDate(status.countedAt),
     hardwareModels: status.hardwareModels.map(countMessage),
     groups: status.groups.map(countMessage),
-    networkTypes: status.networkTypes.map(({ type, count }) =>
-      countMessage({ name: `NETWORK_TYPE_${NetworkType[type] ?? "UNSPECIFIED"}`, count }),
+    networkTypes: status.networkTypes.map(({ name, count }) =>
+      countMessage({ name: `NETWORK_TYPE_${name}`, count }),
     ),
     carriers: status.carriers.map(countMessage),
     batteryPercent: status.batteryPercent.map(bucketMessage),

@@ -30,8 +30,7 @@ export interface FleetStatus {
   readonly hardwareModels: readonly CountByName[];
   /** A device may be in several. */
   readonly groups: readonly CountByName[];
-  /** By the value of `ota.v1.NetworkType`. */
-  readonly networkTypes: readonly { readonly type: number; readonly count: number }[];
+  readonly networkTypes: readonly CountByName[];
   readonly carriers: readonly CountByName[];
   readonly batteryPercent: readonly HistogramBucket[];
   readonly storageFreeBytes: readonly HistogramBucket[];
@@ -134,7 +133,7 @@ function statusOf(
     deviceTypes: named("device_type"),
     hardwareModels: named("hardware_model"),
     groups: named("group"),
-    networkTypes: of("network_type").map(({ number = 0, count }) => ({ type: number, count })),
+    networkTypes: named("network_type"),
     carriers: named("carrier"),
     batteryPercent: histogram("battery_percent", batteryBounds),
     storageFreeBytes: histogram("storage_free_bytes", [...storageBounds, undefined]),

@@ -1,12 +1,12 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type DeviceSchema, UpdatePin as WireUpdatePin } from "../../../gen/ota/v1/device_pb.js";
 import type { SavedFilterSchema } from "../../../gen/ota/v1/device_service_pb.js";
-import { Capability, ClockQuality, type HeartbeatSchema } from "../../../gen/ota/v1/heartbeat_pb.js";
+import { Capability, ClockQuality } from "../../../gen/ota/v1/heartbeat_pb.js";
 import { wirePresence } from "../fleet/fleet-messages.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
-import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
 import { presenceOf } from "../state/presence.ts";
+import { heartbeatMessage } from "../state/record-messages.ts";
 import type { DeviceDetails } from "./device-details.ts";
 import type { SavedFilterRow } from "./saved-filter.entity.ts";
 
@@ -31,7 +31,7 @@ export function deviceMessage(
     presence: wirePresence[presenceOf(last?.receivedAt.getTime(), context.nowMs, context.intervalMs)],
     ...(last === undefined
       ? {}
-      : { lastSeenTime: timestampFromDate(last.receivedAt), lastHeartbeat: lastHeartbeatMessage(last) }),
+      : { lastSeenTime: timestampFromDate(last.receivedAt), lastHeartbeat: heartbeatMessage(last) }),
     securityCounter: BigInt(device.securityCounter),
     createTime: timestampFromDate(device.createdAt),
     updateTime: timestampFromDate(device.updatedAt),
@@ -61,47 +61,6 @@ const wireUpdatePins: Readonly<Record<UpdatePin, WireUpdatePin>> = {
   excluded: WireUpdatePin.EXCLUDED,
 };
 
-/** Without errors and metrics, as the contract says of a device's last heartbeat. */
-function lastHeartbeatMessage(record: HeartbeatRecord): MessageInitShape<typeof HeartbeatSchema> {
-  const { latitude, longitude, networkType, signalDbm, carrier } = record;
-  const located = latitude !== undefined && longitude !== undefined;
-  const connected = networkType !== undefined || signalDbm !== undefined || carrier !== undefined;
-  return {
-    sequence: BigInt(record.sequence),
-    ...(record.deviceTime === undefined ? {} : { deviceTime: timestampFromDate(record.deviceTime) }),
-    firmwareVersion: record.firmwareVersion,
-    bootId: record.bootId,
-    uptime: durationFromMs(record.uptimeMs),
-    ...given({
-      batteryPercent: record.batteryPercent,
-      charging: record.charging,
-      cpuPercent: record.cpuPercent,
-      memoryPercent: record.memoryPercent,
-      storageFreeBytes: record.storageFreeBytes === undefined ? undefined : BigInt(record.storageFreeBytes),
-      temperatureCelsius: record.temperatureCelsius,
-    }),
-    ...(located
-      ? {
-          location: {
-            latitude,
-            longitude,
-            ...given({
-              accuracyMeters: record.accuracyMeters,
-              altitudeMeters: record.altitudeMeters,
-              fixTime: record.fixTime === undefined ? undefined : timestampFromDate(record.fixTime),
-            }),
-          },
-        }
-      : {}),
-    ...(connected
-      ? { network: { type: networkType ?? 0, carrier: carrier ?? "", ...given({ signalDbm }) } }
-      : {}),
-    securityCounter: BigInt(record.securityCounter),
-    components: record.components ?? {},
-    ...(record.imageSha256 === undefined ? {} : { imageSha256: new Uint8Array(record.imageSha256) }),
-  };
-}
-
 function valuesOf(names: readonly string[]): Capability[] {
   return names.flatMap((name) => valueOf(Capability, name) ?? []);
 }
@@ -110,11 +69,4 @@ function valuesOf(names: readonly string[]): Capability[] {
 function valueOf<T>(values: Readonly<Record<string, T | string>>, name: string | undefined): T | undefined {
   const value = name === undefined ? undefined : values[name];
   return typeof value === "number" ? value : undefined;
-}
-
-type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-/** Only what is set: an absent reading and a zero are different on the wire. */
-function given<T extends object>(fields: T): Given<T> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Given<T>;
 }

@@ -3,20 +3,16 @@ import type { Database } from "../../infra/database/database.ts";
 import { withRetry } from "../../infra/database/errors.ts";
 import { newcomersLocked, withNewcomers } from "./newcomers.ts";
 import { NewestPerDevice } from "./newest-per-device.ts";
+import { type CheckReadings, checkReadings, columnTypes } from "./readings.ts";
 
 /** What a device said of itself when it asked for an update; what is undefined stays as its heartbeats had it. */
-export interface DeviceCheck {
+export interface DeviceCheck extends CheckReadings {
   readonly deviceId: string;
   readonly receivedAt: Date;
   readonly firmwareVersion: string;
   /** Empty if it did not say. */
   readonly bootId: string;
   readonly securityCounter: number;
-  readonly batteryPercent?: number | undefined;
-  readonly charging?: boolean | undefined;
-  readonly storageFreeBytes?: number | undefined;
-  /** The value of `ota.v1.NetworkType`. */
-  readonly networkType?: number | undefined;
   readonly components?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -86,32 +82,28 @@ function columnsOf(batch: readonly DeviceCheck[]): unknown[][] {
     column((c) => c.firmwareVersion),
     column((c) => c.bootId),
     column((c) => c.securityCounter),
-    column((c) => c.batteryPercent),
-    column((c) => c.charging),
-    column((c) => c.storageFreeBytes),
-    column((c) => c.networkType),
     column((c) => c.components && JSON.stringify(c.components)),
+    ...checkReadings.map(({ property }) => column((c) => c[property])),
   ];
 }
+
+const columns = checkReadings.map(({ column }) => column);
 
 /** A check has no number: epoch and sequence 0 come before every heartbeat, and it never moves a device's mark. */
 const writeSql = `
   ${withNewcomers("device_state")}
-  INSERT INTO device_state AS s (device_id, last_seen_at, firmware_version, boot_id, security_counter, battery_percent,
-    charging, storage_free_bytes, network_type, components, epoch, last_sequence, uptime_ms)
+  INSERT INTO device_state AS s (device_id, last_seen_at, firmware_version, boot_id, security_counter, components,
+    ${columns.join(", ")}, epoch, last_sequence, uptime_ms)
   SELECT c.*, 0, 0, 0
-    FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[], $6::real[], $7::boolean[], $8::bigint[],
-                $9::smallint[], $10::jsonb[]) AS c
+    FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[], $6::jsonb[],
+                ${checkReadings.map(({ kind }, index) => `$${index + 7}::${columnTypes[kind]}[]`).join(", ")}) AS c
    WHERE ${newcomersLocked}
   ON CONFLICT (device_id) DO UPDATE SET
     last_seen_at = excluded.last_seen_at,
     firmware_version = excluded.firmware_version,
     boot_id = coalesce(nullif(excluded.boot_id, ''), s.boot_id),
     security_counter = greatest(s.security_counter, excluded.security_counter),
-    battery_percent = coalesce(excluded.battery_percent, s.battery_percent),
-    charging = coalesce(excluded.charging, s.charging),
-    storage_free_bytes = coalesce(excluded.storage_free_bytes, s.storage_free_bytes),
-    network_type = coalesce(excluded.network_type, s.network_type),
     components = coalesce(excluded.components, s.components),
+    ${columns.map((name) => `${name} = coalesce(excluded.${name}, s.${name})`).join(", ")},
     updated_at = now()
    WHERE s.last_seen_at < excluded.last_seen_at`;

@@ -11,6 +11,8 @@ import type { DeviceChange, DeviceChangeListener, DeviceChanges } from "./device
 import { type DeviceSnapshot, isNewer, LiveDevice, SharedTexts } from "./device-snapshot.ts";
 import type { UpdatePin } from "./filterable-device.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
+import { readingsOfRow } from "./reading-row.ts";
+import { heldReadings, type Readings } from "./readings.ts";
 import type { StateWriter } from "./state-writer.ts";
 
 /** What a {@link DeviceDirectory} is made of. */
@@ -210,15 +212,6 @@ interface DeviceStateRow {
   readonly last_sequence: string | null;
   readonly firmware_version: string | null;
   readonly boot_id: string | null;
-  readonly battery_percent: number | null;
-  readonly charging: boolean | null;
-  readonly storage_free_bytes: string | null;
-  readonly cpu_percent: number | null;
-  readonly memory_percent: number | null;
-  readonly temperature_celsius: number | null;
-  readonly network_type: number | null;
-  readonly carrier: string | null;
-  readonly signal_dbm: number | null;
   readonly components: Record<string, string> | null;
   readonly security_counter: string | null;
 }
@@ -241,9 +234,8 @@ const readSql = `
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.display_name, d.groups, d.tags, d.metadata, d.update_pin,
          d.created_at, d.enrolment_key_id, d.is_deleted,
          d.reported->>'firmwareVersion' AS enrolled_version,
-         s.last_seen_at, s.epoch, s.last_sequence, s.firmware_version, s.boot_id, s.battery_percent, s.charging,
-         s.storage_free_bytes, s.cpu_percent, s.memory_percent, s.temperature_celsius, s.network_type, s.carrier, s.signal_dbm,
-         s.components, s.security_counter
+         s.last_seen_at, s.epoch, s.last_sequence, s.firmware_version, s.boot_id, s.components, s.security_counter,
+         ${heldReadings.map(({ column }) => `s.${column}`).join(", ")}
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
    WHERE d.id = ANY($1::uuid[])`;
 
@@ -276,18 +268,20 @@ function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: numb
       receivedAt: row.last_seen_at,
       firmwareVersion: texts.text(row.firmware_version ?? ""),
       bootId: row.boot_id ?? "",
-      batteryPercent: row.battery_percent ?? undefined,
-      charging: row.charging ?? undefined,
-      storageFreeBytes: row.storage_free_bytes === null ? undefined : Number(row.storage_free_bytes),
-      cpuPercent: row.cpu_percent ?? undefined,
-      memoryPercent: row.memory_percent ?? undefined,
-      temperatureCelsius: row.temperature_celsius ?? undefined,
-      networkType: row.network_type ?? undefined,
-      carrier: row.carrier === null ? undefined : texts.text(row.carrier),
-      signalDbm: row.signal_dbm ?? undefined,
+      ...sharedReadings(row, texts),
       components: row.components ?? undefined,
       securityCounter: Number(row.security_counter),
     });
   }
   return device;
+}
+
+/** The readings in a row, with shared texts. */
+function sharedReadings(row: DeviceStateRow, texts: SharedTexts): Readings {
+  const shared: Record<string, unknown> = { ...readingsOfRow(row) };
+  for (const { property } of heldReadings) {
+    const value = shared[property];
+    if (typeof value === "string") shared[property] = texts.text(value);
+  }
+  return shared;
 }

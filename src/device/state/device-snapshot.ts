@@ -1,6 +1,8 @@
 import type { DeviceCheck } from "./check-writer.ts";
 import type { FilterableDevice, UpdatePin } from "./filterable-device.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
+import { LiveReadings } from "./held-readings.ts";
+import type { HeldProperty } from "./readings.ts";
 
 /**
  * What the service keeps in memory of a device: enough to decide about its updates. It is a live view: newer heartbeats
@@ -35,7 +37,7 @@ export interface DeviceFacts
   readonly enrolledVersion: string;
 }
 
-/** The readings of a heartbeat that decisions need. */
+/** What decisions need of a heartbeat. */
 export type Reading = Pick<
   HeartbeatRecord,
   | "epoch"
@@ -43,21 +45,13 @@ export type Reading = Pick<
   | "receivedAt"
   | "firmwareVersion"
   | "bootId"
-  | "batteryPercent"
-  | "charging"
-  | "storageFreeBytes"
   | "securityCounter"
-  | "cpuPercent"
-  | "memoryPercent"
-  | "temperatureCelsius"
-  | "networkType"
-  | "carrier"
-  | "signalDbm"
   | "components"
+  | HeldProperty
 >;
 
 /** A {@link DeviceSnapshot} that moves with the heartbeats, forward only. One shape, shared texts: some 500 bytes each. */
-export class LiveDevice implements DeviceSnapshot {
+export class LiveDevice extends LiveReadings implements DeviceSnapshot {
   readonly id: string;
   readonly serialNumber: string;
   readonly deviceType: string;
@@ -73,16 +67,7 @@ export class LiveDevice implements DeviceSnapshot {
   firmwareVersion: string;
   bootId = "";
   securityCounter = 0;
-  batteryPercent: number | undefined = undefined;
-  charging: boolean | undefined = undefined;
-  storageFreeBytes: number | undefined = undefined;
   lastSeenAtMs: number | undefined = undefined;
-  cpuPercent: number | undefined = undefined;
-  memoryPercent: number | undefined = undefined;
-  temperatureCelsius: number | undefined = undefined;
-  networkType: number | undefined = undefined;
-  carrier: string | undefined = undefined;
-  signalDbm: number | undefined = undefined;
   components: Readonly<Record<string, string>> | undefined = undefined;
   epoch = -1;
   sequence = -1;
@@ -92,6 +77,7 @@ export class LiveDevice implements DeviceSnapshot {
   readAtSeconds: number;
 
   constructor(facts: DeviceFacts, readAtSeconds: number) {
+    super();
     this.id = facts.id;
     this.serialNumber = facts.serialNumber;
     this.deviceType = facts.deviceType;
@@ -124,10 +110,7 @@ export class LiveDevice implements DeviceSnapshot {
     this.lastSeenAtMs = check.receivedAt.getTime();
     if (this.firmwareVersion !== check.firmwareVersion) this.firmwareVersion = check.firmwareVersion;
     if (check.bootId !== "" && this.bootId !== check.bootId) this.bootId = check.bootId;
-    this.batteryPercent = check.batteryPercent ?? this.batteryPercent;
-    this.charging = check.charging ?? this.charging;
-    this.storageFreeBytes = check.storageFreeBytes ?? this.storageFreeBytes;
-    this.networkType = check.networkType ?? this.networkType;
+    this.takeTold(check);
     this.components = check.components ?? this.components;
     this.securityCounter = Math.max(this.securityCounter, check.securityCounter);
   }
@@ -144,15 +127,7 @@ export class LiveDevice implements DeviceSnapshot {
   #takeValues(from: Omit<Reading, "receivedAt">): void {
     this.epoch = from.epoch;
     this.sequence = from.sequence;
-    this.batteryPercent = from.batteryPercent;
-    this.charging = from.charging;
-    this.cpuPercent = from.cpuPercent;
-    this.memoryPercent = from.memoryPercent;
-    this.storageFreeBytes = from.storageFreeBytes;
-    this.temperatureCelsius = from.temperatureCelsius;
-    this.networkType = from.networkType;
-    if (this.carrier !== from.carrier) this.carrier = from.carrier;
-    this.signalDbm = from.signalDbm;
+    this.takeReadings(from);
     // Heartbeats tell the components when they change; the others leave them out.
     if (from.components !== undefined) this.components = from.components;
     this.securityCounter = Math.max(this.securityCounter, from.securityCounter);

@@ -1,6 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/core";
 import { count, createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
 import { DeviceEntity } from "./device.entity.ts";
+import { readingProperties } from "./reading-properties.ts";
 
 /**
  * A device's latest reading, written in batches. No index on what changes and free space on every page, so that
@@ -19,23 +20,15 @@ export const DeviceStateEntity = defineEntity({
     firmwareVersion: p.text(),
     bootId: p.text(),
     uptimeMs: count(),
-    batteryPercent: p.float().strictNullable(),
-    charging: p.boolean().strictNullable(),
-    cpuPercent: p.float().strictNullable(),
-    memoryPercent: p.float().strictNullable(),
-    storageFreeBytes: count().strictNullable(),
-    temperatureCelsius: p.float().strictNullable(),
-    latitude: p.double().strictNullable(),
-    longitude: p.double().strictNullable(),
-    accuracyMeters: p.float().strictNullable(),
-    altitudeMeters: p.float().strictNullable(),
-    networkType: p.smallint().strictNullable(),
-    signalDbm: p.smallint().strictNullable(),
-    carrier: p.text().strictNullable(),
+    ...readingProperties(),
+    /**
+     * The contract's number of the network's type, as releases before migration 0013 wrote it; such a release can run beside
+     * this one. A later migration drops it.
+     */
+    networkTypeNumber: p.smallint().fieldName("network_type").nullable(),
     securityCounter: count(),
     imageSha256: p.blob().strictNullable(),
     components: p.json<Record<string, string>>().strictNullable(),
-    fixTime: instant().strictNullable(),
     /** Whether the device is not retired: kept by triggers, so that the fleet's counters need no other table. */
     inService: p.boolean().default(true),
     createdAt: createdAt(),

@@ -1,5 +1,7 @@
+import type { HeldReadings } from "./held-readings.ts";
+
 /** What a filter may ask of a device: a live view, read at the moment of the decision. */
-export interface FilterableDevice {
+export interface FilterableDevice extends HeldReadings {
   readonly id: string;
   readonly serialNumber: string;
   readonly deviceType: string;
@@ -17,16 +19,6 @@ export interface FilterableDevice {
   readonly components: Readonly<Record<string, string>> | undefined;
   /** Milliseconds since 1970; undefined before the first heartbeat. */
   readonly lastSeenAtMs: number | undefined;
-  readonly batteryPercent: number | undefined;
-  readonly charging: boolean | undefined;
-  readonly cpuPercent: number | undefined;
-  readonly memoryPercent: number | undefined;
-  readonly storageFreeBytes: number | undefined;
-  readonly temperatureCelsius: number | undefined;
-  /** The value of `ota.v1.NetworkType`; undefined or 0 if the device did not say. */
-  readonly networkType: number | undefined;
-  readonly carrier: string | undefined;
-  readonly signalDbm: number | undefined;
   readonly securityCounter: number;
 }
 

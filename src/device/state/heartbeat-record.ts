@@ -1,5 +1,8 @@
-/** One heartbeat as the service keeps it: checked, numbered and received. Optional readings are absent, never zero. */
-export interface HeartbeatRecord {
+import type { Readings } from "./readings.ts";
+import type { Severity } from "./severity.ts";
+
+/** One heartbeat as the service keeps it: checked, numbered and received. */
+export interface HeartbeatRecord extends Readings {
   readonly deviceId: string;
   /** Changes when the device lost its counter, for example by a factory reset. */
   readonly epoch: number;
@@ -14,22 +17,6 @@ export interface HeartbeatRecord {
   /** Changes with every reboot. */
   readonly bootId: string;
   readonly uptimeMs: number;
-  readonly batteryPercent?: number | undefined;
-  readonly charging?: boolean | undefined;
-  readonly cpuPercent?: number | undefined;
-  readonly memoryPercent?: number | undefined;
-  readonly storageFreeBytes?: number | undefined;
-  readonly temperatureCelsius?: number | undefined;
-  readonly latitude?: number | undefined;
-  readonly longitude?: number | undefined;
-  readonly accuracyMeters?: number | undefined;
-  readonly altitudeMeters?: number | undefined;
-  /** When the position was taken, by the device's clock; absent means with the heartbeat. */
-  readonly fixTime?: Date | undefined;
-  /** The value of `ota.v1.NetworkType`; absent if the device did not say. */
-  readonly networkType?: number | undefined;
-  readonly signalDbm?: number | undefined;
-  readonly carrier?: string | undefined;
   /** The signed security counter of the image that runs. */
   readonly securityCounter: number;
   /** SHA-256 of the image that runs, if the device can tell. */
@@ -53,8 +40,7 @@ export interface DurableHeartbeat extends HeartbeatRecord {
 /** One error or crash that a device reported. */
 export interface DeviceError {
   readonly code: string;
-  /** The value of `ota.v1.Severity`. */
-  readonly severity: number;
+  readonly severity: Severity;
   readonly message: string;
   /** One frame a line; empty if unknown. */
   readonly stack: string;

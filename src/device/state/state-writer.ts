@@ -1,10 +1,12 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
+import { compiled } from "../../infra/compiled.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { asDatabaseError, withRetry } from "../../infra/database/errors.ts";
 import { isNewer } from "./device-snapshot.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import { newcomersLocked, withNewcomers } from "./newcomers.ts";
+import { columnTypes, readings } from "./readings.ts";
 
 /** What a {@link StateWriter} is made of. */
 export interface StateWriterParts {
@@ -177,23 +179,14 @@ const columns: readonly Column[] = [
   { name: "firmware_version", type: "text", value: (r) => r.firmwareVersion },
   { name: "boot_id", type: "text", value: (r) => r.bootId },
   { name: "uptime_ms", type: "bigint", value: (r) => r.uptimeMs },
-  { name: "battery_percent", type: "real", value: (r) => r.batteryPercent },
-  { name: "charging", type: "boolean", value: (r) => r.charging },
-  { name: "cpu_percent", type: "real", value: (r) => r.cpuPercent },
-  { name: "memory_percent", type: "real", value: (r) => r.memoryPercent },
-  { name: "storage_free_bytes", type: "bigint", value: (r) => r.storageFreeBytes },
-  { name: "temperature_celsius", type: "real", value: (r) => r.temperatureCelsius },
-  { name: "latitude", type: "double precision", value: (r) => r.latitude },
-  { name: "longitude", type: "double precision", value: (r) => r.longitude },
-  { name: "accuracy_meters", type: "real", value: (r) => r.accuracyMeters },
-  { name: "altitude_meters", type: "real", value: (r) => r.altitudeMeters },
-  { name: "network_type", type: "smallint", value: (r) => r.networkType },
-  { name: "signal_dbm", type: "smallint", value: (r) => r.signalDbm },
-  { name: "carrier", type: "text", value: (r) => r.carrier },
+  ...readings.map(({ column, kind, property }) => ({
+    name: column,
+    type: columnTypes[kind],
+    value: compiled<Column["value"]>(`(r) => r.${property}`),
+  })),
   { name: "security_counter", type: "bigint", value: (r) => r.securityCounter },
   { name: "image_sha256", type: "bytea", value: (r) => r.imageSha256 },
   { name: "components", type: "jsonb", value: (r) => r.components && JSON.stringify(r.components) },
-  { name: "fix_time", type: "timestamptz", value: (r) => r.fixTime },
 ];
 
 const names = columns.map((column) => column.name);

@@ -14,6 +14,7 @@ import { RolloutHealth } from "./migrations/m0008-rollout-health.ts";
 import { RollupOrder } from "./migrations/m0009-rollup-order.ts";
 import { VersionHistory } from "./migrations/m0010-version-history.ts";
 import { WaitingRollbacks } from "./migrations/m0011-waiting-rollbacks.ts";
+import { Words } from "./migrations/m0013-words.ts";
 
 /** How to migrate. */
 export interface MigrateOptions {
@@ -73,6 +74,7 @@ const migrations = [
   { name: "0009-rollup-order", class: RollupOrder },
   { name: "0010-version-history", class: VersionHistory },
   { name: "0011-waiting-rollbacks", class: WaitingRollbacks },
+  { name: "0013-words", class: Words },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

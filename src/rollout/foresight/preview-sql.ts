@@ -1,4 +1,5 @@
 import type { FilterSql } from "../../device/filter/filter-sql.ts";
+import type { NetworkType } from "../../device/state/readings.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import { storageNeed } from "../rules/readiness-rules.ts";
 
@@ -21,7 +22,7 @@ export interface DeviceClass {
   readonly charging?: boolean | null;
   /** A whole number in text; null if unknown. */
   readonly security_counter?: string | null;
-  readonly network_type?: number | null;
+  readonly network?: NetworkType | null;
   /** Whether they have had the rollout's update. */
   readonly tried?: boolean;
   /** The other rollout whose update they are at, or null. */
@@ -123,7 +124,7 @@ export function previewSql(
       : [`${met("s.battery_percent", needs.battery)} AS battery`, "s.charging"]),
     ...(needs.storage.length === 0 ? [] : [`${met("s.storage_free_bytes", needs.storage)} AS storage`]),
     ...(isFirmware ? ["s.security_counter"] : []),
-    ...(rollout.rollout.policy.maxMeteredBytes === null ? [] : ["s.network_type"]),
+    ...(rollout.rollout.policy.maxMeteredBytes === null ? [] : ["s.network"]),
     ...(updates.tried ? ["t.device_id IS NOT NULL AS tried"] : []),
     ...(updates.open ? ["o.rollout_id AS open"] : []),
   ];

@@ -1,4 +1,5 @@
 import { stringify } from "uuid";
+import { nothingHeld } from "../../device/state/held-readings.ts";
 import { bucketCount, bucketOfHash, deviceHashes, ringOf, sampleOfHash } from "../model/bucket.ts";
 import { isPinnedCanary } from "../model/ring-place.ts";
 import { allRules } from "../rules/all-rules.ts";
@@ -137,6 +138,7 @@ const classRules = allRules.filter(
 function representative(row: DeviceClass, rollout: CompiledRollout, needs: PreviewNeeds): CheckedDevice {
   const [group] = rollout.canaryGroups ?? [];
   return {
+    ...nothingHeld,
     id: stringify(row.ids, 0),
     serialNumber: "",
     deviceType: row.device_type ?? only(rollout.deviceTypes),
@@ -153,13 +155,8 @@ function representative(row: DeviceClass, rollout: CompiledRollout, needs: Previ
     lastSeenAtMs: undefined,
     batteryPercent: met(needs.battery, row.battery),
     charging: row.charging ?? undefined,
-    cpuPercent: undefined,
-    memoryPercent: undefined,
     storageFreeBytes: met(needs.storage, row.storage),
-    temperatureCelsius: undefined,
-    networkType: row.network_type ?? undefined,
-    carrier: undefined,
-    signalDbm: undefined,
+    networkType: row.network ?? undefined,
     securityCounter: Number(row.security_counter ?? 0),
     bootId: "",
     userConsent: undefined,

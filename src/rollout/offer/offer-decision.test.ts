@@ -70,13 +70,13 @@ describe("one rollout", () => {
     [
       "too large for cellular",
       { firmware: { sizeBytes: 2 }, policy: { maxMeteredBytes: 1 } },
-      { networkType: 3 },
+      { networkType: "CELLULAR" },
       "METERED_NETWORK",
     ],
     [
       "not on Wi-Fi",
       { firmware: { sizeBytes: 2 }, policy: { maxMeteredBytes: 1 } },
-      { networkType: 2 },
+      { networkType: "WIFI" },
       "OFFER",
     ],
     ["no consent", { policy: { requireUserConsent: true } }, { userConsent: false }, "CONSENT_REQUIRED"],

@@ -13,6 +13,7 @@ import {
 import type { DownloadOpener } from "../../api/download/download-route.ts";
 import { type CallContext, type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
 import type { Identity } from "../../call/identity.ts";
+import { checkReadingsOf } from "../../device/state/record-messages.ts";
 import { invalidArgument } from "../../errors.ts";
 import { toSignatureMessage, toUpdateKind } from "../../firmware/firmware-messages.ts";
 import type { UpdateMetrics } from "../../infra/metrics.ts";
@@ -217,15 +218,11 @@ function retryAfter(ms: number) {
 }
 
 function readingOf(request: MessageShape<typeof CheckForUpdateRequestSchema>): CheckReading {
-  const { storageFreeBytes } = request;
   return {
+    ...checkReadingsOf(request),
     firmwareVersion: request.firmwareVersion,
     bootId: request.bootId,
     securityCounter: Number(request.securityCounter),
-    batteryPercent: request.batteryPercent,
-    charging: request.charging,
-    storageFreeBytes: storageFreeBytes === undefined ? undefined : Number(storageFreeBytes),
-    networkType: request.networkType === 0 ? undefined : request.networkType,
     components: isEmpty(request.components) ? undefined : request.components,
     userConsent: request.userConsent,
   };

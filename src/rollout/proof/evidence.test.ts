@@ -59,7 +59,7 @@ function beat(
   };
 }
 
-const crash = { code: "SIGSEGV", severity: 4, message: "", stack: "", fatal: true };
+const crash = { code: "SIGSEGV", severity: "CRITICAL", message: "", stack: "", fatal: true } as const;
 const warning = { ...crash, fatal: false };
 
 describe("an install", () => {

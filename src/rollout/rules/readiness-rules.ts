@@ -1,3 +1,4 @@
+import type { NetworkType } from "../../device/state/readings.ts";
 import type { CompiledRollout } from "./compiled-rollout.ts";
 import { nextFirmware } from "./progress-rules.ts";
 import type { CheckedDevice, Rule } from "./rule.ts";
@@ -174,19 +175,22 @@ export function zoneOf({ metadata }: CheckedDevice): string | undefined {
   return metadata["time_zone"];
 }
 
-/** Whether data costs money on this kind of network: cellular, LPWAN or satellite, by its number in the contract. */
-function isMetered(networkType: number | undefined): boolean {
-  return networkType !== undefined && networkType >= firstMetered;
+/** Whether data costs money on this kind of network. */
+function isMetered(networkType: NetworkType | undefined): boolean {
+  return networkType === "CELLULAR" || networkType === "LPWAN" || networkType === "SATELLITE";
 }
 
-const firstMetered = 3;
-
-function networkText(networkType: number | undefined): string {
-  return (
-    ["network unknown", "Ethernet", "Wi-Fi", "cellular", "LPWAN", "satellite"][networkType ?? 0] ??
-    "other network"
-  );
+function networkText(networkType: NetworkType | undefined): string {
+  return networkType === undefined ? "network unknown" : networkWords[networkType];
 }
+
+const networkWords: Readonly<Record<NetworkType, string>> = {
+  ETHERNET: "Ethernet",
+  WIFI: "Wi-Fi",
+  CELLULAR: "cellular",
+  LPWAN: "LPWAN",
+  SATELLITE: "satellite",
+};
 
 function neededStorage(rollout: CompiledRollout, device: CheckedDevice): number {
   return storageNeed(nextFirmware(rollout, device).firmware, rollout.rollout.policy.storageFactor);

@@ -1,7 +1,7 @@
 import { Table } from "@mantine/core";
 import type { Series } from "../../../../gen/ota/v1/telemetry_service_pb.js";
 import { Section } from "../../ui/section.tsx";
-import { metricName, metricValue } from "./metric-words.ts";
+import { metricValue } from "./metric-words.ts";
 
 /** The drawing in figures: the newest, lowest, mean and highest value of each metric. */
 export function Figures({ series }: { readonly series: readonly Series[] }) {
@@ -28,7 +28,7 @@ export function Figures({ series }: { readonly series: readonly Series[] }) {
           <Table.Tbody>
             {series.map((each) => (
               <Table.Tr key={each.metric}>
-                <Table.Td>{metricName(each.metric)}</Table.Td>
+                <Table.Td>{each.displayName}</Table.Td>
                 {figuresOf(each).map(([name, value]) => (
                   <Table.Td key={name} ta="right" className="numbers">
                     {metricValue(value, each.unit)}

@@ -5,7 +5,7 @@ import type { ChartColors } from "../../charts/chart-colors.ts";
 import { chartFrame } from "../../charts/chart-frame.ts";
 import { tooltipFrame, tooltipLines } from "../../charts/tooltip.ts";
 import { type DeviceEvent, type EventKind, eventKinds } from "./device-event.ts";
-import { metricName, metricValue } from "./metric-words.ts";
+import { metricValue } from "./metric-words.ts";
 import type { Span } from "./span.ts";
 
 /** Where the drawings lie in their box, in pixels: the selection by mouse counts with it. */
@@ -46,8 +46,8 @@ export function measurementsOption(measurements: Measurements, colors: ChartColo
       ...tooltipFrame(colors),
       formatter: (found: unknown) => tooltipText(found, series, bucketMs),
     },
-    title: series.map(({ metric }, index) => ({
-      text: metricName(metric),
+    title: series.map(({ displayName }, index) => ({
+      text: displayName,
       left: plot.left,
       top: at(index + 1) - 24,
       padding: 0,
@@ -208,7 +208,7 @@ function tooltipText(found: unknown, series: readonly Series[], bucketMs: number
       point.min === point.max || bucketMs === 0
         ? ""
         : ` (${metricValue(point.min, each.unit)} to ${metricValue(point.max, each.unit)})`;
-    lines.push(`${metricName(each.metric)}: ${metricValue(point.avg, each.unit)}${spread}`);
+    lines.push(`${each.displayName}: ${metricValue(point.avg, each.unit)}${spread}`);
   }
   return tooltipLines(lines, moment.format(items[0]?.value[0] ?? 0));
 }

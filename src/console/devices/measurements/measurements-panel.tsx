@@ -2,7 +2,12 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Card, Group, MultiSelect, Skeleton, Stack, Text } from "@mantine/core";
 import { useMemo } from "react";
 import type { Device } from "../../../../gen/ota/v1/device_pb.js";
-import { type Series, SeriesSource, TelemetryService } from "../../../../gen/ota/v1/telemetry_service_pb.js";
+import {
+  type Metric,
+  type Series,
+  SeriesSource,
+  TelemetryService,
+} from "../../../../gen/ota/v1/telemetry_service_pb.js";
 import type { DeviceSearch } from "../../addresses/device-search.ts";
 import { Chart } from "../../charts/chart.tsx";
 import { useChartColors } from "../../charts/chart-colors.ts";
@@ -15,7 +20,7 @@ import { Section } from "../../ui/section.tsx";
 import { EventList } from "./event-list.tsx";
 import { Figures } from "./figures.tsx";
 import { measurementsHeight, measurementsOption, plot } from "./measurements-option.ts";
-import { builtInMetrics, metricName } from "./metric-words.ts";
+import { uptimeMetric } from "./metric-words.ts";
 import { type Span, shortestSpanMs, useSpan } from "./span.ts";
 import { SpanPicker } from "./span-picker.tsx";
 import { maxMetrics, useMeasurements } from "./use-measurements.ts";
@@ -34,9 +39,9 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
     { deviceType: device.deviceType, pageSize: 1_000 },
     { staleTime: 60_000 },
   );
-  const custom = catalogue.data?.metrics.filter(({ builtIn }) => !builtIn).map(({ name }) => name) ?? [];
-  const usual = [...Object.keys(builtInMetrics), ...custom.slice(0, customShown)];
-  const chosen = search.metrics === undefined ? usual : search.metrics.split(",").slice(0, maxMetrics);
+  const metrics = catalogue.data?.metrics.filter(({ name }) => name !== uptimeMetric);
+  const chosen =
+    search.metrics === undefined ? metrics && usual(metrics) : search.metrics.split(",").slice(0, maxMetrics);
   const measured = useMeasurements(device.id, chosen, span);
   const withValues = measured.series?.filter(({ points }) => points.length > 0) ?? [];
   const without = measured.series?.filter(({ points }) => points.length === 0) ?? [];
@@ -58,23 +63,25 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
             hidePickedOptions
             maxValues={maxMetrics}
             placeholder={search.metrics === undefined ? "Choose metrics" : "Add a metric"}
-            data={[...Object.keys(builtInMetrics), ...custom].map((value) => ({
-              value,
-              label: metricName(value),
-            }))}
-            value={search.metrics === undefined ? [] : chosen}
+            data={metrics?.map(({ name, displayName }) => ({ value: name, label: displayName })) ?? []}
+            value={search.metrics === undefined ? [] : (chosen ?? [])}
             onChange={(values) => {
               const { metrics: _, ...rest } = search;
               onChange(values.length === 0 ? rest : { ...rest, metrics: values.join(",") });
             }}
           />
         </Group>
+        {chosen === undefined && catalogue.isError && (
+          <Failure error={catalogue.error} doing="read which metrics there are" retry={catalogue.refetch} />
+        )}
         {measured.error !== null && (
           <Failure error={measured.error} doing="read the measurements" retry={measured.retry} />
         )}
-        {measured.series === undefined && measured.error === null && (
-          <Skeleton h={measurementsHeight(Math.min(chosen.length, 6))} />
-        )}
+        {measured.series === undefined &&
+          measured.error === null &&
+          !(chosen === undefined && catalogue.isError) && (
+            <Skeleton h={measurementsHeight(Math.min(chosen?.length ?? 6, 6))} />
+          )}
         {measured.series !== undefined && withValues.length === 0 && measured.events.length === 0 ? (
           <Nothing title="Nothing in this time">Choose a longer or another time above.</Nothing>
         ) : (
@@ -92,7 +99,7 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
           <Text size="xs" c="dimmed" maw={640}>
             {sourceWords(measured.source, measured.bucketMs)} Drag over the drawing to look closer.
             {without.length > 0 &&
-              ` No values of: ${without.map(({ metric }) => metricName(metric)).join(", ")}.`}
+              ` No values of: ${without.map(({ displayName }) => displayName).join(", ")}.`}
           </Text>
           <SaveButton path={exportPath(device.id, span)} name={`${device.serialNumber}-heartbeats.csv`}>
             Heartbeats of this time as CSV
@@ -105,6 +112,13 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
       </Section>
     </Stack>
   );
+}
+
+/** The metrics that are drawn without being asked for. */
+function usual(metrics: readonly Metric[]): string[] {
+  const names = (builtIn: boolean) =>
+    metrics.filter((each) => each.builtIn === builtIn).map(({ name }) => name);
+  return [...names(true), ...names(false).slice(0, customShown)];
 }
 
 /** So many of a device's own metrics are drawn without being asked for. */
@@ -137,7 +151,7 @@ function Drawing({ title, series, span, measured, onSelect }: DrawingProps) {
         onSelect={onSelect}
       >
         <Chart
-          label={`${series.map(({ metric }) => metricName(metric)).join(", ")} of ${title} over time`}
+          label={`${series.map(({ displayName }) => displayName).join(", ")} of ${title} over time`}
           option={option}
           height={measurementsHeight(series.length)}
         />

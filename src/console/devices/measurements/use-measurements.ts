@@ -29,17 +29,18 @@ export const maxMetrics = 15;
 /** Reads metrics and events of a device over a span of time. */
 export function useMeasurements(
   deviceId: string,
-  metrics: readonly string[],
+  /** Undefined: not known yet, so that there is nothing to read. */
+  metrics: readonly string[] | undefined,
   span: Span,
 ): DeviceMeasurements {
   const shared = { deviceId, ...spanRequest(span), maxPoints };
   const options = { placeholderData: keepPreviousData } as const;
   const first = useQuery(
     TelemetryService.method.querySeries,
-    { ...shared, metrics: [uptimeMetric, ...metrics.slice(0, perCall - 1)] },
-    options,
+    { ...shared, metrics: [uptimeMetric, ...(metrics?.slice(0, perCall - 1) ?? [])] },
+    { ...options, enabled: metrics !== undefined },
   );
-  const others = metrics.slice(perCall - 1, maxMetrics);
+  const others = metrics?.slice(perCall - 1, maxMetrics) ?? [];
   const second = useQuery(
     TelemetryService.method.querySeries,
     { ...shared, metrics: others },
