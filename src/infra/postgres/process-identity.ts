@@ -96,6 +96,9 @@ function throughSetpriv(user: PosixUser, capability: string): string[] {
     `--reuid=${user.uid}`,
     `--regid=${user.gid}`,
     "--clear-groups",
+    // PostgreSQL asks access(2) whether it may run its own programs, and that call overlooks the capabilities of everybody
+    // but root unless this bit is set (capabilities(7)).
+    "--securebits=+no_setuid_fixup",
     `--inh-caps=-all,+${capability}`,
     `--ambient-caps=-all,+${capability}`,
     `--bounding-set=-all,+${capability}`,
