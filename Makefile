@@ -1,12 +1,12 @@
-# Every target is an npm script, so that it runs on the Node 24 of node_modules/.bin and on pinned tools, whatever the
-# machine has installed.
+# Every target is an npm script, so that it runs on the Node 24 of node_modules/.bin (scripts/postinstall links it) and on
+# pinned tools, whatever the machine has installed.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install demo run dev console console-test pictures test check bench gen format
 
-# Written by npm at the end of every installation.
-installed := node_modules/.package-lock.json
+# Written at the end of every installation, by make or by npm, once it is complete.
+installed := node_modules/.installed
 npm := npm run --silent
 
 # Built when it is missing, or older than what it is made of.
@@ -55,11 +55,8 @@ check-%: $(installed)
 	@echo "check $*"
 	@$(npm) check:$*
 
-# Not `npm ci`: it refuses a lock file from which a registry without every platform's optional binaries was left out.
-# The versions and hashes of the lock file hold either way.
 $(installed): package-lock.json
-	npm install --no-save --no-audit --no-fund --loglevel=error
-	@touch $@
+	@scripts/install
 
 $(console): $(shell find src/console gen -type f) vite.console.config.ts scripts/precompress.ts scripts/without-option-descriptors.ts package-lock.json | $(installed)
 	@$(npm) build:console -- --logLevel warn
