@@ -8,6 +8,7 @@ export default defineConfig({
       : ["default"],
     restoreMocks: true,
     // Faults, kills and real sockets race with the machine's other work: in CI a test may have a second go, and no third.
+    // scripts/test-totals.ts names those that needed it.
     retry: process.env.CI ? 1 : 0,
     expect: { requireAssertions: true },
     coverage: {
