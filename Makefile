@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run dev console console-test pictures test check bench gen format
+.PHONY: help install demo run dev console console-test pictures test check bench gen format fresh-machine
 
 # Written at the end of every installation, by make or by npm, once it is complete.
 installed := node_modules/.installed
@@ -13,7 +13,7 @@ npm := npm run --silent
 console := dist/console/index.html
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(installed) ## Install Node 24, libraries and tools into node_modules
 
@@ -50,6 +50,9 @@ gen: $(installed) ## Generate gen/ from proto/
 
 format: $(installed) ## Format sources and protos
 	@$(npm) format
+
+fresh-machine: ## Try the first commands on a fresh Debian 12 and 13 (as root, half an hour)
+	@scripts/fresh-machine
 
 check-%: $(installed)
 	@echo "check $*"
