@@ -42,7 +42,11 @@ describe(`with Node.js ${oldNode} and npm ${oldNpm}, in a folder that is closed 
       npm_config_registry: "http://127.0.0.1:1/",
       npm_config_cache: join(folder, "empty cache"),
     };
-    const { status, stderr } = spawnSync("scripts/install", { cwd: copy, env: nowhere, encoding: "utf8" });
+    const { status, stderr } = spawnSync(join(copy, "scripts/install"), {
+      cwd: copy,
+      env: nowhere,
+      encoding: "utf8",
+    });
     expect(status).toBe(1);
     expect(stderr.trimEnd().split("\n")).toEqual([
       expect.stringContaining("npm does not reach its registry http://127.0.0.1:1/"),
@@ -63,6 +67,25 @@ describe(`with Node.js ${oldNode} and npm ${oldNpm}, in a folder that is closed 
       await stop(run.child);
     }
     expect(existsSync(join(copy, "data/postgres/cluster/PG_VERSION"))).toBe(true);
+  });
+
+  it("serves the console from a package that npm installed", async () => {
+    const user = join(folder, "user of the package");
+    mkdirSync(user);
+    // The console is the one that `make run` has built here.
+    const pack = ["pack", "--ignore-scripts", "--silent", "--pack-destination", user];
+    const tarball = execFileSync("npm", pack, { cwd: copy, env, encoding: "utf8" }).trim();
+    const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    execFileSync("npm", ["install", ...flags, `./${tarball}`], { cwd: user, env });
+
+    const httpPort = await freePort();
+    const args = ["serve", "--http-port", `${httpPort}`, "--grpc-port", `${await freePort()}`];
+    const run = start("node_modules/.bin/device-ota", args, user, env);
+    try {
+      expect(await answer(`http://127.0.0.1:${httpPort}/`, run)).toContain("<script");
+    } finally {
+      await stop(run.child);
+    }
   });
 
   it("leaves nothing out, and runs npm scripts on Node.js 24", () => {
