@@ -1,6 +1,15 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -72,6 +81,7 @@ describe(`with Node.js ${oldNode} and npm ${oldNpm}, in a folder that is closed 
   it("serves the console from a package that npm installed", async () => {
     const user = join(folder, "user of the package");
     mkdirSync(user);
+    writeFileSync(join(user, "package.json"), "{}");
     // The console is the one that `make run` has built here.
     const pack = ["pack", "--ignore-scripts", "--silent", "--pack-destination", user];
     const tarball = execFileSync("npm", pack, { cwd: copy, env, encoding: "utf8" }).trim();
