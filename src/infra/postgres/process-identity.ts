@@ -75,6 +75,8 @@ async function create(name: string, logger: Logger): Promise<PosixUser> {
   try {
     await execFileAsync("useradd", [...flags, "--shell", "/usr/sbin/nologin", name], {
       timeout: HELPER_TIMEOUT_MS,
+      // `su` without a login leaves root with a user's PATH, on which this program is not.
+      env: { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` },
     });
     logger.info({ user: name }, "made a system user for the embedded PostgreSQL");
   } catch (error) {
