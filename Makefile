@@ -1,19 +1,19 @@
-# Every target is an npm script, so that it runs on the Node 24 of node_modules/.bin and on pinned tools, whatever the
-# machine has installed.
+# Every target is an npm script, so that it runs on the Node 24 of node_modules/.bin (scripts/postinstall links it) and on
+# pinned tools, whatever the machine has installed.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run dev console console-test pictures test check bench gen format
+.PHONY: help install demo run dev console console-test pictures test check bench gen format fresh-machine fresh-test
 
-# Written by npm at the end of every installation.
-installed := node_modules/.package-lock.json
+# Written at the end of every installation, by make or by npm, once it is complete.
+installed := node_modules/.installed
 npm := npm run --silent
 
 # Built when it is missing, or older than what it is made of.
 console := dist/console/index.html
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(installed) ## Install Node 24, libraries and tools into node_modules
 
@@ -39,6 +39,9 @@ pictures: $(installed) $(console) ## Take the pictures of the console in docs/co
 test: $(installed) ## Run all tests but those in a browser
 	@$(npm) test
 
+fresh-test: $(installed) ## Test the installation with the oldest Node.js and npm, from the registry
+	@$(npm) test:fresh
+
 # Cheap checks first. `make --keep-going check` shows all that is wrong instead of the first fault.
 check: check-format check-lint check-types check-proto check-gen check-unused test ## Run everything that must pass before a commit
 
@@ -51,15 +54,15 @@ gen: $(installed) ## Generate gen/ from proto/
 format: $(installed) ## Format sources and protos
 	@$(npm) format
 
+fresh-machine: ## Try the first commands on a fresh Debian 12 and 13 (as root, half an hour)
+	@scripts/fresh-machine
+
 check-%: $(installed)
 	@echo "check $*"
 	@$(npm) check:$*
 
-# Not `npm ci`: it refuses a lock file from which a registry without every platform's optional binaries was left out.
-# The versions and hashes of the lock file hold either way.
 $(installed): package-lock.json
-	npm install --no-save --no-audit --no-fund --loglevel=error
-	@touch $@
+	@scripts/install
 
 $(console): $(shell find src/console gen -type f) vite.console.config.ts scripts/precompress.ts scripts/without-option-descriptors.ts package-lock.json | $(installed)
 	@$(npm) build:console -- --logLevel warn

@@ -8,6 +8,7 @@ export default defineConfig({
       : ["default"],
     restoreMocks: true,
     // Faults, kills and real sockets race with the machine's other work: in CI a test may have a second go, and no third.
+    // scripts/test-totals.ts names those that needed it.
     retry: process.env.CI ? 1 : 0,
     expect: { requireAssertions: true },
     coverage: {
@@ -26,12 +27,22 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, "test/console/**"],
+          exclude: [...configDefaults.exclude, "test/console/**", "test/install/fresh/**"],
           globalSetup: ["test/support/global-setup.ts"],
           // Each file may run a server, and all share one PostgreSQL: two cores are busy with three of them, which wait a lot.
           maxWorkers: 3,
           testTimeout: 30_000,
           hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        // Installs from the registry, for a minute or two.
+        test: {
+          name: "fresh",
+          include: ["test/install/fresh/**/*.test.ts"],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
         },
       },
       {

@@ -1,12 +1,20 @@
-// Adds up the JSON reports that the test runners left in .test-results/ and prints `N passed, N failed`. Fails if no
-// test ran or one failed, so that a run without tests can never look like a good one.
+// Adds up the JSON reports that the test runners left in .test-results/: names each test that passed only at its second
+// try, and ends with `N passed, N failed`. Fails if no test ran or one failed, so that a run without tests can never look
+// like a good one.
 
 import { existsSync, globSync, readFileSync } from "node:fs";
+import { relative } from "node:path";
 
 interface VitestReport {
   numPassedTests: number;
   numFailedTests: number;
-  testResults: { status: string; assertionResults: { status: string }[] }[];
+  testResults: FileReport[];
+}
+
+interface FileReport {
+  name: string;
+  status: string;
+  assertionResults: { status: string; fullName: string; failureMessages: string[] }[];
 }
 
 const folder = ".test-results";
@@ -14,10 +22,17 @@ const reports = existsSync(folder) ? globSync(`${folder}/*.json`) : [];
 
 let passed = 0;
 let failed = 0;
+const retried: string[] = [];
 for (const path of reports) {
   const report = JSON.parse(readFileSync(path, "utf8")) as VitestReport;
   passed += report.numPassedTests;
   failed += report.numFailedTests + filesThatFailedAsAWhole(report);
+  retried.push(...report.testResults.flatMap(retriedTests));
+}
+
+if (retried.length > 0) {
+  console.log(`${retried.length} passed only at a second try:`);
+  for (const test of retried) console.log(`  ${test}`);
 }
 
 console.log(`${passed} passed, ${failed} failed`);
@@ -29,4 +44,14 @@ function filesThatFailedAsAWhole(report: VitestReport): number {
     (file) =>
       file.status === "failed" && !file.assertionResults.some((assertion) => assertion.status === "failed"),
   ).length;
+}
+
+/** Tests that passed after a failure, each with its file and the first line of why it had failed. */
+function retriedTests(file: FileReport): string[] {
+  return file.assertionResults
+    .filter((test) => test.status === "passed" && test.failureMessages.length > 0)
+    .map((test) => {
+      const [reason] = (test.failureMessages[0] ?? "").split("\n");
+      return `${relative(process.cwd(), file.name)}: ${test.fullName} (${reason})`;
+    });
 }

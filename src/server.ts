@@ -139,7 +139,7 @@ export async function startServer({ config, logger }: ServerOptions): Promise<Ru
 }
 
 /** Where `make console` puts the console. */
-const consoleFolder = join(import.meta.dirname, "..", "dist", "console");
+export const consoleFolder = join(import.meta.dirname, "..", "dist", "console");
 
 /** Streams sent away in a second when stopping: about as many as another replica takes in. */
 const drainedPerSecond = 500;

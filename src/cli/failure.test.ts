@@ -32,6 +32,16 @@ describe("exit codes", () => {
     );
   });
 
+  it.each([
+    "listen EADDRINUSE: address already in use 127.0.0.1:8080",
+    "No address added out of total 1 resolved errors: [listen EADDRINUSE: address already in use 127.0.0.1:8080]",
+  ])("says what to do about a port that is taken: %s", (message) => {
+    expect(failureText(describeFailure(new Error(message)))).toBe(
+      "device-ota: another program listens on 127.0.0.1:8080: stop it, or choose other ports with --http-port and " +
+        "--grpc-port (0 takes a free one)",
+    );
+  });
+
   it("calls a wrong command line wrong usage, and asked-for help no failure", () => {
     expect(describeFailure(new CommanderError(1, "commander.unknownOption", "x")).exitCode).toBe(
       exitCodes.usage,

@@ -69,7 +69,17 @@ export function describeFailure(error: unknown): Failure {
   }
   const message = error instanceof Error ? error.message : String(error);
   if (isMissingFile(error)) return { ...nothingKnown, exitCode: exitCodes.usage, message };
+  // Node.js and grpc-js put the same words around it.
+  const taken = /EADDRINUSE: address already in use ([^\s\]]+)/.exec(message)?.[1];
+  if (taken !== undefined) return { ...nothingKnown, exitCode: exitCodes.failure, message: portTaken(taken) };
   return { ...nothingKnown, exitCode: exitCodes.failure, message };
+}
+
+function portTaken(address: string): string {
+  return (
+    `another program listens on ${address}: stop it, or choose other ports with --http-port and --grpc-port ` +
+    "(0 takes a free one)"
+  );
 }
 
 /** One line: what went wrong, then reason, fields and request id; a hint follows on a line of its own. */

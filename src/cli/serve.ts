@@ -1,8 +1,9 @@
+import { existsSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import type { Config } from "../config.ts";
 import { createLogger } from "../infra/logger.ts";
-import { type RunningServer, startServer } from "../server.ts";
+import { consoleFolder, type RunningServer, startServer } from "../server.ts";
 import { serviceConfig } from "./service-settings.ts";
 import { adminTokenFile, type Cli } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
@@ -46,7 +47,7 @@ async function welcome(terminal: Terminal, config: Config, server: RunningServer
   const lines = [
     "",
     terminal.paint("bold", "Device OTA & Heartbeat Service is up"),
-    `  console         ${server.httpUrl}/ (sign in with an operator's token)`,
+    `  console         ${consolePlace(server)}`,
     `  REST, Connect   ${server.httpUrl}`,
     `  gRPC            ${server.grpcAddress}`,
     `  database        ${database}`,
@@ -74,6 +75,11 @@ async function welcome(terminal: Terminal, config: Config, server: RunningServer
     "",
   );
   for (const line of lines) terminal.note(line);
+}
+
+function consolePlace({ httpUrl }: RunningServer): string {
+  if (existsSync(join(consoleFolder, "index.html"))) return `${httpUrl}/ (sign in with an operator's token)`;
+  return `not built: run \`make console\` in ${dirname(dirname(consoleFolder))}, then reload ${httpUrl}/`;
 }
 
 /** Written aside and renamed, so that a reader sees a whole token or none, and never one that others could read. */

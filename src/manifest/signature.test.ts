@@ -48,6 +48,16 @@ describe.each(Object.entries(keys))("%s", (algorithm, { privateKey, publicKey: p
     }
     expect(verifySignature({ publicKeyPem, bytes, signature: signature.subarray(1) })).toBe(false);
   });
+
+  it("refuses bytes before or after the signature, or its end cut off", () => {
+    const zero = Uint8Array.of(0);
+    for (const wrong of [
+      Buffer.concat([signature, zero]),
+      Buffer.concat([zero, signature]),
+      signature.subarray(0, -1),
+    ])
+      expect(verifySignature({ publicKeyPem, bytes, signature: wrong })).toBe(false);
+  });
 });
 
 describe("verifySignature", () => {
@@ -56,6 +66,49 @@ describe("verifySignature", () => {
     const signature = sign("sha256", bytes, { key, dsaEncoding: "ieee-p1363" });
     expect(signature).toHaveLength(64);
     expect(verifySignature({ publicKeyPem, bytes, signature })).toBe(true);
+  });
+
+  // OpenSSL takes the number for the same with or without its leading zero byte, which one RSA signature in 256 has.
+  it("refuses an RSA signature whose leading zero byte was cut off", () => {
+    const publicKeyPem = `-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAjrZyopqhdfxc/YJu5MW5
+umu60+YeY5hrD2pkTFEuwKOHYNsqwT3aD5sXScHGO0k5BXdU9Ak4XS9pBR8MJF9r
+eTPIXW1AUPGEM3tQsq1+XpfWzZiCsYF4xyhQDSi2HfjXis0cYqe7f4CHXIfWKlb/
+z+A8q/lkhGKVF3pWtZqSELzUJd8vZZn00jR0p9rLRyw3N6VV1Z0hILe/hos15jdn
+2eW8Sbtab5yc2pKqRQwmCYn4CJB4X4UGS8Wyj3Iw0RAp+wV+UT3pN4miiyqKy3ud
+hGfrdVt+9eBfyViv1wLQn1Stws+mvCYilTy0e/y8vlQ7v/qtXby6nNTGcz7WhKqw
+8QIDAQAB
+-----END PUBLIC KEY-----
+`;
+    const signature = Buffer.from(
+      "AIzwMJp_8YEbD3ZIGpcbtuqIKzWBBWyTBv6MSrGmXGaTWCHrbFMjyU8lJ-dgbojBSXEDpYmJXHetIdXQHJzxQmgSnQdqKJQ8OEtTKFYF9iFPvhK6HDi6" +
+        "lse-Hh7HyYw0I0YdhVMdKC8-swT6fH_sTBjzwPKW_ImNsZRoVnklWTBnTto6MPR82NbxRDzZA696XgCitIxhdq81xaEsNl8Bj6FvdfufE0MVwF0RTvTvhg-" +
+        "cplNWEYo_2WC-ckG0ZQtY8aRfTAphZ1iphG43pgama9qoZytt-j_4kSKNrd-jaLjcIibCNs-fEM7qQxURQ96WSTQsIVeWI8-DGwj6JoF6Hw",
+      "base64url",
+    );
+    const signed = new TextEncoder().encode("message 246");
+    expect(signature[0]).toBe(0);
+    expect(verifySignature({ publicKeyPem, bytes: signed, signature })).toBe(true);
+    expect(verifySignature({ publicKeyPem, bytes: signed, signature: signature.subarray(1) })).toBe(false);
+  });
+
+  it("refuses ECDSA signatures in any encoding but DER and 64 raw bytes", () => {
+    const { privateKey: key, publicKey: publicKeyPem } = keys["ecdsa-p256-sha256"];
+    const der = Buffer.from(sign("sha256", bytes, key));
+    const [, length = 0, , lengthOfR = 0] = der;
+    const raw = sign("sha256", bytes, { key, dsaEncoding: "ieee-p1363" });
+    const zero = Buffer.of(0);
+    const encodings = {
+      "a length in the long form": Buffer.concat([Buffer.of(0x30, 0x81, length), der.subarray(2)]),
+      "a needless zero byte in r": Buffer.concat([
+        Buffer.of(0x30, length + 1, 2, lengthOfR + 1, 0),
+        der.subarray(4),
+      ]),
+      "raw numbers of 33 bytes": Buffer.concat([zero, raw.subarray(0, 32), zero, raw.subarray(32)]),
+    };
+    expect(verifySignature({ publicKeyPem, bytes, signature: der })).toBe(true);
+    for (const [what, signature] of Object.entries(encodings))
+      expect(verifySignature({ publicKeyPem, bytes, signature }), what).toBe(false);
   });
 
   it("refuses RSA signatures with the older padding", () => {

@@ -46,7 +46,8 @@ export function thumbprint(publicKeyPem: string): string {
 /**
  * Whether a detached signature is right for these exact bytes under this key. Ed25519 is the pure variant (RFC 8032), as
  * `openssl pkeyutl -sign -rawin` makes it; ECDSA P-256 with SHA-256 is accepted in DER and as the raw 64 bytes r || s;
- * RSA is PSS with SHA-256 and any salt length. A malformed signature is wrong, not an error; for a bad key see
+ * RSA is PSS with SHA-256 and any salt length. Each has one encoding: shortened, padded or followed by more bytes it is
+ * refused. A malformed signature is wrong, not an error; for a bad key see
  * {@link algorithmOf}.
  */
 export function verifySignature(options: {
@@ -67,7 +68,11 @@ export function verifySignature(options: {
       );
     }
     case "rsa-pss-sha256":
-      return verify("sha256", bytes, { key, ...pss(constants.RSA_PSS_SALTLEN_AUTO) }, signature);
+      // As long as the modulus (RFC 8017, section 8.1.2): OpenSSL also takes one whose leading zero bytes were cut off.
+      return (
+        signature.length === modulusBytes(key) &&
+        verify("sha256", bytes, { key, ...pss(constants.RSA_PSS_SALTLEN_AUTO) }, signature)
+      );
   }
 }
 
@@ -136,6 +141,10 @@ function keyAlgorithm(key: KeyObject): SignatureAlgorithm {
   if (key.asymmetricKeyType === "rsa" && bits >= MIN_RSA_BITS && bits <= MAX_RSA_BITS)
     return "rsa-pss-sha256";
   throw invalidArgument("public_key_pem", "must be an Ed25519, P-256 or RSA (2048 to 8192 bits) key");
+}
+
+function modulusBytes(key: KeyObject): number {
+  return Math.ceil((key.asymmetricKeyDetails?.modulusLength ?? 0) / 8);
 }
 
 function pss(saltLength: number): { padding: number; saltLength: number } {

@@ -84,8 +84,8 @@ const identifier = /^(?:[A-Za-z][a-z0-9]*(?:[A-Z_][A-Za-z0-9]*)+|[A-Z]{3,})(?:\.
 
 /** A word of the code; metrics are put together from a prefix and their name. */
 function isKnown(name: string): boolean {
-  // Settings have a test of their own.
-  if (words.has(name) || name.startsWith("DEVICE_OTA_")) return true;
+  // Settings have a test of their own, and capabilities are Linux's.
+  if (words.has(name) || /^(?:DEVICE_OTA|CAP)_/.test(name)) return true;
   const metric = /^device_ota_(?:ingest_)?(\w+)$/.exec(name)?.[1];
   return metric !== undefined && words.has(metric);
 }

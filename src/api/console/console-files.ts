@@ -70,6 +70,6 @@ const notBuilt = `<!doctype html>
 <title>Device OTA</title>
 <style nonce="CSP_NONCE">body { font: 16px/1.5 system-ui, sans-serif; margin: 15vh auto; max-width: 36em; padding: 0 1em; color-scheme: light dark }</style>
 <h1>The console is not built</h1>
-<p>The service runs; its API is at <code>/api/v1</code>. To have the console here, run <code>make console</code> where the service was installed, then reload this page.</p>
+<p>The service runs; its API is at <code>/api/v1</code>. To have the console here, run <code>make console</code> in the folder of the sources, which installs what building takes, then reload this page.</p>
 </html>
 `;

@@ -1,8 +1,8 @@
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
-import { access, chmod } from "node:fs/promises";
+import { access, chmod, readFile, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { promisify } from "node:util";
 import { EmbeddedPostgresError } from "./embedded-postgres-error.ts";
 
@@ -23,10 +23,12 @@ export interface PostgresBinaries {
  * on their own time, in the middle of the service's drain, and it knows neither orphans nor locks.
  */
 export async function findPostgresBinaries(): Promise<PostgresBinaries> {
-  const bin = join(packageFolder(), "native", "bin");
+  const folder = packageFolder();
+  const bin = join(folder, "native", "bin");
   const postgres = join(bin, "postgres");
   const initdb = join(bin, "initdb");
   for (const file of [postgres, initdb]) await ensureExecutable(file);
+  await ensureLinks(folder);
   const { stdout } = await execFileAsync(postgres, ["--version"], { timeout: VERSION_TIMEOUT_MS });
   const major = /\(PostgreSQL\) (\d+)/.exec(stdout)?.[1];
   if (major === undefined)
@@ -60,5 +62,19 @@ async function ensureExecutable(file: string): Promise<void> {
     await access(file, constants.X_OK);
   } catch {
     await chmod(file, 0o755);
+  }
+}
+
+/**
+ * Libraries are found by links, which packages cannot hold: a script of the package makes them, where npm runs scripts.
+ */
+async function ensureLinks(folder: string): Promise<void> {
+  const list = await readFile(join(folder, "native", "pg-symlinks.json"), "utf8").catch(() => "[]");
+  for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
+    try {
+      await symlink(relative(dirname(target), source), join(folder, target));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
   }
 }

@@ -75,6 +75,8 @@ async function create(name: string, logger: Logger): Promise<PosixUser> {
   try {
     await execFileAsync("useradd", [...flags, "--shell", "/usr/sbin/nologin", name], {
       timeout: HELPER_TIMEOUT_MS,
+      // `su` without a login leaves root with a user's PATH, on which this program is not.
+      env: { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` },
     });
     logger.info({ user: name }, "made a system user for the embedded PostgreSQL");
   } catch (error) {
@@ -96,6 +98,9 @@ function throughSetpriv(user: PosixUser, capability: string): string[] {
     `--reuid=${user.uid}`,
     `--regid=${user.gid}`,
     "--clear-groups",
+    // PostgreSQL asks access(2) whether it may run its own programs, and that call overlooks the capabilities of everybody
+    // but root unless this bit is set (capabilities(7)).
+    "--securebits=+no_setuid_fixup",
     `--inh-caps=-all,+${capability}`,
     `--ambient-caps=-all,+${capability}`,
     `--bounding-set=-all,+${capability}`,
