@@ -32,6 +32,9 @@ export const packageKinds = {
 /** Shared by all features: who calls, infrastructure and the errors that callers see. */
 const ground = ["call", "infra", "errors.ts", "database"];
 
+/** What of the infrastructure is shared with programs that are no service. */
+const time = ["infra/alarm.ts", "infra/back-off.ts", "infra/clock.ts"];
+
 /** What handlers of any feature see: the contract, and the endpoint table's types. */
 const handlers = ["wire", "api/pipeline"];
 
@@ -107,9 +110,9 @@ export const rooms: Readonly<Record<string, Wall>> = {
     may: [...ground, "config.ts", "api", "assembly", "access", "rollout", "telemetry", "crash"],
   },
   client: { may: ["errors.ts", "wire", "grpc"] },
-  agent: { may: ["client", "manifest", "schedule", "errors.ts", "infra/clock.ts", "wire", "grpc"] },
+  agent: { may: ["client", "manifest", "schedule", "errors.ts", ...time, "wire", "grpc"] },
   cli: {
-    may: ["agent", "client", "manifest", "policy", "errors.ts", "infra/clock.ts", "wire", "grpc"],
+    may: ["agent", "client", "manifest", "policy", "errors.ts", ...time, "wire", "grpc"],
     rooms: { demo: [".", "config.ts", "server.ts", "infra"] },
   },
   "cli/serve.ts": { may: ["server.ts", "config.ts", "errors.ts", "infra"] },

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { Alarm } from "./alarm.ts";
+import { Alarm } from "../infra/alarm.ts";
 import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmware } from "./installer.ts";
 
 /** The operator's commands, run by `/bin/sh -c`. */

@@ -3,8 +3,8 @@ import type { Logger } from "pino";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { ClientError } from "../client/client-error.ts";
 import type { RpcClient } from "../client/rpc-client.ts";
-import { Alarm } from "./alarm.ts";
-import { BackOff } from "./back-off.ts";
+import { Alarm } from "../infra/alarm.ts";
+import { BackOff } from "../infra/back-off.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 
 /** What a device says of itself when it enrols; see `EnrolDeviceRequest`. */

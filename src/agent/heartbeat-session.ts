@@ -14,8 +14,8 @@ import {
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { ClientError } from "../client/client-error.ts";
 import type { BidiCall, RpcClient } from "../client/rpc-client.ts";
-import { Alarm } from "./alarm.ts";
-import { BackOff } from "./back-off.ts";
+import { Alarm } from "../infra/alarm.ts";
+import { BackOff } from "../infra/back-off.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import type { HeartbeatRing } from "./heartbeat-ring.ts";
 import type { NetworkGate } from "./network-gate.ts";

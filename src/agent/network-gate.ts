@@ -1,4 +1,4 @@
-import { Alarm } from "./alarm.ts";
+import { Alarm } from "../infra/alarm.ts";
 
 /**
  * Whether the device may use its network now. Closing the gate ends what is under way and holds back what would start,

@@ -1,8 +1,8 @@
 import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { ClientError } from "../client/client-error.ts";
-import { Alarm } from "./alarm.ts";
-import { BackOff } from "./back-off.ts";
+import { Alarm } from "../infra/alarm.ts";
+import { BackOff } from "../infra/back-off.ts";
 import { ChunkDamaged } from "./firmware-download.ts";
 import type { NetworkGate } from "./network-gate.ts";
 

@@ -1,8 +1,8 @@
 import { rm } from "node:fs/promises";
 import type { Logger } from "pino";
 import type { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
+import { Alarm } from "../infra/alarm.ts";
 import type { Clock } from "../infra/clock.ts";
-import { Alarm } from "./alarm.ts";
 import { DeviceAgent, type DeviceAgentOptions } from "./device-agent.ts";
 import { MemoryDeviceStorage } from "./device-storage.ts";
 import type { SessionState } from "./heartbeat-session.ts";

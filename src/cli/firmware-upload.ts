@@ -1,11 +1,11 @@
 import { open } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { crc32c } from "@node-rs/crc32";
 import type { Firmware } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService, type UploadFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
 import { ClientError } from "../client/client-error.ts";
 import type { RpcClient } from "../client/rpc-client.ts";
+import { retry } from "../infra/back-off.ts";
 import { CliError, exitCodes } from "./failure.ts";
 
 /** The most content that the contract allows in one message. */
@@ -14,8 +14,9 @@ const chunkBytes = 256 * 1024;
 /** How often a broken upload is resumed before the user is told; the user may start it again, and it resumes too. */
 const maxAttempts = 5;
 
-/** The wait before the first resume, doubled for each one after it. */
+/** The longest wait before the first resume; it doubles with each one after it. */
 const firstRetryMs = 500;
+const maxRetryMs = 8_000;
 
 /** What to upload, and whom to tell. */
 export interface Upload {
@@ -32,16 +33,15 @@ export interface Upload {
  * Uploads the content of a firmware and returns the verified firmware. What the service has already, from an earlier try,
  * is not sent again; a connection that breaks is taken up again where the service stands.
  */
-export async function uploadFirmware(upload: Upload): Promise<Firmware> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await uploadRest(upload);
-    } catch (error) {
-      if (!(error instanceof ClientError && error.transient) || attempt === maxAttempts) throw error;
-      const waitMs = error.retryAfterMs ?? firstRetryMs * 2 ** (attempt - 1);
-      await delay(waitMs, undefined, { signal: upload.signal });
-    }
-  }
+export function uploadFirmware(upload: Upload): Promise<Firmware> {
+  return retry(() => uploadRest(upload), {
+    baseMs: firstRetryMs,
+    capMs: maxRetryMs,
+    attempts: maxAttempts,
+    isWorthRetrying: (error) => error instanceof ClientError && error.transient,
+    atLeastMs: (error) => (error instanceof ClientError ? error.retryAfterMs : undefined),
+    signal: upload.signal,
+  });
 }
 
 async function uploadRest(upload: Upload): Promise<Firmware> {

@@ -1,6 +1,7 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import { OtaError } from "../errors.ts";
+import { Alarm } from "../infra/alarm.ts";
+import { BackOff } from "../infra/back-off.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
@@ -211,6 +212,8 @@ export class HeartbeatIngest implements AsyncDisposable {
       encoder,
       release: (batch) => this.#release(batch),
     });
+    // At random, so that replicas do not all come back at once.
+    const backOff = new BackOff({ baseMs: firstPauseMs, capMs: maxPauseMs });
     let failures = 0;
     while (!(await flush.run())) {
       if (this.#stop.signal.aborted) {
@@ -225,7 +228,7 @@ export class HeartbeatIngest implements AsyncDisposable {
       );
       this.#failFast(flush);
       if (flush.isEmpty) break;
-      await this.#pause(failures);
+      await new Alarm().wait(backOff.next(), this.#stop.signal);
     }
     if (failures > 0) {
       this.#outages--;
@@ -264,13 +267,6 @@ export class HeartbeatIngest implements AsyncDisposable {
     this.#parts.metrics.queueRows.set(this.#queue.heldRows);
     this.#parts.metrics.queueBytes.set(this.#queue.heldBytes);
   }
-
-  /** Waits longer each time, at random, so that replicas do not all come back at once. */
-  async #pause(failures: number): Promise<void> {
-    const longestMs = Math.min(firstPauseMs * 2 ** failures, maxPauseMs);
-    const pauseMs = longestMs / 2 + (Math.random() * longestMs) / 2;
-    await delay(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
-  }
 }
 
 /** Estimated bytes of one flush: a batch of long stacks must not hold the event loop for longer than one of plain rows. */
@@ -282,7 +278,7 @@ const maxFlushes = 2;
 /** How long heartbeats wait beside a flush that runs before a small second one is worth it. */
 const maxAgeMs = 50;
 
-const firstPauseMs = 50;
+const firstPauseMs = 100;
 const maxPauseMs = 2_000;
 const defaultCloseTimeoutMs = 10_000;
 

@@ -1,5 +1,5 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { OtaError } from "../../errors.ts";
+import { retry } from "../back-off.ts";
 
 /**
  * An outage of the database as the error that clients see: UNAVAILABLE, to be tried again in a second. Undefined for
@@ -38,16 +38,15 @@ export interface RetryOptions {
  * Throws the last failure.
  */
 export async function withRetry<T>(run: (attempt: number) => Promise<T>, options: RetryOptions): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await run(attempt);
-    } catch (error) {
-      if (attempt >= options.attempts || !isRetryable(error)) throw error;
-    }
-    // Random, so that two transactions that stopped each other do not meet again.
-    const pauseMs = Math.random() * Math.min(retryPauseMs * 2 ** attempt, maxRetryPauseMs);
-    await delay(pauseMs, undefined, options.signal === undefined ? {} : { signal: options.signal });
-  }
+  const { attempts, signal } = options;
+  // Random waits, so that two transactions that stopped each other do not meet again.
+  return await retry(run, {
+    baseMs: retryPauseMs,
+    capMs: maxRetryPauseMs,
+    attempts,
+    signal,
+    isWorthRetrying: isRetryable,
+  });
 }
 
 /** The name of the unique constraint or index that a write violated; undefined if the failure is another. */
@@ -61,7 +60,7 @@ export function uniqueViolation(error: unknown): string | undefined {
 }
 
 const outageRetryMs = 1_000;
-const retryPauseMs = 5;
+const retryPauseMs = 10;
 const maxRetryPauseMs = 200;
 
 /** serialization_failure, deadlock_detected */

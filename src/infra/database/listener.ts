@@ -1,4 +1,5 @@
 import pg from "pg";
+import { BackOff } from "../back-off.ts";
 import type { Logger } from "../logger.ts";
 import { connectionSettings } from "./connection-settings.ts";
 
@@ -24,8 +25,7 @@ export class Listener {
   /** The connection in use; undefined while there is none, or none yet. */
   #client: pg.Client | undefined;
   #connecting: Promise<void> | undefined;
-  /** Connections lost in a row. */
-  #losses = 0;
+  readonly #backOff = new BackOff({ baseMs: 100, capMs: 10_000 });
   #retry: NodeJS.Timeout | undefined;
   /** Ends when every LISTEN so far has its answer: a client takes one query at a time. */
   #hearing = Promise.resolve();
@@ -110,7 +110,7 @@ export class Listener {
       return;
     }
     if (this.#client !== client) return;
-    this.#losses = 0;
+    this.#backOff.reset();
     for (const subscription of this.#subscriptions) {
       if (subscription.channel !== channel || subscription.client === client) continue;
       subscription.client = client;
@@ -123,8 +123,7 @@ export class Listener {
     // Its goodbye may never be answered; nobody waits for it.
     client.end().catch(() => undefined);
     if (this.#closed) return;
-    const pauseMs = Math.min(firstPauseMs * 2 ** this.#losses, maxPauseMs) * (0.5 + Math.random() / 2);
-    this.#losses += 1;
+    const pauseMs = this.#backOff.next();
     this.#logger.warn({ err: error, pauseMs: Math.round(pauseMs) }, "lost the listening connection");
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
@@ -140,6 +139,3 @@ interface Subscription {
   /** The connection on which the handler was told that it listens. */
   client: pg.Client | undefined;
 }
-
-const firstPauseMs = 100;
-const maxPauseMs = 10_000;

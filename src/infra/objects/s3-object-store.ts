@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { Readable } from "node:stream";
-import { setTimeout as delay } from "node:timers/promises";
 import { Client, S3Error } from "minio";
 import { notFound, OtaError } from "../../errors.ts";
+import { retry } from "../back-off.ts";
 import type { Clock } from "../clock.ts";
 import { exactly, type ReadOptions, resolveRange } from "./byte-range.ts";
 import { type ObjectReader, StreamReader } from "./object-reader.ts";
@@ -265,21 +265,15 @@ export class S3ObjectStore implements ObjectStore {
 /** Enough to tell a store that is up; one that is down is not waited for. */
 const ABORT_TIMEOUT_MS = 5_000;
 
-const ATTEMPTS = 3;
-const FIRST_BACK_OFF_MS = 200;
-
 /** Repeats a request that may be repeated after a broken connection or a 5xx; what the store refuses stays refused. */
-async function retried<T>(request: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await request();
-    } catch (error) {
-      const final = error instanceof S3Error || error instanceof OtaError || attempt === ATTEMPTS;
-      if (final || signal?.aborted === true) throw error;
-      const backOffMs = FIRST_BACK_OFF_MS * 2 ** (attempt - 1) * (0.5 + Math.random());
-      await delay(backOffMs, undefined, signal === undefined ? {} : { signal });
-    }
-  }
+function retried<T>(request: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return retry(request, {
+    baseMs: 300,
+    capMs: 600,
+    attempts: 3,
+    isWorthRetrying: (error) => !(error instanceof S3Error || error instanceof OtaError),
+    signal,
+  });
 }
 
 function isMissing(error: unknown): boolean {

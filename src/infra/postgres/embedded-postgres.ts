@@ -1,7 +1,8 @@
 import { createServer } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import type { Logger } from "pino";
+import { Alarm } from "../alarm.ts";
+import { BackOff, retry } from "../back-off.ts";
 import { type ClusterFolder, EMBEDDED_ROLE, ensureCluster, openClusterFolder } from "./cluster-folder.ts";
 import { EmbeddedPostgresError } from "./embedded-postgres-error.ts";
 import { FolderLock } from "./folder-lock.ts";
@@ -121,10 +122,11 @@ export class EmbeddedPostgres implements AsyncDisposable {
 
   /** Tries until it succeeds or the owner stops the server; a full disk may be emptied hours later. */
   async #restart(signal: AbortSignal): Promise<Postmaster | undefined> {
-    for (let attempt = 0; ; attempt++) {
-      const backOffMs = Math.min(FIRST_BACK_OFF_MS * 2 ** attempt, LONGEST_BACK_OFF_MS);
+    const backOff = new BackOff({ baseMs: FIRST_BACK_OFF_MS, capMs: LONGEST_BACK_OFF_MS });
+    for (;;) {
+      await new Alarm().wait(backOff.next(), signal);
+      if (signal.aborted) return undefined;
       try {
-        await delay(backOffMs, undefined, { signal });
         return await this.#startPostmaster(signal);
       } catch (error) {
         if (signal.aborted) return undefined;
@@ -197,17 +199,15 @@ async function startOnFreePort(
   wantedPort: number | undefined,
   signal: AbortSignal,
 ): Promise<{ postmaster: Postmaster; port: number }> {
-  for (let attempt = 1; ; attempt++) {
+  const isWorthRetrying = (error: unknown): boolean => {
+    if (!(error instanceof PostmasterStartError)) return false;
+    return error.portTaken ? wantedPort === undefined : error.remainsInUse;
+  };
+  const attempt = async (): Promise<{ postmaster: Postmaster; port: number }> => {
     const port = wantedPort ?? (await findFreePort());
-    try {
-      return { postmaster: await startOn(port, signal), port };
-    } catch (error) {
-      if (!(error instanceof PostmasterStartError) || attempt === START_ATTEMPTS) throw error;
-      if (error.portTaken && wantedPort !== undefined) throw error;
-      if (!error.portTaken && !error.remainsInUse) throw error;
-      await delay(FIRST_BACK_OFF_MS, undefined, { signal });
-    }
-  }
+    return { postmaster: await startOn(port, signal), port };
+  };
+  return await retry(attempt, { baseMs: 200, capMs: 200, attempts: START_ATTEMPTS, isWorthRetrying, signal });
 }
 
 /**
