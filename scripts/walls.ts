@@ -48,7 +48,13 @@ export const rooms: Readonly<Record<string, Wall>> = {
   policy: { may: [], wireMay: ["wire"] },
   infra: {
     may: ["errors.ts", "database"],
-    rooms: { database: ["."], "database/migrations": [], objects: ["."], postgres: ["."] },
+    rooms: {
+      background: ["."],
+      database: [".", "background"],
+      "database/migrations": [],
+      objects: ["."],
+      postgres: ["."],
+    },
   },
   call: { may: ["errors.ts", "wire"] },
   api: {

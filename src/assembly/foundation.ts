@@ -2,7 +2,9 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { entities } from "../entities.ts";
+import { Background } from "../infra/background/background.ts";
 import { type Clock, systemClock } from "../infra/clock.ts";
+import { ClockWatch } from "../infra/clock-watch.ts";
 import { Database } from "../infra/database/database.ts";
 import { migrateUp } from "../infra/database/migrate.ts";
 import { RequestLedger } from "../infra/database/request-ledger.ts";
@@ -17,7 +19,11 @@ export interface Foundation {
   readonly config: Config;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Tells when the machine slept, the service stood still or the wall clock was set. */
+  readonly clockWatch: ClockWatch;
   readonly metrics: Metrics;
+  /** All that goes on by itself. */
+  readonly background: Background;
   /** With its password. */
   readonly databaseUrl: string;
   readonly database: Database;
@@ -38,8 +44,30 @@ export async function openFoundation(
   const database = opened.use(await Database.connect({ url: databaseUrl, logger, entities }));
   const store = opened.use(objectStore(config));
   const ledger = new RequestLedger();
-  opened.use(housekeeping(database, ledger, store, logger));
-  return { config, logger, clock: systemClock, metrics, databaseUrl, database, store, ledger };
+  const background = opened.use(new Background({ clock: systemClock, logger }));
+  metrics.background(() => background.logs);
+  for (const work of database.background) background.add(work);
+  background.round({
+    name: "housekeeping",
+    everyMs: housekeepingMs,
+    atOnce: true,
+    work: async () => {
+      await ledger.purge(database.em());
+      await store.collectStale(staleUploadMs);
+    },
+  });
+  return {
+    config,
+    logger,
+    clock: systemClock,
+    clockWatch: watchClock(background, metrics, logger),
+    metrics,
+    background,
+    databaseUrl,
+    database,
+    store,
+    ledger,
+  };
 }
 
 /** What nobody touched for this long is thrown away, in an hourly round. */
@@ -70,23 +98,16 @@ function objectStore({ storage, dataDir }: Config): ObjectStore {
   );
 }
 
-/** Forgets old request ids and abandoned uploads, at start and every hour. */
-function housekeeping(
-  database: Database,
-  ledger: RequestLedger,
-  store: ObjectStore,
-  logger: Logger,
-): Disposable {
-  const round = async () => {
-    try {
-      await ledger.purge(database.em());
-      await store.collectStale(staleUploadMs);
-    } catch (error) {
-      logger.warn({ err: error }, "housekeeping failed; the next round tries again");
-    }
-  };
-  void round();
-  const timer = setInterval(() => void round(), housekeepingMs);
-  timer.unref();
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+/** Looks at the machine's clocks every second, and tells the log and the metrics of gaps. */
+function watchClock(background: Background, metrics: Metrics, logger: Logger): ClockWatch {
+  const watch = new ClockWatch({ clock: systemClock, lookEveryMs: clockLookMs });
+  watch.onGap((gap) => {
+    metrics.clock.deafSeconds.inc(gap.deafMs / 1_000);
+    if (gap.steppedMs !== 0) metrics.clock.steps.inc();
+    logger.warn(gap, "the machine slept, the service stood still or the wall clock was set");
+  });
+  background.round({ name: "clock", everyMs: clockLookMs, work: () => watch.look() });
+  return watch;
 }
+
+const clockLookMs = 1_000;

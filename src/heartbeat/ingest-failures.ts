@@ -1,4 +1,4 @@
-import { asDatabaseError, isRetryable } from "../infra/database/errors.ts";
+import { asDatabaseError, isDataError, isRetryable } from "../infra/database/errors.ts";
 import { IngestFailure } from "./ingest-transaction.ts";
 
 /** What to do about a flush that failed. */
@@ -20,7 +20,7 @@ export function kindOfFailure(error: unknown): FailureKind {
   const { code, constraint } = serverErrorOf(error);
   // A row that fits no partition is reported as a check violation, but of no constraint.
   if (code === "23514" && constraint === undefined) return "no_partition";
-  return code !== undefined && rowErrorClasses.has(code.slice(0, 2)) ? "bad_row" : "outage";
+  return code !== undefined && isDataError(error) ? "bad_row" : "outage";
 }
 
 /** What is wrong with a row, in words that may be shown to its device. */
@@ -28,9 +28,6 @@ export function describeBadRow(error: unknown): string {
   const { message } = error instanceof IngestFailure ? (error.cause as Error) : (error as Error);
   return `cannot be stored: ${message}`.toWellFormed().slice(0, maxDescriptionLength);
 }
-
-/** Data exception, integrity constraint violation, program limit exceeded (a value too large). */
-const rowErrorClasses = new Set(["22", "23", "54"]);
 
 const maxDescriptionLength = 200;
 

@@ -1,4 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { exposeWork } from "./background/background-metrics.ts";
+import type { WorkLog } from "./background/work-log.ts";
 
 /**
  * Every metric of the service, in a registry of its own, so that two services in one process (tests) stay apart. A
@@ -9,6 +11,7 @@ export class Metrics {
   readonly rpc: RpcMetrics;
   readonly ingest: IngestMetrics;
   readonly updates: UpdateMetrics;
+  readonly clock: ClockMetrics;
   readonly #registry = new Registry();
 
   /** `processMetrics` adds Node's own: memory, CPU, garbage collection and event-loop delay. */
@@ -16,6 +19,7 @@ export class Metrics {
     this.rpc = new RpcMetrics(this.#registry);
     this.ingest = createIngestMetrics(this.#registry);
     this.updates = createUpdateMetrics(this.#registry);
+    this.clock = createClockMetrics(this.#registry);
     if (options.processMetrics) collectDefaultMetrics({ register: this.#registry });
   }
 
@@ -27,6 +31,11 @@ export class Metrics {
   /** All metrics in Prometheus' text format. */
   text(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  /** Shows how background work does; asked for it when metrics are. */
+  background(logs: () => readonly WorkLog[]): void {
+    exposeWork(this.#registry, prefix, logs);
   }
 
   /** Registers a gauge whose value is read when metrics are asked for. */
@@ -120,6 +129,14 @@ export interface UpdateMetrics {
   readonly automaticRollbacks: Count;
 }
 
+/** What the watch over the machine's clocks counts. */
+export interface ClockMetrics {
+  /** Seconds in which the service can have heard nobody. */
+  readonly deafSeconds: Count;
+  /** How often the wall clock was set. */
+  readonly steps: Count;
+}
+
 /** Something that only grows. */
 interface Count {
   inc(by?: number): void;
@@ -198,6 +215,22 @@ function createUpdateMetrics(registry: Registry): UpdateMetrics {
     automaticRollbacks: new Counter({
       name: `${prefix}automatic_rollbacks_total`,
       help: "Rollouts that were rolled back because of their failure rate.",
+      registers,
+    }),
+  };
+}
+
+function createClockMetrics(registry: Registry): ClockMetrics {
+  const registers = [registry];
+  return {
+    deafSeconds: new Counter({
+      name: `${prefix}clock_deaf_seconds_total`,
+      help: "Time in which the machine slept, the process was stopped or its event loop was held up, in stretches of 2 s and more.",
+      registers,
+    }),
+    steps: new Counter({
+      name: `${prefix}clock_steps_total`,
+      help: "How often the wall clock was set, by 2 s and more.",
       registers,
     }),
   };

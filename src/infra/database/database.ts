@@ -1,6 +1,8 @@
 import { type EntityManager, MikroORM, type Options } from "@mikro-orm/postgresql";
 import pg from "pg";
 import { OtaError } from "../../errors.ts";
+import { Alarm } from "../alarm.ts";
+import type { BackgroundWork } from "../background/background.ts";
 import type { Logger } from "../logger.ts";
 import { closeOnBrokenTransaction } from "./broken-transactions.ts";
 import { connectionSettings, defaultPoolSizes, type PoolSizes } from "./connection-settings.ts";
@@ -75,6 +77,11 @@ export class Database implements AsyncDisposable {
     this.#notifier = new Notifier(this.adminPool, logger);
   }
 
+  /** What goes on by itself. */
+  get background(): readonly BackgroundWork[] {
+    return [this.#notifier.writer];
+  }
+
   /**
    * A fresh entity manager for one unit of work: never one for a stream's life, its memory of entities only grows. When
    * the signal aborts, its calls stop waiting; a statement that runs goes on in the server until its own time-out.
@@ -137,15 +144,14 @@ export class Database implements AsyncDisposable {
       this.adminPool.end(),
       this.orm.close(true),
     ]);
-    const { promise: timeUp, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(() => {
-      this.#logger.warn("database connections did not close in time");
-      resolve();
-    }, goodbyeMs);
+    const closed = new AbortController();
+    const timeUp = new Alarm().wait(goodbyeMs, closed.signal).then(() => {
+      if (!closed.signal.aborted) this.#logger.warn("database connections did not close in time");
+    });
     try {
       await Promise.race([goodbye, timeUp]);
     } finally {
-      clearTimeout(timer);
+      closed.abort();
     }
   }
 }

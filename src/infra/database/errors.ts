@@ -25,6 +25,18 @@ export function isRetryable(error: unknown): boolean {
   return withCauses(error).some((failure) => retryableStates.has(codeOf(failure) ?? ""));
 }
 
+/**
+ * Whether a write failed for what is in a row: a value that the database refuses or that could not even be encoded. The
+ * same row fails always; others of its batch may be stored without it.
+ */
+export function isDataError(error: unknown): boolean {
+  return withCauses(error).some((failure) => {
+    const code = codeOf(failure);
+    if (code !== undefined && sqlState.test(code)) return dataErrorClasses.has(code.slice(0, 2));
+    return failure instanceof RangeError || failure instanceof TypeError;
+  });
+}
+
 /** How {@link withRetry} retries. */
 export interface RetryOptions {
   /** Runs in all, the first included. */
@@ -62,6 +74,11 @@ export function uniqueViolation(error: unknown): string | undefined {
 const outageRetryMs = 1_000;
 const retryPauseMs = 10;
 const maxRetryPauseMs = 200;
+
+const sqlState = /^[0-9A-Z]{5}$/;
+
+/** Data exception, integrity constraint violation, program limit exceeded (a value too large). */
+const dataErrorClasses = new Set(["22", "23", "54"]);
 
 /** serialization_failure, deadlock_detected */
 const retryableStates = new Set(["40001", "40P01"]);

@@ -1,60 +1,49 @@
 import type pg from "pg";
+import { BatchWriter } from "../background/batch-writer.ts";
+import { systemClock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
+import { isDataError } from "./errors.ts";
 
 /**
  * Sends notifications to all replicas, some at a time and each text once, on a connection of its own choice: a NOTIFY
- * inside a transaction takes a lock that all committing notifiers of the server queue for.
+ * inside a transaction takes a lock that all committing notifiers of the server queue for. What cannot be sent is dropped:
+ * listeners poll as well.
  */
 export class Notifier {
-  readonly #pool: pg.Pool;
-  readonly #logger: Logger;
-  /** Channel and payload of what waits, under both as one text. */
-  readonly #waiting = new Map<string, readonly [channel: string, payload: string]>();
-  #timer: NodeJS.Timeout | undefined;
-  #sending: Promise<void> = Promise.resolve();
-  #closed = false;
+  readonly writer: BatchWriter<Notification>;
 
   constructor(pool: pg.Pool, logger: Logger) {
-    this.#pool = pool;
-    this.#logger = logger;
+    this.writer = new BatchWriter<Notification>({
+      name: "notifications",
+      keyOf: (notification) => JSON.stringify(notification),
+      write: async (batch) => {
+        await pool.query("SELECT pg_notify(c, p) FROM unnest($1::text[], $2::text[]) AS t(c, p)", [
+          batch.map(([channel]) => channel),
+          batch.map(([, payload]) => payload),
+        ]);
+      },
+      maxRows: maxWaiting,
+      lingerMs: coalesceMs,
+      maxWaiting,
+      isBadRow: isDataError,
+      onOutage: "drop",
+      clock: systemClock,
+      logger,
+    });
   }
 
-  /** Queues a notification. What cannot be sent is dropped: listeners poll as well. */
+  /** Queues a notification. */
   notify(channel: string, payload: string): void {
-    if (this.#closed || this.#waiting.size >= maxWaiting) return;
-    this.#waiting.set(JSON.stringify([channel, payload]), [channel, payload]);
-    if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => this.#flush(), coalesceMs);
-    this.#timer.unref();
+    this.writer.add([channel, payload]);
   }
 
   /** Sends what waits and takes no more. May be called more than once. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    this.#flush();
-    await this.#sending;
-  }
-
-  #flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const batch = [...this.#waiting.values()];
-    this.#waiting.clear();
-    if (batch.length === 0) return;
-    this.#sending = Promise.all([this.#sending, this.#send(batch)]).then(() => undefined);
-  }
-
-  async #send(batch: readonly (readonly [channel: string, payload: string])[]): Promise<void> {
-    try {
-      await this.#pool.query("SELECT pg_notify(c, p) FROM unnest($1::text[], $2::text[]) AS t(c, p)", [
-        batch.map(([channel]) => channel),
-        batch.map(([, payload]) => payload),
-      ]);
-    } catch (err) {
-      this.#logger.warn({ err, notifications: batch.length }, "could not notify other replicas");
-    }
+  close(): Promise<void> {
+    return this.writer.close();
   }
 }
+
+type Notification = readonly [channel: string, payload: string];
 
 /** Long enough to gather a burst, short enough for an update to be announced within a second. */
 const coalesceMs = 100;
