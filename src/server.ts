@@ -71,6 +71,7 @@ export async function startServer({ config, logger }: ServerOptions): Promise<Ru
     metrics: metrics.rpc,
     clock,
   });
+  for (const work of pipeline.background) foundation.background.add(work);
   const table = endpointTable({ foundation, access, devices, updates, rateLimiter, serving });
 
   const sessions = new ConsoleSessions(await serviceSecret(database, "console sessions"), clock);

@@ -1,7 +1,8 @@
-import type { Pool } from "pg";
 import type { Logger } from "pino";
+import { BatchWriter } from "../infra/background/batch-writer.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
+import { isDataError } from "../infra/database/errors.ts";
 
 /** What {@link TokenUses} are made of. */
 export interface TokenUsesParts {
@@ -17,44 +18,49 @@ export interface TokenUsesParts {
  * only moves a number in memory. What was not written when the process dies is a minute lost.
  */
 export class TokenUses {
-  readonly #pool: Pool;
+  readonly writer: BatchWriter<TokenUse>;
   readonly #clock: Clock;
-  readonly #logger: Logger;
-  readonly #waiting = new Map<string, Date>();
-  readonly #timer: NodeJS.Timeout;
 
-  constructor(parts: TokenUsesParts) {
-    this.#pool = parts.database.adminPool;
-    this.#clock = parts.clock;
-    this.#logger = parts.logger;
-    this.#timer = setInterval(() => void this.flush(), parts.flushIntervalMs ?? 60_000);
-    this.#timer.unref();
+  constructor({ database, clock, logger, flushIntervalMs = 60_000 }: TokenUsesParts) {
+    this.#clock = clock;
+    this.writer = new BatchWriter<TokenUse>({
+      name: "token_uses",
+      keyOf: ({ tokenId }) => tokenId,
+      write: async (uses) => {
+        await database.adminPool.query(writeUses, [
+          uses.map(({ tokenId }) => tokenId),
+          uses.map(({ at }) => at),
+        ]);
+      },
+      maxRows: maxWaiting,
+      lingerMs: flushIntervalMs,
+      maxWaiting,
+      isBadRow: isDataError,
+      onOutage: "keep",
+      clock,
+      logger,
+    });
   }
 
   /** Notes a use. */
   used(tokenId: string): void {
-    if (this.#waiting.size < maxWaiting || this.#waiting.has(tokenId)) {
-      this.#waiting.set(tokenId, this.#clock.now());
-    }
+    this.writer.add({ tokenId, at: this.#clock.now() });
   }
 
   /** Writes what waits; what cannot be written waits on. */
-  async flush(): Promise<void> {
-    const uses = [...this.#waiting];
-    if (uses.length === 0) return;
-    try {
-      await this.#pool.query(writeUses, [uses.map(([id]) => id), uses.map(([, at]) => at)]);
-      for (const [id, at] of uses) if (this.#waiting.get(id) === at) this.#waiting.delete(id);
-    } catch (error) {
-      this.#logger.debug({ err: error }, "the last uses of tokens wait for the database");
-    }
+  flush(): Promise<void> {
+    return this.writer.flush();
   }
 
   /** Writes what waits, once, and stops. */
-  async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.flush();
+  close(): Promise<void> {
+    return this.writer.close();
   }
+}
+
+interface TokenUse {
+  readonly tokenId: string;
+  readonly at: Date;
 }
 
 /** More tokens than any fleet has operators; beyond it some last uses are not noted. */

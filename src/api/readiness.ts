@@ -24,6 +24,8 @@ export class Readiness {
   readonly #checks: readonly ReadinessCheck[];
   readonly #logger: Logger;
   #shared: Promise<ReadinessReport> | undefined;
+  /** Until when the answer is shared, by the monotonic clock; without end while it is not known. */
+  #sharedUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(checks: readonly ReadinessCheck[], logger: Logger) {
     this.#checks = checks;
@@ -32,15 +34,16 @@ export class Readiness {
 
   /** The state as it is, or was within the last second. Never rejects. */
   report(): Promise<ReadinessReport> {
-    this.#shared ??= this.#ask();
+    if (this.#shared === undefined || performance.now() >= this.#sharedUntilMs) {
+      this.#sharedUntilMs = Number.POSITIVE_INFINITY;
+      this.#shared = this.#ask();
+    }
     return this.#shared;
   }
 
   async #ask(): Promise<ReadinessReport> {
     const results = await Promise.all(this.#checks.map((check) => this.#outcome(check)));
-    setTimeout(() => {
-      this.#shared = undefined;
-    }, sharedMs).unref();
+    this.#sharedUntilMs = performance.now() + sharedMs;
     return {
       ready: results.every(([, outcome]) => outcome === "ok"),
       checks: Object.fromEntries(results),
@@ -48,23 +51,19 @@ export class Readiness {
   }
 
   async #outcome(asked: ReadinessCheck): Promise<[string, string]> {
+    const late = Promise.withResolvers<never>();
     const signal = AbortSignal.timeout(checkTimeoutMs);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(
-        () => reject(new OtaError("unavailable", "INTERNAL", "no answer in time")),
-        checkTimeoutMs,
-      );
-    });
+    const onLate = () => late.reject(new OtaError("unavailable", "INTERNAL", "no answer in time"));
+    signal.addEventListener("abort", onLate, { once: true });
     try {
-      await Promise.race([asked.check(signal), late]);
+      await Promise.race([asked.check(signal), late.promise]);
       return [asked.name, "ok"];
     } catch (error) {
       this.#logger.warn({ check: asked.name, err: error }, "not ready");
       // Other errors' texts may hold addresses and paths, and anybody may ask.
       return [asked.name, error instanceof OtaError ? error.message : "failed"];
     } finally {
-      clearTimeout(timer);
+      signal.removeEventListener("abort", onLate);
     }
   }
 }

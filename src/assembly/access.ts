@@ -15,12 +15,13 @@ export type Access = Awaited<ReturnType<typeof openAccess>>;
 
 /** Opens the access feature; on a first start it makes the first credentials. `revoked` is told of signing keys. */
 export async function openAccess(
-  { config, logger, clock, database, ledger }: Foundation,
+  { config, logger, clock, background, database, ledger }: Foundation,
   opened: AsyncDisposableStack,
   revoked: SigningKeyRevoked,
 ) {
   const audit = new AuditLog({ database });
   const uses = opened.adopt(new TokenUses({ database, clock, logger }), (it) => it.close());
+  background.add(uses.writer);
   const authenticator = opened.adopt(new Authenticator({ database, clock, uses }), (it) => it.close());
   const firstCredentials = await bootstrapAccess({
     database,

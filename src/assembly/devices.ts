@@ -17,7 +17,7 @@ export type Devices = Awaited<ReturnType<typeof openDevices>>;
 
 /** Opens the device feature. */
 export async function openDevices(
-  { config, logger, clock, database, ledger }: Foundation,
+  { config, logger, clock, background, database, ledger }: Foundation,
   { audit, credentials, enrolmentKeys }: Access,
   opened: AsyncDisposableStack,
 ) {
@@ -32,14 +32,15 @@ export async function openDevices(
       versionHistoryDays: config.heartbeat.oneHourRollupDays,
     }),
   );
-  await fleet.start();
-  const facts = opened.use(new ClientFactsWriter({ database, logger }));
-  const states = new StateWriter({ database, logger, presence: fleet.tracker });
-  const checks = opened.use(new CheckWriter({ database, logger, presence: fleet.tracker }));
+  await fleet.start(background);
+  const facts = opened.use(new ClientFactsWriter({ database, clock, logger }));
+  const states = new StateWriter({ database, clock, logger, presence: fleet.tracker });
+  const checks = opened.use(new CheckWriter({ database, clock, logger, presence: fleet.tracker }));
   const directory = opened.adopt(
     new DeviceDirectory({ database, changes, states, checks, clock, logger }),
     (it) => it.close(),
   );
+  for (const { writer } of [facts, states, checks]) background.add(writer);
   const enrolment = new DeviceEnrolment({
     database,
     ledger,

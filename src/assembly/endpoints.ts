@@ -46,11 +46,13 @@ export function endpointTable({
   rateLimiter,
   serving,
 }: EndpointParts): EndpointTable {
-  const { config, logger, clock, metrics, database, ledger } = foundation;
+  const { config, logger, clock, metrics, background, database, ledger } = foundation;
   const { audit, enrolmentKeys, tokens, signingKeys, pageTokens } = access;
   const { changes, fleet, facts, enrolment, registry, heartbeatIntervalMs } = devices;
   const { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest } = updates;
   const openUpdates = updatesIn(rollouts);
+  const view = fleet.view({ updates: openUpdates, streams });
+  background.add(view.watch.round);
   return new EndpointTable([
     ...accessEndpoints({
       tokens,
@@ -65,7 +67,7 @@ export function endpointTable({
       registry,
       batches: new DeviceBatches({ database, audit, changes, registry, clock, heartbeatIntervalMs }),
       savedFilters: new SavedFilters({ database, ledger, audit }),
-      ...fleet.view({ updates: openUpdates, streams }),
+      ...view,
       updates: openUpdates,
       pageTokens,
       clock,

@@ -20,7 +20,7 @@ export type Updates = Awaited<ReturnType<typeof openUpdates>>;
 
 /** Opens firmware, rollouts, heartbeats and what is read from them. */
 export async function openUpdates(
-  { config, logger, clock, metrics, database, store, ledger }: Foundation,
+  { config, logger, clock, metrics, background, database, store, ledger }: Foundation,
   { audit, signingKeys }: Access,
   { changes, fleet, directory, heartbeatIntervalMs }: Devices,
   opened: AsyncDisposableStack,
@@ -65,6 +65,7 @@ export async function openUpdates(
       },
     }),
   );
+  for (const work of rollouts.background) background.add(work);
   rollouts.sendDirectivesTo(streams);
   changes.subscribe(rollouts);
   const partitions = opened.use(
@@ -75,9 +76,11 @@ export async function openUpdates(
       retentionDays: config.heartbeat.retentionDays,
     }),
   );
-  await partitions.start();
+  await partitions.start(background);
   const { retentionDays } = config.heartbeat;
-  const crashes = opened.use(CrashReports.start({ database, audit, store, clock, logger, retentionDays }));
+  const crashes = opened.use(
+    CrashReports.start({ database, audit, store, clock, logger, background, retentionDays }),
+  );
   const history = new HeartbeatHistory(database.adminPool, clock);
   const telemetry = opened.use(
     await Telemetry.start({
@@ -86,6 +89,7 @@ export async function openUpdates(
       history,
       clock,
       logger,
+      background,
       metricOverflow: metrics.ingest.metricsUnlisted,
       heartbeatIntervalMs,
       retention: config.heartbeat,

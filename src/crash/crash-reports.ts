@@ -1,4 +1,6 @@
 import type { AuditLog } from "../access/audit-log.ts";
+import type { Background } from "../infra/background/background.ts";
+import type { Round } from "../infra/background/round.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import type { Logger } from "../infra/logger.ts";
@@ -14,6 +16,7 @@ export interface CrashReportsParts {
   readonly store: ObjectStore;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly background: Background;
   /** How long heartbeats are kept, in days, and with them occurrences and crash logs; 0 keeps them for ever. */
   readonly retentionDays: number;
 }
@@ -24,47 +27,35 @@ export class CrashReports implements AsyncDisposable {
   readonly logs: CrashLogs;
   /** Wants to be told of durable heartbeats. */
   readonly collector: ErrorCollector;
-  readonly #logger: Logger;
-  #timer: NodeJS.Timeout | undefined;
-  #cleaning: Promise<void> | undefined;
+  readonly #cleaning: Round;
 
   private constructor(parts: CrashReportsParts) {
     this.groups = new ErrorGroups(parts);
     this.logs = new CrashLogs(parts);
     this.collector = new ErrorCollector(parts);
-    this.#logger = parts.logger;
+    this.collector.start(parts.background);
+    this.#cleaning = parts.background.round({
+      name: "crash_logs",
+      everyMs: cleaningIntervalMs,
+      atOnce: true,
+      work: async () => {
+        await this.logs.removeOld();
+      },
+    });
   }
 
   /** Collects errors, and removes old crash logs every hour, until closed. */
   static start(parts: CrashReportsParts): CrashReports {
-    const reports = new CrashReports(parts);
-    reports.collector.start();
-    reports.#clean();
-    reports.#timer = setInterval(() => reports.#clean(), cleaningIntervalMs);
-    reports.#timer.unref();
-    return reports;
+    return new CrashReports(parts);
   }
 
   /** Ends what runs. Idempotent. */
   async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await Promise.all([this.collector.close(), this.#cleaning]);
+    await Promise.all([this.collector.close(), this.#cleaning.close()]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  #clean(): void {
-    this.#cleaning ??= this.logs
-      .removeOld()
-      .then(() => undefined)
-      .catch((err: unknown) =>
-        this.#logger.warn({ err }, "could not remove old crash logs; the next round tries again"),
-      )
-      .finally(() => {
-        this.#cleaning = undefined;
-      });
   }
 }
 

@@ -2,9 +2,12 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
+import type { Background } from "../infra/background/background.ts";
+import type { Round } from "../infra/background/round.ts";
+import { RowCounts } from "../infra/background/work-log.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
-import { withRetry } from "../infra/database/errors.ts";
+import { isDataError, withRetry } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
 import {
   countGroups,
@@ -39,8 +42,8 @@ export interface ErrorCollectorParts {
  */
 export class ErrorCollector implements AsyncDisposable {
   readonly #parts: ErrorCollectorParts;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
+  readonly #rows = new RowCounts();
+  #round: Round | undefined;
   #purgedAtMs = Number.NEGATIVE_INFINITY;
   #urgent = false;
   #closed = false;
@@ -50,25 +53,55 @@ export class ErrorCollector implements AsyncDisposable {
   }
 
   /** Collects from now on until closed. */
-  start(): void {
-    this.#schedule(0);
+  start(background: Background): void {
+    const options = {
+      name: "error_collector",
+      everyMs: pollMs,
+      atOnce: true,
+      afterFailureMs: outagePauseMs,
+      work: async () => {
+        this.#urgent = false;
+        await this.collect();
+        const nowMs = this.#parts.clock.monotonicMs();
+        if (nowMs - this.#purgedAtMs <= purgeIntervalMs) return;
+        await this.purge();
+        this.#purgedAtMs = nowMs;
+      },
+    };
+    this.#round = background.round(options, this.#rows);
   }
 
   /** An observer of durable heartbeats: brings the next round forward if there are errors in them. */
   observe(records: readonly DurableHeartbeat[]): void {
-    if (this.#urgent || this.#closed || this.#timer === undefined) return;
+    if (this.#urgent || this.#round === undefined) return;
     if (!records.some(({ errors }) => errors.length > 0)) return;
     this.#urgent = true;
-    this.#schedule(urgentDelayMs);
+    this.#round.soon(urgentDelayMs);
   }
 
-  /** Works the inbox off; returns how many heartbeats were taken out of it. */
+  /**
+   * Works the inbox off; returns how many heartbeats were taken out of it. A batch with one whose errors cannot be counted is
+   * halved until that one stands alone, and only its errors are not counted.
+   */
   async collect(): Promise<number> {
     let total = 0;
+    let limit = batchHeartbeats;
     while (!this.#closed) {
-      const taken = await withRetry(() => this.#collectBatch(), { attempts: maxAttempts });
+      let taken: number;
+      try {
+        taken = await withRetry(() => this.#collectBatch(limit), { attempts: maxAttempts });
+        this.#rows.written += taken;
+      } catch (error) {
+        if (!isDataError(error)) throw error;
+        if (limit > 1) {
+          limit >>= 1;
+          continue;
+        }
+        taken = await this.#skipOne(error);
+      }
       total += taken;
-      if (taken < batchHeartbeats) return total;
+      if (taken < limit) return total;
+      limit = Math.min(limit * 2, batchHeartbeats);
     }
     return total;
   }
@@ -92,47 +125,30 @@ export class ErrorCollector implements AsyncDisposable {
   /** Ends a round that runs after its batch. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#running;
+    await this.#round?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  #schedule(delayMs: number): void {
-    if (this.#closed) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#running ??= this.#round().finally(() => {
-        this.#running = undefined;
-      });
-    }, delayMs);
-    this.#timer.unref();
-  }
-
-  async #round(): Promise<void> {
-    const { clock, logger } = this.#parts;
-    this.#urgent = false;
-    let pauseMs = pollMs;
-    try {
-      await this.collect();
-      if (clock.monotonicMs() - this.#purgedAtMs > purgeIntervalMs) {
-        await this.purge();
-        this.#purgedAtMs = clock.monotonicMs();
-      }
-    } catch (err) {
-      if (!this.#closed) logger.warn({ err }, "could not count errors; trying again");
-      pauseMs = outagePauseMs;
-    }
-    this.#schedule(this.#urgent ? urgentDelayMs : pauseMs);
-  }
-
-  async #collectBatch(): Promise<number> {
+  async #collectBatch(limit: number): Promise<number> {
     return await this.#parts.database.em().transactional(async (em) => {
       if (!(await takeTurn(em))) return 0;
-      const { taken, heartbeats } = await takeHeartbeats(em, batchHeartbeats);
+      const { taken, heartbeats } = await takeHeartbeats(em, limit);
       if (heartbeats.length > 0) await this.#count(em, await sightingsOf(heartbeats));
+      return taken;
+    });
+  }
+
+  /** Takes the oldest heartbeat out of the inbox and counts nothing of it. */
+  async #skipOne(err: unknown): Promise<number> {
+    return await this.#parts.database.em().transactional(async (em) => {
+      if (!(await takeTurn(em))) return 0;
+      const { taken, heartbeats } = await takeHeartbeats(em, 1);
+      this.#rows.refused += taken;
+      for (const { deviceId, sequence } of heartbeats)
+        this.#parts.logger.error({ err, deviceId, sequence }, "errors of a heartbeat cannot be counted");
       return taken;
     });
   }

@@ -1,6 +1,6 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { v7 as uuidv7 } from "uuid";
 import { OtaError } from "../errors.ts";
+import { Alarm } from "../infra/alarm.ts";
 import type { DirectiveSender } from "../rollout/offer/directives.ts";
 import type { DirectiveAction } from "./directive.ts";
 import { superseded } from "./heartbeat-flush.ts";
@@ -128,7 +128,7 @@ export class HeartbeatStreams implements DirectiveSender {
         session.finish();
         if (++inTick < perTick) continue;
         inTick = 0;
-        await delay(drainTickMs, undefined, { signal }).catch(() => undefined);
+        await new Alarm().wait(drainTickMs, signal);
       }
       if (signal.aborted) abandon();
       await this.#empty.promise;

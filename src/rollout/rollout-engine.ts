@@ -4,6 +4,8 @@ import type { DeviceChange, DeviceChangeListener } from "../device/state/device-
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import type { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
+import type { BackgroundWork } from "../infra/background/background.ts";
+import { Round } from "../infra/background/round.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
@@ -78,8 +80,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   /** Names this replica, which has acted on its own changes before it hears of them. */
   readonly #origin = randomUUID();
   readonly #stopListening: () => void;
-  #timer: NodeJS.Timeout | undefined;
-  #ticking: Promise<void> | undefined;
+  readonly #round: Round;
   #spreading: Promise<void> = Promise.resolve();
   #ticks = 0;
   #closing: Promise<void> | undefined;
@@ -93,7 +94,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       await engine.close();
       throw asDatabaseError(error) ?? error;
     }
-    engine.#schedule();
+    engine.#round.start();
     return engine;
   }
 
@@ -102,6 +103,13 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     const { database, clock, logger, settings, metrics } = parts;
     const pool = database.adminPool;
     const nowMs = (): number => clock.now().getTime();
+    this.#round = new Round({
+      name: "rollouts",
+      everyMs: settings.tickMs ?? defaultTickMs,
+      work: () => this.#tick(),
+      clock,
+      logger,
+    });
     this.#outages = new OutageLedger(settings.deadlineGraceMs, nowMs());
     this.index = new RolloutIndex({
       database,
@@ -201,6 +209,11 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     });
   }
 
+  /** What goes on by itself. */
+  get background(): readonly BackgroundWork[] {
+    return [this.#round, this.#governor.round];
+  }
+
   /** Sends directives through this from now on. Until then devices learn by their own checks. */
   sendDirectivesTo(sender: DirectiveSender): void {
     this.#sender = sender;
@@ -231,10 +244,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   /** Looks at deadlines, gates and what other replicas did. Happens by itself about every second. */
   tick(): Promise<void> {
-    this.#ticking ??= this.#tick().finally(() => {
-      this.#ticking = undefined;
-    });
-    return this.#ticking;
+    return this.#round.run();
   }
 
   /** Writes what waits and stops. May be called more than once. */
@@ -249,20 +259,11 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#stopListening();
-    clearTimeout(this.#timer);
     this.#announcer.close();
-    await this.#ticking?.catch(() => undefined);
+    await this.#round.close();
     await this.#governor.close();
     await this.#writer.close();
     await this.#spreading;
-  }
-
-  #schedule(): void {
-    if (this.#closing !== undefined) return;
-    this.#timer = setTimeout(() => {
-      void this.tick().finally(() => this.#schedule());
-    }, this.#parts.settings.tickMs ?? defaultTickMs);
-    this.#timer.unref();
   }
 
   async #tick(): Promise<void> {
@@ -275,11 +276,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       if (await this.index.poll()) this.#announcer.announce();
       this.#outages.worked("database", nowMs);
     } catch (error) {
-      // Also a fault of ours must not end the ticking; the next one may do better.
-      if (asDatabaseError(error) === undefined)
-        this.#parts.logger.error({ err: error }, "could not look at rollouts");
       this.#outages.failed("database", nowMs);
-      return;
+      throw error;
     }
     this.tracker.tick();
     await this.health.tick();

@@ -1,8 +1,9 @@
 import type pg from "pg";
 import type { ListPosition } from "../call/list-page.ts";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
+import { BatchWriter } from "../infra/background/batch-writer.ts";
 import type { Clock } from "../infra/clock.ts";
-import { asDatabaseError } from "../infra/database/errors.ts";
+import { asDatabaseError, isDataError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
 import { builtInMetrics, customPrefix } from "./built-in-metrics.ts";
 
@@ -35,30 +36,29 @@ export interface CatalogueMetric {
  * writes each metric of a type at most once a minute.
  */
 export class MetricCatalogue implements AsyncDisposable {
-  readonly #parts: MetricCatalogueParts;
   /** A heartbeat with metrics of each device that was not looked at in this minute. */
-  #waiting = new Map<string, { readonly names: readonly string[]; readonly atMs: number }>();
+  readonly writer: BatchWriter<SeenMetrics>;
+  readonly #parts: MetricCatalogueParts;
   #seenDevices = new Set<string>();
   #seenSince = Number.NEGATIVE_INFINITY;
   /** By type and name the minute that the database knows. */
   readonly #written = new Map<string, Map<string, number>>();
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
 
   constructor(parts: MetricCatalogueParts) {
     this.#parts = parts;
-  }
-
-  /** Writes what is new every few seconds, until closed. */
-  start(): void {
-    this.#timer = setInterval(() => {
-      this.#running ??= this.flush()
-        .catch((err: unknown) => this.#parts.logger.warn({ err }, "cannot note which metrics there are"))
-        .finally(() => {
-          this.#running = undefined;
-        });
-    }, flushMs);
-    this.#timer.unref();
+    this.writer = new BatchWriter({
+      name: "metric_catalogue",
+      keyOf: ({ deviceId }) => deviceId,
+      write: (seen) => this.#note(seen),
+      maxRows: maxWaiting,
+      lingerMs: flushMs,
+      maxWaiting,
+      isBadRow: isDataError,
+      // It is seen again with the next heartbeats.
+      onOutage: "drop",
+      clock: parts.clock,
+      logger: parts.logger,
+    });
   }
 
   /** Is told of what was stored. */
@@ -71,46 +71,15 @@ export class MetricCatalogue implements AsyncDisposable {
     for (const { deviceId, metrics, receivedAt } of records) {
       if (metrics === undefined || this.#seenDevices.has(deviceId)) continue;
       // Beyond the limits a device waits for a later minute: others of its type speak for it.
-      if (this.#waiting.size >= maxWaiting || this.#seenDevices.size >= maxSeen) return;
+      if (this.writer.size >= maxWaiting || this.#seenDevices.size >= maxSeen) return;
       this.#seenDevices.add(deviceId);
-      this.#waiting.set(deviceId, { names: Object.keys(metrics), atMs: receivedAt.getTime() });
+      this.writer.add({ deviceId, names: Object.keys(metrics), atMs: receivedAt.getTime() });
     }
   }
 
-  /** Writes what is new now. Throws if the database is away; what waited is then seen again with the next heartbeats. */
-  async flush(): Promise<void> {
-    if (this.#waiting.size === 0) return;
-    const waiting = this.#waiting;
-    this.#waiting = new Map();
-    const types = await this.#parts.pool.query<{ id: string; device_type: string }>(
-      "SELECT id, device_type FROM devices WHERE id = ANY($1::uuid[])",
-      [[...waiting.keys()]],
-    );
-    const due = new Map<string, { type: string; name: string; minute: number }>();
-    const reread = new Set<string>();
-    for (const { id, device_type: type } of types.rows) {
-      const seen = waiting.get(id);
-      if (seen === undefined) continue;
-      let known = await this.#knownOf(type);
-      // What is new here may be known to other replicas, and they may have filled the type up: the limit is one for all.
-      if (known !== undefined && !reread.has(type) && hasNew(seen.names, known)) {
-        reread.add(type);
-        this.#written.delete(type);
-        known = await this.#knownOf(type);
-      }
-      const minute = Math.floor(seen.atMs / minuteMs);
-      for (const name of seen.names) {
-        const before = known?.get(name);
-        if (known === undefined || (before === undefined && known.size >= maxNamesPerType)) {
-          this.#leaveOut(type, name);
-          continue;
-        }
-        if (before !== undefined && before >= minute) continue;
-        known.set(name, minute);
-        due.set(JSON.stringify([type, name]), { type, name, minute });
-      }
-    }
-    if (due.size > 0) await this.#write([...due.values()]);
+  /** Writes what is new now. If that fails it is seen again with the next heartbeats. */
+  flush(): Promise<void> {
+    return this.writer.flush();
   }
 
   /**
@@ -161,14 +130,46 @@ export class MetricCatalogue implements AsyncDisposable {
     }
   }
 
-  /** Stops; what waits is seen again after the next start. May be called more than once. */
-  async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#running;
+  /** Writes what waits and stops. May be called more than once. */
+  close(): Promise<void> {
+    return this.writer.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #note(seenMetrics: readonly SeenMetrics[]): Promise<void> {
+    const types = await this.#parts.pool.query<{ id: string; device_type: string }>(
+      "SELECT id, device_type FROM devices WHERE id = ANY($1::uuid[])",
+      [seenMetrics.map(({ deviceId }) => deviceId)],
+    );
+    const typeOf = new Map(types.rows.map(({ id, device_type: type }) => [id, type]));
+    const due = new Map<string, { type: string; name: string; minute: number }>();
+    const reread = new Set<string>();
+    for (const seen of seenMetrics) {
+      const type = typeOf.get(seen.deviceId);
+      if (type === undefined) continue;
+      let known = await this.#knownOf(type);
+      // What is new here may be known to other replicas, and they may have filled the type up: the limit is one for all.
+      if (known !== undefined && !reread.has(type) && hasNew(seen.names, known)) {
+        reread.add(type);
+        this.#written.delete(type);
+        known = await this.#knownOf(type);
+      }
+      const minute = Math.floor(seen.atMs / minuteMs);
+      for (const name of seen.names) {
+        const before = known?.get(name);
+        if (known === undefined || (before === undefined && known.size >= maxNamesPerType)) {
+          this.#leaveOut(type, name);
+          continue;
+        }
+        if (before !== undefined && before >= minute) continue;
+        known.set(name, minute);
+        due.set(JSON.stringify([type, name]), { type, name, minute });
+      }
+    }
+    if (due.size > 0) await this.#write([...due.values()]);
   }
 
   /** What the database has of a type; undefined if there are too many types. */
@@ -210,6 +211,13 @@ export class MetricCatalogue implements AsyncDisposable {
     this.#parts.overflow.inc();
     this.#parts.logger.debug({ deviceType: type, metric: name }, "a metric beyond the limit is not listed");
   }
+}
+
+/** The metrics of a heartbeat. */
+interface SeenMetrics {
+  readonly deviceId: string;
+  readonly names: readonly string[];
+  readonly atMs: number;
 }
 
 /** Whether there are names that could be listed and are not. */

@@ -2,13 +2,16 @@ import type { EntityManager } from "@mikro-orm/postgresql";
 import type pg from "pg";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import { newcomersLocked, withNewcomers } from "../device/state/newcomers.ts";
-import { asDatabaseError } from "../infra/database/errors.ts";
+import { BatchWriter } from "../infra/background/batch-writer.ts";
+import type { Clock } from "../infra/clock.ts";
+import { isDataError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
 import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
 
 /** What a {@link PositionWriter} is made of. */
 export interface PositionWriterParts {
   readonly pool: pg.Pool;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -17,28 +20,25 @@ export interface PositionWriterParts {
  * row is written when it moved {@link movedMeters} or was last written {@link refreshMs} ago. Many devices share a statement.
  */
 export class PositionWriter implements AsyncDisposable {
+  readonly writer: BatchWriter<DurableHeartbeat>;
   readonly #pool: pg.Pool;
-  readonly #logger: Logger;
   readonly #written = new SecondChanceCache<WrittenPosition>(maxRemembered);
-  #waiting = new Map<string, DurableHeartbeat>();
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
 
-  constructor(parts: PositionWriterParts) {
-    this.#pool = parts.pool;
-    this.#logger = parts.logger;
-  }
-
-  /** Writes what waits every second, until closed. */
-  start(): void {
-    this.#timer = setInterval(() => {
-      this.#running ??= this.flush()
-        .catch((err: unknown) => this.#logger.warn({ err }, "positions wait for the database"))
-        .finally(() => {
-          this.#running = undefined;
-        });
-    }, flushMs);
-    this.#timer.unref();
+  constructor({ pool, clock, logger }: PositionWriterParts) {
+    this.#pool = pool;
+    this.writer = new BatchWriter({
+      name: "positions",
+      keyOf: ({ deviceId }) => deviceId,
+      write: (rows) => this.#write(rows),
+      maxRows: maxRowsPerStatement,
+      lingerMs: flushMs,
+      // Past the limit a position is older than it could be, until the device's next heartbeat.
+      maxWaiting,
+      isBadRow: isDataError,
+      onOutage: "drop",
+      clock,
+      logger,
+    });
   }
 
   /** Is told of what was stored. */
@@ -54,46 +54,36 @@ export class PositionWriter implements AsyncDisposable {
         metersBetween(written, { latitude, longitude }) < movedMeters
       )
         continue;
-      // Past the limit a position is older than it could be, until the device's next heartbeat.
-      if (this.#waiting.size >= maxWaiting && !this.#waiting.has(deviceId)) continue;
-      this.#waiting.set(deviceId, record);
+      this.writer.add(record);
     }
   }
 
   /** Writes what waits now. If that fails the next heartbeats bring it again. */
-  async flush(): Promise<void> {
-    const waiting = [...this.#waiting.values()];
-    this.#waiting = new Map();
-    for (let start = 0; start < waiting.length; start += maxRowsPerStatement) {
-      // In the order of their ids, so that two replicas cannot stop each other.
-      const rows = waiting
-        .slice(start, start + maxRowsPerStatement)
-        .toSorted((a, b) => (a.deviceId < b.deviceId ? -1 : 1));
-      await this.#pool.query(writePositions, [
-        rows.map(({ deviceId }) => deviceId),
-        rows.map(({ receivedAt }) => receivedAt.toISOString()),
-        rows.map(({ longitude }) => longitude),
-        rows.map(({ latitude }) => latitude),
-        rows.map(({ accuracyMeters }) => accuracyMeters ?? null),
-        rows.map(({ altitudeMeters }) => altitudeMeters ?? null),
-        rows.map(({ fixTime }) => fixTime?.toISOString() ?? null),
-      ]);
-      for (const { deviceId, latitude = 0, longitude = 0, receivedAt } of rows)
-        this.#written.set(deviceId, { latitude, longitude, atMs: receivedAt.getTime(), used: false });
-    }
+  flush(): Promise<void> {
+    return this.writer.flush();
   }
 
   /** Writes what waits and stops. May be called more than once. */
-  async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#running;
-    await this.flush().catch((error: unknown) => {
-      if (asDatabaseError(error) === undefined) throw error;
-    });
+  close(): Promise<void> {
+    return this.writer.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #write(rows: readonly DurableHeartbeat[]): Promise<void> {
+    await this.#pool.query(writePositions, [
+      rows.map(({ deviceId }) => deviceId),
+      rows.map(({ receivedAt }) => receivedAt.toISOString()),
+      rows.map(({ longitude }) => longitude),
+      rows.map(({ latitude }) => latitude),
+      rows.map(({ accuracyMeters }) => accuracyMeters ?? null),
+      rows.map(({ altitudeMeters }) => altitudeMeters ?? null),
+      rows.map(({ fixTime }) => fixTime?.toISOString() ?? null),
+    ]);
+    for (const { deviceId, latitude = 0, longitude = 0, receivedAt } of rows)
+      this.#written.set(deviceId, { latitude, longitude, atMs: receivedAt.getTime(), used: false });
   }
 }
 

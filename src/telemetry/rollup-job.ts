@@ -1,5 +1,7 @@
 import type pg from "pg";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
+import type { Background } from "../infra/background/background.ts";
+import type { Round } from "../infra/background/round.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { TimePartitions } from "../infra/database/time-partitions.ts";
 import { inTurn } from "../infra/database/transaction.ts";
@@ -38,9 +40,7 @@ export class RollupJob implements AsyncDisposable {
   readonly #parts: RollupJobParts;
   readonly #rowsPerShard: number;
   readonly #late: LateBuckets;
-  readonly #stop = new AbortController();
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
+  #round: Round | undefined;
   /** The resolution and day whose partition was made sure of last. */
   #ensuredDay = "";
 
@@ -51,20 +51,13 @@ export class RollupJob implements AsyncDisposable {
   }
 
   /** Works now and then every quarter of a minute, until closed. */
-  start(): void {
-    const round = () => {
-      this.#running ??= this.run()
-        .catch((err: unknown) => {
-          if (this.#stop.signal.aborted) return;
-          this.#parts.logger.warn({ err }, "cannot roll heartbeats up; trying again later");
-        })
-        .finally(() => {
-          this.#running = undefined;
-        });
-    };
-    round();
-    this.#timer = setInterval(round, roundMs);
-    this.#timer.unref();
+  start(background: Background): void {
+    this.#round = background.round({
+      name: "roll_ups",
+      everyMs: roundMs,
+      atOnce: true,
+      work: (signal) => this.run(signal),
+    });
   }
 
   /** Is told of what is about to be stored: see {@link DurableHeartbeatObserver}. Notes what comes too late for its roll-up. */
@@ -87,21 +80,19 @@ export class RollupJob implements AsyncDisposable {
     return { "5m": of("5m"), "1h": of("1h") };
   }
 
-  /** Does all that there is to do, unless another replica is at it. */
-  async run(): Promise<void> {
+  /** Does all that there is to do, unless another replica is at it, or until the signal aborts. */
+  async run(signal?: AbortSignal): Promise<void> {
     await this.#late.noteStored();
     await this.#begin();
-    while (await this.#step(fiveMinutes)) this.#stop.signal.throwIfAborted();
-    while (await this.#step(oneHour)) this.#stop.signal.throwIfAborted();
-    while (await this.#redoLate()) this.#stop.signal.throwIfAborted();
+    while (await this.#step(fiveMinutes)) signal?.throwIfAborted();
+    while (await this.#step(oneHour)) signal?.throwIfAborted();
+    while (await this.#redoLate()) signal?.throwIfAborted();
     this.#late.rolledUpUntil((await this.progress())["5m"]);
   }
 
   /** Ends after the transaction that runs. May be called more than once. */
   async close(): Promise<void> {
-    clearInterval(this.#timer);
-    this.#stop.abort();
-    await this.#running;
+    await this.#round?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

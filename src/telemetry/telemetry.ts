@@ -1,6 +1,7 @@
 import type pg from "pg";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
+import type { Background } from "../infra/background/background.ts";
 import type { Clock } from "../infra/clock.ts";
 import { TimePartitions } from "../infra/database/time-partitions.ts";
 import type { Logger } from "../infra/logger.ts";
@@ -21,6 +22,7 @@ export interface TelemetryParts {
   readonly history: HeartbeatHistory;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly background: Background;
   /** Counts custom metrics that the catalogue has no room for. */
   readonly metricOverflow: { inc(): void };
   readonly heartbeatIntervalMs: number;
@@ -48,10 +50,11 @@ export class Telemetry implements AsyncDisposable {
   /** Makes the partitions of the roll-ups and begins to work. */
   static async start(parts: TelemetryParts): Promise<Telemetry> {
     const telemetry = new Telemetry(parts);
-    for (const partitions of telemetry.#partitions) await partitions.start();
-    telemetry.rollups.start();
-    telemetry.catalogue.start();
-    telemetry.#positionWriter.start();
+    const { background } = parts;
+    for (const partitions of telemetry.#partitions) await partitions.start(background);
+    telemetry.rollups.start(background);
+    background.add(telemetry.catalogue.writer);
+    background.add(telemetry.#positionWriter.writer);
     return telemetry;
   }
 
@@ -92,7 +95,7 @@ export class Telemetry implements AsyncDisposable {
       kept: { heartbeats: raw, "5m": fiveMinutes },
     });
     this.catalogue = new MetricCatalogue({ pool, clock, logger, overflow: parts.metricOverflow });
-    this.#positionWriter = new PositionWriter({ pool, logger });
+    this.#positionWriter = new PositionWriter({ pool, clock, logger });
     this.track = new TrackReader(pool);
     this.positions = new PositionSearch(pool, devices);
     this.exports = new HeartbeatExport(parts.history, clock);

@@ -54,6 +54,20 @@ describe("the collector of errors", () => {
     expect(devices.map(({ deviceId }) => deviceId).toSorted()).toEqual([one, two].toSorted());
   });
 
+  it("counts all others when the errors of one heartbeat cannot be counted", async () => {
+    await using replica = await startCrashes();
+    const ids = Array.from({ length: 9 }, device);
+    for (const id of ids) await report(replica, id, 1, [crash()]);
+    // As a service with other rules might have stored it.
+    await replica.database.adminPool.query(
+      `UPDATE device_heartbeats SET errors = '[null]' WHERE device_id = ANY($1::uuid[])`,
+      [[ids[0], ids[4], ids[8]]],
+    );
+    expect(await replica.collector.collect()).toBe(9);
+    expect(await listed(replica)).toMatchObject([{ occurrenceCount: 6, deviceCount: 6 }]);
+    expect(await replica.collector.collect()).toBe(0);
+  });
+
   it("keeps the occurrence as the device sent it", async () => {
     await using replica = await startCrashes();
     const id = device();

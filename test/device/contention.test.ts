@@ -29,8 +29,12 @@ describe("first heartbeats at two replicas, while operators tag and retire the s
     const ids = rows.map(({ id }) => id);
     // As in a fleet that has been there for a while: plans are made for its size.
     await pool.query("ANALYZE devices");
-    await using positions = new PositionWriter({ pool, logger: silent });
-    await using elsewhere = new PositionWriter({ pool: two.access.database.adminPool, logger: silent });
+    await using positions = new PositionWriter({ pool, clock: one.access.clock, logger: silent });
+    await using elsewhere = new PositionWriter({
+      pool: two.access.database.adminPool,
+      clock: two.access.clock,
+      logger: silent,
+    });
     const shuffled = ids.toSorted(() => Math.random() - 0.5);
     const place = { latitude: 52.5, longitude: 13.4 };
     const beats = (some: readonly string[], sequence: number) =>

@@ -59,7 +59,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
   const changes = new DeviceChanges({ database });
   const heardChanges: DeviceChange[] = [];
   changes.subscribe({ deviceChanged: (change) => heardChanges.push(change) });
-  const states = new StateWriter({ database, logger: silent, flushIntervalMs: 20 });
+  const states = new StateWriter({ database, clock, logger: silent, flushIntervalMs: 20 });
   const directory = new DeviceDirectory({ database, changes, states, clock, logger: silent });
   await heard(database);
   const heartbeatIntervalMs = 60_000;

@@ -162,7 +162,7 @@ describe("StateWriter", () => {
     const devices = await startDevices();
     const [id = ""] = await enrolled(devices, 1);
     const writer = new StateWriter({
-      database: devices.access.database,
+      ...devices.access,
       logger: silent,
       flushIntervalMs: 3_600_000,
     });
@@ -210,8 +210,14 @@ describe("StateWriter", () => {
   it("lets no more devices wait than it may", async () => {
     await using devices = await startDevices();
     const ids = await enrolled(devices, 3);
-    const { database } = devices.access;
-    const writer = new StateWriter({ database, logger: silent, flushIntervalMs: 3_600_000, maxWaiting: 2 });
+    const { database, clock } = devices.access;
+    const writer = new StateWriter({
+      database,
+      clock,
+      logger: silent,
+      flushIntervalMs: 3_600_000,
+      maxWaiting: 2,
+    });
     for (const id of ids) writer.add(heartbeatOf(id, 1));
     writer.add(heartbeatOf(ids[0] ?? "", 2));
     expect(writer.size).toBe(2);

@@ -90,7 +90,7 @@ export async function startReplica(world: World): Promise<Replica> {
   const database = cleanup.use(await Database.connect({ url, logger, entities }));
   const changes = new DeviceChanges({ database });
   cleanup.defer(() => changes.close());
-  const states = new StateWriter({ database, logger, flushIntervalMs: 10 });
+  const states = new StateWriter({ database, clock, logger, flushIntervalMs: 10 });
   const directory = new DeviceDirectory({ database, changes, states, clock, logger });
   cleanup.defer(() => directory.close());
   const audit = new AuditLog({ database });

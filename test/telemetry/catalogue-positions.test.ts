@@ -107,7 +107,7 @@ describe("positions", () => {
     const { pool, clock } = telemetry;
     return {
       ...telemetry,
-      writer: new PositionWriter({ pool, logger: silent }),
+      writer: new PositionWriter({ pool, clock, logger: silent }),
       search: new PositionSearch(pool, new DeviceSelection({ pool, clock, heartbeatIntervalMs: 60_000 })),
     };
   }

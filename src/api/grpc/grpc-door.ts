@@ -1,6 +1,5 @@
 import type { EventEmitter } from "node:events";
 import type { AddressInfo } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Message } from "@bufbuild/protobuf";
 import {
   type handleBidiStreamingCall,
@@ -15,6 +14,7 @@ import {
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { OtaError } from "../../errors.ts";
+import { Alarm } from "../../infra/alarm.ts";
 import type { Call } from "../pipeline/call.ts";
 import type {
   BidiStreamEndpoint,
@@ -374,8 +374,8 @@ function tooManyStreams(limit: number): OtaError {
 async function withinMs(work: Promise<void>, ms: number, signal: AbortSignal | undefined): Promise<boolean> {
   const timeUp = new AbortController();
   const signals = signal === undefined ? timeUp.signal : AbortSignal.any([timeUp.signal, signal]);
-  const outOfTime = delay(ms, false, { signal: signals, ref: false }).catch(() => false);
-  const finished = await Promise.race([work.then(() => true), outOfTime]);
+  const outOfTime = new Alarm().wait(ms, signals);
+  const finished = await Promise.race([work.then(() => true), outOfTime.then(() => false)]);
   timeUp.abort();
   return finished;
 }

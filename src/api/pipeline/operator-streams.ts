@@ -1,35 +1,46 @@
 import { bearerToken } from "../../call/bearer.ts";
 import { OtaError } from "../../errors.ts";
+import { Round } from "../../infra/background/round.ts";
+import type { Clock } from "../../infra/clock.ts";
+import type { Logger } from "../../infra/logger.ts";
 import type { Call, CallerIdentifier } from "./call.ts";
+
+/** What {@link OperatorStreams} are made of. */
+export interface OperatorStreamsParts {
+  readonly authenticator: CallerIdentifier;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
 
 /**
  * The streams that operators hold open. A call is admitted once, but a watch may stay open for days: one whose token was
  * revoked or has expired is cut within seconds. Devices' streams are not looked at here: they are told of the revocation.
  */
 export class OperatorStreams {
+  /** Looks at all that are open; runs only while some are. */
+  readonly round: Round;
   readonly #authenticator: CallerIdentifier;
   readonly #open = new Set<Call>();
-  #timer: NodeJS.Timeout | undefined;
 
-  constructor(authenticator: CallerIdentifier) {
+  constructor({ authenticator, clock, logger }: OperatorStreamsParts) {
     this.#authenticator = authenticator;
+    this.round = new Round({ name: "operator_streams", work: () => this.#check(), clock, logger });
   }
 
   /** Looks after a call from now on. */
   add(call: Call): void {
     this.#open.add(call);
-    this.#timer ??= setInterval(() => void this.#check(), checkIntervalMs).unref();
+    this.round.soon(checkIntervalMs);
   }
 
   /** Forgets a call that has ended, if it was looked after. */
   delete(call: Call): void {
-    if (!this.#open.delete(call) || this.#open.size > 0) return;
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#open.delete(call);
   }
 
   async #check(): Promise<void> {
     await Promise.all([...this.#open].map((call) => this.#cutIfRefused(call)));
+    if (this.#open.size > 0) this.round.soon(checkIntervalMs);
   }
 
   async #cutIfRefused(call: Call): Promise<void> {

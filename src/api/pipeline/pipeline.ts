@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { bearerToken } from "../../call/bearer.ts";
 import { type Identity, roleIncludes } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
+import type { BackgroundWork } from "../../infra/background/background.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { RpcMetrics } from "../../infra/metrics.ts";
 import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";
@@ -45,7 +46,12 @@ export class Pipeline {
 
   constructor(parts: PipelineParts) {
     this.parts = parts;
-    this.#operatorStreams = new OperatorStreams(parts.authenticator);
+    this.#operatorStreams = new OperatorStreams(parts);
+  }
+
+  /** What goes on by itself. */
+  get background(): readonly BackgroundWork[] {
+    return [this.#operatorStreams.round];
   }
 
   /** The way of an RPC through one door; compiles its validation rules. */

@@ -1,5 +1,7 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
+import type { Background } from "../../infra/background/background.ts";
+import type { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
@@ -31,12 +33,13 @@ export interface FleetCount {
 export class FleetCounters {
   readonly #parts: FleetCountersParts;
   readonly #pool: Pool;
-  #timers: NodeJS.Timeout[] = [];
-  #running: Promise<void> = Promise.resolve();
+  #recountedAtMs: number;
+  #round: Round | undefined;
 
   constructor(parts: FleetCountersParts) {
     this.#parts = parts;
     this.#pool = parts.database.adminPool;
+    this.#recountedAtMs = parts.clock.monotonicMs();
   }
 
   /**
@@ -63,10 +66,18 @@ export class FleetCounters {
   }
 
   /** Folds and checks from time to time from now on, on whichever replica gets to it. */
-  start(): void {
-    this.#every(foldMs, () => this.fold());
-    this.#every(recountMs, async () => {
-      await this.recount();
+  start(background: Background): void {
+    this.#round = background.round({
+      name: "fleet_counters",
+      everyMs: foldMs,
+      // One after the other: who holds the lock makes others skip their turn.
+      work: async () => {
+        await this.fold();
+        const nowMs = this.#parts.clock.monotonicMs();
+        if (nowMs - this.#recountedAtMs < recountMs) return;
+        await this.recount();
+        this.#recountedAtMs = nowMs;
+      },
     });
   }
 
@@ -93,28 +104,13 @@ export class FleetCounters {
 
   /** Stops, after what is under way. Idempotent. */
   async close(): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer);
-    this.#timers = [];
-    await this.#running;
+    await this.#round?.close();
   }
 
   /** Before this second, since 1970, all devices are offline, and nobody asks for how long to the second. */
   #coarseBefore(): number {
     const nowMs = this.#parts.clock.now().getTime();
     return presenceCutoffs(nowMs, this.#parts.heartbeatIntervalMs).lateFrom - coarseAfterSeconds;
-  }
-
-  #every(ms: number, work: () => Promise<void>): void {
-    const timer = setInterval(() => {
-      this.#running = this.#running.then(work).catch((error: unknown) => {
-        this.#parts.logger.warn(
-          { err: error },
-          "could not look after the fleet's counts; the next round tries again",
-        );
-      });
-    }, ms);
-    timer.unref();
-    this.#timers.push(timer);
   }
 
   /** In a transaction, unless another replica is at it. */

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { Background } from "../../infra/background/background.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { FleetCounters } from "./fleet-counters.ts";
@@ -39,10 +40,10 @@ export class FleetPresence implements AsyncDisposable {
   }
 
   /** Begins the work that goes on by itself. */
-  async start(): Promise<void> {
-    this.counters.start();
-    this.versions.start();
-    await this.tracker.start();
+  async start(background: Background): Promise<void> {
+    this.counters.start(background);
+    this.versions.start(background);
+    await this.tracker.start(background);
   }
 
   /** The fleet at a glance, the watch over it, and what it ran before. */
@@ -53,7 +54,7 @@ export class FleetPresence implements AsyncDisposable {
   } {
     const { clock, logger } = this.#parts;
     const overview = new StatusOverview({ ...parts, counters: this.counters, rate: this.rate, clock });
-    const watch = new FleetWatch({ overview, log: this.#log, logger });
+    const watch = new FleetWatch({ overview, log: this.#log, clock, logger });
     return { overview, watch, versions: this.versions };
   }
 

@@ -1,6 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { invalidArgument, OtaError } from "../../errors.ts";
+import { Alarm } from "../../infra/alarm.ts";
+import { Round } from "../../infra/background/round.ts";
+import type { Clock } from "../../infra/clock.ts";
 import type { LoggedChange, PresenceLog } from "./presence-log.ts";
 import type { FleetStatus, StatusOverview } from "./status-overview.ts";
 
@@ -8,6 +10,7 @@ import type { FleetStatus, StatusOverview } from "./status-overview.ts";
 export interface FleetWatchParts {
   readonly overview: StatusOverview;
   readonly log: Pick<PresenceLog, "after">;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** How often to look; a second unless given. */
   readonly intervalMs?: number;
@@ -26,10 +29,13 @@ export interface FleetMoment {
 
 /** Lets callers follow the fleet. However many they are, the fleet is looked at once a second, and not at all for nobody. */
 export class FleetWatch {
+  /** Looks at the fleet; runs only while someone follows it. */
+  readonly round: Round;
   readonly #parts: FleetWatchParts;
   readonly #intervalMs: number;
   #watchers = 0;
-  #looking: AbortController | undefined;
+  /** Names the time in which someone follows; undefined while nobody does. */
+  #looking: symbol | undefined;
   #status: FleetStatus | undefined;
   /** The newest changes, oldest first. */
   #ring: LoggedChange[] = [];
@@ -43,6 +49,8 @@ export class FleetWatch {
   constructor(parts: FleetWatchParts) {
     this.#parts = parts;
     this.#intervalMs = parts.intervalMs ?? 1_000;
+    const { clock, logger } = parts;
+    this.round = new Round({ name: "fleet_watch", work: () => this.#lookAgain(), clock, logger });
   }
 
   /** How many callers follow the fleet. */
@@ -85,31 +93,30 @@ export class FleetWatch {
   }
 
   #look(position: number, status: FleetStatus): void {
-    this.#looking = new AbortController();
+    this.#looking = Symbol("looking");
     this.#ring = [];
     this.#ringFrom = position;
     this.#position = position;
     this.#status = status;
-    void this.#keepLooking(this.#looking.signal);
+    this.round.soon(this.#intervalMs);
   }
 
   #stopLooking(): void {
-    this.#looking?.abort();
     this.#looking = undefined;
   }
 
-  async #keepLooking(signal: AbortSignal): Promise<void> {
-    while (await pause(this.#intervalMs, signal)) {
-      try {
-        const [status, page] = await Promise.all([
-          this.#parts.overview.get(),
-          this.#parts.log.after(this.#position, ringSize),
-        ]);
-        if (signal.aborted) return;
-        this.#take(status, page.changes, page.incomplete, page.position);
-      } catch (error) {
-        this.#parts.logger.debug({ err: error }, "the fleet cannot be looked at now; watchers wait");
-      }
+  /** If it cannot be looked at now, watchers wait. */
+  async #lookAgain(): Promise<void> {
+    const looking = this.#looking;
+    if (looking === undefined) return;
+    try {
+      const [status, page] = await Promise.all([
+        this.#parts.overview.get(),
+        this.#parts.log.after(this.#position, ringSize),
+      ]);
+      if (this.#looking === looking) this.#take(status, page.changes, page.incomplete, page.position);
+    } finally {
+      if (this.#looking !== undefined) this.round.soon(this.#intervalMs);
     }
   }
 
@@ -175,7 +182,7 @@ function withoutTime(status: FleetStatus): string {
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<boolean> {
-  await delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
+  await new Alarm().wait(ms, signal);
   return !signal.aborted;
 }
 

@@ -1,5 +1,7 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
+import type { Background } from "../../infra/background/background.ts";
+import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { type Presence, presenceAt, presenceCutoffs } from "../state/presence.ts";
@@ -38,8 +40,7 @@ export class PresenceTracker {
   #lost = 0;
   /** Up to here, in milliseconds since 1970, sweeps have looked for changes that nobody noticed. */
   #sweptToMs: number;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
+  readonly #round: Round;
   #closed = false;
 
   constructor(parts: PresenceTrackerParts) {
@@ -47,6 +48,8 @@ export class PresenceTracker {
     this.#pool = parts.database.adminPool;
     this.#wheel = new PresenceWheel(parts.heartbeatIntervalMs, parts.maxDevices ?? 1_000_000);
     this.#sweptToMs = parts.clock.now().getTime();
+    const { clock, logger } = parts;
+    this.#round = new Round({ name: "presence", everyMs: tickMs, work: () => this.#tick(), clock, logger });
   }
 
   /** How many devices it watches. */
@@ -55,7 +58,7 @@ export class PresenceTracker {
   }
 
   /** Begins to watch, also the devices that are not offline now. */
-  async start(): Promise<void> {
+  async start(background: Background): Promise<void> {
     const nowMs = this.#parts.clock.now().getTime();
     const { lateFrom } = presenceCutoffs(nowMs, this.#parts.heartbeatIntervalMs);
     let after: string | undefined = firstId;
@@ -70,7 +73,8 @@ export class PresenceTracker {
       }
       after = rows.length < pageRows ? undefined : rows.at(-1)?.device_id;
     }
-    this.#schedule();
+    background.add(this.#round);
+    this.#round.start();
   }
 
   /**
@@ -107,11 +111,8 @@ export class PresenceTracker {
   }
 
   /** Turns the wheel and writes what was noticed. Happens by itself every second. */
-  async tick(): Promise<void> {
-    this.#running ??= this.#tick().finally(() => {
-      this.#running = undefined;
-    });
-    await this.#running;
+  tick(): Promise<void> {
+    return this.#round.run();
   }
 
   /**
@@ -139,40 +140,25 @@ export class PresenceTracker {
   /** Stops watching. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#running;
+    await this.#round.close();
   }
 
-  #schedule(): void {
-    if (this.#closed) return;
-    this.#timer = setTimeout(() => {
-      void this.tick().finally(() => this.#schedule());
-    }, tickMs);
-    this.#timer.unref();
-  }
-
+  /** Changes of presence that cannot be written down count as lost. */
   async #tick(): Promise<void> {
-    try {
-      const silent = this.#wheel.turn(this.#parts.clock.now().getTime());
-      for (let start = 0; start < silent.length; start += pageRows) {
-        for (const change of await this.#confirmed(silent.slice(start, start + pageRows))) this.#note(change);
-      }
-      if (this.#sweepIsDue()) await this.sweep();
-      if (this.#changes.length === 0 && this.#lost === 0) return;
-      const changes = this.#changes;
-      const lost = this.#lost;
-      this.#changes = [];
-      this.#lost = 0;
-      await this.#parts.log.append(changes, this.#parts.clock.now(), lost).catch((error: unknown) => {
-        this.#lost += lost + changes.length;
-        throw error;
-      });
-    } catch (error) {
-      this.#parts.logger.warn(
-        { err: error },
-        "changes of presence could not be written down; they count as lost",
-      );
+    const silent = this.#wheel.turn(this.#parts.clock.now().getTime());
+    for (let start = 0; start < silent.length; start += pageRows) {
+      for (const change of await this.#confirmed(silent.slice(start, start + pageRows))) this.#note(change);
     }
+    if (this.#sweepIsDue()) await this.sweep();
+    if (this.#changes.length === 0 && this.#lost === 0) return;
+    const changes = this.#changes;
+    const lost = this.#lost;
+    this.#changes = [];
+    this.#lost = 0;
+    await this.#parts.log.append(changes, this.#parts.clock.now(), lost).catch((error: unknown) => {
+      this.#lost += lost + changes.length;
+      throw error;
+    });
   }
 
   #sweepIsDue(): boolean {

@@ -1,5 +1,7 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
+import type { Background } from "../../infra/background/background.ts";
+import type { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
@@ -56,8 +58,7 @@ interface VersionPoint {
 export class VersionHistory implements AsyncDisposable {
   readonly #parts: VersionHistoryParts;
   readonly #pool: Pool;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<unknown> | undefined;
+  #round: Round | undefined;
 
   constructor(parts: VersionHistoryParts) {
     this.#parts = parts;
@@ -65,19 +66,15 @@ export class VersionHistory implements AsyncDisposable {
   }
 
   /** Counts now and at the beginning of each hour, until closed. */
-  start(): void {
-    const round = () => {
-      this.#running ??= this.record()
-        .catch((err: unknown) => {
-          this.#parts.logger.warn({ err }, "could not note the fleet's versions; the next round tries again");
-        })
-        .finally(() => {
-          this.#running = undefined;
-        });
-    };
-    round();
-    this.#timer = setInterval(round, roundMs);
-    this.#timer.unref();
+  start(background: Background): void {
+    this.#round = background.round({
+      name: "version_history",
+      everyMs: roundMs,
+      atOnce: true,
+      work: async () => {
+        await this.record();
+      },
+    });
   }
 
   /** Counts the fleet for this hour, unless that was done; drops hours that are too old. Whether it counted. */
@@ -126,8 +123,7 @@ export class VersionHistory implements AsyncDisposable {
 
   /** Ends after what is under way. May be called more than once. */
   async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#running;
+    await this.#round?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

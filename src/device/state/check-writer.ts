@@ -1,8 +1,9 @@
 import type { Logger } from "pino";
+import { BatchWriter } from "../../infra/background/batch-writer.ts";
+import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
-import { withRetry } from "../../infra/database/errors.ts";
+import { isDataError, withRetry } from "../../infra/database/errors.ts";
 import { newcomersLocked, withNewcomers } from "./newcomers.ts";
-import { NewestPerDevice } from "./newest-per-device.ts";
 import { type CheckReadings, checkReadings, columnTypes } from "./readings.ts";
 
 /** What a device said of itself when it asked for an update; what is undefined stays as its heartbeats had it. */
@@ -25,6 +26,7 @@ interface HeardChecks {
 /** What a {@link CheckWriter} is made of. */
 export interface CheckWriterParts {
   readonly database: Pick<Database, "adminPool">;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly presence?: HeardChecks;
   /** How often checks are written; a second unless given. */
@@ -36,32 +38,38 @@ export interface CheckWriterParts {
  * sends no heartbeats is shown as it is. What cannot be written is dropped: the device asks again.
  */
 export class CheckWriter implements AsyncDisposable {
+  readonly writer: BatchWriter<DeviceCheck>;
   readonly #parts: CheckWriterParts;
-  readonly #waiting: NewestPerDevice<DeviceCheck>;
 
   constructor(parts: CheckWriterParts) {
     this.#parts = parts;
-    this.#waiting = new NewestPerDevice({
-      flushIntervalMs: parts.flushIntervalMs,
+    this.writer = new BatchWriter({
+      name: "device_checks",
+      keyOf: ({ deviceId }) => deviceId,
       write: (batch) => this.#write(batch),
-      failed: (err) =>
-        parts.logger.warn({ err }, "could not write what devices said when they asked for updates"),
+      maxRows: maxRowsPerStatement,
+      lingerMs: parts.flushIntervalMs ?? 1_000,
+      maxWaiting,
+      isBadRow: isDataError,
+      onOutage: "drop",
+      clock: parts.clock,
+      logger: parts.logger,
     });
   }
 
   /** Takes a check to be written. */
   add(check: DeviceCheck): void {
-    this.#waiting.add(check);
+    this.writer.add(check);
   }
 
   /** Writes what waits now. */
   flush(): Promise<void> {
-    return this.#waiting.flush();
+    return this.writer.flush();
   }
 
   /** Writes what waits and takes no more. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#waiting[Symbol.asyncDispose]();
+    await this.writer.close();
   }
 
   async #write(batch: readonly DeviceCheck[]): Promise<void> {
@@ -72,6 +80,11 @@ export class CheckWriter implements AsyncDisposable {
     presence?.heard(batch);
   }
 }
+
+const maxRowsPerStatement = 1_000;
+
+/** As many devices as may come back at once after an outage. */
+const maxWaiting = 100_000;
 
 function columnsOf(batch: readonly DeviceCheck[]): unknown[][] {
   const column = (value: (check: DeviceCheck) => unknown): unknown[] =>

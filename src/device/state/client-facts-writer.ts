@@ -1,7 +1,8 @@
 import type { Logger } from "pino";
+import { BatchWriter } from "../../infra/background/batch-writer.ts";
+import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
-import { withRetry } from "../../infra/database/errors.ts";
-import { NewestPerDevice } from "./newest-per-device.ts";
+import { isDataError, withRetry } from "../../infra/database/errors.ts";
 
 /** What a device says of its client when it opens a stream. */
 export interface ClientFacts {
@@ -14,6 +15,7 @@ export interface ClientFacts {
 /** What {@link ClientFactsWriter} is made of. */
 export interface ClientFactsWriterParts {
   readonly database: Pick<Database, "adminPool">;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** How often facts are written; a second unless given. */
   readonly flushIntervalMs?: number;
@@ -25,30 +27,37 @@ export interface ClientFactsWriterParts {
  */
 export class ClientFactsWriter implements AsyncDisposable {
   readonly #database: ClientFactsWriterParts["database"];
-  readonly #waiting: NewestPerDevice<ClientFacts>;
+  readonly writer: BatchWriter<ClientFacts>;
 
-  constructor({ database, logger, flushIntervalMs }: ClientFactsWriterParts) {
+  constructor({ database, clock, logger, flushIntervalMs = 1_000 }: ClientFactsWriterParts) {
     this.#database = database;
-    this.#waiting = new NewestPerDevice({
-      flushIntervalMs,
+    this.writer = new BatchWriter({
+      name: "client_facts",
+      keyOf: ({ deviceId }) => deviceId,
       write: (batch) => this.#write(batch),
-      failed: (err) => logger.warn({ err }, "could not write what devices said of their clients"),
+      maxRows: maxRowsPerStatement,
+      lingerMs: flushIntervalMs,
+      maxWaiting,
+      isBadRow: isDataError,
+      onOutage: "drop",
+      clock,
+      logger,
     });
   }
 
   /** Takes what a device said. */
   streamOpened(facts: ClientFacts): void {
-    this.#waiting.add(facts);
+    this.writer.add(facts);
   }
 
   /** Writes what waits now. */
   flush(): Promise<void> {
-    return this.#waiting.flush();
+    return this.writer.flush();
   }
 
   /** Writes what waits and takes no more. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#waiting[Symbol.asyncDispose]();
+    await this.writer.close();
   }
 
   async #write(batch: readonly ClientFacts[]): Promise<void> {
@@ -62,6 +71,11 @@ export class ClientFactsWriter implements AsyncDisposable {
     await withRetry(() => this.#database.adminPool.query(write), { attempts: 3 });
   }
 }
+
+const maxRowsPerStatement = 1_000;
+
+/** As many devices as may come back at once after an outage. */
+const maxWaiting = 100_000;
 
 /** The rows are locked in the order of their ids, as everywhere. */
 const writeSql = `

@@ -1,8 +1,10 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
+import { BatchWriter } from "../../infra/background/batch-writer.ts";
+import type { Clock } from "../../infra/clock.ts";
 import { compiled } from "../../infra/compiled.ts";
 import type { Database } from "../../infra/database/database.ts";
-import { asDatabaseError, withRetry } from "../../infra/database/errors.ts";
+import { isDataError, withRetry } from "../../infra/database/errors.ts";
 import { isNewer } from "./device-snapshot.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import { newcomersLocked, withNewcomers } from "./newcomers.ts";
@@ -11,6 +13,7 @@ import { columnTypes, readings } from "./readings.ts";
 /** What a {@link StateWriter} is made of. */
 export interface StateWriterParts {
   readonly database: Pick<Database, "adminPool">;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** How often readings are written; a second unless given. */
   readonly flushIntervalMs?: number;
@@ -34,120 +37,59 @@ export interface HeardDevices {
  * nothing is lost by a crash either, for the heartbeats themselves are stored before they come here.
  */
 export class StateWriter {
+  readonly writer: BatchWriter<HeartbeatRecord>;
   readonly #pool: Pool;
-  readonly #logger: Logger;
-  readonly #flushIntervalMs: number;
-  readonly #maxWaiting: number;
   readonly #presence: HeardDevices | undefined;
-  #waiting = new Map<string, HeartbeatRecord>();
-  /** What is being written now. */
-  #writing = new Map<string, HeartbeatRecord>();
-  #timer: NodeJS.Timeout | undefined;
-  #flushing: Promise<void> | undefined;
-  #failing = false;
-  #closed = false;
 
   constructor(parts: StateWriterParts) {
     this.#pool = parts.database.adminPool;
-    this.#logger = parts.logger;
-    this.#flushIntervalMs = parts.flushIntervalMs ?? 1_000;
-    this.#maxWaiting = parts.maxWaiting ?? 1_000_000;
     this.#presence = parts.presence;
+    this.writer = new BatchWriter({
+      name: "device_states",
+      keyOf: ({ deviceId }) => deviceId,
+      merge: (newer, older) => (isNewer(newer, older) ? withKeptOf(newer, older) : older),
+      write: (batch) => this.#write(batch),
+      maxRows: maxRowsPerStatement,
+      lingerMs: parts.flushIntervalMs ?? 1_000,
+      // Past the limit the stored state lags behind for devices that were not waiting yet, until their next heartbeat.
+      maxWaiting: parts.maxWaiting ?? 1_000_000,
+      isBadRow: isDataError,
+      onOutage: "keep",
+      clock: parts.clock,
+      logger: parts.logger,
+    });
   }
 
   /** Takes a reading to be written, unless a newer one of the device waits already. */
   add(record: HeartbeatRecord): void {
-    const waiting = this.#waiting.get(record.deviceId);
-    if (waiting === undefined) {
-      // Past the limit the stored state lags behind for devices that were not waiting yet, until their next heartbeat.
-      if (this.#waiting.size >= this.#maxWaiting || this.#closed) return;
-    } else if (!isNewer(record, waiting)) {
-      return;
-    }
-    this.#waiting.set(record.deviceId, waiting === undefined ? record : withKeptOf(record, waiting));
-    if (this.#timer === undefined) this.#schedule();
+    this.writer.add(record);
   }
 
   /** The newest reading of a device that the database may not show yet. */
   unwritten(deviceId: string): HeartbeatRecord | undefined {
-    return this.#waiting.get(deviceId) ?? this.#writing.get(deviceId);
+    return this.writer.unwritten(deviceId);
   }
 
   /** How many devices' readings wait. */
   get size(): number {
-    return this.#waiting.size + this.#writing.size;
+    return this.writer.size;
   }
 
   /** Writes what waits now. Resolves also if that fails: it is then tried again. */
-  async flush(): Promise<void> {
-    // What waits now may have come after the write that is under way had begun.
-    await this.#flushing;
-    this.#flushing ??= this.#write().finally(() => {
-      this.#flushing = undefined;
-    });
-    await this.#flushing;
+  flush(): Promise<void> {
+    return this.writer.flush();
   }
 
   /** Writes what waits, once, and takes no more. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.flush();
-    clearTimeout(this.#timer);
+  close(): Promise<void> {
+    return this.writer.close();
   }
 
-  #schedule(): void {
-    this.#timer = setTimeout(() => void this.flush(), this.#flushIntervalMs);
-    this.#timer.unref();
-  }
-
-  async #write(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#writing = this.#waiting;
-    this.#waiting = new Map();
-    // In the order of their ids: two replicas that write the same devices then wait for each other, but never in a circle.
-    const records = [...this.#writing.values()].sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1));
-    try {
-      for (let start = 0; start < records.length; start += maxRowsPerStatement) {
-        const batch = records.slice(start, start + maxRowsPerStatement);
-        await this.#presence?.prepare(batch);
-        await this.#writeBatch(batch);
-        this.#presence?.heard(batch);
-        for (const record of batch) this.#writing.delete(record.deviceId);
-      }
-      this.#failing = false;
-    } catch (error) {
-      if (!this.#failing) this.#logger.warn({ err: error }, "device states wait for the database");
-      this.#failing = true;
-      for (const [deviceId, record] of this.#writing) {
-        const newer = this.#waiting.get(deviceId);
-        this.#waiting.set(deviceId, newer === undefined ? record : withKeptOf(newer, record));
-      }
-    }
-    this.#writing.clear();
-    if (this.#waiting.size > 0 && this.#timer === undefined && !this.#closed) this.#schedule();
-  }
-
-  /** A batch that the database refuses for what is in it is halved until the bad row stands alone, and that is dropped. */
-  async #writeBatch(batch: readonly HeartbeatRecord[]): Promise<void> {
-    try {
-      const write = { name: "device_write_states", text: writeStates, values: columnsOf(batch) };
-      await withRetry(() => this.#pool.query(write), { attempts: 3 });
-    } catch (error) {
-      if (asDatabaseError(error) !== undefined || isServerSide(error)) throw error;
-      const [record] = batch;
-      if (batch.length === 1 && record !== undefined) {
-        this.#logger.error(
-          { err: error, deviceId: record.deviceId },
-          "dropped a device state that cannot be stored",
-        );
-        return;
-      }
-      const middle = Math.ceil(batch.length / 2);
-      await this.#writeBatch(batch.slice(0, middle));
-      await this.#writeBatch(batch.slice(middle));
-    }
+  async #write(batch: readonly HeartbeatRecord[]): Promise<void> {
+    await this.#presence?.prepare(batch);
+    const write = { name: "device_write_states", text: writeStates, values: columnsOf(batch) };
+    await withRetry(() => this.#pool.query(write), { attempts: 3 });
+    this.#presence?.heard(batch);
   }
 }
 
@@ -215,10 +157,4 @@ const writeStates = `
 
 function columnsOf(batch: readonly HeartbeatRecord[]): unknown[][] {
   return columns.map((column) => batch.map((record) => column.value(record) ?? null));
-}
-
-/** Whether the server failed for its own reasons (classes 40, 53 to 58, XX) and not for what it was given. */
-function isServerSide(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
-  return typeof code !== "string" || /^(?:40|5[3-8]|XX)/.test(code);
 }

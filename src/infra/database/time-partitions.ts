@@ -1,4 +1,6 @@
 import type pg from "pg";
+import type { Background } from "../background/background.ts";
+import type { Round } from "../background/round.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 import { inTransaction, inTurn } from "./transaction.ts";
@@ -33,8 +35,7 @@ export class TimePartitions implements AsyncDisposable {
   readonly #spanMs: number;
   readonly #retentionDays: number;
   readonly #ahead: number;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
+  #round: Round | undefined;
 
   constructor(parts: TimePartitionsParts) {
     this.#pool = parts.pool;
@@ -47,18 +48,13 @@ export class TimePartitions implements AsyncDisposable {
   }
 
   /** Makes the present partition and those ahead, drops old ones, and does so again every hour until closed. */
-  async start(): Promise<void> {
+  async start(background: Background): Promise<void> {
     await this.maintain();
-    this.#timer = setInterval(() => {
-      this.#running ??= this.maintain()
-        .catch((err: unknown) => {
-          this.#logger.error({ err, table: this.#table }, "cannot maintain the partitions of a table");
-        })
-        .finally(() => {
-          this.#running = undefined;
-        });
-    }, maintenanceIntervalMs);
-    this.#timer.unref();
+    this.#round = background.round({
+      name: `partitions_${this.#table}`,
+      everyMs: maintenanceIntervalMs,
+      work: () => this.maintain(),
+    });
   }
 
   /** One round of {@link start}. A partition that is in use is dropped in a later round. */
@@ -114,8 +110,7 @@ export class TimePartitions implements AsyncDisposable {
 
   /** Stops the hourly round. May be called more than once. */
   async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#running;
+    await this.#round?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

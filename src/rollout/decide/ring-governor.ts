@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Logger } from "../../infra/logger.ts";
@@ -63,25 +64,32 @@ type Decision =
  */
 export class RingGovernor {
   readonly #parts: RingGovernorParts;
+  /** Looks at rollouts that changed, soon after they did. */
+  readonly round: Round;
   readonly #dirty = new Set<string>();
-  #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(parts: RingGovernorParts) {
     this.#parts = parts;
+    const { clock, logger } = parts;
+    this.round = new Round({
+      name: "rollout_decisions",
+      work: () => {
+        const ids = [...this.#dirty];
+        this.#dirty.clear();
+        return this.#enqueue({ ids });
+      },
+      clock,
+      logger,
+    });
   }
 
   /** A rollout's counters or state changed. */
   changed(rolloutId: string): void {
     if (this.#closed) return;
     this.#dirty.add(rolloutId);
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      const ids = [...this.#dirty];
-      this.#dirty.clear();
-      void this.#enqueue({ ids });
-    }, settleMs).unref();
+    this.round.soon(settleMs);
   }
 
   /** Looks at every rollout that a rule may move. */
@@ -92,7 +100,7 @@ export class RingGovernor {
   /** Waits for what is under way. May be called more than once. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    await this.round.close();
     await this.#running;
   }
 

@@ -1,4 +1,5 @@
 import { OtaError } from "../../errors.ts";
+import { Alarm } from "../../infra/alarm.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { isFinalRollout } from "../model/rollout-state.ts";
 
@@ -59,14 +60,14 @@ export class RolloutWatch {
 
   /** Waits for the next change, or for a while without one, but at least for the least interval. */
   async #pause(id: string, signal: AbortSignal): Promise<void> {
-    const change = new AbortController();
-    const wake = (): void => change.abort();
+    const change = new Alarm();
+    const wake = (): void => change.ring();
     const waiters = this.#waiters.get(id) ?? new Set();
     this.#waiters.set(id, waiters);
     waiters.add(wake);
     try {
-      await sleep(this.#minIntervalMs, signal);
-      await sleep(pollMs, AbortSignal.any([signal, change.signal]));
+      await new Alarm().wait(this.#minIntervalMs, signal);
+      await change.wait(pollMs, signal);
     } finally {
       waiters.delete(wake);
       if (waiters.size === 0 && this.#waiters.get(id) === waiters) this.#waiters.delete(id);
@@ -79,14 +80,3 @@ const maxWatchers = 1_000;
 
 /** Other replicas write counters without a notice. */
 const pollMs = 1_000;
-
-async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const wake = (): void => resolve();
-  const timer = setTimeout(wake, ms);
-  signal.addEventListener("abort", wake, { once: true });
-  await promise;
-  clearTimeout(timer);
-  signal.removeEventListener("abort", wake);
-}

@@ -1,0 +1,50 @@
+import { expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { createTestDatabase } from "../support/postgres.ts";
+import { startTestService } from "../support/service.ts";
+
+/** All that a service does by itself, as /metrics names it. */
+const works = [
+  "client_facts",
+  "clock",
+  "crash_logs",
+  "device_checks",
+  "device_states",
+  "error_collector",
+  "fleet_counters",
+  "fleet_watch",
+  "housekeeping",
+  "metric_catalogue",
+  "notifications",
+  "operator_streams",
+  "partitions_device_heartbeats",
+  "partitions_heartbeat_rollups_1h",
+  "partitions_heartbeat_rollups_5m",
+  "positions",
+  "presence",
+  "roll_ups",
+  "rollout_decisions",
+  "rollouts",
+  "token_uses",
+  "version_history",
+];
+
+it("metrics name all that goes on in the background, and none of it fails", async () => {
+  await using database = await createTestDatabase();
+  await using service = await startTestService({ databaseUrl: database.url });
+  const runs = async (outcome: string): Promise<Map<string, number>> => {
+    const text = await (await fetch(`${service.httpUrl}/metrics`)).text();
+    const pattern = new RegExp(
+      `^device_ota_background_runs_total\\{work="(\\w+)",outcome="${outcome}"\\} (\\d+)$`,
+      "gm",
+    );
+    return new Map([...text.matchAll(pattern)].map(([, work = "", count]) => [work, Number(count)]));
+  };
+  expect([...(await runs("ok")).keys()].toSorted()).toEqual(works);
+  await eventually(async () => {
+    const ok = await runs("ok");
+    for (const work of ["clock", "rollouts", "presence", "housekeeping", "roll_ups", "error_collector"])
+      expect(ok.get(work)).toBeGreaterThan(0);
+  });
+  expect([...(await runs("failed"))].filter(([, count]) => count > 0)).toEqual([]);
+});
