@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { OtaError } from "../errors.ts";
+import { withTimeLimit } from "../infra/time-limit.ts";
 
 /** Something that must work for the service to be of use. */
 export interface ReadinessCheck {
@@ -51,19 +52,15 @@ export class Readiness {
   }
 
   async #outcome(asked: ReadinessCheck): Promise<[string, string]> {
-    const late = Promise.withResolvers<never>();
     const signal = AbortSignal.timeout(checkTimeoutMs);
-    const onLate = () => late.reject(new OtaError("unavailable", "INTERNAL", "no answer in time"));
-    signal.addEventListener("abort", onLate, { once: true });
+    const late = () => new OtaError("unavailable", "INTERNAL", "no answer in time");
     try {
-      await Promise.race([asked.check(signal), late.promise]);
+      await withTimeLimit(asked.check(signal), checkTimeoutMs, late);
       return [asked.name, "ok"];
     } catch (error) {
       this.#logger.warn({ check: asked.name, err: error }, "not ready");
       // Other errors' texts may hold addresses and paths, and anybody may ask.
       return [asked.name, error instanceof OtaError ? error.message : "failed"];
-    } finally {
-      signal.removeEventListener("abort", onLate);
     }
   }
 }

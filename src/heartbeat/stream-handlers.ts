@@ -11,6 +11,7 @@ import { callingDevice } from "../call/identity.ts";
 import { invalidArgument, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";
+import { withTimeLimit } from "../infra/time-limit.ts";
 import type { HeartbeatIngest } from "./heartbeat-ingest.ts";
 import { checkedBatch, helloOf, outputMessage } from "./heartbeat-messages.ts";
 import type { HeartbeatStreams } from "./heartbeat-streams.ts";
@@ -91,16 +92,9 @@ export class HeartbeatStreamHandler {
   }
 
   async #hello(incoming: AsyncIterator<StreamHeartbeatsRequest>, deviceId: string): Promise<StreamHello> {
-    const silence = Promise.withResolvers<never>();
-    const timer = setTimeout(() => silence.reject(helloRequired()), helloTimeoutMs);
-    timer.unref();
-    try {
-      const { value, done } = await Promise.race([incoming.next(), silence.promise]);
-      if (done === true || value.message.case !== "hello") throw helloRequired();
-      return helloOf(value.message.value, deviceId);
-    } finally {
-      clearTimeout(timer);
-    }
+    const { value, done } = await withTimeLimit(incoming.next(), helloTimeoutMs, helloRequired);
+    if (done === true || value.message.case !== "hello") throw helloRequired();
+    return helloOf(value.message.value, deviceId);
   }
 
   #welcome(hello: StreamHello, opening: StreamOpening): StreamHeartbeatsResponse {

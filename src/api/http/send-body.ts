@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { FastifyReply } from "fastify";
 import { OtaError } from "../../errors.ts";
+import { withTimeLimit } from "../../infra/time-limit.ts";
 
 /** The head of an answer that {@link sendBody} writes. */
 export interface AnswerHead {
@@ -49,18 +50,11 @@ async function drained(raw: FastifyReply["raw"], signal: AbortSignal): Promise<v
 }
 
 async function withStallLimit(progress: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const stalled = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new OtaError("aborted", "CANCELLED", `the client took no byte for ${stallMs / 1_000} s`));
-    }, stallMs);
-    timer.unref();
-  });
+  const stalled = () =>
+    new OtaError("aborted", "CANCELLED", `the client took no byte for ${stallMs / 1_000} s`);
   try {
-    await Promise.race([progress, stalled]);
+    await withTimeLimit(progress, stallMs, stalled);
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,4 +1,5 @@
 import pg from "pg";
+import { Alarm } from "../alarm.ts";
 import { BackOff } from "../back-off.ts";
 import type { Logger } from "../logger.ts";
 import { connectionSettings } from "./connection-settings.ts";
@@ -26,7 +27,8 @@ export class Listener {
   #client: pg.Client | undefined;
   #connecting: Promise<void> | undefined;
   readonly #backOff = new BackOff({ baseMs: 100, capMs: 10_000 });
-  #retry: NodeJS.Timeout | undefined;
+  /** Ends the wait before the next try, while there is one. */
+  #retry: AbortController | undefined;
   /** Ends when every LISTEN so far has its answer: a client takes one query at a time. */
   #hearing = Promise.resolve();
   #closed = false;
@@ -51,7 +53,7 @@ export class Listener {
   async close(): Promise<void> {
     this.#closed = true;
     this.#subscriptions.clear();
-    clearTimeout(this.#retry);
+    this.#retry?.abort();
     await this.#connecting;
     const client = this.#client;
     this.#client = undefined;
@@ -125,11 +127,11 @@ export class Listener {
     if (this.#closed) return;
     const pauseMs = this.#backOff.next();
     this.#logger.warn({ err: error, pauseMs: Math.round(pauseMs) }, "lost the listening connection");
-    this.#retry = setTimeout(() => {
+    this.#retry = new AbortController();
+    void new Alarm().wait(pauseMs, this.#retry.signal).then(() => {
       this.#retry = undefined;
       this.#connect();
-    }, pauseMs);
-    this.#retry.unref();
+    });
   }
 }
 
