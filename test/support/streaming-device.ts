@@ -183,8 +183,11 @@ export async function untilAcked(devices: readonly StreamingDevice[], more: numb
   await eventually(() => {
     const behind = devices.filter(({ acked }, index) => acked < (before[index] ?? 0) + more);
     if (behind.length > 0) throw new Error(`${behind.length} devices wait for acks`);
-  });
+  }, ackDeadlineMs);
 }
+
+/** Only against a hang. */
+const ackDeadlineMs = 120_000;
 
 /** What a device had acknowledged at one moment. */
 export interface Acknowledged {
