@@ -120,6 +120,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     });
     this.#writer = new TransitionWriter({
       pool,
+      clock,
       logger,
       committed: (rolloutIds) => this.#counted(rolloutIds),
       database: {
@@ -211,7 +212,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [this.#round, this.#governor.round];
+    return [this.#round, this.#governor.round, this.#writer.round];
   }
 
   /** Sends directives through this from now on. Until then devices learn by their own checks. */

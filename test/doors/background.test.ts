@@ -26,6 +26,7 @@ const works = [
   "rollout_decisions",
   "rollouts",
   "token_uses",
+  "update_transitions",
   "version_history",
 ];
 

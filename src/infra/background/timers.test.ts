@@ -18,8 +18,6 @@ const timers: Readonly<Record<string, string>> = {
   "firmware/upload-sessions.ts": "how long one upload stays open for its next caller",
   "heartbeat/heartbeat-ingest.ts": "begins flushes, of which two run at once: none of the kit's writers does",
   "rollout/offer/directives.ts": "the pace of one burst of directives, which ends with it",
-  "rollout/proof/transition-writer.ts":
-    "lingers while a burst grows, and answers those who wait for each row",
 };
 
 /** Programs of their own that the service does not import. */

@@ -1,5 +1,9 @@
 import type pg from "pg";
 import { OtaError } from "../../errors.ts";
+import { Alarm } from "../../infra/alarm.ts";
+import { Round } from "../../infra/background/round.ts";
+import { RowCounts } from "../../infra/background/work-log.ts";
+import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError, withRetry } from "../../infra/database/errors.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { NewOffer, OfferOutcome } from "./transition-offers.ts";
@@ -8,6 +12,7 @@ import { type BatchResult, type UpdateChange, writeBatch } from "./transition-sq
 /** What a {@link TransitionWriter} is made of. */
 export interface TransitionWriterParts {
   readonly pool: pg.Pool;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** Told after each commit which rollouts' counters changed. Must not throw. */
   readonly committed: (rolloutIds: ReadonlySet<string>) => void;
@@ -27,14 +32,22 @@ export type ChangeOutcome = "applied" | "stale";
  * `DATABASE_UNAVAILABLE`, and the caller tries again. A change whose commit was in doubt is found `stale` the second time.
  */
 export class TransitionWriter {
+  /** One run writes one batch. */
+  readonly round: Round;
   readonly #parts: TransitionWriterParts;
+  readonly #rows = new RowCounts(() => this.#queue.length);
+  /** Rings when a batch is full while it waits for more. */
+  readonly #full = new Alarm();
   #queue: Entry[] = [];
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
+  /** How many waited when the next batch was asked for. */
+  #waitedFor = 0;
   #closed = false;
 
   constructor(parts: TransitionWriterParts) {
     this.#parts = parts;
+    const { clock, logger } = parts;
+    const work = (signal: AbortSignal) => this.#run(signal);
+    this.round = new Round({ name: "update_transitions", work, clock, logger }, this.#rows);
   }
 
   /** How many changes and offers wait. */
@@ -60,10 +73,8 @@ export class TransitionWriter {
   /** Writes what waits, once, and takes no more. May be called more than once. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    await this.#running;
-    while (this.#queue.length > 0) await this.#flush();
+    await this.round.close();
+    while (this.#queue.length > 0) await this.#write(this.#take());
   }
 
   #submit<Outcome>(wanted: Omit<ChangeEntry, "resolve" | "reject"> | Omit<OfferEntry, "resolve" | "reject">) {
@@ -71,45 +82,38 @@ export class TransitionWriter {
     if (!wanted.keep && this.#queue.length >= maxQueue) return Promise.reject(queueFull());
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     this.#queue.push({ ...wanted, resolve, reject } as Entry);
-    if (this.#queue.length >= maxBatch) this.#schedule(0);
-    else if (this.#timer === undefined) this.#schedule(lingerMs);
+    const { length } = this.#queue;
+    if (length === 1) this.#schedule(lingerMs);
+    else if (length === maxBatch) {
+      this.#full.ring();
+      this.#schedule(0);
+    }
     return promise;
   }
 
   #schedule(afterMs: number): void {
-    if (this.#running !== undefined) return;
-    if (this.#timer !== undefined) {
-      if (afterMs > 0) return;
-      clearTimeout(this.#timer);
-    }
-    this.#linger(afterMs, 0);
+    this.#waitedFor = this.#queue.length;
+    this.round.soon(afterMs);
   }
 
-  /** Begins a batch after that time, or later while more and more comes to share it. */
-  #linger(afterMs: number, waitedMs: number): void {
-    const before = this.#queue.length;
-    this.#timer = setTimeout(() => {
-      const { length } = this.#queue;
-      const waited = waitedMs + afterMs;
-      if (length > before && length < maxBatch && waited < maxLingerMs) {
-        this.#linger(lingerMs, waited);
-        return;
-      }
-      this.#timer = undefined;
-      this.#running = this.#run();
-    }, afterMs);
-  }
-
-  async #run(): Promise<void> {
-    const pauseMs = await this.#flush();
-    this.#running = undefined;
-    if (this.#queue.length > 0 && !this.#closed) this.#schedule(pauseMs);
-  }
-
-  /** Writes one batch; returns how long to wait before the next one. */
-  async #flush(): Promise<number> {
+  /** Writes one batch, once no more comes to share it. */
+  async #run(signal: AbortSignal): Promise<void> {
+    await this.#gather(signal);
+    if (this.#queue.length === 0) return;
     const outage = await this.#write(this.#take());
-    return outage === undefined ? lingerMs : outagePauseMs;
+    if (this.#queue.length > 0) this.#schedule(outage === undefined ? lingerMs : outagePauseMs);
+    if (outage !== undefined) throw outage;
+  }
+
+  /** Waits while more and more comes. */
+  async #gather(signal: AbortSignal): Promise<void> {
+    let before = this.#waitedFor;
+    for (let waitedMs = lingerMs; waitedMs < maxLingerMs; waitedMs += lingerMs) {
+      const { length } = this.#queue;
+      if (length <= before || length >= maxBatch || signal.aborted) return;
+      before = length;
+      await this.#full.wait(lingerMs, signal);
+    }
   }
 
   /** Returns the outage that kept the entries from being written, if one did. */
@@ -126,6 +130,7 @@ export class TransitionWriter {
         );
       const result = await withRetry(() => this.#transaction(work), { attempts: maxAttempts });
       database.worked();
+      this.#rows.written += batch.length;
       for (const entry of changes) {
         entry.resolve(result.applied.has(entry.change.key.id) ? "applied" : "stale");
       }
@@ -134,17 +139,23 @@ export class TransitionWriter {
       return undefined;
     } catch (error) {
       const outage = asDatabaseError(error);
-      logger.warn({ err: error, entries: batch.length }, "could not write how updates go");
       if (outage === undefined && batch.length > 1) {
         // One entry spoils the batch: halve until it is alone.
         const half = batch.length >> 1;
         const outages = [await this.#write(batch.slice(0, half)), await this.#write(batch.slice(half))];
         return outages.find((each) => each !== undefined);
       }
-      if (outage !== undefined) database.failed();
+      if (outage === undefined) {
+        this.#rows.refused += batch.length;
+        logger.error({ err: error, rolloutIds: batch.map(rolloutOf) }, "cannot write how an update goes");
+      } else database.failed();
       for (const entry of batch) {
-        if (entry.keep && outage !== undefined && !this.#closed) this.#queue.push(entry);
-        else entry.reject(outage ?? error);
+        if (entry.keep && outage !== undefined && !this.#closed) {
+          this.#queue.push(entry);
+          continue;
+        }
+        if (outage !== undefined) this.#rows.lost++;
+        entry.reject(outage ?? error);
       }
       return outage;
     }
