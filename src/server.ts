@@ -48,8 +48,19 @@ export interface RunningServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Starts the whole service. Nothing is left behind if it fails. */
-export async function startServer({ config, logger }: ServerOptions): Promise<RunningServer> {
+/**
+ * Starts the whole service. Nothing is left behind if it fails. Throws `DATABASE_UNAVAILABLE`, whose exit code asks the
+ * supervisor to try again, if the database does not answer.
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  try {
+    return await start(options);
+  } catch (error) {
+    throw asDatabaseError(error) ?? error;
+  }
+}
+
+async function start({ config, logger }: ServerOptions): Promise<RunningServer> {
   await using opened = new AsyncDisposableStack();
   const serving = new ServingState();
   const foundation = await openFoundation(config, logger, opened);

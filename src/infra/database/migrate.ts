@@ -3,6 +3,7 @@ import { MikroORM } from "@mikro-orm/postgresql";
 import pg from "pg";
 import type { Logger } from "../logger.ts";
 import { connectionSettings } from "./connection-settings.ts";
+import { asDatabaseError } from "./errors.ts";
 import { InitialSchema } from "./migrations/m0001-initial-schema.ts";
 import { DeviceInventory } from "./migrations/m0002-device-inventory.ts";
 import { FleetState } from "./migrations/m0003-fleet-state.ts";
@@ -98,7 +99,9 @@ async function underLock<T>(
     query_timeout: lockWaitMs,
   });
   lock.on("error", () => undefined);
-  await lock.connect();
+  await lock.connect().catch((error: unknown) => {
+    throw asDatabaseError(error) ?? error;
+  });
   const giveUp = (): void => void lock.end().catch(() => undefined);
   options.signal?.addEventListener("abort", giveUp, { once: true });
   try {
@@ -108,7 +111,7 @@ async function underLock<T>(
     return await withMigrator(url, options, work);
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw error;
+    throw asDatabaseError(error) ?? error;
   } finally {
     options.signal?.removeEventListener("abort", giveUp);
     await lock.end().catch(() => undefined);
