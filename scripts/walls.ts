@@ -123,6 +123,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   "cli/serve.ts": { may: ["server.ts", "config.ts", "errors.ts", "infra"] },
   "cli/service-settings.ts": { may: ["config.ts"] },
+  "cli/local-database.ts": { may: ["config.ts", "errors.ts", "infra", "database"] },
   "cli/migrate.ts": { may: ["config.ts", "errors.ts", "infra", "database"] },
   "main.ts": { may: ["cli"] },
   console: {

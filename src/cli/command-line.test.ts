@@ -37,6 +37,7 @@ describe("the command tree", () => {
       "migrate status",
       "migrate up",
       "migrate down",
+      "recount",
       "firmware keygen",
       "firmware sign",
       "firmware create",

@@ -7,7 +7,7 @@ import { addDeviceCommands } from "./device-commands.ts";
 import { addErrorCommands } from "./error-commands.ts";
 import { describeFailure, exitCodes, failureJson, failureText } from "./failure.ts";
 import { addFirmwareCommands } from "./firmware-commands.ts";
-import { addMigrateCommands } from "./migrate-command.ts";
+import { addMigrateCommands, addRecountCommand } from "./migrate-command.ts";
 import { addRolloutCommands } from "./rollout-commands.ts";
 import { addServeCommand } from "./serve-command.ts";
 import type { Cli } from "./session.ts";
@@ -84,6 +84,7 @@ export function createProgram(cli: Cli): Command {
   addSimulateCommand(program, cli);
   addAgentCommand(program, cli);
   addMigrateCommands(program, cli);
+  addRecountCommand(program, cli);
   program.commandsGroup("Ship updates:");
   addFirmwareCommands(program, cli);
   addRolloutCommands(program, cli);

@@ -1,16 +1,17 @@
 import type { Command } from "commander";
 import type { MigrateOptions } from "./migrate.ts";
+import type { RecountOptions } from "./recount.ts";
 import type { Cli } from "./session.ts";
+
+const databaseHelp =
+  "\nThe database is the one that `serve` would use: DEVICE_OTA_DATABASE_URL, or the embedded PostgreSQL in the data folder.";
 
 /** `migrate …`: the database's schema. `serve` migrates up by itself; these are for operators who want to decide when. */
 export function addMigrateCommands(program: Command, cli: Cli): void {
   const migrate = program
     .command("migrate")
     .description("Show or change the database's schema (`serve` brings it up to date by itself)")
-    .addHelpText(
-      "after",
-      "\nThe database is the one that `serve` would use: DEVICE_OTA_DATABASE_URL, or the embedded PostgreSQL in the data folder.",
-    );
+    .addHelpText("after", databaseHelp);
   migrate
     .command("status")
     .description("Say which migrations are still to be run; exit code 5 if there are any")
@@ -33,5 +34,18 @@ export function addMigrateCommands(program: Command, cli: Cli): void {
     .action(async (options: { all?: boolean }, command: Command) => {
       const { undoMigrations } = await import("./migrate.ts");
       await undoMigrations(cli, command.optsWithGlobals<MigrateOptions>(), options.all === true);
+    });
+}
+
+/** `recount`: whether the counters of rollouts are what their devices add up to. */
+export function addRecountCommand(program: Command, cli: Cli): void {
+  program
+    .command("recount")
+    .description("Count the devices of all rollouts again; exit code 5 if a counter is wrong")
+    .option("--repair", "set wrong counters right")
+    .addHelpText("after", databaseHelp)
+    .action(async (_options: object, command: Command) => {
+      const { recount } = await import("./recount.ts");
+      await recount(cli, command.optsWithGlobals<RecountOptions>());
     });
 }

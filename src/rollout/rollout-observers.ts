@@ -39,15 +39,6 @@ export class RetiredDeviceUpdates implements DeviceRetired {
 }
 
 const callOffSql = `
-  WITH ended AS (
-    UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now(),
-      failure_reason = 'DEVICE_RETIRED', failure_message = 'the device was retired'
-    WHERE device_id = $1::uuid AND ended_at IS NULL
-    RETURNING rollout_id, ring_id, action
-  ), rings AS (
-    UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - 1,
-      cancelled_count = r.cancelled_count + 1, updated_at = now()
-    FROM ended e WHERE r.id = e.ring_id AND e.action <> 'ROLLBACK'
-  )
-  UPDATE rollouts r SET rollback_failed = r.rollback_failed + 1, updated_at = now()
-  FROM ended e WHERE r.id = e.rollout_id AND e.action = 'ROLLBACK'`;
+  UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now(),
+    failure_reason = 'DEVICE_RETIRED', failure_message = 'the device was retired'
+  WHERE device_id = $1::uuid AND ended_at IS NULL`;

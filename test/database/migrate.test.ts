@@ -19,6 +19,7 @@ const all = [
   "0009-rollup-order",
   "0010-version-history",
   "0011-waiting-rollbacks",
+  "0012-rollout-counters",
   "0013-words",
 ];
 const replicas = 3;

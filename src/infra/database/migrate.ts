@@ -15,6 +15,7 @@ import { RolloutHealth } from "./migrations/m0008-rollout-health.ts";
 import { RollupOrder } from "./migrations/m0009-rollup-order.ts";
 import { VersionHistory } from "./migrations/m0010-version-history.ts";
 import { WaitingRollbacks } from "./migrations/m0011-waiting-rollbacks.ts";
+import { RolloutCounterTriggers } from "./migrations/m0012-rollout-counters.ts";
 import { Words } from "./migrations/m0013-words.ts";
 
 /** How to migrate. */
@@ -75,6 +76,7 @@ const migrations = [
   { name: "0009-rollup-order", class: RollupOrder },
   { name: "0010-version-history", class: VersionHistory },
   { name: "0011-waiting-rollbacks", class: WaitingRollbacks },
+  { name: "0012-rollout-counters", class: RolloutCounterTriggers },
   { name: "0013-words", class: Words },
 ];
 

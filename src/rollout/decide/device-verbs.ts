@@ -3,7 +3,7 @@ import { illegalTransition, notFound, OtaError } from "../../errors.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import type { Rollout } from "../model/rollout.ts";
-import { allowedVerbs } from "../model/rollout-state.ts";
+import { allowedVerbs, isActive } from "../model/rollout-state.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { insertTriesSql } from "../proof/next-try.ts";
 import { planWaiting } from "./rollback.ts";
@@ -80,7 +80,7 @@ export async function retryDevice(
 }
 
 function requireActive({ state }: Rollout, verb: string): void {
-  if (state === "RUNNING" || state === "PAUSED" || state === "COMPLETED") return;
+  if (isActive(state)) return;
   throw illegalTransition("rollout", verb, state, allowedVerbs(state));
 }
 
@@ -130,17 +130,6 @@ async function record(
   });
 }
 
-/** Device $1 counts as being at it again, and no more as failed. */
+/** Device $1 no more counts as failed by its update $2: another try follows. */
 const failedSql = `
-  WITH retried AS (
-    UPDATE device_updates SET retry_at = $3::timestamptz, updated_at = now()
-    WHERE device_id = $1::uuid AND id = $2::uuid
-    RETURNING ring_id, device_id
-  ), keys AS (
-    UPDATE ring_key_counts k SET failed_count = k.failed_count - 1
-    FROM retried t JOIN devices d ON d.id = t.device_id
-    WHERE k.ring_id = t.ring_id AND k.enrolment_key_id = d.enrolment_key_id
-  )
-  UPDATE deployment_rings r SET failed_count = r.failed_count - 1, in_progress_count = r.in_progress_count + 1,
-    updated_at = now()
-  FROM retried t WHERE r.id = t.ring_id`;
+  UPDATE device_updates SET retry_at = $3::timestamptz, updated_at = now() WHERE device_id = $1::uuid AND id = $2::uuid`;

@@ -1,23 +1,17 @@
+import { takenStates, untakenStates } from "../model/device-update-state.ts";
+import { sqlTexts } from "../model/rollout-rows.ts";
+
 /**
  * SQL that takes a rollout's update back from devices: parameter $1 is the rollout, $2 the ids of the devices, separated by
  * commas. In a transaction that has the rollout locked.
  */
 
-/** Ends the open updates of the devices, with the ring's counters. $3: now. */
+/** Ends the open updates of the devices. $3: now. */
 export const endTakenSql = `
-  WITH ended AS (
-    UPDATE device_updates SET ended_at = $3::timestamptz, updated_at = now(),
-      state = CASE WHEN state IN ('OFFERED', 'DOWNLOADING', 'DOWNLOADED') THEN 'CANCELLED' ELSE 'ROLLED_BACK' END
-    WHERE rollout_id = $1::uuid AND device_id = ANY (string_to_array($2::text, ',')::uuid[])
-      AND action <> 'ROLLBACK' AND ended_at IS NULL
-    RETURNING ring_id, state
-  ), delta AS (
-    SELECT ring_id, count(*) AS ended, count(*) FILTER (WHERE state = 'CANCELLED') AS cancelled FROM ended GROUP BY ring_id
-  )
-  UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
-    cancelled_count = r.cancelled_count + d.cancelled,
-    rolled_back_count = r.rolled_back_count + d.ended - d.cancelled, updated_at = now()
-  FROM delta d WHERE r.id = d.ring_id`;
+  UPDATE device_updates SET ended_at = $3::timestamptz, updated_at = now(),
+    state = CASE WHEN state IN (${sqlTexts(untakenStates)}) THEN 'CANCELLED' ELSE 'ROLLED_BACK' END
+  WHERE rollout_id = $1::uuid AND device_id = ANY (string_to_array($2::text, ',')::uuid[])
+    AND action <> 'ROLLBACK' AND ended_at IS NULL`;
 
 /**
  * The devices that have to go back and were not told to yet, by their last try that began to install; where they came from
@@ -40,7 +34,7 @@ export const dueSql = `
     AND NOT EXISTS (
       SELECT 1 FROM device_updates o
       WHERE o.device_id = i.device_id AND o.rollout_id <> i.rollout_id AND o.action <> 'ROLLBACK'
-        AND o.offered_at > i.offered_at AND o.state IN ('INSTALLING', 'REBOOTING', 'VERIFYING', 'SUCCEEDED')
+        AND o.offered_at > i.offered_at AND o.state IN (${sqlTexts([...takenStates, "SUCCEEDED"])})
         AND (SELECT count(DISTINCT c.component) FROM firmware_updates c
           WHERE c.id IN (o.firmware_id, i.firmware_id)) = 1)
   ORDER BY i.device_id, i.id DESC`;
@@ -64,33 +58,16 @@ export const busySql = `
  * offer of theirs counts as not made, and is made again once the device is back; it has a number below those of tries.
  */
 export const supersedeSql = `
-  WITH due AS (${dueSql}), ended AS (
-    UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $3::timestamptz, updated_at = now(),
-      retry_at = CASE WHEN ${firstTrySql} THEN $3::timestamptz END,
-      attempt = CASE WHEN ${firstTrySql} THEN (
-        SELECT min(w.attempt) - 1 FROM device_updates w WHERE w.device_id = u.device_id AND w.rollout_id = u.rollout_id
-          AND w.action = u.action AND w.firmware_id = u.firmware_id) ELSE u.attempt END
-    FROM due t
-    WHERE u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
-      AND (${untouchedSql} OR (SELECT c.component FROM firmware_updates c WHERE c.id = u.firmware_id)
-        = (SELECT c.component FROM firmware_updates c WHERE c.id = t.firmware_id))
-    RETURNING u.device_id, u.rollout_id, u.ring_id, u.action, u.retry_at IS NOT NULL AS unmade
-  ), rings AS (
-    UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
-      cancelled_count = r.cancelled_count + d.ended - d.unmade, offered_count = r.offered_count - d.unmade,
-      updated_at = now()
-    FROM (SELECT ring_id, count(*) AS ended, count(*) FILTER (WHERE unmade) AS unmade FROM ended
-      WHERE action <> 'ROLLBACK' GROUP BY ring_id) d
-    WHERE r.id = d.ring_id
-  ), keys AS (
-    UPDATE ring_key_counts k SET offered_count = k.offered_count - d.unmade
-    FROM (SELECT e.ring_id, v.enrolment_key_id, count(*) AS unmade FROM ended e JOIN devices v ON v.id = e.device_id
-      WHERE e.unmade GROUP BY 1, 2) d
-    WHERE k.ring_id = d.ring_id AND k.enrolment_key_id = d.enrolment_key_id
-  )
-  UPDATE rollouts r SET rollback_failed = r.rollback_failed + d.ended, updated_at = now()
-  FROM (SELECT rollout_id, count(*) AS ended FROM ended WHERE action = 'ROLLBACK' GROUP BY rollout_id) d
-  WHERE r.id = d.rollout_id`;
+  WITH due AS (${dueSql})
+  UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $3::timestamptz, updated_at = now(),
+    retry_at = CASE WHEN ${firstTrySql} THEN $3::timestamptz END,
+    attempt = CASE WHEN ${firstTrySql} THEN (
+      SELECT min(w.attempt) - 1 FROM device_updates w WHERE w.device_id = u.device_id AND w.rollout_id = u.rollout_id
+        AND w.action = u.action AND w.firmware_id = u.firmware_id) ELSE u.attempt END
+  FROM due t
+  WHERE u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
+    AND (${untouchedSql} OR (SELECT c.component FROM firmware_updates c WHERE c.id = u.firmware_id)
+      = (SELECT c.component FROM firmware_updates c WHERE c.id = t.firmware_id))`;
 
 /** A UUID of version 7 (RFC 9562, section 5.7), which PostgreSQL makes by itself only from version 18 on. */
 export const uuidV7Sql = `
@@ -119,7 +96,7 @@ export const wasRolledBackSql = `SELECT coalesce(${refusedSql}, false) AS refuse
  */
 export const insertRollbacksSql = `
   WITH due AS MATERIALIZED (${dueSql}), taken AS (SELECT * FROM due i WHERE NOT ${busySql}), plan AS (
-    SELECT t.device_id, t.rollout_id, t.ring_id, t.to_version, t.origin_version, f.id AS target_id,
+    SELECT t.device_id, t.rollout_id, t.ring_id, t.enrolment_key_id, t.to_version, t.origin_version, f.id AS target_id,
       f.version AS target_version, t.firmware_id AS taken_id,
       CASE WHEN t.proven_at IS NOT NULL THEN coalesce(s.boot_id, '')
         WHEN t.state = 'FAILED' THEN '' ELSE t.from_boot_id END AS boot_id,
@@ -140,7 +117,8 @@ export const insertRollbacksSql = `
     ORDER BY t.device_id
   ), made AS (
     INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
-      from_firmware_id, to_version, from_boot_id, failure_reason, failure_message, offered_at, deadline_at, ended_at)
+      from_firmware_id, to_version, from_boot_id, failure_reason, failure_message, offered_at, deadline_at, ended_at,
+      enrolment_key_id)
     SELECT device_id, ${uuidV7Sql}, rollout_id, ring_id, coalesce(target_id, taken_id), 'ROLLBACK',
       CASE WHEN problem IS NULL THEN 'OFFERED' ELSE 'FAILED' END, to_version, taken_id,
       coalesce(target_version, origin_version), boot_id, problem,
@@ -151,7 +129,8 @@ export const insertRollbacksSql = `
         WHEN 'ROLLBACK_TARGET_REFUSED' THEN target_version || ' was itself taken back'
         WHEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER' THEN 'the security counter of ' || target_version || ' is ' ||
           target_counter || ', the device is at ' || device_counter END,
-      $5::timestamptz, $6::timestamptz, CASE WHEN problem IS NOT NULL THEN $5::timestamptz END
+      $5::timestamptz, $6::timestamptz, CASE WHEN problem IS NOT NULL THEN $5::timestamptz END,
+      enrolment_key_id
     FROM plan
     ON CONFLICT DO NOTHING
     RETURNING state

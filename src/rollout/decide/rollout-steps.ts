@@ -1,7 +1,9 @@
 import { illegalTransition, OtaError } from "../../errors.ts";
 import type { RingState } from "../model/deployment-ring.entity.ts";
+import { untakenStates } from "../model/device-update-state.ts";
 import { nextRingState, type RingEvent } from "../model/ring-state.ts";
 import { awaitedApproval, frontRing, isApproved, type Ring, type Rollout } from "../model/rollout.ts";
+import { sqlTexts } from "../model/rollout-rows.ts";
 import {
   allowedVerbs,
   nextRolloutState,
@@ -116,7 +118,6 @@ export async function resume(tx: RolloutTransaction, rollout: Rollout, by: Decid
 export async function abort(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
   const state = requireState(rollout, "abort");
   await tx.query(callOffSql, [rollout.id, tx.now.toISOString()]);
-  await tx.query(callOffRollbacksSql, [rollout.id, tx.now.toISOString()]);
   await tx.query(forgetWaitingSql, [rollout.id]);
   await moveRollout(tx, rollout, "abort", state, by, {});
 }
@@ -260,19 +261,6 @@ export function changedMeanwhile(id: string): OtaError {
 }
 
 const callOffSql = `
-  WITH ended AS (
-    UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
-    WHERE rollout_id = $1::uuid AND action <> 'ROLLBACK' AND state IN ('OFFERED', 'DOWNLOADING', 'DOWNLOADED')
-    RETURNING ring_id
-  ), delta AS (SELECT ring_id, count(*) AS ended FROM ended GROUP BY ring_id)
-  UPDATE deployment_rings r SET in_progress_count = r.in_progress_count - d.ended,
-    cancelled_count = r.cancelled_count + d.ended, updated_at = now()
-  FROM delta d WHERE r.id = d.ring_id`;
-
-const callOffRollbacksSql = `
-  WITH ended AS (
-    UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
-    WHERE rollout_id = $1::uuid AND action = 'ROLLBACK' AND ended_at IS NULL
-    RETURNING 1
-  )
-  UPDATE rollouts SET rollback_failed = rollback_failed + (SELECT count(*) FROM ended) WHERE id = $1::uuid`;
+  UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
+  WHERE rollout_id = $1::uuid AND ended_at IS NULL
+    AND (action = 'ROLLBACK' OR state IN (${sqlTexts(untakenStates)}))`;

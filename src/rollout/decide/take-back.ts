@@ -1,12 +1,12 @@
-import { blockedAlertSql } from "../model/rollback-words.ts";
+import { alertBlockedSql } from "../model/rollback-words.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { endTakenSql, insertRollbacksSql, supersedeSql } from "./rollback-sql.ts";
 import { waitSql } from "./waiting-rollback-sql.ts";
 
 /**
- * Takes the update back from these devices (ids separated by commas); counts them in the rollout. Those that are at an
- * update of another component are marked as waiting instead, and counted when they are told.
+ * Takes the update back from these devices (ids separated by commas). Those that are at an update of another component are
+ * marked as waiting instead, and count in the rollout when they are told.
  */
 export async function takeBack(
   tx: RolloutTransaction,
@@ -29,16 +29,8 @@ export async function takeBack(
   ]);
   if (made === undefined) return;
   if (made.due > made.total) await tx.query(waitSql, [rollout.id, deviceIds, deadline]);
-  if (made.total === 0) return;
-  // What fails at once must not be taken back.
-  await tx.query(
-    `UPDATE rollouts SET rollback_total = rollback_total + $2::int, rollback_failed = rollback_failed + $3::int,
-       rollback_blocked = rollback_blocked + $3::int, updated_at = now(),
-       alert = CASE WHEN $3::int > 0 THEN ${blockedAlertSql("rollback_blocked + $3::int")} ELSE alert END
-     WHERE id = $1::uuid`,
-    [rollout.id, made.total, made.failed],
-  );
   if (made.failed === 0) return;
+  await tx.query(alertBlockedSql, [rollout.id]);
   await tx.audit.record(tx.em, {
     actor: "system:rollback",
     action: "rollout.rollback_blocked",

@@ -27,19 +27,14 @@ export const anyWaitingSql = `
 
 /** Notes a failed rollback for each of the devices that waited for as long as they may, at time $3, in vain. */
 export const giveUpSql = `
-  WITH due AS (${dueSql}), made AS (
-    INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
-      from_firmware_id, to_version, failure_reason, failure_message, offered_at, deadline_at, ended_at)
-    SELECT d.device_id, ${uuidV7Sql}, d.rollout_id, d.ring_id, d.firmware_id, 'ROLLBACK', 'FAILED', d.to_version,
-      d.firmware_id, d.origin_version, 'DEVICE_BUSY', 'the device was at the update of another component for too long',
-      $3::timestamptz, $3::timestamptz, $3::timestamptz
-    FROM due d JOIN device_updates u ON u.device_id = d.device_id AND u.id = d.id AND u.take_back_by <= $3::timestamptz
-    ON CONFLICT DO NOTHING
-    RETURNING 1
-  ), counted AS (SELECT count(*) AS failed FROM made)
-  UPDATE rollouts r SET rollback_total = r.rollback_total + c.failed, rollback_failed = r.rollback_failed + c.failed,
-    updated_at = now()
-  FROM counted c WHERE r.id = $1::uuid AND c.failed > 0`;
+  WITH due AS (${dueSql})
+  INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
+    from_firmware_id, to_version, failure_reason, failure_message, offered_at, deadline_at, ended_at, enrolment_key_id)
+  SELECT d.device_id, ${uuidV7Sql}, d.rollout_id, d.ring_id, d.firmware_id, 'ROLLBACK', 'FAILED', d.to_version,
+    d.firmware_id, d.origin_version, 'DEVICE_BUSY', 'the device was at the update of another component for too long',
+    $3::timestamptz, $3::timestamptz, $3::timestamptz, d.enrolment_key_id
+  FROM due d JOIN device_updates u ON u.device_id = d.device_id AND u.id = d.id AND u.take_back_by <= $3::timestamptz
+  ON CONFLICT DO NOTHING`;
 
 /** Takes the mark from those of the devices that have been told, have failed, or have not to go back any more. */
 export const unmarkSql = `

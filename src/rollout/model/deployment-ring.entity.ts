@@ -1,8 +1,9 @@
 import { defineEntity, p } from "@mikro-orm/core";
-import { count, createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
+import { createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
 import type { Filled } from "../../policy/field.ts";
 import type { gateFields } from "../../policy/gate-fields.ts";
 import { RolloutEntity } from "./rollout.entity.ts";
+import { countProperties, ringCounters } from "./rollout-counters.ts";
 
 /** See the contract's RingState. */
 export type RingState = "WAITING" | "OPEN" | "PASSED" | "FAILED";
@@ -29,12 +30,7 @@ export const DeploymentRingEntity = defineEntity({
     percentBasisPoints: p.integer(),
     state: p.text().$type<RingState>(),
     gate: p.json<StoredGate>(),
-    offeredCount: count().default(0),
-    inProgressCount: count().default(0),
-    succeededCount: count().default(0),
-    failedCount: count().default(0),
-    cancelledCount: count().default(0),
-    rolledBackCount: count().default(0),
+    ...countProperties(ringCounters),
     openedAt: instant().strictNullable(),
     /** Since when the gate has held without a break; the soak time runs from here. */
     gateHeldSince: instant().strictNullable(),

@@ -90,7 +90,13 @@ export function isFinalUpdate(state: DeviceUpdateState): boolean {
   return deviceUpdateStates.indexOf(state) > deviceUpdateStates.indexOf("VERIFYING");
 }
 
-/** Whether an open update has begun to change the device: from here on it cannot just be called off. */
+/** The states in which an update has begun to change its device: from there on it cannot just be called off. */
+export const takenStates = ["INSTALLING", "REBOOTING", "VERIFYING"] as const satisfies DeviceUpdateState[];
+
+/** The open states before those. */
+export const untakenStates = ["OFFERED", "DOWNLOADING", "DOWNLOADED"] as const satisfies DeviceUpdateState[];
+
+/** Whether an open update is in one of the {@link takenStates}. */
 export function isTaken(state: DeviceUpdateState): boolean {
-  return state === "INSTALLING" || state === "REBOOTING" || state === "VERIFYING";
+  return (takenStates as readonly string[]).includes(state);
 }

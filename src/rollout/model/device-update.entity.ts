@@ -28,8 +28,8 @@ export type DeviceUpdateState =
  * until the device is offered the update.
  *
  * A failed try that is followed by another one keeps its row, with `retryAt` set, and the next try gets a row of its own,
- * so that a state that is final stays so and what a device reports late of an earlier try cannot hit a later one. Ring
- * counters leave out rows with `retryAt`, and steps that succeeded: each device counts once.
+ * so that a state that is final stays so and what a device reports late of an earlier try cannot hit a later one. Counters
+ * follow the rows by triggers: see `rollout-counters.ts`.
  */
 export const DeviceUpdateEntity = defineEntity({
   name: "DeviceUpdate",
@@ -37,14 +37,28 @@ export const DeviceUpdateEntity = defineEntity({
   properties: {
     deviceId: p.manyToOne(DeviceEntity).mapToPk().joinColumn("device_id").primary(),
     id: p.uuid().primary(),
-    rolloutId: p.manyToOne(RolloutEntity).mapToPk().joinColumn("rollout_id"),
-    ringId: p.manyToOne(DeploymentRingEntity).mapToPk().joinColumn("ring_id"),
+    // Of the rows that are referred to, those of the rollout's own have no foreign key: see decision 0001.
+    rolloutId: p
+      .manyToOne(RolloutEntity)
+      .mapToPk()
+      .joinColumn("rollout_id")
+      .createForeignKeyConstraint(false),
+    ringId: p
+      .manyToOne(DeploymentRingEntity)
+      .mapToPk()
+      .joinColumn("ring_id")
+      .createForeignKeyConstraint(false),
     firmwareId: p.manyToOne(FirmwareUpdateEntity).mapToPk().joinColumn("firmware_id"),
     action: p.text().$type<UpdateAction>(),
     state: p.text().$type<DeviceUpdateState>(),
     fromVersion: p.text(),
     /** The firmware that the device came from, if the catalogue has it. */
-    fromFirmwareId: p.manyToOne(FirmwareUpdateEntity).mapToPk().joinColumn("from_firmware_id").nullable(),
+    fromFirmwareId: p
+      .manyToOne(FirmwareUpdateEntity)
+      .mapToPk()
+      .joinColumn("from_firmware_id")
+      .createForeignKeyConstraint(false)
+      .nullable(),
     toVersion: p.text(),
     /** The boot before the update: another boot id proves that the device restarted. */
     fromBootId: p.text().default(""),
@@ -67,6 +81,8 @@ export const DeviceUpdateEntity = defineEntity({
     deadlineAt: instant().strictNullable(),
     /** Null while the update is open; a device has at most one open update. */
     endedAt: instant().strictNullable(),
+    /** With which the device was enrolled when it was offered the update; null without one. */
+    enrolmentKeyId: p.uuid().nullable(),
     /** Of a try that has to be taken back once the device's update of another component is over: until when it waits. */
     takeBackBy: instant().nullable(),
     isDeleted: p.boolean().default(false),

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { evaluateRing, type JudgedRing } from "./gate.ts";
 import { planPolicy } from "./new-rollout.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
-import type { RingCounters } from "./rollout.ts";
+import type { RingCounters } from "./rollout-counters.ts";
 
 const minute = 60_000;
 const now = new Date("2026-01-01T12:00:00Z");

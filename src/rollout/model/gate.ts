@@ -1,6 +1,7 @@
 import { withoutKey } from "./key-votes.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
-import { isApproved, type KeyCounters, type Ring, type RingCounters } from "./rollout.ts";
+import { isApproved, type KeyCounters, type Ring } from "./rollout.ts";
+import type { RingCounters } from "./rollout-counters.ts";
 
 /** What a ring's counters say at a moment. */
 export interface RingVerdict {

@@ -1,5 +1,6 @@
 import type { StoredPolicy } from "./rollout.entity.ts";
-import type { KeyCounters, RingCounters } from "./rollout.ts";
+import type { KeyCounters } from "./rollout.ts";
+import type { RingCounters } from "./rollout-counters.ts";
 
 /**
  * A ring as it would be without the devices of one enrolment key; undefined if fewer than `failureMinSample` others are in

@@ -13,6 +13,7 @@ import { policyFields } from "../../policy/policy-fields.ts";
 import type { StoredGate } from "./deployment-ring.entity.ts";
 import type { StoredPolicy, StoredTargeting } from "./rollout.entity.ts";
 import type { Rollout } from "./rollout.ts";
+import { noCounts, ringCounters, rollbackCounters } from "./rollout-counters.ts";
 
 /** A rollout as an operator wants it; what is undefined or empty takes its default. */
 export interface NewRollout {
@@ -149,7 +150,7 @@ export function asRollout(
       id: ring.name,
       position,
       state: "WAITING",
-      counters: { offered: 0, inProgress: 0, succeeded: 0, failed: 0, cancelled: 0, rolledBack: 0 },
+      counters: noCounts(ringCounters),
       openedAt: undefined,
       gateHeldSince: undefined,
       passedAt: undefined,
@@ -157,7 +158,7 @@ export function asRollout(
       approvedAt: undefined,
       keys: [],
     })),
-    rollback: { total: 0, completed: 0, failed: 0, blocked: 0, waiting: 0 },
+    rollback: { ...noCounts(rollbackCounters), waiting: 0 },
     rollbackPlan: undefined,
     revision: 0,
     createdAt: now,

@@ -1,6 +1,6 @@
 import { defineEntity, p } from "@mikro-orm/core";
-import { count } from "../../infra/database/columns.ts";
 import { DeploymentRingEntity } from "./deployment-ring.entity.ts";
+import { countProperties, keyCounters } from "./rollout-counters.ts";
 
 /**
  * How the devices that were enrolled with one key fare in a ring: the ring's counters split by enrolment key. Devices
@@ -12,9 +12,7 @@ export const RingKeyCountEntity = defineEntity({
   properties: {
     ringId: p.manyToOne(DeploymentRingEntity).mapToPk().joinColumn("ring_id").primary(),
     enrolmentKeyId: p.uuid().primary(),
-    offeredCount: count().default(0),
-    succeededCount: count().default(0),
-    failedCount: count().default(0),
+    ...countProperties(keyCounters),
   },
   indexes: [{ name: "ring_key_counts_ring_id_offered_count_index", properties: ["ringId", "offeredCount"] }],
 });

@@ -1,4 +1,4 @@
-/** The alert of a rollout with devices that must not be taken back, as an SQL expression over their number. */
-export function blockedAlertSql(count: string): string {
-  return `(${count})::text || ' devices must not be taken back; their updates say why'`;
-}
+/** Sets the alert of rollout $1, which has devices that must not be taken back. */
+export const alertBlockedSql = `
+  UPDATE rollouts SET alert = rollback_blocked || ' devices must not be taken back; their updates say why'
+  WHERE id = $1::uuid`;

@@ -4,6 +4,14 @@ import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
 import { everyDevice, planGate, planPolicy } from "./new-rollout.ts";
 import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
 import type { Ring, Rollout } from "./rollout.ts";
+import {
+  type Counts,
+  countsSql,
+  keyCounters,
+  type RingCounters,
+  ringCounters,
+  rollbackCounters,
+} from "./rollout-counters.ts";
 
 /** What a parameter of a {@link Query} may be. Lists travel as text. */
 type QueryParameter = string | number | boolean | null;
@@ -32,6 +40,11 @@ export function transactionQuery(em: EntityManager): Query {
 /** Ids as one parameter, for `string_to_array($1, ',')::uuid[]`. */
 function idList(ids: Iterable<string>): string {
   return [...ids].join(",");
+}
+
+/** States and the like, which are our own and need no quoting, as a list in SQL. */
+export function sqlTexts(texts: readonly string[]): string {
+  return texts.map((text) => `'${text}'`).join(", ");
 }
 
 /** Which rollouts to read; conditions are combined with AND. */
@@ -78,8 +91,7 @@ function ms(column: string): string {
 const rolloutsSql = `
   SELECT r.id, r.name, r.firmware_id, f.product, f.version AS firmware_version, r.state, r.state_reason,
     r.targeting::text AS targeting, r.policy::text AS policy, r.version AS revision,
-    r.rollback_total::float8 AS rollback_total, r.rollback_completed::float8 AS rollback_completed,
-    r.rollback_failed::float8 AS rollback_failed, r.rollback_blocked::float8 AS rollback_blocked,
+    ${countsSql(rollbackCounters, "r")} AS rollback,
     CASE WHEN r.rollback_plan IS NULL THEN 0 ELSE (
       SELECT count(*) FROM device_updates w WHERE w.rollout_id = r.id AND w.take_back_by IS NOT NULL
     ) END::float8 AS rollback_waiting,
@@ -99,19 +111,16 @@ const rolloutsSql = `
 
 const ringsSql = `
   SELECT id, rollout_id, position::int AS position, name, percent_basis_points, state, gate::text AS gate,
-    offered_count::float8 AS offered, in_progress_count::float8 AS in_progress,
-    succeeded_count::float8 AS succeeded, failed_count::float8 AS failed,
-    cancelled_count::float8 AS cancelled, rolled_back_count::float8 AS rolled_back,
+    ${countsSql(ringCounters, "g")} AS counters,
     ${ms("opened_at")} AS opened_ms, ${ms("gate_held_since")} AS held_ms, ${ms("passed_at")} AS passed_ms,
     approver, ${ms("approved_at")} AS approved_ms
-  FROM deployment_rings
+  FROM deployment_rings g
   WHERE rollout_id = ANY (string_to_array($1::text, ',')::uuid[])
   ORDER BY rollout_id, position`;
 
 /** The keys with the most devices of each ring: those with few cannot turn a decision. */
 const keysSql = `
-  SELECT k.ring_id, k.enrolment_key_id AS key_id, k.offered_count::float8 AS offered,
-    k.succeeded_count::float8 AS succeeded, k.failed_count::float8 AS failed
+  SELECT k.ring_id, k.enrolment_key_id AS key_id, ${countsSql(keyCounters, "k")} AS counters
   FROM unnest(string_to_array($1::text, ',')::uuid[]) AS r (id)
   CROSS JOIN LATERAL (
     SELECT * FROM ring_key_counts c WHERE c.ring_id = r.id ORDER BY c.offered_count DESC LIMIT 8
@@ -120,9 +129,7 @@ const keysSql = `
 interface KeyRecord {
   ring_id: string;
   key_id: string;
-  offered: number;
-  succeeded: number;
-  failed: number;
+  counters: string;
 }
 
 interface RolloutRecord {
@@ -136,10 +143,7 @@ interface RolloutRecord {
   targeting: string;
   policy: string;
   revision: number;
-  rollback_total: number;
-  rollback_completed: number;
-  rollback_failed: number;
-  rollback_blocked: number;
+  rollback: string;
   rollback_waiting: number;
   rollback_plan: string | null;
   alert: string;
@@ -160,12 +164,7 @@ interface RingRecord {
   percent_basis_points: number;
   state: RingState;
   gate: string;
-  offered: number;
-  in_progress: number;
-  succeeded: number;
-  failed: number;
-  cancelled: number;
-  rolled_back: number;
+  counters: string;
   opened_ms: number | null;
   held_ms: number | null;
   passed_ms: number | null;
@@ -195,10 +194,7 @@ function toRollout(
     policy: { ...unsetPolicy, ...(JSON.parse(row.policy) as StoredPolicy) },
     rings: rings.map((ring) => toRing(ring, keysOf.get(ring.id) ?? [])),
     rollback: {
-      total: row.rollback_total,
-      completed: row.rollback_completed,
-      failed: row.rollback_failed,
-      blocked: row.rollback_blocked,
+      ...(JSON.parse(row.rollback) as Counts<typeof rollbackCounters>),
       waiting: row.rollback_waiting,
     },
     rollbackPlan:
@@ -219,24 +215,15 @@ function toRing(row: RingRecord, keys: readonly KeyRecord[]): Ring {
     percentBasisPoints: row.percent_basis_points,
     state: row.state,
     gate: { ...unsetGate, ...(JSON.parse(row.gate) as StoredGate) },
-    counters: {
-      offered: row.offered,
-      inProgress: row.in_progress,
-      succeeded: row.succeeded,
-      failed: row.failed,
-      cancelled: row.cancelled,
-      rolledBack: row.rolled_back,
-    },
+    counters: JSON.parse(row.counters) as RingCounters,
     openedAt: dateOf(row.opened_ms),
     gateHeldSince: dateOf(row.held_ms),
     passedAt: dateOf(row.passed_ms),
     approver: row.approver,
     approvedAt: dateOf(row.approved_ms),
-    keys: keys.map(({ key_id, offered, succeeded, failed }) => ({
+    keys: keys.map(({ key_id, counters }) => ({
       keyId: key_id,
-      offered,
-      succeeded,
-      failed,
+      ...(JSON.parse(counters) as Counts<typeof keyCounters>),
     })),
   };
 }

@@ -56,6 +56,11 @@ export function makesOffers(state: RolloutState): boolean {
   return state === "RUNNING" || state === "COMPLETED";
 }
 
+/** Whether devices go on with the update, and try again, under a rollout in this state. */
+export function isActive(state: RolloutState): boolean {
+  return makesOffers(state) || state === "PAUSED";
+}
+
 /**
  * Whether a verb has nothing left to do because its effect is in force: the same verb again is then answered with the
  * rollout as it is. Promotion and approval are not among them: each one is for a ring.

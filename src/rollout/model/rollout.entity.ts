@@ -1,8 +1,9 @@
 import { defineEntity, p } from "@mikro-orm/core";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
-import { count, createdAt, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
+import { createdAt, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
 import type { Filled } from "../../policy/field.ts";
 import type { policyFields } from "../../policy/policy-fields.ts";
+import { countProperties, rollbackCounters } from "./rollout-counters.ts";
 
 /** See the contract's RolloutState. */
 export type RolloutState =
@@ -66,11 +67,7 @@ export const RolloutEntity = defineEntity({
     creator: p.text(),
     startedAt: instant().strictNullable(),
     endedAt: instant().strictNullable(),
-    rollbackTotal: count().default(0),
-    rollbackCompleted: count().default(0),
-    rollbackFailed: count().default(0),
-    /** Of the failed ones, those that must not be taken back. */
-    rollbackBlocked: count().default(0),
+    ...countProperties(rollbackCounters),
     /** Null unless devices are still to be told to go back. */
     rollbackPlan: p.json<StoredRollbackPlan>().nullable(),
     /** What needs a person, in words; empty if all is well. */

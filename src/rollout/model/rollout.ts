@@ -1,6 +1,7 @@
 import type { UpdateKind } from "../../firmware/firmware-update.entity.ts";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
 import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
+import type { Counts, keyCounters, RingCounters, rollbackCounters } from "./rollout-counters.ts";
 import { isFinalRollout } from "./rollout-state.ts";
 
 /** A rollout as the service knows it. */
@@ -57,38 +58,13 @@ export interface Ring {
   readonly keys: readonly KeyCounters[];
 }
 
-/**
- * A ring's devices by the state of their update (not of rollbacks). `offered` is the sum of the others: every update is in
- * progress or ended in one way.
- */
-export interface RingCounters {
-  readonly offered: number;
-  /** OFFERED to VERIFYING. */
-  readonly inProgress: number;
-  readonly succeeded: number;
-  /** FAILED and TIMED_OUT. */
-  readonly failed: number;
-  /** CANCELLED and SUPERSEDED. */
-  readonly cancelled: number;
-  readonly rolledBack: number;
-}
-
-/** How the devices that were enrolled with one key fare in a ring. */
-export interface KeyCounters {
+/** The same for the devices that were enrolled with one key. */
+export interface KeyCounters extends Counts<typeof keyCounters> {
   readonly keyId: string;
-  readonly offered: number;
-  readonly succeeded: number;
-  readonly failed: number;
 }
 
-/** How taking back goes; what is neither completed nor failed is in progress. */
-interface RollbackCounts {
-  /** Devices that were told. */
-  readonly total: number;
-  readonly completed: number;
-  readonly failed: number;
-  /** Of the failed ones, those that must not be taken back. */
-  readonly blocked: number;
+/** How taking back goes. */
+interface RollbackCounts extends Counts<typeof rollbackCounters> {
   /** Devices that will be told when their update of another component is over. */
   readonly waiting: number;
 }

@@ -1,10 +1,11 @@
 import type pg from "pg";
-import type { DeviceUpdateState, UpdateAction } from "../model/device-update.entity.ts";
+import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import type { UpdateKey, UpdatePatch } from "../model/open-update.ts";
-import { blockedAlertSql } from "../model/rollback-words.ts";
+import { alertBlockedSql } from "../model/rollback-words.ts";
+import type { RolloutState } from "../model/rollout.entity.ts";
+import { isActive } from "../model/rollout-state.ts";
+import { plainArray } from "./array-text.ts";
 import { insertTriesSql, type NextTry } from "./next-try.ts";
-import { plainArray } from "./plain-array.ts";
-import { endedCounter, RingDeltas } from "./ring-deltas.ts";
 import { type LockedRollout, makeOffers, type NewOffer, type OfferOutcome } from "./transition-offers.ts";
 
 /** A change of one device's update: compare-and-set on the state that the caller saw. */
@@ -27,7 +28,7 @@ export interface BatchResult {
 }
 
 /**
- * Writes changes and offers in one transaction, with the counters that follow from the rows that really changed. At most
+ * Writes changes and offers in one transaction; the counters follow by triggers from the rows that really changed. At most
  * one entry a device.
  *
  * Locks are taken in this order, here and wherever else rollouts change: rollouts, device updates, rings; each in the
@@ -43,42 +44,15 @@ export async function writeBatch(
   const rolloutIds = [...new Set([...changes, ...offers].map(({ rolloutId }) => rolloutId))];
   const exclusive = offers.length > 0 || changes.some(({ endedAt }) => endedAt !== undefined);
   const rollouts = await lockRollouts(client, rolloutIds, exclusive);
-  const applied = new Set<string>();
-  const rings = new RingDeltas();
-  const rollbacks = new Map<string, { completed: number; failed: number; blocked: number }>();
   const allowed = changes.map((change) => withAllowedTry(change, rollouts.get(change.rolloutId)?.state));
   const rows = await updateRows(client, allowed);
-  for (const row of rows) {
-    applied.add(row.id);
-    // A try that another one follows counts no more, and the one that follows takes its place.
-    if (row.from_state === row.to_state || !row.ended || row.retried) continue;
-    if (row.action !== "ROLLBACK") {
-      const { ring_id: ringId, key_id: keyId } = row;
-      rings.add(ringId, keyId, "in_progress", -1);
-      // A step that succeeded is not the end of the device's update: it counts again by what it is offered next.
-      if (row.action === "STEP" && row.to_state === "SUCCEEDED") rings.add(ringId, keyId, "offered", -1);
-      else rings.add(ringId, keyId, endedCounter(row.to_state), 1);
-      continue;
-    }
-    const counts = rollbacks.get(row.rollout_id) ?? { completed: 0, failed: 0, blocked: 0 };
-    rollbacks.set(row.rollout_id, counts);
-    counts[row.to_state === "SUCCEEDED" ? "completed" : "failed"] += 1;
-    if (row.blocked) counts.blocked += 1;
-  }
+  const applied = new Set(rows.map(({ id }) => id));
   await makeTries(client, allowed, applied);
-  const outcomes = await makeOffers(client, offers, rollouts, rings);
-  await rings.write(client);
-  for (const [rolloutId, counts] of [...rollbacks].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    await client.query(rollbackCountSql, [rolloutId, counts.completed, counts.failed, counts.blocked]);
-  }
+  const outcomes = await makeOffers(client, offers, rollouts);
+  const blocked = new Set(rows.filter((row) => row.blocked).map((row) => row.rollout_id));
+  for (const rolloutId of [...blocked].sort()) await client.query(alertBlockedSql, [rolloutId]);
   return { applied, offers: outcomes };
 }
-
-const rollbackCountSql = `
-  UPDATE rollouts SET rollback_completed = rollback_completed + $2::int, rollback_failed = rollback_failed + $3::int,
-    rollback_blocked = rollback_blocked + $4::int, updated_at = now(),
-    alert = CASE WHEN $4::int > 0 THEN ${blockedAlertSql("rollback_blocked + $4::int")} ELSE alert END
-  WHERE id = $1::uuid`;
 
 async function lockRollouts(
   client: pg.ClientBase,
@@ -98,26 +72,18 @@ async function lockRollouts(
 }
 
 /** A failed try is followed by another one only where the rollout still wants that. */
-function withAllowedTry(change: UpdateChange, state: string | undefined): UpdateChange {
-  if (change.nextTry === undefined) return change;
-  const wants = change.nextTry.rollback ? triesBackIn : triesIn;
-  return wants.has(state ?? "") ? change : { ...change, nextTry: undefined };
+function withAllowedTry(change: UpdateChange, state: RolloutState | undefined): UpdateChange {
+  const { nextTry } = change;
+  if (nextTry === undefined) return change;
+  const wanted = state !== undefined && (isActive(state) || (nextTry.rollback && state === "ROLLING_BACK"));
+  return wanted ? change : { ...change, nextTry: undefined };
 }
-
-const triesIn: ReadonlySet<string> = new Set(["RUNNING", "PAUSED", "COMPLETED"]);
-const triesBackIn: ReadonlySet<string> = new Set(["RUNNING", "PAUSED", "COMPLETED", "ROLLING_BACK"]);
 
 interface ChangedRow {
   readonly id: string;
   readonly rollout_id: string;
-  readonly ring_id: string;
-  readonly action: UpdateAction;
-  readonly from_state: DeviceUpdateState;
-  readonly to_state: DeviceUpdateState;
-  readonly ended: boolean;
-  readonly retried: boolean;
+  /** Whether it ended as a rollback that must not be made. */
   readonly blocked: boolean;
-  readonly key_id: string | null;
 }
 
 async function updateRows(client: pg.ClientBase, changes: readonly UpdateChange[]): Promise<ChangedRow[]> {
@@ -176,9 +142,8 @@ const updateSql = `
     updated_at = clock_timestamp()
   FROM c JOIN locked l ON l.device_id = c.device_id AND l.id = c.id
   WHERE u.device_id = c.device_id AND u.id = c.id AND u.state = c.from_state AND u.ended_at IS NULL
-  RETURNING u.id, u.rollout_id, u.ring_id, u.action, c.from_state, u.state AS to_state, u.ended_at IS NOT NULL AS ended,
-    u.retry_at IS NOT NULL AS retried, coalesce(u.failure_reason LIKE 'ROLLBACK\\_%', false) AS blocked,
-    CASE WHEN u.ended_at IS NOT NULL THEN (SELECT d.enrolment_key_id FROM devices d WHERE d.id = u.device_id) END AS key_id`;
+  RETURNING u.id, u.rollout_id,
+    u.action = 'ROLLBACK' AND u.ended_at IS NOT NULL AND u.retry_at IS NULL AND u.failure_reason LIKE 'ROLLBACK\\_%' AS blocked`;
 
 /** Makes the tries that follow those that failed just now. */
 async function makeTries(

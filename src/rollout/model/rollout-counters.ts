@@ -1,0 +1,66 @@
+import { count } from "../../infra/database/columns.ts";
+
+/**
+ * The counters of rollouts, by name. PostgreSQL keeps them, in the statement that changes an update: see
+ * `rollout-counters.ts` beside the migrations, which also says what each of them counts and counts them again.
+ */
+
+/** A ring's devices by the state of their update; each has a column `<name>_count`. */
+export const ringCounters = {
+  /** The sum of the others: every update is in progress or ended in one way. */
+  offered: "offered_count",
+  /** OFFERED to VERIFYING. */
+  inProgress: "in_progress_count",
+  succeeded: "succeeded_count",
+  /** FAILED and TIMED_OUT. */
+  failed: "failed_count",
+  /** CANCELLED and SUPERSEDED. */
+  cancelled: "cancelled_count",
+  rolledBack: "rolled_back_count",
+} as const;
+
+/** See {@link ringCounters}. Rollbacks are not among them. */
+export type RingCounters = Counts<typeof ringCounters>;
+
+/** Of the devices of one enrolment key. */
+export const keyCounters = {
+  offered: "offered_count",
+  succeeded: "succeeded_count",
+  failed: "failed_count",
+} as const;
+
+/** How taking back goes; what is neither completed nor failed is in progress. */
+export const rollbackCounters = {
+  /** Devices that were told. */
+  total: "rollback_total",
+  completed: "rollback_completed",
+  failed: "rollback_failed",
+  /** Of the failed ones, those that must not be taken back. */
+  blocked: "rollback_blocked",
+} as const;
+
+/** A number for each counter. */
+export type Counts<Counters> = { readonly [Name in keyof Counters]: number };
+
+/** The counters as a JSON object in SQL, read alike by pg and the ORM; `table` is the alias of theirs. */
+export function countsSql(counters: Readonly<Record<string, string>>, table: string): string {
+  const entries = Object.entries(counters).map(([name, column]) => `'${name}', ${table}.${column}`);
+  return `json_build_object(${entries.join(", ")})::text`;
+}
+
+/** None of anything. */
+export function noCounts<Counters extends object>(counters: Counters): Counts<Counters> {
+  return Object.fromEntries(Object.keys(counters).map((name) => [name, 0])) as Counts<Counters>;
+}
+
+/** The properties of an entity that has the counters. */
+export function countProperties<Counters extends Readonly<Record<string, string>>>(counters: Counters) {
+  const properties = Object.entries(counters).map(([name, column]) => [`${name}Count`, countColumn(column)]);
+  return Object.fromEntries(properties) as {
+    [Name in keyof Counters & string as `${Name}Count`]: ReturnType<typeof countColumn>;
+  };
+}
+
+function countColumn(name: string) {
+  return count().default(0).fieldName(name);
+}
