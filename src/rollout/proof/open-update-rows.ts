@@ -26,17 +26,18 @@ export interface OpenProgress extends UpdateKey {
   readonly notBeforeMs: number | undefined;
 }
 
-/** The database's time, less an overlap for commits that are under way: what changes after a read is changed since then. */
+/**
+ * The database's time, or when the oldest transaction that is under way began: what changes after a read is changed since
+ * then. At most {@link overlap} back, and as far where the role may not see the transactions of others.
+ */
 export async function readClock(pool: pg.Pool): Promise<string> {
-  const { rows } = await pool.query<{ as_of: string }>(
-    `SELECT (clock_timestamp() - interval '${overlap}')::text AS as_of`,
-  );
+  const { rows } = await pool.query<{ as_of: string }>(clockSql);
   return rows[0]?.as_of ?? "";
 }
 
 /**
- * How far the open updates are that changed since a time of {@link readClock}. Because of the overlap most of them come time
- * and again; so this is one text, which costs a tenth of rows.
+ * How far the open updates are that changed since a time of {@link readClock}. Some of them come more than once, and most
+ * are known already; so this is one text, which costs a tenth of rows.
  */
 export async function readChanged(pool: pg.Pool, since: string): Promise<OpenProgress[]> {
   const { rows } = await pool.query<{ changed: string | null }>({
@@ -79,6 +80,17 @@ export async function readStates(
 
 /** Longer than a transaction of ours may take to commit after it set the time of its rows. */
 const overlap = "15 seconds";
+
+/**
+ * A fixed overlap alone would have every change read again each second for as long as it is. Rows have the time at which
+ * their transaction began or a later one, so those of one that commits later are not before the oldest that is under way;
+ * the second is for one that has begun and does not show yet.
+ */
+const clockSql = `
+  SELECT greatest(statement_timestamp() - interval '${overlap}',
+    least(statement_timestamp(), min(CASE query WHEN '<insufficient privilege>' THEN '-infinity' ELSE xact_start END))
+      - interval '1 second')::text AS as_of
+  FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`;
 
 const changedSql = `
   SELECT string_agg(concat(device_id, ' ', id, ' ', state, ' ', crash_count, ' ',
