@@ -67,6 +67,7 @@ export class RingGovernor {
   /** Looks at rollouts that changed, soon after they did. */
   readonly round: Round;
   readonly #dirty = new Set<string>();
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
   #running: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -76,6 +77,7 @@ export class RingGovernor {
     this.round = new Round({
       name: "rollout_decisions",
       work: () => {
+        this.#lookedAtMs = performance.now();
         const ids = [...this.#dirty];
         this.#dirty.clear();
         return this.#enqueue({ ids });
@@ -89,7 +91,8 @@ export class RingGovernor {
   changed(rolloutId: string): void {
     if (this.#closed) return;
     this.#dirty.add(rolloutId);
-    this.round.soon(settleMs);
+    const restMs = this.#lookedAtMs + restAfterLookMs - performance.now();
+    this.round.soon(Math.max(settleMs, restMs));
   }
 
   /** Looks at every rollout that a rule may move. */
@@ -276,6 +279,9 @@ const nothing: Decision = { kind: "nothing" };
 
 /** Counters of a burst of devices are looked at once. */
 const settleMs = 20;
+
+/** While devices go on to report, counters are not looked at more often than this: each look costs as much as an offer or two. */
+const restAfterLookMs = 100;
 
 function heldWords({ name, counters, gate }: Ring): string {
   const finished = finishedOf(counters);
