@@ -11,12 +11,13 @@ import {
   wanted,
 } from "./rollout-fixture.ts";
 
+/** Twenty-five steps of a rollback. */
 const devices = 50_000;
 const rings = [{ name: "all", percent: 100 }];
 
 describe("taking back very many devices", () => {
   it("goes step by step, shared by two replicas, and reaches everyone once", {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     await using world = await createWorld();
     await using first = await startReplica(world);
@@ -34,10 +35,6 @@ describe("taking back very many devices", () => {
        FROM (SELECT id, row_number() OVER () AS n FROM devices) d`,
       [id, ringOf(started, "all").id, firmwareId, old],
     );
-    await world.database.adminPool.query(
-      "UPDATE deployment_rings SET offered_count = $2, in_progress_count = $3, succeeded_count = $4 WHERE rollout_id = $1",
-      [id, devices, devices / 10, devices - devices / 10],
-    );
     await expectExactCounters(world);
     await using second = await startReplica(world);
     const rolling = await first.engine.catalog.rollback({ id, actor, reason: "" });
@@ -45,7 +42,7 @@ describe("taking back very many devices", () => {
     expect(rolling.rollback.total).toBeLessThan(devices);
     await expect
       .poll(async () => (await second.engine.catalog.get(id)).rollbackPlan, {
-        timeout: 90_000,
+        timeout: 240_000,
         interval: 200,
       })
       .toBeUndefined();
