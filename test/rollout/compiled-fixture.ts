@@ -12,7 +12,7 @@ import {
 import type { CheckedDevice, OfferFacts } from "../../src/rollout/rules/rule.ts";
 
 /** A firmware of the tests, released. */
-const firmware: Firmware = {
+export const firmware: Firmware = {
   id: "firmware",
   product: "os",
   version: "1.2.0",

@@ -3,21 +3,16 @@ import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Logger } from "../../infra/logger.ts";
-import {
-  evaluateRing,
-  finishedOf,
-  type RolloutHealthSource,
-  type RolloutHealthVerdict,
-} from "../model/gate.ts";
-import { awaitedApproval, frontRing, type Ring, type Rollout } from "../model/rollout.ts";
+import type { RolloutHealthSource } from "../model/gate.ts";
+import type { Ring, Rollout } from "../model/rollout.ts";
 import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
-import { isFinalRollout } from "../model/rollout-state.ts";
 import {
   lockRollout,
   type RolloutTransaction,
   type RolloutTransactions,
 } from "../model/rollout-transactions.ts";
-import { finishRollback, isRolledBack, rollBack, stepRollback } from "./rollback.ts";
+import { type Decision, plan } from "./plan.ts";
+import { finishRollback, rollBack, stepRollback } from "./rollback.ts";
 import { noteUnreadable } from "./rollout-alert.ts";
 import { type Decider, pause, promote } from "./rollout-steps.ts";
 import { type StartChecks, startOnTime } from "./scheduled-start.ts";
@@ -36,30 +31,10 @@ export interface RingGovernorParts {
   readonly rolledBackByRule: () => void;
 }
 
-/** What the rules want done with a rollout. */
-type Decision =
-  | { readonly kind: "nothing" }
-  /** The gate began to hold, or holds no more. */
-  | { readonly kind: "note_gate"; readonly ring: Ring; readonly held: boolean }
-  | { readonly kind: "promote"; readonly ring: Ring }
-  | {
-      readonly kind: "rollback" | "pause";
-      readonly ring: Ring;
-      readonly rule: string;
-      readonly byHealth: boolean;
-    }
-  /** It can be read no more, or again. */
-  | { readonly kind: "note_unreadable"; readonly alert: string }
-  /** Its time has come. */
-  | { readonly kind: "start" }
-  /** Further devices have to be told to go back. */
-  | { readonly kind: "step_rollback" }
-  | { readonly kind: "finish_rollback" };
-
 /**
- * Decides over rollouts by their counters: promotes, completes, pauses and takes back. It looks at a rollout soon after its
- * counters changed, and at all that run about every second, for gates that hold by time. Every decision is taken again in
- * a transaction that has the rollout locked, from counters that equal the rows; so several replicas may decide at the same
+ * Carries out what {@link plan} says: promotes, completes, pauses and takes back. It looks at a rollout soon after its
+ * counters changed, and at all that run about every second, for gates that hold by time. Every plan is made again in a
+ * transaction that has the rollout locked, from counters that equal the rows; so several replicas may decide at the same
  * time, and the second one finds nothing left to do.
  */
 export class RingGovernor {
@@ -123,15 +98,13 @@ export class RingGovernor {
 
   async #look(rollout: Rollout): Promise<void> {
     const health = this.#parts.health.verdictOf(rollout.id);
-    const decided = (as: Rollout, now: Date): Decision => {
-      const alert = this.#parts.dueAlert(as);
-      return alert === undefined ? decide(as, now, health) : { kind: "note_unreadable", alert };
-    };
-    if (decided(rollout, this.#parts.clock.now()).kind === "nothing") return;
+    const planned = (as: Rollout, now: Date): Decision[] =>
+      plan(as, { now, health, dueAlert: this.#parts.dueAlert(as) });
+    if (planned(rollout, this.#parts.clock.now()).length === 0) return;
     try {
       await this.#parts.transactions.run(async (tx) => {
         const locked = await lockRollout(tx, rollout.id);
-        await this.#act(tx, locked, decided(locked, tx.now));
+        for (const decision of planned(locked, tx.now)) await this.#act(tx, locked, decision);
       });
     } catch (error) {
       const level = asDatabaseError(error) === undefined ? "error" : "warn";
@@ -142,8 +115,6 @@ export class RingGovernor {
   async #act(tx: RolloutTransaction, rollout: Rollout, decision: Decision): Promise<void> {
     const { logger } = this.#parts;
     switch (decision.kind) {
-      case "nothing":
-        return;
       case "note_gate":
         await tx.query("UPDATE deployment_rings SET gate_held_since = $2::timestamptz WHERE id = $1::uuid", [
           decision.ring.id,
@@ -152,7 +123,7 @@ export class RingGovernor {
         tx.changed(rollout.id);
         return;
       case "promote": {
-        const reason = heldWords(decision.ring);
+        const { reason } = decision;
         logger.info({ rolloutId: rollout.id, reason }, "promoted a rollout");
         await promote(tx, rollout, {
           actor: "system:gate",
@@ -205,49 +176,6 @@ export class RingGovernor {
   }
 }
 
-/**
- * What is to be done with a rollout now. Pure. Devices are told to go back before anything else is judged; but where some
- * only wait until they can be told, the rules go on meanwhile.
- */
-function decide(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undefined): Decision {
-  const { rollbackPlan, state } = rollout;
-  if (rollbackPlan === undefined || isFinalRollout(state)) return judge(rollout, now, health);
-  const decision = rollbackPlan.waiting === true ? judge(rollout, now, health) : nothing;
-  return decision.kind === "nothing" ? { kind: "step_rollback" } : decision;
-}
-
-/**
- * What the rules want done with a rollout now. Failures are judged in every ring that was reached, also after a
- * pause or completion, for devices go on; the gate only in the front ring of a running rollout.
- */
-function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undefined): Decision {
-  const { state, rings, policy } = rollout;
-  if (state === "ROLLING_BACK") return isRolledBack(rollout) ? { kind: "finish_rollback" } : nothing;
-  if (state === "SCHEDULED") {
-    const { startAt } = policy;
-    return startAt === null || new Date(startAt) <= now ? { kind: "start" } : nothing;
-  }
-  if (state !== "RUNNING" && state !== "PAUSED" && state !== "COMPLETED") return nothing;
-  const front = frontRing(rings);
-  for (const ring of rings) {
-    if (ring.state === "WAITING") continue;
-    const context = { isLast: ring === rings.at(-1), health: ring === front ? health : undefined };
-    const { verdict, missing, byHealth = false } = evaluateRing(ring, policy, now, context);
-    const rule = missing.join("; ");
-    if (verdict === "rollback") return { kind: "rollback", ring, rule, byHealth };
-    if (verdict === "pause" && state === "RUNNING") return { kind: "pause", ring, rule, byHealth };
-  }
-  if (state !== "RUNNING" || front?.state !== "OPEN") return nothing;
-  const { verdict, held } = evaluateRing(front, policy, now, {
-    isLast: front === rings.at(-1),
-    next: awaitedApproval(rollout),
-    health,
-  });
-  if (verdict === "promote") return { kind: "promote", ring: front };
-  if (held !== (front.gateHeldSince !== undefined)) return { kind: "note_gate", ring: front, held };
-  return nothing;
-}
-
 function deciderOf({ rule, ring, byHealth }: Extract<Decision, { readonly rule: string }>): Decider {
   return {
     actor: byHealth ? "system:health" : "system:failure-threshold",
@@ -275,15 +203,8 @@ async function acceptWorse(tx: RolloutTransaction, { id }: Rollout): Promise<voi
   );
 }
 
-const nothing: Decision = { kind: "nothing" };
-
 /** Counters of a burst of devices are looked at once. */
 const settleMs = 20;
 
 /** While devices go on to report, counters are not looked at more often than this: each look costs as much as an offer or two. */
 const restAfterLookMs = 100;
-
-function heldWords({ name, counters, gate }: Ring): string {
-  const finished = finishedOf(counters);
-  return `ring ${name}: ${counters.succeeded} of ${finished} finished devices succeeded, which held for ${gate.soakMs / 1000} s`;
-}

@@ -138,11 +138,6 @@ export async function rollBackRing(
   });
 }
 
-/** Whether nothing is left of a rollback that is under way. */
-export function isRolledBack({ rollbackPlan, rollback }: Rollout): boolean {
-  return rollbackPlan === undefined && rollback.completed + rollback.failed >= rollback.total;
-}
-
 /** Ends a rollback that has nothing left to do; the rollout must be as it is in the database. */
 export async function finishRollback(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
   const state = requireState(rollout, "finish_rollback");

@@ -1,0 +1,109 @@
+import { evaluateRing, finishedOf, type RolloutHealthVerdict } from "../model/gate.ts";
+import { awaitedApproval, frontRing, type Ring, type Rollout } from "../model/rollout.ts";
+import { isActive, isFinalRollout } from "../model/rollout-state.ts";
+
+/** What is to be done with a rollout. */
+export type Decision =
+  /** The gate began to hold, or holds no more. */
+  | { readonly kind: "note_gate"; readonly ring: Ring; readonly held: boolean }
+  | { readonly kind: "promote"; readonly ring: Ring; readonly reason: string }
+  | {
+      readonly kind: "rollback" | "pause";
+      readonly ring: Ring;
+      readonly rule: string;
+      readonly byHealth: boolean;
+    }
+  /** It can be read no more, or again. */
+  | { readonly kind: "note_unreadable"; readonly alert: string }
+  /** Its time has come. */
+  | { readonly kind: "start" }
+  /** Further devices have to be told to go back. */
+  | { readonly kind: "step_rollback" }
+  | { readonly kind: "finish_rollback" };
+
+/** What is known beside the rollout and its counters. */
+export interface PlanFacts {
+  readonly now: Date;
+  /** How its updated devices fare; undefined as long as nothing is known. */
+  readonly health: RolloutHealthVerdict | undefined;
+  /** What its alert has to become for what of it can or cannot be read; undefined if it may stay. */
+  readonly dueAlert: string | undefined;
+}
+
+/**
+ * What is to be done with a rollout now, in this order; nothing if the list is empty. Pure: the same rollout and facts give
+ * the same plan, so it may be made from a read without a lock, and again under one before it is carried out.
+ *
+ * A rollout that cannot be read says so first. Devices are told to go back before anything else is judged; but where some
+ * only wait until they can be told, the rules go on meanwhile.
+ */
+export function plan(rollout: Rollout, { now, health, dueAlert }: PlanFacts): Decision[] {
+  if (dueAlert !== undefined) return [{ kind: "note_unreadable", alert: dueAlert }];
+  const { rollbackPlan, state } = rollout;
+  if (rollbackPlan === undefined || isFinalRollout(state)) return judge(rollout, now, health);
+  const decisions = rollbackPlan.waiting === true ? judge(rollout, now, health) : [];
+  return decisions.length === 0 ? [{ kind: "step_rollback" }] : decisions;
+}
+
+/** A decision as one line of text, for people. */
+export function decisionText(decision: Decision): string {
+  switch (decision.kind) {
+    case "note_gate":
+      return `${decision.held ? "the gate holds" : "the gate holds no more"}: ring ${decision.ring.name}`;
+    case "promote":
+      return `promote: ${decision.reason}`;
+    case "rollback":
+    case "pause":
+      return `${decision.kind}${decision.byHealth ? " for health" : ""}: ${decision.rule}`;
+    case "note_unreadable":
+      return `alert: ${decision.alert || "none any more"}`;
+    case "start":
+      return "start";
+    case "step_rollback":
+      return "tell devices to go back";
+    case "finish_rollback":
+      return "finish the rollback";
+  }
+}
+
+/**
+ * What the rules want done with a rollout now. Failures are judged in every ring that was reached, also after a
+ * pause or completion, for devices go on; the gate only in the front ring of a running rollout.
+ */
+function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undefined): Decision[] {
+  const { state, rings, policy } = rollout;
+  if (state === "ROLLING_BACK") return isRolledBack(rollout) ? [{ kind: "finish_rollback" }] : [];
+  if (state === "SCHEDULED") {
+    const { startAt } = policy;
+    return startAt === null || new Date(startAt) <= now ? [{ kind: "start" }] : [];
+  }
+  if (!isActive(state)) return [];
+  const front = frontRing(rings);
+  for (const ring of rings) {
+    if (ring.state === "WAITING") continue;
+    const context = { isLast: ring === rings.at(-1), health: ring === front ? health : undefined };
+    const { verdict, missing, byHealth = false } = evaluateRing(ring, policy, now, context);
+    const rule = missing.join("; ");
+    if (verdict === "rollback") return [{ kind: "rollback", ring, rule, byHealth }];
+    if (verdict === "pause" && state === "RUNNING") return [{ kind: "pause", ring, rule, byHealth }];
+  }
+  if (state !== "RUNNING" || front?.state !== "OPEN") return [];
+  const { verdict, held } = evaluateRing(front, policy, now, {
+    isLast: front === rings.at(-1),
+    next: awaitedApproval(rollout),
+    health,
+  });
+  if (verdict === "promote") return [{ kind: "promote", ring: front, reason: heldWords(front) }];
+  if (held !== (front.gateHeldSince !== undefined)) return [{ kind: "note_gate", ring: front, held }];
+  return [];
+}
+
+/** Whether nothing is left of a rollback that is under way. */
+function isRolledBack({ rollbackPlan, rollback }: Rollout): boolean {
+  return rollbackPlan === undefined && rollback.completed + rollback.failed >= rollback.total;
+}
+
+function heldWords({ name, counters, gate }: Ring): string {
+  const finished = finishedOf(counters);
+  return `ring ${name}: ${counters.succeeded} of ${finished} finished devices succeeded, which held for ${gate.soakMs / 1000} s`;
+}

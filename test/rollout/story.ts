@@ -1,0 +1,282 @@
+import { type Decision, decisionText, plan } from "../../src/rollout/decide/plan.ts";
+import type { RolloutHealthVerdict } from "../../src/rollout/model/gate.ts";
+import { asRollout, type NewPolicy, type NewRollout } from "../../src/rollout/model/new-rollout.ts";
+import { nextRingState, type RingEvent } from "../../src/rollout/model/ring-state.ts";
+import { frontRing, type Ring, type Rollout } from "../../src/rollout/model/rollout.ts";
+import type { RingCounters } from "../../src/rollout/model/rollout-counters.ts";
+import { nextRolloutState, type RolloutEvent } from "../../src/rollout/model/rollout-state.ts";
+import { firmware } from "./compiled-fixture.ts";
+
+/**
+ * Plays a story of a rollout: what happens to its devices, line by line, with what the planner decides printed below each
+ * line. Decisions are carried out on the rollout in memory, one after the other, until the plan is empty.
+ *
+ * `policy <JSON>` and `ring <name> <JSON of its gate>` come first, then `start`. `offer`, `succeed`, `fail` and `cancel`
+ * `[ring] <devices>` move devices of the ring, the front one unless named; `back <devices>` and `stuck <devices>` end
+ * rollbacks; `wait <n>s|m|h` lets time pass; `health worse|ok <words>` is the verdict; `approve [ring]`, `pause` and `resume`
+ * are the operator's. `#` begins a comment.
+ */
+export function play(script: string): string {
+  const story = new Story();
+  const printed = script
+    .split("\n")
+    .filter((line) => !line.startsWith(mark))
+    .map((line) => {
+      const command = line.replace(/#.*/, "").trim();
+      const output = command === "" ? [] : story.take(command);
+      return [line, ...output.map((text) => `${mark} ${text}`)].join("\n");
+    });
+  return printed.join("\n");
+}
+
+/** Begins the lines that are printed and not read. */
+const mark = "  |";
+
+class Story {
+  #policy: NewPolicy = { pauseOnFailure: false };
+  readonly #rings: NewRollout["rings"][number][] = [];
+  #now = new Date("2026-03-02T12:00:00Z");
+  #health: RolloutHealthVerdict | undefined;
+  #rollout: Rollout | undefined;
+
+  /** Takes a line; returns what the planner made of it, and how the rollout stands then if it was started. */
+  take(line: string): string[] {
+    const [verb = "", ...rest] = line.split(/\s+/);
+    const text = rest.join(" ");
+    if (verb === "policy") this.#setPolicy(JSON.parse(text) as StoryPolicy);
+    else if (verb === "ring") this.#addRing(rest);
+    else this.#happen(verb, rest);
+    if (this.#rollout === undefined) return [];
+    const decisions = this.#settle();
+    return [...decisions.map((decision) => `-> ${decisionText(decision)}`), ...this.#standing()];
+  }
+
+  #setPolicy({ startAt, ...policy }: StoryPolicy): void {
+    const time = startAt === undefined ? {} : { startAt: new Date(startAt) };
+    this.#policy = { ...this.#policy, ...policy, ...time };
+  }
+
+  #addRing([name = "", ...gate]: string[]): void {
+    // Which devices are in a ring is no matter of the planner's.
+    const percent = Math.min(100, 10 * (this.#rings.length + 1));
+    this.#rings.push({ name, percent, gate: JSON.parse(gate.join(" ") || "{}") });
+  }
+
+  #happen(verb: string, rest: string[]): void {
+    switch (verb) {
+      case "start":
+        this.#start();
+        return;
+      case "wait":
+        this.#now = new Date(this.#now.getTime() + milliseconds(rest[0] ?? ""));
+        return;
+      case "health":
+        this.#health = {
+          verdict: rest[0] === "worse" ? "WORSE" : "NO_WORSE",
+          message: rest.slice(1).join(" "),
+        };
+        return;
+      case "pause":
+        this.#move("pause");
+        return;
+      case "resume":
+        this.#resume();
+        return;
+      case "approve":
+        this.#setRing(this.#ring(rest[0]), { approver: "operator:other" });
+        return;
+      case "back":
+      case "stuck":
+        this.#endRollbacks(verb === "back" ? "completed" : "failed", Number(rest[0]));
+        return;
+      default:
+        this.#moveDevices(verb, rest);
+    }
+  }
+
+  #start(): void {
+    const wanted: NewRollout = {
+      firmwareId: firmware.id,
+      name: "story",
+      targeting: {},
+      policy: this.#policy,
+      rings: this.#rings,
+    };
+    const defaults = { failureThresholdPercent: 10, deviceTimeoutMs: milliseconds("6h") };
+    const draft = asRollout(wanted, firmware, defaults, this.#now);
+    const { startAt } = draft.policy;
+    const later = startAt !== null && new Date(startAt) > this.#now;
+    this.#rollout = draft;
+    this.#move(later ? "schedule" : "start");
+    if (!later) this.#moveRing(this.#ring(undefined, draft.rings[0]?.name), "open");
+  }
+
+  #resume(): void {
+    for (const ring of this.#running().rings) {
+      if (ring.state === "WAITING") continue;
+      const state = ring.state === "FAILED" ? "OPEN" : ring.state;
+      this.#setRing(ring, { state, gate: { ...ring.gate, acceptedFailures: ring.counters.failed } });
+    }
+    this.#move("resume");
+  }
+
+  #moveDevices(verb: string, words: string[]): void {
+    const [count = "", name] = words.toReversed();
+    const ring = this.#ring(name);
+    const by = Number(count);
+    const changes: Record<string, Partial<RingCounters>> = {
+      offer: { offered: by, inProgress: by },
+      succeed: { inProgress: -by, succeeded: by },
+      fail: { inProgress: -by, failed: by },
+      cancel: { inProgress: -by, cancelled: by },
+    };
+    const change = changes[verb];
+    if (change === undefined || !Number.isInteger(by))
+      throw new Error(`cannot read: ${verb} ${words.join(" ")}`);
+    this.#setRing(ring, { counters: sum(ring.counters, change) });
+  }
+
+  #endRollbacks(counter: "completed" | "failed", by: number): void {
+    const rollout = this.#running();
+    const { rollback } = rollout;
+    this.#rollout = { ...rollout, rollback: { ...rollback, [counter]: rollback[counter] + by } };
+  }
+
+  /** Carries plans out until there is nothing more to do. */
+  #settle(): Decision[] {
+    const all: Decision[] = [];
+    for (;;) {
+      const facts = { now: this.#now, health: this.#health, dueAlert: undefined };
+      const decisions = plan(this.#running(), facts);
+      if (decisions.length === 0) return all;
+      if (all.length > maxDecisions) throw new Error("the plan never ends");
+      for (const decision of decisions) this.#act(decision);
+      all.push(...decisions);
+    }
+  }
+
+  #act(decision: Decision): void {
+    switch (decision.kind) {
+      case "note_gate":
+        this.#setRing(decision.ring, { gateHeldSince: decision.held ? this.#now : undefined });
+        return;
+      case "promote":
+        this.#promote(decision.ring);
+        return;
+      case "pause":
+        this.#move("pause");
+        if (decision.byHealth)
+          for (const ring of this.#running().rings)
+            this.#setRing(ring, { gate: { ...ring.gate, acceptedWorse: true } });
+        else this.#moveRing(decision.ring, "fail");
+        return;
+      case "rollback":
+        this.#moveRing(decision.ring, "fail");
+        this.#move("rollback");
+        this.#rollout = {
+          ...this.#running(),
+          rollbackPlan: { ringIds: null, firmwareId: null, cursor: null },
+        };
+        return;
+      case "step_rollback":
+        this.#tellAll();
+        return;
+      case "finish_rollback":
+        this.#move("finish_rollback");
+        return;
+      case "start":
+        this.#move("start");
+        this.#moveRing(this.#ring(undefined, this.#running().rings[0]?.name), "open");
+        return;
+      case "note_unreadable":
+        throw new Error("stories can be read");
+    }
+  }
+
+  #promote(ring: Ring): void {
+    this.#moveRing(ring, "pass");
+    const next = this.#running().rings[ring.position + 1];
+    if (next === undefined) this.#move("complete");
+    else this.#moveRing(next, "open");
+  }
+
+  /** Every device that took the update is told to go back; what was at it is called off. */
+  #tellAll(): void {
+    let total = 0;
+    for (const ring of this.#running().rings) {
+      const { inProgress, succeeded, failed } = ring.counters;
+      total += succeeded + failed;
+      this.#setRing(ring, {
+        counters: sum(ring.counters, { inProgress: -inProgress, cancelled: inProgress }),
+      });
+    }
+    const rollout = this.#running();
+    this.#rollout = { ...rollout, rollbackPlan: undefined, rollback: { ...rollout.rollback, total } };
+  }
+
+  #standing(): string[] {
+    const { state, rings, rollback } = this.#running();
+    const reached = rings.filter((ring) => ring.state !== "WAITING");
+    return [
+      state,
+      ...reached.map((ring) => `${ring.name} ${ring.state}: ${countsText(ring.counters)}`),
+      ...(rollback.total > 0 ? [`rollbacks: ${countsText(rollback)}`] : []),
+    ];
+  }
+
+  #ring(name: string | undefined, fallback = frontRing(this.#running().rings)?.name): Ring {
+    const ring = this.#running().rings.find((each) => each.name === (name ?? fallback));
+    if (ring === undefined) throw new Error(`no ring ${name ?? fallback}`);
+    return ring;
+  }
+
+  #moveRing(ring: Ring, event: RingEvent): void {
+    const state = nextRingState(ring.state, event);
+    if (state === undefined) throw new Error(`ring ${ring.name} is ${ring.state}: no ${event}`);
+    this.#setRing(ring, { state, ...(event === "open" ? { openedAt: this.#now } : {}) });
+  }
+
+  #setRing({ id }: Ring, change: Partial<Ring>): void {
+    const rollout = this.#running();
+    const rings = rollout.rings.map((ring) => (ring.id === id ? { ...ring, ...change } : ring));
+    this.#rollout = { ...rollout, rings };
+  }
+
+  #move(event: RolloutEvent): void {
+    const rollout = this.#running();
+    const state = nextRolloutState(rollout.state, event);
+    if (state === undefined) throw new Error(`a rollout that is ${rollout.state} knows no ${event}`);
+    this.#rollout = { ...rollout, state };
+  }
+
+  #running(): Rollout {
+    if (this.#rollout === undefined) throw new Error("the rollout is not started");
+    return this.#rollout;
+  }
+}
+
+/** As in JSON. */
+type StoryPolicy = Omit<NewPolicy, "startAt"> & { readonly startAt?: string };
+
+const maxDecisions = 20;
+
+function sum(counters: RingCounters, change: Partial<RingCounters>): RingCounters {
+  const names = Object.keys(counters) as (keyof RingCounters)[];
+  return Object.fromEntries(names.map((name) => [name, counters[name] + (change[name] ?? 0)])) as Record<
+    keyof RingCounters,
+    number
+  >;
+}
+
+/** What is not zero. */
+function countsText(counts: object): string {
+  const entries = Object.entries(counts).filter(([, count]) => count !== 0);
+  return entries.map(([name, count]) => `${count} ${name}`).join(", ") || "nobody";
+}
+
+function milliseconds(text: string): number {
+  const [, count = "", unit = ""] = /^(\d+)([smh])$/.exec(text) ?? [];
+  const factor = { s: 1_000, m: 60_000, h: 3_600_000 }[unit];
+  if (factor === undefined) throw new Error(`no duration: ${text}`);
+  return Number(count) * factor;
+}
