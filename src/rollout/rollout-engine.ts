@@ -22,8 +22,10 @@ import { HealthWatch } from "./health/health-watch.ts";
 import type { DeviceUpdateState } from "./model/device-update.entity.ts";
 import type { RolloutDefaults } from "./model/new-rollout.ts";
 import type { OpenUpdate } from "./model/open-update.ts";
+import { RolloutEvents } from "./model/rollout-events.ts";
 import { RolloutTransactions } from "./model/rollout-transactions.ts";
 import { type DirectiveSender, UpdateAnnouncer } from "./offer/directives.ts";
+import { KnownFacts } from "./offer/known-facts.ts";
 import { RolloutIndex } from "./offer/rollout-index.ts";
 import { type DeviceSource, UpdateDesk } from "./offer/update-desk.ts";
 import { OutageLedger } from "./proof/outage-ledger.ts";
@@ -98,10 +100,13 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     return engine;
   }
 
+  /** In the order in which they need each other; who acts on what comes later says so at the end, by events. */
   private constructor(parts: RolloutEngineParts) {
     this.#parts = parts;
-    const { database, clock, logger, settings, metrics } = parts;
+    const { database, audit, clock, logger, settings, metrics, ledger, firmware, devices, downloads } = parts;
+    const { heartbeatIntervalMs } = settings;
     const pool = database.adminPool;
+    const events = new RolloutEvents();
     const nowMs = (): number => clock.now().getTime();
     this.#round = new Round({
       name: "rollouts",
@@ -110,97 +115,82 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       clock,
       logger,
     });
-    this.#outages = new OutageLedger(settings.deadlineGraceMs, nowMs());
-    this.index = new RolloutIndex({
+    const outages = new OutageLedger(settings.deadlineGraceMs, nowMs());
+    const index = new RolloutIndex({
       database,
       clock,
       requiredSignatures: settings.signatureThreshold,
-      heartbeatIntervalMs: settings.heartbeatIntervalMs,
-      alertDue: (rolloutId) => this.#governor.changed(rolloutId),
+      heartbeatIntervalMs,
+      alertDue: (rolloutId) => void events.emit("alert_due", rolloutId),
     });
-    this.#writer = new TransitionWriter({
+    const writer = new TransitionWriter({
       pool,
       clock,
       logger,
-      committed: (rolloutIds) => this.#counted(rolloutIds),
+      committed: (rolloutIds) => void events.emit("counted", rolloutIds),
       database: {
-        failed: () => this.#outages.failed("database", nowMs()),
-        worked: () => this.#outages.worked("database", nowMs()),
+        failed: () => outages.failed("database", nowMs()),
+        worked: () => outages.worked("database", nowMs()),
       },
     });
-    this.tracker = new UpdateTracker({
+    const tracker = new UpdateTracker({
       pool,
-      writer: this.#writer,
-      outages: this.#outages,
+      writer,
+      outages,
       clock,
       logger,
-      ended: (update, state, here) => this.#ended(update, state, here),
+      ended: (update, state, here) => void events.emit("ended", update, state, here),
     });
-    const transactions = new RolloutTransactions({
-      database,
-      audit: parts.audit,
+    const facts = new KnownFacts(tracker, clock);
+    const cohorts = new RolloutCohortSource({ index, tracker, facts });
+    const health = new HealthWatch({
+      pool,
+      devices,
+      cohorts,
       clock,
-      changed: (rolloutId) => {
-        database.notify(channel, `${this.#origin}:${rolloutId}`);
-        return this.#changed(rolloutId);
-      },
+      logger,
+      bucketMs: settings.healthBucketMs,
     });
+    const changed = (rolloutId: string): Promise<void> => events.emit("changed", rolloutId);
+    const transactions = new RolloutTransactions({ database, audit, clock, changed });
     this.#governor = new RingGovernor({
       pool,
       transactions,
       clock,
       logger,
-      health: { verdictOf: (rolloutId) => this.health.verdictOf(rolloutId) },
+      health,
       startChecks: {
-        firmware: parts.firmware,
-        blocked: async (firmwareId) => (await this.index.firmware(firmwareId))?.blocked,
+        firmware,
+        blocked: async (firmwareId) => (await index.firmware(firmwareId))?.blocked,
       },
-      dueAlert: (rollout) => this.index.dueAlert(rollout),
+      dueAlert: (rollout) => index.dueAlert(rollout),
       rolledBackByRule: () => metrics.automaticRollbacks.inc(),
     });
-    const { ledger, firmware, devices, downloads } = parts;
-    this.catalog = new RolloutCatalog({ pool, transactions, ledger, firmware, defaults: settings });
-    this.watch = new RolloutWatch({ read: (id) => this.catalog.get(id) });
-    this.desk = new UpdateDesk({
-      devices,
-      index: this.index,
-      tracker: this.tracker,
-      writer: this.#writer,
-      downloads,
-      outages: this.#outages,
-      clock,
-    });
-    this.explainer = new UpdateExplainer({
-      pool,
-      devices,
-      index: this.index,
-      facts: this.desk,
-      tracker: this.tracker,
-      clock,
-    });
-    this.preview = new RolloutPreview({
-      pool,
-      index: this.index,
-      defaults: settings,
-      clock,
-      heartbeatIntervalMs: settings.heartbeatIntervalMs,
-    });
-    this.health = new HealthWatch({
-      pool,
-      devices: parts.devices,
-      cohorts: new RolloutCohortSource({ index: this.index, tracker: this.tracker, facts: this.desk }),
-      clock,
-      logger,
-      bucketMs: settings.healthBucketMs,
-    });
+    const catalog = new RolloutCatalog({ pool, transactions, ledger, firmware, defaults: settings });
+    this.watch = new RolloutWatch({ read: (id) => catalog.get(id) });
+    const desk = new UpdateDesk({ devices, index, tracker, facts, writer, downloads, outages, clock });
+    this.explainer = new UpdateExplainer({ pool, devices, index, facts, tracker, clock });
+    this.preview = new RolloutPreview({ pool, index, defaults: settings, clock, heartbeatIntervalMs });
     this.#announcer = new UpdateAnnouncer({
       sender: {
         updateAvailable: (deviceId, rolloutId) => this.#sender.updateAvailable(deviceId, rolloutId),
         cancelUpdate: (deviceId, updateId, reason) => this.#sender.cancelUpdate(deviceId, updateId, reason),
         connectedDevices: () => this.#sender.connectedDevices(),
       },
-      waitingFor: (deviceId) => this.desk.waitingFor(deviceId),
+      waitingFor: (deviceId) => desk.waitingFor(deviceId),
     });
+    this.#outages = outages;
+    this.#writer = writer;
+    this.index = index;
+    this.tracker = tracker;
+    this.health = health;
+    this.catalog = catalog;
+    this.desk = desk;
+    events.on("alert_due", (rolloutId) => this.#governor.changed(rolloutId));
+    events.on("counted", (rolloutIds) => this.#counted(rolloutIds));
+    events.on("ended", (update, state, here) => this.#ended(update, state, here));
+    events.on("changed", (rolloutId) => database.notify(channel, `${this.#origin}:${rolloutId}`));
+    events.on("changed", (rolloutId) => this.#changed(rolloutId));
     this.#stopListening = database.listen(channel, {
       notified: (payload) => {
         const [origin, rolloutId] = payload.split(":");

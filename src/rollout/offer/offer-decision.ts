@@ -78,9 +78,9 @@ export function chooseRollout(
   let kept: Set<string> | undefined;
   for (const rollout of rollouts) {
     if (kept?.has(rollout.component) === true) continue;
-    const rule = failingRule(rollout, device, facts);
-    const reason = rule?.judge(rollout, device, facts);
-    if (rule === undefined || reason === undefined) return { rollout, rule: undefined, reason: undefined };
+    const against = standsAgainst(rollout, device, facts);
+    if (against === undefined) return { rollout, rule: undefined, reason: undefined };
+    const { rule, reason } = against;
     if (silent.has(reason)) continue;
     if (keeps.has(reason)) {
       kept ??= new Set();
@@ -91,9 +91,16 @@ export function chooseRollout(
   return waiting ?? first;
 }
 
-/** The first rule of a rollout that a device does not pass. */
-function failingRule(rollout: CompiledRollout, device: CheckedDevice, facts: OfferFacts): Rule | undefined {
-  for (const rule of allRules) if (rule.judge(rollout, device, facts) !== undefined) return rule;
+/** The first rule of a rollout that a device does not pass, with its reason. */
+function standsAgainst(
+  rollout: CompiledRollout,
+  device: CheckedDevice,
+  facts: OfferFacts,
+): { readonly rule: Rule; readonly reason: NoOfferReason } | undefined {
+  for (const rule of allRules) {
+    const reason = rule.judge(rollout, device, facts);
+    if (reason !== undefined) return { rule, reason };
+  }
   return undefined;
 }
 

@@ -6,7 +6,6 @@ import type { Firmware } from "../../firmware/firmware.ts";
 import type { Download, FirmwareDownloads } from "../../firmware/firmware-downloads.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
-import { type Cacheable, SecondChanceCache } from "../../infra/second-chance-cache.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
@@ -17,8 +16,9 @@ import { lacksContent, planReport, type UpdateReport } from "../proof/update-rep
 import type { UpdateTracker } from "../proof/update-tracker.ts";
 import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
 import { zoneOf } from "../rules/readiness-rules.ts";
-import type { CheckedDevice, OfferFacts } from "../rules/rule.ts";
+import type { CheckedDevice } from "../rules/rule.ts";
 import { type CheckReading, checkedDevice } from "./checked-device.ts";
+import type { KnownFacts } from "./known-facts.ts";
 import {
   decideOffer,
   type NoOffer,
@@ -30,7 +30,7 @@ import {
 } from "./offer-decision.ts";
 import type { RolloutIndex } from "./rollout-index.ts";
 import { StorageWatch } from "./storage-watch.ts";
-import { type RetryTime, retryAt, TurnedAway } from "./turned-away.ts";
+import { type RetryTime, retryAt } from "./turned-away.ts";
 
 /** The answer to an update check. */
 export type CheckAnswer =
@@ -55,6 +55,8 @@ export interface UpdateDeskParts {
   readonly devices: DeviceSource;
   readonly index: RolloutIndex;
   readonly tracker: UpdateTracker;
+  /** What the rules ask. */
+  readonly facts: KnownFacts;
   readonly writer: TransitionWriter;
   readonly downloads: Pick<FirmwareDownloads, "open">;
   readonly outages: OutageLedger;
@@ -69,13 +71,10 @@ export interface DeviceSource {
 }
 
 /** Serves devices: what waits for them, its content, and what they report of it. */
-export class UpdateDesk implements OfferFacts {
+export class UpdateDesk {
   readonly #parts: UpdateDeskParts;
-  /** Devices known to have had a rollout's update, so that they cost no write at each check. */
-  readonly #tried = new SecondChanceCache<Cacheable>(maxTried);
   /** Offers that are being stored, by device: a device that asks twice at once gets one. */
   readonly #offering = new Map<string, Promise<CheckAnswer>>();
-  readonly #turnedAway = new TurnedAway();
   readonly #storage: StorageWatch;
 
   constructor(parts: UpdateDeskParts) {
@@ -138,26 +137,6 @@ export class UpdateDesk implements OfferFacts {
     return { ...download, sha256: offered.firmware.sha256 };
   }
 
-  wasTried(rolloutId: string, deviceId: string): boolean {
-    return this.#tried.size > 0 && this.#tried.get(`${rolloutId}:${deviceId}`) !== undefined;
-  }
-
-  inProgress(rolloutId: string): number {
-    return this.#parts.tracker.inProgress(rolloutId);
-  }
-
-  nowMs(): number {
-    return this.#parts.clock.now().getTime();
-  }
-
-  pacedUntilMs(rolloutId: string): number {
-    return this.#turnedAway.pacedUntilMs(rolloutId);
-  }
-
-  openRollout(deviceId: string): string | undefined {
-    return this.#parts.tracker.get(deviceId)?.rolloutId;
-  }
-
   /** Answers, and then notes what the device said: devices that send no heartbeats are known by it. */
   #checked(device: DeviceSnapshot, reading: CheckReading): CheckAnswer | Promise<CheckAnswer> {
     const answer = this.#answer(device, reading);
@@ -178,13 +157,13 @@ export class UpdateDesk implements OfferFacts {
   }
 
   #decide(device: CheckedDevice): OfferDecision {
-    return decideOffer(device, this.#parts.index.candidatesFor(device), this);
+    return decideOffer(device, this.#parts.index.candidatesFor(device), this.#parts.facts);
   }
 
   #withRetry(answer: NoOffer): CheckAnswer {
     const { reason, rolloutId } = answer;
     if (reason === "UP_TO_DATE") return answer;
-    const nowMs = this.nowMs();
+    const nowMs = this.#parts.facts.nowMs();
     if (reason !== "PACED" && reason !== "TOO_MANY_IN_PROGRESS")
       return { ...answer, retry: retryAt(answer, nowMs) };
     const policy = this.#parts.index.get(rolloutId ?? "")?.rollout.policy;
@@ -193,14 +172,14 @@ export class UpdateDesk implements OfferFacts {
       policy?.offersPerMinute ?? Number.POSITIVE_INFINITY,
       policy?.maxInProgress ?? Number.POSITIVE_INFINITY,
     );
-    return { ...answer, retry: this.#turnedAway.next(rolloutId ?? "", perMinute, nowMs) };
+    return { ...answer, retry: this.#parts.facts.turnedAway.next(rolloutId ?? "", perMinute, nowMs) };
   }
 
   #waiting(device: DeviceSnapshot): string | undefined {
     if (device.retired) return undefined;
     const update = this.#parts.tracker.get(device.id);
     if (update !== undefined) {
-      const due = (update.notBeforeMs ?? 0) <= this.nowMs();
+      const due = (update.notBeforeMs ?? 0) <= this.#parts.facts.nowMs();
       return update.state === "OFFERED" && due ? update.rolloutId : undefined;
     }
     // Whether its user agrees only the device can say: it is told that there is something to ask for.
@@ -214,7 +193,7 @@ export class UpdateDesk implements OfferFacts {
       return none("UP_TO_DATE", `${update.toVersion} is installed; heartbeats have to prove it`);
     }
     const { notBeforeMs } = update;
-    if (notBeforeMs !== undefined && notBeforeMs > this.nowMs()) {
+    if (notBeforeMs !== undefined && notBeforeMs > this.#parts.facts.nowMs()) {
       const at = new Date(notBeforeMs).toISOString();
       return this.#withRetry(
         none("BACKING_OFF", `the last try failed; the next one may begin at ${at}`, notBeforeMs),
@@ -296,7 +275,7 @@ export class UpdateDesk implements OfferFacts {
       case "too_many":
         return this.#withRetry(tooManyInProgress(compiled));
       case "paced":
-        this.#turnedAway.paced(rollout.id, this.nowMs());
+        this.#parts.facts.turnedAway.paced(rollout.id, this.#parts.facts.nowMs());
         break;
       case "open": {
         const open = await tracker.load(device.id);
@@ -305,7 +284,7 @@ export class UpdateDesk implements OfferFacts {
           : this.#answerOpen(open, device);
       }
       case "tried":
-        this.#tried.set(`${rollout.id}:${device.id}`, { used: false });
+        this.#parts.facts.tried(rollout.id, device.id);
         break;
       case "not_open":
         // What is in memory is behind what the database says.
@@ -328,7 +307,7 @@ export class UpdateDesk implements OfferFacts {
     const { index, outages, tracker } = this.#parts;
     const update = tracker.get(deviceId);
     if (update?.id !== updateId || !lacksContent(update.state)) return;
-    if (outages.touched(update.offeredAtMs, this.nowMs())) return;
+    if (outages.touched(update.offeredAtMs, this.#parts.facts.nowMs())) return;
     const offered = await index.firmware(update.firmwareId);
     if (offered !== undefined) await this.#storage.look(offered.firmware);
   }
@@ -351,9 +330,6 @@ export function notOffered(): OtaError {
     "the device has not been offered this update (or it might not exist)",
   );
 }
-
-/** Pairs of rollout and device that are remembered, at some 150 bytes each. */
-const maxTried = 100_000;
 
 function runsTarget(update: Readonly<OpenUpdate>, device: CheckedDevice): boolean {
   if (versionOf(device, update.component) !== update.toVersion) return false;

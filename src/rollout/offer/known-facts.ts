@@ -1,0 +1,47 @@
+import type { Clock } from "../../infra/clock.ts";
+import { type Cacheable, SecondChanceCache } from "../../infra/second-chance-cache.ts";
+import type { UpdateTracker } from "../proof/update-tracker.ts";
+import type { OfferFacts } from "../rules/rule.ts";
+import { TurnedAway } from "./turned-away.ts";
+
+/** What this replica knows of devices and rollouts when a rule asks, all of it in memory. */
+export class KnownFacts implements OfferFacts {
+  readonly turnedAway = new TurnedAway();
+  readonly #tracker: Pick<UpdateTracker, "get" | "inProgress">;
+  readonly #clock: Clock;
+  /** Devices known to have had a rollout's update, so that they cost no write at each check. */
+  readonly #tried = new SecondChanceCache<Cacheable>(maxTried);
+
+  constructor(tracker: Pick<UpdateTracker, "get" | "inProgress">, clock: Clock) {
+    this.#tracker = tracker;
+    this.#clock = clock;
+  }
+
+  /** Notes what the database said: the device has had the rollout's update. */
+  tried(rolloutId: string, deviceId: string): void {
+    this.#tried.set(`${rolloutId}:${deviceId}`, { used: false });
+  }
+
+  nowMs(): number {
+    return this.#clock.now().getTime();
+  }
+
+  wasTried(rolloutId: string, deviceId: string): boolean {
+    return this.#tried.size > 0 && this.#tried.get(`${rolloutId}:${deviceId}`) !== undefined;
+  }
+
+  inProgress(rolloutId: string): number {
+    return this.#tracker.inProgress(rolloutId);
+  }
+
+  pacedUntilMs(rolloutId: string): number {
+    return this.turnedAway.pacedUntilMs(rolloutId);
+  }
+
+  openRollout(deviceId: string): string | undefined {
+    return this.#tracker.get(deviceId)?.rolloutId;
+  }
+}
+
+/** Pairs of rollout and device that are remembered, at some 150 bytes each. */
+const maxTried = 100_000;
