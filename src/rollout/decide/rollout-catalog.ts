@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import { notFound } from "../../errors.ts";
+import type { Firmware } from "../../firmware/firmware.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { RequestLedger } from "../../infra/database/request-ledger.ts";
@@ -21,8 +22,8 @@ import {
 } from "../model/new-rollout.ts";
 import { RolloutEntity } from "../model/rollout.entity.ts";
 import { frontRing, type Rollout } from "../model/rollout.ts";
-import { poolQuery, type RolloutSelection, readRollouts } from "../model/rollout-rows.ts";
-import { isInForce, type RolloutVerb } from "../model/rollout-state.ts";
+import { poolQuery, type RolloutSelection, readRollouts, sqlTexts } from "../model/rollout-rows.ts";
+import { isInForce, makesOffers, ongoingStates, type RolloutVerb } from "../model/rollout-state.ts";
 import {
   lockRollout,
   type RolloutTransaction,
@@ -101,23 +102,22 @@ export class RolloutCatalog {
       const by = { actor: creator.actor, reason: "" };
       const deploy = async (): Promise<string> => {
         // Locks the firmware, so that two deployments of it cannot cross.
-        await this.#parts.firmware.requireDeployable(wanted.firmwareId, { actor: creator.actor, em: tx.em });
-        const [current] = await readRollouts(tx.query, {
-          firmwareId: wanted.firmwareId,
-          states: ["AWAITING_APPROVAL", "SCHEDULED", "RUNNING", "PAUSED", "ROLLING_BACK", "COMPLETED"],
-          limit: 1,
-        });
-        const id = current?.id ?? (await this.#insert(tx, wanted, creator.actor));
+        const firmware = await this.#deployable(tx, wanted, creator.actor);
+        const [current] = await tx.query<{ id: string }>(ongoingSql, [wanted.firmwareId]);
+        const id = current?.id ?? (await this.#insert(tx, wanted, creator.actor, firmware));
         const rollout = await lockRollout(tx, id);
         const name = ring ?? rollout.rings[0]?.name ?? "";
         const { position } = requireRing(rollout.rings, name);
-        if (current === undefined) await start(tx, rollout, by);
-        const started = await readRollout(tx.query, id);
+        if (current === undefined) {
+          await start(tx, rollout, by);
+          // The first ring is what a start opens.
+          if (position === 0) return id;
+        }
+        const started = current === undefined ? await readRollout(tx.query, id) : rollout;
         // What waits for an approval or its time opens its rings then.
         if (started.state === "AWAITING_APPROVAL" || started.state === "SCHEDULED") return id;
-        const isOpen = started.state === "RUNNING" || started.state === "COMPLETED";
         const reached = position <= (frontRing(started.rings)?.position ?? -1);
-        if (!isOpen || !reached) await promote(tx, started, by, name);
+        if (!makesOffers(started.state) || !reached) await promote(tx, started, by, name);
         return id;
       };
       const request = { ...wanted, ring: ring ?? "" };
@@ -159,7 +159,7 @@ export class RolloutCatalog {
   /** Opens the first ring. Writes a handful of rows, however large the fleet is. The firmware must be deployable still. */
   start(call: VerbCall): Promise<Rollout> {
     return this.#verb("start", call, async (tx, rollout, by) => {
-      await this.#requireDeployable(tx, rollout, call);
+      await this.#deployable(tx, rollout, call.actor);
       await start(tx, rollout, by);
     });
   }
@@ -182,7 +182,7 @@ export class RolloutCatalog {
    */
   approve(call: VerbCall & { readonly ring?: string | undefined }): Promise<Rollout> {
     return this.#verb("approve", call, async (tx, rollout, by) => {
-      if (rollout.state === "AWAITING_APPROVAL") await this.#requireDeployable(tx, rollout, call);
+      if (rollout.state === "AWAITING_APPROVAL") await this.#deployable(tx, rollout, call.actor);
       await approve(tx, rollout, by, call.ring);
     });
   }
@@ -195,7 +195,7 @@ export class RolloutCatalog {
   /** Makes offers again. If it never began, the firmware must be deployable still. */
   resume(call: VerbCall): Promise<Rollout> {
     return this.#verb("resume", call, async (tx, rollout, by) => {
-      if (rollout.startedAt === undefined) await this.#requireDeployable(tx, rollout, call);
+      if (rollout.startedAt === undefined) await this.#deployable(tx, rollout, call.actor);
       await resume(tx, rollout, by);
     });
   }
@@ -263,10 +263,6 @@ export class RolloutCatalog {
     return paused;
   }
 
-  #requireDeployable(tx: RolloutTransaction, { firmwareId }: Rollout, { actor }: VerbCall): Promise<unknown> {
-    return this.#parts.firmware.requireDeployable(firmwareId, { actor, em: tx.em });
-  }
-
   #verb(
     verb: RolloutVerb,
     { id, actor, reason }: VerbCall,
@@ -292,9 +288,19 @@ export class RolloutCatalog {
     return await readRollout(tx.query, resourceId);
   }
 
-  async #insert(tx: RolloutTransaction, wanted: NewRollout, actor: string): Promise<string> {
+  #deployable(tx: RolloutTransaction, { firmwareId }: Pick<NewRollout, "firmwareId">, actor: string) {
+    return this.#parts.firmware.requireDeployable(firmwareId, { actor, em: tx.em });
+  }
+
+  /** Writes a rollout of a firmware that was found deployable in this transaction, or is looked at now. */
+  async #insert(
+    tx: RolloutTransaction,
+    wanted: NewRollout,
+    actor: string,
+    deployable?: Firmware,
+  ): Promise<string> {
     const rings = planRings(wanted.rings);
-    const firmware = await this.#parts.firmware.requireDeployable(wanted.firmwareId, { actor, em: tx.em });
+    const firmware = deployable ?? (await this.#deployable(tx, wanted, actor));
     if (firmware.deletedAt !== undefined) throw notFound("firmware", firmware.id);
     const targeting = planTargeting(wanted.targeting);
     assertTargeting(targeting, firmware);
@@ -339,3 +345,9 @@ export class RolloutCatalog {
     return id;
   }
 }
+
+/** The newest rollout of firmware $1 that has begun and is not over. */
+const ongoingSql = `
+  SELECT id FROM rollouts
+  WHERE firmware_id = $1::uuid AND NOT is_deleted AND state IN (${sqlTexts(ongoingStates)})
+  ORDER BY id DESC LIMIT 1`;

@@ -51,6 +51,9 @@ export function isFinalRollout(state: RolloutState): boolean {
   return state === "ROLLED_BACK" || state === "ABORTED";
 }
 
+/** The states of a rollout that somebody started and that is not over. */
+export const ongoingStates = rolloutStates.filter((state) => state !== "DRAFT" && !isFinalRollout(state));
+
 /** Whether devices may be offered the update by a rollout in this state. */
 export function makesOffers(state: RolloutState): boolean {
   return state === "RUNNING" || state === "COMPLETED";

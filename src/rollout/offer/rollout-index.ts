@@ -3,9 +3,9 @@ import { withDeleted, withSignatures } from "../../firmware/firmware-rows.ts";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
-import type { RolloutState } from "../model/rollout.entity.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
+import { ongoingStates } from "../model/rollout-state.ts";
 import { type CompiledRollout, compileRollout, type OfferFirmware } from "../rules/compiled-rollout.ts";
 import { versionFacts } from "../rules/version-facts.ts";
 import { inPreference } from "./preference.ts";
@@ -267,13 +267,7 @@ function isOutOfQuestion(rollout: CompiledRollout, model: string, version: strin
 const none: readonly CompiledRollout[] = [];
 
 /** From the start until nothing is offered any more. */
-const activeStates: readonly RolloutState[] = [
-  "AWAITING_APPROVAL",
-  "SCHEDULED",
-  "RUNNING",
-  "PAUSED",
-  "COMPLETED",
-];
+const activeStates = ongoingStates.filter((state) => state !== "ROLLING_BACK");
 
 /** The record in the catalogue counts for a version or, if there is none, the last one that was deleted. */
 const stepsSql = `
