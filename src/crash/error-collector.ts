@@ -11,6 +11,7 @@ import { isDataError, withRetry } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
 import {
   countGroups,
+  dropOldest,
   type InboxHeartbeat,
   lockGroups,
   readStored,
@@ -145,11 +146,11 @@ export class ErrorCollector implements AsyncDisposable {
   async #skipOne(err: unknown): Promise<number> {
     return await this.#parts.database.em().transactional(async (em) => {
       if (!(await takeTurn(em))) return 0;
-      const { taken, heartbeats } = await takeHeartbeats(em, 1);
-      this.#rows.refused += taken;
-      for (const { deviceId, sequence } of heartbeats)
-        this.#parts.logger.error({ err, deviceId, sequence }, "errors of a heartbeat cannot be counted");
-      return taken;
+      const dropped = await dropOldest(em);
+      if (dropped === undefined) return 0;
+      this.#rows.refused++;
+      this.#parts.logger.error({ err, ...dropped }, "errors of a heartbeat cannot be counted");
+      return 1;
     });
   }
 

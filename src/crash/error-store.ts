@@ -67,6 +67,18 @@ export async function takeHeartbeats(
   return { taken: rows.length, heartbeats };
 }
 
+/** Takes the oldest heartbeat out of the inbox without a look into it; says which it was. */
+export async function dropOldest(
+  em: EntityManager,
+): Promise<{ readonly deviceId: string; readonly sequence: number } | undefined> {
+  const [row] = await em.execute<{ device_id: string; sequence: number }[]>(
+    `DELETE FROM error_inbox WHERE (received_at, device_id, sequence) IN (
+       SELECT received_at, device_id, sequence FROM error_inbox ORDER BY received_at, device_id, sequence LIMIT 1)
+     RETURNING device_id, sequence::float8 AS sequence`,
+  );
+  return row === undefined ? undefined : { deviceId: row.device_id, sequence: row.sequence };
+}
+
 /** Locks the groups with these fingerprints and reads them. */
 export async function lockGroups(em: EntityManager, fingerprints: Iterable<string>): Promise<GroupRow[]> {
   return await em.execute<GroupRow[]>(
