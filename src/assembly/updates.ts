@@ -18,6 +18,22 @@ import type { Foundation } from "./foundation.ts";
 /** Firmware, rollouts and heartbeats, which prove the one on the way of the other. */
 export type Updates = Awaited<ReturnType<typeof openUpdates>>;
 
+/** Opens the catalogue of firmware and its content. */
+export function openFirmware(
+  { config, database, ledger, store, clock }: FirmwareNeeds,
+  { audit, signingKeys }: Pick<Access, "audit" | "signingKeys">,
+) {
+  const { requireSignature, signatureThreshold } = config;
+  const signOff = new SignOff(signingKeys, { requireSignature, signatureThreshold }, clock);
+  const inUse = new RolloutFirmwareUse();
+  const firmware = new FirmwareCatalog({ database, ledger, audit, store, signOff, inUse, clock });
+  return { firmware, downloads: new FirmwareDownloads(store, clock) };
+}
+
+type FirmwareNeeds = Pick<Foundation, "database" | "ledger" | "store" | "clock"> & {
+  readonly config: Pick<Foundation["config"], "requireSignature" | "signatureThreshold">;
+};
+
 /** Opens firmware, rollouts, heartbeats and what is read from them. */
 export async function openUpdates(
   { config, logger, clock, metrics, background, database, store, ledger }: Foundation,
@@ -25,22 +41,11 @@ export async function openUpdates(
   { changes, fleet, directory, heartbeatIntervalMs }: Devices,
   opened: AsyncDisposableStack,
 ) {
-  const signOff = new SignOff(
-    signingKeys,
-    { requireSignature: config.requireSignature, signatureThreshold: config.signatureThreshold },
-    clock,
+  const { firmware, downloads } = openFirmware(
+    { config, database, ledger, store, clock },
+    { audit, signingKeys },
   );
-  const firmware = new FirmwareCatalog({
-    database,
-    ledger,
-    audit,
-    store,
-    signOff,
-    inUse: new RolloutFirmwareUse(),
-    clock,
-  });
   const uploads = opened.adopt(new FirmwareUploads({ catalog: firmware, store }), (it) => it.close());
-  const downloads = new FirmwareDownloads(store, clock);
 
   // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
   const streams = new HeartbeatStreams({ maxStreams: config.maxStreams });

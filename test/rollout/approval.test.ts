@@ -1,32 +1,22 @@
 import { describe, expect, it } from "vitest";
 import {
   actor,
-  createWorld,
   Fleet,
+  gate,
+  minute,
+  openReplica,
   release,
   ringOf,
-  startReplica,
   until,
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
 const other = "operator:somebody-else";
-const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false };
 const guarded = { ...gate, requireApproval: true };
-
-async function open() {
-  await using cleanup = new AsyncDisposableStack();
-  const world = cleanup.use(await createWorld());
-  const replica = cleanup.use(await startReplica(world));
-  const owned = cleanup.move();
-  const { catalog } = replica.engine;
-  return { world, replica, catalog, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
 
 describe("approval by four eyes", () => {
   it("is waited for before the first ring, and is not the creator's to give", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { catalog, world, replica } = test;
     const rings = [{ name: "all", percent: 100, gate: guarded }];
     const fleet = await Fleet.enrol(world, 2);
@@ -53,7 +43,7 @@ describe("approval by four eyes", () => {
   });
 
   it("holds back promotion, by rule and by hand, until it is given", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { catalog, world, replica } = test;
     const fleet = await Fleet.enrol(world, 20);
     const rings = [
@@ -82,7 +72,7 @@ describe("approval by four eyes", () => {
 
 describe("a start time", () => {
   it("keeps the first ring closed until it has come, through a pause as well", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { catalog, world, replica } = test;
     const fleet = await Fleet.enrol(world, 1);
     const startAt = new Date(world.clock.now().getTime() + 60 * minute);
@@ -103,7 +93,7 @@ describe("a start time", () => {
   });
 
   it("that passes in a pause opens the first ring at the resumption", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { catalog, world } = test;
     const startAt = new Date(world.clock.now().getTime() + minute);
     const policy = { pauseOnFailure: false, startAt };

@@ -4,9 +4,11 @@ import { RetiredDeviceUpdates, RolloutFirmwareUse } from "../../src/rollout/roll
 import {
   actor,
   content,
-  createWorld,
   expectExactCounters,
   Fleet,
+  gate,
+  minute,
+  openReplica,
   release,
   report,
   ringOf,
@@ -16,24 +18,14 @@ import {
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
-const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false };
 const oneRing = [{ name: "all", percent: 100, gate }];
 
-async function open() {
-  await using cleanup = new AsyncDisposableStack();
-  const world = cleanup.use(await createWorld());
-  const replica = cleanup.use(await startReplica(world));
-  const owned = cleanup.move();
-  const { catalog } = replica.engine;
-  const call = (id: string) => ({ id, actor, reason: "because" });
-  return { world, replica, catalog, call, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
+const call = (id: string) => ({ id, actor, reason: "because" });
 
 describe("verbs", () => {
   it("refuse what the state does not allow, and say what it allows", async () => {
-    await using test = await open();
-    const { catalog, call, world } = test;
+    await using test = await openReplica();
+    const { catalog, world } = test;
     const { id } = await catalog.create(wanted(await release(world, "1.1.0")), { actor });
     await expect(catalog.pause(call(id))).rejects.toMatchObject({
       code: "failed_precondition",
@@ -48,8 +40,8 @@ describe("verbs", () => {
   });
 
   it("pause stops offers at once and lets devices go on; resume makes offers again", async () => {
-    await using test = await open();
-    const { catalog, call, world, replica } = test;
+    await using test = await openReplica();
+    const { catalog, world, replica } = test;
     const fleet = await Fleet.enrol(world, 4);
     const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));
     const [first, ...rest] = fleet.devices;
@@ -70,8 +62,8 @@ describe("verbs", () => {
   });
 
   it("abort calls off what is not being installed and takes nothing back", async () => {
-    await using test = await open();
-    const { catalog, call, world, replica } = test;
+    await using test = await openReplica();
+    const { catalog, world, replica } = test;
     const fleet = await Fleet.enrol(world, 3);
     const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));
     const offers = await fleet.offers(replica);
@@ -98,8 +90,8 @@ describe("verbs", () => {
   });
 
   it("promote opens rings by hand, by name and only at the revision that was seen", async () => {
-    await using test = await open();
-    const { catalog, call, world, replica } = test;
+    await using test = await openReplica();
+    const { catalog, world, replica } = test;
     const started = await run(replica, wanted(await release(world, "1.1.0")));
     const { id, revision } = started;
     await expect(catalog.promote({ ...call(id), ring: "nowhere" })).rejects.toMatchObject({
@@ -121,7 +113,7 @@ describe("verbs", () => {
 
 describe("creating", () => {
   it("is done once for a request id, and refuses another request under it", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const firmwareId = await release(test.world, "1.1.0");
     const requestId = randomUUID();
     const [one, two] = await Promise.all([
@@ -135,7 +127,7 @@ describe("creating", () => {
   });
 
   it("fills in defaults", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const firmwareId = await release(test.world, "1.1.0");
     const rollout = await test.catalog.create(wanted(firmwareId, { rings: [] }), { actor });
     expect(rollout.name).toBe("os 1.1.0");
@@ -159,7 +151,7 @@ describe("creating", () => {
 
 describe("deploying", () => {
   it("makes one rollout, however often and at once, and then takes it on", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const firmwareId = await release(test.world, "1.1.0");
     const all = await Promise.all(
       [1, 2, 3].map(() => test.catalog.deploy(wanted(firmwareId), undefined, { actor })),
@@ -172,7 +164,7 @@ describe("deploying", () => {
     await expect(test.catalog.deploy(wanted(firmwareId), "no such", { actor })).rejects.toMatchObject({
       reason: "UNKNOWN_RING",
     });
-    await test.catalog.pause(test.call(further.id));
+    await test.catalog.pause(call(further.id));
     await expect(test.catalog.deploy(wanted(firmwareId), "production", { actor })).rejects.toMatchObject({
       reason: "ILLEGAL_TRANSITION",
     });
@@ -181,7 +173,7 @@ describe("deploying", () => {
 
 describe("the limit of devices in progress", () => {
   it("is kept exactly, also by two replicas at once, and frees places", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { world, replica } = test;
     await using other = await startReplica(world);
     const fleet = await Fleet.enrol(world, 60);
@@ -207,7 +199,7 @@ describe("the limit of devices in progress", () => {
 
 describe("several rollouts", () => {
   it("offer the newest version first, and the older one where the newer is not yet", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { world, replica } = test;
     const fleet = await Fleet.enrol(world, 200);
     await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));
@@ -220,7 +212,7 @@ describe("several rollouts", () => {
 
 describe("downloads", () => {
   it("give a device what it was offered, whole or in part, and nothing else", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { world, replica } = test;
     const fleet = await Fleet.enrol(world, 2);
     await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));
@@ -246,7 +238,7 @@ describe("downloads", () => {
 
 describe("other features", () => {
   it("call off the update of a device that is retired", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { world, replica } = test;
     const fleet = await Fleet.enrol(world, 1);
     const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));
@@ -263,19 +255,19 @@ describe("other features", () => {
   });
 
   it("learn which firmware is in use", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const firmwareId = await release(test.world, "1.1.0");
     const use = new RolloutFirmwareUse();
     const using = () => use.rolloutUsing(test.world.database.em(), firmwareId);
     expect(await using()).toBeUndefined();
     const { id } = await test.catalog.create(wanted(firmwareId), { actor });
     expect(await using()).toBe(id);
-    await test.catalog.abort(test.call(id));
+    await test.catalog.abort(call(id));
     expect(await using()).toBeUndefined();
   });
 
   it("pause what rests on a revoked key, and nothing of it is offered", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { world, replica, catalog } = test;
     const firmwareId = await release(world, "1.1.0");
     await world.database.adminPool.query(
@@ -301,8 +293,8 @@ describe("other features", () => {
 
 describe("watching", () => {
   it("sends the rollout now, after changes, and ends with it", async () => {
-    await using test = await open();
-    const { world, replica, catalog, call } = test;
+    await using test = await openReplica();
+    const { world, replica, catalog } = test;
     const { id } = await run(replica, wanted(await release(world, "1.1.0")));
     const seen: string[] = [];
     for await (const rollout of replica.engine.watch.watch(id, new AbortController().signal)) {
@@ -315,7 +307,7 @@ describe("watching", () => {
   });
 
   it("ends when the caller goes away", async () => {
-    await using test = await open();
+    await using test = await openReplica();
     const { id } = await run(test.replica, wanted(await release(test.world, "1.1.0")));
     const caller = new AbortController();
     const iterator = test.replica.engine.watch.watch(id, caller.signal);

@@ -1,27 +1,25 @@
 import { describe, expect, it, vi } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import {
-  createWorld,
   expectExactCounters,
   Fleet,
+  minute,
+  openReplica,
   release,
   report,
   ringOf,
   run,
-  startReplica,
   until,
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
 const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: true };
 const oneRing = [{ name: "all", percent: 100, gate }];
 const noRollback = { pauseOnFailure: false, failureThresholdPercent: 100 };
 
 async function offered(size: number) {
   await using cleanup = new AsyncDisposableStack();
-  const world = cleanup.use(await createWorld());
-  const replica = cleanup.use(await startReplica(world));
+  const { world, replica } = cleanup.use(await openReplica());
   await release(world, "1.0.0");
   const firmwareId = await release(world, "1.1.0");
   const fleet = await Fleet.enrol(world, size);

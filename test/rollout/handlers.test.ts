@@ -16,23 +16,13 @@ import { PageTokens } from "../../src/call/page-token.ts";
 import { deployEndpoints } from "../../src/rollout/decide/deploy-handlers.ts";
 import { rolloutEndpoints } from "../../src/rollout/decide/rollout-handlers.ts";
 import { downloadOpener, updateEndpoints } from "../../src/rollout/offer/update-handlers.ts";
-import {
-  bootIdOf,
-  content,
-  createWorld,
-  Fleet,
-  logger,
-  release,
-  startReplica,
-  until,
-} from "./rollout-fixture.ts";
+import { bootIdOf, content, Fleet, logger, openReplica, release, until } from "./rollout-fixture.ts";
 
 const operator: Identity = { kind: "operator", tokenId: "t", name: "ada", role: "operator" };
 
 async function open() {
   await using cleanup = new AsyncDisposableStack();
-  const world = cleanup.use(await createWorld());
-  const replica = cleanup.use(await startReplica(world));
+  const { world, replica } = cleanup.use(await openReplica());
   const counted: string[] = [];
   const label = (value: string) => ({ inc: () => void counted.push(value) });
   const { desk, catalog, watch } = replica.engine;

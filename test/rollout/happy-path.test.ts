@@ -1,23 +1,21 @@
 import { describe, expect, it } from "vitest";
 import {
   actor,
-  createWorld,
   expectExactCounters,
   Fleet,
+  minute,
+  openReplica,
   release,
   ringOf,
   run,
-  startReplica,
   until,
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
-
 describe("a good rollout", () => {
   it("goes through all four rings to every device, proven by heartbeats", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await release(world, "1.0.0");
     const firmwareId = await release(world, "1.1.0");
     const fleet = await Fleet.enrol(world, 200);
@@ -71,8 +69,8 @@ describe("a good rollout", () => {
   });
 
   it("is offered to a device that appears after completion", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     const firmwareId = await release(world, "1.1.0");
     const gate = { minSample: 0, minSuccessPercent: 0, soakMs: 0, manual: false };
     const { id } = await run(replica, wanted(firmwareId, { rings: [{ name: "all", percent: 100, gate }] }));
@@ -83,8 +81,8 @@ describe("a good rollout", () => {
   });
 
   it("writes the same few rows to start, however large the fleet is", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     const rowsFor = async (version: string): Promise<number> => {
       const firmwareId = await release(world, version);
       const count = async () => {

@@ -4,19 +4,18 @@ import { addEvidence, noEvidence } from "../../src/rollout/health/evidence-sums.
 import { HealthLedger } from "../../src/rollout/health/health-ledger.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import {
-  createWorld,
   Fleet,
+  minute,
+  openReplica,
   type Replica,
   release,
   ringOf,
   run,
-  startReplica,
   until,
   type World,
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
 const crash: DeviceError = {
   code: "SIGSEGV",
   severity: "CRITICAL",
@@ -27,8 +26,8 @@ const crash: DeviceError = {
 
 describe("a rollout whose devices crash twice as often, without one reported failure", () => {
   it("is taken back by the health verdict", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     const { fleet, id } = await canaryDone(world, replica);
     await slowBurn({ world, replica, fleet, id }, 2);
     const stopped = await until(replica, id, ({ state }) => expect(state).toBe("ROLLING_BACK"));
@@ -41,8 +40,8 @@ describe("a rollout whose devices crash twice as often, without one reported fai
   });
 
   it("goes on if it crashes no more often than before, and is promoted once that is known", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     const { fleet, id } = await canaryDone(world, replica);
     const held = await slowBurn({ world, replica, fleet, id }, 1);
     expect(held.state).toBe("RUNNING");
@@ -52,8 +51,8 @@ describe("a rollout whose devices crash twice as often, without one reported fai
 
 describe("HealthLedger", () => {
   it("adds what several replicas saw at the same time", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     const { id } = await run(replica, wanted(await release(world, "1.1.0")));
     const [ledger, other] = [
       new HealthLedger(world.database.adminPool),

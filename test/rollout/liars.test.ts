@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import {
-  createWorld,
   expectExactCounters,
   Fleet,
+  minute,
+  openReplica,
   release,
   report,
   ringOf,
@@ -12,14 +13,13 @@ import {
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
 const gate = { minSample: 5, minSuccessPercent: 90, soakMs: minute, manual: false };
 const rings = [{ name: "all", percent: 100, gate }];
 
 describe("devices that lie", () => {
   it("pause a rollout at most, if all of them were enrolled with one key and the others fare well", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await release(world, "1.0.0");
     const firmwareId = await release(world, "1.1.0");
     const fleet = await Fleet.enrol(world, 30);
@@ -40,8 +40,8 @@ describe("devices that lie", () => {
   });
 
   it("with one identity have one vote", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await using second = await startReplica(world);
     const firmwareId = await release(world, "1.1.0");
     const fleet = await Fleet.enrol(world, 8);

@@ -7,6 +7,7 @@ import {
   createWorld,
   expectExactCounters,
   Fleet,
+  minute,
   type Replica,
   release,
   report,
@@ -16,7 +17,6 @@ import {
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
 const gate = { minSample: 2, minSuccessPercent: 50, soakMs: minute, manual: false };
 const rings = [
   { name: "first", percent: 50, gate },

@@ -5,9 +5,9 @@ import { migrateUp } from "../../src/infra/database/migrate.ts";
 import { eventually } from "../support/eventually.ts";
 import { DedicatedPostgres } from "../support/postgres.ts";
 import {
-  createWorld,
   expectExactCounters,
   Fleet,
+  openReplica,
   openWorld,
   release,
   report,
@@ -68,8 +68,8 @@ describe("an outage of the object store", () => {
   const policy = { pauseOnFailure: false, retryBackoffMs: minute, deviceTimeoutMs: 10 * minute };
 
   it("fails no device that could not get the content, whichever replica it asks and tells", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await using other = await startReplica(world);
     const fleet = await Fleet.enrol(world, 20);
     const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings, policy }));
@@ -120,8 +120,8 @@ describe("an outage of the object store", () => {
   });
 
   it("is added to the time that devices have", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     const fleet = await Fleet.enrol(world, 3);
     const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings, policy }));
     const offers = await fleet.offers(replica);

@@ -6,6 +6,8 @@ import {
   createWorld,
   expectExactCounters,
   Fleet,
+  minute,
+  openReplica,
   release,
   report,
   ringOf,
@@ -15,13 +17,11 @@ import {
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
 const gate = { minSample: 1, minSuccessPercent: 0, soakMs: minute, manual: true };
 
 async function succeeded(size: number, rings = [{ name: "all", percent: 100, gate }]) {
   await using cleanup = new AsyncDisposableStack();
-  const world = cleanup.use(await createWorld());
-  const replica = cleanup.use(await startReplica(world));
+  const { world, replica } = cleanup.use(await openReplica());
   const old = await release(world, "1.0.0");
   const older = await release(world, "0.9.0");
   const firmwareId = await release(world, "1.1.0");

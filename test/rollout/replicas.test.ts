@@ -9,6 +9,8 @@ import {
   createWorld,
   expectExactCounters,
   Fleet,
+  gate,
+  minute,
   release,
   report,
   ringOf,
@@ -18,8 +20,6 @@ import {
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
-
 describe("two replicas on one database", () => {
   it("promote once, count once and both know", async () => {
     await using world = await createWorld();
@@ -28,7 +28,6 @@ describe("two replicas on one database", () => {
     const fleet = await Fleet.enrol(world, 100);
     fleet.beat(one);
     fleet.beat(two);
-    const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false };
     // Chance fills the rings: large enough that none is ever empty.
     const rings = [
       { name: "canary", percent: 40, gate },
@@ -95,7 +94,6 @@ describe("two replicas on one database", () => {
     await using one = await startReplica(world);
     await using two = await startReplica(world);
     const fleet = await Fleet.enrol(world, 30);
-    const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false };
     const rings = [{ name: "all", percent: 100, gate }];
     const { id } = await run(one, wanted(await release(world, "1.1.0"), { rings }));
     await until(two, id, () => expect(two.engine.index.get(id)).toBeDefined());
@@ -112,7 +110,6 @@ describe("a replica that starts in the middle", () => {
     const fleet = await Fleet.enrol(world, 40);
     await release(world, "1.0.0");
     const firmwareId = await release(world, "1.1.0");
-    const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false };
     const rings = [{ name: "all", percent: 100, gate }];
     let id = "";
     {

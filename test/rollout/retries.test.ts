@@ -1,26 +1,24 @@
 import { describe, expect, it } from "vitest";
 import {
   actor,
-  createWorld,
   expectExactCounters,
   Fleet,
+  minute,
+  openReplica,
   release,
   report,
   ringOf,
   run,
-  startReplica,
   until,
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
 const gate = { minSample: 1, minSuccessPercent: 0, soakMs: minute, manual: true };
 const rings = [{ name: "all", percent: 100, gate }];
 
 async function open(size: number, policy: { maxRetries?: number } = {}) {
   await using cleanup = new AsyncDisposableStack();
-  const world = cleanup.use(await createWorld());
-  const replica = cleanup.use(await startReplica(world));
+  const { world, replica } = cleanup.use(await openReplica());
   await release(world, "1.0.0");
   const fleet = await Fleet.enrol(world, size);
   const rollout = wanted(await release(world, "1.1.0"), {

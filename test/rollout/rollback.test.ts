@@ -1,22 +1,21 @@
 import { describe, expect, it } from "vitest";
 import {
   actor,
-  createWorld,
   expectExactCounters,
   Fleet,
+  gate,
+  minute,
+  openReplica,
   type Replica,
   release,
   report,
   ringOf,
   run,
   type SimulatedDevice,
-  startReplica,
   until,
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
-const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false };
 const oneRing = [{ name: "all", percent: 100, gate }];
 
 /** Devices take what they are offered back to, and say so by their heartbeats. */
@@ -29,8 +28,8 @@ async function goBack(replica: Replica, fleet: Fleet, expected: readonly Simulat
 
 describe("automatic rollback", () => {
   it("takes everyone back to the version before once too many fail", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await release(world, "1.0.0");
     const firmwareId = await release(world, "1.1.0");
     const fleet = await Fleet.enrol(world, 10);
@@ -79,8 +78,8 @@ describe("automatic rollback", () => {
   });
 
   it("works for a canary ring smaller than the sample, when all of it is done", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await release(world, "1.0.0");
     const firmwareId = await release(world, "1.1.0");
     const fleet = await Fleet.enrol(world, 3);
@@ -105,8 +104,8 @@ describe("automatic rollback", () => {
   });
 
   it("pauses instead where the policy says so, and resuming accepts the failures so far", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     const firmwareId = await release(world, "1.1.0");
     const fleet = await Fleet.enrol(world, 12);
     const policy = { pauseOnFailure: true, failureCountLimit: 2 };
@@ -133,8 +132,8 @@ describe("automatic rollback", () => {
 
 describe("manual rollback", () => {
   it("says of each device that cannot be taken back why", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await release(world, "1.0.0", { securityCounter: 1 });
     const firmwareId = await release(world, "1.2.0", { securityCounter: 2 });
     const fleet = await Fleet.enrol(world, 3);
@@ -185,8 +184,8 @@ describe("manual rollback", () => {
   });
 
   it("ends even if a device is never heard from again", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await release(world, "1.0.0");
     const firmwareId = await release(world, "1.1.0");
     const fleet = await Fleet.enrol(world, 1);
@@ -202,8 +201,8 @@ describe("manual rollback", () => {
   });
 
   it("takes the place of what another rollout offered meanwhile, and leaves alone who moved on", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await release(world, "1.0.0");
     const first = await release(world, "1.1.0");
     const second = await release(world, "1.2.0");
@@ -254,8 +253,8 @@ describe("manual rollback", () => {
   });
 
   it("of an application takes devices back that have moved on to other firmware since", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     await release(world, "1.0.0", { component: "nav" });
     const application = await release(world, "1.1.0", { component: "nav" });
     const firmware = await release(world, "2.0.0");

@@ -6,15 +6,13 @@ import { Readable } from "node:stream";
 import { v7 as uuidv7 } from "uuid";
 import { expect } from "vitest";
 import { AuditLog } from "../../src/access/audit-log.ts";
-import { SigningKeyEntity } from "../../src/access/signing-key.entity.ts";
+import { SigningKeys } from "../../src/access/signing-keys.ts";
+import { openFirmware } from "../../src/assembly/updates.ts";
 import { DeviceChanges } from "../../src/device/state/device-changes.ts";
 import { DeviceDirectory } from "../../src/device/state/device-directory.ts";
 import type { DeviceError, DurableHeartbeat } from "../../src/device/state/heartbeat-record.ts";
 import { StateWriter } from "../../src/device/state/state-writer.ts";
 import { entities } from "../../src/entities.ts";
-import { FirmwareCatalog } from "../../src/firmware/firmware-catalog.ts";
-import { FirmwareDownloads } from "../../src/firmware/firmware-downloads.ts";
-import { SignOff } from "../../src/firmware/sign-off.ts";
 import { Database } from "../../src/infra/database/database.ts";
 import { RequestLedger } from "../../src/infra/database/request-ledger.ts";
 import { createLogger } from "../../src/infra/logger.ts";
@@ -25,7 +23,6 @@ import type { OpenUpdate } from "../../src/rollout/model/open-update.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import type { CheckAnswer } from "../../src/rollout/offer/update-desk.ts";
 import { RolloutEngine } from "../../src/rollout/rollout-engine.ts";
-import { RolloutFirmwareUse } from "../../src/rollout/rollout-observers.ts";
 import { eventually } from "../support/eventually.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { createTestDatabase } from "../support/postgres.ts";
@@ -37,7 +34,10 @@ export const logger = createLogger({
 export const actor = "operator:test";
 export const content = Buffer.from("firmware ".repeat(50_000));
 
-const minute = 60_000;
+export const minute = 60_000;
+
+/** A gate that one success opens after a minute. */
+export const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false };
 
 /** A database with the clock that its replicas share. */
 export interface World extends AsyncDisposable {
@@ -96,25 +96,17 @@ export async function startReplica(world: World): Promise<Replica> {
   const audit = new AuditLog({ database });
   const store = cleanup.use(new LocalObjectStore(folder, clock));
   const ledger = new RequestLedger();
-  const signOff = new SignOff(
-    {
-      find: async (keyId, em) => {
-        const key = await em.findOne(SigningKeyEntity, keyId);
-        return key === null ? undefined : { publicKeyPem: key.publicKeyPem, revoked: key.revokedAt !== null };
-      },
-    },
-    { requireSignature: false, signatureThreshold: 1 },
-    clock,
-  );
-  const firmware = new FirmwareCatalog({
+  const signingKeys = new SigningKeys({
     database,
-    ledger,
     audit,
-    store,
-    signOff,
-    inUse: new RolloutFirmwareUse(),
     clock,
+    revoked: { signingKeyRevoked: async () => 0 },
   });
+  const config = { requireSignature: false, signatureThreshold: 1 };
+  const { firmware, downloads } = openFirmware(
+    { config, database, ledger, store, clock },
+    { audit, signingKeys },
+  );
   const rolledBackByRule = { count: 0 };
   const engine = cleanup.use(
     await RolloutEngine.start({
@@ -122,7 +114,7 @@ export async function startReplica(world: World): Promise<Replica> {
       audit,
       ledger,
       firmware,
-      downloads: new FirmwareDownloads(store, clock),
+      downloads,
       devices: directory,
       metrics: {
         ended: { labels: () => ({ inc: () => undefined }) },
@@ -167,6 +159,16 @@ export async function startReplica(world: World): Promise<Replica> {
     rolledBackByRule,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** A world of its own with one replica. */
+export async function openReplica() {
+  await using cleanup = new AsyncDisposableStack();
+  const world = cleanup.use(await createWorld());
+  const replica = cleanup.use(await startReplica(world));
+  const owned = cleanup.move();
+  const { catalog } = replica.engine;
+  return { world, replica, catalog, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Puts a released firmware into the catalogue; returns its id. */

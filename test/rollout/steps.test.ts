@@ -1,25 +1,24 @@
 import { describe, expect, it } from "vitest";
 import {
   actor,
-  createWorld,
   expectExactCounters,
   Fleet,
+  minute,
+  openReplica,
   release,
   ringOf,
   run,
-  startReplica,
   until,
   wanted,
 } from "./rollout-fixture.ts";
 
-const minute = 60_000;
 const gate = { minSample: 1, minSuccessPercent: 0, soakMs: minute, manual: true };
 const rings = [{ name: "all", percent: 100, gate }];
 
 describe("a mandatory step", () => {
   it("leaves the counters when it succeeded, and a rollback goes back to before it", async () => {
-    await using world = await createWorld();
-    await using replica = await startReplica(world);
+    await using opened = await openReplica();
+    const { world, replica } = opened;
     const { catalog, tracker } = replica.engine;
     await release(world, "1.0.0");
     const stepId = await release(world, "1.5.0");
