@@ -1,4 +1,3 @@
-import type { Pool } from "pg";
 import { credentialExpired, credentialInvalid, credentialRevoked } from "../call/bearer.ts";
 import type { Identity, Role } from "../call/identity.ts";
 import { BatchLoader } from "../infra/batch-loader.ts";
@@ -6,6 +5,8 @@ import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
+import type { Session } from "../infra/database/session.ts";
+import { prepared, sql } from "../infra/database/sql.ts";
 import { secretKey, secretKeyOf } from "./secret.ts";
 
 /** Where revoked and replaced credentials are forgotten, on this replica at once and on the others soon. */
@@ -16,7 +17,7 @@ export interface CredentialMemory {
 
 /** What an {@link Authenticator} is made of. */
 export interface AuthenticatorParts {
-  readonly database: Pick<Database, "adminPool" | "listen" | "notify">;
+  readonly database: Pick<Database, "pool" | "listen" | "notify">;
   readonly clock: Clock;
   /** Is told of every use of an operator's token; must be quick. */
   readonly uses?: { used(tokenId: string): void };
@@ -47,7 +48,7 @@ export class Authenticator implements CredentialMemory {
     this.#uses = parts.uses;
     this.#known = new SecondChanceCache(parts.maxCredentials ?? defaultMaxCredentials);
     this.#loader = new BatchLoader({
-      load: (keys) => readCredentials(this.#database.adminPool, keys, this.#clock.monotonicMs()),
+      load: (keys) => readCredentials(this.#database.pool, keys, this.#clock.monotonicMs()),
       settled: (key, credential) => {
         if (credential !== undefined) this.#known.set(key, credential);
       },
@@ -180,25 +181,26 @@ interface CredentialRow {
 }
 
 async function readCredentials(
-  pool: Pool,
+  session: Session,
   keys: readonly string[],
   readAtMs: number,
 ): Promise<ReadonlyMap<string, Credential>> {
   const hashes = keys.map((key) => Buffer.from(key, "latin1"));
-  const { rows } = await pool.query<CredentialRow>({
-    name: "access_read_credentials",
-    text: `
-      SELECT 'device' AS kind, id, device_id::text AS holder, NULL AS role, secret_hash,
-             (extract(epoch FROM expires_at) * 1000)::float8 AS expires_ms, revoked_at IS NOT NULL AS revoked
-        FROM device_credentials WHERE secret_hash = ANY($1::bytea[])
-      UNION ALL
-      SELECT 'operator', id, name, role, secret_hash,
-             (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL
-        FROM operator_tokens WHERE secret_hash = ANY($1::bytea[])`,
-    values: [hashes],
-  });
+  const rows = await session.query<CredentialRow>(readSql, [hashes]);
   return new Map(rows.map((row) => [secretKeyOf(row.secret_hash), credentialOf(row, readAtMs)]));
 }
+
+const readSql = prepared(
+  "access_read_credentials",
+  sql`
+  SELECT 'device' AS kind, id, device_id::text AS holder, NULL AS role, secret_hash,
+         (extract(epoch FROM expires_at) * 1000)::float8 AS expires_ms, revoked_at IS NOT NULL AS revoked
+    FROM device_credentials WHERE secret_hash = ANY($1::bytea[])
+  UNION ALL
+  SELECT 'operator', id, name, role, secret_hash,
+         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL
+    FROM operator_tokens WHERE secret_hash = ANY($1::bytea[])`,
+);
 
 function credentialOf(row: CredentialRow, readAtMs: number): Credential {
   const identity: Identity =

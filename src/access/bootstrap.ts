@@ -5,6 +5,8 @@ import { maxSecretLength } from "../call/bearer.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
+import { sessionOf } from "../infra/database/session.ts";
+import { type Sql, sql } from "../infra/database/sql.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { CredentialMemory } from "./authenticator.ts";
 import { EnrolmentKeyEntity } from "./enrolment-key.entity.ts";
@@ -13,7 +15,7 @@ import { hashSecret, minPresetLength, newSecret, type SecretKind, secretKindOf }
 
 /** What {@link bootstrapAccess} works with. */
 export interface BootstrapParts {
-  readonly database: Pick<Database, "em">;
+  readonly database: Pick<Database, "transact">;
   readonly audit: AuditLog;
   readonly memory: CredentialMemory;
   readonly clock: Clock;
@@ -38,14 +40,14 @@ export interface FirstSecrets {
 export async function bootstrapAccess(parts: BootstrapParts): Promise<FirstSecrets> {
   for (const kind of kinds) checkPreset(parts[kind.part], kind);
   const replaced: Uint8Array[] = [];
-  const secrets = await parts.database.em().transactional(async (em) => {
-    // One replica at a time: the others wait here and then find what the first one made.
-    await em.execute("SELECT pg_advisory_xact_lock(?)", [bootstrapLock]);
-    return {
+  // One replica at a time: the others wait and then find what the first one made.
+  const secrets = await parts.database.transact(
+    async (em) => ({
       adminToken: await ensure(em, parts, operatorKind, replaced),
       enrolmentKey: await ensure(em, parts, enrolmentKind, replaced),
-    };
-  });
+    }),
+    { lock: bootstrapLock },
+  );
   parts.memory.forget(replaced);
   return secrets;
 }
@@ -60,7 +62,7 @@ interface BootstrapKind {
   readonly secret: SecretKind;
   readonly part: "adminToken" | "enrolmentKey";
   readonly setting: string;
-  readonly table: "operator_tokens" | "enrolment_keys";
+  readonly statements: ReturnType<typeof statementsOf>;
   readonly resource: string;
   readonly insert: (em: EntityManager, id: string, name: string, secretHash: Buffer) => Promise<unknown>;
 }
@@ -69,7 +71,7 @@ const operatorKind: BootstrapKind = {
   secret: "operator",
   part: "adminToken",
   setting: "DEVICE_OTA_ADMIN_TOKEN",
-  table: "operator_tokens",
+  statements: statementsOf(sql`operator_tokens`),
   resource: "token",
   insert: (em, id, name, secretHash) =>
     em.insert(OperatorTokenEntity, { id, name, role: "admin", secretHash, creator: actor }),
@@ -79,10 +81,21 @@ const enrolmentKind: BootstrapKind = {
   secret: "enrolment",
   part: "enrolmentKey",
   setting: "DEVICE_OTA_ENROLMENT_KEY",
-  table: "enrolment_keys",
+  statements: statementsOf(sql`enrolment_keys`),
   resource: "enrolment_key",
   insert: (em, id, name, secretHash) => em.insert(EnrolmentKeyEntity, { id, name, secretHash }),
 };
+
+/** The statements on a kind's table. */
+function statementsOf(table: Sql) {
+  return {
+    any: sql`SELECT EXISTS (SELECT FROM ${table}) AS found`,
+    revokeOthers: sql`
+      UPDATE ${table} SET revoked_at = $1, updated_at = $1
+       WHERE name = $2 AND revoked_at IS NULL AND secret_hash <> $3 RETURNING id, secret_hash`,
+    known: sql`SELECT revoked_at IS NOT NULL AS revoked FROM ${table} WHERE secret_hash = $1`,
+  };
+}
 
 const kinds = [operatorKind, enrolmentKind] as const;
 
@@ -119,7 +132,7 @@ async function makeFirst(
   parts: BootstrapParts,
   kind: BootstrapKind,
 ): Promise<string | undefined> {
-  const [row] = await em.execute<{ found: boolean }[]>(`SELECT EXISTS (SELECT FROM ${kind.table}) AS found`);
+  const [row] = await sessionOf(em).query<{ found: boolean }>(kind.statements.any);
   if (row?.found === true) return undefined;
   const secret = newSecret(kind.secret);
   await insert(em, parts, kind, firstName, secret.hash);
@@ -134,19 +147,17 @@ async function adopt(
   replaced: Uint8Array[],
 ): Promise<void> {
   const now = parts.clock.now();
-  const old = await em.execute<{ id: string; secret_hash: Uint8Array }[]>(
-    `UPDATE ${kind.table} SET revoked_at = ?, updated_at = ?
-      WHERE name = ? AND revoked_at IS NULL AND secret_hash <> ? RETURNING id, secret_hash`,
-    [now, now, kind.setting, secretHash],
-  );
+  const session = sessionOf(em);
+  const old = await session.query<{ id: string; secret_hash: Uint8Array }>(kind.statements.revokeOthers, [
+    now,
+    kind.setting,
+    secretHash,
+  ]);
   for (const { id, secret_hash } of old) {
     replaced.push(secret_hash);
     await record(em, parts, kind, "revoke", id, `${kind.setting} was changed`);
   }
-  const [known] = await em.execute<{ revoked: boolean }[]>(
-    `SELECT revoked_at IS NOT NULL AS revoked FROM ${kind.table} WHERE secret_hash = ?`,
-    [secretHash],
-  );
+  const [known] = await session.query<{ revoked: boolean }>(kind.statements.known, [secretHash]);
   if (known === undefined) await insert(em, parts, kind, kind.setting, secretHash);
   // It stays revoked, and the service starts: a revocation must hold, and so must the service.
   else if (known.revoked)

@@ -1,6 +1,8 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import type { Clock } from "../infra/clock.ts";
+import { sessionOf } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 import type { CredentialMemory } from "./authenticator.ts";
 import { DeviceCredentialEntity } from "./device-credential.entity.ts";
 import { newSecret } from "./secret.ts";
@@ -27,11 +29,11 @@ export class DeviceCredentials {
    * then other calls may still read, and remember, that they are valid.
    */
   async revokeAll(em: EntityManager, deviceId: string, reason: string): Promise<readonly Uint8Array[]> {
-    const revoked = await em.execute<{ secret_hash: Uint8Array }[]>(
-      `UPDATE device_credentials SET revoked_at = ?, revoke_reason = ?, updated_at = now()
-        WHERE device_id = ? AND revoked_at IS NULL RETURNING secret_hash`,
-      [this.#clock.now(), reason, deviceId],
-    );
+    const revoked = await sessionOf(em).query<{ secret_hash: Uint8Array }>(revokeSql, [
+      deviceId,
+      this.#clock.now(),
+      reason,
+    ]);
     return revoked.map((row) => row.secret_hash);
   }
 
@@ -50,3 +52,7 @@ export class DeviceCredentials {
     this.#memory.forget(secretHashes);
   }
 }
+
+const revokeSql = sql`
+  UPDATE device_credentials SET revoked_at = $2, revoke_reason = $3, updated_at = now()
+   WHERE device_id = $1 AND revoked_at IS NULL RETURNING secret_hash`;

@@ -4,6 +4,8 @@ import { v7 as uuidv7 } from "uuid";
 import type { ListPosition } from "../call/list-page.ts";
 import { notFound, OtaError } from "../errors.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
+import { sessionOf } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 import { EnrolmentKeyEntity, type EnrolmentKeyRow } from "./enrolment-key.entity.ts";
 import type { CredentialParts } from "./operator-tokens.ts";
 import { hashSecret, newSecret, requireFuture } from "./secret.ts";
@@ -47,7 +49,7 @@ export class EnrolmentKeys {
       requestId: request.requestId,
       requestDigest: requestDigest({ name, maxUses, deviceTypes, expiresAt }),
     };
-    const key = await database.em().transactional(async (em) => {
+    const key = await database.transact(async (em) => {
       const outcome = await ledger.once(em, requestKey, async () => {
         const id = uuidv7();
         await em.insert(EnrolmentKeyEntity, {
@@ -90,7 +92,7 @@ export class EnrolmentKeys {
   async revoke(request: { actor: string; id: string; reason: string }): Promise<EnrolmentKeyRow> {
     const { database, audit, clock } = this.#parts;
     const { actor, id, reason } = request;
-    return await database.em().transactional(async (em) => {
+    return await database.transact(async (em) => {
       const row = await em.findOne(EnrolmentKeyEntity, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
       if (row === null) throw notFound("enrolment key", id);
       if (row.revokedAt !== null) return row;
@@ -130,8 +132,7 @@ export class EnrolmentKeys {
    * last. Throws `ENROLMENT_KEY_EXHAUSTED`, or `ENROLMENT_KEY_INVALID` if it was revoked meanwhile.
    */
   async use(em: EntityManager, id: string): Promise<void> {
-    const taken = await em.execute<{ id: string }[]>(takeUse, [id]);
-    if (taken.length > 0) return;
+    if ((await sessionOf(em).run(takeUseSql, [id])) > 0) return;
     const row = await em.findOne(EnrolmentKeyEntity, id, { refresh: true });
     if (row === null || row.revokedAt !== null) throw keyInvalid("the enrolment key was revoked");
     throw new OtaError(
@@ -143,10 +144,9 @@ export class EnrolmentKeys {
   }
 }
 
-const takeUse = `
+const takeUseSql = sql`
   UPDATE enrolment_keys SET use_count = use_count + 1, updated_at = now()
-   WHERE id = ? AND revoked_at IS NULL AND (max_uses = 0 OR use_count < max_uses)
-  RETURNING id`;
+   WHERE id = $1 AND revoked_at IS NULL AND (max_uses = 0 OR use_count < max_uses)`;
 
 function keyInvalid(message: string): OtaError {
   return new OtaError("permission_denied", "ENROLMENT_KEY_INVALID", message);

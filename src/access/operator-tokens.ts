@@ -14,7 +14,7 @@ import { newSecret, requireFuture } from "./secret.ts";
 
 /** What the classes that keep credentials are made of. */
 export interface CredentialParts {
-  readonly database: Pick<Database, "em">;
+  readonly database: Pick<Database, "em" | "transact">;
   readonly ledger: RequestLedger;
   readonly audit: AuditLog;
   /** Where changed credentials are forgotten after a commit. */
@@ -59,7 +59,7 @@ export class OperatorTokens {
       requestId: request.requestId,
       requestDigest: requestDigest({ name, role, expiresAt }),
     };
-    const token = await database.em().transactional(async (em) => {
+    const token = await database.transact(async (em) => {
       const outcome = await ledger.once(em, key, async () => {
         const id = uuidv7();
         await em.insert(OperatorTokenEntity, {
@@ -106,7 +106,7 @@ export class OperatorTokens {
   async revoke(request: { actor: string; id: string; reason: string }): Promise<OperatorTokenRow> {
     const { database, audit, memory, clock } = this.#parts;
     const { actor, id, reason } = request;
-    const token = await database.em().transactional(async (em) => {
+    const token = await database.transact(async (em) => {
       const row = await em.findOne(OperatorTokenEntity, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
       if (row === null) throw notFound("token", id);
       if (row.revokedAt !== null) return row;

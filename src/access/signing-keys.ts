@@ -5,6 +5,7 @@ import type { ListPosition } from "../call/list-page.ts";
 import { invalidArgument, notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
+import { sql } from "../infra/database/sql.ts";
 import { algorithmOf, type SignatureAlgorithm, thumbprint } from "../manifest/signature.ts";
 import type { AuditLog } from "./audit-log.ts";
 import { SigningKeyEntity, type SigningKeyRow } from "./signing-key.entity.ts";
@@ -20,7 +21,7 @@ export interface SigningKeyRevoked {
 
 /** What {@link SigningKeys} is made of. */
 export interface SigningKeysParts {
-  readonly database: Pick<Database, "em">;
+  readonly database: Pick<Database, "em" | "transact">;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly revoked: SigningKeyRevoked;
@@ -52,19 +53,15 @@ export class SigningKeys {
     const { actor, name, publicKeyPem } = request;
     const id = thumbprint(publicKeyPem);
     const algorithm = checkedAlgorithm(publicKeyPem);
-    return await database.em().transactional(async (em) => {
-      const created = await em.execute<{ id: string }[]>(
-        `INSERT INTO signing_keys (id, name, algorithm, public_key_pem, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING id`,
-        [id, name, algorithm, publicKeyPem, clock.now(), clock.now()],
-      );
+    return await database.transact(async (em, session) => {
+      const created = await session.run(insertSql, [id, name, algorithm, publicKeyPem, clock.now()]);
       const key = await em.findOneOrFail(SigningKeyEntity, id);
       if (key.revokedAt !== null) {
         throw new OtaError("failed_precondition", "SIGNING_KEY_REVOKED", `signing key ${id} was revoked`, {
           metadata: { id, revoke_time: key.revokedAt.toISOString() },
         });
       }
-      if (created.length > 0) {
+      if (created > 0) {
         await audit.record(em, {
           actor,
           action: "signing_key.register",
@@ -103,7 +100,7 @@ export class SigningKeys {
   }): Promise<{ key: SigningKeyRow; pausedRollouts: number }> {
     const { database, audit, clock, revoked } = this.#parts;
     const { actor, id, reason } = request;
-    const key = await database.em().transactional(async (em) => {
+    const key = await database.transact(async (em) => {
       const row = await em.findOne(SigningKeyEntity, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
       if (row === null) throw notFound("signing key", id);
       if (row.revokedAt !== null) return row;
@@ -129,6 +126,10 @@ export function signingKeyPosition(key: SigningKeyRow): string {
 
 /** NIST SP 800-57 counts 3,072 bits as 128 bits of security, as much as Ed25519 and P-256 give; devices live long. */
 const minRsaBits = 3072;
+
+const insertSql = sql`
+  INSERT INTO signing_keys (id, name, algorithm, public_key_pem, created_at, updated_at)
+  VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (id) DO NOTHING`;
 
 const contractNames: Readonly<Record<SignatureAlgorithm, string>> = {
   ed25519: "ed25519",

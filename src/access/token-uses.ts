@@ -3,10 +3,11 @@ import { BatchWriter } from "../infra/background/batch-writer.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { isDataError } from "../infra/database/errors.ts";
+import { sql } from "../infra/database/sql.ts";
 
 /** What {@link TokenUses} are made of. */
 export interface TokenUsesParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How often uses are written; a minute unless given. */
@@ -27,7 +28,7 @@ export class TokenUses {
       name: "token_uses",
       keyOf: ({ tokenId }) => tokenId,
       write: async (uses) => {
-        await database.adminPool.query(writeUses, [
+        await database.pool.run(writeUsesSql, [
           uses.map(({ tokenId }) => tokenId),
           uses.map(({ at }) => at),
         ]);
@@ -66,7 +67,7 @@ interface TokenUse {
 /** More tokens than any fleet has operators; beyond it some last uses are not noted. */
 const maxWaiting = 10_000;
 
-const writeUses = `
+const writeUsesSql = sql`
   UPDATE operator_tokens AS token SET last_used_at = use.at
     FROM unnest($1::uuid[], $2::timestamptz[]) AS use (id, at)
    WHERE token.id = use.id AND (token.last_used_at IS NULL OR token.last_used_at < use.at)`;

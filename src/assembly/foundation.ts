@@ -52,7 +52,7 @@ export async function openFoundation(
     everyMs: housekeepingMs,
     atOnce: true,
     work: async () => {
-      await ledger.purge(database.em());
+      await ledger.purge(database.pool);
       await store.collectStale(staleUploadMs);
     },
   });

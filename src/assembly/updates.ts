@@ -75,7 +75,7 @@ export async function openUpdates(
   changes.subscribe(rollouts);
   const partitions = opened.use(
     new HeartbeatPartitions({
-      pool: database.adminPool,
+      pool: database.pool,
       clock,
       logger,
       retentionDays: config.heartbeat.retentionDays,

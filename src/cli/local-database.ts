@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import pg from "pg";
 import { createLogger } from "../infra/logger.ts";
 import { startEmbeddedPostgres } from "../infra/postgres/embedded-postgres.ts";
 import { serviceConfig } from "./service-settings.ts";
@@ -29,13 +28,3 @@ export async function withLocalDatabase(
   });
   await work(embedded.url);
 }
-
-/** A connection to the database; end it after use. */
-export async function connectTo(url: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: connectTimeoutMs });
-  await client.connect();
-  return client;
-}
-
-/** How long a database may take to answer before the operator is told. */
-const connectTimeoutMs = 10_000;

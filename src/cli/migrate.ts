@@ -1,7 +1,8 @@
 import { migrateDown, migrateUp, pendingMigrations } from "../infra/database/migrate.ts";
+import { openSession } from "../infra/database/open-session.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { countText } from "./format.ts";
-import { connectTo, type LocalDatabaseOptions, withLocalDatabase } from "./local-database.ts";
+import { type LocalDatabaseOptions, withLocalDatabase } from "./local-database.ts";
 import type { Cli } from "./session.ts";
 
 /** What the `migrate` commands share. */
@@ -11,15 +12,11 @@ export type MigrateOptions = LocalDatabaseOptions & { readonly json?: boolean };
 export async function showMigrations(cli: Cli, options: MigrateOptions): Promise<void> {
   const say = saying(cli, options.json);
   await withLocalDatabase(cli, options, async (url) => {
-    const client = await connectTo(url);
-    try {
-      const pending = await pendingMigrations(client);
-      say("pending", pending);
-      if (pending.length > 0) {
-        throw new CliError(exitCodes.precondition, `${countText(pending.length, "migration")} to be run`);
-      }
-    } finally {
-      await client.end();
+    await using session = await openSession(url);
+    const pending = await pendingMigrations(session);
+    say("pending", pending);
+    if (pending.length > 0) {
+      throw new CliError(exitCodes.precondition, `${countText(pending.length, "migration")} to be run`);
     }
   });
 }

@@ -1,6 +1,8 @@
+import { openSession } from "../infra/database/open-session.ts";
+import { sql } from "../infra/database/sql.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { countText } from "./format.ts";
-import { connectTo, type LocalDatabaseOptions, withLocalDatabase } from "./local-database.ts";
+import { type LocalDatabaseOptions, withLocalDatabase } from "./local-database.ts";
 import type { Cli } from "./session.ts";
 import { type Column, renderTable } from "./table.ts";
 
@@ -13,23 +15,22 @@ export type RecountOptions = LocalDatabaseOptions & { readonly json?: boolean; r
  */
 export async function recount(cli: Cli, options: RecountOptions): Promise<void> {
   await withLocalDatabase(cli, options, async (url) => {
-    const client = await connectTo(url);
-    try {
-      const { rows } = await client.query<WrongCounter>("SELECT * FROM rollout_recount()");
-      if (options.json === true) cli.terminal.out(JSON.stringify({ wrong: rows }));
-      else if (rows.length === 0) cli.terminal.out("Every counter is what its devices add up to.");
-      else cli.terminal.out(renderTable(cli.terminal, columns, rows));
-      if (rows.length === 0) return;
-      const wrong = countText(rows.length, "wrong counter");
-      if (options.repair !== true)
-        throw new CliError(exitCodes.precondition, `${wrong}; --repair sets them right`);
-      await client.query("SELECT rollout_repair()");
-      if (options.json !== true) cli.terminal.out(`Set ${wrong} right.`);
-    } finally {
-      await client.end();
-    }
+    await using session = await openSession(url);
+    const rows = await session.query<WrongCounter>(recountSql);
+    if (options.json === true) cli.terminal.out(JSON.stringify({ wrong: rows }));
+    else if (rows.length === 0) cli.terminal.out("Every counter is what its devices add up to.");
+    else cli.terminal.out(renderTable(cli.terminal, columns, rows));
+    if (rows.length === 0) return;
+    const wrong = countText(rows.length, "wrong counter");
+    if (options.repair !== true)
+      throw new CliError(exitCodes.precondition, `${wrong}; --repair sets them right`);
+    await session.run(repairSql);
+    if (options.json !== true) cli.terminal.out(`Set ${wrong} right.`);
   });
 }
+
+const recountSql = sql`SELECT * FROM rollout_recount()`;
+const repairSql = sql`SELECT rollout_repair()`;
 
 /** A row of `rollout_recount()`. */
 interface WrongCounter {

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import type { Pool } from "pg";
 import { v7 as uuidv7 } from "uuid";
 import { notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import type { Pool } from "../infra/database/pool.ts";
+import { type Sql, sql } from "../infra/database/sql.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { decodeCrashLog, encodeCrashLog, maxCrashLogBytes, maxObjectBytes } from "./crash-log-codec.ts";
@@ -21,7 +22,7 @@ export interface CrashLog {
 
 /** What {@link CrashLogs} is made of. */
 export interface CrashLogsParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly store: ObjectStore;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -37,7 +38,7 @@ export class CrashLogs {
 
   constructor(parts: CrashLogsParts) {
     this.#parts = parts;
-    this.#pool = parts.database.adminPool;
+    this.#pool = parts.database.pool;
   }
 
   /**
@@ -58,11 +59,7 @@ export class CrashLogs {
 
   /** The content of a log. Throws `NOT_FOUND`. */
   async read(id: string, signal: AbortSignal): Promise<Buffer> {
-    const { rows } = await this.#pool.query<{ object_sha256: string }>(
-      "SELECT object_sha256 FROM crash_logs WHERE id = $1 AND stored_at IS NOT NULL",
-      [id],
-    );
-    const [row] = rows;
+    const [row] = await this.#pool.query<{ object_sha256: string }>(readSql, [id]);
     if (row === undefined) throw notFound("crash log", id);
     const parts: Buffer[] = [];
     for await (const part of await this.#parts.store.read(row.object_sha256, { signal }))
@@ -79,20 +76,15 @@ export class CrashLogs {
     const now = clock.now().getTime();
     let removed = 0;
     for (;;) {
-      const { rows } = await this.#pool.query<{ id: string; object_sha256: string }>(
-        `SELECT id, object_sha256 FROM crash_logs
-         WHERE (created_at < $1 AND referenced_at IS NULL) OR ($2::timestamptz IS NOT NULL AND created_at < $2)
-         ORDER BY created_at LIMIT $3`,
-        [
-          new Date(now - unnamedMs).toISOString(),
-          retentionDays === 0 ? null : new Date(now - retentionDays * dayMs).toISOString(),
-          removeAtOnce,
-        ],
-      );
+      const rows = await this.#pool.query<{ id: string; object_sha256: string }>(oldSql, [
+        new Date(now - unnamedMs).toISOString(),
+        retentionDays === 0 ? null : new Date(now - retentionDays * dayMs).toISOString(),
+        removeAtOnce,
+      ]);
       for (const { id, object_sha256 } of rows) {
         // The object first: a row without an object is found and removed again, an object without a row is not.
         await store.delete(object_sha256);
-        await this.#pool.query("DELETE FROM crash_logs WHERE id = $1", [id]);
+        await this.#pool.run(deleteSql, [id]);
         removed++;
       }
       if (rows.length < removeAtOnce) break;
@@ -113,21 +105,26 @@ export class CrashLogs {
       createdAt: this.#parts.clock.now(),
     };
     const expected = { sha256: createHash("sha256").update(object).digest("hex"), sizeBytes: object.length };
-    await this.#query(
-      `INSERT INTO crash_logs (id, device_id, sha256, size_bytes, object_sha256, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-      [id, deviceId, log.sha256, log.sizeBytes, expected.sha256, log.createdAt.toISOString()],
-    );
+    await this.#query(insertSql, [
+      id,
+      deviceId,
+      log.sha256,
+      log.sizeBytes,
+      expected.sha256,
+      log.createdAt.toISOString(),
+    ]);
     await this.#parts.store.put(single(object), { maxBytes: maxObjectBytes, expected, signal });
-    await this.#query("UPDATE crash_logs SET stored_at = now() WHERE id = $1", [id]);
+    await this.#query(storedSql, [id]);
     return log;
   }
 
   async #requireQuota(deviceId: string): Promise<void> {
     const since = new Date(this.#parts.clock.now().getTime() - hourMs);
-    const { rows } = await this.#query<{ created_at: Date }>(
-      "SELECT created_at FROM crash_logs WHERE device_id = $1 AND created_at > $2 ORDER BY created_at DESC LIMIT $3",
-      [deviceId, since.toISOString(), maxLogsPerHour],
-    );
+    const rows = await this.#query<{ created_at: Date }>(latestSql, [
+      deviceId,
+      since.toISOString(),
+      maxLogsPerHour,
+    ]);
     const oldest = rows[maxLogsPerHour - 1];
     if (oldest === undefined) return;
     throw new OtaError(
@@ -141,9 +138,9 @@ export class CrashLogs {
     );
   }
 
-  async #query<Row extends object>(sql: string, values: readonly unknown[]): Promise<{ rows: Row[] }> {
+  async #query<Row>(statement: Sql, values: readonly unknown[]): Promise<Row[]> {
     try {
-      return await this.#pool.query<Row>(sql, [...values]);
+      return await this.#pool.query<Row>(statement, values);
     } catch (error) {
       throw asDatabaseError(error) ?? error;
     }
@@ -165,6 +162,24 @@ const unnamedMs = 24 * 3_600_000;
 const removeAtOnce = 100;
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
+
+const readSql = sql`SELECT object_sha256 FROM crash_logs WHERE id = $1 AND stored_at IS NOT NULL`;
+
+const oldSql = sql`
+  SELECT id, object_sha256 FROM crash_logs
+  WHERE (created_at < $1 AND referenced_at IS NULL) OR ($2::timestamptz IS NOT NULL AND created_at < $2)
+  ORDER BY created_at LIMIT $3`;
+
+const deleteSql = sql`DELETE FROM crash_logs WHERE id = $1`;
+
+const insertSql = sql`
+  INSERT INTO crash_logs (id, device_id, sha256, size_bytes, object_sha256, created_at)
+  VALUES ($1, $2, $3, $4, $5, $6)`;
+
+const storedSql = sql`UPDATE crash_logs SET stored_at = now() WHERE id = $1`;
+
+const latestSql = sql`
+  SELECT created_at FROM crash_logs WHERE device_id = $1 AND created_at > $2 ORDER BY created_at DESC LIMIT $3`;
 
 async function gather(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Buffer> {
   const { promise: late, reject } = Promise.withResolvers<never>();

@@ -7,7 +7,10 @@ import type { Round } from "../infra/background/round.ts";
 import { RowCounts } from "../infra/background/work-log.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
-import { isDataError, withRetry } from "../infra/database/errors.ts";
+import { isDataError } from "../infra/database/errors.ts";
+import { takeTurn } from "../infra/database/pool.ts";
+import type { Session } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 import type { Logger } from "../infra/logger.ts";
 import {
   countGroups,
@@ -16,7 +19,6 @@ import {
   lockGroups,
   readStored,
   takeHeartbeats,
-  takeTurn,
   writeTally,
 } from "./error-store.ts";
 import { ErrorTally, regressionActor, type Sighting } from "./error-tally.ts";
@@ -25,7 +27,7 @@ import { dropPartitionsBefore, ensurePartitions } from "./occurrence-partitions.
 
 /** What {@link ErrorCollector} is made of. */
 export interface ErrorCollectorParts {
-  readonly database: Pick<Database, "em">;
+  readonly database: Pick<Database, "transact" | "pool">;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -90,7 +92,7 @@ export class ErrorCollector implements AsyncDisposable {
     while (!this.#closed) {
       let taken: number;
       try {
-        taken = await withRetry(() => this.#collectBatch(limit), { attempts: maxAttempts });
+        taken = await this.#collectBatch(limit);
         this.#rows.written += taken;
       } catch (error) {
         if (!isDataError(error)) throw error;
@@ -110,16 +112,15 @@ export class ErrorCollector implements AsyncDisposable {
   /** Forgets what is older than it is kept. Another replica that collects at the moment does it later itself. */
   async purge(): Promise<void> {
     const { database, clock, retentionDays, logger } = this.#parts;
-    await database.em().transactional(async (em) => {
-      if (!(await takeTurn(em))) return;
+    await database.pool.inTurn(collectorLock, async (session) => {
       const now = clock.now().getTime();
       if (retentionDays > 0) {
-        const partitions = await dropPartitionsBefore(em, new Date(now - retentionDays * dayMs));
+        const partitions = await dropPartitionsBefore(session, new Date(now - retentionDays * dayMs));
         if (partitions.length > 0) logger.info({ partitions }, "dropped occurrences past their retention");
       }
       const oldest = new Date(now - countRetentionDays * dayMs).toISOString();
-      await em.execute("DELETE FROM error_counts WHERE day < ?::timestamptz::date", [oldest], "run");
-      await em.execute("DELETE FROM error_groups WHERE last_seen_at < ?::timestamptz", [oldest], "run");
+      await session.run(forgetCountsSql, [oldest]);
+      await session.run(forgetGroupsSql, [oldest]);
     });
   }
 
@@ -134,19 +135,22 @@ export class ErrorCollector implements AsyncDisposable {
   }
 
   async #collectBatch(limit: number): Promise<number> {
-    return await this.#parts.database.em().transactional(async (em) => {
-      if (!(await takeTurn(em))) return 0;
-      const { taken, heartbeats } = await takeHeartbeats(em, limit);
-      if (heartbeats.length > 0) await this.#count(em, await sightingsOf(heartbeats));
-      return taken;
-    });
+    return await this.#parts.database.transact(
+      async (em, session) => {
+        if (!(await takeTurn(session, collectorLock))) return 0;
+        const { taken, heartbeats } = await takeHeartbeats(session, limit);
+        if (heartbeats.length > 0) await this.#count(em, session, await sightingsOf(heartbeats));
+        return taken;
+      },
+      { retry: { attempts: maxAttempts } },
+    );
   }
 
   /** Takes the oldest heartbeat out of the inbox and counts nothing of it. */
   async #skipOne(err: unknown): Promise<number> {
-    return await this.#parts.database.em().transactional(async (em) => {
-      if (!(await takeTurn(em))) return 0;
-      const dropped = await dropOldest(em);
+    return await this.#parts.database.pool.transact(async (session) => {
+      if (!(await takeTurn(session, collectorLock))) return 0;
+      const dropped = await dropOldest(session);
       if (dropped === undefined) return 0;
       this.#rows.refused++;
       this.#parts.logger.error({ err, ...dropped }, "errors of a heartbeat cannot be counted");
@@ -154,19 +158,19 @@ export class ErrorCollector implements AsyncDisposable {
     });
   }
 
-  async #count(em: EntityManager, seen: readonly Sighting[]): Promise<void> {
+  async #count(em: EntityManager, session: Session, seen: readonly Sighting[]): Promise<void> {
     const { audit, logger } = this.#parts;
-    const groups = await lockGroups(em, new Set(seen.map(({ fingerprint }) => fingerprint.sha256)));
+    const groups = await lockGroups(session, new Set(seen.map(({ fingerprint }) => fingerprint.sha256)));
     const known = new Set(groups.map(({ fingerprint }) => fingerprint));
-    const sightings = await this.#withinLimit(em, seen, known);
-    if (sightings !== seen) groups.push(...(await lockGroups(em, [overflow.sha256])));
-    const tally = new ErrorTally(await readStored(em, groups, sightings));
+    const sightings = await this.#withinLimit(session, seen, known);
+    if (sightings !== seen) groups.push(...(await lockGroups(session, [overflow.sha256])));
+    const tally = new ErrorTally(await readStored(session, groups, sightings));
     for (const sighting of sightings) tally.add(sighting);
     await ensurePartitions(
-      em,
+      session,
       new Set(sightings.map(({ receivedAt }) => receivedAt.toISOString().slice(0, 10))),
     );
-    await writeTally(em, tally);
+    await writeTally(session, tally);
     for (const { groupId, resolvedVersion, seenVersion } of tally.regressions) {
       logger.warn({ errorGroup: groupId, resolvedVersion, seenVersion }, "a resolved error is back");
       await audit.record(em, {
@@ -182,7 +186,7 @@ export class ErrorCollector implements AsyncDisposable {
 
   /** Errors that would make more groups than there may be go into one that stands for all others. */
   async #withinLimit(
-    em: EntityManager,
+    session: Session,
     seen: readonly Sighting[],
     known: ReadonlySet<string>,
   ): Promise<readonly Sighting[]> {
@@ -191,7 +195,7 @@ export class ErrorCollector implements AsyncDisposable {
       seen.map(({ fingerprint }) => fingerprint.sha256).filter((sha256) => !known.has(sha256)),
     );
     if (fresh.size === 0) return seen;
-    const room = maxGroups - (await countGroups(em, maxGroups));
+    const room = maxGroups - (await countGroups(session, maxGroups));
     if (fresh.size <= room) return seen;
     const refused = new Set([...fresh].slice(Math.max(0, room)));
     return seen.map((each) =>
@@ -223,6 +227,12 @@ const countRetentionDays = 400;
 
 /** Bounds what devices that make up errors can store, at a few kilobytes a group. */
 const defaultMaxGroups = 50_000;
+
+/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
+const collectorLock = 7_236_400_951;
+
+const forgetCountsSql = sql`DELETE FROM error_counts WHERE day < $1::timestamptz::date`;
+const forgetGroupsSql = sql`DELETE FROM error_groups WHERE last_seen_at < $1::timestamptz`;
 
 const dayMs = 24 * 3_600_000;
 

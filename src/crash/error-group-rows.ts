@@ -1,12 +1,22 @@
 import type { Severity } from "../device/state/severity.ts";
 import { type StoredErrorReport, storedError } from "../device/state/stored-error.ts";
+import type { ParameterType } from "../infra/database/parameters.ts";
+import { type Sql, sql } from "../infra/database/sql.ts";
 import type { ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupOrder } from "./error-group.ts";
 import type { StackKind } from "./stack-kind.ts";
 
 /** Reads groups, with what they are ordered by as text in full precision. Conditions and order follow. */
-export function groupsSql(order: GroupOrder): string {
-  return `SELECT g.*, ${orderKeys[order]} AS order_key FROM error_groups g`;
+export function groupsSql(order: GroupOrder): Sql {
+  return sql`SELECT g.*, ${groupOrders[order].column}::text AS order_key FROM error_groups g`;
 }
+
+/** What lists of groups are ordered by. */
+export const groupOrders = {
+  last_seen_time: { column: sql`g.last_seen_at`, type: "timestamptz" },
+  first_seen_time: { column: sql`g.first_seen_at`, type: "timestamptz" },
+  occurrence_count: { column: sql`g.occurrence_count`, type: "bigint" },
+  device_count: { column: sql`g.device_count`, type: "bigint" },
+} as const satisfies Record<GroupOrder, { column: Sql; type: ParameterType }>;
 
 /** A row of {@link groupsSql} as pg parses it: bigint comes as text. */
 export interface GroupRecord {
@@ -64,18 +74,18 @@ export interface GroupDeviceRecord {
 }
 
 /**
- * Reads at most `$1` occurrences, newest first, with their text from the heartbeats that hold it: each by its key. One whose
+ * Reads at most `limit` occurrences, newest first, with their text from the heartbeats that hold it: each by its key. One whose
  * heartbeat is gone is left out.
  */
-export function occurrencesSql(condition: string): string {
-  return `SELECT o.id, o.group_id, o.device_id, o.received_at, o.crash_log_id, h.device_time, h.firmware_version,
+export function occurrencesSql(condition: Sql, limit: Sql): Sql {
+  return sql`SELECT o.id, o.group_id, o.device_id, o.received_at, o.crash_log_id, h.device_time, h.firmware_version,
       h.boot_id, h.report
     FROM error_occurrences o
     CROSS JOIN LATERAL (
       SELECT device_time, firmware_version, boot_id, errors -> o.position::int AS report FROM device_heartbeats
       WHERE device_id = o.device_id AND received_at = o.received_at AND sequence = o.sequence LIMIT 1) h
     WHERE ${condition} AND h.report IS NOT NULL
-    ORDER BY o.received_at DESC, o.id DESC LIMIT $1`;
+    ORDER BY o.received_at DESC, o.id DESC LIMIT ${limit}`;
 }
 
 /** A row of {@link occurrencesSql}. */
@@ -104,10 +114,3 @@ export function occurrenceOf(row: OccurrenceRecord): ErrorOccurrence {
     bootId: row.boot_id,
   };
 }
-
-const orderKeys = {
-  last_seen_time: "g.last_seen_at::text",
-  first_seen_time: "g.first_seen_at::text",
-  occurrence_count: "g.occurrence_count::text",
-  device_count: "g.device_count::text",
-} as const satisfies Record<GroupOrder, string>;

@@ -1,4 +1,3 @@
-import type { Pool } from "pg";
 import { valid } from "semver";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { ListPosition } from "../call/list-page.ts";
@@ -6,6 +5,9 @@ import type { Keyset } from "../call/page-token.ts";
 import { invalidArgument, notFound } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
+import { Parameters } from "../infra/database/parameters.ts";
+import type { Pool } from "../infra/database/pool.ts";
+import { allOf, type Sql, sql } from "../infra/database/sql.ts";
 import type {
   AffectedDevice,
   ErrorDayCount,
@@ -18,6 +20,7 @@ import {
   type GroupDeviceRecord,
   type GroupRecord,
   groupOf,
+  groupOrders,
   groupsSql,
   type OccurrenceRecord,
   occurrenceOf,
@@ -58,7 +61,7 @@ export interface GroupVerdict {
 
 /** What {@link ErrorGroups} is made of. */
 export interface ErrorGroupsParts {
-  readonly database: Pick<Database, "em" | "adminPool">;
+  readonly database: Pick<Database, "transact" | "pool">;
   readonly audit: AuditLog;
   readonly clock: Clock;
 }
@@ -70,15 +73,12 @@ export class ErrorGroups {
 
   constructor(parts: ErrorGroupsParts) {
     this.#parts = parts;
-    this.#pool = parts.database.adminPool;
+    this.#pool = parts.database.pool;
   }
 
   /** Returns one group. Throws `NOT_FOUND`. */
   async get(id: string): Promise<ErrorGroup> {
-    const { rows } = await this.#pool.query<GroupRecord>(`${groupsSql("last_seen_time")} WHERE g.id = $1`, [
-      id,
-    ]);
-    const [row] = rows;
+    const [row] = await this.#pool.query<GroupRecord>(groupSql, [id]);
     if (row === undefined) throw notFound("error group", id);
     return groupOf(row);
   }
@@ -89,37 +89,40 @@ export class ErrorGroups {
     order: GroupOrder,
     { limit, after }: ListPosition<Keyset>,
   ): Promise<{ readonly group: ErrorGroup; readonly key: readonly string[] }[]> {
-    const values: unknown[] = [limit];
-    const conditions: string[] = [];
-    const where = (condition: (parameter: string) => string, value: unknown): void => {
-      conditions.push(condition(`$${values.push(value)}`));
-    };
+    const parameters = new Parameters();
+    const conditions: Sql[] = [];
     if (filter.states !== undefined && filter.states.length > 0) {
-      where((p) => `g.state = ANY(${p}::text[])`, filter.states);
+      conditions.push(sql`g.state = ANY(${parameters.add(filter.states, "text[]")})`);
     }
-    if (filter.fatalOnly === true) conditions.push("g.fatal");
-    if (filter.firmwareVersion) where((p) => seenWith("firmware_version", p), filter.firmwareVersion);
-    if (filter.deviceType) where((p) => seenWith("device_type", p), filter.deviceType);
-    if (filter.seenSince !== undefined)
-      where((p) => `g.last_seen_at >= ${p}`, filter.seenSince.toISOString());
-    if (filter.firstSeenSince !== undefined) {
-      where((p) => `g.first_seen_at >= ${p}`, filter.firstSeenSince.toISOString());
+    if (filter.fatalOnly === true) conditions.push(sql`g.fatal`);
+    if (filter.firmwareVersion) {
+      conditions.push(seenWith(sql`c.firmware_version = ${parameters.add(filter.firmwareVersion, "text")}`));
     }
-    if (filter.text) {
-      where(
-        (p) => `(strpos(lower(g.title), ${p}) > 0 OR strpos(lower(g.code), ${p}) > 0)`,
-        filter.text.toLowerCase(),
+    if (filter.deviceType) {
+      conditions.push(seenWith(sql`c.device_type = ${parameters.add(filter.deviceType, "text")}`));
+    }
+    if (filter.seenSince !== undefined) {
+      conditions.push(
+        sql`g.last_seen_at >= ${parameters.add(filter.seenSince.toISOString(), "timestamptz")}`,
       );
     }
-    const { column, type } = orders[order];
-    if (after !== undefined) {
-      const value = `$${values.push(after[0])}`;
-      conditions.push(`(g.${column}, g.id) < (${value}::${type}, $${values.push(after[1])}::uuid)`);
+    if (filter.firstSeenSince !== undefined) {
+      const since = parameters.add(filter.firstSeenSince.toISOString(), "timestamptz");
+      conditions.push(sql`g.first_seen_at >= ${since}`);
     }
-    const { rows } = await this.#pool.query<GroupRecord>(
-      `${groupsSql(order)} ${conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`}
-       ORDER BY g.${column} DESC, g.id DESC LIMIT $1`,
-      values,
+    if (filter.text) {
+      const text = parameters.add(filter.text.toLowerCase(), "text");
+      conditions.push(sql`(strpos(lower(g.title), ${text}) > 0 OR strpos(lower(g.code), ${text}) > 0)`);
+    }
+    const { column, type } = groupOrders[order];
+    if (after !== undefined) {
+      const value = parameters.add(after[0], type);
+      conditions.push(sql`(${column}, g.id) < (${value}, ${parameters.add(after[1], "uuid")})`);
+    }
+    const rows = await this.#pool.query<GroupRecord>(
+      sql`${groupsSql(order)} WHERE ${allOf(conditions)}
+          ORDER BY ${column} DESC, g.id DESC LIMIT ${parameters.add(limit, "int")}`,
+      parameters.values,
     );
     return rows.map((row) => ({ group: groupOf(row), key: [row.order_key, row.id] }));
   }
@@ -129,11 +132,7 @@ export class ErrorGroups {
    * by devices). At most `limit`. For a rollout that shows what its version broke.
    */
   async newGroupsOf(version: string, since: Date, limit: number): Promise<ErrorGroup[]> {
-    const { rows } = await this.#pool.query<GroupRecord>(
-      `${groupsSql("last_seen_time")} WHERE g.first_seen_at >= $1 AND g.first_seen_version = $2
-       ORDER BY g.fatal DESC, g.device_count DESC, g.id LIMIT $3`,
-      [since.toISOString(), version, limit],
-    );
+    const rows = await this.#pool.query<GroupRecord>(newGroupsSql, [since.toISOString(), version, limit]);
     return rows.map(groupOf);
   }
 
@@ -150,18 +149,12 @@ export class ErrorGroups {
       );
     }
     const { database, audit } = this.#parts;
-    await database.em().transactional(async (em) => {
-      const [row] = await em.execute<
-        { state: ErrorGroupState; resolved_version: string; last_seen_version: string }[]
-      >("SELECT state, resolved_version, last_seen_version FROM error_groups WHERE id = ? FOR UPDATE", [id]);
+    await database.transact(async (em, session) => {
+      const [row] = await session.query<VerdictRow>(lockSql, [id]);
       if (row === undefined) throw notFound("error group", id);
       const version = state === "resolved" ? resolvedVersion || row.last_seen_version : "";
       if (row.state === state && row.resolved_version === version) return;
-      await em.execute(
-        "UPDATE error_groups SET state = ?, resolved_version = ?, state_reason = ?, updated_at = now() WHERE id = ?",
-        [state, version, reason === "" ? actor : `${actor}: ${reason}`, id],
-        "run",
-      );
+      await session.run(decideSql, [id, state, version, reason === "" ? actor : `${actor}: ${reason}`]);
       await audit.record(em, {
         actor,
         action: `error_group.${verbs[state]}`,
@@ -178,16 +171,11 @@ export class ErrorGroups {
   async timeline(id: string, days: number): Promise<ErrorDayCount[]> {
     await this.get(id);
     const first = new Date(this.#parts.clock.now().getTime() - (days - 1) * dayMs);
-    const { rows } = await this.#pool.query<{
-      day: string;
-      firmware_version: string;
-      device_type: string;
-      occurrence_count: string;
-    }>(
-      `SELECT day::text AS day, firmware_version, device_type, occurrence_count FROM error_counts
-       WHERE group_id = $1 AND day >= $2::date ORDER BY day DESC, occurrence_count DESC LIMIT $3`,
-      [id, first.toISOString().slice(0, 10), maxTimelineRows],
-    );
+    const rows = await this.#pool.query<DayRow>(timelineSql, [
+      id,
+      first.toISOString().slice(0, 10),
+      maxTimelineRows,
+    ]);
     return rows
       .map((row) => ({
         day: row.day,
@@ -203,26 +191,27 @@ export class ErrorGroups {
     filter: OccurrenceFilter,
     { limit, after }: { readonly limit: number; readonly after?: string | undefined },
   ): Promise<ErrorOccurrence[]> {
-    const values: unknown[] = [limit];
-    const conditions: string[] = [];
-    const where = (condition: (parameter: string) => string, value: unknown): void => {
-      conditions.push(condition(`$${values.push(value)}`));
-    };
-    if (filter.groupId) where((p) => `o.group_id = ${p}`, filter.groupId);
-    if (filter.deviceId) where((p) => `o.device_id = ${p}`, filter.deviceId);
-    if (filter.from !== undefined) where((p) => `o.received_at >= ${p}`, filter.from.toISOString());
-    if (filter.to !== undefined) where((p) => `o.received_at < ${p}`, filter.to.toISOString());
+    const parameters = new Parameters();
+    const conditions: Sql[] = [];
+    if (filter.groupId) conditions.push(sql`o.group_id = ${parameters.add(filter.groupId, "uuid")}`);
+    if (filter.deviceId) conditions.push(sql`o.device_id = ${parameters.add(filter.deviceId, "uuid")}`);
+    if (filter.from !== undefined) {
+      conditions.push(sql`o.received_at >= ${parameters.add(filter.from.toISOString(), "timestamptz")}`);
+    }
+    if (filter.to !== undefined) {
+      conditions.push(sql`o.received_at < ${parameters.add(filter.to.toISOString(), "timestamptz")}`);
+    }
     if (after !== undefined) {
       const [receivedAt, id] = after.split(" ");
-      const time = `$${values.push(receivedAt)}`;
+      const time = parameters.add(receivedAt, "timestamptz");
       conditions.push(
-        `o.received_at <= ${time}`,
-        `(o.received_at, o.id) < (${time}::timestamptz, $${values.push(id)}::uuid)`,
+        sql`o.received_at <= ${time}`,
+        sql`(o.received_at, o.id) < (${time}, ${parameters.add(id, "uuid")})`,
       );
     }
-    const { rows } = await this.#pool.query<OccurrenceRecord>(
-      occurrencesSql(conditions.join(" AND ")),
-      values,
+    const rows = await this.#pool.query<OccurrenceRecord>(
+      occurrencesSql(allOf(conditions), parameters.add(limit, "int")),
+      parameters.values,
     );
     return rows.map(occurrenceOf);
   }
@@ -234,15 +223,12 @@ export class ErrorGroups {
   ): Promise<AffectedDevice[]> {
     await this.get(groupId);
     const [lastSeen, deviceId] = after?.split(" ") ?? [];
-    const { rows } = await this.#pool.query<GroupDeviceRecord>(
-      `SELECT a.device_id, coalesce(d.serial_number, '') AS serial_number, a.occurrence_count, a.first_seen_at,
-         a.last_seen_at, a.last_seen_version
-       FROM error_group_devices a LEFT JOIN devices d ON d.id = a.device_id
-       WHERE a.group_id = $1
-         AND ($3::timestamptz IS NULL OR (a.last_seen_at, a.device_id) < ($3::timestamptz, $4::uuid))
-       ORDER BY a.last_seen_at DESC, a.device_id DESC LIMIT $2`,
-      [groupId, limit, lastSeen ?? null, deviceId ?? null],
-    );
+    const rows = await this.#pool.query<GroupDeviceRecord>(affectedSql, [
+      groupId,
+      limit,
+      lastSeen ?? null,
+      deviceId ?? null,
+    ]);
     return rows.map((row) => ({
       deviceId: row.device_id,
       serialNumber: row.serial_number,
@@ -264,13 +250,6 @@ export function affectedKey({ lastSeenAt, deviceId }: AffectedDevice): string {
   return `${lastSeenAt.toISOString()} ${deviceId}`;
 }
 
-const orders = {
-  last_seen_time: { column: "last_seen_at", type: "timestamptz" },
-  first_seen_time: { column: "first_seen_at", type: "timestamptz" },
-  occurrence_count: { column: "occurrence_count", type: "bigint" },
-  device_count: { column: "device_count", type: "bigint" },
-} as const satisfies Record<GroupOrder, { column: string; type: string }>;
-
 const verbs = { open: "reopen", resolved: "resolve", ignored: "ignore" } as const;
 
 /** Days times versions times device types: beyond it the oldest days are left out. */
@@ -278,6 +257,43 @@ const maxTimelineRows = 10_000;
 
 const dayMs = 24 * 3_600_000;
 
-function seenWith(column: "firmware_version" | "device_type", parameter: string): string {
-  return `EXISTS (SELECT 1 FROM error_counts c WHERE c.group_id = g.id AND c.${column} = ${parameter})`;
+interface VerdictRow {
+  readonly state: ErrorGroupState;
+  readonly resolved_version: string;
+  readonly last_seen_version: string;
+}
+
+interface DayRow {
+  readonly day: string;
+  readonly firmware_version: string;
+  readonly device_type: string;
+  readonly occurrence_count: string;
+}
+
+const groupSql = sql`${groupsSql("last_seen_time")} WHERE g.id = $1`;
+
+const newGroupsSql = sql`
+  ${groupsSql("last_seen_time")} WHERE g.first_seen_at >= $1 AND g.first_seen_version = $2
+  ORDER BY g.fatal DESC, g.device_count DESC, g.id LIMIT $3`;
+
+const lockSql = sql`
+  SELECT state, resolved_version, last_seen_version FROM error_groups WHERE id = $1 FOR UPDATE`;
+
+const decideSql = sql`
+  UPDATE error_groups SET state = $2, resolved_version = $3, state_reason = $4, updated_at = now() WHERE id = $1`;
+
+const timelineSql = sql`
+  SELECT day::text AS day, firmware_version, device_type, occurrence_count FROM error_counts
+  WHERE group_id = $1 AND day >= $2::date ORDER BY day DESC, occurrence_count DESC LIMIT $3`;
+
+const affectedSql = sql`
+  SELECT a.device_id, coalesce(d.serial_number, '') AS serial_number, a.occurrence_count, a.first_seen_at,
+    a.last_seen_at, a.last_seen_version
+  FROM error_group_devices a LEFT JOIN devices d ON d.id = a.device_id
+  WHERE a.group_id = $1
+    AND ($3::timestamptz IS NULL OR (a.last_seen_at, a.device_id) < ($3::timestamptz, $4::uuid))
+  ORDER BY a.last_seen_at DESC, a.device_id DESC LIMIT $2`;
+
+function seenWith(condition: Sql): Sql {
+  return sql`EXISTS (SELECT 1 FROM error_counts c WHERE c.group_id = g.id AND ${condition})`;
 }

@@ -82,7 +82,7 @@ export class FirmwareCatalog {
     const stored = await this.#store.stat(fields.sha256, creator.signal);
     const state = stored?.sizeBytes === fields.sizeBytes ? "UPLOADED" : "DRAFT";
     try {
-      return await this.#database.em().transactional(async (em) => {
+      return await this.#database.transact(async (em) => {
         const insert = async (): Promise<string> => {
           const id = uuidv7();
           await em.insert(FirmwareUpdateEntity, {
@@ -254,14 +254,15 @@ export class FirmwareCatalog {
   #change(
     id: string,
     work: (em: EntityManager, row: FirmwareUpdateRow) => Promise<void>,
-    within: EntityManager = this.#database.em(),
+    within?: EntityManager,
   ): Promise<Firmware> {
-    return within.transactional(async (em) => {
+    const change = async (em: EntityManager): Promise<Firmware> => {
       const row = await lockFirmware(em, id);
       await work(em, row);
       await em.flush();
       return this.#load(em, id);
-    });
+    };
+    return within === undefined ? this.#database.transact(change) : within.transactional(change);
   }
 
   async #releaseIfSigned(em: EntityManager, row: FirmwareUpdateRow, caller: Caller): Promise<void> {

@@ -1,8 +1,9 @@
 import type pg from "pg";
 import { parseDeviceFilter } from "../device/filter/device-filter.ts";
-import { compileFilterSql, type FilterSql } from "../device/filter/filter-sql.ts";
+import { compileFilterSql } from "../device/filter/filter-sql.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
+import { Parameters } from "../infra/database/parameters.ts";
 
 /** What a {@link DeviceSelection} is made of. */
 export interface DeviceSelectionParts {
@@ -21,13 +22,17 @@ export class DeviceSelection {
   }
 
   /** The filter as a condition over `devices d LEFT JOIN device_state s`. Throws INVALID_FILTER. */
-  condition(filter: string, firstParameter: number): FilterSql {
+  condition(
+    filter: string,
+    firstParameter: number,
+  ): { readonly sql: string; readonly values: readonly unknown[] } {
     const { clock, heartbeatIntervalMs } = this.#parts;
-    return compileFilterSql(parseDeviceFilter(filter), {
+    const parameters = new Parameters(firstParameter);
+    const condition = compileFilterSql(parseDeviceFilter(filter), parameters, {
       nowMs: clock.now().getTime(),
       heartbeatIntervalMs,
-      firstParameter,
     });
+    return { sql: condition.text, values: parameters.values };
   }
 
   /** The ids of the devices that match; INVALID_ARGUMENT if they are more than `max`. */

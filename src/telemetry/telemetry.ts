@@ -3,6 +3,7 @@ import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import type { Background } from "../infra/background/background.ts";
 import type { Clock } from "../infra/clock.ts";
+import { Pool } from "../infra/database/pool.ts";
 import { TimePartitions } from "../infra/database/time-partitions.ts";
 import type { Logger } from "../infra/logger.ts";
 import { DeviceSelection } from "./device-selection.ts";
@@ -61,7 +62,7 @@ export class Telemetry implements AsyncDisposable {
   private constructor(parts: TelemetryParts) {
     const { pool, raw, clock, logger, heartbeatIntervalMs } = parts;
     const fiveMinutes = new TimePartitions({
-      pool,
+      pool: new Pool(pool),
       clock,
       logger,
       table: "heartbeat_rollups_5m",
@@ -69,7 +70,7 @@ export class Telemetry implements AsyncDisposable {
       retentionDays: parts.retention.fiveMinuteRollupDays,
     });
     const oneHour = new TimePartitions({
-      pool,
+      pool: new Pool(pool),
       clock,
       logger,
       table: "heartbeat_rollups_1h",

@@ -157,7 +157,7 @@ describe("migrations", () => {
     expect(await database.pendingMigrations()).toEqual(all);
     expect(await tables(empty.url)).toEqual([]);
     await migrateUp(empty.url);
-    expect(await pendingMigrations(database.adminPool)).toEqual([]);
+    expect(await pendingMigrations(database.pool)).toEqual([]);
   });
 });
 

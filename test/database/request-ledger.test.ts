@@ -102,7 +102,7 @@ describe("request ledger", () => {
     await age(young, "23 hours");
 
     expect(await create(old, "second")).toEqual({ resourceId: "second", repeated: false });
-    expect(await ledger.purge(database.em())).toBe(1);
+    expect(await ledger.purge(database.pool)).toBe(1);
     expect(await find(older)).toBe(0);
     expect(await find(young)).toBe(1);
   });

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { describe, expect, it } from "vitest";
-import { occurrenceOf, occurrencesSql } from "../../src/crash/error-group-rows.ts";
+import { sql } from "../../src/infra/database/sql.ts";
+import { type OccurrenceRecord, occurrenceOf, occurrencesSql } from "../../src/crash/error-group-rows.ts";
 import { HeartbeatHistory } from "../../src/heartbeat/heartbeat-history.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import { migrateDown, migrateUp } from "../../src/infra/database/migrate.ts";
@@ -34,7 +35,7 @@ describe("words in place of the contract's numbers", () => {
     const history = new HeartbeatHistory(adminPool, systemClock);
     const [heartbeat] = await history.list({ deviceId: devices[0] }, { limit: 1 });
     expect(heartbeat).toMatchObject({ networkType: "CELLULAR", errors: [{ severity: "CRITICAL" }] });
-    const { rows } = await adminPool.query(occurrencesSql("true"), [1]);
+    const rows = await database.pool.query<OccurrenceRecord>(occurrencesSql(sql`true`, sql`1`));
     expect(rows.map(occurrenceOf)).toMatchObject([{ report: { severity: "CRITICAL" } }]);
   });
 

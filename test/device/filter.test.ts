@@ -6,6 +6,8 @@ import { compileFilterPredicate } from "../../src/device/filter/filter-predicate
 import { compileFilterSql } from "../../src/device/filter/filter-sql.ts";
 import { versionKey } from "../../src/device/filter/version-key.ts";
 import type { FilterableDevice } from "../../src/device/state/filterable-device.ts";
+import { Parameters } from "../../src/infra/database/parameters.ts";
+import { sql } from "../../src/infra/database/sql.ts";
 import {
   type DeviceReplica,
   enrolmentKey,
@@ -211,15 +213,16 @@ describe("filters over devices", () => {
     const sample = fc.sample(device, { numRuns: 150, seed: 42 });
     const snapshots = await store(devices, sample);
     const nowMs = Date.parse("2026-01-01T00:00:00Z");
-    const pool = devices.access.database.adminPool;
+    const { pool } = devices.access.database;
     let hits = 0;
     await fc.assert(
       fc.asyncProperty(filter, async (written) => {
         const parsed: DeviceFilter = parseDeviceFilter(written);
-        const { sql, values } = compileFilterSql(parsed, { nowMs, heartbeatIntervalMs });
-        const { rows } = await pool.query<{ id: string }>(
-          `SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id WHERE ${sql} ORDER BY d.id`,
-          [...values],
+        const parameters = new Parameters();
+        const condition = compileFilterSql(parsed, parameters, { nowMs, heartbeatIntervalMs });
+        const rows = await pool.query<{ id: string }>(
+          sql`SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id WHERE ${condition} ORDER BY d.id`,
+          parameters.values,
         );
         const matches = compileFilterPredicate(parsed, { heartbeatIntervalMs });
         const inMemory = snapshots.filter((each) => matches(each, nowMs)).map(({ id }) => id);

@@ -242,7 +242,7 @@ describe("FleetWatch", () => {
       await devices.states.flush();
       fleet.tracker.heard(heard);
     };
-    const log = new PresenceLog(database.adminPool);
+    const log = new PresenceLog(database.pool);
     const told = async (): Promise<unknown[]> =>
       (await log.after(0, 100)).changes.map((change) => [change.deviceId, change.previous, change.presence]);
     await beat(doomed, silenced, 1);
@@ -297,7 +297,7 @@ describe("FleetWatch", () => {
     await other.tracker.prepare([heartbeatOf(deviceId, 3, { receivedAt: clock.now() })]);
     await other.tracker.tick();
 
-    const { changes } = await new PresenceLog(database.adminPool).after(0, 100);
+    const { changes } = await new PresenceLog(database.pool).after(0, 100);
     expect(changes.map((change) => [change.deviceId, change.previous, change.presence])).toEqual([
       [deviceId, "unknown", "online"],
       [deviceId, "online", "retired"],

@@ -7,6 +7,7 @@ import type { IngestResult, Submission } from "../../src/heartbeat/heartbeat-que
 import { HeartbeatPartitions } from "../../src/heartbeat/partitions.ts";
 import { type Clock, systemClock } from "../../src/infra/clock.ts";
 import { connectionSettings } from "../../src/infra/database/connection-settings.ts";
+import { Pool } from "../../src/infra/database/pool.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { Metrics } from "../../src/infra/metrics.ts";
 import { createTestDatabase } from "../support/postgres.ts";
@@ -61,7 +62,12 @@ export async function ingestOn(url: string, options: IngestOptions = {}): Promis
   const pool = new pg.Pool({ ...connectionSettings(url, "ingest"), max: 4 });
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
-  const partitions = new HeartbeatPartitions({ pool, clock, logger: silent, retentionDays: 30 });
+  const partitions = new HeartbeatPartitions({
+    pool: new Pool(pool),
+    clock,
+    logger: silent,
+    retentionDays: 30,
+  });
   if (options.withoutPartitions !== true) await partitions.maintain();
   const metrics = new Metrics({ processMetrics: false });
   const observed: DurableHeartbeat[] = [];

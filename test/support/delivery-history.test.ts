@@ -3,6 +3,7 @@ import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { HeartbeatPartitions } from "../../src/heartbeat/partitions.ts";
 import { systemClock } from "../../src/infra/clock.ts";
+import { Pool } from "../../src/infra/database/pool.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { DeliveryHistory } from "./delivery-history.ts";
 import { createTestDatabase, type TestDatabase } from "./postgres.ts";
@@ -16,7 +17,12 @@ beforeAll(async () => {
   database = await createTestDatabase();
   pool = new pg.Pool({ connectionString: database.url });
   const logger = createLogger({ level: "silent", pretty: false });
-  await new HeartbeatPartitions({ pool, clock: systemClock, logger, retentionDays: 30 }).maintain();
+  await new HeartbeatPartitions({
+    pool: new Pool(pool),
+    clock: systemClock,
+    logger,
+    retentionDays: 30,
+  }).maintain();
 });
 
 afterAll(async () => {

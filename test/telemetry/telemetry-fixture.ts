@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import type { HeartbeatRecord } from "../../src/device/state/heartbeat-record.ts";
+import { Pool } from "../../src/infra/database/pool.ts";
 import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
 import { RollupJob } from "../../src/telemetry/rollup-job.ts";
 import { ingestOn, record, silent } from "../heartbeat/heartbeat-fixture.ts";
@@ -21,7 +22,7 @@ export async function startTelemetry(
   const { pool } = ingest;
   const partitions = {
     "5m": new TimePartitions({
-      pool,
+      pool: new Pool(pool),
       clock,
       logger: silent,
       table: "heartbeat_rollups_5m",
@@ -29,7 +30,7 @@ export async function startTelemetry(
       retentionDays: 30,
     }),
     "1h": new TimePartitions({
-      pool,
+      pool: new Pool(pool),
       clock,
       logger: silent,
       table: "heartbeat_rollups_1h",

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OtaError } from "../../errors.ts";
+import { Parameters } from "../../infra/database/parameters.ts";
 import type { FilterableDevice } from "../state/filterable-device.ts";
 import { nothingHeld } from "../state/held-readings.ts";
 import { type DeviceFilter, parseDeviceFilter } from "./device-filter.ts";
@@ -168,23 +169,22 @@ describe("parseDeviceFilter", () => {
       fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
         const filter = parsedOrRefused(pieces.join(""));
         if (filter === undefined) return;
-        const { sql } = compileFilterSql(filter, { nowMs, heartbeatIntervalMs });
-        expect(sql).toMatch(/^[\w\s().$:<>=,'"@^{}?*|[\]-]*$/);
+        const { text } = compileFilterSql(filter, new Parameters(), { nowMs, heartbeatIntervalMs });
+        expect(text).toMatch(/^[\w\s().$:<>=,'"@^{}?*|[\]-]*$/);
         compileFilterPredicate(filter, { heartbeatIntervalMs })(device, nowMs);
       }),
       { numRuns: 2_000 },
     );
   });
 
-  it("numbers its parameters from where it is told", () => {
-    const compiled = compileFilterSql(parseDeviceFilter("groups:a battery_percent < 20"), {
-      nowMs,
-      heartbeatIntervalMs,
-      firstParameter: 4,
-    });
-    expect(compiled.sql).toContain("$4::text");
-    expect(compiled.sql).toContain("$5::float8");
-    expect(compiled.values).toEqual(["a", 20]);
+  it("adds its parameters to those that are there", () => {
+    const parameters = new Parameters();
+    parameters.add("before", "text");
+    const filter = parseDeviceFilter("groups:a battery_percent < 20");
+    const { text } = compileFilterSql(filter, parameters, { nowMs, heartbeatIntervalMs });
+    expect(text).toContain("$2::text");
+    expect(text).toContain("$3::float8");
+    expect(parameters.values).toEqual(["before", "a", 20]);
   });
 });
 

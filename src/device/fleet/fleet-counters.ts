@@ -1,16 +1,17 @@
-import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Background } from "../../infra/background/background.ts";
 import type { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
-import { inTurn } from "../../infra/database/transaction.ts";
+import type { Pool } from "../../infra/database/pool.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { prepared, sql } from "../../infra/database/sql.ts";
 import { presenceCutoffs } from "../state/presence.ts";
 
 /** What {@link FleetCounters} are made of. */
 export interface FleetCountersParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly heartbeatIntervalMs: number;
@@ -38,7 +39,7 @@ export class FleetCounters {
 
   constructor(parts: FleetCountersParts) {
     this.#parts = parts;
-    this.#pool = parts.database.adminPool;
+    this.#pool = parts.database.pool;
     this.#recountedAtMs = parts.clock.monotonicMs();
   }
 
@@ -49,11 +50,7 @@ export class FleetCounters {
   async read(now: Date): Promise<readonly FleetCount[]> {
     const { onlineFrom, lateFrom } = presenceCutoffs(now.getTime(), this.#parts.heartbeatIntervalMs);
     try {
-      const { rows } = await this.#pool.query<CountRow>({
-        name: "device_read_counts",
-        text: readSql,
-        values: [onlineFrom, lateFrom],
-      });
+      const rows = await this.#pool.query<CountRow>(readSql, [onlineFrom, lateFrom]);
       return rows.map(({ dimension, name, number, count }) => ({
         dimension,
         name: name ?? undefined,
@@ -83,8 +80,8 @@ export class FleetCounters {
 
   /** Folds equal rows into one. Devices that were last heard long ago share a row an hour. */
   async fold(): Promise<void> {
-    await this.#exclusively(async (query) => {
-      await query(foldSql, [this.#coarseBefore()]);
+    await this.#exclusively(async (session) => {
+      await session.run(foldSql, [this.#coarseBefore()]);
     });
   }
 
@@ -94,8 +91,8 @@ export class FleetCounters {
    */
   async recount(): Promise<number> {
     let wrong = 0;
-    await this.#exclusively(async (query) => {
-      wrong = await query(recountSql, [this.#coarseBefore()]);
+    await this.#exclusively(async (session) => {
+      wrong = await session.run(recountSql, [this.#coarseBefore()]);
     });
     if (wrong > 0)
       this.#parts.logger.warn({ counts: wrong }, "counts of the fleet were wrong and are put right");
@@ -114,13 +111,9 @@ export class FleetCounters {
   }
 
   /** In a transaction, unless another replica is at it. */
-  async #exclusively(
-    work: (query: (text: string, values: unknown[]) => Promise<number>) => Promise<void>,
-  ): Promise<void> {
+  async #exclusively(work: (session: Session) => Promise<void>): Promise<void> {
     try {
-      await inTurn(this.#pool, upkeepLock, (client) =>
-        work(async (text, values) => (await client.query(text, values)).rowCount ?? 0),
-      );
+      await this.#pool.inTurn(upkeepLock, work);
     } catch (error) {
       throw asDatabaseError(error) ?? error;
     }
@@ -148,7 +141,9 @@ interface CountRow {
 }
 
 /** One statement, and so one moment. Presence by the same limits as `presenceAt`. */
-const readSql = `
+const readSql = prepared(
+  "device_read_counts",
+  sql`
   WITH sums AS (
     SELECT dimension, name, number, sum(count) AS count FROM fleet_counts GROUP BY dimension, name, number
   ), ranked AS (
@@ -158,10 +153,11 @@ const readSql = `
   SELECT dimension, name, number, count FROM ranked WHERE position <= ${maxValues}
   UNION ALL
   SELECT CASE WHEN number >= $1 THEN 'online' WHEN number >= $2 THEN 'late' ELSE 'offline' END, NULL, NULL, sum(count)
-    FROM sums WHERE dimension = 'seen' GROUP BY 1`;
+    FROM sums WHERE dimension = 'seen' GROUP BY 1`,
+);
 
 /** Only rows of values that have several, so that a large catalogue of values is not rewritten every time. */
-const foldSql = `
+const foldSql = sql`
   WITH coarse AS (
     SELECT id, dimension, name, CASE WHEN dimension = 'seen' AND number < $1 THEN number - number % 3600 ELSE number END AS number
       FROM fleet_counts
@@ -176,7 +172,7 @@ const foldSql = `
   SELECT dimension, name, number, sum(count) FROM gone GROUP BY dimension, name, number HAVING sum(count) <> 0`;
 
 /** Truth and counts at one moment: what was committed later is in neither, and adds itself to both. */
-const recountSql = `
+const recountSql = sql`
   INSERT INTO fleet_counts (dimension, name, number, count)
   SELECT dimension, name, number, sum(count) FROM (
     SELECT dimension, name, CASE WHEN dimension = 'seen' AND number < $1 THEN number - number % 3600 ELSE number END AS number, count

@@ -12,7 +12,7 @@ import { VersionHistory } from "./version-history.ts";
 
 /** What {@link FleetPresence} is made of. */
 export interface FleetPresenceParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly heartbeatIntervalMs: number;
@@ -35,7 +35,7 @@ export class FleetPresence implements AsyncDisposable {
     this.rate = new HeartbeatRate(parts.clock);
     const retentionDays = parts.versionHistoryDays ?? defaultHistoryDays;
     this.versions = new VersionHistory({ ...parts, counters: this.counters, retentionDays });
-    this.#log = new PresenceLog(parts.database.adminPool);
+    this.#log = new PresenceLog(parts.database.pool);
     this.tracker = new PresenceTracker({ ...parts, log: this.#log });
   }
 

@@ -1,6 +1,6 @@
-import type { Pool } from "pg";
 import { asDatabaseError } from "../../infra/database/errors.ts";
-import { inTransaction } from "../../infra/database/transaction.ts";
+import type { Pool } from "../../infra/database/pool.ts";
+import { prepared, sql } from "../../infra/database/sql.ts";
 import type { Presence } from "../state/presence.ts";
 import type { PresenceChange } from "./presence-wheel.ts";
 
@@ -50,27 +50,20 @@ export class PresenceLog {
     const listed = changes.slice(-maxAppended);
     const lost = lostBefore + changes.length - listed.length;
     try {
-      await inTransaction(this.#pool, async (client) => {
-        await client.query("SELECT pg_advisory_xact_lock($1)", [appendLock]);
-        if (lost > 0) {
-          await client.query("INSERT INTO presence_changes (changed_at, lost_count) VALUES ($1, $2)", [
-            at,
-            lost,
-          ]);
-        }
-        await client.query({
-          name: "device_append_presence",
-          text: appendSql,
-          values: [
+      await this.#pool.transact(
+        async (session) => {
+          if (lost > 0) await session.run(lostSql, [at, lost]);
+          await session.run(appendSql, [
             listed.map(({ deviceId }) => deviceId),
             listed.map(({ presence }) => presence),
             listed.map(({ previous }) => previous),
             listed.map(({ seenSecond }) => new Date(seenSecond * 1_000)),
             at,
-          ],
-        });
-        await client.query(trimSql);
-      });
+          ]);
+          await session.run(trimSql);
+        },
+        { lock: appendLock },
+      );
     } catch (error) {
       throw asDatabaseError(error) ?? error;
     }
@@ -79,11 +72,7 @@ export class PresenceLog {
   /** The newest `limit` changes after a position; all since the beginning of the log for `undefined`. */
   async after(position: number, limit: number): Promise<LogPage> {
     try {
-      const { rows } = await this.#pool.query<LogRow>({
-        name: "device_read_presence",
-        text: readSql,
-        values: [position, limit + 1],
-      });
+      const rows = await this.#pool.query<LogRow>(readSql, [position, limit + 1]);
       const [bounds] = rows;
       const newest = Number(bounds?.newest ?? 0);
       const oldest = Number(bounds?.oldest ?? 0);
@@ -108,20 +97,29 @@ const keptChanges = 20_000;
 export const appendLock = 7_236_400_921;
 
 /** Forgets the oldest changes. Who appends does it under the lock. */
-export const trimSql = `DELETE FROM presence_changes WHERE id <= (SELECT max(id) FROM presence_changes) - ${keptChanges}`;
+export const trimSql = sql`
+  DELETE FROM presence_changes WHERE id <= (SELECT max(id) FROM presence_changes) - ${keptChanges}`;
 
-const appendSql = `
+const lostSql = sql`INSERT INTO presence_changes (changed_at, lost_count) VALUES ($1, $2)`;
+
+const appendSql = prepared(
+  "device_append_presence",
+  sql`
   INSERT INTO presence_changes (device_id, presence, previous_presence, last_seen_at, changed_at)
   SELECT device_id, presence, previous, seen, $5
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) AS t (device_id, presence, previous, seen)
-  ON CONFLICT DO NOTHING`;
+  ON CONFLICT DO NOTHING`,
+);
 
-const readSql = `
+const readSql = prepared(
+  "device_read_presence",
+  sql`
   SELECT bounds.*, c.*
     FROM (SELECT min(id) AS oldest, max(id) AS newest FROM presence_changes) bounds
     LEFT JOIN (SELECT id, device_id, presence, previous_presence, changed_at, lost_count FROM presence_changes
                 WHERE id > $1 ORDER BY id DESC LIMIT $2) c ON true
-   ORDER BY c.id DESC`;
+   ORDER BY c.id DESC`,
+);
 
 interface LogRow {
   readonly oldest: string | null;

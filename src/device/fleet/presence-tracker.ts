@@ -1,16 +1,17 @@
-import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Background } from "../../infra/background/background.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { type Sql, sql } from "../../infra/database/sql.ts";
 import { type Presence, presenceAt, presenceCutoffs } from "../state/presence.ts";
 import type { PresenceLog } from "./presence-log.ts";
 import { type PresenceChange, PresenceWheel } from "./presence-wheel.ts";
 
 /** What a {@link PresenceTracker} is made of. */
 export interface PresenceTrackerParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly log: PresenceLog;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -33,7 +34,7 @@ export interface Heard {
  */
 export class PresenceTracker {
   readonly #parts: PresenceTrackerParts;
-  readonly #pool: Pool;
+  readonly #pool: Session;
   readonly #wheel: PresenceWheel;
   /** Noticed, not written yet. */
   #changes: PresenceChange[] = [];
@@ -45,7 +46,7 @@ export class PresenceTracker {
 
   constructor(parts: PresenceTrackerParts) {
     this.#parts = parts;
-    this.#pool = parts.database.adminPool;
+    this.#pool = parts.database.pool;
     this.#wheel = new PresenceWheel(parts.heartbeatIntervalMs, parts.maxDevices ?? 1_000_000);
     this.#sweptToMs = parts.clock.now().getTime();
     const { clock, logger } = parts;
@@ -196,8 +197,8 @@ export class PresenceTracker {
     this.#changes.push(change);
   }
 
-  async #seen(text: string, values: readonly unknown[]): Promise<readonly SeenRow[]> {
-    return (await this.#pool.query<SeenRow>(text, [...values])).rows;
+  async #seen(statement: Sql, values: readonly unknown[]): Promise<readonly SeenRow[]> {
+    return await this.#pool.query<SeenRow>(statement, values);
   }
 }
 
@@ -227,11 +228,11 @@ interface SeenRow {
   readonly seen: string | null;
 }
 
-const seenColumns = "device_id, floor(date_part('epoch', last_seen_at))::bigint AS seen";
+const seenColumns = sql`device_id, floor(date_part('epoch', last_seen_at))::bigint AS seen`;
 
-const seenSql = `SELECT ${seenColumns} FROM device_state WHERE device_id = ANY($1::uuid[]) AND in_service`;
+const seenSql = sql`SELECT ${seenColumns} FROM device_state WHERE device_id = ANY($1::uuid[]) AND in_service`;
 
-const inServiceSql = `
+const inServiceSql = sql`
   SELECT d.id AS device_id, floor(date_part('epoch', s.last_seen_at))::bigint AS seen
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
    WHERE d.id = ANY($1::uuid[]) AND NOT d.is_deleted`;
@@ -240,7 +241,7 @@ const inServiceSql = `
  * Who was last heard before $2 and not before $1 became late meanwhile; before $4 and not before $3, offline. The log's
  * times are whole seconds.
  */
-const silentSql = `
+const silentSql = sql`
   SELECT device_id, floor(date_part('epoch', last_seen_at))::bigint AS seen
     FROM device_state s
    WHERE in_service
@@ -252,5 +253,5 @@ const silentSql = `
           AND c.presence = CASE WHEN s.last_seen_at < to_timestamp($4) THEN 'offline' ELSE 'late' END)
    LIMIT ${maxSwept}`;
 
-const recentSql = `SELECT ${seenColumns} FROM device_state
+const recentSql = sql`SELECT ${seenColumns} FROM device_state
   WHERE last_seen_at >= $1 AND in_service AND device_id > $2 ORDER BY device_id LIMIT $3`;

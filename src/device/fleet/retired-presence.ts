@@ -1,5 +1,8 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { Clock } from "../../infra/clock.ts";
+import { takeLock } from "../../infra/database/pool.ts";
+import { sessionOf } from "../../infra/database/session.ts";
+import { sql } from "../../infra/database/sql.ts";
 import { presenceCutoffs } from "../state/presence.ts";
 import { appendLock, trimSql } from "./presence-log.ts";
 
@@ -24,20 +27,21 @@ export class RetiredPresence {
     const { clock, heartbeatIntervalMs } = this.#parts;
     const now = clock.now();
     const { onlineFrom, lateFrom } = presenceCutoffs(now.getTime(), heartbeatIntervalMs);
-    await em.execute("SELECT pg_advisory_xact_lock(?)", [appendLock]);
-    await em.execute(appendSql, [onlineFrom, lateFrom, now, id]);
-    await em.execute(trimSql);
+    const session = sessionOf(em);
+    await takeLock(session, appendLock);
+    await session.run(appendSql, [id, onlineFrom, lateFrom, now]);
+    await session.run(trimSql);
   }
 }
 
 /** As `presenceAt` judges. */
-const appendSql = `
+const appendSql = sql`
   INSERT INTO presence_changes (device_id, presence, previous_presence, last_seen_at, changed_at)
   SELECT d.id, 'retired',
-         CASE WHEN s.seen IS NULL THEN 'unknown' WHEN s.seen >= ? THEN 'online' WHEN s.seen >= ? THEN 'late' ELSE 'offline' END,
-         s.last_seen_at, ?
+         CASE WHEN s.seen IS NULL THEN 'unknown' WHEN s.seen >= $2 THEN 'online' WHEN s.seen >= $3 THEN 'late' ELSE 'offline' END,
+         s.last_seen_at, $4::timestamptz
     FROM devices d
     LEFT JOIN (SELECT device_id, last_seen_at, floor(date_part('epoch', last_seen_at)) AS seen FROM device_state) s
       ON s.device_id = d.id
-   WHERE d.id = ?
+   WHERE d.id = $1
   ON CONFLICT DO NOTHING`;

@@ -1,16 +1,16 @@
-import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Background } from "../../infra/background/background.ts";
 import type { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
-import { inTurn } from "../../infra/database/transaction.ts";
+import type { Pool } from "../../infra/database/pool.ts";
+import { prepared, sql } from "../../infra/database/sql.ts";
 import type { FleetCounters } from "./fleet-counters.ts";
 
 /** What a {@link VersionHistory} is made of. */
 export interface VersionHistoryParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly counters: Pick<FleetCounters, "read">;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -62,7 +62,7 @@ export class VersionHistory implements AsyncDisposable {
 
   constructor(parts: VersionHistoryParts) {
     this.#parts = parts;
-    this.#pool = parts.database.adminPool;
+    this.#pool = parts.database.pool;
   }
 
   /** Counts now and at the beginning of each hour, until closed. */
@@ -86,9 +86,9 @@ export class VersionHistory implements AsyncDisposable {
     const oldest = new Date(now.getTime() - this.#parts.retentionDays * 24 * hourMs).toISOString();
     let counted = 0;
     try {
-      await inTurn(this.#pool, historyLock, async (client) => {
-        counted = (await client.query(recordSql, [hour, now.toISOString()])).rowCount ?? 0;
-        await client.query("DELETE FROM fleet_version_history WHERE hour < $1", [oldest]);
+      await this.#pool.inTurn(historyLock, async (session) => {
+        counted = await session.run(recordSql, [hour, now.toISOString(), rest]);
+        await session.run(forgetSql, [oldest]);
       });
     } catch (error) {
       throw asDatabaseError(error) ?? error;
@@ -103,19 +103,18 @@ export class VersionHistory implements AsyncDisposable {
     const hours = Math.ceil((end.getTime() - from.getTime()) / hourMs / maxPoints);
     try {
       const [found, first] = await Promise.all([
-        this.#pool.query<CountRow>({
-          name: "device_version_history",
-          text: readSql,
-          values: [component, from.toISOString(), end.toISOString(), Math.max(hours, 1)],
-        }),
-        this.#pool.query<{ counted_at: Date }>(
-          "SELECT counted_at FROM fleet_version_history ORDER BY hour LIMIT 1",
-        ),
+        this.#pool.query<CountRow>(readSql, [
+          component,
+          from.toISOString(),
+          end.toISOString(),
+          Math.max(hours, 1),
+        ]),
+        this.#pool.query<{ counted_at: Date }>(firstSql),
       ]);
-      const counted = countedOf(found.rows, component);
+      const counted = countedOf(found, component);
       if (to === undefined && component === firmware) counted.push(await this.#present(now));
       // The present is one of them.
-      return { ...answerOf(counted.slice(-maxPoints)), first: first.rows[0]?.counted_at };
+      return { ...answerOf(counted.slice(-maxPoints)), first: first[0]?.counted_at };
     } catch (error) {
       throw asDatabaseError(error) ?? error;
     }
@@ -131,10 +130,7 @@ export class VersionHistory implements AsyncDisposable {
   }
 
   async #isCounted(hour: string): Promise<boolean> {
-    const { rows } = await this.#pool.query("SELECT FROM fleet_version_history WHERE hour = $1 LIMIT 1", [
-      hour,
-    ]);
-    return rows.length > 0;
+    return (await this.#pool.run(isCountedSql, [hour])) > 0;
   }
 
   async #present(now: Date): Promise<Counted> {
@@ -185,7 +181,7 @@ const roundMs = 30_000;
 const historyLock = 7_236_400_925;
 
 /** Whoever comes second finds the hour counted: the rows of one moment are never mixed with those of another. */
-const recordSql = `
+const recordSql = sql`
   WITH firmware AS (
     SELECT name AS version, sum(count) AS devices FROM fleet_counts
       WHERE dimension = 'firmware_version' GROUP BY name HAVING sum(count) > 0
@@ -200,7 +196,7 @@ const recordSql = `
       FROM counted
   )
   INSERT INTO fleet_version_history (hour, counted_at, component, version, device_count)
-  SELECT $1::timestamptz, $2::timestamptz, component, CASE WHEN position <= ${maxStored} THEN version ELSE '${rest}' END, sum(devices)
+  SELECT $1::timestamptz, $2::timestamptz, component, CASE WHEN position <= ${maxStored} THEN version ELSE $3 END, sum(devices)
     FROM ranked
     WHERE component_position <= ${maxStored} AND NOT EXISTS (SELECT FROM fleet_version_history WHERE hour = $1::timestamptz)
     GROUP BY 3, 4
@@ -211,7 +207,9 @@ const recordSql = `
     WHERE NOT EXISTS (SELECT FROM fleet_version_history WHERE hour = $1::timestamptz)`;
 
 /** The last hour that was counted of each so many, by the row that each has. */
-const readSql = `
+const readSql = prepared(
+  "device_version_history",
+  sql`
   WITH hours AS (
     SELECT max(hour) AS hour FROM fleet_version_history
       WHERE component = '' AND version = '' AND hour > $2::timestamptz - interval '1 hour' AND hour < $3::timestamptz
@@ -221,7 +219,14 @@ const readSql = `
   SELECT h.counted_at, h.component, h.version, h.device_count
     FROM hours JOIN fleet_version_history h USING (hour)
     WHERE h.component = $1 OR h.component = '' AND h.version = ''
-    ORDER BY h.hour`;
+    ORDER BY h.hour`,
+);
+
+const forgetSql = sql`DELETE FROM fleet_version_history WHERE hour < $1`;
+
+const firstSql = sql`SELECT counted_at FROM fleet_version_history ORDER BY hour LIMIT 1`;
+
+const isCountedSql = sql`SELECT FROM fleet_version_history WHERE hour = $1 LIMIT 1`;
 
 function countedOf(rows: readonly CountRow[], component: string): Counted[] {
   const counted: { countedAt: Date; versions: Map<string, number>; other: number; unknown: number }[] = [];

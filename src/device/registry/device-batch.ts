@@ -1,12 +1,12 @@
-import type { Pool } from "pg";
 import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../../access/audit-log.ts";
 import { invalidArgument, OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
-import { withRetry } from "../../infra/database/errors.ts";
+import { Parameters } from "../../infra/database/parameters.ts";
+import { type Sql, sql } from "../../infra/database/sql.ts";
 import { type DeviceFilter, parseDeviceFilter } from "../filter/device-filter.ts";
-import { compileFilterSql, type FilterSql } from "../filter/filter-sql.ts";
+import { compileFilterSql } from "../filter/filter-sql.ts";
 import type { DeviceChanges } from "../state/device-changes.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import { countDevices } from "./device-list.ts";
@@ -40,7 +40,7 @@ export interface BatchOutcome {
 
 /** What {@link DeviceBatches} is made of. */
 export interface DeviceBatchParts {
-  readonly database: Pick<Database, "em" | "adminPool">;
+  readonly database: Pick<Database, "transact" | "pool">;
   readonly audit: AuditLog;
   readonly changes: DeviceChanges;
   readonly registry: Pick<DeviceRegistry, "retire">;
@@ -84,18 +84,19 @@ export class DeviceBatches {
   }
 
   async #foresee(batch: BatchUpdate, filter: DeviceFilter | undefined): Promise<BatchOutcome> {
-    const named = this.#condition(batch, filter);
-    const { rows } = await this.#pool.query<{ matched: string; changed: string }>(
-      `SELECT count(*) AS matched, count(*) FILTER (WHERE ${wouldChange(batch, dollars(named.values))}) AS changed
-         FROM devices d LEFT JOIN device_state s ON s.device_id = d.id WHERE NOT d.is_deleted AND ${named.sql}`,
-      named.values,
+    const parameters = new Parameters();
+    const [row] = await this.#parts.database.pool.query<{ matched: string; changed: string }>(
+      sql`SELECT count(*) AS matched, count(*) FILTER (WHERE ${wouldChange(batch, parameters)}) AS changed
+          FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
+          WHERE NOT d.is_deleted AND ${this.#condition(batch, filter, parameters)}`,
+      parameters.values,
     );
-    return { matched: Number(rows[0]?.matched ?? 0), changed: Number(rows[0]?.changed ?? 0) };
+    return { matched: Number(row?.matched ?? 0), changed: Number(row?.changed ?? 0) };
   }
 
   async #requireCount(filter: DeviceFilter, expected: number | undefined): Promise<void> {
     if (expected === undefined) throw invalidArgument("expected_count", "is required with filter");
-    const actual = await countDevices(this.#pool, filter, this.#moment());
+    const actual = await countDevices(this.#parts.database.pool, filter, this.#moment());
     if (Math.abs(actual - expected) <= expected * toleratedShare) return;
     throw new OtaError(
       "failed_precondition",
@@ -107,38 +108,37 @@ export class DeviceBatches {
 
   /** The next devices in the order of their ids: what a step changes cannot move a device behind the next one. */
   async #nextIds(batch: BatchUpdate, filter: DeviceFilter | undefined, after: string): Promise<string[]> {
-    const { sql, values } = this.#condition(batch, filter);
-    const { rows } = await this.#pool.query<{ id: string }>(
-      `SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
-        WHERE NOT d.is_deleted AND ${sql} AND d.id > $${values.length + 1}::uuid ORDER BY d.id LIMIT ${stepDevices}`,
-      [...values, after],
+    const parameters = new Parameters();
+    const rows = await this.#parts.database.pool.query<{ id: string }>(
+      sql`SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
+          WHERE NOT d.is_deleted AND ${this.#condition(batch, filter, parameters)}
+            AND d.id > ${parameters.add(after, "uuid")} ORDER BY d.id LIMIT ${stepDevices}`,
+      parameters.values,
     );
     return rows.map(({ id }) => id);
   }
 
   async #change(batch: BatchUpdate, batchId: string, ids: readonly string[]): Promise<number> {
     const { database, audit, changes } = this.#parts;
-    const changed = await withRetry(
-      () =>
-        database.em().transactional(async (em) => {
-          const values: unknown[] = [];
-          const question = questions(values);
-          const changedIds = await em.execute<{ id: string; groups: number; tags: number }[]>(
-            changeSql(batch, ids, question),
-            values,
-          );
-          for (const { id, groups, tags } of changedIds) requireRoom(id, groups, tags);
-          await audit.record(em, {
-            actor: batch.actor,
-            action: "device.batch_update",
-            resourceType: "device_batch",
-            resourceId: batchId,
-            reason: batch.reason,
-            details: detailsOf(batch, ids, changedIds.length),
-          });
-          return changedIds.map(({ id }) => id);
-        }),
-      { attempts: 5 },
+    const changed = await database.transact(
+      async (em, session) => {
+        const parameters = new Parameters();
+        const changedIds = await session.query<{ id: string; groups: number; tags: number }>(
+          changeSql(batch, ids, parameters),
+          parameters.values,
+        );
+        for (const { id, groups, tags } of changedIds) requireRoom(id, groups, tags);
+        await audit.record(em, {
+          actor: batch.actor,
+          action: "device.batch_update",
+          resourceType: "device_batch",
+          resourceId: batchId,
+          reason: batch.reason,
+          details: detailsOf(batch, ids, changedIds.length),
+        });
+        return changedIds.map(({ id }) => id);
+      },
+      { retry: { attempts: 5 } },
     );
     changes.publishUpdates(changed);
     return changed.length;
@@ -157,22 +157,14 @@ export class DeviceBatches {
     return ids.length;
   }
 
-  #condition(
-    { deviceIds }: BatchUpdate,
-    filter: DeviceFilter | undefined,
-  ): FilterSql & { values: unknown[] } {
-    if (filter === undefined) return { sql: "d.id = ANY($1::uuid[])", values: [deviceIds] };
-    const { sql, values } = compileFilterSql(filter, this.#moment());
-    return { sql, values: [...values] };
+  #condition({ deviceIds }: BatchUpdate, filter: DeviceFilter | undefined, parameters: Parameters): Sql {
+    if (filter !== undefined) return compileFilterSql(filter, parameters, this.#moment());
+    return sql`d.id = ANY(${parameters.add(deviceIds, "uuid[]")})`;
   }
 
   #moment(): { nowMs: number; heartbeatIntervalMs: number } {
     const { clock, heartbeatIntervalMs } = this.#parts;
     return { nowMs: clock.now().getTime(), heartbeatIntervalMs };
-  }
-
-  get #pool(): Pool {
-    return this.#parts.database.adminPool;
   }
 }
 
@@ -209,59 +201,41 @@ function requireRoom(id: string, groups: number, tags: number): void {
     throw invalidArgument("add_tags", `device ${id} would carry more than ${maxNames} tags`);
 }
 
-type Placeholder = (value: string | null, type: string) => string;
-
-/** Parameters as pg counts them. */
-function dollars(values: unknown[]): Placeholder {
-  return (value, type) => {
-    values.push(value);
-    return `$${values.length}::${type}`;
-  };
-}
-
-/** Parameters as the ORM takes them. */
-function questions(values: unknown[]): Placeholder {
-  return (value, type) => {
-    values.push(value);
-    return `?::${type}`;
-  };
-}
-
-/** Names hold no commas, so a list travels as one text. */
-function list(names: readonly string[], place: Placeholder): string {
-  return `string_to_array(${place(names.join(","), "text")}, ',')`;
-}
-
-function wouldChange(batch: BatchUpdate, place: Placeholder): string {
-  if (batch.retire) return "true";
-  const pin = batch.updatePin === undefined ? "false" : `d.update_pin <> ${place(batch.updatePin, "text")}`;
-  return `(NOT d.groups @> ${list(batch.addGroups, place)} OR d.groups && ${list(batch.removeGroups, place)}
-    OR NOT d.tags @> ${list(batch.addTags, place)} OR d.tags && ${list(batch.removeTags, place)} OR ${pin})`;
+function wouldChange(batch: BatchUpdate, parameters: Parameters): Sql {
+  if (batch.retire) return sql`true`;
+  const { updatePin } = batch;
+  const list = (names: readonly string[]) => parameters.add(names, "text[]");
+  const pin =
+    updatePin === undefined ? sql`false` : sql`d.update_pin <> ${parameters.add(updatePin, "text")}`;
+  return sql`(NOT d.groups @> ${list(batch.addGroups)} OR d.groups && ${list(batch.removeGroups)}
+    OR NOT d.tags @> ${list(batch.addTags)} OR d.tags && ${list(batch.removeTags)} OR ${pin})`;
 }
 
 /** Rows are locked in the order of their ids, so that two batches wait for each other and never in a circle. */
-function changeSql(batch: BatchUpdate, ids: readonly string[], place: Placeholder): string {
-  return `
+function changeSql(batch: BatchUpdate, ids: readonly string[], parameters: Parameters): Sql {
+  const pin = parameters.add(batch.updatePin ?? null, "text");
+  return sql`
     WITH locked AS MATERIALIZED (
-      SELECT id FROM devices WHERE id = ANY(${list(ids, place)}::uuid[]) AND NOT is_deleted ORDER BY id FOR UPDATE)
+      SELECT id FROM devices WHERE id = ANY(${parameters.add(ids, "uuid[]")}) AND NOT is_deleted ORDER BY id FOR UPDATE)
     UPDATE devices AS d
-       SET groups = ${merged("d.groups", batch.addGroups, batch.removeGroups, place)},
-           tags = ${merged("d.tags", batch.addTags, batch.removeTags, place)},
-           update_pin = coalesce(${place(batch.updatePin ?? null, "text")}, d.update_pin),
+       SET groups = ${merged(sql`d.groups`, batch.addGroups, batch.removeGroups, parameters)},
+           tags = ${merged(sql`d.tags`, batch.addTags, batch.removeTags, parameters)},
+           update_pin = coalesce(${pin}, d.update_pin),
            updated_at = now()
-      FROM locked WHERE d.id = locked.id AND ${wouldChange(batch, place)}
+      FROM locked WHERE d.id = locked.id AND ${wouldChange(batch, parameters)}
     RETURNING d.id, cardinality(d.groups) AS groups, cardinality(d.tags) AS tags`;
 }
 
 /** In the order in which they were, the new ones last. */
 function merged(
-  column: string,
+  column: Sql,
   added: readonly string[],
   removed: readonly string[],
-  place: Placeholder,
-): string {
-  return `array(SELECT name FROM unnest(${column} || ${list(added, place)}) WITH ORDINALITY AS u (name, place)
-            WHERE name <> ALL(${list(removed, place)}) GROUP BY name ORDER BY min(place))`;
+  parameters: Parameters,
+): Sql {
+  return sql`array(
+    SELECT name FROM unnest(${column} || ${parameters.add(added, "text[]")}) WITH ORDINALITY AS u (name, place)
+    WHERE name <> ALL(${parameters.add(removed, "text[]")}) GROUP BY name ORDER BY min(place))`;
 }
 
 function detailsOf(batch: BatchUpdate, ids: readonly string[], changed: number): Record<string, string> {

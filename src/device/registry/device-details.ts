@@ -1,4 +1,5 @@
-import type { Pool } from "pg";
+import type { Session } from "../../infra/database/session.ts";
+import { prepared, type Sql, sql } from "../../infra/database/sql.ts";
 import type { ReportedFacts } from "../state/device.entity.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
@@ -27,20 +28,16 @@ export interface DeviceDetails {
 }
 
 /** Reads one device, retired or not. */
-export async function readDevice(pool: Pool, id: string): Promise<DeviceDetails | undefined> {
-  const { rows } = await pool.query<DeviceDetailsRow>({
-    name: "device_read_details",
-    text: `${selectDetails()} WHERE d.id = $1`,
-    values: [id],
-  });
+export async function readDevice(session: Session, id: string): Promise<DeviceDetails | undefined> {
+  const rows = await session.query<DeviceDetailsRow>(readSql, [id]);
   return rows.map(detailsOf)[0];
 }
 
 /** The head of a query for devices, to be followed by WHERE; `extra` is one more column. */
-export function selectDetails(extra?: string): string {
-  return `
+export function selectDetails(extra?: Sql): Sql {
+  return sql`
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.display_name, d.groups, d.tags, d.update_pin, d.metadata, d.reported,
-         d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at${extra === undefined ? "" : `, ${extra}`}, s.*
+         d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at${extra === undefined ? sql`` : sql`, ${extra}`}, s.*
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
 }
 
@@ -98,3 +95,5 @@ function heartbeatOf(row: DeviceDetailsRow, receivedAt: Date): HeartbeatRecord {
     metrics: undefined,
   };
 }
+
+const readSql = prepared("device_read_details", sql`${selectDetails()} WHERE d.id = $1`);

@@ -7,9 +7,10 @@ import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
 import { illegalTransition, invalidArgument, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
-import { withRetry } from "../../infra/database/errors.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { RequestLedger } from "../../infra/database/request-ledger.ts";
+import { sessionOf } from "../../infra/database/session.ts";
+import { sql } from "../../infra/database/sql.ts";
 import { Turns } from "../../infra/turns.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
@@ -49,7 +50,7 @@ export interface AdmittedDevice {
 
 /** What {@link DeviceEnrolment} is made of. */
 export interface DeviceEnrolmentParts {
-  readonly database: Pick<Database, "em">;
+  readonly database: Pick<Database, "transact">;
   readonly ledger: RequestLedger;
   readonly keys: EnrolmentKeys;
   readonly credentials: DeviceCredentials;
@@ -141,7 +142,7 @@ export class DeviceEnrolment {
   }
 
   async #transaction<T>(work: (em: EntityManager) => Promise<T>): Promise<T> {
-    return await withRetry(() => this.#parts.database.em().transactional(work), { attempts: 5 });
+    return await this.#parts.database.transact(work, { retry: { attempts: 5 } });
   }
 
   async #admitNew(
@@ -252,13 +253,13 @@ interface NewDevice {
  * waits for the first one's transaction.
  */
 async function insertDevice(em: EntityManager, device: NewDevice): Promise<string | undefined> {
-  const [row] = await em.execute<{ id: string }[]>(insertSql, [
+  const [row] = await sessionOf(em).query<{ id: string }>(insertSql, [
     uuidv7(),
     device.serialNumber,
     device.deviceType,
     device.hardwareModel,
     device.displayName,
-    JSON.stringify(device.groups),
+    device.groups,
     JSON.stringify(device.metadata),
     device.keyId,
     device.requestId,
@@ -267,10 +268,10 @@ async function insertDevice(em: EntityManager, device: NewDevice): Promise<strin
   return row?.id;
 }
 
-const insertSql = `
+const insertSql = sql`
   INSERT INTO devices (id, serial_number, device_type, hardware_model, display_name, groups, metadata,
                        enrolment_key_id, enrol_request_id, reported)
-  VALUES (?, ?, ?, ?, ?, ARRAY(SELECT jsonb_array_elements_text(?::jsonb)), ?::jsonb, ?, ?, ?::jsonb)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
   ON CONFLICT (serial_number) WHERE NOT is_deleted DO NOTHING
   RETURNING id`;
 

@@ -1,6 +1,8 @@
-import type { Pool } from "pg";
 import type { ListPosition } from "../../call/list-page.ts";
 import { OtaError } from "../../errors.ts";
+import { Parameters } from "../../infra/database/parameters.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { allOf, type Sql, sql } from "../../infra/database/sql.ts";
 import type { DeviceFilter } from "../filter/device-filter.ts";
 import { compileFilterSql, type FilterSqlOptions } from "../filter/filter-sql.ts";
 import { type DeviceDetails, type DeviceDetailsRow, detailsOf, selectDetails } from "./device-details.ts";
@@ -48,45 +50,39 @@ export function parseDeviceOrder(text: string): DeviceOrder {
  * reading come last.
  */
 export async function listDevices(
-  pool: Pool,
+  session: Session,
   query: DeviceQuery,
   { limit, after }: ListPosition,
   options: FilterSqlOptions,
 ): Promise<ListedDevice[]> {
-  const values: unknown[] = [];
-  const parameter = (value: unknown, type: string): string => {
-    values.push(value);
-    return `$${values.length}::${type}`;
-  };
-  const conditions: string[] = [];
-  if (!query.showRetired) conditions.push("NOT d.is_deleted");
+  const parameters = new Parameters();
+  const conditions: Sql[] = [];
+  if (!query.showRetired) conditions.push(sql`NOT d.is_deleted`);
   if (query.deviceTypes.length > 0)
-    conditions.push(`d.device_type = ANY(${parameter(query.deviceTypes, "text[]")})`);
+    conditions.push(sql`d.device_type = ANY(${parameters.add(query.deviceTypes, "text[]")})`);
   if (query.hardwareModels.length > 0)
-    conditions.push(`d.hardware_model = ANY(${parameter(query.hardwareModels, "text[]")})`);
-  if (query.groups.length > 0) conditions.push(`d.groups && ${parameter(query.groups, "text[]")}`);
+    conditions.push(sql`d.hardware_model = ANY(${parameters.add(query.hardwareModels, "text[]")})`);
+  if (query.groups.length > 0) conditions.push(sql`d.groups && ${parameters.add(query.groups, "text[]")}`);
   if (query.firmwareVersions.length > 0)
-    conditions.push(`s.firmware_version = ANY(${parameter(query.firmwareVersions, "text[]")})`);
+    conditions.push(sql`s.firmware_version = ANY(${parameters.add(query.firmwareVersions, "text[]")})`);
   if (query.serialNumberPrefix !== "")
-    conditions.push(`(d.serial_number COLLATE "C") ^@ ${parameter(query.serialNumberPrefix, "text")}`);
-  if (query.filter.kind !== "all") {
-    const compiled = compileFilterSql(query.filter, { ...options, firstParameter: values.length + 1 });
-    values.push(...compiled.values);
-    conditions.push(compiled.sql);
-  }
-  if (after !== undefined) conditions.push(behind(query.order, after, parameter));
+    conditions.push(
+      sql`(d.serial_number COLLATE "C") ^@ ${parameters.add(query.serialNumberPrefix, "text")}`,
+    );
+  if (query.filter.kind !== "all") conditions.push(compileFilterSql(query.filter, parameters, options));
+  if (after !== undefined) conditions.push(behind(query.order, after, parameters));
   const { column } = orderColumns[query.order.by];
-  const direction = query.order.descending ? "DESC" : "ASC";
-  const sorted =
-    column === "d.id" ? "" : `${column} ${direction}${hasGaps(query.order) ? " NULLS LAST" : ""},`;
+  const direction = query.order.descending ? sql`DESC` : sql`ASC`;
+  const last = hasGaps(query.order) ? sql` NULLS LAST` : sql``;
+  const sorted = query.order.by === "create_time" ? sql`` : sql`${column} ${direction}${last},`;
   // The page is found by narrow rows, which a sort of the whole fleet keeps in memory, and filled in afterwards.
-  const { rows } = await pool.query<DeviceDetailsRow & { readonly order_key: string | null }>(
-    `${selectDetails("page.order_value::text AS order_key")}
+  const rows = await session.query<DeviceDetailsRow & { readonly order_key: string | null }>(
+    sql`${selectDetails(sql`page.order_value::text AS order_key`)}
        JOIN (SELECT d.id, ${column} AS order_value FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
-             ${conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`}
-             ORDER BY ${sorted} d.id ${direction} LIMIT ${parameter(limit, "int")}) AS page ON page.id = d.id
+             WHERE ${allOf(conditions)}
+             ORDER BY ${sorted} d.id ${direction} LIMIT ${parameters.add(limit, "int")}) AS page ON page.id = d.id
       ORDER BY ${sorted} d.id ${direction}`,
-    values,
+    parameters.values,
   );
   return rows.map((row) => ({
     device: detailsOf(row),
@@ -96,24 +92,25 @@ export async function listDevices(
 
 /** Counts the devices in service that match. */
 export async function countDevices(
-  pool: Pool,
+  session: Session,
   filter: DeviceFilter,
   options: FilterSqlOptions,
 ): Promise<number> {
-  const { sql, values } = compileFilterSql(filter, options);
-  const { rows } = await pool.query<{ count: string }>(
-    `SELECT count(*) FROM devices d LEFT JOIN device_state s ON s.device_id = d.id WHERE NOT d.is_deleted AND ${sql}`,
-    [...values],
+  const parameters = new Parameters();
+  const [row] = await session.query<{ count: string }>(
+    sql`SELECT count(*) FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
+        WHERE NOT d.is_deleted AND ${compileFilterSql(filter, parameters, options)}`,
+    parameters.values,
   );
-  return Number(rows[0]?.count ?? 0);
+  return Number(row?.count ?? 0);
 }
 
 /** The ids are in the order of creation. */
 const orderColumns = {
-  create_time: { column: "d.id", type: "uuid" },
-  serial_number: { column: 'd.serial_number COLLATE "C"', type: "text" },
-  last_seen_time: { column: "s.last_seen_at", type: "timestamptz" },
-  battery_percent: { column: "s.battery_percent", type: "real" },
+  create_time: { column: sql`d.id`, type: "uuid" },
+  serial_number: { column: sql`d.serial_number COLLATE "C"`, type: "text" },
+  last_seen_time: { column: sql`s.last_seen_at`, type: "timestamptz" },
+  battery_percent: { column: sql`s.battery_percent`, type: "real" },
 } as const;
 
 function isOrdered(name: string): name is DeviceOrder["by"] {
@@ -131,18 +128,14 @@ function placeOf(id: string, value: string | null): string {
 }
 
 /** The condition for what comes behind a place. */
-function behind(
-  order: DeviceOrder,
-  place: string,
-  parameter: (value: unknown, type: string) => string,
-): string {
+function behind(order: DeviceOrder, place: string, parameters: Parameters): Sql {
   const { column, type } = orderColumns[order.by];
-  const beyond = order.descending ? "<" : ">";
+  const beyond = order.descending ? sql`<` : sql`>`;
   const blank = place.indexOf(" ");
-  const id = parameter(blank < 0 ? place : place.slice(0, blank), "uuid");
-  if (column === "d.id") return `d.id ${beyond} ${id}`;
-  if (blank < 0) return `(${column} IS NULL AND d.id ${beyond} ${id})`;
-  const value = parameter(place.slice(blank + 1), type);
-  const follows = `(${column}, d.id) ${beyond} (${value}, ${id})`;
-  return hasGaps(order) ? `(${follows} OR ${column} IS NULL)` : follows;
+  const id = parameters.add(blank < 0 ? place : place.slice(0, blank), "uuid");
+  if (order.by === "create_time") return sql`d.id ${beyond} ${id}`;
+  if (blank < 0) return sql`(${column} IS NULL AND d.id ${beyond} ${id})`;
+  const value = parameters.add(place.slice(blank + 1), type);
+  const follows = sql`(${column}, d.id) ${beyond} (${value}, ${id})`;
+  return hasGaps(order) ? sql`(${follows} OR ${column} IS NULL)` : follows;
 }

@@ -6,7 +6,6 @@ import type { ListPosition } from "../../call/list-page.ts";
 import { illegalTransition, notFound } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
-import { withRetry } from "../../infra/database/errors.ts";
 import type { DeviceFilter } from "../filter/device-filter.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChanges } from "../state/device-changes.ts";
@@ -29,7 +28,7 @@ interface UnwrittenStates {
 
 /** What {@link DeviceRegistry} is made of. */
 export interface DeviceRegistryParts {
-  readonly database: Pick<Database, "em" | "adminPool">;
+  readonly database: Pick<Database, "transact" | "pool">;
   readonly credentials: DeviceCredentials;
   readonly audit: AuditLog;
   readonly changes: DeviceChanges;
@@ -68,20 +67,20 @@ export class DeviceRegistry {
 
   /** Returns a device, retired or not. Throws `NOT_FOUND`. */
   async get(id: string): Promise<DeviceDetails> {
-    const device = await readDevice(this.#parts.database.adminPool, id);
+    const device = await readDevice(this.#parts.database.pool, id);
     if (device === undefined) throw notFound("device", id);
     return this.#withNewest(device);
   }
 
   /** Lists devices in the order asked for; `after` is the place of the last device of the page before. */
   async list(query: DeviceQuery, position: ListPosition): Promise<ListedDevice[]> {
-    const listed = await listDevices(this.#parts.database.adminPool, query, position, this.#moment());
+    const listed = await listDevices(this.#parts.database.pool, query, position, this.#moment());
     return listed.map(({ device, place }) => ({ device: this.#withNewest(device), place }));
   }
 
   /** Counts the devices in service that match a filter. */
   async count(filter: DeviceFilter): Promise<number> {
-    return await countDevices(this.#parts.database.adminPool, filter, this.#moment());
+    return await countDevices(this.#parts.database.pool, filter, this.#moment());
   }
 
   /** Changes what an operator may change. Throws `NOT_FOUND`, and `ILLEGAL_TRANSITION` for a retired device. */
@@ -194,7 +193,7 @@ export class DeviceRegistry {
 
   /** Again where it meets a writer that came from the other side: an offer locks the rollout first, and then its devices. */
   async #transaction<T>(work: (em: EntityManager) => Promise<T>): Promise<T> {
-    return await withRetry(() => this.#parts.database.em().transactional(work), { attempts: 5 });
+    return await this.#parts.database.transact(work, { retry: { attempts: 5 } });
   }
 
   #moment(): { nowMs: number; heartbeatIntervalMs: number } {

@@ -20,13 +20,13 @@ export interface NewSavedFilter {
 /** Filters over devices that operators keep under a name, for all of them. */
 export class SavedFilters {
   readonly #parts: {
-    readonly database: Pick<Database, "em">;
+    readonly database: Pick<Database, "em" | "transact">;
     readonly ledger: RequestLedger;
     readonly audit: AuditLog;
   };
 
   constructor(parts: {
-    readonly database: Pick<Database, "em">;
+    readonly database: Pick<Database, "em" | "transact">;
     readonly ledger: RequestLedger;
     readonly audit: AuditLog;
   }) {
@@ -44,7 +44,7 @@ export class SavedFilters {
       requestDigest: requestDigest({ name, filter }),
     };
     try {
-      return await database.em().transactional(async (em) => {
+      return await database.transact(async (em) => {
         const { resourceId } = await ledger.once(em, key, async () => {
           if ((await em.count(SavedFilterEntity)) >= maxSaved) throw full();
           const id = uuidv7();
@@ -81,7 +81,7 @@ export class SavedFilters {
   /** Forgets one. Throws `NOT_FOUND`. */
   async delete({ actor, id }: { readonly actor: string; readonly id: string }): Promise<void> {
     const { database, audit } = this.#parts;
-    await database.em().transactional(async (em) => {
+    await database.transact(async (em) => {
       const row = await em.findOne(SavedFilterEntity, id);
       if (row === null) throw notFound("saved filter", id);
       await em.nativeDelete(SavedFilterEntity, { id });

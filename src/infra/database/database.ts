@@ -6,10 +6,14 @@ import type { BackgroundWork } from "../background/background.ts";
 import type { Logger } from "../logger.ts";
 import { closeOnBrokenTransaction } from "./broken-transactions.ts";
 import { connectionSettings, defaultPoolSizes, type PoolSizes } from "./connection-settings.ts";
-import { asDatabaseError } from "./errors.ts";
+import { asDatabaseError, withRetry } from "./errors.ts";
 import { type ChannelHandler, Listener } from "./listener.ts";
 import { databaseName, pendingMigrations } from "./migrate.ts";
 import { Notifier } from "./notifier.ts";
+import { OrmDriver } from "./orm-driver.ts";
+import { locked, Pool, type TransactOptions } from "./pool.ts";
+import { type Session, sessionOf } from "./session.ts";
+import { sql } from "./sql.ts";
 
 /** How to reach the database. */
 export interface DatabaseOptions {
@@ -29,8 +33,10 @@ export class Database implements AsyncDisposable {
   readonly orm: MikroORM;
   /** For heartbeat ingest alone: COPY and its transaction. Plain pg, with pg's own type parsers. */
   readonly ingestPool: pg.Pool;
-  /** For hand-written SQL outside the ORM. Plain pg, with pg's own type parsers. */
+  /** What {@link pool} runs on. Plain pg, with pg's own type parsers. */
   readonly adminPool: pg.Pool;
+  /** For hand-written SQL outside the ORM. */
+  readonly pool: Pool;
   readonly #listener: Listener;
   readonly #notifier: Notifier;
   readonly #logger: Logger;
@@ -40,6 +46,7 @@ export class Database implements AsyncDisposable {
   static async connect(options: DatabaseOptions): Promise<Database> {
     const sizes = { ...defaultPoolSizes, ...options.poolSizes };
     const orm = await MikroORM.init({
+      driver: OrmDriver,
       entities: options.entities,
       dbName: databaseName(options.url),
       driverOptions: {
@@ -73,8 +80,9 @@ export class Database implements AsyncDisposable {
     this.#logger = logger;
     this.ingestPool = createPool(url, "ingest", sizes.ingest, logger);
     this.adminPool = createPool(url, "admin", sizes.admin, logger);
+    this.pool = new Pool(this.adminPool);
     this.#listener = new Listener(url, logger);
-    this.#notifier = new Notifier(this.adminPool, logger);
+    this.#notifier = new Notifier(this.pool, logger);
   }
 
   /** What goes on by itself. */
@@ -88,6 +96,24 @@ export class Database implements AsyncDisposable {
    */
   em(signal?: AbortSignal): EntityManager {
     return this.orm.em.fork(signal === undefined ? {} : { signal });
+  }
+
+  /**
+   * Runs `work` in a transaction of the ORM, with an entity manager of its own and a session for hand-written SQL in the
+   * same transaction: commits when it resolves, takes all back when it rejects.
+   */
+  async transact<T>(
+    work: (em: EntityManager, session: Session) => Promise<T>,
+    { lock, retry = { attempts: 1 } }: TransactOptions = {},
+  ): Promise<T> {
+    return await withRetry(
+      () =>
+        this.em().transactional(async (em) => {
+          const session = sessionOf(em);
+          return await locked(lock, () => work(em, session))(session);
+        }),
+      retry,
+    );
   }
 
   /** Subscribes to a channel on the listening connection; returns how to stop. See {@link ChannelHandler}. */
@@ -110,7 +136,7 @@ export class Database implements AsyncDisposable {
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       signal.throwIfAborted();
-      await Promise.race([this.adminPool.query("SELECT 1"), aborted]);
+      await Promise.race([this.pool.query(sql`SELECT 1`), aborted]);
     } catch (error) {
       throw asDatabaseError(error) ?? unreachable(error);
     } finally {
@@ -120,7 +146,7 @@ export class Database implements AsyncDisposable {
 
   /** The names of migrations that the database still needs. */
   pendingMigrations(): Promise<string[]> {
-    return pendingMigrations(this.adminPool);
+    return pendingMigrations(this.pool);
   }
 
   /**

@@ -3,6 +3,8 @@ import { Alarm } from "../alarm.ts";
 import { BackOff } from "../back-off.ts";
 import type { Logger } from "../logger.ts";
 import { connectionSettings } from "./connection-settings.ts";
+import { sessionOn } from "./session.ts";
+import { identifier, sql } from "./sql.ts";
 
 /** What a channel's subscriber is told. Handlers must not throw and must not block. */
 export interface ChannelHandler {
@@ -105,7 +107,7 @@ export class Listener {
   async #subscribe(client: pg.Client, channel: string): Promise<void> {
     try {
       // Repeating it changes nothing.
-      await client.query(`LISTEN ${client.escapeIdentifier(channel)}`);
+      await sessionOn(client).run(sql`LISTEN ${identifier(channel)}`);
     } catch (error) {
       // A lost connection has told so itself; a server that only refuses must not be mistaken for one that listens.
       client.emit("error", error instanceof Error ? error : new Error(String(error)));

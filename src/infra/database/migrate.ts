@@ -17,6 +17,8 @@ import { VersionHistory } from "./migrations/m0010-version-history.ts";
 import { WaitingRollbacks } from "./migrations/m0011-waiting-rollbacks.ts";
 import { RolloutCounterTriggers } from "./migrations/m0012-rollout-counters.ts";
 import { Words } from "./migrations/m0013-words.ts";
+import { type Session, sessionOn } from "./session.ts";
+import { sql } from "./sql.ts";
 
 /** How to migrate. */
 export interface MigrateOptions {
@@ -49,15 +51,12 @@ export async function migrateDown(
 }
 
 /** The names of the migrations that the database still needs, oldest first. Changes nothing, not even an empty database. */
-export async function pendingMigrations(database: Pick<pg.Pool, "query">): Promise<string[]> {
+export async function pendingMigrations(session: Session): Promise<string[]> {
   const known = migrations.map(({ name }) => name);
-  const made = await database.query<{ made: boolean }>(
-    `SELECT to_regclass('${migrationsTable}') IS NOT NULL AS made`,
-  );
-  if (made.rows[0]?.made !== true) return known;
-  const done = await database.query<{ name: string }>(`SELECT name FROM ${migrationsTable}`);
-  const names = new Set(done.rows.map(({ name }) => name));
-  return known.filter((name) => !names.has(name));
+  const [table] = await session.query<{ made: boolean }>(migratedSql);
+  if (table?.made !== true) return known;
+  const done = new Set((await session.query<{ name: string }>(doneSql)).map(({ name }) => name));
+  return known.filter((name) => !done.has(name));
 }
 
 /**
@@ -81,6 +80,10 @@ const migrations = [
 ];
 
 const migrationsTable = "mikro_orm_migrations";
+
+const migratedSql = sql`SELECT to_regclass('mikro_orm_migrations') IS NOT NULL AS made`;
+const doneSql = sql`SELECT name FROM mikro_orm_migrations`;
+const waitSql = sql`SELECT pg_advisory_lock($1)`;
 
 /** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
 const migrationLock = 7_236_400_911;
@@ -108,7 +111,7 @@ async function underLock<T>(
   options.signal?.addEventListener("abort", giveUp, { once: true });
   try {
     options.signal?.throwIfAborted();
-    await lock.query("SELECT pg_advisory_lock($1)", [migrationLock]);
+    await sessionOn(lock).run(waitSql, [migrationLock]);
     options.signal?.removeEventListener("abort", giveUp);
     return await withMigrator(url, options, work);
   } catch (error) {

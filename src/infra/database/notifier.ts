@@ -1,8 +1,9 @@
-import type pg from "pg";
 import { BatchWriter } from "../background/batch-writer.ts";
 import { systemClock } from "../clock.ts";
-import type { Logger } from "../logger.ts";
 import { isDataError } from "./errors.ts";
+import type { Logger } from "../logger.ts";
+import type { Session } from "./session.ts";
+import { sql } from "./sql.ts";
 
 /**
  * Sends notifications to all replicas, some at a time and each text once, on a connection of its own choice: a NOTIFY
@@ -12,12 +13,12 @@ import { isDataError } from "./errors.ts";
 export class Notifier {
   readonly writer: BatchWriter<Notification>;
 
-  constructor(pool: pg.Pool, logger: Logger) {
+  constructor(pool: Session, logger: Logger) {
     this.writer = new BatchWriter<Notification>({
       name: "notifications",
       keyOf: (notification) => JSON.stringify(notification),
       write: async (batch) => {
-        await pool.query("SELECT pg_notify(c, p) FROM unnest($1::text[], $2::text[]) AS t(c, p)", [
+        await pool.run(notifySql, [
           batch.map(([channel]) => channel),
           batch.map(([, payload]) => payload),
         ]);
@@ -44,6 +45,8 @@ export class Notifier {
 }
 
 type Notification = readonly [channel: string, payload: string];
+
+const notifySql = sql`SELECT pg_notify(c, p) FROM unnest($1::text[], $2::text[]) AS t(c, p)`;
 
 /** Long enough to gather a burst, short enough for an update to be announced within a second. */
 const coalesceMs = 100;

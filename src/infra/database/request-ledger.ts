@@ -1,6 +1,8 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { invalidArgument } from "../../errors.ts";
 import { areDifferent } from "./request-digest.ts";
+import { type Session, sessionOf } from "./session.ts";
+import { sql } from "./sql.ts";
 
 /** A create that a caller may send again (AIP-155). */
 export interface RequestKey {
@@ -35,35 +37,34 @@ export class RequestLedger {
     if (!em.isInTransaction()) throw new Error("the request ledger needs the caller's transaction");
     const primaryKey = [key.caller, key.method, key.requestId];
     const digest = Buffer.from(key.requestDigest);
-    const claimed = await em.execute<unknown[]>(claimSql, [...primaryKey, digest]);
+    const session = sessionOf(em);
+    const claimed = await session.query(claimSql, [...primaryKey, digest]);
     if (claimed.length === 0) {
-      const found = await earlier(em, key, primaryKey);
+      const found = await earlier(session, key, primaryKey);
       // Taken when we claimed it, purged when we read it: it is free now.
       return found ?? this.once(em, key, create);
     }
     const resourceId = await create();
-    await em.execute(settleSql, [resourceId, ...primaryKey], "run");
+    await session.run(settleSql, [...primaryKey, resourceId]);
     return { resourceId, repeated: false };
   }
 
   /** Forgets requests older than 24 hours, some thousand at a time; returns how many. */
-  async purge(em: EntityManager): Promise<number> {
+  async purge(session: Session): Promise<number> {
     for (let purged = 0; ; ) {
-      const { affectedRows } = await em.execute<{ affectedRows: number }>(purgeSql, [], "run");
-      purged += affectedRows;
-      if (affectedRows < purgeBatchRows) return purged;
+      const forgotten = await session.run(purgeSql);
+      purged += forgotten;
+      if (forgotten < purgeBatchRows) return purged;
     }
   }
 }
 
 async function earlier(
-  em: EntityManager,
+  session: Session,
   key: RequestKey,
   primaryKey: readonly string[],
 ): Promise<RequestOutcome | undefined> {
-  const [row] = await em.execute<{ request_digest: Uint8Array; resource_id: string }[]>(findSql, [
-    ...primaryKey,
-  ]);
+  const [row] = await session.query<{ request_digest: Uint8Array; resource_id: string }>(findSql, primaryKey);
   if (row === undefined) return undefined;
   if (areDifferent(row.request_digest, key.requestDigest)) {
     throw invalidArgument("request_id", "came with another request before", "REQUEST_ID_REUSED");
@@ -72,25 +73,26 @@ async function earlier(
 }
 
 /** How long a request is remembered. */
-const memory = "interval '24 hours'";
+const memory = sql`interval '24 hours'`;
 
 const purgeBatchRows = 5_000;
 
 /** Takes the id, or takes it over from a request that is past its time; no row if it is taken. */
-const claimSql = `
+const claimSql = sql`
   INSERT INTO request_ids (caller, method, request_id, request_digest, resource_id)
-  VALUES (?, ?, ?, ?, '')
+  VALUES ($1, $2, $3, $4, '')
   ON CONFLICT (caller, method, request_id) DO UPDATE
     SET request_digest = excluded.request_digest, resource_id = '', created_at = now()
     WHERE request_ids.created_at < now() - ${memory}
   RETURNING 1 AS claimed`;
 
-const settleSql = "UPDATE request_ids SET resource_id = ? WHERE caller = ? AND method = ? AND request_id = ?";
+const settleSql = sql`
+  UPDATE request_ids SET resource_id = $4 WHERE caller = $1 AND method = $2 AND request_id = $3`;
 
-const findSql =
-  "SELECT request_digest, resource_id FROM request_ids WHERE caller = ? AND method = ? AND request_id = ?";
+const findSql = sql`
+  SELECT request_digest, resource_id FROM request_ids WHERE caller = $1 AND method = $2 AND request_id = $3`;
 
-const purgeSql = `
+const purgeSql = sql`
   DELETE FROM request_ids
   WHERE ctid IN (
     SELECT ctid FROM request_ids WHERE created_at < now() - ${memory} LIMIT ${purgeBatchRows}

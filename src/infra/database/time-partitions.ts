@@ -1,13 +1,13 @@
-import type pg from "pg";
 import type { Background } from "../background/background.ts";
 import type { Round } from "../background/round.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
-import { inTransaction, inTurn } from "./transaction.ts";
+import type { Pool } from "./pool.ts";
+import { identifier, instantLiteral, sql } from "./sql.ts";
 
 /** What {@link TimePartitions} is made of. */
 export interface TimePartitionsParts {
-  readonly pool: pg.Pool;
+  readonly pool: Pool;
   readonly clock: Clock;
   readonly logger: Logger;
   /** A table that is partitioned by range of a timestamptz column. Its partitions are called after it and their first day. */
@@ -28,7 +28,7 @@ export interface TimePartitionsParts {
  * are made if they are missing. A clock that is ahead drops nothing before its time, because the server's clock must agree.
  */
 export class TimePartitions implements AsyncDisposable {
-  readonly #pool: pg.Pool;
+  readonly #pool: Pool;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #table: string;
@@ -81,21 +81,25 @@ export class TimePartitions implements AsyncDisposable {
     const start = this.#startOf(time);
     const end = new Date(start.getTime() + this.#spanMs);
     const name = this.#nameOf(start);
-    await inTransaction(this.#pool, async (client) => {
-      // Waits its turn, within the connection's lock_timeout: the caller needs the partition.
-      await client.query("SELECT pg_advisory_xact_lock($1)", [partitionLock]);
-      const made = await client.query("SELECT to_regclass($1) IS NOT NULL AS made", [name]);
-      if (made.rows[0]?.made === true) return;
-      // Attaching an empty table takes a weaker lock than CREATE ... PARTITION OF: writers do not stop for it. No CHECK
-      // is needed to spare it a scan, there is nothing to scan. Indexes come with the attachment.
-      await client.query(
-        `CREATE TABLE ${name} (LIKE ${this.#table} INCLUDING DEFAULTS INCLUDING COMPRESSION)`,
-      );
-      await client.query(
-        `ALTER TABLE ${this.#table} ATTACH PARTITION ${name}
-         FOR VALUES FROM ('${start.toISOString()}') TO ('${end.toISOString()}')`,
-      );
-    });
+    const partition = identifier(name);
+    const table = identifier(this.#table);
+    // Waits its turn, within the connection's lock_timeout: the caller needs the partition.
+    await this.#pool.transact(
+      async (session) => {
+        const [found] = await session.query<{ made: boolean }>(isMadeSql, [name]);
+        if (found?.made === true) return;
+        // Attaching an empty table takes a weaker lock than CREATE ... PARTITION OF: writers do not stop for it. No CHECK
+        // is needed to spare it a scan, there is nothing to scan. Indexes come with the attachment.
+        await session.run(
+          sql`CREATE TABLE ${partition} (LIKE ${table} INCLUDING DEFAULTS INCLUDING COMPRESSION)`,
+        );
+        await session.run(
+          sql`ALTER TABLE ${table} ATTACH PARTITION ${partition}
+              FOR VALUES FROM (${instantLiteral(start)}) TO (${instantLiteral(end)})`,
+        );
+      },
+      { lock: partitionLock },
+    );
   }
 
   /** The name of the partition that holds a time, be it there or not. */
@@ -118,18 +122,18 @@ export class TimePartitions implements AsyncDisposable {
   }
 
   async #dropBefore(firstKept: Date): Promise<void> {
-    const agreed = await this.#pool.query<{ day: Date }>(
-      "SELECT least($1::timestamptz, date_trunc('day', now(), 'UTC') - $2 * interval '1 day') AS day",
-      [firstKept.toISOString(), this.#retentionDays],
-    );
-    const keptFromMs = agreed.rows[0]?.day.getTime() ?? 0;
+    const [agreed] = await this.#pool.query<{ day: Date }>(keptFromSql, [
+      firstKept.toISOString(),
+      this.#retentionDays,
+    ]);
+    const keptFromMs = agreed?.day.getTime() ?? 0;
     for (const { name, day } of await this.#list()) {
       if (day.getTime() + this.#spanMs > keptFromMs) continue;
       try {
-        await inTurn(this.#pool, partitionLock, async (client) => {
+        await this.#pool.inTurn(partitionLock, async (session) => {
           // Dropping locks the whole table: behind a long query it would hold up every writer that comes after it.
-          await client.query(`SET LOCAL lock_timeout = '${dropLockTimeoutMs}ms'`);
-          await client.query(`DROP TABLE IF EXISTS ${name}`);
+          await session.run(sql`SET LOCAL lock_timeout = ${dropLockTimeoutMs}`);
+          await session.run(sql`DROP TABLE IF EXISTS ${identifier(name)}`);
           this.#logger.info({ partition: name }, "dropped a partition past its retention");
         });
       } catch (err) {
@@ -139,11 +143,7 @@ export class TimePartitions implements AsyncDisposable {
   }
 
   async #list(): Promise<{ name: string; day: Date }[]> {
-    const { rows } = await this.#pool.query<{ name: string }>(
-      `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-       WHERE i.inhparent = $1::regclass ORDER BY c.relname`,
-      [this.#table],
-    );
+    const rows = await this.#pool.query<{ name: string }>(partitionsSql, [this.#table]);
     return rows.flatMap(({ name }) => {
       const day = this.#dayOf(name);
       return day === undefined ? [] : [{ name, day }];
@@ -165,10 +165,19 @@ export class TimePartitions implements AsyncDisposable {
   }
 }
 
+const isMadeSql = sql`SELECT to_regclass($1) IS NOT NULL AS made`;
+
+const keptFromSql = sql`
+  SELECT least($1::timestamptz, date_trunc('day', now(), 'UTC') - $2 * interval '1 day') AS day`;
+
+const partitionsSql = sql`
+  SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+  WHERE i.inhparent = $1::regclass ORDER BY c.relname`;
+
 const defaultAhead = 7;
 const maintenanceIntervalMs = 60 * 60 * 1_000;
 
-/** More than PostgreSQL's deadlock_timeout of a second, after which an autovacuum that is in the way gives way. */
+/** In milliseconds; more than PostgreSQL's deadlock_timeout of a second, after which an autovacuum that is in the way gives way. */
 const dropLockTimeoutMs = 1_500;
 
 const dayMs = 24 * 60 * 60 * 1_000;

@@ -1,4 +1,3 @@
-import type { FilterSql } from "../../device/filter/filter-sql.ts";
 import type { NetworkType } from "../../device/state/readings.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import { storageNeed } from "../rules/readiness-rules.ts";
@@ -68,7 +67,7 @@ export interface PreviewUpdates {
  */
 export function previewSql(
   rollout: CompiledRollout,
-  filter: FilterSql,
+  filter: { readonly sql: string; readonly values: readonly unknown[] },
   slice: PreviewSlice,
   updates: PreviewUpdates,
 ): { readonly text: string; readonly values: readonly unknown[] } {

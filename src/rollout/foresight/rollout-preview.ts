@@ -3,6 +3,7 @@ import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
 import { compileFilterSql } from "../../device/filter/filter-sql.ts";
 import { notFound, OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
+import { Parameters } from "../../infra/database/parameters.ts";
 import { Turns } from "../../infra/turns.ts";
 import { asRollout, type NewRollout, type RolloutDefaults } from "../model/new-rollout.ts";
 import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
@@ -75,10 +76,10 @@ export class RolloutPreview {
     const nowMs = now.getTime();
     const tally = new PreviewTally(rollout, nowMs);
     if (rollout.unreadable !== undefined) return tally.result(now);
-    const filter = compileFilterSql(parseDeviceFilter(rollout.rollout.targeting.filter, "targeting.filter"), {
-      nowMs,
-      heartbeatIntervalMs,
-    });
+    const parameters = new Parameters();
+    const targeted = parseDeviceFilter(rollout.rollout.targeting.filter, "targeting.filter");
+    const condition = compileFilterSql(targeted, parameters, { nowMs, heartbeatIntervalMs });
+    const filter = { sql: condition.text, values: parameters.values };
     const { rows } = await pool.query<Outline>(outlineSql, [rollout.id]);
     const [outline] = rows;
     const updates: PreviewUpdates = { tried: outline?.tried ?? true, open: outline?.open ?? true };

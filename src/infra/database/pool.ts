@@ -1,0 +1,107 @@
+import type pg from "pg";
+import { asDatabaseError, type RetryOptions, withRetry } from "./errors.ts";
+import { type Session, sessionOn } from "./session.ts";
+import { type Sql, sql } from "./sql.ts";
+
+/** How a transaction is run. */
+export interface TransactOptions {
+  /** The number of an advisory lock to wait for: of all transactions with it, on all replicas, one runs at a time. */
+  readonly lock?: number;
+  /** Runs it again while it fails as `isRetryable` says; once only unless given. */
+  readonly retry?: RetryOptions;
+}
+
+/** How a transaction of a {@link Pool} is run. */
+export interface PoolTransactOptions extends TransactOptions {
+  /** `SET LOCAL` for the transaction; sent together with BEGIN. */
+  readonly settings?: Sql;
+}
+
+/** A session on any connection of a pool of pg, and transactions on one of them. */
+export class Pool implements Session {
+  readonly #pool: pg.Pool;
+  readonly #session: Session;
+
+  constructor(pool: pg.Pool) {
+    this.#pool = pool;
+    this.#session = sessionOn(pool);
+  }
+
+  query<Row>(statement: Sql, values?: readonly unknown[]): Promise<Row[]> {
+    return this.#session.query(statement, values);
+  }
+
+  run(statement: Sql, values?: readonly unknown[]): Promise<number> {
+    return this.#session.run(statement, values);
+  }
+
+  /** Runs `work` in a transaction: commits when it resolves, takes all back when it rejects. */
+  async transact<T>(
+    work: (session: Session) => Promise<T>,
+    { lock, retry = once, settings }: PoolTransactOptions = {},
+  ): Promise<T> {
+    return await withRetry(() => this.#transact(locked(lock, work), settings), retry);
+  }
+
+  /**
+   * As {@link transact}, for work that one replica at a time does for all: without waiting, and not at all while another
+   * holds the advisory lock of that number. Returns whether it was done.
+   */
+  async inTurn(lock: number, work: (session: Session) => Promise<void>): Promise<boolean> {
+    return await this.transact(async (session) => {
+      const isOurs = await takeTurn(session, lock);
+      if (isOurs) await work(session);
+      return isOurs;
+    });
+  }
+
+  async #transact<T>(work: (session: Session) => Promise<T>, settings: Sql | undefined): Promise<T> {
+    const client = await this.#pool.connect();
+    let broken = false;
+    try {
+      await client.query(settings === undefined ? "BEGIN" : `BEGIN; ${settings.text}`);
+      const result = await work(sessionOn(client));
+      await client.query("COMMIT");
+      return result;
+    } catch (error) {
+      // Nobody can tell what state it is in after an outage, and a rollback might wait long for its answer.
+      broken = asDatabaseError(error) !== undefined;
+      if (!broken) {
+        await client.query("ROLLBACK").catch(() => {
+          broken = true;
+        });
+      }
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+}
+
+/** The work, after the wait for an advisory lock that the transaction then holds until its end. */
+export function locked<T>(
+  lock: number | undefined,
+  work: (session: Session) => Promise<T>,
+): (session: Session) => Promise<T> {
+  if (lock === undefined) return work;
+  return async (session) => {
+    await takeLock(session, lock);
+    return await work(session);
+  };
+}
+
+/** Waits for an advisory lock, and holds it until the transaction ends. */
+export async function takeLock(session: Session, lock: number): Promise<void> {
+  await session.run(lockSql, [lock]);
+}
+
+/** Takes an advisory lock until the transaction ends; false if another one holds it. */
+export async function takeTurn(session: Session, lock: number): Promise<boolean> {
+  const [row] = await session.query<{ locked: boolean }>(tryLockSql, [lock]);
+  return row?.locked === true;
+}
+
+const once: RetryOptions = { attempts: 1 };
+
+const lockSql = sql`SELECT pg_advisory_xact_lock($1)`;
+const tryLockSql = sql`SELECT pg_try_advisory_xact_lock($1) AS locked`;
