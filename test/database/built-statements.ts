@@ -1,0 +1,176 @@
+import { AuditLog } from "../../src/access/audit-log.ts";
+import { ErrorGroups } from "../../src/crash/error-groups.ts";
+import { dropPartitionsBefore, ensurePartitions } from "../../src/crash/occurrence-partitions.ts";
+import { parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
+import {
+  deviceFilterFields,
+  type FieldKind,
+  fieldComparators,
+} from "../../src/device/filter/filter-fields.ts";
+import { DeviceBatches } from "../../src/device/registry/device-batch.ts";
+import { countDevices, listDevices } from "../../src/device/registry/device-list.ts";
+import type { DeviceChanges } from "../../src/device/state/device-changes.ts";
+import { systemClock } from "../../src/infra/clock.ts";
+import type { Database } from "../../src/infra/database/database.ts";
+import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
+import { createLogger } from "../../src/infra/logger.ts";
+import { connect } from "./support.ts";
+
+const id = "0199aaaa-0000-7000-8000-000000000000";
+const time = new Date("2026-06-10T12:00:00Z");
+const logger = createLogger({ level: "silent", pretty: false });
+
+/**
+ * Runs whatever puts statements together when it is asked, with everything that it can be asked, so that each piece of their
+ * SQL is made. On a migrated database without rows.
+ */
+export async function buildEveryStatement(url: string): Promise<void> {
+  await using database = await connect(url);
+  await makeAndDropPartitions(database);
+  await hear(database);
+  await askForDevices(database);
+  await askForErrors(database);
+}
+
+async function makeAndDropPartitions({ pool }: Database): Promise<void> {
+  const parts = { pool, clock: systemClock, logger, table: "device_heartbeats", daysEach: 1 } as const;
+  await using partitions = new TimePartitions({ ...parts, retentionDays: 1 });
+  await partitions.ensure(time);
+  await partitions.ensure(new Date("2020-01-01T00:00:00Z"));
+  await partitions.maintain();
+  await pool.transact(async (session) => {
+    await ensurePartitions(session, new Set(["2020-01-01"]));
+    await dropPartitionsBefore(session, time);
+  });
+}
+
+async function hear(database: Database): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  database.listen("statements", { notified: () => undefined, listening: resolve });
+  await promise;
+}
+
+async function askForDevices(database: Database): Promise<void> {
+  const { pool } = database;
+  const moment = { nowMs: time.getTime(), heartbeatIntervalMs: 30_000 };
+  const filters = filterTexts().map((text) => parseDeviceFilter(text));
+  for (const filter of filters) await countDevices(pool, filter, moment);
+  const query = {
+    deviceTypes: ["lamp"],
+    hardwareModels: ["l1"],
+    groups: ["a"],
+    firmwareVersions: ["1.0.0"],
+    serialNumberPrefix: "s",
+    showRetired: false,
+    filter: parseDeviceFilter("groups:a"),
+  };
+  const orders = {
+    create_time: "",
+    serial_number: " s",
+    last_seen_time: ` ${time.toISOString()}`,
+    battery_percent: " 5",
+  };
+  for (const [by, place] of Object.entries(orders)) {
+    for (const descending of [true, false]) {
+      const order = { by: by as keyof typeof orders, descending };
+      for (const after of [undefined, id, `${id}${place}`]) {
+        await listDevices(pool, { ...query, order }, { limit: 1, after }, moment);
+      }
+    }
+  }
+  const batches = new DeviceBatches({
+    database,
+    audit: new AuditLog({ database }),
+    changes: { publishUpdates: () => undefined } as unknown as DeviceChanges,
+    registry: { retire: () => Promise.reject(new Error("nothing is retired")) },
+    clock: systemClock,
+    heartbeatIntervalMs: moment.heartbeatIntervalMs,
+  });
+  await database.adminPool.query(
+    "INSERT INTO devices (id, serial_number, device_type, hardware_model) VALUES ($1, 's', 'lamp', 'l1')",
+    [id],
+  );
+  const batch = {
+    actor: "a",
+    deviceIds: [id],
+    filter: "",
+    expectedCount: undefined,
+    addGroups: ["a"],
+    removeGroups: ["b"],
+    addTags: [],
+    removeTags: [],
+    updatePin: "canary",
+    retire: false,
+    reason: "",
+    validateOnly: true,
+  } as const;
+  const { signal } = new AbortController();
+  await batches.apply(batch, signal);
+  await batches.apply({ ...batch, updatePin: undefined, validateOnly: false }, signal);
+  await batches.apply(
+    { ...batch, addGroups: [], removeGroups: [], updatePin: undefined, retire: true },
+    signal,
+  );
+}
+
+/** Each comparator of each field with each of its values, a star at each place of a text, and all ways to combine. */
+function filterTexts(): string[] {
+  const tests = deviceFilterFields.flatMap(({ name, kind, values: choices }) => {
+    const field = kind.endsWith("_map") ? `${name}.key` : name;
+    const examples = { ...values, choice: choices ?? [] }[kind];
+    return fieldComparators[kind].flatMap((comparator) => [
+      ...examples.map((value) => `${field} ${comparator} ${value}`),
+      ...(comparator === ":" ? [`${field}:*`, `${name}:*`] : []),
+    ]);
+  });
+  return ["", "lamp", "(groups:a OR groups:b) AND NOT groups:c", ...tests.filter(isReadable)];
+}
+
+/** Some comparators do not take each value: a text is asked with a colon for a part of it, without stars. */
+function isReadable(filter: string): boolean {
+  try {
+    return parseDeviceFilter(filter).kind !== "all";
+  } catch {
+    return false;
+  }
+}
+
+const texts = ["a", '"a*"', '"*a"', '"*a*"'];
+
+const values: Readonly<Record<Exclude<FieldKind, "choice">, readonly string[]>> = {
+  id: [id],
+  text: texts,
+  list: texts,
+  text_map: texts,
+  version_map: ["1.0.0"],
+  time: ['"2026-01-01T00:00:00Z"', "ago(7d)"],
+  number: ["5"],
+  flag: ["true"],
+  version: ["1.0.0", "1.*"],
+};
+
+async function askForErrors(database: Database): Promise<void> {
+  const groups = new ErrorGroups({ database, audit: new AuditLog({ database }), clock: systemClock });
+  const all = {
+    states: ["open"],
+    fatalOnly: true,
+    firmwareVersion: "1.0.0",
+    deviceType: "lamp",
+    seenSince: time,
+    firstSeenSince: time,
+    text: "x",
+  } as const;
+  for (const [order, key] of Object.entries(keys)) {
+    await groups.list({}, order as keyof typeof keys, { limit: 1, after: undefined });
+    await groups.list(all, order as keyof typeof keys, { limit: 1, after: [key, id] });
+  }
+  const after = `${time.toISOString()} ${id}`;
+  await groups.occurrences({ groupId: id, deviceId: id, from: time, to: time }, { limit: 1, after });
+}
+
+const keys = {
+  last_seen_time: time.toISOString(),
+  first_seen_time: time.toISOString(),
+  occurrence_count: "1",
+  device_count: "1",
+} as const;
