@@ -118,6 +118,12 @@ class ParameterPlatform extends PostgreSqlPlatform {
     }
   }
 
+  /** Each item in quotes. The ORM itself leaves most bare, and then PostgreSQL reads `NULL` as no item and trims blanks. */
+  override marshallArray(items: string[]): string {
+    const quoted = items.map((item) => item.replaceAll("\\", "\\\\").replaceAll('"', '\\"'));
+    return `{${quoted.map((item) => `"${item}"`).join(",")}}`;
+  }
+
   /** Called by the ORM for each value of a statement. */
   override quoteValue(value: unknown): string {
     // A raw fragment is text of ours, whose values come here one by one.
