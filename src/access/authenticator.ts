@@ -4,9 +4,9 @@ import { BatchLoader } from "../infra/batch-loader.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
-import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
 import type { Session } from "../infra/database/session.ts";
 import { prepared, sql } from "../infra/database/sql.ts";
+import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
 import { secretKey, secretKeyOf } from "./secret.ts";
 
 /** Where revoked and replaced credentials are forgotten, on this replica at once and on the others soon. */

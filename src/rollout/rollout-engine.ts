@@ -34,7 +34,7 @@ import { UpdateTracker } from "./proof/update-tracker.ts";
 
 /** What a {@link RolloutEngine} is made of. */
 export interface RolloutEngineParts {
-  readonly database: Pick<Database, "em" | "adminPool" | "listen" | "notify">;
+  readonly database: Pick<Database, "em" | "transact" | "pool" | "listen" | "notify">;
   readonly audit: AuditLog;
   readonly ledger: RequestLedger;
   readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
@@ -105,7 +105,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.#parts = parts;
     const { database, audit, clock, logger, settings, metrics, ledger, firmware, devices, downloads } = parts;
     const { heartbeatIntervalMs } = settings;
-    const pool = database.adminPool;
+    const { pool } = database;
     const events = new RolloutEvents();
     const nowMs = (): number => clock.now().getTime();
     this.#round = new Round({

@@ -2,17 +2,13 @@ import type { EntityManager } from "@mikro-orm/postgresql";
 import type { DeviceRetired } from "../device/registry/device-registry.ts";
 import type { FirmwareInUse } from "../firmware/firmware-catalog.ts";
 import type { Clock } from "../infra/clock.ts";
-import { transactionQuery } from "./model/rollout-rows.ts";
+import { sessionOf } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 
 /** Tells the firmware catalogue which firmware is part of a rollout that is not over. */
 export class RolloutFirmwareUse implements FirmwareInUse {
   async rolloutUsing(em: EntityManager, firmwareId: string): Promise<string | undefined> {
-    const [rollout] = await transactionQuery(em)<{ id: string }>(
-      `SELECT id FROM rollouts
-       WHERE firmware_id = $1::uuid AND NOT is_deleted AND state NOT IN ('ROLLED_BACK', 'ABORTED')
-       ORDER BY id DESC LIMIT 1`,
-      [firmwareId],
-    );
+    const [rollout] = await sessionOf(em).query<{ id: string }>(usingSql, [firmwareId]);
     return rollout?.id;
   }
 }
@@ -26,19 +22,25 @@ export class RetiredDeviceUpdates implements DeviceRetired {
   }
 
   async deviceRetired(em: EntityManager, { id }: { id: string }): Promise<void> {
-    const query = transactionQuery(em);
-    const [open] = await query<{ rollout_id: string }>(
-      "SELECT rollout_id FROM device_updates WHERE device_id = $1::uuid AND ended_at IS NULL",
-      [id],
-    );
+    const session = sessionOf(em);
+    const [open] = await session.query<{ rollout_id: string }>(openSql, [id]);
     if (open === undefined) return;
     // The rollout first, as everywhere: whoever decides over it must not see half of this.
-    await query("SELECT 1 FROM rollouts WHERE id = $1::uuid FOR NO KEY UPDATE", [open.rollout_id]);
-    await query(callOffSql, [id, this.#clock.now().toISOString()]);
+    await session.run(lockSql, [open.rollout_id]);
+    await session.run(callOffSql, [id, this.#clock.now().toISOString()]);
   }
 }
 
-const callOffSql = `
+const usingSql = sql`
+  SELECT id FROM rollouts
+  WHERE firmware_id = $1::uuid AND NOT is_deleted AND state NOT IN ('ROLLED_BACK', 'ABORTED')
+  ORDER BY id DESC LIMIT 1`;
+
+const openSql = sql`SELECT rollout_id FROM device_updates WHERE device_id = $1::uuid AND ended_at IS NULL`;
+
+const lockSql = sql`SELECT 1 FROM rollouts WHERE id = $1::uuid FOR NO KEY UPDATE`;
+
+const callOffSql = sql`
   UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now(),
     failure_reason = 'DEVICE_RETIRED', failure_message = 'the device was retired'
   WHERE device_id = $1::uuid AND ended_at IS NULL`;

@@ -12,8 +12,12 @@ import { countDevices, listDevices } from "../../src/device/registry/device-list
 import type { DeviceChanges } from "../../src/device/state/device-changes.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import type { Database } from "../../src/infra/database/database.ts";
+import { Parameters } from "../../src/infra/database/parameters.ts";
+import { sql } from "../../src/infra/database/sql.ts";
 import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
 import { createLogger } from "../../src/infra/logger.ts";
+import { previewSql } from "../../src/rollout/foresight/preview-sql.ts";
+import type { CompiledRollout } from "../../src/rollout/rules/compiled-rollout.ts";
 import { connect } from "./support.ts";
 
 const id = "0199aaaa-0000-7000-8000-000000000000";
@@ -30,6 +34,7 @@ export async function buildEveryStatement(url: string): Promise<void> {
   await hear(database);
   await askForDevices(database);
   await askForErrors(database);
+  await foresee(database);
 }
 
 async function makeAndDropPartitions({ pool }: Database): Promise<void> {
@@ -174,3 +179,44 @@ const keys = {
   occurrence_count: "1",
   device_count: "1",
 } as const;
+
+/** A rollout with each condition that there is, and one with none. */
+async function foresee({ pool }: Database): Promise<void> {
+  const filter = sql`true`;
+  const names = new Set(["a", "b"]);
+  const asked = { minBatteryPercent: 20, minFreeStorageBytes: 1, sizeBytes: 1 };
+  const bare = {
+    id,
+    component: "",
+    deviceTypes: new Set(["lamp"]),
+    windows: { always: true },
+    firmware: asked,
+    steps: [],
+    rollout: { policy: { storageFactor: 1, maxMeteredBytes: null } },
+  } as unknown as CompiledRollout;
+  const full = {
+    ...bare,
+    component: "app",
+    deviceTypes: names,
+    hardwareModels: names,
+    groups: names,
+    excludedGroups: names,
+    tags: names,
+    canaryGroups: names,
+    windows: { always: false },
+    rollout: { policy: { storageFactor: 1, maxMeteredBytes: 1 } },
+  } as unknown as CompiledRollout;
+  for (const [rollout, part, known] of [
+    [bare, null, false],
+    [full, id, true],
+  ] as const) {
+    const parameters = new Parameters();
+    const scope = {
+      filter,
+      slice: { after: part, upTo: part },
+      updates: { tried: known, open: known },
+    };
+    const statement = previewSql(rollout, scope, parameters);
+    await pool.cancellable(statement, parameters.values, new AbortController().signal);
+  }
+}

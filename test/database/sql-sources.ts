@@ -75,7 +75,7 @@ function isStray(node: Node, parent: Node, file: string): boolean {
 
 /** Whether a text begins as a statement does. */
 function reads(text: string): boolean {
-  return /^\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|MERGE|VALUES|COPY|CREATE|ALTER|DROP|TRUNCATE|LOCK|SET LOCAL|LISTEN|BEGIN|COMMIT|ROLLBACK)\b/.test(
+  return /^\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|MERGE|VALUES|COPY|CREATE|ALTER|DROP|TRUNCATE|LOCK|SET LOCAL|LISTEN)\b/.test(
     text,
   );
 }

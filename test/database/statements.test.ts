@@ -76,4 +76,4 @@ describe("SQL", () => {
 });
 
 /** Rooms whose SQL is still to be written with the tag. */
-const unconverted = ["src/rollout/", "src/telemetry/", "src/heartbeat/", "src/device/state/"];
+const unconverted = ["src/telemetry/", "src/heartbeat/", "src/device/state/"];

@@ -1,10 +1,10 @@
 import type pg from "pg";
 import { describe, expect, it } from "vitest";
-import { sql } from "../../src/infra/database/sql.ts";
 import { type OccurrenceRecord, occurrenceOf, occurrencesSql } from "../../src/crash/error-group-rows.ts";
 import { HeartbeatHistory } from "../../src/heartbeat/heartbeat-history.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import { migrateDown, migrateUp } from "../../src/infra/database/migrate.ts";
+import { sql } from "../../src/infra/database/sql.ts";
 import { execute } from "../support/global-setup.ts";
 import { connect, createEmptyDatabase } from "./support.ts";
 

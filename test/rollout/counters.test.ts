@@ -1,10 +1,11 @@
 import pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import { describe, expect, it } from "vitest";
+import { sessionOn } from "../../src/infra/database/session.ts";
 import type { DeviceUpdateState, UpdateAction } from "../../src/rollout/model/device-update.entity.ts";
 import { isFinalUpdate } from "../../src/rollout/model/device-update-state.ts";
 import type { RingCounters } from "../../src/rollout/model/rollout-counters.ts";
-import { poolQuery, readRollouts } from "../../src/rollout/model/rollout-rows.ts";
+import { readRollouts } from "../../src/rollout/model/rollout-rows.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 
 /** What a row counts for in its ring, beside `offered`; nothing if undefined. */
@@ -153,7 +154,7 @@ async function createScene() {
     return id;
   };
   const rollout = async () => {
-    const [read] = await readRollouts(poolQuery(pool), { ids: [rolloutId] });
+    const [read] = await readRollouts(sessionOn(pool), { ids: [rolloutId] });
     if (read === undefined) throw new Error("the rollout is gone");
     return read;
   };

@@ -54,10 +54,7 @@ describe("HealthLedger", () => {
     await using opened = await openReplica();
     const { world, replica } = opened;
     const { id } = await run(replica, wanted(await release(world, "1.1.0")));
-    const [ledger, other] = [
-      new HealthLedger(world.database.adminPool),
-      new HealthLedger(world.database.adminPool),
-    ];
+    const [ledger, other] = [new HealthLedger(world.database.pool), new HealthLedger(world.database.pool)];
     const seen = new Map([
       ["crash_rate", { ...noEvidence, updatedEvents: 1, logFactors: [0.5, 1, 1, 1] }],
       ["cpu_percent", { ...noEvidence, score: 2, information: 0.5 }],

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { expect, it } from "vitest";
+import { sessionOn } from "../../src/infra/database/session.ts";
 import { readClock } from "../../src/rollout/proof/open-update-rows.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 
@@ -9,16 +10,16 @@ it("goes back to the begin of the oldest transaction under way, and little furth
   const pool = new pg.Pool({ connectionString: url, max: 2 });
   cleanup.defer(() => pool.end());
   const before = await timeOf(pool, "SELECT clock_timestamp() - interval '2 seconds' AS at");
-  expect(new Date(await readClock(pool)).getTime()).toBeGreaterThan(before);
+  expect(new Date(await readClock(sessionOn(pool))).getTime()).toBeGreaterThan(before);
 
   const writer = await pool.connect();
   await writer.query("BEGIN");
   const began = await timeOf(writer, "SELECT now() AS at");
   await writer.query("SELECT pg_sleep(1.5)");
-  expect(new Date(await readClock(pool)).getTime()).toBeLessThan(began);
+  expect(new Date(await readClock(sessionOn(pool))).getTime()).toBeLessThan(began);
   await writer.query("COMMIT");
   writer.release();
-  expect(new Date(await readClock(pool)).getTime()).toBeGreaterThan(began);
+  expect(new Date(await readClock(sessionOn(pool))).getTime()).toBeGreaterThan(began);
 });
 
 async function timeOf(database: Pick<pg.ClientBase, "query">, sql: string): Promise<number> {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { sql } from "../../src/infra/database/sql.ts";
 import { promote } from "../../src/rollout/decide/rollout-steps.ts";
 import type { DeviceUpdateState } from "../../src/rollout/model/device-update.entity.ts";
 import { isFinalUpdate } from "../../src/rollout/model/device-update-state.ts";
@@ -77,7 +78,7 @@ describe("two replicas on one database", () => {
     // The rings are written, the record as well; then the process is gone before it commits.
     const died = dying.run(async (tx) => {
       await promote(tx, await lockRollout(tx, id), { actor: "system:gate", reason: "held" });
-      await tx.query("SELECT pg_terminate_backend(pg_backend_pid())");
+      await tx.run(sql`SELECT pg_terminate_backend(pg_backend_pid())`);
     });
     await expect(died).rejects.toThrow();
     expect((await one.engine.catalog.get(id)).rings.map(({ state }) => state)).toEqual(["OPEN", "WAITING"]);

@@ -212,9 +212,8 @@ describe("a preview", () => {
   it("that takes too long, or whose caller leaves, ends with its reason and leaves no query running", async () => {
     const firmwareId = await release(world, "5.0.0");
     const { index } = replica.engine;
-    const { adminPool } = replica.database;
     const parts = {
-      pool: adminPool,
+      pool: replica.database.pool,
       index,
       defaults: { failureThresholdPercent: 10, deviceTimeoutMs: hour },
       clock: world.clock,

@@ -1,5 +1,5 @@
-import { identifier, joined, type Sql, sql } from "../../infra/database/sql.ts";
 import type { Parameters } from "../../infra/database/parameters.ts";
+import { identifier, joined, type Sql, sql } from "../../infra/database/sql.ts";
 import { type Presence, presenceCutoffs } from "../state/presence.ts";
 import { type HeldName, heldReadings } from "../state/readings.ts";
 import type {

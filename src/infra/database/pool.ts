@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { cancellableQuery } from "./cancellable-query.ts";
 import { asDatabaseError, type RetryOptions, withRetry } from "./errors.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { type Sql, sql } from "./sql.ts";
@@ -33,6 +34,13 @@ export class Pool implements Session {
 
   run(statement: Sql, values?: readonly unknown[]): Promise<number> {
     return this.#session.run(statement, values);
+  }
+
+  /**
+   * As {@link query}. If the signal aborts, the server is told to stop, and this throws the signal's reason once it did.
+   */
+  cancellable<Row>(statement: Sql, values: readonly unknown[], signal: AbortSignal): Promise<Row[]> {
+    return cancellableQuery<Row>(this.#pool, statement, values, signal);
   }
 
   /** Runs `work` in a transaction: commits when it resolves, takes all back when it rejects. */

@@ -58,6 +58,13 @@ export function identifier(name: string): Sql {
   return new Sql(`"${name.replaceAll('"', '""')}"`);
 }
 
+/** Words of our own, such as the names of states, as a list of literals. No text from outside has only letters and `_`. */
+export function words(texts: readonly string[]): Sql {
+  const wrong = texts.find((text) => !/^[A-Za-z_]+$/.test(text));
+  if (wrong !== undefined) throw new TypeError(`not a word: ${wrong}`);
+  return new Sql(texts.map((text) => `'${text}'`).join(", "));
+}
+
 /** A point in time as a literal. For the bounds of partitions alone, for which PostgreSQL takes no parameter. */
 export function instantLiteral(time: Date): Sql {
   return new Sql(`'${time.toISOString()}'`);

@@ -1,5 +1,6 @@
 import { v7 as uuidv7 } from "uuid";
 import { illegalTransition, notFound, OtaError } from "../../errors.ts";
+import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import type { Rollout } from "../model/rollout.ts";
@@ -24,7 +25,7 @@ export async function rollBackDevice(
   const before = await newest(tx, rollout, deviceId);
   if (before.action === "ROLLBACK") return before;
   requireActive(rollout, "roll back a device of");
-  await takeBack(tx, rollout, deviceId, null, tx.now.toISOString());
+  await takeBack(tx, rollout, [deviceId], null, tx.now.toISOString());
   await planWaiting(tx, rollout);
   const after = await newest(tx, rollout, deviceId);
   await record(tx, rollout, "rollout.rollback_device", by, {
@@ -49,33 +50,27 @@ export async function retryDevice(
   const last = await newest(tx, rollout, deviceId);
   const now = tx.now.toISOString();
   if (last.state === "OFFERED" && last.attempt > 1) {
-    await tx.query(
-      `UPDATE device_updates SET not_before = NULL, updated_at = clock_timestamp()
-       WHERE device_id = $1::uuid AND id = $2::uuid AND ended_at IS NULL`,
-      [deviceId, last.id],
-    );
+    await tx.run(tryNowSql, [deviceId, last.id]);
   } else {
     if (last.action === "ROLLBACK" || (last.state !== "FAILED" && last.state !== "TIMED_OUT")) {
       throw illegalTransition("device update", "retry", last.state, []);
     }
     await requireFree(tx, deviceId);
-    await tx.query(failedSql, [deviceId, last.id, now]);
+    await tx.run(failedSql, [deviceId, last.id, now]);
     const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
-    const one = (value: string): string => `{"${value}"}`;
     // Which boot it is in is not known here: any that shows the version will do.
     const values = [deviceId, last.id, uuidv7(), "", now, now, deadline];
-    await tx.query(insertTriesSql, values.map(one));
+    await tx.run(
+      insertTriesSql,
+      values.map((value) => [value]),
+    );
   }
   await record(tx, rollout, "rollout.retry_device", by, {
     device_id: deviceId,
     failure_reason: last.failureReason,
     attempt: String(last.attempt + 1),
   });
-  const tries = await readDeviceUpdates(
-    tx.query,
-    { rolloutId: rollout.id, deviceId, states: [] },
-    { limit: 2 },
-  );
+  const tries = await readDeviceUpdates(tx, { rolloutId: rollout.id, deviceId, states: [] }, { limit: 2 });
   return tries.find(({ state }) => isFinalUpdate(state)) ?? last;
 }
 
@@ -85,12 +80,7 @@ function requireActive({ state }: Rollout, verb: string): void {
 }
 
 async function requireFree(tx: RolloutTransaction, deviceId: string): Promise<void> {
-  const [row] = await tx.query<{ retired: boolean; busy: boolean }>(
-    `SELECT d.is_deleted AS retired,
-       EXISTS (SELECT 1 FROM device_updates u WHERE u.device_id = d.id AND u.ended_at IS NULL) AS busy
-     FROM devices d WHERE d.id = $1::uuid FOR SHARE OF d`,
-    [deviceId],
-  );
+  const [row] = await tx.query<{ retired: boolean; busy: boolean }>(freeSql, [deviceId]);
   if (row === undefined || row.retired) throw notFound("device", deviceId);
   if (!row.busy) return;
   throw new OtaError("failed_precondition", "ILLEGAL_TRANSITION", "the device is at another update", {
@@ -103,11 +93,7 @@ async function newest(
   rollout: Rollout,
   deviceId: string,
 ): Promise<DeviceUpdateRecord> {
-  const [found] = await readDeviceUpdates(
-    tx.query,
-    { rolloutId: rollout.id, deviceId, states: [] },
-    { limit: 1 },
-  );
+  const [found] = await readDeviceUpdates(tx, { rolloutId: rollout.id, deviceId, states: [] }, { limit: 1 });
   if (found === undefined) throw notFound("device update of device", deviceId);
   return found;
 }
@@ -130,6 +116,15 @@ async function record(
   });
 }
 
+const tryNowSql = sql`
+  UPDATE device_updates SET not_before = NULL, updated_at = clock_timestamp()
+  WHERE device_id = $1::uuid AND id = $2::uuid AND ended_at IS NULL`;
+
+const freeSql = sql`
+  SELECT d.is_deleted AS retired,
+    EXISTS (SELECT 1 FROM device_updates u WHERE u.device_id = d.id AND u.ended_at IS NULL) AS busy
+  FROM devices d WHERE d.id = $1::uuid FOR SHARE OF d`;
+
 /** Device $1 no more counts as failed by its update $2: another try follows. */
-const failedSql = `
+const failedSql = sql`
   UPDATE device_updates SET retry_at = $3::timestamptz, updated_at = now() WHERE device_id = $1::uuid AND id = $2::uuid`;

@@ -1,11 +1,12 @@
-import type pg from "pg";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { RolloutHealthSource } from "../model/gate.ts";
 import type { Ring, Rollout } from "../model/rollout.ts";
-import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
+import { readRollouts } from "../model/rollout-rows.ts";
 import {
   lockRollout,
   type RolloutTransaction,
@@ -19,7 +20,7 @@ import { type StartChecks, startOnTime } from "./scheduled-start.ts";
 
 /** What a {@link RingGovernor} is made of. */
 export interface RingGovernorParts {
-  readonly pool: pg.Pool;
+  readonly pool: Session;
   readonly transactions: RolloutTransactions;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -86,7 +87,7 @@ export class RingGovernor {
     this.#running = this.#running.then(async () => {
       if (this.#closed) return;
       try {
-        const rollouts = await readRollouts(poolQuery(this.#parts.pool), selection);
+        const rollouts = await readRollouts(this.#parts.pool, selection);
         for (const rollout of rollouts) await this.#look(rollout);
       } catch (error) {
         if (asDatabaseError(error) === undefined)
@@ -116,10 +117,7 @@ export class RingGovernor {
     const { logger } = this.#parts;
     switch (decision.kind) {
       case "note_gate":
-        await tx.query("UPDATE deployment_rings SET gate_held_since = $2::timestamptz WHERE id = $1::uuid", [
-          decision.ring.id,
-          decision.held ? tx.now.toISOString() : null,
-        ]);
+        await tx.run(heldSql, [decision.ring.id, decision.held ? tx.now.toISOString() : null]);
         tx.changed(rollout.id);
         return;
       case "promote": {
@@ -197,11 +195,13 @@ function numbersOf(rule: string, { name, counters }: Ring): Record<string, strin
 
 /** The verdict that paused the rollout never turns better: without this no operator could go on. */
 async function acceptWorse(tx: RolloutTransaction, { id }: Rollout): Promise<void> {
-  await tx.query(
-    `UPDATE deployment_rings SET gate = gate || '{"acceptedWorse": true}'::jsonb WHERE rollout_id = $1::uuid`,
-    [id],
-  );
+  await tx.run(acceptSql, [id]);
 }
+
+const heldSql = sql`UPDATE deployment_rings SET gate_held_since = $2::timestamptz WHERE id = $1::uuid`;
+
+const acceptSql = sql`
+  UPDATE deployment_rings SET gate = gate || '{"acceptedWorse": true}'::jsonb WHERE rollout_id = $1::uuid`;
 
 /** Counters of a burst of devices are looked at once. */
 const settleMs = 20;

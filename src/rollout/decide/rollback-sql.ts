@@ -1,23 +1,23 @@
+import { sql, words } from "../../infra/database/sql.ts";
 import { takenStates, untakenStates } from "../model/device-update-state.ts";
-import { sqlTexts } from "../model/rollout-rows.ts";
 
 /**
- * SQL that takes a rollout's update back from devices: parameter $1 is the rollout, $2 the ids of the devices, separated by
- * commas. In a transaction that has the rollout locked.
+ * SQL that takes a rollout's update back from devices: parameter $1 is the rollout, $2 the ids of the devices. In a
+ * transaction that has the rollout locked.
  */
 
 /** Ends the open updates of the devices. $3: now. */
-export const endTakenSql = `
+export const endTakenSql = sql`
   UPDATE device_updates SET ended_at = $3::timestamptz, updated_at = now(),
-    state = CASE WHEN state IN (${sqlTexts(untakenStates)}) THEN 'CANCELLED' ELSE 'ROLLED_BACK' END
-  WHERE rollout_id = $1::uuid AND device_id = ANY (string_to_array($2::text, ',')::uuid[])
+    state = CASE WHEN state IN (${words(untakenStates)}) THEN 'CANCELLED' ELSE 'ROLLED_BACK' END
+  WHERE rollout_id = $1::uuid AND device_id = ANY ($2::uuid[])
     AND action <> 'ROLLBACK' AND ended_at IS NULL`;
 
 /**
  * The devices that have to go back and were not told to yet, by their last try that began to install; where they came from
  * is that of the first one, for a mandatory step may have come before.
  */
-export const dueSql = `
+export const dueSql = sql`
   SELECT DISTINCT ON (i.device_id) i.*, v.device_type, v.hardware_model, first.from_version AS origin_version,
     first.from_firmware_id AS origin_id, first.from_boot_id AS origin_boot_id
   FROM device_updates i JOIN devices v ON v.id = i.device_id AND NOT v.is_deleted
@@ -26,7 +26,7 @@ export const dueSql = `
     WHERE f.device_id = i.device_id AND f.rollout_id = i.rollout_id AND f.action <> 'ROLLBACK' AND f.attempt > 0
     ORDER BY f.id LIMIT 1
   ) first
-  WHERE i.rollout_id = $1::uuid AND i.device_id = ANY (string_to_array($2::text, ',')::uuid[])
+  WHERE i.rollout_id = $1::uuid AND i.device_id = ANY ($2::uuid[])
     AND i.action <> 'ROLLBACK' AND i.installing_at IS NOT NULL AND coalesce(i.failure_reason, '') <> 'DEVICE_REVERTED'
     AND NOT EXISTS (
       SELECT 1 FROM device_updates b
@@ -34,19 +34,19 @@ export const dueSql = `
     AND NOT EXISTS (
       SELECT 1 FROM device_updates o
       WHERE o.device_id = i.device_id AND o.rollout_id <> i.rollout_id AND o.action <> 'ROLLBACK'
-        AND o.offered_at > i.offered_at AND o.state IN (${sqlTexts([...takenStates, "SUCCEEDED"])})
+        AND o.offered_at > i.offered_at AND o.state IN (${words([...takenStates, "SUCCEEDED"])})
         AND (SELECT count(DISTINCT c.component) FROM firmware_updates c
           WHERE c.id IN (o.firmware_id, i.firmware_id)) = 1)
   ORDER BY i.device_id, i.id DESC`;
 
 /** Whether the update `u` is a first try, which can be made again as if it had not been. */
-const firstTrySql = "u.action <> 'ROLLBACK' AND u.attempt = 1";
+const firstTrySql = sql`u.action <> 'ROLLBACK' AND u.attempt = 1`;
 
 /** Whether the update `u` is a first offer that its device has not begun with. */
-const untouchedSql = `(u.state = 'OFFERED' AND ${firstTrySql})`;
+const untouchedSql = sql`(u.state = 'OFFERED' AND ${firstTrySql})`;
 
 /** Whether the device of the try `i` is at an update, or a rollback, of another component. */
-export const busySql = `
+export const busySql = sql`
   EXISTS (
     SELECT 1 FROM device_updates u JOIN firmware_updates uf ON uf.id = u.firmware_id
     WHERE u.device_id = i.device_id AND u.ended_at IS NULL AND NOT ${untouchedSql}
@@ -57,7 +57,7 @@ export const busySql = `
  * component, and of others what no device has begun with; devices that are at another component wait. $3: now. A first
  * offer of theirs counts as not made, and is made again once the device is back; it has a number below those of tries.
  */
-export const supersedeSql = `
+export const supersedeSql = sql`
   WITH due AS (${dueSql})
   UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $3::timestamptz, updated_at = now(),
     retry_at = CASE WHEN ${firstTrySql} THEN $3::timestamptz END,
@@ -70,7 +70,7 @@ export const supersedeSql = `
       = (SELECT c.component FROM firmware_updates c WHERE c.id = t.firmware_id))`;
 
 /** A UUID of version 7 (RFC 9562, section 5.7), which PostgreSQL makes by itself only from version 18 on. */
-export const uuidV7Sql = `
+export const uuidV7Sql = sql`
   encode(set_bit(set_bit(
     overlay(uuid_send(gen_random_uuid())
       placing substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
@@ -80,12 +80,12 @@ export const uuidV7Sql = `
  * Whether the newest rollout of the firmware \`f\` that began was taken back: then nobody is taken back to it. A later
  * rollout of the same firmware clears it.
  */
-const refusedSql = `
+const refusedSql = sql`
   (SELECT r.state IN ('ROLLING_BACK', 'ROLLED_BACK') FROM rollouts r
    WHERE r.firmware_id = f.id AND r.started_at IS NOT NULL AND NOT r.is_deleted ORDER BY r.id DESC LIMIT 1)`;
 
 /** Whether the firmware $1 was taken back by its newest rollout. */
-export const wasRolledBackSql = `SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;
+export const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;
 
 /**
  * Makes the rollbacks of the devices that are at nothing else; returns how many are due, how many of them it made, and how
@@ -94,7 +94,7 @@ export const wasRolledBackSql = `SELECT coalesce(${refusedSql}, false) AS refuse
  * device must leave to be back is the one that it is in, if heartbeats showed the new version; any, if it gave up before;
  * else the one before the install, whose reboot may be on its way.
  */
-export const insertRollbacksSql = `
+export const insertRollbacksSql = sql`
   WITH due AS MATERIALIZED (${dueSql}), taken AS (SELECT * FROM due i WHERE NOT ${busySql}), plan AS (
     SELECT t.device_id, t.rollout_id, t.ring_id, t.enrolment_key_id, t.to_version, t.origin_version, f.id AS target_id,
       f.version AS target_version, t.firmware_id AS taken_id,

@@ -1,5 +1,6 @@
 import { OtaError } from "../../errors.ts";
-import type { Query } from "../model/rollout-rows.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { sql } from "../../infra/database/sql.ts";
 import { wasRolledBackSql } from "./rollback-sql.ts";
 
 /**
@@ -10,18 +11,18 @@ import { wasRolledBackSql } from "./rollback-sql.ts";
  * `field` is where the request names the target.
  */
 export async function assertRollbackTarget(
-  query: Query,
+  session: Session,
   from: { readonly firmwareId: string; readonly product: string },
   targetId: string,
   field = "firmware_id",
 ): Promise<void> {
-  const [target] = await query<{ version: string; problem: string | null }>(targetSql, [
+  const [target] = await session.query<{ version: string; problem: string | null }>(targetSql, [
     targetId,
     from.firmwareId,
   ]);
   const problem = target === undefined ? "there is no such firmware" : target.problem;
   if (problem !== null) throw refused(targetId, field, problem);
-  const [taken] = await query<{ refused: boolean }>(wasRolledBackSql, [targetId]);
+  const [taken] = await session.query<{ refused: boolean }>(wasRolledBackSql, [targetId]);
   if (taken?.refused === true) throw refused(targetId, field, "it was itself taken back");
 }
 
@@ -37,7 +38,7 @@ function refused(firmwareId: string, field: string, problem: string): OtaError {
   );
 }
 
-const targetSql = `
+const targetSql = sql`
   SELECT t.version, CASE
     WHEN t.id = f.id THEN 'it is what the rollout brings'
     WHEN t.product <> f.product THEN 'it is of another product'

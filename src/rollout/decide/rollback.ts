@@ -1,4 +1,5 @@
 import { illegalTransition } from "../../errors.ts";
+import { sql } from "../../infra/database/sql.ts";
 import type { StoredRollbackPlan } from "../model/rollout.entity.ts";
 import type { Ring, Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
@@ -58,12 +59,12 @@ export async function stepRollback(
   const now = tx.now.toISOString();
   const rows = await tx.query<{ id: string; device_id: string }>(nextSql, [
     rollout.id,
-    plan.ringIds?.join(",") ?? null,
+    plan.ringIds ?? null,
     plan.cursor,
     devicesPerStep,
   ]);
   if (rows.length > 0) {
-    const deviceIds = rows.map(({ device_id }) => device_id).join(",");
+    const deviceIds = rows.map(({ device_id }) => device_id);
     await takeBack(tx, rollout, deviceIds, plan.firmwareId, now);
   }
   const last = rows.at(-1);
@@ -91,11 +92,11 @@ async function stepWaiting(
   const now = tx.now.toISOString();
   const rows = await tx.query<{ device_id: string }>(nextWaitingSql, [rollout.id, now, devicesPerStep]);
   if (rows.length > 0) {
-    const deviceIds = rows.map(({ device_id }) => device_id).join(",");
+    const deviceIds = rows.map(({ device_id }) => device_id);
     // Also the late ones, for they may have become free just now.
     await takeBack(tx, rollout, deviceIds, plan.firmwareId, now);
-    await tx.query(giveUpSql, [rollout.id, deviceIds, now]);
-    await tx.query(unmarkSql, [rollout.id, deviceIds]);
+    await tx.run(giveUpSql, [rollout.id, deviceIds, now]);
+    await tx.run(unmarkSql, [rollout.id, deviceIds]);
   }
   if (rows.length === devicesPerStep) return "more";
   if (await anyWaiting(tx, rollout)) return rows.length > 0 ? "told" : "waiting";
@@ -113,10 +114,7 @@ async function store(
   rollout: Rollout,
   plan: Readonly<StoredRollbackPlan> | null,
 ): Promise<void> {
-  await tx.query("UPDATE rollouts SET rollback_plan = $2::jsonb, updated_at = now() WHERE id = $1::uuid", [
-    rollout.id,
-    plan === null ? null : JSON.stringify(plan),
-  ]);
+  await tx.run(planSql, [rollout.id, plan === null ? null : JSON.stringify(plan)]);
 }
 
 /** Takes the update back from one ring's devices and pauses the rollout, step by step like {@link rollBack}. */
@@ -164,10 +162,12 @@ export async function finishRollback(tx: RolloutTransaction, rollout: Rollout): 
 /** Devices of a step: some tenths of a second, in which the rollout's devices wait with their reports. */
 const devicesPerStep = 2_000;
 
+const planSql = sql`UPDATE rollouts SET rollback_plan = $2::jsonb, updated_at = now() WHERE id = $1::uuid`;
+
 /** The next devices by the ids of their updates; further tries of a device come again and find nothing left to do. */
-const nextSql = `
+const nextSql = sql`
   SELECT u.id, u.device_id FROM device_updates u
   WHERE u.rollout_id = $1::uuid AND u.action <> 'ROLLBACK'
-    AND ($2::text IS NULL OR u.ring_id = ANY (string_to_array($2::text, ',')::uuid[]))
+    AND ($2::uuid[] IS NULL OR u.ring_id = ANY ($2::uuid[]))
     AND ($3::uuid IS NULL OR u.id > $3::uuid)
   ORDER BY u.id LIMIT $4::int`;

@@ -1,12 +1,10 @@
+import { sql } from "../../infra/database/sql.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 
 /** Says on a rollout what needs a person; empty if nothing does. In a transaction that has it locked. */
 export async function setAlert(tx: RolloutTransaction, rolloutId: string, alert: string): Promise<void> {
-  await tx.query("UPDATE rollouts SET alert = $2, updated_at = now() WHERE id = $1::uuid", [
-    rolloutId,
-    alert,
-  ]);
+  await tx.run(alertSql, [rolloutId, alert]);
   tx.changed(rolloutId);
 }
 
@@ -22,3 +20,5 @@ export async function noteUnreadable(tx: RolloutTransaction, rollout: Rollout, a
     details: {},
   });
 }
+
+const alertSql = sql`UPDATE rollouts SET alert = $2, updated_at = now() WHERE id = $1::uuid`;

@@ -1,10 +1,11 @@
-import type pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import { notFound } from "../../errors.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { RequestLedger } from "../../infra/database/request-ledger.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { sql, words } from "../../infra/database/sql.ts";
 import { DeploymentRingEntity } from "../model/deployment-ring.entity.ts";
 import {
   type DeviceUpdateFilter,
@@ -22,7 +23,7 @@ import {
 } from "../model/new-rollout.ts";
 import { RolloutEntity } from "../model/rollout.entity.ts";
 import { frontRing, type Rollout } from "../model/rollout.ts";
-import { poolQuery, type RolloutSelection, readRollouts, sqlTexts } from "../model/rollout-rows.ts";
+import { type RolloutSelection, readRollouts } from "../model/rollout-rows.ts";
 import { isInForce, makesOffers, ongoingStates, type RolloutVerb } from "../model/rollout-state.ts";
 import {
   lockRollout,
@@ -47,7 +48,7 @@ import {
 
 /** What a {@link RolloutCatalog} is made of. */
 export interface RolloutCatalogParts {
-  readonly pool: pg.Pool;
+  readonly pool: Session;
   readonly transactions: RolloutTransactions;
   readonly ledger: RequestLedger;
   readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
@@ -113,7 +114,7 @@ export class RolloutCatalog {
           // The first ring is what a start opens.
           if (position === 0) return id;
         }
-        const started = current === undefined ? await readRollout(tx.query, id) : rollout;
+        const started = current === undefined ? await readRollout(tx, id) : rollout;
         // What waits for an approval or its time opens its rings then.
         if (started.state === "AWAITING_APPROVAL" || started.state === "SCHEDULED") return id;
         const reached = position <= (frontRing(started.rings)?.position ?? -1);
@@ -132,7 +133,7 @@ export class RolloutCatalog {
 
   /** The rollout with that id. `NOT_FOUND` if there is none. */
   get(id: string): Promise<Rollout> {
-    return readRollout(poolQuery(this.#parts.pool), id);
+    return readRollout(this.#parts.pool, id);
   }
 
   /** Up to `limit` rollouts below the id `after`, newest first. */
@@ -140,7 +141,7 @@ export class RolloutCatalog {
     filter: Pick<RolloutSelection, "states" | "firmwareId" | "firmwareVersion">,
     page: { readonly limit: number; readonly after?: string | undefined },
   ): Promise<Rollout[]> {
-    return readRollouts(poolQuery(this.#parts.pool), {
+    return readRollouts(this.#parts.pool, {
       ...filter,
       before: page.after,
       limit: page.limit,
@@ -153,7 +154,7 @@ export class RolloutCatalog {
     page: { readonly limit: number; readonly after?: string | undefined },
   ): Promise<DeviceUpdateRecord[]> {
     if (filter.rolloutId !== undefined) await this.get(filter.rolloutId);
-    return await readDeviceUpdates(poolQuery(this.#parts.pool), filter, page);
+    return await readDeviceUpdates(this.#parts.pool, filter, page);
   }
 
   /** Opens the first ring. Writes a handful of rows, however large the fleet is. The firmware must be deployable still. */
@@ -204,7 +205,7 @@ export class RolloutCatalog {
   rollback(call: VerbCall & { readonly firmwareId?: string | undefined }): Promise<Rollout> {
     return this.#verb("rollback", call, async (tx, rollout, by) => {
       const { firmwareId } = call;
-      if (firmwareId !== undefined) await assertRollbackTarget(tx.query, rollout, firmwareId);
+      if (firmwareId !== undefined) await assertRollbackTarget(tx, rollout, firmwareId);
       await rollBack(tx, rollout, by, { firmwareId });
     });
   }
@@ -214,7 +215,7 @@ export class RolloutCatalog {
     return this.#parts.transactions.run(async (tx) => {
       const rollout = await lockRollout(tx, call.id);
       await rollBackRing(tx, rollout, requireRing(rollout.rings, call.ring), call);
-      return await readRollout(tx.query, call.id);
+      return await readRollout(tx, call.id);
     });
   }
 
@@ -235,7 +236,7 @@ export class RolloutCatalog {
   /** Counts the rollout's failed devices by reason, most first, at most 100 reasons. */
   async listFailureReasons(id: string): Promise<FailureReasonCount[]> {
     await this.get(id);
-    return await readFailureReasons(poolQuery(this.#parts.pool), id);
+    return await readFailureReasons(this.#parts.pool, id);
   }
 
   /** Stops for good, and takes nothing back. */
@@ -245,11 +246,7 @@ export class RolloutCatalog {
 
   /** Pauses what runs on a firmware that this key signed; returns how many rollouts it paused. */
   async signingKeyRevoked(keyId: string, why: { actor: string; reason: string }): Promise<number> {
-    const ids = await poolQuery(this.#parts.pool)<{ id: string }>(
-      `SELECT r.id FROM rollouts r WHERE r.state = 'RUNNING' AND NOT r.is_deleted AND EXISTS (
-         SELECT 1 FROM firmware_signatures s WHERE s.firmware_id = r.firmware_id AND s.key_id = $1)`,
-      [keyId],
-    );
+    const ids = await this.#parts.pool.query<{ id: string }>(signedSql, [keyId]);
     let paused = 0;
     for (const { id } of ids) {
       const reason = `signing key ${keyId} was revoked${why.reason === "" ? "" : `: ${why.reason}`}`;
@@ -272,7 +269,7 @@ export class RolloutCatalog {
       const rollout = await lockRollout(tx, id);
       if (isInForce(rollout.state, verb)) return rollout;
       await work(tx, rollout, { actor, reason });
-      return await readRollout(tx.query, id);
+      return await readRollout(tx, id);
     });
   }
 
@@ -285,7 +282,7 @@ export class RolloutCatalog {
   ): Promise<Rollout> {
     const key = { caller: actor, method, requestId, requestDigest: requestDigest(request) };
     const { resourceId } = await this.#parts.ledger.once(tx.em, key, create);
-    return await readRollout(tx.query, resourceId);
+    return await readRollout(tx, resourceId);
   }
 
   #deployable(tx: RolloutTransaction, { firmwareId }: Pick<NewRollout, "firmwareId">, actor: string) {
@@ -307,7 +304,7 @@ export class RolloutCatalog {
     const back = wanted.policy.rollbackFirmwareId;
     if (back !== undefined) {
       const from = { firmwareId: firmware.id, product: firmware.product };
-      await assertRollbackTarget(tx.query, from, back, "policy.rollback_firmware_id");
+      await assertRollbackTarget(tx, from, back, "policy.rollback_firmware_id");
     }
     const id = uuidv7();
     const name = wanted.name || `${firmware.product} ${firmware.version}`;
@@ -347,7 +344,12 @@ export class RolloutCatalog {
 }
 
 /** The newest rollout of firmware $1 that has begun and is not over. */
-const ongoingSql = `
+const ongoingSql = sql`
   SELECT id FROM rollouts
-  WHERE firmware_id = $1::uuid AND NOT is_deleted AND state IN (${sqlTexts(ongoingStates)})
+  WHERE firmware_id = $1::uuid AND NOT is_deleted AND state IN (${words(ongoingStates)})
   ORDER BY id DESC LIMIT 1`;
+
+/** Rollouts that run on a firmware which the key $1 signed. */
+const signedSql = sql`
+  SELECT r.id FROM rollouts r WHERE r.state = 'RUNNING' AND NOT r.is_deleted AND EXISTS (
+    SELECT 1 FROM firmware_signatures s WHERE s.firmware_id = r.firmware_id AND s.key_id = $1)`;

@@ -1,9 +1,9 @@
 import { illegalTransition, OtaError } from "../../errors.ts";
+import { sql, words } from "../../infra/database/sql.ts";
 import type { RingState } from "../model/deployment-ring.entity.ts";
 import { untakenStates } from "../model/device-update-state.ts";
 import { nextRingState, type RingEvent } from "../model/ring-state.ts";
 import { awaitedApproval, frontRing, isApproved, type Ring, type Rollout } from "../model/rollout.ts";
-import { sqlTexts } from "../model/rollout-rows.ts";
 import {
   allowedVerbs,
   nextRolloutState,
@@ -46,10 +46,7 @@ export async function approve(
   if (ring === undefined || isApproved(ring)) return;
   if (by.actor === rollout.creator) throw fourEyes(rollout);
   const now = tx.now.toISOString();
-  await tx.query(
-    "UPDATE deployment_rings SET approver = $2, approved_at = $3::timestamptz, updated_at = now() WHERE id = $1::uuid",
-    [ring.id, by.actor, now],
-  );
+  await tx.run(approveSql, [ring.id, by.actor, now]);
   const details = { ring: ring.name };
   if (rollout.state !== "AWAITING_APPROVAL")
     return await moveRollout(tx, rollout, "approve", state, by, details);
@@ -106,10 +103,7 @@ export async function resume(tx: RolloutTransaction, rollout: Rollout, by: Decid
   for (const ring of rollout.rings) {
     if (ring.state === "WAITING") continue;
     if (ring.state === "FAILED") await moveRing(tx, ring, "reopen");
-    await tx.query(
-      "UPDATE deployment_rings SET gate = gate || jsonb_build_object('acceptedFailures', failed_count) WHERE id = $1::uuid",
-      [ring.id],
-    );
+    await tx.run(acceptSql, [ring.id]);
   }
   await moveRollout(tx, rollout, "resume", state, by, {});
 }
@@ -117,8 +111,8 @@ export async function resume(tx: RolloutTransaction, rollout: Rollout, by: Decid
 /** Stops a rollout for good. What devices do not install yet is called off; what they do is still judged to its end. */
 export async function abort(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
   const state = requireState(rollout, "abort");
-  await tx.query(callOffSql, [rollout.id, tx.now.toISOString()]);
-  await tx.query(forgetWaitingSql, [rollout.id]);
+  await tx.run(callOffSql, [rollout.id, tx.now.toISOString()]);
+  await tx.run(forgetWaitingSql, [rollout.id]);
   await moveRollout(tx, rollout, "abort", state, by, {});
 }
 
@@ -159,26 +153,18 @@ export async function moveRollout(
   const now = tx.now.toISOString();
   const begins = state === "RUNNING" && rollout.startedAt === undefined;
   const ends = state === "ABORTED" || state === "ROLLED_BACK" || state === "COMPLETED";
-  const rows = await tx.query<{ id: string }>(
-    `UPDATE rollouts SET state = $2, state_reason = $3, version = version + 1, updated_at = now(),
-       started_at = CASE WHEN $4::boolean THEN $5::timestamptz ELSE started_at END,
-       ended_at = CASE WHEN $6::boolean THEN $7::timestamptz END,
-       alert = CASE WHEN $9::boolean THEN '' ELSE alert END
-     WHERE id = $1::uuid AND version = $8::int RETURNING id`,
-    [
-      rollout.id,
-      state,
-      by.reason,
-      begins,
-      now,
-      ends,
-      now,
-      rollout.revision,
-      // What kept it from starting does no more.
-      begins || state === "SCHEDULED",
-    ],
-  );
-  if (rows.length === 0) throw changedMeanwhile(rollout.id);
+  const moved = await tx.run(moveRolloutSql, [
+    rollout.id,
+    state,
+    by.reason,
+    begins,
+    now,
+    ends,
+    rollout.revision,
+    // What kept it from starting does no more.
+    begins || state === "SCHEDULED",
+  ]);
+  if (moved === 0) throw changedMeanwhile(rollout.id);
   await tx.audit.record(tx.em, {
     actor: by.actor,
     action: `rollout.${event}`,
@@ -195,14 +181,7 @@ export async function moveRing(tx: RolloutTransaction, ring: Ring, event: RingEv
   const state = nextRingState(ring.state, event);
   if (state === undefined) throw illegalTransition("ring", event, ring.state, []);
   const now = tx.now.toISOString();
-  await tx.query(
-    `UPDATE deployment_rings SET state = $2, updated_at = now(),
-       opened_at = CASE WHEN $3::boolean THEN $4::timestamptz ELSE opened_at END,
-       passed_at = CASE WHEN $5::boolean THEN $6::timestamptz ELSE passed_at END,
-       gate_held_since = CASE WHEN $7::boolean THEN gate_held_since END
-     WHERE id = $1::uuid`,
-    [ring.id, state, event === "open", now, event === "pass", now, event === "pass"],
-  );
+  await tx.run(moveRingSql, [ring.id, state, now, event === "open", event === "pass"]);
   return state;
 }
 
@@ -260,7 +239,27 @@ export function changedMeanwhile(id: string): OtaError {
   });
 }
 
-const callOffSql = `
+const approveSql = sql`
+  UPDATE deployment_rings SET approver = $2, approved_at = $3::timestamptz, updated_at = now() WHERE id = $1::uuid`;
+
+const acceptSql = sql`
+  UPDATE deployment_rings SET gate = gate || jsonb_build_object('acceptedFailures', failed_count) WHERE id = $1::uuid`;
+
+const moveRolloutSql = sql`
+  UPDATE rollouts SET state = $2, state_reason = $3, version = version + 1, updated_at = now(),
+    started_at = CASE WHEN $4::boolean THEN $5::timestamptz ELSE started_at END,
+    ended_at = CASE WHEN $6::boolean THEN $5::timestamptz END,
+    alert = CASE WHEN $8::boolean THEN '' ELSE alert END
+  WHERE id = $1::uuid AND version = $7::int`;
+
+const moveRingSql = sql`
+  UPDATE deployment_rings SET state = $2, updated_at = now(),
+    opened_at = CASE WHEN $4::boolean THEN $3::timestamptz ELSE opened_at END,
+    passed_at = CASE WHEN $5::boolean THEN $3::timestamptz ELSE passed_at END,
+    gate_held_since = CASE WHEN $5::boolean THEN gate_held_since END
+  WHERE id = $1::uuid`;
+
+const callOffSql = sql`
   UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
   WHERE rollout_id = $1::uuid AND ended_at IS NULL
-    AND (action = 'ROLLBACK' OR state IN (${sqlTexts(untakenStates)}))`;
+    AND (action = 'ROLLBACK' OR state IN (${words(untakenStates)}))`;

@@ -1,5 +1,6 @@
 import { OtaError } from "../../errors.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
+import { sql } from "../../infra/database/sql.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { setAlert } from "./rollout-alert.ts";
@@ -58,7 +59,7 @@ async function problemOf(
 const refusals: ReadonlySet<OtaError["code"]> = new Set(["failed_precondition", "not_found"]);
 
 /** A rollout of the same firmware that was taken back after $1 was scheduled, which was its last change. */
-const takenBackSql = `
+const takenBackSql = sql`
   SELECT o.name FROM rollouts r JOIN rollouts o ON o.firmware_id = r.firmware_id AND o.id <> r.id AND NOT o.is_deleted
   WHERE r.id = $1::uuid
     AND (o.state = 'ROLLING_BACK' OR (o.state = 'ROLLED_BACK' AND o.updated_at > r.updated_at))

@@ -5,18 +5,18 @@ import { endTakenSql, insertRollbacksSql, supersedeSql } from "./rollback-sql.ts
 import { waitSql } from "./waiting-rollback-sql.ts";
 
 /**
- * Takes the update back from these devices (ids separated by commas). Those that are at an update of another component are
+ * Takes the update back from these devices. Those that are at an update of another component are
  * marked as waiting instead, and count in the rollout when they are told.
  */
 export async function takeBack(
   tx: RolloutTransaction,
   rollout: Rollout,
-  deviceIds: string,
+  deviceIds: readonly string[],
   firmwareId: string | null,
   now: string,
 ): Promise<void> {
-  await tx.query(endTakenSql, [rollout.id, deviceIds, now]);
-  await tx.query(supersedeSql, [rollout.id, deviceIds, now]);
+  await tx.run(endTakenSql, [rollout.id, deviceIds, now]);
+  await tx.run(supersedeSql, [rollout.id, deviceIds, now]);
   const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
   const [made] = await tx.query<{ due: number; total: number; failed: number }>(insertRollbacksSql, [
     rollout.id,
@@ -28,9 +28,9 @@ export async function takeBack(
     rollout.component,
   ]);
   if (made === undefined) return;
-  if (made.due > made.total) await tx.query(waitSql, [rollout.id, deviceIds, deadline]);
+  if (made.due > made.total) await tx.run(waitSql, [rollout.id, deviceIds, deadline]);
   if (made.failed === 0) return;
-  await tx.query(alertBlockedSql, [rollout.id]);
+  await tx.run(alertBlockedSql, [rollout.id]);
   await tx.audit.record(tx.em, {
     actor: "system:rollback",
     action: "rollout.rollback_blocked",

@@ -1,4 +1,6 @@
 import type { NetworkType } from "../../device/state/readings.ts";
+import type { Parameters } from "../../infra/database/parameters.ts";
+import { allOf, joined, type Sql, sql } from "../../infra/database/sql.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import { storageNeed } from "../rules/readiness-rules.ts";
 
@@ -60,6 +62,14 @@ export interface PreviewUpdates {
   readonly open: boolean;
 }
 
+/** Which devices of the fleet to read. */
+export interface PreviewScope {
+  /** What the targeting's filter asks of them. */
+  readonly filter: Sql;
+  readonly slice: PreviewSlice;
+  readonly updates: PreviewUpdates;
+}
+
 /**
  * Reads the targeted devices of a slice by classes, in one scan. What the targeting says by name is in the WHERE; what is
  * judged by rules comes as columns, if the rollout has such rules. The ids come with them, because the hash that spreads
@@ -67,72 +77,71 @@ export interface PreviewUpdates {
  */
 export function previewSql(
   rollout: CompiledRollout,
-  filter: { readonly sql: string; readonly values: readonly unknown[] },
-  slice: PreviewSlice,
-  updates: PreviewUpdates,
-): { readonly text: string; readonly values: readonly unknown[] } {
-  const values: unknown[] = [...filter.values];
-  const parameter = (value: unknown, type: string): string => {
-    values.push(value);
-    return `$${values.length}::${type}`;
-  };
-  const list = (names: ReadonlySet<string> | undefined): string => parameter([...(names ?? [])], "text[]");
+  { filter, slice, updates }: PreviewScope,
+  parameters: Parameters,
+): Sql {
+  const list = (names: ReadonlySet<string> | undefined): Sql => parameters.add([...(names ?? [])], "text[]");
   // A comparison with one costs a third of a search among one.
-  const oneOf = (column: string, names: ReadonlySet<string>): string =>
-    names.size === 1 ? `${column} = ${parameter([...names][0], "text")}` : `${column} = ANY (${list(names)})`;
-  const after = slice.after === null ? undefined : parameter(slice.after, "uuid");
-  const upTo = slice.upTo === null ? undefined : parameter(slice.upTo, "uuid");
+  const oneOf = (column: Sql, names: ReadonlySet<string>): Sql =>
+    names.size === 1
+      ? sql`${column} = ${parameters.add([...names][0], "text")}`
+      : sql`${column} = ANY (${list(names)})`;
+  const after = slice.after === null ? undefined : parameters.add(slice.after, "uuid");
+  const upTo = slice.upTo === null ? undefined : parameters.add(slice.upTo, "uuid");
   // Said of every table: what is known of one side of a join is not concluded for the other.
-  const within = (column: string): string =>
-    `${after === undefined ? "" : ` AND ${column} > ${after}`}${upTo === undefined ? "" : ` AND ${column} <= ${upTo}`}`;
+  const within = (column: Sql): Sql =>
+    sql`${after === undefined ? sql`` : sql` AND ${column} > ${after}`}${upTo === undefined ? sql`` : sql` AND ${column} <= ${upTo}`}`;
   const where = [
-    `NOT d.is_deleted${within("d.id")}`,
-    oneOf("d.device_type", rollout.deviceTypes),
-    ...(rollout.hardwareModels === undefined ? [] : [oneOf("d.hardware_model", rollout.hardwareModels)]),
-    ...(rollout.groups === undefined ? [] : [`d.groups && ${list(rollout.groups)}`]),
-    ...(rollout.excludedGroups === undefined ? [] : [`NOT d.groups && ${list(rollout.excludedGroups)}`]),
-    ...(rollout.tags === undefined ? [] : [`d.tags && ${list(rollout.tags)}`]),
-    filter.sql,
+    sql`NOT d.is_deleted${within(sql`d.id`)}`,
+    oneOf(sql`d.device_type`, rollout.deviceTypes),
+    ...(rollout.hardwareModels === undefined ? [] : [oneOf(sql`d.hardware_model`, rollout.hardwareModels)]),
+    ...(rollout.groups === undefined ? [] : [sql`d.groups && ${list(rollout.groups)}`]),
+    ...(rollout.excludedGroups === undefined ? [] : [sql`NOT d.groups && ${list(rollout.excludedGroups)}`]),
+    ...(rollout.tags === undefined ? [] : [sql`d.tags && ${list(rollout.tags)}`]),
+    filter,
   ];
-  const joins = [`LEFT JOIN device_state s ON s.device_id = d.id${within("s.device_id")}`];
-  const id = updates.tried || updates.open ? parameter(rollout.id, "uuid") : "";
+  const joins = [sql`LEFT JOIN device_state s ON s.device_id = d.id${within(sql`s.device_id`)}`];
   if (updates.tried) {
-    joins.push(`LEFT JOIN (SELECT DISTINCT u.device_id FROM device_updates u
-      WHERE u.rollout_id = ${id} AND u.ended_at IS NOT NULL AND u.retry_at IS NULL
-        AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')${within("u.device_id")}) t ON t.device_id = d.id`);
+    joins.push(sql`LEFT JOIN (SELECT DISTINCT u.device_id FROM device_updates u
+      WHERE u.rollout_id = ${parameters.add(rollout.id, "uuid")} AND u.ended_at IS NOT NULL AND u.retry_at IS NULL
+        AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')${within(sql`u.device_id`)}) t ON t.device_id = d.id`);
   }
   if (updates.open) {
-    joins.push(`LEFT JOIN (SELECT u.device_id, u.rollout_id FROM device_updates u
-      WHERE u.ended_at IS NULL AND u.rollout_id <> ${id}${within("u.device_id")}) o ON o.device_id = d.id`);
+    joins.push(sql`LEFT JOIN (SELECT u.device_id, u.rollout_id FROM device_updates u
+      WHERE u.ended_at IS NULL AND u.rollout_id <> ${parameters.add(rollout.id, "uuid")}${within(sql`u.device_id`)}) o
+      ON o.device_id = d.id`);
   }
   const isFirmware = rollout.component === "";
   const needs = needsOf(rollout);
-  const met = (column: string, wanted: readonly number[]): string =>
-    wanted.map((need) => `(${column} >= ${parameter(need, "float8")})::int`).join(" + ");
+  const met = (column: Sql, wanted: readonly number[]): Sql =>
+    joined(
+      wanted.map((need) => sql`(${column} >= ${parameters.add(need, "float8")})::int`),
+      sql` + `,
+    );
   const columns = [
-    "d.hardware_model",
-    "d.update_pin",
+    sql`d.hardware_model`,
+    sql`d.update_pin`,
     isFirmware
-      ? "coalesce(s.firmware_version, d.reported->>'firmwareVersion') AS version"
-      : `s.components->>${parameter(rollout.component, "text")} AS version`,
-    ...(rollout.deviceTypes.size === 1 ? [] : ["d.device_type"]),
-    ...(rollout.canaryGroups === undefined ? [] : [`d.groups && ${list(rollout.canaryGroups)} AS canary`]),
-    ...(rollout.windows.always ? [] : ["d.metadata->>'time_zone' AS time_zone"]),
+      ? sql`coalesce(s.firmware_version, d.reported->>'firmwareVersion') AS version`
+      : sql`s.components->>${parameters.add(rollout.component, "text")} AS version`,
+    ...(rollout.deviceTypes.size === 1 ? [] : [sql`d.device_type`]),
+    ...(rollout.canaryGroups === undefined ? [] : [sql`d.groups && ${list(rollout.canaryGroups)} AS canary`]),
+    ...(rollout.windows.always ? [] : [sql`d.metadata->>'time_zone' AS time_zone`]),
     ...(needs.battery.length === 0
       ? []
-      : [`${met("s.battery_percent", needs.battery)} AS battery`, "s.charging"]),
-    ...(needs.storage.length === 0 ? [] : [`${met("s.storage_free_bytes", needs.storage)} AS storage`]),
-    ...(isFirmware ? ["s.security_counter"] : []),
-    ...(rollout.rollout.policy.maxMeteredBytes === null ? [] : ["s.network"]),
-    ...(updates.tried ? ["t.device_id IS NOT NULL AS tried"] : []),
-    ...(updates.open ? ["o.rollout_id AS open"] : []),
+      : [sql`${met(sql`s.battery_percent`, needs.battery)} AS battery`, sql`s.charging`]),
+    ...(needs.storage.length === 0 ? [] : [sql`${met(sql`s.storage_free_bytes`, needs.storage)} AS storage`]),
+    ...(isFirmware ? [sql`s.security_counter`] : []),
+    ...(rollout.rollout.policy.maxMeteredBytes === null ? [] : [sql`s.network`]),
+    ...(updates.tried ? [sql`t.device_id IS NOT NULL AS tried`] : []),
+    ...(updates.open ? [sql`o.rollout_id AS open`] : []),
   ];
-  const text = `
-    SELECT ${columns.join(", ")}, string_agg(uuid_send(d.id), '') AS ids
-    FROM devices d ${joins.join(" ")}
-    WHERE ${where.join(" AND ")}
-    GROUP BY ${columns.map((_, at) => at + 1).join(", ")}`;
-  return { text, values };
+  const positions = columns.map((_, at) => sql`${at + 1}`);
+  return sql`
+    SELECT ${joined(columns, sql`, `)}, string_agg(uuid_send(d.id), '') AS ids
+    FROM devices d ${joined(joins, sql` `)}
+    WHERE ${allOf(where)}
+    GROUP BY ${joined(positions, sql`, `)}`;
 }
 
 /** Rising, without repeats, above 0. */

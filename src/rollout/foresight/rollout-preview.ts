@@ -1,21 +1,21 @@
-import type pg from "pg";
 import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
 import { compileFilterSql } from "../../device/filter/filter-sql.ts";
 import { notFound, OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { Parameters } from "../../infra/database/parameters.ts";
+import type { Pool } from "../../infra/database/pool.ts";
+import { sql } from "../../infra/database/sql.ts";
 import { Turns } from "../../infra/turns.ts";
 import { asRollout, type NewRollout, type RolloutDefaults } from "../model/new-rollout.ts";
-import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
+import { readRollouts } from "../model/rollout-rows.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
 import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
-import { cancellableQuery } from "./cancellable-query.ts";
 import { type DeviceClass, type PreviewSlice, type PreviewUpdates, previewSql } from "./preview-sql.ts";
 import { type Preview, PreviewTally } from "./preview-tally.ts";
 
 /** What a {@link RolloutPreview} is made of. */
 export interface RolloutPreviewParts {
-  readonly pool: pg.Pool;
+  readonly pool: Pool;
   readonly index: RolloutIndex;
   readonly defaults: RolloutDefaults;
   readonly clock: Clock;
@@ -43,7 +43,7 @@ export class RolloutPreview {
    */
   async ofRollout(rolloutId: string, signal?: AbortSignal): Promise<Preview> {
     const { index, pool } = this.#parts;
-    const [rollout] = await readRollouts(poolQuery(pool), { ids: [rolloutId] });
+    const [rollout] = await readRollouts(pool, { ids: [rolloutId] });
     const firmware = rollout === undefined ? undefined : await index.firmware(rollout.firmwareId);
     if (rollout === undefined || firmware === undefined) throw notFound("rollout", rolloutId);
     return this.#count(await index.compile(rollout, firmware), signal);
@@ -76,20 +76,19 @@ export class RolloutPreview {
     const nowMs = now.getTime();
     const tally = new PreviewTally(rollout, nowMs);
     if (rollout.unreadable !== undefined) return tally.result(now);
-    const parameters = new Parameters();
     const targeted = parseDeviceFilter(rollout.rollout.targeting.filter, "targeting.filter");
-    const condition = compileFilterSql(targeted, parameters, { nowMs, heartbeatIntervalMs });
-    const filter = { sql: condition.text, values: parameters.values };
-    const { rows } = await pool.query<Outline>(outlineSql, [rollout.id]);
-    const [outline] = rows;
+    const [outline] = await pool.query<Outline>(outlineSql, [rollout.id]);
     const updates: PreviewUpdates = { tried: outline?.tried ?? true, open: outline?.open ?? true };
     const failure = new AbortController();
     const either = AbortSignal.any([signal, failure.signal]);
     const slices = slicesOf(outline);
     const work = async (): Promise<void> => {
       for (let slice = slices.shift(); slice !== undefined; slice = slices.shift()) {
-        const query = previewSql(rollout, filter, slice, updates);
-        for (const each of await cancellableQuery<DeviceClass>(pool, query, either)) tally.add(each);
+        const parameters = new Parameters();
+        const filter = compileFilterSql(targeted, parameters, { nowMs, heartbeatIntervalMs });
+        const statement = previewSql(rollout, { filter, slice, updates }, parameters);
+        const classes = await pool.cancellable<DeviceClass>(statement, parameters.values, either);
+        for (const each of classes) tally.add(each);
       }
     };
     const workers = Array.from({ length: slicesAtOnce }, work);
@@ -119,7 +118,7 @@ interface Outline extends PreviewUpdates {
   readonly bounds: readonly string[] | null;
 }
 
-const outlineSql = `
+const outlineSql = sql`
   SELECT reltuples::float8 AS devices,
     (SELECT histogram_bounds::text::text[] FROM pg_stats
      WHERE schemaname = current_schema() AND tablename = 'devices' AND attname = 'id') AS bounds,

@@ -1,9 +1,10 @@
-import type pg from "pg";
 import { notFound } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
-import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
+import { readRollouts } from "../model/rollout-rows.ts";
 import { checkedDevice } from "../offer/checked-device.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
 import type { DeviceSource } from "../offer/update-desk.ts";
@@ -13,7 +14,7 @@ import { type Explanation, explainRollout } from "./explain.ts";
 
 /** What an {@link UpdateExplainer} is made of. */
 export interface UpdateExplainerParts {
-  readonly pool: pg.Pool;
+  readonly pool: Session;
   readonly devices: DeviceSource;
   readonly index: RolloutIndex;
   /** What update checks are decided by on this replica. */
@@ -38,12 +39,11 @@ export class UpdateExplainer {
   /** Explains a rollout in any state to a device. `NOT_FOUND` if one of them is not there. */
   async explain(rolloutId: string, deviceId: string): Promise<ExplainedUpdate> {
     const { pool, devices, index, tracker, clock } = this.#parts;
-    const query = poolQuery(pool);
     const [known, rollout, [update], tried] = await Promise.all([
       devices.get(deviceId),
       this.#compiled(rolloutId),
-      readDeviceUpdates(query, { rolloutId, deviceId, states: [] }, { limit: 1 }),
-      query<{ rollout_id: string }>(triedSql, [deviceId]),
+      readDeviceUpdates(pool, { rolloutId, deviceId, states: [] }, { limit: 1 }),
+      pool.query<{ rollout_id: string }>(triedSql, [deviceId]),
     ]);
     const device = checkedDevice(known);
     const hadBefore = new Set(tried.map(({ rollout_id }) => rollout_id));
@@ -61,7 +61,7 @@ export class UpdateExplainer {
     const { index, pool } = this.#parts;
     const active = index.get(rolloutId);
     if (active !== undefined) return active;
-    const [rollout] = await readRollouts(poolQuery(pool), { ids: [rolloutId] });
+    const [rollout] = await readRollouts(pool, { ids: [rolloutId] });
     const firmware = rollout === undefined ? undefined : await index.firmware(rollout.firmwareId);
     if (rollout === undefined || firmware === undefined) throw notFound("rollout", rolloutId);
     return index.compile(rollout, firmware);
@@ -69,7 +69,7 @@ export class UpdateExplainer {
 }
 
 /** Rollouts whose update a device has had, as far as that is over; steps that it took are not the update. */
-const triedSql = `
+const triedSql = sql`
   SELECT DISTINCT rollout_id FROM device_updates
   WHERE device_id = $1::uuid AND ended_at IS NOT NULL AND retry_at IS NULL
     AND NOT (action = 'STEP' AND state = 'SUCCEEDED')`;

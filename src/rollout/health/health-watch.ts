@@ -1,8 +1,8 @@
-import type pg from "pg";
 import type { DeviceSnapshot } from "../../device/state/device-snapshot.ts";
 import type { DurableHeartbeat } from "../../device/state/heartbeat-record.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
+import type { Pool } from "../../infra/database/pool.ts";
 import type { Logger } from "../../infra/logger.ts";
 import { addEvidence, type EvidenceSums } from "./evidence-sums.ts";
 import { HealthLedger, type RolloutEvidence } from "./health-ledger.ts";
@@ -29,7 +29,7 @@ export interface CohortSource {
 
 /** What a {@link HealthWatch} is made of. */
 export interface HealthWatchParts {
-  readonly pool: pg.Pool;
+  readonly pool: Pool;
   readonly devices: { get(deviceId: string): DeviceSnapshot | Promise<DeviceSnapshot> };
   readonly cohorts: CohortSource;
   readonly clock: Clock;

@@ -1,5 +1,6 @@
+import type { Session } from "../../infra/database/session.ts";
+import { sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
-import type { Query } from "./rollout-rows.ts";
 
 /** Which device updates to list; conditions are combined with AND. */
 export interface DeviceUpdateFilter {
@@ -38,14 +39,14 @@ export interface DeviceUpdateRecord {
 
 /** Reads device updates, newest first; ids rise with time. */
 export function readDeviceUpdates(
-  query: Query,
+  session: Session,
   filter: DeviceUpdateFilter,
   page: { readonly limit: number; readonly after?: string | undefined },
 ): Promise<DeviceUpdateRecord[]> {
-  return query<DeviceUpdateRecord>(listSql, [
+  return session.query<DeviceUpdateRecord>(listSql, [
     filter.rolloutId ?? null,
     filter.deviceId ?? null,
-    filter.states.length === 0 ? null : filter.states.join(","),
+    filter.states.length === 0 ? null : filter.states,
     filter.ring ?? null,
     filter.action ?? null,
     filter.failureReason ?? null,
@@ -54,7 +55,7 @@ export function readDeviceUpdates(
   ]);
 }
 
-const listSql = `
+const listSql = sql`
   SELECT u.id, u.rollout_id AS "rolloutId", u.device_id AS "deviceId", u.firmware_id AS "firmwareId", u.action, u.state,
     g.name AS ring, u.from_version AS "fromVersion", u.to_version AS "toVersion",
     coalesce(u.failure_reason, '') AS "failureReason", coalesce(u.failure_message, '') AS "failureMessage",
@@ -69,7 +70,7 @@ const listSql = `
   WHERE NOT u.is_deleted
     AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
     AND ($2::uuid IS NULL OR u.device_id = $2::uuid)
-    AND ($3::text IS NULL OR u.state = ANY (string_to_array($3::text, ',')))
+    AND ($3::text[] IS NULL OR u.state = ANY ($3::text[]))
     AND ($4::text IS NULL OR g.name = $4::text)
     AND ($5::text IS NULL OR u.action = $5::text)
     AND ($6::text IS NULL OR u.failure_reason = $6::text)

@@ -1,4 +1,5 @@
 import { count } from "../../infra/database/columns.ts";
+import { identifier, joined, type Sql, sql, words } from "../../infra/database/sql.ts";
 
 /**
  * The counters of rollouts, by name. PostgreSQL keeps them, in the statement that changes an update: see
@@ -42,10 +43,12 @@ export const rollbackCounters = {
 /** A number for each counter. */
 export type Counts<Counters> = { readonly [Name in keyof Counters]: number };
 
-/** The counters as a JSON object in SQL, read alike by pg and the ORM; `table` is the alias of theirs. */
-export function countsSql(counters: Readonly<Record<string, string>>, table: string): string {
-  const entries = Object.entries(counters).map(([name, column]) => `'${name}', ${table}.${column}`);
-  return `json_build_object(${entries.join(", ")})::text`;
+/** The counters as the text of a JSON object, in SQL; `table` is the alias of theirs. */
+export function countsSql(counters: Readonly<Record<string, string>>, table: Sql): Sql {
+  const entries = Object.entries(counters).map(
+    ([name, column]) => sql`${words([name])}, ${table}.${identifier(column)}`,
+  );
+  return sql`json_build_object(${joined(entries, sql`, `)})::text`;
 }
 
 /** None of anything. */

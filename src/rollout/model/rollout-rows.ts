@@ -1,5 +1,5 @@
-import type { EntityManager } from "@mikro-orm/postgresql";
-import type pg from "pg";
+import type { Session } from "../../infra/database/session.ts";
+import { type Sql, sql } from "../../infra/database/sql.ts";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
 import { everyDevice, planGate, planPolicy } from "./new-rollout.ts";
 import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
@@ -12,40 +12,6 @@ import {
   ringCounters,
   rollbackCounters,
 } from "./rollout-counters.ts";
-
-/** What a parameter of a {@link Query} may be. Lists travel as text. */
-type QueryParameter = string | number | boolean | null;
-
-/** Runs one SQL statement with parameters `$1`, `$2` and so on. */
-export type Query = <Row>(sql: string, parameters?: readonly QueryParameter[]) => Promise<Row[]>;
-
-/** Queries on a connection of the pool. */
-export function poolQuery(pool: Pick<pg.Pool, "query">): Query {
-  return async <Row>(sql: string, parameters: readonly QueryParameter[] = []) =>
-    (await pool.query(sql, [...parameters])).rows as Row[];
-}
-
-/** Queries within the transaction of an entity manager. The statement must not contain question marks. */
-export function transactionQuery(em: EntityManager): Query {
-  return async <Row>(sql: string, parameters: readonly QueryParameter[] = []) => {
-    const values: QueryParameter[] = [];
-    const text = sql.replaceAll(/\$(\d+)/g, (_, number: string) => {
-      values.push(parameters[Number(number) - 1] ?? null);
-      return "?";
-    });
-    return (await em.execute<object[]>(text, values)) as Row[];
-  };
-}
-
-/** Ids as one parameter, for `string_to_array($1, ',')::uuid[]`. */
-function idList(ids: Iterable<string>): string {
-  return [...ids].join(",");
-}
-
-/** States and the like, which are our own and need no quoting, as a list in SQL. */
-export function sqlTexts(texts: readonly string[]): string {
-  return texts.map((text) => `'${text}'`).join(", ");
-}
 
 /** Which rollouts to read; conditions are combined with AND. */
 export interface RolloutSelection {
@@ -61,11 +27,11 @@ export interface RolloutSelection {
 }
 
 /** Reads rollouts with their rings and counters, newest first. */
-export async function readRollouts(query: Query, selection: RolloutSelection): Promise<Rollout[]> {
+export async function readRollouts(session: Session, selection: RolloutSelection): Promise<Rollout[]> {
   const { ids, states, orPlanned, firmwareId, firmwareVersion, before, limit } = selection;
-  const rows = await query<RolloutRecord>(rolloutsSql, [
-    ids === undefined ? null : idList(ids),
-    states === undefined || states.length === 0 ? null : states.join(","),
+  const rows = await session.query<RolloutRecord>(rolloutsSql, [
+    ids ?? null,
+    states === undefined || states.length === 0 ? null : states,
     firmwareId ?? null,
     before ?? null,
     limit ?? maxRollouts,
@@ -73,8 +39,8 @@ export async function readRollouts(query: Query, selection: RolloutSelection): P
     orPlanned ?? false,
   ]);
   if (rows.length === 0) return [];
-  const rings = await query<RingRecord>(ringsSql, [idList(rows.map(({ id }) => id))]);
-  const keys = await query<KeyRecord>(keysSql, [idList(rings.map(({ id }) => id))]);
+  const rings = await session.query<RingRecord>(ringsSql, [rows.map(({ id }) => id)]);
+  const keys = await session.query<KeyRecord>(keysSql, [rings.map(({ id }) => id)]);
   const keysOf = Map.groupBy(keys, (key) => key.ring_id);
   const byRollout = Map.groupBy(rings, (ring) => ring.rollout_id);
   return rows.map((row) => toRollout(row, byRollout.get(row.id) ?? [], keysOf));
@@ -83,25 +49,25 @@ export async function readRollouts(query: Query, selection: RolloutSelection): P
 /** No installation comes near it; it only keeps a mistake from filling the memory. */
 const maxRollouts = 100_000;
 
-/** Times as milliseconds and counts as float8: read alike by pg's parsers and the ORM's. */
-function ms(column: string): string {
-  return `(extract(epoch from ${column}) * 1000)::float8`;
+/** A time in milliseconds since 1970. */
+function ms(column: Sql): Sql {
+  return sql`(extract(epoch from ${column}) * 1000)::float8`;
 }
 
-const rolloutsSql = `
+const rolloutsSql = sql`
   SELECT r.id, r.name, r.firmware_id, f.product, f.version AS firmware_version, r.state, r.state_reason,
     r.targeting::text AS targeting, r.policy::text AS policy, r.version AS revision,
-    ${countsSql(rollbackCounters, "r")} AS rollback,
+    ${countsSql(rollbackCounters, sql`r`)} AS rollback,
     CASE WHEN r.rollback_plan IS NULL THEN 0 ELSE (
       SELECT count(*) FROM device_updates w WHERE w.rollout_id = r.id AND w.take_back_by IS NOT NULL
     ) END::float8 AS rollback_waiting,
     r.rollback_plan::text AS rollback_plan, r.alert, r.creator, f.kind, f.component,
-    ${ms("r.created_at")} AS created_ms, ${ms("r.updated_at")} AS updated_ms,
-    ${ms("r.started_at")} AS started_ms, ${ms("r.ended_at")} AS ended_ms
+    ${ms(sql`r.created_at`)} AS created_ms, ${ms(sql`r.updated_at`)} AS updated_ms,
+    ${ms(sql`r.started_at`)} AS started_ms, ${ms(sql`r.ended_at`)} AS ended_ms
   FROM rollouts r JOIN firmware_updates f ON f.id = r.firmware_id
   WHERE NOT r.is_deleted
-    AND ($1::text IS NULL OR r.id = ANY (string_to_array($1::text, ',')::uuid[]))
-    AND ($2::text IS NULL OR r.state = ANY (string_to_array($2::text, ','))
+    AND ($1::uuid[] IS NULL OR r.id = ANY ($1::uuid[]))
+    AND ($2::text[] IS NULL OR r.state = ANY ($2::text[])
       OR $7::boolean AND r.state = 'COMPLETED' AND r.rollback_plan IS NOT NULL)
     AND ($3::uuid IS NULL OR r.firmware_id = $3::uuid)
     AND ($4::uuid IS NULL OR r.id < $4::uuid)
@@ -109,19 +75,19 @@ const rolloutsSql = `
   ORDER BY r.id DESC
   LIMIT $5::int`;
 
-const ringsSql = `
+const ringsSql = sql`
   SELECT id, rollout_id, position::int AS position, name, percent_basis_points, state, gate::text AS gate,
-    ${countsSql(ringCounters, "g")} AS counters,
-    ${ms("opened_at")} AS opened_ms, ${ms("gate_held_since")} AS held_ms, ${ms("passed_at")} AS passed_ms,
-    approver, ${ms("approved_at")} AS approved_ms
+    ${countsSql(ringCounters, sql`g`)} AS counters,
+    ${ms(sql`opened_at`)} AS opened_ms, ${ms(sql`gate_held_since`)} AS held_ms, ${ms(sql`passed_at`)} AS passed_ms,
+    approver, ${ms(sql`approved_at`)} AS approved_ms
   FROM deployment_rings g
-  WHERE rollout_id = ANY (string_to_array($1::text, ',')::uuid[])
+  WHERE rollout_id = ANY ($1::uuid[])
   ORDER BY rollout_id, position`;
 
 /** The keys with the most devices of each ring: those with few cannot turn a decision. */
-const keysSql = `
-  SELECT k.ring_id, k.enrolment_key_id AS key_id, ${countsSql(keyCounters, "k")} AS counters
-  FROM unnest(string_to_array($1::text, ',')::uuid[]) AS r (id)
+const keysSql = sql`
+  SELECT k.ring_id, k.enrolment_key_id AS key_id, ${countsSql(keyCounters, sql`k`)} AS counters
+  FROM unnest($1::uuid[]) AS r (id)
   CROSS JOIN LATERAL (
     SELECT * FROM ring_key_counts c WHERE c.ring_id = r.id ORDER BY c.offered_count DESC LIMIT 8
   ) k`;

@@ -3,14 +3,14 @@ import type { AuditLog } from "../../access/audit-log.ts";
 import { notFound } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
-import { withRetry } from "../../infra/database/errors.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { sql } from "../../infra/database/sql.ts";
 import type { Rollout } from "./rollout.ts";
-import { type Query, readRollouts, transactionQuery } from "./rollout-rows.ts";
+import { readRollouts } from "./rollout-rows.ts";
 
 /** A unit of work on rollouts. */
-export interface RolloutTransaction {
+export interface RolloutTransaction extends Session {
   readonly em: EntityManager;
-  readonly query: Query;
   readonly audit: AuditLog;
   /** The time of everything that it writes. */
   readonly now: Date;
@@ -20,7 +20,7 @@ export interface RolloutTransaction {
 
 /** What {@link RolloutTransactions} is made of. */
 export interface RolloutTransactionsParts {
-  readonly database: Pick<Database, "em">;
+  readonly database: Pick<Database, "transact">;
   readonly audit: AuditLog;
   readonly clock: Clock;
   /** Told after the commit; resolves when this replica acts on the change. Must not throw or reject. */
@@ -38,21 +38,19 @@ export class RolloutTransactions {
   /** Runs `work` in a transaction. When it resolves, this replica's update checks know of the changes. */
   async run<T>(work: (transaction: RolloutTransaction) => Promise<T>): Promise<T> {
     const { database, audit, clock, changed } = this.#parts;
-    const { result, changes } = await withRetry(
-      () => {
+    const { result, changes } = await database.transact(
+      async (em, session) => {
         const changes = new Set<string>();
-        return database.em().transactional(async (em) => {
-          const result = await work({
-            em,
-            query: transactionQuery(em),
-            audit,
-            now: clock.now(),
-            changed: (rolloutId) => changes.add(rolloutId),
-          });
-          return { result, changes };
+        const result = await work({
+          ...session,
+          em,
+          audit,
+          now: clock.now(),
+          changed: (rolloutId) => changes.add(rolloutId),
         });
+        return { result, changes };
       },
-      { attempts: maxAttempts },
+      { retry: { attempts: maxAttempts } },
     );
     await Promise.all([...changes].map(changed));
     return result;
@@ -63,16 +61,18 @@ export class RolloutTransactions {
  * Locks a rollout until the transaction ends and reads it: nobody writes how its updates go meanwhile, so its counters
  * equal the rows. `NOT_FOUND` if there is none.
  */
-export async function lockRollout({ query }: RolloutTransaction, id: string): Promise<Rollout> {
-  await query("SELECT 1 FROM rollouts WHERE id = $1::uuid FOR UPDATE", [id]);
-  return readRollout(query, id);
+export async function lockRollout(tx: RolloutTransaction, id: string): Promise<Rollout> {
+  await tx.run(lockSql, [id]);
+  return readRollout(tx, id);
 }
 
 /** Reads one rollout. `NOT_FOUND` if there is none. */
-export async function readRollout(query: Query, id: string): Promise<Rollout> {
-  const [rollout] = await readRollouts(query, { ids: [id] });
+export async function readRollout(session: Session, id: string): Promise<Rollout> {
+  const [rollout] = await readRollouts(session, { ids: [id] });
   if (rollout === undefined) throw notFound("rollout", id);
   return rollout;
 }
 
 const maxAttempts = 5;
+
+const lockSql = sql`SELECT 1 FROM rollouts WHERE id = $1::uuid FOR UPDATE`;

@@ -3,8 +3,9 @@ import { withDeleted, withSignatures } from "../../firmware/firmware-rows.ts";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
+import { sql, words } from "../../infra/database/sql.ts";
 import type { Rollout } from "../model/rollout.ts";
-import { poolQuery, readRollouts } from "../model/rollout-rows.ts";
+import { readRollouts } from "../model/rollout-rows.ts";
 import { ongoingStates } from "../model/rollout-state.ts";
 import { type CompiledRollout, compileRollout, type OfferFirmware } from "../rules/compiled-rollout.ts";
 import { versionFacts } from "../rules/version-facts.ts";
@@ -13,7 +14,7 @@ import { dueAlert } from "./unreadable-alert.ts";
 
 /** What a {@link RolloutIndex} is made of. */
 export interface RolloutIndexParts {
-  readonly database: Pick<Database, "em" | "adminPool">;
+  readonly database: Pick<Database, "em" | "pool">;
   readonly clock: Clock;
   /** How many signatures by keys in good standing a signed firmware needs, at least 1. */
   readonly requiredSignatures: number;
@@ -109,10 +110,10 @@ export class RolloutIndex {
 
   /** Reads everything anew if anything changed; returns whether it did. */
   async poll(): Promise<boolean> {
-    const { rows } = await this.#parts.database.adminPool.query<{ mark: string }>(markSql);
+    const [row] = await this.#parts.database.pool.query<{ mark: string }>(markSql);
     // Expiry comes without a change: it is looked at whenever the minute changes.
     const minute = Math.floor(this.#parts.clock.now().getTime() / 60_000);
-    const mark = `${rows[0]?.mark} ${minute}`;
+    const mark = `${row?.mark} ${minute}`;
     if (mark === this.#mark) return false;
     await this.reload();
     this.#mark = mark;
@@ -127,8 +128,7 @@ export class RolloutIndex {
   }
 
   async #load(): Promise<void> {
-    const query = poolQuery(this.#parts.database.adminPool);
-    const rollouts = await readRollouts(query, { states: activeStates });
+    const rollouts = await readRollouts(this.#parts.database.pool, { states: activeStates });
     const firmware = await this.#readFirmware(new Set(rollouts.map(({ firmwareId }) => firmwareId)));
     const steps = await this.#readSteps(new Set(rollouts.map(({ product }) => product)));
     const compiled = inPreference(
@@ -175,7 +175,7 @@ export class RolloutIndex {
   async #readSteps(products: ReadonlySet<string>): Promise<Map<string, OfferFirmware[]>> {
     const steps = new Map<string, OfferFirmware[]>();
     if (products.size === 0) return steps;
-    const { rows } = await this.#parts.database.adminPool.query<{ id: string }>(stepsSql, [[...products]]);
+    const rows = await this.#parts.database.pool.query<{ id: string }>(stepsSql, [[...products]]);
     for (const { firmware, blocked } of (
       await this.#readFirmware(new Set(rows.map(({ id }) => id)))
     ).values()) {
@@ -270,7 +270,7 @@ const none: readonly CompiledRollout[] = [];
 const activeStates = ongoingStates.filter((state) => state !== "ROLLING_BACK");
 
 /** The record in the catalogue counts for a version or, if there is none, the last one that was deleted. */
-const stepsSql = `
+const stepsSql = sql`
   SELECT id FROM (
     SELECT DISTINCT ON (product, version) id, mandatory_step FROM firmware_updates
     WHERE product = ANY ($1::text[]) ORDER BY product, version, is_deleted, id DESC
@@ -286,9 +286,9 @@ function notReleased(firmware: Firmware): string | undefined {
 const maxOthers = 1_000;
 
 /** Changes whenever something changes that the index rests on. Small tables: read in well under a millisecond. */
-const markSql = `
+const markSql = sql`
   SELECT concat_ws(' ',
     (SELECT concat_ws(' ', count(*), sum(version), max(updated_at)) FROM rollouts
-      WHERE state = ANY ('{${activeStates.join(",")}}') AND NOT is_deleted),
+      WHERE state IN (${words(activeStates)}) AND NOT is_deleted),
     (SELECT concat_ws(' ', count(*), max(updated_at)) FROM firmware_updates),
     (SELECT concat_ws(' ', count(*), max(revoked_at)) FROM signing_keys WHERE revoked_at IS NOT NULL)) AS mark`;

@@ -1,4 +1,5 @@
 import { v7 as uuidv7 } from "uuid";
+import { sql } from "../../infra/database/sql.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
 
 /** A further try of a device whose last one failed. */
@@ -47,7 +48,7 @@ const maxWaitMs = 24 * 60 * 60_000;
 const jitter = 0.25;
 
 /** Inserts tries after the failed ones of devices $1 with ids $2. */
-export const insertTriesSql = `
+export const insertTriesSql = sql`
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
     from_firmware_id, to_version, from_boot_id, attempt, offered_at, not_before, deadline_at, updated_at,
     enrolment_key_id)

@@ -1,4 +1,5 @@
-import type pg from "pg";
+import type { Session } from "../../infra/database/session.ts";
+import { sql } from "../../infra/database/sql.ts";
 
 /** Of a rollout that the transaction has locked, what its pace rests on. */
 export interface PacedRollout {
@@ -29,15 +30,13 @@ export class OfferPace {
   }
 
   /** Writes what was counted. */
-  async write(client: pg.ClientBase): Promise<void> {
+  async write(session: Session): Promise<void> {
     for (const [id, { beganMs, count }] of this.#minutes) {
-      await client.query("UPDATE rollouts SET pace_began_at = $2, pace_count = $3 WHERE id = $1", [
-        id,
-        new Date(beganMs),
-        count,
-      ]);
+      await session.run(paceSql, [id, new Date(beganMs), count]);
     }
   }
 }
+
+const paceSql = sql`UPDATE rollouts SET pace_began_at = $2, pace_count = $3 WHERE id = $1`;
 
 const minuteMs = 60_000;

@@ -1,4 +1,5 @@
-import type pg from "pg";
+import type { Session } from "../../infra/database/session.ts";
+import { prepared, sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState, UpdateAction } from "../model/device-update.entity.ts";
 import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
 
@@ -9,13 +10,12 @@ export interface OpenUpdateSelection {
 }
 
 /** Reads open updates. */
-export async function readOpenUpdates(pool: pg.Pool, selection: OpenUpdateSelection): Promise<OpenUpdate[]> {
+export async function readOpenUpdates(
+  session: Session,
+  selection: OpenUpdateSelection,
+): Promise<OpenUpdate[]> {
   const { rolloutId, deviceIds } = selection;
-  const { rows } = await pool.query<OpenRow>({
-    name: "rollout_open_updates",
-    text: openSql,
-    values: [rolloutId ?? null, deviceIds ?? null],
-  });
+  const rows = await session.query<OpenRow>(openSql, [rolloutId ?? null, deviceIds ?? null]);
   return rows.map(toOpenUpdate);
 }
 
@@ -30,22 +30,18 @@ export interface OpenProgress extends UpdateKey {
  * The database's time, or when the oldest transaction that is under way began: what changes after a read is changed since
  * then. At most {@link overlap} back, and as far where the role may not see the transactions of others.
  */
-export async function readClock(pool: pg.Pool): Promise<string> {
-  const { rows } = await pool.query<{ as_of: string }>(clockSql);
-  return rows[0]?.as_of ?? "";
+export async function readClock(session: Session): Promise<string> {
+  const [row] = await session.query<{ as_of: string }>(clockSql);
+  return row?.as_of ?? "";
 }
 
 /**
  * How far the open updates are that changed since a time of {@link readClock}. Some of them come more than once, and most
  * are known already; so this is one text, which costs a tenth of rows.
  */
-export async function readChanged(pool: pg.Pool, since: string): Promise<OpenProgress[]> {
-  const { rows } = await pool.query<{ changed: string | null }>({
-    name: "rollout_changed_updates",
-    text: changedSql,
-    values: [since],
-  });
-  const changed = rows[0]?.changed;
+export async function readChanged(session: Session, since: string): Promise<OpenProgress[]> {
+  const [row] = await session.query<{ changed: string | null }>(changedSql, [since]);
+  const changed = row?.changed;
   if (!changed) return [];
   return changed.split("\n").map((line) => {
     const [deviceId = "", id = "", state, crashCount, notBeforeMs = ""] = line.split(" ");
@@ -60,44 +56,54 @@ export async function readChanged(pool: pg.Pool, since: string): Promise<OpenPro
 }
 
 /** The ids of all open updates. */
-export async function readOpenKeys(pool: pg.Pool): Promise<Set<string>> {
-  const { rows } = await pool.query<{ id: string }>("SELECT id FROM device_updates WHERE ended_at IS NULL");
+export async function readOpenKeys(session: Session): Promise<Set<string>> {
+  const rows = await session.query<{ id: string }>(openIdsSql);
   return new Set(rows.map(({ id }) => id));
 }
 
 /** The states of updates, open or not, by id. */
 export async function readStates(
-  pool: pg.Pool,
+  session: Session,
   keys: readonly UpdateKey[],
 ): Promise<Map<string, DeviceUpdateState>> {
-  const { rows } = await pool.query<{ id: string; state: DeviceUpdateState }>(
-    `SELECT u.id, u.state FROM device_updates u
-     JOIN unnest($1::uuid[], $2::uuid[]) AS k (device_id, id) ON k.device_id = u.device_id AND k.id = u.id`,
-    [keys.map(({ deviceId }) => deviceId), keys.map(({ id }) => id)],
-  );
+  const rows = await session.query<{ id: string; state: DeviceUpdateState }>(statesSql, [
+    keys.map(({ deviceId }) => deviceId),
+    keys.map(({ id }) => id),
+  ]);
   return new Map(rows.map(({ id, state }) => [id, state]));
 }
 
 /** Longer than a transaction of ours may take to commit after it set the time of its rows. */
-const overlap = "15 seconds";
+const overlap = sql`interval '15 seconds'`;
 
 /**
  * A fixed overlap alone would have every change read again each second for as long as it is. Rows have the time at which
  * their transaction began or a later one, so those of one that commits later are not before the oldest that is under way;
  * the second is for one that has begun and does not show yet.
  */
-const clockSql = `
-  SELECT greatest(statement_timestamp() - interval '${overlap}',
+const clockSql = sql`
+  SELECT greatest(statement_timestamp() - ${overlap},
     least(statement_timestamp(), min(CASE query WHEN '<insufficient privilege>' THEN '-infinity' ELSE xact_start END))
       - interval '1 second')::text AS as_of
   FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`;
 
-const changedSql = `
+const openIdsSql = sql`SELECT id FROM device_updates WHERE ended_at IS NULL`;
+
+const statesSql = sql`
+  SELECT u.id, u.state FROM device_updates u
+  JOIN unnest($1::uuid[], $2::uuid[]) AS k (device_id, id) ON k.device_id = u.device_id AND k.id = u.id`;
+
+const changedSql = prepared(
+  "rollout_changed_updates",
+  sql`
   SELECT string_agg(concat(device_id, ' ', id, ' ', state, ' ', crash_count, ' ',
     floor(extract(epoch FROM not_before) * 1000)::bigint), E'\\n') AS changed
-  FROM device_updates WHERE ended_at IS NULL AND updated_at > $1::timestamptz`;
+  FROM device_updates WHERE ended_at IS NULL AND updated_at > $1::timestamptz`,
+);
 
-const openSql = `
+const openSql = prepared(
+  "rollout_open_updates",
+  sql`
   SELECT u.device_id, u.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, u.state, u.from_version, u.to_version,
     u.from_boot_id, u.crash_count, u.offered_at, u.installing_at, u.proven_at, u.verify_until, u.deadline_at,
     (r.policy->>'verificationMs')::float8 AS verification_ms, (r.policy->>'crashLimit')::int AS crash_limit,
@@ -108,7 +114,8 @@ const openSql = `
   FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id JOIN firmware_updates f ON f.id = u.firmware_id
   WHERE u.ended_at IS NULL
     AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
-    AND ($2::uuid[] IS NULL OR u.device_id = ANY ($2::uuid[]))`;
+    AND ($2::uuid[] IS NULL OR u.device_id = ANY ($2::uuid[]))`,
+);
 
 interface OpenRow {
   device_id: string;

@@ -1,5 +1,5 @@
-import type pg from "pg";
 import { BatchLoader } from "../../infra/batch-loader.ts";
+import type { Session } from "../../infra/database/session.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
@@ -20,7 +20,7 @@ export class StandingReader {
   readonly #standings: BatchLoader<Standing>;
   readonly #open: BatchLoader<OpenUpdate>;
 
-  constructor(pool: pg.Pool) {
+  constructor(pool: Session) {
     const limits = { maxBatch, maxPending };
     this.#standings = new BatchLoader({ ...limits, load: (keys) => readStandings(pool, keys.map(toKey)) });
     this.#open = new BatchLoader({
@@ -50,7 +50,7 @@ function fresh<Value>(loader: BatchLoader<Value>, key: string): Promise<Value | 
 }
 
 /** Keys as `<device>:<update>`. */
-async function readStandings(pool: pg.Pool, keys: readonly UpdateKey[]): Promise<Map<string, Standing>> {
+async function readStandings(pool: Session, keys: readonly UpdateKey[]): Promise<Map<string, Standing>> {
   const states = await readStates(pool, keys);
   const open = keys.filter(({ id }) => {
     const state = states.get(id);

@@ -1,4 +1,5 @@
-import type pg from "pg";
+import type { Session } from "../../infra/database/session.ts";
+import { prepared, sql } from "../../infra/database/sql.ts";
 import type { UpdateAction } from "../model/device-update.entity.ts";
 import type { UpdateKey } from "../model/open-update.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
@@ -51,13 +52,13 @@ export interface LockedRollout {
 
 /** Makes the offers that the rollouts, locked by the caller, allow. */
 export async function makeOffers(
-  client: pg.ClientBase,
+  session: Session,
   offers: readonly NewOffer[],
   rollouts: ReadonlyMap<string, LockedRollout>,
 ): Promise<Map<string, OfferOutcome>> {
   const outcomes = new Map<string, OfferOutcome>();
   if (offers.length === 0) return outcomes;
-  const inProgress = await readInProgress(client, rollouts);
+  const inProgress = await readInProgress(session, rollouts);
   const pace = new OfferPace();
   const wanted: NewOffer[] = [];
   for (const offer of [...offers].sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1))) {
@@ -72,52 +73,52 @@ export async function makeOffers(
       inProgress.set(offer.rolloutId, count + 1);
     }
   }
-  const inserted = await insertOffers(client, wanted);
-  await pace.write(client);
+  const inserted = await insertOffers(session, wanted);
+  await pace.write(session);
   for (const id of inserted) outcomes.set(id, "offered");
   const refused = wanted.filter(({ id }) => !inserted.has(id));
-  for (const [id, outcome] of await explainRefusals(client, refused)) outcomes.set(id, outcome);
+  for (const [id, outcome] of await explainRefusals(session, refused)) outcomes.set(id, outcome);
   return outcomes;
 }
 
 /** How many devices are at it, of the rollouts that limit that. */
 async function readInProgress(
-  client: pg.ClientBase,
+  session: Session,
   rollouts: ReadonlyMap<string, LockedRollout>,
 ): Promise<Map<string, number>> {
   const limited = [...rollouts.values()].filter(({ max_in_progress }) => max_in_progress !== null);
   if (limited.length === 0) return new Map();
-  const { rows } = await client.query<{ rollout_id: string; at_it: number }>({
-    name: "rollout_in_progress",
-    text: `SELECT rollout_id, sum(in_progress_count)::float8 AS at_it FROM deployment_rings
-      WHERE rollout_id = ANY ($1::uuid[]) GROUP BY rollout_id`,
-    values: [limited.map(({ id }) => id)],
-  });
+  const rows = await session.query<{ rollout_id: string; at_it: number }>(inProgressSql, [
+    limited.map(({ id }) => id),
+  ]);
   return new Map(rows.map(({ rollout_id, at_it }) => [rollout_id, at_it]));
 }
 
+const inProgressSql = prepared(
+  "rollout_in_progress",
+  sql`
+  SELECT rollout_id, sum(in_progress_count)::float8 AS at_it FROM deployment_rings
+  WHERE rollout_id = ANY ($1::uuid[]) GROUP BY rollout_id`,
+);
+
 /** Stores offers, in the order of their devices; returns the ids of those that devices have now. */
-async function insertOffers(client: pg.ClientBase, offers: readonly NewOffer[]): Promise<Set<string>> {
+async function insertOffers(session: Session, offers: readonly NewOffer[]): Promise<Set<string>> {
   if (offers.length === 0) return new Set();
-  const { rows } = await client.query<{ id: string }>({
-    name: "rollout_insert_offers",
-    text: insertSql,
-    values: [
-      plainArray(offers.map(({ deviceId }) => deviceId)),
-      plainArray(offers.map(({ id }) => id)),
-      plainArray(offers.map(({ rolloutId }) => rolloutId)),
-      plainArray(offers.map(({ ringId }) => ringId)),
-      plainArray(offers.map(({ firmwareId }) => firmwareId)),
-      textArray(offers.map(({ product }) => product)),
-      textArray(offers.map(({ fromVersion }) => fromVersion)),
-      textArray(offers.map(({ toVersion }) => toVersion)),
-      textArray(offers.map(({ fromBootId }) => fromBootId)),
-      plainArray(offers.map(({ offeredAt }) => offeredAt)),
-      plainArray(offers.map(({ deadlineAt }) => deadlineAt)),
-      plainArray(offers.map(({ action }) => action)),
-      textArray(offers.map(({ component }) => component)),
-    ],
-  });
+  const rows = await session.query<{ id: string }>(insertSql, [
+    plainArray(offers.map(({ deviceId }) => deviceId)),
+    plainArray(offers.map(({ id }) => id)),
+    plainArray(offers.map(({ rolloutId }) => rolloutId)),
+    plainArray(offers.map(({ ringId }) => ringId)),
+    plainArray(offers.map(({ firmwareId }) => firmwareId)),
+    textArray(offers.map(({ product }) => product)),
+    textArray(offers.map(({ fromVersion }) => fromVersion)),
+    textArray(offers.map(({ toVersion }) => toVersion)),
+    textArray(offers.map(({ fromBootId }) => fromBootId)),
+    plainArray(offers.map(({ offeredAt }) => offeredAt)),
+    plainArray(offers.map(({ deadlineAt }) => deadlineAt)),
+    plainArray(offers.map(({ action }) => action)),
+    textArray(offers.map(({ component }) => component)),
+  ]);
   return new Set(rows.map(({ id }) => id));
 }
 
@@ -127,7 +128,9 @@ async function insertOffers(client: pg.ClientBase, offers: readonly NewOffer[]):
  * meanwhile: a retired device has no open update. There are no joins: each row costs its look-ups, whatever the planner
  * thinks of a table that grows by thousands of rows a second.
  */
-const insertSql = `
+const insertSql = prepared(
+  "rollout_insert_offers",
+  sql`
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
     from_firmware_id, to_version, from_boot_id, offered_at, deadline_at, updated_at, enrolment_key_id)
   SELECT o.device_id, o.id, o.rollout_id, o.ring_id, o.firmware_id, o.action, 'OFFERED', o.from_version,
@@ -147,18 +150,17 @@ const insertSql = `
         u.rollout_id = o.rollout_id AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED') AND u.attempt > 0)
       LIMIT 1) IS NULL
   ON CONFLICT DO NOTHING
-  RETURNING id`;
+  RETURNING id`,
+);
 
 async function explainRefusals(
-  client: pg.ClientBase,
+  session: Session,
   refused: readonly NewOffer[],
 ): Promise<[id: string, OfferOutcome][]> {
   if (refused.length === 0) return [];
-  const { rows } = await client.query<{ device_id: string; rollout_id: string; open: boolean }>(
-    `SELECT device_id, rollout_id, ended_at IS NULL OR take_back_by IS NOT NULL AS open FROM device_updates
-     WHERE device_id = ANY ($1::uuid[])`,
-    [refused.map(({ deviceId }) => deviceId)],
-  );
+  const rows = await session.query<{ device_id: string; rollout_id: string; open: boolean }>(refusedSql, [
+    refused.map(({ deviceId }) => deviceId),
+  ]);
   const byDevice = Map.groupBy(rows, ({ device_id }) => device_id);
   return refused.map(({ id, deviceId, rolloutId }) => {
     const updates = byDevice.get(deviceId) ?? [];
@@ -166,3 +168,7 @@ async function explainRefusals(
     return [id, updates.some(({ rollout_id }) => rollout_id === rolloutId) ? "tried" : "not_open"];
   });
 }
+
+const refusedSql = sql`
+  SELECT device_id, rollout_id, ended_at IS NULL OR take_back_by IS NOT NULL AS open FROM device_updates
+  WHERE device_id = ANY ($1::uuid[])`;

@@ -1,4 +1,5 @@
-import type pg from "pg";
+import type { Session } from "../../infra/database/session.ts";
+import { prepared, sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import type { UpdateKey, UpdatePatch } from "../model/open-update.ts";
 import { alertBlockedSql } from "../model/rollback-words.ts";
@@ -37,39 +38,42 @@ export interface BatchResult {
  * exact) or end updates (which may count in the rollout's own row).
  */
 export async function writeBatch(
-  client: pg.ClientBase,
+  session: Session,
   changes: readonly UpdateChange[],
   offers: readonly NewOffer[],
 ): Promise<BatchResult> {
   const rolloutIds = [...new Set([...changes, ...offers].map(({ rolloutId }) => rolloutId))];
   const exclusive = offers.length > 0 || changes.some(({ endedAt }) => endedAt !== undefined);
-  const rollouts = await lockRollouts(client, rolloutIds, exclusive);
+  const rollouts = await lockRollouts(session, rolloutIds, exclusive);
   const allowed = changes.map((change) => withAllowedTry(change, rollouts.get(change.rolloutId)?.state));
-  const rows = await updateRows(client, allowed);
+  const rows = await updateRows(session, allowed);
   const applied = new Set(rows.map(({ id }) => id));
-  await makeTries(client, allowed, applied);
-  const outcomes = await makeOffers(client, offers, rollouts);
+  await makeTries(session, allowed, applied);
+  const outcomes = await makeOffers(session, offers, rollouts);
   const blocked = new Set(rows.filter((row) => row.blocked).map((row) => row.rollout_id));
-  for (const rolloutId of [...blocked].sort()) await client.query(alertBlockedSql, [rolloutId]);
+  for (const rolloutId of [...blocked].sort()) await session.run(alertBlockedSql, [rolloutId]);
   return { applied, offers: outcomes };
 }
 
 async function lockRollouts(
-  client: pg.ClientBase,
+  session: Session,
   ids: readonly string[],
   exclusive: boolean,
 ): Promise<Map<string, LockedRollout>> {
-  const { rows } = await client.query<LockedRollout>({
-    name: exclusive ? "rollout_lock" : "rollout_share",
-    text: `SELECT id, state, (policy->>'maxInProgress')::int AS max_in_progress,
-       (policy->>'offersPerMinute')::int AS offers_per_minute, pace_count,
-       (extract(epoch FROM pace_began_at) * 1000)::float8 AS pace_began_ms
-     FROM rollouts
-     WHERE id = ANY ($1::uuid[]) ORDER BY id ${exclusive ? "FOR NO KEY UPDATE" : "FOR SHARE"}`,
-    values: [ids],
-  });
+  const rows = await session.query<LockedRollout>(exclusive ? lockSql : shareSql, [ids]);
   return new Map(rows.map((row) => [row.id, row]));
 }
+
+const rolloutsSql = sql`
+  SELECT id, state, (policy->>'maxInProgress')::int AS max_in_progress,
+    (policy->>'offersPerMinute')::int AS offers_per_minute, pace_count,
+    (extract(epoch FROM pace_began_at) * 1000)::float8 AS pace_began_ms
+  FROM rollouts
+  WHERE id = ANY ($1::uuid[]) ORDER BY id`;
+
+const lockSql = prepared("rollout_lock", sql`${rolloutsSql} FOR NO KEY UPDATE`);
+
+const shareSql = prepared("rollout_share", sql`${rolloutsSql} FOR SHARE`);
 
 /** A failed try is followed by another one only where the rollout still wants that. */
 function withAllowedTry(change: UpdateChange, state: RolloutState | undefined): UpdateChange {
@@ -86,35 +90,32 @@ interface ChangedRow {
   readonly blocked: boolean;
 }
 
-async function updateRows(client: pg.ClientBase, changes: readonly UpdateChange[]): Promise<ChangedRow[]> {
+async function updateRows(session: Session, changes: readonly UpdateChange[]): Promise<ChangedRow[]> {
   if (changes.length === 0) return [];
   const sorted = [...changes].sort((a, b) => (a.key.deviceId < b.key.deviceId ? -1 : 1));
-  const { rows } = await client.query<ChangedRow>({
-    name: "rollout_update_changes",
-    text: updateSql,
-    values: [
-      plainArray(sorted.map(({ key }) => key.deviceId)),
-      plainArray(sorted.map(({ key }) => key.id)),
-      plainArray(sorted.map(({ from }) => from)),
-      plainArray(sorted.map(({ to }) => to)),
-      sorted.map(({ fromBootId }) => fromBootId ?? null),
-      plainArray(sorted.map(({ crashCount }) => crashCount)),
-      plainArray(sorted.map(({ downloadedBytes }) => downloadedBytes)),
-      plainArray(sorted.map(({ installingAt }) => installingAt)),
-      plainArray(sorted.map(({ provenAt }) => provenAt)),
-      plainArray(sorted.map(({ verifyUntil }) => verifyUntil)),
-      plainArray(sorted.map(({ deadlineAt }) => deadlineAt)),
-      sorted.map(({ failureReason }) => failureReason ?? null),
-      sorted.map(({ failureMessage }) => failureMessage ?? null),
-      plainArray(sorted.map(({ endedAt }) => endedAt)),
-      plainArray(sorted.map(({ nextTry }) => nextTry?.notBefore)),
-    ],
-  });
-  return rows;
+  return await session.query<ChangedRow>(updateSql, [
+    plainArray(sorted.map(({ key }) => key.deviceId)),
+    plainArray(sorted.map(({ key }) => key.id)),
+    plainArray(sorted.map(({ from }) => from)),
+    plainArray(sorted.map(({ to }) => to)),
+    sorted.map(({ fromBootId }) => fromBootId ?? null),
+    plainArray(sorted.map(({ crashCount }) => crashCount)),
+    plainArray(sorted.map(({ downloadedBytes }) => downloadedBytes)),
+    plainArray(sorted.map(({ installingAt }) => installingAt)),
+    plainArray(sorted.map(({ provenAt }) => provenAt)),
+    plainArray(sorted.map(({ verifyUntil }) => verifyUntil)),
+    plainArray(sorted.map(({ deadlineAt }) => deadlineAt)),
+    sorted.map(({ failureReason }) => failureReason ?? null),
+    sorted.map(({ failureMessage }) => failureMessage ?? null),
+    plainArray(sorted.map(({ endedAt }) => endedAt)),
+    plainArray(sorted.map(({ nextTry }) => nextTry?.notBefore)),
+  ]);
 }
 
 /** The rows are locked in the order of the devices first: an UPDATE with a join may visit them in any order. */
-const updateSql = `
+const updateSql = prepared(
+  "rollout_update_changes",
+  sql`
   WITH c AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[],
         $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[],
@@ -143,28 +144,27 @@ const updateSql = `
   FROM c JOIN locked l ON l.device_id = c.device_id AND l.id = c.id
   WHERE u.device_id = c.device_id AND u.id = c.id AND u.state = c.from_state AND u.ended_at IS NULL
   RETURNING u.id, u.rollout_id,
-    u.action = 'ROLLBACK' AND u.ended_at IS NOT NULL AND u.retry_at IS NULL AND u.failure_reason LIKE 'ROLLBACK\\_%' AS blocked`;
+    u.action = 'ROLLBACK' AND u.ended_at IS NOT NULL AND u.retry_at IS NULL AND u.failure_reason LIKE 'ROLLBACK\\_%' AS blocked`,
+);
 
 /** Makes the tries that follow those that failed just now. */
 async function makeTries(
-  client: pg.ClientBase,
+  session: Session,
   changes: readonly UpdateChange[],
   applied: ReadonlySet<string>,
 ): Promise<void> {
   const failed = changes.filter(({ nextTry, key }) => nextTry !== undefined && applied.has(key.id));
   if (failed.length === 0) return;
   const tries = failed.flatMap(({ nextTry }) => nextTry ?? []);
-  await client.query({
-    name: "rollout_insert_tries",
-    text: insertTriesSql,
-    values: [
-      failed.map(({ key }) => key.deviceId),
-      failed.map(({ key }) => key.id),
-      tries.map(({ id }) => id),
-      tries.map(({ fromBootId }) => fromBootId),
-      tries.map(({ madeAt }) => madeAt),
-      tries.map(({ notBefore }) => notBefore),
-      tries.map(({ deadlineAt }) => deadlineAt),
-    ],
-  });
+  await session.run(insertManySql, [
+    failed.map(({ key }) => key.deviceId),
+    failed.map(({ key }) => key.id),
+    tries.map(({ id }) => id),
+    tries.map(({ fromBootId }) => fromBootId),
+    tries.map(({ madeAt }) => madeAt),
+    tries.map(({ notBefore }) => notBefore),
+    tries.map(({ deadlineAt }) => deadlineAt),
+  ]);
 }
+
+const insertManySql = prepared("rollout_insert_tries", insertTriesSql);

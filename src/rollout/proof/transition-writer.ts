@@ -1,17 +1,18 @@
-import type pg from "pg";
 import { OtaError } from "../../errors.ts";
 import { Alarm } from "../../infra/alarm.ts";
 import { Round } from "../../infra/background/round.ts";
 import { RowCounts } from "../../infra/background/work-log.ts";
 import type { Clock } from "../../infra/clock.ts";
-import { asDatabaseError, withRetry } from "../../infra/database/errors.ts";
+import { asDatabaseError } from "../../infra/database/errors.ts";
+import type { Pool } from "../../infra/database/pool.ts";
+import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { NewOffer, OfferOutcome } from "./transition-offers.ts";
 import { type BatchResult, type UpdateChange, writeBatch } from "./transition-sql.ts";
 
 /** What a {@link TransitionWriter} is made of. */
 export interface TransitionWriterParts {
-  readonly pool: pg.Pool;
+  readonly pool: Pool;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Told after each commit which rollouts' counters changed. Must not throw. */
@@ -122,13 +123,15 @@ export class TransitionWriter {
     const offers = batch.filter((entry) => entry.kind === "offer");
     const { logger, database, committed } = this.#parts;
     try {
-      const work = (client: pg.ClientBase): Promise<BatchResult> =>
-        writeBatch(
-          client,
-          changes.map(({ change }) => change),
-          offers.map(({ offer }) => offer),
-        );
-      const result = await withRetry(() => this.#transaction(work), { attempts: maxAttempts });
+      const result = await this.#parts.pool.transact(
+        (session): Promise<BatchResult> =>
+          writeBatch(
+            session,
+            changes.map(({ change }) => change),
+            offers.map(({ offer }) => offer),
+          ),
+        { retry: { attempts: maxAttempts }, settings: byKeySql },
+      );
       database.worked();
       this.#rows.written += batch.length;
       for (const entry of changes) {
@@ -176,25 +179,6 @@ export class TransitionWriter {
     this.#queue = rest;
     return batch;
   }
-
-  async #transaction<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    const client = await this.#parts.pool.connect();
-    let failure: Error | undefined;
-    try {
-      await client.query(beginSql);
-      const result = await work(client);
-      await client.query("COMMIT");
-      return result;
-    } catch (error) {
-      await client.query("ROLLBACK").catch(() => {
-        failure = error as Error;
-      });
-      throw error;
-    } finally {
-      // A connection that could not even roll back is of no use to others.
-      client.release(failure);
-    }
-  }
 }
 
 /** How long the first change waits for company: not felt by a device, and enough for a burst to begin. */
@@ -216,7 +200,7 @@ const maxAttempts = 5;
  * All that is written is found by its key. Plans are kept for long, and one that was made while a table was small must not
  * read all of it once it is large.
  */
-const beginSql = "BEGIN; SET LOCAL enable_seqscan = off";
+const byKeySql = sql`SET LOCAL enable_seqscan = off`;
 
 const outagePauseMs = 500;
 

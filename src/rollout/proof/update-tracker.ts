@@ -1,7 +1,7 @@
-import type pg from "pg";
 import TinyQueue from "tinyqueue";
 import type { DurableHeartbeat } from "../../device/state/heartbeat-record.ts";
 import type { Clock } from "../../infra/clock.ts";
+import type { Session } from "../../infra/database/session.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { deviceUpdateStates, isFinalUpdate } from "../model/device-update-state.ts";
@@ -23,7 +23,7 @@ import type { TransitionWriter } from "./transition-writer.ts";
 
 /** What an {@link UpdateTracker} is made of. */
 export interface UpdateTrackerParts {
-  readonly pool: pg.Pool;
+  readonly pool: Session;
   readonly writer: TransitionWriter;
   readonly outages: OutageLedger;
   readonly clock: Clock;

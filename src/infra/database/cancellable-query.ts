@@ -1,18 +1,15 @@
 import type pg from "pg";
-
-/** What is asked. */
-export interface CancellableQuery {
-  readonly text: string;
-  readonly values: readonly unknown[];
-}
+import { sessionOn } from "./session.ts";
+import { type Sql, sql } from "./sql.ts";
 
 /**
- * Asks with a connection of the pool. If the signal aborts, the server is told to stop, and this throws the signal's reason
- * once it did: nothing goes on in the server for a caller who has left.
+ * Runs a statement on a connection of the pool. If the signal aborts, the server is told to stop, and this throws the
+ * signal's reason once it did: nothing goes on in the server for a caller who has left.
  */
-export async function cancellableQuery<Row extends pg.QueryResultRow>(
+export async function cancellableQuery<Row>(
   pool: pg.Pool,
-  { text, values }: CancellableQuery,
+  statement: Sql,
+  values: readonly unknown[],
   signal: AbortSignal,
 ): Promise<Row[]> {
   signal.throwIfAborted();
@@ -20,16 +17,18 @@ export async function cancellableQuery<Row extends pg.QueryResultRow>(
   let cancelling: Promise<unknown> | undefined;
   let failure: Error | undefined;
   const cancel = (): void => {
-    cancelling = pool.query("SELECT pg_cancel_backend($1)", [processOf(client)]).catch((error: unknown) => {
-      // Without the connection the server finds out by itself that nobody waits any more.
-      failure = error as Error;
-      client.release(failure);
-    });
+    cancelling = sessionOn(pool)
+      .run(cancelSql, [processOf(client)])
+      .catch((error: unknown) => {
+        // Without the connection the server finds out by itself that nobody waits any more.
+        failure = error as Error;
+        client.release(failure);
+      });
   };
   try {
     signal.throwIfAborted();
     signal.addEventListener("abort", cancel, { once: true });
-    return (await client.query<Row>(text, [...values])).rows;
+    return await sessionOn(client).query<Row>(statement, values);
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     throw error;
@@ -40,6 +39,8 @@ export async function cancellableQuery<Row extends pg.QueryResultRow>(
     if (failure === undefined) client.release();
   }
 }
+
+const cancelSql = sql`SELECT pg_cancel_backend($1)`;
 
 /** The server's process for a connection: pg has it since the handshake, its types do not. */
 function processOf(client: pg.PoolClient): number {
