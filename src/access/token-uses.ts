@@ -28,10 +28,7 @@ export class TokenUses {
       name: "token_uses",
       keyOf: ({ tokenId }) => tokenId,
       write: async (uses) => {
-        await database.pool.run(writeUsesSql, [
-          uses.map(({ tokenId }) => tokenId),
-          uses.map(({ at }) => at),
-        ]);
+        await database.pool.run(writeUsesSql, [uses.map(({ tokenId }) => tokenId), uses.map(({ at }) => at)]);
       },
       maxRows: maxWaiting,
       lingerMs: flushIntervalMs,

@@ -89,7 +89,7 @@ export function endpointTable({
     ...heartbeatEndpoints({
       ingest,
       streams,
-      openings: new StreamOpenings(database.adminPool),
+      openings: new StreamOpenings(database.pool),
       observers: [rollouts, facts],
       consumeRate: (deviceId, points) => rateLimiter.consume("heartbeat", deviceId, points),
       history,

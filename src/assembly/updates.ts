@@ -86,10 +86,10 @@ export async function openUpdates(
   const crashes = opened.use(
     CrashReports.start({ database, audit, store, clock, logger, background, retentionDays }),
   );
-  const history = new HeartbeatHistory(database.adminPool, clock);
+  const history = new HeartbeatHistory(database.pool, clock);
   const telemetry = opened.use(
     await Telemetry.start({
-      pool: database.adminPool,
+      pool: database.pool,
       raw: partitions,
       history,
       clock,

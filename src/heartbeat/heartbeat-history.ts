@@ -1,4 +1,3 @@
-import type pg from "pg";
 import type { ListPosition } from "../call/list-page.ts";
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { type ReadingRow, readingOf } from "../device/state/reading-row.ts";
@@ -6,6 +5,9 @@ import { networkTypes } from "../device/state/readings.ts";
 import { type StoredErrorReport, storedError } from "../device/state/stored-error.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import { Parameters } from "../infra/database/parameters.ts";
+import type { Session } from "../infra/database/session.ts";
+import { allOf, identifier, joined, type Sql, sql, words } from "../infra/database/sql.ts";
 import { columnsFor, type HeartbeatField, heartbeatFields } from "./heartbeat-fields.ts";
 
 /** Which of a device's heartbeats to list. */
@@ -21,10 +23,10 @@ export interface HistoryFilter {
 
 /** Reads stored heartbeats. */
 export class HeartbeatHistory {
-  readonly #pool: pg.Pool;
+  readonly #pool: Session;
   readonly #clock: Clock;
 
-  constructor(pool: pg.Pool, clock: Clock) {
+  constructor(pool: Session, clock: Clock) {
     this.#pool = pool;
     this.#clock = clock;
   }
@@ -47,24 +49,25 @@ export class HeartbeatHistory {
   }
 
   async #page(filter: HistoryFilter, { limit, after }: ListPosition): Promise<HeartbeatRecord[]> {
-    const values: unknown[] = [filter.deviceId, limit];
-    const conditions = ["device_id = $1"];
+    const parameters = new Parameters();
+    const conditions = [sql`device_id = ${parameters.add(filter.deviceId, "uuid")}`];
     if (filter.from !== undefined)
-      conditions.push(`received_at >= $${values.push(filter.from.toISOString())}`);
-    if (filter.to !== undefined) conditions.push(`received_at < $${values.push(filter.to.toISOString())}`);
+      conditions.push(sql`received_at >= ${parameters.add(filter.from.toISOString(), "timestamptz")}`);
+    if (filter.to !== undefined)
+      conditions.push(sql`received_at < ${parameters.add(filter.to.toISOString(), "timestamptz")}`);
     if (after !== undefined) {
       const [receivedAt, sequence] = after.split(" ");
-      const time = values.push(receivedAt);
+      const time = parameters.add(receivedAt, "timestamptz");
       conditions.push(
-        `received_at <= $${time}`,
-        `(received_at, sequence) < ($${time}, $${values.push(sequence)})`,
+        sql`received_at <= ${time}`,
+        sql`(received_at, sequence) < (${time}, ${parameters.add(sequence, "bigint")})`,
       );
     }
     try {
-      const { rows } = await this.#pool.query<HistoryRow>(
-        `SELECT ${selectionOf(filter)} FROM device_heartbeats WHERE ${conditions.join(" AND ")}
-         ORDER BY received_at DESC, sequence DESC LIMIT $2`,
-        values,
+      const rows = await this.#pool.query<HistoryRow>(
+        sql`SELECT ${selectionOf(filter)} FROM device_heartbeats WHERE ${allOf(conditions)}
+            ORDER BY received_at DESC, sequence DESC LIMIT ${parameters.add(limit, "int")}`,
+        parameters.values,
       );
       return rows.map((row) => recordOfRow({ ...nothingRead, ...row }));
     } catch (error) {
@@ -95,8 +98,8 @@ export class HeartbeatHistory {
     sequence: number,
   ): Promise<HeartbeatRecord[]> {
     try {
-      const { rows } = await this.#pool.query<HistoryRow>(
-        `SELECT ${selectionOf(filter)} FROM device_heartbeats
+      const rows = await this.#pool.query<HistoryRow>(
+        sql`SELECT ${selectionOf(filter)} FROM device_heartbeats
          WHERE device_id = $1 AND received_at >= $2 AND (received_at, sequence) >= ($2, $3) AND received_at < $4
          ORDER BY received_at, sequence LIMIT $5`,
         [filter.deviceId, from, sequence, filter.to.toISOString(), rowsEach],
@@ -114,14 +117,16 @@ const recentMs = 24 * 60 * 60_000;
 /** Rows of one part of a scan: some hundred kilobytes, unless all of them have long stacks. */
 const rowsEach = 500;
 
-function selectionOf({ fields }: HistoryFilter): string {
-  return columnsFor(fields ?? heartbeatFields)
-    .map((column) => (column === "network" ? networkSql : column))
-    .join(", ");
+function selectionOf({ fields }: HistoryFilter): Sql {
+  const columns = columnsFor(fields ?? heartbeatFields);
+  return joined(
+    columns.map((column) => (column === "network" ? networkSql : identifier(column))),
+    sql`, `,
+  );
 }
 
 /** Heartbeats from before migration 0013 have the number of the contract in a column of its own, for as long as they are kept. */
-const networkSql = `coalesce(network, ('{${networkTypes.join(",")}}'::text[])[network_type]) AS network`;
+const networkSql = sql`coalesce(network, (ARRAY[${words(networkTypes)}])[network_type]) AS network`;
 
 /** Where a heartbeat stands in its device's list. */
 export function historyKey({ receivedAt, sequence }: HeartbeatRecord): string {

@@ -1,5 +1,7 @@
 import type pg from "pg";
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import { sessionOn } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 import { copyStatement, type HeartbeatCopyEncoder } from "./copy-encoder.ts";
 
 /** What one transaction is to store of one device, all of one epoch and one stream. */
@@ -72,12 +74,12 @@ export async function storeHeartbeats(
 
 /** Makes rows in device_ingest for devices that have none. */
 export async function registerDevices(pool: pg.Pool, deviceIds: readonly string[]): Promise<void> {
-  await pool.query(
-    `INSERT INTO device_ingest (device_id) SELECT id FROM unnest($1::uuid[]) AS t(id) ORDER BY id
-     ON CONFLICT (device_id) DO NOTHING`,
-    [deviceIds],
-  );
+  await sessionOn(pool).run(registerSql, [deviceIds]);
 }
+
+const registerSql = sql`
+  INSERT INTO device_ingest (device_id) SELECT id FROM unnest($1::uuid[]) AS t(id) ORDER BY id
+  ON CONFLICT (device_id) DO NOTHING`;
 
 /** What of pg's connection this uses beyond its published type. */
 interface Wire {

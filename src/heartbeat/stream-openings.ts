@@ -1,6 +1,7 @@
-import type pg from "pg";
 import { BatchLoader } from "../infra/batch-loader.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import type { Session } from "../infra/database/session.ts";
+import { prepared, sql } from "../infra/database/sql.ts";
 import { staleEpoch } from "./heartbeat-flush.ts";
 
 /** What the database says to a stream that opens. */
@@ -16,11 +17,11 @@ export interface StreamOpening {
  * a new epoch. Many at a time, so that a fleet that reconnects at once costs a few statements instead of thousands.
  */
 export class StreamOpenings {
-  readonly #pool: pg.Pool;
+  readonly #pool: Session;
   readonly #loader: BatchLoader<OpenedRow>;
   #count = 0;
 
-  constructor(pool: pg.Pool) {
+  constructor(pool: Session) {
     this.#pool = pool;
     this.#loader = new BatchLoader({
       load: (keys) => this.#load(keys),
@@ -76,11 +77,7 @@ export class StreamOpenings {
 
   async #write(round: ReadonlyMap<string, string>): Promise<readonly OpenedColumns[]> {
     const epochs = [...round.values()].map((key) => Number(key.split(" ")[1]));
-    const { rows } = await this.#pool.query<OpenedColumns>({ name: "open-streams", text: openStreams }, [
-      [...round.keys()],
-      epochs,
-    ]);
-    return rows;
+    return await this.#pool.query<OpenedColumns>(openStreamsSql, [[...round.keys()], epochs]);
   }
 }
 
@@ -88,7 +85,9 @@ export class StreamOpenings {
 const maxPendingOpenings = 50_000;
 
 /** In the order of the ids, as everything that locks these rows. A stale epoch changes nothing. */
-const openStreams = `
+const openStreamsSql = prepared(
+  "open-streams",
+  sql`
   INSERT INTO device_ingest AS d (device_id, epoch, last_sequence, stream_generation)
   SELECT device_id, epoch, 0, 1 FROM unnest($1::uuid[], $2::int[]) AS t (device_id, epoch) ORDER BY device_id
   ON CONFLICT (device_id) DO UPDATE SET
@@ -96,7 +95,8 @@ const openStreams = `
     last_sequence = CASE WHEN excluded.epoch > d.epoch THEN 0 ELSE d.last_sequence END,
     epoch = greatest(d.epoch, excluded.epoch),
     updated_at = now()
-  RETURNING device_id, epoch, last_sequence, stream_generation`;
+  RETURNING device_id, epoch, last_sequence, stream_generation`,
+);
 
 interface OpenedRow {
   readonly epoch: number;

@@ -1,4 +1,5 @@
 import { columnTypes, readings } from "../device/state/readings.ts";
+import { identifier, type Sql, sql } from "../infra/database/sql.ts";
 
 /** A reading that every heartbeat may hold, as a metric. */
 export interface BuiltInMetric {
@@ -8,7 +9,7 @@ export interface BuiltInMetric {
   /** Its name for people. */
   readonly words: string;
   /** The reading in device_heartbeats, null if the device did not send it. */
-  readonly rawSql: string;
+  readonly rawSql: Sql;
   /** What the columns of its roll-up begin with: `_min`, `_max`, `_sum`, `_n` and `_last`. */
   readonly column: string;
   /** The type of those columns but `_n` (integer, NULL for as many as there are heartbeats). */
@@ -20,7 +21,7 @@ const uptime: BuiltInMetric = {
   name: "uptime_seconds",
   unit: "s",
   words: "Uptime",
-  rawSql: "nullif(uptime_ms, 0)::float8 / 1000",
+  rawSql: sql`nullif(uptime_ms, 0)::float8 / 1000`,
   column: "uptime",
   type: "double precision",
 };
@@ -37,5 +38,7 @@ function metricOf({ name, column, kind, metric }: (typeof readings)[number]): Bu
   if (metric === undefined) return [];
   // A real holds all whole numbers that a smallint holds; larger ones need a double.
   const type = columnTypes[kind] === "bigint" ? "double precision" : "real";
-  return [{ name, unit: metric.unit, words: metric.words, rawSql: column, column: metric.rollup, type }];
+  return [
+    { name, unit: metric.unit, words: metric.words, rawSql: identifier(column), column: metric.rollup, type },
+  ];
 }

@@ -1,13 +1,14 @@
-import type pg from "pg";
 import { parseDeviceFilter } from "../device/filter/device-filter.ts";
 import { compileFilterSql } from "../device/filter/filter-sql.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import { Parameters } from "../infra/database/parameters.ts";
+import type { Session } from "../infra/database/session.ts";
+import { type Sql, sql } from "../infra/database/sql.ts";
 
 /** What a {@link DeviceSelection} is made of. */
 export interface DeviceSelectionParts {
-  readonly pool: pg.Pool;
+  readonly pool: Session;
   readonly clock: Clock;
   /** Decides which devices are online, for filters that ask. */
   readonly heartbeatIntervalMs: number;
@@ -22,26 +23,19 @@ export class DeviceSelection {
   }
 
   /** The filter as a condition over `devices d LEFT JOIN device_state s`. Throws INVALID_FILTER. */
-  condition(
-    filter: string,
-    firstParameter: number,
-  ): { readonly sql: string; readonly values: readonly unknown[] } {
+  condition(filter: string, parameters: Parameters): Sql {
     const { clock, heartbeatIntervalMs } = this.#parts;
-    const parameters = new Parameters(firstParameter);
-    const condition = compileFilterSql(parseDeviceFilter(filter), parameters, {
-      nowMs: clock.now().getTime(),
-      heartbeatIntervalMs,
-    });
-    return { sql: condition.text, values: parameters.values };
+    const moment = { nowMs: clock.now().getTime(), heartbeatIntervalMs };
+    return compileFilterSql(parseDeviceFilter(filter), parameters, moment);
   }
 
   /** The ids of the devices that match; INVALID_ARGUMENT if they are more than `max`. */
   async idsOf(filter: string, max: number): Promise<string[]> {
-    const { sql, values } = this.condition(filter, 2);
-    const { rows } = await this.#parts.pool.query<{ id: string }>(
-      `SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
-       WHERE NOT d.is_deleted AND ${sql} LIMIT $1`,
-      [max + 1, ...values],
+    const parameters = new Parameters();
+    const rows = await this.#parts.pool.query<{ id: string }>(
+      sql`SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
+          WHERE NOT d.is_deleted AND ${this.condition(filter, parameters)} LIMIT ${parameters.add(max + 1, "int")}`,
+      parameters.values,
     );
     if (rows.length > max) throw invalidArgument("filter", `matches more than ${max} devices`);
     return rows.map(({ id }) => id);

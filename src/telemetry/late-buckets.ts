@@ -1,10 +1,11 @@
-import type pg from "pg";
 import type { Clock } from "../infra/clock.ts";
+import type { Session } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 import { fiveMinutes } from "./rollup-sql.ts";
 
 /** What {@link LateBuckets} is made of. */
 export interface LateBucketsParts {
-  readonly pool: pg.Pool;
+  readonly pool: Session;
   readonly clock: Clock;
   /** How long after its end a bucket is rolled up, in milliseconds. */
   readonly settleMs: number;
@@ -68,21 +69,13 @@ export class LateBuckets {
 
   /** The oldest bucket that is to be made anew now, if there is one. */
   async next(): Promise<LateBucket | undefined> {
-    const { rows } = await this.#parts.pool.query<LateBucket>(
-      `SELECT l.bucket, l.created_at::text AS noted
-       FROM late_buckets l JOIN rollup_progress p ON p.resolution = '5m' AND l.bucket < p.next_bucket
-       WHERE l.created_at <= now() - $1 * interval '1 millisecond' ORDER BY l.bucket LIMIT 1`,
-      [this.#redoAfterMs],
-    );
-    return rows[0];
+    const [next] = await this.#parts.pool.query<LateBucket>(nextSql, [this.#redoAfterMs]);
+    return next;
   }
 
   /** Takes a bucket off, unless it was noted again meanwhile. To be called last: the note is locked until the commit. */
-  async done(client: pg.PoolClient, { bucket, noted }: LateBucket): Promise<void> {
-    await client.query("DELETE FROM late_buckets WHERE bucket = $1 AND created_at = $2::timestamptz", [
-      bucket.toISOString(),
-      noted,
-    ]);
+  async done(session: Session, { bucket, noted }: LateBucket): Promise<void> {
+    await session.run(doneSql, [bucket.toISOString(), noted]);
   }
 
   /** The buckets of what is late and not noted lately. */
@@ -103,11 +96,8 @@ export class LateBuckets {
   }
 
   async #note(buckets: readonly number[]): Promise<void> {
-    await this.#parts.pool.query(
-      `INSERT INTO late_buckets (bucket) SELECT unnest($1::timestamptz[])
-       ON CONFLICT (bucket) DO UPDATE SET created_at = excluded.created_at`,
-      [buckets.toSorted((a, b) => a - b).map((ms) => new Date(ms).toISOString())],
-    );
+    const times = buckets.toSorted((a, b) => a - b).map((ms) => new Date(ms).toISOString());
+    await this.#parts.pool.run(noteSql, [times]);
     const nowMs = this.#parts.clock.monotonicMs();
     if (this.#notedMs.size + buckets.length > maxBuckets) this.#notedMs.clear();
     for (const bucket of buckets) this.#notedMs.set(bucket, nowMs);
@@ -124,3 +114,14 @@ const defaultRedoAfterMs = 60_000;
 
 /** Five weeks of five minutes. */
 const maxBuckets = 10_000;
+
+const nextSql = sql`
+  SELECT l.bucket, l.created_at::text AS noted
+  FROM late_buckets l JOIN rollup_progress p ON p.resolution = '5m' AND l.bucket < p.next_bucket
+  WHERE l.created_at <= now() - $1 * interval '1 millisecond' ORDER BY l.bucket LIMIT 1`;
+
+const doneSql = sql`DELETE FROM late_buckets WHERE bucket = $1 AND created_at = $2::timestamptz`;
+
+const noteSql = sql`
+  INSERT INTO late_buckets (bucket) SELECT unnest($1::timestamptz[])
+  ON CONFLICT (bucket) DO UPDATE SET created_at = excluded.created_at`;

@@ -1,15 +1,16 @@
-import type pg from "pg";
 import type { ListPosition } from "../call/list-page.ts";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import { BatchWriter } from "../infra/background/batch-writer.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError, isDataError } from "../infra/database/errors.ts";
+import type { Session } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 import type { Logger } from "../infra/logger.ts";
 import { builtInMetrics, customPrefix } from "./built-in-metrics.ts";
 
 /** What a {@link MetricCatalogue} is made of. */
 export interface MetricCatalogueParts {
-  readonly pool: pg.Pool;
+  readonly pool: Session;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Counts sightings that the limits left out. */
@@ -103,18 +104,11 @@ export class MetricCatalogue implements AsyncDisposable {
           }));
     if (builtIn.length >= limit) return builtIn.slice(0, limit);
     try {
-      const { rows } = await this.#parts.pool.query<{
-        name: string;
-        types: string[];
-        first: Date;
-        last: Date;
-      }>(
-        `SELECT name, array_agg(device_type ORDER BY device_type) AS types, min(first_seen_at) AS first, max(last_seen_at) AS last
-         FROM device_metrics
-         WHERE name COLLATE "C" > $1 AND ($2 = '' OR name IN (SELECT name FROM device_metrics WHERE device_type = $2))
-         GROUP BY name ORDER BY name COLLATE "C" LIMIT $3`,
-        [isCustom ? (after ?? "").slice(customPrefix.length) : "", deviceType, limit - builtIn.length],
-      );
+      const rows = await this.#parts.pool.query<CustomRow>(customSql, [
+        isCustom ? (after ?? "").slice(customPrefix.length) : "",
+        deviceType,
+        limit - builtIn.length,
+      ]);
       const custom = rows.map(({ name, types, first, last }) => ({
         name: `${customPrefix}${name}`,
         words: name,
@@ -140,11 +134,10 @@ export class MetricCatalogue implements AsyncDisposable {
   }
 
   async #note(seenMetrics: readonly SeenMetrics[]): Promise<void> {
-    const types = await this.#parts.pool.query<{ id: string; device_type: string }>(
-      "SELECT id, device_type FROM devices WHERE id = ANY($1::uuid[])",
-      [seenMetrics.map(({ deviceId }) => deviceId)],
-    );
-    const typeOf = new Map(types.rows.map(({ id, device_type: type }) => [id, type]));
+    const types = await this.#parts.pool.query<{ id: string; device_type: string }>(typesSql, [
+      seenMetrics.map(({ deviceId }) => deviceId),
+    ]);
+    const typeOf = new Map(types.map(({ id, device_type: type }) => [id, type]));
     const due = new Map<string, { type: string; name: string; minute: number }>();
     const reread = new Set<string>();
     for (const seen of seenMetrics) {
@@ -177,10 +170,7 @@ export class MetricCatalogue implements AsyncDisposable {
     const known = this.#written.get(type);
     if (known !== undefined) return known;
     if (this.#written.size >= maxTypes) return undefined;
-    const { rows } = await this.#parts.pool.query<{ name: string; last: Date }>(
-      "SELECT name, last_seen_at AS last FROM device_metrics WHERE device_type = $1",
-      [type],
-    );
+    const rows = await this.#parts.pool.query<{ name: string; last: Date }>(knownSql, [type]);
     const read = new Map(rows.map(({ name, last }) => [name, Math.floor(last.getTime() / minuteMs)]));
     this.#written.set(type, read);
     return read;
@@ -190,17 +180,11 @@ export class MetricCatalogue implements AsyncDisposable {
     try {
       // In order, so that two replicas cannot stop each other.
       const rows = due.toSorted((a, b) => (a.type + a.name < b.type + b.name ? -1 : 1));
-      await this.#parts.pool.query(
-        `INSERT INTO device_metrics (device_type, name, first_seen_at, last_seen_at)
-         SELECT type, name, at, at FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS t (type, name, at)
-         ON CONFLICT (device_type, name) DO UPDATE SET last_seen_at = excluded.last_seen_at
-         WHERE device_metrics.last_seen_at < excluded.last_seen_at`,
-        [
-          rows.map(({ type }) => type),
-          rows.map(({ name }) => name),
-          rows.map(({ minute }) => new Date(minute * minuteMs).toISOString()),
-        ],
-      );
+      await this.#parts.pool.run(writeSql, [
+        rows.map(({ type }) => type),
+        rows.map(({ name }) => name),
+        rows.map(({ minute }) => new Date(minute * minuteMs).toISOString()),
+      ]);
     } catch (error) {
       for (const { type } of due) this.#written.delete(type);
       throw error;
@@ -242,3 +226,26 @@ const maxSeen = 50_000;
 
 const flushMs = 2_000;
 const minuteMs = 60_000;
+
+interface CustomRow {
+  readonly name: string;
+  readonly types: string[];
+  readonly first: Date;
+  readonly last: Date;
+}
+
+const typesSql = sql`SELECT id, device_type FROM devices WHERE id = ANY($1::uuid[])`;
+
+const customSql = sql`
+  SELECT name, array_agg(device_type ORDER BY device_type) AS types, min(first_seen_at) AS first, max(last_seen_at) AS last
+  FROM device_metrics
+  WHERE name COLLATE "C" > $1 AND ($2 = '' OR name IN (SELECT name FROM device_metrics WHERE device_type = $2))
+  GROUP BY name ORDER BY name COLLATE "C" LIMIT $3`;
+
+const knownSql = sql`SELECT name, last_seen_at AS last FROM device_metrics WHERE device_type = $1`;
+
+const writeSql = sql`
+  INSERT INTO device_metrics (device_type, name, first_seen_at, last_seen_at)
+  SELECT type, name, at, at FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS t (type, name, at)
+  ON CONFLICT (device_type, name) DO UPDATE SET last_seen_at = excluded.last_seen_at
+  WHERE device_metrics.last_seen_at < excluded.last_seen_at`;

@@ -1,5 +1,7 @@
-import type pg from "pg";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import { Parameters } from "../infra/database/parameters.ts";
+import type { Session } from "../infra/database/session.ts";
+import { joined, type Sql, sql } from "../infra/database/sql.ts";
 import type { DeviceSelection } from "./device-selection.ts";
 
 /** A box on the map, in degrees. It crosses the 180th meridian if `west` is above `east`. */
@@ -38,44 +40,45 @@ export interface PositionsInBox {
 
 /** Finds devices by where they are. */
 export class PositionSearch {
-  readonly #pool: pg.Pool;
+  readonly #pool: Session;
   readonly #devices: DeviceSelection;
 
-  constructor(pool: pg.Pool, devices: DeviceSelection) {
+  constructor(pool: Session, devices: DeviceSelection) {
     this.#pool = pool;
     this.#devices = devices;
   }
 
   /** The devices in a box that match a filter, or clusters of them if they are more than `maxDevices`. */
   async search(box: MapBox, filter: string, maxDevices: number): Promise<PositionsInBox> {
-    const values: unknown[] = halvesOf(box).map((half) => boxText(half));
-    const inBox = values.map((_half, index) => `p.position <@ $${index + 1}::box`).join(" OR ");
-    const condition = filter === "" ? undefined : this.#devices.condition(filter, values.length + 1);
-    values.push(...(condition?.values ?? []));
-    const joined =
-      condition === undefined
-        ? ""
-        : "JOIN devices d ON d.id = p.device_id LEFT JOIN device_state s ON s.device_id = p.device_id";
-    const where = `(${inBox}) ${condition === undefined ? "" : `AND ${condition.sql}`}`;
+    const parameters = new Parameters();
+    const places = this.#places(box, filter, parameters);
     try {
-      const { rows } = await this.#pool.query<PositionRow>(
-        `SELECT p.*, p.position[0] AS longitude, p.position[1] AS latitude, n.serial_number
-         FROM (
-           SELECT p.* FROM device_positions p ${joined} WHERE ${where} LIMIT $${values.length + 1}
-         ) p JOIN devices n ON n.id = p.device_id ORDER BY p.device_id`,
-        [...values, maxDevices + 1],
+      const rows = await this.#pool.query<PositionRow>(
+        devicesSql(places, parameters.add(maxDevices + 1, "int")),
+        parameters.values,
       );
       if (rows.length <= maxDevices)
         return { totalCount: rows.length, devices: rows.map(positionOf), clusters: [] };
+      const forClusters = new Parameters();
       const clusters = await this.#pool.query<PositionCluster>(
-        clusterSql(joined, where, box, values.length),
-        [...values, box.south, box.west, (box.north - box.south) / gridCells, widthOf(box) / gridCells],
+        clusterSql(this.#places(box, filter, forClusters), box, forClusters),
+        forClusters.values,
       );
-      const totalCount = clusters.rows.reduce((sum, { count }) => sum + count, 0);
-      return { totalCount, devices: [], clusters: clusters.rows };
+      const totalCount = clusters.reduce((sum, { count }) => sum + count, 0);
+      return { totalCount, devices: [], clusters };
     } catch (error) {
       throw asDatabaseError(error) ?? error;
     }
+  }
+
+  #places(box: MapBox, filter: string, parameters: Parameters): Places {
+    const halves = halvesOf(box).map((half) => sql`p.position <@ ${parameters.add(boxText(half), "box")}`);
+    const inBox = sql`(${joined(halves, sql` OR `)})`;
+    if (filter === "") return { joins: sql``, where: inBox };
+    return {
+      joins: sql`JOIN devices d ON d.id = p.device_id LEFT JOIN device_state s ON s.device_id = p.device_id`,
+      where: sql`${inBox} AND ${this.#devices.condition(filter, parameters)}`,
+    };
   }
 }
 
@@ -106,18 +109,35 @@ function positionOf(row: PositionRow): DevicePosition {
   };
 }
 
+/** Which positions to look at. */
+interface Places {
+  readonly joins: Sql;
+  readonly where: Sql;
+}
+
+function devicesSql({ joins, where }: Places, limit: Sql): Sql {
+  return sql`
+    SELECT p.*, p.position[0] AS longitude, p.position[1] AS latitude, n.serial_number
+    FROM (
+      SELECT p.* FROM device_positions p ${joins} WHERE ${where} LIMIT ${limit}
+    ) p JOIN devices n ON n.id = p.device_id ORDER BY p.device_id`;
+}
+
 /** Longitudes east of the 180th meridian count on beyond 180 in a box that crosses it, so that a cell's middle is right. */
-function clusterSql(joined: string, where: string, box: MapBox, before: number): string {
-  const [south, west, height, width] = [1, 2, 3, 4].map((index) => `$${before + index}::float8`);
+function clusterSql({ joins, where }: Places, box: MapBox, parameters: Parameters): Sql {
+  const south = parameters.add(box.south, "double precision");
+  const west = parameters.add(box.west, "double precision");
+  const height = parameters.add((box.north - box.south) / gridCells, "double precision");
+  const width = parameters.add(widthOf(box) / gridCells, "double precision");
   const longitude =
     box.west > box.east
-      ? `(p.position[0] + CASE WHEN p.position[0] < ${west} THEN 360 ELSE 0 END)`
-      : "p.position[0]";
-  return `
+      ? sql`(p.position[0] + CASE WHEN p.position[0] < ${west} THEN 360 ELSE 0 END)`
+      : sql`p.position[0]`;
+  return sql`
     SELECT avg(latitude) AS latitude, CASE WHEN avg(longitude) > 180 THEN avg(longitude) - 360 ELSE avg(longitude) END AS longitude,
       count(*)::integer AS count
     FROM (
-      SELECT p.position[1] AS latitude, ${longitude} AS longitude FROM device_positions p ${joined} WHERE ${where}
+      SELECT p.position[1] AS latitude, ${longitude} AS longitude FROM device_positions p ${joins} WHERE ${where}
     ) places
     GROUP BY least(floor((latitude - ${south}) / ${height}), ${gridCells - 1}),
       least(floor((longitude - ${west}) / ${width}), ${gridCells - 1})

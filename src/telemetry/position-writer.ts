@@ -1,16 +1,17 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
-import type pg from "pg";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import { newcomersLocked, withNewcomers } from "../device/state/newcomers.ts";
 import { BatchWriter } from "../infra/background/batch-writer.ts";
 import type { Clock } from "../infra/clock.ts";
 import { isDataError } from "../infra/database/errors.ts";
+import { type Session, sessionOf } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 import type { Logger } from "../infra/logger.ts";
 import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
 
 /** What a {@link PositionWriter} is made of. */
 export interface PositionWriterParts {
-  readonly pool: pg.Pool;
+  readonly pool: Session;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -21,7 +22,7 @@ export interface PositionWriterParts {
  */
 export class PositionWriter implements AsyncDisposable {
   readonly writer: BatchWriter<DurableHeartbeat>;
-  readonly #pool: pg.Pool;
+  readonly #pool: Session;
   readonly #written = new SecondChanceCache<WrittenPosition>(maxRemembered);
 
   constructor({ pool, clock, logger }: PositionWriterParts) {
@@ -73,7 +74,7 @@ export class PositionWriter implements AsyncDisposable {
   }
 
   async #write(rows: readonly DurableHeartbeat[]): Promise<void> {
-    await this.#pool.query(writePositions, [
+    await this.#pool.run(writePositionsSql, [
       rows.map(({ deviceId }) => deviceId),
       rows.map(({ receivedAt }) => receivedAt.toISOString()),
       rows.map(({ longitude }) => longitude),
@@ -90,9 +91,11 @@ export class PositionWriter implements AsyncDisposable {
 /** Takes a device off the map in the transaction that retires it. */
 export class RetiredDevicePositions {
   async deviceRetired(em: EntityManager, { id }: { readonly id: string }): Promise<void> {
-    await em.execute("DELETE FROM device_positions WHERE device_id = ?", [id]);
+    await sessionOf(em).run(deleteSql, [id]);
   }
 }
+
+const deleteSql = sql`DELETE FROM device_positions WHERE device_id = $1`;
 
 /** A position of this accuracy is what satellites give in a town. */
 const movedMeters = 25;
@@ -114,8 +117,8 @@ interface WrittenPosition extends Cacheable {
 }
 
 /** Only of devices that are not retired, and forward only: what another replica wrote later stays. */
-const writePositions = `
-  ${withNewcomers("device_positions")}
+const writePositionsSql = sql`
+  ${withNewcomers(sql`device_positions`)}
   INSERT INTO device_positions (device_id, received_at, position, accuracy_meters, altitude_meters, fix_time)
   SELECT d.id, t.received_at, point(t.longitude, t.latitude), t.accuracy, t.altitude, t.fix_time
   FROM unnest($1::uuid[], $2::timestamptz[], $3::float8[], $4::float8[], $5::real[], $6::real[], $7::timestamptz[])

@@ -1,17 +1,18 @@
-import type pg from "pg";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { Background } from "../infra/background/background.ts";
 import type { Round } from "../infra/background/round.ts";
 import type { Clock } from "../infra/clock.ts";
+import type { Pool } from "../infra/database/pool.ts";
+import type { Session } from "../infra/database/session.ts";
+import { identifier, sql } from "../infra/database/sql.ts";
 import type { TimePartitions } from "../infra/database/time-partitions.ts";
-import { inTurn } from "../infra/database/transaction.ts";
 import type { Logger } from "../infra/logger.ts";
 import { LateBuckets } from "./late-buckets.ts";
-import { countSql, fiveMinutes, oneHour, type RollupResolution } from "./rollup-sql.ts";
+import { fiveMinutes, oneHour, type RollupResolution } from "./rollup-sql.ts";
 
 /** What a {@link RollupJob} is made of. */
 export interface RollupJobParts {
-  readonly pool: pg.Pool;
+  readonly pool: Pool;
   /** Of the heartbeats. */
   readonly raw: Pick<TimePartitions, "firstKept" | "partitionOf" | "days">;
   /** Of the roll-ups. */
@@ -72,9 +73,7 @@ export class RollupJob implements AsyncDisposable {
 
   /** Up to when roll-ups are complete, as the database says. */
   async progress(): Promise<RollupProgress> {
-    const { rows } = await this.#parts.pool.query<{ resolution: string; next_bucket: Date }>(
-      "SELECT resolution, next_bucket FROM rollup_progress",
-    );
+    const rows = await this.#parts.pool.query<{ resolution: string; next_bucket: Date }>(progressSql);
     const of = (name: string) =>
       rows.find(({ resolution }) => resolution === name)?.next_bucket ?? new Date(0);
     return { "5m": of("5m"), "1h": of("1h") };
@@ -102,22 +101,18 @@ export class RollupJob implements AsyncDisposable {
   /** The first time of all begins with the oldest heartbeats that there are. */
   async #begin(): Promise<void> {
     const { pool, raw, clock } = this.#parts;
-    const begun = await pool.query("SELECT 1 FROM rollup_progress");
-    if (begun.rows.length === 2) return;
+    if ((await pool.query(progressSql)).length === 2) return;
     let oldest = clock.now();
     for (const day of await raw.days()) {
-      const some = await pool.query(`SELECT 1 FROM ${raw.partitionOf(day)} LIMIT 1`);
-      if (some.rows.length === 0) continue;
+      const some = await pool.query(sql`SELECT 1 FROM ${identifier(raw.partitionOf(day))} LIMIT 1`);
+      if (some.length === 0) continue;
       oldest = day < oldest ? day : oldest;
       break;
     }
     for (const { name } of [fiveMinutes, oneHour]) {
       // Both at a full hour: an hour must be made of all of its five minutes.
       const first = new Date(Math.floor(oldest.getTime() / oneHour.widthMs) * oneHour.widthMs);
-      await pool.query(
-        "INSERT INTO rollup_progress (resolution, next_bucket) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        [name, first.toISOString()],
-      );
+      await pool.run(beginSql, [name, first.toISOString()]);
     }
   }
 
@@ -129,27 +124,26 @@ export class RollupJob implements AsyncDisposable {
     if (next >= due) return false;
     await this.#ensure(resolution, next);
     if (resolution === fiveMinutes) await this.#summarize(next);
-    return this.#locked(async (client) => {
-      const { rows } = await client.query<{ next_bucket: Date; shard: number; shards: number }>(
-        "SELECT next_bucket, shard, shards FROM rollup_progress WHERE resolution = $1",
-        [resolution.name],
-      );
-      const [now] = rows;
+    return this.#locked(async (session) => {
+      const [now] = await session.query<{ next_bucket: Date; shard: number; shards: number }>(shardSql, [
+        resolution.name,
+      ]);
       // Another replica was faster: look again.
       if (now === undefined || now.next_bucket.getTime() !== next.getTime()) return;
       const bounds = boundsOf(resolution, next);
-      const shards = now.shard > 0 ? now.shards : await this.#shardsOf(client, resolution, bounds);
+      const shards = now.shard > 0 ? now.shards : await this.#shardsOf(session, resolution, bounds);
       if (shards === 0) {
-        await this.#skip(client, resolution, next, due);
+        await this.#skip(session, resolution, next, due);
         return;
       }
-      await client.query(patient(resolution.insertSql, [...bounds, now.shard, shards]));
+      await session.run(resolution.insertSql, [...bounds, now.shard, shards]);
       const isLast = now.shard + 1 >= shards;
-      await client.query(
-        `UPDATE rollup_progress SET next_bucket = $2, shard = $3, shards = $4, updated_at = now()
-         WHERE resolution = $1`,
-        [resolution.name, bounds[isLast ? 1 : 0], isLast ? 0 : now.shard + 1, isLast ? 1 : shards],
-      );
+      await session.run(goOnSql, [
+        resolution.name,
+        bounds[isLast ? 1 : 0],
+        isLast ? 0 : now.shard + 1,
+        isLast ? 1 : shards,
+      ]);
     });
   }
 
@@ -168,24 +162,21 @@ export class RollupJob implements AsyncDisposable {
   }
 
   /** Passes an empty bucket, and with it the rest of its day, or of its hour, if that is empty too: outages are long. */
-  async #skip(client: pg.PoolClient, resolution: RollupResolution, bucket: Date, due: Date): Promise<void> {
-    const { widthMs, source } = resolution;
+  async #skip(session: Session, resolution: RollupResolution, bucket: Date, due: Date): Promise<void> {
+    const { widthMs, someSql } = resolution;
     let to = bucket.getTime() + widthMs;
     for (const windowMs of [dayMs, oneHour.widthMs]) {
       const end = Math.min((Math.floor(bucket.getTime() / windowMs) + 1) * windowMs, due.getTime());
       if (end <= to) continue;
-      const { rows } = await client.query<{ some: boolean }>(
-        `SELECT EXISTS (SELECT FROM ${source.table} WHERE ${source.time} >= $1 AND ${source.time} < $2) AS some`,
-        [bucket.toISOString(), new Date(end).toISOString()],
-      );
-      if (rows[0]?.some === true) continue;
+      const [found] = await session.query<{ some: boolean }>(someSql, [
+        bucket.toISOString(),
+        new Date(end).toISOString(),
+      ]);
+      if (found?.some === true) continue;
       to = end;
       break;
     }
-    await client.query(
-      "UPDATE rollup_progress SET next_bucket = $2, updated_at = now() WHERE resolution = $1",
-      [resolution.name, new Date(to).toISOString()],
-    );
+    await session.run(passSql, [resolution.name, new Date(to).toISOString()]);
   }
 
   /** Makes one late bucket anew, and the hour that it is part of; false if there is none. */
@@ -197,37 +188,34 @@ export class RollupJob implements AsyncDisposable {
     const hour = new Date(Math.floor(bucket.getTime() / oneHour.widthMs) * oneHour.widthMs);
     await this.#ensure(fiveMinutes, bucket);
     await this.#summarize(bucket);
-    return this.#locked(async (client) => {
+    return this.#locked(async (session) => {
       // What is left of a day that is being dropped would make a good roll-up worse.
       const firstKept = raw.firstKept();
       if (firstKept === undefined || bucket >= firstKept) {
-        await this.#redo(client, fiveMinutes, bucket);
-        const progress = await client.query<{ next_bucket: Date }>(
-          "SELECT next_bucket FROM rollup_progress WHERE resolution = '1h'",
-        );
-        const hoursUntil = progress.rows[0]?.next_bucket;
-        if (hoursUntil !== undefined && hour < hoursUntil) await this.#redo(client, oneHour, hour);
+        await this.#redo(session, fiveMinutes, bucket);
+        const [hours] = await session.query<{ next_bucket: Date }>(shardSql, [oneHour.name]);
+        if (hours !== undefined && hour < hours.next_bucket) await this.#redo(session, oneHour, hour);
       }
-      await this.#late.done(client, late);
+      await this.#late.done(session, late);
     });
   }
 
-  async #redo(client: pg.PoolClient, resolution: RollupResolution, bucket: Date): Promise<void> {
+  async #redo(session: Session, resolution: RollupResolution, bucket: Date): Promise<void> {
     const bounds = boundsOf(resolution, bucket);
-    await client.query(patient(`DELETE FROM ${resolution.table} WHERE bucket = $1`, [bounds[0]]));
-    const shards = await this.#shardsOf(client, resolution, bounds);
+    await session.run(resolution.deleteSql, [bounds[0]]);
+    const shards = await this.#shardsOf(session, resolution, bounds);
     for (let shard = 0; shard < shards; shard++)
-      await client.query(patient(resolution.insertSql, [...bounds, shard, shards]));
+      await session.run(resolution.insertSql, [...bounds, shard, shards]);
   }
 
   /** In how many shards to make a bucket; 0 if it is empty. */
   async #shardsOf(
-    client: pg.PoolClient,
+    session: Session,
     resolution: RollupResolution,
     bounds: readonly string[],
   ): Promise<number> {
-    const { rows } = await client.query<{ rows: number }>(patient(countSql(resolution), [...bounds]));
-    return Math.ceil((rows[0]?.rows ?? 0) / this.#rowsPerShard);
+    const [counted] = await session.query<{ rows: number }>(resolution.countSql, bounds);
+    return Math.ceil((counted?.rows ?? 0) / this.#rowsPerShard);
   }
 
   /**
@@ -236,12 +224,7 @@ export class RollupJob implements AsyncDisposable {
    */
   async #summarize(time: Date): Promise<void> {
     try {
-      await this.#parts.pool.query(
-        `SELECT brin_summarize_new_values(i.indexrelid)
-         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-         WHERE i.indrelid = to_regclass($1) AND a.amname = 'brin'`,
-        [this.#parts.raw.partitionOf(time)],
-      );
+      await this.#parts.pool.run(summarizeSql, [this.#parts.raw.partitionOf(time)]);
     } catch (err) {
       // A vacuum is at it, which does the same.
       this.#parts.logger.debug({ err }, "could not summarize the heartbeats' index by time");
@@ -249,13 +232,8 @@ export class RollupJob implements AsyncDisposable {
   }
 
   /** Works in a transaction under the lock; false if another replica has it. */
-  async #locked(work: (client: pg.PoolClient) => Promise<void>): Promise<boolean> {
-    return await inTurn(this.#parts.pool, rollupLock, async (client) => {
-      await client.query(
-        `SET LOCAL work_mem = '${workMemory}'; SET LOCAL statement_timeout = ${statementTimeoutMs}; ${byTime}; ${inOrder}`,
-      );
-      await work(client);
-    });
+  async #locked(work: (session: Session) => Promise<void>): Promise<boolean> {
+    return await this.#parts.pool.inTurn(rollupLock, work, { settings: planSql, statementTimeoutMs });
   }
 }
 
@@ -274,22 +252,15 @@ const defaultRowsPerShard = 2_500_000;
 /** What a shard may take the database: some twenty seconds on a busy machine. */
 const statementTimeoutMs = 120_000;
 
-/** Our own wait for the answer, see {@link statementTimeoutMs}. */
-const answerTimeoutMs = statementTimeoutMs + 3_000;
-
 const dayMs = 24 * 60 * 60_000;
 
 /**
  * A bucket is found by the index by time, also where statistics are too old to tell the planner how few of its day's rows a
- * bucket has, and a walk over the whole key looks cheaper.
+ * bucket has, and a walk over the whole key looks cheaper. A device's custom metrics are grouped in the order in which they
+ * come: see {@link RollupResolution.insertSql}. The memory is for the sort of a shard.
  */
-const byTime = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off";
-
-/** See {@link RollupResolution.insertSql}: a device's custom metrics are grouped in the order in which they come. */
-const inOrder = "SET LOCAL enable_hashagg = on";
-
-/** For the sort of a shard. */
-const workMemory = "64MB";
+const planSql = sql`SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off;
+  SET LOCAL enable_hashagg = on; SET LOCAL work_mem = '64MB'`;
 
 /** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
 const rollupLock = 7_236_400_914;
@@ -298,7 +269,19 @@ function boundsOf({ widthMs }: RollupResolution, bucket: Date): [from: string, t
   return [bucket.toISOString(), new Date(bucket.getTime() + widthMs).toISOString()];
 }
 
-/** A statement that is waited for longer than others. */
-function patient(text: string, values: unknown[]): pg.QueryConfig {
-  return { text, values, query_timeout: answerTimeoutMs } as pg.QueryConfig;
-}
+const progressSql = sql`SELECT resolution, next_bucket FROM rollup_progress`;
+
+const beginSql = sql`
+  INSERT INTO rollup_progress (resolution, next_bucket) VALUES ($1, $2) ON CONFLICT DO NOTHING`;
+
+const shardSql = sql`SELECT next_bucket, shard, shards FROM rollup_progress WHERE resolution = $1`;
+
+const goOnSql = sql`
+  UPDATE rollup_progress SET next_bucket = $2, shard = $3, shards = $4, updated_at = now() WHERE resolution = $1`;
+
+const passSql = sql`UPDATE rollup_progress SET next_bucket = $2, updated_at = now() WHERE resolution = $1`;
+
+const summarizeSql = sql`
+  SELECT brin_summarize_new_values(i.indexrelid)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+  WHERE i.indrelid = to_regclass($1) AND a.amname = 'brin'`;

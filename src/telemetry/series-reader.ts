@@ -1,16 +1,19 @@
-import type pg from "pg";
 import { invalidArgument, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import { Parameters } from "../infra/database/parameters.ts";
+import type { Session } from "../infra/database/session.ts";
+import { joined, type Sql, sql } from "../infra/database/sql.ts";
 import type { TimePartitions } from "../infra/database/time-partitions.ts";
 import { type BuiltInMetric, builtInMetrics, customPrefix } from "./built-in-metrics.ts";
 import type { DeviceSelection } from "./device-selection.ts";
 import type { RollupProgress } from "./rollup-job.ts";
+import { rollupColumn } from "./rollup-sql.ts";
 import { planSeries, type SeriesSegment, type SeriesSource, segmentsOf } from "./series-plan.ts";
 
 /** What a {@link SeriesReader} is made of. */
 export interface SeriesReaderParts {
-  readonly pool: pg.Pool;
+  readonly pool: Session;
   readonly clock: Clock;
   readonly devices: DeviceSelection;
   readonly rollups: { progress(): Promise<RollupProgress> };
@@ -97,12 +100,11 @@ export class SeriesReader {
         { fromMs, toMs },
         { "5m": progress["5m"].getTime(), "1h": progress["1h"].getTime() },
       );
-      const query = new SeriesSql(metrics, plan.widthMs, ids, segments);
-      const { rows } = await pool.query<(number | null)[]>({
-        text: query.text,
-        values: query.values,
-        rowMode: "array",
-      } as pg.QueryArrayConfig);
+      const parameters = new Parameters();
+      const rows = await pool.query<SeriesRow>(
+        seriesSql({ metrics, widthMs: plan.widthMs, deviceIds: ids, segments }, parameters),
+        parameters.values,
+      );
       return {
         ...plan,
         series: metrics.map(({ name, words, unit }, index) => ({
@@ -154,93 +156,105 @@ function seriesMetric(name: string, field: string): SeriesMetric {
   );
 }
 
-/** One statement that reads each segment, brings all to the same form, and joins what falls into the same bucket. */
-class SeriesSql {
-  readonly text: string;
-  readonly values: unknown[] = [];
-  readonly #metrics: readonly SeriesMetric[];
-
-  constructor(
-    metrics: readonly SeriesMetric[],
-    widthMs: number,
-    deviceIds: readonly string[],
-    segments: readonly SeriesSegment[],
-  ) {
-    this.#metrics = metrics;
-    const devices = this.#parameter(deviceIds, "uuid[]");
-    const width = this.#parameter(`${widthMs} milliseconds`, "interval");
-    const names = metrics.map(({ of }) => ("custom" in of ? this.#parameter(of.custom, "text") : ""));
-    const parts = segments.map((segment) => this.#segment(segment, devices, width, names));
-    const aggregates = metrics.map(
-      (_metric, i) =>
-        `min(min_${i}), max(max_${i}), sum(sum_${i}), sum(n_${i})::float8, any_value(last_${i} ORDER BY at DESC, sequence DESC)`,
-    );
-    this.text = `SELECT extract(epoch FROM bin)::float8 * 1000, ${aggregates.join(", ")}
-      FROM (${parts.join("\nUNION ALL\n")}) parts GROUP BY bin ORDER BY bin`;
-  }
-
-  #parameter(value: unknown, type: string): string {
-    return `$${this.values.push(value)}::${type}`;
-  }
-
-  #segment(
-    { source, fromMs, toMs }: SeriesSegment,
-    devices: string,
-    width: string,
-    names: readonly string[],
-  ): string {
-    const isRaw = source === "heartbeats";
-    const time = isRaw ? "received_at" : "bucket";
-    const table = isRaw ? "device_heartbeats" : `heartbeat_rollups_${source}`;
-    // A roll-up counts if any of it lies in the span.
-    const slackMs = source === "1h" ? 3_600_000 : 300_000;
-    const firstMs = isRaw ? fromMs : Math.floor(fromMs / slackMs) * slackMs;
-    const from = this.#parameter(new Date(firstMs).toISOString(), "timestamptz");
-    const to = this.#parameter(new Date(toMs).toISOString(), "timestamptz");
-    // The key begins with the bucket: named one by one, each is a step to a device's row in it.
-    const buckets = isRaw
-      ? ""
-      : ` AND bucket = ANY(ARRAY(SELECT generate_series(${from}, ${to}, '${slackMs} milliseconds')))`;
-    const columns = this.#metrics.map(({ of }, i) =>
-      isRaw ? rawColumns(of, names[i] ?? "", i) : rollupColumns(of, names[i] ?? "", i),
-    );
-    return `SELECT date_bin(${width}, ${time}, 'epoch'::timestamptz) AS bin,
-        ${isRaw ? "received_at AS at, sequence" : "last_received_at AS at, 0::bigint AS sequence"}, ${columns.join(", ")}
-      FROM ${table} WHERE device_id = ANY(${devices}) AND ${time} >= ${from} AND ${time} < ${to}${buckets}`;
-  }
+/** What one statement reads. */
+interface SeriesQuery {
+  readonly metrics: readonly SeriesMetric[];
+  readonly widthMs: number;
+  readonly deviceIds: readonly string[];
+  readonly segments: readonly SeriesSegment[];
 }
 
-function rawColumns(of: SeriesMetric["of"], name: string, i: number): string {
-  const value = `(${"custom" in of ? `(metrics->${name})` : of.rawSql})::float8`;
-  return `${value} AS min_${i}, ${value} AS max_${i}, ${value} AS sum_${i},
+/** One statement that reads each segment, brings all to the same form, and joins what falls into the same bucket. */
+function seriesSql({ metrics, widthMs, deviceIds, segments }: SeriesQuery, parameters: Parameters): Sql {
+  const devices = parameters.add(deviceIds, "uuid[]");
+  const width = parameters.add(`${widthMs} milliseconds`, "interval");
+  const columns = metrics.map(
+    ({ of }, index): MetricColumns => ({
+      index,
+      ...("custom" in of ? { name: parameters.add(of.custom, "text") } : { builtIn: of }),
+    }),
+  );
+  const parts = segments.map((segment) => segmentSql(segment, { devices, width, columns }, parameters));
+  const aggregates = columns.map(
+    ({ index: i }) => sql`min(min_${i}) AS min_${i}, max(max_${i}) AS max_${i}, sum(sum_${i}) AS sum_${i},
+      sum(n_${i})::float8 AS n_${i}, any_value(last_${i} ORDER BY at DESC, sequence DESC) AS last_${i}`,
+  );
+  return sql`SELECT extract(epoch FROM bin)::float8 * 1000 AS start, ${joined(aggregates, sql`, `)}
+    FROM (${joined(parts, sql` UNION ALL `)}) parts GROUP BY bin ORDER BY bin`;
+}
+
+/** Where the database has a metric, and the number that its columns carry. */
+type MetricColumns = { readonly index: number } & (
+  | { readonly builtIn: BuiltInMetric }
+  /** The parameter with a custom metric's name. */
+  | { readonly name: Sql }
+);
+
+function segmentSql(
+  { source, fromMs, toMs }: SeriesSegment,
+  all: { readonly devices: Sql; readonly width: Sql; readonly columns: readonly MetricColumns[] },
+  parameters: Parameters,
+): Sql {
+  const isRaw = source === "heartbeats";
+  // A roll-up counts if any of it lies in the span.
+  const bucketMs = source === "1h" ? 3_600_000 : 300_000;
+  const firstMs = isRaw ? fromMs : Math.floor(fromMs / bucketMs) * bucketMs;
+  const from = parameters.add(new Date(firstMs).toISOString(), "timestamptz");
+  const to = parameters.add(new Date(toMs).toISOString(), "timestamptz");
+  const columns = joined(all.columns.map(isRaw ? rawColumns : rollupColumns), sql`, `);
+  if (isRaw) {
+    return sql`SELECT date_bin(${all.width}, received_at, 'epoch'::timestamptz) AS bin, received_at AS at, sequence, ${columns}
+      FROM device_heartbeats
+      WHERE device_id = ANY(${all.devices}) AND received_at >= ${from} AND received_at < ${to}`;
+  }
+  const table = source === "1h" ? sql`heartbeat_rollups_1h` : sql`heartbeat_rollups_5m`;
+  const step = parameters.add(`${bucketMs} milliseconds`, "interval");
+  // The key begins with the bucket: named one by one, each is a step to a device's row in it.
+  return sql`SELECT date_bin(${all.width}, bucket, 'epoch'::timestamptz) AS bin, last_received_at AS at, 0::bigint AS sequence, ${columns}
+    FROM ${table}
+    WHERE device_id = ANY(${all.devices}) AND bucket >= ${from} AND bucket < ${to}
+      AND bucket = ANY(ARRAY(SELECT generate_series(${from}, ${to}, ${step})))`;
+}
+
+function rawColumns(metric: MetricColumns): Sql {
+  const { index: i } = metric;
+  const read = "name" in metric ? sql`(metrics->${metric.name})` : metric.builtIn.rawSql;
+  const value = sql`(${read})::float8`;
+  return sql`${value} AS min_${i}, ${value} AS max_${i}, ${value} AS sum_${i},
     CASE WHEN ${value} IS NULL THEN 0 ELSE 1 END AS n_${i}, ${value} AS last_${i}`;
 }
 
-function rollupColumns(of: SeriesMetric["of"], name: string, i: number): string {
-  const part = (part: string, index: number) =>
-    "custom" in of ? `(metrics->${name}->${index})::float8` : `${of.column}_${part}::float8`;
-  const n = "custom" in of ? `(metrics->${name}->3)::integer` : `coalesce(${of.column}_n, count)`;
-  return `${part("min", 0)} AS min_${i}, ${part("max", 1)} AS max_${i}, ${part("sum", 2)} AS sum_${i},
+function rollupColumns(metric: MetricColumns): Sql {
+  const { index: i } = metric;
+  const part = (name: "min" | "max" | "sum" | "last", position: number) =>
+    "name" in metric
+      ? sql`(metrics->${metric.name}->${position})::float8`
+      : sql`${rollupColumn(metric.builtIn, name)}::float8`;
+  const n =
+    "name" in metric
+      ? sql`(metrics->${metric.name}->3)::integer`
+      : sql`coalesce(${rollupColumn(metric.builtIn, "n")}, count)`;
+  return sql`${part("min", 0)} AS min_${i}, ${part("max", 1)} AS max_${i}, ${part("sum", 2)} AS sum_${i},
     ${n} AS n_${i}, ${part("last", 4)} AS last_${i}`;
 }
 
-/** Columns a metric has in a row of {@link SeriesSql}, behind the time. */
-const columnsEach = 5;
+/** By the names of {@link seriesSql}'s columns: `start` in milliseconds since 1970, and five of each metric. */
+type SeriesRow = Readonly<Record<string, number | null>>;
 
-function pointsOf(rows: readonly (readonly (number | null)[])[], index: number): SeriesPoint[] {
-  const first = 1 + index * columnsEach;
-  const points: SeriesPoint[] = [];
-  for (const row of rows) {
-    const [min, max, sum, count, last] = row.slice(first, first + columnsEach).map((value) => value ?? 0);
-    if (count === undefined || count === 0) continue;
-    points.push({
-      start: new Date(row[0] ?? 0),
-      min: min ?? 0,
-      avg: (sum ?? 0) / count,
-      max: max ?? 0,
-      last: last ?? 0,
-      count,
-    });
-  }
-  return points;
+function pointsOf(rows: readonly SeriesRow[], index: number): SeriesPoint[] {
+  return rows.flatMap((row) => {
+    const of = (part: string) => row[`${part}_${index}`] ?? 0;
+    const count = of("n");
+    if (count === 0) return [];
+    return [
+      {
+        start: new Date(row["start"] ?? 0),
+        min: of("min"),
+        avg: of("sum") / count,
+        max: of("max"),
+        last: of("last"),
+        count,
+      },
+    ];
+  });
 }

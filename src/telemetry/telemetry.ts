@@ -1,9 +1,8 @@
-import type pg from "pg";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import type { Background } from "../infra/background/background.ts";
 import type { Clock } from "../infra/clock.ts";
-import { Pool } from "../infra/database/pool.ts";
+import type { Pool } from "../infra/database/pool.ts";
 import { TimePartitions } from "../infra/database/time-partitions.ts";
 import type { Logger } from "../infra/logger.ts";
 import { DeviceSelection } from "./device-selection.ts";
@@ -17,7 +16,7 @@ import { TrackReader } from "./track-reader.ts";
 
 /** What a {@link Telemetry} is made of. */
 export interface TelemetryParts {
-  readonly pool: pg.Pool;
+  readonly pool: Pool;
   /** The partitions of the heartbeats. */
   readonly raw: TimePartitions;
   readonly history: HeartbeatHistory;
@@ -62,7 +61,7 @@ export class Telemetry implements AsyncDisposable {
   private constructor(parts: TelemetryParts) {
     const { pool, raw, clock, logger, heartbeatIntervalMs } = parts;
     const fiveMinutes = new TimePartitions({
-      pool: new Pool(pool),
+      pool,
       clock,
       logger,
       table: "heartbeat_rollups_5m",
@@ -70,7 +69,7 @@ export class Telemetry implements AsyncDisposable {
       retentionDays: parts.retention.fiveMinuteRollupDays,
     });
     const oneHour = new TimePartitions({
-      pool: new Pool(pool),
+      pool,
       clock,
       logger,
       table: "heartbeat_rollups_1h",

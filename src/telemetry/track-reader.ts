@@ -1,5 +1,6 @@
-import type pg from "pg";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import type { Session } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 
 /** Where a device was. */
 export interface TrackPoint {
@@ -13,9 +14,9 @@ export interface TrackPoint {
 
 /** Reads where a device was. */
 export class TrackReader {
-  readonly #pool: pg.Pool;
+  readonly #pool: Session;
 
-  constructor(pool: pg.Pool) {
+  constructor(pool: Session) {
     this.#pool = pool;
   }
 
@@ -25,7 +26,7 @@ export class TrackReader {
    */
   async read(deviceId: string, from: Date, to: Date, maxPoints: number): Promise<TrackPoint[]> {
     try {
-      const { rows } = await this.#pool.query<TrackRow>(trackSql, [
+      const rows = await this.#pool.query<TrackRow>(trackSql, [
         deviceId,
         from.toISOString(),
         to.toISOString(),
@@ -54,7 +55,7 @@ interface TrackRow {
   readonly fix_time: Date | null;
 }
 
-const trackSql = `
+const trackSql = sql`
   WITH points AS (
     SELECT received_at, sequence, latitude, longitude, accuracy_meters, altitude_meters, fix_time,
       count(*) OVER () AS total,

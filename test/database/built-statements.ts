@@ -10,6 +10,7 @@ import {
 import { DeviceBatches } from "../../src/device/registry/device-batch.ts";
 import { countDevices, listDevices } from "../../src/device/registry/device-list.ts";
 import type { DeviceChanges } from "../../src/device/state/device-changes.ts";
+import { HeartbeatHistory } from "../../src/heartbeat/heartbeat-history.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import type { Database } from "../../src/infra/database/database.ts";
 import { Parameters } from "../../src/infra/database/parameters.ts";
@@ -18,6 +19,10 @@ import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { previewSql } from "../../src/rollout/foresight/preview-sql.ts";
 import type { CompiledRollout } from "../../src/rollout/rules/compiled-rollout.ts";
+import { DeviceSelection } from "../../src/telemetry/device-selection.ts";
+import { PositionSearch } from "../../src/telemetry/position-search.ts";
+import { RollupJob } from "../../src/telemetry/rollup-job.ts";
+import { SeriesReader } from "../../src/telemetry/series-reader.ts";
 import { connect } from "./support.ts";
 
 const id = "0199aaaa-0000-7000-8000-000000000000";
@@ -31,10 +36,13 @@ const logger = createLogger({ level: "silent", pretty: false });
 export async function buildEveryStatement(url: string): Promise<void> {
   await using database = await connect(url);
   await makeAndDropPartitions(database);
+  await database.pool.inTurn(1, () => Promise.resolve(), { statementTimeoutMs: 60_000 });
   await hear(database);
   await askForDevices(database);
   await askForErrors(database);
   await foresee(database);
+  await readHeartbeats(database);
+  await measure(database);
 }
 
 async function makeAndDropPartitions({ pool }: Database): Promise<void> {
@@ -219,4 +227,47 @@ async function foresee({ pool }: Database): Promise<void> {
     const statement = previewSql(rollout, scope, parameters);
     await pool.cancellable(statement, parameters.values, new AbortController().signal);
   }
+}
+
+async function readHeartbeats({ pool }: Database): Promise<void> {
+  const history = new HeartbeatHistory(pool, systemClock);
+  const after = `${time.toISOString()} 1`;
+  await history.list({ deviceId: id, from: time, to: time }, { limit: 1, after });
+  await history.list({ deviceId: id, fields: ["network"] }, { limit: 1, after: undefined });
+  for await (const _part of history.scan({ deviceId: id, to: time }));
+}
+
+async function measure({ pool }: Database): Promise<void> {
+  const devices = new DeviceSelection({ pool, clock: systemClock, heartbeatIntervalMs: 30_000 });
+  const positions = new PositionSearch(pool, devices);
+  const world = { south: -1, west: -1, north: 1, east: 1 };
+  await positions.search(world, "groups:a", -1);
+  await positions.search({ ...world, west: 170, east: -170 }, "", -1);
+  const isKept = { firstKept: () => undefined };
+  const series = new SeriesReader({
+    pool,
+    clock: systemClock,
+    devices,
+    rollups: { progress: () => Promise.resolve({ "5m": time, "1h": time }) },
+    kept: { heartbeats: isKept, "5m": isKept },
+  });
+  const metrics = ["battery_percent", "metrics.load"];
+  for (const hours of [1, 24, 24 * 365]) {
+    const from = new Date(time.getTime() - hours * 3_600_000);
+    const to = new Date(time.getTime() + 3_600_000);
+    await series.read({ devices: { filter: "groups:a" }, metrics, from, to, maxPoints: 100 });
+  }
+  const partitions = { ensure: () => Promise.resolve() };
+  await using rollups = new RollupJob({
+    pool,
+    raw: {
+      firstKept: () => undefined,
+      partitionOf: () => "device_heartbeats",
+      days: () => Promise.resolve([time]),
+    },
+    partitions: { "5m": partitions, "1h": partitions },
+    clock: { ...systemClock, now: () => time, monotonicMs: () => 0 },
+    logger,
+  });
+  await rollups.run();
 }

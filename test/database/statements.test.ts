@@ -36,7 +36,8 @@ const isPrepared = /^\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|MERGE|VALUES)\b/;
 
 describe("SQL", () => {
   it("is written with the tag alone, in the service's own rooms", () => {
-    expect(sources.strays.filter((place) => !unconverted.some((room) => place.startsWith(room)))).toEqual([]);
+    const isCopy = (place: string) => copyFiles.some((name) => place.startsWith(`src/heartbeat/${name}.ts`));
+    expect(sources.strays.filter((place) => !isCopy(place))).toEqual([]);
   });
 
   it("is accepted by a migrated database, statement by statement", async () => {
@@ -75,5 +76,5 @@ describe("SQL", () => {
   });
 });
 
-/** Rooms whose SQL is still to be written with the tag. */
-const unconverted = ["src/telemetry/", "src/heartbeat/", "src/device/state/"];
+/** The way of heartbeats: one simple query with a COPY in it, which no session sends. Ids and numbers alone stand in its text. */
+const copyFiles = ["copy-encoder", "heartbeat-flush", "heartbeat-ingest", "ingest-transaction"];

@@ -32,7 +32,7 @@ describe("words in place of the contract's numbers", () => {
       { severity: "CRITICAL" },
     ]);
 
-    const history = new HeartbeatHistory(adminPool, systemClock);
+    const history = new HeartbeatHistory(database.pool, systemClock);
     const [heartbeat] = await history.list({ deviceId: devices[0] }, { limit: 1 });
     expect(heartbeat).toMatchObject({ networkType: "CELLULAR", errors: [{ severity: "CRITICAL" }] });
     const rows = await database.pool.query<OccurrenceRecord>(occurrencesSql(sql`true`, sql`1`));

@@ -29,9 +29,13 @@ describe("first heartbeats at two replicas, while operators tag and retire the s
     const ids = rows.map(({ id }) => id);
     // As in a fleet that has been there for a while: plans are made for its size.
     await pool.query("ANALYZE devices");
-    await using positions = new PositionWriter({ pool, clock: one.access.clock, logger: silent });
+    await using positions = new PositionWriter({
+      pool: one.access.database.pool,
+      clock: one.access.clock,
+      logger: silent,
+    });
     await using elsewhere = new PositionWriter({
-      pool: two.access.database.adminPool,
+      pool: two.access.database.pool,
       clock: two.access.clock,
       logger: silent,
     });

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { DeviceDirectory } from "../../src/device/state/device-directory.ts";
 import { StateWriter } from "../../src/device/state/state-writer.ts";
 import { migrateUp } from "../../src/infra/database/migrate.ts";
+import { Pool } from "../../src/infra/database/pool.ts";
 import { silent } from "../access/access-fixture.ts";
 import { eventually } from "../support/eventually.ts";
 import { DedicatedPostgres } from "../support/postgres.ts";
@@ -49,7 +50,7 @@ describe("DeviceDirectory", () => {
     const { changes, states } = devices;
     const { clock } = devices.access;
     const directory = new DeviceDirectory({
-      database: { adminPool: counting },
+      database: { pool: new Pool(counting) },
       changes,
       states,
       clock,

@@ -61,7 +61,7 @@ const cases: Readonly<Record<string, (replica: AccessReplica) => Case>> = {
     };
   },
   "the positions of devices": ({ database, clock }) => {
-    const positions = new PositionWriter({ pool: database.adminPool, clock, logger: silent });
+    const positions = new PositionWriter({ pool: database.pool, clock, logger: silent });
     return {
       writer: positions.writer,
       // More than the column's type can hold.
@@ -74,7 +74,7 @@ const cases: Readonly<Record<string, (replica: AccessReplica) => Case>> = {
   },
   "the catalogue of metrics": ({ database, clock }) => {
     const catalogue = new MetricCatalogue({
-      pool: database.adminPool,
+      pool: database.pool,
       clock,
       logger: silent,
       overflow: { inc: () => undefined },

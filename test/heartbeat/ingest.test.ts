@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { HeartbeatHistory, historyKey } from "../../src/heartbeat/heartbeat-history.ts";
 import { StreamOpenings } from "../../src/heartbeat/stream-openings.ts";
 import { systemClock } from "../../src/infra/clock.ts";
+import { sessionOn } from "../../src/infra/database/session.ts";
 import { eventually } from "../support/eventually.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { device, holdUp, record, records, send, startIngest, stored, stream } from "./heartbeat-fixture.ts";
@@ -53,7 +54,7 @@ describe("what is stored", () => {
       signal: new AbortController().signal,
     });
 
-    const history = await new HeartbeatHistory(fixture.pool, systemClock).list(
+    const history = await new HeartbeatHistory(sessionOn(fixture.pool), systemClock).list(
       { deviceId: id },
       { limit: 10 },
     );
@@ -191,7 +192,7 @@ describe("streams", () => {
   test("what comes on a superseded stream is refused, also when another replica has the newer one", async () => {
     await using fixture = await startIngest();
     const id = device();
-    const openings = new StreamOpenings(fixture.pool);
+    const openings = new StreamOpenings(sessionOn(fixture.pool));
     const first = await openings.open(id, 1);
     await stream(fixture, { deviceId: id, records: records(id, [1]), generation: first.generation }).result;
     const second = await openings.open(id, 1);
@@ -205,7 +206,7 @@ describe("streams", () => {
 
   test("many openings at once get a generation each", async () => {
     await using fixture = await startIngest();
-    const openings = new StreamOpenings(fixture.pool);
+    const openings = new StreamOpenings(sessionOn(fixture.pool));
     const [one, ...others] = Array.from({ length: 2_000 }, device);
     const generations = await Promise.all([
       ...[1, 2, 3, 4].map(() => openings.open(one as string, 1)),
@@ -218,7 +219,7 @@ describe("streams", () => {
   test("an opening with an old epoch is refused and leaves the living stream alone", async () => {
     await using fixture = await startIngest();
     const id = device();
-    const openings = new StreamOpenings(fixture.pool);
+    const openings = new StreamOpenings(sessionOn(fixture.pool));
     const living = await openings.open(id, 3);
     await expect(openings.open(id, 2)).rejects.toMatchObject({ reason: "STALE_EPOCH" });
     const sent = stream(fixture, {
@@ -368,7 +369,7 @@ describe("partitions", () => {
 describe("history", () => {
   test("pages newest first, within a range of times", async () => {
     await using fixture = await startIngest();
-    const history = new HeartbeatHistory(fixture.pool, systemClock);
+    const history = new HeartbeatHistory(sessionOn(fixture.pool), systemClock);
     const id = device();
     await fixture.partitions.ensure(new Date("2026-06-09"));
     await fixture.partitions.ensure(new Date("2026-06-10"));
@@ -402,7 +403,7 @@ describe("history", () => {
 
   test("of a device that was silent for days goes on where it was heard before", async () => {
     await using fixture = await startIngest();
-    const history = new HeartbeatHistory(fixture.pool, systemClock);
+    const history = new HeartbeatHistory(sessionOn(fixture.pool), systemClock);
     const id = device();
     const days = ["2026-06-01", "2026-06-05", "2026-06-09"].map((day) => new Date(`${day}T12:00:00Z`));
     for (const day of days) await fixture.partitions.ensure(day);

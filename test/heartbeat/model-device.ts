@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { StreamOpenings } from "../../src/heartbeat/stream-openings.ts";
+import { sessionOn } from "../../src/infra/database/session.ts";
 import { device, type IngestFixture, records, stored, stream } from "./heartbeat-fixture.ts";
 
 /** A device that keeps to the contract, what it should find stored, and the checks of that. */
@@ -17,7 +18,7 @@ export class ModelDevice {
 
   constructor(replicas: readonly IngestFixture[]) {
     this.#replicas = replicas;
-    this.#openings = replicas.map(({ pool }) => new StreamOpenings(pool));
+    this.#openings = replicas.map(({ pool }) => new StreamOpenings(sessionOn(pool)));
   }
 
   /** New heartbeats behind some of the last ones again, in any order. */

@@ -12,6 +12,7 @@ import type { StreamHello } from "../../src/heartbeat/stream-hello.ts";
 import { StreamOpenings } from "../../src/heartbeat/stream-openings.ts";
 import type { Clock } from "../../src/infra/clock.ts";
 import { systemClock } from "../../src/infra/clock.ts";
+import { sessionOn } from "../../src/infra/database/session.ts";
 import { type IngestFixture, type IngestOptions, silent, startIngest } from "./heartbeat-fixture.ts";
 
 /** Streams on one replica. */
@@ -32,7 +33,7 @@ export async function startStreams(
   const handler = new HeartbeatStreamHandler({
     ingest: fixture.ingest,
     streams,
-    openings: new StreamOpenings(fixture.pool),
+    openings: new StreamOpenings(sessionOn(fixture.pool)),
     observers: [{ streamOpened: (hello) => hellos.push(hello) }],
     consumeRate: options.consumeRate ?? (() => ({ ok: true })),
     clock: options.clock ?? systemClock,

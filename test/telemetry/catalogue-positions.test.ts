@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
+import { sessionOn } from "../../src/infra/database/session.ts";
 import { DeviceSelection } from "../../src/telemetry/device-selection.ts";
 import { MetricCatalogue } from "../../src/telemetry/metric-catalogue.ts";
 import { PositionSearch } from "../../src/telemetry/position-search.ts";
@@ -13,7 +14,7 @@ describe("the catalogue of metrics", () => {
     await using telemetry = await startTelemetry();
     const { pool, clock } = telemetry;
     await using catalogue = new MetricCatalogue({
-      pool,
+      pool: sessionOn(pool),
       clock,
       logger: silent,
       overflow: { inc: () => undefined },
@@ -71,7 +72,7 @@ describe("the catalogue of metrics", () => {
     const { pool, clock } = telemetry;
     let left = 0;
     await using catalogue = new MetricCatalogue({
-      pool,
+      pool: sessionOn(pool),
       clock,
       logger: silent,
       overflow: { inc: () => left++ },
@@ -107,8 +108,11 @@ describe("positions", () => {
     const { pool, clock } = telemetry;
     return {
       ...telemetry,
-      writer: new PositionWriter({ pool, clock, logger: silent }),
-      search: new PositionSearch(pool, new DeviceSelection({ pool, clock, heartbeatIntervalMs: 60_000 })),
+      writer: new PositionWriter({ pool: sessionOn(pool), clock, logger: silent }),
+      search: new PositionSearch(
+        sessionOn(pool),
+        new DeviceSelection({ pool: sessionOn(pool), clock, heartbeatIntervalMs: 60_000 }),
+      ),
     };
   }
   const world = { south: -90, west: -180, north: 90, east: 180 };
@@ -191,7 +195,7 @@ describe("positions", () => {
 
   test("over time are thinned out evenly; the last one stays", async () => {
     await using telemetry = await start();
-    const track = new TrackReader(telemetry.pool);
+    const track = new TrackReader(sessionOn(telemetry.pool));
     const id = randomUUID();
     const beats = Array.from({ length: 100 }, (_, n) =>
       beat(id, n + 1, n * 10, { latitude: n / 10, longitude: -n, ...(n === 99 ? { fixTime: noon } : {}) }),

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { HeartbeatHistory } from "../../src/heartbeat/heartbeat-history.ts";
+import { sessionOn } from "../../src/infra/database/session.ts";
 import { exportRequestOfQuery, exportText } from "../../src/telemetry/export-messages.ts";
 import { HeartbeatExport } from "../../src/telemetry/heartbeat-export.ts";
 import { liveBytes } from "../support/live-bytes.ts";
@@ -11,7 +12,7 @@ type Telemetry = Awaited<ReturnType<typeof startTelemetry>>;
 function open({ pool, clock }: Telemetry, deviceId: string, query: string) {
   const request = exportRequestOfQuery(deviceId, new URLSearchParams(query));
   const text = exportText(request);
-  const history = new HeartbeatHistory(pool, clock);
+  const history = new HeartbeatHistory(sessionOn(pool), clock);
   const { signal } = new AbortController();
   return new HeartbeatExport(history, clock).write({
     ...request,

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { describe, expect, test } from "vitest";
+import { sessionOn } from "../../src/infra/database/session.ts";
 import { DeviceSelection } from "../../src/telemetry/device-selection.ts";
 import { SeriesReader } from "../../src/telemetry/series-reader.ts";
 import { beat, makeDevice, noon, startTelemetry } from "./telemetry-fixture.ts";
@@ -12,9 +13,9 @@ async function start() {
   const job = telemetry.job();
   const { pool, clock } = telemetry;
   const series = new SeriesReader({
-    pool,
+    pool: sessionOn(pool),
     clock,
-    devices: new DeviceSelection({ pool, clock, heartbeatIntervalMs: 60_000 }),
+    devices: new DeviceSelection({ pool: sessionOn(pool), clock, heartbeatIntervalMs: 60_000 }),
     rollups: job,
     kept: { heartbeats: telemetry.ingest.partitions, "5m": telemetry.partitions["5m"] },
   });
@@ -148,9 +149,13 @@ describe("series", () => {
     await telemetry.pool.query("SELECT 1");
     const pool = withTimeout(telemetry.pool);
     const series = new SeriesReader({
-      pool,
+      pool: sessionOn(pool),
       clock: telemetry.clock,
-      devices: new DeviceSelection({ pool, clock: telemetry.clock, heartbeatIntervalMs: 60_000 }),
+      devices: new DeviceSelection({
+        pool: sessionOn(pool),
+        clock: telemetry.clock,
+        heartbeatIntervalMs: 60_000,
+      }),
       rollups: telemetry.rollupJob,
       kept: { heartbeats: telemetry.ingest.partitions, "5m": telemetry.partitions["5m"] },
     });

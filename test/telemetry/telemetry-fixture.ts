@@ -41,7 +41,7 @@ export async function startTelemetry(
   const job = () =>
     opened.use(
       new RollupJob({
-        pool,
+        pool: new Pool(pool),
         raw: ingest.partitions,
         partitions,
         clock,

@@ -183,7 +183,7 @@ describe("parseDeviceFilter", () => {
     const filter = parseDeviceFilter("groups:a battery_percent < 20");
     const { text } = compileFilterSql(filter, parameters, { nowMs, heartbeatIntervalMs });
     expect(text).toContain("$2::text");
-    expect(text).toContain("$3::float8");
+    expect(text).toContain("$3::double precision");
     expect(parameters.values).toEqual(["before", "a", 20]);
   });
 });

@@ -170,7 +170,7 @@ function itemTest(column: Sql, pattern: TextPattern, parameter: Parameter): Sql 
 
 function numberTest(name: FieldName, comparison: Comparison, value: number, parameter: Parameter): Sql {
   const compared = isSinglePrecision(name) ? Math.fround(value) : value;
-  return sql`${columns[name]} ${sqlOperators[comparison]} ${parameter(compared, "float8")}`;
+  return sql`${columns[name]} ${sqlOperators[comparison]} ${parameter(compared, "double precision")}`;
 }
 
 /**

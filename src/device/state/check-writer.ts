@@ -3,6 +3,8 @@ import { BatchWriter } from "../../infra/background/batch-writer.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { isDataError, withRetry } from "../../infra/database/errors.ts";
+import { parameter } from "../../infra/database/parameters.ts";
+import { identifier, joined, prepared, sql } from "../../infra/database/sql.ts";
 import { newcomersLocked, withNewcomers } from "./newcomers.ts";
 import { type CheckReadings, checkReadings, columnTypes } from "./readings.ts";
 
@@ -25,7 +27,7 @@ interface HeardChecks {
 
 /** What a {@link CheckWriter} is made of. */
 export interface CheckWriterParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly presence?: HeardChecks;
@@ -75,8 +77,8 @@ export class CheckWriter implements AsyncDisposable {
   async #write(batch: readonly DeviceCheck[]): Promise<void> {
     const { database, presence } = this.#parts;
     await presence?.prepare(batch);
-    const write = { name: "device_write_checks", text: writeSql, values: columnsOf(batch) };
-    await withRetry(() => database.adminPool.query(write), { attempts: 3 });
+    const values = columnsOf(batch);
+    await withRetry(() => database.pool.run(writeSql, values), { attempts: 3 });
     presence?.heard(batch);
   }
 }
@@ -100,16 +102,22 @@ function columnsOf(batch: readonly DeviceCheck[]): unknown[][] {
   ];
 }
 
-const columns = checkReadings.map(({ column }) => column);
+const columns = checkReadings.map(({ column }) => identifier(column));
+
+const arrays = checkReadings.map(({ kind }, index) => parameter(index + 7, `${columnTypes[kind]}[]`));
+
+const changes = columns.map((name) => sql`${name} = coalesce(excluded.${name}, s.${name})`);
 
 /** A check has no number: epoch and sequence 0 come before every heartbeat, and it never moves a device's mark. */
-const writeSql = `
-  ${withNewcomers("device_state")}
+const writeSql = prepared(
+  "device_write_checks",
+  sql`
+  ${withNewcomers(sql`device_state`)}
   INSERT INTO device_state AS s (device_id, last_seen_at, firmware_version, boot_id, security_counter, components,
-    ${columns.join(", ")}, epoch, last_sequence, uptime_ms)
+    ${joined(columns, sql`, `)}, epoch, last_sequence, uptime_ms)
   SELECT c.*, 0, 0, 0
     FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[], $6::jsonb[],
-                ${checkReadings.map(({ kind }, index) => `$${index + 7}::${columnTypes[kind]}[]`).join(", ")}) AS c
+                ${joined(arrays, sql`, `)}) AS c
    WHERE ${newcomersLocked}
   ON CONFLICT (device_id) DO UPDATE SET
     last_seen_at = excluded.last_seen_at,
@@ -117,6 +125,7 @@ const writeSql = `
     boot_id = coalesce(nullif(excluded.boot_id, ''), s.boot_id),
     security_counter = greatest(s.security_counter, excluded.security_counter),
     components = coalesce(excluded.components, s.components),
-    ${columns.map((name) => `${name} = coalesce(excluded.${name}, s.${name})`).join(", ")},
+    ${joined(changes, sql`, `)},
     updated_at = now()
-   WHERE s.last_seen_at < excluded.last_seen_at`;
+   WHERE s.last_seen_at < excluded.last_seen_at`,
+);

@@ -3,6 +3,7 @@ import { BatchWriter } from "../../infra/background/batch-writer.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { isDataError, withRetry } from "../../infra/database/errors.ts";
+import { prepared, sql } from "../../infra/database/sql.ts";
 
 /** What a device says of its client when it opens a stream. */
 export interface ClientFacts {
@@ -14,7 +15,7 @@ export interface ClientFacts {
 
 /** What {@link ClientFactsWriter} is made of. */
 export interface ClientFactsWriterParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How often facts are written; a second unless given. */
@@ -67,8 +68,7 @@ export class ClientFactsWriter implements AsyncDisposable {
         JSON.stringify({ agentVersion, capabilities, clockQuality }),
       ),
     ];
-    const write = { name: "device_write_facts", text: writeSql, values };
-    await withRetry(() => this.#database.adminPool.query(write), { attempts: 3 });
+    await withRetry(() => this.#database.pool.run(writeSql, values), { attempts: 3 });
   }
 }
 
@@ -78,10 +78,13 @@ const maxRowsPerStatement = 1_000;
 const maxWaiting = 100_000;
 
 /** The rows are locked in the order of their ids, as everywhere. */
-const writeSql = `
+const writeSql = prepared(
+  "device_write_facts",
+  sql`
   UPDATE devices d SET reported = d.reported || l.facts
     FROM (SELECT d.id, f.facts
             FROM unnest($1::uuid[], $2::jsonb[]) AS f (id, facts)
             JOIN devices d ON d.id = f.id AND NOT d.reported @> f.facts
            ORDER BY d.id FOR UPDATE OF d) l
-   WHERE d.id = l.id`;
+   WHERE d.id = l.id`,
+);

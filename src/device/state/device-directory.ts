@@ -1,10 +1,11 @@
-import type { Pool } from "pg";
 import type { Logger } from "pino";
 import { notFound } from "../../errors.ts";
 import { BatchLoader } from "../../infra/batch-loader.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { identifier, joined, prepared, sql } from "../../infra/database/sql.ts";
 import { SecondChanceCache } from "../../infra/second-chance-cache.ts";
 import type { CheckWriter, DeviceCheck } from "./check-writer.ts";
 import type { DeviceChange, DeviceChangeListener, DeviceChanges } from "./device-changes.ts";
@@ -17,7 +18,7 @@ import type { StateWriter } from "./state-writer.ts";
 
 /** What a {@link DeviceDirectory} is made of. */
 export interface DeviceDirectoryParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly changes: DeviceChanges;
   readonly states: StateWriter;
   /** Without it, update checks are forgotten. */
@@ -34,7 +35,7 @@ export interface DeviceDirectoryParts {
  * bring reaches device_state through the {@link StateWriter}.
  */
 export class DeviceDirectory implements DeviceChangeListener {
-  readonly #pool: Pool;
+  readonly #pool: Session;
   readonly #changes: DeviceChanges;
   readonly #states: StateWriter;
   readonly #checks: CheckWriter | undefined;
@@ -50,7 +51,7 @@ export class DeviceDirectory implements DeviceChangeListener {
   #trustedSinceSeconds = Number.NEGATIVE_INFINITY;
 
   constructor(parts: DeviceDirectoryParts) {
-    this.#pool = parts.database.adminPool;
+    this.#pool = parts.database.pool;
     this.#changes = parts.changes;
     this.#states = parts.states;
     this.#checks = parts.checks;
@@ -217,27 +218,28 @@ interface DeviceStateRow {
 }
 
 async function readDevices(
-  pool: Pool,
+  session: Session,
   ids: readonly string[],
   texts: SharedTexts,
   readAtSeconds: number,
 ): Promise<ReadonlyMap<string, LiveDevice>> {
-  const { rows } = await pool.query<DeviceStateRow>({
-    name: "device_read_devices",
-    text: readSql,
-    values: [ids],
-  });
+  const rows = await session.query<DeviceStateRow>(readSql, [ids]);
   return new Map(rows.map((row) => [row.id, liveDevice(row, texts, readAtSeconds)]));
 }
 
-const readSql = `
+const held = heldReadings.map(({ column }) => sql`s.${identifier(column)}`);
+
+const readSql = prepared(
+  "device_read_devices",
+  sql`
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.display_name, d.groups, d.tags, d.metadata, d.update_pin,
          d.created_at, d.enrolment_key_id, d.is_deleted,
          d.reported->>'firmwareVersion' AS enrolled_version,
          s.last_seen_at, s.epoch, s.last_sequence, s.firmware_version, s.boot_id, s.components, s.security_counter,
-         ${heldReadings.map(({ column }) => `s.${column}`).join(", ")}
+         ${joined(held, sql`, `)}
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
-   WHERE d.id = ANY($1::uuid[])`;
+   WHERE d.id = ANY($1::uuid[])`,
+);
 
 /** Most devices have none: they share it. */
 const noMetadata: Readonly<Record<string, string>> = {};

@@ -1,10 +1,12 @@
-import type { Pool } from "pg";
 import type { Logger } from "pino";
 import { BatchWriter } from "../../infra/background/batch-writer.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { compiled } from "../../infra/compiled.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { isDataError, withRetry } from "../../infra/database/errors.ts";
+import { type ColumnType, parameter } from "../../infra/database/parameters.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { identifier, joined, prepared, type Sql, sql } from "../../infra/database/sql.ts";
 import { isNewer } from "./device-snapshot.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import { newcomersLocked, withNewcomers } from "./newcomers.ts";
@@ -12,7 +14,7 @@ import { columnTypes, readings } from "./readings.ts";
 
 /** What a {@link StateWriter} is made of. */
 export interface StateWriterParts {
-  readonly database: Pick<Database, "adminPool">;
+  readonly database: Pick<Database, "pool">;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How often readings are written; a second unless given. */
@@ -38,11 +40,11 @@ export interface HeardDevices {
  */
 export class StateWriter {
   readonly writer: BatchWriter<HeartbeatRecord>;
-  readonly #pool: Pool;
+  readonly #pool: Session;
   readonly #presence: HeardDevices | undefined;
 
   constructor(parts: StateWriterParts) {
-    this.#pool = parts.database.adminPool;
+    this.#pool = parts.database.pool;
     this.#presence = parts.presence;
     this.writer = new BatchWriter({
       name: "device_states",
@@ -87,8 +89,8 @@ export class StateWriter {
 
   async #write(batch: readonly HeartbeatRecord[]): Promise<void> {
     await this.#presence?.prepare(batch);
-    const write = { name: "device_write_states", text: writeStates, values: columnsOf(batch) };
-    await withRetry(() => this.#pool.query(write), { attempts: 3 });
+    const values = columnsOf(batch);
+    await withRetry(() => this.#pool.run(writeStatesSql, values), { attempts: 3 });
     this.#presence?.heard(batch);
   }
 }
@@ -108,7 +110,7 @@ const maxRowsPerStatement = 2_000;
 
 interface Column {
   readonly name: string;
-  readonly type: string;
+  readonly type: ColumnType;
   readonly value: (record: HeartbeatRecord) => unknown;
 }
 
@@ -131,29 +133,33 @@ const columns: readonly Column[] = [
   { name: "components", type: "jsonb", value: (r) => r.components && JSON.stringify(r.components) },
 ];
 
-const names = columns.map((column) => column.name);
+const names = columns.map((column) => identifier(column.name));
 
 /** What a conflict keeps of the stored row: a security counter never goes down, and components stay until named anew. */
-function newValue(name: string): string {
+function newValue(name: string): Sql {
   if (name === "security_counter")
-    return "greatest(device_state.security_counter, excluded.security_counter)";
+    return sql`greatest(device_state.security_counter, excluded.security_counter)`;
   return name === "components"
-    ? "coalesce(excluded.components, device_state.components)"
-    : `excluded.${name}`;
+    ? sql`coalesce(excluded.components, device_state.components)`
+    : sql`excluded.${identifier(name)}`;
 }
 
+const arrays = columns.map(({ type }, index) => parameter(index + 1, `${type}[]`));
+
+const changes = columns.slice(1).map(({ name }) => sql`${identifier(name)} = ${newValue(name)}`);
+
 /** Forward only: what another replica wrote of a later heartbeat stays. */
-const writeStates = `
-  ${withNewcomers("device_state")}
-  INSERT INTO device_state (${names.join(", ")})
-  SELECT r.* FROM unnest(${columns.map((column, index) => `$${index + 1}::${column.type}[]`).join(", ")}) AS r
+const writeStatesSql = prepared(
+  "device_write_states",
+  sql`
+  ${withNewcomers(sql`device_state`)}
+  INSERT INTO device_state (${joined(names, sql`, `)})
+  SELECT r.* FROM unnest(${joined(arrays, sql`, `)}) AS r
    WHERE ${newcomersLocked}
   ON CONFLICT (device_id) DO UPDATE
-     SET ${names
-       .slice(1)
-       .map((name) => `${name} = ${newValue(name)}`)
-       .join(", ")}, updated_at = now()
-   WHERE (device_state.epoch, device_state.last_sequence) < (excluded.epoch, excluded.last_sequence)`;
+     SET ${joined(changes, sql`, `)}, updated_at = now()
+   WHERE (device_state.epoch, device_state.last_sequence) < (excluded.epoch, excluded.last_sequence)`,
+);
 
 function columnsOf(batch: readonly HeartbeatRecord[]): unknown[][] {
   return columns.map((column) => batch.map((record) => column.value(record) ?? null));

@@ -25,8 +25,10 @@ const lockTimeoutMs = 5_000;
 /** When the server ends a session whose transaction does nothing: a replica that was paused must not block others. */
 const idleInTransactionTimeoutMs = 15_000;
 
-/** Our own wait for an answer, for a server that cannot even say that it timed out. */
-const answerTimeoutMs = statementTimeoutMs + 3_000;
+/** Our own wait for the answer to a statement that may take so long: for a server that cannot even say that it timed out. */
+export function answerTimeoutMs(allowedMs = statementTimeoutMs): number {
+  return allowedMs + 3_000;
+}
 
 /** How long an unused connection is kept. */
 const idleConnectionTimeoutMs = 60_000;
@@ -47,7 +49,7 @@ export function connectionSettings(url: string, role: string): PoolConfig {
     statement_timeout: statementTimeoutMs,
     lock_timeout: lockTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
-    query_timeout: answerTimeoutMs,
+    query_timeout: answerTimeoutMs(),
     idleTimeoutMillis: idleConnectionTimeoutMs,
     keepAlive: true,
     keepAliveInitialDelayMillis: keepAliveDelayMs,

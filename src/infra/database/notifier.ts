@@ -1,7 +1,7 @@
 import { BatchWriter } from "../background/batch-writer.ts";
 import { systemClock } from "../clock.ts";
-import { isDataError } from "./errors.ts";
 import type { Logger } from "../logger.ts";
+import { isDataError } from "./errors.ts";
 import type { Session } from "./session.ts";
 import { sql } from "./sql.ts";
 
@@ -18,10 +18,7 @@ export class Notifier {
       name: "notifications",
       keyOf: (notification) => JSON.stringify(notification),
       write: async (batch) => {
-        await pool.run(notifySql, [
-          batch.map(([channel]) => channel),
-          batch.map(([, payload]) => payload),
-        ]);
+        await pool.run(notifySql, [batch.map(([channel]) => channel), batch.map(([, payload]) => payload)]);
       },
       maxRows: maxWaiting,
       lingerMs: coalesceMs,

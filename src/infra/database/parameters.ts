@@ -1,34 +1,37 @@
 import { Sql } from "./sql.ts";
 
-/** The types of parameters, as PostgreSQL names them. */
-export type ParameterType =
+/** The types of columns, as PostgreSQL names them. */
+export type ColumnType =
   | "bigint"
   | "boolean"
+  | "box"
+  | "bytea"
   | "date"
-  | "float8"
+  | "double precision"
   | "int"
+  | "interval"
+  | "jsonb"
   | "real"
   | "smallint"
   | "text"
-  | "text[]"
   | "timestamptz"
-  | "uuid"
-  | "uuid[]";
+  | "uuid";
+
+/** The types of parameters. */
+export type ParameterType = ColumnType | `${ColumnType}[]`;
+
+/** The parameter of that number. For a statement whose parameters follow from a table of columns. */
+export function parameter(number: number, type: ParameterType): Sql {
+  return new Sql(`$${number}::${type}`);
+}
 
 /** The values of a statement whose conditions are known only when it is asked, in the order of their numbers. */
 export class Parameters {
   readonly #values: unknown[] = [];
-  readonly #first: number;
-
-  /** @param first the number of the first parameter */
-  constructor(first = 1) {
-    this.#first = first;
-  }
 
   /** Takes a value; returns the parameter that stands for it. */
   add(value: unknown, type: ParameterType): Sql {
-    this.#values.push(value);
-    return new Sql(`$${this.#first + this.#values.length - 1}::${type}`);
+    return parameter(this.#values.push(value), type);
   }
 
   /** All values so far. */

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { cancellableQuery } from "./cancellable-query.ts";
+import { answerTimeoutMs } from "./connection-settings.ts";
 import { asDatabaseError, type RetryOptions, withRetry } from "./errors.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { type Sql, sql } from "./sql.ts";
@@ -16,6 +17,8 @@ export interface TransactOptions {
 export interface PoolTransactOptions extends TransactOptions {
   /** `SET LOCAL` for the transaction; sent together with BEGIN. */
   readonly settings?: Sql;
+  /** What the server allows each statement, in milliseconds, if it is more than usual. */
+  readonly statementTimeoutMs?: number;
 }
 
 /** A session on any connection of a pool of pg, and transactions on one of them. */
@@ -44,31 +47,35 @@ export class Pool implements Session {
   }
 
   /** Runs `work` in a transaction: commits when it resolves, takes all back when it rejects. */
-  async transact<T>(
-    work: (session: Session) => Promise<T>,
-    { lock, retry = once, settings }: PoolTransactOptions = {},
-  ): Promise<T> {
-    return await withRetry(() => this.#transact(locked(lock, work), settings), retry);
+  async transact<T>(work: (session: Session) => Promise<T>, options: PoolTransactOptions = {}): Promise<T> {
+    return await withRetry(() => this.#transact(locked(options.lock, work), options), options.retry ?? once);
   }
 
   /**
    * As {@link transact}, for work that one replica at a time does for all: without waiting, and not at all while another
    * holds the advisory lock of that number. Returns whether it was done.
    */
-  async inTurn(lock: number, work: (session: Session) => Promise<void>): Promise<boolean> {
+  async inTurn(
+    lock: number,
+    work: (session: Session) => Promise<void>,
+    options: Omit<PoolTransactOptions, "lock"> = {},
+  ): Promise<boolean> {
     return await this.transact(async (session) => {
       const isOurs = await takeTurn(session, lock);
       if (isOurs) await work(session);
       return isOurs;
-    });
+    }, options);
   }
 
-  async #transact<T>(work: (session: Session) => Promise<T>, settings: Sql | undefined): Promise<T> {
+  async #transact<T>(
+    work: (session: Session) => Promise<T>,
+    { settings, statementTimeoutMs }: PoolTransactOptions,
+  ): Promise<T> {
     const client = await this.#pool.connect();
     let broken = false;
     try {
-      await client.query(settings === undefined ? "BEGIN" : `BEGIN; ${settings.text}`);
-      const result = await work(sessionOn(client));
+      await client.query(beginText(settings, statementTimeoutMs));
+      const result = await work(sessionOn(client, answerTimeoutMs(statementTimeoutMs)));
       await client.query("COMMIT");
       return result;
     } catch (error) {
@@ -107,6 +114,12 @@ export async function takeLock(session: Session, lock: number): Promise<void> {
 export async function takeTurn(session: Session, lock: number): Promise<boolean> {
   const [row] = await session.query<{ locked: boolean }>(tryLockSql, [lock]);
   return row?.locked === true;
+}
+
+function beginText(settings: Sql | undefined, statementTimeoutMs: number | undefined): string {
+  const timeout =
+    statementTimeoutMs === undefined ? undefined : sql`SET LOCAL statement_timeout = ${statementTimeoutMs}`;
+  return ["BEGIN", settings?.text, timeout?.text].filter((text) => text !== undefined).join("; ");
 }
 
 const once: RetryOptions = { attempts: 1 };

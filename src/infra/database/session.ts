@@ -13,10 +13,16 @@ export interface Session {
   run(statement: Sql, values?: readonly unknown[]): Promise<number>;
 }
 
-/** A session on what pg runs queries on: a pool, or a connection in a transaction. */
-export function sessionOn(connection: Pick<pg.ClientBase, "query">): Session {
+/**
+ * A session on what pg runs queries on: a pool, or a connection in a transaction.
+ *
+ * @param answerTimeoutMs how long to wait for an answer; by default as the connection's settings say
+ */
+export function sessionOn(connection: Pick<pg.ClientBase, "query">, answerTimeoutMs?: number): Session {
+  const always = answerTimeoutMs === undefined ? {} : { query_timeout: answerTimeoutMs };
   const send = (statement: Sql, values: readonly unknown[]): Promise<pg.QueryResult> =>
     connection.query({
+      ...always,
       text: statement.text,
       values: values as unknown[],
       ...(statement.name === undefined ? {} : { name: statement.name }),

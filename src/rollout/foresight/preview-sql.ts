@@ -115,7 +115,7 @@ export function previewSql(
   const needs = needsOf(rollout);
   const met = (column: Sql, wanted: readonly number[]): Sql =>
     joined(
-      wanted.map((need) => sql`(${column} >= ${parameters.add(need, "float8")})::int`),
+      wanted.map((need) => sql`(${column} >= ${parameters.add(need, "double precision")})::int`),
       sql` + `,
     );
   const columns = [
