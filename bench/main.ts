@@ -9,9 +9,9 @@ import { heartbeatStream } from "./heartbeat-stream.ts";
 import { idleStreams } from "./idle-streams.ts";
 import { SharedFleet } from "./load/running-fleet.ts";
 import { queries } from "./queries.ts";
-import { rolloutForesight } from "./rollout-foresight.ts";
 import { rolloutOutcomes } from "./rollout-outcomes.ts";
-import { rolloutTakeBack } from "./rollout-take-back.ts";
+import { rolloutPreview } from "./rollout-preview.ts";
+import { rolloutRollback } from "./rollout-rollback.ts";
 import { rolloutVerbs } from "./rollout-verbs.ts";
 import { updateCheck } from "./update-check.ts";
 
@@ -21,11 +21,11 @@ const benches: Record<string, (options: BenchOptions) => Promise<BenchResult[]>>
   "heartbeat-fleet": heartbeatFleet,
   "update-check": updateCheck,
   download,
-  "rollout-foresight": rolloutForesight,
+  "rollout-preview": rolloutPreview,
   "fleet-queries": fleetQueries,
   "rollout-outcomes": rolloutOutcomes,
   "rollout-verbs": rolloutVerbs,
-  "rollout-take-back": rolloutTakeBack,
+  "rollout-rollback": rolloutRollback,
   "idle-streams": idleStreams,
   queries,
 };

@@ -27,7 +27,7 @@ export interface Story {
 }
 
 /**
- * Plays what the console's pictures show: a simulated fleet takes a good update, a bad one that is taken back, and is in
+ * Plays what the console's pictures show: a simulated fleet takes a good update, a bad one that is rolled back, and is in
  * the middle of a third. Only the versions of the days before are written into the database.
  */
 export async function playStory(

@@ -87,7 +87,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       proof: ["model"],
       offer: ["model", "wire", "rules", "proof"],
       decide: ["model", "wire", "rules", "proof"],
-      foresight: ["model", "wire", "rules", "offer"],
+      preview: ["model", "wire", "rules", "offer"],
       health: ["model", "rules", "proof", "offer", "decide"],
     },
   },

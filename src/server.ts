@@ -99,7 +99,7 @@ async function start({ config, logger }: ServerOptions): Promise<RunningServer> 
       ],
       rawRoutes: [
         exportRoute(exportOpener(telemetry.exports)),
-        downloadRoute(downloadOpener({ desk: rollouts.desk, metrics: metrics.updates })),
+        downloadRoute(downloadOpener({ offers: rollouts.offers, metrics: metrics.updates })),
         ...crashLogRoutes(crashes.logs),
         ...sessionRoutes(sessions, (token) => authenticator.identify(token)),
       ],

@@ -39,7 +39,7 @@ export class EnrolmentKeys {
    * in the past.
    */
   async create(request: NewEnrolmentKey): Promise<{ key: EnrolmentKeyRow; secret: string }> {
-    const { database, ledger, audit, clock } = this.#parts;
+    const { database, idempotency, audit, clock } = this.#parts;
     const { actor, name, maxUses, deviceTypes, expiresAt } = request;
     requireFuture(expiresAt, clock);
     const secret = newSecret("enrolment");
@@ -50,7 +50,7 @@ export class EnrolmentKeys {
       requestDigest: requestDigest({ name, maxUses, deviceTypes, expiresAt }),
     };
     const key = await database.transact(async (em) => {
-      const outcome = await ledger.once(em, requestKey, async () => {
+      const outcome = await idempotency.once(em, requestKey, async () => {
         const id = uuidv7();
         await em.insert(EnrolmentKeyEntity, {
           id,

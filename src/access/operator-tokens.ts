@@ -5,8 +5,8 @@ import type { ListPosition } from "../call/list-page.ts";
 import { notFound } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
+import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
-import type { RequestLedger } from "../infra/database/request-ledger.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { CredentialMemory } from "./authenticator.ts";
 import { OperatorTokenEntity, type OperatorTokenRow } from "./operator-token.entity.ts";
@@ -15,7 +15,7 @@ import { newSecret, requireFuture } from "./secret.ts";
 /** What the classes that keep credentials are made of. */
 export interface CredentialParts {
   readonly database: Pick<Database, "em" | "transact">;
-  readonly ledger: RequestLedger;
+  readonly idempotency: IdempotencyKeys;
   readonly audit: AuditLog;
   /** Where changed credentials are forgotten after a commit. */
   readonly memory: CredentialMemory;
@@ -48,7 +48,7 @@ export class OperatorTokens {
    * expiry in the past.
    */
   async create(request: NewOperatorToken): Promise<{ token: OperatorTokenRow; secret: string }> {
-    const { database, ledger, audit, memory, clock } = this.#parts;
+    const { database, idempotency, audit, memory, clock } = this.#parts;
     const { actor, name, role, expiresAt } = request;
     requireFuture(expiresAt, clock);
     const secret = newSecret("operator");
@@ -60,7 +60,7 @@ export class OperatorTokens {
       requestDigest: requestDigest({ name, role, expiresAt }),
     };
     const token = await database.transact(async (em) => {
-      const outcome = await ledger.once(em, key, async () => {
+      const outcome = await idempotency.once(em, key, async () => {
         const id = uuidv7();
         await em.insert(OperatorTokenEntity, {
           id,

@@ -17,7 +17,7 @@ import { uploadCrashLog } from "./crash-log-upload.ts";
 import { DeviceMemory, remember } from "./device-memory.ts";
 import type { DeviceStorage } from "./device-storage.ts";
 import { type Enrolment, enrolDevice } from "./enrol.ts";
-import { HeartbeatRing } from "./heartbeat-ring.ts";
+import { HeartbeatBacklog } from "./heartbeat-backlog.ts";
 import { HeartbeatSession, type SessionState } from "./heartbeat-session.ts";
 import type { Installer, RunningFirmware } from "./installer.ts";
 import { NetworkGate } from "./network-gate.ts";
@@ -76,7 +76,7 @@ export class DeviceAgent implements AsyncDisposable {
   readonly #options: DeviceAgentOptions;
   readonly #stop = new AbortController();
   readonly #gate = new NetworkGate();
-  readonly #ring: HeartbeatRing;
+  readonly #backlog: HeartbeatBacklog;
   #errors: ErrorNote[] = [];
   #components: Readonly<Record<string, string>> | undefined;
   #client: RpcClient | undefined;
@@ -87,7 +87,7 @@ export class DeviceAgent implements AsyncDisposable {
 
   constructor(options: DeviceAgentOptions) {
     this.#options = options;
-    this.#ring = new HeartbeatRing(options.maxBacklog ?? 1000);
+    this.#backlog = new HeartbeatBacklog(options.maxBacklog ?? 1000);
   }
 
   /**
@@ -98,7 +98,7 @@ export class DeviceAgent implements AsyncDisposable {
     const { installer, sensors, storage } = this.#options;
     const memory = await DeviceMemory.open(storage);
     this.#memory = memory;
-    this.#ring.restore(await storage.loadBacklog());
+    this.#backlog.restore(await storage.loadBacklog());
     const running = await installer.running();
     if (valid(running.version) === null) {
       throw new AgentFailure("INVALID_VERSION", `${running.version} is not a semantic version`);
@@ -128,8 +128,8 @@ export class DeviceAgent implements AsyncDisposable {
     return {
       acknowledged: this.#session?.acknowledged ?? 0,
       rejected: this.#session?.rejected ?? 0,
-      waiting: this.#ring.size,
-      dropped: this.#ring.dropped,
+      waiting: this.#backlog.size,
+      dropped: this.#backlog.dropped,
     };
   }
 
@@ -162,7 +162,7 @@ export class DeviceAgent implements AsyncDisposable {
   async stop(reason = "stop"): Promise<void> {
     await this.#session?.close(reason);
     await this.#end();
-    await this.#options.storage.saveBacklog(this.#ring.toBytes());
+    await this.#options.storage.saveBacklog(this.#backlog.toBytes());
     await this.#memory?.close();
   }
 
@@ -209,7 +209,7 @@ export class DeviceAgent implements AsyncDisposable {
       client,
       memory,
       logger,
-      ring: this.#ring,
+      backlog: this.#backlog,
       gate: this.#gate,
       random: this.#options.random ?? Math.random,
       makeBeat: (sequence) => this.#makeBeat(sequence, memory, running),

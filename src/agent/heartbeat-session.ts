@@ -17,7 +17,7 @@ import type { BidiCall, RpcClient } from "../client/rpc-client.ts";
 import { Alarm } from "../infra/alarm.ts";
 import { BackOff } from "../infra/back-off.ts";
 import type { DeviceMemory } from "./device-memory.ts";
-import type { HeartbeatRing } from "./heartbeat-ring.ts";
+import type { HeartbeatBacklog } from "./heartbeat-backlog.ts";
 import type { NetworkGate } from "./network-gate.ts";
 
 /** How the device's heartbeat stream stands. */
@@ -27,7 +27,7 @@ export type SessionState = "connecting" | "connected" | "superseded" | "refused"
 export interface HeartbeatSessionOptions {
   readonly client: RpcClient;
   readonly memory: DeviceMemory;
-  readonly ring: HeartbeatRing;
+  readonly backlog: HeartbeatBacklog;
   readonly gate: NetworkGate;
   readonly logger: Logger;
   readonly random: () => number;
@@ -38,7 +38,7 @@ export interface HeartbeatSessionOptions {
   readonly onState: (state: SessionState) => void;
   /** An update may wait. */
   readonly onUpdateAvailable: () => void;
-  /** An update is called off. */
+  /** An update is cancelled. */
   readonly onCancelUpdate: (updateId: string) => void;
   /** How often to send, in milliseconds, whatever the service says; for simulated time only. */
   readonly intervalMs?: number | undefined;
@@ -112,10 +112,10 @@ export class HeartbeatSession {
   }
 
   async #keepBeating(signal: AbortSignal): Promise<void> {
-    const { logger, makeBeat, memory, random, ring } = this.#options;
+    const { logger, makeBeat, memory, random, backlog } = this.#options;
     while (!signal.aborted) {
       try {
-        ring.push(await makeBeat(await memory.nextSequence()));
+        backlog.push(await makeBeat(await memory.nextSequence()));
         if (this.#live !== undefined) void this.#flush(this.#live);
       } catch (error) {
         logger.error({ err: error }, "no heartbeat could be made");
@@ -224,7 +224,7 @@ export class HeartbeatSession {
     live.flushing = true;
     try {
       while (this.#live === live) {
-        const heartbeats = this.#options.ring.after(live.sentThrough, live.maxBatch, maxBatchBytes);
+        const heartbeats = this.#options.backlog.after(live.sentThrough, live.maxBatch, maxBatchBytes);
         const last = heartbeats.at(-1);
         if (last === undefined) return;
         live.sentThrough = last.sequence;
@@ -246,10 +246,10 @@ export class HeartbeatSession {
   }
 
   #countAcked(through: bigint): void {
-    const { ring } = this.#options;
-    const before = ring.size;
-    ring.acknowledge(through);
-    this.#acked += before - ring.size;
+    const { backlog } = this.#options;
+    const before = backlog.size;
+    backlog.acknowledge(through);
+    this.#acked += before - backlog.size;
   }
 
   #obey(live: LiveStream, { id, action }: Directive): void {

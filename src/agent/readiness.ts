@@ -6,12 +6,12 @@ import { AgentFailure } from "./agent-failure.ts";
 import type { SensorReading } from "./sensors.ts";
 
 /** What a device is about to do with an offer. */
-export type UpdateStep = "download" | "install";
+export type UpdateStage = "download" | "install";
 
 /** What decides whether now is the time. */
 export interface ReadinessCheck {
   readonly offer: Offer;
-  readonly step: UpdateStep;
+  readonly step: UpdateStage;
   readonly reading: SensorReading;
   /** How many bytes of the content are on the disk. */
   readonly alreadyStoredBytes: number;

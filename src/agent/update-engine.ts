@@ -16,7 +16,7 @@ import { ChunkDamaged, downloadFirmware, storedBytes } from "./firmware-download
 import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmware } from "./installer.ts";
 import type { NetworkGate } from "./network-gate.ts";
 import { type Trust, type VerifiedOffer, verifyOffer } from "./offer-check.ts";
-import { checkReadiness, NotYet, type UpdateStep } from "./readiness.ts";
+import { checkReadiness, NotYet, type UpdateStage } from "./readiness.ts";
 import { Retry } from "./retry.ts";
 import type { Sensors } from "./sensors.ts";
 
@@ -84,7 +84,7 @@ export class UpdateEngine {
 
   /** Stops working on an update and forgets its content, unless it is being installed already. */
   cancel(updateId: string): void {
-    if (this.#work?.updateId === updateId && !this.#work.committed) this.#work.calledOff.abort();
+    if (this.#work?.updateId === updateId && !this.#work.committed) this.#work.cancelled.abort();
   }
 
   /** Checks and updates until the signal aborts. The first check comes after a random part of a second. */
@@ -139,12 +139,12 @@ export class UpdateEngine {
     }
     // The agent was restarted between installation and reboot.
     const installed = pending?.updateId === offer.updateId && pending.bootId === sensors.bootId;
-    const work: Work = { updateId: offer.updateId, calledOff: new AbortController(), committed: installed };
+    const work: Work = { updateId: offer.updateId, cancelled: new AbortController(), committed: installed };
     this.#work = work;
     logger.info({ updateId: offer.updateId, version: offer.version }, "taking an update");
     try {
       if (installed) await this.#reboot(offer, signal);
-      else await this.#perform(offer, work, AbortSignal.any([signal, work.calledOff.signal]));
+      else await this.#perform(offer, work, AbortSignal.any([signal, work.cancelled.signal]));
     } catch (error) {
       if (signal.aborted) return;
       await this.#giveUp(offer, work, error, signal);
@@ -226,7 +226,7 @@ export class UpdateEngine {
   }
 
   /** Waits a while for what the offer asks of the device. */
-  async #becomeReady(offer: Offer, step: UpdateStep, path: string, signal: AbortSignal): Promise<void> {
+  async #becomeReady(offer: Offer, step: UpdateStage, path: string, signal: AbortSignal): Promise<void> {
     const { clock, clockTrusted = true, readinessPatienceMs = 600_000, sensors, timeZone } = this.#options;
     const pollMs = Math.min(readinessPollMs, this.#options.maxRetryPauseMs ?? readinessPollMs);
     const giveUpAtMs = clock.monotonicMs() + readinessPatienceMs;
@@ -310,8 +310,8 @@ export class UpdateEngine {
   async #giveUp(offer: Offer, work: Work, error: unknown, signal: AbortSignal): Promise<void> {
     const { logger, storage } = this.#options;
     const { updateId } = offer;
-    if (work.calledOff.signal.aborted || error instanceof UpdateOver || isNotOffered(error)) {
-      logger.info({ updateId }, "the update was called off");
+    if (work.cancelled.signal.aborted || error instanceof UpdateOver || isNotOffered(error)) {
+      logger.info({ updateId }, "the update was cancelled");
       await rm(await storage.downloadPath(offer.sha256), { force: true });
       return;
     }
@@ -345,7 +345,7 @@ function revertedFailure(version: string): AgentFailure {
 
 interface Work {
   readonly updateId: string;
-  readonly calledOff: AbortController;
+  readonly cancelled: AbortController;
   /** Whether the installation has begun. */
   committed: boolean;
 }

@@ -15,7 +15,7 @@ export type Access = Awaited<ReturnType<typeof openAccess>>;
 
 /** Opens the access feature; on a first start it makes the first credentials. `revoked` is told of signing keys. */
 export async function openAccess(
-  { config, logger, clock, background, database, ledger }: Foundation,
+  { config, logger, clock, background, database, idempotency }: Foundation,
   opened: AsyncDisposableStack,
   revoked: SigningKeyRevoked,
 ) {
@@ -33,8 +33,8 @@ export async function openAccess(
     enrolmentKey: config.enrolmentKey,
   });
   const credentials = new DeviceCredentials({ clock, memory: authenticator });
-  const enrolmentKeys = new EnrolmentKeys({ database, ledger, audit, clock });
-  const tokens = new OperatorTokens({ database, ledger, audit, memory: authenticator, clock });
+  const enrolmentKeys = new EnrolmentKeys({ database, idempotency, audit, clock });
+  const tokens = new OperatorTokens({ database, idempotency, audit, memory: authenticator, clock });
   const signingKeys = new SigningKeys({
     database,
     audit,

@@ -17,7 +17,7 @@ export type Devices = Awaited<ReturnType<typeof openDevices>>;
 
 /** Opens the device feature. */
 export async function openDevices(
-  { config, logger, clock, background, database, ledger }: Foundation,
+  { config, logger, clock, background, database, idempotency }: Foundation,
   { audit, credentials, enrolmentKeys }: Access,
   opened: AsyncDisposableStack,
 ) {
@@ -43,7 +43,7 @@ export async function openDevices(
   for (const { writer } of [facts, states, checks]) background.add(writer);
   const enrolment = new DeviceEnrolment({
     database,
-    ledger,
+    idempotency,
     keys: enrolmentKeys,
     credentials,
     audit,

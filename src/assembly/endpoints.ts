@@ -17,9 +17,9 @@ import { heartbeatEndpoints } from "../heartbeat/heartbeat-handlers.ts";
 import { StreamOpenings } from "../heartbeat/stream-openings.ts";
 import { deployEndpoints } from "../rollout/decide/deploy-handlers.ts";
 import { rolloutEndpoints } from "../rollout/decide/rollout-handlers.ts";
-import { explainEndpoints } from "../rollout/foresight/explain-handlers.ts";
 import { rolloutHealthEndpoints } from "../rollout/health/health-handlers.ts";
 import { updateEndpoints } from "../rollout/offer/update-handlers.ts";
+import { explainEndpoints } from "../rollout/preview/explain-handlers.ts";
 import type { RolloutEngine } from "../rollout/rollout-engine.ts";
 import { telemetryEndpoints } from "../telemetry/telemetry-handlers.ts";
 import type { Access } from "./access.ts";
@@ -46,7 +46,7 @@ export function endpointTable({
   rateLimiter,
   serving,
 }: EndpointParts): EndpointTable {
-  const { config, logger, clock, metrics, background, database, ledger } = foundation;
+  const { config, logger, clock, metrics, background, database, idempotency } = foundation;
   const { audit, enrolmentKeys, tokens, signingKeys, pageTokens } = access;
   const { changes, fleet, facts, enrolment, registry, heartbeatIntervalMs } = devices;
   const { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest } = updates;
@@ -66,7 +66,7 @@ export function endpointTable({
       enrolment,
       registry,
       batches: new DeviceBatches({ database, audit, changes, registry, clock, heartbeatIntervalMs }),
-      savedFilters: new SavedFilters({ database, ledger, audit }),
+      savedFilters: new SavedFilters({ database, idempotency, audit }),
       ...view,
       updates: openUpdates,
       pageTokens,
@@ -84,7 +84,7 @@ export function endpointTable({
       clock,
     }),
     ...explainEndpoints(rollouts),
-    ...updateEndpoints({ desk: rollouts.desk, metrics: metrics.updates }),
+    ...updateEndpoints({ offers: rollouts.offers, metrics: metrics.updates }),
     ...telemetryEndpoints(telemetry, pageTokens),
     ...heartbeatEndpoints({
       ingest,
@@ -125,8 +125,8 @@ function updatesIn({ tracker }: RolloutEngine): OpenUpdates {
 }
 
 /** What a device that polls is told with the answer to its heartbeat; a device that is not in memory learns it next time. */
-function waitingUpdates({ desk }: RolloutEngine, deviceId: string): Directive[] {
-  const rolloutId = desk.waitingFor(deviceId);
+function waitingUpdates({ offers }: RolloutEngine, deviceId: string): Directive[] {
+  const rolloutId = offers.waitingFor(deviceId);
   if (rolloutId instanceof Promise) {
     rolloutId.catch(() => undefined);
     return [];

@@ -6,8 +6,8 @@ import { Background } from "../infra/background/background.ts";
 import { type Clock, systemClock } from "../infra/clock.ts";
 import { ClockWatch } from "../infra/clock-watch.ts";
 import { Database } from "../infra/database/database.ts";
+import { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { migrateUp } from "../infra/database/migrate.ts";
-import { RequestLedger } from "../infra/database/request-ledger.ts";
 import { Metrics } from "../infra/metrics.ts";
 import { LocalObjectStore } from "../infra/objects/local-object-store.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
@@ -28,7 +28,7 @@ export interface Foundation {
   readonly databaseUrl: string;
   readonly database: Database;
   readonly store: ObjectStore;
-  readonly ledger: RequestLedger;
+  readonly idempotency: IdempotencyKeys;
 }
 
 /** Opens database and object store, migrates, and begins to keep house. What it opened is closed with `opened`. */
@@ -43,7 +43,7 @@ export async function openFoundation(
   await migrateUp(databaseUrl, { logger });
   const database = opened.use(await Database.connect({ url: databaseUrl, logger, entities }));
   const store = opened.use(objectStore(config));
-  const ledger = new RequestLedger();
+  const idempotency = new IdempotencyKeys();
   const background = opened.use(new Background({ clock: systemClock, logger }));
   metrics.background(() => background.logs);
   for (const work of database.background) background.add(work);
@@ -52,7 +52,7 @@ export async function openFoundation(
     everyMs: housekeepingMs,
     atOnce: true,
     work: async () => {
-      await ledger.purge(database.pool);
+      await idempotency.purge(database.pool);
       await store.collectStale(staleUploadMs);
     },
   });
@@ -66,7 +66,7 @@ export async function openFoundation(
     databaseUrl,
     database,
     store,
-    ledger,
+    idempotency,
   };
 }
 

@@ -20,29 +20,29 @@ export type Updates = Awaited<ReturnType<typeof openUpdates>>;
 
 /** Opens the catalogue of firmware and its content. */
 export function openFirmware(
-  { config, database, ledger, store, clock }: FirmwareNeeds,
+  { config, database, idempotency, store, clock }: FirmwareNeeds,
   { audit, signingKeys }: Pick<Access, "audit" | "signingKeys">,
 ) {
   const { requireSignature, signatureThreshold } = config;
   const signOff = new SignOff(signingKeys, { requireSignature, signatureThreshold }, clock);
   const inUse = new RolloutFirmwareUse();
-  const firmware = new FirmwareCatalog({ database, ledger, audit, store, signOff, inUse, clock });
+  const firmware = new FirmwareCatalog({ database, idempotency, audit, store, signOff, inUse, clock });
   return { firmware, downloads: new FirmwareDownloads(store, clock) };
 }
 
-type FirmwareNeeds = Pick<Foundation, "database" | "ledger" | "store" | "clock"> & {
+type FirmwareNeeds = Pick<Foundation, "database" | "idempotency" | "store" | "clock"> & {
   readonly config: Pick<Foundation["config"], "requireSignature" | "signatureThreshold">;
 };
 
 /** Opens firmware, rollouts, heartbeats and what is read from them. */
 export async function openUpdates(
-  { config, logger, clock, metrics, background, database, store, ledger }: Foundation,
+  { config, logger, clock, metrics, background, database, store, idempotency }: Foundation,
   { audit, signingKeys }: Access,
   { changes, fleet, directory, heartbeatIntervalMs }: Devices,
   opened: AsyncDisposableStack,
 ) {
   const { firmware, downloads } = openFirmware(
-    { config, database, ledger, store, clock },
+    { config, database, idempotency, store, clock },
     { audit, signingKeys },
   );
   const uploads = opened.adopt(new FirmwareUploads({ catalog: firmware, store }), (it) => it.close());
@@ -53,7 +53,7 @@ export async function openUpdates(
     await RolloutEngine.start({
       database,
       audit,
-      ledger,
+      idempotency,
       firmware,
       downloads,
       devices: directory,

@@ -38,7 +38,7 @@ export function credentialExpired(expiredAt: Date): OtaError {
   });
 }
 
-/** `UNAUTHENTICATED` for a credential that was taken back. */
+/** `UNAUTHENTICATED` for a credential that was revoked. */
 export function credentialRevoked(): OtaError {
   return new OtaError("unauthenticated", "CREDENTIAL_REVOKED", "the credential was revoked");
 }

@@ -50,7 +50,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
 export function createProgram(cli: Cli): Command {
   const program = new Command("device-ota")
     .description(
-      "Ships firmware to device fleets in rings, watches every device by its heartbeats, and takes a bad update back by itself.",
+      "Ships firmware to device fleets in rings, watches every device by its heartbeats, and rolls a bad update back by itself.",
     )
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })
@@ -98,7 +98,7 @@ export function createProgram(cli: Cli): Command {
 
 const PROGRAM_HELP = `
 First steps:
-  $ device-ota demo                      a fleet, a good update, a bad one that is taken back: one minute
+  $ device-ota demo                      a fleet, a good update, a bad one that is rolled back: one minute
   $ device-ota serve                     run the service; needs nothing else
   $ device-ota simulate --count 50       in a second terminal: 50 devices join it
   $ device-ota fleet status              in a third one

@@ -75,7 +75,7 @@ export function addDeviceCommands(program: Command, cli: Cli): void {
   device
     .command("retire")
     .argument("<device>", REFERENCE)
-    .description("Take a device out of service: its credentials stop working, its update is called off")
+    .description("Take a device out of service: its credentials stop working, its update is cancelled")
     .option("--reason <text>", "why, for the audit log")
     .action(
       withSession(cli, async (session, reference: string, options: { reason?: string }) => {

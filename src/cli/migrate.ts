@@ -33,7 +33,7 @@ export async function runMigrations(cli: Cli, options: MigrateOptions): Promise<
 export async function undoMigrations(cli: Cli, options: MigrateOptions, all: boolean): Promise<void> {
   const say = saying(cli, options.json);
   await withLocalDatabase(cli, options, async (url) => {
-    say("took back", await migrateDown(url, { signal: cli.signal, to: all ? "nothing" : "previous" }));
+    say("rolled back", await migrateDown(url, { signal: cli.signal, to: all ? "nothing" : "previous" }));
   });
 }
 

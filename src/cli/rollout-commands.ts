@@ -20,9 +20,9 @@ import { LiveView } from "./live-view.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue } from "./parse.ts";
 import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
-import { addForesightCommands } from "./rollout-foresight.ts";
 import { addHealthCommands } from "./rollout-health.ts";
 import { addRolloutOptions, type RolloutOptions, resolvedRolloutParts } from "./rollout-options.ts";
+import { addPreviewCommands } from "./rollout-preview.ts";
 import {
   isOver,
   renderDefaults,
@@ -112,7 +112,7 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
     .addOption(limitOption())
     .action(withSession(cli, listDevices));
 
-  addForesightCommands(rollout, cli);
+  addPreviewCommands(rollout, cli);
   addHealthCommands(rollout, cli);
   addVerbs(rollout, cli);
 }
@@ -151,13 +151,13 @@ function addVerbs(rollout: Command, cli: Cli): void {
     [
       "pause",
       (session, request) => session.call(method.pauseRollout, request),
-      "Stop making offers; devices that are at it go on",
+      "Stop making offers; devices that are updating go on",
     ],
     ["resume", (session, request) => session.call(method.resumeRollout, request), "Make offers again"],
     [
       "abort",
       (session, request) => session.call(method.abortRollout, request),
-      "Stop for good where it stands; nothing is taken back",
+      "Stop for good where it stands; nothing is rolled back",
     ],
   ];
   rollout
@@ -176,7 +176,7 @@ function addVerbs(rollout: Command, cli: Cli): void {
   rollout
     .command("rollback")
     .argument("<rollout>", rolloutReference)
-    .description("Take the update back: from every device that took it, from one ring, or from one device")
+    .description("Roll the update back: from every device that took it, from one ring, or from one device")
     .option("--ring <ring>", "only the devices of this ring; pauses the rollout")
     .option("--device <device>", "only this device: its id or serial number")
     .option("--to <firmware>", "go back to this firmware, not to what each device came from")
@@ -213,14 +213,14 @@ function addVerbs(rollout: Command, cli: Cli): void {
 const ROLLOUT_HELP = `
 A rollout reaches its rings one after the other. A ring passes when its gate holds: enough devices have
 finished, enough of them succeeded, and that for the soak time. A device succeeded when its own heartbeats
-prove that it runs the new version healthily. Too many failures, and the rollout takes the update back by itself.
+prove that it runs the new version healthily. Too many failures, and the rollout rolls the update back by itself.
 
 Examples:
   $ device-ota firmware deploy thermostat-os@1.1.0          create and start a rollout
   $ device-ota rollout watch latest                         follow it
   $ device-ota rollout devices latest --state failed        who failed, and why
   $ device-ota rollout pause latest --reason "too hot out"  no new offers for now
-  $ device-ota rollout rollback latest                      take it back`;
+  $ device-ota rollout rollback latest                      roll it back`;
 
 async function listRollouts(
   session: Session,

@@ -52,10 +52,10 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
     ],
     ["ended", rollout.endTime === undefined ? undefined : timeText(rollout.endTime)],
     [
-      "taken back",
+      "rolled back",
       rollback === undefined || rollback.total === 0n
         ? undefined
-        : `${rollback.completed} of ${countText(rollback.total, "device")}, ${rollback.inProgress} at it, ${rollback.waiting} at another component first, ${rollback.failed} failed, ${rollback.blocked} of them must not`,
+        : `${rollback.completed} of ${countText(rollback.total, "device")}, ${rollback.inProgress} in progress, ${rollback.waiting} at another component first, ${rollback.failed} failed, ${rollback.blocked} of them must not`,
     ],
   ]);
   return `${facts}\n\n${renderRings(terminal, rollout.rings)}`;
@@ -82,7 +82,7 @@ function renderRings(terminal: Terminal, rings: readonly Ring[]): string {
     { title: "offered", text: ({ counters }) => String(counters?.offered ?? 0n), align: "right" },
     { title: "ok", text: ({ counters }) => String(counters?.succeeded ?? 0n), align: "right" },
     { title: "failed", text: ({ counters }) => String(counters?.failed ?? 0n), align: "right" },
-    { title: "at it", text: ({ counters }) => String(counters?.inProgress ?? 0n), align: "right" },
+    { title: "in progress", text: ({ counters }) => String(counters?.inProgress ?? 0n), align: "right" },
     { title: "back", text: ({ counters }) => String(counters?.rolledBack ?? 0n), align: "right" },
     { title: "gate", text: ({ gateStatus }) => (gateStatus === "" ? "-" : cleanText(gateStatus)) },
   ];
@@ -140,7 +140,7 @@ export function rolloutLine(rollout: Rollout): string {
   const back =
     rollback === undefined || rollback.total === 0n
       ? []
-      : [`taken back ${rollback.completed}/${rollback.total}`];
+      : [`rolled back ${rollback.completed}/${rollback.total}`];
   return [
     `${rollout.product} ${rollout.version} ${enumText(RolloutStateSchema, rollout.state)}`,
     ...rings,
@@ -160,7 +160,7 @@ export function rolloutLines(terminal: Terminal, rollout: Rollout): string[] {
     rollback === undefined || rollback.total === 0n
       ? []
       : [
-          `  ${"taken back".padEnd(nameWidth + 8)} ${bar(terminal, "cyan", ratio(rollback.completed, rollback.total), 28)} ${rollback.completed} of ${countText(rollback.total, "device")}`,
+          `  ${"rolled back".padEnd(nameWidth + 8)} ${bar(terminal, "cyan", ratio(rollback.completed, rollback.total), 28)} ${rollback.completed} of ${countText(rollback.total, "device")}`,
         ];
   const why =
     rollout.stateReason === "" ? [] : [terminal.paint("dim", `  ${cleanText(rollout.stateReason)}`)];
@@ -191,7 +191,7 @@ function ringLine(terminal: Terminal, ring: Ring, nameWidth: number): string {
     `${counters.succeeded} of ${countText(counters.offered, "device")} proven`,
     counters.failed > 0n ? terminal.paint("red", `${counters.failed} failed`) : "",
     counters.rolledBack > 0n ? `${counters.rolledBack} called back` : "",
-    counters.cancelled > 0n ? `${counters.cancelled} called off` : "",
+    counters.cancelled > 0n ? `${counters.cancelled} cancelled` : "",
     ringStateText(terminal, ring),
   ];
   return `${head} ${numbers.filter((text) => text !== "").join(" · ")}`;

@@ -6,8 +6,8 @@ import { invalidArgument, notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { uniqueViolation } from "../infra/database/errors.ts";
+import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
-import type { RequestLedger } from "../infra/database/request-ledger.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { createManifest, isCanonicalVersion } from "../manifest/manifest.ts";
 import type { Firmware, FirmwareChange, FirmwareFields, FirmwareFilter, NewSignature } from "./firmware.ts";
@@ -17,12 +17,12 @@ import { sameNames } from "./manifest-match.ts";
 import type { SignOff } from "./sign-off.ts";
 
 /** Who changes something, for the audit log. */
-export interface Caller {
+export interface Cause {
   readonly actor: string;
 }
 
 /** Who creates something. */
-export interface Creator extends Caller {
+export interface CreateCause extends Cause {
   /** Identifies the try (AIP-155); the same again answers with what the first one made. */
   readonly requestId?: string | undefined;
   readonly signal: AbortSignal;
@@ -37,7 +37,7 @@ export interface FirmwareInUse {
 /** Parts of a {@link FirmwareCatalog}. */
 export interface FirmwareCatalogParts {
   readonly database: Database;
-  readonly ledger: RequestLedger;
+  readonly idempotency: IdempotencyKeys;
   readonly audit: AuditLog;
   readonly store: Pick<ObjectStore, "stat">;
   readonly signOff: SignOff;
@@ -52,7 +52,7 @@ export interface FirmwareCatalogParts {
  */
 export class FirmwareCatalog {
   readonly #database: Database;
-  readonly #ledger: RequestLedger;
+  readonly #idempotency: IdempotencyKeys;
   readonly #audit: AuditLog;
   readonly #store: Pick<ObjectStore, "stat">;
   readonly #signOff: SignOff;
@@ -61,7 +61,7 @@ export class FirmwareCatalog {
 
   constructor(parts: FirmwareCatalogParts) {
     this.#database = parts.database;
-    this.#ledger = parts.ledger;
+    this.#idempotency = parts.idempotency;
     this.#audit = parts.audit;
     this.#store = parts.store;
     this.#signOff = parts.signOff;
@@ -74,7 +74,7 @@ export class FirmwareCatalog {
    * canonical (build metadata is refused, see `isCanonicalVersion`); `DUPLICATE` if the product has that version;
    * `INVALID_REQUEST` for an application without a component, or firmware with one.
    */
-  async create(fields: FirmwareFields, creator: Creator): Promise<Firmware> {
+  async create(fields: FirmwareFields, creator: CreateCause): Promise<Firmware> {
     assertVersion("version", fields.version);
     assertMinCurrentVersion(fields.minCurrentVersion);
     assertDeviceTypes(fields.deviceTypes);
@@ -101,7 +101,7 @@ export class FirmwareCatalog {
           await this.#record(em, creator, "firmware.create", id, { product, version, sha256, state });
           return id;
         };
-        const { resourceId } = await this.#ledger.once(
+        const { resourceId } = await this.#idempotency.once(
           em,
           {
             caller: creator.actor,
@@ -148,7 +148,7 @@ export class FirmwareCatalog {
    * Changes what is given. `FIRMWARE_IMMUTABLE`, with the field in the metadata, for what a signature covers once the
    * firmware is released; before that such a change discards the signatures. A value that stays the same is no change.
    */
-  update(id: string, change: FirmwareChange, caller: Caller): Promise<Firmware> {
+  update(id: string, change: FirmwareChange, caller: Cause): Promise<Firmware> {
     if (change.minCurrentVersion !== undefined) assertMinCurrentVersion(change.minCurrentVersion);
     if (change.deviceTypes !== undefined) assertDeviceTypes(change.deviceTypes);
     return this.#change(id, async (em, row) => {
@@ -174,7 +174,7 @@ export class FirmwareCatalog {
   }
 
   /** Takes a firmware out of the catalogue; again does nothing. `FIRMWARE_IN_USE` while a rollout that is not over has it. */
-  async softDelete(id: string, caller: Caller): Promise<Firmware> {
+  async softDelete(id: string, caller: Cause): Promise<Firmware> {
     const current = await this.get(id);
     if (current.deletedAt !== undefined) return current;
     return this.#change(id, async (em, row) => {
@@ -213,7 +213,7 @@ export class FirmwareCatalog {
   }
 
   /** Adds a signature, and releases the firmware if that is enough. Errors as `SignOff.add`. */
-  sign(id: string, signature: NewSignature, caller: Caller): Promise<Firmware> {
+  sign(id: string, signature: NewSignature, caller: Cause): Promise<Firmware> {
     return this.#change(id, async (em, row) => {
       await this.#signOff.add(em, row, signature);
       await em.flush();
@@ -229,7 +229,7 @@ export class FirmwareCatalog {
    */
   requireDeployable(
     id: string,
-    caller: Caller & { readonly em?: EntityManager | undefined },
+    caller: Cause & { readonly em?: EntityManager | undefined },
   ): Promise<Firmware> {
     const check = async (em: EntityManager, row: FirmwareUpdateRow): Promise<void> => {
       if (await this.#signOff.releaseForDeployment(em, row)) await this.#recordRelease(em, row, caller);
@@ -265,18 +265,18 @@ export class FirmwareCatalog {
     return within === undefined ? this.#database.transact(change) : within.transactional(change);
   }
 
-  async #releaseIfSigned(em: EntityManager, row: FirmwareUpdateRow, caller: Caller): Promise<void> {
+  async #releaseIfSigned(em: EntityManager, row: FirmwareUpdateRow, caller: Cause): Promise<void> {
     if (await this.#signOff.releaseIfSigned(em, row)) await this.#recordRelease(em, row, caller);
   }
 
-  #recordRelease(em: EntityManager, row: FirmwareUpdateRow, caller: Caller): Promise<void> {
+  #recordRelease(em: EntityManager, row: FirmwareUpdateRow, caller: Cause): Promise<void> {
     const signed = String(row.manifest !== null);
     return this.#record(em, caller, "firmware.release", row.id, { version: row.version, signed });
   }
 
   async #record(
     em: EntityManager,
-    { actor }: Caller,
+    { actor }: Cause,
     action: string,
     resourceId: string,
     details: Record<string, string>,

@@ -119,24 +119,24 @@ describe("FirmwareDownloads", () => {
     await expect(receive(pieces)).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
   });
 
-  describe("from a store that knows revisions", () => {
+  describe("from a store that knows etags", () => {
     let clock: FakeClock;
-    let revision: string;
-    let revisions: FirmwareDownloads;
+    let etag: string;
+    let etags: FirmwareDownloads;
     const whole = async (received: Buffer[] = []): Promise<Buffer> =>
-      receive((await revisions.open(sha256, { sizeBytes, signal })).pieces, received);
+      receive((await etags.open(sha256, { sizeBytes, signal })).pieces, received);
 
     beforeEach(() => {
-      revision = "1";
+      etag = "1";
       clock = new FakeClock();
       const withRevisions: DownloadStore = {
         stat: async (address) => {
           const stored = await store.stat(address);
-          return stored === undefined ? undefined : { ...stored, revision };
+          return stored === undefined ? undefined : { ...stored, etag };
         },
         openReader: (...args) => store.openReader(...args),
       };
-      revisions = new FirmwareDownloads(withRevisions, clock);
+      etags = new FirmwareDownloads(withRevisions, clock);
     });
 
     const damage = async (): Promise<void> => {
@@ -145,16 +145,16 @@ describe("FirmwareDownloads", () => {
       await writeFile(pathOf(), changed);
     };
 
-    it("computes the digest again when the revision is another", async () => {
+    it("computes the digest again when the etag is another", async () => {
       expect(await whole()).toEqual(content);
       await damage();
-      revision = "2";
+      etag = "2";
       const received: Buffer[] = [];
       await expect(whole(received)).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
       expect(received).toHaveLength(3);
     });
 
-    it("computes it once for one revision", async () => {
+    it("computes it once for one etag", async () => {
       await whole();
       await damage();
       expect(await whole()).not.toEqual(content);
@@ -175,14 +175,14 @@ describe("FirmwareDownloads", () => {
       await expect(whole()).rejects.toMatchObject({ reason: "STORED_OBJECT_CORRUPT" });
     });
 
-    it("withholds the last piece if the revision changes while it reads what it trusts", async () => {
+    it("withholds the last piece if the etag changes while it reads what it trusts", async () => {
       await whole();
       const received: Buffer[] = [];
-      const { pieces } = await revisions.open(sha256, { sizeBytes, signal });
+      const { pieces } = await etags.open(sha256, { sizeBytes, signal });
       const reading = (async () => {
         for await (const { data } of pieces) {
           received.push(data);
-          revision = "2";
+          etag = "2";
         }
       })();
       await expect(reading).rejects.toMatchObject({ code: "unavailable", reason: "STORAGE_UNAVAILABLE" });

@@ -9,13 +9,13 @@ import { type Piece, PiecePool } from "./download-piece.ts";
 /** What downloads ask of the object store. */
 export interface DownloadStore extends Pick<ObjectStore, "openReader"> {
   /**
-   * The object's size, or `undefined` if there is no such object. The revision, if the store can tell, is another after
+   * The object's size, or `undefined` if there is no such object. The etag, if the store can tell, is another after
    * every change of the stored bytes, whoever made it: as an ETag, or the inode and change time of a file.
    */
   stat(
     sha256: string,
     signal?: AbortSignal,
-  ): Promise<{ readonly sizeBytes: number; readonly revision?: string | undefined } | undefined>;
+  ): Promise<{ readonly sizeBytes: number; readonly etag?: string | undefined } | undefined>;
 }
 
 /** Which bytes of a firmware's content are wanted. */
@@ -48,9 +48,9 @@ export interface Download {
 export const downloadChunkBytes = 256 * 1024;
 
 /**
- * How long content whose digest was right is trusted while its revision stays the same. Hashing costs as much as
+ * How long content whose digest was right is trusted while its etag stays the same. Hashing costs as much as
  * sending, and a fleet downloads the same content thousands of times; the time bounds how long bytes that rotted below
- * the store, where no revision tells of it, go unnoticed here. Devices check in any case.
+ * the store, where no etag tells of it, go unnoticed here. Devices check in any case.
  */
 const VERIFIED_FOR_MS = 10 * 60_000;
 
@@ -60,7 +60,7 @@ const MAX_VERIFIED = 1_000;
 /** That a content's digest was right. */
 interface Verified extends Cacheable {
   /** What the store said of the bytes then. */
-  readonly revision: string;
+  readonly etag: string;
   /** When, in monotonic milliseconds. */
   readonly atMs: number;
 }
@@ -80,7 +80,7 @@ export class FirmwareDownloads {
 
   /**
    * Opens the content with that SHA-256. `OFFSET_OUT_OF_RANGE` if it begins behind the end. When the whole content is
-   * read, its digest is computed again on the way, unless that was done for the same revision in the last minutes, and
+   * read, its digest is computed again on the way, unless that was done for the same etag in the last minutes, and
    * the last piece is handed out only if it is right: damage or tampering in the store ends the download with
    * `STORED_OBJECT_CORRUPT` before a device has all of it. A part cannot be judged so; whoever puts parts together
    * checks the whole. Content that is gone or has another size is `STORED_OBJECT_CORRUPT` too, and a store that is away
@@ -90,13 +90,13 @@ export class FirmwareDownloads {
     const { offset = 0, limit = 0, signal } = options;
     const stored = await this.#store.stat(sha256, signal);
     if (stored === undefined) throw corrupt(sha256, "missing");
-    const { sizeBytes, revision } = stored;
+    const { sizeBytes, etag } = stored;
     if (sizeBytes !== (options.sizeBytes ?? sizeBytes)) throw corrupt(sha256, "of another size");
     // Written so that NaN is out of range as well.
     if (!(offset >= 0 && offset <= sizeBytes)) throw offsetOutOfRange(offset, sizeBytes);
     const length = Math.min(limit === 0 ? sizeBytes : limit, sizeBytes - offset);
     const bytes = this.#read(sha256, offset, length, signal);
-    const pieces = length === sizeBytes ? this.#checked(bytes, sha256, revision, signal) : bytes;
+    const pieces = length === sizeBytes ? this.#checked(bytes, sha256, etag, signal) : bytes;
     return { sizeBytes, offset, length, pieces };
   }
 
@@ -104,10 +104,10 @@ export class FirmwareDownloads {
   async *#checked(
     source: AsyncIterable<Piece>,
     sha256: string,
-    revision: string | undefined,
+    etag: string | undefined,
     signal: AbortSignal,
   ): AsyncGenerator<Piece> {
-    const hash = this.#isVerified(sha256, revision) ? undefined : createHash("sha256");
+    const hash = this.#isVerified(sha256, etag) ? undefined : createHash("sha256");
     let held: Piece | undefined;
     for await (const piece of source) {
       if (held !== undefined) yield held;
@@ -115,19 +115,19 @@ export class FirmwareDownloads {
       held = piece;
     }
     if (hash !== undefined && hash.digest("hex") !== sha256) throw corrupt(sha256, "damaged");
-    if (revision !== undefined) {
-      const unchanged = (await this.#store.stat(sha256, signal))?.revision === revision;
+    if (etag !== undefined) {
+      const unchanged = (await this.#store.stat(sha256, signal))?.etag === etag;
       if (unchanged && hash !== undefined) {
-        this.#verified.set(sha256, { revision, atMs: this.#clock.monotonicMs(), used: false });
+        this.#verified.set(sha256, { etag, atMs: this.#clock.monotonicMs(), used: false });
       }
       if (!unchanged && hash === undefined) throw changedMeanwhile(sha256);
     }
     if (held !== undefined) yield held;
   }
 
-  #isVerified(sha256: string, revision: string | undefined): boolean {
+  #isVerified(sha256: string, etag: string | undefined): boolean {
     const verified = this.#verified.get(sha256);
-    if (verified === undefined || verified.revision !== revision) return false;
+    if (verified === undefined || verified.etag !== etag) return false;
     return this.#clock.monotonicMs() - verified.atMs < VERIFIED_FOR_MS;
   }
 

@@ -102,7 +102,7 @@ export const policyFields = {
     default: 10_000 as number | null,
     range: [1, million],
     option: "--max-in-progress <count>",
-    help: "devices that may be at it at once",
+    help: "devices that may be updating at once",
     label: "At it at once, at most",
     hint: "Devices",
     group: "pace",

@@ -9,14 +9,12 @@ import { Round } from "../infra/background/round.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
-import type { RequestLedger } from "../infra/database/request-ledger.ts";
+import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
-import { RingGovernor } from "./decide/ring-governor.ts";
 import { RolloutCatalog } from "./decide/rollout-catalog.ts";
+import { RolloutController } from "./decide/rollout-controller.ts";
 import { RolloutWatch } from "./decide/rollout-watch.ts";
-import { RolloutPreview } from "./foresight/rollout-preview.ts";
-import { UpdateExplainer } from "./foresight/update-explainer.ts";
 import { RolloutCohortSource } from "./health/cohort-source.ts";
 import { HealthWatch } from "./health/health-watch.ts";
 import type { DeviceUpdateState } from "./model/device-update.entity.ts";
@@ -27,8 +25,10 @@ import { RolloutTransactions } from "./model/rollout-transactions.ts";
 import { type DirectiveSender, UpdateAnnouncer } from "./offer/directives.ts";
 import { KnownFacts } from "./offer/known-facts.ts";
 import { RolloutIndex } from "./offer/rollout-index.ts";
-import { type DeviceSource, UpdateDesk } from "./offer/update-desk.ts";
-import { OutageLedger } from "./proof/outage-ledger.ts";
+import { type DeviceSource, UpdateOffers } from "./offer/update-offers.ts";
+import { RolloutPreview } from "./preview/rollout-preview.ts";
+import { UpdateExplainer } from "./preview/update-explainer.ts";
+import { OutageLog } from "./proof/outage-log.ts";
 import { TransitionWriter } from "./proof/transition-writer.ts";
 import { UpdateTracker } from "./proof/update-tracker.ts";
 
@@ -36,7 +36,7 @@ import { UpdateTracker } from "./proof/update-tracker.ts";
 export interface RolloutEngineParts {
   readonly database: Pick<Database, "em" | "transact" | "pool" | "listen" | "notify">;
   readonly audit: AuditLog;
-  readonly ledger: RequestLedger;
+  readonly idempotency: IdempotencyKeys;
   readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
   readonly downloads: Pick<FirmwareDownloads, "open">;
   readonly devices: DeviceSource;
@@ -66,7 +66,7 @@ interface RolloutSettings extends RolloutDefaults {
  */
 export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly catalog: RolloutCatalog;
-  readonly desk: UpdateDesk;
+  readonly offers: UpdateOffers;
   readonly explainer: UpdateExplainer;
   readonly preview: RolloutPreview;
   readonly watch: RolloutWatch;
@@ -74,9 +74,9 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly tracker: UpdateTracker;
   readonly health: HealthWatch;
   readonly #parts: RolloutEngineParts;
-  readonly #outages: OutageLedger;
+  readonly #outages: OutageLog;
   readonly #writer: TransitionWriter;
-  readonly #governor: RingGovernor;
+  readonly #controller: RolloutController;
   readonly #announcer: UpdateAnnouncer;
   #sender: DirectiveSender = nobody;
   /** Names this replica, which has acted on its own changes before it hears of them. */
@@ -103,7 +103,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   /** In the order in which they need each other; who acts on what comes later says so at the end, by events. */
   private constructor(parts: RolloutEngineParts) {
     this.#parts = parts;
-    const { database, audit, clock, logger, settings, metrics, ledger, firmware, devices, downloads } = parts;
+    const { database, audit, clock, logger, settings, metrics, idempotency, firmware, devices, downloads } =
+      parts;
     const { heartbeatIntervalMs } = settings;
     const { pool } = database;
     const events = new RolloutEvents();
@@ -115,7 +116,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       clock,
       logger,
     });
-    const outages = new OutageLedger(settings.deadlineGraceMs, nowMs());
+    const outages = new OutageLog(settings.deadlineGraceMs, nowMs());
     const index = new RolloutIndex({
       database,
       clock,
@@ -153,7 +154,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     });
     const changed = (rolloutId: string): Promise<void> => events.emit("changed", rolloutId);
     const transactions = new RolloutTransactions({ database, audit, clock, changed });
-    this.#governor = new RingGovernor({
+    this.#controller = new RolloutController({
       pool,
       transactions,
       clock,
@@ -166,9 +167,9 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       dueAlert: (rollout) => index.dueAlert(rollout),
       rolledBackByRule: () => metrics.automaticRollbacks.inc(),
     });
-    const catalog = new RolloutCatalog({ pool, transactions, ledger, firmware, defaults: settings });
+    const catalog = new RolloutCatalog({ pool, transactions, idempotency, firmware, defaults: settings });
     this.watch = new RolloutWatch({ read: (id) => catalog.get(id) });
-    const desk = new UpdateDesk({ devices, index, tracker, facts, writer, downloads, outages, clock });
+    const offers = new UpdateOffers({ devices, index, tracker, facts, writer, downloads, outages, clock });
     this.explainer = new UpdateExplainer({ pool, devices, index, facts, tracker, clock });
     this.preview = new RolloutPreview({ pool, index, defaults: settings, clock, heartbeatIntervalMs });
     this.#announcer = new UpdateAnnouncer({
@@ -177,7 +178,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
         cancelUpdate: (deviceId, updateId, reason) => this.#sender.cancelUpdate(deviceId, updateId, reason),
         connectedDevices: () => this.#sender.connectedDevices(),
       },
-      waitingFor: (deviceId) => desk.waitingFor(deviceId),
+      waitingFor: (deviceId) => offers.waitingFor(deviceId),
     });
     this.#outages = outages;
     this.#writer = writer;
@@ -185,8 +186,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.tracker = tracker;
     this.health = health;
     this.catalog = catalog;
-    this.desk = desk;
-    events.on("alert_due", (rolloutId) => this.#governor.changed(rolloutId));
+    this.offers = offers;
+    events.on("alert_due", (rolloutId) => this.#controller.changed(rolloutId));
     events.on("counted", (rolloutIds) => this.#counted(rolloutIds));
     events.on("ended", (update, state, here) => this.#ended(update, state, here));
     events.on("changed", (rolloutId) => database.notify(channel, `${this.#origin}:${rolloutId}`));
@@ -202,7 +203,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [this.#round, this.#governor.round, this.#writer.round];
+    return [this.#round, this.#controller.round, this.#writer.round];
   }
 
   /** Sends directives through this from now on. Until then devices learn by their own checks. */
@@ -252,7 +253,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.#stopListening();
     this.#announcer.close();
     await this.#round.close();
-    await this.#governor.close();
+    await this.#controller.close();
     await this.#writer.close();
     await this.#spreading;
   }
@@ -272,14 +273,14 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     }
     this.tracker.tick();
     await this.health.tick();
-    await this.#governor.tick();
+    await this.#controller.tick();
   }
 
   /** After a commit on this replica or another one. */
   #changed(rolloutId: string): Promise<void> {
     return this.#spread(async () => {
       await Promise.all([this.index.reload(), this.tracker.reconcile(rolloutId)]);
-      this.#governor.changed(rolloutId);
+      this.#controller.changed(rolloutId);
       this.watch.changed(rolloutId);
       this.#announcer.announce();
     });
@@ -287,7 +288,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   #counted(rolloutIds: ReadonlySet<string>): void {
     for (const rolloutId of rolloutIds) {
-      this.#governor.changed(rolloutId);
+      this.#controller.changed(rolloutId);
       this.watch.changed(rolloutId);
     }
   }
@@ -331,9 +332,9 @@ const reconcileTicksWhenLarge = 60;
 const largeTracker = 5_000;
 
 const cancelWords = {
-  CANCELLED: "the update was called off",
+  CANCELLED: "the update was cancelled",
   SUPERSEDED: "another update takes its place",
-  ROLLED_BACK: "the rollout is being taken back",
+  ROLLED_BACK: "the rollout is being rolled back",
 } as const;
 
 const nobody: DirectiveSender = {

@@ -13,7 +13,7 @@ export class RolloutFirmwareUse implements FirmwareInUse {
   }
 }
 
-/** Calls off the open update of a device that is being retired, in the transaction that retires it. */
+/** Cancels the open update of a device that is being retired, in the transaction that retires it. */
 export class RetiredDeviceUpdates implements DeviceRetired {
   readonly #clock: Clock;
 
@@ -27,7 +27,7 @@ export class RetiredDeviceUpdates implements DeviceRetired {
     if (open === undefined) return;
     // The rollout first, as everywhere: whoever decides over it must not see half of this.
     await session.run(lockSql, [open.rollout_id]);
-    await session.run(callOffSql, [id, this.#clock.now().toISOString()]);
+    await session.run(cancelUpdatesSql, [id, this.#clock.now().toISOString()]);
   }
 }
 
@@ -40,7 +40,7 @@ const openSql = sql`SELECT rollout_id FROM device_updates WHERE device_id = $1::
 
 const lockSql = sql`SELECT 1 FROM rollouts WHERE id = $1::uuid FOR NO KEY UPDATE`;
 
-const callOffSql = sql`
+const cancelUpdatesSql = sql`
   UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now(),
     failure_reason = 'DEVICE_RETIRED', failure_message = 'the device was retired'
   WHERE device_id = $1::uuid AND ended_at IS NULL`;

@@ -79,7 +79,7 @@ export class RollupJob implements AsyncDisposable {
     return { "5m": of("5m"), "1h": of("1h") };
   }
 
-  /** Does all that there is to do, unless another replica is at it, or until the signal aborts. */
+  /** Does all that there is to do, unless another replica is doing it, or until the signal aborts. */
   async run(signal?: AbortSignal): Promise<void> {
     await this.#late.noteStored();
     await this.#begin();
@@ -226,7 +226,7 @@ export class RollupJob implements AsyncDisposable {
     try {
       await this.#parts.pool.run(summarizeSql, [this.#parts.raw.partitionOf(time)]);
     } catch (err) {
-      // A vacuum is at it, which does the same.
+      // A vacuum is running, which does the same.
       this.#parts.logger.debug({ err }, "could not summarize the heartbeats' index by time");
     }
   }

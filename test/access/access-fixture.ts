@@ -6,7 +6,7 @@ import { OperatorTokens } from "../../src/access/operator-tokens.ts";
 import { type SigningKeyRevoked, SigningKeys } from "../../src/access/signing-keys.ts";
 import { entities } from "../../src/entities.ts";
 import { Database } from "../../src/infra/database/database.ts";
-import { RequestLedger } from "../../src/infra/database/request-ledger.ts";
+import { IdempotencyKeys } from "../../src/infra/database/idempotency-keys.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { createTestDatabase } from "../support/postgres.ts";
@@ -24,7 +24,7 @@ export interface AccessReplica extends AsyncDisposable {
   readonly enrolmentKeys: EnrolmentKeys;
   readonly credentials: DeviceCredentials;
   readonly signingKeys: SigningKeys;
-  readonly ledger: RequestLedger;
+  readonly idempotency: IdempotencyKeys;
 }
 
 /** A replica on a database of its own. */
@@ -44,10 +44,10 @@ export async function joinAccess(
   const database = await Database.connect({ url, logger: silent, entities });
   const clock = new FakeClock(new Date());
   const audit = new AuditLog({ database });
-  const ledger = new RequestLedger();
+  const idempotency = new IdempotencyKeys();
   const authenticator = new Authenticator({ database, clock });
   await heard(database);
-  const parts = { database, ledger, audit, memory: authenticator, clock };
+  const parts = { database, idempotency, audit, memory: authenticator, clock };
   return {
     url,
     database,
@@ -58,7 +58,7 @@ export async function joinAccess(
     enrolmentKeys: new EnrolmentKeys(parts),
     credentials: new DeviceCredentials({ clock, memory: authenticator }),
     signingKeys: new SigningKeys({ database, audit, clock, revoked }),
-    ledger,
+    idempotency,
     async [Symbol.asyncDispose]() {
       authenticator.close();
       await database.close();

@@ -287,7 +287,7 @@ describe("an update that must not be taken is refused with a stable reason", () 
   });
 });
 
-describe("calls off", () => {
+describe("cancels", () => {
   test("a directive stops a download and its bytes are forgotten", async () => {
     await using service = await FixtureService.start();
     await using device = await TestDevice.make(service);

@@ -149,7 +149,7 @@ describe("a session of the console", () => {
     expect(await response.json()).toMatchObject({ actor: "admin" });
   });
 
-  it("is taken back in the browser when somebody signs out", async () => {
+  it("is removed from the browser when somebody signs out", async () => {
     await open();
     const response = await fetch(`${doors.httpUrl}/session`, { method: "DELETE", headers: fromConsole });
     expect(response.status).toBe(200);

@@ -163,7 +163,7 @@ it("previews a rollout, and explains it to a device", async () => {
   expect(unknown.exitCode).toBe(3);
 });
 
-it("lets a device try again, and takes back a device, a ring, or all to a named version", async () => {
+it("lets a device try again, and rolls back a device, a ring, or all to a named version", async () => {
   const devices = await enrol("taken", 2);
   const [failed, well] = devices;
   if (failed === undefined || well === undefined) throw new Error("no device");

@@ -188,13 +188,13 @@ it("plans by every rule, waits for somebody else's approval, and takes one ring 
     .first()
     .click();
   await page.getByRole("dialog").getByRole("button", { name: "Roll back" }).click();
-  await page.getByText("Device taken back").waitFor();
+  await page.getByText("Device rolled back").waitFor();
 
   await page.getByRole("button", { name: "Roll back canary" }).click();
   await expectAccessible(page);
   await page.getByLabel("Type canary to confirm").fill("canary");
   await page.getByRole("dialog").getByRole("button", { name: "Roll back canary" }).click();
-  await page.getByText("Ring taken back: canary").waitFor();
+  await page.getByText("Ring rolled back: canary").waitFor();
   await page.getByText("Paused", { exact: true }).first().waitFor();
   expect([...opened.errors, ...other.errors]).toEqual([]);
 });

@@ -17,7 +17,7 @@ import { Parameters } from "../../src/infra/database/parameters.ts";
 import { sql } from "../../src/infra/database/sql.ts";
 import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
 import { createLogger } from "../../src/infra/logger.ts";
-import { previewSql } from "../../src/rollout/foresight/preview-sql.ts";
+import { previewSql } from "../../src/rollout/preview/preview-sql.ts";
 import type { CompiledRollout } from "../../src/rollout/rules/compiled-rollout.ts";
 import { DeviceSelection } from "../../src/telemetry/device-selection.ts";
 import { PositionSearch } from "../../src/telemetry/position-search.ts";

@@ -43,7 +43,7 @@ describe("migrations", () => {
     expect(await database.orm.schema.getUpdateSchemaSQL({ wrap: false })).toContain('add "display_name"');
   });
 
-  it("can be taken back to nothing and applied again", async () => {
+  it("can be rolled back to nothing and applied again", async () => {
     await using empty = await createEmptyDatabase();
     await migrateUp(empty.url);
     await makePartition(empty.url);

@@ -137,7 +137,7 @@ describe("the ORM's own statements", () => {
 });
 
 describe("a transaction", () => {
-  it("is taken back as a whole when its work fails, and its connection is used again", async () => {
+  it("is rolled back as a whole when its work fails, and its connection is used again", async () => {
     const pids = new Set<number>();
     for (let i = 0; i < 20; i++) {
       const work = database.pool.transact(async (session) => {

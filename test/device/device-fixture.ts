@@ -55,7 +55,7 @@ export async function joinDevices(url: string): Promise<DeviceReplica> {
 }
 
 async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[]): Promise<DeviceReplica> {
-  const { database, clock, audit, credentials, ledger, enrolmentKeys } = access;
+  const { database, clock, audit, credentials, idempotency, enrolmentKeys } = access;
   const changes = new DeviceChanges({ database });
   const heardChanges: DeviceChange[] = [];
   changes.subscribe({ deviceChanged: (change) => heardChanges.push(change) });
@@ -71,10 +71,17 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
     heardChanges,
     states,
     directory,
-    enrolment: new DeviceEnrolment({ database, ledger, keys: enrolmentKeys, credentials, audit, changes }),
+    enrolment: new DeviceEnrolment({
+      database,
+      idempotency,
+      keys: enrolmentKeys,
+      credentials,
+      audit,
+      changes,
+    }),
     registry,
     batches: new DeviceBatches({ ...parts, registry }),
-    savedFilters: new SavedFilters({ database, ledger, audit }),
+    savedFilters: new SavedFilters({ database, idempotency, audit }),
     async [Symbol.asyncDispose]() {
       await directory.close();
       changes.close();

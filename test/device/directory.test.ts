@@ -145,7 +145,7 @@ describe("StateWriter", () => {
     await eventually(async () => expect(await stored(devices, id)).toMatchObject({ sequence: 50 }));
   });
 
-  it("never takes back what another replica wrote of a later heartbeat", async () => {
+  it("never overwrites what another replica wrote of a later heartbeat", async () => {
     await using here = await startDevices();
     await using there = await joinDevices(here.access.url);
     const [id = ""] = await enrolled(here, 1);

@@ -125,7 +125,7 @@ describe("credentials", () => {
       "they are reset",
       (id: string) => service.client().unary(DeviceService.method.resetDeviceCredential, { id }),
     ],
-  ])("of devices stop working at once when %s, and the open stream ends", async (_when, takeBack) => {
+  ])("of devices stop working at once when %s, and the open stream ends", async (_when, revoke) => {
     const device = await enrolDevice(service);
     const stream = service.client(device.token).bidi(HeartbeatService.method.streamHeartbeats);
     const answers = stream[Symbol.asyncIterator]();
@@ -134,7 +134,7 @@ describe("credentials", () => {
     });
     expect((await answers.next()).value?.message.case).toBe("welcome");
 
-    await takeBack(device.id);
+    await revoke(device.id);
 
     expect(await refusal(answers.next())).toMatchObject({
       code: "UNAUTHENTICATED",

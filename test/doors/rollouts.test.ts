@@ -138,7 +138,7 @@ describe("approval", () => {
   });
 });
 
-describe("taking back", () => {
+describe("rolling back", () => {
   it("is possible for one device, a ring and the whole, to where it came from or a named version", async () => {
     const firmware = await release();
     const { group, devices } = await enrol(3);
@@ -161,7 +161,7 @@ describe("taking back", () => {
       const { body } = await get(`${rollouts}/${id}`);
       expect(body.rollout.rollback).toMatchObject({ total: "1", completed: "1" });
     });
-    // Who was taken back is not offered it again.
+    // Who was rolled back is not offered it again.
     expect((await alone.check(service)).noOfferReason).toBe(NoOfferReason.ALREADY_TRIED);
 
     const ring = await post(`${rollouts}/${id}:rollbackRing`, { ring: "canary", reason: "all hot" });
@@ -186,7 +186,7 @@ describe("taking back", () => {
       });
     });
 
-    // Another one goes back to a named version; never to the one that was just taken back.
+    // Another one goes back to a named version; never to the one that was just rolled back.
     const next = await start(firmware["1.2.0"], group);
     await succeed(next, others);
     const refused = await post(`${rollouts}/${next}:rollback`, { firmwareId: firmware["1.1.0"] });
@@ -235,7 +235,7 @@ describe("a failed device", () => {
   });
 });
 
-describe("foresight", () => {
+describe("preview", () => {
   it("previews a rollout before it exists and when it does, explains each device, and shows its health", async () => {
     const firmware = await release();
     const { group, devices } = await enrol(3);
@@ -405,7 +405,7 @@ describe("bad input", () => {
       { code: "PERMISSION_DENIED", reason: "ROLE_REQUIRED" },
     ],
     [
-      "a viewer who takes back",
+      "a viewer who rolls back",
       () => post(`${rollouts}/${id}:rollbackDevice`, { deviceId }, viewer),
       { code: "PERMISSION_DENIED", reason: "ROLE_REQUIRED" },
     ],

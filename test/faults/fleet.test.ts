@@ -67,7 +67,7 @@ beforeEach(async () => {
 
 afterEach(() => stack.current.disposeAsync());
 
-it("takes a good update through four rings, and takes a bad one back by itself", async () => {
+it("takes a good update through four rings, and rolls a bad one back by itself", async () => {
   const good = await rollOut(goodVersion, 500);
   const completed = await untilRollout(good, (rollout) => {
     expect(rollout.state).toBe(RolloutState.COMPLETED);

@@ -12,7 +12,7 @@ import { FirmwareCatalog } from "../../src/firmware/firmware-catalog.ts";
 import { FirmwareUploads } from "../../src/firmware/firmware-uploads.ts";
 import { type ReleasePolicy, type SigningKeyDirectory, SignOff } from "../../src/firmware/sign-off.ts";
 import { Database } from "../../src/infra/database/database.ts";
-import { RequestLedger } from "../../src/infra/database/request-ledger.ts";
+import { IdempotencyKeys } from "../../src/infra/database/idempotency-keys.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { LocalObjectStore } from "../../src/infra/objects/local-object-store.ts";
 import { createManifest, type Manifest } from "../../src/manifest/manifest.ts";
@@ -87,7 +87,7 @@ export async function createCatalogFixture(database: Database, policy: Partial<R
   const signOff = new SignOff(directory, { requireSignature: true, signatureThreshold: 1, ...policy }, clock);
   const catalog = new FirmwareCatalog({
     database,
-    ledger: new RequestLedger(),
+    idempotency: new IdempotencyKeys(),
     audit,
     store,
     signOff,

@@ -192,7 +192,7 @@ describe("object store in S3 that is away", () => {
     await expect(read(store.read(sha256))).rejects.toMatchObject(unavailable);
   });
 
-  it("takes back what the server stored wrongly", async () => {
+  it("discards what the server stored wrongly", async () => {
     const requests: string[] = [];
     const store = await storeOn((request, response) => {
       requests.push(request.method ?? "");

@@ -61,7 +61,7 @@ describe("verbs", () => {
     await expectExactCounters(world);
   });
 
-  it("abort calls off what is not being installed and takes nothing back", async () => {
+  it("abort cancels what is not being installed and rolls nothing back", async () => {
     await using test = await openReplica();
     const { catalog, world, replica } = test;
     const fleet = await Fleet.enrol(world, 3);
@@ -219,7 +219,7 @@ describe("downloads", () => {
     const [[device, update] = [], [other] = []] = await fleet.offers(replica);
     if (device === undefined || update === undefined || other === undefined) throw new Error("no offers");
     const { signal } = new AbortController();
-    const download = await replica.engine.desk.openDownload(device.id, update.id, {
+    const download = await replica.engine.offers.openDownload(device.id, update.id, {
       offset: 100_000,
       limit: 0,
       signal,
@@ -230,14 +230,14 @@ describe("downloads", () => {
     expect(download).toMatchObject({ sizeBytes: content.length, offset: 100_000 });
     for (const id of [update.id, randomUUID()]) {
       await expect(
-        replica.engine.desk.openDownload(other.id, id, { offset: 0, limit: 0, signal }),
+        replica.engine.offers.openDownload(other.id, id, { offset: 0, limit: 0, signal }),
       ).rejects.toMatchObject({ code: "permission_denied", reason: "NOT_OFFERED" });
     }
   });
 });
 
 describe("other features", () => {
-  it("call off the update of a device that is retired", async () => {
+  it("cancel the update of a device that is retired", async () => {
     await using test = await openReplica();
     const { world, replica } = test;
     const fleet = await Fleet.enrol(world, 1);

@@ -25,8 +25,8 @@ async function open() {
   const { world, replica } = cleanup.use(await openReplica());
   const counted: string[] = [];
   const label = (value: string) => ({ inc: () => void counted.push(value) });
-  const { desk, catalog, watch } = replica.engine;
-  const parts = { desk, metrics: { checks: { labels: label }, downloadedBytes: { labels: label } } };
+  const { offers, catalog, watch } = replica.engine;
+  const parts = { offers, metrics: { checks: { labels: label }, downloadedBytes: { labels: label } } };
   const pageTokens = new PageTokens(Buffer.alloc(32));
   const endpoints = new Map(
     [

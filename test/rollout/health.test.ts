@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { DeviceError } from "../../src/device/state/heartbeat-record.ts";
 import { addEvidence, noEvidence } from "../../src/rollout/health/evidence-sums.ts";
-import { HealthLedger } from "../../src/rollout/health/health-ledger.ts";
+import { HealthEvidence } from "../../src/rollout/health/health-evidence.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import {
   Fleet,
@@ -25,7 +25,7 @@ const crash: DeviceError = {
 };
 
 describe("a rollout whose devices crash twice as often, without one reported failure", () => {
-  it("is taken back by the health verdict", async () => {
+  it("is rolled back by the health verdict", async () => {
     await using opened = await openReplica();
     const { world, replica } = opened;
     const { fleet, id } = await canaryDone(world, replica);
@@ -49,29 +49,29 @@ describe("a rollout whose devices crash twice as often, without one reported fai
   });
 });
 
-describe("HealthLedger", () => {
+describe("HealthEvidence", () => {
   it("adds what several replicas saw at the same time", async () => {
     await using opened = await openReplica();
     const { world, replica } = opened;
     const { id } = await run(replica, wanted(await release(world, "1.1.0")));
-    const [ledger, other] = [new HealthLedger(world.database.pool), new HealthLedger(world.database.pool)];
+    const [store, other] = [new HealthEvidence(world.database.pool), new HealthEvidence(world.database.pool)];
     const seen = new Map([
       ["crash_rate", { ...noEvidence, updatedEvents: 1, logFactors: [0.5, 1, 1, 1] }],
       ["cpu_percent", { ...noEvidence, score: 2, information: 0.5 }],
     ] as const);
-    await Promise.all(Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? ledger : other).add(id, seen)));
-    const read = (await ledger.read([id])).get(id);
+    await Promise.all(Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? store : other).add(id, seen)));
+    const read = (await store.read([id])).get(id);
     const twenty = Array.from({ length: 20 }).reduce(
       (sum: typeof noEvidence) => addEvidence(sum, seen.get("crash_rate") ?? noEvidence),
       noEvidence,
     );
     expect(read?.get("crash_rate")?.sums).toEqual(twenty);
     expect(read?.get("cpu_percent")?.sums.score).toBeCloseTo(40);
-    // Evidence of that size is never taken back by what is seen later.
+    // Evidence of that size is never rolled back by what is seen later.
     const lowest = read?.get("crash_rate")?.lowestP ?? 1;
     expect(lowest).toBeLessThan(1e-6);
-    await ledger.add(id, new Map([["crash_rate", { ...noEvidence, logFactors: [-50, -50, -50, -50] }]]));
-    expect((await ledger.read([id])).get(id)?.get("crash_rate")?.lowestP).toBe(lowest);
+    await store.add(id, new Map([["crash_rate", { ...noEvidence, logFactors: [-50, -50, -50, -50] }]]));
+    expect((await store.read([id])).get(id)?.get("crash_rate")?.lowestP).toBe(lowest);
   });
 });
 

@@ -15,7 +15,7 @@ import {
 const devices = 50_000;
 const rings = [{ name: "all", percent: 100 }];
 
-describe("taking back very many devices", () => {
+describe("rolling back very many devices", () => {
   it("goes step by step, shared by two replicas, and reaches everyone once", {
     timeout: 300_000,
   }, async () => {
@@ -26,7 +26,7 @@ describe("taking back very many devices", () => {
     const fleet = await Fleet.enrol(world, devices);
     const { id } = await first.engine.catalog.create(wanted(firmwareId, { rings }), { actor });
     const started = await first.engine.catalog.start({ id, actor, reason: "" });
-    // As if each had been offered the update and had succeeded, but for a tenth that is at it.
+    // As if each had been offered the update and had succeeded, but for a tenth that is updating.
     await world.database.adminPool.query(
       `INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
          from_firmware_id, to_version, offered_at, installing_at, deadline_at, ended_at)

@@ -85,7 +85,7 @@ describe("an outage of the object store", () => {
     const [[asker, asked] = []] = rest;
     if (asker === undefined || asked === undefined) throw new Error("no offers");
     const range = { offset: 0, limit: 0, signal: new AbortController().signal };
-    await expect(replica.engine.desk.openDownload(asker.id, asked.id, range)).rejects.toBeInstanceOf(
+    await expect(replica.engine.offers.openDownload(asker.id, asked.id, range)).rejects.toBeInstanceOf(
       OtaError,
     );
     for (const [at, [device, update]] of rest.entries()) {
@@ -105,7 +105,7 @@ describe("an outage of the object store", () => {
     const again = await fleet.offers(replica);
     expect(again).toHaveLength(19);
     const [[first, update] = []] = again;
-    const download = await replica.engine.desk.openDownload(first?.id ?? "", update?.id ?? "", range);
+    const download = await replica.engine.offers.openDownload(first?.id ?? "", update?.id ?? "", range);
     expect(download.length).toBeGreaterThan(0);
     await fleet.take(replica, again);
     await eventually(() => {
@@ -131,7 +131,7 @@ describe("an outage of the object store", () => {
     const range = { offset: 0, limit: 0, signal: new AbortController().signal };
     // Twice the time that they have, in which they ask again and again.
     for (let passed = 0; passed < 20; passed++) {
-      await expect(replica.engine.desk.openDownload(device.id, update.id, range)).rejects.toBeInstanceOf(
+      await expect(replica.engine.offers.openDownload(device.id, update.id, range)).rejects.toBeInstanceOf(
         OtaError,
       );
       world.clock.advance(minute);

@@ -52,7 +52,7 @@ async function succeeded(size: number, rings = [{ name: "all", percent: 100, gat
   };
 }
 
-describe("taking back a part", () => {
+describe("rolling back a part", () => {
   it("one device alone goes back, and is not offered the update again", async () => {
     await using test = await succeeded(3);
     const { replica, fleet, id, catalog, world } = test;
@@ -97,7 +97,7 @@ describe("taking back a part", () => {
     await expectExactCounters(world);
   });
 
-  it("goes to a named version, but never to one that was itself taken back", async () => {
+  it("goes to a named version, but never to one that was itself rolled back", async () => {
     await using test = await succeeded(2);
     const { replica, id, catalog, older, old, firmwareId, world } = test;
     const refused = { code: "failed_precondition", reason: "ROLLBACK_TARGET_REFUSED" };
@@ -129,7 +129,7 @@ describe("taking back a part", () => {
     fleet.beat(replica);
     const over = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
     expect(over.rollback).toEqual({ total: 1, completed: 0, failed: 1, blocked: 1, waiting: 0 });
-    expect(over.alert).toContain("1 devices must not be taken back");
+    expect(over.alert).toContain("1 devices must not be rolled back");
   });
 });
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { sql } from "../../src/infra/database/sql.ts";
-import { promote } from "../../src/rollout/decide/rollout-steps.ts";
+import { promote } from "../../src/rollout/decide/rollout-verbs.ts";
 import type { DeviceUpdateState } from "../../src/rollout/model/device-update.entity.ts";
 import { isFinalUpdate } from "../../src/rollout/model/device-update-state.ts";
 import { lockRollout, RolloutTransactions } from "../../src/rollout/model/rollout-transactions.ts";

@@ -107,7 +107,7 @@ describe("tries after a failure", () => {
     await expectExactCounters(world);
   });
 
-  it("end with the rollout: what waits is called off", async () => {
+  it("end with the rollout: what waits is cancelled", async () => {
     await using test = await open(1, { maxRetries: 3 });
     const { world, replica, fleet, id, catalog } = test;
     const [[device, update] = []] = await fleet.offers(replica);

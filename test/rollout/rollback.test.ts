@@ -131,7 +131,7 @@ describe("automatic rollback", () => {
 });
 
 describe("manual rollback", () => {
-  it("says of each device that cannot be taken back why", async () => {
+  it("says of each device that cannot be rolled back why", async () => {
     await using opened = await openReplica();
     const { world, replica } = opened;
     await release(world, "1.0.0", { securityCounter: 1 });
@@ -179,7 +179,7 @@ describe("manual rollback", () => {
     await goBack(replica, fleet, [plain]);
     const back = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
     expect(back.rollback).toEqual({ total: 3, completed: 1, failed: 2, blocked: 2, waiting: 0 });
-    expect(back.alert).toBe("2 devices must not be taken back; their updates say why");
+    expect(back.alert).toBe("2 devices must not be rolled back; their updates say why");
     await expectExactCounters(world);
   });
 
@@ -243,7 +243,7 @@ describe("manual rollback", () => {
     const again = await fleet.offers(replica, [stays[0]]);
     expect(again.map(([, { action, toVersion }]) => `${action} ${toVersion}`)).toEqual(["INSTALL 1.2.0"]);
     await expectExactCounters(world);
-    // Where it is taken back to from there is where it came from then, not what it had in between.
+    // Where it is rolled back to from there is where it came from then, not what it had in between.
     await fleet.take(replica, again);
     await until(replica, id, () => expect(replica.engine.tracker.get(stays[0].id)?.state).toBe("VERIFYING"));
     await replica.engine.catalog.rollback({ id: other.id, actor, reason: "" });

@@ -14,14 +14,14 @@ import type { DeviceError, DurableHeartbeat } from "../../src/device/state/heart
 import { StateWriter } from "../../src/device/state/state-writer.ts";
 import { entities } from "../../src/entities.ts";
 import { Database } from "../../src/infra/database/database.ts";
-import { RequestLedger } from "../../src/infra/database/request-ledger.ts";
+import { IdempotencyKeys } from "../../src/infra/database/idempotency-keys.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { LocalObjectStore } from "../../src/infra/objects/local-object-store.ts";
 import type { ReportableState } from "../../src/rollout/model/device-update-state.ts";
 import type { NewRollout } from "../../src/rollout/model/new-rollout.ts";
 import type { OpenUpdate } from "../../src/rollout/model/open-update.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
-import type { CheckAnswer } from "../../src/rollout/offer/update-desk.ts";
+import type { CheckAnswer } from "../../src/rollout/offer/update-offers.ts";
 import { RolloutEngine } from "../../src/rollout/rollout-engine.ts";
 import { eventually } from "../support/eventually.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -95,7 +95,7 @@ export async function startReplica(world: World): Promise<Replica> {
   cleanup.defer(() => directory.close());
   const audit = new AuditLog({ database });
   const store = cleanup.use(new LocalObjectStore(folder, clock));
-  const ledger = new RequestLedger();
+  const idempotency = new IdempotencyKeys();
   const signingKeys = new SigningKeys({
     database,
     audit,
@@ -104,7 +104,7 @@ export async function startReplica(world: World): Promise<Replica> {
   });
   const config = { requireSignature: false, signatureThreshold: 1 };
   const { firmware, downloads } = openFirmware(
-    { config, database, ledger, store, clock },
+    { config, database, idempotency, store, clock },
     { audit, signingKeys },
   );
   const rolledBackByRule = { count: 0 };
@@ -112,7 +112,7 @@ export async function startReplica(world: World): Promise<Replica> {
     await RolloutEngine.start({
       database,
       audit,
-      ledger,
+      idempotency,
       firmware,
       downloads,
       devices: directory,
@@ -310,7 +310,7 @@ export class Fleet {
 
   check(replica: Replica, device: SimulatedDevice): Promise<CheckAnswer> {
     return Promise.resolve(
-      replica.engine.desk.check(device.id, {
+      replica.engine.offers.check(device.id, {
         firmwareVersion: device.version,
         bootId: bootIdOf(device),
         securityCounter: device.securityCounter,
@@ -357,7 +357,7 @@ export function report(
   state: ReportableState,
   failureReason = "",
 ): Promise<string> {
-  return replica.engine.desk.report(deviceId, {
+  return replica.engine.offers.report(deviceId, {
     updateId,
     state,
     failureReason,

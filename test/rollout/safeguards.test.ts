@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RolloutPreview } from "../../src/rollout/foresight/rollout-preview.ts";
+import { RolloutPreview } from "../../src/rollout/preview/rollout-preview.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   actor,
@@ -62,7 +62,7 @@ describe("a scheduled rollout", () => {
     await replica.engine.catalog.abort(call);
   });
 
-  it("is not started when another one of its firmware was taken back meanwhile", async () => {
+  it("is not started when another one of its firmware was rolled back meanwhile", async () => {
     const firmwareId = await release(world, "2.1.0");
     const call = (id: string) => ({ id, actor, reason: "bad" });
     const first = await run(replica, wanted(firmwareId, { rings }));
@@ -72,7 +72,7 @@ describe("a scheduled rollout", () => {
     const later = await schedule(firmwareId);
     world.clock.advance(hour);
     const paused = await until(replica, id, ({ state }) => expect(state).toBe("PAUSED"));
-    expect(paused.alert).toContain("rollout os 2.1.0 of the same firmware was taken back");
+    expect(paused.alert).toContain("rollout os 2.1.0 of the same firmware was rolled back");
     // Whoever made this one knew.
     await until(replica, later.id, ({ state }) => expect(state).toBe("RUNNING"));
     await replica.engine.catalog.abort(call(later.id));

@@ -178,7 +178,7 @@ class Story {
           rollbackPlan: { ringIds: null, firmwareId: null, cursor: null },
         };
         return;
-      case "step_rollback":
+      case "continue_rollback":
         this.#tellAll();
         return;
       case "finish_rollback":
@@ -200,7 +200,7 @@ class Story {
     else this.#moveRing(next, "open");
   }
 
-  /** Every device that took the update is told to go back; what was at it is called off. */
+  /** Every device that took the update is told to go back; what was updating is cancelled. */
   #tellAll(): void {
     let total = 0;
     for (const ring of this.#running().rings) {

@@ -62,8 +62,8 @@ describe("a rollout", () => {
     const rest = fleet.devices.slice(15);
     const offered = [...(await fleet.offers(replica, half)), ...(await fleet.offers(second, rest))];
     expect(offered).toHaveLength(10);
-    const turnedAway = fleet.devices.find((each) => !offered.some(([device]) => device === each));
-    const answer = turnedAway && (await fleet.check(replica, turnedAway));
+    const deferrals = fleet.devices.find((each) => !offered.some(([device]) => device === each));
+    const answer = deferrals && (await fleet.check(replica, deferrals));
     expect(answer).toMatchObject({ kind: "none", reason: "PACED", retry: { afterMs: expect.any(Number) } });
     world.clock.advance(61_000);
     expect(await fleet.offers(replica)).toHaveLength(20);

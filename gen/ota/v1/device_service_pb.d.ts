@@ -1432,7 +1432,7 @@ export declare const DeviceService: GenService<{
     output: typeof CountDevicesResponseSchema;
   },
   /**
-   * Changes many devices at once: those named, or those that a filter matches. Works in steps of 1,000 devices; a
+   * Changes many devices at once: those named, or those that a filter matches. Works in batches of 1,000 devices; a
    * failure in between leaves the steps before done, and the call can be repeated. Role: operator.
    *
    * @generated from rpc ota.v1.DeviceService.BatchUpdateDevices

@@ -428,7 +428,7 @@ export declare type UpdateAvailable = Message<"ota.v1.UpdateAvailable"> & {
 export declare const UpdateAvailableSchema: GenMessage<UpdateAvailable>;
 
 /**
- * An update is called off.
+ * An update is cancelled.
  *
  * @generated from message ota.v1.CancelUpdate
  */

@@ -89,7 +89,7 @@ export declare type Rollout = Message<"ota.v1.Rollout"> & {
   stateReason: string;
 
   /**
-   * How taking it back goes, once that has begun.
+   * How rolling it back goes, once that has begun.
    *
    * @generated from field: ota.v1.RollbackProgress rollback = 11;
    */
@@ -333,7 +333,7 @@ export declare type RingCounters = Message<"ota.v1.RingCounters"> & {
   offered: bigint;
 
   /**
-   * Devices that are at it: offered to verifying.
+   * Devices that are updating: offered to verifying.
    *
    * @generated from field: int64 in_progress = 2;
    */
@@ -354,14 +354,14 @@ export declare type RingCounters = Message<"ota.v1.RingCounters"> & {
   failed: bigint;
 
   /**
-   * Devices that were called off.
+   * Devices that were cancelled.
    *
    * @generated from field: int64 cancelled = 5;
    */
   cancelled: bigint;
 
   /**
-   * Devices that were at the update when the rollout was taken back. How they got back is in `Rollout.rollback`.
+   * Devices that were at the update when the rollout was rolled back. How they got back is in `Rollout.rollback`.
    *
    * @generated from field: int64 rolled_back = 6;
    */
@@ -557,7 +557,7 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
 
   /**
    * The least number of finished devices of a ring before the threshold counts, so that one failure of two does not
-   * take a fleet back. Default 5.
+   * roll a fleet back. Default 5.
    *
    * @generated from field: optional int32 failure_min_sample = 2;
    */
@@ -749,13 +749,13 @@ export declare type MaintenanceWindow = Message<"ota.v1.MaintenanceWindow"> & {
 export declare const MaintenanceWindowSchema: GenMessage<MaintenanceWindow>;
 
 /**
- * How taking an update back goes.
+ * How rolling an update back goes.
  *
  * @generated from message ota.v1.RollbackProgress
  */
 export declare type RollbackProgress = Message<"ota.v1.RollbackProgress"> & {
   /**
-   * Devices that have to be taken back.
+   * Devices that have to be rolled back.
    *
    * @generated from field: int64 total = 1;
    */
@@ -769,21 +769,21 @@ export declare type RollbackProgress = Message<"ota.v1.RollbackProgress"> & {
   completed: bigint;
 
   /**
-   * Devices that are at it.
+   * Devices that are updating.
    *
    * @generated from field: int64 in_progress = 3;
    */
   inProgress: bigint;
 
   /**
-   * Devices that could not be taken back: see their device updates for the reason.
+   * Devices that could not be rolled back: see their device updates for the reason.
    *
    * @generated from field: int64 failed = 4;
    */
   failed: bigint;
 
   /**
-   * Devices that must not be taken back: their security counter is higher than that of the version before, or there is
+   * Devices that must not be rolled back: their security counter is higher than that of the version before, or there is
    * no version to go back to. They are part of `failed`.
    *
    * @generated from field: int64 blocked = 5;
@@ -792,7 +792,7 @@ export declare type RollbackProgress = Message<"ota.v1.RollbackProgress"> & {
 
   /**
    * Devices that are told as soon as their update of another component is over, at the latest after
-   * `RolloutPolicy.device_timeout`; then they could not be taken back. They are part of `total` alone.
+   * `RolloutPolicy.device_timeout`; then they could not be rolled back. They are part of `total` alone.
    *
    * @generated from field: int64 waiting = 6;
    */
@@ -1122,21 +1122,21 @@ export enum RolloutState {
   RUNNING = 2,
 
   /**
-   * No new offers; devices that are at it go on. Next: resume, roll back, abort.
+   * No new offers; devices that are updating go on. Next: resume, roll back, abort.
    *
    * @generated from enum value: ROLLOUT_STATE_PAUSED = 3;
    */
   PAUSED = 3,
 
   /**
-   * Devices that took the update are being taken back. Next: abort.
+   * Devices that took the update are being rolled back. Next: abort.
    *
    * @generated from enum value: ROLLOUT_STATE_ROLLING_BACK = 4;
    */
   ROLLING_BACK = 4,
 
   /**
-   * Every device that took the update is back, or cannot be taken back. Final.
+   * Every device that took the update is back, or cannot be rolled back. Final.
    *
    * @generated from enum value: ROLLOUT_STATE_ROLLED_BACK = 5;
    */
@@ -1150,7 +1150,7 @@ export enum RolloutState {
   COMPLETED = 6,
 
   /**
-   * Stopped where it stood; nothing is taken back. Final.
+   * Stopped where it stood; nothing is rolled back. Final.
    *
    * @generated from enum value: ROLLOUT_STATE_ABORTED = 7;
    */
@@ -1412,7 +1412,7 @@ export enum DeviceUpdateState {
   TIMED_OUT = 9,
 
   /**
-   * Taking another update back took its place before anything was installed. Final. A first offer counts as not made, and
+   * Rolling another update back took its place before anything was installed. Final. A first offer counts as not made, and
    * is made again later.
    *
    * @generated from enum value: DEVICE_UPDATE_STATE_SUPERSEDED = 10;
@@ -1420,14 +1420,14 @@ export enum DeviceUpdateState {
   SUPERSEDED = 10,
 
   /**
-   * It was called off before the device installed anything. Final.
+   * It was cancelled before the device installed anything. Final.
    *
    * @generated from enum value: DEVICE_UPDATE_STATE_CANCELLED = 11;
    */
   CANCELLED = 11,
 
   /**
-   * The rollout was rolled back while the device was at it; a rollback follows. Final.
+   * The rollout was rolled back while the device was updating; a rollback follows. Final.
    *
    * @generated from enum value: DEVICE_UPDATE_STATE_ROLLED_BACK = 12;
    */

@@ -449,7 +449,7 @@ export declare type ResumeRolloutResponse = Message<"ota.v1.ResumeRolloutRespons
 export declare const ResumeRolloutResponseSchema: GenMessage<ResumeRolloutResponse>;
 
 /**
- * Which rollout to take back.
+ * Which rollout to roll back.
  *
  * @generated from message ota.v1.RollbackRolloutRequest
  */
@@ -484,7 +484,7 @@ export declare type RollbackRolloutRequest = Message<"ota.v1.RollbackRolloutRequ
 export declare const RollbackRolloutRequestSchema: GenMessage<RollbackRolloutRequest>;
 
 /**
- * The rollout that is being taken back.
+ * The rollout that is being rolled back.
  *
  * @generated from message ota.v1.RollbackRolloutResponse
  */
@@ -741,7 +741,7 @@ export declare type ApproveRolloutResponse = Message<"ota.v1.ApproveRolloutRespo
 export declare const ApproveRolloutResponseSchema: GenMessage<ApproveRolloutResponse>;
 
 /**
- * Which ring to take back.
+ * Which ring to roll back.
  *
  * @generated from message ota.v1.RollbackRingRequest
  */
@@ -775,7 +775,7 @@ export declare type RollbackRingRequest = Message<"ota.v1.RollbackRingRequest"> 
 export declare const RollbackRingRequestSchema: GenMessage<RollbackRingRequest>;
 
 /**
- * The rollout whose ring is being taken back.
+ * The rollout whose ring is being rolled back.
  *
  * @generated from message ota.v1.RollbackRingResponse
  */
@@ -795,7 +795,7 @@ export declare type RollbackRingResponse = Message<"ota.v1.RollbackRingResponse"
 export declare const RollbackRingResponseSchema: GenMessage<RollbackRingResponse>;
 
 /**
- * Which device to take back.
+ * Which device to roll back.
  *
  * @generated from message ota.v1.RollbackDeviceRequest
  */
@@ -829,7 +829,7 @@ export declare type RollbackDeviceRequest = Message<"ota.v1.RollbackDeviceReques
 export declare const RollbackDeviceRequestSchema: GenMessage<RollbackDeviceRequest>;
 
 /**
- * The device is being taken back.
+ * The device is being rolled back.
  *
  * @generated from message ota.v1.RollbackDeviceResponse
  */
@@ -1095,7 +1095,7 @@ export declare type ExplainUpdateResponse = Message<"ota.v1.ExplainUpdateRespons
   summary: string;
 
   /**
-   * Whether the device would be offered the rollout's update if it asked now (or has been offered it, and is at it).
+   * Whether the device would be offered the rollout's update if it asked now (or has been offered it, and is updating).
    *
    * @generated from field: bool offered = 2;
    */
@@ -1333,7 +1333,7 @@ export declare const RolloutService: GenService<{
     output: typeof PromoteRolloutResponseSchema;
   },
   /**
-   * Stops making offers; devices that are at it go on. Role: operator.
+   * Stops making offers; devices that are updating go on. Role: operator.
    *
    * @generated from rpc ota.v1.RolloutService.PauseRollout
    */
@@ -1353,7 +1353,7 @@ export declare const RolloutService: GenService<{
     output: typeof ResumeRolloutResponseSchema;
   },
   /**
-   * Takes the update back: devices that have not installed it are told to stop, those that did are offered the
+   * Rolls the update back: devices that have not installed it are told to stop, those that did are offered the
    * version that they came from. Role: operator.
    *
    * @generated from rpc ota.v1.RolloutService.RollbackRollout
@@ -1375,7 +1375,7 @@ export declare const RolloutService: GenService<{
     output: typeof ApproveRolloutResponseSchema;
   },
   /**
-   * Takes the update back from the devices of one ring, and pauses the rollout. Role: operator.
+   * Rolls the update back from the devices of one ring, and pauses the rollout. Role: operator.
    *
    * @generated from rpc ota.v1.RolloutService.RollbackRing
    */
@@ -1385,7 +1385,7 @@ export declare const RolloutService: GenService<{
     output: typeof RollbackRingResponseSchema;
   },
   /**
-   * Takes the update back from one device. The rollout does not offer it to that device again. While the device is at an
+   * Rolls the update back from one device. The rollout does not offer it to that device again. While the device is at an
    * update of another component the rollback waits for it, and the answer is the device's present update. Role: operator.
    *
    * @generated from rpc ota.v1.RolloutService.RollbackDevice
@@ -1447,7 +1447,7 @@ export declare const RolloutService: GenService<{
     output: typeof ListFailureReasonsResponseSchema;
   },
   /**
-   * Stops a rollout for good where it stands; nothing is taken back. Role: operator.
+   * Stops a rollout for good where it stands; nothing is rolled back. Role: operator.
    *
    * @generated from rpc ota.v1.RolloutService.AbortRollout
    */

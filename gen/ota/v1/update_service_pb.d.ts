@@ -541,7 +541,7 @@ export enum NoOfferReason {
   VERSION_TOO_OLD = 5,
 
   /**
-   * As many devices as may are at it; try again later.
+   * As many devices as may are updating; try again later.
    *
    * @generated from enum value: NO_OFFER_REASON_TOO_MANY_IN_PROGRESS = 6;
    */
@@ -555,7 +555,7 @@ export enum NoOfferReason {
   ROLLOUT_PAUSED = 7,
 
   /**
-   * The device failed or was taken back from this update before.
+   * The device failed or was rolled back from this update before.
    *
    * @generated from enum value: NO_OFFER_REASON_ALREADY_TRIED = 8;
    */

@@ -10,7 +10,7 @@ type Identify = (token: string) => Identity | Promise<Identity>;
 
 /**
  * Signing in and out of the console: `POST /session` with `{"token": "…"}` sets the session cookie, `DELETE /session`
- * takes it back. Both only answer the console's own pages, so that no other site can sign anybody in or out.
+ * removes it. Both only answer the console's own pages, so that no other site can sign anybody in or out.
  */
 export function sessionRoutes(sessions: ConsoleSessions, identify: Identify): RawRoute[] {
   return [

@@ -125,7 +125,7 @@ describe("checkStory", () => {
       }),
     ],
     [
-      "a device could not be taken back",
+      "a device could not be rolled back",
       (e) => ({
         ...e,
         bad: {
@@ -134,7 +134,7 @@ describe("checkStory", () => {
         },
       }),
     ],
-    ["nobody was taken back", (e) => ({ ...e, bad: { ...e.bad, updates: e.bad.updates.slice(0, 1) } })],
+    ["nobody was rolled back", (e) => ({ ...e, bad: { ...e.bad, updates: e.bad.updates.slice(0, 1) } })],
     [
       "a device still runs the bad version",
       (e) => ({ ...e, bad: { ...e.bad, overview: overview(4, { "1.1.0": 3, "1.2.0": 1 }) } }),

@@ -126,7 +126,7 @@ function checkBad({ devices, bad }: Evidence): Check[] {
         back.length === returns.length &&
         rollback?.total === BigInt(returns.length) &&
         rollback.completed === rollback.total,
-      detail: `${back.length} of ${countText(returns.length, "device")} taken back${tookText(rollout)}`,
+      detail: `${back.length} of ${countText(returns.length, "device")} rolled back${tookText(rollout)}`,
     },
     {
       claim: "the whole fleet is well",

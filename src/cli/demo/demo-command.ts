@@ -28,7 +28,7 @@ interface DemoOptions {
 export function addDemoCommand(program: Command, cli: Cli): void {
   program
     .command("demo")
-    .description("Watch a fleet take a good update, and a bad one that is taken back by itself")
+    .description("Watch a fleet take a good update, and a bad one that is rolled back by itself")
     .option("--devices <count>", "how many devices to simulate", parseCount(50, 2000), 200)
     .option(
       "--seed <number>",

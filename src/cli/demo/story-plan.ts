@@ -80,7 +80,7 @@ export function planStory(devices: number): StoryPlan {
     text:
       `${shares.map(({ name, percent }) => `${name} ${percent} %`).join(" → ")}; a device is proven by ` +
       `${verificationMs / 1000} s of healthy heartbeats after its reboot, a ring passes when 90 % of its devices ` +
-      `are proven for ${soakMs / 1000} s, more than ${failureThresholdPercent} % failures take everything back ` +
+      `are proven for ${soakMs / 1000} s, more than ${failureThresholdPercent} % failures roll everything back ` +
       "(real rollouts take minutes to days for what takes seconds here)",
   };
 }

@@ -8,7 +8,7 @@ import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
 
-/** What an operator can do about an error group. Each can be taken back by another. */
+/** What an operator can do about an error group. Each can be undone by another. */
 export function CrashActions({ group }: { readonly group: ErrorGroup }) {
   const { can } = useSession();
   const [verb, setVerb] = useState<Verb | undefined>();

@@ -60,7 +60,7 @@ export function DeviceActions({ device }: { readonly device: Device }) {
         opened={open === "retire"}
         title={`Retire ${deviceTitle(device)}?`}
         consequences={[
-          "Its credentials are revoked, its streams end, and its open update is called off.",
+          "Its credentials are revoked, its streams end, and its open update is cancelled.",
           "It is offered nothing any more and is not counted. Its record and history stay.",
         ]}
         typed={device.serialNumber}

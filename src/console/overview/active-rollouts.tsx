@@ -59,7 +59,7 @@ function RolloutLine({ rollout }: { readonly rollout: Rollout }) {
           <Status {...rolloutStates[rollout.state]} />
         </Group>
         <Text size="xs" c="dimmed" className="numbers">
-          {count(succeeded)} succeeded · {count(failed)} failed · {count(inProgress)} at it
+          {count(succeeded)} succeeded · {count(failed)} failed · {count(inProgress)} updating
         </Text>
       </Group>
       <Group gap={4} wrap="nowrap" grow>

@@ -76,9 +76,9 @@ function Counters({ rollout, ring }: Omit<RingCardProps, "isLast">) {
   const values = [
     ["succeeded", "good", counters?.succeeded ?? 0n, "succeeded"],
     ["failed", "bad", counters?.failed ?? 0n, "failed"],
-    ["at it", "busy", counters?.inProgress ?? 0n, "busy"],
-    ["taken back", "warn", counters?.rolledBack ?? 0n, "called-off"],
-    ["called off", "idle", counters?.cancelled ?? 0n, "called-off"],
+    ["in progress", "busy", counters?.inProgress ?? 0n, "busy"],
+    ["rolled back", "warn", counters?.rolledBack ?? 0n, "called-off"],
+    ["cancelled", "idle", counters?.cancelled ?? 0n, "called-off"],
   ] as const;
   const offered = Number(counters?.offered ?? 0n);
   return (
@@ -122,7 +122,7 @@ function Counters({ rollout, ring }: Omit<RingCardProps, "isLast">) {
   );
 }
 
-const always = new Set(["succeeded", "failed", "at it"]);
+const always = new Set(["succeeded", "failed", "in progress"]);
 
 interface CounterProps {
   readonly name: string;

@@ -4,7 +4,7 @@ import { count, counted } from "../ui/format.ts";
 import { Section } from "../ui/section.tsx";
 import { toneColor } from "../ui/status.tsx";
 
-/** How taking the update back goes. */
+/** How rolling the update back goes. */
 export function RollbackPanel({ rollout }: { readonly rollout: Rollout }) {
   const {
     total = 0n,
@@ -17,7 +17,7 @@ export function RollbackPanel({ rollout }: { readonly rollout: Rollout }) {
   const share = (value: bigint) => (100 * Number(value)) / Math.max(Number(total), 1);
   return (
     <Section
-      title="Taking it back"
+      title="Rolling it back"
       description="A device is back when its heartbeats show the version that it came from."
     >
       <Progress.Root size="lg" aria-hidden>
@@ -27,8 +27,8 @@ export function RollbackPanel({ rollout }: { readonly rollout: Rollout }) {
       </Progress.Root>
       <Text size="sm" mt="xs" className="numbers" role="status">
         {total === 0n
-          ? "No device had installed it, so none has to be taken back."
-          : `${count(completed)} of ${counted(total, "device")} back · ${count(inProgress)} on the way · ${count(failed)} could not be taken back`}
+          ? "No device had installed it, so none has to be rolled back."
+          : `${count(completed)} of ${counted(total, "device")} back · ${count(inProgress)} on the way · ${count(failed)} could not be rolled back`}
         {waiting > 0n && ` · ${count(waiting)} at another component's update first`}
         {blocked > 0n &&
           ` (${count(blocked)} of them must not be: security counter, or no version to go back to)`}

@@ -8,21 +8,21 @@ import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { counted } from "../ui/format.ts";
-import { canTakeBackParts } from "./rollout-verbs.ts";
+import { canRollBackParts } from "./rollout-verbs.ts";
 
 interface RollbackRingProps {
   readonly rollout: Rollout;
   readonly ring: Ring;
 }
 
-/** Takes the update back from the devices of one ring that was opened. */
+/** Rolls the update back from the devices of one ring that was opened. */
 export function RollbackRing({ rollout, ring }: RollbackRingProps) {
   const { can } = useSession();
   const transport = useTransport();
   const queries = useQueryClient();
   const [asking, setAsking] = useState(false);
   const wasOpened = ring.state === RingState.OPEN || ring.state === RingState.PASSED;
-  if (!can(Role.OPERATOR) || !canTakeBackParts(rollout) || !wasOpened) return null;
+  if (!can(Role.OPERATOR) || !canRollBackParts(rollout) || !wasOpened) return null;
   const { succeeded = 0n, inProgress = 0n } = ring.counters ?? {};
   return (
     <>
@@ -31,9 +31,9 @@ export function RollbackRing({ rollout, ring }: RollbackRingProps) {
       </Button>
       <Confirm
         opened={asking}
-        title={`Take the update back from the ring ${ring.name}?`}
+        title={`Roll the update back from the ring ${ring.name}?`}
         consequences={[
-          `${counted(succeeded, "device")} that took it and ${counted(inProgress, "device")} at it go back to the version that they came from.`,
+          `${counted(succeeded, "device")} that took it and ${counted(inProgress, "device")} updating go back to the version that they came from.`,
           "Devices of other rings keep what they have.",
           "The ring counts as failed, and the rollout pauses until somebody decides how to go on.",
         ]}

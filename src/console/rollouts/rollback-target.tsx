@@ -24,7 +24,7 @@ export function RollbackTarget({ rollout, value, onChange }: RollbackTargetProps
   return (
     <Select
       label="Roll back to"
-      description="A version that was itself taken back is refused."
+      description="A version that was itself rolled back is refused."
       allowDeselect={false}
       data={[
         { value: "", label: "the version that each device came from" },

@@ -12,7 +12,7 @@ import {
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
-import { canTakeBackParts } from "./rollout-verbs.ts";
+import { canRollBackParts } from "./rollout-verbs.ts";
 
 interface RolloutDeviceActionsProps {
   readonly rollout: Rollout;
@@ -26,7 +26,7 @@ export function RolloutDeviceActions({ rollout, update }: RolloutDeviceActionsPr
   const queries = useQueryClient();
   const [asking, setAsking] = useState(false);
   const verb = verbFor(update);
-  if (verb === undefined || !can(Role.OPERATOR) || !canTakeBackParts(rollout)) return null;
+  if (verb === undefined || !can(Role.OPERATOR) || !canRollBackParts(rollout)) return null;
   const words = verb === "retry" ? retryWords : rollbackWords;
   const device = `…${update.deviceId.slice(-12)}`;
   return (
@@ -89,7 +89,7 @@ const retryWords = {
   label: "Try again",
   consequences: [
     "The device is offered the update once more when it asks next.",
-    "It counts as at it again instead of failed.",
+    "It counts as updating again instead of failed.",
   ],
   doing: "let the device try again",
 };

@@ -107,7 +107,7 @@ const labels = {
   busy: "At it",
   succeeded: "Succeeded",
   failed: "Failed",
-  "called-off": "Called off",
+  "called-off": "Cancelled",
 } as const;
 
 function statesOf(devices: RolloutSearch["devices"]): readonly DeviceUpdateState[] {

@@ -168,7 +168,7 @@ function RingBar({ rollout }: { readonly rollout: Rollout }) {
   const text =
     offered === 0
       ? "nobody was offered it yet"
-      : `${count(succeeded)} succeeded, ${count(failed)} failed, ${count(inProgress)} at it`;
+      : `${count(succeeded)} succeeded, ${count(failed)} failed, ${count(inProgress)} updating`;
   return (
     <Tooltip label={text} withArrow>
       <Stack gap={3}>

@@ -186,7 +186,7 @@ function Planner({ defaults }: { readonly defaults: GetRolloutDefaultsResponse }
           ...(startAt === "" ? [] : [`Nothing opens before ${new Date(startAt).toLocaleString()}.`]),
           `The first ring, ${values.rings[0]?.name ?? ""}, opens: up to ${values.rings[0]?.percent ?? 100} % of the targeted devices are offered the update when they ask next.`,
           "Later rings open only when the gate before them holds.",
-          "You can pause it or take it back at any time.",
+          "You can pause it or roll it back at any time.",
         ]}
         confirm="Start it"
         doing="start the rollout"

@@ -31,7 +31,7 @@ export function RolloutPlan({ rollout }: { readonly rollout: Rollout }) {
           ...policyFacts(policy),
           [
             "In a smaller ring",
-            "judged once nobody is at it and its soak time is over, if at least two failed",
+            "judged once nobody is updating and its soak time is over, if at least two failed",
           ],
           ["Created by", rollout.creator === "" ? undefined : who(rollout.creator)],
           ["Created", <Time key="c" at={rollout.createTime} />],

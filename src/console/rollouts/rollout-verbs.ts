@@ -44,8 +44,8 @@ const approvableStates: ReadonlySet<RolloutState> = new Set([
   RolloutState.PAUSED,
 ]);
 
-/** Whether devices and rings of a rollout can be taken back, or tried again, one by one. */
-export function canTakeBackParts({ state }: Rollout): boolean {
+/** Whether devices and rings of a rollout can be rolled back, or tried again, one by one. */
+export function canRollBackParts({ state }: Rollout): boolean {
   return partStates.has(state);
 }
 
@@ -89,7 +89,7 @@ const start: RolloutVerb = {
   consequences: ({ rings }) => [
     `The first ring, ${rings[0]?.name ?? "the only one"}, opens: up to ${percent(rings[0]?.percent ?? 100)} of the targeted devices are offered the update when they ask next.`,
     "Later rings open only when the gate before them holds.",
-    "You can pause it or take it back at any time.",
+    "You can pause it or roll it back at any time.",
   ],
   doing: "start it",
   withReason: false,
@@ -142,7 +142,7 @@ const pause: RolloutVerb = {
   question: (rollout) => `Pause ${rolloutTitle(rollout)}?`,
   consequences: (rollout) => [
     "No device is offered the update any more, and no ring opens.",
-    `Devices that are at it go on: ${counted(rolloutTotals(rollout).inProgress, "device")} now.`,
+    `Devices that are updating go on: ${counted(rolloutTotals(rollout).inProgress, "device")} now.`,
     "Resume takes it up again where it stood.",
   ],
   doing: "pause it",
@@ -170,12 +170,12 @@ const rollback: RolloutVerb = {
   method: method.rollbackRollout,
   input: () => ({}),
   label: () => "Roll back",
-  question: (rollout) => `Take ${rolloutTitle(rollout)} back from every device?`,
+  question: (rollout) => `Roll ${rolloutTitle(rollout)} back from every device?`,
   consequences: (rollout) => {
     const { succeeded, inProgress } = rolloutTotals(rollout);
     return [
       `${counted(succeeded, "device")} that took the update ${succeeded === 1 ? "is" : "are"} offered the version that they came from: they download, install and reboot once more.`,
-      `${counted(inProgress, "device")} at it ${inProgress === 1 ? "is" : "are"} told to stop, or taken back if it is too late for that.`,
+      `${counted(inProgress, "device")} updating ${inProgress === 1 ? "is" : "are"} told to stop, or rolled back if it is too late for that.`,
       "A rollback below a device's security counter is refused, and shown as failed.",
       "It cannot be resumed: to bring this version again, make a new rollout.",
     ];
@@ -193,7 +193,7 @@ const abort: RolloutVerb = {
   label: () => "Abort",
   question: (rollout) => `Stop ${rolloutTitle(rollout)} for good?`,
   consequences: (rollout) => [
-    "Nobody is offered the update any more, and nothing is taken back: devices that took it keep it.",
+    "Nobody is offered the update any more, and nothing is rolled back: devices that took it keep it.",
     ...(rollout.state === RolloutState.ROLLING_BACK
       ? ["The rollback that is under way stops where it stands."]
       : []),

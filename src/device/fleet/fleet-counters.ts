@@ -27,7 +27,7 @@ export interface FleetCount {
 
 /**
  * The fleet's numbers, without looking at the fleet. Triggers on devices and device_state add to fleet_counts what each
- * statement changed, as rows of its own: writers never wait for one another, and what a transaction takes back was never
+ * statement changed, as rows of its own: writers never wait for one another, and what a transaction rolls back was never
  * counted. Reading sums them up; now and then equal ones are folded into one. Presence is counted by the second in which
  * devices were last heard, so that it is right at any moment without anyone moving devices from one state to the next.
  */
@@ -110,7 +110,7 @@ export class FleetCounters {
     return presenceCutoffs(nowMs, this.#parts.heartbeatIntervalMs).lateFrom - coarseAfterSeconds;
   }
 
-  /** In a transaction, unless another replica is at it. */
+  /** In a transaction, unless another replica is doing it. */
   async #exclusively(work: (session: Session) => Promise<void>): Promise<void> {
     try {
       await this.#pool.inTurn(upkeepLock, work);

@@ -112,7 +112,7 @@ export class DeviceBatches {
     const rows = await this.#parts.database.pool.query<{ id: string }>(
       sql`SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
           WHERE NOT d.is_deleted AND ${this.#condition(batch, filter, parameters)}
-            AND d.id > ${parameters.add(after, "uuid")} ORDER BY d.id LIMIT ${stepDevices}`,
+            AND d.id > ${parameters.add(after, "uuid")} ORDER BY d.id LIMIT ${devicesPerBatch}`,
       parameters.values,
     );
     return rows.map(({ id }) => id);
@@ -169,7 +169,7 @@ export class DeviceBatches {
 }
 
 /** Some tens of milliseconds: devices that are changed wait no longer for anybody. */
-const stepDevices = 1_000;
+const devicesPerBatch = 1_000;
 
 /** By how much a fleet may grow or shrink between the look and the deed. */
 const toleratedShare = 0.01;

@@ -7,8 +7,8 @@ import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
 import { illegalTransition, invalidArgument, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
+import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
-import type { RequestLedger } from "../../infra/database/request-ledger.ts";
 import { sessionOf } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { Turns } from "../../infra/turns.ts";
@@ -51,7 +51,7 @@ export interface AdmittedDevice {
 /** What {@link DeviceEnrolment} is made of. */
 export interface DeviceEnrolmentParts {
   readonly database: Pick<Database, "transact">;
-  readonly ledger: RequestLedger;
+  readonly idempotency: IdempotencyKeys;
   readonly keys: EnrolmentKeys;
   readonly credentials: DeviceCredentials;
   readonly audit: AuditLog;
@@ -84,7 +84,7 @@ export class DeviceEnrolment {
    * the lost one stops working. Throws `DUPLICATE` for a serial number that is in service, or `REQUEST_ID_REUSED`.
    */
   async register(request: RegistrationRequest): Promise<AdmittedDevice> {
-    const { ledger, credentials, audit } = this.#parts;
+    const { idempotency, credentials, audit } = this.#parts;
     const { actor, requestId, ...body } = request;
     const key = {
       caller: actor,
@@ -93,7 +93,7 @@ export class DeviceEnrolment {
       requestDigest: requestDigest(body),
     };
     const admission = await this.#transaction(async (em) => {
-      const outcome = await ledger.once(em, key, async () => {
+      const outcome = await idempotency.once(em, key, async () => {
         const id = await insertDevice(em, {
           ...request,
           requestId: null,

@@ -3,8 +3,8 @@ import type { AuditLog } from "../../access/audit-log.ts";
 import { invalidArgument, notFound, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { uniqueViolation } from "../../infra/database/errors.ts";
+import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
-import type { RequestLedger } from "../../infra/database/request-ledger.ts";
 import { parseDeviceFilter } from "../filter/device-filter.ts";
 import { SavedFilterEntity, type SavedFilterRow } from "./saved-filter.entity.ts";
 
@@ -21,13 +21,13 @@ export interface NewSavedFilter {
 export class SavedFilters {
   readonly #parts: {
     readonly database: Pick<Database, "em" | "transact">;
-    readonly ledger: RequestLedger;
+    readonly idempotency: IdempotencyKeys;
     readonly audit: AuditLog;
   };
 
   constructor(parts: {
     readonly database: Pick<Database, "em" | "transact">;
-    readonly ledger: RequestLedger;
+    readonly idempotency: IdempotencyKeys;
     readonly audit: AuditLog;
   }) {
     this.#parts = parts;
@@ -35,7 +35,7 @@ export class SavedFilters {
 
   /** Keeps a filter. Throws `INVALID_FILTER`, `DUPLICATE` for a name that is taken, `REQUEST_ID_REUSED`. */
   async create({ actor, requestId, name, filter }: NewSavedFilter): Promise<SavedFilterRow> {
-    const { database, ledger, audit } = this.#parts;
+    const { database, idempotency, audit } = this.#parts;
     parseDeviceFilter(filter);
     const key = {
       caller: actor,
@@ -45,7 +45,7 @@ export class SavedFilters {
     };
     try {
       return await database.transact(async (em) => {
-        const { resourceId } = await ledger.once(em, key, async () => {
+        const { resourceId } = await idempotency.once(em, key, async () => {
           if ((await em.count(SavedFilterEntity)) >= maxSaved) throw full();
           const id = uuidv7();
           await em.insert(SavedFilterEntity, { id, name, filter, creator: actor });

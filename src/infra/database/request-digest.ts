@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { stringify } from "safe-stable-stringify";
 
 /**
- * Digest of a request without its id, by which the request ledger tells a repeat from another request (AIP-155): the
+ * Digest of a request without its id, by which the idempotency keys tells a repeat from another request (AIP-155): the
  * number of the rule and the SHA-256 of the request as JSON. Neither the order of an object's keys nor a member that is
  * undefined makes a difference.
  */

@@ -47,7 +47,7 @@ export class LocalObjectStore implements ObjectStore {
   async stat(sha256: string): Promise<StoredObject | undefined> {
     try {
       const found = await stat(this.#pathOf(sha256), { bigint: true });
-      return { sizeBytes: Number(found.size), revision: revisionOf(found) };
+      return { sizeBytes: Number(found.size), etag: etagOf(found) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw storageError("look the object up", error);
@@ -152,9 +152,9 @@ export class LocalObjectStore implements ObjectStore {
 
 /**
  * Every write to a file moves its change time. A file system's clock may tick no finer than some milliseconds, so a
- * file that was touched just now could be touched again unseen: it has no revision yet.
+ * file that was touched just now could be touched again unseen: it has no etag yet.
  */
-function revisionOf(found: BigIntStats): string | undefined {
+function etagOf(found: BigIntStats): string | undefined {
   const ageMs = Date.now() - Number(found.ctimeMs);
   return ageMs < settledMs ? undefined : `${found.ino}-${found.ctimeNs}-${found.mtimeNs}`;
 }

@@ -25,7 +25,7 @@ export interface StoredObject {
    * Another text after any write to the stored bytes that the store can see, so that one who checked the bytes need not
    * check them again. `undefined` where the store cannot tell.
    */
-  readonly revision: string | undefined;
+  readonly etag: string | undefined;
 }
 
 /**

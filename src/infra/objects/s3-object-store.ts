@@ -105,7 +105,7 @@ export class S3ObjectStore implements ObjectStore {
         retried(() => this.#client.statObject(this.#bucket, key), signal),
       );
       // An ETag is a digest of the content or of its parts, so other content has another one.
-      return { sizeBytes: found.size, revision: found.etag === "" ? undefined : found.etag };
+      return { sizeBytes: found.size, etag: found.etag === "" ? undefined : found.etag };
     } catch (error) {
       signal?.throwIfAborted();
       if (isMissing(error)) return undefined;

@@ -7,12 +7,12 @@ import type { Rollout } from "../model/rollout.ts";
 import { allowedVerbs, isActive } from "../model/rollout-state.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { insertTriesSql } from "../proof/next-try.ts";
+import { rollBackDevices } from "./roll-back-devices.ts";
 import { planWaiting } from "./rollback.ts";
-import type { Decider } from "./rollout-steps.ts";
-import { takeBack } from "./take-back.ts";
+import type { Cause } from "./rollout-verbs.ts";
 
 /**
- * Takes a rollout's update back from one device, in a transaction that has the rollout locked. Returns its rollback, or its
+ * Rolls a rollout's update back from one device, in a transaction that has the rollout locked. Returns its rollback, or its
  * update as it ended if nothing had been installed, or if the rollback waits for the device's update of another component to
  * end. `NOT_FOUND` if the device has no part in the rollout.
  */
@@ -20,12 +20,12 @@ export async function rollBackDevice(
   tx: RolloutTransaction,
   rollout: Rollout,
   deviceId: string,
-  by: Decider,
+  by: Cause,
 ): Promise<DeviceUpdateRecord> {
   const before = await newest(tx, rollout, deviceId);
   if (before.action === "ROLLBACK") return before;
   requireActive(rollout, "roll back a device of");
-  await takeBack(tx, rollout, [deviceId], null, tx.now.toISOString());
+  await rollBackDevices(tx, rollout, [deviceId], null, tx.now.toISOString());
   await planWaiting(tx, rollout);
   const after = await newest(tx, rollout, deviceId);
   await record(tx, rollout, "rollout.rollback_device", by, {
@@ -38,13 +38,13 @@ export async function rollBackDevice(
 
 /**
  * Lets a device try again, now, whose update failed or timed out, or which waits for its next try. Returns the try that
- * failed. `ILLEGAL_TRANSITION` if it did not fail, was taken back, or is at another update.
+ * failed. `ILLEGAL_TRANSITION` if it did not fail, was rolled back, or is at another update.
  */
 export async function retryDevice(
   tx: RolloutTransaction,
   rollout: Rollout,
   deviceId: string,
-  by: Decider,
+  by: Cause,
 ): Promise<DeviceUpdateRecord> {
   requireActive(rollout, "retry a device of");
   const last = await newest(tx, rollout, deviceId);
@@ -102,7 +102,7 @@ async function record(
   tx: RolloutTransaction,
   rollout: Rollout,
   action: string,
-  by: Decider,
+  by: Cause,
   details: Readonly<Record<string, string>>,
 ): Promise<void> {
   tx.changed(rollout.id);

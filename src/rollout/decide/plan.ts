@@ -18,7 +18,7 @@ export type Decision =
   /** Its time has come. */
   | { readonly kind: "start" }
   /** Further devices have to be told to go back. */
-  | { readonly kind: "step_rollback" }
+  | { readonly kind: "continue_rollback" }
   | { readonly kind: "finish_rollback" };
 
 /** What is known beside the rollout and its counters. */
@@ -42,7 +42,7 @@ export function plan(rollout: Rollout, { now, health, dueAlert }: PlanFacts): De
   const { rollbackPlan, state } = rollout;
   if (rollbackPlan === undefined || isFinalRollout(state)) return judge(rollout, now, health);
   const decisions = rollbackPlan.waiting === true ? judge(rollout, now, health) : [];
-  return decisions.length === 0 ? [{ kind: "step_rollback" }] : decisions;
+  return decisions.length === 0 ? [{ kind: "continue_rollback" }] : decisions;
 }
 
 /** A decision as one line of text, for people. */
@@ -59,7 +59,7 @@ export function decisionText(decision: Decision): string {
       return `alert: ${decision.alert || "none any more"}`;
     case "start":
       return "start";
-    case "step_rollback":
+    case "continue_rollback":
       return "tell devices to go back";
     case "finish_rollback":
       return "finish the rollback";

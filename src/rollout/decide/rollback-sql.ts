@@ -2,7 +2,7 @@ import { sql, words } from "../../infra/database/sql.ts";
 import { takenStates, untakenStates } from "../model/device-update-state.ts";
 
 /**
- * SQL that takes a rollout's update back from devices: parameter $1 is the rollout, $2 the ids of the devices. In a
+ * SQL that rolls a rollout's update back from devices: parameter $1 is the rollout, $2 the ids of the devices. In a
  * transaction that has the rollout locked.
  */
 
@@ -77,14 +77,14 @@ export const uuidV7Sql = sql`
     52, 1), 53, 1), 'hex')::uuid`;
 
 /**
- * Whether the newest rollout of the firmware \`f\` that began was taken back: then nobody is taken back to it. A later
+ * Whether the newest rollout of the firmware \`f\` that began was rolled back: then nobody is rolled back to it. A later
  * rollout of the same firmware clears it.
  */
 const refusedSql = sql`
   (SELECT r.state IN ('ROLLING_BACK', 'ROLLED_BACK') FROM rollouts r
    WHERE r.firmware_id = f.id AND r.started_at IS NOT NULL AND NOT r.is_deleted ORDER BY r.id DESC LIMIT 1)`;
 
-/** Whether the firmware $1 was taken back by its newest rollout. */
+/** Whether the firmware $1 was rolled back by its newest rollout. */
 export const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;
 
 /**
@@ -126,7 +126,7 @@ export const insertRollbacksSql = sql`
         WHEN 'ROLLBACK_TARGET_MISSING' THEN CASE origin_version WHEN '' THEN 'the version that it came from is not known'
           ELSE 'the catalogue has no released version ' || origin_version END
         WHEN 'ROLLBACK_TARGET_UNFIT' THEN target_version || ' is not for this device'
-        WHEN 'ROLLBACK_TARGET_REFUSED' THEN target_version || ' was itself taken back'
+        WHEN 'ROLLBACK_TARGET_REFUSED' THEN target_version || ' was itself rolled back'
         WHEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER' THEN 'the security counter of ' || target_version || ' is ' ||
           target_counter || ', the device is at ' || device_counter END,
       $5::timestamptz, $6::timestamptz, CASE WHEN problem IS NOT NULL THEN $5::timestamptz END,

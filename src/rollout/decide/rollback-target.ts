@@ -4,9 +4,9 @@ import { sql } from "../../infra/database/sql.ts";
 import { wasRolledBackSql } from "./rollback-sql.ts";
 
 /**
- * Checks that devices which take a firmware of this product can be taken back to the target. `ROLLBACK_TARGET_REFUSED`
+ * Checks that devices which roll a firmware of this product can be rolled back to the target. `ROLLBACK_TARGET_REFUSED`
  * unless it is another, released firmware of the same product and component, for some of the same device types, that was
- * not itself taken back by the newest rollout of it. Whether it fits each device, and its security counter, is judged
+ * not itself rolled back by the newest rollout of it. Whether it fits each device, and its security counter, is judged
  * device by device.
  * `field` is where the request names the target.
  */
@@ -23,7 +23,7 @@ export async function assertRollbackTarget(
   const problem = target === undefined ? "there is no such firmware" : target.problem;
   if (problem !== null) throw refused(targetId, field, problem);
   const [taken] = await session.query<{ refused: boolean }>(wasRolledBackSql, [targetId]);
-  if (taken?.refused === true) throw refused(targetId, field, "it was itself taken back");
+  if (taken?.refused === true) throw refused(targetId, field, "it was itself rolled back");
 }
 
 function refused(firmwareId: string, field: string, problem: string): OtaError {

@@ -3,25 +3,25 @@ import { sql } from "../../infra/database/sql.ts";
 import type { StoredRollbackPlan } from "../model/rollout.entity.ts";
 import type { Ring, Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
-import { type Decider, moveRing, moveRollout, requireState } from "./rollout-steps.ts";
-import { takeBack } from "./take-back.ts";
+import { rollBackDevices } from "./roll-back-devices.ts";
+import { type Cause, moveRing, moveRollout, requireState } from "./rollout-verbs.ts";
 import { anyWaitingSql, giveUpSql, nextWaitingSql, unmarkSql } from "./waiting-rollback-sql.ts";
 
 /**
  * What a step of a rollback did. `more`: others can be told at once; `told`: all were told but those that wait for their
  * update of another component to end; `waiting`: these still wait, and nothing changed; `done`: all are told.
  */
-type RollbackStep = "more" | "told" | "waiting" | "done";
+type RollbackOutcome = "more" | "told" | "waiting" | "done";
 
 /**
- * Begins to take a rollout back, in a transaction that has it locked. From then on it makes no offers, and its devices are
- * told step by step: see {@link stepRollback}. The first step is part of this transaction, so that a small rollout is done
+ * Begins to roll a rollout back, in a transaction that has it locked. From then on it makes no offers, and its devices are
+ * told step by step: see {@link continueRollback}. The first step is part of this transaction, so that a small rollout is done
  * at once. `firmwareId` names what to go back to; by default what each device came from.
  */
 export async function rollBack(
   tx: RolloutTransaction,
   rollout: Rollout,
-  by: Decider,
+  by: Cause,
   {
     failed,
     firmwareId,
@@ -33,15 +33,15 @@ export async function rollBack(
     ...(failed === undefined ? {} : { ring: failed.name }),
     ...(firmwareId ? { firmware_id: firmwareId } : {}),
   });
-  await stepRollback(tx, rollout, { ringIds: null, firmwareId: firmwareId ?? null, cursor: null });
+  await continueRollback(tx, rollout, { ringIds: null, firmwareId: firmwareId ?? null, cursor: null });
 }
 
 /**
- * Tells the next devices of a rollout that they have to go back, at most {@link devicesPerStep}, and remembers how far it
+ * Tells the next devices of a rollout that they have to go back, at most {@link devicesPerBatch}, and remembers how far it
  * got in the same transaction: a step that does not commit never was, and two replicas take turns. The rollout must be
  * locked.
  *
- * Of each device the newest try counts. If it is open, it is called off or, once installing, ended as ROLLED_BACK. A device
+ * Of each device the newest try counts. If it is open, it is cancelled or, once installing, ended as ROLLED_BACK. A device
  * that began to install, also one that failed or succeeded, gets a rollback to the version that it came from, or to the
  * one that the plan names, if that is released, fits the device, has not been rolled back itself and its security counter
  * is not below the device's; otherwise a failed rollback with the reason. Left out are devices that heartbeats showed to
@@ -50,25 +50,25 @@ export async function rollBack(
  * device is told when that is over. It waits for as long as a device may take for an update; then its rollback has failed as
  * `DEVICE_BUSY`.
  */
-export async function stepRollback(
+export async function continueRollback(
   tx: RolloutTransaction,
   rollout: Rollout,
   plan: Readonly<StoredRollbackPlan>,
-): Promise<RollbackStep> {
-  if (plan.waiting === true) return await stepWaiting(tx, rollout, plan);
+): Promise<RollbackOutcome> {
+  if (plan.waiting === true) return await continueWaiting(tx, rollout, plan);
   const now = tx.now.toISOString();
   const rows = await tx.query<{ id: string; device_id: string }>(nextSql, [
     rollout.id,
     plan.ringIds ?? null,
     plan.cursor,
-    devicesPerStep,
+    devicesPerBatch,
   ]);
   if (rows.length > 0) {
     const deviceIds = rows.map(({ device_id }) => device_id);
-    await takeBack(tx, rollout, deviceIds, plan.firmwareId, now);
+    await rollBackDevices(tx, rollout, deviceIds, plan.firmwareId, now);
   }
   const last = rows.at(-1);
-  if (rows.length === devicesPerStep && last !== undefined) {
+  if (rows.length === devicesPerBatch && last !== undefined) {
     await store(tx, rollout, { ...plan, cursor: last.id });
     return "more";
   }
@@ -84,21 +84,21 @@ export async function planWaiting(tx: RolloutTransaction, rollout: Rollout): Pro
 }
 
 /** Tells the devices that waited and are free now, and gives those up that waited for too long. */
-async function stepWaiting(
+async function continueWaiting(
   tx: RolloutTransaction,
   rollout: Rollout,
   plan: Readonly<StoredRollbackPlan>,
-): Promise<RollbackStep> {
+): Promise<RollbackOutcome> {
   const now = tx.now.toISOString();
-  const rows = await tx.query<{ device_id: string }>(nextWaitingSql, [rollout.id, now, devicesPerStep]);
+  const rows = await tx.query<{ device_id: string }>(nextWaitingSql, [rollout.id, now, devicesPerBatch]);
   if (rows.length > 0) {
     const deviceIds = rows.map(({ device_id }) => device_id);
     // Also the late ones, for they may have become free just now.
-    await takeBack(tx, rollout, deviceIds, plan.firmwareId, now);
+    await rollBackDevices(tx, rollout, deviceIds, plan.firmwareId, now);
     await tx.run(giveUpSql, [rollout.id, deviceIds, now]);
     await tx.run(unmarkSql, [rollout.id, deviceIds]);
   }
-  if (rows.length === devicesPerStep) return "more";
+  if (rows.length === devicesPerBatch) return "more";
   if (await anyWaiting(tx, rollout)) return rows.length > 0 ? "told" : "waiting";
   await store(tx, rollout, null);
   return "done";
@@ -117,19 +117,19 @@ async function store(
   await tx.run(planSql, [rollout.id, plan === null ? null : JSON.stringify(plan)]);
 }
 
-/** Takes the update back from one ring's devices and pauses the rollout, step by step like {@link rollBack}. */
+/** Rolls the update back from one ring's devices and pauses the rollout, step by step like {@link rollBack}. */
 export async function rollBackRing(
   tx: RolloutTransaction,
   rollout: Rollout,
   ring: Ring,
-  by: Decider,
+  by: Cause,
 ): Promise<void> {
   const state = requireState(rollout, "rollback_ring");
   if (ring.state === "WAITING") throw illegalTransition("ring", "roll back", ring.state, []);
   if (ring.state !== "FAILED") await moveRing(tx, ring, "fail");
   await moveRollout(tx, rollout, "rollback_ring", state, by, { ring: ring.name });
   const under = rollout.rollbackPlan?.ringIds ?? [];
-  await stepRollback(tx, rollout, {
+  await continueRollback(tx, rollout, {
     ringIds: [...new Set([...under, ring.id])],
     firmwareId: null,
     cursor: null,
@@ -147,7 +147,7 @@ export async function finishRollback(tx: RolloutTransaction, rollout: Rollout): 
     state,
     {
       actor: "system:rollback",
-      // What was taken back is still why it was.
+      // What was rolled back is still why it was.
       reason: rollout.stateReason,
     },
     {
@@ -160,7 +160,7 @@ export async function finishRollback(tx: RolloutTransaction, rollout: Rollout): 
 }
 
 /** Devices of a step: some tenths of a second, in which the rollout's devices wait with their reports. */
-const devicesPerStep = 2_000;
+const devicesPerBatch = 2_000;
 
 const planSql = sql`UPDATE rollouts SET rollback_plan = $2::jsonb, updated_at = now() WHERE id = $1::uuid`;
 

@@ -2,8 +2,8 @@ import { v7 as uuidv7 } from "uuid";
 import { notFound } from "../../errors.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
+import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
-import type { RequestLedger } from "../../infra/database/request-ledger.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql, words } from "../../infra/database/sql.ts";
 import { DeploymentRingEntity } from "../model/deployment-ring.entity.ts";
@@ -37,40 +37,40 @@ import { assertRollbackTarget } from "./rollback-target.ts";
 import {
   abort,
   approve,
+  type Cause,
   changedMeanwhile,
-  type Decider,
   pause,
   promote,
   requireRing,
   resume,
   start,
-} from "./rollout-steps.ts";
+} from "./rollout-verbs.ts";
 
 /** What a {@link RolloutCatalog} is made of. */
 export interface RolloutCatalogParts {
   readonly pool: Session;
   readonly transactions: RolloutTransactions;
-  readonly ledger: RequestLedger;
+  readonly idempotency: IdempotencyKeys;
   readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
   readonly defaults: RolloutDefaults;
 }
 
 /** Who creates something. */
-export interface RolloutCreator {
+export interface CreateCause {
   readonly actor: string;
   /** Identifies the try (AIP-155). */
   readonly requestId?: string | undefined;
 }
 
 /** A verb of an operator. */
-export interface VerbCall {
+export interface VerbRequest {
   readonly id: string;
   readonly actor: string;
   readonly reason: string;
 }
 
 /** A promotion: to the named ring or to the next one, if the rollout still has the revision. */
-export interface PromoteCall extends VerbCall {
+export interface PromoteRequest extends VerbRequest {
   readonly ring?: string | undefined;
   readonly revision?: string | undefined;
 }
@@ -87,7 +87,7 @@ export class RolloutCatalog {
    * Creates a rollout in DRAFT: a handful of rows. The firmware must be deployable (`FIRMWARE_NOT_READY`,
    * `FIRMWARE_NOT_SIGNED`, `FIRMWARE_EXPIRED`); rings and targeting must make sense (`INVALID_ARGUMENT`).
    */
-  create(wanted: NewRollout, creator: RolloutCreator): Promise<Rollout> {
+  create(wanted: NewRollout, creator: CreateCause): Promise<Rollout> {
     return this.#parts.transactions.run(async (tx) => {
       const create = (): Promise<string> => this.#insert(tx, wanted, creator.actor);
       return await this.#once(tx, "ota.v1.RolloutService/CreateRollout", wanted, creator, create);
@@ -96,9 +96,9 @@ export class RolloutCatalog {
 
   /**
    * Deploys a firmware: creates and starts a rollout, or takes the one that runs on to the ring, which is the first one
-   * unless named. One at a time for a firmware. `ILLEGAL_TRANSITION` while its rollout is paused or being taken back.
+   * unless named. One at a time for a firmware. `ILLEGAL_TRANSITION` while its rollout is paused or being rolled back.
    */
-  deploy(wanted: NewRollout, ring: string | undefined, creator: RolloutCreator): Promise<Rollout> {
+  deploy(wanted: NewRollout, ring: string | undefined, creator: CreateCause): Promise<Rollout> {
     return this.#parts.transactions.run(async (tx) => {
       const by = { actor: creator.actor, reason: "" };
       const deploy = async (): Promise<string> => {
@@ -158,7 +158,7 @@ export class RolloutCatalog {
   }
 
   /** Opens the first ring. Writes a handful of rows, however large the fleet is. The firmware must be deployable still. */
-  start(call: VerbCall): Promise<Rollout> {
+  start(call: VerbRequest): Promise<Rollout> {
     return this.#verb("start", call, async (tx, rollout, by) => {
       await this.#deployable(tx, rollout, call.actor);
       await start(tx, rollout, by);
@@ -169,7 +169,7 @@ export class RolloutCatalog {
    * Opens the next ring, or all up to the named one; past the last ring the rollout is complete. A named ring that is open
    * already changes nothing. `UNKNOWN_RING`; `ABORTED` if the revision is another one.
    */
-  promote(call: PromoteCall): Promise<Rollout> {
+  promote(call: PromoteRequest): Promise<Rollout> {
     return this.#verb("promote", call, async (tx, rollout, by) => {
       if (call.revision !== undefined && call.revision !== String(rollout.revision))
         throw changedMeanwhile(rollout.id);
@@ -181,7 +181,7 @@ export class RolloutCatalog {
    * Lets a ring open that needs an approval: the named one or the next. `FOUR_EYES` for the rollout's creator;
    * `UNKNOWN_RING`. For a rollout that has not begun the firmware must be deployable still.
    */
-  approve(call: VerbCall & { readonly ring?: string | undefined }): Promise<Rollout> {
+  approve(call: VerbRequest & { readonly ring?: string | undefined }): Promise<Rollout> {
     return this.#verb("approve", call, async (tx, rollout, by) => {
       if (rollout.state === "AWAITING_APPROVAL") await this.#deployable(tx, rollout, call.actor);
       await approve(tx, rollout, by, call.ring);
@@ -189,20 +189,20 @@ export class RolloutCatalog {
   }
 
   /** Stops making offers. */
-  pause(call: VerbCall): Promise<Rollout> {
+  pause(call: VerbRequest): Promise<Rollout> {
     return this.#verb("pause", call, (tx, rollout, by) => pause(tx, rollout, by));
   }
 
   /** Makes offers again. If it never began, the firmware must be deployable still. */
-  resume(call: VerbCall): Promise<Rollout> {
+  resume(call: VerbRequest): Promise<Rollout> {
     return this.#verb("resume", call, async (tx, rollout, by) => {
       if (rollout.startedAt === undefined) await this.#deployable(tx, rollout, call.actor);
       await resume(tx, rollout, by);
     });
   }
 
-  /** Takes the update back, to the named firmware if one is. `ROLLBACK_TARGET_REFUSED`. */
-  rollback(call: VerbCall & { readonly firmwareId?: string | undefined }): Promise<Rollout> {
+  /** Rolls the update back, to the named firmware if one is. `ROLLBACK_TARGET_REFUSED`. */
+  rollback(call: VerbRequest & { readonly firmwareId?: string | undefined }): Promise<Rollout> {
     return this.#verb("rollback", call, async (tx, rollout, by) => {
       const { firmwareId } = call;
       if (firmwareId !== undefined) await assertRollbackTarget(tx, rollout, firmwareId);
@@ -210,8 +210,8 @@ export class RolloutCatalog {
     });
   }
 
-  /** Takes the update back from one ring's devices, and pauses. `UNKNOWN_RING`; a ring that was never open is refused. */
-  rollbackRing(call: VerbCall & { readonly ring: string }): Promise<Rollout> {
+  /** Rolls the update back from one ring's devices, and pauses. `UNKNOWN_RING`; a ring that was never open is refused. */
+  rollbackRing(call: VerbRequest & { readonly ring: string }): Promise<Rollout> {
     return this.#parts.transactions.run(async (tx) => {
       const rollout = await lockRollout(tx, call.id);
       await rollBackRing(tx, rollout, requireRing(rollout.rings, call.ring), call);
@@ -220,14 +220,14 @@ export class RolloutCatalog {
   }
 
   /** See {@link rollBackDevice}. */
-  rollbackDevice(call: VerbCall & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
+  rollbackDevice(call: VerbRequest & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
     return this.#parts.transactions.run(async (tx) =>
       rollBackDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
     );
   }
 
   /** See {@link retryDevice}. */
-  retryDevice(call: VerbCall & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
+  retryDevice(call: VerbRequest & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
     return this.#parts.transactions.run(async (tx) =>
       retryDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
     );
@@ -239,8 +239,8 @@ export class RolloutCatalog {
     return await readFailureReasons(this.#parts.pool, id);
   }
 
-  /** Stops for good, and takes nothing back. */
-  abort(call: VerbCall): Promise<Rollout> {
+  /** Stops for good, and rolls nothing back. */
+  abort(call: VerbRequest): Promise<Rollout> {
     return this.#verb("abort", call, (tx, rollout, by) => abort(tx, rollout, by));
   }
 
@@ -262,8 +262,8 @@ export class RolloutCatalog {
 
   #verb(
     verb: RolloutVerb,
-    { id, actor, reason }: VerbCall,
-    work: (tx: RolloutTransaction, rollout: Rollout, by: Decider) => Promise<void>,
+    { id, actor, reason }: VerbRequest,
+    work: (tx: RolloutTransaction, rollout: Rollout, by: Cause) => Promise<void>,
   ): Promise<Rollout> {
     return this.#parts.transactions.run(async (tx) => {
       const rollout = await lockRollout(tx, id);
@@ -277,11 +277,11 @@ export class RolloutCatalog {
     tx: RolloutTransaction,
     method: string,
     request: object,
-    { actor, requestId }: RolloutCreator,
+    { actor, requestId }: CreateCause,
     create: () => Promise<string>,
   ): Promise<Rollout> {
     const key = { caller: actor, method, requestId, requestDigest: requestDigest(request) };
-    const { resourceId } = await this.#parts.ledger.once(tx.em, key, create);
+    const { resourceId } = await this.#parts.idempotency.once(tx.em, key, create);
     return await readRollout(tx, resourceId);
   }
 

@@ -14,7 +14,7 @@ import {
   toDeviceUpdateMessage,
   toRolloutMessage,
 } from "../wire/rollout-messages.ts";
-import type { RolloutCatalog, VerbCall } from "./rollout-catalog.ts";
+import type { RolloutCatalog, VerbRequest } from "./rollout-catalog.ts";
 import type { RolloutWatch } from "./rollout-watch.ts";
 
 /** What the rollout endpoints work on. */
@@ -137,6 +137,6 @@ const operator = { access: { role: "operator" }, rate: "operator" } as const;
 function verb(
   request: { readonly id: string; readonly reason?: string },
   { identity }: CallContext,
-): VerbCall {
+): VerbRequest {
   return { id: request.id, actor: actorOf(identity), reason: request.reason ?? "" };
 }

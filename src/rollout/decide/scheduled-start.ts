@@ -4,7 +4,7 @@ import { sql } from "../../infra/database/sql.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { setAlert } from "./rollout-alert.ts";
-import { pause, start } from "./rollout-steps.ts";
+import { pause, start } from "./rollout-verbs.ts";
 
 /** What decides whether a rollout may start by itself. */
 export interface StartChecks {
@@ -16,7 +16,7 @@ export interface StartChecks {
 /**
  * Starts a scheduled rollout whose time has come, in a transaction that has it locked, or pauses it with an alert: what was
  * found in order when it was scheduled may not be any more, and nobody looks on. Its firmware must be deployable and not
- * blocked, and no other rollout of it may have been taken back since. Who resumes it afterwards decides anew. Returns why it
+ * blocked, and no other rollout of it may have been rolled back since. Who resumes it afterwards decides anew. Returns why it
  * was not started.
  */
 export async function startOnTime(
@@ -52,14 +52,14 @@ async function problemOf(
   }
   const why = await blocked(firmwareId);
   if (why !== undefined) return { name: "FIRMWARE_BLOCKED", words: why };
-  const [other] = await tx.query<{ name: string }>(takenBackSql, [id]);
-  return other && { name: "TAKEN_BACK", words: `rollout ${other.name} of the same firmware was taken back` };
+  const [other] = await tx.query<{ name: string }>(rolledBackSql, [id]);
+  return other && { name: "TAKEN_BACK", words: `rollout ${other.name} of the same firmware was rolled back` };
 }
 
 const refusals: ReadonlySet<OtaError["code"]> = new Set(["failed_precondition", "not_found"]);
 
-/** A rollout of the same firmware that was taken back after $1 was scheduled, which was its last change. */
-const takenBackSql = sql`
+/** A rollout of the same firmware that was rolled back after $1 was scheduled, which was its last change. */
+const rolledBackSql = sql`
   SELECT o.name FROM rollouts r JOIN rollouts o ON o.firmware_id = r.firmware_id AND o.id <> r.id AND NOT o.is_deleted
   WHERE r.id = $1::uuid
     AND (o.state = 'ROLLING_BACK' OR (o.state = 'ROLLED_BACK' AND o.updated_at > r.updated_at))

@@ -3,7 +3,7 @@ import { busySql, dueSql, uuidV7Sql } from "./rollback-sql.ts";
 
 /**
  * SQL of rollbacks that wait until a device's update of another component is over. The mark of one is `take_back_by` on the
- * try that has to be taken back, so that an index finds those of a rollout. Parameter $1 is the rollout, $2 the ids of the
+ * try that has to be rolled back, so that an index finds those of a rollout. Parameter $1 is the rollout, $2 the ids of the
  * devices. In a transaction that has the rollout locked.
  */
 

@@ -5,7 +5,7 @@ import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Pool } from "../../infra/database/pool.ts";
 import type { Logger } from "../../infra/logger.ts";
 import { addEvidence, type EvidenceSums } from "./evidence-sums.ts";
-import { HealthLedger, type RolloutEvidence } from "./health-ledger.ts";
+import { HealthEvidence, type RolloutEvidence } from "./health-evidence.ts";
 import type { SignalName } from "./health-signals.ts";
 import { type HealthVerdict, type JudgedHealth, judgeHealth } from "./health-verdict.ts";
 import { type CohortSide, RolloutCohorts } from "./rollout-cohorts.ts";
@@ -44,7 +44,7 @@ export interface HealthWatchParts {
  */
 export class HealthWatch {
   readonly #parts: HealthWatchParts;
-  readonly #ledger: HealthLedger;
+  readonly #store: HealthEvidence;
   readonly #watched = new Map<string, RolloutCohorts>();
   /** Seen here and not in the database yet. */
   readonly #unsaved = new Map<string, Map<SignalName, EvidenceSums>>();
@@ -52,7 +52,7 @@ export class HealthWatch {
 
   constructor(parts: HealthWatchParts) {
     this.#parts = parts;
-    this.#ledger = new HealthLedger(parts.pool);
+    this.#store = new HealthEvidence(parts.pool);
   }
 
   /** Takes heartbeats that are stored durably. On the hot path: nothing to do without rollouts. */
@@ -72,7 +72,7 @@ export class HealthWatch {
 
   /** A rollout's health with all numbers, read from the database. */
   async read(rolloutId: string, alpha: number): Promise<JudgedHealth> {
-    const evidence = await this.#ledger.read([rolloutId]);
+    const evidence = await this.#store.read([rolloutId]);
     return judgeHealth(evidence.get(rolloutId) ?? new Map(), alpha);
   }
 
@@ -90,7 +90,7 @@ export class HealthWatch {
       if (this.#parts.cohorts.get(rolloutId) === undefined) this.#watched.delete(rolloutId);
     }
     for (const [rolloutId, seen] of this.#unsaved) await this.#save(rolloutId, seen);
-    this.#known = this.#watched.size === 0 ? new Map() : await this.#ledger.read([...this.#watched.keys()]);
+    this.#known = this.#watched.size === 0 ? new Map() : await this.#store.read([...this.#watched.keys()]);
   }
 
   #observe(record: DurableHeartbeat): void {
@@ -135,7 +135,7 @@ export class HealthWatch {
   /** What cannot be saved now is kept for the next time: a few sums, however long the database is away. */
   async #save(rolloutId: string, seen: ReadonlyMap<SignalName, EvidenceSums>): Promise<void> {
     try {
-      await this.#ledger.add(rolloutId, seen);
+      await this.#store.add(rolloutId, seen);
       this.#unsaved.delete(rolloutId);
     } catch (error) {
       const level = asDatabaseError(error) === undefined ? "error" : "debug";

@@ -36,7 +36,7 @@ describe("nextUpdateState", () => {
     expect(nextUpdateState(state, event)).toBe(rule?.from.includes(state) ? rule.to : undefined);
   });
 
-  it("splits the open states: called off or rolled back, never both", () => {
+  it("splits the open states: cancelled or rolled back, never both", () => {
     for (const state of deviceUpdateStates.filter((each) => !isFinalUpdate(each))) {
       const ends = [nextUpdateState(state, "cancel"), nextUpdateState(state, "roll_back")];
       expect(ends.filter((end) => end !== undefined)).toHaveLength(1);

@@ -34,11 +34,11 @@ export const deviceUpdateEvents = [
   "crash_loop",
   /** The deadline passed in silence. */
   "time_out",
-  /** The rollout was called off: ends what is not being installed. */
+  /** The rollout was cancelled: ends what is not being installed. */
   "cancel",
   /** A newer update takes its place: ends what is not being installed. */
   "supersede",
-  /** The rollout is taken back: ends what is being installed or watched. */
+  /** The rollout is rolled back: ends what is being installed or watched. */
   "roll_back",
   /** The device was retired: ends whatever is open. */
   "retire",
@@ -90,7 +90,7 @@ export function isFinalUpdate(state: DeviceUpdateState): boolean {
   return deviceUpdateStates.indexOf(state) > deviceUpdateStates.indexOf("VERIFYING");
 }
 
-/** The states in which an update has begun to change its device: from there on it cannot just be called off. */
+/** The states in which an update has begun to change its device: from there on it cannot just be cancelled. */
 export const takenStates = ["INSTALLING", "REBOOTING", "VERIFYING"] as const satisfies DeviceUpdateState[];
 
 /** The open states before those. */

@@ -83,7 +83,7 @@ export const DeviceUpdateEntity = defineEntity({
     endedAt: instant().strictNullable(),
     /** With which the device was enrolled when it was offered the update; null without one. */
     enrolmentKeyId: p.uuid().nullable(),
-    /** Of a try that has to be taken back once the device's update of another component is over: until when it waits. */
+    /** Of a try that has to be rolled back once the device's update of another component is over: until when it waits. */
     takeBackBy: instant().nullable(),
     isDeleted: p.boolean().default(false),
     createdAt: createdAt(),

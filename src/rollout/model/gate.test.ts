@@ -28,12 +28,12 @@ function ring(counters: Partial<RingCounters>, other: Partial<JudgedRing> = {}):
 }
 
 describe("the gate", () => {
-  it("of the last ring waits for devices that are still at it", () => {
+  it("of the last ring waits for devices that are still updating", () => {
     const judged = ring({ succeeded: 2, inProgress: 1 }, { gateHeldSince: ago(60 * minute) });
     expect(evaluateRing(judged, policy, now, { isLast: true })).toMatchObject({
       verdict: "wait",
       held: false,
-      missing: ["1 devices are still at it"],
+      missing: ["1 devices are still updating"],
     });
     expect(evaluateRing(judged, policy, now).verdict).toBe("promote");
   });
@@ -72,7 +72,7 @@ describe("the failure threshold", () => {
   it.each([
     ["one failure of two", { succeeded: 1, failed: 1 }, "wait"],
     ["four failures of four with more to come", { failed: 4, inProgress: 1 }, "wait"],
-    ["one of five: no device alone takes a fleet back", { succeeded: 4, failed: 1 }, "wait"],
+    ["one of five: no device alone rolls a fleet back", { succeeded: 4, failed: 1 }, "wait"],
     ["two of five", { succeeded: 3, failed: 2 }, "rollback"],
     ["exactly the threshold", { succeeded: 9, failed: 1 }, "wait"],
     ["just above it", { succeeded: 17, failed: 2 }, "rollback"],
@@ -164,7 +164,7 @@ describe("devices of one enrolment key", () => {
     return ring(counters, { keys: [keyOf(honest, a), keyOf(foul, b)], ...other });
   };
 
-  it("never take a fleet back by lying, however many they are, while the others fare well", () => {
+  it("never roll a fleet back by lying, however many they are, while the others fare well", () => {
     fc.assert(
       fc.property(fc.integer({ min: 5, max: 500 }), fc.integer({ min: 1, max: 5_000 }), (good, liars) => {
         const judged = split({ offered: good, succeeded: good }, { offered: liars, failed: liars });
@@ -179,9 +179,9 @@ describe("devices of one enrolment key", () => {
         fc.integer({ min: 5, max: 500 }),
         fc.integer({ min: 1, max: 5_000 }),
         fc.integer({ min: 0, max: 500 }),
-        (failing, liars, atIt) => {
+        (failing, liars, open) => {
           const judged = split(
-            { offered: failing + atIt, failed: failing, inProgress: atIt },
+            { offered: failing + open, failed: failing, inProgress: open },
             { offered: liars, succeeded: liars },
             { gateHeldSince: ago(60 * minute) },
           );
@@ -203,7 +203,7 @@ describe("devices of one enrolment key", () => {
     });
   });
 
-  it("take it back together with those of another", () => {
+  it("roll it back together with those of another", () => {
     const judged = split({ offered: 20, succeeded: 10, failed: 10 }, { offered: 20, failed: 20 });
     expect(evaluateRing(judged, policy, now).verdict).toBe("rollback");
   });

@@ -66,16 +66,16 @@ export interface GateContext {
  * Judges a ring that was reached. Pure: the same numbers give the same verdict.
  *
  * Failures come first. The share of failed among finished devices must exceed the threshold, and counts from
- * `failureMinSample` finished devices and two failures on: one device alone takes no fleet back unless the sample is one.
+ * `failureMinSample` finished devices and two failures on: one device alone rolls no fleet back unless the sample is one.
  * A ring may be smaller than that sample: once none of its devices is in progress and it has been open for its soak time,
- * the share counts from two failures on, so a canary ring of three devices can take an update back, and one failed device
+ * the share counts from two failures on, so a canary ring of three devices can roll an update back, and one failed device
  * of two cannot. `failureCountLimit` counts by itself. Failures that an operator accepted by resuming are not held against
- * the ring again until more come. What fires only by the devices of one enrolment key pauses and takes nothing back: see
- * {@link withoutKey}. In a young ring the share is that of all devices that are or were at it: see {@link countedOf}. Then health: "worse" is acted upon as the policy says.
+ * the ring again until more come. What fires only by the devices of one enrolment key pauses and rolls nothing back: see
+ * {@link withoutKey}. In a young ring the share is that of all devices that are or were updating: see {@link countedOf}. Then health: "worse" is acted upon as the policy says.
  *
  * Then the gate: the least sample, the least share of successes, both also without the devices of any one enrolment key,
  * and held for the soak time without a break; then health, approval of the next ring, and the operator where it is manual.
- * Past the last ring the rollout is complete, so its soak time begins only when none of its devices is at it any more.
+ * Past the last ring the rollout is complete, so its soak time begins only when none of its devices is updating any more.
  */
 export function evaluateRing(
   ring: JudgedRing,
@@ -159,7 +159,7 @@ export function finishedOf({ succeeded, failed }: Pick<RingCounters, "succeeded"
   return succeeded + failed;
 }
 
-/** Below this many failures no share takes a fleet back. */
+/** Below this many failures no share rolls a fleet back. */
 const minFailures = 2;
 
 const healthWords = { NOT_ENOUGH_DATA: "not enough data", NO_WORSE: "no worse", WORSE: "worse" } as const;
@@ -209,7 +209,7 @@ function brokenRule(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date)
 /**
  * The devices that failures are held against: those that finished. A failure is told at once and a success only after the
  * watch, so until a ring has been open for twice the watch (which leaves as long to download and install) and its soak
- * time, devices that are still at it count as well: the first few to report cannot take back what all others would do well.
+ * time, devices that are still updating count as well: the first few to report cannot roll back what all others would do well.
  */
 function countedOf(
   { counters, gate, openedAt }: JudgedRing,
@@ -246,8 +246,8 @@ function sampleCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>, isLast: b
     return check("min_sample", false, required, String(finished), () => `needs ${required}, has ${finished}`);
   }
   if (isLast && counters.inProgress > 0) {
-    const words = `${counters.inProgress} devices are still at it`;
-    return check("min_sample", false, `${required}, none at it`, `${finished}, ${words}`, () => words);
+    const words = `${counters.inProgress} devices are still updating`;
+    return check("min_sample", false, `${required}, none updating`, `${finished}, ${words}`, () => words);
   }
   for (const key of ring.keys ?? []) {
     const others = withoutKey(ring, key, policy);

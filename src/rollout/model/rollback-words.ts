@@ -1,5 +1,5 @@
 import { sql } from "../../infra/database/sql.ts";
-/** Sets the alert of rollout $1, which has devices that must not be taken back. */
+/** Sets the alert of rollout $1, which has devices that must not be rolled back. */
 export const alertBlockedSql = sql`
-  UPDATE rollouts SET alert = rollback_blocked || ' devices must not be taken back; their updates say why'
+  UPDATE rollouts SET alert = rollback_blocked || ' devices must not be rolled back; their updates say why'
   WHERE id = $1::uuid`;

@@ -30,13 +30,13 @@ export const keyCounters = {
   failed: "failed_count",
 } as const;
 
-/** How taking back goes; what is neither completed nor failed is in progress. */
+/** How rolling back goes; what is neither completed nor failed is in progress. */
 export const rollbackCounters = {
   /** Devices that were told. */
   total: "rollback_total",
   completed: "rollback_completed",
   failed: "rollback_failed",
-  /** Of the failed ones, those that must not be taken back. */
+  /** Of the failed ones, those that must not be rolled back. */
   blocked: "rollback_blocked",
 } as const;
 

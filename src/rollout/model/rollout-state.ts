@@ -20,8 +20,8 @@ export const rolloutVerbs = ["start", "approve", "promote", "pause", "resume", "
 export type RolloutVerb = (typeof rolloutVerbs)[number];
 
 /**
- * A verb, the taking back of one ring, or what the service itself finds: a start or resumption has to wait for an approval or its time, the last gate
- * held, or nothing is left to be taken back.
+ * A verb, the rolling back of one ring, or what the service itself finds: a start or resumption has to wait for an approval or its time, the last gate
+ * held, or nothing is left to be rolled back.
  */
 export type RolloutEvent = RolloutVerb | (typeof findings)[number];
 

@@ -39,7 +39,7 @@ export type StoredPolicy = Filled<typeof policyFields>;
 
 /** A rollback that is being planned, device by device in the order of the updates' ids, as stored. */
 export interface StoredRollbackPlan {
-  /** Rings to take back; null: all. */
+  /** Rings to roll back; null: all. */
   ringIds: string[] | null;
   /** The firmware to go back to; null: what each device came from. */
   firmwareId: string | null;

@@ -63,7 +63,7 @@ export interface KeyCounters extends Counts<typeof keyCounters> {
   readonly keyId: string;
 }
 
-/** How taking back goes. */
+/** How rolling back goes. */
 interface RollbackCounts extends Counts<typeof rollbackCounters> {
   /** Devices that will be told when their update of another component is over. */
   readonly waiting: number;

@@ -33,7 +33,7 @@ export class UpdateAnnouncer {
     this.#parts = parts;
   }
 
-  /** Goes through the connected devices; if it is at it already, once more after that. */
+  /** Goes through the connected devices; if it is under way already, once more after that. */
   announce(): void {
     if (this.#closed) return;
     if (this.#devices !== undefined) {

@@ -2,11 +2,11 @@ import type { Clock } from "../../infra/clock.ts";
 import { type Cacheable, SecondChanceCache } from "../../infra/second-chance-cache.ts";
 import type { UpdateTracker } from "../proof/update-tracker.ts";
 import type { OfferFacts } from "../rules/rule.ts";
-import { TurnedAway } from "./turned-away.ts";
+import { Deferrals } from "./deferrals.ts";
 
 /** What this replica knows of devices and rollouts when a rule asks, all of it in memory. */
 export class KnownFacts implements OfferFacts {
-  readonly turnedAway = new TurnedAway();
+  readonly deferrals = new Deferrals();
   readonly #tracker: Pick<UpdateTracker, "get" | "inProgress">;
   readonly #clock: Clock;
   /** Devices known to have had a rollout's update, so that they cost no write at each check. */
@@ -35,7 +35,7 @@ export class KnownFacts implements OfferFacts {
   }
 
   pacedUntilMs(rolloutId: string): number {
-    return this.turnedAway.pacedUntilMs(rolloutId);
+    return this.deferrals.pacedUntilMs(rolloutId);
   }
 
   openRollout(deviceId: string): string | undefined {

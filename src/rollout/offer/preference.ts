@@ -4,7 +4,7 @@ import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 /**
  * Puts rollouts in the order in which a device takes them: by priority; among equals, firmware and each application by its
  * newest rollout; and of what updates the same, the newest version first, then the newest rollout. Also sets what goes
- * before each of them whatever the version: see {@link CompiledRollout.rivals}.
+ * before each of them whatever the version: see {@link CompiledRollout.outrankedBy}.
  */
 export function inPreference(rollouts: readonly CompiledRollout[]): CompiledRollout[] {
   const newest = new Map<string, string>();
@@ -19,7 +19,7 @@ export function inPreference(rollouts: readonly CompiledRollout[]): CompiledRoll
       semver.rcompare(a.version, b.version) ||
       compareText(b.id, a.id),
   );
-  for (const rollout of sorted) rollout.rivals = sorted.filter((other) => isRival(other, rollout));
+  for (const rollout of sorted) rollout.outrankedBy = sorted.filter((other) => outranks(other, rollout));
   return sorted;
 }
 
@@ -35,7 +35,7 @@ function priorityOf({ rollout }: CompiledRollout): number {
  * Where a rollout may take devices to an older version, versions cannot tell which of two rollouts is meant to hold: the
  * higher priority does, then the newer rollout. Otherwise each would undo what the other did.
  */
-function isRival(other: CompiledRollout, rollout: CompiledRollout): boolean {
+function outranks(other: CompiledRollout, rollout: CompiledRollout): boolean {
   if (other === rollout || other.component !== rollout.component) return false;
   if (!other.rollout.policy.allowDowngrade && !rollout.rollout.policy.allowDowngrade) return false;
   const byPriority = priorityOf(other) - priorityOf(rollout);

@@ -2,12 +2,12 @@ import { OtaError } from "../../errors.ts";
 import type { Piece } from "../../firmware/download-piece.ts";
 import type { Download, DownloadOptions, FirmwareDownloads } from "../../firmware/firmware-downloads.ts";
 import type { Clock } from "../../infra/clock.ts";
-import type { OutageLedger } from "../proof/outage-ledger.ts";
+import type { OutageLog } from "../proof/outage-log.ts";
 
 /** What a {@link StorageWatch} is made of. */
 interface StorageWatchParts {
   readonly downloads: Pick<FirmwareDownloads, "open">;
-  readonly outages: OutageLedger;
+  readonly outages: OutageLog;
   readonly clock: Clock;
 }
 
@@ -18,7 +18,7 @@ interface StoredContent {
 }
 
 /**
- * Notes in the ledger when our object store could not give what devices asked of it, whether it was away or the content
+ * Notes in the idempotency when our object store could not give what devices asked of it, whether it was away or the content
  * in it gone or damaged: neither is a device's failure.
  */
 export class StorageWatch {
@@ -48,7 +48,7 @@ export class StorageWatch {
 
   /**
    * Looks whether the content is there, for a device that failed before it had it: it may have asked another replica, whose
-   * ledger is not this one's. Never throws.
+   * idempotency is not this one's. Never throws.
    */
   look(content: StoredContent): Promise<void> {
     const under = this.#looks.get(content.sha256);

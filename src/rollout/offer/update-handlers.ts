@@ -26,16 +26,16 @@ import { fromUpdateState, toUpdateState } from "../wire/rollout-messages.ts";
 import type { CheckReading } from "./checked-device.ts";
 import { ChunkAnswer, chunksInPlace } from "./download-messages.ts";
 import { UpToDateAnswers } from "./up-to-date-messages.ts";
-import { type CheckAnswer, notOffered, type UpdateDesk } from "./update-desk.ts";
+import { type CheckAnswer, notOffered, type UpdateOffers } from "./update-offers.ts";
 
 /** What the endpoints for devices work on. */
 export interface UpdateEndpointParts {
-  readonly desk: UpdateDesk;
+  readonly offers: UpdateOffers;
   readonly metrics: Pick<UpdateMetrics, "checks" | "downloadedBytes">;
 }
 
 /** UpdateService. */
-export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoint[] {
+export function updateEndpoints({ offers, metrics }: UpdateEndpointParts): Endpoint[] {
   const { method } = UpdateService;
   const checks = new CheckCounts(metrics.checks);
   return [
@@ -48,7 +48,7 @@ export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoin
       },
       (request, context) => {
         const { signal, identity } = context;
-        const answer = desk.check(deviceOf(identity), readingOf(request), signal);
+        const answer = offers.check(deviceOf(identity), readingOf(request), signal);
         if (answer instanceof Promise) return answer.then((late) => checks.counted(late));
         return Promise.resolve(checks.counted(answer));
       },
@@ -57,7 +57,7 @@ export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoin
     serverStream(
       method.downloadFirmware,
       { access: { device: true }, rate: "download", inPlace: chunksInPlace },
-      (request, context) => download(desk, metrics, request, context),
+      (request, context) => download(offers, metrics, request, context),
     ),
 
     unary(
@@ -68,7 +68,7 @@ export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoin
         if (state === "FAILED" && request.failureReason === "") {
           throw invalidArgument("failure_reason", "is required with FAILED");
         }
-        const after = await desk.report(deviceOf(identity), {
+        const after = await offers.report(deviceOf(identity), {
           updateId: request.updateId,
           state,
           failureReason: request.failureReason,
@@ -82,17 +82,17 @@ export function updateEndpoints({ desk, metrics }: UpdateEndpointParts): Endpoin
 }
 
 /** Opens downloads for the plain HTTP door, by the same rules. */
-export function downloadOpener({ desk, metrics }: UpdateEndpointParts): DownloadOpener {
+export function downloadOpener({ offers, metrics }: UpdateEndpointParts): DownloadOpener {
   const sent = metrics.downloadedBytes.labels("http");
   return async (updateId, identity, signal) => {
     const deviceId = deviceOf(identity);
     if (!uuid.test(updateId)) throw notOffered();
     // Only looks whether it may, and what it is; nothing is read before it is iterated.
-    const content = await desk.openDownload(deviceId, updateId, { offset: 0, limit: 0, signal });
+    const content = await offers.openDownload(deviceId, updateId, { offset: 0, limit: 0, signal });
     return {
       sizeBytes: content.sizeBytes,
       sha256: content.sha256,
-      read: (offset, length) => bytesOf(desk, deviceId, updateId, { offset, limit: length, signal }, sent),
+      read: (offset, length) => bytesOf(offers, deviceId, updateId, { offset, limit: length, signal }, sent),
     };
   };
 }
@@ -234,14 +234,14 @@ function isEmpty(entries: object): boolean {
 }
 
 async function* download(
-  desk: UpdateDesk,
+  offers: UpdateOffers,
   metrics: UpdateEndpointParts["metrics"],
   { updateId, offset, limit }: MessageShape<typeof DownloadFirmwareRequestSchema>,
   { identity, signal, door }: CallContext,
 ): AsyncGenerator<MessageInitShape<typeof DownloadFirmwareResponseSchema>> {
   // Numbers past 2^53 lose precision, but lie past every end anyway.
   const range = { offset: Number(offset), limit: Number(limit), signal };
-  const opened = await desk.openDownload(deviceOf(identity), updateId, range);
+  const opened = await offers.openDownload(deviceOf(identity), updateId, range);
   const sent = metrics.downloadedBytes.labels(door);
   yield {
     message: {
@@ -265,13 +265,13 @@ async function* download(
 }
 
 async function* bytesOf(
-  desk: UpdateDesk,
+  offers: UpdateOffers,
   deviceId: string,
   updateId: string,
   range: { readonly offset: number; readonly limit: number; readonly signal: AbortSignal },
   sent: { inc(by: number): void },
 ): AsyncGenerator<Buffer> {
-  const { pieces } = await desk.openDownload(deviceId, updateId, range);
+  const { pieces } = await offers.openDownload(deviceId, updateId, range);
   for await (const { data } of pieces) {
     yield data;
     sent.inc(data.length);

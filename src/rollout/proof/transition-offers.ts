@@ -30,9 +30,9 @@ export type OfferOutcome =
   | "offered"
   /** The device has had an update of this rollout before. */
   | "tried"
-  /** The device has another open update, or is to be taken back first. */
+  /** The device has another open update, or is to be rolled back first. */
   | "open"
-  /** As many devices as may are at it. */
+  /** As many devices as may are updating. */
   | "too_many"
   /** The rollout has made as many offers in this minute as it may. */
   | "paced"
@@ -81,7 +81,7 @@ export async function makeOffers(
   return outcomes;
 }
 
-/** How many devices are at it, of the rollouts that limit that. */
+/** How many devices are updating, of the rollouts that limit that. */
 async function readInProgress(
   session: Session,
   rollouts: ReadonlyMap<string, LockedRollout>,
@@ -124,7 +124,7 @@ async function insertOffers(session: Session, offers: readonly NewOffer[]): Prom
 
 /**
  * A device that had the rollout's firmware before, or failed at a step on the way to it, is not offered it again, and one
- * that another rollout has to take back is offered nothing before that. The lock keeps a device from being retired
+ * that another rollout has to roll back is offered nothing before that. The lock keeps a device from being retired
  * meanwhile: a retired device has no open update. There are no joins: each row costs its look-ups, whatever the planner
  * thinks of a table that grows by thousands of rows a second.
  */

@@ -16,7 +16,7 @@ export interface UpdateChange extends UpdatePatch {
   readonly from: DeviceUpdateState;
   /** May equal `from`: then only the rest changes. */
   readonly to: DeviceUpdateState;
-  /** The try that follows a failed one; not made if the rollout is being taken back or over by then. */
+  /** The try that follows a failed one; not made if the rollout is being rolled back or over by then. */
   readonly nextTry?: NextTry | undefined;
 }
 

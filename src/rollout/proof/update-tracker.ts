@@ -16,16 +16,16 @@ import {
   readOpenUpdates,
   readStates,
 } from "./open-update-rows.ts";
-import type { OutageLedger } from "./outage-ledger.ts";
-import { StandingReader } from "./standing-reader.ts";
+import type { OutageLog } from "./outage-log.ts";
 import type { UpdateChange } from "./transition-sql.ts";
 import type { TransitionWriter } from "./transition-writer.ts";
+import { UpdateStatusReader } from "./update-status-reader.ts";
 
 /** What an {@link UpdateTracker} is made of. */
 export interface UpdateTrackerParts {
   readonly pool: Session;
   readonly writer: TransitionWriter;
-  readonly outages: OutageLedger;
+  readonly outages: OutageLog;
   readonly clock: Clock;
   readonly logger: Logger;
   /**
@@ -48,7 +48,7 @@ export class UpdateTracker {
   readonly #installs = new Map<string, number>();
   /** The earliest first. */
   readonly #deadlines = new TinyQueue<Deadline>([], (a, b) => a.atMs - b.atMs);
-  readonly #reader: StandingReader;
+  readonly #reader: UpdateStatusReader;
   /** Rises with every update that is added: tells what a slow read cannot have seen. */
   #additions = 0;
   #polledUpTo: string | undefined;
@@ -57,7 +57,7 @@ export class UpdateTracker {
 
   constructor(parts: UpdateTrackerParts) {
     this.#parts = parts;
-    this.#reader = new StandingReader(parts.pool);
+    this.#reader = new UpdateStatusReader(parts.pool);
   }
 
   /** How many updates are open. */
@@ -197,7 +197,7 @@ export class UpdateTracker {
 
   /** How an update stands in the database, open or not; undefined if the device never had it. */
   async stored(key: UpdateKey): Promise<DeviceUpdateState | undefined> {
-    return (await this.#reader.standing(key))?.state;
+    return (await this.#reader.status(key))?.state;
   }
 
   /** Looks at one device's update in the database, after something outside of the tracker may have ended it. */
@@ -272,9 +272,9 @@ export class UpdateTracker {
   /** As {@link #settle}, for an update that is one of many to be read at the same time. */
   async #settleOne(tracked: Tracked): Promise<void> {
     await this.#adding(async () => {
-      const standing = await this.#reader.standing(tracked.update);
-      if (isOver(standing?.state)) this.#over(tracked, standing?.state);
-      return standing?.open === undefined ? [] : [standing.open];
+      const status = await this.#reader.status(tracked.update);
+      if (isOver(status?.state)) this.#over(tracked, status?.state);
+      return status?.open === undefined ? [] : [status.open];
     });
   }
 

@@ -60,8 +60,8 @@ export interface CompiledRollout extends RingPlan, OfferFirmware {
   readonly windows: MaintenanceSchedule;
   /** Mandatory steps below its version, lowest first. */
   readonly steps: readonly CompiledStep[];
-  /** Rollouts that go before this one where they want a device: see {@link setRivals}. */
-  rivals: readonly CompiledRollout[];
+  /** Rollouts that go before this one where they want a device: see {@link inPreference}. */
+  outrankedBy: readonly CompiledRollout[];
   /** What is known of the versions that devices run, filled as they ask: a fleet runs few. Bounded. */
   readonly versions: Map<string, VersionFacts>;
 }
@@ -124,7 +124,7 @@ export function compileRollout(
       .map((step) => ({ ...step, version: new semver.SemVer(step.firmware.version) }))
       .filter((step) => semver.lt(step.version, version))
       .sort((a, b) => semver.compare(a.version, b.version)),
-    rivals: [],
+    outrankedBy: [],
     versions: new Map(),
   };
 }

@@ -58,18 +58,18 @@ export const progressRules: readonly Rule[] = [
     name: "priority",
     scope: "rollout",
     judge: (rollout, device, facts) => {
-      for (const rival of rollout.rivals) if (claims(rival, device, facts)) return "OUTRANKED";
+      for (const outranking of rollout.outrankedBy) if (claims(outranking, device, facts)) return "OUTRANKED";
       return undefined;
     },
     words: (rollout, device, facts, reason) => {
-      const rival = rollout.rivals.find((each) => claims(each, device, facts));
+      const outranking = rollout.outrankedBy.find((each) => claims(each, device, facts));
       return {
         required: "no rollout of higher priority, or newer where one may go back to an older version",
-        actual: rival === undefined ? "none" : rival.rollout.name,
+        actual: outranking === undefined ? "none" : outranking.rollout.name,
         message:
           reason === undefined
             ? "No other rollout goes before it."
-            : `Rollout ${rival?.rollout.name} says which version the device is to run.`,
+            : `Rollout ${outranking?.rollout.name} says which version the device is to run.`,
       };
     },
   },
@@ -257,7 +257,7 @@ function stateMessage(state: RolloutState, name: string): string {
       return `rollout ${name} is paused`;
     case "ROLLING_BACK":
     case "ROLLED_BACK":
-      return `rollout ${name} was taken back`;
+      return `rollout ${name} was rolled back`;
     case "ABORTED":
       return `rollout ${name} was stopped for good`;
     case "RUNNING":

@@ -89,8 +89,8 @@ export const readinessRules: readonly Rule[] = [
     words: (rollout, _device, facts, reason) => {
       const { maxInProgress } = rollout.rollout.policy;
       return {
-        required: maxInProgress === null ? "any number" : `fewer than ${maxInProgress} devices at it`,
-        actual: `${facts.inProgress(rollout.id)} devices at it`,
+        required: maxInProgress === null ? "any number" : `fewer than ${maxInProgress} devices updating`,
+        actual: `${facts.inProgress(rollout.id)} devices updating`,
         message:
           reason === undefined
             ? "There is room for one more device."

@@ -14,7 +14,7 @@ import {
   verify,
 } from "./big-fleet.ts";
 
-it("a pause in mid-flight makes no offer, lets go on who is at it, and ends with the resumption", {
+it("a pause in mid-flight makes no offer, lets go on who is updating, and ends with the resumption", {
   timeout: storyTimeoutMs,
 }, async () => {
   await using scene = await openScene();
@@ -37,7 +37,7 @@ it("a pause in mid-flight makes no offer, lets go on who is at it, and ends with
     catalog.pause({ id, actor, reason: "let us look" }),
   ]);
   await until(replica, id, () => expect(index.get(id)?.rollout.state).toBe("PAUSED"));
-  const atIt = [...early, ...asking];
+  const open = [...early, ...asking];
   const rest = later.filter((device) => !devicesOf(asking).includes(device));
   expect(await fleet.offers(replica, rest)).toEqual([]);
   const answers = await Promise.all(rest.map((device) => fleet.check(replica, device)));
@@ -48,11 +48,11 @@ it("a pause in mid-flight makes no offer, lets go on who is at it, and ends with
   expect(same.map(([, update]) => update.id)).toEqual(waiting.map(([, update]) => update.id));
 
   await install(scene, [...waiting, ...asking]);
-  await verify(scene, atIt);
+  await verify(scene, open);
   const paused = await until(replica, id, (rollout) =>
-    expect(ringOf(rollout, "half").counters.succeeded).toBe(atIt.length),
+    expect(ringOf(rollout, "half").counters.succeeded).toBe(open.length),
   );
-  expect(sumOf(paused, "offered")).toBe(atIt.length);
+  expect(sumOf(paused, "offered")).toBe(open.length);
   await expectInvariants(world);
   world.clock.advance(hour);
   await replica.engine.tick();

@@ -14,10 +14,10 @@ import {
 
 const offersPerMinute = 250;
 const maxInProgress = 600;
-/** How many minutes a device is at it. */
+/** How many minutes a device is updating. */
 const takesMinutes = 3;
 
-it("a ramp makes so many offers a minute, has so many devices at it, and spreads those that wait", {
+it("a ramp makes so many offers a minute, has so many devices updating, and spreads those that wait", {
   timeout: storyTimeoutMs,
 }, async () => {
   await using scene = await openScene();
@@ -34,7 +34,7 @@ it("a ramp makes so many offers a minute, has so many devices at it, and spreads
   let waiting = fleet.devices;
   let reached = 0;
   let finished = 0;
-  const most = { offers: 0, atIt: 0 };
+  const most = { offers: 0, inProgress: 0 };
   for (let passed = 0; finished < fleetSize; passed++) {
     expect(passed).toBeLessThan(30);
     const offers = await fleet.offers(replica, waiting);
@@ -44,7 +44,7 @@ it("a ramp makes so many offers a minute, has so many devices at it, and spreads
     if (passed === 0) await expectSpread(waiting);
     const { counters } = ringOf(await replica.engine.catalog.get(id), "all");
     most.offers = Math.max(most.offers, offers.length);
-    most.atIt = Math.max(most.atIt, counters.inProgress);
+    most.inProgress = Math.max(most.inProgress, counters.inProgress);
     expect(counters.offered).toBe(reached);
     underWay.push(offers);
     await fleet.take(replica, offers);
@@ -62,23 +62,23 @@ it("a ramp makes so many offers a minute, has so many devices at it, and spreads
     });
   }
   // Both limits were reached, and none was passed.
-  expect(most).toEqual({ offers: offersPerMinute, atIt: maxInProgress });
+  expect(most).toEqual({ offers: offersPerMinute, inProgress: maxInProgress });
   await soak(scene, id, "all");
   const completed = await until(replica, id, (rollout) => expect(rollout.state).toBe("COMPLETED"));
   expect(ringOf(completed, "all").counters.succeeded).toBe(fleetSize);
   await expectInvariants(world);
 
   /** As many devices as have to wait are not told to come back at the same time. */
-  async function expectSpread(turnedAway: typeof fleet.devices): Promise<void> {
-    const answers = await Promise.all(turnedAway.map((device) => fleet.check(replica, device)));
+  async function expectSpread(deferrals: typeof fleet.devices): Promise<void> {
+    const answers = await Promise.all(deferrals.map((device) => fleet.check(replica, device)));
     const spreads = answers.map((answer) => {
       expect(answer).toMatchObject({ kind: "none", reason: "PACED" });
       return answer.kind === "none" ? (answer.retry?.spreadMs ?? 0) : 0;
     });
     // Whoever comes at random within its spread, in which minute would it be?
-    const minutes = Math.floor(turnedAway.length / offersPerMinute);
+    const minutes = Math.floor(deferrals.length / offersPerMinute);
     expect(Math.max(...spreads)).toBeGreaterThanOrEqual(minutes * minute);
     const inFirstMinute = spreads.reduce((sum, spreadMs) => sum + Math.min(1, minute / spreadMs), 0);
-    expect(inFirstMinute).toBeLessThan(turnedAway.length / 2);
+    expect(inFirstMinute).toBeLessThan(deferrals.length / 2);
   }
 });

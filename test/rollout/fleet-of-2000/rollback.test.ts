@@ -15,7 +15,7 @@ import {
   verify,
 } from "./big-fleet.ts";
 
-it("a bad update is taken back at the canaries, from each of them to the end, and is never offered again", {
+it("a bad update is rolled back at the canaries, from each of them to the end, and is never offered again", {
   timeout: storyTimeoutMs,
 }, async () => {
   await using scene = await openScene();
@@ -77,7 +77,7 @@ it("a bad update is taken back at the canaries, from each of them to the end, an
   const others = fleet.devices.filter((device) => device !== lost[0]);
   expect(new Set(others.map(({ version }) => version))).toEqual(new Set(["1.0.0"]));
   expect(await fleet.offers(replica, others)).toEqual([]);
-  // Not even by way of another rollout that is taken back.
+  // Not even by way of another rollout that is rolled back.
   const next = await run(replica, wanted(await release(world, "1.2.0"), { rings: oneRing }));
   const better = await fleet.offers(replica, share(others, 10));
   expect(new Set(better.map(([, { toVersion }]) => toVersion))).toEqual(new Set(["1.2.0"]));

@@ -37,7 +37,7 @@ it("a rollback leaves alone whom the security counter forbids to go back, and ra
   const under = await until(replica, id, (rollout) => expect(rollout.rollbackPlan).toBeUndefined());
   expect(under).toMatchObject({
     state: "ROLLING_BACK",
-    alert: `${fused.length} devices must not be taken back; their updates say why`,
+    alert: `${fused.length} devices must not be rolled back; their updates say why`,
     rollback: { total: fleetSize, completed: 0, failed: fused.length, blocked: fused.length, waiting: 0 },
   });
   const free = offers.slice(fused.length);

@@ -65,7 +65,7 @@ export function consequencesOf(change: BulkChange, matched: bigint, changed: big
       : []),
     ...(change.kind === "retire"
       ? [
-          "Their credentials are revoked, their streams end, and their open updates are called off.",
+          "Their credentials are revoked, their streams end, and their open updates are cancelled.",
           "They are offered nothing any more and are not counted. Their records and histories stay. This cannot be undone.",
         ]
       : []),

@@ -3,7 +3,7 @@ import { type Heartbeat, HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.j
 import { HeartbeatBatchSchema } from "../../gen/ota/v1/heartbeat_service_pb.js";
 
 /** Heartbeats that are not yet durable at the service, oldest first; when it is full the oldest gives way. */
-export class HeartbeatRing {
+export class HeartbeatBacklog {
   readonly #capacity: number;
   #entries: Entry[] = [];
   #dropped = 0;
@@ -58,7 +58,7 @@ export class HeartbeatRing {
     );
   }
 
-  /** Takes back what {@link toBytes} gave. */
+  /** Restores what {@link toBytes} gave. */
   restore(bytes: Uint8Array): void {
     for (const beat of fromBinary(HeartbeatBatchSchema, bytes).heartbeats) this.push(beat);
   }

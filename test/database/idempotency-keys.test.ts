@@ -2,17 +2,17 @@ import { createHash } from "node:crypto";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Database } from "../../src/infra/database/database.ts";
+import {
+  IdempotencyKeys,
+  type RequestKey,
+  type RequestOutcome,
+} from "../../src/infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../src/infra/database/request-digest.ts";
 import { RequestIdEntity } from "../../src/infra/database/request-id.entity.ts";
-import {
-  type RequestKey,
-  RequestLedger,
-  type RequestOutcome,
-} from "../../src/infra/database/request-ledger.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { connect } from "./support.ts";
 
-const ledger = new RequestLedger();
+const idempotency = new IdempotencyKeys();
 let testDatabase: TestDatabase;
 let database: Database;
 
@@ -26,7 +26,7 @@ afterAll(async () => {
   await testDatabase[Symbol.asyncDispose]();
 });
 
-describe("request ledger", () => {
+describe("idempotency keys", () => {
   it("answers a repeated request with what the first one made", async () => {
     const key = request();
     expect(await create(key, "first")).toEqual({ resourceId: "first", repeated: false });
@@ -102,13 +102,15 @@ describe("request ledger", () => {
     await age(young, "23 hours");
 
     expect(await create(old, "second")).toEqual({ resourceId: "second", repeated: false });
-    expect(await ledger.purge(database.pool)).toBe(1);
+    expect(await idempotency.purge(database.pool)).toBe(1);
     expect(await find(older)).toBe(0);
     expect(await find(young)).toBe(1);
   });
 
   it("refuses to work outside a transaction", async () => {
-    await expect(ledger.once(database.em(), request(), async () => "never")).rejects.toThrow("transaction");
+    await expect(idempotency.once(database.em(), request(), async () => "never")).rejects.toThrow(
+      "transaction",
+    );
   });
 });
 
@@ -130,7 +132,7 @@ function create(key: RequestKey, resourceId: string): Promise<RequestOutcome> {
 }
 
 function once(key: RequestKey, make: () => Promise<string>): Promise<RequestOutcome> {
-  return database.em().transactional((em) => ledger.once(em, key, make));
+  return database.em().transactional((em) => idempotency.once(em, key, make));
 }
 
 async function age(key: RequestKey, interval: string): Promise<void> {

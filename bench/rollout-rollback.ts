@@ -9,7 +9,7 @@ import { releaseFirmware } from "./load/admin.ts";
 import { deviceIdOf } from "./load/fleet.ts";
 import type { RunningFleet } from "./load/running-fleet.ts";
 
-/** Devices that have the update when it is taken back. */
+/** Devices that have the update when it is rolled back. */
 const few = 1_000;
 const many = 10_000;
 
@@ -21,13 +21,13 @@ const pollMs = 10;
 
 const finishMs = 120_000;
 
-/** What taking a rollout back costs for each device that has the update: the same for many as for few. */
-export async function rolloutTakeBack({ fleet }: BenchOptions): Promise<BenchResult[]> {
+/** What rolling a rollout back costs for each device that has the update: the same for many as for few. */
+export async function rolloutRollback({ fleet }: BenchOptions): Promise<BenchResult[]> {
   const running = await fleet.open();
   // Once unmeasured, so that statements are planned and pages are at hand for both.
-  await takeBack(running, "take-back-warm", 0, few);
-  const less = await takeBack(running, "take-back-few", few, few);
-  const more = await takeBack(running, "take-back-many", 2 * few, many);
+  await rollBackRollout(running, "rollback-warm", 0, few);
+  const less = await rollBackRollout(running, "rollback-few", few, few);
+  const more = await rollBackRollout(running, "rollback-many", 2 * few, many);
   const note = `${many} devices that have the update against ${few}, in a fleet of ${running.devices}`;
   return [
     {
@@ -57,8 +57,8 @@ export async function rolloutTakeBack({ fleet }: BenchOptions): Promise<BenchRes
   ];
 }
 
-/** Takes back a rollout that `devices` devices have proved; returns the cost of each. */
-async function takeBack(
+/** Rolls back a rollout that `devices` devices have proved; returns the cost of each. */
+async function rollBackRollout(
   running: RunningFleet,
   productName: string,
   firstDevice: number,

@@ -6,7 +6,7 @@ import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
 import { readOpenUpdates, readStates } from "./open-update-rows.ts";
 
 /** How an update stands in the database. */
-export interface Standing {
+export interface UpdateStatus {
   readonly state: DeviceUpdateState;
   /** What is open for the device, if the update is not over. */
   readonly open: OpenUpdate | undefined;
@@ -16,13 +16,13 @@ export interface Standing {
  * Reads how single updates stand. When a replica dies, all of its devices come to another one within seconds, and each of
  * them needs such a read: those that are asked for at the same time are read together.
  */
-export class StandingReader {
-  readonly #standings: BatchLoader<Standing>;
+export class UpdateStatusReader {
+  readonly #statuses: BatchLoader<UpdateStatus>;
   readonly #open: BatchLoader<OpenUpdate>;
 
   constructor(pool: Session) {
     const limits = { maxBatch, maxPending };
-    this.#standings = new BatchLoader({ ...limits, load: (keys) => readStandings(pool, keys.map(toKey)) });
+    this.#statuses = new BatchLoader({ ...limits, load: (keys) => readStatuses(pool, keys.map(toKey)) });
     this.#open = new BatchLoader({
       ...limits,
       load: async (deviceIds) => {
@@ -33,8 +33,8 @@ export class StandingReader {
   }
 
   /** How an update stands now; undefined if there is none of that id. `QUEUE_FULL` if too many are asked for. */
-  standing({ deviceId, id }: UpdateKey): Promise<Standing | undefined> {
-    return fresh(this.#standings, `${deviceId}:${id}`);
+  status({ deviceId, id }: UpdateKey): Promise<UpdateStatus | undefined> {
+    return fresh(this.#statuses, `${deviceId}:${id}`);
   }
 
   /** The device's open update. `QUEUE_FULL` if too many are asked for. */
@@ -50,7 +50,7 @@ function fresh<Value>(loader: BatchLoader<Value>, key: string): Promise<Value | 
 }
 
 /** Keys as `<device>:<update>`. */
-async function readStandings(pool: Session, keys: readonly UpdateKey[]): Promise<Map<string, Standing>> {
+async function readStatuses(pool: Session, keys: readonly UpdateKey[]): Promise<Map<string, UpdateStatus>> {
   const states = await readStates(pool, keys);
   const open = keys.filter(({ id }) => {
     const state = states.get(id);

@@ -16,7 +16,7 @@ export interface RequestKey {
   readonly requestDigest: Uint8Array;
 }
 
-/** What {@link RequestLedger.once} found or made. */
+/** What {@link IdempotencyKeys.once} found or made. */
 export interface RequestOutcome {
   readonly resourceId: string;
   /** True if an earlier request made it. */
@@ -24,7 +24,7 @@ export interface RequestOutcome {
 }
 
 /** Remembers creates for 24 hours, so that one that is sent twice, even at the same time, is done once. */
-export class RequestLedger {
+export class IdempotencyKeys {
   /**
    * Runs `create`, which returns the id of what it made, unless the same request was done before. Must be called in
    * the transaction that creates: the memory and the resource are committed together or not at all. A second request
@@ -34,7 +34,7 @@ export class RequestLedger {
    */
   async once(em: EntityManager, key: RequestKey, create: () => Promise<string>): Promise<RequestOutcome> {
     if (key.requestId === undefined) return { resourceId: await create(), repeated: false };
-    if (!em.isInTransaction()) throw new Error("the request ledger needs the caller's transaction");
+    if (!em.isInTransaction()) throw new Error("the idempotency keys needs the caller's transaction");
     const primaryKey = [key.caller, key.method, key.requestId];
     const digest = Buffer.from(key.requestDigest);
     const session = sessionOf(em);

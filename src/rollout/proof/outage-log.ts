@@ -9,7 +9,7 @@ export type OutageSource = "database" | "object_store";
  * What happened while this replica did not run is not known to it. Instead no deadline passes for a grace period after the
  * start, as after each outage: in it a device that is well is heard from, and its evidence is counted.
  */
-export class OutageLedger {
+export class OutageLog {
   readonly #graceMs: number;
   readonly #open = new Map<OutageSource, { fromMs: number; lastMs: number }>();
   #past: { fromMs: number; toMs: number }[] = [];

@@ -5,10 +5,10 @@ import { endTakenSql, insertRollbacksSql, supersedeSql } from "./rollback-sql.ts
 import { waitSql } from "./waiting-rollback-sql.ts";
 
 /**
- * Takes the update back from these devices. Those that are at an update of another component are
+ * Rolls the update back from these devices. Those that are at an update of another component are
  * marked as waiting instead, and count in the rollout when they are told.
  */
-export async function takeBack(
+export async function rollBackDevices(
   tx: RolloutTransaction,
   rollout: Rollout,
   deviceIds: readonly string[],
@@ -37,7 +37,7 @@ export async function takeBack(
     resourceType: "rollout",
     resourceId: rollout.id,
     reason:
-      "devices must not be taken back: there is no version to go back to, or its security counter is too low",
+      "devices must not be rolled back: there is no version to go back to, or its security counter is too low",
     details: { devices: String(made.failed), of: String(made.total) },
   });
 }

@@ -7,7 +7,7 @@ import type { OpenUpdate } from "../model/open-update.ts";
 import { readRollouts } from "../model/rollout-rows.ts";
 import { checkedDevice } from "../offer/checked-device.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
-import type { DeviceSource } from "../offer/update-desk.ts";
+import type { DeviceSource } from "../offer/update-offers.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import type { OfferFacts } from "../rules/rule.ts";
 import { type Explanation, explainRollout } from "./explain.ts";
@@ -87,7 +87,7 @@ function overlaid(facts: OfferFacts, wasTried: (rolloutId: string) => boolean): 
 /** A device that is at the update is past the rules of the offer, whatever they say now. */
 function openOutcome(open: Readonly<OpenUpdate>, nowMs: number): Pick<Explanation, "reason" | "message"> {
   if (open.action === "ROLLBACK") {
-    return { reason: "ALREADY_TRIED", message: `The device is being taken back to ${open.toVersion}.` };
+    return { reason: "ALREADY_TRIED", message: `The device is being rolled back to ${open.toVersion}.` };
   }
   if (open.notBeforeMs !== undefined && open.notBeforeMs > nowMs) {
     const at = new Date(open.notBeforeMs).toISOString();
@@ -95,6 +95,6 @@ function openOutcome(open: Readonly<OpenUpdate>, nowMs: number): Pick<Explanatio
   }
   return {
     reason: undefined,
-    message: `The device is at it: ${open.toVersion} is ${open.state.toLowerCase()}.`,
+    message: `The device is updating: ${open.toVersion} is ${open.state.toLowerCase()}.`,
   };
 }

@@ -14,7 +14,7 @@ import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { forgetWaitingSql } from "./waiting-rollback-sql.ts";
 
 /** Who does something to a rollout, and why. */
-export interface Decider {
+export interface Cause {
   /** `operator:<token name>` or `system:<rule>`. */
   readonly actor: string;
   /** In words; for a rule its numbers. */
@@ -24,10 +24,10 @@ export interface Decider {
 }
 
 /**
- * Steps of a rollout within a transaction that has it locked. Each checks the state machine, writes the new state and the
+ * Verbs of a rollout within a transaction that has it locked. Each checks the state machine, writes the new state and the
  * record of it, and raises the revision. They return nothing: read the rollout again afterwards.
  */
-export async function start(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
+export async function start(tx: RolloutTransaction, rollout: Rollout, by: Cause): Promise<void> {
   await begin(tx, rollout, by, "start");
 }
 
@@ -38,7 +38,7 @@ export async function start(tx: RolloutTransaction, rollout: Rollout, by: Decide
 export async function approve(
   tx: RolloutTransaction,
   rollout: Rollout,
-  by: Decider,
+  by: Cause,
   ringName?: string,
 ): Promise<void> {
   const state = requireState(rollout, "approve");
@@ -59,7 +59,7 @@ export async function approve(
 export async function promote(
   tx: RolloutTransaction,
   rollout: Rollout,
-  by: Decider,
+  by: Cause,
   ringName?: string,
 ): Promise<void> {
   const state = requireState(rollout, "promote");
@@ -88,7 +88,7 @@ export async function promote(
 export async function pause(
   tx: RolloutTransaction,
   rollout: Rollout,
-  by: Decider,
+  by: Cause,
   failed?: Ring,
 ): Promise<void> {
   const state = requireState(rollout, "pause");
@@ -97,7 +97,7 @@ export async function pause(
 }
 
 /** Makes offers again. The failures so far are accepted: only more of them can stop the rollout again. */
-export async function resume(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
+export async function resume(tx: RolloutTransaction, rollout: Rollout, by: Cause): Promise<void> {
   const state = requireState(rollout, "resume");
   if (rollout.rings[0]?.state === "WAITING") return await begin(tx, rollout, by, "resume");
   for (const ring of rollout.rings) {
@@ -108,10 +108,10 @@ export async function resume(tx: RolloutTransaction, rollout: Rollout, by: Decid
   await moveRollout(tx, rollout, "resume", state, by, {});
 }
 
-/** Stops a rollout for good. What devices do not install yet is called off; what they do is still judged to its end. */
-export async function abort(tx: RolloutTransaction, rollout: Rollout, by: Decider): Promise<void> {
+/** Stops a rollout for good. What devices do not install yet is cancelled; what they do is still judged to its end. */
+export async function abort(tx: RolloutTransaction, rollout: Rollout, by: Cause): Promise<void> {
   const state = requireState(rollout, "abort");
-  await tx.run(callOffSql, [rollout.id, tx.now.toISOString()]);
+  await tx.run(cancelUpdatesSql, [rollout.id, tx.now.toISOString()]);
   await tx.run(forgetWaitingSql, [rollout.id]);
   await moveRollout(tx, rollout, "abort", state, by, {});
 }
@@ -120,7 +120,7 @@ export async function abort(tx: RolloutTransaction, rollout: Rollout, by: Decide
 async function begin(
   tx: RolloutTransaction,
   rollout: Rollout,
-  by: Decider,
+  by: Cause,
   event: "start" | "approve" | "resume",
 ): Promise<void> {
   const [first] = rollout.rings;
@@ -147,7 +147,7 @@ export async function moveRollout(
   rollout: Rollout,
   event: RolloutEvent,
   state: Rollout["state"],
-  by: Decider,
+  by: Cause,
   details: Readonly<Record<string, string>>,
 ): Promise<void> {
   const now = tx.now.toISOString();
@@ -259,7 +259,7 @@ const moveRingSql = sql`
     gate_held_since = CASE WHEN $5::boolean THEN gate_held_since END
   WHERE id = $1::uuid`;
 
-const callOffSql = sql`
+const cancelUpdatesSql = sql`
   UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now()
   WHERE rollout_id = $1::uuid AND ended_at IS NULL
     AND (action = 'ROLLBACK' OR state IN (${words(untakenStates)}))`;

@@ -8,7 +8,7 @@ import { pValueOf, type SignalEvidence } from "./health-verdict.ts";
 export type RolloutEvidence = ReadonlyMap<SignalName, SignalEvidence>;
 
 /** The health of rollouts in the database, to which every replica adds what it has seen. */
-export class HealthLedger {
+export class HealthEvidence {
   readonly #pool: Pool;
 
   constructor(pool: Pool) {

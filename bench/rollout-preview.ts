@@ -14,7 +14,7 @@ const explanations = 300;
  * A preview of a large fleet beside the plain scan that it cannot do without, and an explanation beside the smallest call of
  * the same service.
  */
-export async function rolloutForesight({ fleet }: BenchOptions): Promise<BenchResult[]> {
+export async function rolloutPreview({ fleet }: BenchOptions): Promise<BenchResult[]> {
   const { admin, database, devices } = await fleet.open();
   const firmware = await releaseFirmware(admin, {
     product: "product",

@@ -10,7 +10,7 @@ import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
 import { versionOf } from "../model/version-of.ts";
-import type { OutageLedger } from "../proof/outage-ledger.ts";
+import type { OutageLog } from "../proof/outage-log.ts";
 import type { TransitionWriter } from "../proof/transition-writer.ts";
 import { lacksContent, planReport, type UpdateReport } from "../proof/update-report.ts";
 import type { UpdateTracker } from "../proof/update-tracker.ts";
@@ -18,6 +18,7 @@ import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.t
 import { zoneOf } from "../rules/readiness-rules.ts";
 import type { CheckedDevice } from "../rules/rule.ts";
 import { type CheckReading, checkedDevice } from "./checked-device.ts";
+import { type RetryTime, retryAt } from "./deferrals.ts";
 import type { KnownFacts } from "./known-facts.ts";
 import {
   decideOffer,
@@ -30,7 +31,6 @@ import {
 } from "./offer-decision.ts";
 import type { RolloutIndex } from "./rollout-index.ts";
 import { StorageWatch } from "./storage-watch.ts";
-import { type RetryTime, retryAt } from "./turned-away.ts";
 
 /** The answer to an update check. */
 export type CheckAnswer =
@@ -50,8 +50,8 @@ export interface OpenedDownload extends Download {
   readonly sha256: string;
 }
 
-/** What an {@link UpdateDesk} is made of. */
-export interface UpdateDeskParts {
+/** What an {@link UpdateOffers} is made of. */
+export interface UpdateOffersParts {
   readonly devices: DeviceSource;
   readonly index: RolloutIndex;
   readonly tracker: UpdateTracker;
@@ -59,7 +59,7 @@ export interface UpdateDeskParts {
   readonly facts: KnownFacts;
   readonly writer: TransitionWriter;
   readonly downloads: Pick<FirmwareDownloads, "open">;
-  readonly outages: OutageLedger;
+  readonly outages: OutageLog;
   readonly clock: Clock;
 }
 
@@ -71,13 +71,13 @@ export interface DeviceSource {
 }
 
 /** Serves devices: what waits for them, its content, and what they report of it. */
-export class UpdateDesk {
-  readonly #parts: UpdateDeskParts;
+export class UpdateOffers {
+  readonly #parts: UpdateOffersParts;
   /** Offers that are being stored, by device: a device that asks twice at once gets one. */
   readonly #offering = new Map<string, Promise<CheckAnswer>>();
   readonly #storage: StorageWatch;
 
-  constructor(parts: UpdateDeskParts) {
+  constructor(parts: UpdateOffersParts) {
     this.#parts = parts;
     this.#storage = new StorageWatch(parts);
   }
@@ -167,12 +167,12 @@ export class UpdateDesk {
     if (reason !== "PACED" && reason !== "TOO_MANY_IN_PROGRESS")
       return { ...answer, retry: retryAt(answer, nowMs) };
     const policy = this.#parts.index.get(rolloutId ?? "")?.rollout.policy;
-    // Nobody knows how long those that are at it take: a minute is a guess on the quick side.
+    // Nobody knows how long those that are updating take: a minute is a guess on the quick side.
     const perMinute = Math.min(
       policy?.offersPerMinute ?? Number.POSITIVE_INFINITY,
       policy?.maxInProgress ?? Number.POSITIVE_INFINITY,
     );
-    return { ...answer, retry: this.#parts.facts.turnedAway.next(rolloutId ?? "", perMinute, nowMs) };
+    return { ...answer, retry: this.#parts.facts.deferrals.next(rolloutId ?? "", perMinute, nowMs) };
   }
 
   #waiting(device: DeviceSnapshot): string | undefined {
@@ -275,7 +275,7 @@ export class UpdateDesk {
       case "too_many":
         return this.#withRetry(tooManyInProgress(compiled));
       case "paced":
-        this.#parts.facts.turnedAway.paced(rollout.id, this.#parts.facts.nowMs());
+        this.#parts.facts.deferrals.paced(rollout.id, this.#parts.facts.nowMs());
         break;
       case "open": {
         const open = await tracker.load(device.id);

@@ -19,7 +19,7 @@ import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** `rollout preview` and `rollout explain`: what a rollout would reach, and why a device gets it or not. */
-export function addForesightCommands(rollout: Command, cli: Cli): void {
+export function addPreviewCommands(rollout: Command, cli: Cli): void {
   addRolloutOptions(
     rollout
       .command("preview")

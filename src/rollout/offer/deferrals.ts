@@ -10,7 +10,7 @@ export interface RetryTime {
  * Devices that a rollout turned away because it was not their turn. The more they are, the longer they are told to stay
  * away, so that about as many come back in a minute as can be served. Counted on this replica.
  */
-export class TurnedAway {
+export class Deferrals {
   readonly #rollouts = new Map<string, { minute: number; count: number; before: number }>();
   readonly #pacedUntil = new Map<string, number>();
 

@@ -13,13 +13,13 @@ import {
   type RolloutTransactions,
 } from "../model/rollout-transactions.ts";
 import { type Decision, plan } from "./plan.ts";
-import { finishRollback, rollBack, stepRollback } from "./rollback.ts";
+import { continueRollback, finishRollback, rollBack } from "./rollback.ts";
 import { noteUnreadable } from "./rollout-alert.ts";
-import { type Decider, pause, promote } from "./rollout-steps.ts";
+import { type Cause, pause, promote } from "./rollout-verbs.ts";
 import { type StartChecks, startOnTime } from "./scheduled-start.ts";
 
-/** What a {@link RingGovernor} is made of. */
-export interface RingGovernorParts {
+/** What a {@link RolloutController} is made of. */
+export interface RolloutControllerParts {
   readonly pool: Session;
   readonly transactions: RolloutTransactions;
   readonly clock: Clock;
@@ -33,13 +33,13 @@ export interface RingGovernorParts {
 }
 
 /**
- * Carries out what {@link plan} says: promotes, completes, pauses and takes back. It looks at a rollout soon after its
+ * Carries out what {@link plan} says: promotes, completes, pauses and rolls back. It looks at a rollout soon after its
  * counters changed, and at all that run about every second, for gates that hold by time. Every plan is made again in a
  * transaction that has the rollout locked, from counters that equal the rows; so several replicas may decide at the same
  * time, and the second one finds nothing left to do.
  */
-export class RingGovernor {
-  readonly #parts: RingGovernorParts;
+export class RolloutController {
+  readonly #parts: RolloutControllerParts;
   /** Looks at rollouts that changed, soon after they did. */
   readonly round: Round;
   readonly #dirty = new Set<string>();
@@ -47,7 +47,7 @@ export class RingGovernor {
   #running: Promise<void> = Promise.resolve();
   #closed = false;
 
-  constructor(parts: RingGovernorParts) {
+  constructor(parts: RolloutControllerParts) {
     this.#parts = parts;
     const { clock, logger } = parts;
     this.round = new Round({
@@ -132,13 +132,13 @@ export class RingGovernor {
       }
       case "pause":
         logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "paused a rollout by a rule");
-        await pause(tx, rollout, deciderOf(decision), decision.byHealth ? undefined : decision.ring);
+        await pause(tx, rollout, causeOf(decision), decision.byHealth ? undefined : decision.ring);
         if (decision.byHealth) await acceptWorse(tx, rollout);
         return;
       case "rollback": {
-        await rollBack(tx, rollout, deciderOf(decision), { failed: decision.ring });
+        await rollBack(tx, rollout, causeOf(decision), { failed: decision.ring });
         this.#parts.rolledBackByRule();
-        logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "takes a rollout back");
+        logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "rolls a rollout back");
         return;
       }
       case "note_unreadable":
@@ -154,10 +154,10 @@ export class RingGovernor {
           logger.warn({ rolloutId: rollout.id, problem }, "paused a rollout at its start time");
         return;
       }
-      case "step_rollback": {
+      case "continue_rollback": {
         const { rollbackPlan } = rollout;
         if (rollbackPlan === undefined) return;
-        const step = await stepRollback(tx, rollout, rollbackPlan);
+        const step = await continueRollback(tx, rollout, rollbackPlan);
         // Replicas learn of what was made by their polls; telling them of each step would have them read all of it each time.
         if (step === "more") this.changed(rollout.id);
         // Those that still wait are looked at again by the next tick.
@@ -166,7 +166,10 @@ export class RingGovernor {
       }
       case "finish_rollback": {
         const { failed, total } = rollout.rollback;
-        logger[failed > 0 ? "warn" : "info"]({ rolloutId: rollout.id, total, failed }, "took a rollout back");
+        logger[failed > 0 ? "warn" : "info"](
+          { rolloutId: rollout.id, total, failed },
+          "rolled a rollout back",
+        );
         await finishRollback(tx, rollout);
         return;
       }
@@ -174,7 +177,7 @@ export class RingGovernor {
   }
 }
 
-function deciderOf({ rule, ring, byHealth }: Extract<Decision, { readonly rule: string }>): Decider {
+function causeOf({ rule, ring, byHealth }: Extract<Decision, { readonly rule: string }>): Cause {
   return {
     actor: byHealth ? "system:health" : "system:failure-threshold",
     reason: rule,
