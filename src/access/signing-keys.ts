@@ -1,6 +1,7 @@
 import { createPublicKey } from "node:crypto";
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
+import type { Cause } from "../call/cause.ts";
 import type { ListPosition } from "../call/list-page.ts";
 import { invalidArgument, notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
@@ -16,7 +17,7 @@ export interface SigningKeyRevoked {
    * Pauses the rollouts that rest on the key and returns how many it paused. Called after the revocation is committed,
    * and again if the revocation is repeated.
    */
-  signingKeyRevoked(keyId: string, why: { actor: string; reason: string }): Promise<number>;
+  signingKeyRevoked(keyId: string, why: Cause): Promise<number>;
 }
 
 /** What {@link SigningKeys} is made of. */

@@ -1,6 +1,7 @@
 import type { EntityManager, FilterQuery } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../access/audit-log.ts";
+import type { Actor, CreateCause } from "../call/cause.ts";
 import type { ListPosition } from "../call/list-page.ts";
 import { invalidArgument, notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
@@ -15,18 +16,6 @@ import { lockFirmware, withDeleted, withSignatures } from "./firmware-rows.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
 import { sameNames } from "./manifest-match.ts";
 import type { SignOff } from "./sign-off.ts";
-
-/** Who changes something, for the audit log. */
-export interface Cause {
-  readonly actor: string;
-}
-
-/** Who creates something. */
-export interface CreateCause extends Cause {
-  /** Identifies the try (AIP-155); the same again answers with what the first one made. */
-  readonly requestId?: string | undefined;
-  readonly signal: AbortSignal;
-}
 
 /** Whether a firmware may be taken out of the catalogue: answered by whoever deploys it. */
 export interface FirmwareInUse {
@@ -74,7 +63,10 @@ export class FirmwareCatalog {
    * canonical (build metadata is refused, see `isCanonicalVersion`); `DUPLICATE` if the product has that version;
    * `INVALID_REQUEST` for an application without a component, or firmware with one.
    */
-  async create(fields: FirmwareFields, creator: CreateCause): Promise<Firmware> {
+  async create(
+    fields: FirmwareFields,
+    creator: CreateCause & { readonly signal: AbortSignal },
+  ): Promise<Firmware> {
     assertVersion("version", fields.version);
     assertMinCurrentVersion(fields.minCurrentVersion);
     assertDeviceTypes(fields.deviceTypes);
@@ -148,7 +140,7 @@ export class FirmwareCatalog {
    * Changes what is given. `FIRMWARE_IMMUTABLE`, with the field in the metadata, for what a signature covers once the
    * firmware is released; before that such a change discards the signatures. A value that stays the same is no change.
    */
-  update(id: string, change: FirmwareChange, caller: Cause): Promise<Firmware> {
+  update(id: string, change: FirmwareChange, caller: Actor): Promise<Firmware> {
     if (change.minCurrentVersion !== undefined) assertMinCurrentVersion(change.minCurrentVersion);
     if (change.deviceTypes !== undefined) assertDeviceTypes(change.deviceTypes);
     return this.#change(id, async (em, row) => {
@@ -174,7 +166,7 @@ export class FirmwareCatalog {
   }
 
   /** Takes a firmware out of the catalogue; again does nothing. `FIRMWARE_IN_USE` while a rollout that is not over has it. */
-  async softDelete(id: string, caller: Cause): Promise<Firmware> {
+  async softDelete(id: string, caller: Actor): Promise<Firmware> {
     const current = await this.get(id);
     if (current.deletedAt !== undefined) return current;
     return this.#change(id, async (em, row) => {
@@ -213,7 +205,7 @@ export class FirmwareCatalog {
   }
 
   /** Adds a signature, and releases the firmware if that is enough. Errors as `SignOff.add`. */
-  sign(id: string, signature: NewSignature, caller: Cause): Promise<Firmware> {
+  sign(id: string, signature: NewSignature, caller: Actor): Promise<Firmware> {
     return this.#change(id, async (em, row) => {
       await this.#signOff.add(em, row, signature);
       await em.flush();
@@ -229,7 +221,7 @@ export class FirmwareCatalog {
    */
   requireDeployable(
     id: string,
-    caller: Cause & { readonly em?: EntityManager | undefined },
+    caller: Actor & { readonly em?: EntityManager | undefined },
   ): Promise<Firmware> {
     const check = async (em: EntityManager, row: FirmwareUpdateRow): Promise<void> => {
       if (await this.#signOff.releaseForDeployment(em, row)) await this.#recordRelease(em, row, caller);
@@ -265,18 +257,18 @@ export class FirmwareCatalog {
     return within === undefined ? this.#database.transact(change) : within.transactional(change);
   }
 
-  async #releaseIfSigned(em: EntityManager, row: FirmwareUpdateRow, caller: Cause): Promise<void> {
+  async #releaseIfSigned(em: EntityManager, row: FirmwareUpdateRow, caller: Actor): Promise<void> {
     if (await this.#signOff.releaseIfSigned(em, row)) await this.#recordRelease(em, row, caller);
   }
 
-  #recordRelease(em: EntityManager, row: FirmwareUpdateRow, caller: Cause): Promise<void> {
+  #recordRelease(em: EntityManager, row: FirmwareUpdateRow, caller: Actor): Promise<void> {
     const signed = String(row.manifest !== null);
     return this.#record(em, caller, "firmware.release", row.id, { version: row.version, signed });
   }
 
   async #record(
     em: EntityManager,
-    { actor }: Cause,
+    { actor }: Actor,
     action: string,
     resourceId: string,
     details: Record<string, string>,

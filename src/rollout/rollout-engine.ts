@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { AuditLog } from "../access/audit-log.ts";
+import type { Cause } from "../call/cause.ts";
 import type { DeviceChange, DeviceChangeListener } from "../device/state/device-changes.ts";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
@@ -228,7 +229,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   /** See {@link RolloutCatalog.signingKeyRevoked}. Running or not, what rests on the key is offered no more. */
-  async signingKeyRevoked(keyId: string, why: { actor: string; reason: string }): Promise<number> {
+  async signingKeyRevoked(keyId: string, why: Cause): Promise<number> {
     const paused = await this.catalog.signingKeyRevoked(keyId, why);
     await this.index.reload();
     return paused;

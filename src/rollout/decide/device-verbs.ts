@@ -1,4 +1,5 @@
 import { v7 as uuidv7 } from "uuid";
+import type { Cause } from "../../call/cause.ts";
 import { illegalTransition, notFound, OtaError } from "../../errors.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
@@ -9,7 +10,6 @@ import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { insertTriesSql } from "../proof/next-try.ts";
 import { rollBackDevices } from "./roll-back-devices.ts";
 import { planWaiting } from "./rollback.ts";
-import type { Cause } from "./rollout-verbs.ts";
 
 /**
  * Rolls a rollout's update back from one device, in a transaction that has the rollout locked. Returns its rollback, or its

@@ -1,10 +1,11 @@
+import type { Cause } from "../../call/cause.ts";
 import { illegalTransition } from "../../errors.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { StoredRollbackPlan } from "../model/rollout.entity.ts";
 import type { Ring, Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { rollBackDevices } from "./roll-back-devices.ts";
-import { type Cause, moveRing, moveRollout, requireState } from "./rollout-verbs.ts";
+import { moveRing, moveRollout, requireState } from "./rollout-verbs.ts";
 import { anyWaitingSql, giveUpSql, nextWaitingSql, unmarkSql } from "./waiting-rollback-sql.ts";
 
 /**

@@ -1,4 +1,5 @@
 import { v7 as uuidv7 } from "uuid";
+import type { Cause, CreateCause } from "../../call/cause.ts";
 import { notFound } from "../../errors.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
@@ -37,7 +38,6 @@ import { assertRollbackTarget } from "./rollback-target.ts";
 import {
   abort,
   approve,
-  type Cause,
   changedMeanwhile,
   pause,
   promote,
@@ -55,18 +55,9 @@ export interface RolloutCatalogParts {
   readonly defaults: RolloutDefaults;
 }
 
-/** Who creates something. */
-export interface CreateCause {
-  readonly actor: string;
-  /** Identifies the try (AIP-155). */
-  readonly requestId?: string | undefined;
-}
-
 /** A verb of an operator. */
-export interface VerbRequest {
+export interface VerbRequest extends Cause {
   readonly id: string;
-  readonly actor: string;
-  readonly reason: string;
 }
 
 /** A promotion: to the named ring or to the next one, if the rollout still has the revision. */
@@ -245,7 +236,7 @@ export class RolloutCatalog {
   }
 
   /** Pauses what runs on a firmware that this key signed; returns how many rollouts it paused. */
-  async signingKeyRevoked(keyId: string, why: { actor: string; reason: string }): Promise<number> {
+  async signingKeyRevoked(keyId: string, why: Cause): Promise<number> {
     const ids = await this.#parts.pool.query<{ id: string }>(signedSql, [keyId]);
     let paused = 0;
     for (const { id } of ids) {

@@ -1,3 +1,4 @@
+import type { Cause } from "../../call/cause.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
@@ -15,7 +16,7 @@ import {
 import { type Decision, plan } from "./plan.ts";
 import { continueRollback, finishRollback, rollBack } from "./rollback.ts";
 import { noteUnreadable } from "./rollout-alert.ts";
-import { type Cause, pause, promote } from "./rollout-verbs.ts";
+import { pause, promote } from "./rollout-verbs.ts";
 import { type StartChecks, startOnTime } from "./scheduled-start.ts";
 
 /** What a {@link RolloutController} is made of. */

@@ -1,3 +1,4 @@
+import type { Cause } from "../../call/cause.ts";
 import { illegalTransition, OtaError } from "../../errors.ts";
 import { sql, words } from "../../infra/database/sql.ts";
 import type { RingState } from "../model/deployment-ring.entity.ts";
@@ -12,16 +13,6 @@ import {
 } from "../model/rollout-state.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { forgetWaitingSql } from "./waiting-rollback-sql.ts";
-
-/** Who does something to a rollout, and why. */
-export interface Cause {
-  /** `operator:<token name>` or `system:<rule>`. */
-  readonly actor: string;
-  /** In words; for a rule its numbers. */
-  readonly reason: string;
-  /** For a rule: its name and numbers, for the record. */
-  readonly details?: Readonly<Record<string, string>> | undefined;
-}
 
 /**
  * Verbs of a rollout within a transaction that has it locked. Each checks the state machine, writes the new state and the
