@@ -5,8 +5,8 @@ import type { DeviceChange, DeviceChangeListener } from "../device/state/device-
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import type { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
-import type { BackgroundWork } from "../infra/background/background.ts";
 import { Round } from "../infra/background/round.ts";
+import type { BackgroundWork } from "../infra/background/work-log.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";

@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { bearerToken } from "../../call/bearer.ts";
 import { type Identity, roleIncludes } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
-import type { BackgroundWork } from "../../infra/background/background.ts";
+import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { RpcMetrics } from "../../infra/metrics.ts";
 import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";

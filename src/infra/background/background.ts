@@ -1,14 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 import { Round, type RoundOptions } from "./round.ts";
-import type { RowCounts, WorkLog } from "./work-log.ts";
-
-/** Something that goes on by itself: a {@link Round}, a batched writer. */
-export interface BackgroundWork {
-  readonly log: WorkLog;
-  /** Ends it after what is under way; what waits to be written is written, once. May be called more than once. */
-  close(): Promise<void>;
-}
+import type { BackgroundWork, RowCounts, WorkLog } from "./work-log.ts";
 
 /** What a {@link Background} is made of. */
 export interface BackgroundParts {

@@ -1,8 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
-import type { BackgroundWork } from "./background.ts";
 import { Round } from "./round.ts";
-import { RowCounts, type WorkLog } from "./work-log.ts";
+import { type BackgroundWork, RowCounts, type WorkLog } from "./work-log.ts";
 
 /** What a {@link BatchWriter} writes, and how. */
 export interface BatchWriterOptions<Row> {

@@ -1,7 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
-import type { BackgroundWork } from "./background.ts";
-import { type RowCounts, WorkLog } from "./work-log.ts";
+import { type BackgroundWork, type RowCounts, WorkLog } from "./work-log.ts";
 
 /** What a {@link Round} does, and when. */
 export interface RoundOptions {

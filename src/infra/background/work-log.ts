@@ -1,6 +1,13 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 
+/** Something that goes on by itself: a round, a batched writer. */
+export interface BackgroundWork {
+  readonly log: WorkLog;
+  /** Ends it after what is under way; what waits to be written is written, once. May be called more than once. */
+  close(): Promise<void>;
+}
+
 /** What a {@link WorkLog} is made of. */
 export interface WorkLogParts {
   /** Short and fixed, for example `roll_ups`: it labels metrics. */

@@ -2,7 +2,7 @@ import { type EntityManager, MikroORM, type Options } from "@mikro-orm/postgresq
 import pg from "pg";
 import { OtaError } from "../../errors.ts";
 import { Alarm } from "../alarm.ts";
-import type { BackgroundWork } from "../background/background.ts";
+import type { BackgroundWork } from "../background/work-log.ts";
 import type { Logger } from "../logger.ts";
 import { closeOnBrokenTransaction } from "./broken-transactions.ts";
 import { connectionSettings, defaultPoolSizes, type PoolSizes } from "./connection-settings.ts";
