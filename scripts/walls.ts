@@ -45,6 +45,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "settings.ts": { may: [] },
   "config.ts": { may: ["settings.ts"] },
   schedule: { may: [] },
+  version: { may: [] },
   manifest: { may: ["errors.ts"] },
   policy: { may: [], wireMay: ["wire"] },
   infra: {
@@ -72,13 +73,13 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   access: { may: [...ground, "manifest"], wireMay: handlers },
   device: {
-    may: [...ground, "access"],
+    may: [...ground, "access", "version"],
     wireMay: handlers,
     rooms: { state: [], filter: ["state"], fleet: ["state"], registry: ["state", "filter", "fleet"] },
   },
-  firmware: { may: [...ground, "access", "manifest"], wireMay: handlers },
+  firmware: { may: [...ground, "access", "manifest", "version"], wireMay: handlers },
   rollout: {
-    may: [...ground, "access", "device", "firmware", "policy", "schedule"],
+    may: [...ground, "access", "device", "firmware", "policy", "schedule", "version"],
     wireMay: [...handlers, "api/download"],
     rooms: {
       model: [],
@@ -93,7 +94,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   heartbeat: { may: [...ground, "driver", "device", "rollout/offer"], wireMay: handlers },
   telemetry: { may: [...ground, "device", "heartbeat"], wireMay: [...handlers, "api/download"] },
-  crash: { may: [...ground, "access", "device"], wireMay: [...handlers, "api/http"] },
+  crash: { may: [...ground, "access", "device", "version"], wireMay: [...handlers, "api/http"] },
   "entities.ts": {
     may: ["access", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
   },
@@ -117,7 +118,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
     may: [...ground, "config.ts", "api", "assembly", "access", "rollout", "telemetry", "crash"],
   },
   client: { may: ["errors.ts", "wire", "grpc"] },
-  agent: { may: ["client", "manifest", "schedule", "errors.ts", ...time, "wire", "grpc"] },
+  agent: { may: ["client", "manifest", "schedule", "version", "errors.ts", ...time, "wire", "grpc"] },
   cli: {
     may: ["agent", "client", "manifest", "policy", "errors.ts", ...time, "wire", "grpc"],
     rooms: { demo: [".", "config.ts", "server.ts", "infra"] },
@@ -129,7 +130,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "cli/recount.ts": { may: ["infra"] },
   "main.ts": { may: ["cli"] },
   console: {
-    may: ["wire", "policy", "transport", "browser"],
+    may: ["wire", "policy", "version", "transport", "browser"],
     rooms: {
       ui: ["data"],
       data: [],

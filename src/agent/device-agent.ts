@@ -2,7 +2,6 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChannelCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
-import { valid } from "semver";
 import {
   Capability,
   ClockQuality,
@@ -12,6 +11,8 @@ import {
 } from "../../gen/ota/v1/heartbeat_pb.js";
 import { RpcClient } from "../client/rpc-client.ts";
 import type { Clock } from "../infra/clock.ts";
+import { isSameVersion } from "../version/compare-versions.ts";
+import { isSemanticVersion } from "../version/semantic-version.ts";
 import { AgentFailure } from "./agent-failure.ts";
 import { uploadCrashLog } from "./crash-log-upload.ts";
 import { DeviceMemory, remember } from "./device-memory.ts";
@@ -100,7 +101,7 @@ export class DeviceAgent implements AsyncDisposable {
     this.#memory = memory;
     this.#backlog.restore(await storage.loadBacklog());
     const running = await installer.running();
-    if (valid(running.version) === null) {
+    if (!isSemanticVersion(running.version)) {
       throw new AgentFailure("INVALID_VERSION", `${running.version} is not a semantic version`);
     }
     this.#components = await installer.components?.();
@@ -283,7 +284,7 @@ export class DeviceAgent implements AsyncDisposable {
 async function settlePending(memory: DeviceMemory, running: RunningFirmware, bootId: string): Promise<void> {
   const { pending, reverted, securityFloor } = memory.state;
   if (pending === undefined || pending.bootId === bootId) return;
-  if (running.version === pending.version) {
+  if (isSameVersion(running.version, pending.version)) {
     const { securityCounter } = pending;
     const floor = Math.max(securityFloor, securityCounter);
     await memory.update({ pending: undefined, securityCounter, securityFloor: floor });

@@ -1,11 +1,12 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { gte, lt, valid } from "semver";
 import { UpdateAction } from "../../gen/ota/v1/rollout_pb.js";
 import type { Offer } from "../../gen/ota/v1/update_service_pb.js";
 import { OtaError } from "../errors.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { thumbprint } from "../manifest/signature.ts";
 import { verifyManifest } from "../manifest/verify-manifest.ts";
+import { compareVersions } from "../version/compare-versions.ts";
+import { isSemanticVersion } from "../version/semantic-version.ts";
 import { AgentFailure } from "./agent-failure.ts";
 
 /** Whom a device trusts to sign its firmware. */
@@ -59,11 +60,12 @@ export interface VerifiedOffer {
 export function verifyOffer(offer: Offer, target: OfferTarget, trust: Trust): VerifiedOffer {
   const expired = offer.expireTime !== undefined && isPast(timestampDate(offer.expireTime), target.now);
   if (expired) throw new AgentFailure("OFFER_EXPIRED", "the offer is void");
-  if (valid(offer.version) === null) {
+  if (!isSemanticVersion(offer.version)) {
     throw new AgentFailure("INVALID_VERSION", `${offer.version} is not a semantic version`);
   }
   const rollback = offer.action === UpdateAction.ROLLBACK;
-  const older = target.version !== "" && lt(offer.version, target.version);
+  // Of a version of another kind nobody here knows which one is older: the service does.
+  const older = isSemanticVersion(target.version) && compareVersions(offer.version, target.version) < 0;
   if (!rollback && !offer.allowDowngrade && older) {
     throw new AgentFailure("DOWNGRADE_REFUSED", `${offer.version} is older than ${target.version}`);
   }
@@ -120,7 +122,8 @@ function checkFit(manifest: Manifest, target: OfferTarget, rollback: boolean): v
   refuseCounter(manifest.securityCounter, target.securityFloor);
   const { minCurrentVersion } = manifest;
   const tooOld =
-    minCurrentVersion !== "" && (target.version === "" || !gte(target.version, minCurrentVersion));
+    minCurrentVersion !== "" &&
+    (!isSemanticVersion(target.version) || compareVersions(target.version, minCurrentVersion) < 0);
   if (!rollback && tooOld) {
     throw new AgentFailure(
       "VERSION_TOO_OLD",

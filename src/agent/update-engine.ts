@@ -9,6 +9,7 @@ import { ClientError } from "../client/client-error.ts";
 import type { RpcClient } from "../client/rpc-client.ts";
 import { Alarm } from "../infra/alarm.ts";
 import type { Clock } from "../infra/clock.ts";
+import { isSameVersion } from "../version/compare-versions.ts";
 import { AgentFailure } from "./agent-failure.ts";
 import { type DeviceMemory, remember } from "./device-memory.ts";
 import type { DeviceStorage } from "./device-storage.ts";
@@ -132,7 +133,7 @@ export class UpdateEngine {
     const { memory, sensors, logger, onPhase } = this.#options;
     const { pending, reverted } = memory.state;
     // The service offers until it has seen the outcome in the heartbeats, which may be a moment away.
-    if (offer.version === this.#versionOf(offer)) return;
+    if (isSameVersion(offer.version, this.#versionOf(offer))) return;
     if (reverted.includes(offer.updateId)) {
       await this.#reportFailure(offer, revertedFailure(offer.version), signal);
       return;

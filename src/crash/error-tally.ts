@@ -1,7 +1,8 @@
-import { compare, valid } from "semver";
 import { v7 as uuidv7 } from "uuid";
 import type { DeviceError } from "../device/state/heartbeat-record.ts";
 import { type Severity, worseSeverity } from "../device/state/severity.ts";
+import { compareVersions } from "../version/compare-versions.ts";
+import { isSemanticVersion } from "../version/semantic-version.ts";
 import type { ErrorGroupState } from "./error-group.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 
@@ -253,11 +254,11 @@ function newGroup({ fingerprint, report, firmwareVersion, receivedAt }: Sighting
 
 /** Whether a version is higher than another by semantic versioning. What is no semantic version is higher than nothing. */
 function isHigherVersion(version: string, than: string): boolean {
-  if (valid(version) === null) return false;
-  return valid(than) === null || compare(version, than) > 0;
+  if (!isSemanticVersion(version)) return false;
+  return !isSemanticVersion(than) || compareVersions(version, than) > 0;
 }
 
 /** Whether both are semantic versions and the first is the higher one. */
 function isSurelyHigher(version: string, than: string): boolean {
-  return valid(than) !== null && isHigherVersion(version, than);
+  return isSemanticVersion(than) && isHigherVersion(version, than);
 }

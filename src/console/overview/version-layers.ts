@@ -3,7 +3,7 @@ import type {
   GetDeviceStatusOverviewResponse,
   QueryVersionHistoryResponse,
 } from "../../../gen/ota/v1/device_service_pb.js";
-import { compareVersions } from "./compare-versions.ts";
+import { compareVersions } from "../../version/compare-versions.ts";
 
 /** How many devices ran which version at some time. */
 export interface VersionMoment {

@@ -1,3 +1,4 @@
+import { versionKey } from "../../version/version-key.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { Presence } from "../state/presence.ts";
 import { invalidFilter } from "./filter-fault.ts";
@@ -17,7 +18,6 @@ import {
   type RestrictionSyntax,
   readSyntax,
 } from "./filter-syntax.ts";
-import { versionKey } from "./version-key.ts";
 
 /** A checked filter over devices. What a device has not told matches no test, so NOT of such a test matches it. */
 export type DeviceFilter =
@@ -276,10 +276,11 @@ class Checker {
     }
     const key = versionKey(argument.text);
     if (key !== undefined && !isWild(argument)) return { kind: "version", field, comparison, key };
-    throw this.#unexpected(
-      equality ? "a semantic version such as 1.4.0, or 1.4.*" : "a semantic version such as 1.4.0",
-      argument,
-    );
+    // What is no semantic version is the same only as itself, and neither older nor newer.
+    if (equality) {
+      return { kind: "text", field, negated: comparison === "!=", pattern: patternOf(argument, false) };
+    }
+    throw this.#unexpected("a semantic version such as 1.4.0", argument);
   }
 
   #unexpected(expected: string, argument: ArgumentSyntax): Error {

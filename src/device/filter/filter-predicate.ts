@@ -1,3 +1,4 @@
+import { versionKey } from "../../version/version-key.ts";
 import type { FilterableDevice } from "../state/filterable-device.ts";
 import { type HeldReadings, heldReader } from "../state/held-readings.ts";
 import { type Presence, presenceOf } from "../state/presence.ts";
@@ -11,7 +12,6 @@ import type {
   TextPattern,
 } from "./device-filter.ts";
 import { type FieldName, isSinglePrecision } from "./filter-fields.ts";
-import { versionKey } from "./version-key.ts";
 
 /** Whether a device matches at a moment, in milliseconds since 1970. */
 export type DevicePredicate = (device: FilterableDevice, nowMs: number) => boolean;

@@ -30,7 +30,7 @@ const up = [
   `create index audit_events_actor_index on audit_events (actor, id)`,
   `create index audit_events_action_index on audit_events (action, id)`,
   `create index audit_events_resource_type_index on audit_events (resource_type, id)`,
-  // The text of versionKey in src/device/filter/version-key.ts, so that both sort versions alike. In PL/pgSQL, and with
+  // The text of versionKey in src/version/version-key.ts, so that both sort versions alike. In PL/pgSQL, and with
   // the plain releases first: 3 us a call instead of 18 us as an SQL function with one pattern for all.
   `create function semver_key(version text) returns text language plpgsql immutable strict parallel safe as $$
     declare

@@ -1,6 +1,8 @@
+import { semanticVersion } from "./semantic-version.ts";
+
 /**
  * A text that sorts, character by character, as the semantic version does (https://semver.org, item 11); undefined for
- * what is no version. Build metadata is left out. The SQL function `semver_key` makes the same text.
+ * what is no version. Build metadata and a leading `v` are left out. The SQL function `semver_key` makes the same text.
  *
  * Numbers stand behind their length, which sorts them without zeros in front. Of identifiers numbers come first, the
  * separator sorts before every character of an identifier, and the mark of a release after every prerelease.
@@ -12,8 +14,13 @@ export function versionKey(version: string): string | undefined {
   return core + (prerelease === undefined ? releaseMark : prerelease.split(".").map(identifierKey).join(" "));
 }
 
-const semanticVersion =
-  /^v?(?<major>0|[1-9]\d{0,15})\.(?<minor>0|[1-9]\d{0,15})\.(?<patch>0|[1-9]\d{0,15})(?:-(?<prerelease>(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*))?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?$/;
+/**
+ * A text that is the same for two texts if, and only if, they name the same version: those of equal precedence, and of
+ * what is no semantic version the very same characters. The SQL function `version_identity` makes the same text.
+ */
+export function versionIdentity(text: string): string {
+  return versionKey(text) ?? `=${text}`;
+}
 
 const releaseMark = "~";
 
