@@ -16,6 +16,7 @@ import { DeviceEntity } from "./device/state/device.entity.ts";
 import { DeviceStateEntity } from "./device/state/device-state.entity.ts";
 import { FirmwareSignatureEntity } from "./firmware/firmware-signature.entity.ts";
 import { FirmwareUpdateEntity } from "./firmware/firmware-update.entity.ts";
+import { FirmwareVersionKeyEntity } from "./firmware/firmware-version-key.entity.ts";
 import { DeviceHeartbeatEntity } from "./heartbeat/device-heartbeat.entity.ts";
 import { DeviceIngestEntity } from "./heartbeat/device-ingest.entity.ts";
 import { RequestIdEntity } from "./infra/database/request-id.entity.ts";
@@ -51,6 +52,7 @@ export const entities = [
   SavedFilterEntity,
   FirmwareUpdateEntity,
   FirmwareSignatureEntity,
+  FirmwareVersionKeyEntity,
   DeviceHeartbeatEntity,
   DeviceIngestEntity,
   RequestIdEntity,

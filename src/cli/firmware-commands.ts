@@ -118,6 +118,19 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
     );
 
   firmware
+    .command("reported-as")
+    .argument("<firmware>", REFERENCE)
+    .argument("[texts...]", "the texts, in place of those before; none: its version alone")
+    .description("Say under which texts devices report it, for versions that are not semantic")
+    .action(
+      withSession(cli, async (session, reference: string, texts: string[]) => {
+        const id = await firmwareId(session, reference);
+        const answer = await session.call(method.updateFirmware, { id, reportedVersions: { texts } });
+        printFirmware(session, requireFirmware(answer.firmware));
+      }),
+    );
+
+  firmware
     .command("delete")
     .argument("<firmware>", REFERENCE)
     .description("Take a firmware out of the catalogue; its record stays for history")

@@ -7,7 +7,7 @@ import type { CreateFirmwareRequestSchema } from "../../gen/ota/v1/firmware_serv
 import { maxManifestBytes, parseManifest } from "../manifest/manifest.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { digestFile } from "./firmware-file.ts";
-import { collectList, collectPairs, parseBytes, parseCount } from "./parse.ts";
+import { collectList, collectPairs, collectTexts, parseBytes, parseCount } from "./parse.ts";
 
 /** What the options of `firmware create` and `firmware publish` say of a new version. */
 export interface DescriptionOptions {
@@ -16,6 +16,7 @@ export interface DescriptionOptions {
   readonly version?: string;
   readonly component?: string;
   readonly mandatoryStep: boolean;
+  readonly reportedAs?: string[];
   readonly deviceType?: string[];
   readonly model?: string[];
   readonly minBattery: number;
@@ -52,6 +53,11 @@ export function addDescriptionOptions(command: Command): Command {
         // In words, because the help would print a bigint as JSON, which has none.
         .default(0n, "0"),
     )
+    .option(
+      "--reported-as <text>",
+      "devices report it under this text, e.g. 2024.08.1, beside its version; repeatable",
+      collectTexts,
+    )
     .option("--mandatory-step", "older devices install it before any newer version of the product", false)
     .option("--notes <markdown>", "what changed, for people", "")
     .option("--metadata <name=value>", "anything else to keep; repeatable", collectPairs);
@@ -80,6 +86,7 @@ export async function describeFirmware(
     minFreeStorageBytes: options.minFreeStorage,
     releaseNotes: options.notes,
     mandatoryStep: options.mandatoryStep,
+    reportedVersions: options.reportedAs ?? [],
     metadata: options.metadata ?? {},
     ...(options.manifest === undefined
       ? await fromFile(file, options, signal)

@@ -32,6 +32,7 @@ export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
     ["firmware", firmware.id],
     ["product", cleanText(firmware.product)],
     ["version", cleanText(firmware.version)],
+    ["reported as", firmware.reportedVersions.length === 0 ? undefined : listText(firmware.reportedVersions)],
     ["application", firmware.component === "" ? undefined : cleanText(firmware.component)],
     ["state", stateText(terminal, firmware)],
     ["device types", listText(firmware.deviceTypes)],

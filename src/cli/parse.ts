@@ -100,6 +100,12 @@ export function collectList(text: string, before: readonly string[] = []): strin
   return [...before, ...items];
 }
 
+/** Collects the texts of a repeatable option as they are. */
+export function collectTexts(text: string, before: readonly string[] = []): string[] {
+  if (text === "") throw new InvalidArgumentError("Write a text.");
+  return [...before, text];
+}
+
 /** Collects `name=text` pairs of a repeatable option. */
 export function collectPairs(
   text: string,

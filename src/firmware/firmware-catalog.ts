@@ -3,19 +3,21 @@ import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { Actor, CreateCause } from "../call/cause.ts";
 import type { ListPosition } from "../call/list-page.ts";
-import { invalidArgument, notFound, OtaError } from "../errors.ts";
+import { notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
-import { uniqueViolation } from "../infra/database/errors.ts";
 import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
-import { createManifest, isCanonicalVersion } from "../manifest/manifest.ts";
+import { createManifest } from "../manifest/manifest.ts";
+import { canonicalVersion } from "../version/semantic-version.ts";
 import type { Firmware, FirmwareChange, FirmwareFields, FirmwareFilter, NewSignature } from "./firmware.ts";
 import { lockFirmware, withDeleted, withSignatures } from "./firmware-rows.ts";
+import { assertChange, assertFields } from "./firmware-rules.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
 import { sameNames } from "./manifest-match.ts";
 import type { SignOff } from "./sign-off.ts";
+import { type VersionClaims, versionClaimFault } from "./version-claims.ts";
 
 /** Whether a firmware may be taken out of the catalogue: answered by whoever deploys it. */
 export interface FirmwareInUse {
@@ -60,17 +62,15 @@ export class FirmwareCatalog {
 
   /**
    * Creates a firmware: UPLOADED if its very content is in the store, else DRAFT. `INVALID_VERSION` unless the version is
-   * canonical (build metadata is refused, see `isCanonicalVersion`); `DUPLICATE` if the product has that version;
+   * canonical (build metadata is refused, see `isCanonicalVersion`); `DUPLICATE` if the product has that version, or another
+   * of its firmware is reported under one of the texts that this one claims;
    * `INVALID_REQUEST` for an application without a component, or firmware with one.
    */
   async create(
     fields: FirmwareFields,
     creator: CreateCause & { readonly signal: AbortSignal },
   ): Promise<Firmware> {
-    assertVersion("version", fields.version);
-    assertMinCurrentVersion(fields.minCurrentVersion);
-    assertDeviceTypes(fields.deviceTypes);
-    assertComponent(fields);
+    assertFields(fields);
     const stored = await this.#store.stat(fields.sha256, creator.signal);
     const state = stored?.sizeBytes === fields.sizeBytes ? "UPLOADED" : "DRAFT";
     try {
@@ -81,6 +81,7 @@ export class FirmwareCatalog {
             ...fields,
             deviceTypes: [...fields.deviceTypes],
             hardwareModels: [...fields.hardwareModels],
+            reportedVersions: [...fields.reportedVersions],
             metadata: { ...fields.metadata },
             id,
             state,
@@ -106,10 +107,7 @@ export class FirmwareCatalog {
         return this.#load(em, resourceId);
       });
     } catch (error) {
-      if (uniqueViolation(error) === "firmware_updates_product_version_unique") {
-        throw duplicate(fields.product, fields.version, error);
-      }
-      throw error;
+      throw await versionClaimFault(this.#database.em(), error, fields);
     }
   }
 
@@ -139,22 +137,27 @@ export class FirmwareCatalog {
   /**
    * Changes what is given. `FIRMWARE_IMMUTABLE`, with the field in the metadata, for what a signature covers once the
    * firmware is released; before that such a change discards the signatures. A value that stays the same is no change.
+   * `DUPLICATE` if another firmware of the product is, or is reported as, one of the reported versions.
    */
-  update(id: string, change: FirmwareChange, caller: Actor): Promise<Firmware> {
-    if (change.minCurrentVersion !== undefined) assertMinCurrentVersion(change.minCurrentVersion);
-    if (change.deviceTypes !== undefined) assertDeviceTypes(change.deviceTypes);
-    return this.#change(id, async (em, row) => {
+  async update(id: string, change: FirmwareChange, caller: Actor): Promise<Firmware> {
+    assertChange(change);
+    let claims: VersionClaims | undefined;
+    const changed = this.#change(id, async (em, row) => {
       const covered = coveredChanges(row, change);
       const [field] = Object.keys(covered);
       if (field !== undefined && row.state === "RELEASED") throw immutable(row, field);
       const discarded = field === undefined ? 0 : await this.#signOff.discard(em, row);
       const { releaseNotes, minBatteryPercent, minFreeStorageBytes, metadata, mandatoryStep } = change;
+      const reportedVersions =
+        change.reportedVersions === undefined ? undefined : [...change.reportedVersions];
+      claims = { id, product: row.product, version: row.version, reportedVersions: reportedVersions ?? [] };
       const plain = definedOf({
         releaseNotes,
         minBatteryPercent,
         minFreeStorageBytes,
         metadata,
         mandatoryStep,
+        reportedVersions,
       });
       Object.assign(row, plain, covered);
       const fields = Object.keys({ ...plain, ...covered }).join(",");
@@ -162,6 +165,9 @@ export class FirmwareCatalog {
         fields,
         discarded_signatures: String(discarded),
       });
+    });
+    return await changed.catch(async (error: unknown) => {
+      throw claims === undefined ? error : await versionClaimFault(this.#database.em(), error, claims);
     });
   }
 
@@ -288,7 +294,7 @@ function whereOf(filter: FirmwareFilter, after: string | undefined): FilterQuery
   const { product, version, deviceType, hardwareModel, states } = filter;
   return {
     ...(product === undefined ? {} : { product }),
-    ...(version === undefined ? {} : { version }),
+    ...(version === undefined ? {} : { $and: [named(version)] }),
     ...(deviceType === undefined ? {} : { deviceTypes: { $contains: [deviceType] } }),
     ...(states.length === 0 ? {} : { state: { $in: [...states] } }),
     ...(after === undefined ? {} : { id: { $lt: after } }),
@@ -298,6 +304,12 @@ function whereOf(filter: FirmwareFilter, after: string | undefined): FilterQuery
           $or: [{ hardwareModels: { $contains: [hardwareModel] } }, { hardwareModels: { $contained: [] } }],
         }),
   };
+}
+
+/** Of this version, or reported as it. */
+function named(version: string) {
+  const canonical = canonicalVersion(version) ?? version;
+  return { $or: [{ version: canonical }, { reportedVersions: { $contains: [version] } }] };
 }
 
 /** What would change of the fields that a signature covers. */
@@ -318,44 +330,6 @@ function coveredChanges(row: FirmwareUpdateRow, change: FirmwareChange): Partial
 
 function definedOf<T extends object>(values: T): Partial<T> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
-
-function assertVersion(field: string, version: string): void {
-  if (isCanonicalVersion(version)) return;
-  throw invalidArgument(
-    field,
-    `"${version}" must be a semantic version such as 1.4.0 or 1.4.0-rc.1, without build metadata`,
-    "INVALID_VERSION",
-  );
-}
-
-function assertMinCurrentVersion(version: string): void {
-  if (version !== "") assertVersion("min_current_version", version);
-}
-
-function assertDeviceTypes(deviceTypes: readonly string[]): void {
-  if (deviceTypes.length === 0) throw invalidArgument("device_types", "must name at least one device type");
-}
-
-function assertComponent({ kind, component }: FirmwareFields): void {
-  if (kind === "APPLICATION" && component === "") {
-    throw invalidArgument("component", "is required for an application: its name on the device");
-  }
-  if (kind === "FIRMWARE" && component !== "") {
-    throw invalidArgument("component", "is for applications only; set the kind to application");
-  }
-}
-
-function duplicate(product: string, version: string, cause: unknown): OtaError {
-  return new OtaError(
-    "already_exists",
-    "DUPLICATE",
-    `${product} has a firmware with version ${version} already`,
-    {
-      metadata: { product, version },
-      cause,
-    },
-  );
 }
 
 function immutable(row: FirmwareUpdateRow, property: string): OtaError {

@@ -43,6 +43,7 @@ export function toFirmwareMessage(firmware: Firmware): MessageInitShape<typeof F
     kind: toUpdateKind(firmware.kind),
     component: firmware.component,
     mandatoryStep: firmware.mandatoryStep,
+    reportedVersions: [...firmware.reportedVersions],
     ...(firmware.manifest === undefined ? {} : { manifest: new Uint8Array(firmware.manifest) }),
     signatures: firmware.signatures.map(toSignatureMessage),
     ...(expiresAt === undefined ? {} : { expireTime: timestampFromDate(expiresAt) }),
@@ -77,6 +78,7 @@ export function fromCreateRequest(request: MessageShape<typeof CreateFirmwareReq
   return {
     product: request.product,
     version: request.version,
+    reportedVersions: request.reportedVersions,
     deviceTypes: request.deviceTypes,
     hardwareModels: request.hardwareModels,
     minBatteryPercent: request.minBatteryPercent,
@@ -106,6 +108,7 @@ export function fromUpdateRequest(request: MessageShape<typeof UpdateFirmwareReq
     deviceTypes: request.deviceTypes?.names,
     hardwareModels: request.hardwareModels?.names,
     mandatoryStep: request.mandatoryStep,
+    reportedVersions: request.reportedVersions?.texts,
   };
 }
 

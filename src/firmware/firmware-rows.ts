@@ -60,6 +60,7 @@ function toFirmware(
     id: row.id,
     product: row.product,
     version: row.version,
+    reportedVersions: row.reportedVersions,
     state: row.state,
     deviceTypes: row.deviceTypes,
     hardwareModels: row.hardwareModels,

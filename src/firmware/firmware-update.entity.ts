@@ -16,6 +16,8 @@ export const FirmwareUpdateEntity = defineEntity({
     product: p.text(),
     /** Semantic version, without build metadata's meaning for order. */
     version: p.text(),
+    /** Texts under which devices report it beside its version. */
+    reportedVersions: p.array().columnType("text[]").defaultRaw("'{}'"),
     state: p.text().$type<FirmwareState>(),
     /** Empty: every device type. */
     deviceTypes: p.array().columnType("text[]").defaultRaw("'{}'"),

@@ -336,6 +336,7 @@ class OneFirmware implements UploadCatalog {
       state: "DRAFT",
       product: "gateway",
       version: "1.0.0",
+      reportedVersions: [],
       deviceTypes: ["gateway"],
       hardwareModels: [],
       minBatteryPercent: 0,

@@ -21,6 +21,8 @@ export interface FirmwareFields {
   readonly product: string;
   /** A canonical semantic version without build metadata, see `isCanonicalVersion`. */
   readonly version: string;
+  /** Texts under which devices report it beside its version; unique within the product. */
+  readonly reportedVersions: readonly string[];
   /** The device types that it is for, at least one. */
   readonly deviceTypes: readonly string[];
   /** The hardware models that it runs on; empty means every model. */
@@ -66,6 +68,7 @@ export interface FirmwareChange {
   readonly deviceTypes?: readonly string[] | undefined;
   readonly hardwareModels?: readonly string[] | undefined;
   readonly mandatoryStep?: boolean | undefined;
+  readonly reportedVersions?: readonly string[] | undefined;
 }
 
 /** Which firmware to list; filters are combined with AND, and what is `undefined` does not filter. */

@@ -220,8 +220,10 @@ function componentsViolation(components: Readonly<Record<string, string>>): Fiel
       };
     }
     const version = components[name] ?? "";
-    if (version.length > maxVersionCharacters || !semanticVersion.test(version))
-      return { field: `components["${name}"]`, description: "must be a semantic version" };
+    const field = `components["${name}"]`;
+    if (version === "") return { field, description: "must not be empty" };
+    const violation = textViolation(field, version, maxVersionCharacters);
+    if (violation !== undefined) return violation;
   }
   return undefined;
 }
@@ -238,9 +240,5 @@ const maxVersionCharacters = 128;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 const componentName = /^[A-Za-z0-9._-]{1,64}$/;
-
-/** The grammar of semver.org, 2.0.0. */
-const semanticVersion =
-  /^(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-(?:0|[1-9]\d*|\d*[A-Za-z-][\dA-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][\dA-Za-z-]*))*)?(?:\+[\dA-Za-z-]+(?:\.[\dA-Za-z-]+)*)?$/;
 
 const metricName = /^[A-Za-z0-9._/-]{1,64}$/;

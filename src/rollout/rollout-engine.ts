@@ -266,7 +266,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       const every = this.tracker.size > largeTracker ? reconcileTicksWhenLarge : reconcileTicks;
       await this.tracker.poll();
       if (this.#ticks % every === 0) await this.tracker.reconcile();
-      if (await this.index.poll()) this.#announcer.announce();
+      if (await this.index.poll()) this.#indexed();
       this.#outages.worked("database", nowMs);
     } catch (error) {
       this.#outages.failed("database", nowMs);
@@ -283,8 +283,14 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       await Promise.all([this.index.reload(), this.tracker.reconcile(rolloutId)]);
       this.#controller.changed(rolloutId);
       this.watch.changed(rolloutId);
-      this.#announcer.announce();
+      this.#indexed();
     });
+  }
+
+  /** After the catalogue and the rollouts were read anew. */
+  #indexed(): void {
+    this.tracker.renamed((firmwareId) => this.index.reportedVersions(firmwareId));
+    this.#announcer.announce();
   }
 
   #counted(rolloutIds: ReadonlySet<string>): void {
@@ -307,7 +313,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   async #catchUp(): Promise<void> {
-    if (await this.index.poll()) this.#announcer.announce();
+    if (await this.index.poll()) this.#indexed();
     await this.tracker.reconcile();
   }
 

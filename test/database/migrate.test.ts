@@ -21,6 +21,7 @@ const all = [
   "0011-waiting-rollbacks",
   "0012-rollout-counters",
   "0013-words",
+  "0014-versions",
 ];
 const replicas = 3;
 

@@ -4,10 +4,10 @@ import { describe, expect, it } from "vitest";
 import { type DeviceFilter, parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
 import { compileFilterPredicate } from "../../src/device/filter/filter-predicate.ts";
 import { compileFilterSql } from "../../src/device/filter/filter-sql.ts";
-import { versionKey } from "../../src/device/filter/version-key.ts";
 import type { FilterableDevice } from "../../src/device/state/filterable-device.ts";
 import { Parameters } from "../../src/infra/database/parameters.ts";
 import { sql } from "../../src/infra/database/sql.ts";
+import { versionKey } from "../../src/version/version-key.ts";
 import {
   type DeviceReplica,
   enrolmentKey,
@@ -260,6 +260,7 @@ describe("filters over devices", () => {
       "1.2.3-01",
       "1.2.3-a..b",
       "v1.2.3",
+      "V1.2.3-rc.1+b",
       "1.2.3.4",
       " 1.2.3",
       "1.2.3+",

@@ -45,6 +45,7 @@ export const fields: FirmwareFields = {
   kind: "FIRMWARE",
   component: "",
   mandatoryStep: false,
+  reportedVersions: [],
 };
 
 /** A migrated database for a file of tests. */

@@ -29,6 +29,7 @@ const wireFields = {
   kind: UpdateKind.FIRMWARE,
   deviceTypes: [...fields.deviceTypes],
   hardwareModels: [...fields.hardwareModels],
+  reportedVersions: [...fields.reportedVersions],
   metadata: { ...fields.metadata },
   minFreeStorageBytes: BigInt(fields.minFreeStorageBytes),
   sizeBytes: BigInt(fields.sizeBytes),

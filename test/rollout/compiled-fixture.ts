@@ -31,6 +31,7 @@ export const firmware: Firmware = {
   kind: "FIRMWARE",
   component: "",
   mandatoryStep: false,
+  reportedVersions: [],
   manifest: undefined,
   signatures: [],
   expiresAt: undefined,

@@ -14,17 +14,19 @@ interface Door {
 export class PolledDevice {
   readonly id: string;
   readonly #token: string;
-  #version = "1.0.0";
+  #version: string;
   #boot = 1;
   #sequence = 0;
   #offer: Offer | undefined;
 
-  static async enrol(rpc: RpcClient, enrolmentKey: string): Promise<PolledDevice> {
-    const { device, deviceToken } = await enrol(rpc, enrolmentKey);
-    return new PolledDevice(device?.id ?? "", deviceToken);
+  /** Enrols a device that runs `firmwareVersion`. */
+  static async enrol(rpc: RpcClient, enrolmentKey: string, firmwareVersion = "1.0.0"): Promise<PolledDevice> {
+    const { device, deviceToken } = await enrol(rpc, enrolmentKey, firmwareVersion);
+    return new PolledDevice(device?.id ?? "", deviceToken, firmwareVersion);
   }
 
-  private constructor(id: string, token: string) {
+  private constructor(id: string, token: string, version: string) {
+    this.#version = version;
     this.id = id;
     this.#token = token;
   }
@@ -51,11 +53,11 @@ export class PolledDevice {
     this.#offer = undefined;
   }
 
-  /** Takes the update up to the first heartbeat of the new version. */
-  async update(service: Door): Promise<void> {
+  /** Takes the update up to the first heartbeat of the new version, for which it reports `reported` or the version itself. */
+  async update(service: Door, reported?: string): Promise<void> {
     const { version } = await eventually(() => this.expectOffer(service));
     await this.report(service, DeviceUpdateState.REBOOTING);
-    this.#version = version;
+    this.#version = reported ?? version;
     this.#boot += 1;
     await this.beat(service);
   }

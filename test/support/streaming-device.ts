@@ -166,14 +166,18 @@ export async function startDevices(
 }
 
 /** Enrols a device that nobody has seen before. */
-export function enrol(rpc: RpcClient, enrolmentKey: string): Promise<EnrolDeviceResponse> {
+export function enrol(
+  rpc: RpcClient,
+  enrolmentKey: string,
+  firmwareVersion = "1.0.0",
+): Promise<EnrolDeviceResponse> {
   return rpc.unary(DeviceService.method.enrolDevice, {
     requestId: randomUUID(),
     enrolmentKey,
     serialNumber: `fault-${randomUUID()}`,
     deviceType: "thermostat",
     hardwareModel: "tx-200",
-    firmwareVersion: "1.0.0",
+    firmwareVersion,
   });
 }
 

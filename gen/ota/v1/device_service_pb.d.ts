@@ -54,7 +54,8 @@ export declare type EnrolDeviceRequest = Message<"ota.v1.EnrolDeviceRequest"> & 
   hardwareModel: string;
 
   /**
-   * The firmware version that runs now, a semantic version. Required.
+   * The firmware version that runs now: a semantic version, or a text that a firmware names in `reported_versions`; others
+   * are kept and shown, but no firmware is known to be newer. Required.
    *
    * @generated from field: string firmware_version = 6;
    */

@@ -32,7 +32,8 @@ export declare type Firmware = Message<"ota.v1.Firmware"> & {
   product: string;
 
   /**
-   * A semantic version (https://semver.org), for example `1.4.0-rc.1`.
+   * A semantic version (https://semver.org), for example `1.4.0-rc.1`; without build metadata, for one product has no two
+   * firmwares of equal precedence.
    *
    * @generated from field: string version = 3;
    */
@@ -192,6 +193,14 @@ export declare type Firmware = Message<"ota.v1.Firmware"> & {
    * @generated from field: bool mandatory_step = 25;
    */
   mandatoryStep: boolean;
+
+  /**
+   * Further texts under which devices report that they run it, for example `2024.08.1` or `34105904`. Devices that report a
+   * version of the same precedence as `version` (`v1.4.0`, `1.4.0+build.7`) need none.
+   *
+   * @generated from field: repeated string reported_versions = 26;
+   */
+  reportedVersions: string[];
 };
 
 /**

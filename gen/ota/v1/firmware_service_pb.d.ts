@@ -136,6 +136,13 @@ export declare type CreateFirmwareRequest = Message<"ota.v1.CreateFirmwareReques
    * @generated from field: bool mandatory_step = 17;
    */
   mandatoryStep: boolean;
+
+  /**
+   * See `Firmware.reported_versions`: at most 32. None may name another firmware of the product: refused with DUPLICATE.
+   *
+   * @generated from field: repeated string reported_versions = 18;
+   */
+  reportedVersions: string[];
 };
 
 /**
@@ -565,6 +572,13 @@ export declare type UpdateFirmwareRequest = Message<"ota.v1.UpdateFirmwareReques
    * @generated from field: optional bool mandatory_step = 9;
    */
   mandatoryStep?: boolean | undefined;
+
+  /**
+   * Replaces the reported versions; may be changed at any time, and counts from the next heartbeat.
+   *
+   * @generated from field: ota.v1.ReportedVersions reported_versions = 10;
+   */
+  reportedVersions?: ReportedVersions | undefined;
 };
 
 /**
@@ -572,6 +586,26 @@ export declare type UpdateFirmwareRequest = Message<"ota.v1.UpdateFirmwareReques
  * Use `create(UpdateFirmwareRequestSchema)` to create a new message.
  */
 export declare const UpdateFirmwareRequestSchema: GenMessage<UpdateFirmwareRequest>;
+
+/**
+ * Texts under which devices report a version.
+ *
+ * @generated from message ota.v1.ReportedVersions
+ */
+export declare type ReportedVersions = Message<"ota.v1.ReportedVersions"> & {
+  /**
+   * The texts: at most 32. None may name another firmware of the product: refused with DUPLICATE.
+   *
+   * @generated from field: repeated string texts = 1;
+   */
+  texts: string[];
+};
+
+/**
+ * Describes the message ota.v1.ReportedVersions.
+ * Use `create(ReportedVersionsSchema)` to create a new message.
+ */
+export declare const ReportedVersionsSchema: GenMessage<ReportedVersions>;
 
 /**
  * Text by name.

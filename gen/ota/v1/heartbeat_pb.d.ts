@@ -37,7 +37,8 @@ export declare type Heartbeat = Message<"ota.v1.Heartbeat"> & {
   deviceTime?: Timestamp | undefined;
 
   /**
-   * The firmware version that runs now: a semantic version. Updates are proven by it.
+   * The firmware version that runs now: a semantic version, or a text that a firmware names in `reported_versions`. Updates
+   * are proven by it.
    *
    * @generated from field: string firmware_version = 3;
    */
@@ -144,7 +145,8 @@ export declare type Heartbeat = Message<"ota.v1.Heartbeat"> & {
 
   /**
    * The versions of applications that are updated apart from the firmware, by the component's name. At most 16; names
-   * of 1 to 64 of a-z, A-Z, 0-9, dot, underscore and dash; semantic versions. Send all of them each time, or none.
+   * of 1 to 64 of a-z, A-Z, 0-9, dot, underscore and dash; versions as `firmware_version`, not empty. Send all of them each
+   * time, or none.
    *
    * @generated from field: map<string, string> components = 18;
    */

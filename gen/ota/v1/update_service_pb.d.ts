@@ -21,7 +21,7 @@ export declare const file_ota_v1_update_service: GenFile;
  */
 export declare type CheckForUpdateRequest = Message<"ota.v1.CheckForUpdateRequest"> & {
   /**
-   * The firmware version that runs now: a semantic version. Required.
+   * The firmware version that runs now: a semantic version, or a text that a firmware names in `reported_versions`. Required.
    *
    * @generated from field: string firmware_version = 1;
    */
@@ -654,6 +654,14 @@ export enum NoOfferReason {
    * @generated from enum value: NO_OFFER_REASON_OUTRANKED = 21;
    */
   OUTRANKED = 21,
+
+  /**
+   * Nothing explains the version that the device reports: it is no semantic version, and no firmware of its type names it in
+   * `reported_versions`.
+   *
+   * @generated from enum value: NO_OFFER_REASON_VERSION_UNKNOWN = 22;
+   */
+  VERSION_UNKNOWN = 22,
 }
 
 /**

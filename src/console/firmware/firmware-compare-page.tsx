@@ -114,6 +114,7 @@ const cellStyle = { overflowWrap: "anywhere", whiteSpace: "pre-wrap" } as const;
 const aspects: readonly (readonly [name: string, read: (firmware: Firmware) => string])[] = [
   ["State", ({ state }) => firmwareStates[state].text],
   ["Kind", firmwareKind],
+  ["Reported as", ({ reportedVersions }) => reportedVersions.toSorted().join(", ")],
   ["Device types", ({ deviceTypes }) => deviceTypes.toSorted().join(", ")],
   ["Hardware models", ({ hardwareModels }) => hardwareModels.toSorted().join(", ") || "every model"],
   ["Size", ({ sizeBytes }) => `${bytes(sizeBytes)} (${sizeBytes})`],

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { UpdateKind } from "../../../gen/ota/v1/firmware_pb.js";
 import type { CreateFirmwareRequestSchema } from "../../../gen/ota/v1/firmware_service_pb.js";
+import { canonicalVersion } from "../../version/semantic-version.ts";
 
 /** What the form for a new firmware holds. */
 export interface FirmwareForm {
@@ -17,19 +18,20 @@ export interface FirmwareForm {
   readonly securityCounter: number | string;
   readonly securityFix: boolean;
   readonly mandatoryStep: boolean;
+  readonly reportedVersions: string[];
 }
 
 /** The contract's rules, as far as a person can break them in the form; the service checks all of them. */
 export const firmwareFormRules = {
   component: (value: string, { kind }: FirmwareForm) => (kind === "application" ? nameFault(value) : null),
   product: nameFault,
-  version: (value: string) =>
-    semver.test(value.trim()) ? null : "Must be a semantic version such as 1.4.0 or 1.4.0-rc.1",
+  version: (value: string) => versionFault(value.trim()),
   deviceTypes: (values: string[]) =>
     values.length === 0 ? "Name at least one device type" : firstFault(values),
   hardwareModels: firstFault,
-  minCurrentVersion: (value: string) =>
-    value.trim() === "" || semver.test(value.trim()) ? null : "Must be a semantic version such as 1.4.0",
+  minCurrentVersion: (value: string) => (value.trim() === "" ? null : versionFault(value.trim())),
+  reportedVersions: (values: string[]) =>
+    values.some((value) => value.length > 128) ? "At most 128 characters each" : null,
 };
 
 /** The request that the form stands for, without what comes from the file. */
@@ -49,6 +51,7 @@ export function requestOf(form: FirmwareForm): MessageInitShape<typeof CreateFir
     securityCounter: BigInt(Math.round(Number(form.securityCounter))),
     securityFix: form.securityFix,
     mandatoryStep: form.mandatoryStep,
+    reportedVersions: form.reportedVersions,
   };
 }
 
@@ -61,9 +64,12 @@ export function guessFromFileName(name: string): { product: string; version: str
   return { product: match?.["product"] ?? "", version: match?.["version"] ?? "" };
 }
 
-/** https://semver.org, its own suggested expression. */
-const semver =
-  /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$/;
+/** Versions of the catalogue are canonical: `v1.4.0` and `1.4.0+build.7` are what devices report of 1.4.0. */
+function versionFault(version: string): string | null {
+  const canonical = canonicalVersion(version);
+  if (canonical === undefined) return "Must be a semantic version such as 1.4.0 or 1.4.0-rc.1";
+  return canonical === version ? null : `Write ${canonical}, which stands for it`;
+}
 
 const isName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 

@@ -47,6 +47,7 @@ export function FirmwareNewPage() {
       securityCounter: 0,
       securityFix: false,
       mandatoryStep: false,
+      reportedVersions: [],
     },
     validate: firmwareFormRules,
   });
@@ -188,6 +189,13 @@ export function FirmwareNewPage() {
                     {...form.getInputProps("securityCounter")}
                   />
                 </Group>
+                <TagsInput
+                  label="Reported as"
+                  description="Further texts under which devices report it, such as 2024.08.1. Press Enter after each."
+                  splitChars={[]}
+                  acceptValueOnBlur
+                  {...form.getInputProps("reportedVersions")}
+                />
                 <Checkbox
                   label="It fixes a security fault"
                   {...form.getInputProps("securityFix", { type: "checkbox" })}

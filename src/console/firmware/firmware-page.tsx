@@ -102,6 +102,7 @@ function About({ firmware }: { readonly firmware: Firmware }) {
       <Facts
         facts={[
           ["Kind", firmwareKind(firmware)],
+          ["Reported as", firmware.reportedVersions.join(", ") || undefined],
           ["Device types", firmware.deviceTypes.join(", ")],
           ["Hardware models", firmware.hardwareModels.join(", ") || "every model of those types"],
           [

@@ -24,4 +24,5 @@ export const heldBackWords: Readonly<Record<NoOfferReason, string>> = {
   [NoOfferReason.UPDATE_IN_PROGRESS]: "take another update now",
   [NoOfferReason.STEP_MISSING]: "a mandatory step before it is missing",
   [NoOfferReason.OUTRANKED]: "another rollout goes first",
+  [NoOfferReason.VERSION_UNKNOWN]: "report a version that nothing explains",
 };

@@ -1,6 +1,5 @@
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
-import { parse } from "semver";
 import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
@@ -75,7 +74,7 @@ export class DeviceEnrolment {
    * `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
    */
   async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<AdmittedDevice> {
-    requireSemanticVersion(request.firmwareVersion);
+    requireStorable(request.firmwareVersion);
     return await this.#turns.run(async () => this.#finish(await this.#admit(request)), signal);
   }
 
@@ -275,12 +274,12 @@ const insertSql = sql`
   ON CONFLICT (serial_number) WHERE NOT is_deleted DO NOTHING
   RETURNING id`;
 
-function requireSemanticVersion(version: string): void {
-  // The parser also takes a leading v, = or blanks, which no other part of the system would.
-  if (parse(version) === null || !/^\d\S*$/.test(version)) {
+/** Devices call their versions what they like; the database keeps neither of these characters. */
+function requireStorable(version: string): void {
+  if (version.includes("\0") || !version.isWellFormed()) {
     throw invalidArgument(
       "firmware_version",
-      "must be a semantic version, for example 1.4.0",
+      "must be well-formed text without the character NUL",
       "INVALID_VERSION",
     );
   }

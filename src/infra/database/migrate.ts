@@ -17,6 +17,7 @@ import { VersionHistory } from "./migrations/m0010-version-history.ts";
 import { WaitingRollbacks } from "./migrations/m0011-waiting-rollbacks.ts";
 import { RolloutCounterTriggers } from "./migrations/m0012-rollout-counters.ts";
 import { Words } from "./migrations/m0013-words.ts";
+import { Versions } from "./migrations/m0014-versions.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
 
@@ -77,6 +78,7 @@ const migrations = [
   { name: "0011-waiting-rollbacks", class: WaitingRollbacks },
   { name: "0012-rollout-counters", class: RolloutCounterTriggers },
   { name: "0013-words", class: Words },
+  { name: "0014-versions", class: Versions },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

@@ -111,9 +111,9 @@ export const insertRollbacksSql = sql`
     FROM taken t
     LEFT JOIN device_state s ON s.device_id = t.device_id
     LEFT JOIN firmware_updates f ON f.state = 'RELEASED' AND NOT f.is_deleted AND f.id = coalesce($4::uuid, (
-      SELECT o.id FROM firmware_updates o
-      WHERE o.product = $3 AND o.component = $7 AND o.version = t.origin_version AND o.state = 'RELEASED'
-        AND NOT o.is_deleted))
+      SELECT o.id FROM firmware_version_keys k JOIN firmware_updates o ON o.id = k.firmware_id
+      WHERE k.product = $3 AND k.identity = version_identity(t.origin_version) AND o.component = $7
+        AND o.state = 'RELEASED'))
     ORDER BY t.device_id
   ), made AS (
     INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,

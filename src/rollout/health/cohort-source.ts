@@ -7,6 +7,7 @@ import type { UpdateTracker } from "../proof/update-tracker.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import type { OfferFacts } from "../rules/rule.ts";
 import { targetingRules } from "../rules/targeting-rules.ts";
+import { versionFacts } from "../rules/version-facts.ts";
 import type { CohortSource, ComparedRollout } from "./health-watch.ts";
 import type { CohortSide } from "./rollout-cohorts.ts";
 
@@ -46,7 +47,7 @@ export class RolloutCohortSource implements CohortSource {
     if (tracker.get(record.deviceId) !== undefined) return "neither";
     const compiled = index.get(rolloutId);
     if (compiled === undefined) return "neither";
-    if (versionOf(record, compiled.component) === compiled.firmware.version) return "updated";
+    if (versionFacts(compiled, versionOf(record, compiled.component)).order === 0) return "updated";
     return this.#holds(passingRules, compiled, device) ? "control" : "neither";
   }
 

@@ -1,3 +1,4 @@
+import { isReportOf } from "../../version/reported-versions.ts";
 import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
 
 /** Names one update of one device. */
@@ -14,6 +15,8 @@ export interface OpenUpdate extends UpdateKey {
   readonly action: UpdateAction;
   readonly fromVersion: string;
   readonly toVersion: string;
+  /** Texts under which devices report that they run it, beside its version. */
+  reportedVersions: readonly string[];
   readonly offeredAtMs: number;
   /** Of the rollout's policy. */
   readonly verificationMs: number;
@@ -46,6 +49,11 @@ export interface OpenUpdate extends UpdateKey {
   taken: boolean;
   /** The boot in which the new version was last seen; unknown after a restart of the service until it is seen again. */
   watchedBootId: string | undefined;
+}
+
+/** Whether a device that reports this text runs what the update brings. */
+export function runsTarget({ toVersion, reportedVersions }: Readonly<OpenUpdate>, text: string): boolean {
+  return isReportOf(text, { version: toVersion, reportedVersions });
 }
 
 /** What changes of an update along with its state; what is absent stays. Times are on the service's clock. */

@@ -1,5 +1,6 @@
 import type { Session } from "../../infra/database/session.ts";
 import { type Sql, sql } from "../../infra/database/sql.ts";
+import { canonicalVersion } from "../../version/semantic-version.ts";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
 import { everyDevice, planGate, planPolicy } from "./new-rollout.ts";
 import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
@@ -35,7 +36,7 @@ export async function readRollouts(session: Session, selection: RolloutSelection
     firmwareId ?? null,
     before ?? null,
     limit ?? maxRollouts,
-    firmwareVersion ?? null,
+    firmwareVersion === undefined ? null : (canonicalVersion(firmwareVersion) ?? firmwareVersion),
     orPlanned ?? false,
   ]);
   if (rows.length === 0) return [];

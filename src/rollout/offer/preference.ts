@@ -1,4 +1,4 @@
-import semver from "semver";
+import { compareVersions } from "../../version/compare-versions.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 
 /**
@@ -16,7 +16,7 @@ export function inPreference(rollouts: readonly CompiledRollout[]): CompiledRoll
     (a, b) =>
       priorityOf(b) - priorityOf(a) ||
       compareText(newest.get(groupOf(b)) ?? "", newest.get(groupOf(a)) ?? "") ||
-      semver.rcompare(a.version, b.version) ||
+      compareVersions(b.firmware.version, a.firmware.version) ||
       compareText(b.id, a.id),
   );
   for (const rollout of sorted) rollout.outrankedBy = sorted.filter((other) => outranks(other, rollout));

@@ -10,6 +10,7 @@ import { ongoingStates } from "../model/rollout-state.ts";
 import { type CompiledRollout, compileRollout, type OfferFirmware } from "../rules/compiled-rollout.ts";
 import { versionFacts } from "../rules/version-facts.ts";
 import { inPreference } from "./preference.ts";
+import { ReportedIndex, readReported } from "./reported-index.ts";
 import { dueAlert } from "./unreadable-alert.ts";
 
 /** What a {@link RolloutIndex} is made of. */
@@ -39,6 +40,7 @@ export class RolloutIndex {
   readonly #reading = new Map<string, Promise<OfferFirmware | undefined>>();
   /** Rollouts that are noted as unreadable and can be read here, as of the first load. */
   #readableAgain: ReadonlySet<string> | undefined;
+  #reported = new ReportedIndex([]);
   #mark = "";
   #loading: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -74,6 +76,16 @@ export class RolloutIndex {
   /** A rollout in the index. */
   get(rolloutId: string): CompiledRollout | undefined {
     return this.#byId.get(rolloutId);
+  }
+
+  /** Whether a firmware version that a device reports is a semantic version, or some firmware for its type names it. */
+  explains(device: { readonly deviceType: string; readonly firmwareVersion: string }): boolean {
+    return this.#reported.explains(device.deviceType, device.firmwareVersion);
+  }
+
+  /** The texts under which devices report a firmware beside its version. */
+  reportedVersions(firmwareId: string): readonly string[] {
+    return this.#reported.of(firmwareId);
   }
 
   /** How many rollouts are in the index. */
@@ -131,6 +143,7 @@ export class RolloutIndex {
     const rollouts = await readRollouts(this.#parts.database.pool, { states: activeStates });
     const firmware = await this.#readFirmware(new Set(rollouts.map(({ firmwareId }) => firmwareId)));
     const steps = await this.#readSteps(new Set(rollouts.map(({ product }) => product)));
+    this.#reported = await readReported(this.#parts.database.pool);
     const compiled = inPreference(
       rollouts.flatMap((rollout) => {
         const brought = firmware.get(rollout.firmwareId);
@@ -164,6 +177,7 @@ export class RolloutIndex {
   ): CompiledRollout {
     return compileRollout(rollout, brought, {
       heartbeatIntervalMs: this.#parts.heartbeatIntervalMs,
+      reported: this.#reported.product(rollout.product),
       steps: steps.get(rollout.product)?.filter(({ firmware }) => firmware.component === rollout.component),
     });
   }
@@ -260,8 +274,8 @@ const maxCandidateLists = 1_000;
 function isOutOfQuestion(rollout: CompiledRollout, model: string, version: string): boolean {
   if (rollout.hardwareModels !== undefined && !rollout.hardwareModels.has(model)) return true;
   if (rollout.component !== "") return false;
-  const { inRange, order } = versionFacts(rollout, version);
-  return !inRange || order === 0 || (order > 0 && !rollout.rollout.policy.allowDowngrade);
+  const { explained, inRange, order } = versionFacts(rollout, version);
+  return (explained && !inRange) || order === 0 || (order > 0 && !rollout.rollout.policy.allowDowngrade);
 }
 
 const none: readonly CompiledRollout[] = [];

@@ -128,6 +128,7 @@ const retryAfterMs: Readonly<Record<NoOfferReasonName, number>> = {
   UPDATE_IN_PROGRESS: 5 * 60_000,
   STEP_MISSING: 15 * 60_000,
   OUTRANKED: 15 * 60_000,
+  VERSION_UNKNOWN: 15 * 60_000,
 };
 
 /** An offer that was not taken up is asked for again by a device that forgot it. */

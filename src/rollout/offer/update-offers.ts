@@ -8,7 +8,7 @@ import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
-import type { OpenUpdate } from "../model/open-update.ts";
+import { type OpenUpdate, runsTarget } from "../model/open-update.ts";
 import { versionOf } from "../model/version-of.ts";
 import type { OutageLog } from "../proof/outage-log.ts";
 import type { TransitionWriter } from "../proof/transition-writer.ts";
@@ -17,6 +17,7 @@ import type { UpdateTracker } from "../proof/update-tracker.ts";
 import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
 import { zoneOf } from "../rules/readiness-rules.ts";
 import type { CheckedDevice } from "../rules/rule.ts";
+import { unknownVersionMessage } from "../rules/targeting-rules.ts";
 import { type CheckReading, checkedDevice } from "./checked-device.ts";
 import { type RetryTime, retryAt } from "./deferrals.ts";
 import type { KnownFacts } from "./known-facts.ts";
@@ -157,7 +158,12 @@ export class UpdateOffers {
   }
 
   #decide(device: CheckedDevice): OfferDecision {
-    return decideOffer(device, this.#parts.index.candidatesFor(device), this.#parts.facts);
+    const { facts, index } = this.#parts;
+    const decision = decideOffer(device, index.candidatesFor(device), facts);
+    // Nobody knows whether an unknown version is the newest.
+    return decision.kind === "none" && decision.reason === "UP_TO_DATE" && !index.explains(device)
+      ? none("VERSION_UNKNOWN", unknownVersionMessage(device.firmwareVersion))
+      : decision;
   }
 
   #withRetry(answer: NoOffer): CheckAnswer {
@@ -189,7 +195,7 @@ export class UpdateOffers {
 
   #answerOpen(update: Readonly<OpenUpdate>, device: CheckedDevice): CheckAnswer | Promise<CheckAnswer> {
     // A device that runs what it is meant to run must not install it again: its heartbeats do the rest.
-    if (update.state === "VERIFYING" || runsTarget(update, device)) {
+    if (update.state === "VERIFYING" || isAtTarget(update, device)) {
       return none("UP_TO_DATE", `${update.toVersion} is installed; heartbeats have to prove it`);
     }
     const { notBeforeMs } = update;
@@ -244,6 +250,7 @@ export class UpdateOffers {
       state: "OFFERED",
       fromVersion: versionOf(device, firmware.component),
       toVersion: firmware.version,
+      reportedVersions: firmware.reportedVersions,
       fromBootId: device.bootId,
       crashCount: 0,
       offeredAtMs: now.getTime(),
@@ -331,8 +338,8 @@ export function notOffered(): OtaError {
   );
 }
 
-function runsTarget(update: Readonly<OpenUpdate>, device: CheckedDevice): boolean {
-  if (versionOf(device, update.component) !== update.toVersion) return false;
+function isAtTarget(update: Readonly<OpenUpdate>, device: CheckedDevice): boolean {
+  if (!runsTarget(update, versionOf(device, update.component))) return false;
   // An application counts without a reboot.
   if (update.component !== "" || update.fromBootId === "") return true;
   return device.bootId !== update.fromBootId;

@@ -1,4 +1,6 @@
 import type { HeartbeatRecord } from "../../device/state/heartbeat-record.ts";
+import { isSameVersion } from "../../version/compare-versions.ts";
+import { isSemanticVersion } from "../../version/semantic-version.ts";
 import type { DeviceUpdateEvent } from "../model/device-update-state.ts";
 import { nextUpdateState } from "../model/device-update-state.ts";
 import type { OpenUpdate, UpdatePatch } from "../model/open-update.ts";
@@ -38,11 +40,17 @@ export function changeFor(
     case "reverted":
       return after(update, ["revert"], {
         failureReason: "DEVICE_REVERTED",
-        failureMessage: `the device came back on ${evidence.version || "an unknown version"} after a reboot`,
+        failureMessage: `the device came back on ${evidence.version || "an unknown version"} after a reboot${doubt(update, evidence.version)}`,
         endedAt: at,
         nextTry: nextTry(update, at, beat.bootId),
       });
   }
+}
+
+/** Whoever reads that an update failed on such a version should know what else it may be. */
+function doubt({ fromVersion, toVersion }: Readonly<OpenUpdate>, version: string): string {
+  if (version === "" || isSemanticVersion(version) || isSameVersion(version, fromVersion)) return "";
+  return `; if that is ${toVersion}, name it in the reported versions of that firmware`;
 }
 
 function proven(update: Readonly<OpenUpdate>, at: Date): UpdateChange | undefined {

@@ -17,6 +17,7 @@ function update(other: Partial<OpenUpdate> = {}): OpenUpdate {
     state: "REBOOTING",
     fromVersion: "1.0.0",
     toVersion: "1.1.0",
+    reportedVersions: [],
     fromBootId: "a",
     offeredAtMs: start,
     installingAtMs: start,
@@ -65,6 +66,19 @@ const warning = { ...crash, fatal: false };
 describe("an install", () => {
   it.each([
     ["the new version in another boot proves it", update(), beat("1.1.0", "b"), { kind: "proven" }],
+    ["so does one of equal precedence", update(), beat("v1.1.0+git.abc", "b"), { kind: "proven" }],
+    [
+      "and a text under which devices report it",
+      update({ reportedVersions: ["2024.08.1", "34105904"] }),
+      beat("34105904", "b"),
+      { kind: "proven" },
+    ],
+    [
+      "no other text",
+      update({ reportedVersions: ["2024.08.1"] }),
+      beat("2024.08.01", "b"),
+      { kind: "reverted", version: "2024.08.01" },
+    ],
     ["the new version in the same boot does not", update(), beat("1.1.0", "a"), { kind: "none" }],
     [
       "any boot does if the one before is unknown",

@@ -1,5 +1,5 @@
 import type { DurableHeartbeat } from "../../device/state/heartbeat-record.ts";
-import type { OpenUpdate } from "../model/open-update.ts";
+import { type OpenUpdate, runsTarget } from "../model/open-update.ts";
 import { versionOf } from "../model/version-of.ts";
 
 /** What a heartbeat says about its device's open update. */
@@ -36,7 +36,7 @@ export type Evidence =
 export function judgeHeartbeat(update: OpenUpdate, beat: DurableHeartbeat): Evidence {
   if (beat.backlog === true) return nothing;
   if (update.component !== "") return judgeApplication(update, beat);
-  const onTarget = beat.firmwareVersion === update.toVersion;
+  const onTarget = runsTarget(update, beat.firmwareVersion);
   if (update.state === "VERIFYING") return onTarget ? judgeWatched(update, beat) : judgeReturn(update, beat);
   if (onTarget) {
     if (!isOtherBoot(update, beat)) return nothing;
@@ -57,9 +57,9 @@ function judgeApplication(update: OpenUpdate, beat: DurableHeartbeat): Evidence 
   const told = beat.components !== undefined;
   const version = versionOf(beat, update.component);
   if (update.state === "VERIFYING") {
-    return told && version !== update.toVersion ? { kind: "reverted", version } : judgeWatched(update, beat);
+    return told && !runsTarget(update, version) ? { kind: "reverted", version } : judgeWatched(update, beat);
   }
-  if (version !== update.toVersion) return nothing;
+  if (!runsTarget(update, version)) return nothing;
   return update.action !== "ROLLBACK" ? { kind: "proven" } : { kind: "verified" };
 }
 

@@ -16,6 +16,7 @@ function update(attempt: number, other: Partial<OpenUpdate> = {}): OpenUpdate {
     state: "DOWNLOADING",
     fromVersion: "1.0.0",
     toVersion: "1.1.0",
+    reportedVersions: [],
     fromBootId: "boot-1",
     crashCount: 0,
     offeredAtMs: now.getTime(),

@@ -110,7 +110,7 @@ const openSql = prepared(
     coalesce((r.policy->>'maxRetries')::int, 0) AS max_retries,
     coalesce((r.policy->>'retryBackoffMs')::float8, 0) AS retry_backoff_ms,
     (r.policy->>'deviceTimeoutMs')::float8 AS device_timeout_ms, u.attempt, u.not_before,
-    f.security_counter::float8 AS target_counter, f.component
+    f.security_counter::float8 AS target_counter, f.component, f.reported_versions
   FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id JOIN firmware_updates f ON f.id = u.firmware_id
   WHERE u.ended_at IS NULL
     AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
@@ -143,6 +143,7 @@ interface OpenRow {
   not_before: Date | null;
   target_counter: number;
   component: string;
+  reported_versions: string[];
 }
 
 function toOpenUpdate(row: OpenRow): OpenUpdate {
@@ -156,6 +157,7 @@ function toOpenUpdate(row: OpenRow): OpenUpdate {
     state: row.state,
     fromVersion: row.from_version,
     toVersion: row.to_version,
+    reportedVersions: row.reported_versions,
     fromBootId: row.from_boot_id,
     crashCount: row.crash_count,
     offeredAtMs: row.offered_at.getTime(),

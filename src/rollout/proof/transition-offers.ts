@@ -1,5 +1,6 @@
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
+import { versionIdentity } from "../../version/version-key.ts";
 import type { UpdateAction } from "../model/device-update.entity.ts";
 import type { UpdateKey } from "../model/open-update.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
@@ -118,6 +119,8 @@ async function insertOffers(session: Session, offers: readonly NewOffer[]): Prom
     plainArray(offers.map(({ deadlineAt }) => deadlineAt)),
     plainArray(offers.map(({ action }) => action)),
     textArray(offers.map(({ component }) => component)),
+    // Made here: in SQL each costs some 8 us and more.
+    textArray(offers.map(({ fromVersion }) => versionIdentity(fromVersion))),
   ]);
   return new Set(rows.map(({ id }) => id));
 }
@@ -134,13 +137,14 @@ const insertSql = prepared(
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
     from_firmware_id, to_version, from_boot_id, offered_at, deadline_at, updated_at, enrolment_key_id)
   SELECT o.device_id, o.id, o.rollout_id, o.ring_id, o.firmware_id, o.action, 'OFFERED', o.from_version,
-    (SELECT f.id FROM firmware_updates f WHERE f.product = o.product AND f.version = o.from_version
-       AND f.component = o.component AND f.state = 'RELEASED' AND NOT f.is_deleted LIMIT 1),
+    (SELECT f.id FROM firmware_version_keys k, firmware_updates f
+       WHERE k.product = o.product AND k.identity = o.from_identity AND f.id = k.firmware_id
+       AND f.component = o.component AND f.state = 'RELEASED' LIMIT 1),
     o.to_version, o.from_boot_id, o.offered_at, o.deadline_at, clock_timestamp(), d.enrolment_key_id
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
-      $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[])
+      $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::text[])
     AS o (device_id, id, rollout_id, ring_id, firmware_id, product, from_version, to_version, from_boot_id,
-      offered_at, deadline_at, action, component)
+      offered_at, deadline_at, action, component, from_identity)
   CROSS JOIN LATERAL (
     SELECT v.enrolment_key_id FROM devices v WHERE v.id = o.device_id AND NOT v.is_deleted FOR SHARE
   ) d

@@ -5,7 +5,7 @@ import type { Session } from "../../infra/database/session.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { deviceUpdateStates, isFinalUpdate } from "../model/device-update-state.ts";
-import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
+import { type OpenUpdate, runsTarget, type UpdateKey } from "../model/open-update.ts";
 import { judgeHeartbeat } from "./evidence.ts";
 import { changeFor, timeOut } from "./evidence-change.ts";
 import {
@@ -154,6 +154,13 @@ export class UpdateTracker {
   #takeDue(nowMs: number): Deadline | undefined {
     const first = this.#deadlines.peek();
     return first !== undefined && first.atMs <= nowMs ? this.#deadlines.pop() : undefined;
+  }
+
+  /** Takes over under which texts devices report what they are at, after the catalogue changed. */
+  renamed(reportedVersions: (firmwareId: string) => readonly string[]): void {
+    for (const { update } of this.#byDevice.values()) {
+      update.reportedVersions = reportedVersions(update.firmwareId);
+    }
   }
 
   /** Reads what other replicas began or changed since the last poll; the first call reads everything. */
@@ -389,7 +396,7 @@ function adopt({ update, writing }: Tracked, stored: OpenUpdate): void {
 function note(update: OpenUpdate, { backlog, bootId, firmwareVersion }: DurableHeartbeat): void {
   if (backlog === true) return;
   if (update.state === "VERIFYING") {
-    if (update.component !== "" || firmwareVersion === update.toVersion) update.watchedBootId = bootId;
+    if (update.component !== "" || runsTarget(update, firmwareVersion)) update.watchedBootId = bootId;
     return;
   }
   if (update.action !== "ROLLBACK" && !update.taken) update.fromBootId = bootId;

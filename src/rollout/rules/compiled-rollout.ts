@@ -1,8 +1,10 @@
-import semver from "semver";
+import { Range } from "semver";
 import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
 import { compileFilterPredicate, type DevicePredicate } from "../../device/filter/filter-predicate.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import { MaintenanceSchedule } from "../../schedule/maintenance-schedule.ts";
+import { compareVersions } from "../../version/compare-versions.ts";
+import { ReportedVersions } from "../../version/reported-versions.ts";
 import { canarySet, type RingPlan } from "../model/ring-place.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { makesOffers } from "../model/rollout-state.ts";
@@ -14,13 +16,10 @@ export interface OfferFirmware {
   readonly blocked: string | undefined;
 }
 
-/** A mandatory step on the way to a rollout's version. */
-export interface CompiledStep extends OfferFirmware {
-  readonly version: semver.SemVer;
-}
-
 /** How a version that devices run stands to a rollout. */
 export interface VersionFacts {
+  /** Whether the text is a semantic version, or stands for one, or nothing was told at all. */
+  readonly explained: boolean;
   /** -1 if it is older than what the rollout brings, 0 if it is the same, 1 if it is newer. */
   readonly order: -1 | 0 | 1;
   /** Whether the targeting lets it in. */
@@ -28,13 +27,12 @@ export interface VersionFacts {
   /** Whether it is older than the target may be installed from. */
   readonly tooOld: boolean;
   /** The mandatory steps above it and below the target, lowest first. */
-  readonly steps: readonly CompiledStep[];
+  readonly steps: readonly OfferFirmware[];
 }
 
 /** A rollout made ready for update checks: sets instead of lists, filters, ranges and versions parsed once. */
 export interface CompiledRollout extends RingPlan, OfferFirmware {
   readonly rollout: Rollout;
-  readonly version: semver.SemVer;
   /** The application that it updates; empty for firmware. */
   readonly component: string;
   /** Whether its state makes offers. */
@@ -50,16 +48,17 @@ export interface CompiledRollout extends RingPlan, OfferFirmware {
   readonly tags: ReadonlySet<string> | undefined;
   /** Undefined: every device. */
   readonly filter: DevicePredicate | undefined;
-  readonly range: semver.Range | undefined;
+  readonly range: Range | undefined;
   /**
    * What of the stored rollout cannot be read, in words, for example because the service's new version no longer knows a
    * field of its filter: then it is for no device. Undefined: nothing.
    */
   readonly unreadable: string | undefined;
-  readonly minCurrentVersion: semver.SemVer | undefined;
   readonly windows: MaintenanceSchedule;
   /** Mandatory steps below its version, lowest first. */
-  readonly steps: readonly CompiledStep[];
+  readonly steps: readonly OfferFirmware[];
+  /** What the texts that devices of its product report stand for. */
+  readonly reported: ReportedVersions;
   /** Rollouts that go before this one where they want a device: see {@link inPreference}. */
   outrankedBy: readonly CompiledRollout[];
   /** What is known of the versions that devices run, filled as they ask: a fleet runs few. Bounded. */
@@ -72,6 +71,8 @@ export interface CompileOptions {
   readonly heartbeatIntervalMs: number;
   /** Every mandatory step of the firmware's product and component. */
   readonly steps?: readonly OfferFirmware[] | undefined;
+  /** What the texts that devices of the firmware's product report stand for; by default those of this firmware alone. */
+  readonly reported?: ReportedVersions | undefined;
 }
 
 /**
@@ -82,10 +83,9 @@ export interface CompileOptions {
 export function compileRollout(
   rollout: Rollout,
   { firmware, blocked }: OfferFirmware,
-  { heartbeatIntervalMs, steps = [] }: CompileOptions,
+  { heartbeatIntervalMs, steps = [], reported = new ReportedVersions([firmware]) }: CompileOptions,
 ): CompiledRollout {
   const { targeting, policy } = rollout;
-  const version = new semver.SemVer(firmware.version);
   let unreadable: string | undefined;
   const read = <T>(what: string, parse: () => T, otherwise: T): T => {
     try {
@@ -102,7 +102,6 @@ export function compileRollout(
     rollout,
     firmware,
     blocked,
-    version,
     component: firmware.component,
     offers: makesOffers(rollout.state),
     deviceTypes: new Set(narrowed(firmware.deviceTypes, targeting.deviceTypes)),
@@ -116,14 +115,12 @@ export function compileRollout(
     filter: unreadable === undefined ? filter : () => false,
     range,
     unreadable,
-    minCurrentVersion:
-      firmware.minCurrentVersion === "" ? undefined : new semver.SemVer(firmware.minCurrentVersion),
     windows: new MaintenanceSchedule(policy.maintenanceWindows),
     rings: rollout.rings,
     steps: steps
-      .map((step) => ({ ...step, version: new semver.SemVer(step.firmware.version) }))
-      .filter((step) => semver.lt(step.version, version))
-      .sort((a, b) => semver.compare(a.version, b.version)),
+      .filter((step) => compareVersions(step.firmware.version, firmware.version) < 0)
+      .sort((a, b) => compareVersions(a.firmware.version, b.firmware.version)),
+    reported,
     outrankedBy: [],
     versions: new Map(),
   };
@@ -134,8 +131,8 @@ function parsedFilter(text: string, heartbeatIntervalMs: number): DevicePredicat
   return compileFilterPredicate(parseDeviceFilter(text, "targeting.filter"), { heartbeatIntervalMs });
 }
 
-function parsedRange(text: string): semver.Range | undefined {
-  return text === "" ? undefined : new semver.Range(text, { includePrerelease: true });
+function parsedRange(text: string): Range | undefined {
+  return text === "" ? undefined : new Range(text, { includePrerelease: true });
 }
 
 function narrowed(all: readonly string[], some: readonly string[]): readonly string[] {

@@ -1,12 +1,11 @@
-import semver from "semver";
 import { ringIndex } from "../model/ring-place.ts";
 import { isReached } from "../model/ring-state.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
 import { versionOf } from "../model/version-of.ts";
 import type { CompiledRollout, OfferFirmware } from "./compiled-rollout.ts";
 import type { CheckedDevice, NoOfferReason, Rule } from "./rule.ts";
-import { targetingRules, versionText } from "./targeting-rules.ts";
-import { versionFacts } from "./version-facts.ts";
+import { reportedText, targetingRules, unknownVersionMessage, versionText } from "./targeting-rules.ts";
+import { isTooOldFor, versionFacts } from "./version-facts.ts";
 
 /** What a device of the targeting has had, and how far the rollout is. */
 export const progressRules: readonly Rule[] = [
@@ -24,7 +23,11 @@ export const progressRules: readonly Rule[] = [
       const required = rollout.rollout.policy.allowDowngrade
         ? `another than ${version}`
         : `older than ${version}`;
-      return { required, actual: running, message: versionMessage(reason, version, running) };
+      return {
+        required,
+        actual: reportedText(rollout, device),
+        message: versionMessage(reason, version, running),
+      };
     },
   },
   {
@@ -161,17 +164,23 @@ export const progressRules: readonly Rule[] = [
   {
     name: "min_current_version",
     scope: "device",
-    judge: (rollout, device) => (isTooOld(rollout, device) ? "VERSION_TOO_OLD" : undefined),
+    judge: (rollout, device) => {
+      if (!isTooOld(rollout, device)) return undefined;
+      const { explained } = versionFacts(rollout, versionOf(device, rollout.component));
+      return explained ? "VERSION_TOO_OLD" : "VERSION_UNKNOWN";
+    },
     words: (rollout, device, _facts, reason) => {
       const { version, minCurrentVersion } = nextFirmware(rollout, device).firmware;
       const running = versionText(versionOf(device, rollout.component));
       return {
         required: minCurrentVersion === "" ? "any" : `at least ${minCurrentVersion}`,
-        actual: running,
+        actual: reportedText(rollout, device),
         message:
           reason === undefined
             ? `${version} can be installed from there.`
-            : `${version} installs from ${minCurrentVersion} on, the device runs ${running}`,
+            : reason === "VERSION_UNKNOWN"
+              ? unknownVersionMessage(running)
+              : `${version} installs from ${minCurrentVersion} on, the device runs ${running}`,
       };
     },
   },
@@ -226,9 +235,7 @@ function isTooOld(rollout: CompiledRollout, device: CheckedDevice): boolean {
   const next = nextFirmware(rollout, device);
   if (next === rollout) return versionFacts(rollout, version).tooOld;
   const { minCurrentVersion } = next.firmware;
-  if (minCurrentVersion === "") return false;
-  const running = semver.parse(version);
-  return running === null || semver.lt(running, minCurrentVersion);
+  return isTooOldFor(minCurrentVersion, rollout.reported.versionOf(version));
 }
 
 function isFor(

@@ -23,7 +23,8 @@ export type NoOfferReason =
   | "NOT_TARGETED"
   | "UPDATE_IN_PROGRESS"
   | "STEP_MISSING"
-  | "OUTRANKED";
+  | "OUTRANKED"
+  | "VERSION_UNKNOWN";
 
 /** A device as an update check sees it: what the registry knows, with the check's own readings before the stored ones. */
 export interface CheckedDevice extends FilterableDevice {

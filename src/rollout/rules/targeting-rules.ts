@@ -2,7 +2,7 @@ import { percentText } from "../model/percent-text.ts";
 import { isPinnedCanary, isSampled } from "../model/ring-place.ts";
 import { versionOf } from "../model/version-of.ts";
 import type { CompiledRollout } from "./compiled-rollout.ts";
-import type { Rule } from "./rule.ts";
+import type { CheckedDevice, Rule } from "./rule.ts";
 import { versionFacts } from "./version-facts.ts";
 
 /** Whom a rollout is for: `RolloutTargeting`, and what the firmware fits. */
@@ -69,15 +69,20 @@ export const targetingRules: readonly Rule[] = [
   {
     name: "current_version_range",
     scope: "targeting",
-    judge: (rollout, device) =>
-      versionFacts(rollout, versionOf(device, rollout.component)).inRange ? undefined : "NOT_TARGETED",
+    judge: (rollout, device) => {
+      const { inRange, explained } = versionFacts(rollout, versionOf(device, rollout.component));
+      if (inRange) return undefined;
+      return explained ? "NOT_TARGETED" : "VERSION_UNKNOWN";
+    },
     words: (rollout, device, _facts, reason) => ({
       required: rollout.rollout.targeting.currentVersionRange || "any",
-      actual: versionText(versionOf(device, rollout.component)),
+      actual: reportedText(rollout, device),
       message:
         reason === undefined
           ? "The device's version fits."
-          : "The device's version lies outside of the range.",
+          : reason === "VERSION_UNKNOWN"
+            ? unknownVersionMessage(versionOf(device, rollout.component))
+            : "The device's version lies outside of the range.",
     }),
   },
   {
@@ -105,6 +110,19 @@ export const targetingRules: readonly Rule[] = [
     }),
   },
 ];
+
+/** The version that a device reports in words, with the one that it stands for, or that it stands for none. */
+export function reportedText(rollout: CompiledRollout, device: CheckedDevice): string {
+  const text = versionOf(device, rollout.component);
+  const version = rollout.reported.versionOf(text);
+  if (text === "" || text === version) return versionText(text);
+  return version === undefined ? `${text} (unknown)` : `${text} (${version})`;
+}
+
+/** Says of a version that nothing explains what would mend it. */
+export function unknownVersionMessage(text: string): string {
+  return `nothing explains the version ${JSON.stringify(text)} that the device reports: name it in the reported versions of the firmware that it is`;
+}
 
 /** The version of a device in words. */
 export function versionText(version: string): string {

@@ -1,9 +1,9 @@
-import semver from "semver";
-import type { CompiledRollout, CompiledStep, VersionFacts } from "./compiled-rollout.ts";
+import { compareVersions } from "../../version/compare-versions.ts";
+import type { CompiledRollout, OfferFirmware, VersionFacts } from "./compiled-rollout.ts";
 
 /**
- * Judges a version; remembers the answer. A version that is no semantic version, or unknown, counts as older than all and
- * lies in no range, so that a device with an odd name for its factory image can be brought in.
+ * Judges a version; remembers the answer. A text that is no semantic version and stands for none, or is unknown, counts as older
+ * than all and lies in no range, so that a device with an odd name for its factory image can be brought in.
  */
 export function versionFacts(rollout: CompiledRollout, version: string): VersionFacts {
   const known = rollout.versions.get(version);
@@ -18,19 +18,28 @@ export function versionFacts(rollout: CompiledRollout, version: string): Version
 const maxVersions = 256;
 
 function judge(rollout: CompiledRollout, text: string): VersionFacts {
-  const version = semver.parse(text);
-  const { range, minCurrentVersion } = rollout;
-  const order = version === null ? -1 : semver.compare(version, rollout.version);
+  const version = rollout.reported.versionOf(text);
+  const { range, firmware } = rollout;
+  const order = version === undefined ? -1 : compareVersions(version, firmware.version);
   return {
-    order,
-    inRange: range === undefined || (version !== null && range.test(version)),
-    tooOld: minCurrentVersion !== undefined && (version === null || semver.lt(version, minCurrentVersion)),
+    explained: version !== undefined || text === "",
+    order: order < 0 ? -1 : order > 0 ? 1 : 0,
+    inRange: range === undefined || (version !== undefined && range.test(version)),
+    tooOld: isTooOldFor(firmware.minCurrentVersion, version),
     // A device that is taken down passes no steps.
     steps:
       order >= 0
         ? none
-        : rollout.steps.filter((step) => version === null || semver.gt(step.version, version)),
+        : rollout.steps.filter(
+            (step) => version === undefined || compareVersions(step.firmware.version, version) > 0,
+          ),
   };
 }
 
-const none: readonly CompiledStep[] = [];
+/** Whether a version, undefined if it is not known, lies below the one that must run; empty means that any may. */
+export function isTooOldFor(minCurrentVersion: string, version: string | undefined): boolean {
+  if (minCurrentVersion === "") return false;
+  return version === undefined || compareVersions(version, minCurrentVersion) < 0;
+}
+
+const none: readonly OfferFirmware[] = [];
