@@ -1,4 +1,3 @@
-import { valid } from "semver";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { ListPosition } from "../call/list-page.ts";
 import type { Keyset } from "../call/page-token.ts";
@@ -8,6 +7,7 @@ import type { Database } from "../infra/database/database.ts";
 import { Parameters } from "../infra/database/parameters.ts";
 import type { Pool } from "../infra/database/pool.ts";
 import { allOf, type Sql, sql } from "../infra/database/sql.ts";
+import { isSemanticVersion } from "../version/semantic-version.ts";
 import type {
   AffectedDevice,
   ErrorDayCount,
@@ -96,7 +96,7 @@ export class ErrorGroups {
     }
     if (filter.fatalOnly === true) conditions.push(sql`g.fatal`);
     if (filter.firmwareVersion) {
-      conditions.push(seenWith(sql`c.firmware_version = ${parameters.add(filter.firmwareVersion, "text")}`));
+      conditions.push(seenWith(isVersion(parameters.add(filter.firmwareVersion, "text"))));
     }
     if (filter.deviceType) {
       conditions.push(seenWith(sql`c.device_type = ${parameters.add(filter.deviceType, "text")}`));
@@ -141,7 +141,7 @@ export class ErrorGroups {
    * version. Says so in the audit log; saying the same again changes nothing.
    */
   async decide({ actor, id, state, resolvedVersion, reason }: GroupVerdict): Promise<ErrorGroup> {
-    if (resolvedVersion !== "" && valid(resolvedVersion) === null) {
+    if (resolvedVersion !== "" && !isSemanticVersion(resolvedVersion)) {
       throw invalidArgument(
         "resolved_version",
         "must be a semantic version such as 1.4.0",
@@ -273,7 +273,7 @@ interface DayRow {
 const groupSql = sql`${groupsSql("last_seen_time")} WHERE g.id = $1`;
 
 const newGroupsSql = sql`
-  ${groupsSql("last_seen_time")} WHERE g.first_seen_at >= $1 AND g.first_seen_version = $2
+  ${groupsSql("last_seen_time")} WHERE g.first_seen_at >= $1 AND version_identity(g.first_seen_version) = version_identity($2)
   ORDER BY g.fatal DESC, g.device_count DESC, g.id LIMIT $3`;
 
 const lockSql = sql`
@@ -283,8 +283,10 @@ const decideSql = sql`
   UPDATE error_groups SET state = $2, resolved_version = $3, state_reason = $4, updated_at = now() WHERE id = $1`;
 
 const timelineSql = sql`
-  SELECT day::text AS day, firmware_version, device_type, occurrence_count FROM error_counts
-  WHERE group_id = $1 AND day >= $2::date ORDER BY day DESC, occurrence_count DESC LIMIT $3`;
+  SELECT day::text AS day, version_name(firmware_version) AS firmware_version, device_type,
+    sum(occurrence_count) AS occurrence_count
+  FROM error_counts c WHERE group_id = $1 AND day >= $2::date GROUP BY c.day, 2, device_type
+  ORDER BY c.day DESC, 4 DESC, 2, device_type LIMIT $3`;
 
 const affectedSql = sql`
   SELECT a.device_id, coalesce(d.serial_number, '') AS serial_number, a.occurrence_count, a.first_seen_at,
@@ -296,4 +298,19 @@ const affectedSql = sql`
 
 function seenWith(condition: Sql): Sql {
   return sql`EXISTS (SELECT 1 FROM error_counts c WHERE c.group_id = g.id AND ${condition})`;
+}
+
+/**
+ * Whether the counts `c` are of a version. Its texts are gathered first, once a statement, by one probe of the index each, so
+ * that the same index then finds their counts.
+ */
+function isVersion(version: Sql): Sql {
+  return sql`c.firmware_version = ANY (ARRAY(
+    WITH RECURSIVE seen AS (
+      SELECT min(firmware_version) AS text FROM error_counts
+      UNION ALL
+      SELECT (SELECT min(firmware_version) FROM error_counts WHERE firmware_version > seen.text) FROM seen
+        WHERE seen.text IS NOT NULL
+    )
+    SELECT text FROM seen WHERE version_identity(text) = version_identity(${version})))`;
 }

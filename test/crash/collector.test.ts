@@ -98,6 +98,15 @@ describe("the collector of errors", () => {
     );
     expect((await replica.groups.list({ firmwareVersion: "3.0.0" }, "device_count", all)).length).toBe(0);
     expect(await replica.groups.newGroupsOf("2.0.0", new Date(Date.now() - 60_000), 5)).toHaveLength(1);
+    expect(await replica.groups.newGroupsOf("v2.0.0+b.1", new Date(Date.now() - 60_000), 5)).toHaveLength(1);
+    for (const [firmwareVersion, count] of [
+      ["2.0.0", 1],
+      ["v2.0.0+b.1", 1],
+      ["2.0.1", 0],
+    ] as const) {
+      const found = await replica.groups.list({ firmwareVersion }, "last_seen_time", { limit: 5 });
+      expect(found, firmwareVersion).toHaveLength(count);
+    }
     expect(await replica.groups.newGroupsOf("1.0.0-rc.1", new Date(Date.now() - 60_000), 5)).toHaveLength(0);
   });
 

@@ -83,6 +83,9 @@ async function askForDevices(database: Database): Promise<void> {
     last_seen_time: ` ${time.toISOString()}`,
     battery_percent: " 5",
   };
+  const first = { limit: 2, after: undefined };
+  const byTime = { by: "create_time", descending: true } as const;
+  await listDevices(pool, { ...query, showRetired: true, order: byTime }, first, moment);
   for (const [by, place] of Object.entries(orders)) {
     for (const descending of [true, false]) {
       const order = { by: by as keyof typeof orders, descending };

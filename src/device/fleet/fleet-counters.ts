@@ -140,12 +140,16 @@ interface CountRow {
   readonly count: string;
 }
 
-/** One statement, and so one moment. Presence by the same limits as `presenceAt`. */
+/** One statement, and so one moment. Presence by the same limits as `presenceAt`; equal versions count as one. */
 const readSql = prepared(
   "device_read_counts",
   sql`
-  WITH sums AS (
+  WITH texts AS MATERIALIZED (
     SELECT dimension, name, number, sum(count) AS count FROM fleet_counts GROUP BY dimension, name, number
+  ), sums AS (
+    SELECT dimension, name, number, count FROM texts WHERE dimension <> 'firmware_version'
+    UNION ALL
+    SELECT dimension, version_name(name), number, sum(count) FROM texts WHERE dimension = 'firmware_version' GROUP BY 1, 2, 3
   ), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY dimension ORDER BY count DESC, name, number) AS position
       FROM sums WHERE dimension <> 'seen' AND count > 0

@@ -6,6 +6,7 @@ import type { Database } from "../../infra/database/database.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Pool } from "../../infra/database/pool.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
+import { canonicalVersion } from "../../version/semantic-version.ts";
 import type { FleetCounters } from "./fleet-counters.ts";
 
 /** What a {@link VersionHistory} is made of. */
@@ -185,11 +186,13 @@ const recordSql = sql`
   WITH firmware AS (
     SELECT name AS version, sum(count) AS devices FROM fleet_counts
       WHERE dimension = 'firmware_version' GROUP BY name HAVING sum(count) > 0
-  ), counted AS (
+  ), texts AS MATERIALIZED (
     SELECT '' AS component, version, devices FROM firmware
     UNION ALL
     SELECT key, value, count(*) FROM device_state, jsonb_each_text(components)
       WHERE in_service AND components IS NOT NULL GROUP BY key, value
+  ), counted AS (
+    SELECT component, version_name(version) AS version, sum(devices) AS devices FROM texts GROUP BY 1, 2
   ), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY component ORDER BY devices DESC, version) AS position,
            dense_rank() OVER (ORDER BY component) AS component_position
@@ -240,7 +243,10 @@ function countedOf(rows: readonly CountRow[], component: string): Counted[] {
     if (row.component !== component) continue;
     if (row.version === "") current.unknown = devices;
     else if (row.version === rest) current.other = devices;
-    else current.versions.set(row.version, devices);
+    else {
+      const name = canonicalVersion(row.version) ?? row.version;
+      current.versions.set(name, (current.versions.get(name) ?? 0) + devices);
+    }
   }
   return counted;
 }

@@ -64,7 +64,7 @@ export async function listDevices(
     conditions.push(sql`d.hardware_model = ANY(${parameters.add(query.hardwareModels, "text[]")})`);
   if (query.groups.length > 0) conditions.push(sql`d.groups && ${parameters.add(query.groups, "text[]")}`);
   if (query.firmwareVersions.length > 0)
-    conditions.push(sql`s.firmware_version = ANY(${parameters.add(query.firmwareVersions, "text[]")})`);
+    conditions.push(runsOneOf(query.showRetired, parameters.add(query.firmwareVersions, "text[]")));
   if (query.serialNumberPrefix !== "")
     conditions.push(
       sql`(d.serial_number COLLATE "C") ^@ ${parameters.add(query.serialNumberPrefix, "text")}`,
@@ -138,4 +138,16 @@ function behind(order: DeviceOrder, place: string, parameters: Parameters): Sql 
   const value = parameters.add(place.slice(blank + 1), type);
   const follows = sql`(${column}, d.id) ${beyond} (${value}, ${id})`;
   return hasGaps(order) ? sql`(${follows} OR ${column} IS NULL)` : follows;
+}
+
+/**
+ * Whether a device runs one of some versions, whatever text it reports for it. Which texts there are the fleet's counters
+ * know, but for those of retired devices.
+ */
+function runsOneOf(retired: boolean, versions: Sql): Sql {
+  const texts = retired
+    ? sql`SELECT DISTINCT firmware_version AS text FROM device_state OFFSET 0`
+    : sql`SELECT DISTINCT name AS text FROM fleet_counts WHERE dimension = 'firmware_version' OFFSET 0`;
+  return sql`s.firmware_version = ANY (ARRAY(SELECT text FROM (${texts}) AS seen
+    WHERE version_identity(text) = ANY (SELECT version_identity(v) FROM unnest(${versions}) AS v)))`;
 }
