@@ -157,7 +157,7 @@ describe("what the device has to wait for", () => {
       [unasked, NoOfferReason.CONSENT_REQUIRED],
       [elsewhere, NoOfferReason.OUTSIDE_MAINTENANCE_WINDOW],
     ] as const) {
-      // They have asked since, and were turned away.
+      // They have asked since, and were held back.
       device.checkForUpdate();
       const explained = await rpc.unary(RolloutService.method.explainUpdate, {
         rolloutId: id,

@@ -87,7 +87,7 @@ describe("an update", () => {
   it.each([
     ["1.0.0+git.aaa", "1.1.0+git.bbb"],
     ["v1.0.0", "V1.1.0"],
-  ])("from %s is proven by %s, and taken back to where it came from", async (before, after) => {
+  ])("from %s is proven by %s, and rolled back to where it came from", async (before, after) => {
     const product = `app-${randomUUID()}`;
     const base = await publish(service, newContent(100), { product, version: "1.0.0" });
     const next = await publish(service, newContent(100), { product, version: "1.1.0" });
@@ -110,7 +110,7 @@ describe("an update", () => {
     ["2016.08-1", "2016.09-1"],
     ["0.1", "0.2"],
   ])(
-    "from %s to %s is served, proven and taken back by the texts that its firmware names",
+    "from %s to %s is served, proven and rolled back by the texts that its firmware names",
     async (old, fresh) => {
       const product = `app-${randomUUID()}`;
       const base = await publish(service, newContent(100), {

@@ -51,13 +51,13 @@ it("a process that is killed in the middle of a promotion: the other one promote
   const id = await deploy(admin);
 
   // What one process is told the other one knows: an offer, a pause, the resumption.
-  const [asker, turnedAway] = canaries;
+  const [asker, heldBack] = canaries;
   const late = canaries.at(-1);
-  if (asker === undefined || turnedAway === undefined || late === undefined) throw new Error("no device");
+  if (asker === undefined || heldBack === undefined || late === undefined) throw new Error("no device");
   for (const service of processes) await eventually(() => asker.expectOffer(service));
   await admin.unary(RolloutService.method.pauseRollout, { id });
   await eventually(async () => {
-    const { noOfferReason } = await turnedAway.check(processes[1]);
+    const { noOfferReason } = await heldBack.check(processes[1]);
     expect(noOfferReason).toBe(NoOfferReason.ROLLOUT_PAUSED);
   });
   await otherAdmin.unary(RolloutService.method.resumeRollout, { id });

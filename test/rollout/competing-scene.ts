@@ -241,7 +241,7 @@ export async function expectOneAtATime(scene: Scene): Promise<void> {
   await expectExactCounters(scene.place.world);
 }
 
-/** Takes all back that can be, and waits until nothing of it is open any more. */
+/** Rolls back all that can be, and waits until nothing of it is open any more. */
 export async function end(scene: Scene): Promise<void> {
   const [{ engine }] = scene.place.replicas;
   for (const id of scene.ids) await permitted(() => engine.catalog.rollback({ id, actor, reason: "" }));

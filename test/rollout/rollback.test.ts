@@ -27,7 +27,7 @@ async function goBack(replica: Replica, fleet: Fleet, expected: readonly Simulat
 }
 
 describe("automatic rollback", () => {
-  it("takes everyone back to the version before once too many fail", async () => {
+  it("rolls everyone back to the version before once too many fail", async () => {
     await using opened = await openReplica();
     const { world, replica } = opened;
     await release(world, "1.0.0");
@@ -252,7 +252,7 @@ describe("manual rollback", () => {
     await expectExactCounters(world);
   });
 
-  it("of an application takes devices back that have moved on to other firmware since", async () => {
+  it("of an application rolls devices back that have moved on to other firmware since", async () => {
     await using opened = await openReplica();
     const { world, replica } = opened;
     await release(world, "1.0.0", { component: "nav" });

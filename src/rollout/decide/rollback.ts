@@ -78,7 +78,7 @@ export async function continueRollback(
   return waiting ? "told" : "done";
 }
 
-/** Goes on with the devices that wait, of a rollout that was just told to take one back, once they are free. */
+/** Goes on with the devices that wait, of a rollout that was just told to roll one back, once they are free. */
 export async function planWaiting(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
   if (rollout.rollbackPlan !== undefined || !(await anyWaiting(tx, rollout))) return;
   await store(tx, rollout, { ringIds: [], firmwareId: null, cursor: null, waiting: true });

@@ -7,7 +7,7 @@ export interface RetryTime {
 }
 
 /**
- * Devices that a rollout turned away because it was not their turn. The more they are, the longer they are told to stay
+ * Devices that a rollout held back because it was not their turn. The more they are, the longer they are told to stay
  * away, so that about as many come back in a minute as can be served. Counted on this replica.
  */
 export class Deferrals {

@@ -8,7 +8,7 @@ export interface ReportedFirmware extends NamedVersion {
   readonly product: string;
   readonly component: string;
   readonly deviceTypes: readonly string[];
-  /** Whether it was taken out of the catalogue: then only devices that are at it report it. */
+  /** Whether it was taken out of the catalogue: then only devices that are updating report it. */
   readonly deleted: boolean;
 }
 
