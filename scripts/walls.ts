@@ -42,11 +42,12 @@ const handlers = ["wire", "api/pipeline"];
 /** The rooms below src/, from the ground up. */
 export const rooms: Readonly<Record<string, Wall>> = {
   "errors.ts": { may: [] },
+  "device-names.ts": { may: [] },
   "settings.ts": { may: [] },
   "config.ts": { may: ["settings.ts"] },
   schedule: { may: [] },
   version: { may: [] },
-  manifest: { may: ["errors.ts"] },
+  manifest: { may: ["errors.ts", "device-names.ts"] },
   policy: { may: [], wireMay: ["wire"] },
   infra: {
     may: ["errors.ts", "orm", "driver"],
@@ -73,7 +74,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   access: { may: [...ground, "manifest"], wireMay: handlers },
   device: {
-    may: [...ground, "access", "version"],
+    may: [...ground, "access", "device-names.ts", "version"],
     wireMay: handlers,
     rooms: { state: [], filter: ["state"], fleet: ["state"], registry: ["state", "filter", "fleet"] },
   },
@@ -130,7 +131,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "cli/recount.ts": { may: ["infra"] },
   "main.ts": { may: ["cli"] },
   console: {
-    may: ["wire", "policy", "version", "transport", "browser"],
+    may: ["wire", "policy", "device-names.ts", "version", "transport", "browser"],
     rooms: {
       ui: ["data"],
       data: [],

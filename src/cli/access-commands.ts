@@ -27,7 +27,7 @@ import {
 import { CliError, exitCodes } from "./failure.ts";
 import { agoText, cleanText, countText, enumText, listText, timeText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
-import { collectList, parseCount, parseRole, parseTime } from "./parse.ts";
+import { collectNames, parseCount, parseRole, parseTime } from "./parse.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 
@@ -116,7 +116,7 @@ function addEnrolmentKeyCommands(program: Command, cli: Cli): void {
       parseCount(0, 1_000_000_000),
       0,
     )
-    .option("--device-type <names>", "only these device types (default: all)", collectList)
+    .option("--device-type <names>", "only these device types (default: all)", collectNames)
     .option("--expires <time>", "when it stops working: 2026-12-31 or 90d (default: never)", parseTime)
     .action(
       withSession(

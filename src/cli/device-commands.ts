@@ -34,7 +34,7 @@ import {
   timeText,
 } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
-import { collectList, parseSince } from "./parse.ts";
+import { collectList, collectNames, parseSince } from "./parse.ts";
 import { deviceId } from "./references.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
@@ -47,8 +47,8 @@ export function addDeviceCommands(program: Command, cli: Cli): void {
   device
     .command("list")
     .description("List devices, newest first")
-    .option("--device-type <names>", "only these device types", collectList)
-    .option("--model <names>", "only these hardware models", collectList)
+    .option("--device-type <names>", "only these device types", collectNames)
+    .option("--model <names>", "only these hardware models", collectNames)
     .option("--group <names>", "only devices in one of these groups", collectList)
     .option("--firmware-version <versions>", "only devices that run one of these", collectList)
     .option("--serial <prefix>", "only serial numbers that start with this")

@@ -7,7 +7,7 @@ import type { CreateFirmwareRequestSchema } from "../../gen/ota/v1/firmware_serv
 import { maxManifestBytes, parseManifest } from "../manifest/manifest.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { digestFile } from "./firmware-file.ts";
-import { collectList, collectPairs, collectTexts, parseBytes, parseCount } from "./parse.ts";
+import { collectNames, collectPairs, collectTexts, parseBytes, parseCount } from "./parse.ts";
 
 /** What the options of `firmware create` and `firmware publish` say of a new version. */
 export interface DescriptionOptions {
@@ -34,8 +34,8 @@ export function addDescriptionOptions(command: Command): Command {
     .optionsGroup("What a signature covers:")
     .option("--product <name>", "the product, for example thermostat-os")
     .option("--version <version>", "the version: semantic, such as 1.4.0 or 1.4.0-rc.1")
-    .option("--device-type <names>", "the device types that it is for", collectList)
-    .option("--model <names>", "the hardware models that it runs on (default: all)", collectList)
+    .option("--device-type <names>", "the device types that it is for", collectNames)
+    .option("--model <names>", "the hardware models that it runs on (default: all)", collectNames)
     .option("--min-current-version <version>", "install only from this version or a newer one", "")
     .option(
       "--security-counter <number>",

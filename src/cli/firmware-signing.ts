@@ -7,7 +7,7 @@ import { generateSigningKey, publicKeyOf, signManifest, thumbprint } from "../ma
 import { CliError, exitCodes } from "./failure.ts";
 import { readManifestFile } from "./firmware-description.ts";
 import { digestFile } from "./firmware-file.ts";
-import { collectList, parseCount, parseTime } from "./parse.ts";
+import { collectNames, parseCount, parseTime } from "./parse.ts";
 import type { Cli } from "./session.ts";
 import { renderFacts } from "./table.ts";
 
@@ -34,8 +34,8 @@ export function addSigningCommands(firmware: Command, cli: Cli): void {
     .addOption(new Option("--manifest <file>", "sign this manifest, from `firmware manifest`, as it is"))
     .option("--product <name>", "the product, as in `firmware create`")
     .option("--version <version>", "the version: semantic, such as 1.4.0")
-    .option("--device-type <names>", "the device types that it is for", collectList)
-    .option("--model <names>", "the hardware models that it runs on (default: all)", collectList)
+    .option("--device-type <names>", "the device types that it is for", collectNames)
+    .option("--model <names>", "the hardware models that it runs on (default: all)", collectNames)
     .option("--min-current-version <version>", "the oldest version from which it installs", "")
     .option("--security-counter <number>", "never falls on a device", parseCount(0, 2 ** 31 - 1), 0)
     .option("--security-fix", "it fixes a security fault", false)

@@ -5,6 +5,7 @@ import { Role } from "../../gen/ota/v1/access_pb.js";
 import { RolloutState } from "../../gen/ota/v1/rollout_pb.js";
 import {
   collectList,
+  collectNames,
   collectPairs,
   collectShares,
   parseBytes,
@@ -85,6 +86,15 @@ describe("collections", () => {
   it("joins repeated and comma-separated names", () => {
     expect(collectList("a, b", collectList("c"))).toEqual(["c", "a", "b"]);
     expect(() => collectList(",")).toThrow(InvalidArgumentError);
+  });
+
+  it("takes a comma behind a backslash as part of a name", () => {
+    expect(collectNames(String.raw`toradex\,verdin-imx8mp, NVIDIA Jetson AGX Orin (64GB)`, ["a"])).toEqual([
+      "a",
+      "toradex,verdin-imx8mp",
+      "NVIDIA Jetson AGX Orin (64GB)",
+    ]);
+    expect(() => collectNames(",")).toThrow(InvalidArgumentError);
   });
 
   it("keeps further equal signs in a value", () => {

@@ -106,6 +106,19 @@ export function collectTexts(text: string, before: readonly string[] = []): stri
   return [...before, text];
 }
 
+/**
+ * As {@link collectList}, for the names of device types and hardware models, which may hold commas: a backslash before one
+ * makes it part of the name, as in `toradex\,verdin-imx8mp`.
+ */
+export function collectNames(text: string, before: readonly string[] = []): string[] {
+  const items = text
+    .split(/(?<!\\),/)
+    .map((item) => item.replaceAll("\\,", ",").trim())
+    .filter((item) => item !== "");
+  if (items.length === 0) throw new InvalidArgumentError("Write one or more names.");
+  return [...before, ...items];
+}
+
 /** Collects `name=text` pairs of a repeatable option. */
 export function collectPairs(
   text: string,

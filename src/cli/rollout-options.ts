@@ -9,7 +9,7 @@ import { fieldGroups, fieldsWhere } from "../policy/field.ts";
 import { defaultRings, gateFields } from "../policy/gate-fields.ts";
 import { policyFields } from "../policy/policy-fields.ts";
 import { toGateMessage, toPolicyMessage } from "../policy/policy-messages.ts";
-import { collectList, parsePercent, parseRings } from "./parse.ts";
+import { collectList, collectNames, parsePercent, parseRings } from "./parse.ts";
 import { addFieldOptions, givenByOptions } from "./policy-options.ts";
 import { firmwareId } from "./references.ts";
 import type { Session } from "./session.ts";
@@ -41,8 +41,8 @@ export interface RolloutParts {
 export function addRolloutOptions(command: Command): Command {
   command
     .optionsGroup("Whom to reach (by default every device that the firmware fits):")
-    .option("--device-type <names>", "only these device types", collectList)
-    .option("--model <names>", "only these hardware models", collectList)
+    .option("--device-type <names>", "only these device types", collectNames)
+    .option("--model <names>", "only these hardware models", collectNames)
     .option("--group <names>", "only devices in one of these groups", collectList)
     .option("--from-versions <range>", "only devices whose version lies in this range, e.g. '>=1.2.0 <2.0.0'")
     .option("--tag <names>", "only devices with one of these tags", collectList)

@@ -6,7 +6,14 @@ import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { FleetSimulator, type FleetSnapshot } from "../agent/fleet-simulator.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { LiveView } from "./live-view.ts";
-import { collectList, collectShares, parseCount, parseDurationMs, parsePercent } from "./parse.ts";
+import {
+  collectList,
+  collectNames,
+  collectShares,
+  parseCount,
+  parseDurationMs,
+  parsePercent,
+} from "./parse.ts";
 import { bar, ratio } from "./rollout-view.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
@@ -50,8 +57,8 @@ export function addSimulateCommand(program: Command, cli: Cli): void {
     .option("--firmware-version <version>", "the version that they come with", "1.0.0")
     .option(
       "--model <type:model>",
-      "what they are, e.g. thermostat:tx-200; repeatable (default: a mix)",
-      collectList,
+      "what they are, e.g. thermostat:tx-200; repeatable, a comma of a name as \\, (default: a mix)",
+      collectNames,
     )
     .option(
       "--heartbeat-interval <duration>",
@@ -174,8 +181,11 @@ async function keysToTrust(session: Session, files: readonly string[] | undefine
 }
 
 function parseModel(text: string): { deviceType: string; hardwareModel: string } {
-  const [deviceType, hardwareModel, ...rest] = text.split(":");
-  if (!deviceType || !hardwareModel || rest.length > 0) {
+  // Of the two only the model is likely to hold a colon.
+  const at = text.indexOf(":");
+  const deviceType = text.slice(0, Math.max(at, 0));
+  const hardwareModel = text.slice(at + 1);
+  if (deviceType === "" || hardwareModel === "") {
     throw new CliError(exitCodes.usage, `--model: "${text}" is not type:model`);
   }
   return { deviceType, hardwareModel };

@@ -184,6 +184,7 @@ describe("isCanonicalVersion", () => {
 
 function anyManifest(): fc.Arbitrary<Manifest> {
   const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/);
+  const target = fc.stringMatching(/^[!#-[\]-~]( {0,2}[!#-[\]-~äß温]){0,40}$/);
   const part = fc.nat({ max: 100_000 });
   const prerelease = fc.constantFrom("", "-rc.1", "-alpha", "-0.3.7");
   const version = fc.tuple(part, part, part, prerelease).map(([a, b, c, tail]) => `${a}.${b}.${c}${tail}`);
@@ -199,8 +200,8 @@ function anyManifest(): fc.Arbitrary<Manifest> {
     securityFix: fc.boolean(),
     sha256: fc.stringMatching(/^[0-9a-f]{64}$/),
     sizeBytes: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
-    deviceTypes: fc.uniqueArray(name, { minLength: 1, maxLength: 5 }),
-    hardwareModels: fc.uniqueArray(name, { maxLength: 5 }),
+    deviceTypes: fc.uniqueArray(target, { minLength: 1, maxLength: 5 }),
+    hardwareModels: fc.uniqueArray(target, { maxLength: 5 }),
     minCurrentVersion: fc.oneof(fc.constant(""), version),
     created: time,
     expires: fc.option(time, { nil: undefined }),

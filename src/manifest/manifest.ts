@@ -1,4 +1,5 @@
 import { valid } from "semver";
+import { targetNameFault } from "../device-names.ts";
 import { OtaError } from "../errors.ts";
 
 /**
@@ -35,7 +36,7 @@ export interface Manifest {
  */
 const manifestType = "ota.v1.firmware-manifest";
 
-/** Larger input is refused before a byte of it is hashed or read; 200 names of 64 characters take 14 KiB. */
+/** Larger input is refused before a byte of it is hashed or read; 200 names of 128 letters take 26 KiB. */
 export const maxManifestBytes = 64 * 1024;
 
 /**
@@ -192,11 +193,17 @@ function nameOf(field: string, value: unknown): string {
   return value;
 }
 
+function targetOf(field: string, value: unknown): string {
+  const fault = typeof value === "string" ? targetNameFault(value) : "must be a text";
+  if (typeof value !== "string" || fault !== undefined) throw invalidManifest(field, fault ?? "");
+  return value;
+}
+
 function namesOf(field: string, value: unknown, min: number): string[] {
   if (!Array.isArray(value) || value.length < min || value.length > MAX_NAMES) {
     throw invalidManifest(field, `must be a list of ${min} to ${MAX_NAMES} names`);
   }
-  const names = value.map((name) => nameOf(field, name));
+  const names = value.map((name) => targetOf(field, name));
   if (new Set(names).size !== names.length) throw invalidManifest(field, "has a name twice");
   return names;
 }

@@ -33,21 +33,22 @@ export declare type EnrolDeviceRequest = Message<"ota.v1.EnrolDeviceRequest"> & 
   enrolmentKey: string;
 
   /**
-   * The device's serial number: unique in the fleet, 1 to 128 characters without spaces. Required.
+   * The device's serial number: unique in the fleet, 1 to 128 printable characters without blanks at the ends. Required.
    *
    * @generated from field: string serial_number = 3;
    */
   serialNumber: string;
 
   /**
-   * The device type, for example `thermostat`: 1 to 64 of a-z, A-Z, 0-9, dot, underscore and dash. Required.
+   * The device type, for example `thermostat`: 1 to 128 printable characters without blanks at the ends, quotation marks
+   * and backslashes, in Unicode normalisation form C. Required.
    *
    * @generated from field: string device_type = 4;
    */
   deviceType: string;
 
   /**
-   * The hardware model, for example `tx-200-revb`: as `device_type`. Required.
+   * The hardware model, for example `Raspberry Pi 4 Model B Rev 1.4`: as `device_type`. Required.
    *
    * @generated from field: string hardware_model = 5;
    */

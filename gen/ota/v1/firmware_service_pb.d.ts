@@ -40,14 +40,14 @@ export declare type CreateFirmwareRequest = Message<"ota.v1.CreateFirmwareReques
   version: string;
 
   /**
-   * See `Firmware.device_types`: 1 to 100. Required.
+   * See `Firmware.device_types`: 1 to 100, each as `EnrolDeviceRequest.device_type`. Required.
    *
    * @generated from field: repeated string device_types = 4;
    */
   deviceTypes: string[];
 
   /**
-   * See `Firmware.hardware_models`: at most 100.
+   * See `Firmware.hardware_models`: at most 100, each as `EnrolDeviceRequest.hardware_model`.
    *
    * @generated from field: repeated string hardware_models = 5;
    */

@@ -87,6 +87,7 @@ function KeyForm({ created }: { readonly created: (secret: string) => void }) {
         />
         <TagsInput
           label="Device types"
+          splitChars={[]}
           description="Only these; none means all. Press Enter after each."
           acceptValueOnBlur
           value={deviceTypes}

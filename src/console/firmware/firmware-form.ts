@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { UpdateKind } from "../../../gen/ota/v1/firmware_pb.js";
 import type { CreateFirmwareRequestSchema } from "../../../gen/ota/v1/firmware_service_pb.js";
+import { targetNameFault } from "../../device-names.ts";
 import { canonicalVersion } from "../../version/semantic-version.ts";
 
 /** What the form for a new firmware holds. */
@@ -78,6 +79,9 @@ function nameFault(value: string): string | null {
 }
 
 function firstFault(values: string[]): string | null {
-  const bad = values.find((value) => !isName.test(value));
-  return bad === undefined ? null : `“${bad}”: only letters, digits, dots, underscores and dashes`;
+  for (const value of values) {
+    const fault = targetNameFault(value);
+    if (fault !== undefined) return `“${value}” ${fault}`;
+  }
+  return null;
 }

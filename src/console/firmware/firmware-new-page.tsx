@@ -121,6 +121,7 @@ export function FirmwareNewPage() {
               </Group>
               <TagsInput
                 label="Device types"
+                splitChars={[]}
                 description="The types that it is for. Press Enter after each."
                 withAsterisk
                 acceptValueOnBlur
@@ -128,6 +129,7 @@ export function FirmwareNewPage() {
               />
               <TagsInput
                 label="Hardware models"
+                splitChars={[]}
                 description="The models that it runs on; none means every model of those types."
                 acceptValueOnBlur
                 {...form.getInputProps("hardwareModels")}

@@ -1,5 +1,6 @@
 import { Group, Progress, Stack, Text } from "@mantine/core";
 import type { CountByName } from "../../../gen/ota/v1/device_service_pb.js";
+import { quoted } from "../filter/complete-filter.ts";
 import { count, counted, percent } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
 
@@ -55,5 +56,5 @@ export function Distribution({ counts, total, field }: DistributionProps) {
 const shown = 8;
 
 function filterOf(field: string, name: string): string {
-  return `${field} ${field === "groups" ? ":" : "="} ${JSON.stringify(name)}`;
+  return `${field} ${field === "groups" ? ":" : "="} ${quoted(name)}`;
 }

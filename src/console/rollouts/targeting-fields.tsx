@@ -20,12 +20,14 @@ export function TargetingFields({ form, firmware, fault }: TargetingFieldsProps)
     <SimpleGrid cols={{ base: 1, sm: 2 }}>
       <TagsInput
         label="Only device types"
+        splitChars={[]}
         data={firmware?.deviceTypes ?? []}
         acceptValueOnBlur
         {...form.getInputProps("deviceTypes")}
       />
       <TagsInput
         label="Only hardware models"
+        splitChars={[]}
         data={firmware?.hardwareModels ?? []}
         acceptValueOnBlur
         {...form.getInputProps("hardwareModels")}

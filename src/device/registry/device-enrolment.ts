@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
+import { serialNumberFault, targetNameFault } from "../../device-names.ts";
 import { illegalTransition, invalidArgument, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
@@ -74,6 +75,7 @@ export class DeviceEnrolment {
    * `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
    */
   async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<AdmittedDevice> {
+    requireNames(request);
     requireStorable(request.firmwareVersion);
     return await this.#turns.run(async () => this.#finish(await this.#admit(request)), signal);
   }
@@ -84,6 +86,7 @@ export class DeviceEnrolment {
    */
   async register(request: RegistrationRequest): Promise<AdmittedDevice> {
     const { idempotency, credentials, audit } = this.#parts;
+    requireNames(request);
     const { actor, requestId, ...body } = request;
     const key = {
       caller: actor,
@@ -273,6 +276,21 @@ const insertSql = sql`
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
   ON CONFLICT (serial_number) WHERE NOT is_deleted DO NOTHING
   RETURNING id`;
+
+/** The contract refuses most of these before; what it cannot ask is whether a text is composed. */
+function requireNames({
+  serialNumber,
+  deviceType,
+  hardwareModel,
+}: Pick<NewDevice, "serialNumber" | "deviceType" | "hardwareModel">): void {
+  const faults = {
+    serial_number: serialNumberFault(serialNumber),
+    device_type: targetNameFault(deviceType),
+    hardware_model: targetNameFault(hardwareModel),
+  };
+  for (const [field, fault] of Object.entries(faults))
+    if (fault !== undefined) throw invalidArgument(field, fault);
+}
 
 /** Devices call their versions what they like; the database keeps neither of these characters. */
 function requireStorable(version: string): void {
