@@ -39,7 +39,7 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
   for (;;) {
     signal.throwIfAborted();
     try {
-      const { device, deviceToken } = await client.unary(
+      const { device, deviceToken, epoch } = await client.unary(
         DeviceService.method.enrolDevice,
         {
           requestId: memory.state.enrolmentRequestId,
@@ -52,7 +52,9 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
         },
         { signal, timeoutMs: callTimeoutMs },
       );
-      await memory.update({ identity: { deviceId: device?.id ?? "", token: deviceToken } });
+      const identity = { deviceId: device?.id ?? "", token: deviceToken };
+      // Sequences go on rising: in a new epoch any start is right. A service from before epochs names none.
+      await memory.update({ identity, epoch: epoch || memory.state.epoch });
       logger.info({ deviceId: device?.id }, "enrolled");
       return;
     } catch (error) {

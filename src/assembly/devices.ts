@@ -7,6 +7,7 @@ import { ClientFactsWriter } from "../device/state/client-facts-writer.ts";
 import { DeviceChanges } from "../device/state/device-changes.ts";
 import { DeviceDirectory } from "../device/state/device-directory.ts";
 import { StateWriter } from "../device/state/state-writer.ts";
+import { DeviceMarks } from "../heartbeat/device-marks.ts";
 import { RetiredDeviceUpdates } from "../rollout/rollout-observers.ts";
 import { RetiredDevicePositions } from "../telemetry/position-writer.ts";
 import type { Access } from "./access.ts";
@@ -48,6 +49,7 @@ export async function openDevices(
     credentials,
     audit,
     changes,
+    marks: new DeviceMarks(),
   });
   const registry = new DeviceRegistry({
     database,

@@ -12,6 +12,7 @@ import {
   type DeviceRows,
   type DeviceVerdict,
   IngestFailure,
+  inEpoch,
   registerDevices,
   storeHeartbeats,
 } from "./ingest-transaction.ts";
@@ -133,8 +134,8 @@ export class HeartbeatFlush {
       this.#parts.metrics.rowsDuplicate.inc(duplicates);
       return;
     }
-    const fresh = new Set(verdict.records);
-    stored.push(...group.records.filter((record) => !fresh.has(record)));
+    const fresh = new Set(verdict.records.map(({ sequence }) => sequence));
+    stored.push(...inEpoch(group.records, verdict.epoch).filter(({ sequence }) => !fresh.has(sequence)));
   }
 
   /** Decides what a failure means for the slices that were tried; false if it is an outage. */
@@ -285,6 +286,7 @@ function groupByDevice(slices: readonly Slice[]): DeviceGroup[] {
       groups.set(submission.deviceId, {
         deviceId: submission.deviceId,
         epoch: submission.epoch,
+        followsEpoch: submission.followsEpoch === true,
         generation: submission.generation,
         records: slice.records,
         unnumbered: [],

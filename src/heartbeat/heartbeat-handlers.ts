@@ -44,7 +44,9 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
       },
       async ({ epoch: claimedEpoch, heartbeats }, context) => {
         const deviceId = callingDevice(context.identity, "send heartbeats");
-        const epoch = epochOf(claimedEpoch);
+        const toldEpoch = epochOf(claimedEpoch);
+        const followsEpoch = toldEpoch === 0;
+        const epoch = followsEpoch ? 1 : toldEpoch;
         const batch = checkedBatch(heartbeats, {
           deviceId,
           epoch,
@@ -52,7 +54,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
           hello: undefined,
         });
         const { signal } = context;
-        const result = await ingest.submit({ deviceId, epoch, records: batch.records, signal });
+        const result = await ingest.submit({ deviceId, epoch, followsEpoch, records: batch.records, signal });
         // With nothing stored nothing is known of what lies below the refused ones.
         const through = batch.records.length === 0 ? 0 : batch.through;
         return {

@@ -37,7 +37,7 @@ export interface IngestLimits extends QueueLimits {
 }
 
 /** A single call's heartbeats. */
-export type SingleSubmission = Pick<Submission, "deviceId" | "epoch" | "records"> & {
+export type SingleSubmission = Pick<Submission, "deviceId" | "epoch" | "followsEpoch" | "records"> & {
   readonly signal: AbortSignal;
 };
 
@@ -100,7 +100,13 @@ export class HeartbeatIngest implements AsyncDisposable {
    * DATABASE_UNAVAILABLE as soon as the database is known to be away. Aborting ends the wait; what was sent may be
    * stored all the same.
    */
-  submit({ deviceId, epoch, records, signal }: SingleSubmission): Promise<IngestResult> {
+  submit({
+    deviceId,
+    epoch,
+    followsEpoch = false,
+    records,
+    signal,
+  }: SingleSubmission): Promise<IngestResult> {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
       if (this.#closing !== undefined) throw shuttingDown();
@@ -111,6 +117,7 @@ export class HeartbeatIngest implements AsyncDisposable {
       this.#queue.push({
         deviceId,
         epoch,
+        followsEpoch,
         generation: 0,
         records,
         failFast: true,

@@ -51,10 +51,10 @@ export function checkedBatch(heartbeats: readonly Heartbeat[], context: BatchCon
   return { records, rejected, through };
 }
 
-/** The epoch that a device names: 0 stands for 1. Throws INVALID_ARGUMENT for one that cannot be counted on. */
+/** The epoch that a device names: 0 if it names none. Throws INVALID_ARGUMENT for one that cannot be counted on. */
 export function epochOf(epoch: number): number {
   if (epoch > maxEpoch) throw invalidArgument("epoch", `must be at most ${maxEpoch}`);
-  return epoch === 0 ? 1 : epoch;
+  return epoch;
 }
 
 /** A hello as the domain sees it. */

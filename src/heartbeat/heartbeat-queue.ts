@@ -20,6 +20,8 @@ export interface IngestResult {
 export interface Submission {
   readonly deviceId: string;
   readonly epoch: number;
+  /** Whether the device told no epoch and means the one that it is counted in; `epoch`, and that of the records, is a guess then. */
+  readonly followsEpoch?: boolean;
   /** The generation of the stream; 0 for a single call. */
   readonly generation: number;
   /** Oldest first. May be empty: then it is settled when what the device sent before it is. */
@@ -145,8 +147,7 @@ export class HeartbeatQueue {
       const { deviceId } = submission;
       const known = first.get(deviceId);
       let fits: boolean;
-      if (known !== undefined)
-        fits = known.epoch === submission.epoch && known.generation === submission.generation;
+      if (known !== undefined) fits = isAlike(known, submission);
       else fits = !first.has(deviceId) && !isBusy(deviceId);
       if (fits) {
         if (known === undefined) first.set(deviceId, submission);
@@ -187,6 +188,14 @@ export class HeartbeatQueue {
   refuseWaiting(error: unknown): void {
     for (const waiter of this.#waiters) waiter.refuse(error);
   }
+}
+
+function isAlike(a: Submission, b: Submission): boolean {
+  return (
+    a.epoch === b.epoch &&
+    (a.followsEpoch ?? false) === (b.followsEpoch ?? false) &&
+    a.generation === b.generation
+  );
 }
 
 interface Waiter {

@@ -8,6 +8,8 @@ import { copyStatement, type HeartbeatCopyEncoder } from "./copy-encoder.ts";
 export interface DeviceRows {
   readonly deviceId: string;
   readonly epoch: number;
+  /** Whether the device's own epoch is meant instead, whatever it is: see {@link Submission.followsEpoch}. */
+  readonly followsEpoch: boolean;
   /** The generation of the stream that they came on; 0 for single calls, which no stream supersedes. */
   readonly generation: number;
   /** Rising by sequence, none twice. */
@@ -19,7 +21,12 @@ export interface DeviceRows {
 /** What became of one device's heartbeats. */
 export type DeviceVerdict =
   /** `records` were stored, the others had been before. `mark` is the highest sequence that is stored now. */
-  | { readonly kind: "stored"; readonly records: readonly HeartbeatRecord[]; readonly mark: number }
+  | {
+      readonly kind: "stored";
+      readonly records: readonly HeartbeatRecord[];
+      readonly epoch: number;
+      readonly mark: number;
+    }
   /** The device has no row in device_ingest yet: see {@link registerDevices}. Nothing was stored of it. */
   | { readonly kind: "unregistered" }
   /** The device has used a later epoch since. */
@@ -182,14 +189,16 @@ function moveMarks(devices: readonly DeviceRows[]): string {
   let lasts = "";
   let unnumbered = "";
   let generations = "";
+  let follows = "";
   let separator = "";
-  for (const { deviceId, epoch, generation, records, unnumbered: zeros } of devices) {
+  for (const { deviceId, epoch, followsEpoch, generation, records, unnumbered: zeros } of devices) {
     ids += separator + deviceId;
     epochs += separator + epoch;
     firsts += separator + (records[0]?.sequence ?? 0);
     lasts += separator + (records.at(-1)?.sequence ?? 0);
     unnumbered += separator + zeros.length;
     generations += separator + generation;
+    follows += separator + followsEpoch;
     separator = ",";
   }
   return `WITH moved AS (
@@ -198,19 +207,20 @@ function moveMarks(devices: readonly DeviceRows[]): string {
         last_sequence = CASE WHEN l.refused THEN d.last_sequence ELSE greatest(l.last, l.base) + l.unnumbered END,
         updated_at = now()
     FROM (
-      SELECT i.*, o.epoch AS old_epoch, o.last_sequence AS old_last, o.stream_generation AS old_generation,
-        i.epoch < o.epoch OR (i.generation > 0 AND i.generation < o.stream_generation) AS refused,
-        CASE WHEN i.epoch = o.epoch THEN o.last_sequence ELSE 0 END AS base
+      SELECT i.*, e.epoch, o.epoch AS old_epoch, o.last_sequence AS old_last, o.stream_generation AS old_generation,
+        i.told < o.epoch AND NOT i.follows OR (i.generation > 0 AND i.generation < o.stream_generation) AS refused,
+        CASE WHEN e.epoch = o.epoch THEN o.last_sequence ELSE 0 END AS base
       FROM unnest('{${ids}}'::uuid[], '{${epochs}}'::int[], '{${firsts}}'::bigint[], '{${lasts}}'::bigint[],
-        '{${unnumbered}}'::int[], '{${generations}}'::bigint[])
-        WITH ORDINALITY AS i (device_id, epoch, first, last, unnumbered, generation, position)
+        '{${unnumbered}}'::int[], '{${generations}}'::bigint[], '{${follows}}'::boolean[])
+        WITH ORDINALITY AS i (device_id, told, first, last, unnumbered, generation, follows, position)
       JOIN device_ingest o ON o.device_id = i.device_id
+      CROSS JOIN LATERAL (SELECT CASE WHEN i.follows THEN greatest(o.epoch, 1) ELSE i.told END AS epoch) e
       ORDER BY o.device_id
       FOR UPDATE OF o
     ) l
     WHERE d.device_id = l.device_id
     RETURNING l.position, l.old_epoch, l.old_last, l.old_generation,
-      NOT l.refused AND l.unnumbered = 0 AND l.first > l.base AS ordinary
+      NOT l.refused AND l.unnumbered = 0 AND l.first > l.base AND l.epoch = l.told AS ordinary
   )
   SELECT (SELECT json_agg(json_build_array(position, old_epoch, old_last, old_generation)) FROM moved WHERE NOT ordinary),
     CASE WHEN (SELECT count(*) FROM moved) < ${devices.length} THEN (SELECT coalesce(json_agg(position), '[]') FROM moved) END`;
@@ -239,19 +249,25 @@ function judgeOne(
   device: DeviceRows,
   old: { readonly epoch: number; readonly last: number; readonly generation: number },
 ): DeviceVerdict {
-  if (device.epoch < old.epoch) return { kind: "stale_epoch", epoch: old.epoch };
+  const epoch = device.followsEpoch ? Math.max(old.epoch, 1) : device.epoch;
+  if (epoch < old.epoch) return { kind: "stale_epoch", epoch: old.epoch };
   if (device.generation > 0 && device.generation < old.generation) {
     return { kind: "superseded", generation: old.generation };
   }
-  const base = device.epoch === old.epoch ? old.last : 0;
-  const fresh = device.records.filter(({ sequence }) => sequence > base);
+  const base = epoch === old.epoch ? old.last : 0;
+  const fresh = inEpoch(device.records, epoch).filter(({ sequence }) => sequence > base);
   let mark = Math.max(base, device.records.at(-1)?.sequence ?? 0);
-  const numbered = device.unnumbered.map((record) => ({ ...record, sequence: ++mark }));
-  return { kind: "stored", records: numbered.length === 0 ? fresh : [...fresh, ...numbered], mark };
+  const numbered = inEpoch(device.unnumbered, epoch).map((record) => ({ ...record, sequence: ++mark }));
+  return { kind: "stored", records: numbered.length === 0 ? fresh : [...fresh, ...numbered], epoch, mark };
 }
 
-function storedWhole({ records }: DeviceRows): DeviceVerdict {
-  return { kind: "stored", records, mark: records.at(-1)?.sequence ?? 0 };
+/** The records, counted in an epoch. */
+export function inEpoch(records: readonly HeartbeatRecord[], epoch: number): readonly HeartbeatRecord[] {
+  return records.map((record) => (record.epoch === epoch ? record : { ...record, epoch }));
+}
+
+function storedWhole({ epoch, records }: DeviceRows): DeviceVerdict {
+  return { kind: "stored", records, epoch, mark: records.at(-1)?.sequence ?? 0 };
 }
 
 function allOf({ records, unnumbered }: DeviceRows): readonly HeartbeatRecord[] {

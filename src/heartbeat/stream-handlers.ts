@@ -61,16 +61,17 @@ export class HeartbeatStreamHandler {
     const incoming = requests[Symbol.asyncIterator]();
     let session: StreamSession | undefined;
     try {
-      const hello = await this.#hello(incoming, callingDevice(context.identity, "send heartbeats"));
-      const place = streams.reserve(hello.deviceId);
+      const told = await this.#hello(incoming, callingDevice(context.identity, "send heartbeats"));
+      const place = streams.reserve(told.deviceId);
       let opening: StreamOpening;
       try {
-        opening = await this.#parts.openings.open(hello.deviceId, hello.epoch);
-        session = new StreamSession(hello.deviceId, hello.epoch, opening.generation);
+        opening = await this.#parts.openings.open(told.deviceId, told.epoch);
+        session = new StreamSession(told.deviceId, opening.epoch, opening.generation);
         streams.add(session);
       } finally {
         place.done();
       }
+      const hello = { ...told, epoch: opening.epoch };
       for (const observer of this.#parts.observers) observer.streamOpened(hello);
       void this.#read(incoming, session, hello, context);
       // What observers and acks have queued in the session comes behind it.

@@ -1,7 +1,7 @@
 /** How a device introduces itself on a stream. */
 export interface StreamHello {
   readonly deviceId: string;
-  /** From 1. */
+  /** From 1; 0 if the device leaves it to the service. */
   readonly epoch: number;
   /** The highest sequence that the device has given out. */
   readonly lastSequence: number;

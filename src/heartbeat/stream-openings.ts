@@ -6,6 +6,8 @@ import { staleEpoch } from "./heartbeat-flush.ts";
 
 /** What the database says to a stream that opens. */
 export interface StreamOpening {
+  /** The epoch that the stream counts in, from 1. */
+  readonly epoch: number;
   /** Higher than that of every stream of the device before, on whichever replica. */
   readonly generation: number;
   /** The highest sequence of the epoch that is stored. */
@@ -31,7 +33,7 @@ export class StreamOpenings {
   }
 
   /**
-   * Throws STALE_EPOCH if the device has used a later epoch (and then leaves its living stream alone),
+   * With epoch 0 the stream counts on in the device's epoch. Throws STALE_EPOCH if the device has used a later epoch (and then leaves its living stream alone),
    * DATABASE_UNAVAILABLE, or QUEUE_FULL if too many streams open at once.
    */
   async open(deviceId: string, epoch: number): Promise<StreamOpening> {
@@ -44,8 +46,8 @@ export class StreamOpenings {
       throw asDatabaseError(error) ?? error;
     }
     if (row === undefined) throw new Error("an opening got no answer");
-    if (row.epoch > epoch) throw staleEpoch(deviceId, row.epoch);
-    return { generation: row.generation, durableSequence: row.lastSequence };
+    if (epoch !== 0 && row.epoch > epoch) throw staleEpoch(deviceId, row.epoch);
+    return { epoch: Math.max(row.epoch, 1), generation: row.generation, durableSequence: row.lastSequence };
   }
 
   async #load(keys: readonly string[]): Promise<ReadonlyMap<string, OpenedRow>> {
@@ -91,7 +93,7 @@ const openStreamsSql = prepared(
   INSERT INTO device_ingest AS d (device_id, epoch, last_sequence, stream_generation)
   SELECT device_id, epoch, 0, 1 FROM unnest($1::uuid[], $2::int[]) AS t (device_id, epoch) ORDER BY device_id
   ON CONFLICT (device_id) DO UPDATE SET
-    stream_generation = d.stream_generation + CASE WHEN excluded.epoch < d.epoch THEN 0 ELSE 1 END,
+    stream_generation = d.stream_generation + CASE WHEN excluded.epoch > 0 AND excluded.epoch < d.epoch THEN 0 ELSE 1 END,
     last_sequence = CASE WHEN excluded.epoch > d.epoch THEN 0 ELSE d.last_sequence END,
     epoch = greatest(d.epoch, excluded.epoch),
     updated_at = now()

@@ -8,6 +8,7 @@ import { DeviceChanges } from "../../src/device/state/device-changes.ts";
 import { DeviceDirectory } from "../../src/device/state/device-directory.ts";
 import type { HeartbeatRecord } from "../../src/device/state/heartbeat-record.ts";
 import { StateWriter } from "../../src/device/state/state-writer.ts";
+import { DeviceMarks } from "../../src/heartbeat/device-marks.ts";
 import type { Clock } from "../../src/infra/clock.ts";
 import { type AccessReplica, heard, joinAccess, silent, startAccess } from "../access/access-fixture.ts";
 
@@ -78,6 +79,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       credentials,
       audit,
       changes,
+      marks: new DeviceMarks(),
     }),
     registry,
     batches: new DeviceBatches({ ...parts, registry }),

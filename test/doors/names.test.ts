@@ -53,7 +53,9 @@ describe("a name as makers write it", () => {
     const filter = `serial_number = ${quoted(`${name} 7`)} AND device_type = ${quoted(deviceType)} AND hardware_model = ${quoted(name)}`;
     expect((await client.unary(DeviceService.method.countDevices, { filter })).count).toBe(1n);
     const query = new URLSearchParams({ hardwareModels: name, deviceTypes: deviceType });
-    const listed = await http(service, "GET", `/api/v1/devices?${query.toString()}`, { token: service.adminToken });
+    const listed = await http(service, "GET", `/api/v1/devices?${query.toString()}`, {
+      token: service.adminToken,
+    });
     expect(listed.body.devices).toEqual([expect.objectContaining({ id: enrolled.body.device.id })]);
 
     const firmware = await publish(service, newContent(), {
@@ -61,7 +63,9 @@ describe("a name as makers write it", () => {
       hardwareModels: [name],
     });
     const fitting = new URLSearchParams({ deviceType, hardwareModel: name });
-    const found = await http(service, "GET", `/api/v1/firmware?${fitting.toString()}`, { token: service.adminToken });
+    const found = await http(service, "GET", `/api/v1/firmware?${fitting.toString()}`, {
+      token: service.adminToken,
+    });
     expect(found.body.firmware).toEqual([expect.objectContaining({ id: firmware.id })]);
     await client.unary(FirmwareService.method.deployFirmware, {
       id: firmware.id,

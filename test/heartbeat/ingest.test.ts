@@ -196,7 +196,7 @@ describe("streams", () => {
     const first = await openings.open(id, 1);
     await stream(fixture, { deviceId: id, records: records(id, [1]), generation: first.generation }).result;
     const second = await openings.open(id, 1);
-    expect(second).toEqual({ generation: first.generation + 1, durableSequence: 1 });
+    expect(second).toEqual({ epoch: 1, generation: first.generation + 1, durableSequence: 1 });
 
     const late = stream(fixture, { deviceId: id, records: records(id, [2]), generation: first.generation });
     await expect(late.result).rejects.toMatchObject({ code: "aborted", reason: "STREAM_SUPERSEDED" });

@@ -95,6 +95,21 @@ export declare type EnrolDeviceResponse = Message<"ota.v1.EnrolDeviceResponse"> 
    * @generated from field: string device_token = 2;
    */
   deviceToken: string;
+
+  /**
+   * The epoch that the device counts its heartbeats in from now on; see `Hello.epoch`. It is 1 at first. A serial number
+   * that enrols again, after an operator reset it, begins one that was never used: the new board may count from 1.
+   *
+   * @generated from field: uint32 epoch = 3;
+   */
+  epoch: number;
+
+  /**
+   * The highest sequence of that epoch that is stored: 0, but for a retry of an enrolment whose device has beaten since.
+   *
+   * @generated from field: uint64 durable_sequence = 4;
+   */
+  durableSequence: bigint;
 };
 
 /**
@@ -1351,7 +1366,8 @@ export declare const DeviceService: GenService<{
    *
    * The serial number is the device's natural key. A repeat with the same `request_id`, serial number and key is a
    * retry: it answers with the same device and a fresh credential, and the credential that got lost stops working.
-   * A serial number that is already enrolled is refused with ALREADY_EXISTS until an operator resets it.
+   * A serial number that is already enrolled is refused with ALREADY_EXISTS until an operator resets it. Then it enrols as
+   * the same device, with its history, groups and tags; what was known of the board before (version, readings) is forgotten.
    * A crowd is served in order; who comes when too many wait gets RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`.
    *
    * @generated from rpc ota.v1.DeviceService.EnrolDevice

@@ -71,7 +71,8 @@ export declare type Hello = Message<"ota.v1.Hello"> & {
 
   /**
    * Which life of the sequence counter this is: 1 at first, one more each time that the device lost its counter
-   * (factory reset). An epoch below one used before is refused with STALE_EPOCH. 0 means 1.
+   * (factory reset) or that its serial number enrolled again (`EnrolDeviceResponse.epoch`). An epoch below one used before
+   * is refused with STALE_EPOCH. 0 means the one that the service counts in now.
    *
    * @generated from field: uint32 epoch = 2;
    */

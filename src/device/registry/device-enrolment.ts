@@ -14,6 +14,7 @@ import { sql } from "../../infra/database/sql.ts";
 import { Turns } from "../../infra/turns.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
+import { forgetState } from "../state/replaced-state.ts";
 
 /** What a device says of itself when it enrols. */
 export interface EnrolmentRequest {
@@ -48,6 +49,23 @@ export interface AdmittedDevice {
   readonly token: string;
 }
 
+/** A device that enrolled by itself. */
+export interface EnrolledDevice extends AdmittedDevice {
+  /** The epoch that its heartbeats are counted in, from 1. */
+  readonly epoch: number;
+  /** The highest sequence of that epoch that is stored. */
+  readonly durableSequence: number;
+}
+
+/** Where the heartbeats of devices are counted. */
+export interface HeartbeatMarks {
+  current(em: EntityManager, deviceId: string): Promise<Mark>;
+  /** Begins an epoch that the device never used. */
+  begin(em: EntityManager, deviceId: string): Promise<Mark>;
+}
+
+type Mark = Pick<EnrolledDevice, "epoch" | "durableSequence">;
+
 /** What {@link DeviceEnrolment} is made of. */
 export interface DeviceEnrolmentParts {
   readonly database: Pick<Database, "transact">;
@@ -56,6 +74,7 @@ export interface DeviceEnrolmentParts {
   readonly credentials: DeviceCredentials;
   readonly audit: AuditLog;
   readonly changes: DeviceChanges;
+  readonly marks: HeartbeatMarks;
 }
 
 /** How devices come into the fleet: by themselves with an enrolment key, or registered by an operator. */
@@ -70,11 +89,12 @@ export class DeviceEnrolment {
   /**
    * Enrols a device. The serial number is its natural key: a repeat with the same request id, serial number and key is a
    * retry and gets the same device with a fresh credential, while the lost one stops working; a device that holds no
-   * working credential, because an operator reset it, enrols again as the same device. A crowd waits in order. Throws
+   * working credential, because an operator reset it, enrols again as the same device, whatever board it is now: its
+   * heartbeats are counted anew, and what the board before had said of itself is forgotten. A crowd waits in order. Throws
    * `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`, `DUPLICATE`, `REQUEST_ID_REUSED` for a retry that differs,
    * `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
    */
-  async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<AdmittedDevice> {
+  async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<EnrolledDevice> {
     requireNames(request);
     requireStorable(request.firmwareVersion);
     return await this.#turns.run(async () => this.#finish(await this.#admit(request)), signal);
@@ -124,7 +144,7 @@ export class DeviceEnrolment {
     return this.#finish(admission);
   }
 
-  async #admit(request: EnrolmentRequest): Promise<Admission> {
+  async #admit(request: EnrolmentRequest): Promise<Admission & Mark> {
     return await this.#transaction(async (em) => {
       const keyId = await this.#parts.keys.check(em, request.enrolmentKey, request.deviceType);
       const deviceId = await insertDevice(em, { ...request, displayName: "", groups: [], keyId });
@@ -152,14 +172,18 @@ export class DeviceEnrolment {
     request: EnrolmentRequest,
     id: string,
     keyId: string,
-  ): Promise<Admission> {
+  ): Promise<Admission & Mark> {
     const token = await this.#parts.credentials.issue(em, id);
     await this.#record(em, "device.enrol", id, request, keyId);
     await this.#parts.keys.use(em, keyId);
-    return { deviceId: id, token, replaced: [], change: undefined };
+    return { deviceId: id, token, replaced: [], change: undefined, ...firstMark };
   }
 
-  async #admitRetry(em: EntityManager, request: EnrolmentRequest, device: DeviceRow): Promise<Admission> {
+  async #admitRetry(
+    em: EntityManager,
+    request: EnrolmentRequest,
+    device: DeviceRow,
+  ): Promise<Admission & Mark> {
     if (device.deviceType !== request.deviceType || device.hardwareModel !== request.hardwareModel) {
       throw new OtaError(
         "invalid_argument",
@@ -171,7 +195,8 @@ export class DeviceEnrolment {
     const replaced = await this.#parts.credentials.revokeAll(em, device.id, "its enrolment was retried");
     const token = await this.#parts.credentials.issue(em, device.id);
     await this.#record(em, "device.reissue_credential", device.id, request, device.enrolmentKeyId);
-    return { deviceId: device.id, token, replaced, change: "credentials_revoked" };
+    const mark = await this.#parts.marks.current(em, device.id);
+    return { deviceId: device.id, token, replaced, change: "credentials_revoked", ...mark };
   }
 
   async #admitAgain(
@@ -179,7 +204,7 @@ export class DeviceEnrolment {
     request: EnrolmentRequest,
     device: DeviceRow,
     keyId: string,
-  ): Promise<Admission> {
+  ): Promise<Admission & Mark> {
     // The key counts devices, and this one it has counted already.
     const counted = device.enrolmentKeyId === keyId;
     device.deviceType = request.deviceType;
@@ -188,13 +213,20 @@ export class DeviceEnrolment {
     device.enrolRequestId = request.requestId;
     // What an operator noted stays unless the device says otherwise.
     device.metadata = { ...device.metadata, ...request.metadata };
-    device.reported = { ...device.reported, firmwareVersion: request.firmwareVersion };
+    // What the client of the board before could do says nothing of this one.
+    device.reported = { firmwareVersion: request.firmwareVersion };
     await em.flush();
+    const mark = await this.#parts.marks.begin(em, device.id);
+    await forgetState(em, {
+      deviceId: device.id,
+      firmwareVersion: request.firmwareVersion,
+      epoch: mark.epoch,
+    });
     const replaced = await this.#parts.credentials.revokeAll(em, device.id, "it enrolled again");
     const token = await this.#parts.credentials.issue(em, device.id);
     await this.#record(em, "device.enrol_again", device.id, request, keyId);
     if (!counted) await this.#parts.keys.use(em, keyId);
-    return { deviceId: device.id, token, replaced, change: "updated" };
+    return { deviceId: device.id, token, replaced, change: "updated", ...mark };
   }
 
   async #record(
@@ -218,12 +250,15 @@ export class DeviceEnrolment {
     });
   }
 
-  #finish({ deviceId, token, replaced, change }: Admission): AdmittedDevice {
+  #finish<T extends Admission>({ replaced, change, ...admitted }: T): Omit<T, "replaced" | "change"> {
     this.#parts.credentials.forget(replaced);
-    if (change !== undefined) this.#parts.changes.publish({ deviceId, kind: change });
-    return { deviceId, token };
+    if (change !== undefined) this.#parts.changes.publish({ deviceId: admitted.deviceId, kind: change });
+    return admitted;
   }
 }
+
+/** Of a device that was never here. */
+const firstMark: Mark = { epoch: 1, durableSequence: 0 };
 
 /**
  * A crowd that enrols takes half of the ORM's connections; more would not be faster, for its transactions wait for each

@@ -42,8 +42,13 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
       DeviceService.method.enrolDevice,
       { access: { public: true }, rate: "enrol" },
       async (request, { signal }) => {
-        const { deviceId, token } = await enrolment.enrol(request, signal);
-        return { device: await message(parts, await registry.get(deviceId)), deviceToken: token };
+        const { deviceId, token, epoch, durableSequence } = await enrolment.enrol(request, signal);
+        return {
+          device: await message(parts, await registry.get(deviceId)),
+          deviceToken: token,
+          epoch,
+          durableSequence: BigInt(durableSequence),
+        };
       },
     ),
     unary(

@@ -129,6 +129,8 @@ export class DeviceDirectory implements DeviceChangeListener {
   deviceChanged(change: DeviceChange): void {
     this.#devices.delete(change.deviceId);
     this.#loader.changed(change.deviceId);
+    // What the board said must be written before another one may enrol in its place, or it would be taken for what that says.
+    if (change.kind === "credentials_revoked") void this.#states.flush();
   }
 
   changesMissed(): void {
