@@ -8,8 +8,9 @@ import { DeviceChanges } from "../device/state/device-changes.ts";
 import { DeviceDirectory } from "../device/state/device-directory.ts";
 import { StateWriter } from "../device/state/state-writer.ts";
 import { DeviceMarks } from "../heartbeat/device-marks.ts";
+import { ChangedDeviceUpdates } from "../rollout/changed-device-updates.ts";
 import { RetiredDeviceUpdates } from "../rollout/rollout-observers.ts";
-import { RetiredDevicePositions } from "../telemetry/position-writer.ts";
+import { ReplacedDevicePositions, RetiredDevicePositions } from "../telemetry/position-writer.ts";
 import type { Access } from "./access.ts";
 import type { Foundation } from "./foundation.ts";
 
@@ -42,6 +43,7 @@ export async function openDevices(
     (it) => it.close(),
   );
   for (const { writer } of [facts, states, checks]) background.add(writer);
+  const identity = [new ChangedDeviceUpdates(clock, heartbeatIntervalMs), new ReplacedDevicePositions()];
   const enrolment = new DeviceEnrolment({
     database,
     idempotency,
@@ -50,6 +52,7 @@ export async function openDevices(
     audit,
     changes,
     marks: new DeviceMarks(),
+    identity,
   });
   const registry = new DeviceRegistry({
     database,
@@ -63,6 +66,7 @@ export async function openDevices(
       new RetiredDevicePositions(),
       new RetiredPresence({ clock, heartbeatIntervalMs }),
     ],
+    identity,
     clock,
     heartbeatIntervalMs,
   });

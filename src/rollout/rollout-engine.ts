@@ -225,7 +225,10 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   deviceChanged({ deviceId, kind }: DeviceChange): void {
     if (kind === "retired") void this.#spread(() => this.tracker.recheck(deviceId));
-    if (kind === "updated") this.#announcer.announceTo(deviceId);
+    if (kind !== "updated") return;
+    // The open update may have been called off with the change.
+    if (this.tracker.get(deviceId) !== undefined) void this.#spread(() => this.tracker.recheck(deviceId));
+    this.#announcer.announceTo(deviceId);
   }
 
   /** See {@link RolloutCatalog.signingKeyRevoked}. Running or not, what rests on the key is offered no more. */

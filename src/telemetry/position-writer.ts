@@ -1,4 +1,5 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
+import type { DeviceIdentityObserver } from "../device/registry/identity-observer.ts";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import { newcomersLocked, withNewcomers } from "../device/state/newcomers.ts";
 import { BatchWriter } from "../infra/background/batch-writer.ts";
@@ -92,6 +93,17 @@ export class PositionWriter implements AsyncDisposable {
 export class RetiredDevicePositions {
   async deviceRetired(em: EntityManager, { id }: { readonly id: string }): Promise<void> {
     await sessionOf(em).run(deleteSql, [id]);
+  }
+}
+
+/** Takes the board before off the map: where the new one is it has not told. */
+export class ReplacedDevicePositions implements DeviceIdentityObserver {
+  async boardReplaced(em: EntityManager, deviceId: string): Promise<void> {
+    await sessionOf(em).run(deleteSql, [deviceId]);
+  }
+
+  async identityCorrected(): Promise<void> {
+    // It is where it was.
   }
 }
 

@@ -65,7 +65,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
   await heard(database);
   const heartbeatIntervalMs = 60_000;
   const parts = { database, audit, changes, clock, heartbeatIntervalMs };
-  const registry = new DeviceRegistry({ ...parts, credentials, states, retired });
+  const registry = new DeviceRegistry({ ...parts, credentials, states, retired, identity: [] });
   return {
     access,
     changes,
@@ -80,6 +80,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       audit,
       changes,
       marks: new DeviceMarks(),
+      identity: [],
     }),
     registry,
     batches: new DeviceBatches({ ...parts, registry }),

@@ -410,6 +410,21 @@ export declare type UpdateDeviceRequest = Message<"ota.v1.UpdateDeviceRequest"> 
    * @generated from field: optional ota.v1.UpdatePin update_pin = 6;
    */
   updatePin?: UpdatePin | undefined;
+
+  /**
+   * What kind of thing it really is; see `EnrolDeviceRequest.device_type`. An update that it is taking and that is not meant
+   * for such a device is called off.
+   *
+   * @generated from field: optional string device_type = 7;
+   */
+  deviceType?: string | undefined;
+
+  /**
+   * Which build of the hardware it really is; as `device_type`.
+   *
+   * @generated from field: optional string hardware_model = 8;
+   */
+  hardwareModel?: string | undefined;
 };
 
 /**

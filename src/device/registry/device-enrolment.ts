@@ -15,6 +15,7 @@ import { Turns } from "../../infra/turns.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
 import { forgetState } from "../state/replaced-state.ts";
+import type { DeviceIdentityObserver } from "./identity-observer.ts";
 
 /** What a device says of itself when it enrols. */
 export interface EnrolmentRequest {
@@ -61,7 +62,7 @@ export interface EnrolledDevice extends AdmittedDevice {
 export interface HeartbeatMarks {
   current(em: EntityManager, deviceId: string): Promise<Mark>;
   /** Begins an epoch that the device never used. */
-  begin(em: EntityManager, deviceId: string): Promise<Mark>;
+  begin(em: EntityManager, deviceId: string): Promise<Mark & { readonly heardBefore: boolean }>;
 }
 
 type Mark = Pick<EnrolledDevice, "epoch" | "durableSequence">;
@@ -75,6 +76,7 @@ export interface DeviceEnrolmentParts {
   readonly audit: AuditLog;
   readonly changes: DeviceChanges;
   readonly marks: HeartbeatMarks;
+  readonly identity: readonly DeviceIdentityObserver[];
 }
 
 /** How devices come into the fleet: by themselves with an enrolment key, or registered by an operator. */
@@ -205,6 +207,7 @@ export class DeviceEnrolment {
     device: DeviceRow,
     keyId: string,
   ): Promise<Admission & Mark> {
+    for (const observer of this.#parts.identity) await observer.boardReplaced(em, device.id);
     // The key counts devices, and this one it has counted already.
     const counted = device.enrolmentKeyId === keyId;
     device.deviceType = request.deviceType;
@@ -216,11 +219,12 @@ export class DeviceEnrolment {
     // What the client of the board before could do says nothing of this one.
     device.reported = { firmwareVersion: request.firmwareVersion };
     await em.flush();
-    const mark = await this.#parts.marks.begin(em, device.id);
+    const { heardBefore, ...mark } = await this.#parts.marks.begin(em, device.id);
     await forgetState(em, {
       deviceId: device.id,
       firmwareVersion: request.firmwareVersion,
       epoch: mark.epoch,
+      heardBefore,
     });
     const replaced = await this.#parts.credentials.revokeAll(em, device.id, "it enrolled again");
     const token = await this.#parts.credentials.issue(em, device.id);

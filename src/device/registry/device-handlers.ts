@@ -113,10 +113,15 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
     unary(
       DeviceService.method.updateDevice,
       { access: { role: "operator" }, rate: "operator" },
-      async ({ id, displayName, groups, metadata, tags, updatePin }, { identity }) => {
+      async (
+        { id, deviceType, hardwareModel, displayName, groups, metadata, tags, updatePin },
+        { identity },
+      ) => {
         const device = await registry.update({
           actor: actorOf(identity),
           id,
+          deviceType,
+          hardwareModel,
           displayName,
           groups: groups?.names,
           metadata: metadata?.entries,

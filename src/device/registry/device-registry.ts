@@ -3,7 +3,8 @@ import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import type { ListPosition } from "../../call/list-page.ts";
-import { illegalTransition, notFound } from "../../errors.ts";
+import { targetNameFault } from "../../device-names.ts";
+import { illegalTransition, invalidArgument, notFound } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { DeviceFilter } from "../filter/device-filter.ts";
@@ -12,8 +13,10 @@ import type { DeviceChanges } from "../state/device-changes.ts";
 import { isNewer } from "../state/device-snapshot.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
+import { readDeviceIn } from "../state/live-device-rows.ts";
 import { type DeviceDetails, readDevice } from "./device-details.ts";
 import { countDevices, type DeviceQuery, type ListedDevice, listDevices } from "./device-list.ts";
+import type { DeviceIdentityObserver } from "./identity-observer.ts";
 
 /** Whoever must act in the same transaction when a device is retired, for example to cancel its open update. */
 export interface DeviceRetired {
@@ -34,6 +37,7 @@ export interface DeviceRegistryParts {
   readonly changes: DeviceChanges;
   readonly states: UnwrittenStates;
   readonly retired: readonly DeviceRetired[];
+  readonly identity: readonly DeviceIdentityObserver[];
   readonly clock: Clock;
   /** Decides who is online, where a filter asks. */
   readonly heartbeatIntervalMs: number;
@@ -43,6 +47,8 @@ export interface DeviceRegistryParts {
 export interface DeviceUpdate {
   readonly actor: string;
   readonly id: string;
+  readonly deviceType?: string | undefined;
+  readonly hardwareModel?: string | undefined;
   readonly displayName?: string | undefined;
   readonly groups?: readonly string[] | undefined;
   readonly tags?: readonly string[] | undefined;
@@ -83,20 +89,17 @@ export class DeviceRegistry {
     return await countDevices(this.#parts.database.pool, filter, this.#moment());
   }
 
-  /** Changes what an operator may change. Throws `NOT_FOUND`, and `ILLEGAL_TRANSITION` for a retired device. */
-  async update({
-    actor,
-    id,
-    displayName,
-    groups,
-    tags,
-    updatePin,
-    metadata,
-  }: DeviceUpdate): Promise<DeviceDetails> {
+  /**
+   * Changes what an operator may change. Where type or model are corrected, the open update is asked again whether it is
+   * meant for such a device. Throws `NOT_FOUND`, and `ILLEGAL_TRANSITION` for a retired device.
+   */
+  async update(update: DeviceUpdate): Promise<DeviceDetails> {
+    const { actor, id, displayName, groups, tags, updatePin, metadata } = update;
     const { audit, changes } = this.#parts;
+    requireTargetNames(update);
     await this.#transaction(async (em) => {
       const device = await findInService(em, id, "update");
-      const details: Record<string, string> = {};
+      const details: Record<string, string> = await this.#correct(em, device, update);
       if (displayName !== undefined) {
         details["display_name"] = displayName;
         device.displayName = displayName;
@@ -131,6 +134,33 @@ export class DeviceRegistry {
     });
     changes.publish({ deviceId: id, kind: "updated" });
     return await this.get(id);
+  }
+
+  /** Says what the device is; returns what changed, for the audit log. */
+  async #correct(
+    em: EntityManager,
+    device: DeviceRow,
+    update: DeviceUpdate,
+  ): Promise<Record<string, string>> {
+    const details: Record<string, string> = {};
+    const { deviceType = device.deviceType, hardwareModel = device.hardwareModel } = update;
+    const before = await readDeviceIn(em, device.id);
+    if (deviceType !== device.deviceType) {
+      details["from_device_type"] = device.deviceType;
+      details["to_device_type"] = deviceType;
+      device.deviceType = deviceType;
+    }
+    if (hardwareModel !== device.hardwareModel) {
+      details["from_hardware_model"] = device.hardwareModel;
+      details["to_hardware_model"] = hardwareModel;
+      device.hardwareModel = hardwareModel;
+    }
+    if (Object.keys(details).length === 0) return details;
+    await em.flush();
+    const after = await readDeviceIn(em, device.id);
+    if (before === undefined || after === undefined) throw notFound("device", device.id);
+    for (const observer of this.#parts.identity) await observer.identityCorrected(em, before, after);
+    return details;
   }
 
   /**
@@ -212,6 +242,16 @@ export class DeviceRegistry {
       lastHeartbeat: unwritten,
       securityCounter: Math.max(securityCounter, unwritten.securityCounter),
     };
+  }
+}
+
+function requireTargetNames({ deviceType, hardwareModel }: DeviceUpdate): void {
+  for (const [field, name] of [
+    ["device_type", deviceType],
+    ["hardware_model", hardwareModel],
+  ] as const) {
+    const fault = name === undefined ? undefined : targetNameFault(name);
+    if (fault !== undefined) throw invalidArgument(field, fault);
   }
 }
 

@@ -15,6 +15,7 @@ import type { TransitionWriter } from "../proof/transition-writer.ts";
 import { lacksContent, planReport, type UpdateReport } from "../proof/update-report.ts";
 import type { UpdateTracker } from "../proof/update-tracker.ts";
 import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
+import { isMadeFor } from "../rules/progress-rules.ts";
 import { zoneOf } from "../rules/readiness-rules.ts";
 import type { CheckedDevice } from "../rules/rule.ts";
 import { unknownVersionMessage } from "../rules/targeting-rules.ts";
@@ -132,8 +133,13 @@ export class UpdateOffers {
     let update = tracker.get(deviceId);
     if (update?.id !== updateId) update = await tracker.load(deviceId);
     if (update?.id !== updateId) throw notOffered();
-    const offered = await index.firmware(update.firmwareId);
+    const [offered, device] = await Promise.all([
+      index.firmware(update.firmwareId),
+      this.#parts.devices.get(deviceId, range.signal),
+    ]);
     if (offered === undefined || offered.blocked !== undefined) throw notOffered();
+    // The device may have been found to be another one since the offer, on another replica.
+    if (!isMadeFor(offered.firmware, device)) throw notOffered();
     const download = await this.#storage.open(offered.firmware, range);
     return { ...download, sha256: offered.firmware.sha256 };
   }
@@ -218,6 +224,9 @@ export class UpdateOffers {
   ): CheckAnswer {
     if (offered === undefined) return none("UP_TO_DATE", "the firmware of the open update is gone");
     if (offered.blocked !== undefined) return none("ROLLOUT_PAUSED", offered.blocked);
+    if (!isMadeFor(offered.firmware, device)) {
+      return none("UP_TO_DATE", "the open update is for another type or model, and is being called off");
+    }
     // An install was offered when all fitted, and the device checks again. A rollback is made without a check.
     const rollback = update.action === "ROLLBACK";
     const unmet = rollback ? unmetPrecondition(offered.firmware, device) : undefined;

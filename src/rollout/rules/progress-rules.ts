@@ -214,7 +214,7 @@ export const progressRules: readonly Rule[] = [
 export function nextFirmware(rollout: CompiledRollout, device: CheckedDevice): OfferFirmware {
   if (rollout.steps.length === 0) return rollout;
   const { steps } = versionFacts(rollout, versionOf(device, rollout.component));
-  return steps.find(({ firmware }) => isFor(firmware, device)) ?? rollout;
+  return steps.find(({ firmware }) => isMadeFor(firmware, device)) ?? rollout;
 }
 
 /** Whether a rollout says which version the device is to run, be it there already or not. */
@@ -238,9 +238,10 @@ function isTooOld(rollout: CompiledRollout, device: CheckedDevice): boolean {
   return isTooOldFor(minCurrentVersion, rollout.reported.versionOf(version));
 }
 
-function isFor(
+/** Whether a firmware is made for a device of this type and model. */
+export function isMadeFor(
   firmware: { readonly deviceTypes: readonly string[]; readonly hardwareModels: readonly string[] },
-  { deviceType, hardwareModel }: CheckedDevice,
+  { deviceType, hardwareModel }: Pick<CheckedDevice, "deviceType" | "hardwareModel">,
 ): boolean {
   if (!firmware.deviceTypes.includes(deviceType)) return false;
   return firmware.hardwareModels.length === 0 || firmware.hardwareModels.includes(hardwareModel);
