@@ -208,6 +208,7 @@ function renderDevice(terminal: Terminal, device: Device, nowMs: number): string
     ["name", device.displayName === "" ? undefined : cleanText(device.displayName)],
     ["type", cleanText(device.deviceType)],
     ["model", cleanText(device.hardwareModel)],
+    ["product", device.product === "" ? undefined : cleanText(device.product)],
     ["groups", listText(device.groups)],
     ["tags", device.tags.length === 0 ? undefined : listText(device.tags)],
     [

@@ -1,11 +1,13 @@
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
-import { UpdatePin } from "../../gen/ota/v1/device_pb.js";
+import { DeviceSchema, UpdatePin } from "../../gen/ota/v1/device_pb.js";
 import {
   BatchUpdateDevicesResponseSchema,
   CountDevicesResponseSchema,
   DeviceService,
 } from "../../gen/ota/v1/device_service_pb.js";
+import { CliError, exitCodes } from "./failure.ts";
+import { cleanText } from "./format.ts";
 import { collectList } from "./parse.ts";
 import { deviceId } from "./references.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
@@ -22,6 +24,14 @@ export function addDeviceInventoryCommands(device: Command, cli: Cli): void {
         session.print(CountDevicesResponseSchema, answer, () => String(answer.count));
       }),
     );
+  device
+    .command("correct")
+    .argument("<device>", "the device: its id or serial number")
+    .description("Say what a device really is; an update that is not meant for such a device is cancelled")
+    .option("--device-type <name>", "its type")
+    .option("--model <name>", "its hardware model")
+    .option("--product <name>", "the product that it runs; empty to let its version tell")
+    .action(withSession(cli, correctDevice));
   device
     .command("batch")
     .description("Change many devices: those named, or those that a filter matches")
@@ -48,6 +58,28 @@ const pins: Readonly<Record<string, UpdatePin>> = {
   canary: UpdatePin.CANARY,
   excluded: UpdatePin.EXCLUDED,
 };
+
+async function correctDevice(
+  session: Session,
+  reference: string,
+  options: { readonly deviceType?: string; readonly model?: string; readonly product?: string },
+): Promise<void> {
+  const { deviceType, model: hardwareModel, product } = options;
+  if (deviceType === undefined && hardwareModel === undefined && product === undefined) {
+    throw new CliError(exitCodes.usage, "say what to correct: --device-type, --model or --product");
+  }
+  const { device } = await session.call(DeviceService.method.updateDevice, {
+    id: await deviceId(session, reference),
+    ...(deviceType === undefined ? {} : { deviceType }),
+    ...(hardwareModel === undefined ? {} : { hardwareModel }),
+    ...(product === undefined ? {} : { product }),
+  });
+  if (device === undefined) throw new CliError(exitCodes.failure, "the service answered without a device");
+  session.print(DeviceSchema, device, () => {
+    const runs = device.product === "" ? "" : `, which runs ${cleanText(device.product)}`;
+    return `${cleanText(device.serialNumber)} is a ${cleanText(device.deviceType)} of model ${cleanText(device.hardwareModel)}${runs}.`;
+  });
+}
 
 interface BatchOptions {
   readonly filter?: string;

@@ -9,7 +9,8 @@ import { sql } from "../infra/database/sql.ts";
 import { readRollouts } from "./model/rollout-rows.ts";
 import { checkedDevice } from "./offer/checked-device.ts";
 import { type CompiledRollout, compileRollout } from "./rules/compiled-rollout.ts";
-import type { OfferFacts } from "./rules/rule.ts";
+import { productRule } from "./rules/product-rule.ts";
+import type { OfferFacts, Rule } from "./rules/rule.ts";
 import { targetingRules } from "./rules/targeting-rules.ts";
 
 /**
@@ -19,7 +20,7 @@ import { targetingRules } from "./rules/targeting-rules.ts";
  *   any device, and may be offered the same again.
  * - **Another board, after the old one took the update:** failed. Nobody knows why the board had to be replaced, and an
  *   install that was never proven is the likeliest reason.
- * - **Another type or model, by an operator's word:** called off if the rollout was meant for what the device had been and
+ * - **Another type or model, by an operator's word:** cancelled if the rollout was meant for what the device had been and
  *   is not for what it is; else it goes on.
  */
 export class ChangedDeviceUpdates implements DeviceIdentityObserver {
@@ -51,8 +52,10 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
     const open = await lockOpen(session, after.id);
     if (open === undefined) return;
     const rollout = await this.#compiled(em, open);
-    if (rollout === undefined || !this.#isFor(rollout, before) || this.#isFor(rollout, after)) return;
-    const message = `it is not meant for a ${after.deviceType} of model ${after.hardwareModel}`;
+    // Which product it had been nobody may have known.
+    const wasFor = rollout !== undefined && this.#isFor(rollout, before, whateverProduct);
+    if (!wasFor || this.#isFor(rollout, after, identityRules)) return;
+    const message = `it is not meant for ${after.product || `a ${after.deviceType}`} of model ${after.hardwareModel}`;
     if (open.action === "ROLLBACK" || open.taken) {
       return await this.#end(session, after.id, "CANCELLED", "DEVICE_CORRECTED", message);
     }
@@ -98,7 +101,7 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
     );
   }
 
-  #isFor(rollout: CompiledRollout, device: DeviceSnapshot): boolean {
+  #isFor(rollout: CompiledRollout, device: DeviceSnapshot, rules: readonly Rule[]): boolean {
     const checked = checkedDevice(device);
     const facts: OfferFacts = {
       nowMs: () => this.#clock.now().getTime(),
@@ -107,12 +110,14 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
       pacedUntilMs: () => 0,
       openRollout: () => rollout.id,
     };
-    return identityRules.every((rule) => rule.judge(rollout, checked, facts) === undefined);
+    return rules.every((rule) => rule.judge(rollout, checked, facts) === undefined);
   }
 }
 
 /** The version is no part of what a device is: an update that has begun changes it. */
 const identityRules = targetingRules.filter(({ name }) => name !== "current_version_range");
+
+const whateverProduct = identityRules.filter((rule) => rule !== productRule);
 
 interface OpenRow {
   readonly rollout_id: string;

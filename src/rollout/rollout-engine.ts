@@ -226,7 +226,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   deviceChanged({ deviceId, kind }: DeviceChange): void {
     if (kind === "retired") void this.#spread(() => this.tracker.recheck(deviceId));
     if (kind !== "updated") return;
-    // The open update may have been called off with the change.
+    // The open update may have been cancelled with the change.
     if (this.tracker.get(deviceId) !== undefined) void this.#spread(() => this.tracker.recheck(deviceId));
     this.#announcer.announceTo(deviceId);
   }

@@ -207,6 +207,24 @@ describe("devices", () => {
     expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('"nothing" is no metric') });
     fleet.child.kill("SIGINT");
     expect((await fleet.result).exitCode).toBe(0);
+    const model = "NVIDIA Jetson AGX Orin (64GB), rev: b";
+    expect(
+      await ask(
+        "device",
+        "correct",
+        serial,
+        "--model",
+        model,
+        "--device-type",
+        "edge box",
+        "--product",
+        "jetson-os",
+      ),
+    ).toMatchObject({ hardwareModel: model, deviceType: "edge box", product: "jetson-os" });
+    const typed = await ask("device", "list", "--model", model.replace(",", String.raw`\,`));
+    expect(typed["devices"]).toMatchObject([{ serialNumber: serial }]);
+    expect((await run("device", "correct", serial)).exitCode).toBe(2);
+
     expect(await ask("device", "retire", serial)).toMatchObject({
       serialNumber: serial,
       retireTime: expect.any(String),

@@ -22,6 +22,7 @@ const all = [
   "0012-rollout-counters",
   "0013-words",
   "0014-versions",
+  "0015-device-products",
 ];
 const replicas = 3;
 

@@ -121,6 +121,7 @@ export function enrolmentOf(
     serialNumber,
     deviceType: "thermostat",
     hardwareModel: "tx-200",
+    product: "",
     firmwareVersion: "1.0.0",
     metadata: {},
     ...other,

@@ -151,6 +151,7 @@ describe("registration by an operator", () => {
     serialNumber: "SN-1",
     deviceType: "thermostat",
     hardwareModel: "tx-200",
+    product: "",
     displayName: "Lobby",
     groups: ["berlin", "beta"],
     metadata: { floor: "0", room: "lobby" },

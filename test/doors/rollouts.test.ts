@@ -40,16 +40,19 @@ function get(path: string, as = token): Promise<HttpAnswer> {
 }
 
 /** The versions 1.0.0, 1.1.0 and 1.2.0 of a product of its own, by version. */
-async function release(): Promise<Readonly<Record<"1.0.0" | "1.1.0" | "1.2.0", string>>> {
+async function release(): Promise<Readonly<Record<"1.0.0" | "1.1.0" | "1.2.0" | "product", string>>> {
   const product = `app-${randomUUID()}`;
   const [first, second, third] = await Promise.all(
     ["1.0.0", "1.1.0", "1.2.0"].map((version) => publish(service, newContent(100), { product, version })),
   );
-  return { "1.0.0": first?.id ?? "", "1.1.0": second?.id ?? "", "1.2.0": third?.id ?? "" };
+  return { "1.0.0": first?.id ?? "", "1.1.0": second?.id ?? "", "1.2.0": third?.id ?? "", product };
 }
 
-/** So many devices of a group of their own, pinned to the first ring. */
-async function enrol(count: number): Promise<{ readonly group: string; readonly devices: PolledDevice[] }> {
+/** So many devices of a group of their own, which run the product and are pinned to the first ring. */
+async function enrol(
+  count: number,
+  { product }: { readonly product: string },
+): Promise<{ readonly group: string; readonly devices: PolledDevice[] }> {
   const group = `g-${randomUUID()}`;
   const rpc = service.client();
   const devices = await Promise.all(
@@ -57,6 +60,7 @@ async function enrol(count: number): Promise<{ readonly group: string; readonly 
       const device = await PolledDevice.enrol(rpc, service.enrolmentKey);
       await rpc.unary(DeviceService.method.updateDevice, {
         id: device.id,
+        product,
         groups: { names: [group] },
         updatePin: UpdatePin.CANARY,
       });
@@ -100,7 +104,7 @@ async function succeed(id: string, devices: readonly PolledDevice[], count = dev
 describe("approval", () => {
   it("is asked for before a ring opens, and given by somebody else", async () => {
     const firmware = await release();
-    const { group } = await enrol(0);
+    const { group } = await enrol(0, firmware);
     const gate = { ...openGate, requireApproval: true };
     const id = await start(firmware["1.1.0"], group, {
       rings: rings.map((ring) => ({ ...ring, gate })),
@@ -141,7 +145,7 @@ describe("approval", () => {
 describe("rolling back", () => {
   it("is possible for one device, a ring and the whole, to where it came from or a named version", async () => {
     const firmware = await release();
-    const { group, devices } = await enrol(3);
+    const { group, devices } = await enrol(3, firmware);
     const id = await start(firmware["1.1.0"], group);
     await succeed(id, devices);
 
@@ -206,7 +210,7 @@ describe("rolling back", () => {
 describe("a failed device", () => {
   it("is counted by its reason and may try again", async () => {
     const firmware = await release();
-    const { group, devices } = await enrol(2);
+    const { group, devices } = await enrol(2, firmware);
     const id = await start(firmware["1.1.0"], group);
     const [failed, well] = devices;
     if (failed === undefined || well === undefined) throw new Error("no device");
@@ -238,7 +242,7 @@ describe("a failed device", () => {
 describe("preview", () => {
   it("previews a rollout before it exists and when it does, explains each device, and shows its health", async () => {
     const firmware = await release();
-    const { group, devices } = await enrol(3);
+    const { group, devices } = await enrol(3, firmware);
     for (const device of devices) await device.beat(service);
     const plan = {
       firmwareId: firmware["1.1.0"],
@@ -309,7 +313,7 @@ describe("bad input", () => {
   let deviceId: string;
   beforeAll(async () => {
     firmware = await release();
-    const { group, devices } = await enrol(1);
+    const { group, devices } = await enrol(1, firmware);
     deviceId = devices[0]?.id ?? "";
     id = await start(firmware["1.1.0"], group);
   });

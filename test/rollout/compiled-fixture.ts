@@ -48,6 +48,7 @@ export const device: CheckedDevice = {
   serialNumber: "sn-1",
   deviceType: "thermostat",
   hardwareModel: "t100",
+  product: "",
   displayName: "",
   groups: ["lab"],
   tags: [],

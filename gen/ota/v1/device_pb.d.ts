@@ -171,6 +171,14 @@ export declare type Device = Message<"ota.v1.Device"> & {
    * @generated from field: map<string, string> components = 22;
    */
   components: { [key: string]: string };
+
+  /**
+   * The product that it runs (`Firmware.product`), as it or an operator said; empty if nobody did. Then, where several
+   * products have firmware for its type and model, its version tells.
+   *
+   * @generated from field: string product = 23;
+   */
+  product: string;
 };
 
 /**

@@ -68,6 +68,13 @@ export declare type EnrolDeviceRequest = Message<"ota.v1.EnrolDeviceRequest"> & 
    * @generated from field: map<string, string> metadata = 7;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * The product that it runs; see `Device.product`. Empty if the device does not know.
+   *
+   * @generated from field: string product = 8;
+   */
+  product: string;
 };
 
 /**
@@ -172,6 +179,13 @@ export declare type RegisterDeviceRequest = Message<"ota.v1.RegisterDeviceReques
    * @generated from field: map<string, string> metadata = 7;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * The product that it runs; see `Device.product`. Empty if nobody knows.
+   *
+   * @generated from field: string product = 8;
+   */
+  product: string;
 };
 
 /**
@@ -413,7 +427,7 @@ export declare type UpdateDeviceRequest = Message<"ota.v1.UpdateDeviceRequest"> 
 
   /**
    * What kind of thing it really is; see `EnrolDeviceRequest.device_type`. An update that it is taking and that is not meant
-   * for such a device is called off.
+   * for such a device is cancelled.
    *
    * @generated from field: optional string device_type = 7;
    */
@@ -425,6 +439,13 @@ export declare type UpdateDeviceRequest = Message<"ota.v1.UpdateDeviceRequest"> 
    * @generated from field: optional string hardware_model = 8;
    */
   hardwareModel?: string | undefined;
+
+  /**
+   * The product that it really runs; see `Device.product`. The empty text takes what was said away.
+   *
+   * @generated from field: optional string product = 9;
+   */
+  product?: string | undefined;
 };
 
 /**

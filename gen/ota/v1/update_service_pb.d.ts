@@ -662,6 +662,14 @@ export enum NoOfferReason {
    * @generated from enum value: NO_OFFER_REASON_VERSION_UNKNOWN = 22;
    */
   VERSION_UNKNOWN = 22,
+
+  /**
+   * Several products have firmware for the device's type and model, and nothing tells which of them it runs: set
+   * `Device.product`, or add the version that it runs to the catalogue.
+   *
+   * @generated from enum value: NO_OFFER_REASON_PRODUCT_UNKNOWN = 23;
+   */
+  PRODUCT_UNKNOWN = 23,
 }
 
 /**

@@ -6,6 +6,7 @@ import { type FormEvent, useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Device, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import { targetNameFault } from "../../device-names.ts";
 import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { Failure } from "../ui/failure.tsx";
@@ -81,6 +82,10 @@ function EditForm({ device, done }: { readonly device: Device; readonly done: ()
   const [displayName, setDisplayName] = useState(device.displayName);
   const [groups, setGroups] = useState([...device.groups]);
   const [tags, setTags] = useState([...device.tags]);
+  const [deviceType, setDeviceType] = useState(device.deviceType);
+  const [hardwareModel, setHardwareModel] = useState(device.hardwareModel);
+  const [product, setProduct] = useState(device.product);
+  const faults = { deviceType: targetNameFault(deviceType), hardwareModel: targetNameFault(hardwareModel) };
   const [pin, setPin] = useState<UpdatePin>(device.updatePin);
   const queries = useQueryClient();
   const update = useMutation(DeviceService.method.updateDevice);
@@ -92,6 +97,9 @@ function EditForm({ device, done }: { readonly device: Device; readonly done: ()
       groups: { names: groups },
       tags: { names: tags },
       updatePin: pin,
+      ...(deviceType === device.deviceType ? {} : { deviceType }),
+      ...(hardwareModel === device.hardwareModel ? {} : { hardwareModel }),
+      ...(product.trim() === device.product ? {} : { product: product.trim() }),
     });
     await queries.invalidateQueries();
     done();
@@ -130,8 +138,32 @@ function EditForm({ device, done }: { readonly device: Device; readonly done: ()
           }))}
           onChange={(value) => setPin(Number(value) as UpdatePin)}
         />
+        <TextInput
+          label="Device type"
+          description="What it really is. An update that is not meant for such a device is cancelled."
+          error={faults.deviceType}
+          value={deviceType}
+          onChange={({ currentTarget }) => setDeviceType(currentTarget.value)}
+        />
+        <TextInput
+          label="Hardware model"
+          error={faults.hardwareModel}
+          value={hardwareModel}
+          onChange={({ currentTarget }) => setHardwareModel(currentTarget.value)}
+        />
+        <TextInput
+          label="Product"
+          description="Which product's firmware it runs; empty: its version tells."
+          value={product}
+          onChange={({ currentTarget }) => setProduct(currentTarget.value)}
+        />
         {update.error !== null && <Failure error={update.error} doing="change the device" />}
-        <Button type="submit" loading={update.isPending} ml="auto">
+        <Button
+          type="submit"
+          disabled={faults.deviceType !== undefined || faults.hardwareModel !== undefined}
+          loading={update.isPending}
+          ml="auto"
+        >
           Save
         </Button>
       </Stack>

@@ -25,4 +25,5 @@ export const heldBackWords: Readonly<Record<NoOfferReason, string>> = {
   [NoOfferReason.STEP_MISSING]: "a mandatory step before it is missing",
   [NoOfferReason.OUTRANKED]: "another rollout goes first",
   [NoOfferReason.VERSION_UNKNOWN]: "report a version that nothing explains",
+  [NoOfferReason.PRODUCT_UNKNOWN]: "run a product that is not known",
 };

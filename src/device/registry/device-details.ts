@@ -11,6 +11,7 @@ export interface DeviceDetails {
   readonly serialNumber: string;
   readonly deviceType: string;
   readonly hardwareModel: string;
+  readonly product: string;
   readonly displayName: string;
   readonly groups: readonly string[];
   readonly tags: readonly string[];
@@ -36,7 +37,7 @@ export async function readDevice(session: Session, id: string): Promise<DeviceDe
 /** The head of a query for devices, to be followed by WHERE; `extra` is one more column. */
 export function selectDetails(extra?: Sql): Sql {
   return sql`
-  SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.display_name, d.groups, d.tags, d.update_pin, d.metadata, d.reported,
+  SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.update_pin, d.metadata, d.reported,
          d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at${extra === undefined ? sql`` : sql`, ${extra}`}, s.*
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
 }
@@ -47,6 +48,7 @@ export interface DeviceDetailsRow extends ReadingRow {
   readonly serial_number: string;
   readonly device_type: string;
   readonly hardware_model: string;
+  readonly product: string;
   readonly display_name: string;
   readonly groups: string[];
   readonly tags: string[];
@@ -69,6 +71,7 @@ export function detailsOf(row: DeviceDetailsRow): DeviceDetails {
     serialNumber: row.serial_number,
     deviceType: row.device_type,
     hardwareModel: row.hardware_model,
+    product: row.product,
     displayName: row.display_name,
     groups: row.groups,
     tags: row.tags,

@@ -26,6 +26,8 @@ export interface EnrolmentRequest {
   readonly serialNumber: string;
   readonly deviceType: string;
   readonly hardwareModel: string;
+  /** The product that it runs; empty if it does not say. */
+  readonly product: string;
   readonly firmwareVersion: string;
   readonly metadata: Readonly<Record<string, string>>;
 }
@@ -38,6 +40,8 @@ export interface RegistrationRequest {
   readonly serialNumber: string;
   readonly deviceType: string;
   readonly hardwareModel: string;
+  /** The product that it runs; empty if nobody says. */
+  readonly product: string;
   readonly displayName: string;
   readonly groups: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
@@ -59,7 +63,7 @@ export interface EnrolledDevice extends AdmittedDevice {
 }
 
 /** Where the heartbeats of devices are counted. */
-export interface HeartbeatMarks {
+interface HeartbeatMarks {
   current(em: EntityManager, deviceId: string): Promise<Mark>;
   /** Begins an epoch that the device never used. */
   begin(em: EntityManager, deviceId: string): Promise<Mark & { readonly heardBefore: boolean }>;
@@ -212,6 +216,7 @@ export class DeviceEnrolment {
     const counted = device.enrolmentKeyId === keyId;
     device.deviceType = request.deviceType;
     device.hardwareModel = request.hardwareModel;
+    device.product = request.product;
     device.enrolmentKeyId = keyId;
     device.enrolRequestId = request.requestId;
     // What an operator noted stays unless the device says otherwise.
@@ -278,6 +283,7 @@ interface Admission extends AdmittedDevice {
 }
 
 interface NewDevice {
+  readonly product: string;
   readonly serialNumber: string;
   readonly deviceType: string;
   readonly hardwareModel: string;
@@ -299,6 +305,7 @@ async function insertDevice(em: EntityManager, device: NewDevice): Promise<strin
     device.serialNumber,
     device.deviceType,
     device.hardwareModel,
+    device.product,
     device.displayName,
     device.groups,
     JSON.stringify(device.metadata),
@@ -310,9 +317,9 @@ async function insertDevice(em: EntityManager, device: NewDevice): Promise<strin
 }
 
 const insertSql = sql`
-  INSERT INTO devices (id, serial_number, device_type, hardware_model, display_name, groups, metadata,
+  INSERT INTO devices (id, serial_number, device_type, hardware_model, product, display_name, groups, metadata,
                        enrolment_key_id, enrol_request_id, reported)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
   ON CONFLICT (serial_number) WHERE NOT is_deleted DO NOTHING
   RETURNING id`;
 

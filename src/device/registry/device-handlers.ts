@@ -55,13 +55,15 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
       DeviceService.method.registerDevice,
       { access: { role: "operator" }, rate: "operator" },
       async (request, { identity }) => {
-        const { requestId, serialNumber, deviceType, hardwareModel, displayName, groups, metadata } = request;
+        const { requestId, serialNumber, deviceType, hardwareModel, product, displayName, groups, metadata } =
+          request;
         const { deviceId, token } = await enrolment.register({
           actor: actorOf(identity),
           requestId,
           serialNumber,
           deviceType,
           hardwareModel,
+          product,
           displayName,
           groups,
           metadata,
@@ -114,7 +116,7 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
       DeviceService.method.updateDevice,
       { access: { role: "operator" }, rate: "operator" },
       async (
-        { id, deviceType, hardwareModel, displayName, groups, metadata, tags, updatePin },
+        { id, deviceType, hardwareModel, product, displayName, groups, metadata, tags, updatePin },
         { identity },
       ) => {
         const device = await registry.update({
@@ -122,6 +124,7 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
           id,
           deviceType,
           hardwareModel,
+          product,
           displayName,
           groups: groups?.names,
           metadata: metadata?.entries,

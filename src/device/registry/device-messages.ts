@@ -21,6 +21,7 @@ export function deviceMessage(
     serialNumber: device.serialNumber,
     deviceType: device.deviceType,
     hardwareModel: device.hardwareModel,
+    product: device.product,
     displayName: device.displayName,
     groups: [...device.groups],
     metadata: device.metadata,

@@ -49,6 +49,8 @@ export interface DeviceUpdate {
   readonly id: string;
   readonly deviceType?: string | undefined;
   readonly hardwareModel?: string | undefined;
+  /** Empty: nobody says which it runs. */
+  readonly product?: string | undefined;
   readonly displayName?: string | undefined;
   readonly groups?: readonly string[] | undefined;
   readonly tags?: readonly string[] | undefined;
@@ -90,7 +92,7 @@ export class DeviceRegistry {
   }
 
   /**
-   * Changes what an operator may change. Where type or model are corrected, the open update is asked again whether it is
+   * Changes what an operator may change. Where type, model or product are corrected, the open update is asked again whether it is
    * meant for such a device. Throws `NOT_FOUND`, and `ILLEGAL_TRANSITION` for a retired device.
    */
   async update(update: DeviceUpdate): Promise<DeviceDetails> {
@@ -144,6 +146,7 @@ export class DeviceRegistry {
   ): Promise<Record<string, string>> {
     const details: Record<string, string> = {};
     const { deviceType = device.deviceType, hardwareModel = device.hardwareModel } = update;
+    const { product = device.product } = update;
     const before = await readDeviceIn(em, device.id);
     if (deviceType !== device.deviceType) {
       details["from_device_type"] = device.deviceType;
@@ -154,6 +157,11 @@ export class DeviceRegistry {
       details["from_hardware_model"] = device.hardwareModel;
       details["to_hardware_model"] = hardwareModel;
       device.hardwareModel = hardwareModel;
+    }
+    if (product !== device.product) {
+      details["from_product"] = device.product;
+      details["to_product"] = product;
+      device.product = product;
     }
     if (Object.keys(details).length === 0) return details;
     await em.flush();

@@ -8,6 +8,6 @@ import type { DeviceSnapshot } from "../state/device-snapshot.ts";
 export interface DeviceIdentityObserver {
   /** Another board takes the place of the one under this serial number. The device's record is still the old one. */
   boardReplaced(em: EntityManager, deviceId: string): Promise<void>;
-  /** An operator said that the device is of another type or model. It had been registered as `before`. */
+  /** An operator said that the device is of another type, model or product. It had been registered as `before`. */
   identityCorrected(em: EntityManager, before: DeviceSnapshot, after: DeviceSnapshot): Promise<void>;
 }

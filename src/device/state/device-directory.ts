@@ -8,7 +8,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { SecondChanceCache } from "../../infra/second-chance-cache.ts";
 import type { CheckWriter, DeviceCheck } from "./check-writer.ts";
 import type { DeviceChange, DeviceChangeListener, DeviceChanges } from "./device-changes.ts";
-import { type DeviceSnapshot, isNewer, LiveDevice, SharedTexts } from "./device-snapshot.ts";
+import { type DeviceSnapshot, isNewer, type LiveDevice, SharedTexts } from "./device-snapshot.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import { readDevices } from "./live-device-rows.ts";
 import type { StateWriter } from "./state-writer.ts";

@@ -16,6 +16,7 @@ function device(): LiveDevice {
       createdAtMs: 0,
       groups: [],
       retired: false,
+      product: "",
       enrolmentKeyId: undefined,
       enrolledVersion: "1.0.0",
     },

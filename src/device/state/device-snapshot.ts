@@ -10,6 +10,8 @@ import type { HeldProperty } from "./readings.ts";
  */
 export interface DeviceSnapshot extends FilterableDevice {
   readonly retired: boolean;
+  /** The product that it runs, as it or an operator said; empty if nobody did. */
+  readonly product: string;
   /** Empty before the first heartbeat. */
   readonly bootId: string;
   /** The key that it enrolled with; undefined if an operator registered it. */
@@ -32,6 +34,7 @@ export interface DeviceFacts
     | "createdAtMs"
   > {
   readonly retired: boolean;
+  readonly product: string;
   readonly enrolmentKeyId: string | undefined;
   /** What it said that it ran when it enrolled; empty if unknown. */
   readonly enrolledVersion: string;
@@ -63,6 +66,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
   readonly updatePin: UpdatePin;
   readonly createdAtMs: number;
   readonly retired: boolean;
+  readonly product: string;
   readonly enrolmentKeyId: string | undefined;
   firmwareVersion: string;
   bootId = "";
@@ -89,6 +93,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
     this.updatePin = facts.updatePin;
     this.createdAtMs = facts.createdAtMs;
     this.retired = facts.retired;
+    this.product = facts.product;
     this.enrolmentKeyId = facts.enrolmentKeyId;
     this.firmwareVersion = facts.enrolledVersion;
     this.readAtSeconds = readAtSeconds;

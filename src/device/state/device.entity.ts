@@ -20,6 +20,8 @@ export const DeviceEntity = defineEntity({
     serialNumber: p.text(),
     deviceType: p.text(),
     hardwareModel: p.text(),
+    /** The product that it runs, as it or an operator said; empty if nobody did. */
+    product: p.text().default(""),
     displayName: p.text().default(""),
     groups: p.array().columnType("text[]").defaultRaw("'{}'"),
     metadata: p.json<Record<string, string>>().defaultRaw("'{}'"),

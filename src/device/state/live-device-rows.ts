@@ -27,6 +27,7 @@ interface DeviceStateRow {
   readonly id: string;
   readonly device_type: string;
   readonly hardware_model: string;
+  readonly product: string;
   readonly serial_number: string;
   readonly display_name: string;
   readonly groups: string[];
@@ -49,7 +50,7 @@ interface DeviceStateRow {
 const held = heldReadings.map(({ column }) => sql`s.${identifier(column)}`);
 
 const readSql = sql`
-  SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.display_name, d.groups, d.tags, d.metadata, d.update_pin,
+  SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.metadata, d.update_pin,
          d.created_at, d.enrolment_key_id, d.is_deleted,
          d.reported->>'firmwareVersion' AS enrolled_version,
          s.last_seen_at, s.epoch, s.last_sequence, s.firmware_version, s.boot_id, s.components, s.security_counter,
@@ -77,6 +78,7 @@ function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: numb
       updatePin: row.update_pin,
       createdAtMs: row.created_at.getTime(),
       retired: row.is_deleted,
+      product: texts.text(row.product),
       enrolmentKeyId: row.enrolment_key_id === null ? undefined : texts.text(row.enrolment_key_id),
       enrolledVersion: texts.text(row.enrolled_version ?? ""),
     },

@@ -18,6 +18,7 @@ import { WaitingRollbacks } from "./migrations/m0011-waiting-rollbacks.ts";
 import { RolloutCounterTriggers } from "./migrations/m0012-rollout-counters.ts";
 import { Words } from "./migrations/m0013-words.ts";
 import { Versions } from "./migrations/m0014-versions.ts";
+import { DeviceProducts } from "./migrations/m0015-device-products.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
 
@@ -79,6 +80,7 @@ const migrations = [
   { name: "0012-rollout-counters", class: RolloutCounterTriggers },
   { name: "0013-words", class: Words },
   { name: "0014-versions", class: Versions },
+  { name: "0015-device-products", class: DeviceProducts },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

@@ -21,6 +21,7 @@ export function checkedDevice(device: DeviceSnapshot, reading?: CheckReading): C
     serialNumber: device.serialNumber,
     deviceType: device.deviceType,
     hardwareModel: device.hardwareModel,
+    product: device.product,
     displayName: device.displayName,
     groups: device.groups,
     tags: device.tags,

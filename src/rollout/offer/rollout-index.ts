@@ -8,6 +8,7 @@ import type { Rollout } from "../model/rollout.ts";
 import { readRollouts } from "../model/rollout-rows.ts";
 import { ongoingStates } from "../model/rollout-state.ts";
 import { type CompiledRollout, compileRollout, type OfferFirmware } from "../rules/compiled-rollout.ts";
+import { type BookedFirmware, ProductBook } from "../rules/product-book.ts";
 import { versionFacts } from "../rules/version-facts.ts";
 import { inPreference } from "./preference.ts";
 import { ReportedIndex, readReported } from "./reported-index.ts";
@@ -70,7 +71,7 @@ export class RolloutIndex {
   /** Compiles a rollout that may not be in the index, with the firmware as it may be handed out now. */
   async compile(rollout: Rollout, brought: OfferFirmware): Promise<CompiledRollout> {
     const steps = await this.#readSteps(new Set([rollout.product]));
-    return this.#compile(rollout, brought, steps);
+    return this.#compile(rollout, brought, steps, await this.#readProducts([brought]));
   }
 
   /** A rollout in the index. */
@@ -144,10 +145,13 @@ export class RolloutIndex {
     const firmware = await this.#readFirmware(new Set(rollouts.map(({ firmwareId }) => firmwareId)));
     const steps = await this.#readSteps(new Set(rollouts.map(({ product }) => product)));
     this.#reported = await readReported(this.#parts.database.pool);
+    const products = await this.#readProducts(
+      rollouts.flatMap(({ firmwareId }) => firmware.get(firmwareId) ?? []),
+    );
     const compiled = inPreference(
       rollouts.flatMap((rollout) => {
         const brought = firmware.get(rollout.firmwareId);
-        return brought === undefined ? [] : [this.#compile(rollout, brought, steps)];
+        return brought === undefined ? [] : [this.#compile(rollout, brought, steps, products)];
       }),
     );
     const byType = new Map<string, CompiledRollout[]>();
@@ -174,10 +178,12 @@ export class RolloutIndex {
     rollout: Rollout,
     brought: OfferFirmware,
     steps: ReadonlyMap<string, readonly OfferFirmware[]>,
+    products: ProductBook,
   ): CompiledRollout {
     return compileRollout(rollout, brought, {
       heartbeatIntervalMs: this.#parts.heartbeatIntervalMs,
       reported: this.#reported.product(rollout.product),
+      products,
       steps: steps.get(rollout.product)?.filter(({ firmware }) => firmware.component === rollout.component),
     });
   }
@@ -198,6 +204,14 @@ export class RolloutIndex {
       list.push({ firmware, blocked: blocked ?? notReleased(firmware) });
     }
     return steps;
+  }
+
+  /** What tells the product of devices that this firmware is for. */
+  async #readProducts(firmware: readonly OfferFirmware[]): Promise<ProductBook> {
+    const types = new Set(firmware.flatMap(({ firmware: { deviceTypes } }) => deviceTypes));
+    if (types.size === 0) return new ProductBook([]);
+    const rows = await this.#parts.database.pool.query<BookedFirmware>(productsSql, [[...types]]);
+    return new ProductBook(rows);
   }
 
   /** However many devices ask at once, as all do after a rollback began: one read. */
@@ -290,6 +304,23 @@ const stepsSql = sql`
     WHERE product = ANY ($1::text[]) ORDER BY product, version, is_deleted, id DESC
   ) newest
   WHERE mandatory_step`;
+
+/**
+ * Of the device types among $1 that more than one product has firmware for: all of that, for also what is not released, or
+ * was deleted, tells what a device runs.
+ */
+const productsSql = sql`
+  WITH shared AS (
+    SELECT t.type FROM firmware_updates f, unnest(f.device_types) AS t (type)
+    WHERE f.component = '' AND f.state = 'RELEASED' AND NOT f.is_deleted AND t.type = ANY ($1::text[])
+    GROUP BY t.type HAVING count(DISTINCT f.product) > 1
+  )
+  SELECT product, version, reported_versions AS "reportedVersions", device_types AS "deviceTypes",
+    hardware_models AS "hardwareModels",
+    bool_or(state = 'RELEASED' AND NOT is_deleted) AS released
+  FROM firmware_updates
+  WHERE component = '' AND device_types && (SELECT array_agg(type) FROM shared)
+  GROUP BY 1, 2, 3, 4, 5`;
 
 function notReleased(firmware: Firmware): string | undefined {
   if (firmware.deletedAt !== undefined) return `${firmware.version} was deleted`;

@@ -129,6 +129,7 @@ const retryAfterMs: Readonly<Record<NoOfferReasonName, number>> = {
   STEP_MISSING: 15 * 60_000,
   OUTRANKED: 15 * 60_000,
   VERSION_UNKNOWN: 15 * 60_000,
+  PRODUCT_UNKNOWN: 15 * 60_000,
 };
 
 /** An offer that was not taken up is asked for again by a device that forgot it. */

@@ -225,7 +225,7 @@ export class UpdateOffers {
     if (offered === undefined) return none("UP_TO_DATE", "the firmware of the open update is gone");
     if (offered.blocked !== undefined) return none("ROLLOUT_PAUSED", offered.blocked);
     if (!isMadeFor(offered.firmware, device)) {
-      return none("UP_TO_DATE", "the open update is for another type or model, and is being called off");
+      return none("UP_TO_DATE", "the open update is for another type or model, and is being cancelled");
     }
     // An install was offered when all fitted, and the device checks again. A rollback is made without a check.
     const rollback = update.action === "ROLLBACK";

@@ -40,7 +40,7 @@ export function explainRollout(
     if (against !== undefined) {
       if (reason === undefined) message = words.message;
       reason ??= against;
-      if (rule.scope === "targeting") targeted = false;
+      if (rule.scope === "targeting" || against === "NOT_TARGETED") targeted = false;
     }
     return { name: rule.name, holds: against === undefined, ...words };
   });

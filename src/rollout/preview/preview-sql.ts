@@ -11,6 +11,7 @@ import { storageNeed } from "../rules/readiness-rules.ts";
 export interface DeviceClass {
   readonly device_type?: string;
   readonly hardware_model: string;
+  readonly product: string;
   readonly update_pin: "none" | "canary" | "excluded";
   /** Whether they are in a group that is always in the first ring. */
   readonly canary?: boolean;
@@ -120,6 +121,7 @@ export function previewSql(
     );
   const columns = [
     sql`d.hardware_model`,
+    sql`d.product`,
     sql`d.update_pin`,
     isFirmware
       ? sql`coalesce(s.firmware_version, d.reported->>'firmwareVersion') AS version`

@@ -143,6 +143,7 @@ function representative(row: DeviceClass, rollout: CompiledRollout, needs: Previ
     serialNumber: "",
     deviceType: row.device_type ?? only(rollout.deviceTypes),
     hardwareModel: row.hardware_model,
+    product: row.product,
     displayName: "",
     groups: row.canary === true && group !== undefined ? [group] : [],
     tags: [],

@@ -8,6 +8,7 @@ import { ReportedVersions } from "../../version/reported-versions.ts";
 import { canarySet, type RingPlan } from "../model/ring-place.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { makesOffers } from "../model/rollout-state.ts";
+import { ProductBook } from "./product-book.ts";
 
 /** A firmware as it may be handed to devices. */
 export interface OfferFirmware {
@@ -54,6 +55,8 @@ export interface CompiledRollout extends RingPlan, OfferFirmware {
    * field of its filter: then it is for no device. Undefined: nothing.
    */
   readonly unreadable: string | undefined;
+  /** Which products devices run. */
+  readonly products: ProductBook;
   readonly windows: MaintenanceSchedule;
   /** Mandatory steps below its version, lowest first. */
   readonly steps: readonly OfferFirmware[];
@@ -73,6 +76,8 @@ export interface CompileOptions {
   readonly steps?: readonly OfferFirmware[] | undefined;
   /** What the texts that devices of the firmware's product report stand for; by default those of this firmware alone. */
   readonly reported?: ReportedVersions | undefined;
+  /** Which products devices run, as the catalogue tells; without it only what devices or operators said counts. */
+  readonly products?: ProductBook | undefined;
 }
 
 /**
@@ -83,7 +88,12 @@ export interface CompileOptions {
 export function compileRollout(
   rollout: Rollout,
   { firmware, blocked }: OfferFirmware,
-  { heartbeatIntervalMs, steps = [], reported = new ReportedVersions([firmware]) }: CompileOptions,
+  {
+    heartbeatIntervalMs,
+    steps = [],
+    reported = new ReportedVersions([firmware]),
+    products = new ProductBook([]),
+  }: CompileOptions,
 ): CompiledRollout {
   const { targeting, policy } = rollout;
   let unreadable: string | undefined;
@@ -115,6 +125,7 @@ export function compileRollout(
     filter: unreadable === undefined ? filter : () => false,
     range,
     unreadable,
+    products,
     windows: new MaintenanceSchedule(policy.maintenanceWindows),
     rings: rollout.rings,
     steps: steps

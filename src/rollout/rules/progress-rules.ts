@@ -1,3 +1,4 @@
+import type { Firmware } from "../../firmware/firmware.ts";
 import { ringIndex } from "../model/ring-place.ts";
 import { isReached } from "../model/ring-state.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
@@ -238,11 +239,12 @@ function isTooOld(rollout: CompiledRollout, device: CheckedDevice): boolean {
   return isTooOldFor(minCurrentVersion, rollout.reported.versionOf(version));
 }
 
-/** Whether a firmware is made for a device of this type and model. */
+/** Whether a firmware is made for a device of this type and model, and of its product if somebody said which it runs. */
 export function isMadeFor(
-  firmware: { readonly deviceTypes: readonly string[]; readonly hardwareModels: readonly string[] },
-  { deviceType, hardwareModel }: Pick<CheckedDevice, "deviceType" | "hardwareModel">,
+  firmware: Pick<Firmware, "product" | "component" | "deviceTypes" | "hardwareModels">,
+  { deviceType, hardwareModel, product }: Pick<CheckedDevice, "deviceType" | "hardwareModel" | "product">,
 ): boolean {
+  if (firmware.component === "" && product !== "" && firmware.product !== product) return false;
   if (!firmware.deviceTypes.includes(deviceType)) return false;
   return firmware.hardwareModels.length === 0 || firmware.hardwareModels.includes(hardwareModel);
 }

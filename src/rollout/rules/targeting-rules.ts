@@ -2,6 +2,7 @@ import { percentText } from "../model/percent-text.ts";
 import { isPinnedCanary, isSampled } from "../model/ring-place.ts";
 import { versionOf } from "../model/version-of.ts";
 import type { CompiledRollout } from "./compiled-rollout.ts";
+import { productRule } from "./product-rule.ts";
 import type { CheckedDevice, Rule } from "./rule.ts";
 import { versionFacts } from "./version-facts.ts";
 
@@ -30,6 +31,7 @@ export const targetingRules: readonly Rule[] = [
       message: reason === undefined ? "The device's model fits." : "It is for other hardware models.",
     }),
   },
+  productRule,
   {
     name: "groups",
     scope: "targeting",
