@@ -96,7 +96,7 @@ describe("an open update whose device is swapped for another board", () => {
   it.each([
     ["of another model", "rev b", undefined],
     ["of another type", "rev a", "another type"],
-  ])("is called off at every door for a board %s, and counts as not made", async (_what, model, type) => {
+  ])("is cancelled at every door for a board %s, and counts as not made", async (_what, model, type) => {
     const device = await scene();
     await device.report(DeviceUpdateState.DOWNLOADING);
     await device.swap(model, type);
@@ -147,7 +147,7 @@ describe("an operator's word on what a device is", () => {
   it.each([
     ["another model", { hardwareModel: "rev b" }],
     ["another type", { deviceType: "toaster" }],
-  ])("calls off the open update that is not for %s", async (_what, fields) => {
+  ])("cancels the open update that is not for %s", async (_what, fields) => {
     const device = await scene();
     await device.report(DeviceUpdateState.DOWNLOADING);
     const { device: corrected } = await device.correct(fields);
@@ -172,7 +172,7 @@ describe("an operator's word on what a device is", () => {
     expect(await device.counters()).toEqual([1, 1, 0, 0, 0]);
   });
 
-  it("calls off what only the rollout's filter kept from such a device", async () => {
+  it("cancels what only the rollout's filter kept from such a device", async () => {
     const device = await scene({ filter: 'hardware_model = "rev a"' });
     await device.correct({ hardwareModel: "rev b" });
     expect(await device.download()).toBe("NOT_OFFERED");
@@ -187,7 +187,7 @@ describe("an operator's word on what a device is", () => {
     expect(await device.download()).toBe("20000 bytes");
   });
 
-  it("calls off an install that is under way, without blaming the firmware", async () => {
+  it("cancels an install that is under way, without blaming the firmware", async () => {
     const device = await scene();
     await device.report(DeviceUpdateState.INSTALLING);
     await device.correct({ hardwareModel: "rev b" });

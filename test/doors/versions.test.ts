@@ -33,13 +33,17 @@ function get(path: string): Promise<HttpAnswer> {
   return http(service, "GET", `/api/v1${path}`, { token: service.adminToken });
 }
 
-/** A device in a group of its own that enrolled with this version, and was heard with it. */
-async function deviceOn(version: string): Promise<{ device: PolledDevice; group: string }> {
+/** A device of a product, in a group of its own, that enrolled with this version and was heard with it. */
+async function deviceOn(
+  version: string,
+  product = `app-${randomUUID()}`,
+): Promise<{ device: PolledDevice; group: string }> {
   const rpc = service.client();
   const group = `g-${randomUUID()}`;
   const device = await PolledDevice.enrol(rpc, service.enrolmentKey, version);
   await rpc.unary(DeviceService.method.updateDevice, {
     id: device.id,
+    product,
     groups: { names: [group] },
     updatePin: UpdatePin.CANARY,
   });
@@ -91,7 +95,7 @@ describe("an update", () => {
     const product = `app-${randomUUID()}`;
     const base = await publish(service, newContent(100), { product, version: "1.0.0" });
     const next = await publish(service, newContent(100), { product, version: "1.1.0" });
-    const { device, group } = await deviceOn(before);
+    const { device, group } = await deviceOn(before, product);
     const id = await roll(next.id, group);
     await device.update(service, after);
     await expectSuccess(id, device);
@@ -123,7 +127,7 @@ describe("an update", () => {
         version: "1.1.0",
         reportedVersions: [fresh],
       });
-      const { device, group } = await deviceOn(old);
+      const { device, group } = await deviceOn(old, product);
       // The range is one of versions, and the device's is 1.0.0.
       const id = await roll(next.id, group, { currentVersionRange: "<1.1.0" });
       await device.update(service, fresh);
@@ -139,7 +143,7 @@ describe("an update", () => {
   it("is proven as soon as its firmware names what the device reports", async () => {
     const product = `app-${randomUUID()}`;
     const next = await publish(service, newContent(100), { product, version: "1.1.0" });
-    const { device, group } = await deviceOn("1.0.0");
+    const { device, group } = await deviceOn("1.0.0", product);
     const id = await roll(next.id, group);
     await eventually(() => device.expectOffer(service));
     const named = await http(service, "PUT", `/api/v1/firmware/${next.id}`, {
@@ -148,7 +152,7 @@ describe("an update", () => {
     });
     expect(named.body.firmware.reportedVersions).toEqual(["build 7"]);
     // The replica has read it when it knows the text of another device.
-    const { device: other } = await deviceOn("build 7");
+    const { device: other } = await deviceOn("build 7", product);
     await eventually(async () => expect(await reasonFor(other)).toBe("UP_TO_DATE"));
     await device.update(service, "build 7");
     await expectSuccess(id, device);
@@ -171,7 +175,7 @@ describe("a version that nothing explains", () => {
     const product = `app-${randomUUID()}`;
     const base = await publish(service, newContent(100), { product, version: "1.0.0" });
     const next = await publish(service, newContent(100), { product, version: "1.1.0" });
-    const { device, group } = await deviceOn("R2024b");
+    const { device, group } = await deviceOn("R2024b", product);
     const id = await roll(next.id, group, { currentVersionRange: ">=1.0.0" });
     await eventually(async () => expect(await reasonFor(device)).toBe("VERSION_UNKNOWN"));
     const explained = await get(`/rollouts/${id}/devices/${device.id}:explain`);
@@ -266,7 +270,7 @@ describe("reported texts", () => {
 
 describe("devices on one version", () => {
   it("are found and counted together, whatever they write for it", async () => {
-    const devices = await Promise.all(["7.1.0", "v7.1.0", "7.1.0+git.a"].map(deviceOn));
+    const devices = await Promise.all(["7.1.0", "v7.1.0", "7.1.0+git.a"].map((version) => deviceOn(version)));
     const ids = devices.map(({ device }) => device.id).toSorted();
     const found = async (query: string): Promise<string[]> =>
       (await get(`/devices?${query}`)).body.devices.map(({ id }: { id: string }) => id).toSorted();
