@@ -107,7 +107,7 @@ const table = {
     "AUTO_ROLLBACK_FAILURE_THRESHOLD",
     "10.0",
     [0, 100],
-    "A rollout rolls back by itself when more than this percentage of the finished devices failed.",
+    "A rollout rolls back by itself when more than this percentage of the devices that began to install failed or are missing.",
   ),
   rollbackTimeoutHours: decimal(
     "ROLLBACK_TIMEOUT_HOURS",

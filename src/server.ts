@@ -115,6 +115,11 @@ async function start({ config, logger }: ServerOptions): Promise<RunningServer> 
     () => streams.size,
   );
   metrics.observe("open_updates", "Device updates that are not over.", () => rollouts.tracker.size);
+  metrics.observe(
+    "missing_devices",
+    "Devices that began to install and are not heard any more.",
+    () => rollouts.tracker.missing,
+  );
 
   const tls = config.tls && {
     certificate: await readFile(config.tls.certFile),

@@ -8,6 +8,7 @@ import { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import { HeartbeatIngest } from "../heartbeat/heartbeat-ingest.ts";
 import { HeartbeatStreams } from "../heartbeat/heartbeat-streams.ts";
 import { HeartbeatPartitions } from "../heartbeat/partitions.ts";
+import { defaultReturnMs } from "../rollout/model/new-rollout.ts";
 import { RolloutEngine } from "../rollout/rollout-engine.ts";
 import { RolloutFirmwareUse } from "../rollout/rollout-observers.ts";
 import { Telemetry } from "../telemetry/telemetry.ts";
@@ -63,6 +64,7 @@ export async function openUpdates(
       settings: {
         signatureThreshold: config.signatureThreshold,
         failureThresholdPercent: config.rollback.failureThresholdPercent,
+        returnMs: defaultReturnMs(heartbeatIntervalMs),
         deviceTimeoutMs: config.rollback.timeoutHours * 3_600_000,
         deadlineGraceMs: graceIntervals * heartbeatIntervalMs,
         heartbeatIntervalMs,

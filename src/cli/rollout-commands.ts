@@ -107,6 +107,7 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
       "only these: offered, downloading, failed, …",
       parseEnumValue(DeviceUpdateState),
     )
+    .option("--missing", "only those that began to install and are not heard any more")
     .option("--ring <ring>", "only devices in this ring")
     .option("--device <device>", "only this device: its id or serial number")
     .addOption(limitOption())
@@ -244,9 +245,16 @@ async function listRollouts(
 async function listDevices(
   session: Session,
   reference: string,
-  options: { limit: number; state?: DeviceUpdateState[]; ring?: string; device?: string },
+  options: {
+    limit: number;
+    state?: DeviceUpdateState[];
+    missing?: boolean;
+    ring?: string;
+    device?: string;
+  },
 ): Promise<void> {
   const filter = {
+    missing: options.missing ?? false,
     rolloutId: await rolloutId(session, reference),
     deviceId: options.device === undefined ? "" : await deviceId(session, options.device),
     states: options.state ?? [],

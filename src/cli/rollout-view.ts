@@ -82,6 +82,8 @@ function renderRings(terminal: Terminal, rings: readonly Ring[]): string {
     { title: "offered", text: ({ counters }) => String(counters?.offered ?? 0n), align: "right" },
     { title: "ok", text: ({ counters }) => String(counters?.succeeded ?? 0n), align: "right" },
     { title: "failed", text: ({ counters }) => String(counters?.failed ?? 0n), align: "right" },
+    { title: "missing", text: ({ counters }) => String(counters?.missing ?? 0n), align: "right" },
+    { title: "began", text: ({ counters }) => String(counters?.began ?? 0n), align: "right" },
     { title: "in progress", text: ({ counters }) => String(counters?.inProgress ?? 0n), align: "right" },
     { title: "back", text: ({ counters }) => String(counters?.rolledBack ?? 0n), align: "right" },
     { title: "gate", text: ({ gateStatus }) => (gateStatus === "" ? "-" : cleanText(gateStatus)) },
@@ -123,7 +125,7 @@ export function renderDeviceUpdates(
     { title: "to", text: ({ toVersion }) => cleanText(toVersion) },
     { title: "downloaded", text: ({ downloadedBytes }) => bytesText(downloadedBytes), align: "right" },
     { title: "changed", text: ({ updateTime }) => agoText(updateTime, nowMs) },
-    { title: "why", text: failureOf },
+    { title: "why", text: (update) => failureOf(update) || silenceOf(update, nowMs) },
   ];
   return renderTable(terminal, columns, updates);
 }
@@ -133,8 +135,10 @@ export function rolloutLine(rollout: Rollout): string {
   const rings = rollout.rings
     .filter(({ state }) => state !== RingState.WAITING)
     .map(({ name, counters }) => {
-      const failed = counters?.failed ?? 0n;
-      return `${cleanText(name)} ${counters?.succeeded ?? 0n}/${counters?.offered ?? 0n}${failed > 0n ? ` (${failed} failed)` : ""}`;
+      const { failed = 0n, missing = 0n } = counters ?? {};
+      const unwell = [failed > 0n ? `${failed} failed` : "", missing > 0n ? `${missing} missing` : ""];
+      const words = unwell.filter((text) => text !== "").join(", ");
+      return `${cleanText(name)} ${counters?.succeeded ?? 0n}/${counters?.offered ?? 0n}${words === "" ? "" : ` (${words})`}`;
     });
   const { rollback } = rollout;
   const back =
@@ -190,6 +194,7 @@ function ringLine(terminal: Terminal, ring: Ring, nameWidth: number): string {
   const numbers = [
     `${counters.succeeded} of ${countText(counters.offered, "device")} proven`,
     counters.failed > 0n ? terminal.paint("red", `${counters.failed} failed`) : "",
+    counters.missing > 0n ? terminal.paint("yellow", `${counters.missing} missing`) : "",
     counters.rolledBack > 0n ? `${counters.rolledBack} called back` : "",
     counters.cancelled > 0n ? `${counters.cancelled} cancelled` : "",
     ringStateText(terminal, ring),
@@ -197,12 +202,13 @@ function ringLine(terminal: Terminal, ring: Ring, nameWidth: number): string {
   return `${head} ${numbers.filter((text) => text !== "").join(" · ")}`;
 }
 
-/** Green for what was proven, red for what failed, of the devices that were offered the update. */
+/** Green for what was proven, red for what failed or is missing, of the devices that were offered the update. */
 function ringBar(terminal: Terminal, ring: Ring, width: number): string {
   const { counters } = ring;
   const offered = counters?.offered ?? 0n;
   const good = Math.round(ratio(counters?.succeeded ?? 0n, offered) * width);
-  const bad = Math.min(width - good, Math.ceil(ratio(counters?.failed ?? 0n, offered) * width));
+  const unwell = (counters?.failed ?? 0n) + (counters?.missing ?? 0n);
+  const bad = Math.min(width - good, Math.ceil(ratio(unwell, offered) * width));
   return [
     terminal.paint("green", "█".repeat(good)),
     terminal.paint("red", "▓".repeat(bad)),
@@ -230,6 +236,12 @@ function failureOf(update: DeviceUpdate): string {
   const message = update.failureMessage === "" ? "" : `: ${update.failureMessage}`;
   const text = cleanText(`${update.failureReason}${message}`);
   return text.length > MAX_REASON_LENGTH ? `${text.slice(0, MAX_REASON_LENGTH - 1)}…` : text;
+}
+
+/** That a device began to install and is not heard, in words. */
+function silenceOf({ missingSinceTime, endTime }: DeviceUpdate, nowMs: number): string {
+  if (missingSinceTime === undefined || endTime !== undefined) return "";
+  return `missing: not heard again once it began to install; noticed ${agoText(missingSinceTime, nowMs)}`;
 }
 
 /** Longer reasons would push a line past any terminal; `--json` has them whole. */

@@ -29,7 +29,10 @@ import { RolloutIndex } from "./offer/rollout-index.ts";
 import { type DeviceSource, UpdateOffers } from "./offer/update-offers.ts";
 import { RolloutPreview } from "./preview/rollout-preview.ts";
 import { UpdateExplainer } from "./preview/update-explainer.ts";
+import { HearingTime } from "./proof/hearing-time.ts";
+import { MissingLog } from "./proof/missing-log.ts";
 import { OutageLog } from "./proof/outage-log.ts";
+import { SilenceWatch } from "./proof/silence-watch.ts";
 import { TransitionWriter } from "./proof/transition-writer.ts";
 import { UpdateTracker } from "./proof/update-tracker.ts";
 
@@ -76,6 +79,9 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly health: HealthWatch;
   readonly #parts: RolloutEngineParts;
   readonly #outages: OutageLog;
+  readonly #hearing: HearingTime;
+  readonly #silence: SilenceWatch;
+  readonly #missingLog: MissingLog;
   readonly #writer: TransitionWriter;
   readonly #controller: RolloutController;
   readonly #announcer: UpdateAnnouncer;
@@ -135,10 +141,14 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
         worked: () => outages.worked("database", nowMs()),
       },
     });
+    const graceMs = settings.deadlineGraceMs;
+    const hearing = new HearingTime(clock, graceMs, outages);
     const tracker = new UpdateTracker({
       pool,
       writer,
       outages,
+      hearing,
+      silence: (update, missing) => void events.emit("silence", update, missing),
       clock,
       logger,
       ended: (update, state, here) => void events.emit("ended", update, state, here),
@@ -155,6 +165,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     });
     const changed = (rolloutId: string): Promise<void> => events.emit("changed", rolloutId);
     const transactions = new RolloutTransactions({ database, audit, clock, changed });
+    this.#missingLog = new MissingLog(transactions);
     this.#controller = new RolloutController({
       pool,
       transactions,
@@ -182,6 +193,15 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       waitingFor: (deviceId) => offers.waitingFor(deviceId),
     });
     this.#outages = outages;
+    this.#hearing = hearing;
+    this.#silence = new SilenceWatch({
+      pool,
+      updates: tracker,
+      hearing,
+      outages,
+      graceMs,
+      now: () => clock.now(),
+    });
     this.#writer = writer;
     this.index = index;
     this.tracker = tracker;
@@ -190,6 +210,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.offers = offers;
     events.on("alert_due", (rolloutId) => this.#controller.changed(rolloutId));
     events.on("counted", (rolloutIds) => this.#counted(rolloutIds));
+    events.on("silence", (update, missing) => this.#missingLog.note(update, missing));
     events.on("ended", (update, state, here) => this.#ended(update, state, here));
     events.on("changed", (rolloutId) => database.notify(channel, `${this.#origin}:${rolloutId}`));
     events.on("changed", (rolloutId) => this.#changed(rolloutId));
@@ -275,7 +296,10 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       this.#outages.failed("database", nowMs);
       throw error;
     }
+    this.#hearing.look();
     this.tracker.tick();
+    await this.#silence.tick();
+    await this.#missingLog.tick(nowMs);
     await this.health.tick();
     await this.#controller.tick();
   }

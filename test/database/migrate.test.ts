@@ -23,6 +23,7 @@ const all = [
   "0013-words",
   "0014-versions",
   "0015-device-products",
+  "0016-missing-devices",
 ];
 const replicas = 3;
 

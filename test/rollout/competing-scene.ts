@@ -126,6 +126,7 @@ export async function openScene(place: Place, run: number, plans: readonly Plan[
           failureThresholdPercent: 60,
           verificationMs: minute,
           deviceTimeoutMs: 60 * minute,
+          returnMs: 5 * minute,
           retryBackoffMs: minute,
           priority,
           maxInProgress,

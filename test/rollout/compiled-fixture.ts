@@ -4,6 +4,7 @@ import type { RingState } from "../../src/rollout/model/deployment-ring.entity.t
 import { everyDevice, planPolicy, planRings } from "../../src/rollout/model/new-rollout.ts";
 import type { RolloutState, StoredPolicy } from "../../src/rollout/model/rollout.entity.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
+import { noCounts, ringCounters } from "../../src/rollout/model/rollout-counters.ts";
 import {
   type CompiledRollout,
   compileRollout,
@@ -101,7 +102,7 @@ export function compiled(wish: Wish = {}): CompiledRollout {
     id: ring.name,
     position,
     state: wanted[position]?.[1] ?? "OPEN",
-    counters: { offered: 0, inProgress: 0, succeeded: 0, failed: 0, cancelled: 0, rolledBack: 0 },
+    counters: noCounts(ringCounters),
     openedAt: undefined,
     gateHeldSince: undefined,
     passedAt: undefined,
@@ -124,7 +125,10 @@ export function compiled(wish: Wish = {}): CompiledRollout {
     stateReason: "",
     targeting: { ...everyDevice, ...wish.targeting },
     policy: {
-      ...planPolicy({ pauseOnFailure: false }, { failureThresholdPercent: 10, deviceTimeoutMs: 1 }),
+      ...planPolicy(
+        { pauseOnFailure: false },
+        { failureThresholdPercent: 10, deviceTimeoutMs: 1, returnMs: 1_000 },
+      ),
       maxInProgress: null,
       ...wish.policy,
     },

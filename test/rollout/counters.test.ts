@@ -3,41 +3,42 @@ import { v7 as uuidv7 } from "uuid";
 import { describe, expect, it } from "vitest";
 import { sessionOn } from "../../src/infra/database/session.ts";
 import type { DeviceUpdateState, UpdateAction } from "../../src/rollout/model/device-update.entity.ts";
-import { isFinalUpdate } from "../../src/rollout/model/device-update-state.ts";
+import { isFinalUpdate, isTaken } from "../../src/rollout/model/device-update-state.ts";
 import type { RingCounters } from "../../src/rollout/model/rollout-counters.ts";
 import { readRollouts } from "../../src/rollout/model/rollout-rows.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 
-/** What a row counts for in its ring, beside `offered`; nothing if undefined. */
-type Counted = Exclude<keyof RingCounters, "offered"> | undefined;
+/** What a row counts for in its ring, beside `offered`. */
+type Counted = Exclude<keyof RingCounters, "offered" | "began" | "missing">;
 
 /** Each kind of update with what it counts for: what the triggers must do, written by hand. */
-const cases: readonly [state: DeviceUpdateState, counted: Counted][] = [
-  ["OFFERED", "inProgress"],
-  ["DOWNLOADING", "inProgress"],
-  ["DOWNLOADED", "inProgress"],
-  ["INSTALLING", "inProgress"],
-  ["REBOOTING", "inProgress"],
-  ["VERIFYING", "inProgress"],
-  ["SUCCEEDED", "succeeded"],
-  ["FAILED", "failed"],
-  ["TIMED_OUT", "failed"],
-  ["SUPERSEDED", "cancelled"],
-  ["CANCELLED", "cancelled"],
-  ["ROLLED_BACK", "rolledBack"],
+const cases: readonly [state: DeviceUpdateState, counted: Counted, began: 0 | 1][] = [
+  ["OFFERED", "inProgress", 0],
+  ["DOWNLOADING", "inProgress", 0],
+  ["DOWNLOADED", "inProgress", 0],
+  ["INSTALLING", "inProgress", 1],
+  ["REBOOTING", "inProgress", 1],
+  ["VERIFYING", "inProgress", 1],
+  ["SUCCEEDED", "succeeded", 1],
+  ["FAILED", "failed", 1],
+  ["TIMED_OUT", "failed", 1],
+  ["SUPERSEDED", "cancelled", 0],
+  ["CANCELLED", "cancelled", 0],
+  ["ROLLED_BACK", "rolledBack", 0],
 ];
 
 describe("the counters of a rollout", () => {
   it.each(cases)(
     "count an update in %s as %s, with its key, and again if it is deleted",
-    async (state, counted) => {
+    async (state, counted, began) => {
       await using scene = await createScene();
       const id = await scene.insert("INSTALL", "OFFERED");
       expect(await scene.ring()).toMatchObject({ counters: { ...none, offered: 1, inProgress: 1 } });
       await scene.set(id, state);
       const { counters, keys } = await scene.ring();
-      expect(counters).toEqual({ ...none, offered: 1, ...(counted === undefined ? {} : { [counted]: 1 }) });
-      const byKey = { offered: 1, succeeded: counters.succeeded, failed: counters.failed };
+      expect(counters).toEqual({ ...none, offered: 1, [counted]: 1, began });
+      const { succeeded, failed, missing } = counters;
+      const byKey = { offered: 1, succeeded, failed, began, missing };
       expect(keys).toEqual([{ keyId: scene.keyId, ...byKey }]);
       await scene.query("DELETE FROM device_updates");
       expect((await scene.ring()).counters).toEqual(none);
@@ -53,7 +54,19 @@ describe("the counters of a rollout", () => {
     await scene.insert("STEP", "SUCCEEDED");
     await scene.insert("ROLLBACK", "OFFERED");
     await scene.insert("STEP", "FAILED");
-    expect((await scene.ring()).counters).toEqual({ ...none, offered: 1, failed: 1 });
+    expect((await scene.ring()).counters).toEqual({ ...none, offered: 1, failed: 1, began: 1 });
+    expect(await scene.wrong()).toEqual([]);
+  });
+
+  it("count a device as missing until its update ends, with its key", async () => {
+    await using scene = await createScene();
+    const id = await scene.insert("INSTALL", "REBOOTING");
+    await scene.query("UPDATE device_updates SET missing_since = now() WHERE id = $1", [id]);
+    const { counters, keys } = await scene.ring();
+    expect(counters).toEqual({ ...none, offered: 1, inProgress: 1, began: 1, missing: 1 });
+    expect(keys).toEqual([{ keyId: scene.keyId, offered: 1, succeeded: 0, failed: 0, began: 1, missing: 1 }]);
+    await scene.set(id, "TIMED_OUT");
+    expect((await scene.ring()).counters).toEqual({ ...none, offered: 1, failed: 1, began: 1 });
     expect(await scene.wrong()).toEqual([]);
   });
 
@@ -94,7 +107,7 @@ describe("the counters of a rollout", () => {
     ]);
     expect(await scene.query("SELECT rollout_repair()::int AS repaired")).toEqual([{ repaired: 4 }]);
     expect(await scene.wrong()).toEqual([]);
-    expect((await scene.ring()).counters).toEqual({ ...none, offered: 1, succeeded: 1 });
+    expect((await scene.ring()).counters).toEqual({ ...none, offered: 1, succeeded: 1, began: 1 });
   });
 });
 
@@ -105,6 +118,8 @@ const none: RingCounters = {
   failed: 0,
   cancelled: 0,
   rolledBack: 0,
+  began: 0,
+  missing: 0,
 };
 
 /** A rollout with one ring, whose updates are written by hand. */
@@ -134,8 +149,9 @@ async function createScene() {
   const set = async (id: string, state: DeviceUpdateState): Promise<void> => {
     const ended = isFinalUpdate(state);
     await query(
-      "UPDATE device_updates SET state = $2, ended_at = CASE WHEN $3::boolean THEN now() END WHERE id = $1",
-      [id, state, ended],
+      `UPDATE device_updates SET state = $2, ended_at = CASE WHEN $3::boolean THEN now() END,
+         installing_at = CASE WHEN $4::boolean THEN now() END WHERE id = $1`,
+      [id, state, ended, isTaken(state)],
     );
   };
   const insert = async (action: UpdateAction, state: DeviceUpdateState): Promise<string> => {

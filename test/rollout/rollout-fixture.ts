@@ -125,6 +125,7 @@ export async function startReplica(world: World): Promise<Replica> {
       settings: {
         failureThresholdPercent: 10,
         deviceTimeoutMs: 24 * 60 * minute,
+        returnMs: 5 * minute,
         signatureThreshold: 1,
         deadlineGraceMs: 4 * minute,
         heartbeatIntervalMs: minute,

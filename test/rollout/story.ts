@@ -1,5 +1,5 @@
 import { type Decision, decisionText, plan } from "../../src/rollout/decide/plan.ts";
-import type { RolloutHealthVerdict } from "../../src/rollout/model/gate.ts";
+import { type RolloutHealthVerdict, unwellOf } from "../../src/rollout/model/gate.ts";
 import { asRollout, type NewPolicy, type NewRollout } from "../../src/rollout/model/new-rollout.ts";
 import { nextRingState, type RingEvent } from "../../src/rollout/model/ring-state.ts";
 import { frontRing, type Ring, type Rollout } from "../../src/rollout/model/rollout.ts";
@@ -11,8 +11,9 @@ import { firmware } from "./compiled-fixture.ts";
  * Plays a story of a rollout: what happens to its devices, line by line, with what the planner decides printed below each
  * line. Decisions are carried out on the rollout in memory, one after the other, until the plan is empty.
  *
- * `policy <JSON>` and `ring <name> <JSON of its gate>` come first, then `start`. `offer`, `succeed`, `fail` and `cancel`
- * `[ring] <devices>` move devices of the ring, the front one unless named; `back <devices>` and `stuck <devices>` end
+ * `policy <JSON>` and `ring <name> <JSON of its gate>` come first, then `start`. `offer`, `begin`, `lose`, `return`, `succeed`,
+ * `fail`, `time-out` and `cancel` `[ring] <devices>` move devices of the ring, the front one unless named: who succeeds or
+ * fails began if need be, and it is missing devices that return and time out; `back <devices>` and `stuck <devices>` end
  * rollbacks; `wait <n>s|m|h` lets time pass; `health worse|ok <words>` is the verdict; `approve [ring]`, `pause` and `resume`
  * are the operator's. `#` begins a comment.
  */
@@ -102,7 +103,11 @@ class Story {
       policy: this.#policy,
       rings: this.#rings,
     };
-    const defaults = { failureThresholdPercent: 10, deviceTimeoutMs: milliseconds("6h") };
+    const defaults = {
+      failureThresholdPercent: 10,
+      deviceTimeoutMs: milliseconds("6h"),
+      returnMs: milliseconds("5m"),
+    };
     const draft = asRollout(wanted, firmware, defaults, this.#now);
     const { startAt } = draft.policy;
     const later = startAt !== null && new Date(startAt) > this.#now;
@@ -115,7 +120,7 @@ class Story {
     for (const ring of this.#running().rings) {
       if (ring.state === "WAITING") continue;
       const state = ring.state === "FAILED" ? "OPEN" : ring.state;
-      this.#setRing(ring, { state, gate: { ...ring.gate, acceptedFailures: ring.counters.failed } });
+      this.#setRing(ring, { state, gate: { ...ring.gate, acceptedFailures: unwellOf(ring.counters) } });
     }
     this.#move("resume");
   }
@@ -124,10 +129,16 @@ class Story {
     const [count = "", name] = words.toReversed();
     const ring = this.#ring(name);
     const by = Number(count);
+    const { began, succeeded, failed, missing } = ring.counters;
+    const present = Math.min(by, began - succeeded - failed - missing);
     const changes: Record<string, Partial<RingCounters>> = {
       offer: { offered: by, inProgress: by },
-      succeed: { inProgress: -by, succeeded: by },
-      fail: { inProgress: -by, failed: by },
+      begin: { began: by },
+      lose: { missing: by },
+      return: { missing: -by },
+      succeed: { inProgress: -by, succeeded: by, began: by - present },
+      fail: { inProgress: -by, failed: by, began: by - present },
+      "time-out": { inProgress: -by, missing: -by, failed: by },
       cancel: { inProgress: -by, cancelled: by },
     };
     const change = changes[verb];
@@ -204,10 +215,18 @@ class Story {
   #tellAll(): void {
     let total = 0;
     for (const ring of this.#running().rings) {
-      const { inProgress, succeeded, failed } = ring.counters;
-      total += succeeded + failed;
+      const { inProgress, succeeded, failed, began, missing } = ring.counters;
+      const rolledBack = began - succeeded - failed;
+      const cancelled = inProgress - rolledBack;
+      total += began;
       this.#setRing(ring, {
-        counters: sum(ring.counters, { inProgress: -inProgress, cancelled: inProgress }),
+        counters: sum(ring.counters, {
+          inProgress: -inProgress,
+          cancelled,
+          rolledBack,
+          began: -rolledBack,
+          missing: -missing,
+        }),
       });
     }
     const rollout = this.#running();

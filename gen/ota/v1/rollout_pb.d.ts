@@ -366,6 +366,22 @@ export declare type RingCounters = Message<"ota.v1.RingCounters"> & {
    * @generated from field: int64 rolled_back = 6;
    */
   rolledBack: bigint;
+
+  /**
+   * Devices whose update began to install and was not cancelled or rolled back: those that are at that, succeeded or failed.
+   * Gates and thresholds judge these.
+   *
+   * @generated from field: int64 began = 7;
+   */
+  began: bigint;
+
+  /**
+   * Devices of those in progress that began to install and have not been heard from for `RolloutPolicy.return_duration`.
+   * They are held against the ring until they are back.
+   *
+   * @generated from field: int64 missing = 8;
+   */
+  missing: bigint;
 };
 
 /**
@@ -388,7 +404,7 @@ export declare type RingGate = Message<"ota.v1.RingGate"> & {
   minSample?: number | undefined;
 
   /**
-   * The least share of the finished devices that must have succeeded, in percent. Default 90.
+   * The least share of the devices that began to install that must have succeeded, in percent. Default 90.
    *
    * @generated from field: optional double min_success_percent = 2;
    */
@@ -548,7 +564,7 @@ export declare const RolloutTargetingSchema: GenMessage<RolloutTargeting>;
  */
 export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
   /**
-   * Roll back by itself when more than this share of the finished devices failed, in percent.
+   * Roll back by itself when more than this share of the devices that began to install failed or are missing, in percent.
    * Default: the setting DEVICE_OTA_AUTO_ROLLBACK_FAILURE_THRESHOLD.
    *
    * @generated from field: optional double failure_threshold_percent = 1;
@@ -556,15 +572,16 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
   failureThresholdPercent?: number | undefined;
 
   /**
-   * The least number of finished devices of a ring before the threshold counts, so that one failure of two does not
-   * roll a fleet back. Default 5.
+   * The least number of finished or missing devices of a ring before the threshold counts, so that one failure of two does
+   * not roll a fleet back. Default 5.
    *
    * @generated from field: optional int32 failure_min_sample = 2;
    */
   failureMinSample?: number | undefined;
 
   /**
-   * Roll back by itself at this many failed devices of a ring whatever the share, for small fleets. Default: no limit.
+   * Roll back by itself at this many failed or missing devices of a ring whatever the share, for small fleets.
+   * Default: no limit.
    *
    * @generated from field: optional int32 failure_count_limit = 3;
    */
@@ -698,6 +715,15 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
    * @generated from field: optional double health_alpha = 21;
    */
   healthAlpha?: number | undefined;
+
+  /**
+   * How long a device that began to install may be silent, its reboot included, before it is missing: held against its
+   * ring until it is heard again. Counts time in which the service could hear. Should be some heartbeat intervals.
+   * Default: the setting DEVICE_OTA_HEARTBEAT_INTERVAL_SECONDS times 5, at least 5 minutes.
+   *
+   * @generated from field: google.protobuf.Duration return_duration = 22;
+   */
+  returnDuration?: Duration | undefined;
 };
 
 /**
@@ -950,6 +976,13 @@ export declare type DeviceUpdate = Message<"ota.v1.DeviceUpdate"> & {
    * @generated from field: string component = 20;
    */
   component: string;
+
+  /**
+   * Since when the device is missing: it began to install and is not heard. Of an update that ended, since when it was.
+   *
+   * @generated from field: google.protobuf.Timestamp missing_since_time = 21;
+   */
+  missingSinceTime?: Timestamp | undefined;
 };
 
 /**

@@ -599,6 +599,13 @@ export declare type ListDeviceUpdatesRequest = Message<"ota.v1.ListDeviceUpdates
   failureReason: string;
 
   /**
+   * Only updates under way whose devices are missing.
+   *
+   * @generated from field: bool missing = 9;
+   */
+  missing: boolean;
+
+  /**
    * The most to return: default 50, at most 1,000 (larger values are lowered to it).
    *
    * @generated from field: int32 page_size = 6;

@@ -46,7 +46,7 @@ export function ActiveRollouts() {
 const refreshMs = 10_000;
 
 function RolloutLine({ rollout }: { readonly rollout: Rollout }) {
-  const { succeeded, failed, inProgress } = rolloutTotals(rollout);
+  const { succeeded, failed, missing, inProgress } = rolloutTotals(rollout);
   return (
     <Stack gap={6}>
       <Group justify="space-between" gap="xs">
@@ -59,7 +59,9 @@ function RolloutLine({ rollout }: { readonly rollout: Rollout }) {
           <Status {...rolloutStates[rollout.state]} />
         </Group>
         <Text size="xs" c="dimmed" className="numbers">
-          {count(succeeded)} succeeded · {count(failed)} failed · {count(inProgress)} updating
+          {count(succeeded)} succeeded · {count(failed)} failed ·{" "}
+          {missing > 0 && `${count(missing)} missing · `}
+          {count(inProgress - missing)} updating
         </Text>
       </Group>
       <Group gap={4} wrap="nowrap" grow>

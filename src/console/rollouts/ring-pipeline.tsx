@@ -73,10 +73,13 @@ function RingCard({ rollout, ring, isLast }: RingCardProps) {
 
 function Counters({ rollout, ring }: Omit<RingCardProps, "isLast">) {
   const { counters } = ring;
+  // Those that are missing are in progress as well; here each device is in one place.
+  const missing = counters?.missing ?? 0n;
   const values = [
     ["succeeded", "good", counters?.succeeded ?? 0n, "succeeded"],
     ["failed", "bad", counters?.failed ?? 0n, "failed"],
-    ["in progress", "busy", counters?.inProgress ?? 0n, "busy"],
+    ["missing", "bad", missing, "missing"],
+    ["in progress", "busy", (counters?.inProgress ?? 0n) - missing, "busy"],
     ["rolled back", "warn", counters?.rolledBack ?? 0n, "called-off"],
     ["cancelled", "idle", counters?.cancelled ?? 0n, "called-off"],
   ] as const;

@@ -28,6 +28,7 @@ export function RolloutDevices({ rollout }: { readonly rollout: Rollout }) {
       states: [...statesOf(devices)],
       ring: ring ?? "",
       failureReason: reason ?? "",
+      missing: devices === "missing",
       pageSize: 50,
     },
     { rowsOf: (answer) => answer.deviceUpdates },
@@ -107,6 +108,7 @@ const labels = {
   busy: "At it",
   succeeded: "Succeeded",
   failed: "Failed",
+  missing: "Missing",
   "called-off": "Cancelled",
 } as const;
 
@@ -125,6 +127,8 @@ const states: Readonly<Record<NonNullable<RolloutSearch["devices"]>, readonly De
   ],
   succeeded: [DeviceUpdateState.SUCCEEDED],
   failed: [DeviceUpdateState.FAILED, DeviceUpdateState.TIMED_OUT],
+  // Open updates, which the filter finds by another field.
+  missing: [],
   "called-off": [DeviceUpdateState.CANCELLED, DeviceUpdateState.SUPERSEDED, DeviceUpdateState.ROLLED_BACK],
 };
 

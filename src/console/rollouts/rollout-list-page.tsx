@@ -163,12 +163,12 @@ const columns: readonly Column<Rollout>[] = [
 
 /** The share of its offers that each outcome has. */
 function RingBar({ rollout }: { readonly rollout: Rollout }) {
-  const { offered, inProgress, succeeded, failed } = rolloutTotals(rollout);
+  const { offered, inProgress, succeeded, failed, missing } = rolloutTotals(rollout);
   const open = rollout.rings.filter(({ openTime }) => openTime !== undefined).length;
   const text =
     offered === 0
       ? "nobody was offered it yet"
-      : `${count(succeeded)} succeeded, ${count(failed)} failed, ${count(inProgress)} updating`;
+      : `${count(succeeded)} succeeded, ${count(failed)} failed, ${count(missing)} missing, ${count(inProgress - missing)} updating`;
   return (
     <Tooltip label={text} withArrow>
       <Stack gap={3}>
@@ -176,9 +176,11 @@ function RingBar({ rollout }: { readonly rollout: Rollout }) {
           {open} of {rollout.rings.length} rings open
         </Text>
         <Progress.Root size={6}>
-          {parts(offered, { good: succeeded, bad: failed, busy: inProgress }).map(([tone, share]) => (
-            <Progress.Section key={tone} value={share} color={toneColor(tone)} aria-label={text} />
-          ))}
+          {parts(offered, { good: succeeded, bad: failed + missing, busy: inProgress - missing }).map(
+            ([tone, share]) => (
+              <Progress.Section key={tone} value={share} color={toneColor(tone)} aria-label={text} />
+            ),
+          )}
         </Progress.Root>
       </Stack>
     </Tooltip>

@@ -87,13 +87,15 @@ export function rolloutTitle({ name, product, version }: Rollout): string {
 export function rolloutTotals({ rings }: Rollout) {
   let offered = 0;
   let inProgress = 0;
+  let missing = 0;
   let succeeded = 0;
   let failed = 0;
   for (const { counters } of rings) {
     offered += Number(counters?.offered ?? 0n);
     inProgress += Number(counters?.inProgress ?? 0n);
+    missing += Number(counters?.missing ?? 0n);
     succeeded += Number(counters?.succeeded ?? 0n);
     failed += Number(counters?.failed ?? 0n);
   }
-  return { offered, inProgress, succeeded, failed };
+  return { offered, inProgress, succeeded, failed, missing };
 }

@@ -19,6 +19,7 @@ import { RolloutCounterTriggers } from "./migrations/m0012-rollout-counters.ts";
 import { Words } from "./migrations/m0013-words.ts";
 import { Versions } from "./migrations/m0014-versions.ts";
 import { DeviceProducts } from "./migrations/m0015-device-products.ts";
+import { MissingDevices } from "./migrations/m0016-missing-devices.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
 
@@ -81,6 +82,7 @@ const migrations = [
   { name: "0013-words", class: Words },
   { name: "0014-versions", class: Versions },
   { name: "0015-device-products", class: DeviceProducts },
+  { name: "0016-missing-devices", class: MissingDevices },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

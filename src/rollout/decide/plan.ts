@@ -1,4 +1,4 @@
-import { evaluateRing, finishedOf, type RolloutHealthVerdict } from "../model/gate.ts";
+import { evaluateRing, type RolloutHealthVerdict } from "../model/gate.ts";
 import { awaitedApproval, frontRing, type Ring, type Rollout } from "../model/rollout.ts";
 import { isActive, isFinalRollout } from "../model/rollout-state.ts";
 
@@ -104,6 +104,6 @@ function isRolledBack({ rollbackPlan, rollback }: Rollout): boolean {
 }
 
 function heldWords({ name, counters, gate }: Ring): string {
-  const finished = finishedOf(counters);
-  return `ring ${name}: ${counters.succeeded} of ${finished} finished devices succeeded, which held for ${gate.soakMs / 1000} s`;
+  const { succeeded, began } = counters;
+  return `ring ${name}: ${succeeded} of ${began} devices that began succeeded, which held for ${gate.soakMs / 1000} s`;
 }

@@ -187,12 +187,14 @@ function causeOf({ rule, ring, byHealth }: Extract<Decision, { readonly rule: st
 }
 
 function numbersOf(rule: string, { name, counters }: Ring): Record<string, string> {
-  const { succeeded, failed, inProgress } = counters;
+  const { succeeded, failed, inProgress, began, missing } = counters;
   return {
     rule,
     judged_ring: name,
     succeeded: String(succeeded),
     failed: String(failed),
+    missing: String(missing),
+    began: String(began),
     in_progress: String(inProgress),
   };
 }

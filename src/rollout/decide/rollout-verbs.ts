@@ -234,7 +234,7 @@ const approveSql = sql`
   UPDATE deployment_rings SET approver = $2, approved_at = $3::timestamptz, updated_at = now() WHERE id = $1::uuid`;
 
 const acceptSql = sql`
-  UPDATE deployment_rings SET gate = gate || jsonb_build_object('acceptedFailures', failed_count) WHERE id = $1::uuid`;
+  UPDATE deployment_rings SET gate = gate || jsonb_build_object('acceptedFailures', failed_count + missing_count) WHERE id = $1::uuid`;
 
 const moveRolloutSql = sql`
   UPDATE rollouts SET state = $2, state_reason = $3, version = version + 1, updated_at = now(),

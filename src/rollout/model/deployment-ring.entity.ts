@@ -10,7 +10,7 @@ export type RingState = "WAITING" | "OPEN" | "PASSED" | "FAILED";
 
 /** What must hold before the next ring opens, as stored. */
 export interface StoredGate extends Filled<typeof gateFields> {
-  /** Failures that an operator accepted by resuming the rollout in spite of them. */
+  /** Failed and missing devices that an operator accepted by resuming the rollout in spite of them. */
   acceptedFailures?: number;
   /** Whether "worse" health was acted upon by a pause: it does not pause the rollout again. */
   acceptedWorse?: boolean;

@@ -10,6 +10,8 @@ export interface DeviceUpdateFilter {
   readonly ring?: string | undefined;
   readonly action?: UpdateAction | undefined;
   readonly failureReason?: string | undefined;
+  /** Only updates under way whose devices are missing. */
+  readonly missing?: boolean | undefined;
 }
 
 /** A device's part in a rollout, as it is shown. */
@@ -35,6 +37,8 @@ export interface DeviceUpdateRecord {
   /** From when on the device may try again. */
   readonly retryMs: number | null;
   readonly component: string;
+  /** Since when the device is missing, or was when the update ended. */
+  readonly missingMs: number | null;
 }
 
 /** Reads device updates, newest first; ids rise with time. */
@@ -52,6 +56,7 @@ export function readDeviceUpdates(
     filter.failureReason ?? null,
     page.after ?? null,
     page.limit,
+    filter.missing ?? false,
   ]);
 }
 
@@ -65,7 +70,8 @@ const listSql = sql`
     (extract(epoch FROM u.proven_at) * 1000)::float8 AS "provenMs",
     (extract(epoch FROM u.ended_at) * 1000)::float8 AS "endedMs",
     (extract(epoch FROM u.deadline_at) * 1000)::float8 AS "deadlineMs",
-    u.attempt, (extract(epoch FROM coalesce(u.retry_at, u.not_before)) * 1000)::float8 AS "retryMs", f.component
+    u.attempt, (extract(epoch FROM coalesce(u.retry_at, u.not_before)) * 1000)::float8 AS "retryMs", f.component,
+    (extract(epoch FROM u.missing_since) * 1000)::float8 AS "missingMs"
   FROM device_updates u JOIN deployment_rings g ON g.id = u.ring_id JOIN firmware_updates f ON f.id = u.firmware_id
   WHERE NOT u.is_deleted
     AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
@@ -75,5 +81,6 @@ const listSql = sql`
     AND ($5::text IS NULL OR u.action = $5::text)
     AND ($6::text IS NULL OR u.failure_reason = $6::text)
     AND ($7::uuid IS NULL OR u.id < $7::uuid)
+    AND (NOT $9::boolean OR u.missing_since IS NOT NULL AND u.ended_at IS NULL)
   ORDER BY u.id DESC
   LIMIT $8::int`;

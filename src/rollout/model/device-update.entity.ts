@@ -79,6 +79,8 @@ export const DeviceUpdateEntity = defineEntity({
     /** Until when the new version must stay healthy. */
     verifyUntil: instant().strictNullable(),
     deadlineAt: instant().strictNullable(),
+    /** Of one that began to install: since when its device is missing, or was when it ended. */
+    missingSince: instant().nullable(),
     /** Null while the update is open; a device has at most one open update. */
     endedAt: instant().strictNullable(),
     /** With which the device was enrolled when it was offered the update; null without one. */

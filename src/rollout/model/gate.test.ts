@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { evaluateRing, type JudgedRing } from "./gate.ts";
 import { planPolicy } from "./new-rollout.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
-import type { RingCounters } from "./rollout-counters.ts";
+import { keyCounters, noCounts, type RingCounters, ringCounters } from "./rollout-counters.ts";
 
 const minute = 60_000;
 const now = new Date("2026-01-01T12:00:00Z");
@@ -11,15 +11,16 @@ const ago = (ms: number) => new Date(now.getTime() - ms);
 
 const policy: StoredPolicy = planPolicy(
   { pauseOnFailure: false },
-  { failureThresholdPercent: 10, deviceTimeoutMs: 60 * minute },
+  { failureThresholdPercent: 10, deviceTimeoutMs: 60 * minute, returnMs: 5 * minute },
 );
 const gateRules = { requireNoWorseHealth: false, requireApproval: false };
 
 function ring(counters: Partial<RingCounters>, other: Partial<JudgedRing> = {}): JudgedRing {
-  const none = { offered: 0, inProgress: 0, succeeded: 0, failed: 0, cancelled: 0, rolledBack: 0 };
+  const { succeeded = 0, failed = 0, missing = 0 } = counters;
+  const began = succeeded + failed + missing;
   return {
     name: "canary",
-    counters: { ...none, ...counters },
+    counters: { ...noCounts(ringCounters), began, ...counters },
     gate: { minSample: 2, minSuccessPercent: 90, soakMs: 10 * minute, manual: false, ...gateRules },
     openedAt: ago(60 * minute),
     gateHeldSince: undefined,
@@ -41,7 +42,12 @@ describe("the gate", () => {
   it.each([
     ["nothing finished", ring({}), "wait", ["needs 2 finished devices, has 0"]],
     ["too small a sample", ring({ succeeded: 1 }), "wait", ["needs 2 finished devices, has 1"]],
-    ["too few successes", ring({ succeeded: 1, failed: 1 }), "wait", ["needs 90 % successes, has 50 %"]],
+    [
+      "too few successes",
+      ring({ succeeded: 1, failed: 1, inProgress: 1 }),
+      "wait",
+      ["needs 90 % successes, has 50 %: of 2 that began, 1 failed"],
+    ],
     ["the soak time to begin", ring({ succeeded: 2 }), "wait", ["must hold for 600 s, 600 s to go"]],
     [
       "the soak time to go on",
@@ -70,14 +76,15 @@ describe("the failure threshold", () => {
     evaluateRing(ring(counters, other), rules, now).verdict;
 
   it.each([
-    ["one failure of two", { succeeded: 1, failed: 1 }, "wait"],
+    ["one failure of two: a person has to look", { succeeded: 1, failed: 1 }, "pause"],
+    ["one failure of two while another is at it", { succeeded: 1, failed: 1, inProgress: 1 }, "wait"],
     ["four failures of four with more to come", { failed: 4, inProgress: 1 }, "wait"],
-    ["one of five: no device alone rolls a fleet back", { succeeded: 4, failed: 1 }, "wait"],
+    ["one of five: no device alone rolls a fleet back", { succeeded: 4, failed: 1 }, "pause"],
     ["two of five", { succeeded: 3, failed: 2 }, "rollback"],
     ["exactly the threshold", { succeeded: 9, failed: 1 }, "wait"],
     ["just above it", { succeeded: 17, failed: 2 }, "rollback"],
     ["all of a small ring", { failed: 3 }, "rollback"],
-    ["the only device of a ring", { failed: 1 }, "wait"],
+    ["the only device of a ring", { failed: 1 }, "pause"],
   ] as const)("%s", (_, counters, verdict) => {
     expect(verdictOf(counters)).toBe(verdict);
   });
@@ -124,7 +131,7 @@ describe("the failure threshold", () => {
 
   it("names the rule and its numbers", () => {
     expect(evaluateRing(ring({ succeeded: 2, failed: 3 }), policy, now).missing).toEqual([
-      "ring canary: 3 of 5 finished devices failed (60 %), the threshold is 10 %",
+      "ring canary: of 5 devices that began, 3 failed (60 %), the threshold is 10 %",
     ]);
   });
 
@@ -138,7 +145,65 @@ describe("the failure threshold", () => {
         const { verdict } = evaluateRing(judged, policy, now);
         expect(verdict === "rollback" && failed === 0).toBe(false);
         expect(verdict === "promote" && failed / (succeeded + failed) > 0.1).toBe(false);
-        expect(["wait", "promote", "rollback"]).toContain(verdict);
+        expect(["wait", "promote", "rollback", "pause"]).toContain(verdict);
+      }),
+    );
+  });
+});
+
+describe("silence", () => {
+  const verdictOf = (counters: Partial<RingCounters>, other: Partial<JudgedRing> = {}) =>
+    evaluateRing(ring({ inProgress: counters.missing ?? 0, ...counters }, other), policy, now);
+
+  it.each([
+    ["nine of ten", { succeeded: 1, missing: 9 }, "rollback"],
+    ["three of ten", { succeeded: 7, missing: 3 }, "rollback"],
+    ["all of three", { missing: 3 }, "rollback"],
+    ["one of two: a person has to look", { succeeded: 1, missing: 1 }, "pause"],
+    ["the only device", { missing: 1 }, "pause"],
+    ["one silent and one failed of two", { failed: 1, missing: 1 }, "rollback"],
+    ["one of twenty", { succeeded: 19, missing: 1 }, "promote"],
+    ["one of two while another downloads", { succeeded: 1, missing: 1, inProgress: 2 }, "wait"],
+  ] as const)("%s", (_, counters, verdict) => {
+    expect(verdictOf(counters, { gateHeldSince: ago(60 * minute) }).verdict).toBe(verdict);
+  });
+
+  it("is held against the ring before it counts as missing, and who still downloads is not", () => {
+    const held = { gateHeldSince: ago(60 * minute) };
+    expect(verdictOf({ succeeded: 2, began: 4, inProgress: 2 }, held)).toMatchObject({
+      verdict: "wait",
+      missing: ["needs 90 % successes, has 50 %: of 4 that began, 2 to prove themselves"],
+    });
+    expect(verdictOf({ succeeded: 2, inProgress: 50 }, held).verdict).toBe("promote");
+  });
+
+  it("is told apart from failures, in words", () => {
+    expect(verdictOf({ succeeded: 4, failed: 1, missing: 5 }).missing).toEqual([
+      "ring canary: of 10 devices that began, 1 failed and 5 are missing (60 %), the threshold is 10 %",
+    ]);
+  });
+
+  it("that an operator accepted stops nothing until more fall silent, or it fails", () => {
+    const gate = { ...ring({}).gate, acceptedFailures: 3 };
+    const counters = { succeeded: 7, missing: 3 };
+    expect(verdictOf(counters, { gate }).verdict).toBe("wait");
+    expect(verdictOf({ succeeded: 7, missing: 2, failed: 1 }, { gate }).verdict).toBe("wait");
+    expect(verdictOf({ succeeded: 7, missing: 4 }, { gate }).verdict).toBe("rollback");
+  });
+
+  it("of a late device stops no rollout whose gate it had passed", () => {
+    expect(verdictOf({ succeeded: 7, missing: 1 }, { state: "PASSED" }).verdict).not.toBe("pause");
+  });
+
+  it("never opens a ring while more than the threshold of those that began failed or are missing", () => {
+    const count = fc.nat(50);
+    fc.assert(
+      fc.property(count, count, count, count, (succeeded, failed, missing, downloading) => {
+        const counters = { succeeded, failed, missing, inProgress: missing + downloading };
+        const { verdict } = verdictOf(counters, { gateHeldSince: ago(60 * minute) });
+        expect(verdict === "promote" && (failed + missing) / (succeeded + failed + missing) > 0.1).toBe(
+          false,
+        );
       }),
     );
   });
@@ -151,15 +216,16 @@ describe("devices of one enrolment key", () => {
     const sum = (of: keyof RingCounters) => (a[of] ?? 0) + (b[of] ?? 0);
     const keyOf = (keyId: string, of: Partial<RingCounters>) => ({
       keyId,
-      offered: of.offered ?? 0,
-      succeeded: of.succeeded ?? 0,
-      failed: of.failed ?? 0,
+      ...noCounts(keyCounters),
+      began: (of.succeeded ?? 0) + (of.failed ?? 0) + (of.missing ?? 0),
+      ...of,
     });
     const counters = {
       offered: sum("offered"),
       inProgress: sum("inProgress"),
       succeeded: sum("succeeded"),
       failed: sum("failed"),
+      missing: sum("missing"),
     };
     return ring(counters, { keys: [keyOf(honest, a), keyOf(foul, b)], ...other });
   };

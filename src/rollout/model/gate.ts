@@ -51,6 +51,7 @@ export interface RolloutHealthSource {
 /** What {@link evaluateRing} judges. */
 export type JudgedRing = Pick<Ring, "name" | "counters" | "gate" | "gateHeldSince" | "openedAt"> & {
   readonly keys?: readonly KeyCounters[] | undefined;
+  readonly state?: Ring["state"] | undefined;
 };
 
 /** What else than the ring itself counts. */
@@ -65,11 +66,13 @@ export interface GateContext {
 /**
  * Judges a ring that was reached. Pure: the same numbers give the same verdict.
  *
- * Failures come first. The share of failed among finished devices must exceed the threshold, and counts from
- * `failureMinSample` finished devices and two failures on: one device alone rolls no fleet back unless the sample is one.
- * A ring may be smaller than that sample: once none of its devices is in progress and it has been open for its soak time,
- * the share counts from two failures on, so a canary ring of three devices can roll an update back, and one failed device
- * of two cannot. `failureCountLimit` counts by itself. Failures that an operator accepted by resuming are not held against
+ * What is judged are the devices that began to install. Failures come first, and a device that is missing, since it began
+ * to install and is not heard any more, is held against the ring like one that failed, until it is back. The share of failed
+ * and missing devices must exceed the threshold, and counts from `failureMinSample` finished or missing devices and two of
+ * them on: one device alone rolls no fleet back unless the sample is one. A ring may be smaller than that sample: once none
+ * of its devices is still to be heard of and it has been open for its soak time, the share counts from two on, so a canary
+ * ring of three devices can roll an update back; with one failed or missing device of two it pauses, as only a person can
+ * tell what that means. `failureCountLimit` counts by itself. Failures that an operator accepted by resuming are not held against
  * the ring again until more come. What fires only by the devices of one enrolment key pauses and rolls nothing back: see
  * {@link withoutKey}. In a young ring the share is that of all devices that are or were updating: see {@link countedOf}. Then health: "worse" is acted upon as the policy says.
  *
@@ -155,8 +158,23 @@ export function gateChecks(
 }
 
 /** Devices whose update came to an end that counts: succeeded or failed. */
-export function finishedOf({ succeeded, failed }: Pick<RingCounters, "succeeded" | "failed">): number {
+function finishedOf({ succeeded, failed }: Pick<RingCounters, "succeeded" | "failed">): number {
   return succeeded + failed;
+}
+
+/** Devices that failed or are missing: what is held against a ring. */
+export function unwellOf({ failed, missing }: Pick<RingCounters, "failed" | "missing">): number {
+  return failed + missing;
+}
+
+/** Devices of which nothing more is expected to be heard soon: finished or missing. */
+function judgedOf(counters: RingCounters): number {
+  return finishedOf(counters) + counters.missing;
+}
+
+/** Devices that may still be heard of soon: in progress and not missing. */
+function expectedOf({ inProgress, missing }: RingCounters): number {
+  return inProgress - missing;
 }
 
 /** Below this many failures no share rolls a fleet back. */
@@ -176,12 +194,13 @@ function stopVerdict(
     for (const key of ring.keys ?? []) {
       const others = withoutKey(ring, key, policy);
       if (others === undefined || brokenRule(others, policy, now) !== undefined) continue;
-      const { failed } = ring.counters;
-      const doubt = `${key.failed} of the ${failed} were enrolled with key ${key.keyId}, and the others alone would not stop it: a person has to look`;
+      const doubt = `${unwellOf(key)} of the ${unwellOf(ring.counters)} were enrolled with key ${key.keyId}, and the others alone would not stop it: a person has to look`;
       return { verdict: "pause", missing: [rule, doubt] };
     }
     return { verdict: action, missing: [rule] };
   }
+  const lone = loneFailure(ring, policy, now);
+  if (lone !== undefined) return { verdict: "pause", missing: [lone] };
   if (health?.verdict !== "WORSE" || policy.onWorseHealth === "NONE" || ring.gate.acceptedWorse === true)
     return undefined;
   const wanted = { DEFAULT: action, PAUSE: "pause", ROLLBACK: "rollback" } as const;
@@ -193,23 +212,47 @@ function stopVerdict(
 }
 
 function brokenRule(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): string | undefined {
-  const { failed } = ring.counters;
-  if (failed === 0 || failed <= (ring.gate.acceptedFailures ?? 0)) return undefined;
-  const { failureCountLimit, failureThresholdPercent } = policy;
-  if (failureCountLimit !== null && failed >= failureCountLimit) {
-    return `ring ${ring.name}: ${failed} devices failed, the limit is ${failureCountLimit}`;
+  const unwell = unwellOf(ring.counters);
+  if (unwell === 0 || unwell <= (ring.gate.acceptedFailures ?? 0)) return undefined;
+  const { failureCountLimit } = policy;
+  if (failureCountLimit !== null && unwell >= failureCountLimit) {
+    const { began } = ring.counters;
+    return `ring ${ring.name}: of ${began} devices that began, ${unwellWords(ring.counters)}, the limit is ${failureCountLimit}`;
   }
-  const finished = finishedOf(ring.counters);
-  const share = (failed / finished) * 100;
-  const countedShare = (failed / countedOf(ring, policy, now)) * 100;
-  if (!(countedShare > failureThresholdPercent) || !countsBySample(ring, policy, now)) return undefined;
-  return `ring ${ring.name}: ${failed} of ${finished} finished devices failed (${percent(share)}), the threshold is ${percent(failureThresholdPercent)}`;
+  if (!exceedsThreshold(ring, policy, now) || !countsBySample(ring, policy, now)) return undefined;
+  return thresholdWords(ring, policy);
+}
+
+/** What a small ring stops for where a share cannot: all of its devices were heard of but for one that failed or is missing. */
+function loneFailure(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): string | undefined {
+  const unwell = unwellOf(ring.counters);
+  // Its gate held before, or somebody promoted it.
+  if (ring.state === "PASSED") return undefined;
+  if (unwell === 0 || unwell >= minFailures || unwell <= (ring.gate.acceptedFailures ?? 0)) return undefined;
+  if (!exceedsThreshold(ring, policy, now) || !isAllHeardOf(ring, now)) return undefined;
+  return `${thresholdWords(ring, policy)}; one device alone takes no fleet back: a person has to look`;
+}
+
+function exceedsThreshold(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): boolean {
+  return (unwellOf(ring.counters) / countedOf(ring, policy, now)) * 100 > policy.failureThresholdPercent;
+}
+
+function thresholdWords({ name, counters }: JudgedRing, policy: Readonly<StoredPolicy>): string {
+  const share = percent((unwellOf(counters) / counters.began) * 100);
+  const threshold = percent(policy.failureThresholdPercent);
+  return `ring ${name}: of ${counters.began} devices that began, ${unwellWords(counters)} (${share}), the threshold is ${threshold}`;
+}
+
+function unwellWords({ failed, missing }: RingCounters): string {
+  if (missing === 0) return `${failed} failed`;
+  const silent = `${missing} ${missing === 1 ? "is" : "are"} missing`;
+  return failed === 0 ? silent : `${failed} failed and ${silent}`;
 }
 
 /**
- * The devices that failures are held against: those that finished. A failure is told at once and a success only after the
- * watch, so until a ring has been open for twice the watch (which leaves as long to download and install) and its soak
- * time, devices that are still updating count as well: the first few to report cannot roll back what all others would do well.
+ * The devices that failures are held against: those that began. A failure is told at once, and a device may begin long before
+ * others do, so until a ring has been open for twice the watch (which leaves as long to download and install) and its soak
+ * time, devices that are still to begin count as well: the first few to report cannot roll back what all others would do well.
  */
 function countedOf(
   { counters, gate, openedAt }: JudgedRing,
@@ -218,22 +261,27 @@ function countedOf(
 ): number {
   const openMs = openedAt === undefined ? 0 : now.getTime() - openedAt.getTime();
   const isYoung = openMs < 2 * policy.verificationMs + gate.soakMs;
-  return finishedOf(counters) + (isYoung ? counters.inProgress : 0);
+  return isYoung ? finishedOf(counters) + counters.inProgress : counters.began;
 }
 
 function countsBySample(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): boolean {
-  const { counters, gate, openedAt } = ring;
-  if (counters.failed < Math.min(minFailures, policy.failureMinSample)) return false;
-  if (finishedOf(counters) >= policy.failureMinSample) return true;
+  const unwell = unwellOf(ring.counters);
+  if (unwell < Math.min(minFailures, policy.failureMinSample)) return false;
+  if (judgedOf(ring.counters) >= policy.failureMinSample) return true;
+  return unwell >= minFailures && isAllHeardOf(ring, now);
+}
+
+/** Whether nobody is left in the ring who may be heard of soon. It has had the time to be asked for by its devices. */
+function isAllHeardOf({ counters, gate, openedAt }: JudgedRing, now: Date): boolean {
   const openMs = openedAt === undefined ? 0 : now.getTime() - openedAt.getTime();
-  return counters.inProgress === 0 && counters.failed >= minFailures && openMs >= gate.soakMs;
+  return expectedOf(counters) === 0 && openMs >= gate.soakMs;
 }
 
 /** When a ring with failures but too small a sample has been open for its soak time. */
 function smallRingDueAt(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date): number | undefined {
   const { counters, gate, openedAt } = ring;
-  if (openedAt === undefined || counters.failed < minFailures) return undefined;
-  if (finishedOf(counters) >= policy.failureMinSample) return undefined;
+  if (openedAt === undefined || unwellOf(counters) === 0) return undefined;
+  if (judgedOf(counters) >= policy.failureMinSample) return undefined;
   const dueAtMs = openedAt.getTime() + gate.soakMs;
   return dueAtMs > now.getTime() ? dueAtMs : undefined;
 }
@@ -246,7 +294,8 @@ function sampleCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>, isLast: b
     return check("min_sample", false, required, String(finished), () => `needs ${required}, has ${finished}`);
   }
   if (isLast && counters.inProgress > 0) {
-    const words = `${counters.inProgress} devices are still updating`;
+    const missing = counters.missing === 0 ? "" : `, ${counters.missing} of them missing`;
+    const words = `${counters.inProgress} devices are still updating${missing}`;
     return check("min_sample", false, `${required}, none updating`, `${finished}, ${words}`, () => words);
   }
   for (const key of ring.keys ?? []) {
@@ -267,7 +316,7 @@ function successCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>): GateChe
   const share = successShare(counters);
   const actual = percent(share);
   if (share < gate.minSuccessPercent) {
-    const words = `needs ${required} successes, has ${actual}`;
+    const words = `needs ${required} successes, has ${actual}: ${heldAgainst(counters)}`;
     return check("min_success_percent", false, required, actual, () => words);
   }
   for (const key of ring.keys ?? []) {
@@ -279,9 +328,21 @@ function successCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>): GateChe
   return check("min_success_percent", true, required, actual);
 }
 
-function successShare(counters: RingCounters): number {
-  const finished = finishedOf(counters);
-  return finished === 0 ? 100 : (counters.succeeded / finished) * 100;
+/** Of the devices that began: who is silent, or has not come back from its reboot yet, has not succeeded. */
+function successShare({ succeeded, began }: RingCounters): number {
+  return began === 0 ? 100 : (succeeded / began) * 100;
+}
+
+/** Why not all of the devices that began have succeeded. */
+function heldAgainst(counters: RingCounters): string {
+  const { began, succeeded, failed, missing } = counters;
+  const counts = [
+    [failed, "failed"],
+    [missing, "missing"],
+    [began - succeeded - failed - missing, "to prove themselves"],
+  ] as const;
+  const others = counts.filter(([count]) => count > 0).map(([count, words]) => `${count} ${words}`);
+  return `of ${began} that began, ${others.join(", ")}`;
 }
 
 function check(

@@ -28,6 +28,8 @@ export function withoutKey<Judged extends { readonly counters: RingCounters }>(
       offered,
       succeeded: counters.succeeded - key.succeeded,
       failed: counters.failed - key.failed,
+      began: counters.began - key.began,
+      missing: counters.missing - key.missing,
     },
   };
 }

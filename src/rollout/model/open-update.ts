@@ -28,6 +28,8 @@ export interface OpenUpdate extends UpdateKey {
   readonly retryBackoffMs: number;
   /** Of the rollout's policy. */
   readonly deviceTimeoutMs: number;
+  /** Of the rollout's policy. */
+  readonly returnMs: number;
   /** Which try this is, from 1. */
   readonly attempt: number;
   /** The device is not given it before; undefined: at once. */
@@ -45,6 +47,8 @@ export interface OpenUpdate extends UpdateKey {
   provenAtMs: number | undefined;
   verifyUntilMs: number | undefined;
   deadlineAtMs: number;
+  /** Since when the device is missing. */
+  missingSinceMs: number | undefined;
   /** Whether the device has begun to change itself: `installingAtMs` is set. */
   taken: boolean;
   /** The boot in which the new version was last seen; unknown after a restart of the service until it is seen again. */
@@ -68,4 +72,6 @@ export interface UpdatePatch {
   readonly failureReason?: string | undefined;
   readonly failureMessage?: string | undefined;
   readonly endedAt?: Date | undefined;
+  /** The device is missing since then. Any other change is a sign of life, which ends that, but for a deadline that passes. */
+  readonly missingSince?: Date | undefined;
 }

@@ -8,7 +8,7 @@ import { identifier, joined, type Sql, sql, words } from "../../infra/database/s
 
 /** A ring's devices by the state of their update; each has a column `<name>_count`. */
 export const ringCounters = {
-  /** The sum of the others: every update is in progress or ended in one way. */
+  /** The sum of the four ways to end and of those in progress. */
   offered: "offered_count",
   /** OFFERED to VERIFYING. */
   inProgress: "in_progress_count",
@@ -18,6 +18,10 @@ export const ringCounters = {
   /** CANCELLED and SUPERSEDED. */
   cancelled: "cancelled_count",
   rolledBack: "rolled_back_count",
+  /** At the installation or past it: succeeded, failed, or in progress and begun. What gates judge. */
+  began: "began_count",
+  /** In progress, begun, and not heard from for the time in which they should be. */
+  missing: "missing_count",
 } as const;
 
 /** See {@link ringCounters}. Rollbacks are not among them. */
@@ -28,6 +32,8 @@ export const keyCounters = {
   offered: "offered_count",
   succeeded: "succeeded_count",
   failed: "failed_count",
+  began: "began_count",
+  missing: "missing_count",
 } as const;
 
 /** How rolling back goes; what is neither completed nor failed is in progress. */

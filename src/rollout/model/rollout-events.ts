@@ -7,6 +7,8 @@ export interface RolloutEventMap {
   counted: [rolloutIds: ReadonlySet<string>];
   /** An update is over; `here` if this replica wrote that, for the device's own evidence, reports or deadline. */
   ended: [update: OpenUpdate, state: DeviceUpdateState, here: boolean];
+  /** This replica found a device missing, or back, and it is committed. */
+  silence: [update: OpenUpdate, missing: boolean];
   /** A rollout was changed here, and it is committed. */
   changed: [rolloutId: string];
   /** A rollout can be read no more, or again, and does not say so yet. */
@@ -23,6 +25,7 @@ export class RolloutEvents {
   readonly #listeners: { [Name in keyof RolloutEventMap]: Listener<Name>[] } = {
     counted: [],
     ended: [],
+    silence: [],
     changed: [],
     alert_due: [],
   };

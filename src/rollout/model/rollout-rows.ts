@@ -2,7 +2,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { type Sql, sql } from "../../infra/database/sql.ts";
 import { canonicalVersion } from "../../version/semantic-version.ts";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
-import { everyDevice, planGate, planPolicy } from "./new-rollout.ts";
+import { everyDevice, planGate, planPolicy, unsetReturnMs } from "./new-rollout.ts";
 import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
 import type { Ring, Rollout } from "./rollout.ts";
 import {
@@ -195,7 +195,10 @@ function toRing(row: RingRecord, keys: readonly KeyRecord[]): Ring {
   };
 }
 
-const unsetPolicy = planPolicy({}, { failureThresholdPercent: 100, deviceTimeoutMs: 0 });
+const unsetPolicy = planPolicy(
+  {},
+  { failureThresholdPercent: 100, deviceTimeoutMs: 0, returnMs: unsetReturnMs },
+);
 
 const unsetGate = planGate();
 

@@ -273,6 +273,8 @@ export class UpdateOffers {
       maxRetries: rollout.policy.maxRetries,
       retryBackoffMs: rollout.policy.retryBackoffMs,
       deviceTimeoutMs: rollout.policy.deviceTimeoutMs,
+      returnMs: rollout.policy.returnMs,
+      missingSinceMs: undefined,
       attempt: 1,
       notBeforeMs: undefined,
       watchedBootId: undefined,

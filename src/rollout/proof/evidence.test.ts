@@ -32,6 +32,8 @@ function update(other: Partial<OpenUpdate> = {}): OpenUpdate {
     maxRetries: 0,
     retryBackoffMs: 60_000,
     deviceTimeoutMs: 3_600_000,
+    returnMs: 300_000,
+    missingSinceMs: undefined,
     attempt: 1,
     notBeforeMs: undefined,
     securityCounter: 0,

@@ -30,6 +30,8 @@ function update(attempt: number, other: Partial<OpenUpdate> = {}): OpenUpdate {
     maxRetries: 10,
     retryBackoffMs: 10 * minute,
     deviceTimeoutMs: 60 * minute,
+    returnMs: 5 * minute,
+    missingSinceMs: undefined,
     attempt,
     notBeforeMs: undefined,
     securityCounter: 0,

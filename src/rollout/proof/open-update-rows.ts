@@ -1,6 +1,7 @@
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState, UpdateAction } from "../model/device-update.entity.ts";
+import { unsetReturnMs } from "../model/new-rollout.ts";
 import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
 
 /** Which open updates to read; all of them if nothing is set. */
@@ -24,6 +25,7 @@ export interface OpenProgress extends UpdateKey {
   readonly state: DeviceUpdateState;
   readonly crashCount: number;
   readonly notBeforeMs: number | undefined;
+  readonly missing: boolean;
 }
 
 /**
@@ -44,12 +46,13 @@ export async function readChanged(session: Session, since: string): Promise<Open
   const changed = row?.changed;
   if (!changed) return [];
   return changed.split("\n").map((line) => {
-    const [deviceId = "", id = "", state, crashCount, notBeforeMs = ""] = line.split(" ");
+    const [deviceId = "", id = "", state, crashCount, missing, notBeforeMs = ""] = line.split(" ");
     return {
       deviceId,
       id,
       state: state as DeviceUpdateState,
       crashCount: Number(crashCount),
+      missing: missing === "t",
       notBeforeMs: notBeforeMs === "" ? undefined : Number(notBeforeMs),
     };
   });
@@ -97,7 +100,7 @@ const changedSql = prepared(
   "rollout_changed_updates",
   sql`
   SELECT string_agg(concat(device_id, ' ', id, ' ', state, ' ', crash_count, ' ',
-    floor(extract(epoch FROM not_before) * 1000)::bigint), E'\\n') AS changed
+    missing_since IS NOT NULL, ' ', floor(extract(epoch FROM not_before) * 1000)::bigint), E'\\n') AS changed
   FROM device_updates WHERE ended_at IS NULL AND updated_at > $1::timestamptz`,
 );
 
@@ -106,6 +109,7 @@ const openSql = prepared(
   sql`
   SELECT u.device_id, u.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, u.state, u.from_version, u.to_version,
     u.from_boot_id, u.crash_count, u.offered_at, u.installing_at, u.proven_at, u.verify_until, u.deadline_at,
+    u.missing_since, coalesce((r.policy->>'returnMs')::float8, ${unsetReturnMs}) AS return_ms,
     (r.policy->>'verificationMs')::float8 AS verification_ms, (r.policy->>'crashLimit')::int AS crash_limit,
     coalesce((r.policy->>'maxRetries')::int, 0) AS max_retries,
     coalesce((r.policy->>'retryBackoffMs')::float8, 0) AS retry_backoff_ms,
@@ -134,6 +138,8 @@ interface OpenRow {
   proven_at: Date | null;
   verify_until: Date | null;
   deadline_at: Date | null;
+  missing_since: Date | null;
+  return_ms: number;
   verification_ms: number;
   crash_limit: number;
   max_retries: number;
@@ -171,6 +177,8 @@ function toOpenUpdate(row: OpenRow): OpenUpdate {
     maxRetries: row.max_retries,
     retryBackoffMs: row.retry_backoff_ms,
     deviceTimeoutMs: row.device_timeout_ms,
+    returnMs: row.return_ms,
+    missingSinceMs: row.missing_since?.getTime(),
     attempt: row.attempt,
     notBeforeMs: row.not_before?.getTime(),
     securityCounter: row.target_counter,

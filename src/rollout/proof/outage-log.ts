@@ -40,6 +40,11 @@ export class OutageLog {
     this.#close(outage.fromMs, Math.max(toMs, outage.fromMs + 1));
   }
 
+  /** Time by the wall clock that did not pass, or in which the machine slept. */
+  lost(fromMs: number, toMs: number): void {
+    this.#close(fromMs, toMs);
+  }
+
   /** A deadline with all the time added that outages took from it, grace included. */
   extended(fromMs: number, deadlineMs: number, nowMs: number): number {
     const outages = this.#merged(nowMs);

@@ -109,6 +109,7 @@ async function updateRows(session: Session, changes: readonly UpdateChange[]): P
     sorted.map(({ failureMessage }) => failureMessage ?? null),
     plainArray(sorted.map(({ endedAt }) => endedAt)),
     plainArray(sorted.map(({ nextTry }) => nextTry?.notBefore)),
+    plainArray(sorted.map(({ missingSince }) => missingSince)),
   ]);
 }
 
@@ -119,9 +120,10 @@ const updateSql = prepared(
   WITH c AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[],
         $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[],
-        $14::timestamptz[], $15::timestamptz[])
+        $14::timestamptz[], $15::timestamptz[], $16::timestamptz[])
       AS c (device_id, id, from_state, to_state, from_boot_id, crash_count, downloaded_bytes,
-        installing_at, proven_at, verify_until, deadline_at, failure_reason, failure_message, ended_at, retry_at)
+        installing_at, proven_at, verify_until, deadline_at, failure_reason, failure_message, ended_at, retry_at,
+        missing_since)
   ), locked AS MATERIALIZED (
     SELECT u.device_id, u.id FROM device_updates u JOIN c ON c.device_id = u.device_id AND c.id = u.id
     WHERE u.state = c.from_state AND u.ended_at IS NULL
@@ -140,6 +142,7 @@ const updateSql = prepared(
     failure_message = coalesce(c.failure_message, u.failure_message),
     ended_at = c.ended_at,
     retry_at = c.retry_at,
+    missing_since = CASE WHEN c.to_state = 'TIMED_OUT' THEN u.missing_since ELSE c.missing_since END,
     updated_at = clock_timestamp()
   FROM c JOIN locked l ON l.device_id = c.device_id AND l.id = c.id
   WHERE u.device_id = c.device_id AND u.id = c.id AND u.state = c.from_state AND u.ended_at IS NULL

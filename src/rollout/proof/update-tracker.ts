@@ -5,9 +5,10 @@ import type { Session } from "../../infra/database/session.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { deviceUpdateStates, isFinalUpdate } from "../model/device-update-state.ts";
-import { type OpenUpdate, runsTarget, type UpdateKey } from "../model/open-update.ts";
+import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
 import { judgeHeartbeat } from "./evidence.ts";
 import { changeFor, timeOut } from "./evidence-change.ts";
+import type { HearingTime } from "./hearing-time.ts";
 import {
   type OpenProgress,
   readChanged,
@@ -17,6 +18,8 @@ import {
   readStates,
 } from "./open-update-rows.ts";
 import type { OutageLog } from "./outage-log.ts";
+import { found, type SilentUpdates } from "./silence-watch.ts";
+import { adopt, note, type Tracked } from "./tracked-update.ts";
 import type { UpdateChange } from "./transition-sql.ts";
 import type { TransitionWriter } from "./transition-writer.ts";
 import { UpdateStatusReader } from "./update-status-reader.ts";
@@ -26,6 +29,7 @@ export interface UpdateTrackerParts {
   readonly pool: Session;
   readonly writer: TransitionWriter;
   readonly outages: OutageLog;
+  readonly hearing: Pick<HearingTime, "ms">;
   readonly clock: Clock;
   readonly logger: Logger;
   /**
@@ -33,6 +37,8 @@ export interface UpdateTrackerParts {
    * and not another one, or a decision over the rollout or device. Must not throw.
    */
   readonly ended: (update: OpenUpdate, state: DeviceUpdateState, here: boolean) => void;
+  /** Told of a device that this replica found missing, or back. Must not throw. */
+  readonly silence: (update: OpenUpdate, missing: boolean) => void;
 }
 
 /**
@@ -42,7 +48,7 @@ export interface UpdateTrackerParts {
  * poll; until then a change that rests on an old state is refused by the database and the row is read again. Since every
  * replica holds every open update, those of a replica that died need no sweep of their own.
  */
-export class UpdateTracker {
+export class UpdateTracker implements SilentUpdates {
   readonly #parts: UpdateTrackerParts;
   readonly #byDevice = new Map<string, Tracked>();
   readonly #installs = new Map<string, number>();
@@ -65,9 +71,23 @@ export class UpdateTracker {
     return this.#byDevice.size;
   }
 
+  /** How many devices are missing. */
+  get missing(): number {
+    return this.begun().reduce((sum, { update }) => sum + (update.missingSinceMs === undefined ? 0 : 1), 0);
+  }
+
   /** The device's open update. */
   get(deviceId: string): Readonly<OpenUpdate> | undefined {
     return this.#byDevice.get(deviceId)?.update;
+  }
+
+  begun(): IteratorObject<Readonly<Tracked>> {
+    return this.#byDevice.values().filter(({ update }) => update.taken);
+  }
+
+  heard({ deviceId, id }: UpdateKey): void {
+    const tracked = this.#byDevice.get(deviceId);
+    if (tracked?.update.id === id) tracked.heardMs = this.#parts.hearing.ms;
   }
 
   /** How many devices are at a rollout's update (rollbacks not counted). */
@@ -80,7 +100,7 @@ export class UpdateTracker {
     const known = this.#byDevice.get(update.deviceId);
     if (known !== undefined) {
       if (known.update.id === update.id) {
-        adopt(known, update);
+        adopt(known, update, this.#parts.hearing.ms);
         return;
       }
       // Ids rise with time, and a device has one open update.
@@ -91,6 +111,7 @@ export class UpdateTracker {
       update,
       writing: undefined,
       stash: [],
+      heardMs: this.#parts.hearing.ms,
       addition: ++this.#additions,
     });
     if (update.action !== "ROLLBACK") {
@@ -104,6 +125,7 @@ export class UpdateTracker {
     for (const record of records) {
       const tracked = this.#byDevice.get(record.deviceId);
       if (tracked === undefined) continue;
+      tracked.heardMs = this.#parts.hearing.ms;
       if (tracked.writing === undefined) this.#judge(tracked, record);
       else if (tracked.stash.length < maxStash) tracked.stash.push(record);
     }
@@ -218,12 +240,10 @@ export class UpdateTracker {
   #judge(tracked: Tracked, record: DurableHeartbeat): void {
     const { update } = tracked;
     const evidence = judgeHeartbeat(update, record);
-    if (evidence.kind === "none") {
-      note(update, record);
-      return;
-    }
-    const change = changeFor(update, evidence, record);
-    if (change !== undefined) this.#submit(tracked, change, record.bootId);
+    if (evidence.kind === "none") note(update, record);
+    const change = evidence.kind === "none" ? undefined : changeFor(update, evidence, record);
+    const wanted = change ?? found(update);
+    if (wanted !== undefined) this.#submit(tracked, wanted, change === undefined ? undefined : record.bootId);
   }
 
   #submit(tracked: Tracked, change: UpdateChange, watchedBootId: string | undefined): void {
@@ -256,6 +276,11 @@ export class UpdateTracker {
 
   #apply(tracked: Tracked, change: UpdateChange, watchedBootId: string | undefined): void {
     const { update } = tracked;
+    tracked.heardMs = this.#parts.hearing.ms;
+    const missing = change.missingSince !== undefined;
+    if (missing !== (update.missingSinceMs !== undefined) && change.to !== "TIMED_OUT")
+      this.#parts.silence(update, missing);
+    update.missingSinceMs = change.missingSince?.getTime();
     update.state = change.to;
     update.fromBootId = change.fromBootId ?? update.fromBootId;
     update.crashCount = change.crashCount ?? update.crashCount;
@@ -308,11 +333,12 @@ export class UpdateTracker {
   }
 
   /** Whether an update is here and as far, or further. */
-  #knows({ deviceId, id, state, crashCount, notBeforeMs }: OpenProgress): boolean {
+  #knows({ deviceId, id, state, crashCount, notBeforeMs, missing }: OpenProgress): boolean {
     const update = this.get(deviceId);
     if (update?.id !== id) return false;
     const ahead = deviceUpdateStates.indexOf(state) - deviceUpdateStates.indexOf(update.state);
     if (ahead !== 0) return ahead < 0;
+    if (missing !== (update.missingSinceMs !== undefined)) return false;
     return crashCount <= update.crashCount && notBeforeMs === update.notBeforeMs;
   }
 
@@ -356,15 +382,6 @@ const maxAttempts = 8;
 /** When to look again at a deadline that could not pass. */
 const deadlineRetryMs = 5_000;
 
-interface Tracked {
-  readonly update: OpenUpdate;
-  /** Settles when the change under way is stored and memory follows; never rejects. */
-  writing: Promise<void> | undefined;
-  /** Heartbeats that came meanwhile, to be judged after it. */
-  readonly stash: DurableHeartbeat[];
-  readonly addition: number;
-}
-
 interface Deadline {
   /** Milliseconds since 1970. */
   readonly atMs: number;
@@ -374,30 +391,4 @@ interface Deadline {
 
 function isOver(state: DeviceUpdateState | undefined): boolean {
   return state === undefined || isFinalUpdate(state);
-}
-
-/** Takes over what another replica stored, unless we know more: states only go forward. */
-function adopt({ update, writing }: Tracked, stored: OpenUpdate): void {
-  if (writing !== undefined) return;
-  const ahead = deviceUpdateStates.indexOf(stored.state) - deviceUpdateStates.indexOf(update.state);
-  if (ahead < 0 || (ahead === 0 && stored.crashCount < update.crashCount)) return;
-  update.state = stored.state;
-  update.crashCount = stored.crashCount;
-  update.installingAtMs = stored.installingAtMs;
-  update.taken = stored.taken;
-  update.provenAtMs = stored.provenAtMs;
-  update.verifyUntilMs = stored.verifyUntilMs;
-  update.deadlineAtMs = stored.deadlineAtMs;
-  update.notBeforeMs = stored.notBeforeMs;
-  if (ahead > 0) update.fromBootId = stored.fromBootId;
-}
-
-/** Remembers what will matter later: the boot before the update, and the boot that is watched. */
-function note(update: OpenUpdate, { backlog, bootId, firmwareVersion }: DurableHeartbeat): void {
-  if (backlog === true) return;
-  if (update.state === "VERIFYING") {
-    if (update.component !== "" || runsTarget(update, firmwareVersion)) update.watchedBootId = bootId;
-    return;
-  }
-  if (update.action !== "ROLLBACK" && !update.taken) update.fromBootId = bootId;
 }

@@ -130,6 +130,7 @@ export function toDeviceUpdateMessage(
     attempt: Math.max(0, update.attempt),
     ...(update.retryMs === null ? {} : { retryTime: timestampFromMs(Math.round(update.retryMs)) }),
     component: update.component,
+    ...(update.missingMs === null ? {} : { missingSinceTime: timestampFromMs(Math.round(update.missingMs)) }),
   };
 }
 
@@ -160,6 +161,7 @@ export function fromUpdatesRequest(
     states: request.states.map((state) => nameOf(DeviceUpdateState, state) as DeviceUpdateStateName),
     ring: request.ring || undefined,
     failureReason: request.failureReason || undefined,
+    missing: request.missing || undefined,
     action:
       request.action === UpdateAction.UNSPECIFIED
         ? undefined
@@ -203,6 +205,8 @@ function toRingMessage(
       failed: BigInt(counters.failed),
       cancelled: BigInt(counters.cancelled),
       rolledBack: BigInt(counters.rolledBack),
+      began: BigInt(counters.began),
+      missing: BigInt(counters.missing),
     },
     gateStatus: gateStatus(rollout, ring, now, health),
     gateChecks: gateChecks(ring, rollout.policy, now, contextOf(rollout, ring, health)),

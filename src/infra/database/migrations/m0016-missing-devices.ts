@@ -1,0 +1,73 @@
+import { Migration } from "@mikro-orm/migrations";
+import { installRolloutCounters, type RolloutCounters, removeRolloutCounters } from "./rollout-counters.ts";
+
+/**
+ * Devices that began to install, and those of them that are not heard any more, which gates judge. Rings that were counted
+ * before are counted again.
+ */
+export class MissingDevices extends Migration {
+  override up(): void {
+    for (const statement of removeRolloutCounters()) this.addSql(statement);
+    this.addSql("alter table device_updates add column missing_since timestamptz");
+    for (const table of ["deployment_rings", "ring_key_counts"]) {
+      for (const name of added) {
+        this.addSql(`alter table ${table} add column ${name}_count bigint not null default '0'`);
+      }
+    }
+    for (const statement of installRolloutCounters(counters)) this.addSql(statement);
+    this.addSql("select rollout_repair()");
+  }
+
+  override down(): void {
+    for (const statement of removeRolloutCounters()) this.addSql(statement);
+    for (const table of ["deployment_rings", "ring_key_counts"]) {
+      for (const name of added) this.addSql(`alter table ${table} drop column ${name}_count`);
+    }
+    this.addSql("alter table device_updates drop column missing_since");
+    for (const statement of installRolloutCounters(countersBefore)) this.addSql(statement);
+  }
+}
+
+const added = ["began", "missing"];
+
+/** As m0012 has them. */
+const countersBefore: RolloutCounters = {
+  ring: {
+    // Each device once: not a try that another one follows, nor a step that was taken on the way.
+    counted: "action <> 'ROLLBACK' and retry_at is null and not (action = 'STEP' and state = 'SUCCEEDED')",
+    counters: {
+      offered: "true",
+      in_progress: "ended_at is null",
+      succeeded: "state = 'SUCCEEDED'",
+      failed: "state in ('FAILED', 'TIMED_OUT')",
+      cancelled: "state in ('CANCELLED', 'SUPERSEDED')",
+      rolled_back: "state = 'ROLLED_BACK'",
+    },
+  },
+  byKey: ["offered", "succeeded", "failed"],
+  rollback: {
+    counted: "action = 'ROLLBACK' and retry_at is null",
+    counters: {
+      total: "true",
+      completed: "state = 'SUCCEEDED'",
+      failed: "ended_at is not null and state <> 'SUCCEEDED'",
+      // Devices that must not be taken back.
+      blocked: "ended_at is not null and state <> 'SUCCEEDED' and failure_reason like 'ROLLBACK\\_%'",
+    },
+  },
+};
+
+const counters: RolloutCounters = {
+  ...countersBefore,
+  ring: {
+    ...countersBefore.ring,
+    counters: {
+      ...countersBefore.ring.counters,
+      // What failed before it began counts as well: failures are a share of these.
+      began:
+        "ended_at is null and installing_at is not null or state in ('SUCCEEDED', 'FAILED', 'TIMED_OUT')",
+      missing: "ended_at is null and missing_since is not null",
+    },
+  },
+  byKey: [...countersBefore.byKey, ...added],
+};

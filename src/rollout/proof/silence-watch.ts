@@ -1,0 +1,122 @@
+import { asDatabaseError } from "../../infra/database/errors.ts";
+import type { Session } from "../../infra/database/session.ts";
+import { prepared, sql } from "../../infra/database/sql.ts";
+import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
+import type { HearingTime } from "./hearing-time.ts";
+import type { OutageLog } from "./outage-log.ts";
+import type { UpdateChange } from "./transition-sql.ts";
+
+/** What a {@link SilenceWatch} is made of. */
+export interface SilenceWatchParts {
+  readonly pool: Session;
+  readonly updates: SilentUpdates;
+  readonly hearing: HearingTime;
+  readonly outages: Pick<OutageLog, "touched">;
+  /** How long after an outage devices have to be heard from. */
+  readonly graceMs: number;
+  readonly now: () => Date;
+}
+
+/** The open updates, as they were heard of here. */
+export interface SilentUpdates {
+  /** The updates that began to install, each with the {@link HearingTime} at which its device was last heard here. */
+  begun(): Iterable<{ readonly update: Readonly<OpenUpdate>; readonly heardMs: number }>;
+  /** Notes that a device was heard, here or elsewhere. */
+  heard(key: UpdateKey): void;
+  change(key: UpdateKey, plan: (update: Readonly<OpenUpdate>) => UpdateChange | undefined): Promise<unknown>;
+}
+
+/**
+ * Finds devices that began to install and are not heard any more: missing. One is missing when this replica has not heard of
+ * it for the policy's `return_duration` of {@link HearingTime}, and no other replica has either, by the state that all of
+ * them write. A replica that starts knows nothing of what was heard before and gives each device its whole time again.
+ *
+ * A heartbeat ends it at once, where it is taken; what else shows life, such as an update check, or a heartbeat at a
+ * replica that has not learnt of it yet, ends it here.
+ */
+export class SilenceWatch {
+  readonly #parts: SilenceWatchParts;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: SilenceWatchParts) {
+    this.#parts = parts;
+  }
+
+  /** Looks who is silent and who is back. Called about every second. */
+  async tick(): Promise<void> {
+    const { hearing, outages, now, graceMs } = this.#parts;
+    if (hearing.ms - this.#lookedAtMs < lookEveryMs) return;
+    this.#lookedAtMs = hearing.ms;
+    const nowMs = now().getTime();
+    const mayJudge = hearing.isSettled && !outages.touched(nowMs - graceMs, nowMs);
+    const doubtful = this.#doubtful(mayJudge);
+    for (let at = 0; at < doubtful.length; at += maxBatch) {
+      await this.#ask(doubtful.slice(at, at + maxBatch));
+    }
+  }
+
+  #doubtful(mayJudge: boolean): Readonly<OpenUpdate>[] {
+    const { updates, hearing } = this.#parts;
+    const doubtful: Readonly<OpenUpdate>[] = [];
+    for (const { update, heardMs } of updates.begun()) {
+      if (update.missingSinceMs !== undefined || (mayJudge && hearing.ms - heardMs >= update.returnMs))
+        doubtful.push(update);
+    }
+    return doubtful;
+  }
+
+  async #ask(doubtful: readonly Readonly<OpenUpdate>[]): Promise<void> {
+    const { pool, now, updates } = this.#parts;
+    const lastSeen = await readLastSeen(pool, doubtful);
+    const at = now();
+    const changes = doubtful.flatMap((update) => {
+      const seenMs = lastSeen.get(update.deviceId) ?? Number.NEGATIVE_INFINITY;
+      if (update.missingSinceMs === undefined) {
+        if (seenMs <= at.getTime() - update.returnMs) return [updates.change(update, (it) => lost(it, at))];
+        updates.heard(update);
+      } else if (seenMs > update.missingSinceMs) return [updates.change(update, found)];
+      return [];
+    });
+    for (const result of await Promise.allSettled(changes)) {
+      // What could not be written now is found again by the next look.
+      if (result.status === "rejected" && asDatabaseError(result.reason) === undefined) throw result.reason;
+    }
+  }
+}
+
+/** The change that says that a device is back; undefined if it was not missing. */
+export function found(update: Readonly<OpenUpdate>): UpdateChange | undefined {
+  return update.missingSinceMs === undefined ? undefined : unmoved(update);
+}
+
+function lost(update: Readonly<OpenUpdate>, at: Date): UpdateChange | undefined {
+  if (!update.taken || update.missingSinceMs !== undefined) return undefined;
+  return { ...unmoved(update), missingSince: at };
+}
+
+function unmoved(update: Readonly<OpenUpdate>) {
+  return {
+    key: { deviceId: update.deviceId, id: update.id },
+    rolloutId: update.rolloutId,
+    from: update.state,
+    to: update.state,
+  };
+}
+
+async function readLastSeen(pool: Session, updates: readonly UpdateKey[]): Promise<Map<string, number>> {
+  const rows = await pool.query<{ device_id: string; last_seen_at: Date }>(lastSeenSql, [
+    updates.map(({ deviceId }) => deviceId),
+  ]);
+  return new Map(rows.map(({ device_id, last_seen_at }) => [device_id, last_seen_at.getTime()]));
+}
+
+const lastSeenSql = prepared(
+  "rollout_last_seen",
+  sql`SELECT device_id, last_seen_at FROM device_state WHERE device_id = ANY ($1::uuid[])`,
+);
+
+/** Often enough to be within a small part of any sensible time to return. */
+const lookEveryMs = 1_000;
+
+/** Devices of one statement. */
+const maxBatch = 2_000;

@@ -1,0 +1,144 @@
+import { expect, it } from "vitest";
+import { readDeviceUpdates } from "../../src/rollout/model/device-update-list.ts";
+import type { NewRollout } from "../../src/rollout/model/new-rollout.ts";
+import {
+  createWorld,
+  expectExactCounters,
+  Fleet,
+  type Replica,
+  release,
+  report,
+  ringOf,
+  run,
+  startReplica,
+  until,
+  type World,
+  wanted,
+} from "./rollout-fixture.ts";
+
+const minute = 60_000;
+
+/** Canaries are all of the fleet's devices, so that they are as many as a test needs. */
+const rings: NewRollout["rings"] = [
+  { name: "canary", percent: 99, gate: { minSample: 1, minSuccessPercent: 90, soakMs: minute } },
+  { name: "early", percent: 100 },
+];
+const policy = { pauseOnFailure: false, verificationMs: minute };
+
+/** Lets time pass as it does: in steps between which the service looks, and the devices beat. */
+async function pass(world: World, ms: number, replicas: readonly Replica[], beat: () => void): Promise<void> {
+  for (let passed = 0; passed < ms; passed += stepMs) {
+    world.clock.advance(stepMs);
+    beat();
+    await Promise.all(replicas.map(({ engine }) => engine.tick()));
+  }
+}
+
+const stepMs = 5_000;
+
+it.each([
+  { canaries: 10, silent: 9, state: "ROLLING_BACK" },
+  { canaries: 10, silent: 3, state: "ROLLING_BACK" },
+  { canaries: 2, silent: 1, state: "PAUSED" },
+])(
+  "$silent of $canaries canaries that are never heard again open no ring, and it is $state within minutes",
+  async ({ canaries, silent, state }) => {
+    await using world = await createWorld();
+    await using replica = await startReplica(world);
+    const fleet = await Fleet.enrol(world, canaries);
+    await release(world, "1.0.0");
+    const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings, policy }));
+    const offers = await fleet.offers(replica);
+    const bricked = offers.slice(0, silent);
+    const well = offers.slice(silent);
+    for (const [device, update] of bricked) await report(replica, device.id, update.id, "REBOOTING");
+    await fleet.take(replica, well);
+    const devices = well.map(([device]) => device);
+    await pass(world, 6 * minute, [replica], () => fleet.beat(replica, devices));
+    const rollout = await until(replica, id, (it) => expect(it.state).toBe(state));
+    expect(rollout.stateReason).toContain(`${silent} ${silent === 1 ? "is" : "are"} missing`);
+    expect(ringOf(rollout, "early").state).toBe("WAITING");
+    await expectExactCounters(world);
+  },
+);
+
+it("a missing device is shown as such by every replica, and moves to succeeded when it comes back well", async () => {
+  await using world = await createWorld();
+  await using replica = await startReplica(world);
+  await using other = await startReplica(world);
+  const fleet = await Fleet.enrol(world, 20);
+  const lenient = { ...policy, failureThresholdPercent: 50 };
+  const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings, policy: lenient }));
+  const offers = await fleet.offers(replica);
+  const late = offers.slice(0, 3);
+  const well = offers.slice(3);
+  for (const [device, update] of late) await report(replica, device.id, update.id, "REBOOTING");
+  await fleet.take(replica, well);
+  const devices = well.map(([device]) => device);
+  await pass(world, 6 * minute, [replica, other], () => fleet.beat(replica, devices));
+  const counted = { began: offers.length, succeeded: well.length, failed: 0 };
+  const rollout = await until(other, id, (it) =>
+    expect(ringOf(it, "canary").counters).toMatchObject({ ...counted, missing: 3, inProgress: 3 }),
+  );
+  expect(rollout.state).toBe("RUNNING");
+  await until(other, id, () => expect(other.engine.tracker.missing).toBe(3));
+  const page = { limit: 50 };
+  const listed = await readDeviceUpdates(
+    world.database.pool,
+    { rolloutId: id, states: [], missing: true },
+    page,
+  );
+  expect(listed.map(({ deviceId }) => deviceId).toSorted()).toEqual(
+    late.map(([{ id: deviceId }]) => deviceId).toSorted(),
+  );
+
+  // They come back through a replica that did not find them missing.
+  const back = late.map(([device]) => device);
+  for (const device of back) fleet.reboot(device, "1.1.0");
+  fleet.beat(other, back);
+  await until(other, id, (it) =>
+    expect(ringOf(it, "canary").counters).toMatchObject({ missing: 0, inProgress: 3 }),
+  );
+  await pass(world, 2 * minute, [replica, other], () => fleet.beat(other, back));
+  await until(other, id, (it) =>
+    expect(ringOf(it, "canary").counters).toMatchObject({ succeeded: offers.length, missing: 0 }),
+  );
+  await expectExactCounters(world);
+  const decisions = await other.audit.list({ resourceId: id }, { limit: 100 });
+  expect(decisions.map(({ reason }) => reason)).toEqual(
+    expect.arrayContaining(["3 devices that began to install are missing", "3 missing devices are back"]),
+  );
+});
+
+it("neither a step of the clock, nor a stopped process, nor life at another replica makes a device missing", async () => {
+  await using world = await createWorld();
+  await using replica = await startReplica(world);
+  await using other = await startReplica(world);
+  const fleet = await Fleet.enrol(world, 6);
+  const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings, policy }));
+  const offers = await fleet.offers(replica);
+  for (const [device, update] of offers) await report(replica, device.id, update.id, "INSTALLING");
+  // All of them install for long, and are heard by one replica only.
+  await pass(world, 7 * minute, [replica, other], () => fleet.beat(other));
+  world.clock.sleep(24 * 60 * minute);
+  await pass(world, minute, [replica, other], () => undefined);
+  world.clock.advance(30 * minute);
+  await pass(world, minute, [replica, other], () => undefined);
+  world.clock.setWallClock(new Date(world.clock.now().getTime() - 60 * minute));
+  await pass(world, minute, [replica, other], () => fleet.beat(other));
+  const rollout = await replica.engine.catalog.get(id);
+  expect(rollout.state).toBe("RUNNING");
+  expect(ringOf(rollout, "canary").counters).toMatchObject({ began: offers.length, missing: 0 });
+});
+
+it("who still downloads is never missing", async () => {
+  await using world = await createWorld();
+  await using replica = await startReplica(world);
+  const fleet = await Fleet.enrol(world, 6);
+  const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings, policy }));
+  const offers = await fleet.offers(replica);
+  for (const [device, update] of offers) await report(replica, device.id, update.id, "DOWNLOADING");
+  await pass(world, 7 * minute, [replica], () => undefined);
+  const { counters } = ringOf(await replica.engine.catalog.get(id), "canary");
+  expect(counters).toMatchObject({ inProgress: offers.length, began: 0, missing: 0 });
+});
