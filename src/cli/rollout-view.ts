@@ -77,6 +77,8 @@ function renderRings(terminal: Terminal, rings: readonly Ring[]): string {
   const columns: Column<Ring>[] = [
     { title: "ring", text: ({ name }) => cleanText(name) },
     { title: "share", text: ({ percent }) => percentText(percent), align: "right" },
+    { title: "devices", text: ({ census }) => String(census?.devices ?? "-"), align: "right" },
+    { title: "to ask", text: ({ census }) => String(census?.awaited ?? "-"), align: "right" },
     { title: "state", text: (ring) => ringStateText(terminal, ring) },
     { title: "progress", text: (ring) => ringBar(terminal, ring, 20) },
     { title: "offered", text: ({ counters }) => String(counters?.offered ?? 0n), align: "right" },

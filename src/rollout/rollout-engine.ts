@@ -27,6 +27,7 @@ import { type DirectiveSender, UpdateAnnouncer } from "./offer/directives.ts";
 import { KnownFacts } from "./offer/known-facts.ts";
 import { RolloutIndex } from "./offer/rollout-index.ts";
 import { type DeviceSource, UpdateOffers } from "./offer/update-offers.ts";
+import { RingCensus } from "./preview/ring-census.ts";
 import { RolloutPreview } from "./preview/rollout-preview.ts";
 import { UpdateExplainer } from "./preview/update-explainer.ts";
 import { HearingTime } from "./proof/hearing-time.ts";
@@ -82,6 +83,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly #hearing: HearingTime;
   readonly #silence: SilenceWatch;
   readonly #missingLog: MissingLog;
+  readonly #census: RingCensus;
   readonly #writer: TransitionWriter;
   readonly #controller: RolloutController;
   readonly #announcer: UpdateAnnouncer;
@@ -104,6 +106,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       throw asDatabaseError(error) ?? error;
     }
     engine.#round.start();
+    engine.#census.round.start();
     return engine;
   }
 
@@ -184,6 +187,14 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     const offers = new UpdateOffers({ devices, index, tracker, facts, writer, downloads, outages, clock });
     this.explainer = new UpdateExplainer({ pool, devices, index, facts, tracker, clock });
     this.preview = new RolloutPreview({ pool, index, defaults: settings, clock, heartbeatIntervalMs });
+    this.#census = new RingCensus({
+      pool,
+      preview: this.preview,
+      transactions,
+      clock,
+      logger,
+      everyMs: settings.tickMs ?? defaultTickMs,
+    });
     this.#announcer = new UpdateAnnouncer({
       sender: {
         updateAvailable: (deviceId, rolloutId) => this.#sender.updateAvailable(deviceId, rolloutId),
@@ -225,7 +236,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [this.#round, this.#controller.round, this.#writer.round];
+    return [this.#round, this.#controller.round, this.#writer.round, this.#census.round];
   }
 
   /** Sends directives through this from now on. Until then devices learn by their own checks. */
@@ -264,6 +275,11 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     return this.#round.run();
   }
 
+  /** Counts the devices of rings that are due. Happens by itself about every second. */
+  census(): Promise<void> {
+    return this.#census.round.run();
+  }
+
   /** Writes what waits and stops. May be called more than once. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -277,6 +293,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   async #close(): Promise<void> {
     this.#stopListening();
     this.#announcer.close();
+    await this.#census.round.close();
     await this.#round.close();
     await this.#controller.close();
     await this.#writer.close();

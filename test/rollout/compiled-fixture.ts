@@ -103,6 +103,7 @@ export function compiled(wish: Wish = {}): CompiledRollout {
     position,
     state: wanted[position]?.[1] ?? "OPEN",
     counters: noCounts(ringCounters),
+    census: undefined,
     openedAt: undefined,
     gateHeldSince: undefined,
     passedAt: undefined,

@@ -13,7 +13,7 @@ import { firmware } from "./compiled-fixture.ts";
  *
  * `policy <JSON>` and `ring <name> <JSON of its gate>` come first, then `start`. `offer`, `begin`, `lose`, `return`, `succeed`,
  * `fail`, `time-out` and `cancel` `[ring] <devices>` move devices of the ring, the front one unless named: who succeeds or
- * fails began if need be, and it is missing devices that return and time out; `back <devices>` and `stuck <devices>` end
+ * fails began if need be, and it is missing devices that return and time out; `hold` `[ring] <devices>` says how many the ring holds, as counted then; `back <devices>` and `stuck <devices>` end
  * rollbacks; `wait <n>s|m|h` lets time pass; `health worse|ok <words>` is the verdict; `approve [ring]`, `pause` and `resume`
  * are the operator's. `#` begins a comment.
  */
@@ -83,6 +83,9 @@ class Story {
       case "resume":
         this.#resume();
         return;
+      case "hold":
+        this.#hold(this.#ring(rest.length > 1 ? rest[0] : undefined), Number(rest.at(-1)));
+        return;
       case "approve":
         this.#setRing(this.#ring(rest[0]), { approver: "operator:other" });
         return;
@@ -147,6 +150,12 @@ class Story {
     this.#setRing(ring, { counters: sum(ring.counters, change) });
   }
 
+  /** Notes how many devices a ring holds, all of which may have the update. */
+  #hold(ring: Ring, devices: number): void {
+    const awaited = Math.max(0, devices - ring.counters.offered);
+    this.#setRing(ring, { census: { devices, eligible: devices, awaited, countedAt: this.#now } });
+  }
+
   #endRollbacks(counter: "completed" | "failed", by: number): void {
     const rollout = this.#running();
     const { rollback } = rollout;
@@ -198,6 +207,9 @@ class Story {
       case "start":
         this.#move("start");
         this.#moveRing(this.#ring(undefined, this.#running().rings[0]?.name), "open");
+        return;
+      case "note_stuck":
+        this.#rollout = { ...this.#running(), alert: decision.alert };
         return;
       case "note_unreadable":
         throw new Error("stories can be read");

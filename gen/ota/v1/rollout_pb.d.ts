@@ -262,6 +262,13 @@ export declare type Ring = Message<"ota.v1.Ring"> & {
    * @generated from field: google.protobuf.Timestamp approve_time = 11;
    */
   approveTime?: Timestamp | undefined;
+
+  /**
+   * How many devices it holds (without those of the rings before it), as they were last counted. Unset before the first count.
+   *
+   * @generated from field: ota.v1.RingCensus census = 12;
+   */
+  census?: RingCensus | undefined;
 };
 
 /**
@@ -269,6 +276,47 @@ export declare type Ring = Message<"ota.v1.Ring"> & {
  * Use `create(RingSchema)` to create a new message.
  */
 export declare const RingSchema: GenMessage<Ring>;
+
+/**
+ * How many devices a ring holds, of those that the rollout targets.
+ *
+ * @generated from message ota.v1.RingCensus
+ */
+export declare type RingCensus = Message<"ota.v1.RingCensus"> & {
+  /**
+   * All of them.
+   *
+   * @generated from field: int64 devices = 1;
+   */
+  devices: bigint;
+
+  /**
+   * Those that had the update or may still ask for it: not up to date already, excluded or otherwise never to be offered it.
+   *
+   * @generated from field: int64 eligible = 2;
+   */
+  eligible: bigint;
+
+  /**
+   * Those of them that have not been offered it.
+   *
+   * @generated from field: int64 awaited = 3;
+   */
+  awaited: bigint;
+
+  /**
+   * As of when they were counted. They are counted when the ring opens, and now and then after.
+   *
+   * @generated from field: google.protobuf.Timestamp count_time = 4;
+   */
+  countTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.RingCensus.
+ * Use `create(RingCensusSchema)` to create a new message.
+ */
+export declare const RingCensusSchema: GenMessage<RingCensus>;
 
 /**
  * One rule of a gate with its value.

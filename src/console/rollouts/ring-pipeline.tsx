@@ -57,6 +57,8 @@ function RingCard({ rollout, ring, isLast }: RingCardProps) {
       </Group>
       <Text size="xs" c="dimmed">
         up to {percent(ring.percent)} of the targeted devices
+        {ring.census !== undefined &&
+          ` · ${count(ring.census.devices)} in it, ${count(ring.census.awaited)} still to ask for it`}
         {ring.openTime !== undefined && (
           <>
             {" "}

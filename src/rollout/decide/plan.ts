@@ -1,6 +1,7 @@
-import { evaluateRing, type RolloutHealthVerdict } from "../model/gate.ts";
+import { evaluateRing, isComplete, isEmpty, type RolloutHealthVerdict } from "../model/gate.ts";
 import { awaitedApproval, frontRing, type Ring, type Rollout } from "../model/rollout.ts";
 import { isActive, isFinalRollout } from "../model/rollout-state.ts";
+import { isStuckAlert, stuckAlert } from "../model/stuck-alert.ts";
 
 /** What is to be done with a rollout. */
 export type Decision =
@@ -13,6 +14,8 @@ export type Decision =
       readonly rule: string;
       readonly byHealth: boolean;
     }
+  /** It cannot go on by itself, or can again. */
+  | { readonly kind: "note_stuck"; readonly alert: string }
   /** It can be read no more, or again. */
   | { readonly kind: "note_unreadable"; readonly alert: string }
   /** Its time has come. */
@@ -55,6 +58,7 @@ export function decisionText(decision: Decision): string {
     case "rollback":
     case "pause":
       return `${decision.kind}${decision.byHealth ? " for health" : ""}: ${decision.rule}`;
+    case "note_stuck":
     case "note_unreadable":
       return `alert: ${decision.alert || "none any more"}`;
     case "start":
@@ -88,11 +92,15 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
     if (verdict === "pause" && state === "RUNNING") return [{ kind: "pause", ring, rule, byHealth }];
   }
   if (state !== "RUNNING" || front?.state !== "OPEN") return [];
-  const { verdict, held } = evaluateRing(front, policy, now, {
+  if (front.gate.minSample > 0 && isForNobody(rollout)) return noteStuck(rollout, forNobody);
+  const judged = evaluateRing(front, policy, now, {
     isLast: front === rings.at(-1),
     next: awaitedApproval(rollout),
     health,
   });
+  const { verdict, held } = judged;
+  const stuck = noteStuck(rollout, held ? "" : stuckWords(front, policy, now, judged.missing));
+  if (stuck.length > 0) return stuck;
   if (verdict === "promote") return [{ kind: "promote", ring: front, reason: heldWords(front) }];
   if (held !== (front.gateHeldSince !== undefined)) return [{ kind: "note_gate", ring: front, held }];
   return [];
@@ -103,7 +111,47 @@ function isRolledBack({ rollbackPlan, rollback }: Rollout): boolean {
   return rollbackPlan === undefined && rollback.completed + rollback.failed >= rollback.total;
 }
 
-function heldWords({ name, counters, gate }: Ring): string {
+const forNobody =
+  "no device is one that it is for; it goes on when one is enrolled, or an operator aborts it";
+
+/** Sets the alert, or takes it away; another one goes first, until somebody has seen to it. */
+function noteStuck({ alert }: Rollout, words: string): Decision[] {
+  const due = words === "" ? "" : stuckAlert(words);
+  const isOwn = alert === "" || isStuckAlert(alert);
+  return isOwn && alert !== due ? [{ kind: "note_stuck", alert: due }] : [];
+}
+
+/** Whether nobody is in any of its rings, and nobody was. A fleet that is up to date is somebody. */
+function isForNobody({ rings }: Rollout): boolean {
+  return rings.every(({ census, counters }) => census?.devices === 0 && counters.offered === 0);
+}
+
+/** Why nothing will happen to the front ring, whose gate does not hold; empty if something may. */
+function stuckWords(ring: Ring, policy: Rollout["policy"], now: Date, missing: readonly string[]): string {
+  const { name, counters, census, openedAt } = ring;
+  if (census === undefined || counters.inProgress > counters.missing) return "";
+  const needs = `ring ${name} ${missing.join("; ")}`;
+  const verbs = "an operator can promote it, roll it back or abort it";
+  if (isComplete(ring)) {
+    const silent = counters.missing > 0 ? ` or is missing (${counters.missing})` : "";
+    return `${needs}, and every device in it has finished${silent}; ${verbs}`;
+  }
+  const openMs = now.getTime() - (openedAt ?? now).getTime();
+  // Windows say when.
+  if (openMs < patienceMs || policy.maintenanceWindows.length > 0) return "";
+  const devices = census.awaited === 1 ? "1 device" : `${census.awaited} devices`;
+  return `${needs}, and waits for ${devices} in it to take the update; bring one online, or ${verbs}`;
+}
+
+/** How long devices may take until it is said that a ring waits for them. */
+const patienceMs = 10 * 60_000;
+
+function heldWords(ring: Ring): string {
+  const { name, counters, gate } = ring;
+  if (isEmpty(ring)) {
+    const others = (ring.census?.devices ?? 0) > 0 ? " that waits for it" : "";
+    return `ring ${name}: no device is in it${others}`;
+  }
   const { succeeded, began } = counters;
   return `ring ${name}: ${succeeded} of ${began} devices that began succeeded, which held for ${gate.soakMs / 1000} s`;
 }

@@ -22,3 +22,17 @@ export async function noteUnreadable(tx: RolloutTransaction, rollout: Rollout, a
 }
 
 const alertSql = sql`UPDATE rollouts SET alert = $2, updated_at = now() WHERE id = $1::uuid`;
+
+/** Notes that it cannot go on by itself, with its record, or that it can again. In a transaction that has the rollout locked. */
+export async function noteStuck(tx: RolloutTransaction, rollout: Rollout, alert: string): Promise<void> {
+  await setAlert(tx, rollout.id, alert);
+  if (alert === "") return;
+  await tx.audit.record(tx.em, {
+    actor: "system:gate",
+    action: "rollout.stuck",
+    resourceType: "rollout",
+    resourceId: rollout.id,
+    reason: alert,
+    details: {},
+  });
+}

@@ -15,7 +15,7 @@ import {
 } from "../model/rollout-transactions.ts";
 import { type Decision, plan } from "./plan.ts";
 import { continueRollback, finishRollback, rollBack } from "./rollback.ts";
-import { noteUnreadable } from "./rollout-alert.ts";
+import { noteStuck, noteUnreadable } from "./rollout-alert.ts";
 import { pause, promote } from "./rollout-verbs.ts";
 import { type StartChecks, startOnTime } from "./scheduled-start.ts";
 
@@ -142,6 +142,11 @@ export class RolloutController {
         logger.warn({ rolloutId: rollout.id, rule: decision.rule }, "rolls a rollout back");
         return;
       }
+      case "note_stuck":
+        if (decision.alert !== "")
+          logger.warn({ rolloutId: rollout.id, alert: decision.alert }, "a rollout is stuck");
+        await noteStuck(tx, rollout, decision.alert);
+        return;
       case "note_unreadable":
         logger.warn(
           { rolloutId: rollout.id, alert: decision.alert },

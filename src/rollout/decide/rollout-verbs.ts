@@ -12,6 +12,7 @@ import {
   type RolloutVerb,
 } from "../model/rollout-state.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
+import { isStuckAlert } from "../model/stuck-alert.ts";
 import { forgetWaitingSql } from "./waiting-rollback-sql.ts";
 
 /**
@@ -152,8 +153,8 @@ export async function moveRollout(
     now,
     ends,
     rollout.revision,
-    // What kept it from starting does no more.
-    begins || state === "SCHEDULED",
+    // What kept it from starting, or from going on, does no more.
+    begins || state === "SCHEDULED" || isStuckAlert(rollout.alert),
   ]);
   if (moved === 0) throw changedMeanwhile(rollout.id);
   await tx.audit.record(tx.em, {

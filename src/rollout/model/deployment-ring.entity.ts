@@ -1,5 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/core";
-import { createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
+import { count, createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
 import type { Filled } from "../../policy/field.ts";
 import type { gateFields } from "../../policy/gate-fields.ts";
 import { RolloutEntity } from "./rollout.entity.ts";
@@ -31,6 +31,13 @@ export const DeploymentRingEntity = defineEntity({
     state: p.text().$type<RingState>(),
     gate: p.json<StoredGate>(),
     ...countProperties(ringCounters),
+    /** Of those whom the rollout targets: how many are in the ring. Null until they were counted, as the two that follow. */
+    deviceCount: count().nullable(),
+    /** Of them, those that had the update or may still ask for it. */
+    eligibleCount: count().nullable(),
+    /** Of them, those that have not been offered it. */
+    awaitedCount: count().nullable(),
+    countedAt: instant().nullable(),
     openedAt: instant().strictNullable(),
     /** Since when the gate has held without a break; the soak time runs from here. */
     gateHeldSince: instant().strictNullable(),

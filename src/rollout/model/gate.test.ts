@@ -151,6 +151,36 @@ describe("the failure threshold", () => {
   });
 });
 
+describe("a ring whose devices were counted", () => {
+  const verdictOf = (counters: Partial<RingCounters>, awaited: number, other: Partial<JudgedRing> = {}) =>
+    evaluateRing(ring(counters, { census: { awaited }, openedAt: ago(minute), ...other }), policy, now);
+
+  it.each([
+    ["all of three fail", { failed: 3 }, 0, "rollback"],
+    ["two of three fail and the third is still to ask", { failed: 2 }, 1, "wait"],
+    ["the only one fails", { failed: 1 }, 0, "pause"],
+    ["one fails and another is still to ask", { failed: 1 }, 1, "wait"],
+    ["nobody is in it", {}, 0, "promote"],
+    ["all were cancelled", { cancelled: 2 }, 0, "promote"],
+    ["nobody has asked yet", {}, 3, "wait"],
+    ["one is updating", { inProgress: 1 }, 0, "wait"],
+  ] as const)("is judged by all there are: %s", (_, counters, awaited, verdict) => {
+    expect(verdictOf(counters, awaited).verdict).toBe(verdict);
+  });
+
+  it("needs no larger sample than it has devices", () => {
+    const gate = { ...ring({}).gate, minSample: 5 };
+    const other = { gate, gateHeldSince: ago(10 * minute) };
+    expect(verdictOf({ succeeded: 3 }, 0, other).verdict).toBe("promote");
+    expect(verdictOf({ succeeded: 3 }, 1, other).missing).toEqual(["needs 5 finished devices, has 3"]);
+  });
+
+  it("waits for a person who has to promote it, also if nobody is in it", () => {
+    const gate = { ...ring({}).gate, manual: true };
+    expect(verdictOf({}, 0, { gate }).verdict).toBe("manual");
+  });
+});
+
 describe("silence", () => {
   const verdictOf = (counters: Partial<RingCounters>, other: Partial<JudgedRing> = {}) =>
     evaluateRing(ring({ inProgress: counters.missing ?? 0, ...counters }, other), policy, now);

@@ -1,6 +1,6 @@
 import { withoutKey } from "./key-votes.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
-import { isApproved, type KeyCounters, type Ring } from "./rollout.ts";
+import { isApproved, type KeyCounters, type Ring, type RingCensusCounts } from "./rollout.ts";
 import type { RingCounters } from "./rollout-counters.ts";
 
 /** What a ring's counters say at a moment. */
@@ -52,6 +52,7 @@ export interface RolloutHealthSource {
 export type JudgedRing = Pick<Ring, "name" | "counters" | "gate" | "gateHeldSince" | "openedAt"> & {
   readonly keys?: readonly KeyCounters[] | undefined;
   readonly state?: Ring["state"] | undefined;
+  readonly census?: Pick<RingCensusCounts, "awaited"> | undefined;
 };
 
 /** What else than the ring itself counts. */
@@ -69,8 +70,8 @@ export interface GateContext {
  * What is judged are the devices that began to install. Failures come first, and a device that is missing, since it began
  * to install and is not heard any more, is held against the ring like one that failed, until it is back. The share of failed
  * and missing devices must exceed the threshold, and counts from `failureMinSample` finished or missing devices and two of
- * them on: one device alone rolls no fleet back unless the sample is one. A ring may be smaller than that sample: once none
- * of its devices is still to be heard of and it has been open for its soak time, the share counts from two on, so a canary
+ * them on: one device alone rolls no fleet back unless the sample is one. A ring may be smaller than that sample: once all
+ * of its devices were heard of (or, of those that asked for it so far, once it has been open for its soak time), the share counts from two on, so a canary
  * ring of three devices can roll an update back; with one failed or missing device of two it pauses, as only a person can
  * tell what that means. `failureCountLimit` counts by itself. Failures that an operator accepted by resuming are not held against
  * the ring again until more come. What fires only by the devices of one enrolment key pauses and rolls nothing back: see
@@ -78,7 +79,8 @@ export interface GateContext {
  *
  * Then the gate: the least sample, the least share of successes, both also without the devices of any one enrolment key,
  * and held for the soak time without a break; then health, approval of the next ring, and the operator where it is manual.
- * Past the last ring the rollout is complete, so its soak time begins only when none of its devices is updating any more.
+ * A sample means that many devices or all there are in the ring, as they were last counted; a ring that holds nobody passes
+ * at once. Past the last ring the rollout is complete, so its soak time begins only when none of its devices is updating any more.
  */
 export function evaluateRing(
   ring: JudgedRing,
@@ -118,12 +120,14 @@ export function gateChecks(
   const success = successCheck(ring, policy);
   const checks = [sample, success];
   const heldMs = sample.holds && success.holds ? now.getTime() - (gateHeldSince ?? now).getTime() : 0;
-  const leftMs = gate.soakMs - heldMs;
+  // Nobody shows anything in that time; but whoever asks for no device at all asks for the time alone.
+  const soakMs = isEmpty(ring) && gate.minSample > 0 ? 0 : gate.soakMs;
+  const leftMs = soakMs - heldMs;
   checks.push(
     check(
       "soak_duration",
       leftMs <= 0,
-      seconds(gate.soakMs),
+      seconds(soakMs),
       seconds(heldMs),
       () => `must hold for ${seconds(gate.soakMs)}, ${seconds(leftMs)} to go`,
     ),
@@ -217,7 +221,7 @@ function brokenRule(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date)
   const { failureCountLimit } = policy;
   if (failureCountLimit !== null && unwell >= failureCountLimit) {
     const { began } = ring.counters;
-    return `ring ${ring.name}: of ${began} devices that began, ${unwellWords(ring.counters)}, the limit is ${failureCountLimit}`;
+    return `ring ${ring.name}: of ${devices(began)} that began, ${unwellWords(ring.counters)}, the limit is ${failureCountLimit}`;
   }
   if (!exceedsThreshold(ring, policy, now) || !countsBySample(ring, policy, now)) return undefined;
   return thresholdWords(ring, policy);
@@ -240,7 +244,11 @@ function exceedsThreshold(ring: JudgedRing, policy: Readonly<StoredPolicy>, now:
 function thresholdWords({ name, counters }: JudgedRing, policy: Readonly<StoredPolicy>): string {
   const share = percent((unwellOf(counters) / counters.began) * 100);
   const threshold = percent(policy.failureThresholdPercent);
-  return `ring ${name}: of ${counters.began} devices that began, ${unwellWords(counters)} (${share}), the threshold is ${threshold}`;
+  return `ring ${name}: of ${devices(counters.began)} that began, ${unwellWords(counters)} (${share}), the threshold is ${threshold}`;
+}
+
+function devices(count: number): string {
+  return count === 1 ? "1 device" : `${count} devices`;
 }
 
 function unwellWords({ failed, missing }: RingCounters): string {
@@ -271,10 +279,24 @@ function countsBySample(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: D
   return unwell >= minFailures && isAllHeardOf(ring, now);
 }
 
-/** Whether nobody is left in the ring who may be heard of soon. It has had the time to be asked for by its devices. */
-function isAllHeardOf({ counters, gate, openedAt }: JudgedRing, now: Date): boolean {
+/**
+ * Whether nobody is left in the ring who may be heard of soon: all of its devices were, or else those that are still to ask for
+ * the update have had the soak time for it.
+ */
+function isAllHeardOf(ring: JudgedRing, now: Date): boolean {
+  const { counters, gate, openedAt } = ring;
   const openMs = openedAt === undefined ? 0 : now.getTime() - openedAt.getTime();
-  return expectedOf(counters) === 0 && openMs >= gate.soakMs;
+  return isComplete(ring) || (expectedOf(counters) === 0 && openMs >= gate.soakMs);
+}
+
+/** Whether all devices that the ring holds were heard of: a sample cannot be larger than that. */
+export function isComplete({ counters, census }: JudgedRing): boolean {
+  return census?.awaited === 0 && expectedOf(counters) === 0;
+}
+
+/** Whether there is nobody in the ring to be judged or waited for. */
+export function isEmpty(ring: JudgedRing): boolean {
+  return isComplete(ring) && ring.counters.began === 0;
 }
 
 /** When a ring with failures but too small a sample has been open for its soak time. */
@@ -290,7 +312,8 @@ function sampleCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>, isLast: b
   const { counters, gate } = ring;
   const finished = finishedOf(counters);
   const required = `${gate.minSample} finished devices`;
-  if (finished < gate.minSample) {
+  if (isEmpty(ring)) return check("min_sample", true, `${required}, or all there are`, "no device is in it");
+  if (finished < gate.minSample && !isComplete(ring)) {
     return check("min_sample", false, required, String(finished), () => `needs ${required}, has ${finished}`);
   }
   if (isLast && counters.inProgress > 0) {

@@ -161,6 +161,7 @@ export function asRollout(
       position,
       state: "WAITING",
       counters: noCounts(ringCounters),
+      census: undefined,
       openedAt: undefined,
       gateHeldSince: undefined,
       passedAt: undefined,

@@ -79,6 +79,8 @@ const rolloutsSql = sql`
 const ringsSql = sql`
   SELECT id, rollout_id, position::int AS position, name, percent_basis_points, state, gate::text AS gate,
     ${countsSql(ringCounters, sql`g`)} AS counters,
+    device_count::float8 AS device_count, eligible_count::float8 AS eligible_count,
+    awaited_count::float8 AS awaited_count, ${ms(sql`counted_at`)} AS counted_ms,
     ${ms(sql`opened_at`)} AS opened_ms, ${ms(sql`gate_held_since`)} AS held_ms, ${ms(sql`passed_at`)} AS passed_ms,
     approver, ${ms(sql`approved_at`)} AS approved_ms
   FROM deployment_rings g
@@ -132,6 +134,10 @@ interface RingRecord {
   state: RingState;
   gate: string;
   counters: string;
+  device_count: number | null;
+  eligible_count: number | null;
+  awaited_count: number | null;
+  counted_ms: number | null;
   opened_ms: number | null;
   held_ms: number | null;
   passed_ms: number | null;
@@ -183,6 +189,15 @@ function toRing(row: RingRecord, keys: readonly KeyRecord[]): Ring {
     state: row.state,
     gate: { ...unsetGate, ...(JSON.parse(row.gate) as StoredGate) },
     counters: JSON.parse(row.counters) as RingCounters,
+    census:
+      row.counted_ms === null
+        ? undefined
+        : {
+            devices: row.device_count ?? 0,
+            eligible: row.eligible_count ?? 0,
+            awaited: row.awaited_count ?? 0,
+            countedAt: new Date(row.counted_ms),
+          },
     openedAt: dateOf(row.opened_ms),
     gateHeldSince: dateOf(row.held_ms),
     passedAt: dateOf(row.passed_ms),

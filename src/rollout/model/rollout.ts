@@ -47,6 +47,8 @@ export interface Ring {
   readonly state: RingState;
   readonly gate: Readonly<StoredGate>;
   readonly counters: RingCounters;
+  /** As of when it was last counted; undefined if that is still to be done. */
+  readonly census: (RingCensusCounts & { readonly countedAt: Date }) | undefined;
   readonly openedAt: Date | undefined;
   /** Since when the gate has held without a break. */
   readonly gateHeldSince: Date | undefined;
@@ -56,6 +58,15 @@ export interface Ring {
   readonly approvedAt: Date | undefined;
   /** Its devices by enrolment key, those keys first that have the most; not all, and none without a key. */
   readonly keys: readonly KeyCounters[];
+}
+
+/** How many devices a ring holds, of those that the rollout targets. */
+export interface RingCensusCounts {
+  readonly devices: number;
+  /** Those that had the update or may still ask for it: not up to date, excluded or otherwise never to be offered it. */
+  readonly eligible: number;
+  /** Those of them that have not been offered it. */
+  readonly awaited: number;
 }
 
 /** The same for the devices that were enrolled with one key. */

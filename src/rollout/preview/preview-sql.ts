@@ -27,6 +27,8 @@ export interface DeviceClass {
   readonly network?: NetworkType | null;
   /** Whether they have had the rollout's update. */
   readonly tried?: boolean;
+  /** Whether they have it or had it, and count for that in their ring. */
+  readonly had?: boolean;
   /** The other rollout whose update they are at, or null. */
   readonly open?: string | null;
   /** Their ids, 16 bytes each. */
@@ -103,9 +105,12 @@ export function previewSql(
   ];
   const joins = [sql`LEFT JOIN device_state s ON s.device_id = d.id${within(sql`s.device_id`)}`];
   if (updates.tried) {
-    joins.push(sql`LEFT JOIN (SELECT DISTINCT u.device_id FROM device_updates u
-      WHERE u.rollout_id = ${parameters.add(rollout.id, "uuid")} AND u.ended_at IS NOT NULL AND u.retry_at IS NULL
-        AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')${within(sql`u.device_id`)}) t ON t.device_id = d.id`);
+    joins.push(sql`LEFT JOIN (SELECT u.device_id, bool_or(u.ended_at IS NOT NULL AND u.retry_at IS NULL) AS tried,
+        bool_or(u.attempt > 0) AS had
+      FROM device_updates u
+      WHERE u.rollout_id = ${parameters.add(rollout.id, "uuid")}
+        AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')${within(sql`u.device_id`)}
+      GROUP BY u.device_id) t ON t.device_id = d.id`);
   }
   if (updates.open) {
     joins.push(sql`LEFT JOIN (SELECT u.device_id, u.rollout_id FROM device_updates u
@@ -135,7 +140,7 @@ export function previewSql(
     ...(needs.storage.length === 0 ? [] : [sql`${met(sql`s.storage_free_bytes`, needs.storage)} AS storage`]),
     ...(isFirmware ? [sql`s.security_counter`] : []),
     ...(rollout.rollout.policy.maxMeteredBytes === null ? [] : [sql`s.network`]),
-    ...(updates.tried ? [sql`t.device_id IS NOT NULL AS tried`] : []),
+    ...(updates.tried ? [sql`coalesce(t.tried, false) AS tried`, sql`coalesce(t.had, false) AS had`] : []),
     ...(updates.open ? [sql`o.rollout_id AS open`] : []),
   ];
   const positions = columns.map((_, at) => sql`${at + 1}`);

@@ -6,6 +6,7 @@ import { allRules } from "../rules/all-rules.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import type { CheckedDevice, NoOfferReason, OfferFacts } from "../rules/rule.ts";
 import { type DeviceClass, needsOf, type PreviewNeeds } from "./preview-sql.ts";
+import type { Places } from "./ring-census.ts";
 
 /** How many there are of something. */
 export interface NamedCount {
@@ -43,6 +44,10 @@ export class PreviewTally {
   readonly #needs: PreviewNeeds;
   readonly #hash: (ids: Uint8Array, at: number) => number;
   readonly #buckets = new Uint32Array(bucketCount);
+  readonly #had = new Uint32Array(bucketCount);
+  readonly #awaited = new Uint32Array(bucketCount);
+  #pinnedHad = 0;
+  #pinnedAwaited = 0;
   readonly #models = new Map<string, number>();
   readonly #versions = new Map<string, number>();
   readonly #held = new Map<NoOfferReason, { message: string; count: number; deviceIds: string[] }>();
@@ -64,7 +69,9 @@ export class PreviewTally {
     const failing = classRules.find((rule) => rule.judge(rollout, device, facts) !== undefined);
     const reason = failing?.judge(rollout, device, facts);
     if (reason === "NOT_TARGETED") return;
-    const { count, deviceIds } = this.#place(row.ids, isPinnedCanary(rollout, device));
+    const had = row.had === true;
+    const awaited = !had && (reason === undefined || !neverOffered.has(reason));
+    const { count, deviceIds } = this.#place(row.ids, isPinnedCanary(rollout, device), { had, awaited });
     if (count === 0) return;
     this.#targeted += count;
     addTo(this.#models, row.hardware_model, count);
@@ -83,13 +90,8 @@ export class PreviewTally {
     held.deviceIds.push(...deviceIds.slice(0, maxDeviceIds - held.deviceIds.length));
   }
 
-  result(countedAt: Date): Preview {
-    const counts = this.#rollout.rings.map(() => 0);
-    if (counts.length > 0) counts[0] = this.#pinned;
-    for (const [bucket, count] of this.#buckets.entries()) {
-      const at = ringOf(bucket, this.#rollout.rings);
-      if (at >= 0) counts[at] = (counts[at] ?? 0) + count;
-    }
+  result(): Preview {
+    const counts = this.#perRing(this.#buckets, this.#pinned);
     return {
       targetedCount: this.#targeted,
       rings: this.#rollout.rings.map(({ name }, at) => ({ name, count: counts[at] ?? 0 })),
@@ -99,12 +101,42 @@ export class PreviewTally {
       heldBack: [...this.#held]
         .map(([reason, held]) => ({ reason, ...held }))
         .sort((a, b) => b.count - a.count),
-      countedAt,
+      countedAt: new Date(this.#nowMs),
     };
   }
 
+  /** How many devices each ring holds, and where the first one waits for the update. */
+  places(): Places {
+    const rings = this.#perRing(this.#buckets, this.#pinned);
+    const had = this.#perRing(this.#had, this.#pinnedHad);
+    const awaited = this.#perRing(this.#awaited, this.#pinnedAwaited);
+    const lowest = this.#awaited.findIndex((count) => count > 0);
+    return {
+      rings: rings.map((devices, at) => ({
+        devices,
+        eligible: (had[at] ?? 0) + (awaited[at] ?? 0),
+        awaited: awaited[at] ?? 0,
+      })),
+      lowestAwaited: lowest < 0 ? undefined : lowest,
+    };
+  }
+
+  #perRing(buckets: Uint32Array, pinned: number): number[] {
+    const counts = this.#rollout.rings.map(() => 0);
+    if (counts.length > 0) counts[0] = pinned;
+    for (const [bucket, count] of buckets.entries()) {
+      const at = ringOf(bucket, this.#rollout.rings);
+      if (at >= 0) counts[at] = (counts[at] ?? 0) + count;
+    }
+    return counts;
+  }
+
   /** Spreads devices over the rings; how many of them are in the share, and some of those. */
-  #place(ids: Uint8Array, pinned: boolean): { count: number; deviceIds: string[] } {
+  #place(
+    ids: Uint8Array,
+    pinned: boolean,
+    { had, awaited }: { readonly had: boolean; readonly awaited: boolean },
+  ): { count: number; deviceIds: string[] } {
     const { percentBasisPoints } = this.#rollout;
     const all = pinned || percentBasisPoints >= bucketCount;
     const deviceIds: string[] = [];
@@ -115,14 +147,30 @@ export class PreviewTally {
         if (!all && sampleOfHash(hash) >= percentBasisPoints) continue;
         const bucket = bucketOfHash(hash);
         this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1;
+        if (had) this.#had[bucket] = (this.#had[bucket] ?? 0) + 1;
+        if (awaited) this.#awaited[bucket] = (this.#awaited[bucket] ?? 0) + 1;
       }
       count += 1;
       if (deviceIds.length < maxDeviceIds) deviceIds.push(stringify(ids, at));
     }
-    if (pinned) this.#pinned += count;
+    if (pinned) {
+      this.#pinned += count;
+      if (had) this.#pinnedHad += count;
+      if (awaited) this.#pinnedAwaited += count;
+    }
     return { count, deviceIds };
   }
 }
+
+/** What does not pass while a rollout goes on: nobody waits for such a device. */
+const neverOffered: ReadonlySet<NoOfferReason> = new Set([
+  "UP_TO_DATE",
+  "DOWNGRADE",
+  "EXCLUDED",
+  "ALREADY_TRIED",
+  "VERSION_TOO_OLD",
+  "SECURITY_COUNTER",
+]);
 
 const maxNames = 100;
 const maxDeviceIds = 10;

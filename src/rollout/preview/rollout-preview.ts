@@ -12,6 +12,7 @@ import type { RolloutIndex } from "../offer/rollout-index.ts";
 import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
 import { type DeviceClass, type PreviewSlice, type PreviewUpdates, previewSql } from "./preview-sql.ts";
 import { type Preview, PreviewTally } from "./preview-tally.ts";
+import type { Places } from "./ring-census.ts";
 
 /** What a {@link RolloutPreview} is made of. */
 export interface RolloutPreviewParts {
@@ -42,11 +43,7 @@ export class RolloutPreview {
    * `QUEUE_FULL` if too many wait. When it takes too long, or the signal aborts, no query of it goes on.
    */
   async ofRollout(rolloutId: string, signal?: AbortSignal): Promise<Preview> {
-    const { index, pool } = this.#parts;
-    const [rollout] = await readRollouts(pool, { ids: [rolloutId] });
-    const firmware = rollout === undefined ? undefined : await index.firmware(rollout.firmwareId);
-    if (rollout === undefined || firmware === undefined) throw notFound("rollout", rolloutId);
-    return this.#count(await index.compile(rollout, firmware), signal);
+    return this.#count(await this.#compiled(rolloutId), signal);
   }
 
   /** Of a rollout that could be created. Errors as when it is created, and as {@link ofRollout}. */
@@ -60,7 +57,24 @@ export class RolloutPreview {
     return this.#count(await index.compile(rollout, brought), signal);
   }
 
+  /** How many devices the rings of a rollout hold. Errors as of {@link ofRollout}. */
+  async places(rolloutId: string, signal: AbortSignal): Promise<Places> {
+    return (await this.#tally(await this.#compiled(rolloutId), signal)).places();
+  }
+
+  async #compiled(rolloutId: string): Promise<CompiledRollout> {
+    const { index, pool } = this.#parts;
+    const [rollout] = await readRollouts(pool, { ids: [rolloutId] });
+    const firmware = rollout === undefined ? undefined : await index.firmware(rollout.firmwareId);
+    if (rollout === undefined || firmware === undefined) throw notFound("rollout", rolloutId);
+    return await index.compile(rollout, firmware);
+  }
+
   async #count(rollout: CompiledRollout, caller: AbortSignal | undefined): Promise<Preview> {
+    return (await this.#tally(rollout, caller)).result();
+  }
+
+  async #tally(rollout: CompiledRollout, caller: AbortSignal | undefined): Promise<PreviewTally> {
     const late = AbortSignal.timeout(this.#parts.timeoutMs ?? defaultTimeoutMs);
     const signal = caller === undefined ? late : AbortSignal.any([caller, late]);
     try {
@@ -70,12 +84,11 @@ export class RolloutPreview {
     }
   }
 
-  async #read(rollout: CompiledRollout, signal: AbortSignal): Promise<Preview> {
+  async #read(rollout: CompiledRollout, signal: AbortSignal): Promise<PreviewTally> {
     const { pool, clock, heartbeatIntervalMs } = this.#parts;
-    const now = clock.now();
-    const nowMs = now.getTime();
+    const nowMs = clock.now().getTime();
     const tally = new PreviewTally(rollout, nowMs);
-    if (rollout.unreadable !== undefined) return tally.result(now);
+    if (rollout.unreadable !== undefined) return tally;
     const targeted = parseDeviceFilter(rollout.rollout.targeting.filter, "targeting.filter");
     const [outline] = await pool.query<Outline>(outlineSql, [rollout.id]);
     const updates: PreviewUpdates = { tried: outline?.tried ?? true, open: outline?.open ?? true };
@@ -98,7 +111,7 @@ export class RolloutPreview {
       failure.abort();
       await Promise.allSettled(workers);
     }
-    return tally.result(now);
+    return tally;
   }
 }
 

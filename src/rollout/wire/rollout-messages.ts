@@ -190,7 +190,7 @@ function toRingMessage(
   now: Date,
   health: RolloutHealthVerdict | undefined,
 ): MessageInitShape<typeof RingSchema> {
-  const { counters, gate, openedAt, passedAt } = ring;
+  const { counters, gate, openedAt, passedAt, census } = ring;
   return {
     name: ring.name,
     percent: ring.percentBasisPoints / 100,
@@ -208,6 +208,16 @@ function toRingMessage(
       began: BigInt(counters.began),
       missing: BigInt(counters.missing),
     },
+    ...(census === undefined
+      ? {}
+      : {
+          census: {
+            devices: BigInt(census.devices),
+            eligible: BigInt(census.eligible),
+            awaited: BigInt(census.awaited),
+            countTime: timestampFromDate(census.countedAt),
+          },
+        }),
     gateStatus: gateStatus(rollout, ring, now, health),
     gateChecks: gateChecks(ring, rollout.policy, now, contextOf(rollout, ring, health)),
     ...(openedAt === undefined ? {} : { openTime: timestampFromDate(openedAt) }),

@@ -3,7 +3,7 @@ import { installRolloutCounters, type RolloutCounters, removeRolloutCounters } f
 
 /**
  * Devices that began to install, and those of them that are not heard any more, which gates judge. Rings that were counted
- * before are counted again.
+ * before are counted again. And how many devices a ring holds, as of when that was last counted.
  */
 export class MissingDevices extends Migration {
   override up(): void {
@@ -14,6 +14,8 @@ export class MissingDevices extends Migration {
         this.addSql(`alter table ${table} add column ${name}_count bigint not null default '0'`);
       }
     }
+    this.addSql(`alter table deployment_rings add column device_count bigint, add column eligible_count bigint,
+      add column awaited_count bigint, add column counted_at timestamptz`);
     for (const statement of installRolloutCounters(counters)) this.addSql(statement);
     this.addSql("select rollout_repair()");
   }
@@ -24,6 +26,8 @@ export class MissingDevices extends Migration {
       for (const name of added) this.addSql(`alter table ${table} drop column ${name}_count`);
     }
     this.addSql("alter table device_updates drop column missing_since");
+    this.addSql(`alter table deployment_rings drop column device_count, drop column eligible_count,
+      drop column awaited_count, drop column counted_at`);
     for (const statement of installRolloutCounters(countersBefore)) this.addSql(statement);
   }
 }
