@@ -124,7 +124,7 @@ it("shows the defaults, and of a rollout's policy what is not as it would be by 
     run("rollout", "defaults"),
     ask("rollout", "create", "thermostat-os@1.1.0", ...unusual),
   ]);
-  expect(defaults.stdout).toMatch(/stops +over 10 % failed\n/);
+  expect(defaults.stdout).toMatch(/stops +over 10 % failed or missing\n/);
   expect(defaults.stdout).toMatch(/a device may take +6 h\n/);
   expect(defaults.stdout).toMatch(/canary +5 % +at least 1 finished, 90 % of them succeeded, for 10 min\n/);
   expect(defaults.stdout).not.toMatch(/a minute/);
