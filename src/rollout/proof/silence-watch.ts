@@ -1,4 +1,4 @@
-import { asDatabaseError } from "../../infra/database/errors.ts";
+import { OtaError } from "../../errors.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
 import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
@@ -79,7 +79,7 @@ export class SilenceWatch {
     });
     for (const result of await Promise.allSettled(changes)) {
       // What could not be written now is found again by the next look.
-      if (result.status === "rejected" && asDatabaseError(result.reason) === undefined) throw result.reason;
+      if (result.status === "rejected" && !(result.reason instanceof OtaError)) throw result.reason;
     }
   }
 }
