@@ -143,7 +143,7 @@ describe("a newcomer's way from a file to a rollout", () => {
     expect(again.exitCode).toBe(5);
     expect(again.stderr).toMatch(/^device-ota: .*PAUSED.*\(ILLEGAL_TRANSITION/i);
     const status = await run("rollout", "status", "latest");
-    expect(status.stdout).toMatch(/canary +5 % +open/);
+    expect(status.stdout).toMatch(/canary +5 % +(?:-|\d+) +(?:-|\d+) +open/);
     expect(await ask("rollout", "rollback", "latest")).toMatchObject({ id: deployed["id"] });
     const { events } = await ask("audit", "list", "--resource", String(deployed["id"]));
     expect(events).toContainEqual(expect.objectContaining({ action: "rollout.pause", reason: "test" }));

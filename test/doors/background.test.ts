@@ -22,6 +22,7 @@ const works = [
   "partitions_heartbeat_rollups_5m",
   "positions",
   "presence",
+  "ring_census",
   "roll_ups",
   "rollout_decisions",
   "rollouts",

@@ -139,7 +139,8 @@ async function deploy(rpc: RpcClient): Promise<string> {
   const { id: firmwareId } = await publish({ client: () => rpc }, newContent(1_000), { product: "app" });
   const { rollout } = await rpc.unary(FirmwareService.method.deployFirmware, {
     id: firmwareId,
-    policy: { verificationDuration: {} },
+    // One failed canary of four must not stop what its gate has let pass.
+    policy: { verificationDuration: {}, failureThresholdPercent: 50 },
     rings: [
       {
         name: "canary",
