@@ -42,8 +42,8 @@ export async function rolloutOutcomes({ quick }: BenchOptions): Promise<BenchRes
   // The first call of a device reads it from the database.
   await inParallel(devices, width, async (index) => void (await calls.check(index)));
   // Once unmeasured, so that the service is as warm as the floors.
-  await offersAndOutcomes(running, calls, "outcomes-warm");
-  const { rolloutId, offers, outcomes } = await offersAndOutcomes(running, calls, "outcomes");
+  await offersAndOutcomes(running, calls, "2.0.0");
+  const { rolloutId, offers, outcomes } = await offersAndOutcomes(running, calls, "3.0.0");
   calls.close();
 
   await using rows = await MeasuredProcess.start<UpdateFloorReady>(
@@ -103,13 +103,13 @@ function resultsOf(
 async function offersAndOutcomes(
   running: RunningFleet,
   calls: Calls,
-  product: string,
+  version: string,
 ): Promise<{ rolloutId: string; offers: Cost; outcomes: Cost }> {
   const { admin, devices } = running;
   const { method } = RolloutService;
   const firmware = await releaseFirmware(admin, {
-    product,
-    version: "2.0.0",
+    product: "bench-os",
+    version,
     deviceTypes: ["bench"],
     bytes: randomBytes(256),
   });

@@ -54,11 +54,11 @@ export async function updateCheck(options: { quick: boolean }): Promise<BenchRes
   return results;
 }
 
-/** Rollouts `from` to `to`, each of a product of one device type at a version that the devices are past. */
+/** Rollouts `from` to `to`, each of a version that the devices are past. */
 async function startRollouts(admin: RpcClient, from: number, to: number): Promise<void> {
   for (let index = from; index < to; index++) {
     const firmware = await releaseFirmware(admin, {
-      product: `product-${index}`,
+      product: "bench-os",
       version: `0.9.${index}`,
       deviceTypes: ["bench"],
       bytes: randomBytes(1024),
