@@ -39,7 +39,8 @@ const unchecked = [
   ["from_firmware_id", "firmware_updates (id) on delete set null"],
 ] as const;
 
-const counters: RolloutCounters = {
+/** What counts since this migration; a later one that goes back installs it again. */
+export const counters: RolloutCounters = {
   ring: {
     // Each device once: not a try that another one follows, nor a step that was taken on the way.
     counted: "action <> 'ROLLBACK' and retry_at is null and not (action = 'STEP' and state = 'SUCCEEDED')",

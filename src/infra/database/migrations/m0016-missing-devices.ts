@@ -1,4 +1,5 @@
 import { Migration } from "@mikro-orm/migrations";
+import { counters as countersBefore } from "./m0012-rollout-counters.ts";
 import { installRolloutCounters, type RolloutCounters, removeRolloutCounters } from "./rollout-counters.ts";
 
 /**
@@ -33,33 +34,6 @@ export class MissingDevices extends Migration {
 }
 
 const added = ["began", "missing"];
-
-/** As m0012 has them. */
-const countersBefore: RolloutCounters = {
-  ring: {
-    // Each device once: not a try that another one follows, nor a step that was taken on the way.
-    counted: "action <> 'ROLLBACK' and retry_at is null and not (action = 'STEP' and state = 'SUCCEEDED')",
-    counters: {
-      offered: "true",
-      in_progress: "ended_at is null",
-      succeeded: "state = 'SUCCEEDED'",
-      failed: "state in ('FAILED', 'TIMED_OUT')",
-      cancelled: "state in ('CANCELLED', 'SUPERSEDED')",
-      rolled_back: "state = 'ROLLED_BACK'",
-    },
-  },
-  byKey: ["offered", "succeeded", "failed"],
-  rollback: {
-    counted: "action = 'ROLLBACK' and retry_at is null",
-    counters: {
-      total: "true",
-      completed: "state = 'SUCCEEDED'",
-      failed: "ended_at is not null and state <> 'SUCCEEDED'",
-      // Devices that must not be taken back.
-      blocked: "ended_at is not null and state <> 'SUCCEEDED' and failure_reason like 'ROLLBACK\\_%'",
-    },
-  },
-};
 
 const counters: RolloutCounters = {
   ...countersBefore,
