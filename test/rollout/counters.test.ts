@@ -127,6 +127,8 @@ async function createScene() {
   await using cleanup = new AsyncDisposableStack();
   const { url } = cleanup.use(await createTestDatabase());
   const pool = new pg.Pool({ connectionString: url, max: 4 });
+  // The pool's end does not wait for its connections' own, so that dropping the database may cut one that is just leaving.
+  pool.on("connect", (client) => client.on("error", () => undefined));
   cleanup.defer(() => pool.end());
   const query = async (sql: string, values: unknown[] = []): Promise<object[]> =>
     (await pool.query(sql, values)).rows;
