@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Sql, sqlObserver } from "../../src/infra/database/sql.ts";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import type { Sql } from "../../src/infra/database/sql.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
 import { readSqlSources, siteKey } from "./sql-sources.ts";
 
@@ -14,6 +14,9 @@ const made: Sql[] = [];
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
+  // Constants are made as their module is loaded, which other tests in this process may have done already.
+  vi.resetModules();
+  const { sqlObserver } = await import("../../src/infra/database/sql.ts");
   sqlObserver.made = (piece) => made.push(piece);
   for (const file of new Set(sources.sites.map((site) => site.file))) await import(join(root, file));
   // Not before the observer is there: what it imports is observed too.
