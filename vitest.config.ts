@@ -33,8 +33,9 @@ export default defineConfig({
           globalSetup: ["test/support/global-setup.ts"],
           // Each file may run a server, and all share one PostgreSQL: two cores are busy with four of them, which wait a lot.
           maxWorkers: 4,
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          // Real services, several at once, on a machine that may be busy with other things as well.
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {

@@ -9,7 +9,8 @@ import { HeartbeatIngest } from "../heartbeat/heartbeat-ingest.ts";
 import { HeartbeatStreams } from "../heartbeat/heartbeat-streams.ts";
 import { HeartbeatPartitions } from "../heartbeat/partitions.ts";
 import { defaultReturnMs } from "../rollout/model/new-rollout.ts";
-import { RolloutEngine } from "../rollout/rollout-engine.ts";
+import type { DirectiveSender } from "../rollout/offer/directives.ts";
+import { RolloutEngine, type RolloutEngineParts } from "../rollout/rollout-engine.ts";
 import { RolloutFirmwareUse } from "../rollout/rollout-observers.ts";
 import { Telemetry } from "../telemetry/telemetry.ts";
 import type { Access } from "./access.ts";
@@ -51,30 +52,12 @@ export async function openUpdates(
   // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
   const streams = new HeartbeatStreams({ maxStreams: config.maxStreams });
   const rollouts = opened.use(
-    await RolloutEngine.start({
-      database,
-      audit,
-      idempotency,
-      firmware,
-      downloads,
-      devices: directory,
-      clock,
-      logger,
-      metrics: metrics.updates,
-      settings: {
-        signatureThreshold: config.signatureThreshold,
-        failureThresholdPercent: config.rollback.failureThresholdPercent,
-        returnMs: defaultReturnMs(heartbeatIntervalMs),
-        deviceTimeoutMs: config.rollback.timeoutHours * 3_600_000,
-        deadlineGraceMs: graceIntervals * heartbeatIntervalMs,
-        heartbeatIntervalMs,
-        healthBucketMs: healthBucketIntervals * heartbeatIntervalMs,
-      },
-    }),
+    await openRollouts(
+      { config, database, idempotency, clock, logger, metrics: metrics.updates },
+      { audit, firmware, downloads, devices: directory, changes, directives: streams },
+    ),
   );
   for (const work of rollouts.background) background.add(work);
-  rollouts.sendDirectivesTo(streams);
-  changes.subscribe(rollouts);
   const partitions = opened.use(
     new HeartbeatPartitions({
       pool: database.pool,
@@ -124,6 +107,52 @@ export async function openUpdates(
     },
   });
   return { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest };
+}
+
+/** Starts the rollouts' engine, which hears of changed devices and reaches devices by the directives. */
+export async function openRollouts(
+  { config, database, idempotency, clock, logger, metrics, tickMs }: RolloutNeeds,
+  { audit, firmware, downloads, devices, changes, directives }: RolloutNeighbours,
+): Promise<RolloutEngine> {
+  const heartbeatIntervalMs = config.heartbeat.intervalSeconds * 1_000;
+  const engine = await RolloutEngine.start({
+    database,
+    audit,
+    idempotency,
+    firmware,
+    downloads,
+    devices,
+    clock,
+    logger,
+    metrics,
+    settings: {
+      signatureThreshold: config.signatureThreshold,
+      failureThresholdPercent: config.rollback.failureThresholdPercent,
+      returnMs: defaultReturnMs(heartbeatIntervalMs),
+      deviceTimeoutMs: config.rollback.timeoutHours * 3_600_000,
+      deadlineGraceMs: graceIntervals * heartbeatIntervalMs,
+      heartbeatIntervalMs,
+      healthBucketMs: healthBucketIntervals * heartbeatIntervalMs,
+      ...(tickMs === undefined ? {} : { tickMs }),
+    },
+  });
+  engine.sendDirectivesTo(directives);
+  changes.subscribe(engine);
+  return engine;
+}
+
+interface RolloutNeeds extends Pick<Foundation, "database" | "idempotency" | "clock" | "logger"> {
+  readonly config: Pick<Foundation["config"], "signatureThreshold" | "rollback"> & {
+    readonly heartbeat: Pick<Foundation["config"]["heartbeat"], "intervalSeconds">;
+  };
+  readonly metrics: RolloutEngineParts["metrics"];
+  /** How often gates, deadlines and other replicas are looked at; the engine's own default unless given. */
+  readonly tickMs?: number;
+}
+
+interface RolloutNeighbours extends Pick<RolloutEngineParts, "audit" | "firmware" | "downloads" | "devices"> {
+  readonly changes: Pick<Devices["changes"], "subscribe">;
+  readonly directives: DirectiveSender;
 }
 
 /** After a start or an outage devices have this many heartbeat intervals to be heard from before a deadline passes. */

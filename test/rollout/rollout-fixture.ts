@@ -7,7 +7,7 @@ import { v7 as uuidv7 } from "uuid";
 import { expect } from "vitest";
 import { AuditLog } from "../../src/access/audit-log.ts";
 import { SigningKeys } from "../../src/access/signing-keys.ts";
-import { openFirmware } from "../../src/assembly/updates.ts";
+import { openFirmware, openRollouts } from "../../src/assembly/updates.ts";
 import { DeviceChanges } from "../../src/device/state/device-changes.ts";
 import { DeviceDirectory } from "../../src/device/state/device-directory.ts";
 import type { DeviceError, DurableHeartbeat } from "../../src/device/state/heartbeat-record.ts";
@@ -22,7 +22,7 @@ import type { NewRollout } from "../../src/rollout/model/new-rollout.ts";
 import type { OpenUpdate } from "../../src/rollout/model/open-update.ts";
 import type { Rollout } from "../../src/rollout/model/rollout.ts";
 import type { CheckAnswer } from "../../src/rollout/offer/update-offers.ts";
-import { RolloutEngine } from "../../src/rollout/rollout-engine.ts";
+import type { RolloutEngine } from "../../src/rollout/rollout-engine.ts";
 import { eventually } from "../support/eventually.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { createTestDatabase } from "../support/postgres.ts";
@@ -102,50 +102,51 @@ export async function startReplica(world: World): Promise<Replica> {
     clock,
     revoked: { signingKeyRevoked: async () => 0 },
   });
-  const config = { requireSignature: false, signatureThreshold: 1 };
+  const config = {
+    requireSignature: false,
+    signatureThreshold: 1,
+    rollback: { failureThresholdPercent: 10, timeoutHours: 24 },
+    heartbeat: { intervalSeconds: 60 },
+  };
   const { firmware, downloads } = openFirmware(
     { config, database, idempotency, store, clock },
     { audit, signingKeys },
   );
-  const rolledBackByRule = { count: 0 };
-  const engine = cleanup.use(
-    await RolloutEngine.start({
-      database,
-      audit,
-      idempotency,
-      firmware,
-      downloads,
-      devices: directory,
-      metrics: {
-        ended: { labels: () => ({ inc: () => undefined }) },
-        automaticRollbacks: { inc: () => void rolledBackByRule.count++ },
-      },
-      clock,
-      logger,
-      settings: {
-        failureThresholdPercent: 10,
-        deviceTimeoutMs: 24 * 60 * minute,
-        returnMs: 5 * minute,
-        signatureThreshold: 1,
-        deadlineGraceMs: 4 * minute,
-        heartbeatIntervalMs: minute,
-        healthBucketMs: 30 * minute,
-        tickMs: 25,
-      },
-    }),
-  );
-  changes.subscribe(engine);
   const connected = new Set<string>();
   const directives: string[] = [];
   const tell = (deviceId: string, text: string): boolean => {
     if (connected.has(deviceId)) directives.push(`${deviceId} ${text}`);
     return connected.has(deviceId);
   };
-  engine.sendDirectivesTo({
-    connectedDevices: () => connected,
-    updateAvailable: (deviceId, rolloutId) => tell(deviceId, `available ${rolloutId}`),
-    cancelUpdate: (deviceId, updateId) => tell(deviceId, `cancel ${updateId}`),
-  });
+  const rolledBackByRule = { count: 0 };
+  const engine = cleanup.use(
+    await openRollouts(
+      {
+        config,
+        database,
+        idempotency,
+        clock,
+        logger,
+        metrics: {
+          ended: { labels: () => ({ inc: () => undefined }) },
+          automaticRollbacks: { inc: () => void rolledBackByRule.count++ },
+        },
+        tickMs: 25,
+      },
+      {
+        audit,
+        firmware,
+        downloads,
+        devices: directory,
+        changes,
+        directives: {
+          connectedDevices: () => connected,
+          updateAvailable: (deviceId, rolloutId) => tell(deviceId, `available ${rolloutId}`),
+          cancelUpdate: (deviceId, updateId) => tell(deviceId, `cancel ${updateId}`),
+        },
+      },
+    ),
+  );
   const owned = cleanup.move();
   return {
     world,
