@@ -73,7 +73,7 @@ const table = {
   databaseUrl: url(
     "DATABASE_URL",
     ["postgresql:", "postgres:"],
-    "The PostgreSQL to use; without it the service runs a private one in the data folder.",
+    "The PostgreSQL to use, version 16 or newer; without it the service runs a private one in the data folder.",
   ),
   dataDir: textOr("DATA_DIR", "./data", "The folder for everything that the service keeps on this machine."),
   host: textOr("HOST", "127.0.0.1", "The address to listen on; 0.0.0.0 for all."),

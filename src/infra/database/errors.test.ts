@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { OtaError } from "../../errors.ts";
-import { asDatabaseError, isRetryable, uniqueViolation, withRetry } from "./errors.ts";
+import { asDatabaseError, isDataError, isRetryable, uniqueViolation, withRetry } from "./errors.ts";
 
 function coded(code: string, message = "failed"): Error {
   return Object.assign(new Error(message), { code });
@@ -30,6 +30,13 @@ describe("asDatabaseError", () => {
     expect(asDatabaseError(new Error(message))?.reason).toBe("DATABASE_UNAVAILABLE");
   });
 
+  it("takes a protocol violation that ends the connection for an outage", () => {
+    const fatal = Object.assign(coded("08P01"), { severity: "FATAL" });
+    expect(asDatabaseError(fatal)?.reason).toBe("DATABASE_UNAVAILABLE");
+    expect(isDataError(fatal)).toBe(false);
+    expect(isDataError(Object.assign(coded("08P01"), { severity: "ERROR" }))).toBe(true);
+  });
+
   it("sees an outage under other errors and among several", () => {
     expect(asDatabaseError(new Error("flush failed", { cause: coded("57P01") }))).toBeInstanceOf(OtaError);
     expect(asDatabaseError(new AggregateError([coded("ECONNREFUSED")], ""))).toBeInstanceOf(OtaError);
@@ -40,6 +47,7 @@ describe("asDatabaseError", () => {
     ["a duplicate", coded("23505")],
     ["a missing file", Object.assign(coded("ENOENT"), { syscall: "open" })],
     ["a code that only begins alike", coded("080061")],
+    ["a value that no message can carry", Object.assign(coded("08P01"), { severity: "ERROR" })],
     ["an answer of ours", new OtaError("internal", "INTERNAL", "x", { cause: coded("57P01") })],
     ["text", "Connection terminated"],
     ["nothing", undefined],

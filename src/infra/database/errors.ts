@@ -32,6 +32,7 @@ export function isRetryable(error: unknown): boolean {
 export function isDataError(error: unknown): boolean {
   return withCauses(error).some((failure) => {
     const code = codeOf(failure);
+    if (isMalformedValue(failure)) return true;
     if (code !== undefined && sqlState.test(code)) return dataErrorClasses.has(code.slice(0, 2));
     return failure instanceof RangeError || failure instanceof TypeError;
   });
@@ -74,6 +75,14 @@ export function uniqueViolation(error: unknown): string | undefined {
 const outageRetryMs = 1_000;
 const retryPauseMs = 10;
 const maxRetryPauseMs = 200;
+
+/**
+ * Whether PostgreSQL could not read a message of the protocol for a value in it, such as a text with NUL, and goes on with
+ * the connection. A FATAL protocol violation, as poolers send it, is the end of the connection.
+ */
+function isMalformedValue(failure: unknown): boolean {
+  return codeOf(failure) === "08P01" && (failure as { severity?: unknown }).severity === "ERROR";
+}
 
 const sqlState = /^[0-9A-Z]{5}$/;
 
@@ -122,7 +131,8 @@ const maxCauses = 8;
 function isOutage(failure: unknown): boolean {
   const code = codeOf(failure);
   // Class 08: connection exceptions.
-  if (code !== undefined && (outageCodes.has(code) || /^08...$/.test(code))) return true;
+  if (code !== undefined && (outageCodes.has(code) || /^08...$/.test(code)))
+    return !isMalformedValue(failure);
   // A missing socket file; a missing data file has another system call.
   if (code === "ENOENT" && (failure as { syscall?: unknown }).syscall === "connect") return true;
   if (!(failure instanceof Error)) return false;

@@ -20,6 +20,7 @@ import { Words } from "./migrations/m0013-words.ts";
 import { Versions } from "./migrations/m0014-versions.ts";
 import { DeviceProducts } from "./migrations/m0015-device-products.ts";
 import { MissingDevices } from "./migrations/m0016-missing-devices.ts";
+import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
 
@@ -34,6 +35,7 @@ export interface MigrateOptions {
 /**
  * Brings the database up to date; returns the names of the migrations that it ran. Of several processes that start at
  * once one migrates and the others wait, at most {@link lockWaitMs}. All or nothing: the migrations are one transaction.
+ * Throws with words if the server is older than the service's SQL.
  */
 export async function migrateUp(url: string, options: MigrateOptions = {}): Promise<string[]> {
   return underLock(url, options, async (migrator) => (await migrator.up()).map(({ name }) => name));
@@ -117,7 +119,9 @@ async function underLock<T>(
   options.signal?.addEventListener("abort", giveUp, { once: true });
   try {
     options.signal?.throwIfAborted();
-    await sessionOn(lock).run(waitSql, [migrationLock]);
+    const session = sessionOn(lock);
+    await requireServerVersion(session);
+    await session.run(waitSql, [migrationLock]);
     options.signal?.removeEventListener("abort", giveUp);
     return await withMigrator(url, options, work);
   } catch (error) {
