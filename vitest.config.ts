@@ -13,6 +13,9 @@ export default defineConfig({
     // scripts/test-totals.ts names those that needed it.
     retry: process.env.CI ? 1 : 0,
     expect: { requireAssertions: true },
+    // Real services, several at once, on a machine that may be busy with other things as well.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],
@@ -33,9 +36,6 @@ export default defineConfig({
           globalSetup: ["test/support/global-setup.ts"],
           // Each file may run a server, and all share one PostgreSQL: two cores are busy with four of them, which wait a lot.
           maxWorkers: 4,
-          // Real services, several at once, on a machine that may be busy with other things as well.
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
         },
       },
       {
@@ -56,8 +56,6 @@ export default defineConfig({
           globalSetup: ["test/support/global-setup.ts"],
           // A service, a fleet and a browser are enough for a small machine.
           maxWorkers: 1,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
         },
       },
     ],
