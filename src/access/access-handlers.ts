@@ -3,10 +3,10 @@ import { type AccessRule, type Endpoint, type EndpointOptions, unary } from "../
 import { actorOf, type Role } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
+import { dateOf, timeRange } from "../call/request-date.ts";
 import { invalidArgument } from "../errors.ts";
 import {
   auditEventMessage,
-  dateOf,
   enrolmentKeyMessage,
   roleOf,
   signingKeyMessage,
@@ -148,8 +148,7 @@ function signingKeyEndpoints({ signingKeys, pageTokens }: AccessParts): Endpoint
 function audit({ audit, pageTokens }: AccessParts): Endpoint {
   return unary(AccessService.method.listAuditEvents, forRole("viewer"), async (request) => {
     const { resourceId, action, actor, resourceType } = request;
-    const startAt = dateOf(request.startTime);
-    const endAt = dateOf(request.endTime);
+    const { from: startAt, to: endAt } = timeRange(request);
     const filter = { resourceId, action, actor, resourceType, startAt, endAt };
     const page = await listPage(
       pageTokens,

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type AuditEventSchema,
   type EnrolmentKeySchema,
@@ -22,11 +22,6 @@ export function wireRole(role: Role): WireRole {
 export function roleOf(wire: WireRole): Role {
   if (wire === WireRole.ADMIN) return "admin";
   return wire === WireRole.OPERATOR ? "operator" : "viewer";
-}
-
-/** A point in time from the wire; undefined if unset. */
-export function dateOf(time: Timestamp | undefined): Date | undefined {
-  return time === undefined ? undefined : timestampDate(time);
 }
 
 /** A token on the wire, without its secret. */

@@ -4,7 +4,7 @@ import { clientStream, type Endpoint, serverStream, unary } from "../api/pipelin
 import { actorOf, callingDevice } from "../call/identity.ts";
 import { keysetPage, listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
-import { dateOf } from "../call/request-date.ts";
+import { timeRange } from "../call/request-date.ts";
 import type { CrashLogs } from "./crash-logs.ts";
 import { affectedKey, type ErrorGroups, occurrenceKey } from "./error-groups.ts";
 import {
@@ -88,8 +88,7 @@ function detailEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
       const filter = {
         groupId: request.groupId,
         deviceId: request.deviceId,
-        from: dateOf(request.startTime, "start_time"),
-        to: dateOf(request.endTime, "end_time"),
+        ...timeRange(request),
       };
       const bound = {
         list: "occurrences",

@@ -110,8 +110,8 @@ export function groupFilterOf(request: MessageShape<typeof ListErrorGroupsReques
     fatalOnly: request.fatalOnly,
     firmwareVersion: request.firmwareVersion,
     deviceType: request.deviceType,
-    seenSince: dateOf(request.seenSince, "seen_since"),
-    firstSeenSince: dateOf(request.firstSeenSince, "first_seen_since"),
+    seenSince: dateOf(request.seenSince),
+    firstSeenSince: dateOf(request.firstSeenSince),
     text: request.text,
   };
 }

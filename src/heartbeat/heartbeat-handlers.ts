@@ -4,7 +4,7 @@ import { bidiStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { callingDevice } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
-import { dateOf } from "../call/request-date.ts";
+import { timeRange } from "../call/request-date.ts";
 import type { Directive } from "./directive.ts";
 import { maskedFields } from "./heartbeat-fields.ts";
 import { type HeartbeatHistory, historyKey } from "./heartbeat-history.ts";
@@ -76,8 +76,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
         const fields = maskedFields(readMask?.paths);
         const filter = {
           deviceId,
-          from: dateOf(startTime, "start_time"),
-          to: dateOf(endTime, "end_time"),
+          ...timeRange({ startTime, endTime }),
           fields,
         };
         const bound = { deviceId, from: filter.from?.toISOString(), to: filter.to?.toISOString(), fields };

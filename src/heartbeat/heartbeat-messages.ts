@@ -9,9 +9,10 @@ import {
   type StreamHeartbeatsResponse,
   StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import { dateOf } from "../call/request-date.ts";
 import type { DeviceError, DurableHeartbeat, HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import type { ReadingProperty } from "../device/state/readings.ts";
-import { dateOf, heartbeatMessage, recordMaker, severityOf } from "../device/state/record-messages.ts";
+import { heartbeatMessage, recordMaker, severityOf } from "../device/state/record-messages.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Directive } from "./directive.ts";
 import type { HeartbeatRejection } from "./heartbeat-queue.ts";

@@ -1,4 +1,4 @@
-import type { DeviceError, HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import { type DeviceError, type HeartbeatRecord, maxUptimeMs } from "../device/state/heartbeat-record.ts";
 import { type Reading, type Readings, readings } from "../device/state/readings.ts";
 import { severities } from "../device/state/severity.ts";
 import type { FieldViolation } from "../errors.ts";
@@ -28,7 +28,7 @@ export function findViolation(
     deviceTimeViolation(record.deviceTime, context.nowMs) ??
     textViolation("firmware_version", record.firmwareVersion, 128) ??
     textViolation("boot_id", record.bootId, 64) ??
-    countViolation("uptime", record.uptimeMs) ??
+    rangeViolation("uptime", record.uptimeMs / 1_000, 0, maxUptimeMs / 1_000) ??
     readingViolation(record, context.nowMs) ??
     countViolation("security_counter", record.securityCounter) ??
     digestViolation(record.imageSha256) ??

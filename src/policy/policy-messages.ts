@@ -118,7 +118,7 @@ function toWire(kind: Field["kind"], value: unknown, onWire: DescField): unknown
     case "bytes":
       return BigInt(value as number);
     case "time":
-      return timestampFromDate(new Date(value as Date | string));
+      return timestampFromDate(writableTime(new Date(value as Date | string)));
     case "windows":
       return toWindowMessages(value as readonly MaintenanceWindow[]);
     case "choice":
@@ -135,7 +135,7 @@ function fromWire(kind: Field["kind"], value: unknown, onWire: DescField): unkno
     case "bytes":
       return Number(value as bigint);
     case "time":
-      return timestampDate(value as Timestamp);
+      return timestampDate(wholeMilliseconds(value as Timestamp));
     case "windows":
       return (value as readonly MaintenanceWindowMessage[]).map(
         ({ weekdays, start, duration, timeZone }) => ({
@@ -151,6 +151,18 @@ function fromWire(kind: Field["kind"], value: unknown, onWire: DescField): unkno
       return value;
   }
 }
+
+/** Cut, for rounding makes a year 10000 of the last moment of 9999, which no encoding can write. */
+function wholeMilliseconds(time: Timestamp): Timestamp {
+  return { ...time, nanos: time.nanos - (time.nanos % 1_000_000) };
+}
+
+/** A release that rounded has stored such a year. */
+function writableTime(time: Date): Date {
+  return time > lastWritable ? lastWritable : time;
+}
+
+const lastWritable = new Date("9999-12-31T23:59:59.999Z");
 
 /** The shortest window that the contract allows. */
 const minWindowMs = 5 * 60_000;

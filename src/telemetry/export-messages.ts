@@ -2,7 +2,7 @@ import { create, fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
 import { type FieldMask, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { ReceivedHeartbeatSchema } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { ExportFormat, ExportHeartbeatsRequestSchema } from "../../gen/ota/v1/telemetry_service_pb.js";
-import { dateOf } from "../call/request-date.ts";
+import { timeRange } from "../call/request-date.ts";
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { byField } from "../device/state/readings.ts";
 import { invalidArgument } from "../errors.ts";
@@ -38,8 +38,7 @@ export function exportRequest(message: {
 }): ExportRequest {
   return {
     deviceId: message.deviceId,
-    from: dateOf(message.startTime, "start_time"),
-    to: dateOf(message.endTime, "end_time"),
+    ...timeRange(message),
     fields: maskedFields(message.readMask?.paths),
     format: message.format,
   };

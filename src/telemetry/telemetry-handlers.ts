@@ -4,7 +4,7 @@ import type { ExportOpener } from "../api/download/export-route.ts";
 import { type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
-import { dateOf, requiredDate } from "../call/request-date.ts";
+import { requiredTimeRange, timeRange } from "../call/request-date.ts";
 import { invalidArgument } from "../errors.ts";
 import { type ExportRequest, exportRequest, exportRequestOfQuery, exportText } from "./export-messages.ts";
 import type { HeartbeatExport } from "./heartbeat-export.ts";
@@ -27,8 +27,7 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
         const answer = await series.read({
           devices: deviceId === "" ? { filter } : { id: deviceId },
           metrics,
-          from: requiredDate(startTime, "start_time"),
-          to: dateOf(endTime, "end_time"),
+          ...requiredTimeRange({ startTime, endTime }),
           maxPoints: maxPoints === 0 ? defaultPoints : maxPoints,
         });
         return {
@@ -88,9 +87,9 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
       TelemetryService.method.getTrack,
       { access: { role: "viewer", device: ({ deviceId }) => deviceId }, rate: "operator" },
       async ({ deviceId, startTime, endTime, maxPoints }) => {
-        const to = dateOf(endTime, "end_time") ?? clock.now();
-        const from = dateOf(startTime, "start_time") ?? new Date(to.getTime() - defaultTrackMs);
-        if (to <= from) throw invalidArgument("start_time", "must lie before the end");
+        const range = timeRange({ startTime, endTime });
+        const to = range.to ?? clock.now();
+        const from = range.from ?? new Date(to.getTime() - defaultTrackMs);
         const points = await track.read(deviceId, from, to, maxPoints === 0 ? defaultTrackPoints : maxPoints);
         return {
           points: points.map((point) => ({

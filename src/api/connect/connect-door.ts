@@ -100,9 +100,13 @@ function endEarly(route: Route, { call, started }: GatedCall, reason: unknown): 
   const error = reasonOf(reason);
   call.abort(error);
   if (started) return;
-  const failure = route.fail(call, error);
-  // Connect aborts with the error that it is about to send, for example of a body that is too large.
-  if (reason instanceof ConnectError) reason.details.push(...toConnectError(failure).details);
+  const failure = toConnectError(route.fail(call, error));
+  // Connect aborts with the error that it is about to send, for example of a body that is too large, or of bytes that are no
+  // message, which it takes for a fault of ours.
+  if (reason instanceof ConnectError) {
+    const { code, message, rawMessage, details } = failure;
+    Object.assign(reason, { code, message, rawMessage, details });
+  }
 }
 
 function reasonOf(reason: unknown): OtaError {

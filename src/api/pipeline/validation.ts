@@ -2,27 +2,32 @@ import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator, type Validator, type Violation } from "@bufbuild/protovalidate";
-import { OtaError } from "../../errors.ts";
+import { type FieldViolation, OtaError } from "../../errors.ts";
+import { ValueRules } from "./value-rules.ts";
 
 /**
- * Checks requests against the protovalidate rules of the contract: the limits stand in the proto files and nowhere
- * else. Rules are compiled when a type is first seen, so {@link prepare} is called for every type at start.
+ * Checks requests: values by the {@link ValueRules} that hold for every field, then the protovalidate rules of the contract,
+ * whose limits stand in the proto files and nowhere else. Rules are compiled when a type is first seen, so {@link prepare} is called for every type at start.
  */
 export class RequestValidator {
+  readonly #values = new ValueRules();
   readonly #validator: Validator = createValidator();
 
   /** Compiles the rules of a type. Throws if the contract's rules themselves are wrong. */
   prepare(schema: DescMessage): void {
+    this.#values.violations(schema, create(schema));
     const result = this.#validator.validate(schema, create(schema));
     if (result.kind === "error") throw result.error;
   }
 
   /** Throws INVALID_ARGUMENT that names every field which breaks its rule. */
   check(schema: DescMessage, message: Message): void {
+    const unfit = this.#values.violations(schema, message);
+    if (unfit.length > 0) throw invalidRequest(unfit);
     const result = this.#validator.validate(schema, message);
     if (result.kind === "valid") return;
     if (result.kind === "error") throw result.error;
-    throw invalidRequest(result.violations);
+    throw invalidRequest(result.violations.map(fieldViolation));
   }
 }
 
@@ -31,10 +36,14 @@ const maxReportedViolations = 16;
 
 const maxDescriptionLength = 300;
 
-function invalidRequest(violations: readonly Violation[]): OtaError {
-  const fields = violations.slice(0, maxReportedViolations).map((violation) => ({
-    field: pathToString(violation.field),
-    description: shortened(violation.message || violation.ruleId),
+function fieldViolation({ field, message, ruleId }: Violation): FieldViolation {
+  return { field: pathToString(field), description: message || ruleId };
+}
+
+function invalidRequest(violations: readonly FieldViolation[]): OtaError {
+  const fields = violations.slice(0, maxReportedViolations).map(({ field, description }) => ({
+    field: shortened(field.toWellFormed()),
+    description: shortened(description),
   }));
   const [first] = fields;
   const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";

@@ -1,7 +1,6 @@
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
-import { dateOf, requiredDate } from "../../call/request-date.ts";
-import { invalidArgument } from "../../errors.ts";
+import { requiredTimeRange } from "../../call/request-date.ts";
 import { historyMessage, momentMessage, statusMessage } from "./fleet-messages.ts";
 import type { FleetWatch } from "./fleet-watch.ts";
 import type { StatusOverview } from "./status-overview.ts";
@@ -26,9 +25,7 @@ export function fleetEndpoints({ overview, watch, versions }: FleetParts): Endpo
       DeviceService.method.queryVersionHistory,
       { access: { role: "viewer" }, rate: "operator" },
       async ({ startTime, endTime, component, maxPoints }) => {
-        const from = requiredDate(startTime, "start_time");
-        const to = dateOf(endTime, "end_time");
-        if (to !== undefined && to <= from) throw invalidArgument("start_time", "must lie before the end");
+        const { from, to } = requiredTimeRange({ startTime, endTime });
         return historyMessage(
           await versions.read({
             component,

@@ -191,11 +191,10 @@ export class DeviceEnrolment {
     device: DeviceRow,
   ): Promise<Admission & Mark> {
     if (device.deviceType !== request.deviceType || device.hardwareModel !== request.hardwareModel) {
-      throw new OtaError(
-        "invalid_argument",
+      throw invalidArgument(
+        "request_id",
+        "came with another device type or hardware model before",
         "REQUEST_ID_REUSED",
-        `request id ${request.requestId} came with another device type or hardware model before`,
-        { metadata: { request_id: request.requestId } },
       );
     }
     const replaced = await this.#parts.credentials.revokeAll(em, device.id, "its enrolment was retried");

@@ -51,3 +51,6 @@ export interface DeviceError {
   /** The id of a log that the device says it uploaded; absent for none. */
   readonly crashLogId?: string | undefined;
 }
+
+/** The longest time since boot: what a google.protobuf.Duration carries, 10,000 years. */
+export const maxUptimeMs = 315_576_000_000_000;

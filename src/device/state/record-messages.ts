@@ -1,5 +1,5 @@
 import type { DescEnum, DescField, MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type ErrorReportSchema,
   type Heartbeat,
@@ -7,8 +7,9 @@ import {
   Severity as WireSeverity,
 } from "../../../gen/ota/v1/heartbeat_pb.js";
 import type { CheckForUpdateRequest } from "../../../gen/ota/v1/update_service_pb.js";
+import { dateOf } from "../../call/request-date.ts";
 import { compiled } from "../../infra/compiled.ts";
-import type { DeviceError, HeartbeatRecord } from "./heartbeat-record.ts";
+import { type DeviceError, type HeartbeatRecord, maxUptimeMs } from "./heartbeat-record.ts";
 import { type CheckReadings, checkReadings, type Reading, type Readings, readings } from "./readings.ts";
 import type { Severity } from "./severity.ts";
 
@@ -31,7 +32,7 @@ export function recordMaker<Base extends object>(
       const { ${[...groups].join(", ")} } = heartbeat;
       return { ${[...base, ...told].join(", ")} };
     }`,
-    { number, date, text, word, words },
+    { number, dateOf, text, word, words },
   );
 }
 
@@ -47,7 +48,7 @@ export function heartbeatMessage(record: HeartbeatRecord): MessageInitShape<type
     ...(record.deviceTime === undefined ? {} : { deviceTime: timestampFromDate(record.deviceTime) }),
     firmwareVersion: record.firmwareVersion,
     bootId: record.bootId,
-    uptime: durationFromMs(record.uptimeMs),
+    uptime: durationFromMs(Math.min(record.uptimeMs, maxUptimeMs)),
     ...readingsMessage(record),
     errors: record.errors.map(errorMessage),
     metrics: record.metrics ?? {},
@@ -66,11 +67,6 @@ export function errorMessage(error: DeviceError): MessageInitShape<typeof ErrorR
 /** A severity from the wire; digits for one that the contract does not know. */
 export function severityOf(wire: WireSeverity): Severity {
   return (WireSeverity[wire] ?? String(wire)) as Severity;
-}
-
-/** A time of the wire, in whole milliseconds. */
-export function dateOf({ seconds, nanos }: Timestamp): Date {
-  return new Date(Number(seconds) * 1_000 + Math.floor(nanos / nanosPerMs));
 }
 
 type HeartbeatInit = Exclude<MessageInitShape<typeof HeartbeatSchema>, Heartbeat>;
@@ -115,7 +111,7 @@ function fromWire({ kind, property }: Reading, wire: string): string {
     case "count":
       return `number(${wire})`;
     case "time":
-      return `date(${wire})`;
+      return `dateOf(${wire})`;
     case "text":
       return `text(${wire})`;
     case "choice":
@@ -127,10 +123,6 @@ function fromWire({ kind, property }: Reading, wire: string): string {
 
 function number(value: bigint | undefined): number | undefined {
   return value === undefined ? undefined : Number(value);
-}
-
-function date(time: Timestamp | undefined): Date | undefined {
-  return time === undefined ? undefined : dateOf(time);
 }
 
 /** Empty text is none. */
@@ -175,5 +167,3 @@ function toWire({ kind, property }: Reading, value: Readings[keyof Readings]): u
       return value;
   }
 }
-
-const nanosPerMs = 1_000_000;

@@ -2,7 +2,7 @@ import type { Session } from "./session.ts";
 import { sql } from "./sql.ts";
 
 /** The oldest major version of PostgreSQL that has all that the service's SQL uses: `any_value` came with 16. */
-export const leastPostgresVersion = 16;
+const leastPostgresVersion = 16;
 
 /** Throws, in words for whoever starts the service, if the server is older than {@link leastPostgresVersion}. */
 export async function requireServerVersion(session: Session): Promise<void> {
