@@ -79,7 +79,9 @@ export type ErrorReason =
   | "FOUR_EYES"
   | "ROLLBACK_TARGET_REFUSED"
   | "COUNT_MISMATCH"
-  | "CROSS_SITE_REQUEST";
+  | "CROSS_SITE_REQUEST"
+  | "NOTHING_TO_DO"
+  | "ROLLOUT_DIFFERS";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

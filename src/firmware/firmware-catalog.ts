@@ -1,4 +1,4 @@
-import type { EntityManager, FilterQuery } from "@mikro-orm/postgresql";
+import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { Actor, CreateCause } from "../call/cause.ts";
@@ -10,9 +10,15 @@ import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { createManifest } from "../manifest/manifest.ts";
-import { canonicalVersion } from "../version/semantic-version.ts";
-import type { Firmware, FirmwareChange, FirmwareFields, FirmwareFilter, NewSignature } from "./firmware.ts";
-import { lockFirmware, withDeleted, withSignatures } from "./firmware-rows.ts";
+import type {
+  Firmware,
+  FirmwareChange,
+  FirmwareFields,
+  FirmwareFilter,
+  FirmwareOutcome,
+  NewSignature,
+} from "./firmware.ts";
+import { firmwareWhere, lockFirmware, withDeleted, withSignatures } from "./firmware-rows.ts";
 import { assertChange, assertFields } from "./firmware-rules.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
 import { sameNames } from "./manifest-match.ts";
@@ -126,7 +132,7 @@ export class FirmwareCatalog {
   /** Up to `limit` firmware after the id `after`, newest first; ids are ordered by time (UUIDv7). */
   async list(filter: FirmwareFilter, page: ListPosition): Promise<Firmware[]> {
     const em = this.#database.em();
-    const rows = await em.find(FirmwareUpdateEntity, whereOf(filter, page.after), {
+    const rows = await em.find(FirmwareUpdateEntity, firmwareWhere(filter, page.after), {
       orderBy: { id: "desc" },
       limit: page.limit,
       ...(filter.showDeleted ? withDeleted : {}),
@@ -172,16 +178,17 @@ export class FirmwareCatalog {
   }
 
   /** Takes a firmware out of the catalogue; again does nothing. `FIRMWARE_IN_USE` while a rollout that is not over has it. */
-  async softDelete(id: string, caller: Actor): Promise<Firmware> {
+  async softDelete(id: string, caller: Actor): Promise<FirmwareOutcome> {
     const current = await this.get(id);
-    if (current.deletedAt !== undefined) return current;
-    return this.#change(id, async (em, row) => {
+    if (current.deletedAt !== undefined) return { ...current, unchanged: true };
+    const deleted = await this.#change(id, async (em, row) => {
       const rolloutId = await this.#inUse.rolloutUsing(em, id);
       if (rolloutId !== undefined) throw inUse(id, rolloutId);
       row.isDeleted = true;
       row.deletedAt = this.#clock.now();
       await this.#record(em, caller, "firmware.delete", id, { product: row.product, version: row.version });
     });
+    return { ...deleted, unchanged: false };
   }
 
   /** Records that the declared content is in the store, and releases the firmware if it is signed. Harmless again. */
@@ -210,14 +217,30 @@ export class FirmwareCatalog {
     );
   }
 
-  /** Adds a signature, and releases the firmware if that is enough. Errors as `SignOff.add`. */
-  sign(id: string, signature: NewSignature, caller: Actor): Promise<Firmware> {
-    return this.#change(id, async (em, row) => {
-      await this.#signOff.add(em, row, signature);
+  /** Adds a signature, and releases the firmware if that is enough; one that it has does nothing. Errors as `SignOff.add`. */
+  async sign(id: string, signature: NewSignature, caller: Actor): Promise<FirmwareOutcome> {
+    let changed = false;
+    const signed = await this.#change(id, async (em, row) => {
+      const added = await this.#signOff.add(em, row, signature);
       await em.flush();
-      await this.#record(em, caller, "firmware.sign", id, { key_id: signature.keyId });
-      await this.#releaseIfSigned(em, row, caller);
+      if (added) await this.#record(em, caller, "firmware.sign", id, { key_id: signature.keyId });
+      const released = await this.#releaseIfSigned(em, row, caller);
+      changed = added || released;
     });
+    return { ...signed, unchanged: !changed };
+  }
+
+  /**
+   * Releases a firmware without a deployment, so that devices can go back to it; one that is released does nothing. Errors as
+   * {@link requireDeployable}.
+   */
+  async release(id: string, caller: Actor): Promise<FirmwareOutcome> {
+    let changed = false;
+    const released = await this.#change(id, async (em, row) => {
+      if (row.state === "RELEASED") return;
+      changed = await this.#releaseForDeployment(em, row, caller);
+    });
+    return { ...released, unchanged: !changed };
   }
 
   /**
@@ -230,7 +253,7 @@ export class FirmwareCatalog {
     caller: Actor & { readonly em?: EntityManager | undefined },
   ): Promise<Firmware> {
     const check = async (em: EntityManager, row: FirmwareUpdateRow): Promise<void> => {
-      if (await this.#signOff.releaseForDeployment(em, row)) await this.#recordRelease(em, row, caller);
+      await this.#releaseForDeployment(em, row, caller);
     };
     return this.#change(id, check, caller.em);
   }
@@ -263,8 +286,16 @@ export class FirmwareCatalog {
     return within === undefined ? this.#database.transact(change) : within.transactional(change);
   }
 
-  async #releaseIfSigned(em: EntityManager, row: FirmwareUpdateRow, caller: Actor): Promise<void> {
-    if (await this.#signOff.releaseIfSigned(em, row)) await this.#recordRelease(em, row, caller);
+  async #releaseIfSigned(em: EntityManager, row: FirmwareUpdateRow, caller: Actor): Promise<boolean> {
+    const released = await this.#signOff.releaseIfSigned(em, row);
+    if (released) await this.#recordRelease(em, row, caller);
+    return released;
+  }
+
+  async #releaseForDeployment(em: EntityManager, row: FirmwareUpdateRow, caller: Actor): Promise<boolean> {
+    const released = await this.#signOff.releaseForDeployment(em, row);
+    if (released) await this.#recordRelease(em, row, caller);
+    return released;
   }
 
   #recordRelease(em: EntityManager, row: FirmwareUpdateRow, caller: Actor): Promise<void> {
@@ -288,28 +319,6 @@ export class FirmwareCatalog {
       details,
     });
   }
-}
-
-function whereOf(filter: FirmwareFilter, after: string | undefined): FilterQuery<FirmwareUpdateRow> {
-  const { product, version, deviceType, hardwareModel, states } = filter;
-  return {
-    ...(product === undefined ? {} : { product }),
-    ...(version === undefined ? {} : { $and: [named(version)] }),
-    ...(deviceType === undefined ? {} : { deviceTypes: { $contains: [deviceType] } }),
-    ...(states.length === 0 ? {} : { state: { $in: [...states] } }),
-    ...(after === undefined ? {} : { id: { $lt: after } }),
-    ...(hardwareModel === undefined
-      ? {}
-      : {
-          $or: [{ hardwareModels: { $contains: [hardwareModel] } }, { hardwareModels: { $contained: [] } }],
-        }),
-  };
-}
-
-/** Of this version, or reported as it. */
-function named(version: string) {
-  const canonical = canonicalVersion(version) ?? version;
-  return { $or: [{ version: canonical }, { reportedVersions: { $contains: [version] } }] };
 }
 
 /** What would change of the fields that a signature covers. */

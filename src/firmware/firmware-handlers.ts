@@ -5,6 +5,7 @@ import { actorOf } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
 import { invalidArgument } from "../errors.ts";
+import type { FirmwareOutcome } from "./firmware.ts";
 import type { FirmwareCatalog } from "./firmware-catalog.ts";
 import {
   fromCreateRequest,
@@ -68,17 +69,21 @@ export function firmwareEndpoints({ catalog, uploads, pageTokens }: FirmwareEndp
       ),
     })),
 
-    unary(method.deleteFirmware, operator, async ({ id }, context) => ({
-      firmware: toFirmwareMessage(await catalog.softDelete(id, callerOf(context))),
-    })),
+    unary(method.deleteFirmware, operator, async ({ id }, context) =>
+      toOutcome(await catalog.softDelete(id, callerOf(context))),
+    ),
 
     unary(method.getFirmwareManifest, operator, async ({ id }) => ({
       manifest: new Uint8Array(await catalog.manifest(id)),
     })),
 
-    unary(method.signFirmware, operator, async ({ id, manifest, keyId, signature }, context) => ({
-      firmware: toFirmwareMessage(await catalog.sign(id, { manifest, keyId, signature }, callerOf(context))),
-    })),
+    unary(method.signFirmware, operator, async ({ id, manifest, keyId, signature }, context) =>
+      toOutcome(await catalog.sign(id, { manifest, keyId, signature }, callerOf(context))),
+    ),
+
+    unary(method.releaseFirmware, operator, async ({ id }, context) =>
+      toOutcome(await catalog.release(id, callerOf(context))),
+    ),
   ];
 }
 
@@ -104,4 +109,8 @@ function toProgress({ committedBytes, firmware }: UploadProgress) {
     committedBytes: BigInt(committedBytes),
     ...(firmware === undefined ? {} : { firmware: toFirmwareMessage(firmware) }),
   };
+}
+
+function toOutcome(firmware: FirmwareOutcome) {
+  return { firmware: toFirmwareMessage(firmware), unchanged: firmware.unchanged };
 }

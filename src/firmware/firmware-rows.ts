@@ -1,8 +1,9 @@
-import { type EntityManager, LockMode } from "@mikro-orm/postgresql";
+import { type EntityManager, type FilterQuery, LockMode } from "@mikro-orm/postgresql";
 import { SigningKeyEntity } from "../access/signing-key.entity.ts";
 import { notFound } from "../errors.ts";
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
-import type { Firmware } from "./firmware.ts";
+import { canonicalVersion } from "../version/semantic-version.ts";
+import type { Firmware, FirmwareFilter } from "./firmware.ts";
 import { FirmwareSignatureEntity, type FirmwareSignatureRow } from "./firmware-signature.entity.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
 
@@ -91,4 +92,30 @@ function toFirmware(
     releasedAt: row.releasedAt ?? undefined,
     deletedAt: row.deletedAt ?? undefined,
   };
+}
+
+/** The firmware that a filter matches, after the id `after` of a list that begins with the newest. */
+export function firmwareWhere(
+  filter: FirmwareFilter,
+  after: string | undefined,
+): FilterQuery<FirmwareUpdateRow> {
+  const { product, version, deviceType, hardwareModel, states } = filter;
+  return {
+    ...(product === undefined ? {} : { product }),
+    ...(version === undefined ? {} : { $and: [named(version)] }),
+    ...(deviceType === undefined ? {} : { deviceTypes: { $contains: [deviceType] } }),
+    ...(states.length === 0 ? {} : { state: { $in: [...states] } }),
+    ...(after === undefined ? {} : { id: { $lt: after } }),
+    ...(hardwareModel === undefined
+      ? {}
+      : {
+          $or: [{ hardwareModels: { $contains: [hardwareModel] } }, { hardwareModels: { $contained: [] } }],
+        }),
+  };
+}
+
+/** Of this version, or reported as it. */
+function named(version: string) {
+  const canonical = canonicalVersion(version) ?? version;
+  return { $or: [{ version: canonical }, { reportedVersions: { $contains: [version] } }] };
 }

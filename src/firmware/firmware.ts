@@ -90,3 +90,9 @@ export interface NewSignature {
   readonly keyId: string;
   readonly signature: Uint8Array;
 }
+
+/** A firmware as it is after a change. */
+export interface FirmwareOutcome extends Firmware {
+  /** Whether there was nothing to do, for it was so already. */
+  readonly unchanged: boolean;
+}

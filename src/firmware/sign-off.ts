@@ -49,13 +49,14 @@ export class SignOff {
    * Adds a signature. In this order, so that nothing unsigned is ever read: the key is registered and not revoked, the
    * signature is right for these exact bytes, the manifest can be read, agrees with the record and has not expired, and
    * the signatures of other active keys cover the same bytes. A key that signed the same bytes before changes nothing;
-   * until the release, a key that is the only active one may sign other bytes instead, say to correct a date.
+   * until the release, a key that is the only active one may sign other bytes instead, say to correct a date. Returns whether
+   * the signature is a new one.
    */
   async add(
     em: EntityManager,
     row: FirmwareUpdateRow,
     { manifest: bytes, keyId, signature }: NewSignature,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const key = await this.#activeKey(em, keyId);
     if (!verifySignature({ publicKeyPem: key.publicKeyPem, bytes, signature })) throw signatureInvalid(keyId);
     const manifest = parseManifest(bytes);
@@ -70,7 +71,7 @@ export class SignOff {
     }
     row.manifest = Buffer.from(bytes);
     row.expiresAt = manifest.expires ?? null;
-    if (stored.some((other) => other.keyId === keyId)) return;
+    if (stored.some((other) => other.keyId === keyId)) return false;
     em.create(FirmwareSignatureEntity, {
       id: uuidv7(),
       firmwareId: row.id,
@@ -78,6 +79,7 @@ export class SignOff {
       algorithm: algorithmOf(key.publicKeyPem),
       signature: Buffer.from(signature),
     });
+    return true;
   }
 
   /** Forgets the signatures, because what they cover changes. */

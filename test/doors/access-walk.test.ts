@@ -67,6 +67,7 @@ const contract: Readonly<Record<string, Readonly<Record<string, AccessRule<unkno
     DeleteFirmware: operator,
     GetFirmwareManifest: operator,
     SignFirmware: operator,
+    ReleaseFirmware: operator,
     DeployFirmware: operator,
   },
   "ota.v1.HeartbeatService": {

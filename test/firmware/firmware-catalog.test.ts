@@ -208,9 +208,10 @@ describe("changing firmware", () => {
       metadata: { rollout_id: "the-rollout" },
     });
     fixture.inUse.clear();
-    const deleted = await fixture.catalog.softDelete(id, { actor });
+    const { unchanged, ...deleted } = await fixture.catalog.softDelete(id, { actor });
+    expect(unchanged).toBe(false);
     expect(deleted.deletedAt).toBeInstanceOf(Date);
-    expect(await fixture.catalog.softDelete(id, { actor })).toEqual(deleted);
+    expect(await fixture.catalog.softDelete(id, { actor })).toEqual({ ...deleted, unchanged: true });
     expect(await fixture.catalog.get(id)).toEqual(deleted);
     expect(await fixture.actions(id)).toEqual(["firmware.create", "firmware.delete"]);
     for (const late of [
@@ -320,6 +321,8 @@ describe("signing firmware", () => {
     const once = await fixture.catalog.sign(id, signatureOf(key), { actor });
     const again = await fixture.catalog.sign(id, signatureOf(key), { actor });
     expect(again.signatures).toEqual(once.signatures);
+    expect([once.unchanged, again.unchanged]).toEqual([false, true]);
+    expect(await fixture.actions(id)).toEqual(["firmware.create", "firmware.sign"]);
   });
 
   it("needs all signatures over the same bytes", async () => {
@@ -469,10 +472,35 @@ describe("with two signatures needed", () => {
   });
 });
 
+describe("releasing firmware without a deployment", () => {
+  it("needs what a deployment needs", async () => {
+    const { id } = await create();
+    const release = () => fixture.catalog.release(id, { actor });
+    await expect(release()).rejects.toMatchObject({ reason: "FIRMWARE_NOT_READY" });
+    await fixture.upload(id);
+    await expect(release()).rejects.toMatchObject({ reason: "FIRMWARE_NOT_SIGNED" });
+    await fixture.catalog.sign(id, signatureOf(await fixture.registerKey()), { actor });
+    expect(await release()).toMatchObject({ state: "RELEASED", unchanged: true });
+  });
+});
+
 describe("with signatures switched off", () => {
-  it("unsigned firmware is released when it is deployed", async () => {
+  beforeEach(async () => {
     await fixture[Symbol.asyncDispose]();
     fixture = await createCatalogFixture(opened.database, { requireSignature: false });
+  });
+
+  it("unsigned firmware is released by a verb of its own, once", async () => {
+    const { id } = await create();
+    await fixture.upload(id);
+    const released = await fixture.catalog.release(id, { actor });
+    expect(released).toMatchObject({ state: "RELEASED", manifest: undefined, unchanged: false });
+    expect(await fixture.catalog.release(id, { actor })).toEqual({ ...released, unchanged: true });
+    const actions = await fixture.actions(id);
+    expect(actions.filter((action) => action === "firmware.release")).toHaveLength(1);
+  });
+
+  it("unsigned firmware is released when it is deployed", async () => {
     const { id } = await create();
     await expect(fixture.catalog.requireDeployable(id, { actor })).rejects.toMatchObject({
       reason: "FIRMWARE_NOT_READY",

@@ -573,6 +573,20 @@ export declare type RetireDeviceResponse = Message<"ota.v1.RetireDeviceResponse"
    * @generated from field: ota.v1.Device device = 1;
    */
   device?: Device | undefined;
+
+  /**
+   * Nothing changed: it was retired already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
+
+  /**
+   * How many credentials were revoked.
+   *
+   * @generated from field: int32 revoked_count = 3;
+   */
+  revokedCount: number;
 };
 
 /**

@@ -399,6 +399,22 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_CROSS_SITE_REQUEST = 54;
    */
   CROSS_SITE_REQUEST = 54,
+
+  /**
+   * The verb has nothing to do it on, for example no device to roll back; the message says what would have to be true.
+   * FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_NOTHING_TO_DO = 55;
+   */
+  NOTHING_TO_DO = 55,
+
+  /**
+   * The firmware's rollout that runs has other targeting, policy or rings than were asked for; metadata `rollout_id` names
+   * it, `fields` what differs. FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_ROLLOUT_DIFFERS = 56;
+   */
+  ROLLOUT_DIFFERS = 56,
 }
 
 /**

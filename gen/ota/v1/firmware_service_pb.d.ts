@@ -5,7 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Firmware, FirmwareState, UpdateKind } from "./firmware_pb.js";
-import type { RingSpec, Rollout, RolloutPolicy, RolloutTargeting } from "./rollout_pb.js";
+import type { RingSpec, Rollout, RolloutPolicy, RolloutTargeting, VerbEffect } from "./rollout_pb.js";
 
 /**
  * Describes the file ota/v1/firmware_service.proto.
@@ -699,6 +699,13 @@ export declare type DeleteFirmwareResponse = Message<"ota.v1.DeleteFirmwareRespo
    * @generated from field: ota.v1.Firmware firmware = 1;
    */
   firmware?: Firmware | undefined;
+
+  /**
+   * Nothing changed: it was deleted already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
 };
 
 /**
@@ -800,6 +807,13 @@ export declare type SignFirmwareResponse = Message<"ota.v1.SignFirmwareResponse"
    * @generated from field: ota.v1.Firmware firmware = 1;
    */
   firmware?: Firmware | undefined;
+
+  /**
+   * Nothing changed: the key had signed these bytes already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
 };
 
 /**
@@ -829,28 +843,29 @@ export declare type DeployFirmwareRequest = Message<"ota.v1.DeployFirmwareReques
   requestId: string;
 
   /**
-   * The ring to open, with all rings before it: by default the first one, canary.
+   * The ring to open, with all rings before it: by default the first one, canary. Only the first one of a rollout that has to
+   * wait for an approval or its start time.
    *
    * @generated from field: string ring = 3;
    */
   ring: string;
 
   /**
-   * Whom to reach, for a new rollout; by default every device that the firmware fits.
+   * Whom to reach; by default those of the rollout that runs, or of a new one every device that the firmware fits.
    *
    * @generated from field: ota.v1.RolloutTargeting targeting = 4;
    */
   targeting?: RolloutTargeting | undefined;
 
   /**
-   * How to proceed, for a new rollout; defaults as in `RolloutPolicy`.
+   * How to proceed; by default as the rollout that runs, or as in `RolloutPolicy`.
    *
    * @generated from field: ota.v1.RolloutPolicy policy = 5;
    */
   policy?: RolloutPolicy | undefined;
 
   /**
-   * The rings of a new rollout; by default canary 5 %, early 25 %, broad 75 %, production 100 %.
+   * The rings; by default those of the rollout that runs, or canary 5 %, early 25 %, broad 75 %, production 100 %.
    *
    * @generated from field: repeated ota.v1.RingSpec rings = 6;
    */
@@ -875,6 +890,13 @@ export declare type DeployFirmwareResponse = Message<"ota.v1.DeployFirmwareRespo
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -882,6 +904,53 @@ export declare type DeployFirmwareResponse = Message<"ota.v1.DeployFirmwareRespo
  * Use `create(DeployFirmwareResponseSchema)` to create a new message.
  */
 export declare const DeployFirmwareResponseSchema: GenMessage<DeployFirmwareResponse>;
+
+/**
+ * Which firmware to release.
+ *
+ * @generated from message ota.v1.ReleaseFirmwareRequest
+ */
+export declare type ReleaseFirmwareRequest = Message<"ota.v1.ReleaseFirmwareRequest"> & {
+  /**
+   * The firmware's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message ota.v1.ReleaseFirmwareRequest.
+ * Use `create(ReleaseFirmwareRequestSchema)` to create a new message.
+ */
+export declare const ReleaseFirmwareRequestSchema: GenMessage<ReleaseFirmwareRequest>;
+
+/**
+ * The released firmware.
+ *
+ * @generated from message ota.v1.ReleaseFirmwareResponse
+ */
+export declare type ReleaseFirmwareResponse = Message<"ota.v1.ReleaseFirmwareResponse"> & {
+  /**
+   * The firmware as it is now.
+   *
+   * @generated from field: ota.v1.Firmware firmware = 1;
+   */
+  firmware?: Firmware | undefined;
+
+  /**
+   * Nothing changed: it was released already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
+};
+
+/**
+ * Describes the message ota.v1.ReleaseFirmwareResponse.
+ * Use `create(ReleaseFirmwareResponseSchema)` to create a new message.
+ */
+export declare const ReleaseFirmwareResponseSchema: GenMessage<ReleaseFirmwareResponse>;
 
 /**
  * The catalogue of firmware: create the metadata, upload the content, sign, deploy.
@@ -998,8 +1067,20 @@ export declare const FirmwareService: GenService<{
     output: typeof SignFirmwareResponseSchema;
   },
   /**
-   * Deploys a firmware to a ring: creates and starts its rollout, or takes the one that runs on to that ring.
-   * Role: operator.
+   * Releases a firmware without a deployment, so that devices can go back to it: an unsigned one where the service requires no
+   * signatures (DEVICE_OTA_REQUIRE_SIGNATURE), else one whose signatures suffice. Refused with FIRMWARE_NOT_READY,
+   * FIRMWARE_NOT_SIGNED or FIRMWARE_EXPIRED. Role: operator.
+   *
+   * @generated from rpc ota.v1.FirmwareService.ReleaseFirmware
+   */
+  releaseFirmware: {
+    methodKind: "unary";
+    input: typeof ReleaseFirmwareRequestSchema;
+    output: typeof ReleaseFirmwareResponseSchema;
+  },
+  /**
+   * Deploys a firmware to a ring: creates and starts its rollout, or takes the one that runs on to that ring. Targeting, policy
+   * and rings that are given must be those of the rollout that runs: refused with ROLLOUT_DIFFERS otherwise. Role: operator.
    *
    * @generated from rpc ota.v1.FirmwareService.DeployFirmware
    */

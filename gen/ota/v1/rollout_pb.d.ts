@@ -823,6 +823,90 @@ export declare type MaintenanceWindow = Message<"ota.v1.MaintenanceWindow"> & {
 export declare const MaintenanceWindowSchema: GenMessage<MaintenanceWindow>;
 
 /**
+ * What a verb changed. One that has nothing to do, because what it asks for is so already, says `unchanged`; one that cannot do
+ * what it asks for is refused instead. So no answer leaves open whether something happened.
+ *
+ * @generated from message ota.v1.VerbEffect
+ */
+export declare type VerbEffect = Message<"ota.v1.VerbEffect"> & {
+  /**
+   * Nothing changed: what was asked for is so already, or the same request came before.
+   *
+   * @generated from field: bool unchanged = 1;
+   */
+  unchanged: boolean;
+
+  /**
+   * What was done, or why nothing changed, in a sentence for people.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * Rings that opened, or opened again after they had failed, in their order.
+   *
+   * @generated from field: repeated string opened_rings = 3;
+   */
+  openedRings: string[];
+
+  /**
+   * The ring that was approved.
+   *
+   * @generated from field: string approved_ring = 4;
+   */
+  approvedRing: string;
+
+  /**
+   * Updates that were cancelled: those that their devices had not begun to install, and for an abort also open rollbacks.
+   *
+   * @generated from field: int64 cancelled_count = 5;
+   */
+  cancelledCount: bigint;
+
+  /**
+   * Devices that are told to go back.
+   *
+   * @generated from field: int64 rollback_count = 6;
+   */
+  rollbackCount: bigint;
+
+  /**
+   * Devices that have to go back and must not: their device updates have the reason.
+   *
+   * @generated from field: int64 blocked_count = 7;
+   */
+  blockedCount: bigint;
+
+  /**
+   * Devices that are told to go back as soon as their update of another component is over.
+   *
+   * @generated from field: int64 waiting_count = 8;
+   */
+  waitingCount: bigint;
+
+  /**
+   * Devices of a large rollout that are still to be looked at, in batches: `Rollout.rollback` tells how that goes.
+   *
+   * @generated from field: int64 remaining_count = 9;
+   */
+  remainingCount: bigint;
+
+  /**
+   * Devices that may try again.
+   *
+   * @generated from field: int64 retry_count = 10;
+   */
+  retryCount: bigint;
+};
+
+/**
+ * Describes the message ota.v1.VerbEffect.
+ * Use `create(VerbEffectSchema)` to create a new message.
+ */
+export declare const VerbEffectSchema: GenMessage<VerbEffect>;
+
+/**
  * How rolling an update back goes.
  *
  * @generated from message ota.v1.RollbackProgress

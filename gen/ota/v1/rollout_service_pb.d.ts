@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { DeviceUpdate, DeviceUpdateState, RingGate, RingSpec, Rollout, RolloutHealth, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction } from "./rollout_pb.js";
+import type { DeviceUpdate, DeviceUpdateState, RingGate, RingSpec, Rollout, RolloutHealth, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction, VerbEffect } from "./rollout_pb.js";
 import type { CountByName } from "./device_service_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { NoOfferReason } from "./update_service_pb.js";
@@ -285,6 +285,13 @@ export declare type StartRolloutResponse = Message<"ota.v1.StartRolloutResponse"
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -346,6 +353,13 @@ export declare type PromoteRolloutResponse = Message<"ota.v1.PromoteRolloutRespo
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -393,6 +407,13 @@ export declare type PauseRolloutResponse = Message<"ota.v1.PauseRolloutResponse"
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -440,6 +461,13 @@ export declare type ResumeRolloutResponse = Message<"ota.v1.ResumeRolloutRespons
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -495,6 +523,13 @@ export declare type RollbackRolloutResponse = Message<"ota.v1.RollbackRolloutRes
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -542,6 +577,13 @@ export declare type AbortRolloutResponse = Message<"ota.v1.AbortRolloutResponse"
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -739,6 +781,13 @@ export declare type ApproveRolloutResponse = Message<"ota.v1.ApproveRolloutRespo
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -793,6 +842,13 @@ export declare type RollbackRingResponse = Message<"ota.v1.RollbackRingResponse"
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -847,6 +903,13 @@ export declare type RollbackDeviceResponse = Message<"ota.v1.RollbackDeviceRespo
    * @generated from field: ota.v1.DeviceUpdate device_update = 1;
    */
   deviceUpdate?: DeviceUpdate | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -901,6 +964,13 @@ export declare type RetryDeviceResponse = Message<"ota.v1.RetryDeviceResponse"> 
    * @generated from field: ota.v1.DeviceUpdate device_update = 1;
    */
   deviceUpdate?: DeviceUpdate | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
 };
 
 /**
@@ -1273,7 +1343,8 @@ export declare const ListFailureReasonsResponseSchema: GenMessage<ListFailureRea
 
 /**
  * Runs rollouts. Verbs that a rollout's state does not allow are refused with ILLEGAL_TRANSITION, which names the
- * state and the verbs that are allowed.
+ * state and the verbs that are allowed. Every verb says in `VerbEffect` what it changed; one that has nothing to do it on is
+ * refused with NOTHING_TO_DO, which says what would have to be true.
  *
  * @generated from service ota.v1.RolloutService
  */

@@ -139,7 +139,11 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
       { access: { role: "operator" }, rate: "operator" },
       async ({ id, reason }, { identity }) => {
         const device = await registry.retire({ actor: actorOf(identity), id, reason });
-        return { device: await message(parts, device) };
+        return {
+          device: await message(parts, device),
+          unchanged: device.unchanged,
+          revokedCount: device.revokedCredentials,
+        };
       },
     ),
     unary(

@@ -58,6 +58,13 @@ export interface DeviceUpdate {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
+/** A device after its retirement. */
+export interface RetiredDevice extends DeviceDetails {
+  /** Whether it was retired before. */
+  readonly unchanged: boolean;
+  readonly revokedCredentials: number;
+}
+
 /** Whom a verb is about, who asks for it and why. */
 export interface DeviceVerb {
   readonly actor: string;
@@ -175,7 +182,7 @@ export class DeviceRegistry {
    * Takes a device out of service: its credentials stop working, its connections end and its open update is cancelled. A
    * retired device stays as it is. Throws `NOT_FOUND`.
    */
-  async retire({ actor, id, reason }: DeviceVerb): Promise<DeviceDetails> {
+  async retire({ actor, id, reason }: DeviceVerb): Promise<RetiredDevice> {
     const { audit, changes, clock, credentials, retired } = this.#parts;
     const revoked = await this.#transaction(async (em) => {
       const device = await lock(em, id);
@@ -199,7 +206,11 @@ export class DeviceRegistry {
       credentials.forget(revoked);
       changes.publish({ deviceId: id, kind: "retired" });
     }
-    return await this.get(id);
+    return {
+      ...(await this.get(id)),
+      unchanged: revoked === undefined,
+      revokedCredentials: revoked?.length ?? 0,
+    };
   }
 
   /**
