@@ -1,28 +1,17 @@
-import { v7 as uuidv7 } from "uuid";
 import type { Cause, CreateCause } from "../../call/cause.ts";
-import { notFound } from "../../errors.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
 import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql, words } from "../../infra/database/sql.ts";
-import { DeploymentRingEntity } from "../model/deployment-ring.entity.ts";
 import {
   type DeviceUpdateFilter,
   type DeviceUpdateRecord,
   readDeviceUpdates,
 } from "../model/device-update-list.ts";
 import { type FailureReasonCount, readFailureReasons } from "../model/failure-reasons.ts";
-import {
-  assertTargeting,
-  type NewRollout,
-  planPolicy,
-  planRings,
-  planTargeting,
-  type RolloutDefaults,
-} from "../model/new-rollout.ts";
-import { RolloutEntity } from "../model/rollout.entity.ts";
+import type { NewRollout, RolloutDefaults } from "../model/new-rollout.ts";
 import { frontRing, type Rollout } from "../model/rollout.ts";
 import { type RolloutSelection, readRollouts } from "../model/rollout-rows.ts";
 import { isInForce, makesOffers, ongoingStates, type RolloutVerb } from "../model/rollout-state.ts";
@@ -33,6 +22,7 @@ import {
   readRollout,
 } from "../model/rollout-transactions.ts";
 import { retryDevice, rollBackDevice } from "./device-verbs.ts";
+import { insertRollout } from "./insert-rollout.ts";
 import { rollBack, rollBackRing } from "./rollback.ts";
 import { assertRollbackTarget } from "./rollback-target.ts";
 import {
@@ -80,7 +70,8 @@ export class RolloutCatalog {
    */
   create(wanted: NewRollout, creator: CreateCause): Promise<Rollout> {
     return this.#parts.transactions.run(async (tx) => {
-      const create = (): Promise<string> => this.#insert(tx, wanted, creator.actor);
+      const create = async (): Promise<string> =>
+        this.#insert(tx, wanted, await this.#deployable(tx, wanted, creator.actor), creator.actor);
       return await this.#once(tx, "ota.v1.RolloutService/CreateRollout", wanted, creator, create);
     });
   }
@@ -96,7 +87,7 @@ export class RolloutCatalog {
         // Locks the firmware, so that two deployments of it cannot cross.
         const firmware = await this.#deployable(tx, wanted, creator.actor);
         const [current] = await tx.query<{ id: string }>(ongoingSql, [wanted.firmwareId]);
-        const id = current?.id ?? (await this.#insert(tx, wanted, creator.actor, firmware));
+        const id = current?.id ?? (await this.#insert(tx, wanted, firmware, creator.actor));
         const rollout = await lockRollout(tx, id);
         const name = ring ?? rollout.rings[0]?.name ?? "";
         const { position } = requireRing(rollout.rings, name);
@@ -276,61 +267,12 @@ export class RolloutCatalog {
     return await readRollout(tx, resourceId);
   }
 
-  #deployable(tx: RolloutTransaction, { firmwareId }: Pick<NewRollout, "firmwareId">, actor: string) {
-    return this.#parts.firmware.requireDeployable(firmwareId, { actor, em: tx.em });
+  #insert(tx: RolloutTransaction, wanted: NewRollout, firmware: Firmware, actor: string): Promise<string> {
+    return insertRollout(tx, wanted, { firmware, actor, defaults: this.#parts.defaults });
   }
 
-  /** Writes a rollout of a firmware that was found deployable in this transaction, or is looked at now. */
-  async #insert(
-    tx: RolloutTransaction,
-    wanted: NewRollout,
-    actor: string,
-    deployable?: Firmware,
-  ): Promise<string> {
-    const rings = planRings(wanted.rings);
-    const firmware = deployable ?? (await this.#deployable(tx, wanted, actor));
-    if (firmware.deletedAt !== undefined) throw notFound("firmware", firmware.id);
-    const targeting = planTargeting(wanted.targeting);
-    assertTargeting(targeting, firmware);
-    const back = wanted.policy.rollbackFirmwareId;
-    if (back !== undefined) {
-      const from = { firmwareId: firmware.id, product: firmware.product };
-      await assertRollbackTarget(tx, from, back, "policy.rollback_firmware_id");
-    }
-    const id = uuidv7();
-    const name = wanted.name || `${firmware.product} ${firmware.version}`;
-    await tx.em.insert(RolloutEntity, {
-      id,
-      name,
-      firmwareId: firmware.id,
-      state: "DRAFT",
-      targeting,
-      policy: planPolicy(wanted.policy, this.#parts.defaults),
-      creator: actor,
-      startedAt: null,
-      endedAt: null,
-    });
-    for (const [position, ring] of rings.entries()) {
-      await tx.em.insert(DeploymentRingEntity, {
-        ...ring,
-        id: uuidv7(),
-        rolloutId: id,
-        position,
-        state: "WAITING",
-        openedAt: null,
-        gateHeldSince: null,
-        passedAt: null,
-      });
-    }
-    await tx.audit.record(tx.em, {
-      actor,
-      action: "rollout.create",
-      resourceType: "rollout",
-      resourceId: id,
-      details: { name, firmware_id: firmware.id, version: firmware.version },
-    });
-    tx.changed(id);
-    return id;
+  #deployable(tx: RolloutTransaction, { firmwareId }: Pick<NewRollout, "firmwareId">, actor: string) {
+    return this.#parts.firmware.requireDeployable(firmwareId, { actor, em: tx.em });
   }
 }
 

@@ -1,0 +1,69 @@
+import { v7 as uuidv7 } from "uuid";
+import { notFound } from "../../errors.ts";
+import type { Firmware } from "../../firmware/firmware.ts";
+import { DeploymentRingEntity } from "../model/deployment-ring.entity.ts";
+import {
+  assertTargeting,
+  type NewRollout,
+  planPolicy,
+  planRings,
+  planTargeting,
+  type RolloutDefaults,
+} from "../model/new-rollout.ts";
+import { RolloutEntity } from "../model/rollout.entity.ts";
+import type { RolloutTransaction } from "../model/rollout-transactions.ts";
+import { assertRollbackTarget } from "./rollback-target.ts";
+
+/**
+ * Writes a rollout in DRAFT, with its record, of a firmware that was found deployable in this transaction; returns its id.
+ * `INVALID_ARGUMENT` for rings or targeting that make no sense.
+ */
+export async function insertRollout(
+  tx: RolloutTransaction,
+  wanted: NewRollout,
+  { firmware, actor, defaults }: { firmware: Firmware; actor: string; defaults: RolloutDefaults },
+): Promise<string> {
+  const rings = planRings(wanted.rings);
+  if (firmware.deletedAt !== undefined) throw notFound("firmware", firmware.id);
+  const targeting = planTargeting(wanted.targeting);
+  assertTargeting(targeting, firmware);
+  const back = wanted.policy.rollbackFirmwareId;
+  if (back !== undefined) {
+    const from = { firmwareId: firmware.id, product: firmware.product };
+    await assertRollbackTarget(tx, from, back, "policy.rollback_firmware_id");
+  }
+  const id = uuidv7();
+  const name = wanted.name || `${firmware.product} ${firmware.version}`;
+  await tx.em.insert(RolloutEntity, {
+    id,
+    name,
+    firmwareId: firmware.id,
+    state: "DRAFT",
+    targeting,
+    policy: planPolicy(wanted.policy, defaults),
+    creator: actor,
+    startedAt: null,
+    endedAt: null,
+  });
+  for (const [position, ring] of rings.entries()) {
+    await tx.em.insert(DeploymentRingEntity, {
+      ...ring,
+      id: uuidv7(),
+      rolloutId: id,
+      position,
+      state: "WAITING",
+      openedAt: null,
+      gateHeldSince: null,
+      passedAt: null,
+    });
+  }
+  await tx.audit.record(tx.em, {
+    actor,
+    action: "rollout.create",
+    resourceType: "rollout",
+    resourceId: id,
+    details: { name, firmware_id: firmware.id, version: firmware.version },
+  });
+  tx.changed(id);
+  return id;
+}
