@@ -154,3 +154,8 @@ export function illegalTransition(
     { metadata: { resource, verb, state, allowed: allowed.join(",") } },
   );
 }
+
+/** `FAILED_PRECONDITION` for a verb that has nothing to do it on; the words say what is, and what would have to be true. */
+export function nothingToDo(words: string, metadata: Readonly<Record<string, string>>): OtaError {
+  return new OtaError("failed_precondition", "NOTHING_TO_DO", words, { metadata });
+}

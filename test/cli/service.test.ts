@@ -144,7 +144,10 @@ describe("a newcomer's way from a file to a rollout", () => {
     expect(again.stderr).toMatch(/^device-ota: .*PAUSED.*\(ILLEGAL_TRANSITION/i);
     const status = await run("rollout", "status", "latest");
     expect(status.stdout).toMatch(/canary +5 % +(?:-|\d+) +(?:-|\d+) +open/);
-    expect(await ask("rollout", "rollback", "latest")).toMatchObject({ id: deployed["id"] });
+    const nobody = await run("rollout", "rollback", "latest");
+    expect(nobody.exitCode).toBe(5);
+    expect(nobody.stderr).toMatch(/no device of the rollout has begun to install .*\(NOTHING_TO_DO/);
+    expect(await ask("rollout", "abort", "latest")).toMatchObject({ id: deployed["id"] });
     const { events } = await ask("audit", "list", "--resource", String(deployed["id"]));
     expect(events).toContainEqual(expect.objectContaining({ action: "rollout.pause", reason: "test" }));
   });

@@ -320,6 +320,7 @@ describe("bad input", () => {
 
   const invalid = (...fields: string[]) => ({ code: "INVALID_ARGUMENT", reason: "INVALID_REQUEST", fields });
   const notFound = { code: "NOT_FOUND", reason: "NOT_FOUND", fields: [] };
+  const nothingToDo = { code: "FAILED_PRECONDITION", reason: "NOTHING_TO_DO", fields: [] };
   const unknownRing = { code: "INVALID_ARGUMENT", reason: "UNKNOWN_RING", fields: ["ring"] };
   const long = "x".repeat(501);
 
@@ -344,13 +345,13 @@ describe("bad input", () => {
       { code: "FAILED_PRECONDITION", reason: "ILLEGAL_TRANSITION" },
     ],
     ["rollbackDevice: no device", () => post(`${rollouts}/${id}:rollbackDevice`), invalid("device_id")],
-    ["rollbackDevice: not in it", () => post(`${rollouts}/${id}:rollbackDevice`, { deviceId }), notFound],
+    ["rollbackDevice: not in it", () => post(`${rollouts}/${id}:rollbackDevice`, { deviceId }), nothingToDo],
     [
       "retryDevice: no device",
       () => post(`${rollouts}/${id}:retryDevice`, { deviceId: "d" }),
       invalid("device_id"),
     ],
-    ["retryDevice: not in it", () => post(`${rollouts}/${id}:retryDevice`, { deviceId }), notFound],
+    ["retryDevice: not in it", () => post(`${rollouts}/${id}:retryDevice`, { deviceId }), nothingToDo],
     [
       "rollback: no id",
       () => post(`${rollouts}/${id}:rollback`, { firmwareId: "1.0.0" }),

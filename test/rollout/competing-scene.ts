@@ -242,10 +242,14 @@ export async function expectOneAtATime(scene: Scene): Promise<void> {
   await expectExactCounters(scene.place.world);
 }
 
-/** Rolls back all that can be, and waits until nothing of it is open any more. */
+/** Rolls back all that can be, stops the others, and waits until nothing of it is open any more. */
 export async function end(scene: Scene): Promise<void> {
   const [{ engine }] = scene.place.replicas;
-  for (const id of scene.ids) await permitted(() => engine.catalog.rollback({ id, actor, reason: "" }));
+  for (const id of scene.ids) {
+    const call = { id, actor, reason: "" };
+    if (!(await permitted(() => engine.catalog.rollback(call))))
+      await permitted(() => engine.catalog.abort(call));
+  }
   await eventually(async () => {
     scene.place.world.clock.advance(61 * minute);
     await engine.tick();
@@ -335,11 +339,15 @@ async function steer(scene: Scene, { engine }: Replica, { rollout, verb }: Step)
   );
 }
 
-/** What the states do not allow is refused, and that is all right. */
-async function permitted(work: () => Promise<unknown>): Promise<void> {
+/** Whether it was done. What the states do not allow, or what has nothing to do, is refused, and that is all right. */
+async function permitted(work: () => Promise<unknown>): Promise<boolean> {
   try {
     await work();
+    return true;
   } catch (error) {
-    if (!(error instanceof OtaError) || error.reason !== "ILLEGAL_TRANSITION") throw error;
+    if (error instanceof OtaError && refusals.has(error.reason)) return false;
+    throw error;
   }
 }
+
+const refusals: ReadonlySet<string> = new Set(["ILLEGAL_TRANSITION", "NOTHING_TO_DO"]);

@@ -104,7 +104,14 @@ describe("rolling back a part", () => {
     await expect(catalog.rollback({ id, actor, reason: "", firmwareId: firmwareId })).rejects.toMatchObject(
       refused,
     );
-    const bad = await run(replica, wanted(old, { rings: [{ name: "all", percent: 100, gate }] }));
+    const aged = await Fleet.enrol(world, 1, "0.9.0");
+    aged.beat(replica);
+    const first = { pauseOnFailure: false, priority: 1 };
+    const bad = await run(
+      replica,
+      wanted(old, { rings: [{ name: "all", percent: 100, gate }], policy: first }),
+    );
+    await aged.offers(replica);
     await catalog.rollback({ id: bad.id, actor, reason: "" });
     await until(replica, bad.id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
     await expect(catalog.rollback({ id, actor, reason: "", firmwareId: old })).rejects.toMatchObject(refused);

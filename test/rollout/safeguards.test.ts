@@ -67,6 +67,7 @@ describe("a scheduled rollout", () => {
     const call = (id: string) => ({ id, actor, reason: "bad" });
     const first = await run(replica, wanted(firmwareId, { rings }));
     const { id } = await schedule(firmwareId);
+    await (await enrol(1, "early")).offers(replica);
     await replica.engine.catalog.rollback(call(first.id));
     await until(replica, first.id, ({ state }) => expect(state).toBe("ROLLED_BACK"));
     const later = await schedule(firmwareId);

@@ -2,7 +2,7 @@ import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import type { Clock } from "../../infra/clock.ts";
-import { fromNewRollout, toRolloutMessage } from "../wire/rollout-messages.ts";
+import { fromNewRollout, toRolloutMessage, toVerbEffectMessage } from "../wire/rollout-messages.ts";
 import type { RolloutCatalog } from "./rollout-catalog.ts";
 
 /** FirmwareService.DeployFirmware, which makes or moves a rollout. */
@@ -16,7 +16,10 @@ export function deployEndpoints(parts: {
       const wanted = fromNewRollout({ ...request, firmwareId: request.id, name: "" });
       const creator = { actor: actorOf(identity), requestId: request.requestId || undefined };
       const rollout = await parts.catalog.deploy(wanted, request.ring || undefined, creator);
-      return { rollout: toRolloutMessage(rollout, parts.clock.now()) };
+      return {
+        rollout: toRolloutMessage(rollout, parts.clock.now()),
+        effect: toVerbEffectMessage(rollout.effect),
+      };
     }),
   ];
 }

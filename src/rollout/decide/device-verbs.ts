@@ -1,12 +1,13 @@
 import { v7 as uuidv7 } from "uuid";
 import type { Cause } from "../../call/cause.ts";
-import { illegalTransition, notFound, OtaError } from "../../errors.ts";
+import { illegalTransition, notFound, nothingToDo, OtaError } from "../../errors.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { allowedVerbs, isActive } from "../model/rollout-state.ts";
-import type { RolloutTransaction } from "../model/rollout-transactions.ts";
+import { type RolloutTransaction, readRollout } from "../model/rollout-transactions.ts";
+import { deviceEffect, nothing, retryEffect, type SteeredUpdate } from "../model/verb-effect.ts";
 import { insertTriesSql } from "../proof/next-try.ts";
 import { rollBackDevices } from "./roll-back-devices.ts";
 import { planWaiting } from "./rollback.ts";
@@ -14,47 +15,53 @@ import { planWaiting } from "./rollback.ts";
 /**
  * Rolls a rollout's update back from one device, in a transaction that has the rollout locked. Returns its rollback, or its
  * update as it ended if nothing had been installed, or if the rollback waits for the device's update of another component to
- * end. `NOT_FOUND` if the device has no part in the rollout.
+ * end; unchanged, if that was so before. `NOTHING_TO_DO` if the device never installed the update from this rollout, or does
+ * not have it any more. `ROLLBACK_TARGET_MISSING`, `ROLLBACK_TARGET_REFUSED` or `ROLLBACK_BLOCKED_BY_SECURITY_COUNTER` if it
+ * must not go back: then it stays as it is.
  */
 export async function rollBackDevice(
   tx: RolloutTransaction,
   rollout: Rollout,
   deviceId: string,
   by: Cause,
-): Promise<DeviceUpdateRecord> {
+): Promise<SteeredUpdate> {
   const before = await newest(tx, rollout, deviceId);
-  if (before.action === "ROLLBACK") return before;
+  if (before.action === "ROLLBACK") return { ...before, effect: nothing(underWay(before)) };
   requireActive(rollout, "roll back a device of");
   await rollBackDevices(tx, rollout, [deviceId], null, tx.now.toISOString());
   await planWaiting(tx, rollout);
+  const effect = deviceEffect(rollout, await readRollout(tx, rollout.id));
   const after = await newest(tx, rollout, deviceId);
+  if (effect === undefined) return { ...after, effect: nothing(await wayBackWords(tx, rollout, after)) };
+  if (effect.blocked > 0) throw cannotGoBack(after);
   await record(tx, rollout, "rollout.rollback_device", by, {
     device_id: deviceId,
     from: before.state,
     to: after.action === "ROLLBACK" ? `ROLLBACK to ${after.toVersion} ${after.state}` : after.state,
   });
-  return after;
+  return { ...after, effect };
 }
 
 /**
  * Lets a device try again, now, whose update failed or timed out, or which waits for its next try. Returns the try that
- * failed. `ILLEGAL_TRANSITION` if it did not fail, was rolled back, or is at another update.
+ * failed; unchanged, if the device may try again already. `ILLEGAL_TRANSITION` if it did not fail, was rolled back, or is at
+ * another update; `NOTHING_TO_DO` if it was never offered the update.
  */
 export async function retryDevice(
   tx: RolloutTransaction,
   rollout: Rollout,
   deviceId: string,
   by: Cause,
-): Promise<DeviceUpdateRecord> {
+): Promise<SteeredUpdate> {
   requireActive(rollout, "retry a device of");
   const last = await newest(tx, rollout, deviceId);
   const now = tx.now.toISOString();
-  if (last.state === "OFFERED" && last.attempt > 1) {
-    await tx.run(tryNowSql, [deviceId, last.id]);
+  let granted = 1;
+  if (last.state === "OFFERED" && last.attempt > 1 && last.action !== "ROLLBACK") {
+    granted = await tx.run(tryNowSql, [deviceId, last.id, now]);
   } else {
-    if (last.action === "ROLLBACK" || (last.state !== "FAILED" && last.state !== "TIMED_OUT")) {
-      throw illegalTransition("device update", "retry", last.state, []);
-    }
+    if (last.action === "ROLLBACK" || (last.state !== "FAILED" && last.state !== "TIMED_OUT"))
+      throw notFailed(last);
     await requireFree(tx, deviceId);
     await tx.run(failedSql, [deviceId, last.id, now]);
     const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
@@ -65,14 +72,78 @@ export async function retryDevice(
       values.map((value) => [value]),
     );
   }
+  const tries = await readDeviceUpdates(tx, { rolloutId: rollout.id, deviceId, states: [] }, { limit: 2 });
+  const failed = tries.find(({ state }) => isFinalUpdate(state)) ?? last;
+  if (granted === 0) return { ...failed, effect: nothing(`the device may make try ${last.attempt} already`) };
   await record(tx, rollout, "rollout.retry_device", by, {
     device_id: deviceId,
     failure_reason: last.failureReason,
     attempt: String(last.attempt + 1),
   });
-  const tries = await readDeviceUpdates(tx, { rolloutId: rollout.id, deviceId, states: [] }, { limit: 2 });
-  return tries.find(({ state }) => isFinalUpdate(state)) ?? last;
+  return { ...failed, effect: retryEffect() };
 }
+
+function notFailed({ action, state, toVersion }: DeviceUpdateRecord): OtaError {
+  const what = action === "ROLLBACK" ? `its rollback to ${toVersion}` : `its update to ${toVersion}`;
+  return new OtaError(
+    "failed_precondition",
+    "ILLEGAL_TRANSITION",
+    `cannot retry the device: ${what} is ${state}, and only an update that FAILED or TIMED_OUT can be tried again`,
+    { metadata: { resource: "device update", verb: "retry", state, allowed: "" } },
+  );
+}
+
+/** How a device stands that was told to go back. An error with the reason if it could not. */
+function underWay(rollback: DeviceUpdateRecord): string {
+  const { state, toVersion } = rollback;
+  if (state === "SUCCEEDED") return `the device is back on ${toVersion}`;
+  if (!isFinalUpdate(state)) return `the device goes back to ${toVersion} already, and is ${state}`;
+  throw cannotGoBack(rollback);
+}
+
+/** Why nothing is left to be taken back from the device, if that is as it should be; else `NOTHING_TO_DO`. */
+async function wayBackWords(
+  tx: RolloutTransaction,
+  { id, version }: Rollout,
+  { deviceId, state, failureReason }: DeviceUpdateRecord,
+): Promise<string> {
+  const [way] = await tx.query<{ waits: boolean; installed: boolean }>(wayBackSql, [id, deviceId]);
+  if (way?.waits === true) return "the device goes back as soon as its update of another component is over";
+  if (way?.installed !== true) {
+    if (state === "CANCELLED") return `its update was cancelled before it installed ${version}`;
+    throw nothingToDo(`the device never installed ${version}: its update is ${state}`, {
+      id,
+      device_id: deviceId,
+    });
+  }
+  const why =
+    failureReason === "DEVICE_REVERTED"
+      ? "it went back by itself"
+      : "another rollout has brought it another version since";
+  throw nothingToDo(`the device does not have ${version} any more: ${why}`, { id, device_id: deviceId });
+}
+
+/** Why a device cannot go back, or could not, by its rollback. */
+function cannotGoBack({
+  deviceId,
+  state,
+  toVersion,
+  failureReason,
+  failureMessage,
+}: DeviceUpdateRecord): OtaError {
+  const why = failureMessage === "" ? failureReason || state : failureMessage;
+  const words = `the device cannot go back to ${toVersion}: ${why}`;
+  const metadata = { device_id: deviceId, version: toVersion };
+  const reason = blockedReasons.find((each) => each === failureReason);
+  if (reason === undefined) return nothingToDo(words, metadata);
+  return new OtaError("failed_precondition", reason, words, { metadata });
+}
+
+const blockedReasons = [
+  "ROLLBACK_TARGET_MISSING",
+  "ROLLBACK_TARGET_REFUSED",
+  "ROLLBACK_BLOCKED_BY_SECURITY_COUNTER",
+] as const;
 
 function requireActive({ state }: Rollout, verb: string): void {
   if (isActive(state)) return;
@@ -94,8 +165,13 @@ async function newest(
   deviceId: string,
 ): Promise<DeviceUpdateRecord> {
   const [found] = await readDeviceUpdates(tx, { rolloutId: rollout.id, deviceId, states: [] }, { limit: 1 });
-  if (found === undefined) throw notFound("device update of device", deviceId);
-  return found;
+  if (found !== undefined) return found;
+  const [device] = await tx.query(freeSql, [deviceId]);
+  if (device === undefined) throw notFound("device", deviceId);
+  throw nothingToDo(`the rollout never offered ${rollout.version} to the device`, {
+    id: rollout.id,
+    device_id: deviceId,
+  });
 }
 
 async function record(
@@ -118,7 +194,12 @@ async function record(
 
 const tryNowSql = sql`
   UPDATE device_updates SET not_before = NULL, updated_at = clock_timestamp()
-  WHERE device_id = $1::uuid AND id = $2::uuid AND ended_at IS NULL`;
+  WHERE device_id = $1::uuid AND id = $2::uuid AND ended_at IS NULL AND not_before > $3::timestamptz`;
+
+/** Whether device $2 waits to be told that it has to go back by rollout $1, and whether it began to install its update. */
+const wayBackSql = sql`
+  SELECT bool_or(take_back_by IS NOT NULL) AS waits, bool_or(installing_at IS NOT NULL) AS installed
+  FROM device_updates WHERE device_id = $2::uuid AND rollout_id = $1::uuid AND action <> 'ROLLBACK'`;
 
 const freeSql = sql`
   SELECT d.is_deleted AS retired,

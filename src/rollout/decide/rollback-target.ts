@@ -1,6 +1,7 @@
 import { OtaError } from "../../errors.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
+import type { Rollout } from "../model/rollout.ts";
 import { wasRolledBackSql } from "./rollback-sql.ts";
 
 /**
@@ -26,6 +27,21 @@ export async function assertRollbackTarget(
   if (taken?.refused === true) throw refused(targetId, field, "it was itself rolled back");
 }
 
+/**
+ * Checks that a rollout which is rolled back, or was, goes back to this firmware: `ROLLBACK_TARGET_REFUSED` if to another, for
+ * devices that were told cannot be told otherwise.
+ */
+export async function assertSameTarget(
+  session: Session,
+  { id, rollbackPlan }: Rollout,
+  targetId: string,
+): Promise<void> {
+  const [other] = await session.query(otherTargetSql, [id, targetId]);
+  const planned = rollbackPlan === undefined || rollbackPlan.firmwareId === targetId;
+  if (planned && other === undefined) return;
+  throw refused(targetId, "firmware_id", "the rollout is rolled back to another version already");
+}
+
 function refused(firmwareId: string, field: string, problem: string): OtaError {
   return new OtaError(
     "failed_precondition",
@@ -48,3 +64,8 @@ const targetSql = sql`
   END AS problem
   FROM firmware_updates t, firmware_updates f
   WHERE t.id = $1::uuid AND NOT t.is_deleted AND f.id = $2::uuid`;
+
+/** A rollback of rollout $1 to another firmware than $2. */
+const otherTargetSql = sql`
+  SELECT 1 FROM device_updates
+  WHERE rollout_id = $1::uuid AND action = 'ROLLBACK' AND firmware_id <> $2::uuid LIMIT 1`;

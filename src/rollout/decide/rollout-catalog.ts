@@ -4,7 +4,7 @@ import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
 import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { Session } from "../../infra/database/session.ts";
-import { sql, words } from "../../infra/database/sql.ts";
+import { sql } from "../../infra/database/sql.ts";
 import {
   type DeviceUpdateFilter,
   type DeviceUpdateRecord,
@@ -12,29 +12,21 @@ import {
 } from "../model/device-update-list.ts";
 import { type FailureReasonCount, readFailureReasons } from "../model/failure-reasons.ts";
 import type { NewRollout, RolloutDefaults } from "../model/new-rollout.ts";
-import { frontRing, type Rollout } from "../model/rollout.ts";
+import type { Rollout } from "../model/rollout.ts";
 import { type RolloutSelection, readRollouts } from "../model/rollout-rows.ts";
-import { isInForce, makesOffers, ongoingStates, type RolloutVerb } from "../model/rollout-state.ts";
+import { isInForce, type RolloutVerb } from "../model/rollout-state.ts";
 import {
   lockRollout,
   type RolloutTransaction,
   type RolloutTransactions,
   readRollout,
 } from "../model/rollout-transactions.ts";
+import { type SteeredRollout, type SteeredUpdate, steered } from "../model/verb-effect.ts";
+import { ongoingRollout, startTo, takeTo } from "./deploy.ts";
 import { retryDevice, rollBackDevice } from "./device-verbs.ts";
 import { insertRollout } from "./insert-rollout.ts";
-import { rollBack, rollBackRing } from "./rollback.ts";
-import { assertRollbackTarget } from "./rollback-target.ts";
-import {
-  abort,
-  approve,
-  changedMeanwhile,
-  pause,
-  promote,
-  requireRing,
-  resume,
-  start,
-} from "./rollout-verbs.ts";
+import { rollBackAll, rollBackOneRing } from "./operator-rollback.ts";
+import { abort, approve, changedMeanwhile, pause, promote, resume, start } from "./rollout-verbs.ts";
 
 /** What a {@link RolloutCatalog} is made of. */
 export interface RolloutCatalogParts {
@@ -72,39 +64,41 @@ export class RolloutCatalog {
     return this.#parts.transactions.run(async (tx) => {
       const create = async (): Promise<string> =>
         this.#insert(tx, wanted, await this.#deployable(tx, wanted, creator.actor), creator.actor);
-      return await this.#once(tx, "ota.v1.RolloutService/CreateRollout", wanted, creator, create);
+      const method = "ota.v1.RolloutService/CreateRollout";
+      return (await this.#once(tx, method, wanted, creator, create)).rollout;
     });
   }
 
   /**
    * Deploys a firmware: creates and starts a rollout, or takes the one that runs on to the ring, which is the first one
-   * unless named. One at a time for a firmware. `ILLEGAL_TRANSITION` while its rollout is paused or being rolled back.
+   * unless named. One at a time for a firmware. `ROLLOUT_DIFFERS` if that one is not as wanted; `ILLEGAL_TRANSITION` while it is
+   * paused or being rolled back.
    */
-  deploy(wanted: NewRollout, ring: string | undefined, creator: CreateCause): Promise<Rollout> {
+  deploy(wanted: NewRollout, ring: string | undefined, creator: CreateCause): Promise<SteeredRollout> {
     return this.#parts.transactions.run(async (tx) => {
       const by = { actor: creator.actor, reason: "" };
+      let before: Rollout | undefined;
       const deploy = async (): Promise<string> => {
         // Locks the firmware, so that two deployments of it cannot cross.
         const firmware = await this.#deployable(tx, wanted, creator.actor);
-        const [current] = await tx.query<{ id: string }>(ongoingSql, [wanted.firmwareId]);
-        const id = current?.id ?? (await this.#insert(tx, wanted, firmware, creator.actor));
-        const rollout = await lockRollout(tx, id);
-        const name = ring ?? rollout.rings[0]?.name ?? "";
-        const { position } = requireRing(rollout.rings, name);
-        if (current === undefined) {
-          await start(tx, rollout, by);
-          // The first ring is what a start opens.
-          if (position === 0) return id;
+        before = await ongoingRollout(tx, wanted, this.#parts.defaults);
+        if (before !== undefined) {
+          await takeTo(tx, before, ring, by);
+          return before.id;
         }
-        const started = current === undefined ? await readRollout(tx, id) : rollout;
-        // What waits for an approval or its time opens its rings then.
-        if (started.state === "AWAITING_APPROVAL" || started.state === "SCHEDULED") return id;
-        const reached = position <= (frontRing(started.rings)?.position ?? -1);
-        if (!makesOffers(started.state) || !reached) await promote(tx, started, by, name);
+        const id = await this.#insert(tx, wanted, firmware, creator.actor);
+        await startTo(tx, await lockRollout(tx, id), ring, by);
         return id;
       };
       const request = { ...wanted, ring: ring ?? "" };
-      return await this.#once(tx, "ota.v1.FirmwareService/DeployFirmware", request, creator, deploy);
+      const { rollout, repeated } = await this.#once(
+        tx,
+        "ota.v1.FirmwareService/DeployFirmware",
+        request,
+        creator,
+        deploy,
+      );
+      return steered(repeated ? rollout : before, rollout);
     });
   }
 
@@ -140,7 +134,7 @@ export class RolloutCatalog {
   }
 
   /** Opens the first ring. Writes a handful of rows, however large the fleet is. The firmware must be deployable still. */
-  start(call: VerbRequest): Promise<Rollout> {
+  start(call: VerbRequest): Promise<SteeredRollout> {
     return this.#verb("start", call, async (tx, rollout, by) => {
       await this.#deployable(tx, rollout, call.actor);
       await start(tx, rollout, by);
@@ -151,7 +145,7 @@ export class RolloutCatalog {
    * Opens the next ring, or all up to the named one; past the last ring the rollout is complete. A named ring that is open
    * already changes nothing. `UNKNOWN_RING`; `ABORTED` if the revision is another one.
    */
-  promote(call: PromoteRequest): Promise<Rollout> {
+  promote(call: PromoteRequest): Promise<SteeredRollout> {
     return this.#verb("promote", call, async (tx, rollout, by) => {
       if (call.revision !== undefined && call.revision !== String(rollout.revision))
         throw changedMeanwhile(rollout.id);
@@ -163,7 +157,7 @@ export class RolloutCatalog {
    * Lets a ring open that needs an approval: the named one or the next. `FOUR_EYES` for the rollout's creator;
    * `UNKNOWN_RING`. For a rollout that has not begun the firmware must be deployable still.
    */
-  approve(call: VerbRequest & { readonly ring?: string | undefined }): Promise<Rollout> {
+  approve(call: VerbRequest & { readonly ring?: string | undefined }): Promise<SteeredRollout> {
     return this.#verb("approve", call, async (tx, rollout, by) => {
       if (rollout.state === "AWAITING_APPROVAL") await this.#deployable(tx, rollout, call.actor);
       await approve(tx, rollout, by, call.ring);
@@ -171,45 +165,37 @@ export class RolloutCatalog {
   }
 
   /** Stops making offers. */
-  pause(call: VerbRequest): Promise<Rollout> {
+  pause(call: VerbRequest): Promise<SteeredRollout> {
     return this.#verb("pause", call, (tx, rollout, by) => pause(tx, rollout, by));
   }
 
   /** Makes offers again. If it never began, the firmware must be deployable still. */
-  resume(call: VerbRequest): Promise<Rollout> {
+  resume(call: VerbRequest): Promise<SteeredRollout> {
     return this.#verb("resume", call, async (tx, rollout, by) => {
       if (rollout.startedAt === undefined) await this.#deployable(tx, rollout, call.actor);
       await resume(tx, rollout, by);
     });
   }
 
-  /** Rolls the update back, to the named firmware if one is. `ROLLBACK_TARGET_REFUSED`. */
-  rollback(call: VerbRequest & { readonly firmwareId?: string | undefined }): Promise<Rollout> {
-    return this.#verb("rollback", call, async (tx, rollout, by) => {
-      const { firmwareId } = call;
-      if (firmwareId !== undefined) await assertRollbackTarget(tx, rollout, firmwareId);
-      await rollBack(tx, rollout, by, { firmwareId });
-    });
+  /** See {@link rollBackAll}. */
+  rollback(call: VerbRequest & { readonly firmwareId?: string | undefined }): Promise<SteeredRollout> {
+    return this.#parts.transactions.run((tx) => rollBackAll(tx, call));
   }
 
-  /** Rolls the update back from one ring's devices, and pauses. `UNKNOWN_RING`; a ring that was never open is refused. */
-  rollbackRing(call: VerbRequest & { readonly ring: string }): Promise<Rollout> {
-    return this.#parts.transactions.run(async (tx) => {
-      const rollout = await lockRollout(tx, call.id);
-      await rollBackRing(tx, rollout, requireRing(rollout.rings, call.ring), call);
-      return await readRollout(tx, call.id);
-    });
+  /** See {@link rollBackOneRing}. `UNKNOWN_RING`. */
+  rollbackRing(call: VerbRequest & { readonly ring: string }): Promise<SteeredRollout> {
+    return rollBackOneRing(this.#parts.transactions, call);
   }
 
   /** See {@link rollBackDevice}. */
-  rollbackDevice(call: VerbRequest & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
+  rollbackDevice(call: VerbRequest & { readonly deviceId: string }): Promise<SteeredUpdate> {
     return this.#parts.transactions.run(async (tx) =>
       rollBackDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
     );
   }
 
   /** See {@link retryDevice}. */
-  retryDevice(call: VerbRequest & { readonly deviceId: string }): Promise<DeviceUpdateRecord> {
+  retryDevice(call: VerbRequest & { readonly deviceId: string }): Promise<SteeredUpdate> {
     return this.#parts.transactions.run(async (tx) =>
       retryDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
     );
@@ -222,7 +208,7 @@ export class RolloutCatalog {
   }
 
   /** Stops for good, and rolls nothing back. */
-  abort(call: VerbRequest): Promise<Rollout> {
+  abort(call: VerbRequest): Promise<SteeredRollout> {
     return this.#verb("abort", call, (tx, rollout, by) => abort(tx, rollout, by));
   }
 
@@ -246,12 +232,12 @@ export class RolloutCatalog {
     verb: RolloutVerb,
     { id, actor, reason }: VerbRequest,
     work: (tx: RolloutTransaction, rollout: Rollout, by: Cause) => Promise<void>,
-  ): Promise<Rollout> {
+  ): Promise<SteeredRollout> {
     return this.#parts.transactions.run(async (tx) => {
       const rollout = await lockRollout(tx, id);
-      if (isInForce(rollout.state, verb)) return rollout;
+      if (isInForce(rollout.state, verb)) return steered(rollout, rollout);
       await work(tx, rollout, { actor, reason });
-      return await readRollout(tx, id);
+      return steered(rollout, await readRollout(tx, id));
     });
   }
 
@@ -261,10 +247,10 @@ export class RolloutCatalog {
     request: object,
     { actor, requestId }: CreateCause,
     create: () => Promise<string>,
-  ): Promise<Rollout> {
+  ): Promise<{ readonly rollout: Rollout; readonly repeated: boolean }> {
     const key = { caller: actor, method, requestId, requestDigest: requestDigest(request) };
-    const { resourceId } = await this.#parts.idempotency.once(tx.em, key, create);
-    return await readRollout(tx, resourceId);
+    const { resourceId, repeated } = await this.#parts.idempotency.once(tx.em, key, create);
+    return { rollout: await readRollout(tx, resourceId), repeated };
   }
 
   #insert(tx: RolloutTransaction, wanted: NewRollout, firmware: Firmware, actor: string): Promise<string> {
@@ -275,12 +261,6 @@ export class RolloutCatalog {
     return this.#parts.firmware.requireDeployable(firmwareId, { actor, em: tx.em });
   }
 }
-
-/** The newest rollout of firmware $1 that has begun and is not over. */
-const ongoingSql = sql`
-  SELECT id FROM rollouts
-  WHERE firmware_id = $1::uuid AND NOT is_deleted AND state IN (${words(ongoingStates)})
-  ORDER BY id DESC LIMIT 1`;
 
 /** Rollouts that run on a firmware which the key $1 signed. */
 const signedSql = sql`

@@ -6,6 +6,7 @@ import type { PageTokens } from "../../call/page-token.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { RolloutHealthSource } from "../model/gate.ts";
 import type { Rollout } from "../model/rollout.ts";
+import type { SteeredRollout } from "../model/verb-effect.ts";
 import {
   fromNewRollout,
   fromRolloutStates,
@@ -13,6 +14,7 @@ import {
   toDefaultsMessage,
   toDeviceUpdateMessage,
   toRolloutMessage,
+  toVerbEffectMessage,
 } from "../wire/rollout-messages.ts";
 import type { RolloutCatalog, VerbRequest } from "./rollout-catalog.ts";
 import type { RolloutWatch } from "./rollout-watch.ts";
@@ -37,6 +39,10 @@ export function rolloutEndpoints({
   const { method } = RolloutService;
   const message = (rollout: Rollout) => toRolloutMessage(rollout, clock.now(), health.verdictOf(rollout.id));
   const answer = async (rollout: Promise<Rollout>) => ({ rollout: message(await rollout) });
+  const steered = async (outcome: Promise<SteeredRollout>) => {
+    const rollout = await outcome;
+    return { rollout: message(rollout), effect: toVerbEffectMessage(rollout.effect) };
+  };
   return [
     unary(method.createRollout, operator, (request, context) =>
       answer(
@@ -64,10 +70,12 @@ export function rolloutEndpoints({
       return { rollouts: page.rows.map(message), nextPageToken: page.nextPageToken };
     }),
 
-    unary(method.startRollout, operator, (request, context) => answer(catalog.start(verb(request, context)))),
+    unary(method.startRollout, operator, (request, context) =>
+      steered(catalog.start(verb(request, context))),
+    ),
 
     unary(method.promoteRollout, operator, (request, context) =>
-      answer(
+      steered(
         catalog.promote({
           ...verb(request, context),
           ring: request.ring || undefined,
@@ -76,32 +84,34 @@ export function rolloutEndpoints({
       ),
     ),
 
-    unary(method.pauseRollout, operator, (request, context) => answer(catalog.pause(verb(request, context)))),
+    unary(method.pauseRollout, operator, (request, context) =>
+      steered(catalog.pause(verb(request, context))),
+    ),
 
     unary(method.resumeRollout, operator, (request, context) =>
-      answer(catalog.resume(verb(request, context))),
+      steered(catalog.resume(verb(request, context))),
     ),
 
     unary(method.approveRollout, operator, (request, context) =>
-      answer(catalog.approve({ ...verb(request, context), ring: request.ring || undefined })),
+      steered(catalog.approve({ ...verb(request, context), ring: request.ring || undefined })),
     ),
 
     unary(method.rollbackRollout, operator, (request, context) =>
-      answer(catalog.rollback({ ...verb(request, context), firmwareId: request.firmwareId || undefined })),
+      steered(catalog.rollback({ ...verb(request, context), firmwareId: request.firmwareId || undefined })),
     ),
 
     unary(method.rollbackRing, operator, (request, context) =>
-      answer(catalog.rollbackRing({ ...verb(request, context), ring: request.ring })),
+      steered(catalog.rollbackRing({ ...verb(request, context), ring: request.ring })),
     ),
 
     unary(method.rollbackDevice, operator, async (request, context) => {
       const update = await catalog.rollbackDevice({ ...verb(request, context), deviceId: request.deviceId });
-      return { deviceUpdate: toDeviceUpdateMessage(update) };
+      return { deviceUpdate: toDeviceUpdateMessage(update), effect: toVerbEffectMessage(update.effect) };
     }),
 
     unary(method.retryDevice, operator, async (request, context) => {
       const update = await catalog.retryDevice({ ...verb(request, context), deviceId: request.deviceId });
-      return { deviceUpdate: toDeviceUpdateMessage(update) };
+      return { deviceUpdate: toDeviceUpdateMessage(update), effect: toVerbEffectMessage(update.effect) };
     }),
 
     unary(method.listFailureReasons, viewer, async ({ id }) => ({
@@ -111,7 +121,9 @@ export function rolloutEndpoints({
       })),
     })),
 
-    unary(method.abortRollout, operator, (request, context) => answer(catalog.abort(verb(request, context)))),
+    unary(method.abortRollout, operator, (request, context) =>
+      steered(catalog.abort(verb(request, context))),
+    ),
 
     unary(method.listDeviceUpdates, viewer, async (request) => {
       const filter = fromUpdatesRequest(request);

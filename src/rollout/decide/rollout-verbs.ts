@@ -1,10 +1,10 @@
 import type { Cause } from "../../call/cause.ts";
-import { illegalTransition, OtaError } from "../../errors.ts";
+import { illegalTransition, nothingToDo, OtaError } from "../../errors.ts";
 import { sql, words } from "../../infra/database/sql.ts";
 import type { RingState } from "../model/deployment-ring.entity.ts";
 import { untakenStates } from "../model/device-update-state.ts";
 import { nextRingState, type RingEvent } from "../model/ring-state.ts";
-import { awaitedApproval, frontRing, isApproved, type Ring, type Rollout } from "../model/rollout.ts";
+import { frontRing, isApproved, type Ring, type Rollout } from "../model/rollout.ts";
 import {
   allowedVerbs,
   nextRolloutState,
@@ -17,7 +17,8 @@ import { forgetWaitingSql } from "./waiting-rollback-sql.ts";
 
 /**
  * Verbs of a rollout within a transaction that has it locked. Each checks the state machine, writes the new state and the
- * record of it, and raises the revision. They return nothing: read the rollout again afterwards.
+ * record of it, and raises the revision, unless what it asks for is so already. They return nothing: read the rollout again
+ * afterwards, and see `steered`.
  */
 export async function start(tx: RolloutTransaction, rollout: Rollout, by: Cause): Promise<void> {
   await begin(tx, rollout, by, "start");
@@ -25,7 +26,8 @@ export async function start(tx: RolloutTransaction, rollout: Rollout, by: Cause)
 
 /**
  * Notes that the named ring, or the next one that waits for it, may open; the last approval that a start waits for starts
- * the rollout. `FOUR_EYES` for the rollout's creator. A ring that needs no approval (any more) changes nothing.
+ * the rollout. `FOUR_EYES` for the rollout's creator; `NOTHING_TO_DO` for what needs no approval. A ring that has it stays as
+ * it is.
  */
 export async function approve(
   tx: RolloutTransaction,
@@ -34,8 +36,9 @@ export async function approve(
   ringName?: string,
 ): Promise<void> {
   const state = requireState(rollout, "approve");
-  const ring = ringName === undefined ? awaitedApproval(rollout) : requireRing(rollout.rings, ringName);
-  if (ring === undefined || isApproved(ring)) return;
+  const ring = ringName === undefined ? nextToApprove(rollout) : requireRing(rollout.rings, ringName);
+  if (!ring.gate.requireApproval) throw noApprovalNeeded(rollout, ring);
+  if (isApproved(ring)) return;
   if (by.actor === rollout.creator) throw fourEyes(rollout);
   const now = tx.now.toISOString();
   await tx.run(approveSql, [ring.id, by.actor, now]);
@@ -200,6 +203,25 @@ export function requireState(rollout: Rollout, event: RolloutEvent, verb?: Rollo
     throw illegalTransition("rollout", verb ?? event, rollout.state, allowedVerbs(rollout.state));
   }
   return state;
+}
+
+/** The next ring that needs an approval and has none, or else the last that needed one. `NOTHING_TO_DO` if none does. */
+function nextToApprove(rollout: Rollout): Ring {
+  const guarded = rollout.rings.filter(({ gate }) => gate.requireApproval);
+  const ring = guarded.find((each) => !isApproved(each)) ?? guarded.at(-1);
+  if (ring === undefined) throw noApprovalNeeded(rollout);
+  return ring;
+}
+
+function noApprovalNeeded({ id, rings }: Rollout, ring?: Ring): OtaError {
+  const guarded = rings.filter(({ gate }) => gate.requireApproval).map(({ name }) => name);
+  const others = guarded.length === 0 ? "no ring of the rollout does" : `these do: ${guarded.join(", ")}`;
+  return nothingToDo(
+    ring === undefined
+      ? "no ring of the rollout needs an approval"
+      : `ring ${ring.name} needs no approval; ${others}`,
+    { id, ...(ring === undefined ? {} : { ring: ring.name }) },
+  );
 }
 
 function fourEyes({ id, creator }: Rollout): OtaError {

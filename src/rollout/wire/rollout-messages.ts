@@ -13,6 +13,7 @@ import {
   RolloutState,
   type RolloutTargetingSchema,
   UpdateAction,
+  type VerbEffectSchema,
 } from "../../../gen/ota/v1/rollout_pb.js";
 import type {
   GetRolloutDefaultsResponseSchema,
@@ -42,6 +43,7 @@ import {
 } from "../model/new-rollout.ts";
 import type { RolloutState as RolloutStateName, StoredTargeting } from "../model/rollout.entity.ts";
 import { awaitedApproval, type Ring, type Rollout } from "../model/rollout.ts";
+import type { VerbEffect } from "../model/verb-effect.ts";
 
 /** A rollout on the wire; gates are judged as of `now`. */
 export function toRolloutMessage(
@@ -86,6 +88,22 @@ export function toRolloutMessage(
     ...(startedAt === undefined ? {} : { startTime: timestampFromDate(startedAt) }),
     ...(endedAt === undefined ? {} : { endTime: timestampFromDate(endedAt) }),
     etag: String(rollout.revision),
+  };
+}
+
+/** What a verb changed, on the wire. */
+export function toVerbEffectMessage(effect: VerbEffect): MessageInitShape<typeof VerbEffectSchema> {
+  return {
+    unchanged: effect.unchanged,
+    message: effect.message,
+    openedRings: [...effect.openedRings],
+    approvedRing: effect.approvedRing,
+    cancelledCount: BigInt(effect.cancelled),
+    rollbackCount: BigInt(effect.rollbacks),
+    blockedCount: BigInt(effect.blocked),
+    waitingCount: BigInt(effect.waiting),
+    remainingCount: BigInt(effect.remaining),
+    retryCount: BigInt(effect.retries),
   };
 }
 
