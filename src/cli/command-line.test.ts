@@ -45,6 +45,7 @@ describe("the command tree", () => {
       "firmware upload",
       "firmware manifest",
       "firmware submit",
+      "firmware release",
       "firmware list",
       "firmware show",
       "firmware reported-as",

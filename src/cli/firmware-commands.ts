@@ -5,7 +5,6 @@ import { v4 as newRequestId } from "uuid";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { type Firmware, FirmwareSchema, FirmwareState } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService, ListFirmwareResponseSchema } from "../../gen/ota/v1/firmware_service_pb.js";
-import { RolloutSchema } from "../../gen/ota/v1/rollout_pb.js";
 import { publicKeyOf, signManifest, thumbprint, verifySignature } from "../manifest/signature.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import {
@@ -25,7 +24,7 @@ import { parseEnumValue } from "./parse.ts";
 import { transferProgress } from "./progress.ts";
 import { firmwareId } from "./references.ts";
 import { addRolloutOptions, type RolloutOptions, resolvedRolloutParts } from "./rollout-options.ts";
-import { renderRollout } from "./rollout-view.ts";
+import { printSteered } from "./rollout-verb-commands.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 
 const { method } = FirmwareService;
@@ -95,6 +94,19 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
     .action(withSession(cli, submitSignature));
 
   firmware
+    .command("release")
+    .argument("<firmware>", REFERENCE)
+    .description("Release a firmware without deploying it, where it needs no signature or has enough")
+    .action(
+      withSession(cli, async (session, reference: string) => {
+        const id = await firmwareId(session, reference);
+        const { firmware: released, unchanged } = await session.call(method.releaseFirmware, { id });
+        printFirmware(session, requireFirmware(released));
+        noteUnchanged(session, unchanged, "it was released already");
+      }),
+    );
+
+  firmware
     .command("list")
     .description("List firmware, newest first")
     .option("--product <name>", "only this product")
@@ -136,10 +148,10 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
     .description("Take a firmware out of the catalogue; its record stays for history")
     .action(
       withSession(cli, async (session, reference: string) => {
-        const answer = await session.call(method.deleteFirmware, {
-          id: await firmwareId(session, reference),
-        });
-        printFirmware(session, requireFirmware(answer.firmware));
+        const id = await firmwareId(session, reference);
+        const { firmware: deleted, unchanged } = await session.call(method.deleteFirmware, { id });
+        printFirmware(session, requireFirmware(deleted));
+        noteUnchanged(session, unchanged, "it was deleted already");
       }),
     );
 
@@ -151,17 +163,15 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
       .option("--ring <ring>", "the ring to open, with all before it (default: the first one)"),
   ).action(
     withSession(cli, async (session, reference: string, options: RolloutOptions & { ring?: string }) => {
-      const { rollout } = await session.call(method.deployFirmware, {
+      const answer = await session.call(method.deployFirmware, {
         id: await firmwareId(session, reference),
         requestId: newRequestId(),
         ring: options.ring ?? "",
         ...(await resolvedRolloutParts(session, options)),
       });
-      if (rollout === undefined)
-        throw new CliError(exitCodes.failure, "the service answered without a rollout");
-      session.print(RolloutSchema, rollout, () => renderRollout(session.terminal, rollout, Date.now()));
+      printSteered(session, answer);
       if (!session.json)
-        session.terminal.note(`\nFollow it with \`device-ota rollout watch ${rollout.id}\`.`);
+        session.terminal.note(`Follow it with \`device-ota rollout watch ${answer.rollout?.id}\`.`);
     }),
   );
 }
@@ -201,8 +211,9 @@ async function submitSignature(
   const signature = await readFile(options.signature);
   const keyId = options.keyId ?? (await findSigner(session, manifest, signature));
   const id = await firmwareId(session, reference);
-  const answer = await session.call(method.signFirmware, { id, manifest, signature, keyId });
-  printFirmware(session, requireFirmware(answer.firmware));
+  const { firmware, unchanged } = await session.call(method.signFirmware, { id, manifest, signature, keyId });
+  printFirmware(session, requireFirmware(firmware));
+  noteUnchanged(session, unchanged, "the key had signed it already");
 }
 
 /** The registered key under which a signature is right. */
@@ -298,4 +309,8 @@ function requireFirmware(firmware: Firmware | undefined): Firmware {
 
 function printFirmware(session: Session, firmware: Firmware): void {
   session.print(FirmwareSchema, firmware, () => renderFirmware(session.terminal, firmware));
+}
+
+function noteUnchanged(session: Session, unchanged: boolean, why: string): void {
+  if (unchanged && !session.json) session.terminal.note(`\nNothing changed: ${why}.`);
 }

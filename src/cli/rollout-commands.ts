@@ -1,14 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
 import { v4 as newRequestId } from "uuid";
-import {
-  type DeviceUpdate,
-  DeviceUpdateSchema,
-  DeviceUpdateState,
-  type Rollout,
-  RolloutSchema,
-  RolloutState,
-} from "../../gen/ota/v1/rollout_pb.js";
+import { DeviceUpdateState, type Rollout, RolloutSchema, RolloutState } from "../../gen/ota/v1/rollout_pb.js";
 import {
   GetRolloutDefaultsResponseSchema,
   ListDeviceUpdatesResponseSchema,
@@ -23,6 +16,7 @@ import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.
 import { addHealthCommands } from "./rollout-health.ts";
 import { addRolloutOptions, type RolloutOptions, resolvedRolloutParts } from "./rollout-options.ts";
 import { addPreviewCommands } from "./rollout-preview.ts";
+import { addRolloutVerbs } from "./rollout-verb-commands.ts";
 import {
   isOver,
   renderDefaults,
@@ -115,100 +109,7 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
 
   addPreviewCommands(rollout, cli);
   addHealthCommands(rollout, cli);
-  addVerbs(rollout, cli);
-}
-
-type Verb = (
-  session: Session,
-  request: { id: string; reason: string },
-) => Promise<{ rollout?: Rollout | undefined }>;
-
-function addVerbs(rollout: Command, cli: Cli): void {
-  const { method } = RolloutService;
-  rollout
-    .command("start")
-    .argument("<rollout>", rolloutReference)
-    .description("Start a draft: opens its first ring")
-    .action(
-      withSession(cli, async (session, reference: string) => {
-        const id = await rolloutId(session, reference);
-        printRollout(session, (await session.call(method.startRollout, { id })).rollout);
-      }),
-    );
-  rollout
-    .command("promote")
-    .argument("<rollout>", rolloutReference)
-    .description("Open the next ring now, whether or not the gate holds")
-    .option("--ring <ring>", "open every ring up to this one")
-    .option("--reason <text>", "why, for the audit log")
-    .action(
-      withSession(cli, async (session, reference: string, options: { ring?: string; reason?: string }) => {
-        const id = await rolloutId(session, reference);
-        const request = { id, ring: options.ring ?? "", reason: options.reason ?? "" };
-        printRollout(session, (await session.call(method.promoteRollout, request)).rollout);
-      }),
-    );
-  const verbs: [name: string, verb: Verb, description: string][] = [
-    [
-      "pause",
-      (session, request) => session.call(method.pauseRollout, request),
-      "Stop making offers; devices that are updating go on",
-    ],
-    ["resume", (session, request) => session.call(method.resumeRollout, request), "Make offers again"],
-    [
-      "abort",
-      (session, request) => session.call(method.abortRollout, request),
-      "Stop for good where it stands; nothing is rolled back",
-    ],
-  ];
-  rollout
-    .command("approve")
-    .argument("<rollout>", rolloutReference)
-    .description("Let a ring open that needs an approval; not for who created the rollout")
-    .option("--ring <ring>", "this ring, by default the next one that needs it")
-    .option("--reason <text>", "why, for the audit log")
-    .action(
-      withSession(cli, async (session, reference: string, options: { ring?: string; reason?: string }) => {
-        const id = await rolloutId(session, reference);
-        const request = { id, ring: options.ring ?? "", reason: options.reason ?? "" };
-        printRollout(session, (await session.call(method.approveRollout, request)).rollout);
-      }),
-    );
-  rollout
-    .command("rollback")
-    .argument("<rollout>", rolloutReference)
-    .description("Roll the update back: from every device that took it, from one ring, or from one device")
-    .option("--ring <ring>", "only the devices of this ring; pauses the rollout")
-    .option("--device <device>", "only this device: its id or serial number")
-    .option("--to <firmware>", "go back to this firmware, not to what each device came from")
-    .option("--reason <text>", "why, for the audit log")
-    .action(withSession(cli, rollBack));
-  rollout
-    .command("retry")
-    .argument("<rollout>", rolloutReference)
-    .argument("<device>", "the device: its id or serial number")
-    .description("Let a device try again whose update failed")
-    .option("--reason <text>", "why, for the audit log")
-    .action(
-      withSession(cli, async (session, reference: string, device: string, options: { reason?: string }) => {
-        const id = await rolloutId(session, reference);
-        const request = { id, deviceId: await deviceId(session, device), reason: options.reason ?? "" };
-        printDeviceUpdate(session, (await session.call(method.retryDevice, request)).deviceUpdate);
-      }),
-    );
-  for (const [name, verb, description] of verbs) {
-    rollout
-      .command(name)
-      .argument("<rollout>", rolloutReference)
-      .description(description)
-      .option("--reason <text>", "why, for the audit log")
-      .action(
-        withSession(cli, async (session, reference: string, options: { reason?: string }) => {
-          const request = { id: await rolloutId(session, reference), reason: options.reason ?? "" };
-          printRollout(session, (await verb(session, request)).rollout);
-        }),
-      );
-  }
+  addRolloutVerbs(rollout, cli);
 }
 
 const ROLLOUT_HELP = `
@@ -280,36 +181,6 @@ async function watchRollout(session: Session, reference: string): Promise<void> 
       `the rollout did not complete: ${rolloutLine(last)}. ${last.stateReason}`,
     );
   }
-}
-
-async function rollBack(
-  session: Session,
-  reference: string,
-  options: { ring?: string; device?: string; to?: string; reason?: string },
-): Promise<void> {
-  const { ring, device, to } = options;
-  if ([ring, device, to].filter((option) => option !== undefined).length > 1) {
-    throw new CliError(exitCodes.usage, "give only one of --ring, --device and --to");
-  }
-  const { method } = RolloutService;
-  const call = { id: await rolloutId(session, reference), reason: options.reason ?? "" };
-  if (device !== undefined) {
-    const request = { ...call, deviceId: await deviceId(session, device) };
-    return printDeviceUpdate(session, (await session.call(method.rollbackDevice, request)).deviceUpdate);
-  }
-  if (ring !== undefined) {
-    return printRollout(session, (await session.call(method.rollbackRing, { ...call, ring })).rollout);
-  }
-  const request = { ...call, firmwareId: to === undefined ? "" : await firmwareId(session, to) };
-  printRollout(session, (await session.call(method.rollbackRollout, request)).rollout);
-}
-
-function printDeviceUpdate(session: Session, update: DeviceUpdate | undefined): void {
-  if (update === undefined)
-    throw new CliError(exitCodes.failure, "the service answered without a device update");
-  session.print(DeviceUpdateSchema, update, () =>
-    renderDeviceUpdates(session.terminal, [update], Date.now()),
-  );
 }
 
 /** Shows a rollout at each change until it is over: redrawn in place on a terminal, else a line a change. */

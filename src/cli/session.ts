@@ -11,6 +11,7 @@ import {
 } from "@bufbuild/protobuf";
 import { credentials } from "@grpc/grpc-js";
 import type { Command } from "commander";
+import { type VerbEffect, VerbEffectSchema } from "../../gen/ota/v1/rollout_pb.js";
 import { RpcClient } from "../client/rpc-client.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
@@ -78,6 +79,24 @@ export class Session implements Disposable {
     this.terminal.out(this.json ? jsonText(schema, message, 2) : human());
   }
 
+  /** Prints the answer to a verb, and what it changed: as JSON in a field `effect`, for people as a note behind it. */
+  printEffect<T extends DescMessage>(
+    schema: T,
+    message: MessageShape<T>,
+    effect: VerbEffect | undefined,
+    human: () => string,
+  ): void {
+    if (this.json) {
+      const parts = {
+        ...(jsonOf(schema, message) as object),
+        ...(effect && { effect: jsonOf(VerbEffectSchema, effect) }),
+      };
+      return this.terminal.out(JSON.stringify(parts, undefined, 2));
+    }
+    this.terminal.out(human());
+    if (effect !== undefined) this.terminal.note(`\n${effect.message}`);
+  }
+
   [Symbol.dispose](): void {
     this.rpc.close();
   }
@@ -89,8 +108,11 @@ export function jsonText<T extends DescMessage>(
   message: MessageShape<T>,
   indent?: number,
 ): string {
-  const value: JsonValue = toJson(schema, message, { alwaysEmitImplicit: true });
-  return JSON.stringify(value, undefined, indent);
+  return JSON.stringify(jsonOf(schema, message), undefined, indent);
+}
+
+function jsonOf<T extends DescMessage>(schema: T, message: MessageShape<T>): JsonValue {
+  return toJson(schema, message, { alwaysEmitImplicit: true });
 }
 
 /** Wraps a command that talks to a service: opens the session before it and closes it after it. */

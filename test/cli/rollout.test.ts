@@ -188,10 +188,16 @@ it("lets a device try again, and rolls back a device, a ring, or all to a named 
   expect(both).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("only one of") });
   expect(again).toMatchObject({ exitCode: 5, stderr: expect.stringContaining("ILLEGAL_TRANSITION") });
   const one = await ask("rollout", "rollback", id, "--device", well.id, "--reason", "hot");
-  expect(one).toMatchObject({ deviceId: well.id, action: "UPDATE_ACTION_ROLLBACK", toVersion: "1.0.0" });
+  expect(one).toMatchObject({
+    deviceId: well.id,
+    action: "UPDATE_ACTION_ROLLBACK",
+    toVersion: "1.0.0",
+    effect: { rollbackCount: "1", message: "1 device goes back." },
+  });
   expect(await ask("rollout", "rollback", id, "--ring", "canary")).toMatchObject({
     state: "ROLLOUT_STATE_PAUSED",
     rollback: { total: "2" },
+    effect: { rollbackCount: "1" },
   });
   for (const device of devices) {
     const offer = await eventually(() => device.expectOffer(service));

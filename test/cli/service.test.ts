@@ -99,6 +99,11 @@ describe("a newcomer's way from a file to a rollout", () => {
     expect(signed["keyId"]).toMatch(/^[\w-]{43}$/);
     const released = await ask("firmware", "submit", "app@1.2.0");
     expect(released).toMatchObject({ state: "FIRMWARE_STATE_RELEASED" });
+    const again = await run("firmware", "release", "app@1.2.0");
+    expect(again).toMatchObject({
+      exitCode: 0,
+      stderr: expect.stringContaining("Nothing changed: it was released already."),
+    });
   });
 
   it("takes a signed manifest as the record of a new version", async () => {
@@ -139,6 +144,11 @@ describe("a newcomer's way from a file to a rollout", () => {
     expect(await ask("rollout", "pause", "latest", "--reason", "test")).toMatchObject({
       state: "ROLLOUT_STATE_PAUSED",
     });
+    const repeated = await run("rollout", "pause", "latest");
+    expect(repeated).toMatchObject({
+      exitCode: 0,
+      stderr: expect.stringContaining("Nothing changed: the rollout is paused (test)"),
+    });
     const again = await run("rollout", "start", "latest");
     expect(again.exitCode).toBe(5);
     expect(again.stderr).toMatch(/^device-ota: .*PAUSED.*\(ILLEGAL_TRANSITION/i);
@@ -147,7 +157,10 @@ describe("a newcomer's way from a file to a rollout", () => {
     const nobody = await run("rollout", "rollback", "latest");
     expect(nobody.exitCode).toBe(5);
     expect(nobody.stderr).toMatch(/no device of the rollout has begun to install .*\(NOTHING_TO_DO/);
-    expect(await ask("rollout", "abort", "latest")).toMatchObject({ id: deployed["id"] });
+    expect(await ask("rollout", "abort", "latest")).toMatchObject({
+      id: deployed["id"],
+      effect: { unchanged: false, message: "The rollout is aborted." },
+    });
     const { events } = await ask("audit", "list", "--resource", String(deployed["id"]));
     expect(events).toContainEqual(expect.objectContaining({ action: "rollout.pause", reason: "test" }));
   });
