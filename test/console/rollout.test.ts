@@ -188,6 +188,7 @@ it("plans by every rule, waits for somebody else's approval, and takes one ring 
     .first()
     .click();
   await page.getByRole("dialog").getByRole("button", { name: "Roll back" }).click();
+  await page.getByText("1 device goes back.").waitFor();
   await page.getByText("Device rolled back").waitFor();
 
   await page.getByRole("button", { name: "Roll back canary" }).click();

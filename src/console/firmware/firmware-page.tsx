@@ -18,6 +18,7 @@ import { firmwareKind, firmwareStates, firmwareTitle } from "../words/firmware-w
 import { ContentPanel } from "./content-panel.tsx";
 import { DeleteFirmware } from "./delete-firmware.tsx";
 import { FirmwareUse } from "./firmware-use.tsx";
+import { ReleaseFirmware } from "./release-firmware.tsx";
 import { SignPanel } from "./sign-panel.tsx";
 import { SignatureList } from "./signature-list.tsx";
 
@@ -86,6 +87,7 @@ function Actions({ firmware }: { readonly firmware: Firmware }) {
         Compare
       </LinkButton>
       {mayChange && <DeleteFirmware firmware={firmware} />}
+      {mayChange && state === FirmwareState.UPLOADED && <ReleaseFirmware firmware={firmware} />}
       {mayChange && state === FirmwareState.RELEASED && (
         <LinkButton to="/rollouts/new" search={{ firmware: id }} size="sm">
           Roll out

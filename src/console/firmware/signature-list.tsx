@@ -20,7 +20,7 @@ export function SignatureList({ firmware }: { readonly firmware: Firmware }) {
           <Text size="sm">
             {state === FirmwareState.RELEASED
               ? "Released without a signature, as this service is set to allow."
-              : "Nobody has signed it yet, so it cannot be deployed."}
+              : "Nobody has signed it yet: it can be deployed only if this service requires no signature."}
           </Text>
         </Group>
       ) : (

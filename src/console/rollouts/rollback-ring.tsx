@@ -9,6 +9,7 @@ import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { counted } from "../ui/format.ts";
 import { canRollBackParts } from "./rollout-verbs.ts";
+import { useTellOutcome } from "./verb-outcome.tsx";
 
 interface RollbackRingProps {
   readonly rollout: Rollout;
@@ -21,6 +22,7 @@ export function RollbackRing({ rollout, ring }: RollbackRingProps) {
   const transport = useTransport();
   const queries = useQueryClient();
   const [asking, setAsking] = useState(false);
+  const tell = useTellOutcome();
   const wasOpened = ring.state === RingState.OPEN || ring.state === RingState.PASSED;
   if (!can(Role.OPERATOR) || !canRollBackParts(rollout) || !wasOpened) return null;
   const { succeeded = 0n, inProgress = 0n } = ring.counters ?? {};
@@ -43,7 +45,8 @@ export function RollbackRing({ rollout, ring }: RollbackRingProps) {
         withReason
         act={async (reason) => {
           const request = { id: rollout.id, ring: ring.name, reason };
-          await callUnaryMethod(transport, RolloutService.method.rollbackRing, request);
+          const { effect } = await callUnaryMethod(transport, RolloutService.method.rollbackRing, request);
+          tell(effect);
           await queries.invalidateQueries();
         }}
         close={() => setAsking(false)}

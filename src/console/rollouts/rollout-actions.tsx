@@ -4,12 +4,13 @@ import { Button } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
-import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
+import type { Rollout, VerbEffect } from "../../../gen/ota/v1/rollout_pb.js";
 import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { RollbackTarget } from "./rollback-target.tsx";
 import { isCreator } from "./rollout-creator.ts";
 import { type RolloutVerb, verbsFor } from "./rollout-verbs.ts";
+import { useTellOutcome } from "./verb-outcome.tsx";
 
 interface RolloutActionsProps {
   readonly rollout: Rollout;
@@ -24,6 +25,7 @@ export function RolloutActions({ rollout, changed }: RolloutActionsProps) {
   const queries = useQueryClient();
   const [asking, setAsking] = useState<RolloutVerb | undefined>();
   const [target, setTarget] = useState("");
+  const tell = useTellOutcome();
   if (!session.can(Role.OPERATOR)) return null;
 
   const act = async (verb: RolloutVerb, reason: string) => {
@@ -34,8 +36,12 @@ export function RolloutActions({ rollout, changed }: RolloutActionsProps) {
       ...verb.input(rollout),
       ...targetOf(verb, target),
     } as MessageInitShape<DescMessage>;
-    const answer = (await callUnaryMethod(transport, method, request)) as unknown as { rollout?: Rollout };
+    const answer = (await callUnaryMethod(transport, method, request)) as unknown as {
+      rollout?: Rollout;
+      effect?: VerbEffect;
+    };
     if (answer.rollout !== undefined) changed(answer.rollout);
+    tell(answer.effect);
     await queries.invalidateQueries();
   };
 

@@ -13,6 +13,7 @@ import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { canRollBackParts } from "./rollout-verbs.ts";
+import { useTellOutcome } from "./verb-outcome.tsx";
 
 interface RolloutDeviceActionsProps {
   readonly rollout: Rollout;
@@ -25,6 +26,7 @@ export function RolloutDeviceActions({ rollout, update }: RolloutDeviceActionsPr
   const transport = useTransport();
   const queries = useQueryClient();
   const [asking, setAsking] = useState(false);
+  const tell = useTellOutcome();
   const verb = verbFor(update);
   if (verb === undefined || !can(Role.OPERATOR) || !canRollBackParts(rollout)) return null;
   const words = verb === "retry" ? retryWords : rollbackWords;
@@ -50,9 +52,10 @@ export function RolloutDeviceActions({ rollout, update }: RolloutDeviceActionsPr
         act={async (reason) => {
           const request = { id: rollout.id, deviceId: update.deviceId, reason };
           const { method } = RolloutService;
-          await (verb === "retry"
+          const { effect } = await (verb === "retry"
             ? callUnaryMethod(transport, method.retryDevice, request)
             : callUnaryMethod(transport, method.rollbackDevice, request));
+          tell(effect);
           await queries.invalidateQueries();
         }}
         close={() => setAsking(false)}

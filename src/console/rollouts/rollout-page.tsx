@@ -22,11 +22,20 @@ import { RolloutDevices } from "./rollout-devices.tsx";
 import { RolloutFailures } from "./rollout-failures.tsx";
 import { RolloutPlan } from "./rollout-plan.tsx";
 import { RolloutTimeline } from "./rollout-timeline.tsx";
+import { VerbOutcome, VerbOutcomes } from "./verb-outcome.tsx";
 
 const route = getRouteApi("/rollouts/$rolloutId");
 
 /** One rollout, live: where each ring stands and what it waits for, who failed and why, what was decided and by whom. */
 export function RolloutPage() {
+  return (
+    <VerbOutcomes>
+      <LiveRollout />
+    </VerbOutcomes>
+  );
+}
+
+function LiveRollout() {
   const { rolloutId } = route.useParams();
   const read = useQuery(RolloutService.method.getRollout, { id: rolloutId });
   const [watched, setWatched] = useState<Rollout | undefined>();
@@ -75,6 +84,7 @@ export function RolloutPage() {
       }
       actions={<RolloutActions rollout={rollout} changed={setWatched} />}
     >
+      <VerbOutcome />
       {rollout.alert !== "" && (
         <Alert
           color="red"
