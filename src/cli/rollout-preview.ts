@@ -30,14 +30,12 @@ export function addPreviewCommands(rollout: Command, cli: Cli): void {
     withSession(
       cli,
       async (session, firmware: string | undefined, options: RolloutOptions & { rollout?: string }) => {
-        const what =
-          options.rollout === undefined
-            ? {
-                firmwareId: firmware === undefined ? "" : await firmwareId(session, firmware),
-                ...(await resolvedRolloutParts(session, options)),
-              }
-            : { rolloutId: await rolloutId(session, options.rollout) };
-        const request = create(PreviewRolloutRequestSchema, what);
+        // The service refuses what does not go together.
+        const request = create(PreviewRolloutRequestSchema, {
+          rolloutId: options.rollout === undefined ? "" : await rolloutId(session, options.rollout),
+          firmwareId: firmware === undefined ? "" : await firmwareId(session, firmware),
+          ...(await resolvedRolloutParts(session, options)),
+        });
         const preview = await session.call(RolloutService.method.previewRollout, request);
         session.print(PreviewRolloutResponseSchema, preview, () => renderPreview(session.terminal, preview));
       },

@@ -131,6 +131,21 @@ describe("the verbs of a rollout", () => {
   });
 });
 
+describe("the preview of a rollout that exists", () => {
+  it.each([
+    ["targeting", { targeting: { groups: ["beta"] } }],
+    ["policy", { policy: { priority: 3 } }],
+    ["rings", { rings: [{ name: "all", percent: 100 }] }],
+  ])("refuses another %s, which it would not count by", async (_, other) => {
+    const { id: firmwareId } = await publish(service, newContent(100));
+    const { body } = await post("/rollouts", { firmwareId });
+    const rolloutId = body.rollout.id as string;
+    expect((await post("/rollouts:preview", { rolloutId })).status).toBe(200);
+    const refused = await post("/rollouts:preview", { rolloutId, ...other });
+    expect(httpRefusal(refused)).toMatchObject({ code: "INVALID_ARGUMENT", reason: "INVALID_REQUEST" });
+  });
+});
+
 describe("a base version that nobody signed", () => {
   it("is released by a verb of its own, and then devices go back to it", async () => {
     const product = `app-${randomUUID()}`;
