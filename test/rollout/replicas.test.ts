@@ -211,7 +211,7 @@ describe("whatever happens", () => {
               (error: { reason: string }) => refusals.add(error.reason),
             );
         }
-        expect(refusals.difference(new Set(["ILLEGAL_TRANSITION"]))).toEqual(new Set());
+        expect(refusals.difference(new Set(["ILLEGAL_TRANSITION", "NOTHING_TO_DO"]))).toEqual(new Set());
         const { rows: twice } = await world.database.adminPool.query(
           "SELECT device_id FROM device_updates WHERE ended_at IS NULL GROUP BY device_id HAVING count(*) > 1",
         );
@@ -225,8 +225,9 @@ describe("whatever happens", () => {
           expect(ended.get(id) ?? state).toBe(state);
           if (over) ended.set(id, state);
         }
-        // Whatever it came to, a rollback comes to an end.
-        await catalog.rollback({ id: rollout.id, actor, reason: "" }).catch(() => undefined);
+        // Whatever it came to, a rollback comes to an end; where nobody has to go back, there is none.
+        const call = { id: rollout.id, actor, reason: "" };
+        await catalog.rollback(call).catch(async () => await catalog.abort(call).catch(() => undefined));
         world.clock.advance(25 * 60 * minute);
         await until(one, rollout.id, ({ state }) => expect(["ROLLED_BACK", "ABORTED"]).toContain(state));
       }),
