@@ -40,6 +40,10 @@ describe("rolling back very many devices", () => {
     const rolling = await first.engine.catalog.rollback({ id, actor, reason: "" });
     expect(rolling.state).toBe("ROLLING_BACK");
     expect(rolling.rollback.total).toBeLessThan(devices);
+    // The answer tells of those that the first batch told, and that the others follow.
+    const told = rolling.effect.rollbacks;
+    expect(told).toBe(rolling.rollback.total);
+    expect(rolling.effect.remaining).toBe(devices - told);
     await expect
       .poll(async () => (await second.engine.catalog.get(id)).rollbackPlan, {
         timeout: 240_000,
