@@ -20,6 +20,7 @@ import { openUpdates } from "./assembly/updates.ts";
 import type { Config } from "./config.ts";
 import { crashLogRoutes } from "./crash/crash-log-routes.ts";
 import { OtaError } from "./errors.ts";
+import type { MachineClock } from "./infra/clock.ts";
 import type { Database } from "./infra/database/database.ts";
 import { asDatabaseError } from "./infra/database/errors.ts";
 import { downloadOpener } from "./rollout/offer/update-handlers.ts";
@@ -29,6 +30,8 @@ import { exportOpener } from "./telemetry/telemetry-handlers.ts";
 export interface ServerOptions {
   readonly config: Config;
   readonly logger: Logger;
+  /** The clocks of the machine; the real ones unless given. */
+  readonly clock?: MachineClock;
 }
 
 /** A service that runs. */
@@ -60,10 +63,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
-async function start({ config, logger }: ServerOptions): Promise<RunningServer> {
+async function start({ config, logger, clock: machine }: ServerOptions): Promise<RunningServer> {
   await using opened = new AsyncDisposableStack();
   const serving = new ServingState();
-  const foundation = await openFoundation(config, logger, opened);
+  const foundation = await openFoundation(config, logger, opened, machine);
   const { clock, metrics, database, databaseUrl, store } = foundation;
   const access = await openAccess(foundation, opened, {
     signingKeyRevoked: (keyId, why) => updates.rollouts.signingKeyRevoked(keyId, why),

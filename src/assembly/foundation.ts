@@ -3,9 +3,10 @@ import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { entities } from "../entities.ts";
 import { Background } from "../infra/background/background.ts";
-import { type Clock, systemClock } from "../infra/clock.ts";
+import { type MachineClock, systemClock } from "../infra/clock.ts";
 import { ClockWatch } from "../infra/clock-watch.ts";
 import { Database } from "../infra/database/database.ts";
+import { DatabaseClock } from "../infra/database/database-clock.ts";
 import { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { migrateUp } from "../infra/database/migrate.ts";
 import { Metrics } from "../infra/metrics.ts";
@@ -18,7 +19,8 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "../infra/postgres/
 export interface Foundation {
   readonly config: Config;
   readonly logger: Logger;
-  readonly clock: Clock;
+  /** The database's clock, which all replicas share. */
+  readonly clock: MachineClock;
   /** Tells when the machine slept, the service stood still or the wall clock was set. */
   readonly clockWatch: ClockWatch;
   readonly metrics: Metrics;
@@ -31,11 +33,15 @@ export interface Foundation {
   readonly idempotency: IdempotencyKeys;
 }
 
-/** Opens database and object store, migrates, and begins to keep house. What it opened is closed with `opened`. */
+/**
+ * Opens database and object store, migrates, and begins to keep house. What it opened is closed with `opened`. `machine`: the
+ * clocks of the machine, which need not be right.
+ */
 export async function openFoundation(
   config: Config,
   logger: Logger,
   opened: AsyncDisposableStack,
+  machine: MachineClock = systemClock,
 ): Promise<Foundation> {
   const metrics = new Metrics({ processMetrics: true });
 
@@ -44,9 +50,16 @@ export async function openFoundation(
   const database = opened.use(await Database.connect({ url: databaseUrl, logger, entities }));
   const store = opened.use(objectStore(config));
   const idempotency = new IdempotencyKeys();
-  const background = opened.use(new Background({ clock: systemClock, logger }));
+  const background = opened.use(new Background({ clock: machine, logger }));
   metrics.background(() => background.logs);
   for (const work of database.background) background.add(work);
+  const clock = await DatabaseClock.start({ pool: database.pool, machine, logger });
+  background.add(clock.round);
+  metrics.observe(
+    "machine_clock_ahead_seconds",
+    "By how much this machine's clock is ahead of the database's, which counts; negative if it is behind.",
+    () => clock.machineAheadMs / 1_000,
+  );
   background.round({
     name: "housekeeping",
     everyMs: housekeepingMs,
@@ -59,8 +72,8 @@ export async function openFoundation(
   return {
     config,
     logger,
-    clock: systemClock,
-    clockWatch: watchClock(background, metrics, logger),
+    clock,
+    clockWatch: watchClock(machine, background, metrics, logger),
     metrics,
     background,
     databaseUrl,
@@ -99,8 +112,13 @@ function objectStore({ storage, dataDir }: Config): ObjectStore {
 }
 
 /** Looks at the machine's clocks every second, and tells the log and the metrics of gaps. */
-function watchClock(background: Background, metrics: Metrics, logger: Logger): ClockWatch {
-  const watch = new ClockWatch({ clock: systemClock, lookEveryMs: clockLookMs });
+function watchClock(
+  clock: MachineClock,
+  background: Background,
+  metrics: Metrics,
+  logger: Logger,
+): ClockWatch {
+  const watch = new ClockWatch({ clock, lookEveryMs: clockLookMs });
   watch.onGap((gap) => {
     metrics.clock.deafSeconds.inc(gap.deafMs / 1_000);
     if (gap.steppedMs !== 0) metrics.clock.steps.inc();

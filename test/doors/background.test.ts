@@ -8,6 +8,7 @@ const works = [
   "client_facts",
   "clock",
   "crash_logs",
+  "database_clock",
   "device_checks",
   "device_states",
   "error_collector",

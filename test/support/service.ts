@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RpcClient } from "../../src/client/rpc-client.ts";
 import { readConfig } from "../../src/config.ts";
+import type { MachineClock } from "../../src/infra/clock.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { type RunningServer, startServer } from "../../src/server.ts";
 import { createTestDatabase } from "./postgres.ts";
@@ -27,6 +28,8 @@ export interface TestServiceOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** A database to use instead of a fresh one. */
   readonly databaseUrl?: string;
+  /** The clocks of its machine, which may be wrong. */
+  readonly clock?: MachineClock;
 }
 
 /** Starts the product as it is, in this process. Dispose it with `await using`: it then drains as on SIGTERM. */
@@ -49,7 +52,9 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       ...options.settings,
     });
     const logger = createLogger({ level: "silent", pretty: false });
-    const server = opened.use(await startServer({ config, logger }));
+    const server = opened.use(
+      await startServer({ config, logger, ...(options.clock && { clock: options.clock }) }),
+    );
     const { httpUrl, grpcAddress } = server;
     return {
       server,

@@ -97,7 +97,7 @@ export class PresenceTracker {
       const seenSecond = Math.floor(receivedAt.getTime() / 1_000);
       const previous: Presence = seenBefore === undefined ? "unknown" : presenceAt(seenBefore, cutoffs);
       const presence = presenceAt(seenSecond, cutoffs);
-      if (seenBefore !== undefined && seenSecond <= seenBefore) continue;
+      if (seenBefore !== undefined && seenSecond <= seenBefore && !isToCome(seenBefore, nowMs)) continue;
       if (!this.#wheel.add(deviceId, seenSecond, nowMs)) this.#lost++;
       else if (presence !== previous) this.#note({ deviceId, presence, previous, seenSecond });
     }
@@ -180,9 +180,10 @@ export class PresenceTracker {
       throw error;
     }
     const seen = new Map(rows.map((row) => [row.device_id, Number(row.seen)]));
+    const nowMs = this.#parts.clock.now().getTime();
     return changes.filter(({ deviceId, seenSecond }) => {
       const stored = seen.get(deviceId);
-      if (stored !== undefined && stored <= seenSecond) return true;
+      if (stored !== undefined && (stored <= seenSecond || isToCome(stored, nowMs))) return true;
       this.#wheel.forget(deviceId);
       return false;
     });
@@ -201,6 +202,14 @@ export class PresenceTracker {
     return await this.#pool.query<SeenRow>(statement, values);
   }
 }
+
+/** Whether a second is still to come, since the clock was set back after somebody wrote it. */
+function isToCome(second: number, nowMs: number): boolean {
+  return second > nowMs / 1_000 + clockSlackSeconds;
+}
+
+/** By so much replicas may differ. */
+const clockSlackSeconds = 5;
 
 const tickMs = 1_000;
 

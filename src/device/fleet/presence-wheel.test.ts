@@ -32,6 +32,17 @@ describe("PresenceWheel", () => {
     expect(wheel.turn(startMs + 192_000)).toMatchObject([{ presence: "late" }]);
   });
 
+  it("goes by a clock that was set back: who is silent is late in time, and who is heard is not", () => {
+    const wheel = new PresenceWheel(interval, 10);
+    for (const id of ["silent", "heard"]) wheel.add(id, start, startMs);
+    wheel.turn(startMs + 1_000);
+    const backMs = startMs - 3_600_000;
+    expect(wheel.turn(backMs)).toEqual([]);
+    wheel.heard("heard", backMs / 1_000 + 60);
+    expect(wheel.turn(backMs + 91_000)).toMatchObject([{ deviceId: "silent", presence: "late" }]);
+    expect(wheel.turn(backMs + 151_000)).toMatchObject([{ deviceId: "heard", presence: "late" }]);
+  });
+
   it("holds no more devices than it may", () => {
     const wheel = new PresenceWheel(interval, 1);
     expect(wheel.add("a", start, startMs)).toBe(true);

@@ -68,6 +68,7 @@ export class PresenceWheel {
   /** Turns to a time and returns the devices that fell silent, each once; those that went offline are forgotten. */
   turn(nowMs: number): PresenceChange[] {
     const second = Math.floor(nowMs / 1_000);
+    if (second < (this.#turnedTo ?? second) - correctedSeconds) this.#turnBack(second);
     const cutoffs = presenceCutoffs(nowMs, this.#intervalMs);
     const due: string[] = [];
     for (const slot of this.#dueSlots(second)) {
@@ -87,6 +88,16 @@ export class PresenceWheel {
       else this.#arm(deviceId, seenSecond, presence);
     }
     return changes;
+  }
+
+  /** After the clock was set back: what was heard at a time that is still to come counts as heard now. */
+  #turnBack(second: number): void {
+    this.#turnedTo = second;
+    this.#slots.clear();
+    for (const [deviceId, device] of this.#devices) {
+      device.seenSecond = Math.min(device.seenSecond, second);
+      this.#arm(deviceId, device.seenSecond, device.presence);
+    }
   }
 
   #dueSlots(second: number): number[] {
@@ -110,6 +121,9 @@ export class PresenceWheel {
     else ids.push(deviceId);
   }
 }
+
+/** By no more than that a clock is corrected without being set. */
+const correctedSeconds = 5;
 
 interface Tracked {
   seenSecond: number;

@@ -108,7 +108,10 @@ const arrays = checkReadings.map(({ kind }, index) => parameter(index + 7, `${co
 
 const changes = columns.map((name) => sql`${name} = coalesce(excluded.${name}, s.${name})`);
 
-/** A check has no number: epoch and sequence 0 come before every heartbeat, and it never moves a device's mark. */
+/**
+ * A check has no number: epoch and sequence 0 come before every heartbeat, and it never moves a device's mark. A time that is
+ * still to come was written before the clock was set back, and is older than any.
+ */
 const writeSql = prepared(
   "device_write_checks",
   sql`
@@ -127,5 +130,5 @@ const writeSql = prepared(
     components = coalesce(excluded.components, s.components),
     ${joined(changes, sql`, `)},
     updated_at = now()
-   WHERE s.last_seen_at < excluded.last_seen_at`,
+   WHERE s.last_seen_at < excluded.last_seen_at OR s.last_seen_at > now() + interval '5 seconds'`,
 );
