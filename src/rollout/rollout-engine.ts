@@ -7,7 +7,7 @@ import type { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import type { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
 import { Round } from "../infra/background/round.ts";
 import type { BackgroundWork } from "../infra/background/work-log.ts";
-import type { Clock } from "../infra/clock.ts";
+import type { MachineClock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
@@ -33,7 +33,7 @@ import { UpdateExplainer } from "./preview/update-explainer.ts";
 import { HearingTime } from "./proof/hearing-time.ts";
 import { MissingLog } from "./proof/missing-log.ts";
 import { OutageLog } from "./proof/outage-log.ts";
-import { SilenceWatch } from "./proof/silence-watch.ts";
+import { readLastHeard, SilenceWatch } from "./proof/silence-watch.ts";
 import { TransitionWriter } from "./proof/transition-writer.ts";
 import { UpdateTracker } from "./proof/update-tracker.ts";
 
@@ -46,7 +46,8 @@ export interface RolloutEngineParts {
   readonly downloads: Pick<FirmwareDownloads, "open">;
   readonly devices: DeviceSource;
   readonly metrics: Pick<UpdateMetrics, "ended" | "automaticRollbacks">;
-  readonly clock: Clock;
+  /** Shows the time that all replicas share. */
+  readonly clock: MachineClock;
   readonly logger: Logger;
   readonly settings: RolloutSettings;
 }
@@ -78,9 +79,10 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly index: RolloutIndex;
   readonly tracker: UpdateTracker;
   readonly health: HealthWatch;
+  /** What lasts for some time is measured by it. */
+  readonly hearing: HearingTime;
   readonly #parts: RolloutEngineParts;
   readonly #outages: OutageLog;
-  readonly #hearing: HearingTime;
   readonly #silence: SilenceWatch;
   readonly #missingLog: MissingLog;
   readonly #census: RingCensus;
@@ -98,11 +100,12 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   /** Reads what is open and begins to work. Throws `DATABASE_UNAVAILABLE` if it cannot. */
   static async start(parts: RolloutEngineParts): Promise<RolloutEngine> {
-    const engine = new RolloutEngine(parts);
+    let engine: RolloutEngine | undefined;
     try {
+      engine = new RolloutEngine(parts, await readLastHeard(parts.database.pool));
       await Promise.all([engine.index.poll(), engine.tracker.poll()]);
     } catch (error) {
-      await engine.close();
+      await engine?.close();
       throw asDatabaseError(error) ?? error;
     }
     engine.#round.start();
@@ -111,14 +114,16 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   /** In the order in which they need each other; who acts on what comes later says so at the end, by events. */
-  private constructor(parts: RolloutEngineParts) {
+  private constructor(parts: RolloutEngineParts, heardBefore: Date | undefined) {
     this.#parts = parts;
     const { database, audit, clock, logger, settings, metrics, idempotency, firmware, devices, downloads } =
       parts;
-    const { heartbeatIntervalMs } = settings;
+    const { heartbeatIntervalMs, deadlineGraceMs: graceMs } = settings;
     const { pool } = database;
     const events = new RolloutEvents();
-    const nowMs = (): number => clock.now().getTime();
+    const outages = new OutageLog(graceMs, clock.now().getTime());
+    const hearing = new HearingTime({ clock, graceMs, outages, heardBefore });
+    const nowMs = (): number => hearing.now().getTime();
     this.#round = new Round({
       name: "rollouts",
       everyMs: settings.tickMs ?? defaultTickMs,
@@ -126,7 +131,6 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       clock,
       logger,
     });
-    const outages = new OutageLog(settings.deadlineGraceMs, nowMs());
     const index = new RolloutIndex({
       database,
       clock,
@@ -141,18 +145,18 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       committed: (rolloutIds) => void events.emit("counted", rolloutIds),
       database: {
         failed: () => outages.failed("database", nowMs()),
-        worked: () => outages.worked("database", nowMs()),
+        worked: () => {
+          outages.worked("database", nowMs());
+          hearing.look();
+        },
       },
     });
-    const graceMs = settings.deadlineGraceMs;
-    const hearing = new HearingTime(clock, graceMs, outages);
     const tracker = new UpdateTracker({
       pool,
       writer,
       outages,
       hearing,
       silence: (update, missing) => void events.emit("silence", update, missing),
-      clock,
       logger,
       ended: (update, state, here) => void events.emit("ended", update, state, here),
     });
@@ -167,12 +171,13 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       bucketMs: settings.healthBucketMs,
     });
     const changed = (rolloutId: string): Promise<void> => events.emit("changed", rolloutId);
-    const transactions = new RolloutTransactions({ database, audit, clock, changed });
+    const transactions = new RolloutTransactions({ database, audit, hearing, changed });
     this.#missingLog = new MissingLog(transactions);
     this.#controller = new RolloutController({
       pool,
       transactions,
       clock,
+      hearing,
       logger,
       health,
       startChecks: {
@@ -204,15 +209,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       waitingFor: (deviceId) => offers.waitingFor(deviceId),
     });
     this.#outages = outages;
-    this.#hearing = hearing;
-    this.#silence = new SilenceWatch({
-      pool,
-      updates: tracker,
-      hearing,
-      outages,
-      graceMs,
-      now: () => clock.now(),
-    });
+    this.hearing = hearing;
+    this.#silence = new SilenceWatch({ pool, updates: tracker, hearing, outages, graceMs });
     this.#writer = writer;
     this.index = index;
     this.tracker = tracker;
@@ -301,7 +299,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   async #tick(): Promise<void> {
-    const nowMs = this.#parts.clock.now().getTime();
+    const nowMs = this.hearing.now().getTime();
     try {
       this.#ticks += 1;
       const every = this.tracker.size > largeTracker ? reconcileTicksWhenLarge : reconcileTicks;
@@ -313,7 +311,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       this.#outages.failed("database", nowMs);
       throw error;
     }
-    this.#hearing.look();
+    this.hearing.look();
     this.tracker.tick();
     await this.#silence.tick();
     await this.#missingLog.tick(nowMs);

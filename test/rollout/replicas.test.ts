@@ -72,7 +72,7 @@ describe("two replicas on one database", () => {
     const dying = new RolloutTransactions({
       database: world.database,
       audit: one.audit,
-      clock: world.clock,
+      hearing: one.engine.hearing,
       changed: () => Promise.resolve(),
     });
     // The rings are written, the record as well; then the process is gone before it commits.

@@ -64,8 +64,7 @@ export interface Replica extends AsyncDisposable {
 
 export async function createWorld(): Promise<World> {
   await using cleanup = new AsyncDisposableStack();
-  const { url } = cleanup.use(await createTestDatabase());
-  const world = cleanup.use(await openWorld(url));
+  const world = cleanup.use(await openWorld(cleanup.use(await createTestDatabase()).url));
   const owned = cleanup.move();
   return { ...world, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -147,6 +146,7 @@ export async function startReplica(world: World): Promise<Replica> {
       },
     ),
   );
+  cleanup.defer(clock.onPass(() => engine.hearing.look()));
   const owned = cleanup.move();
   return {
     world,

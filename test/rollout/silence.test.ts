@@ -1,18 +1,17 @@
 import { expect, it } from "vitest";
 import { readDeviceUpdates } from "../../src/rollout/model/device-update-list.ts";
 import type { NewRollout } from "../../src/rollout/model/new-rollout.ts";
+import { pass } from "./passing-time.ts";
 import {
   createWorld,
   expectExactCounters,
   Fleet,
-  type Replica,
   release,
   report,
   ringOf,
   run,
   startReplica,
   until,
-  type World,
   wanted,
 } from "./rollout-fixture.ts";
 
@@ -24,17 +23,6 @@ const rings: NewRollout["rings"] = [
   { name: "early", percent: 100 },
 ];
 const policy = { pauseOnFailure: false, verificationMs: minute };
-
-/** Lets time pass as it does: in steps between which the service looks, and the devices beat. */
-async function pass(world: World, ms: number, replicas: readonly Replica[], beat: () => void): Promise<void> {
-  for (let passed = 0; passed < ms; passed += stepMs) {
-    world.clock.advance(stepMs);
-    beat();
-    await Promise.all(replicas.map(({ engine }) => engine.tick()));
-  }
-}
-
-const stepMs = 5_000;
 
 it.each([
   { canaries: 10, silent: 9, state: "ROLLING_BACK" },
@@ -122,7 +110,7 @@ it("neither a step of the clock, nor a stopped process, nor life at another repl
   await pass(world, 7 * minute, [replica, other], () => fleet.beat(other));
   world.clock.sleep(24 * 60 * minute);
   await pass(world, minute, [replica, other], () => undefined);
-  world.clock.advance(30 * minute);
+  world.clock.stall(30 * minute);
   await pass(world, minute, [replica, other], () => undefined);
   world.clock.setWallClock(new Date(world.clock.now().getTime() - 60 * minute));
   await pass(world, minute, [replica, other], () => fleet.beat(other));

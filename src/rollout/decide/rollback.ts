@@ -91,12 +91,15 @@ async function continueWaiting(
   plan: Readonly<StoredRollbackPlan>,
 ): Promise<RollbackOutcome> {
   const now = tx.now.toISOString();
-  const rows = await tx.query<{ device_id: string }>(nextWaitingSql, [rollout.id, now, devicesPerBatch]);
+  const { deviceTimeoutMs } = rollout.policy;
+  // Of the time until which devices wait only that counts in which they could be heard.
+  const late = new Date(tx.ago(deviceTimeoutMs).getTime() + deviceTimeoutMs).toISOString();
+  const rows = await tx.query<{ device_id: string }>(nextWaitingSql, [rollout.id, late, devicesPerBatch]);
   if (rows.length > 0) {
     const deviceIds = rows.map(({ device_id }) => device_id);
     // Also the late ones, for they may have become free just now.
     await rollBackDevices(tx, rollout, deviceIds, plan.firmwareId, now);
-    await tx.run(giveUpSql, [rollout.id, deviceIds, now]);
+    await tx.run(giveUpSql, [rollout.id, deviceIds, now, late]);
     await tx.run(unmarkSql, [rollout.id, deviceIds]);
   }
   if (rows.length === devicesPerBatch) return "more";

@@ -6,6 +6,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { RolloutHealthSource } from "../model/gate.ts";
+import { type HeardTime, heardRollout } from "../model/heard-time.ts";
 import type { Ring, Rollout } from "../model/rollout.ts";
 import { readRollouts } from "../model/rollout-rows.ts";
 import {
@@ -24,6 +25,8 @@ export interface RolloutControllerParts {
   readonly pool: Session;
   readonly transactions: RolloutTransactions;
   readonly clock: Clock;
+  /** What gates are judged by. */
+  readonly hearing: HeardTime & { readonly isSettled: boolean };
   readonly logger: Logger;
   readonly health: RolloutHealthSource;
   readonly startChecks: StartChecks;
@@ -99,10 +102,13 @@ export class RolloutController {
   }
 
   async #look(rollout: Rollout): Promise<void> {
+    const { hearing, dueAlert } = this.#parts;
     const health = this.#parts.health.verdictOf(rollout.id);
     const planned = (as: Rollout, now: Date): Decision[] =>
-      plan(as, { now, health, dueAlert: this.#parts.dueAlert(as) });
-    if (planned(rollout, this.#parts.clock.now()).length === 0) return;
+      plan(heardRollout(as, hearing, now), { now, health, dueAlert: dueAlert(as) })
+        // A clock that was set may be set right again: nothing begins by it at once.
+        .filter(({ kind }) => kind !== "start" || hearing.isSettled);
+    if (planned(rollout, hearing.now()).length === 0) return;
     try {
       await this.#parts.transactions.run(async (tx) => {
         const locked = await lockRollout(tx, rollout.id);

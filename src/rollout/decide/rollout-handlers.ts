@@ -3,8 +3,8 @@ import { type CallContext, type Endpoint, serverStream, unary } from "../../api/
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
 import type { PageTokens } from "../../call/page-token.ts";
-import type { Clock } from "../../infra/clock.ts";
 import type { RolloutHealthSource } from "../model/gate.ts";
+import type { HeardTime } from "../model/heard-time.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { SteeredRollout } from "../model/verb-effect.ts";
 import {
@@ -24,7 +24,7 @@ export interface RolloutEndpointParts {
   readonly catalog: RolloutCatalog;
   readonly watch: RolloutWatch;
   readonly pageTokens: PageTokens;
-  readonly clock: Clock;
+  readonly hearing: HeardTime;
   readonly health: RolloutHealthSource;
 }
 
@@ -33,11 +33,11 @@ export function rolloutEndpoints({
   catalog,
   watch,
   pageTokens,
-  clock,
+  hearing,
   health,
 }: RolloutEndpointParts): Endpoint[] {
   const { method } = RolloutService;
-  const message = (rollout: Rollout) => toRolloutMessage(rollout, clock.now(), health.verdictOf(rollout.id));
+  const message = (rollout: Rollout) => toRolloutMessage(rollout, hearing, health.verdictOf(rollout.id));
   const answer = async (rollout: Promise<Rollout>) => ({ rollout: message(await rollout) });
   const steered = async (outcome: Promise<SteeredRollout>) => {
     const rollout = await outcome;

@@ -16,7 +16,7 @@ export const waitSql = sql`
   UPDATE device_updates u SET take_back_by = $3::timestamptz, updated_at = now()
   FROM due d WHERE u.device_id = d.device_id AND u.id = d.id AND u.take_back_by IS NULL`;
 
-/** The next devices of rollout $1 that need wait no more, at time $2, at most $3. */
+/** The next devices of rollout $1 that need wait no more, those that waited until $2 at least among them, at most $3. */
 export const nextWaitingSql = sql`
   SELECT i.device_id FROM device_updates i
   WHERE i.rollout_id = $1::uuid AND i.take_back_by IS NOT NULL AND (i.take_back_by <= $2::timestamptz OR NOT ${busySql})
@@ -26,7 +26,7 @@ export const nextWaitingSql = sql`
 export const anyWaitingSql = sql`
   SELECT EXISTS (SELECT 1 FROM device_updates WHERE rollout_id = $1::uuid AND take_back_by IS NOT NULL) AS waits`;
 
-/** Notes a failed rollback for each of the devices that waited for as long as they may, at time $3, in vain. */
+/** Notes a failed rollback, at time $3, for each of the devices that waited in vain until $4, for as long as they may. */
 export const giveUpSql = sql`
   WITH due AS (${dueSql})
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
@@ -34,7 +34,7 @@ export const giveUpSql = sql`
   SELECT d.device_id, ${uuidV7Sql}, d.rollout_id, d.ring_id, d.firmware_id, 'ROLLBACK', 'FAILED', d.to_version,
     d.firmware_id, d.origin_version, 'DEVICE_BUSY', 'the device was at the update of another component for too long',
     $3::timestamptz, $3::timestamptz, $3::timestamptz, d.enrolment_key_id
-  FROM due d JOIN device_updates u ON u.device_id = d.device_id AND u.id = d.id AND u.take_back_by <= $3::timestamptz
+  FROM due d JOIN device_updates u ON u.device_id = d.device_id AND u.id = d.id AND u.take_back_by <= $4::timestamptz
   ON CONFLICT DO NOTHING`;
 
 /** Takes the mark from those of the devices that have been told, have failed, or have not to go back any more. */

@@ -45,7 +45,6 @@ export interface OpenUpdate extends UpdateKey {
   /** When the device began to install, or was found to have done so. */
   installingAtMs: number | undefined;
   provenAtMs: number | undefined;
-  verifyUntilMs: number | undefined;
   deadlineAtMs: number;
   /** Since when the device is missing. */
   missingSinceMs: number | undefined;

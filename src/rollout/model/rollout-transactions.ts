@@ -1,10 +1,10 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
 import { notFound } from "../../errors.ts";
-import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
+import type { HeardTime } from "./heard-time.ts";
 import type { Rollout } from "./rollout.ts";
 import { readRollouts } from "./rollout-rows.ts";
 
@@ -14,6 +14,8 @@ export interface RolloutTransaction extends Session {
   readonly audit: AuditLog;
   /** The time of everything that it writes. */
   readonly now: Date;
+  /** The time since which devices could be heard for so many milliseconds. */
+  ago(ms: number): Date;
   /** Marks a rollout as changed: everyone is told after the commit. */
   changed(rolloutId: string): void;
 }
@@ -22,7 +24,7 @@ export interface RolloutTransaction extends Session {
 export interface RolloutTransactionsParts {
   readonly database: Pick<Database, "transact">;
   readonly audit: AuditLog;
-  readonly clock: Clock;
+  readonly hearing: Pick<HeardTime, "now" | "ago">;
   /** Told after the commit; resolves when this replica acts on the change. Must not throw or reject. */
   readonly changed: (rolloutId: string) => Promise<void>;
 }
@@ -37,7 +39,7 @@ export class RolloutTransactions {
 
   /** Runs `work` in a transaction. When it resolves, this replica's update checks know of the changes. */
   async run<T>(work: (transaction: RolloutTransaction) => Promise<T>): Promise<T> {
-    const { database, audit, clock, changed } = this.#parts;
+    const { database, audit, hearing, changed } = this.#parts;
     const { result, changes } = await database.transact(
       async (em, session) => {
         const changes = new Set<string>();
@@ -45,7 +47,8 @@ export class RolloutTransactions {
           ...session,
           em,
           audit,
-          now: clock.now(),
+          now: hearing.now(),
+          ago: (ms) => hearing.ago(ms),
           changed: (rolloutId) => changes.add(rolloutId),
         });
         return { result, changes };

@@ -265,7 +265,6 @@ export class UpdateOffers {
       offeredAtMs: now.getTime(),
       installingAtMs: undefined,
       provenAtMs: undefined,
-      verifyUntilMs: undefined,
       deadlineAtMs: now.getTime() + rollout.policy.deviceTimeoutMs,
       taken: false,
       verificationMs: rollout.policy.verificationMs,

@@ -6,6 +6,16 @@ import { judgeHeartbeat } from "./evidence.ts";
 const start = Date.UTC(2026, 0, 1);
 const minute = 60_000;
 
+/** Time that just passes. */
+const steady = {
+  between: (from: Date | number, to: Date | number = start) => Number(to) - Number(from),
+  elapsed: (from: Date | number, to: Date | number = start) => Number(to) - Number(from),
+};
+
+function judge(open: OpenUpdate, record: DurableHeartbeat, time = steady) {
+  return judgeHeartbeat(open, record, time);
+}
+
 function update(other: Partial<OpenUpdate> = {}): OpenUpdate {
   return {
     deviceId: "device",
@@ -22,7 +32,6 @@ function update(other: Partial<OpenUpdate> = {}): OpenUpdate {
     offeredAtMs: start,
     installingAtMs: start,
     provenAtMs: undefined,
-    verifyUntilMs: undefined,
     deadlineAtMs: start + 60 * minute,
     verificationMs: 5 * minute,
     crashLimit: 3,
@@ -123,13 +132,19 @@ describe("an install", () => {
       { kind: "proven" },
     ],
   ] as const)("%s", (_, open, record, evidence) => {
-    expect(judgeHeartbeat(open, record)).toEqual(evidence);
+    expect(judge(open, record)).toEqual(evidence);
   });
 });
 
 describe("a proven install", () => {
   const watched = (other: Partial<OpenUpdate> = {}) =>
-    update({ state: "VERIFYING", watchedBootId: "b", verifyUntilMs: start + 2 * minute, ...other });
+    update({
+      state: "VERIFYING",
+      watchedBootId: "b",
+      provenAtMs: start,
+      verificationMs: 2 * minute,
+      ...other,
+    });
   const later = { receivedAt: new Date(start + 2 * minute) };
 
   it.each([
@@ -169,7 +184,28 @@ describe("a proven install", () => {
     ],
     ["ends with the old version", watched(), beat("1.0.0", "c"), { kind: "reverted", version: "1.0.0" }],
   ] as const)("%s", (_, open, record, evidence) => {
-    expect(judgeHeartbeat(open, record)).toEqual(evidence);
+    expect(judge(open, record)).toEqual(evidence);
+  });
+});
+
+describe("a clock that was set forward by a day", () => {
+  const day = 24 * 60 * minute;
+  const stepped = {
+    between: (from: Date | number, to: Date | number = start) => Number(to) - Number(from) - day,
+    elapsed: (from: Date | number, to: Date | number = start) => Number(to) - Number(from) - day,
+  };
+  const after = (ms: number) => ({ receivedAt: new Date(start + day + ms) });
+
+  it("shortens no watch", () => {
+    const watched = update({ state: "VERIFYING", watchedBootId: "b", provenAtMs: start });
+    expect(judge(watched, beat("1.1.0", "b", after(4 * minute)), stepped)).toEqual({ kind: "none" });
+    expect(judge(watched, beat("1.1.0", "b", after(5 * minute)), stepped)).toEqual({ kind: "verified" });
+  });
+
+  it("makes no boot a later one than it was", () => {
+    const old = beat("1.0.0", "b", { ...after(minute), uptimeMs: 5 * minute });
+    expect(judge(update(), old, stepped)).toEqual({ kind: "none" });
+    expect(judge(update(), { ...old, uptimeMs: 10_000 }, stepped).kind).toBe("reverted");
   });
 });
 
@@ -191,7 +227,7 @@ describe("a rollback", () => {
     ["is not done on the new version", back({ taken: true }), beat("1.1.0", "c"), { kind: "none" }],
     ["is not done by what comes late", back(), beat("1.0.0", "a", { backlog: true }), { kind: "none" }],
   ] as const)("%s", (_, open, record, evidence) => {
-    expect(judgeHeartbeat(open, record)).toEqual(evidence);
+    expect(judge(open, record)).toEqual(evidence);
   });
 });
 
@@ -201,22 +237,27 @@ describe("an application", () => {
     beat("1.0.0", "a", { components: nav === undefined ? undefined : { nav }, ...other });
 
   it("is proven by its own version, without a reboot", () => {
-    expect(judgeHeartbeat(app(), shows("1.1.0")).kind).toBe("proven");
-    expect(judgeHeartbeat(app(), shows("1.0.9")).kind).toBe("none");
-    expect(judgeHeartbeat(app(), shows(undefined)).kind).toBe("none");
-    expect(judgeHeartbeat(app(), beat("1.1.0", "b")).kind).toBe("none");
-    expect(judgeHeartbeat(app({ action: "ROLLBACK" }), shows("1.1.0")).kind).toBe("verified");
+    expect(judge(app(), shows("1.1.0")).kind).toBe("proven");
+    expect(judge(app(), shows("1.0.9")).kind).toBe("none");
+    expect(judge(app(), shows(undefined)).kind).toBe("none");
+    expect(judge(app(), beat("1.1.0", "b")).kind).toBe("none");
+    expect(judge(app({ action: "ROLLBACK" }), shows("1.1.0")).kind).toBe("verified");
   });
 
   it("is watched like firmware, also by heartbeats that name no components", () => {
-    const watched = app({ state: "VERIFYING", verifyUntilMs: start + minute, watchedBootId: "a" });
-    expect(judgeHeartbeat(watched, shows(undefined)).kind).toBe("verified");
-    expect(judgeHeartbeat(watched, shows("1.1.0", { bootId: "b" }))).toEqual({
+    const watched = app({
+      state: "VERIFYING",
+      provenAtMs: start,
+      verificationMs: minute,
+      watchedBootId: "a",
+    });
+    expect(judge(watched, shows(undefined)).kind).toBe("verified");
+    expect(judge(watched, shows("1.1.0", { bootId: "b" }))).toEqual({
       kind: "crashed",
       crashCount: 1,
     });
-    expect(judgeHeartbeat(watched, shows("1.0.0"))).toEqual({ kind: "reverted", version: "1.0.0" });
-    expect(judgeHeartbeat(watched, shows(undefined, { components: {} }))).toEqual({
+    expect(judge(watched, shows("1.0.0"))).toEqual({ kind: "reverted", version: "1.0.0" });
+    expect(judge(watched, shows(undefined, { components: {} }))).toEqual({
       kind: "reverted",
       version: "",
     });

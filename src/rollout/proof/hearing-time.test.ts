@@ -7,10 +7,10 @@ const minute = 60 * second;
 const day = 24 * 60 * minute;
 const graceMs = 3 * minute;
 
-function scene() {
-  const clock = new FakeClock();
+function scene({ clock = new FakeClock(), heardBefore }: { clock?: FakeClock; heardBefore?: Date } = {}) {
   const lost: number[] = [];
-  const hearing = new HearingTime(clock, graceMs, { lost: (fromMs, toMs) => void lost.push(toMs - fromMs) });
+  const outages = { lost: (fromMs: number, toMs: number) => void lost.push(toMs - fromMs) };
+  const hearing = new HearingTime({ clock, graceMs, outages, heardBefore });
   hearing.look();
   const pass = (ms: number): void => {
     for (let passed = 0; passed < ms; passed += second) {
@@ -29,7 +29,7 @@ describe("the time in which devices could be heard", () => {
   });
 
   it.each<[string, (clock: FakeClock) => void, lost: number[]]>([
-    ["the process was stopped, or the database away", (clock) => clock.advance(30 * minute), []],
+    ["the process was stopped, or the database away", (clock) => clock.stall(30 * minute), []],
     ["the machine slept", (clock) => clock.sleep(day), [day]],
     [
       "the clock was set forward",
@@ -37,15 +37,79 @@ describe("the time in which devices could be heard", () => {
       [day],
     ],
     ["the clock was set back", (clock) => clock.setWallClock(new Date(clock.now().getTime() - day)), []],
-  ])("hardly does when %s, and devices have time to be heard again", (_, happen, expected) => {
+  ])("does not when %s, and devices have time to be heard again", (_, happen, expected) => {
     const { clock, hearing, lost, pass } = scene();
     pass(minute);
     happen(clock);
     hearing.look();
-    expect(hearing.ms).toBeLessThanOrEqual(minute + 10 * second);
+    expect(hearing.ms).toBe(minute);
     expect(hearing.isSettled).toBe(false);
     expect(lost).toEqual(expected);
     pass(graceMs);
     expect(hearing.isSettled).toBe(true);
   });
 });
+
+describe("between two times of the clock", () => {
+  const gaps: [string, (clock: FakeClock) => void, realMs: number][] = [
+    ["nothing happened", () => undefined, 0],
+    ["the process was stopped", (clock) => clock.stall(30 * second), 30 * second],
+    ["the machine slept", (clock) => clock.sleep(day), day],
+    ["the clock was set forward", (clock) => step(clock, day), 0],
+    ["the clock was set back", (clock) => step(clock, -60 * minute), 0],
+    ["it was set forward and put right", (clock) => (step(clock, day), step(clock, -day)), 0],
+  ];
+
+  it.each(gaps)("only time counts in which devices could be heard: %s", (_, happen, realMs) => {
+    const { clock, hearing, pass } = scene();
+    pass(minute);
+    const from = hearing.now();
+    pass(2 * minute);
+    happen(clock);
+    expect(hearing.between(from)).toBeLessThanOrEqual(2 * minute + 10 * second);
+    hearing.look();
+    pass(3 * minute);
+    expect(hearing.between(from)).toBe(5 * minute);
+    expect(hearing.elapsed(from)).toBe(5 * minute + realMs);
+    expect(hearing.between(hearing.ago(2 * minute))).toBe(2 * minute);
+    expect(hearing.between(hearing.ago(4 * minute))).toBe(4 * minute);
+  });
+
+  it("a step shows to nobody before it is noticed", () => {
+    const { clock, hearing, pass } = scene();
+    pass(minute);
+    const from = hearing.now();
+    step(clock, day);
+    clock.stall(500);
+    expect([hearing.between(from), hearing.now().getTime() - from.getTime()]).toEqual([500, 500]);
+    // A heartbeat was received in the meantime.
+    expect(hearing.between(from, clock.now())).toBe(500);
+  });
+
+  it("a time that the clock showed twice is the later one", () => {
+    const { clock, hearing, pass } = scene();
+    pass(minute);
+    step(clock, -30 * second);
+    hearing.look();
+    pass(10 * second);
+    expect(hearing.between(new Date(clock.now().getTime() - 5 * second))).toBe(5 * second);
+    // It has been shown once as yet.
+    expect(hearing.between(new Date(clock.now().getTime() + 5 * second))).toBe(25 * second);
+  });
+
+  it("what nobody heard before the start does not count", () => {
+    const clock = new FakeClock();
+    const from = clock.now();
+    clock.stall(2 * minute);
+    const heardBefore = clock.now();
+    clock.stall(day);
+    const { hearing, pass } = scene({ clock, heardBefore });
+    pass(minute);
+    expect(hearing.between(from)).toBe(3 * minute);
+    expect(hearing.elapsed(from)).toBe(3 * minute + day);
+  });
+});
+
+function step(clock: FakeClock, ms: number): void {
+  clock.setWallClock(new Date(clock.now().getTime() + ms));
+}

@@ -1,55 +1,172 @@
-import type { Clock } from "../../infra/clock.ts";
+import type { Clock, MachineClock } from "../../infra/clock.ts";
+import type { HeardTime } from "../model/heard-time.ts";
 import type { OutageLog } from "./outage-log.ts";
+
+/** What a {@link HearingTime} is made of. */
+export interface HearingTimeParts {
+  /** The time that all replicas share: it may be set, forward or back. */
+  readonly clock: MachineClock;
+  /** How long after a gap devices have to be heard from. */
+  readonly graceMs: number;
+  /** Told of what the clock says to have passed and did not, or not while the machine was awake. */
+  readonly outages: Pick<OutageLog, "lost">;
+  /** When a device was last heard before this replica began, by any replica; undefined if none ever was. */
+  readonly heardBefore?: Date | undefined;
+}
 
 /**
  * Time in which devices could be heard: it goes on from look to look, and stands still while nobody looks. So it neither
- * sees a step of the wall clock nor counts the time in which the machine slept, the process was stopped or the database,
- * without which nobody looks, was away.
+ * sees a step of the clock nor counts the time in which the machine slept, the process was stopped or did not run, or the
+ * database, without which nobody looks, was away. What has to last for some time, such as the watch over a device or the
+ * soak of a ring, is measured by it: see {@link HearingTime.between}.
  *
- * After such a gap devices need some time to be heard again, for what they sent meanwhile was lost: see {@link isSettled}.
+ * It is a clock as well, which shows no step before a look has noticed it: who judges by {@link HearingTime.now} and
+ * {@link HearingTime.between} knows of each step before its effects.
+ *
+ * After a gap devices need some time to be heard again, for what they sent meanwhile was lost: see {@link isSettled}.
  */
-export class HearingTime {
-  readonly #clock: Clock;
+export class HearingTime implements Clock, HeardTime {
+  readonly #clock: MachineClock;
   readonly #graceMs: number;
   readonly #outages: Pick<OutageLog, "lost">;
-  #ms = 0;
+  #spans: readonly [...Span[], Span];
   #settledAtMs = 0;
-  #last: { readonly wallMs: number; readonly monotonicMs: number } | undefined;
+  #last: Reading;
 
-  /**
-   * @param graceMs how long after a gap devices have to be heard from
-   * @param outages told of what the wall clock says to have passed and did not, or not while the machine was awake
-   */
-  constructor(clock: Clock, graceMs: number, outages: Pick<OutageLog, "lost">) {
+  constructor({ clock, graceMs, outages, heardBefore }: HearingTimeParts) {
     this.#clock = clock;
     this.#graceMs = graceMs;
     this.#outages = outages;
+    this.#last = readingOf(clock);
+    const { wallMs } = this.#last;
+    const begun = { fromMs: wallMs, toMs: wallMs, heardMs: 0, setByMs: 0 };
+    const before = { ...begun, fromMs: Number.NEGATIVE_INFINITY, toMs: heardBefore?.getTime() ?? wallMs };
+    this.#spans = before.toMs < wallMs - longestLookMs ? [before, begun] : [{ ...before, toMs: wallMs }];
   }
 
-  /** Milliseconds in which devices could be heard so far. */
+  /** Milliseconds in which devices could be heard, from when this replica began to the last look. */
   get ms(): number {
-    return this.#ms;
+    return this.#span.heardMs;
   }
 
-  /** Whether devices have had the time to be heard since the last gap. */
+  /** Whether devices have had the time to be heard since the last gap, and the clock to be put right if it was wrong. */
   get isSettled(): boolean {
-    return this.#ms >= this.#settledAtMs;
+    return this.ms >= this.#settledAtMs;
+  }
+
+  now(): Date {
+    return new Date(this.#last.wallMs + this.#sinceLookMs);
+  }
+
+  monotonicMs(): number {
+    return this.#clock.monotonicMs();
+  }
+
+  /**
+   * For how long, in milliseconds, devices could be heard between two times of the clock. Where the clock was set back and
+   * so showed a time twice, the later one is meant: it is never more than there was.
+   */
+  between(from: Date | number, to: Date | number = this.now()): number {
+    return Math.max(0, this.#heardAt(Number(to)) - this.#heardAt(Number(from)));
+  }
+
+  /** The time of the clock since which devices could be heard for so many milliseconds. */
+  ago(ms: number): Date {
+    const heardMs = this.#heardAt(this.now().getTime()) - ms;
+    const span = this.#spans.findLast(({ fromMs, toMs, heardMs: end }) => end - (toMs - fromMs) <= heardMs);
+    const { toMs, heardMs: endMs } = span ?? this.#spans[0];
+    return new Date(toMs - (endMs - heardMs));
+  }
+
+  /** How long ago something was at a time of the clock, in milliseconds, whether or not devices could be heard since. */
+  elapsed(from: Date | number, to: Date | number = this.now()): number {
+    const set = this.#spanOf(Number(to)).setByMs - this.#spanOf(Number(from)).setByMs;
+    return Number(to) - Number(from) - set;
   }
 
   /** Says that devices can be heard now. Called about every second. */
   look(): void {
-    const reading = { wallMs: this.#clock.now().getTime(), monotonicMs: this.#clock.monotonicMs() };
+    const reading = readingOf(this.#clock);
     const last = this.#last;
     this.#last = reading;
-    if (last === undefined) return;
     const passedMs = reading.monotonicMs - last.monotonicMs;
     const steppedMs = reading.wallMs - last.wallMs - passedMs;
-    this.#ms += Math.min(passedMs, longestLookMs);
-    if (passedMs > longestLookMs || Math.abs(steppedMs) > longestLookMs)
-      this.#settledAtMs = this.#ms + this.#graceMs;
+    const setByMs = reading.wallMs - last.wallMs - (reading.sinceBootMs - last.sinceBootMs);
+    const isDeaf = passedMs > longestLookMs;
+    const countedMs = isDeaf ? 0 : passedMs;
+    const span = this.#span;
+    const heardMs = span.heardMs + countedMs;
+    if (!isDeaf && Math.abs(steppedMs) < leastStepMs) {
+      this.#spans = [...this.#spans.slice(0, -1), { ...span, toMs: reading.wallMs, heardMs }];
+      return;
+    }
+    const next = {
+      fromMs: reading.wallMs - countedMs,
+      toMs: reading.wallMs,
+      heardMs,
+      setByMs: span.setByMs + (Math.abs(setByMs) < leastStepMs ? 0 : setByMs),
+    };
+    this.#spans = [...this.#spans.slice(1 - maxSpans), next];
+    if (isDeaf || Math.abs(steppedMs) > longestLookMs) this.#settledAtMs = heardMs + this.#graceMs;
     if (steppedMs > longestLookMs) this.#outages.lost(reading.wallMs - steppedMs, reading.wallMs);
   }
+
+  /** The span that goes on. */
+  get #span(): Span {
+    return this.#spans[this.#spans.length - 1] as Span;
+  }
+
+  get #sinceLookMs(): number {
+    return this.#clock.monotonicMs() - this.#last.monotonicMs;
+  }
+
+  /** How far this time was at a time of the clock; in a gap, as far as before it. */
+  #heardAt(ms: number): number {
+    const span = this.#spanOf(ms);
+    const { toMs, heardMs } = span;
+    if (ms <= toMs) return heardMs - (toMs - ms);
+    if (span !== this.#span) return heardMs;
+    // Nobody has looked yet: it may be a gap.
+    const sinceLookMs = this.#sinceLookMs;
+    return sinceLookMs > longestLookMs ? heardMs : heardMs + Math.min(ms - toMs, sinceLookMs);
+  }
+
+  /** The last span in which the clock showed a time; else the last one that ended before it. */
+  #spanOf(ms: number): Span {
+    const begun = this.#spans.filter(({ fromMs }) => fromMs <= ms);
+    return begun.findLast(({ toMs }) => ms <= toMs) ?? begun.at(-1) ?? (this.#spans[0] as Span);
+  }
+}
+
+/** Time that passed without a gap, by the clock that all replicas share. */
+interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** How far the hearing time was at its end. */
+  readonly heardMs: number;
+  /** By how much the clock was set before it, all in all. */
+  readonly setByMs: number;
+}
+
+interface Reading {
+  readonly wallMs: number;
+  readonly monotonicMs: number;
+  readonly sinceBootMs: number;
+}
+
+function readingOf(clock: MachineClock): Reading {
+  return {
+    wallMs: clock.now().getTime(),
+    monotonicMs: clock.monotonicMs(),
+    sinceBootMs: clock.sinceBootMs(),
+  };
 }
 
 /** More than that between two looks, or between two clocks, and nobody can have been heard. */
 const longestLookMs = 10_000;
+
+/** By less the clock is not set, but corrected. */
+const leastStepMs = 1_000;
+
+/** Gaps that are remembered: the oldest are the ones that the fewest times lie before. */
+const maxSpans = 64;

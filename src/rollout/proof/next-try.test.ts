@@ -22,7 +22,6 @@ function update(attempt: number, other: Partial<OpenUpdate> = {}): OpenUpdate {
     offeredAtMs: now.getTime(),
     installingAtMs: undefined,
     provenAtMs: undefined,
-    verifyUntilMs: undefined,
     deadlineAtMs: now.getTime() + minute,
     taken: false,
     verificationMs: minute,

@@ -108,7 +108,7 @@ const openSql = prepared(
   "rollout_open_updates",
   sql`
   SELECT u.device_id, u.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, u.state, u.from_version, u.to_version,
-    u.from_boot_id, u.crash_count, u.offered_at, u.installing_at, u.proven_at, u.verify_until, u.deadline_at,
+    u.from_boot_id, u.crash_count, u.offered_at, u.installing_at, u.proven_at, u.deadline_at,
     u.missing_since, coalesce((r.policy->>'returnMs')::float8, ${unsetReturnMs}) AS return_ms,
     (r.policy->>'verificationMs')::float8 AS verification_ms, (r.policy->>'crashLimit')::int AS crash_limit,
     coalesce((r.policy->>'maxRetries')::int, 0) AS max_retries,
@@ -136,7 +136,6 @@ interface OpenRow {
   offered_at: Date;
   installing_at: Date | null;
   proven_at: Date | null;
-  verify_until: Date | null;
   deadline_at: Date | null;
   missing_since: Date | null;
   return_ms: number;
@@ -169,7 +168,6 @@ function toOpenUpdate(row: OpenRow): OpenUpdate {
     offeredAtMs: row.offered_at.getTime(),
     installingAtMs: row.installing_at?.getTime(),
     provenAtMs: row.proven_at?.getTime(),
-    verifyUntilMs: row.verify_until?.getTime(),
     deadlineAtMs: row.deadline_at?.getTime() ?? Number.POSITIVE_INFINITY,
     taken: row.installing_at !== null,
     verificationMs: row.verification_ms,

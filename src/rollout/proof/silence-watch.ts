@@ -14,7 +14,6 @@ export interface SilenceWatchParts {
   readonly outages: Pick<OutageLog, "touched">;
   /** How long after an outage devices have to be heard from. */
   readonly graceMs: number;
-  readonly now: () => Date;
 }
 
 /** The open updates, as they were heard of here. */
@@ -44,10 +43,10 @@ export class SilenceWatch {
 
   /** Looks who is silent and who is back. Called about every second. */
   async tick(): Promise<void> {
-    const { hearing, outages, now, graceMs } = this.#parts;
+    const { hearing, outages, graceMs } = this.#parts;
     if (hearing.ms - this.#lookedAtMs < lookEveryMs) return;
     this.#lookedAtMs = hearing.ms;
-    const nowMs = now().getTime();
+    const nowMs = hearing.now().getTime();
     const mayJudge = hearing.isSettled && !outages.touched(nowMs - graceMs, nowMs);
     const doubtful = this.#doubtful(mayJudge);
     for (let at = 0; at < doubtful.length; at += maxBatch) {
@@ -66,15 +65,16 @@ export class SilenceWatch {
   }
 
   async #ask(doubtful: readonly Readonly<OpenUpdate>[]): Promise<void> {
-    const { pool, now, updates } = this.#parts;
+    const { pool, hearing, updates } = this.#parts;
     const lastSeen = await readLastSeen(pool, doubtful);
-    const at = now();
+    const at = hearing.now();
     const changes = doubtful.flatMap((update) => {
       const seenMs = lastSeen.get(update.deviceId) ?? Number.NEGATIVE_INFINITY;
       if (update.missingSinceMs === undefined) {
-        if (seenMs <= at.getTime() - update.returnMs) return [updates.change(update, (it) => lost(it, at))];
+        if (hearing.between(seenMs, at) >= update.returnMs)
+          return [updates.change(update, (it) => lost(it, at))];
         updates.heard(update);
-      } else if (seenMs > update.missingSinceMs) return [updates.change(update, found)];
+      } else if (hearing.between(update.missingSinceMs, seenMs) > 0) return [updates.change(update, found)];
       return [];
     });
     for (const result of await Promise.allSettled(changes)) {
@@ -82,6 +82,12 @@ export class SilenceWatch {
       if (result.status === "rejected" && !(result.reason instanceof OtaError)) throw result.reason;
     }
   }
+}
+
+/** When a device was last heard, by any replica; undefined if none ever was. */
+export async function readLastHeard(pool: Session): Promise<Date | undefined> {
+  const [row] = await pool.query<{ heard_at: Date | null }>(lastHeardSql);
+  return row?.heard_at ?? undefined;
 }
 
 /** The change that says that a device is back; undefined if it was not missing. */
@@ -114,6 +120,8 @@ const lastSeenSql = prepared(
   "rollout_last_seen",
   sql`SELECT device_id, last_seen_at FROM device_state WHERE device_id = ANY ($1::uuid[])`,
 );
+
+const lastHeardSql = sql`SELECT max(last_seen_at) AS heard_at FROM device_state`;
 
 /** Often enough to be within a small part of any sensible time to return. */
 const lookEveryMs = 1_000;

@@ -26,7 +26,6 @@ export function adopt(tracked: Tracked, stored: OpenUpdate, hearingMs: number): 
   update.installingAtMs = stored.installingAtMs;
   update.taken = stored.taken;
   update.provenAtMs = stored.provenAtMs;
-  update.verifyUntilMs = stored.verifyUntilMs;
   update.deadlineAtMs = stored.deadlineAtMs;
   update.notBeforeMs = stored.notBeforeMs;
   update.missingSinceMs = stored.missingSinceMs;

@@ -1,6 +1,4 @@
-import TinyQueue from "tinyqueue";
 import type { DurableHeartbeat } from "../../device/state/heartbeat-record.ts";
-import type { Clock } from "../../infra/clock.ts";
 import type { Session } from "../../infra/database/session.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
@@ -22,6 +20,7 @@ import { found, type SilentUpdates } from "./silence-watch.ts";
 import { adopt, note, type Tracked } from "./tracked-update.ts";
 import type { UpdateChange } from "./transition-sql.ts";
 import type { TransitionWriter } from "./transition-writer.ts";
+import { UpdateDeadlines } from "./update-deadlines.ts";
 import { UpdateStatusReader } from "./update-status-reader.ts";
 
 /** What an {@link UpdateTracker} is made of. */
@@ -29,8 +28,7 @@ export interface UpdateTrackerParts {
   readonly pool: Session;
   readonly writer: TransitionWriter;
   readonly outages: OutageLog;
-  readonly hearing: Pick<HearingTime, "ms">;
-  readonly clock: Clock;
+  readonly hearing: HearingTime;
   readonly logger: Logger;
   /**
    * Told of an update that is over; `here` if this replica wrote that for the device's own evidence, reports or deadline,
@@ -52,8 +50,7 @@ export class UpdateTracker implements SilentUpdates {
   readonly #parts: UpdateTrackerParts;
   readonly #byDevice = new Map<string, Tracked>();
   readonly #installs = new Map<string, number>();
-  /** The earliest first. */
-  readonly #deadlines = new TinyQueue<Deadline>([], (a, b) => a.atMs - b.atMs);
+  readonly #deadlines: UpdateDeadlines;
   readonly #reader: UpdateStatusReader;
   /** Rises with every update that is added: tells what a slow read cannot have seen. */
   #additions = 0;
@@ -64,6 +61,7 @@ export class UpdateTracker implements SilentUpdates {
   constructor(parts: UpdateTrackerParts) {
     this.#parts = parts;
     this.#reader = new UpdateStatusReader(parts.pool);
+    this.#deadlines = new UpdateDeadlines(parts);
   }
 
   /** How many updates are open. */
@@ -117,7 +115,7 @@ export class UpdateTracker implements SilentUpdates {
     if (update.action !== "ROLLBACK") {
       this.#installs.set(update.rolloutId, this.inProgress(update.rolloutId) + 1);
     }
-    this.#deadlines.push({ atMs: update.deadlineAtMs, deviceId: update.deviceId, id: update.id });
+    this.#deadlines.add(update);
   }
 
   /** Takes heartbeats that are stored durably. Most are of devices without an open update: one lookup each. */
@@ -157,25 +155,18 @@ export class UpdateTracker implements SilentUpdates {
 
   /** Lets deadlines pass. Called about every second. */
   tick(): void {
-    const nowMs = this.#parts.clock.now().getTime();
-    for (let due = this.#takeDue(nowMs); due !== undefined; due = this.#takeDue(nowMs)) {
+    const deadlines = this.#deadlines;
+    const now = this.#parts.hearing.now();
+    const nowMs = now.getTime();
+    for (let due = deadlines.take(nowMs); due !== undefined; due = deadlines.take(nowMs)) {
       const tracked = this.#byDevice.get(due.deviceId);
       if (tracked?.update.id !== due.id) continue;
-      const { update } = tracked;
-      const endMs = this.#parts.outages.extended(update.offeredAtMs, update.deadlineAtMs, nowMs);
+      const endMs = deadlines.endMs(tracked.update, nowMs);
       // Busy ones are looked at again as well: what is being written may be the proof.
-      if (endMs > nowMs || tracked.writing !== undefined) {
-        this.#deadlines.push({ ...due, atMs: Math.max(endMs, nowMs + deadlineRetryMs) });
-        continue;
-      }
-      this.#submit(tracked, timeOut(update, new Date(nowMs)), undefined);
-      this.#deadlines.push({ ...due, atMs: nowMs + deadlineRetryMs });
+      const passed = endMs <= nowMs && tracked.writing === undefined;
+      if (passed) this.#submit(tracked, timeOut(tracked.update, now), undefined);
+      deadlines.again(due, nowMs, endMs);
     }
-  }
-
-  #takeDue(nowMs: number): Deadline | undefined {
-    const first = this.#deadlines.peek();
-    return first !== undefined && first.atMs <= nowMs ? this.#deadlines.pop() : undefined;
   }
 
   /** Takes over under which texts devices report what they are at, after the catalogue changed. */
@@ -239,7 +230,7 @@ export class UpdateTracker implements SilentUpdates {
 
   #judge(tracked: Tracked, record: DurableHeartbeat): void {
     const { update } = tracked;
-    const evidence = judgeHeartbeat(update, record);
+    const evidence = judgeHeartbeat(update, record, this.#parts.hearing);
     if (evidence.kind === "none") note(update, record);
     const change = evidence.kind === "none" ? undefined : changeFor(update, evidence, record);
     const wanted = change ?? found(update);
@@ -287,7 +278,6 @@ export class UpdateTracker implements SilentUpdates {
     update.installingAtMs ??= change.installingAt?.getTime();
     update.taken = update.installingAtMs !== undefined;
     update.provenAtMs ??= change.provenAt?.getTime();
-    update.verifyUntilMs = change.verifyUntil?.getTime() ?? update.verifyUntilMs;
     update.deadlineAtMs = change.deadlineAt?.getTime() ?? update.deadlineAtMs;
     update.watchedBootId = watchedBootId ?? update.watchedBootId;
     if (isFinalUpdate(change.to) && this.#drop(tracked)) this.#parts.ended(update, change.to, true);
@@ -378,16 +368,6 @@ const maxStash = 64;
 
 /** Times a caller's change is tried when others change the same update at the same time. */
 const maxAttempts = 8;
-
-/** When to look again at a deadline that could not pass. */
-const deadlineRetryMs = 5_000;
-
-interface Deadline {
-  /** Milliseconds since 1970. */
-  readonly atMs: number;
-  readonly deviceId: string;
-  readonly id: string;
-}
 
 function isOver(state: DeviceUpdateState | undefined): boolean {
   return state === undefined || isFinalUpdate(state);

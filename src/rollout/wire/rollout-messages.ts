@@ -31,7 +31,14 @@ import type {
   UpdateAction as UpdateActionName,
 } from "../model/device-update.entity.ts";
 import type { DeviceUpdateFilter, DeviceUpdateRecord } from "../model/device-update-list.ts";
-import { evaluateRing, type GateContext, gateChecks, type RolloutHealthVerdict } from "../model/gate.ts";
+import {
+  evaluateRing,
+  type GateCheck,
+  type GateContext,
+  gateChecks,
+  type RolloutHealthVerdict,
+} from "../model/gate.ts";
+import { type HeardTime, heardRollout } from "../model/heard-time.ts";
 import {
   type NewRing,
   type NewRollout,
@@ -45,12 +52,14 @@ import type { RolloutState as RolloutStateName, StoredTargeting } from "../model
 import { awaitedApproval, type Ring, type Rollout } from "../model/rollout.ts";
 import type { VerbEffect } from "../model/verb-effect.ts";
 
-/** A rollout on the wire; gates are judged as of `now`. */
+/** A rollout on the wire; gates are judged as of now, by the time in which devices could be heard. */
 export function toRolloutMessage(
   rollout: Rollout,
-  now: Date,
+  hearing: HeardTime,
   health?: RolloutHealthVerdict,
 ): MessageInitShape<typeof RolloutSchema> {
+  const now = hearing.now();
+  const judged = heardRollout(rollout, hearing, now);
   const { policy, rollback, startedAt, endedAt } = rollout;
   const inProgress = rollback.total - rollback.completed - rollback.failed;
   const total = rollback.total + rollback.waiting;
@@ -68,7 +77,9 @@ export function toRolloutMessage(
     awaitingApprovalRing: awaitedApproval(rollout)?.name ?? "",
     targeting: toTargeting(rollout.targeting),
     policy: toPolicyMessage(policy),
-    rings: rollout.rings.map((ring) => toRingMessage(rollout, ring, now, health)),
+    rings: rollout.rings.map((ring, at) =>
+      toRingMessage(ring, gateStanding(judged, judged.rings[at] ?? ring, now, health)),
+    ),
     healthVerdict: HealthVerdict[health?.verdict ?? "NOT_ENOUGH_DATA"],
     stateReason: rollout.stateReason,
     ...(rollout.state === "ROLLING_BACK" || rollout.state === "ROLLED_BACK" || total > 0
@@ -202,12 +213,7 @@ export function toUpdateState(state: DeviceUpdateStateName): DeviceUpdateState {
   return DeviceUpdateState[state];
 }
 
-function toRingMessage(
-  rollout: Rollout,
-  ring: Ring,
-  now: Date,
-  health: RolloutHealthVerdict | undefined,
-): MessageInitShape<typeof RingSchema> {
+function toRingMessage(ring: Ring, standing: GateStanding): MessageInitShape<typeof RingSchema> {
   const { counters, gate, openedAt, passedAt, census } = ring;
   return {
     name: ring.name,
@@ -236,10 +242,27 @@ function toRingMessage(
             countTime: timestampFromDate(census.countedAt),
           },
         }),
-    gateStatus: gateStatus(rollout, ring, now, health),
-    gateChecks: gateChecks(ring, rollout.policy, now, contextOf(rollout, ring, health)),
+    ...standing,
     ...(openedAt === undefined ? {} : { openTime: timestampFromDate(openedAt) }),
     ...(passedAt === undefined ? {} : { passTime: timestampFromDate(passedAt) }),
+  };
+}
+
+/** How the gate of a ring stands: in words, and by rule. */
+interface GateStanding {
+  readonly gateStatus: string;
+  readonly gateChecks: GateCheck[];
+}
+
+function gateStanding(
+  rollout: Rollout,
+  ring: Ring,
+  now: Date,
+  health: RolloutHealthVerdict | undefined,
+): GateStanding {
+  return {
+    gateStatus: gateStatus(rollout, ring, now, health),
+    gateChecks: gateChecks(ring, rollout.policy, now, contextOf(rollout, ring, health)),
   };
 }
 
