@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { behaviourByRates } from "./fleet-simulator.ts";
 import { seededRandom } from "./seeded-random.ts";
+import { behaviourByRates } from "./simulated-behaviour.ts";
 
 const devices = Array.from({ length: 3000 }, (_, index) => ({ index }));
 

@@ -6,7 +6,8 @@ import type { Logger } from "pino";
 import { type Clock, systemClock } from "../infra/clock.ts";
 import { trustIn } from "./offer-check.ts";
 import { seededRandom } from "./seeded-random.ts";
-import { type Behaviour, type DeviceActivity, SimulatedDevice } from "./simulated-device.ts";
+import { type Behaviour, type BehaviourRates, behaviourByRates } from "./simulated-behaviour.ts";
+import { type DeviceActivity, SimulatedDevice } from "./simulated-device.ts";
 import { Slots } from "./slots.ts";
 
 /** A kind of simulated devices. */
@@ -16,7 +17,7 @@ interface FleetModel {
 }
 
 /** How large a fleet is and how it behaves. Rates are shares of the devices, 0 to 1. */
-export interface FleetSimulatorOptions {
+export interface FleetSimulatorOptions extends BehaviourRates {
   /** Host and port of the service's gRPC door. */
   readonly address: string;
   readonly enrolmentKey: string;
@@ -42,14 +43,6 @@ export interface FleetSimulatorOptions {
   readonly heartbeatIntervalMs?: number;
   /** Decides what a version does to a device; default by the rates below. */
   readonly behaviour?: (version: string, device: { index: number; hardwareModel: string }) => Behaviour;
-  /** Share of devices that crash, by version: `{ "1.2.0": 0.33 }`. */
-  readonly crash?: Readonly<Record<string, number>>;
-  /** Share of installations that fail. Default 0. */
-  readonly failureRate?: number;
-  /** Share of devices that come back on the version before. Default 0. */
-  readonly revertRate?: number;
-  /** Share of devices that do not come back from an update. Default 0. */
-  readonly silentRate?: number;
   /** Share of devices with a slow network. Default 0. */
   readonly slowRate?: number;
   /** Share of devices that lose the network now and then. Default 0. */
@@ -66,6 +59,10 @@ export interface FleetSimulatorOptions {
   readonly rebootMs?: number;
   /** How long a crashing version runs, in milliseconds. Default 1,500. */
   readonly crashAfterMs?: number;
+  /** How long a late device stays away, in milliseconds. Default 5 minutes. */
+  readonly lateAfterMs?: number;
+  /** How long a device runs an update before it falls back, in milliseconds. Default 5 minutes. */
+  readonly driftAfterMs?: number;
   /** Most downloads at a time; slow devices do not count. Default 16. */
   readonly downloadConcurrency?: number;
   /** Most devices that enrol at a time. Default 16. */
@@ -188,27 +185,6 @@ export class FleetSimulator implements AsyncDisposable {
   }
 }
 
-/** Shares of the devices by behaviour: the same device always does the same with the same version. */
-export function behaviourByRates(
-  rates: Pick<FleetSimulatorOptions, "crash" | "failureRate" | "revertRate" | "silentRate">,
-  seed: string | number,
-): (version: string, device: { index: number }) => Behaviour {
-  return (version, { index }) => {
-    const shares: [Behaviour, number][] = [
-      ["crash", rates.crash?.[version] ?? 0],
-      ["fail_install", rates.failureRate ?? 0],
-      ["revert", rates.revertRate ?? 0],
-      ["silent", rates.silentRate ?? 0],
-    ];
-    let left = seededRandom(seed, "behaviour", version, index)();
-    for (const [behaviour, share] of shares) {
-      if (left < share) return behaviour;
-      left -= share;
-    }
-    return "healthy";
-  };
-}
-
 function makeDevices(
   folder: string,
   options: FleetSimulatorOptions,
@@ -244,6 +220,8 @@ function makeDevices(
       installMs: options.installMs ?? 200,
       rebootMs: options.rebootMs ?? 300,
       crashAfterMs: options.crashAfterMs ?? 1500,
+      lateAfterMs: options.lateAfterMs ?? 5 * 60_000,
+      driftAfterMs: options.driftAfterMs ?? 5 * 60_000,
       outages: unsteady
         ? { everyMs: options.outageEveryMs ?? 20_000, lastingMs: options.outageMs ?? 5000 }
         : undefined,

@@ -8,15 +8,10 @@ import { MemoryDeviceStorage } from "./device-storage.ts";
 import type { SessionState } from "./heartbeat-session.ts";
 import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmware } from "./installer.ts";
 import type { Trust } from "./offer-check.ts";
+import type { Behaviour } from "./simulated-behaviour.ts";
 import { simulatedCrash } from "./simulated-crash.ts";
 import { SimulatedSensors } from "./simulated-sensors.ts";
 import type { UpdatePhase } from "./update-engine.ts";
-
-/**
- * How a device takes a version: it runs; its installation fails; it comes back on the version before; it crashes and
- * reboots again and again; or it does not come back at all.
- */
-export type Behaviour = "healthy" | "fail_install" | "revert" | "crash" | "silent";
 
 /** What a simulated device is doing. */
 export type DeviceActivity =
@@ -56,6 +51,10 @@ export interface SimulatedDeviceOptions {
   readonly rebootMs: number;
   /** How long a crashing version runs before it crashes, in milliseconds. */
   readonly crashAfterMs: number;
+  /** How long a late device stays away after the reboot into an update, in milliseconds. */
+  readonly lateAfterMs: number;
+  /** How long a device that drifts runs an update before it falls back, in milliseconds. */
+  readonly driftAfterMs: number;
   /** For a device that loses the network now and then: the mean time between, and how long, in milliseconds. */
   readonly outages: { readonly everyMs: number; readonly lastingMs: number } | undefined;
   readonly ownConnection: boolean;
@@ -79,6 +78,10 @@ export class SimulatedDevice {
   #life: Promise<void> = Promise.resolve();
   #version: string;
   #staged: string | undefined;
+  /** What it will fall back to from the version that runs; undefined if it does not drift. */
+  #fallback: string | undefined;
+  /** From each version it falls back once. */
+  readonly #driftedFrom = new Set<string>();
   #components: Readonly<Record<string, string>> | undefined;
   #rebooting = false;
   #activity: DeviceActivity = "enrolling";
@@ -168,7 +171,8 @@ export class SimulatedDevice {
     const signal = this.#stop.signal;
     let agent = first;
     for (;;) {
-      const crashed = await this.#runUntilReboot(signal);
+      const end = await this.#runUntilReboot(signal);
+      const crashed = end === "crash";
       if (crashed) await agent.kill();
       else await agent.stop(signal.aborted ? "stop" : "reboot");
       this.#acknowledged += agent.heartbeats.acknowledged;
@@ -178,33 +182,40 @@ export class SimulatedDevice {
       this.#become(crashed ? "crashed" : "booting");
       await new Alarm().wait(this.#options.rebootMs * (0.5 + this.#options.random()), signal);
       if (signal.aborted) return;
-      this.#startStagedVersion();
-      if (this.#behaviour(this.#version) === "silent") return this.#become("silent");
+      if (end === "drift") this.#fallBack();
+      const started = this.#startStagedVersion();
+      const behaviour = this.#behaviour(this.#version);
+      if (behaviour === "silent") return this.#become("silent");
+      if (started && behaviour === "late") {
+        this.#become("silent");
+        await new Alarm().wait(this.#options.lateAfterMs, signal);
+        if (signal.aborted) return;
+      }
       agent = await this.#boot(crashed ? this.#version : undefined);
     }
   }
 
-  /** @returns whether it was a crash */
-  async #runUntilReboot(signal: AbortSignal): Promise<boolean> {
-    const { crashAfterMs, outages, random } = this.#options;
+  /** @returns how the boot ended */
+  async #runUntilReboot(signal: AbortSignal): Promise<"crash" | "drift" | "reboot"> {
+    const { crashAfterMs, driftAfterMs, outages, random } = this.#options;
     const crashing = this.#behaviour(this.#version) === "crash";
-    const crashAtMs = crashing
-      ? performance.now() + crashAfterMs * (0.5 + random())
-      : Number.POSITIVE_INFINITY;
+    const crashAtMs = crashing ? performance.now() + crashAfterMs * (0.5 + random()) : never;
+    const driftAtMs = this.#fallback === undefined ? never : performance.now() + driftAfterMs;
     while (!signal.aborted && !this.#rebooting) {
       const nowMs = performance.now();
       if (nowMs >= crashAtMs) {
         this.#crashes++;
-        return true;
+        return "crash";
       }
-      const outageInMs = outages === undefined ? Number.POSITIVE_INFINITY : outages.everyMs * 2 * random();
-      const waitMs = Math.min(crashAtMs - nowMs, outageInMs);
+      if (nowMs >= driftAtMs) return "drift";
+      const outageInMs = outages === undefined ? never : outages.everyMs * 2 * random();
+      const waitMs = Math.min(crashAtMs - nowMs, driftAtMs - nowMs, outageInMs);
       await this.#bell.wait(waitMs, signal);
       if (outages !== undefined && waitMs === outageInMs && !this.#rebooting && !signal.aborted) {
         await this.#loseNetwork(outages.lastingMs, signal);
       }
     }
-    return false;
+    return "reboot";
   }
 
   async #loseNetwork(ms: number, signal: AbortSignal): Promise<void> {
@@ -270,11 +281,21 @@ export class SimulatedDevice {
     };
   }
 
-  #startStagedVersion(): void {
+  /** @returns whether it runs another version from now on */
+  #startStagedVersion(): boolean {
     const staged = this.#staged;
     this.#staged = undefined;
-    if (staged === undefined || this.#behaviour(staged) === "revert") return;
+    if (staged === undefined || this.#behaviour(staged) === "revert") return false;
+    const drifts = this.#behaviour(staged) === "drift" && !this.#driftedFrom.has(staged);
+    this.#fallback = drifts ? this.#version : undefined;
     this.#version = staged;
+    return true;
+  }
+
+  #fallBack(): void {
+    this.#driftedFrom.add(this.#version);
+    this.#version = this.#fallback ?? this.#version;
+    this.#fallback = undefined;
   }
 
   #behaviour(version: string): Behaviour {
@@ -290,6 +311,9 @@ export class SimulatedDevice {
     this.#options.onChange();
   }
 }
+
+/** In milliseconds. */
+const never = Number.POSITIVE_INFINITY;
 
 /** Heartbeats that a simulated device keeps while it is cut off: many devices share one machine's memory. */
 const maxBacklog = 100;

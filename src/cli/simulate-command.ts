@@ -30,6 +30,10 @@ interface SimulateOptions {
   readonly failing: number;
   readonly reverting: number;
   readonly silent: number;
+  readonly late: number;
+  readonly lateAfter: number;
+  readonly drifting: number;
+  readonly driftAfter: number;
   readonly slow: number;
   readonly offline: number;
   readonly seed: number;
@@ -75,12 +79,20 @@ export function addSimulateCommand(program: Command, cli: Cli): void {
     .option("--failing <percent>", "installations that fail", parsePercent, 0)
     .option("--reverting <percent>", "devices that come back on the version before", parsePercent, 0)
     .option("--silent <percent>", "devices that do not come back from an update", parsePercent, 0)
+    .option("--late <percent>", "devices that come back late from an update", parsePercent, 0)
+    .addOption(durationOption("--late-after <duration>", "how long those stay away", "5m"))
+    .option("--drifting <percent>", "devices that later fall back to the version before", parsePercent, 0)
+    .addOption(durationOption("--drift-after <duration>", "how long those run the update", "5m"))
     .option("--slow <percent>", "devices with a slow network", parsePercent, 0)
     .option("--offline <percent>", "devices that lose the network now and then", parsePercent, 0)
     .option("--seed <number>", "the same seed makes the same devices misbehave", parseCount(1, 1_000_000), 1)
     .optionsGroup("When to end:")
     .option("--for <duration>", "end by itself after this time", parseDurationMs)
     .action(withSession(cli, simulate));
+}
+
+function durationOption(flags: string, description: string, text: string): Option {
+  return new Option(flags, description).argParser(parseDurationMs).default(parseDurationMs(text), text);
 }
 
 async function simulate(session: Session, options: SimulateOptions): Promise<void> {
@@ -101,6 +113,10 @@ async function simulate(session: Session, options: SimulateOptions): Promise<voi
     failureRate: options.failing / 100,
     revertRate: options.reverting / 100,
     silentRate: options.silent / 100,
+    lateRate: options.late / 100,
+    lateAfterMs: options.lateAfter,
+    driftRate: options.drifting / 100,
+    driftAfterMs: options.driftAfter,
     slowRate: options.slow / 100,
     offlineRate: options.offline / 100,
     ...(options.model === undefined ? {} : { models: options.model.map(parseModel) }),

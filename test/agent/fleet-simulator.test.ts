@@ -88,6 +88,30 @@ test("devices crash on the version that they come with too, and fail at nothing 
   await eventually(() => expect(steady.every(({ connected }) => connected)).toBe(true));
 });
 
+test("late devices come back, and devices that drift fall back, once each", async () => {
+  await using service = await FixtureService.start();
+  const offer = offerOf(service, content);
+  service.offerFor = (_id, { firmwareVersion }) => (firmwareVersion === "1.0.0" ? offer : undefined);
+  await using fleet = await FleetSimulator.start({
+    ...optionsFor(service),
+    count: 4,
+    behaviour: (_version, { index }) => (["late", "drift"] as const)[index % 2] ?? "healthy",
+    lateAfterMs: 500,
+    driftAfterMs: 300,
+  });
+  await eventually(() => expect(fleet.snapshot().byActivity).toMatchObject({ silent: 2 }));
+  await eventually(() => expect(fleet.snapshot()).toMatchObject({ online: 4, byVersion: { "1.1.0": 4 } }));
+  // The update, the fall, and the update again.
+  await eventually(() => expect(fleet.devices.map(({ reboots }) => reboots)).toEqual([1, 3, 1, 3]));
+  for (const device of fleet.devices) {
+    const versions = service.devices
+      .get(device.deviceId)
+      ?.beats.map(({ firmwareVersion }) => firmwareVersion);
+    const seen = versions?.filter((version, at) => version !== versions[at - 1]);
+    expect(seen).toEqual(device.reboots === 1 ? ["1.0.0", "1.1.0"] : ["1.0.0", "1.1.0", "1.0.0", "1.1.0"]);
+  }
+});
+
 test("installations that fail are reported, and devices that revert come back on the old version", async () => {
   await using service = await FixtureService.start();
   const offer = offerOf(service, content);

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { FleetSimulator } from "../../agent/fleet-simulator.ts";
-import type { Behaviour } from "../../agent/simulated-device.ts";
+import type { Behaviour } from "../../agent/simulated-behaviour.ts";
 import { badVersion, crashAfterMs, crashEvery, deviceType, factoryVersion } from "./story-plan.ts";
 
 /** How often each device beats: a quiet fleet in real life beats once a minute. */
