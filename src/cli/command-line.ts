@@ -98,7 +98,7 @@ export function createProgram(cli: Cli): Command {
 
 const PROGRAM_HELP = `
 First steps:
-  $ device-ota demo                      a fleet, a good update, a bad one that is rolled back: one minute
+  $ device-ota demo                      a fleet, a good update, and two bad ones that are rolled back: one minute
   $ device-ota serve                     run the service; needs nothing else
   $ device-ota simulate --count 50       in a second terminal: 50 devices join it
   $ device-ota fleet status              in a third one

@@ -21,7 +21,7 @@ it("tells the true story: every claim holds, and nothing is left behind", { time
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: expect.stringContaining("rolled back") });
   const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: { ok: boolean }[] };
   expect(ok).toBe(true);
-  expect(checks).toHaveLength(10);
+  expect(checks).toHaveLength(13);
   expect(await readdir(cwd)).toEqual([]);
 });
 

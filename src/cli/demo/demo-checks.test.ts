@@ -76,6 +76,17 @@ function truth(): Evidence {
         create(ReceivedHeartbeatSchema, { heartbeat: { errors: [{ code: "SIGSEGV", fatal: true }] } }),
       ],
     },
+    bricking: {
+      rollout: create(RolloutSchema, { ...badRollout(), state: RolloutState.ROLLING_BACK }),
+      updates: [update(DeviceUpdateState.ROLLED_BACK, UpdateAction.INSTALL, "1.3.0")],
+      audit: [
+        create(AuditEventSchema, {
+          actor: "system:failure-threshold",
+          action: "rollout.rollback",
+          reason: "ring canary: of 1 device that began, 1 is missing",
+        }),
+      ],
+    },
   };
 }
 
@@ -138,6 +149,32 @@ describe("checkStory", () => {
     [
       "a device still runs the bad version",
       (e) => ({ ...e, bad: { ...e.bad, overview: overview(4, { "1.1.0": 3, "1.2.0": 1 }) } }),
+    ],
+    [
+      "the bricking version went past the canary",
+      (e) => {
+        const rollout = badRollout();
+        if (rollout.rings[1] !== undefined) rollout.rings[1].state = RingState.OPEN;
+        return { ...e, bricking: { ...e.bricking, rollout } };
+      },
+    ],
+    [
+      "a bricked device said that it failed",
+      (e) => ({
+        ...e,
+        bricking: {
+          ...e.bricking,
+          updates: [update(DeviceUpdateState.FAILED, UpdateAction.INSTALL, "1.3.0")],
+        },
+      }),
+    ],
+    [
+      "it was not silence that stopped the bricking version",
+      (e) => ({ ...e, bricking: { ...e.bricking, audit: e.bad.audit } }),
+    ],
+    [
+      "half of the fleet is bricked",
+      (e) => ({ ...e, bricking: { ...e.bricking, updates: [0, 1].flatMap(() => e.bricking.updates) } }),
     ],
     ["the crash left no trace", (e) => ({ ...e, bad: { ...e.bad, crashedHeartbeats: [] } })],
   ];

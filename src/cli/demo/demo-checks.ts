@@ -12,7 +12,7 @@ import {
   UpdateAction,
 } from "../../../gen/ota/v1/rollout_pb.js";
 import { countText, durationMsText, enumText } from "../format.ts";
-import { badVersion, goodVersion } from "./story-plan.ts";
+import { badVersion, brickingVersion, goodVersion } from "./story-plan.ts";
 
 /** What the service answered; every claim of the summary is computed from it and nothing else. */
 export interface Evidence {
@@ -34,6 +34,12 @@ export interface Evidence {
     /** The history of a device that failed. */
     readonly crashedHeartbeats: readonly ReceivedHeartbeat[];
   };
+  readonly bricking: {
+    readonly rollout: Rollout;
+    readonly updates: readonly DeviceUpdate[];
+    /** What the audit log has of the rollout. */
+    readonly audit: readonly AuditEvent[];
+  };
 }
 
 /** One claim of the summary. */
@@ -46,7 +52,7 @@ export interface Check {
 
 /** Checks the whole story. */
 export function checkStory(evidence: Evidence): Check[] {
-  return [...checkGood(evidence), ...checkBad(evidence)];
+  return [...checkGood(evidence), ...checkBad(evidence), ...checkBricking(evidence)];
 }
 
 function checkGood({ devices, good }: Evidence): Check[] {
@@ -87,18 +93,15 @@ function checkBad({ devices, bad }: Evidence): Check[] {
       state === DeviceUpdateState.SUCCEEDED && toVersion === goodVersion && proveTime !== undefined,
   );
   const failed = installs.filter(({ state }) => state === DeviceUpdateState.FAILED);
-  const [canary, ...later] = rollout.rings;
   const crashes = crashedHeartbeats.filter(({ heartbeat }) =>
     (heartbeat?.errors ?? []).some(({ fatal }) => fatal),
   );
-  const decision = audit.find(
-    ({ action, actor }) => action === "rollout.rollback" && actor.startsWith("system:"),
-  );
+  const decision = rollbackByRule(audit);
   const { rollback } = rollout;
   return [
     {
       claim: `${badVersion} was stopped by its canary ring`,
-      ok: canary?.state === RingState.FAILED && later.every(({ state }) => state === RingState.WAITING),
+      ok: isStoppedByCanary(rollout),
       detail: `${failed.length} of ${countText(installs.length, "canary device")} failed`,
     },
     {
@@ -134,6 +137,43 @@ function checkBad({ devices, bad }: Evidence): Check[] {
       detail: `${overview.onlineCount} of ${overview.totalCount} online, ${runs(overview, goodVersion)} on ${goodVersion}, ${runs(overview, badVersion)} on ${badVersion}`,
     },
   ];
+}
+
+function checkBricking({ devices, bricking }: Evidence): Check[] {
+  const { rollout, updates, audit } = bricking;
+  const installs = updates.filter(({ action }) => action === UpdateAction.INSTALL);
+  const told = installs.filter(
+    ({ state }) => state === DeviceUpdateState.FAILED || state === DeviceUpdateState.SUCCEEDED,
+  );
+  const decision = rollbackByRule(audit);
+  return [
+    {
+      claim: `${brickingVersion} was stopped by its canary ring, though no device said that it failed`,
+      ok: isStoppedByCanary(rollout) && installs.length > 0 && told.length === 0,
+      detail: `${told.length} of ${countText(installs.length, "canary device")} were ever heard again`,
+    },
+    {
+      claim: "their silence rolled it back by itself",
+      ok: decision?.reason.includes("missing") === true,
+      detail:
+        decision === undefined
+          ? "no automatic decision in the audit log"
+          : `${decision.actor}: ${decision.reason}`,
+    },
+    {
+      claim: "most of the fleet was never offered it",
+      ok: installs.length < devices / 2,
+      detail: `offered to ${installs.length} of ${devices} devices`,
+    },
+  ];
+}
+
+function isStoppedByCanary({ rings: [canary, ...later] }: Rollout): boolean {
+  return canary?.state === RingState.FAILED && later.every(({ state }) => state === RingState.WAITING);
+}
+
+function rollbackByRule(audit: readonly AuditEvent[]): AuditEvent | undefined {
+  return audit.find(({ action, actor }) => action === "rollout.rollback" && actor.startsWith("system:"));
 }
 
 function runs(overview: GetDeviceStatusOverviewResponse, version: string): bigint {

@@ -16,7 +16,7 @@ import { startFleet } from "./demo-fleet.ts";
 import { playStory } from "./demo-story.ts";
 import { DemoView } from "./demo-view.ts";
 import { type ServiceChild, startServiceChild } from "./service-child.ts";
-import { badVersion, factoryVersion, goodVersion, planStory } from "./story-plan.ts";
+import { badVersion, brickingVersion, factoryVersion, goodVersion, planStory } from "./story-plan.ts";
 
 interface DemoOptions {
   readonly devices: number;
@@ -28,7 +28,9 @@ interface DemoOptions {
 export function addDemoCommand(program: Command, cli: Cli): void {
   program
     .command("demo")
-    .description("Watch a fleet take a good update, and a bad one that is rolled back by itself")
+    .description(
+      "Watch a fleet take a good update, a bad one that is rolled back by itself, and one that bricks",
+    )
     .option("--devices <count>", "how many devices to simulate", parseCount(50, 2000), 200)
     .option(
       "--seed <number>",
@@ -115,7 +117,11 @@ function report(terminal: Terminal, checks: readonly Check[], elapsedMs: number,
   if (json) {
     const ok = checks.every((check) => check.ok);
     terminal.out(
-      JSON.stringify({ ok, elapsedMs: Math.round(elapsedMs), goodVersion, badVersion, checks }, undefined, 2),
+      JSON.stringify(
+        { ok, elapsedMs: Math.round(elapsedMs), goodVersion, badVersion, brickingVersion, checks },
+        undefined,
+        2,
+      ),
     );
     return;
   }

@@ -1,7 +1,14 @@
 import type { Logger } from "pino";
 import { FleetSimulator } from "../../agent/fleet-simulator.ts";
 import type { Behaviour } from "../../agent/simulated-behaviour.ts";
-import { badVersion, crashAfterMs, crashEvery, deviceType, factoryVersion } from "./story-plan.ts";
+import {
+  badVersion,
+  brickingVersion,
+  crashAfterMs,
+  crashEvery,
+  deviceType,
+  factoryVersion,
+} from "./story-plan.ts";
 
 /** How often each device beats: a quiet fleet in real life beats once a minute. */
 const heartbeatIntervalMs = 1000;
@@ -33,7 +40,7 @@ export function startFleet(options: {
       { deviceType, hardwareModel: "tx-200" },
       { deviceType, hardwareModel: "tx-300" },
     ],
-    behaviour: crashOnBadVersion(seed),
+    behaviour: fateOf(seed),
     heartbeatIntervalMs,
     installMs,
     rebootMs,
@@ -41,6 +48,12 @@ export function startFleet(options: {
     logger,
     signal,
   });
+}
+
+/** What each version does to a device. */
+function fateOf(seed: number): (version: string, device: { index: number }) => Behaviour {
+  const crashes = crashOnBadVersion(seed);
+  return (version, device) => (version === brickingVersion ? "silent" : crashes(version, device));
 }
 
 /**

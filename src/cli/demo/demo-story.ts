@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { AuditEvent } from "../../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import {
   DeviceService,
@@ -14,6 +15,7 @@ import {
   type DeviceUpdate,
   DeviceUpdateState,
   type Rollout,
+  RolloutState,
   UpdateAction,
 } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
@@ -27,7 +29,14 @@ import { readPages } from "../paging.ts";
 import { isOver } from "../rollout-view.ts";
 import type { Evidence } from "./demo-checks.ts";
 import type { DemoView, Scene } from "./demo-view.ts";
-import { badVersion, deviceType, goodVersion, product, type StoryPlan } from "./story-plan.ts";
+import {
+  badVersion,
+  brickingVersion,
+  deviceType,
+  goodVersion,
+  product,
+  type StoryPlan,
+} from "./story-plan.ts";
 
 /** Size of the firmware files: random bytes, which nothing on the way can compress. */
 const firmwareBytes = 4 * 1024 * 1024;
@@ -55,11 +64,11 @@ export interface Stage {
   readonly signal: AbortSignal;
 }
 
-/** Plays both acts and returns what the service then answers about them. */
+/** Plays the acts and returns what the service then answers about them. */
 export async function playStory(stage: Stage): Promise<Evidence> {
-  const { view } = stage;
+  const { view, plan } = stage;
   view.act(`Act 1: ${product} ${goodVersion}, a good update`);
-  const good = await ship(stage, goodVersion);
+  const good = await ship(stage, goodVersion, plan.text);
   const goodOverview = await untilFleet(
     stage,
     good.id,
@@ -67,29 +76,48 @@ export async function playStory(stage: Stage): Promise<Evidence> {
   );
 
   view.act(`Act 2: ${product} ${badVersion}, which crashes on a third of the devices`);
-  const bad = await ship(stage, badVersion);
+  const bad = await ship(stage, badVersion, "in the same way");
   const badOverview = await untilFleet(
     stage,
     bad.id,
     (overview) => runs(overview, goodVersion) === stage.devices && online(overview) === stage.devices,
   );
-  return collectEvidence(stage, { goodId: good.id, goodOverview, badId: bad.id, badOverview });
+
+  view.act(`Act 3: ${product} ${brickingVersion}, which bricks every device that installs it`);
+  const bricking = await ship(
+    stage,
+    brickingVersion,
+    `in the same way; ${plan.silenceText}`,
+    plan.silencePolicy,
+  );
+  return collectEvidence(stage, {
+    goodId: good.id,
+    goodOverview,
+    badId: bad.id,
+    badOverview,
+    brickingId: bricking.id,
+  });
 }
 
-/** Creates, uploads, signs and deploys a version, and follows its rollout to the end. */
-async function ship(stage: Stage, version: string): Promise<Rollout> {
+/** Creates, uploads, signs and deploys a version, and follows its rollout until it is over or takes back what it did. */
+async function ship(
+  stage: Stage,
+  version: string,
+  words: string,
+  policy = stage.plan.policy,
+): Promise<Rollout> {
   const { view, plan } = stage;
   const id = await publish(stage, version);
   view.say(`  created, uploaded (${firmwareBytes / 1024 / 1024} MiB), signed and released ${version}`);
   const { rollout } = await call(stage, FirmwareService.method.deployFirmware, {
     id,
     rings: plan.rings,
-    policy: plan.policy,
+    policy,
   });
   if (rollout === undefined) throw new CliError(exitCodes.failure, "the service answered without a rollout");
-  view.say(version === goodVersion ? `  deployed: ${plan.text}` : "  deployed in the same way");
+  view.say(`  deployed: ${words}`);
   view.say();
-  return followRollout(stage, rollout);
+  return followRollout(stage, rollout, version === brickingVersion ? isStopped : isOver);
 }
 
 async function publish(stage: Stage, version: string): Promise<string> {
@@ -119,8 +147,17 @@ async function publish(stage: Stage, version: string): Promise<string> {
   return id;
 }
 
+/** What is bricked does not come back, so that a rollback waits for it; nobody else is offered it any more. */
+function isStopped(rollout: Rollout): boolean {
+  return isOver(rollout) || rollout.state === RolloutState.ROLLING_BACK;
+}
+
 /** Follows a rollout by the service's own watch, while the picture is renewed a few times a second. */
-async function followRollout(stage: Stage, first: Rollout): Promise<Rollout> {
+async function followRollout(
+  stage: Stage,
+  first: Rollout,
+  isDone: (rollout: Rollout) => boolean,
+): Promise<Rollout> {
   let rollout = first;
   using _frames = renewPicture(stage, () => rollout);
   const limit = AbortSignal.timeout(actTimeoutMs);
@@ -132,7 +169,7 @@ async function followRollout(stage: Stage, first: Rollout): Promise<Rollout> {
   try {
     for await (const update of watch) {
       rollout = update.rollout ?? rollout;
-      if (isOver(rollout)) break;
+      if (isDone(rollout)) break;
     }
   } catch (error) {
     // Too slow is a failed claim, with its numbers, not a crash of the demo.
@@ -167,16 +204,13 @@ async function collectEvidence(
     readonly goodOverview: GetDeviceStatusOverviewResponse;
     readonly badId: string;
     readonly badOverview: GetDeviceStatusOverviewResponse;
+    readonly brickingId: string;
   },
 ): Promise<Evidence> {
   const badUpdates = await listUpdates(stage, parts.badId);
   const failed = badUpdates.find(
     ({ action, state }) => action === UpdateAction.INSTALL && state === DeviceUpdateState.FAILED,
   );
-  const { events } = await call(stage, AccessService.method.listAuditEvents, {
-    resourceId: parts.badId,
-    pageSize: 100,
-  });
   const { heartbeats } =
     failed === undefined
       ? { heartbeats: [] }
@@ -195,10 +229,20 @@ async function collectEvidence(
       rollout: await getRollout(stage, parts.badId),
       updates: badUpdates,
       overview: parts.badOverview,
-      audit: events,
+      audit: await listDecisions(stage, parts.badId),
       crashedHeartbeats: heartbeats,
     },
+    bricking: {
+      rollout: await getRollout(stage, parts.brickingId),
+      updates: await listUpdates(stage, parts.brickingId),
+      audit: await listDecisions(stage, parts.brickingId),
+    },
   };
+}
+
+async function listDecisions(stage: Stage, resourceId: string): Promise<AuditEvent[]> {
+  const page = { resourceId, pageSize: 100 };
+  return (await call(stage, AccessService.method.listAuditEvents, page)).events;
 }
 
 async function getRollout(stage: Stage, id: string): Promise<Rollout> {

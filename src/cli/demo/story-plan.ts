@@ -9,6 +9,9 @@ export const goodVersion = "1.1.0";
 /** The update that crashes on a third of the devices. */
 export const badVersion = "1.2.0";
 
+/** The update that bricks every device that installs it. */
+export const brickingVersion = "1.3.0";
+
 export const product = "thermostat-os";
 export const deviceType = "thermostat";
 
@@ -24,6 +27,9 @@ const crashLimit = 2;
 /** How long a device runs before it crashes, on average; {@link crashLimit} of them must fit into the verification. */
 export const crashAfterMs = 700;
 
+/** How long a device may be silent once it installs {@link brickingVersion}. Minutes in real life. */
+const returnMs = 4000;
+
 /** How long a ring's gate must hold. Hours or days in real life. */
 const soakMs = 1000;
 
@@ -34,8 +40,12 @@ const canaryDevices = 10;
 export interface StoryPlan {
   readonly rings: MessageInitShape<typeof RingSpecSchema>[];
   readonly policy: MessageInitShape<typeof RolloutPolicySchema>;
+  /** As {@link StoryPlan.policy}, for the update after which devices fall silent. */
+  readonly silencePolicy: MessageInitShape<typeof RolloutPolicySchema>;
   /** The plan in words, for the audience. */
   readonly text: string;
+  /** What is different by {@link StoryPlan.silencePolicy}, in words. */
+  readonly silenceText: string;
 }
 
 /**
@@ -68,15 +78,18 @@ export function planStory(devices: number): StoryPlan {
   });
   const failureThresholdPercent = 20;
   const failureMinSample = Math.max(1, Math.floor(canaryDevices * 0.2));
+  const policy = {
+    failureThresholdPercent,
+    failureMinSample,
+    verificationDuration: durationFromMs(verificationMs),
+    deviceTimeout: durationFromMs(5 * 60_000),
+    crashLimit,
+  };
   return {
     rings,
-    policy: {
-      failureThresholdPercent,
-      failureMinSample,
-      verificationDuration: durationFromMs(verificationMs),
-      deviceTimeout: durationFromMs(5 * 60_000),
-      crashLimit,
-    },
+    policy,
+    silencePolicy: { ...policy, returnDuration: durationFromMs(returnMs) },
+    silenceText: `a device that installs it and is not heard for ${returnMs / 1000} s is missing, which counts like a failure`,
     text:
       `${shares.map(({ name, percent }) => `${name} ${percent} %`).join(" → ")}; a device is proven by ` +
       `${verificationMs / 1000} s of healthy heartbeats after its reboot, a ring passes when 90 % of its devices ` +
