@@ -300,6 +300,8 @@ describe("the rollback of one component", () => {
     const rolling = await replica.engine.catalog.rollback({ id, actor, reason: "" });
     expect(rolling).toMatchObject({ state: "ROLLING_BACK", rollback: { total: 1, completed: 1 } });
     world.clock.advance(25 * 60 * minute);
+    // The device is there all the time.
+    test.fleet.beat(replica);
     const over = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
     expect(over.rollback).toEqual({ total: 2, completed: 1, failed: 1, blocked: 0, waiting: 0 });
     const [failed] = await replica.engine.catalog.listDeviceUpdates(
@@ -309,6 +311,18 @@ describe("the rollback of one component", () => {
     expect(failed).toMatchObject({ state: "FAILED", failureReason: "DEVICE_BUSY" });
     expect(replica.engine.tracker.get(stays[0].id)?.id).toBe(stays[1].id);
     await expectExactCounters(world);
+  });
+
+  it("is not given up for a step of the clock", async () => {
+    await using test = await scene(1, 72 * 60 * minute);
+    const { world, replica, id, offers } = test;
+    const [[device, update] = []] = offers;
+    await report(replica, device?.id ?? "", update?.id ?? "", "INSTALLING");
+    await replica.engine.catalog.rollback({ id, actor, reason: "" });
+    world.clock.setWallClock(new Date(world.clock.now().getTime() + 25 * 60 * minute));
+    for (let looks = 0; looks < 3; looks++) await replica.engine.tick();
+    const { rollback, state } = await replica.engine.catalog.get(id);
+    expect([state, rollback]).toMatchObject(["ROLLING_BACK", { total: 0, failed: 0, waiting: 1 }]);
   });
 });
 

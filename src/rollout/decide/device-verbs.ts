@@ -1,4 +1,3 @@
-import { v7 as uuidv7 } from "uuid";
 import type { Cause } from "../../call/cause.ts";
 import { illegalTransition, notFound, nothingToDo, OtaError } from "../../errors.ts";
 import { sql } from "../../infra/database/sql.ts";
@@ -7,6 +6,7 @@ import { isFinalUpdate } from "../model/device-update-state.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { allowedVerbs, isActive } from "../model/rollout-state.ts";
 import { type RolloutTransaction, readRollout } from "../model/rollout-transactions.ts";
+import { newUpdateId } from "../model/update-id.ts";
 import { deviceEffect, nothing, retryEffect, type SteeredUpdate } from "../model/verb-effect.ts";
 import { insertTriesSql } from "../proof/next-try.ts";
 import { rollBackDevices } from "./roll-back-devices.ts";
@@ -66,7 +66,7 @@ export async function retryDevice(
     await tx.run(failedSql, [deviceId, last.id, now]);
     const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
     // Which boot it is in is not known here: any that shows the version will do.
-    const values = [deviceId, last.id, uuidv7(), "", now, now, deadline];
+    const values = [deviceId, last.id, newUpdateId(tx.now, last.id), "", now, now, deadline];
     await tx.run(
       insertTriesSql,
       values.map((value) => [value]),

@@ -1,4 +1,3 @@
-import { v7 as uuidv7 } from "uuid";
 import type { DeviceCheck } from "../../device/state/check-writer.ts";
 import type { DeviceSnapshot } from "../../device/state/device-snapshot.ts";
 import { notFound, OtaError } from "../../errors.ts";
@@ -9,6 +8,7 @@ import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import { type OpenUpdate, runsTarget } from "../model/open-update.ts";
+import { newUpdateId } from "../model/update-id.ts";
 import { versionOf } from "../model/version-of.ts";
 import type { OutageLog } from "../proof/outage-log.ts";
 import type { TransitionWriter } from "../proof/transition-writer.ts";
@@ -249,7 +249,7 @@ export class UpdateOffers {
     const now = clock.now();
     const update: OpenUpdate = {
       deviceId: device.id,
-      id: uuidv7(),
+      id: newUpdateId(now),
       rolloutId: rollout.id,
       ringId: ring.id,
       firmwareId: firmware.id,

@@ -1,6 +1,6 @@
-import { v7 as uuidv7 } from "uuid";
 import { sql } from "../../infra/database/sql.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
+import { newUpdateId } from "../model/update-id.ts";
 
 /** A further try of a device whose last one failed. */
 export interface NextTry {
@@ -33,7 +33,7 @@ export function nextTry(
   const waitMs = Math.min(retryBackoffMs * 2 ** (attempt - 1), maxWaitMs);
   const notBeforeMs = now.getTime() + Math.round(waitMs * (1 - jitter + 2 * jitter * random()));
   return {
-    id: uuidv7(),
+    id: newUpdateId(now, update.id),
     fromBootId,
     madeAt: now,
     notBefore: new Date(notBeforeMs),
