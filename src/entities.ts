@@ -14,6 +14,7 @@ import { PresenceChangeEntity } from "./device/fleet/presence-change.entity.ts";
 import { SavedFilterEntity } from "./device/registry/saved-filter.entity.ts";
 import { DeviceEntity } from "./device/state/device.entity.ts";
 import { DeviceStateEntity } from "./device/state/device-state.entity.ts";
+import { VersionChangeEntity } from "./device/state/version-change.entity.ts";
 import { FirmwareSignatureEntity } from "./firmware/firmware-signature.entity.ts";
 import { FirmwareUpdateEntity } from "./firmware/firmware-update.entity.ts";
 import { FirmwareVersionKeyEntity } from "./firmware/firmware-version-key.entity.ts";
@@ -46,6 +47,7 @@ export const entities = [
   ErrorInboxEntity,
   DeviceEntity,
   DeviceStateEntity,
+  VersionChangeEntity,
   FleetCountEntity,
   FleetVersionCountEntity,
   PresenceChangeEntity,

@@ -181,6 +181,18 @@ export const policyFields = {
     group: "failure",
     told: ["First retry after", "{}"],
   },
+  healDrift: {
+    kind: "count",
+    default: 0,
+    range: [0, 10],
+    option: "--heal-drift <count>",
+    help: "how often a device that fell back by itself is offered it again",
+    label: "Heals drift",
+    hint: "Times that a device which fell back by itself is offered it again",
+    group: "failure",
+    told: ["Heals drift", "{} times"],
+    toldNone: "by hand only",
+  },
   maxMeteredBytes: {
     kind: "bytes",
     default: null,

@@ -24,6 +24,7 @@ const all = [
   "0014-versions",
   "0015-device-products",
   "0016-missing-devices",
+  "0017-drift",
 ];
 const replicas = 3;
 

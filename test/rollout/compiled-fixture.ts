@@ -134,7 +134,7 @@ export function compiled(wish: Wish = {}): CompiledRollout {
       ...wish.policy,
     },
     rings,
-    rollback: { total: 0, completed: 0, failed: 0, blocked: 0, waiting: 0 },
+    rollback: { total: 0, completed: 0, failed: 0, blocked: 0, away: 0, waiting: 0 },
     rollbackPlan: undefined,
     revision: 1,
     createdAt: new Date(0),

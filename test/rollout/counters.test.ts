@@ -9,7 +9,7 @@ import { readRollouts } from "../../src/rollout/model/rollout-rows.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 
 /** What a row counts for in its ring, beside `offered`. */
-type Counted = Exclude<keyof RingCounters, "offered" | "began" | "missing">;
+type Counted = Exclude<keyof RingCounters, "offered" | "began" | "missing" | "drifted">;
 
 /** Each kind of update with what it counts for: what the triggers must do, written by hand. */
 const cases: readonly [state: DeviceUpdateState, counted: Counted, began: 0 | 1][] = [
@@ -38,7 +38,7 @@ describe("the counters of a rollout", () => {
       const { counters, keys } = await scene.ring();
       expect(counters).toEqual({ ...none, offered: 1, [counted]: 1, began });
       const { succeeded, failed, missing } = counters;
-      const byKey = { offered: 1, succeeded, failed, began, missing };
+      const byKey = { offered: 1, succeeded, failed, began, missing, drifted: 0 };
       expect(keys).toEqual([{ keyId: scene.keyId, ...byKey }]);
       await scene.query("DELETE FROM device_updates");
       expect((await scene.ring()).counters).toEqual(none);
@@ -64,9 +64,33 @@ describe("the counters of a rollout", () => {
     await scene.query("UPDATE device_updates SET missing_since = now() WHERE id = $1", [id]);
     const { counters, keys } = await scene.ring();
     expect(counters).toEqual({ ...none, offered: 1, inProgress: 1, began: 1, missing: 1 });
-    expect(keys).toEqual([{ keyId: scene.keyId, offered: 1, succeeded: 0, failed: 0, began: 1, missing: 1 }]);
+    const byKey = { offered: 1, succeeded: 0, failed: 0, began: 1, missing: 1, drifted: 0 };
+    expect(keys).toEqual([{ keyId: scene.keyId, ...byKey }]);
     await scene.set(id, "TIMED_OUT");
     expect((await scene.ring()).counters).toEqual({ ...none, offered: 1, failed: 1, began: 1 });
+    expect(await scene.wrong()).toEqual([]);
+  });
+
+  it("count a device that drifted among those that succeeded, with its key, until another try follows", async () => {
+    await using scene = await createScene();
+    const id = await scene.insert("INSTALL", "SUCCEEDED");
+    await scene.query("UPDATE device_updates SET drifted_at = now(), drifted_to = '1.0.0' WHERE id = $1", [
+      id,
+    ]);
+    const { counters, keys } = await scene.ring();
+    expect(counters).toEqual({ ...none, offered: 1, succeeded: 1, began: 1, drifted: 1 });
+    expect(keys).toMatchObject([{ keyId: scene.keyId, succeeded: 1, drifted: 1 }]);
+    await scene.query("UPDATE device_updates SET retry_at = now() WHERE id = $1", [id]);
+    expect((await scene.ring()).counters).toEqual(none);
+    expect(await scene.wrong()).toEqual([]);
+  });
+
+  it("count a rollback that timed out as away until its device is heard", async () => {
+    await using scene = await createScene();
+    const id = await scene.insert("ROLLBACK", "TIMED_OUT");
+    expect((await scene.rollout()).rollback).toMatchObject({ total: 1, failed: 1, away: 1 });
+    await scene.query("UPDATE device_updates SET heard_at = now() WHERE id = $1", [id]);
+    expect((await scene.rollout()).rollback).toMatchObject({ total: 1, failed: 1, away: 0 });
     expect(await scene.wrong()).toEqual([]);
   });
 
@@ -87,6 +111,7 @@ describe("the counters of a rollout", () => {
       completed: 1,
       failed: 3,
       blocked: 1,
+      away: 0,
       waiting: 0,
     });
     expect(await scene.wrong()).toEqual([]);
@@ -120,6 +145,7 @@ const none: RingCounters = {
   rolledBack: 0,
   began: 0,
   missing: 0,
+  drifted: 0,
 };
 
 /** A rollout with one ring, whose updates are written by hand. */

@@ -430,6 +430,14 @@ export declare type RingCounters = Message<"ota.v1.RingCounters"> & {
    * @generated from field: int64 missing = 8;
    */
   missing: bigint;
+
+  /**
+   * Devices of those that succeeded that run an older version again, though nobody rolled them back: they drifted. The
+   * gate does not count them as successes.
+   *
+   * @generated from field: int64 drifted = 9;
+   */
+  drifted: bigint;
 };
 
 /**
@@ -772,6 +780,15 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
    * @generated from field: google.protobuf.Duration return_duration = 22;
    */
   returnDuration?: Duration | undefined;
+
+  /**
+   * How often a device that succeeded and fell back to an older version by itself (it drifted) is offered the firmware
+   * again, with the waits of `retry_backoff`. The bound keeps a device whose update never lasts from installing it for ever.
+   * Default 0; then an alert says that it drifted, and `RetryDevice` offers it again.
+   *
+   * @generated from field: optional int32 heal_drift = 24;
+   */
+  healDrift?: number | undefined;
 };
 
 /**
@@ -955,6 +972,14 @@ export declare type RollbackProgress = Message<"ota.v1.RollbackProgress"> & {
    * @generated from field: int64 waiting = 6;
    */
   waiting: bigint;
+
+  /**
+   * Devices whose rollback timed out and that have not been heard since. Whoever comes back on the version that was taken
+   * back is offered its rollback again. They are part of `failed`.
+   *
+   * @generated from field: int64 away = 7;
+   */
+  away: bigint;
 };
 
 /**
@@ -1115,6 +1140,20 @@ export declare type DeviceUpdate = Message<"ota.v1.DeviceUpdate"> & {
    * @generated from field: google.protobuf.Timestamp missing_since_time = 21;
    */
   missingSinceTime?: Timestamp | undefined;
+
+  /**
+   * Of an update that succeeded: since when its device runs an older version again, though nobody rolled it back.
+   *
+   * @generated from field: google.protobuf.Timestamp drift_time = 22;
+   */
+  driftTime?: Timestamp | undefined;
+
+  /**
+   * The version that the device runs since then, as it reports it.
+   *
+   * @generated from field: string drift_version = 23;
+   */
+  driftVersion: string;
 };
 
 /**

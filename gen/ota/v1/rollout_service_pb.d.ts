@@ -648,6 +648,13 @@ export declare type ListDeviceUpdatesRequest = Message<"ota.v1.ListDeviceUpdates
   missing: boolean;
 
   /**
+   * Only updates that succeeded and whose devices have drifted: they run an older version again.
+   *
+   * @generated from field: bool drifted = 10;
+   */
+  drifted: boolean;
+
+  /**
    * The most to return: default 50, at most 1,000 (larger values are lowered to it).
    *
    * @generated from field: int32 page_size = 6;
@@ -944,6 +951,14 @@ export declare type RetryDeviceRequest = Message<"ota.v1.RetryDeviceRequest"> & 
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Also if the device runs the version well: it installs the same again. What proves it then is a reboot after the device
+   * reported that it installs; for an application, a heartbeat after that.
+   *
+   * @generated from field: bool reinstall = 4;
+   */
+  reinstall: boolean;
 };
 
 /**
@@ -959,7 +974,7 @@ export declare const RetryDeviceRequestSchema: GenMessage<RetryDeviceRequest>;
  */
 export declare type RetryDeviceResponse = Message<"ota.v1.RetryDeviceResponse"> & {
   /**
-   * Its failed update, with `retry_time`.
+   * Its update that failed, drifted or is installed again, with `retry_time`.
    *
    * @generated from field: ota.v1.DeviceUpdate device_update = 1;
    */
@@ -1474,7 +1489,8 @@ export declare const RolloutService: GenService<{
     output: typeof RollbackDeviceResponseSchema;
   },
   /**
-   * Lets a device try again whose update failed. Role: operator.
+   * Lets a device try again whose update failed, or that fell back from it by itself (it drifted); with `reinstall` also one
+   * that runs it. Role: operator.
    *
    * @generated from rpc ota.v1.RolloutService.RetryDevice
    */

@@ -272,6 +272,13 @@ export declare type Offer = Message<"ota.v1.Offer"> & {
    * @generated from field: bool allow_downgrade = 19;
    */
   allowDowngrade: boolean;
+
+  /**
+   * Install although the device runs this very version: an operator asked for it.
+   *
+   * @generated from field: bool reinstall = 20;
+   */
+  reinstall: boolean;
 };
 
 /**

@@ -32,6 +32,8 @@ export const DeviceEntity = defineEntity({
       .nullable(),
     /** The request id of its latest enrolment, so that a retried one is answered alike. */
     enrolRequestId: p.uuid().strictNullable(),
+    /** Since when another board is under this serial number; null for the first. */
+    boardSince: instant().nullable(),
     tags: p.array().columnType("text[]").defaultRaw("'{}'"),
     updatePin: p.text().$type<UpdatePin>().default("none"),
     reported: p.json<ReportedFacts>().defaultRaw("'{}'"),

@@ -20,6 +20,7 @@ import { Words } from "./migrations/m0013-words.ts";
 import { Versions } from "./migrations/m0014-versions.ts";
 import { DeviceProducts } from "./migrations/m0015-device-products.ts";
 import { MissingDevices } from "./migrations/m0016-missing-devices.ts";
+import { Drift } from "./migrations/m0017-drift.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
@@ -85,6 +86,7 @@ const migrations = [
   { name: "0014-versions", class: Versions },
   { name: "0015-device-products", class: DeviceProducts },
   { name: "0016-missing-devices", class: MissingDevices },
+  { name: "0017-drift", class: Drift },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

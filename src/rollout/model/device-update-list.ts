@@ -12,6 +12,8 @@ export interface DeviceUpdateFilter {
   readonly failureReason?: string | undefined;
   /** Only updates under way whose devices are missing. */
   readonly missing?: boolean | undefined;
+  /** Only updates that succeeded and whose devices have drifted since. */
+  readonly drifted?: boolean | undefined;
 }
 
 /** A device's part in a rollout, as it is shown. */
@@ -39,6 +41,10 @@ export interface DeviceUpdateRecord {
   readonly component: string;
   /** Since when the device is missing, or was when the update ended. */
   readonly missingMs: number | null;
+  /** Of one that succeeded: since when the device runs an older version again by itself. */
+  readonly driftedMs: number | null;
+  /** That version; empty if it has not drifted. */
+  readonly driftedTo: string;
 }
 
 /** Reads device updates, newest first; ids rise with time. */
@@ -57,6 +63,7 @@ export function readDeviceUpdates(
     page.after ?? null,
     page.limit,
     filter.missing ?? false,
+    filter.drifted ?? false,
   ]);
 }
 
@@ -71,7 +78,8 @@ const listSql = sql`
     (extract(epoch FROM u.ended_at) * 1000)::float8 AS "endedMs",
     (extract(epoch FROM u.deadline_at) * 1000)::float8 AS "deadlineMs",
     u.attempt, (extract(epoch FROM coalesce(u.retry_at, u.not_before)) * 1000)::float8 AS "retryMs", f.component,
-    (extract(epoch FROM u.missing_since) * 1000)::float8 AS "missingMs"
+    (extract(epoch FROM u.missing_since) * 1000)::float8 AS "missingMs",
+    (extract(epoch FROM u.drifted_at) * 1000)::float8 AS "driftedMs", coalesce(u.drifted_to, '') AS "driftedTo"
   FROM device_updates u JOIN deployment_rings g ON g.id = u.ring_id JOIN firmware_updates f ON f.id = u.firmware_id
   WHERE NOT u.is_deleted
     AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
@@ -82,5 +90,6 @@ const listSql = sql`
     AND ($6::text IS NULL OR u.failure_reason = $6::text)
     AND ($7::uuid IS NULL OR u.id < $7::uuid)
     AND (NOT $9::boolean OR u.missing_since IS NOT NULL AND u.ended_at IS NULL)
+    AND (NOT $10::boolean OR u.drifted_at IS NOT NULL AND u.retry_at IS NULL)
   ORDER BY u.id DESC
   LIMIT $8::int`;

@@ -87,6 +87,12 @@ export const DeviceUpdateEntity = defineEntity({
     enrolmentKeyId: p.uuid().nullable(),
     /** Of a try that has to be rolled back once the device's update of another component is over: until when it waits. */
     takeBackBy: instant().nullable(),
+    /** Of one that succeeded: since when its device runs an older version again, though nobody rolled it back. */
+    driftedAt: instant().nullable(),
+    /** The version that it runs then. */
+    driftedTo: p.text().nullable(),
+    /** Of a rollback that timed out: when its device was heard again. */
+    heardAt: instant().nullable(),
     isDeleted: p.boolean().default(false),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
@@ -100,6 +106,21 @@ export const DeviceUpdateEntity = defineEntity({
       name: "device_updates_take_back_by_index",
       properties: ["rolloutId", "takeBackBy"],
       where: "take_back_by is not null",
+    },
+    {
+      name: "device_updates_drifted_index",
+      properties: ["rolloutId", "id"],
+      where: "drifted_at is not null",
+    },
+    {
+      name: "device_updates_away_index",
+      properties: ["rolloutId", "id"],
+      where: "action = 'ROLLBACK' and state = 'TIMED_OUT' and retry_at is null and heard_at is null",
+    },
+    {
+      name: "device_updates_target_missing_index",
+      properties: ["rolloutId", "toVersion"],
+      where: "failure_reason = 'ROLLBACK_TARGET_MISSING' and retry_at is null",
     },
   ],
   uniques: [

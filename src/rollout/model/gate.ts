@@ -351,17 +351,18 @@ function successCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>): GateChe
   return check("min_success_percent", true, required, actual);
 }
 
-/** Of the devices that began: who is silent, or has not come back from its reboot yet, has not succeeded. */
-function successShare({ succeeded, began }: RingCounters): number {
-  return began === 0 ? 100 : (succeeded / began) * 100;
+/** Of the devices that began: who is silent, has not come back from its reboot yet, or fell back since, has not succeeded. */
+function successShare({ succeeded, drifted, began }: RingCounters): number {
+  return began === 0 ? 100 : ((succeeded - drifted) / began) * 100;
 }
 
 /** Why not all of the devices that began have succeeded. */
 function heldAgainst(counters: RingCounters): string {
-  const { began, succeeded, failed, missing } = counters;
+  const { began, succeeded, failed, missing, drifted } = counters;
   const counts = [
     [failed, "failed"],
     [missing, "missing"],
+    [drifted, "drifted"],
     [began - succeeded - failed - missing, "to prove themselves"],
   ] as const;
   const others = counts.filter(([count]) => count > 0).map(([count, words]) => `${count} ${words}`);

@@ -30,6 +30,7 @@ export function withoutKey<Judged extends { readonly counters: RingCounters }>(
       failed: counters.failed - key.failed,
       began: counters.began - key.began,
       missing: counters.missing - key.missing,
+      drifted: counters.drifted - key.drifted,
     },
   };
 }

@@ -22,6 +22,8 @@ export const ringCounters = {
   began: "began_count",
   /** In progress, begun, and not heard from for the time in which they should be. */
   missing: "missing_count",
+  /** Of those that succeeded: they run an older version again, though nobody rolled them back. */
+  drifted: "drifted_count",
 } as const;
 
 /** See {@link ringCounters}. Rollbacks are not among them. */
@@ -34,6 +36,7 @@ export const keyCounters = {
   failed: "failed_count",
   began: "began_count",
   missing: "missing_count",
+  drifted: "drifted_count",
 } as const;
 
 /** How rolling back goes; what is neither completed nor failed is in progress. */
@@ -44,6 +47,8 @@ export const rollbackCounters = {
   failed: "rollback_failed",
   /** Of the failed ones, those that must not be rolled back. */
   blocked: "rollback_blocked",
+  /** Of the failed ones, those that timed out and have not been heard since. */
+  away: "rollback_away",
 } as const;
 
 /** A number for each counter. */

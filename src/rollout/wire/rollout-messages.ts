@@ -91,6 +91,7 @@ export function toRolloutMessage(
             failed: BigInt(rollback.failed),
             blocked: BigInt(rollback.blocked),
             waiting: BigInt(rollback.waiting),
+            away: BigInt(rollback.away),
           },
         }
       : {}),
@@ -160,6 +161,8 @@ export function toDeviceUpdateMessage(
     ...(update.retryMs === null ? {} : { retryTime: timestampFromMs(Math.round(update.retryMs)) }),
     component: update.component,
     ...(update.missingMs === null ? {} : { missingSinceTime: timestampFromMs(Math.round(update.missingMs)) }),
+    ...(update.driftedMs === null ? {} : { driftTime: timestampFromMs(Math.round(update.driftedMs)) }),
+    driftVersion: update.driftedTo,
   };
 }
 
@@ -191,6 +194,7 @@ export function fromUpdatesRequest(
     ring: request.ring || undefined,
     failureReason: request.failureReason || undefined,
     missing: request.missing || undefined,
+    drifted: request.drifted || undefined,
     action:
       request.action === UpdateAction.UNSPECIFIED
         ? undefined
@@ -231,6 +235,7 @@ function toRingMessage(ring: Ring, standing: GateStanding): MessageInitShape<typ
       rolledBack: BigInt(counters.rolledBack),
       began: BigInt(counters.began),
       missing: BigInt(counters.missing),
+      drifted: BigInt(counters.drifted),
     },
     ...(census === undefined
       ? {}

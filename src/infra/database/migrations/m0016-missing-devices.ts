@@ -35,7 +35,8 @@ export class MissingDevices extends Migration {
 
 const added = ["began", "missing"];
 
-const counters: RolloutCounters = {
+/** What counts since this migration; a later one that goes back installs it again. */
+export const counters: RolloutCounters = {
   ...countersBefore,
   ring: {
     ...countersBefore.ring,
