@@ -133,7 +133,7 @@ export class UpdateEngine {
     const { memory, sensors, logger, onPhase } = this.#options;
     const { pending, reverted } = memory.state;
     // The service offers until it has seen the outcome in the heartbeats, which may be a moment away.
-    if (isSameVersion(offer.version, this.#versionOf(offer))) return;
+    if (!offer.reinstall && isSameVersion(offer.version, this.#versionOf(offer))) return;
     if (reverted.includes(offer.updateId)) {
       await this.#reportFailure(offer, revertedFailure(offer.version), signal);
       return;

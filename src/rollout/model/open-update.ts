@@ -59,6 +59,11 @@ export function runsTarget({ toVersion, reportedVersions }: Readonly<OpenUpdate>
   return isReportOf(text, { version: toVersion, reportedVersions });
 }
 
+/** Whether the device had the version when it was offered it: an operator asked to install it again. */
+export function isReinstall(update: Readonly<OpenUpdate>): boolean {
+  return update.action === "INSTALL" && runsTarget(update, update.fromVersion);
+}
+
 /** What changes of an update along with its state; what is absent stays. Times are on the service's clock. */
 export interface UpdatePatch {
   readonly fromBootId?: string | undefined;

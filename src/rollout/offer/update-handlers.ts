@@ -20,6 +20,7 @@ import type { UpdateMetrics } from "../../infra/metrics.ts";
 import { toWindowMessages } from "../../policy/policy-messages.ts";
 import { windowZone } from "../../schedule/maintenance-schedule.ts";
 import type { ReportableState } from "../model/device-update-state.ts";
+import { isReinstall } from "../model/open-update.ts";
 import { storageNeed } from "../rules/readiness-rules.ts";
 import type { NoOfferReason as NoOfferReasonName } from "../rules/rule.ts";
 import { fromUpdateState, toUpdateState } from "../wire/rollout-messages.ts";
@@ -208,6 +209,7 @@ function toOfferMessage({
     })),
     requireUserConsent: policy?.requireUserConsent ?? false,
     allowDowngrade: update.action === "INSTALL" && (policy?.allowDowngrade ?? false),
+    reinstall: isReinstall(update),
     downloadPath: downloadPath(update.id),
     ...(Number.isFinite(update.deadlineAtMs)
       ? { expireTime: timestampFromMs(Math.round(update.deadlineAtMs)) }

@@ -7,7 +7,7 @@ import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
-import { type OpenUpdate, runsTarget } from "../model/open-update.ts";
+import { isReinstall, type OpenUpdate, runsTarget } from "../model/open-update.ts";
 import { newUpdateId } from "../model/update-id.ts";
 import { versionOf } from "../model/version-of.ts";
 import type { OutageLog } from "../proof/outage-log.ts";
@@ -350,6 +350,7 @@ export function notOffered(): OtaError {
 
 function isAtTarget(update: Readonly<OpenUpdate>, device: CheckedDevice): boolean {
   if (!runsTarget(update, versionOf(device, update.component))) return false;
+  if (isReinstall(update) && !update.taken) return false;
   // An application counts without a reboot.
   if (update.component !== "" || update.fromBootId === "") return true;
   return device.bootId !== update.fromBootId;

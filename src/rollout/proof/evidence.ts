@@ -1,5 +1,5 @@
 import type { DurableHeartbeat } from "../../device/state/heartbeat-record.ts";
-import { type OpenUpdate, runsTarget } from "../model/open-update.ts";
+import { isReinstall, type OpenUpdate, runsTarget } from "../model/open-update.ts";
 import { versionOf } from "../model/version-of.ts";
 import type { HearingTime } from "./hearing-time.ts";
 
@@ -26,6 +26,7 @@ export type Evidence =
  *
  * - The version to run, under another boot id than the one before the update (any, if that is unknown), proves an install.
  *   Errors in that first heartbeat are not counted: they may belong to the version before.
+ * - Whoever had the version before proves that it was installed again by a boot that began after it reported to install it.
  * - A proven install is watched: each fatal error or reboot counts, and at `crashLimit` it is a crash loop. The first
  *   heartbeat without either verifies it, once devices could be heard for the verification time. Silence does not.
  * - Another version, in a boot that began after the device took the update, is a return by the device itself.
@@ -41,7 +42,7 @@ export function judgeHeartbeat(update: OpenUpdate, beat: DurableHeartbeat, time:
   if (update.state === "VERIFYING")
     return onTarget ? judgeWatched(update, beat, time) : judgeReturn(update, beat, time);
   if (onTarget) {
-    if (!isOtherBoot(update, beat)) return nothing;
+    if (!isOtherBoot(update, beat) || isToBeInstalled(update)) return nothing;
     return update.action !== "ROLLBACK" ? { kind: "proven" } : { kind: "verified" };
   }
   if (update.action === "ROLLBACK" && !update.taken && beat.securityCounter > update.securityCounter) {
@@ -66,7 +67,7 @@ function judgeApplication(update: OpenUpdate, beat: DurableHeartbeat, time: Evid
       ? { kind: "reverted", version }
       : judgeWatched(update, beat, time);
   }
-  if (!runsTarget(update, version)) return nothing;
+  if (!runsTarget(update, version) || isToBeInstalled(update)) return nothing;
   return update.action !== "ROLLBACK" ? { kind: "proven" } : { kind: "verified" };
 }
 
@@ -96,6 +97,11 @@ function judgeReturn(update: OpenUpdate, beat: DurableHeartbeat, time: EvidenceT
     if (time.elapsed(takenAtMs, beat.receivedAt) + bootSlackMs < beat.uptimeMs) return nothing;
   }
   return { kind: "reverted", version: beat.firmwareVersion };
+}
+
+/** Whether the version that the device runs is still the one that it had before. */
+function isToBeInstalled(update: OpenUpdate): boolean {
+  return isReinstall(update) && !update.taken;
 }
 
 function isOtherBoot(update: OpenUpdate, beat: DurableHeartbeat): boolean {
