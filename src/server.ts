@@ -123,6 +123,11 @@ async function start({ config, logger, clock: machine }: ServerOptions): Promise
     "Devices that began to install and are not heard any more.",
     () => rollouts.tracker.missing,
   );
+  metrics.observe(
+    "drifted_devices",
+    "Devices that fell back to an older version by themselves after their update had succeeded.",
+    () => rollouts.drifted,
+  );
 
   const tls = config.tls && {
     certificate: await readFile(config.tls.certFile),

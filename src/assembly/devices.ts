@@ -53,6 +53,7 @@ export async function openDevices(
     changes,
     marks: new DeviceMarks(),
     identity,
+    clock,
   });
   const registry = new DeviceRegistry({
     database,

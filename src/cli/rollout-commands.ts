@@ -102,6 +102,7 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
       parseEnumValue(DeviceUpdateState),
     )
     .option("--missing", "only those that began to install and are not heard any more")
+    .option("--drifted", "only those that succeeded and run an older version again")
     .option("--ring <ring>", "only devices in this ring")
     .option("--device <device>", "only this device: its id or serial number")
     .addOption(limitOption())
@@ -150,12 +151,14 @@ async function listDevices(
     limit: number;
     state?: DeviceUpdateState[];
     missing?: boolean;
+    drifted?: boolean;
     ring?: string;
     device?: string;
   },
 ): Promise<void> {
   const filter = {
     missing: options.missing ?? false,
+    drifted: options.drifted ?? false,
     rolloutId: await rolloutId(session, reference),
     deviceId: options.device === undefined ? "" : await deviceId(session, options.device),
     states: options.state ?? [],

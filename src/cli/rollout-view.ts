@@ -85,6 +85,7 @@ function renderRings(terminal: Terminal, rings: readonly Ring[]): string {
     { title: "ok", text: ({ counters }) => String(counters?.succeeded ?? 0n), align: "right" },
     { title: "failed", text: ({ counters }) => String(counters?.failed ?? 0n), align: "right" },
     { title: "missing", text: ({ counters }) => String(counters?.missing ?? 0n), align: "right" },
+    { title: "drifted", text: ({ counters }) => String(counters?.drifted ?? 0n), align: "right" },
     { title: "began", text: ({ counters }) => String(counters?.began ?? 0n), align: "right" },
     { title: "in progress", text: ({ counters }) => String(counters?.inProgress ?? 0n), align: "right" },
     { title: "back", text: ({ counters }) => String(counters?.rolledBack ?? 0n), align: "right" },
@@ -127,7 +128,10 @@ export function renderDeviceUpdates(
     { title: "to", text: ({ toVersion }) => cleanText(toVersion) },
     { title: "downloaded", text: ({ downloadedBytes }) => bytesText(downloadedBytes), align: "right" },
     { title: "changed", text: ({ updateTime }) => agoText(updateTime, nowMs) },
-    { title: "why", text: (update) => failureOf(update) || silenceOf(update, nowMs) },
+    {
+      title: "why",
+      text: (update) => failureOf(update) || silenceOf(update, nowMs) || driftOf(update, nowMs),
+    },
   ];
   return renderTable(terminal, columns, updates);
 }
@@ -197,6 +201,7 @@ function ringLine(terminal: Terminal, ring: Ring, nameWidth: number): string {
     `${counters.succeeded} of ${countText(counters.offered, "device")} proven`,
     counters.failed > 0n ? terminal.paint("red", `${counters.failed} failed`) : "",
     counters.missing > 0n ? terminal.paint("yellow", `${counters.missing} missing`) : "",
+    counters.drifted > 0n ? terminal.paint("yellow", `${counters.drifted} drifted`) : "",
     counters.rolledBack > 0n ? `${counters.rolledBack} called back` : "",
     counters.cancelled > 0n ? `${counters.cancelled} cancelled` : "",
     ringStateText(terminal, ring),
@@ -244,6 +249,13 @@ function failureOf(update: DeviceUpdate): string {
 function silenceOf({ missingSinceTime, endTime }: DeviceUpdate, nowMs: number): string {
   if (missingSinceTime === undefined || endTime !== undefined) return "";
   return `missing: not heard again once it began to install; noticed ${agoText(missingSinceTime, nowMs)}`;
+}
+
+/** That a device fell back after it succeeded, in words. */
+function driftOf({ driftTime, driftVersion, retryTime }: DeviceUpdate, nowMs: number): string {
+  if (driftTime === undefined) return "";
+  const after = retryTime === undefined ? "" : "; it was offered again";
+  return `drifted: it ran ${cleanText(driftVersion)} again by itself; noticed ${agoText(driftTime, nowMs)}${after}`;
 }
 
 /** Longer reasons would push a line past any terminal; `--json` has them whole. */

@@ -35,6 +35,8 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
 
   async boardReplaced(em: EntityManager, deviceId: string): Promise<void> {
     const session = sessionOf(em);
+    // What the old board was proven to run is no matter of the new one, whatever version that comes with.
+    await session.run(versionChangedSql, [deviceId]);
     const open = await lockOpen(session, deviceId);
     if (open === undefined) return;
     if (open.action === "ROLLBACK") {
@@ -143,6 +145,8 @@ const openSql = sql`
 const openLockedSql = sql`${openSql} FOR UPDATE`;
 
 const lockSql = sql`SELECT 1 FROM rollouts WHERE id = $1::uuid FOR NO KEY UPDATE`;
+
+const versionChangedSql = sql`INSERT INTO device_version_changes (device_id) VALUES ($1::uuid)`;
 
 /** Ends the open update of device $1 at $2 in state $3, for reason $4 with message $5. */
 const endSql = sql`

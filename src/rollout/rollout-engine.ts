@@ -13,17 +13,17 @@ import { asDatabaseError } from "../infra/database/errors.ts";
 import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
+import { DriftWatch } from "./decide/drift-watch.ts";
 import { RolloutCatalog } from "./decide/rollout-catalog.ts";
 import { RolloutController } from "./decide/rollout-controller.ts";
 import { RolloutWatch } from "./decide/rollout-watch.ts";
 import { RolloutCohortSource } from "./health/cohort-source.ts";
 import { HealthWatch } from "./health/health-watch.ts";
 import type { DeviceUpdateState } from "./model/device-update.entity.ts";
-import type { RolloutDefaults } from "./model/new-rollout.ts";
 import type { OpenUpdate } from "./model/open-update.ts";
 import { RolloutEvents } from "./model/rollout-events.ts";
 import { RolloutTransactions } from "./model/rollout-transactions.ts";
-import { type DirectiveSender, UpdateAnnouncer } from "./offer/directives.ts";
+import { cancelWords, type DirectiveSender, nobody, UpdateAnnouncer } from "./offer/directives.ts";
 import { KnownFacts } from "./offer/known-facts.ts";
 import { RolloutIndex } from "./offer/rollout-index.ts";
 import { type DeviceSource, UpdateOffers } from "./offer/update-offers.ts";
@@ -36,6 +36,7 @@ import { OutageLog } from "./proof/outage-log.ts";
 import { readLastHeard, SilenceWatch } from "./proof/silence-watch.ts";
 import { TransitionWriter } from "./proof/transition-writer.ts";
 import { UpdateTracker } from "./proof/update-tracker.ts";
+import type { RolloutSettings } from "./rollout-settings.ts";
 
 /** What a {@link RolloutEngine} is made of. */
 export interface RolloutEngineParts {
@@ -50,20 +51,6 @@ export interface RolloutEngineParts {
   readonly clock: MachineClock;
   readonly logger: Logger;
   readonly settings: RolloutSettings;
-}
-
-/** What the operator of the service set. */
-interface RolloutSettings extends RolloutDefaults {
-  /** How many signatures by keys in good standing a signed firmware needs to be offered, at least 1. */
-  readonly signatureThreshold: number;
-  /** How long after a start or an outage devices have to be heard from before a deadline passes: some heartbeat intervals. */
-  readonly deadlineGraceMs: number;
-  /** Decides who is online, for the filters of rollouts. */
-  readonly heartbeatIntervalMs: number;
-  /** How long devices are watched before silence and readings are judged for health: some tens of heartbeat intervals. */
-  readonly healthBucketMs: number;
-  /** How often gates, deadlines and other replicas are looked at. 1 s unless given. */
-  readonly tickMs?: number;
 }
 
 /**
@@ -86,6 +73,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly #silence: SilenceWatch;
   readonly #missingLog: MissingLog;
   readonly #census: RingCensus;
+  readonly #drift: DriftWatch;
   readonly #writer: TransitionWriter;
   readonly #controller: RolloutController;
   readonly #announcer: UpdateAnnouncer;
@@ -110,6 +98,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     }
     engine.#round.start();
     engine.#census.round.start();
+    engine.#drift.round.start();
     return engine;
   }
 
@@ -200,6 +189,14 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       logger,
       everyMs: settings.tickMs ?? defaultTickMs,
     });
+    this.#drift = new DriftWatch({
+      pool,
+      transactions,
+      reported: (product) => index.reported(product),
+      clock,
+      logger,
+      everyMs: driftTicks * (settings.tickMs ?? defaultTickMs),
+    });
     this.#announcer = new UpdateAnnouncer({
       sender: {
         updateAvailable: (deviceId, rolloutId) => this.#sender.updateAvailable(deviceId, rolloutId),
@@ -234,7 +231,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [this.#round, this.#controller.round, this.#writer.round, this.#census.round];
+    return [this.#round, this.#controller.round, this.#writer.round, this.#census.round, this.#drift.round];
   }
 
   /** Sends directives through this from now on. Until then devices learn by their own checks. */
@@ -278,6 +275,11 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     return this.#census.round.run();
   }
 
+  /** How many devices fell back to an older version after they succeeded, as of the last look. */
+  get drifted(): number {
+    return this.#drift.drifted;
+  }
+
   /** Writes what waits and stops. May be called more than once. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -292,6 +294,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.#stopListening();
     this.#announcer.close();
     await this.#census.round.close();
+    await this.#drift.round.close();
     await this.#round.close();
     await this.#controller.close();
     await this.#writer.close();
@@ -373,21 +376,12 @@ const channel = "ota_rollout";
 
 const defaultTickMs = 1_000;
 
+/** Devices that fell back or are heard again are looked for after this many ticks. */
+const driftTicks = 5;
+
 /** Updates ended by other replicas are noticed after this many ticks. */
 const reconcileTicks = 10;
 
 /** As {@link reconcileTicks}, where reading all open updates takes long. */
 const reconcileTicksWhenLarge = 60;
 const largeTracker = 5_000;
-
-const cancelWords = {
-  CANCELLED: "the update was cancelled",
-  SUPERSEDED: "another update takes its place",
-  ROLLED_BACK: "the rollout is being rolled back",
-} as const;
-
-const nobody: DirectiveSender = {
-  updateAvailable: () => false,
-  cancelUpdate: () => false,
-  connectedDevices: () => [],
-};

@@ -81,6 +81,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       changes,
       marks: new DeviceMarks(),
       identity: [],
+      clock,
     }),
     registry,
     batches: new DeviceBatches({ ...parts, registry }),

@@ -11,6 +11,7 @@ const works = [
   "database_clock",
   "device_checks",
   "device_states",
+  "drift",
   "error_collector",
   "fleet_counters",
   "fleet_watch",

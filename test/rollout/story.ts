@@ -12,7 +12,7 @@ import { firmware } from "./compiled-fixture.ts";
  * line. Decisions are carried out on the rollout in memory, one after the other, until the plan is empty.
  *
  * `policy <JSON>` and `ring <name> <JSON of its gate>` come first, then `start`. `offer`, `begin`, `lose`, `return`, `succeed`,
- * `fail`, `time-out` and `cancel` `[ring] <devices>` move devices of the ring, the front one unless named: who succeeds or
+ * `fail`, `time-out`, `cancel`, `drift` and `recover` `[ring] <devices>` move devices of the ring, the front one unless named: who succeeds or
  * fails began if need be, and it is missing devices that return and time out; `hold` `[ring] <devices>` says how many the ring holds, as counted then; `back <devices>` and `stuck <devices>` end
  * rollbacks; `wait <n>s|m|h` lets time pass; `health worse|ok <words>` is the verdict; `approve [ring]`, `pause` and `resume`
  * are the operator's. `#` begins a comment.
@@ -143,6 +143,8 @@ class Story {
       fail: { inProgress: -by, failed: by, began: by - present },
       "time-out": { inProgress: -by, missing: -by, failed: by },
       cancel: { inProgress: -by, cancelled: by },
+      drift: { drifted: by },
+      recover: { drifted: -by },
     };
     const change = changes[verb];
     if (change === undefined || !Number.isInteger(by))
@@ -209,6 +211,7 @@ class Story {
         this.#moveRing(this.#ring(undefined, this.#running().rings[0]?.name), "open");
         return;
       case "note_stuck":
+      case "note_drift":
         this.#rollout = { ...this.#running(), alert: decision.alert };
         return;
       case "note_unreadable":
@@ -227,10 +230,11 @@ class Story {
   #tellAll(): void {
     let total = 0;
     for (const ring of this.#running().rings) {
-      const { inProgress, succeeded, failed, began, missing } = ring.counters;
+      const { inProgress, succeeded, failed, began, missing, drifted } = ring.counters;
       const rolledBack = began - succeeded - failed;
       const cancelled = inProgress - rolledBack;
-      total += began;
+      // Whoever drifted went back by itself.
+      total += began - drifted;
       this.#setRing(ring, {
         counters: sum(ring.counters, {
           inProgress: -inProgress,

@@ -6,6 +6,7 @@ import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
 import { serialNumberFault, targetNameFault } from "../../device-names.ts";
 import { illegalTransition, invalidArgument, OtaError } from "../../errors.ts";
+import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
@@ -81,6 +82,7 @@ export interface DeviceEnrolmentParts {
   readonly changes: DeviceChanges;
   readonly marks: HeartbeatMarks;
   readonly identity: readonly DeviceIdentityObserver[];
+  readonly clock: Clock;
 }
 
 /** How devices come into the fleet: by themselves with an enrolment key, or registered by an operator. */
@@ -216,6 +218,7 @@ export class DeviceEnrolment {
     device.deviceType = request.deviceType;
     device.hardwareModel = request.hardwareModel;
     device.product = request.product;
+    device.boardSince = this.#parts.clock.now();
     device.enrolmentKeyId = keyId;
     device.enrolRequestId = request.requestId;
     // What an operator noted stays unless the device says otherwise.

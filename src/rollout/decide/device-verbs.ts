@@ -43,15 +43,17 @@ export async function rollBackDevice(
 }
 
 /**
- * Lets a device try again, now, whose update failed or timed out, or which waits for its next try. Returns the try that
- * failed; unchanged, if the device may try again already. `ILLEGAL_TRANSITION` if it did not fail, was rolled back, or is at
- * another update; `NOTHING_TO_DO` if it was never offered the update.
+ * Lets a device try again, now, whose update failed or timed out, which drifted, or which waits for its next try; with
+ * `reinstall` also one that runs what it installed. Returns the try that failed or drifted; unchanged, if the device may try
+ * again already. `ILLEGAL_TRANSITION` if it has no need, was rolled back, or is at another update; `NOTHING_TO_DO` if it was
+ * never offered the update.
  */
 export async function retryDevice(
   tx: RolloutTransaction,
   rollout: Rollout,
   deviceId: string,
   by: Cause,
+  reinstall = false,
 ): Promise<SteeredUpdate> {
   requireActive(rollout, "retry a device of");
   const last = await newest(tx, rollout, deviceId);
@@ -60,8 +62,7 @@ export async function retryDevice(
   if (last.state === "OFFERED" && last.attempt > 1 && last.action !== "ROLLBACK") {
     granted = await tx.run(tryNowSql, [deviceId, last.id, now]);
   } else {
-    if (last.action === "ROLLBACK" || (last.state !== "FAILED" && last.state !== "TIMED_OUT"))
-      throw notFailed(last);
+    if (!mayTryAgain(last, reinstall)) throw needsNoRetry(last);
     await requireFree(tx, deviceId);
     await tx.run(failedSql, [deviceId, last.id, now]);
     const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
@@ -83,12 +84,12 @@ export async function retryDevice(
   return { ...failed, effect: retryEffect() };
 }
 
-function notFailed({ action, state, toVersion }: DeviceUpdateRecord): OtaError {
+function needsNoRetry({ action, state, toVersion }: DeviceUpdateRecord): OtaError {
   const what = action === "ROLLBACK" ? `its rollback to ${toVersion}` : `its update to ${toVersion}`;
   return new OtaError(
     "failed_precondition",
     "ILLEGAL_TRANSITION",
-    `cannot retry the device: ${what} is ${state}, and only an update that FAILED or TIMED_OUT can be tried again`,
+    `cannot retry the device: ${what} is ${state}, and only an update that FAILED or TIMED_OUT, or whose device drifted, can be tried again; with reinstall, one that SUCCEEDED`,
     { metadata: { resource: "device update", verb: "retry", state, allowed: "" } },
   );
 }
@@ -144,6 +145,12 @@ const blockedReasons = [
   "ROLLBACK_TARGET_REFUSED",
   "ROLLBACK_BLOCKED_BY_SECURITY_COUNTER",
 ] as const;
+
+function mayTryAgain({ action, state, driftedMs }: DeviceUpdateRecord, reinstall: boolean): boolean {
+  if (action === "ROLLBACK") return false;
+  if (state === "SUCCEEDED") return action === "INSTALL" && (driftedMs !== null || reinstall);
+  return state === "FAILED" || state === "TIMED_OUT";
+}
 
 function requireActive({ state }: Rollout, verb: string): void {
   if (isActive(state)) return;

@@ -1,3 +1,4 @@
+import { driftAlert, isDriftAlert } from "../model/drift-alert.ts";
 import { evaluateRing, isComplete, isEmpty, type RolloutHealthVerdict } from "../model/gate.ts";
 import { awaitedApproval, frontRing, type Ring, type Rollout } from "../model/rollout.ts";
 import { isActive, isFinalRollout } from "../model/rollout-state.ts";
@@ -16,6 +17,8 @@ export type Decision =
     }
   /** It cannot go on by itself, or can again. */
   | { readonly kind: "note_stuck"; readonly alert: string }
+  /** Devices drifted, or drifted no more. */
+  | { readonly kind: "note_drift"; readonly alert: string }
   /** It can be read no more, or again. */
   | { readonly kind: "note_unreadable"; readonly alert: string }
   /** Its time has come. */
@@ -59,6 +62,7 @@ export function decisionText(decision: Decision): string {
     case "pause":
       return `${decision.kind}${decision.byHealth ? " for health" : ""}: ${decision.rule}`;
     case "note_stuck":
+    case "note_drift":
     case "note_unreadable":
       return `alert: ${decision.alert || "none any more"}`;
     case "start":
@@ -91,16 +95,16 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
     if (verdict === "rollback") return [{ kind: "rollback", ring, rule, byHealth }];
     if (verdict === "pause" && state === "RUNNING") return [{ kind: "pause", ring, rule, byHealth }];
   }
-  if (state !== "RUNNING" || front?.state !== "OPEN") return [];
-  if (front.gate.minSample > 0 && isForNobody(rollout)) return noteStuck(rollout, forNobody);
+  if (state !== "RUNNING" || front?.state !== "OPEN") return noteAlert(rollout, "");
+  if (front.gate.minSample > 0 && isForNobody(rollout)) return noteAlert(rollout, forNobody);
   const judged = evaluateRing(front, policy, now, {
     isLast: front === rings.at(-1),
     next: awaitedApproval(rollout),
     health,
   });
   const { verdict, held } = judged;
-  const stuck = noteStuck(rollout, held ? "" : stuckWords(front, policy, now, judged.missing));
-  if (stuck.length > 0) return stuck;
+  const alert = noteAlert(rollout, held ? "" : stuckWords(front, policy, now, judged.missing));
+  if (alert.length > 0) return alert;
   if (verdict === "promote") return [{ kind: "promote", ring: front, reason: heldWords(front) }];
   if (held !== (front.gateHeldSince !== undefined)) return [{ kind: "note_gate", ring: front, held }];
   return [];
@@ -114,11 +118,15 @@ function isRolledBack({ rollbackPlan, rollback }: Rollout): boolean {
 const forNobody =
   "no device is one that it is for; it goes on when one is enrolled, or an operator aborts it";
 
-/** Sets the alert, or takes it away; another one goes first, until somebody has seen to it. */
-function noteStuck({ alert }: Rollout, words: string): Decision[] {
-  const due = words === "" ? "" : stuckAlert(words);
-  const isOwn = alert === "" || isStuckAlert(alert);
-  return isOwn && alert !== due ? [{ kind: "note_stuck", alert: due }] : [];
+/**
+ * Sets the alert, or takes it away: that it cannot go on by itself goes before devices that drifted. Another one goes first,
+ * until somebody has seen to it.
+ */
+function noteAlert({ alert, rings, version }: Rollout, stuck: string): Decision[] {
+  const drifted = rings.reduce((sum, { counters }) => sum + counters.drifted, 0);
+  const due = stuck === "" ? driftAlert(drifted, version) : stuckAlert(stuck);
+  if (alert === due || (alert !== "" && !isStuckAlert(alert) && !isDriftAlert(alert))) return [];
+  return [{ kind: isDriftAlert(due || alert) ? "note_drift" : "note_stuck", alert: due }];
 }
 
 /** Whether nobody is in any of its rings, and nobody was. A fleet that is up to date is somebody. */

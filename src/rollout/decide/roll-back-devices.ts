@@ -1,4 +1,4 @@
-import { alertBlockedSql } from "../model/rollback-words.ts";
+import { alertRollbackSql } from "../model/rollback-words.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { endTakenSql, insertRollbacksSql, supersedeSql } from "./rollback-sql.ts";
@@ -30,7 +30,7 @@ export async function rollBackDevices(
   if (made === undefined) return;
   if (made.due > made.total) await tx.run(waitSql, [rollout.id, deviceIds, deadline]);
   if (made.failed === 0) return;
-  await tx.run(alertBlockedSql, [rollout.id]);
+  await tx.run(alertRollbackSql, [rollout.id]);
   await tx.audit.record(tx.em, {
     actor: "system:rollback",
     action: "rollout.rollback_blocked",

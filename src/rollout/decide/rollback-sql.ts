@@ -28,9 +28,10 @@ export const dueSql = sql`
   ) first
   WHERE i.rollout_id = $1::uuid AND i.device_id = ANY ($2::uuid[])
     AND i.action <> 'ROLLBACK' AND i.installing_at IS NOT NULL AND coalesce(i.failure_reason, '') <> 'DEVICE_REVERTED'
+    AND i.drifted_at IS NULL
     AND NOT EXISTS (
       SELECT 1 FROM device_updates b
-      WHERE b.device_id = i.device_id AND b.rollout_id = i.rollout_id AND b.action = 'ROLLBACK')
+      WHERE b.device_id = i.device_id AND b.rollout_id = i.rollout_id AND b.action = 'ROLLBACK' AND b.attempt > 0)
     AND NOT EXISTS (
       SELECT 1 FROM device_updates o
       WHERE o.device_id = i.device_id AND o.rollout_id <> i.rollout_id AND o.action <> 'ROLLBACK'

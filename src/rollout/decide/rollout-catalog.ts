@@ -195,9 +195,11 @@ export class RolloutCatalog {
   }
 
   /** See {@link retryDevice}. */
-  retryDevice(call: VerbRequest & { readonly deviceId: string }): Promise<SteeredUpdate> {
+  retryDevice(
+    call: VerbRequest & { readonly deviceId: string; readonly reinstall?: boolean | undefined },
+  ): Promise<SteeredUpdate> {
     return this.#parts.transactions.run(async (tx) =>
-      retryDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
+      retryDevice(tx, await lockRollout(tx, call.id), call.deviceId, call, call.reinstall),
     );
   }
 

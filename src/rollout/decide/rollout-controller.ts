@@ -16,7 +16,7 @@ import {
 } from "../model/rollout-transactions.ts";
 import { type Decision, plan } from "./plan.ts";
 import { continueRollback, finishRollback, rollBack } from "./rollback.ts";
-import { noteStuck, noteUnreadable } from "./rollout-alert.ts";
+import { noteStuck, noteUnreadable, setAlert } from "./rollout-alert.ts";
 import { pause, promote } from "./rollout-verbs.ts";
 import { type StartChecks, startOnTime } from "./scheduled-start.ts";
 
@@ -152,6 +152,9 @@ export class RolloutController {
         if (decision.alert !== "")
           logger.warn({ rolloutId: rollout.id, alert: decision.alert }, "a rollout is stuck");
         await noteStuck(tx, rollout, decision.alert);
+        return;
+      case "note_drift":
+        await setAlert(tx, rollout.id, decision.alert);
         return;
       case "note_unreadable":
         logger.warn(

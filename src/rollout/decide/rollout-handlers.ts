@@ -110,7 +110,8 @@ export function rolloutEndpoints({
     }),
 
     unary(method.retryDevice, operator, async (request, context) => {
-      const update = await catalog.retryDevice({ ...verb(request, context), deviceId: request.deviceId });
+      const { deviceId, reinstall } = request;
+      const update = await catalog.retryDevice({ ...verb(request, context), deviceId, reinstall });
       return { deviceUpdate: toDeviceUpdateMessage(update), effect: toVerbEffectMessage(update.effect) };
     }),
 

@@ -3,6 +3,7 @@ import { illegalTransition, nothingToDo, OtaError } from "../../errors.ts";
 import { sql, words } from "../../infra/database/sql.ts";
 import type { RingState } from "../model/deployment-ring.entity.ts";
 import { untakenStates } from "../model/device-update-state.ts";
+import { isDriftAlert } from "../model/drift-alert.ts";
 import { nextRingState, type RingEvent } from "../model/ring-state.ts";
 import { frontRing, isApproved, type Ring, type Rollout } from "../model/rollout.ts";
 import {
@@ -157,7 +158,7 @@ export async function moveRollout(
     ends,
     rollout.revision,
     // What kept it from starting, or from going on, does no more.
-    begins || state === "SCHEDULED" || isStuckAlert(rollout.alert),
+    begins || state === "SCHEDULED" || isStuckAlert(rollout.alert) || isDriftAlert(rollout.alert),
   ]);
   if (moved === 0) throw changedMeanwhile(rollout.id);
   await tx.audit.record(tx.em, {

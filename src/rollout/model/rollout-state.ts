@@ -21,11 +21,18 @@ export type RolloutVerb = (typeof rolloutVerbs)[number];
 
 /**
  * A verb, the rolling back of one ring, or what the service itself finds: a start or resumption has to wait for an approval or its time, the last gate
- * held, or nothing is left to be rolled back.
+ * held, nothing is left to be rolled back, or something is again.
  */
 export type RolloutEvent = RolloutVerb | (typeof findings)[number];
 
-const findings = ["await_approval", "schedule", "rollback_ring", "complete", "finish_rollback"] as const;
+const findings = [
+  "await_approval",
+  "schedule",
+  "rollback_ring",
+  "complete",
+  "finish_rollback",
+  "reopen_rollback",
+] as const;
 
 /** Every event of a rollout. */
 export const rolloutEvents: readonly RolloutEvent[] = [...rolloutVerbs, ...findings];
@@ -46,7 +53,7 @@ export function allowedVerbs(state: RolloutState): RolloutVerb[] {
   });
 }
 
-/** Whether a rollout in this state never changes again. */
+/** Whether a rollout in this state is over. One that was rolled back is so until a device comes back that has to go back, too. */
 export function isFinalRollout(state: RolloutState): boolean {
   return state === "ROLLED_BACK" || state === "ABORTED";
 }
@@ -108,7 +115,7 @@ const transitions: Readonly<Record<RolloutState, Readonly<Partial<Record<Rollout
     schedule: "SCHEDULED",
   },
   ROLLING_BACK: { abort: "ABORTED", finish_rollback: "ROLLED_BACK" },
-  ROLLED_BACK: {},
+  ROLLED_BACK: { reopen_rollback: "ROLLING_BACK" },
   COMPLETED: { rollback_ring: "PAUSED", rollback: "ROLLING_BACK", abort: "ABORTED" },
   ABORTED: {},
 };

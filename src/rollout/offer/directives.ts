@@ -89,3 +89,17 @@ export const announcedPerTick = 1_000;
 
 /** Pause between two goes. */
 export const announceTickMs = 50;
+
+/** Why a device's update is called off, by the state that it got. */
+export const cancelWords = {
+  CANCELLED: "the update was cancelled",
+  SUPERSEDED: "another update takes its place",
+  ROLLED_BACK: "the rollout is being rolled back",
+} as const;
+
+/** Reaches nobody. */
+export const nobody: DirectiveSender = {
+  updateAvailable: () => false,
+  cancelUpdate: () => false,
+  connectedDevices: () => [],
+};

@@ -4,6 +4,7 @@ import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { sql, words } from "../../infra/database/sql.ts";
+import type { ReportedVersions } from "../../version/reported-versions.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { readRollouts } from "../model/rollout-rows.ts";
 import { ongoingStates } from "../model/rollout-state.ts";
@@ -87,6 +88,11 @@ export class RolloutIndex {
   /** The texts under which devices report a firmware beside its version. */
   reportedVersions(firmwareId: string): readonly string[] {
     return this.#reported.of(firmwareId);
+  }
+
+  /** What the texts that devices with a product report stand for. */
+  reported(product: string): ReportedVersions {
+    return this.#reported.product(product);
   }
 
   /** How many rollouts are in the index. */

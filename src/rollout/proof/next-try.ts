@@ -30,16 +30,26 @@ export function nextTry(
 ): NextTry | undefined {
   const { attempt, maxRetries, retryBackoffMs, deviceTimeoutMs } = update;
   if (attempt > maxRetries && !excused) return undefined;
-  const waitMs = Math.min(retryBackoffMs * 2 ** (attempt - 1), maxWaitMs);
-  const notBeforeMs = now.getTime() + Math.round(waitMs * (1 - jitter + 2 * jitter * random()));
+  const notBefore = retryAt(retryBackoffMs, attempt - 1, now, random);
   return {
     id: newUpdateId(now, update.id),
     fromBootId,
     madeAt: now,
-    notBefore: new Date(notBeforeMs),
-    deadlineAt: new Date(notBeforeMs + deviceTimeoutMs),
+    notBefore,
+    deadlineAt: new Date(notBefore.getTime() + deviceTimeoutMs),
     rollback: update.action === "ROLLBACK",
   };
+}
+
+/** When a try may begin that follows `tries` others. */
+export function retryAt(
+  backoffMs: number,
+  tries: number,
+  now: Date,
+  random: () => number = Math.random,
+): Date {
+  const waitMs = Math.min(backoffMs * 2 ** tries, maxWaitMs);
+  return new Date(now.getTime() + Math.round(waitMs * (1 - jitter + 2 * jitter * random())));
 }
 
 /** The longest wait before a further try. */
@@ -47,12 +57,16 @@ const maxWaitMs = 24 * 60 * 60_000;
 
 const jitter = 0.25;
 
-/** Inserts tries after the failed ones of devices $1 with ids $2. */
+/**
+ * Inserts tries after those of devices $1 with ids $2. One after a drift comes from the version that the device fell back to,
+ * one after a success from the very version that it brings.
+ */
 export const insertTriesSql = sql`
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
     from_firmware_id, to_version, from_boot_id, attempt, offered_at, not_before, deadline_at, updated_at,
     enrolment_key_id)
-  SELECT u.device_id, t.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, 'OFFERED', u.from_version,
+  SELECT u.device_id, t.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, 'OFFERED',
+    CASE WHEN u.state = 'SUCCEEDED' THEN coalesce(u.drifted_to, u.to_version) ELSE u.from_version END,
     u.from_firmware_id, u.to_version, t.from_boot_id, u.attempt + 1, t.offered_at, t.not_before, t.deadline_at,
     clock_timestamp(), u.enrolment_key_id
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[])

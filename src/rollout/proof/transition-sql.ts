@@ -2,7 +2,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import type { UpdateKey, UpdatePatch } from "../model/open-update.ts";
-import { alertBlockedSql } from "../model/rollback-words.ts";
+import { alertRollbackSql } from "../model/rollback-words.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
 import { isActive } from "../model/rollout-state.ts";
 import { plainArray } from "./array-text.ts";
@@ -50,8 +50,8 @@ export async function writeBatch(
   const applied = new Set(rows.map(({ id }) => id));
   await makeTries(session, allowed, applied);
   const outcomes = await makeOffers(session, offers, rollouts);
-  const blocked = new Set(rows.filter((row) => row.blocked).map((row) => row.rollout_id));
-  for (const rolloutId of [...blocked].sort()) await session.run(alertBlockedSql, [rolloutId]);
+  const alerted = new Set(rows.filter((row) => row.not_back).map((row) => row.rollout_id));
+  for (const rolloutId of [...alerted].sort()) await session.run(alertRollbackSql, [rolloutId]);
   return { applied, offers: outcomes };
 }
 
@@ -86,8 +86,8 @@ function withAllowedTry(change: UpdateChange, state: RolloutState | undefined): 
 interface ChangedRow {
   readonly id: string;
   readonly rollout_id: string;
-  /** Whether it ended as a rollback that must not be made. */
-  readonly blocked: boolean;
+  /** Whether it ended as a rollback that must not be made, or whose device is away. */
+  readonly not_back: boolean;
 }
 
 async function updateRows(session: Session, changes: readonly UpdateChange[]): Promise<ChangedRow[]> {
@@ -147,7 +147,8 @@ const updateSql = prepared(
   FROM c JOIN locked l ON l.device_id = c.device_id AND l.id = c.id
   WHERE u.device_id = c.device_id AND u.id = c.id AND u.state = c.from_state AND u.ended_at IS NULL
   RETURNING u.id, u.rollout_id,
-    u.action = 'ROLLBACK' AND u.ended_at IS NOT NULL AND u.retry_at IS NULL AND u.failure_reason LIKE 'ROLLBACK\\_%' AS blocked`,
+    u.action = 'ROLLBACK' AND u.ended_at IS NOT NULL AND u.retry_at IS NULL
+      AND (u.failure_reason LIKE 'ROLLBACK\\_%' OR u.state = 'TIMED_OUT') AS not_back`,
 );
 
 /** Makes the tries that follow those that failed just now. */

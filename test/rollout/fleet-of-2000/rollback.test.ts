@@ -43,7 +43,14 @@ it("a bad update is rolled back at the canaries, from each of them to the end, a
   expect(replica.rolledBackByRule.count).toBe(1);
   const under = await until(replica, id, (rollout) => expect(rollout.rollbackPlan).toBeUndefined());
   // Nobody but who had begun to install has anything to go back from.
-  expect(under.rollback).toEqual({ total: taken.length, completed: 0, failed: 0, blocked: 0, waiting: 0 });
+  expect(under.rollback).toEqual({
+    total: taken.length,
+    completed: 0,
+    failed: 0,
+    blocked: 0,
+    away: 0,
+    waiting: 0,
+  });
   expect(ringOf(under, "canary").counters).toMatchObject({ inProgress: 0, cancelled: late.length });
   await expectInvariants(world);
 
@@ -69,6 +76,7 @@ it("a bad update is rolled back at the canaries, from each of them to the end, a
     completed: rest.length,
     failed: 1,
     blocked: 0,
+    away: 0,
     waiting: 0,
   });
   expect(over.stateReason).toBe(rolling.stateReason);

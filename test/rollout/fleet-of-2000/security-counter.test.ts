@@ -37,8 +37,15 @@ it("a rollback leaves alone whom the security counter forbids to go back, and ra
   const under = await until(replica, id, (rollout) => expect(rollout.rollbackPlan).toBeUndefined());
   expect(under).toMatchObject({
     state: "ROLLING_BACK",
-    alert: `${fused.length} devices must not be rolled back; their updates say why`,
-    rollback: { total: fleetSize, completed: 0, failed: fused.length, blocked: fused.length, waiting: 0 },
+    alert: `not rolled back: ${fused.length} devices that must not be, as their updates say`,
+    rollback: {
+      total: fleetSize,
+      completed: 0,
+      failed: fused.length,
+      blocked: fused.length,
+      away: 0,
+      waiting: 0,
+    },
   });
   const free = offers.slice(fused.length);
   await until(replica, id, () => {
@@ -54,6 +61,7 @@ it("a rollback leaves alone whom the security counter forbids to go back, and ra
     completed: free.length,
     failed: fused.length,
     blocked: fused.length,
+    away: 0,
     waiting: 0,
   });
   expect(over.alert).toBe(under.alert);
