@@ -14,7 +14,7 @@ export function rolloutListSearch(raw: RawSearch): RolloutListSearch {
 }
 
 /** Which of a rollout's devices are listed. */
-export const deviceFilters = ["busy", "succeeded", "failed", "missing", "called-off"] as const;
+export const deviceFilters = ["busy", "succeeded", "failed", "missing", "drifted", "called-off"] as const;
 
 /** The address of one rollout. */
 export interface RolloutSearch {

@@ -75,10 +75,12 @@ function RingCard({ rollout, ring, isLast }: RingCardProps) {
 
 function Counters({ rollout, ring }: Omit<RingCardProps, "isLast">) {
   const { counters } = ring;
-  // Those that are missing are in progress as well; here each device is in one place.
+  // Those that are missing are in progress as well, and those that drifted succeeded; here each device is in one place.
   const missing = counters?.missing ?? 0n;
+  const drifted = counters?.drifted ?? 0n;
   const values = [
-    ["succeeded", "good", counters?.succeeded ?? 0n, "succeeded"],
+    ["succeeded", "good", (counters?.succeeded ?? 0n) - drifted, "succeeded"],
+    ["drifted", "warn", drifted, "drifted"],
     ["failed", "bad", counters?.failed ?? 0n, "failed"],
     ["missing", "bad", missing, "missing"],
     ["in progress", "busy", (counters?.inProgress ?? 0n) - missing, "busy"],

@@ -64,7 +64,13 @@ export function RolloutDeviceActions({ rollout, update }: RolloutDeviceActionsPr
   );
 }
 
-function verbFor({ state, action, attempt, retryTime }: DeviceUpdate): "retry" | "rollback" | undefined {
+function verbFor({
+  state,
+  action,
+  attempt,
+  retryTime,
+  driftTime,
+}: DeviceUpdate): "retry" | "rollback" | undefined {
   if (action === UpdateAction.ROLLBACK) return undefined;
   switch (state) {
     case DeviceUpdateState.FAILED:
@@ -78,8 +84,10 @@ function verbFor({ state, action, attempt, retryTime }: DeviceUpdate): "retry" |
     case DeviceUpdateState.INSTALLING:
     case DeviceUpdateState.REBOOTING:
     case DeviceUpdateState.VERIFYING:
-    case DeviceUpdateState.SUCCEEDED:
       return "rollback";
+    case DeviceUpdateState.SUCCEEDED:
+      if (retryTime !== undefined) return undefined;
+      return driftTime === undefined ? "rollback" : "retry";
     case DeviceUpdateState.UNSPECIFIED:
     case DeviceUpdateState.SUPERSEDED:
     case DeviceUpdateState.CANCELLED:

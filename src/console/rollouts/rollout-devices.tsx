@@ -29,6 +29,7 @@ export function RolloutDevices({ rollout }: { readonly rollout: Rollout }) {
       ring: ring ?? "",
       failureReason: reason ?? "",
       missing: devices === "missing",
+      drifted: devices === "drifted",
       pageSize: 50,
     },
     { rowsOf: (answer) => answer.deviceUpdates },
@@ -109,6 +110,7 @@ const labels = {
   succeeded: "Succeeded",
   failed: "Failed",
   missing: "Missing",
+  drifted: "Drifted",
   "called-off": "Cancelled",
 } as const;
 
@@ -129,6 +131,7 @@ const states: Readonly<Record<NonNullable<RolloutSearch["devices"]>, readonly De
   failed: [DeviceUpdateState.FAILED, DeviceUpdateState.TIMED_OUT],
   // Open updates, which the filter finds by another field.
   missing: [],
+  drifted: [DeviceUpdateState.SUCCEEDED],
   "called-off": [DeviceUpdateState.CANCELLED, DeviceUpdateState.SUPERSEDED, DeviceUpdateState.ROLLED_BACK],
 };
 

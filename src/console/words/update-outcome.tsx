@@ -7,6 +7,7 @@ import { deviceUpdateStates } from "./rollout-words.ts";
 /** Where a device's update stands, and why it failed. */
 export function UpdateOutcome({ update }: { readonly update: DeviceUpdate }) {
   const { state, action, failureReason, failureMessage, missingSinceTime, endTime } = update;
+  const { driftTime, driftVersion, retryTime } = update;
   const { tone, text } = deviceUpdateStates[state];
   const words = action === UpdateAction.ROLLBACK ? `${text} (rollback)` : text;
   if (missingSinceTime !== undefined && endTime === undefined) {
@@ -21,6 +22,23 @@ export function UpdateOutcome({ update }: { readonly update: DeviceUpdate }) {
           <Status tone="bad" text="Missing" />
           <Text size="xs" c="dimmed">
             {words}, since <TimeAgo at={missingSinceTime} />
+          </Text>
+        </span>
+      </Tooltip>
+    );
+  }
+  if (driftTime !== undefined && retryTime === undefined) {
+    return (
+      <Tooltip
+        label="It succeeded, and runs an older version again though nobody rolled it back. Let it try again, or have the rollout's policy heal drift."
+        multiline
+        maw={420}
+        withArrow
+      >
+        <span>
+          <Status tone="warn" text="Drifted" />
+          <Text size="xs" c="dimmed">
+            to {driftVersion}, <TimeAgo at={driftTime} />
           </Text>
         </span>
       </Tooltip>

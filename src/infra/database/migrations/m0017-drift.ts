@@ -61,8 +61,7 @@ const down = [
   "alter table devices drop column board_since",
 ];
 
-/** What counts since this migration; a later one that goes back installs it again. */
-export const counters: RolloutCounters = {
+const counters: RolloutCounters = {
   ...countersBefore,
   ring: {
     ...countersBefore.ring,
