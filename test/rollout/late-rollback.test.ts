@@ -132,6 +132,63 @@ it("a rollback that lacks a version says which, and goes on by itself once that 
   await expectExactCounters(world);
 });
 
+describe("a rollback that failed", () => {
+  it("is made again when an operator says so, of the device or of all", async () => {
+    await using opened = await openReplica();
+    const { world, replica, catalog } = opened;
+    await release(world, "1.0.0");
+    const fleet = await Fleet.enrol(world, 1);
+    const [device] = fleet.devices;
+    if (device === undefined) throw new Error("no device");
+    fleet.beat(replica);
+    const { id } = await run(replica, wanted(await release(world, "2.0.0"), { rings, policy }));
+    await fleet.take(replica, await fleet.offers(replica));
+    await until(replica, id, (rollout) => expect(rollout.state).toBe("COMPLETED"));
+    await catalog.rollback({ id, actor, reason: "" });
+    for (const again of ["device", "all"]) {
+      await until(replica, id, () => expect(replica.engine.tracker.get(device.id)?.action).toBe("ROLLBACK"));
+      const [offer] = await fleet.offers(replica);
+      await report(replica, device.id, offer?.[1].id ?? "", "FAILED", "FLASH_FULL");
+      await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
+      const { effect } =
+        again === "device"
+          ? await catalog.rollbackDevice({ id, deviceId: device.id, actor, reason: "try once more" })
+          : await catalog.rollback({ id, actor, reason: "try once more" });
+      expect(effect).toMatchObject({ unchanged: false, rollbacks: 1 });
+      expect(await catalog.get(id)).toMatchObject({
+        state: "ROLLING_BACK",
+        rollback: { total: 1, failed: 0 },
+      });
+      await expectExactCounters(world);
+    }
+    await until(replica, id, () => expect(replica.engine.tracker.get(device.id)?.action).toBe("ROLLBACK"));
+    await fleet.take(replica, await fleet.offers(replica));
+    await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
+    // All are back: there is nothing more to do.
+    expect((await catalog.rollback({ id, actor, reason: "" })).effect).toMatchObject({ unchanged: true });
+  });
+
+  it("for want of a version is made with another one that an operator names", async () => {
+    await using opened = await openReplica();
+    const { world, replica, catalog } = opened;
+    const fleet = await Fleet.enrol(world, 1);
+    fleet.beat(replica);
+    const { id } = await run(replica, wanted(await release(world, "2.0.0"), { rings, policy }));
+    await fleet.take(replica, await fleet.offers(replica));
+    await until(replica, id, (rollout) => expect(rollout.state).toBe("COMPLETED"));
+    await catalog.rollback({ id, actor, reason: "" });
+    await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
+    const unchanged = await catalog.rollback({ id, actor, reason: "" });
+    expect(unchanged.effect.unchanged).toBe(true);
+    const firmwareId = await release(world, "0.9.0");
+    const { effect, alert } = await catalog.rollback({ id, actor, reason: "", firmwareId });
+    expect({ effect, alert }).toMatchObject({ effect: { rollbacks: 1 }, alert: "" });
+    await until(replica, id, () => expect(replica.engine.tracker.size).toBe(1));
+    expect(await fleet.offers(replica)).toMatchObject([[{}, { action: "ROLLBACK", toVersion: "0.9.0" }]]);
+    await expectExactCounters(world);
+  });
+});
+
 it("a device whose own fall-back brings a version again that was taken back goes back three times more", async () => {
   await using opened = await openReplica();
   const { world, replica, catalog } = opened;

@@ -9,6 +9,7 @@ import { type RolloutTransaction, readRollout } from "../model/rollout-transacti
 import { newUpdateId } from "../model/update-id.ts";
 import { deviceEffect, nothing, retryEffect, type SteeredUpdate } from "../model/verb-effect.ts";
 import { insertTriesSql } from "../proof/next-try.ts";
+import { rollBackAgain } from "./roll-back-again.ts";
 import { rollBackDevices } from "./roll-back-devices.ts";
 import { planWaiting } from "./rollback.ts";
 
@@ -17,7 +18,7 @@ import { planWaiting } from "./rollback.ts";
  * update as it ended if nothing had been installed, or if the rollback waits for the device's update of another component to
  * end; unchanged, if that was so before. `NOTHING_TO_DO` if the device never installed the update from this rollout, or does
  * not have it any more. `ROLLBACK_TARGET_MISSING`, `ROLLBACK_TARGET_REFUSED` or `ROLLBACK_BLOCKED_BY_SECURITY_COUNTER` if it
- * must not go back: then it stays as it is.
+ * must not go back: then it stays as it is. A rollback that failed is made again.
  */
 export async function rollBackDevice(
   tx: RolloutTransaction,
@@ -26,7 +27,7 @@ export async function rollBackDevice(
   by: Cause,
 ): Promise<SteeredUpdate> {
   const before = await newest(tx, rollout, deviceId);
-  if (before.action === "ROLLBACK") return { ...before, effect: nothing(underWay(before)) };
+  if (before.action === "ROLLBACK") return await rollBackOnceMore(tx, rollout, before, by);
   requireActive(rollout, "roll back a device of");
   await rollBackDevices(tx, rollout, [deviceId], null, tx.now.toISOString());
   await planWaiting(tx, rollout);
@@ -92,6 +93,28 @@ function needsNoRetry({ action, state, toVersion }: DeviceUpdateRecord): OtaErro
     `cannot retry the device: ${what} is ${state}, and only an update that FAILED or TIMED_OUT, or whose device drifted, can be tried again; with reinstall, one that SUCCEEDED`,
     { metadata: { resource: "device update", verb: "retry", state, allowed: "" } },
   );
+}
+
+/** Rolls a device back again whose rollback is over and failed; the others stay as they are. */
+async function rollBackOnceMore(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  before: DeviceUpdateRecord,
+  by: Cause,
+): Promise<SteeredUpdate> {
+  const { deviceId, state } = before;
+  if (state === "SUCCEEDED" || !isFinalUpdate(state) || rollout.state === "ABORTED")
+    return { ...before, effect: nothing(underWay(before)) };
+  await rollBackAgain(tx, rollout, [deviceId], { actor: by.actor, why: by.reason });
+  const after = await newest(tx, rollout, deviceId);
+  const effect = deviceEffect(rollout, await readRollout(tx, rollout.id));
+  if (effect === undefined || effect.blocked > 0) throw cannotGoBack(after);
+  await record(tx, rollout, "rollout.rollback_device", by, {
+    device_id: deviceId,
+    from: `ROLLBACK ${state}`,
+    to: `ROLLBACK to ${after.toVersion} ${after.state}`,
+  });
+  return { ...after, effect };
 }
 
 /** How a device stands that was told to go back. An error with the reason if it could not. */

@@ -9,6 +9,7 @@ import {
   readRollout,
 } from "../model/rollout-transactions.ts";
 import { type SteeredRollout, steered, tookBack } from "../model/verb-effect.ts";
+import { rollBackFailed } from "./roll-back-again.ts";
 import { rollBack, rollBackRing } from "./rollback.ts";
 import { assertRollbackTarget, assertSameTarget } from "./rollback-target.ts";
 import { requireRing } from "./rollout-verbs.ts";
@@ -21,7 +22,7 @@ interface RollbackCall extends Cause {
 /**
  * Rolls a rollout back at an operator's word, to the named firmware if one is: `ROLLBACK_TARGET_REFUSED` if that cannot be.
  * `NOTHING_TO_DO` if no device is at the update or has it from this rollout, unless that is so because all were told to go
- * back before.
+ * back before. What failed of a rollback that is over is made again, as far as it can be.
  */
 export async function rollBackAll(
   tx: RolloutTransaction,
@@ -29,6 +30,8 @@ export async function rollBackAll(
 ): Promise<SteeredRollout> {
   const before = await lockRollout(tx, id);
   if (isInForce(before.state, "rollback")) {
+    if (before.state === "ROLLED_BACK" && (await rollBackFailed(tx, before, by, firmwareId)) > 0)
+      return steered(before, await readRollout(tx, id));
     if (firmwareId !== undefined) await assertSameTarget(tx, before, firmwareId);
     return steered(before, before);
   }

@@ -1,9 +1,11 @@
+import type { Cause } from "../../call/cause.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { alertRollbackSql } from "../model/rollback-words.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { rollBackDevices } from "./roll-back-devices.ts";
 import { planWaiting } from "./rollback.ts";
+import { assertRollbackTarget } from "./rollback-target.ts";
 import { moveRollout, requireState } from "./rollout-verbs.ts";
 
 /** Why devices are rolled back again, and to what; by default to what each came from. */
@@ -48,6 +50,38 @@ export async function rollBackAgain(
   tx.changed(rollout.id);
   return devices;
 }
+
+/**
+ * Rolls back again, at an operator's word, what failed of a rollback that is over: what devices failed at themselves, and with
+ * another firmware to go back to also what could not be made for want of the first one; at most {@link maxAgain} devices at
+ * once. Returns how many have to go back now.
+ */
+export async function rollBackFailed(
+  tx: RolloutTransaction,
+  rollout: Rollout,
+  by: Cause,
+  firmwareId: string | undefined,
+): Promise<number> {
+  const rows = await tx.query<{ device_id: string }>(failedSql, [
+    rollout.id,
+    firmwareId !== undefined,
+    maxAgain,
+  ]);
+  if (rows.length === 0) return 0;
+  if (firmwareId !== undefined) await assertRollbackTarget(tx, rollout, firmwareId);
+  const deviceIds = rows.map(({ device_id }) => device_id);
+  return await rollBackAgain(tx, rollout, deviceIds, { actor: by.actor, why: by.reason, firmwareId });
+}
+
+/** Some seconds, in which the rollout's devices wait with their reports. */
+const maxAgain = 10_000;
+
+const failedSql = sql`
+  SELECT u.device_id FROM device_updates u JOIN devices v ON v.id = u.device_id AND NOT v.is_deleted
+  WHERE u.rollout_id = $1::uuid AND u.action = 'ROLLBACK' AND u.state = 'FAILED' AND u.retry_at IS NULL
+    AND u.offered_at > coalesce(v.board_since, '-infinity')
+    AND (u.failure_reason NOT LIKE 'ROLLBACK\\_%' OR $2::boolean AND u.failure_reason LIKE 'ROLLBACK\\_TARGET\\_%')
+  ORDER BY u.device_id LIMIT $3::int`;
 
 /** Makes the rollbacks of devices $2 of rollout $1 that are over count as not made: they get numbers below those of tries. */
 const unmakeSql = sql`
