@@ -83,15 +83,10 @@ export function addRolloutVerbs(rollout: Command, cli: Cli): void {
     .command("retry")
     .argument("<rollout>", rolloutReference)
     .argument("<device>", "the device: its id or serial number")
-    .description("Let a device try again whose update failed")
+    .description("Let a device try again whose update failed, or that fell back by itself")
+    .option("--reinstall", "also if it runs the version: it installs the same again")
     .option("--reason <text>", "why, for the audit log")
-    .action(
-      withSession(cli, async (session, reference: string, device: string, options: { reason?: string }) => {
-        const id = await rolloutId(session, reference);
-        const request = { id, deviceId: await deviceId(session, device), reason: options.reason ?? "" };
-        printDeviceUpdate(session, await session.call(method.retryDevice, request));
-      }),
-    );
+    .action(withSession(cli, retry));
   for (const [name, verb, description] of verbs) {
     rollout
       .command(name)
@@ -108,6 +103,17 @@ export function addRolloutVerbs(rollout: Command, cli: Cli): void {
 }
 
 type Verb = (session: Session, request: { id: string; reason: string }) => Promise<RolloutAnswer>;
+
+async function retry(
+  session: Session,
+  reference: string,
+  device: string,
+  { reinstall = false, reason = "" }: { readonly reinstall?: boolean; readonly reason?: string },
+): Promise<void> {
+  const id = await rolloutId(session, reference);
+  const request = { id, deviceId: await deviceId(session, device), reinstall, reason };
+  printDeviceUpdate(session, await session.call(RolloutService.method.retryDevice, request));
+}
 
 async function rollBack(
   session: Session,

@@ -55,7 +55,7 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
       "rolled back",
       rollback === undefined || rollback.total === 0n
         ? undefined
-        : `${rollback.completed} of ${countText(rollback.total, "device")}, ${rollback.inProgress} in progress, ${rollback.waiting} at another component first, ${rollback.failed} failed, ${rollback.blocked} of them must not`,
+        : `${rollback.completed} of ${countText(rollback.total, "device")}, ${rollback.inProgress} in progress, ${rollback.waiting} at another component first, ${rollback.failed} failed, ${rollback.blocked} of them must not, ${rollback.away} are away`,
     ],
   ]);
   return `${facts}\n\n${renderRings(terminal, rollout.rings)}`;

@@ -193,6 +193,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       pool,
       transactions,
       reported: (product) => index.reported(product),
+      devices,
       clock,
       logger,
       everyMs: driftTicks * (settings.tickMs ?? defaultTickMs),
@@ -348,6 +349,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   #ended(update: OpenUpdate, state: DeviceUpdateState, here: boolean): void {
     if (here) {
       this.#parts.metrics.ended.labels(state).inc();
+      if (state === "SUCCEEDED") this.#drift.succeeded(update);
       // What comes next need not wait for the device to ask.
       this.#announcer.announceTo(update.deviceId);
       return;

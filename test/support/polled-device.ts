@@ -57,7 +57,12 @@ export class PolledDevice {
   async update(service: Door, reported?: string): Promise<void> {
     const { version } = await eventually(() => this.expectOffer(service));
     await this.report(service, DeviceUpdateState.REBOOTING);
-    this.#version = reported ?? version;
+    await this.reboot(service, reported ?? version);
+  }
+
+  /** Restarts by itself, with another version. */
+  async reboot(service: Door, version: string): Promise<void> {
+    this.#version = version;
     this.#boot += 1;
     await this.beat(service);
   }

@@ -1,19 +1,27 @@
+import type { DeviceSnapshot } from "../../device/state/device-snapshot.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { ReportedVersions } from "../../version/reported-versions.ts";
+import type { OpenUpdate } from "../model/open-update.ts";
 import {
   lockRollout,
   type RolloutTransaction,
   type RolloutTransactions,
 } from "../model/rollout-transactions.ts";
 import { healDrift } from "./drift-healing.ts";
+import { JustProven } from "./just-proven.ts";
 import { rollBackLate, rollBackToReleased } from "./late-rollbacks.ts";
 import { rollBackAgain } from "./roll-back-again.ts";
 import { judgeStanding, type Standing } from "./standing.ts";
 import { readDrifted, readStandings } from "./standing-sql.ts";
+
+/** The devices as they are known in memory. */
+interface DeviceSource {
+  get(deviceId: string): DeviceSnapshot | Promise<DeviceSnapshot>;
+}
 
 /** What a {@link DriftWatch} is made of. */
 export interface DriftWatchParts {
@@ -21,6 +29,7 @@ export interface DriftWatchParts {
   readonly transactions: RolloutTransactions;
   /** What the texts that devices with a product report stand for. */
   readonly reported: (product: string) => ReportedVersions;
+  readonly devices: DeviceSource;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly everyMs: number;
@@ -40,11 +49,13 @@ export interface DriftWatchParts {
 export class DriftWatch {
   readonly round: Round;
   readonly #parts: DriftWatchParts;
+  readonly #proven: JustProven;
   #drifted = 0;
 
   constructor(parts: DriftWatchParts) {
     this.#parts = parts;
-    const { clock, logger, everyMs } = parts;
+    const { clock, logger, everyMs, devices } = parts;
+    this.#proven = new JustProven((deviceId) => devices.get(deviceId));
     this.round = new Round({ name: "drift", everyMs, work: (signal) => this.#run(signal), clock, logger });
   }
 
@@ -53,8 +64,15 @@ export class DriftWatch {
     return this.#drifted;
   }
 
+  /** An update succeeded here. */
+  succeeded(update: Readonly<OpenUpdate>): void {
+    this.#proven.add(update);
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     const { pool, transactions } = this.#parts;
+    const fallen = await this.#proven.fallen();
+    if (fallen.length > 0) await pool.run(againSql, [fallen]);
     while (!signal.aborted && (await transactions.run((tx) => this.#look(tx))) === batch);
     await rollBackLate(pool, transactions);
     await rollBackToReleased(pool, transactions);
