@@ -44,6 +44,20 @@ describe("an update that goes well", () => {
     expect([state?.securityFloor, state?.pending]).toEqual([1, undefined]);
   });
 
+  test("is installed over the same version only if the offer says so", async () => {
+    await using service = await FixtureService.start();
+    await using device = await TestDevice.make(service);
+    const offer = offerOf(service, content, { version: "1.0.0" });
+    service.offerFor = () => offer;
+    await device.boot();
+    await eventually(() => expect(service.checks.length).toBeGreaterThan(2));
+    expect(service.states).toEqual([]);
+    service.offerFor = () => ({ ...offer, reinstall: true });
+    await device.rebootAsked;
+    expect(service.states).toEqual(goodPath);
+    expect(device.installed).toHaveLength(1);
+  });
+
   test("goes on from the byte where the connection broke, also after a restart of the agent", async () => {
     await using service = await FixtureService.start();
     await using device = await TestDevice.make(service);

@@ -76,7 +76,7 @@ it("a bad update is rolled back at the canaries, from each of them to the end, a
     completed: rest.length,
     failed: 1,
     blocked: 0,
-    away: 0,
+    away: 1,
     waiting: 0,
   });
   expect(over.stateReason).toBe(rolling.stateReason);
