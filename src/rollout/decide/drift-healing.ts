@@ -1,4 +1,3 @@
-import { v7 as uuidv7 } from "uuid";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Rollout } from "../model/rollout.ts";
@@ -8,6 +7,7 @@ import {
   type RolloutTransaction,
   type RolloutTransactions,
 } from "../model/rollout-transactions.ts";
+import { newUpdateId } from "../model/update-id.ts";
 import { insertTriesSql, retryAt } from "../proof/next-try.ts";
 
 /**
@@ -44,7 +44,7 @@ async function heal(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
   await tx.run(insertTriesSql, [
     deviceIds,
     ids,
-    ids.map(() => uuidv7()),
+    ids.map((id) => newUpdateId(tx.now, id)),
     // Which boot it is in is not known here: any that shows the version will do.
     ids.map(() => ""),
     ids.map(() => now),
