@@ -35,6 +35,7 @@ import { MissingLog } from "./proof/missing-log.ts";
 import { OutageLog } from "./proof/outage-log.ts";
 import { readLastHeard, SilenceWatch } from "./proof/silence-watch.ts";
 import { TransitionWriter } from "./proof/transition-writer.ts";
+import { UpdateRechecks } from "./proof/update-rechecks.ts";
 import { UpdateTracker } from "./proof/update-tracker.ts";
 import type { RolloutSettings } from "./rollout-settings.ts";
 
@@ -75,6 +76,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly #census: RingCensus;
   readonly #drift: DriftWatch;
   readonly #writer: TransitionWriter;
+  readonly #rechecks: UpdateRechecks;
   readonly #controller: RolloutController;
   readonly #announcer: UpdateAnnouncer;
   #sender: DirectiveSender = nobody;
@@ -149,6 +151,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       logger,
       ended: (update, state, here) => void events.emit("ended", update, state, here),
     });
+    const rechecks = new UpdateRechecks(tracker, logger);
     const facts = new KnownFacts(tracker, clock);
     const cohorts = new RolloutCohortSource({ index, tracker, facts });
     const health = new HealthWatch({
@@ -178,7 +181,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     });
     const catalog = new RolloutCatalog({ pool, transactions, idempotency, firmware, defaults: settings });
     this.watch = new RolloutWatch({ read: (id) => catalog.get(id) });
-    const offers = new UpdateOffers({ devices, index, tracker, facts, writer, downloads, outages, clock });
+    const serving = { devices, index, tracker, rechecks, facts, writer, downloads, outages, clock };
+    const offers = new UpdateOffers(serving);
     this.explainer = new UpdateExplainer({ pool, devices, index, facts, tracker, clock });
     this.preview = new RolloutPreview({ pool, index, defaults: settings, clock, heartbeatIntervalMs });
     this.#census = new RingCensus({
@@ -210,6 +214,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.hearing = hearing;
     this.#silence = new SilenceWatch({ pool, updates: tracker, hearing, outages, graceMs });
     this.#writer = writer;
+    this.#rechecks = rechecks;
     this.index = index;
     this.tracker = tracker;
     this.health = health;
@@ -252,11 +257,12 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   deviceChanged({ deviceId, kind }: DeviceChange): void {
-    if (kind === "retired") void this.#spread(() => this.tracker.recheck(deviceId));
+    // The open update may have been ended with the change: no answer rests on it before that is known.
+    const rechecked = this.#rechecks.begin(deviceId);
+    if (rechecked !== undefined) void this.#spread(() => rechecked);
     if (kind !== "updated") return;
-    // The open update may have been cancelled with the change.
-    if (this.tracker.get(deviceId) !== undefined) void this.#spread(() => this.tracker.recheck(deviceId));
-    this.#announcer.announceTo(deviceId);
+    if (rechecked === undefined) this.#announcer.announceTo(deviceId);
+    else void rechecked.then(() => this.#announcer.announceTo(deviceId));
   }
 
   /** See {@link RolloutCatalog.signingKeyRevoked}. Running or not, what rests on the key is offered no more. */

@@ -12,6 +12,7 @@ import { newUpdateId } from "../model/update-id.ts";
 import { versionOf } from "../model/version-of.ts";
 import type { OutageLog } from "../proof/outage-log.ts";
 import type { TransitionWriter } from "../proof/transition-writer.ts";
+import type { UpdateRechecks } from "../proof/update-rechecks.ts";
 import { lacksContent, planReport, type UpdateReport } from "../proof/update-report.ts";
 import type { UpdateTracker } from "../proof/update-tracker.ts";
 import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
@@ -57,6 +58,7 @@ export interface UpdateOffersParts {
   readonly devices: DeviceSource;
   readonly index: RolloutIndex;
   readonly tracker: UpdateTracker;
+  readonly rechecks: Pick<UpdateRechecks, "of">;
   /** What the rules ask. */
   readonly facts: KnownFacts;
   readonly writer: TransitionWriter;
@@ -156,6 +158,8 @@ export class UpdateOffers {
 
   #answer(device: DeviceSnapshot, reading: CheckReading): CheckAnswer | Promise<CheckAnswer> {
     if (device.retired) return none("UP_TO_DATE", "the device is retired");
+    const recheck = this.#parts.rechecks.of(device.id);
+    if (recheck !== undefined) return recheck.then(() => this.#answer(device, reading));
     const checked = checkedDevice(device, reading);
     const update = this.#parts.tracker.get(device.id);
     if (update !== undefined) return this.#answerOpen(update, checked);
