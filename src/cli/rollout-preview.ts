@@ -66,6 +66,12 @@ function renderPreview(terminal: Terminal, preview: PreviewRolloutResponse): str
   const facts = renderFacts(terminal, [
     ["targeted", countText(preview.targetedCount, "device")],
     ["ready now", countText(preview.readyCount, "device")],
+    [
+      "no readings",
+      preview.unknownReadingsCount === 0n
+        ? undefined
+        : `${countText(preview.unknownReadingsCount, "device")} of these never told charge or free storage`,
+    ],
     ["rings", countsText(preview.rings)],
     ["models", countsText(preview.hardwareModels)],
     ["versions", countsText(preview.currentVersions)],

@@ -39,7 +39,12 @@ const ranges: readonly (readonly [string, keyof HeartbeatRecord, readonly unknow
         new Date(NaN),
       ],
     ],
-    ["uptime", "uptimeMs", [0, 2 ** 48, 315_576e9], [-1, 315_576e9 + 1_000, Number.NaN, Number.POSITIVE_INFINITY]],
+    [
+      "uptime",
+      "uptimeMs",
+      [0, 2 ** 48, 315_576e9],
+      [-1, 315_576e9 + 1_000, Number.NaN, Number.POSITIVE_INFINITY],
+    ],
     ["battery_percent", "batteryPercent", [0, 100], [-0.1, 100.1, Number.NaN, Number.POSITIVE_INFINITY]],
     ["cpu_percent", "cpuPercent", [0, 100], [-1, 101, Number.NaN]],
     ["memory_percent", "memoryPercent", [0, 100], [-1, 101, Number.NaN]],

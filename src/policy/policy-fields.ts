@@ -218,6 +218,16 @@ export const policyFields = {
     told: ["Free storage", "{} times the content"],
     toldNone: "any",
   },
+  requireReadings: {
+    kind: "flag",
+    default: false,
+    option: "--require-readings",
+    help: "not to devices that never told their charge or free storage, where a minimum is asked for",
+    label: "Only with known readings",
+    hint: "Hold back devices that never told the charge or free storage that the firmware asks for.",
+    group: "device",
+    told: ["Readings", "must be known"],
+  },
   maintenanceWindows: {
     kind: "windows",
     default: [],

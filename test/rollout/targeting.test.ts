@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isSampled, ringIndex } from "../../src/rollout/model/ring-place.ts";
 import { checkedDevice } from "../../src/rollout/offer/checked-device.ts";
 import { allRules } from "../../src/rollout/rules/all-rules.ts";
+import { isOfferedUnknown } from "../../src/rollout/rules/readiness-rules.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   actor,
@@ -172,6 +173,7 @@ describe("a preview", () => {
       currentVersionRange: fc.constantFrom("", "<9.0.0"),
       storageFactor: fc.constantFrom(0, 1.5),
       maxMeteredBytes: fc.constantFrom(undefined, 1),
+      requireReadings: fc.boolean(),
       window: fc.constantFrom(undefined, "00:00", "20:00"),
     });
     await fc.assert(
@@ -200,6 +202,7 @@ describe("a preview", () => {
           const held = new Map<string, number>();
           let targeted = 0;
           let ready = 0;
+          let unknownReadings = 0;
           for (const { id } of fleet.devices) {
             const device = checkedDevice(await directory.get(id));
             const judged = allRules
@@ -213,11 +216,14 @@ describe("a preview", () => {
             targeted += 1;
             const ring = ringIndex(compiled, device);
             rings[ring] = (rings[ring] ?? 0) + 1;
-            if (judged === undefined) ready += 1;
-            else held.set(judged, (held.get(judged) ?? 0) + 1);
+            if (judged === undefined) {
+              ready += 1;
+              if (isOfferedUnknown(compiled, device)) unknownReadings += 1;
+            } else held.set(judged, (held.get(judged) ?? 0) + 1);
           }
           expect(preview.targetedCount).toBe(targeted);
           expect(preview.readyCount).toBe(ready);
+          expect(preview.unknownReadingsCount).toBe(unknownReadings);
           expect(preview.rings.map(({ count }) => count)).toEqual(rings);
           expect(new Map(preview.heldBack.map(({ reason, count }) => [reason, count]))).toEqual(held);
           for (const { deviceIds, count } of preview.heldBack) {

@@ -789,6 +789,15 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
    * @generated from field: optional int32 heal_drift = 24;
    */
   healDrift?: number | undefined;
+
+  /**
+   * Hold the update back from devices that never told their charge or their free storage, where the firmware asks for a
+   * minimum of it. By default these are offered it, for a device on the mains has no charge to tell, and each device
+   * checks again itself.
+   *
+   * @generated from field: bool require_readings = 25;
+   */
+  requireReadings: boolean;
 };
 
 /**

@@ -1097,6 +1097,14 @@ export declare type PreviewRolloutResponse = Message<"ota.v1.PreviewRolloutRespo
    * @generated from field: google.protobuf.Timestamp count_time = 7;
    */
   countTime?: Timestamp | undefined;
+
+  /**
+   * How many of `ready_count` never told their charge or their free storage, though the firmware asks for a minimum of it:
+   * they would be offered the update all the same. `RolloutPolicy.require_readings` holds them back.
+   *
+   * @generated from field: int64 unknown_readings_count = 15;
+   */
+  unknownReadingsCount: bigint;
 };
 
 /**

@@ -677,6 +677,20 @@ export enum NoOfferReason {
    * @generated from enum value: NO_OFFER_REASON_PRODUCT_UNKNOWN = 23;
    */
   PRODUCT_UNKNOWN = 23,
+
+  /**
+   * The device never told its charge, nor that external power is connected, and the rollout has `require_readings`.
+   *
+   * @generated from enum value: NO_OFFER_REASON_BATTERY_UNKNOWN = 24;
+   */
+  BATTERY_UNKNOWN = 24,
+
+  /**
+   * The device never told its free storage, and the rollout has `require_readings`.
+   *
+   * @generated from enum value: NO_OFFER_REASON_STORAGE_UNKNOWN = 25;
+   */
+  STORAGE_UNKNOWN = 25,
 }
 
 /**

@@ -26,4 +26,6 @@ export const heldBackWords: Readonly<Record<NoOfferReason, string>> = {
   [NoOfferReason.OUTRANKED]: "another rollout goes first",
   [NoOfferReason.VERSION_UNKNOWN]: "report a version that nothing explains",
   [NoOfferReason.PRODUCT_UNKNOWN]: "run a product that is not known",
+  [NoOfferReason.BATTERY_UNKNOWN]: "never told their charge",
+  [NoOfferReason.STORAGE_UNKNOWN]: "never told their free storage",
 };

@@ -54,6 +54,8 @@ export function RolloutPreview({ preview: { data, error, refetch } }: RolloutPre
             </Text>{" "}
             {data.targetedCount === 1n ? "device is" : "devices are"} targeted; {count(data.readyCount)} would
             be offered it now, were their ring open.
+            {data.unknownReadingsCount > 0n &&
+              ` Of these, ${count(data.unknownReadingsCount)} never told their charge or free storage.`}
           </Text>
           <Counts title="By ring" counts={data.rings} />
           {data.heldBack.length > 0 && (

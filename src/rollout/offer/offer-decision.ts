@@ -138,6 +138,8 @@ const silent: ReadonlySet<NoOfferReason> = new Set(["NOT_TARGETED", "UP_TO_DATE"
 const keeps: ReadonlySet<NoOfferReason> = new Set([
   "BATTERY_TOO_LOW",
   "STORAGE_TOO_LOW",
+  "BATTERY_UNKNOWN",
+  "STORAGE_UNKNOWN",
   "METERED_NETWORK",
   "OUTSIDE_MAINTENANCE_WINDOW",
   "CONSENT_REQUIRED",

@@ -131,6 +131,8 @@ const retryAfterMs: Readonly<Record<NoOfferReasonName, number>> = {
   OUTRANKED: 15 * 60_000,
   VERSION_UNKNOWN: 15 * 60_000,
   PRODUCT_UNKNOWN: 15 * 60_000,
+  BATTERY_UNKNOWN: 5 * 60_000,
+  STORAGE_UNKNOWN: 5 * 60_000,
 };
 
 /** An offer that was not taken up is asked for again by a device that forgot it. */

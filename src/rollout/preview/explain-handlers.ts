@@ -38,6 +38,7 @@ export function explainEndpoints(parts: {
         hardwareModels: preview.hardwareModels.map(toCount),
         currentVersions: preview.currentVersions.map(toCount),
         readyCount: BigInt(preview.readyCount),
+        unknownReadingsCount: BigInt(preview.unknownReadingsCount),
         heldBack: preview.heldBack.map(({ reason, message, count, deviceIds }) => ({
           reason: NoOfferReason[reason],
           message,

@@ -138,6 +138,22 @@ describe("an explanation", () => {
     );
   });
 
+  it.each([
+    ["Europe/Berlin", "time zone Europe/Berlin"],
+    ["Europe/Berlim", 'time zone Asia/Tokyo: the device\'s metadata says "Europe/Berlim", which is none'],
+    [undefined, "time zone Asia/Tokyo"],
+  ])("names the time zone that was used where the device says %s", (time_zone, told) => {
+    const timeZone = "Asia/Tokyo";
+    const rollout = compiled({
+      policy: { maintenanceWindows: [{ weekdays: [], start: "20:00", durationMs: 3_600_000, timeZone }] },
+    });
+    const asked = { ...device, metadata: time_zone === undefined ? {} : { time_zone } };
+    const { rules } = explain(rollout, { all: [rollout], device: asked, facts: nothingKnown });
+    expect(rules.find(({ name }) => name === "maintenance_windows")?.actual).toBe(
+      `2026-03-02T12:00:00.000Z, ${told}`,
+    );
+  });
+
   it("says what is required and what is, with the numbers", () => {
     const built = { all: [compiled()], device: { ...device, batteryPercent: 18 }, facts: nothingKnown };
     const [rollout] = built.all;

@@ -4,6 +4,7 @@ import { bucketCount, bucketOfHash, deviceHashes, ringOf, sampleOfHash } from ".
 import { isPinnedCanary } from "../model/ring-place.ts";
 import { allRules } from "../rules/all-rules.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
+import { isOfferedUnknown } from "../rules/readiness-rules.ts";
 import type { CheckedDevice, NoOfferReason, OfferFacts } from "../rules/rule.ts";
 import { type DeviceClass, needsOf, type PreviewNeeds } from "./preview-sql.ts";
 import type { Places } from "./ring-census.ts";
@@ -23,6 +24,8 @@ export interface Preview {
   /** Most first; at most 100. */
   readonly currentVersions: readonly NamedCount[];
   readonly readyCount: number;
+  /** Of these, devices that never gave a reading of which the firmware asks for a minimum. */
+  readonly unknownReadingsCount: number;
   readonly heldBack: readonly HeldBack[];
   readonly countedAt: Date;
 }
@@ -54,6 +57,7 @@ export class PreviewTally {
   #pinned = 0;
   #targeted = 0;
   #ready = 0;
+  #unknownReadings = 0;
 
   constructor(rollout: CompiledRollout, nowMs: number) {
     this.#rollout = rollout;
@@ -78,6 +82,7 @@ export class PreviewTally {
     addTo(this.#versions, row.version ?? "", count);
     if (failing === undefined || reason === undefined) {
       this.#ready += count;
+      if (isOfferedUnknown(rollout, device)) this.#unknownReadings += count;
       return;
     }
     const held = this.#held.get(reason) ?? {
@@ -98,6 +103,7 @@ export class PreviewTally {
       hardwareModels: mostFirst(this.#models),
       currentVersions: mostFirst(this.#versions),
       readyCount: this.#ready,
+      unknownReadingsCount: this.#unknownReadings,
       heldBack: [...this.#held]
         .map(([reason, held]) => ({ reason, ...held }))
         .sort((a, b) => b.count - a.count),

@@ -1,23 +1,37 @@
 import type { NetworkType } from "../../device/state/readings.ts";
+import type { MaintenanceWindow } from "../../policy/field.ts";
+import { windowZone } from "../../schedule/maintenance-schedule.ts";
 import type { CompiledRollout } from "./compiled-rollout.ts";
 import { nextFirmware } from "./progress-rules.ts";
 import type { CheckedDevice, Rule } from "./rule.ts";
 
-/** Whether the device is in a state to take the update now, and whether it is its turn. What it never told stands against nothing. */
+/** Whether the device is in a state to take the update now, and whether it is its turn. What it never told stands against nothing, unless the policy says so. */
 export const readinessRules: readonly Rule[] = [
   {
     name: "min_battery_percent",
     scope: "device",
-    judge: (rollout, device) =>
-      isChargeTooLow(nextFirmware(rollout, device).firmware, device) ? "BATTERY_TOO_LOW" : undefined,
-    words: (rollout, device, _facts, reason) =>
-      batteryWords(nextFirmware(rollout, device).firmware, device, reason !== undefined),
+    judge: (rollout, device) => {
+      const { firmware } = nextFirmware(rollout, device);
+      if (isChargeTooLow(firmware, device)) return "BATTERY_TOO_LOW";
+      return rollout.rollout.policy.requireReadings && isChargeUnknown(firmware, device)
+        ? "BATTERY_UNKNOWN"
+        : undefined;
+    },
+    words: (rollout, device, _facts, reason) => {
+      const { firmware } = nextFirmware(rollout, device);
+      return batteryWords(firmware, device, reason === "BATTERY_TOO_LOW" || reason === "BATTERY_UNKNOWN");
+    },
   },
   {
     name: "min_free_storage_bytes",
     scope: "device",
-    judge: (rollout, device) =>
-      isStorageTooLow(neededStorage(rollout, device), device) ? "STORAGE_TOO_LOW" : undefined,
+    judge: (rollout, device) => {
+      const needed = neededStorage(rollout, device);
+      if (isStorageTooLow(needed, device)) return "STORAGE_TOO_LOW";
+      return rollout.rollout.policy.requireReadings && isStorageUnknown(needed, device)
+        ? "STORAGE_UNKNOWN"
+        : undefined;
+    },
     words: (rollout, device, _facts, reason) =>
       storageWords(neededStorage(rollout, device), device, reason !== undefined),
   },
@@ -58,7 +72,7 @@ export const readinessRules: readonly Rule[] = [
       const at = rollout.windows.always ? "" : new Date(changesAtMs).toISOString();
       return {
         required: maintenanceWindows.map(windowText).join("; ") || "any time",
-        actual: `${new Date(facts.nowMs()).toISOString()}, time zone ${zoneOf(device) ?? "of the window"}`,
+        actual: `${new Date(facts.nowMs()).toISOString()}${zonesText(maintenanceWindows, zoneOf(device))}`,
         message:
           reason === undefined
             ? "It is the time."
@@ -133,9 +147,27 @@ export function isChargeTooLow({ minBatteryPercent }: BatteryNeed, device: Check
   return charging !== true && batteryPercent !== undefined && batteryPercent < minBatteryPercent;
 }
 
+/** Whether the firmware asks for a charge, and nobody knows that of the device. */
+function isChargeUnknown({ minBatteryPercent }: BatteryNeed, device: CheckedDevice): boolean {
+  return minBatteryPercent > 0 && device.batteryPercent === undefined && device.charging !== true;
+}
+
 /** Whether less storage is free than is needed. */
 export function isStorageTooLow(neededBytes: number, { storageFreeBytes }: CheckedDevice): boolean {
   return storageFreeBytes !== undefined && storageFreeBytes < neededBytes;
+}
+
+/** Whether free storage is needed, and nobody knows how much the device has. */
+function isStorageUnknown(neededBytes: number, { storageFreeBytes }: CheckedDevice): boolean {
+  return neededBytes > 0 && storageFreeBytes === undefined;
+}
+
+/** Whether an offer rests on a reading that the device never gave. */
+export function isOfferedUnknown(rollout: CompiledRollout, device: CheckedDevice): boolean {
+  return (
+    isChargeUnknown(nextFirmware(rollout, device).firmware, device) ||
+    isStorageUnknown(neededStorage(rollout, device), device)
+  );
 }
 
 /** The free storage that a firmware needs: what it says itself, or its size times the factor. */
@@ -149,24 +181,30 @@ export function storageNeed(
 /** The charge that is asked for and the one that is, in words. */
 export function batteryWords({ minBatteryPercent }: BatteryNeed, device: CheckedDevice, fails: boolean) {
   const { batteryPercent, charging } = device;
-  const charge = batteryPercent === undefined ? "unknown" : `${Math.round(batteryPercent)} %`;
+  const isKnown = batteryPercent !== undefined;
+  const charge = isKnown ? `${Math.round(batteryPercent)} %` : "unknown";
   return {
     required: minBatteryPercent === 0 ? "any" : `at least ${minBatteryPercent} %, or charging`,
     actual: `${charge}, ${charging === true ? "charging" : "not charging"}`,
     message: fails
-      ? `the charge is ${batteryPercent} %, ${minBatteryPercent} % or external power is needed`
-      : "The charge suffices.",
+      ? `the charge is ${isKnown ? `${batteryPercent} %` : "not known"}, ${minBatteryPercent} % or external power is needed`
+      : isChargeUnknown({ minBatteryPercent }, device)
+        ? "The device never told its charge, which holds nothing back here; it checks itself."
+        : "The charge suffices.",
   };
 }
 
 /** The free storage that is asked for and that is there, in words. */
-export function storageWords(neededBytes: number, { storageFreeBytes }: CheckedDevice, fails: boolean) {
+export function storageWords(neededBytes: number, device: CheckedDevice, fails: boolean) {
+  const { storageFreeBytes } = device;
   return {
     required: neededBytes === 0 ? "any" : `at least ${neededBytes} bytes`,
     actual: storageFreeBytes === undefined ? "unknown" : `${storageFreeBytes} bytes`,
     message: fails
-      ? `${storageFreeBytes} bytes are free, ${neededBytes} are needed`
-      : "The free storage suffices.",
+      ? `${storageFreeBytes === undefined ? "it is not known how many" : storageFreeBytes} bytes are free, ${neededBytes} are needed`
+      : isStorageUnknown(neededBytes, device)
+        ? "The device never told its free storage, which holds nothing back here; it checks itself."
+        : "The free storage suffices.",
   };
 }
 
@@ -200,10 +238,19 @@ function consentText(given: boolean): string {
   return given ? "given" : "not given";
 }
 
-function windowText(window: CompiledRollout["rollout"]["policy"]["maintenanceWindows"][number]): string {
+function windowText(window: MaintenanceWindow): string {
   const days =
     window.weekdays.length === 0 ? "every day" : window.weekdays.map((day) => weekdays[day - 1]).join(", ");
   return `${days} from ${window.start} for ${Math.round(window.durationMs / 60_000)} minutes (${window.timeZone || "UTC"})`;
+}
+
+/** The time zones by which the windows are read for a device, and what its metadata says instead of one, if it does. */
+function zonesText(windows: readonly MaintenanceWindow[], deviceZone: string | undefined): string {
+  if (windows.length === 0) return "";
+  const zones = new Set(windows.map((window) => windowZone(deviceZone, window) || "UTC"));
+  const used = `, time zone ${[...zones].join(" or ")}`;
+  const isOther = deviceZone !== undefined && !zones.has(deviceZone);
+  return isOther ? `${used}: the device's metadata says ${JSON.stringify(deviceZone)}, which is none` : used;
 }
 
 const weekdays = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];

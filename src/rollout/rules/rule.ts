@@ -25,7 +25,9 @@ export type NoOfferReason =
   | "STEP_MISSING"
   | "OUTRANKED"
   | "VERSION_UNKNOWN"
-  | "PRODUCT_UNKNOWN";
+  | "PRODUCT_UNKNOWN"
+  | "BATTERY_UNKNOWN"
+  | "STORAGE_UNKNOWN";
 
 /** A device as an update check sees it: what the registry knows, with the check's own readings before the stored ones. */
 export interface CheckedDevice extends FilterableDevice {
