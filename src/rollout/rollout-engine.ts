@@ -183,7 +183,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.watch = new RolloutWatch({ read: (id) => catalog.get(id) });
     const serving = { devices, index, tracker, rechecks, facts, writer, downloads, outages, clock };
     const offers = new UpdateOffers(serving);
-    this.explainer = new UpdateExplainer({ pool, devices, index, facts, tracker, clock });
+    this.explainer = new UpdateExplainer({ pool, devices, index, facts, tracker });
     this.preview = new RolloutPreview({ pool, index, defaults: settings, clock, heartbeatIntervalMs });
     this.#census = new RingCensus({
       pool,

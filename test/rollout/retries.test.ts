@@ -16,7 +16,10 @@ import {
 const gate = { minSample: 1, minSuccessPercent: 0, soakMs: minute, manual: true };
 const rings = [{ name: "all", percent: 100, gate }];
 
-async function open(size: number, policy: { maxRetries?: number; failureThresholdPercent?: number } = {}) {
+async function open(
+  size: number,
+  policy: { maxRetries?: number; failureThresholdPercent?: number; maxInProgress?: number } = {},
+) {
   await using cleanup = new AsyncDisposableStack();
   const { world, replica } = cleanup.use(await openReplica());
   await release(world, "1.0.0");
@@ -105,6 +108,38 @@ describe("tries after a failure", () => {
     world.clock.advance(6 * minute);
     fleet.beat(replica);
     await until(replica, id, (rollout) => expect(ringOf(rollout, "all").counters.succeeded).toBe(2));
+    await expectExactCounters(world);
+  });
+
+  it("take a place only while they go on: a device that waits leaves its own to another", async () => {
+    await using test = await open(2, { maxRetries: 3, maxInProgress: 1, failureThresholdPercent: 100 });
+    const { world, replica, fleet, id } = test;
+    const [first, second] = fleet.devices;
+    if (first === undefined || second === undefined) throw new Error("no devices");
+    const reasonOf = async (device: typeof first): Promise<unknown> => {
+      const [answer, explained] = await Promise.all([
+        fleet.check(replica, device),
+        replica.engine.explainer.explain(id, device.id),
+      ]);
+      const told = answer.kind === "none" ? answer.reason : undefined;
+      expect(explained.reason).toBe(told);
+      return told;
+    };
+    const [[, one] = []] = await fleet.offers(replica, [first]);
+    if (one === undefined) throw new Error("no offer");
+    expect(await reasonOf(second)).toBe("TOO_MANY_IN_PROGRESS");
+    await report(replica, first.id, one.id, "FAILED", "DOWNLOAD_FAILED");
+    // At once, and not that it is in its own way.
+    expect(await reasonOf(first)).toBe("BACKING_OFF");
+    const [[, two] = []] = await fleet.offers(replica, [second]);
+    if (two === undefined) throw new Error("no offer for the second");
+    world.clock.advance(15 * minute);
+    expect(await reasonOf(first)).toBe("TOO_MANY_IN_PROGRESS");
+    await report(replica, second.id, two.id, "FAILED", "DOWNLOAD_FAILED");
+    expect(await reasonOf(first)).toBeUndefined();
+    expect(replica.engine.tracker.inProgress(id)).toBe(1);
+    world.clock.advance(15 * minute);
+    expect(await reasonOf(second)).toBe("TOO_MANY_IN_PROGRESS");
     await expectExactCounters(world);
   });
 

@@ -101,8 +101,10 @@ describe("automatic rollback", () => {
     // The third never began to install.
     expect(rolling.rollback.total).toBe(2);
     // They gave up before the reboot and still run the old version: a heartbeat is enough.
-    fleet.beat(replica);
-    await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
+    await until(replica, id, (rollout) => {
+      fleet.beat(replica);
+      expect(rollout.state).toBe("ROLLED_BACK");
+    });
   });
 
   it("pauses instead where the policy says so, and resuming accepts the failures so far", async () => {
@@ -184,6 +186,36 @@ describe("manual rollback", () => {
     expect(back.alert).toBe(
       "not rolled back: 1 device until version 0.9.0 is released; 1 device that must not be, as their updates say",
     );
+    await expectExactCounters(world);
+  });
+
+  it("leaves alone whoever never left a version that the catalogue does not have", async () => {
+    await using opened = await openReplica();
+    const { world, replica } = opened;
+    const fleet = await Fleet.enrol(world, 2, "0.9.0");
+    const [stayed, left] = fleet.devices;
+    if (stayed === undefined || left === undefined) throw new Error("no devices");
+    fleet.beat(replica);
+    await replica.states.flush();
+    const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));
+    const offers = await fleet.offers(replica);
+    const update = offers.find(([device]) => device === stayed)?.[1];
+    if (update === undefined) throw new Error("no offer");
+    await report(replica, stayed.id, update.id, "INSTALLING");
+    await report(replica, stayed.id, update.id, "FAILED", "INSTALL_FAILED");
+    await fleet.take(
+      replica,
+      offers.filter(([device]) => device === left),
+    );
+    await until(replica, id, () => expect(replica.engine.tracker.get(left.id)?.state).toBe("VERIFYING"));
+    const { rollback, alert } = await replica.engine.catalog.rollback({ id, actor, reason: "" });
+    expect(rollback).toEqual({ total: 1, completed: 0, failed: 1, blocked: 1, waiting: 0 });
+    expect(alert).toContain("1 devices must not be rolled back");
+    const of = (deviceId: string) =>
+      replica.engine.catalog.listDeviceUpdates({ rolloutId: id, deviceId, states: [] }, { limit: 1 });
+    expect(await of(stayed.id)).toMatchObject([{ action: "INSTALL", state: "FAILED" }]);
+    expect(await of(left.id)).toMatchObject([{ failureReason: "ROLLBACK_TARGET_MISSING" }]);
+    await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
     await expectExactCounters(world);
   });
 

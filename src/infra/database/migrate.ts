@@ -21,6 +21,7 @@ import { Versions } from "./migrations/m0014-versions.ts";
 import { DeviceProducts } from "./migrations/m0015-device-products.ts";
 import { MissingDevices } from "./migrations/m0016-missing-devices.ts";
 import { Drift } from "./migrations/m0017-drift.ts";
+import { ModelsRingsTries } from "./migrations/m0020-models-rings-tries.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
@@ -87,6 +88,7 @@ const migrations = [
   { name: "0015-device-products", class: DeviceProducts },
   { name: "0016-missing-devices", class: MissingDevices },
   { name: "0017-drift", class: Drift },
+  { name: "0020-models-rings-tries", class: ModelsRingsTries },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

@@ -2,7 +2,7 @@ import { alertRollbackSql } from "../model/rollback-words.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { endTakenSql, insertRollbacksSql, supersedeSql } from "./rollback-sql.ts";
-import { waitSql } from "./waiting-rollback-sql.ts";
+import { leaveSql, waitSql } from "./waiting-rollback-sql.ts";
 
 /**
  * Rolls the update back from these devices. Those that are at an update of another component are
@@ -18,7 +18,7 @@ export async function rollBackDevices(
   await tx.run(endTakenSql, [rollout.id, deviceIds, now]);
   await tx.run(supersedeSql, [rollout.id, deviceIds, now]);
   const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
-  const [made] = await tx.query<{ due: number; total: number; failed: number }>(insertRollbacksSql, [
+  const [made] = await tx.query<MadeRollbacks>(insertRollbacksSql, [
     rollout.id,
     deviceIds,
     rollout.product,
@@ -28,7 +28,12 @@ export async function rollBackDevices(
     rollout.component,
   ]);
   if (made === undefined) return;
-  if (made.due > made.total) await tx.run(waitSql, [rollout.id, deviceIds, deadline]);
+  const { stayed } = made;
+  if (stayed.length > 0) await tx.run(leaveSql, [rollout.id, stayed]);
+  if (made.due - stayed.length > made.total) {
+    const others = deviceIds.filter((id) => !stayed.includes(id));
+    await tx.run(waitSql, [rollout.id, others, deadline]);
+  }
   if (made.failed === 0) return;
   await tx.run(alertRollbackSql, [rollout.id]);
   await tx.audit.record(tx.em, {
@@ -40,4 +45,15 @@ export async function rollBackDevices(
       "devices must not be rolled back: there is no version to go back to, or its security counter is too low",
     details: { devices: String(made.failed), of: String(made.total) },
   });
+}
+
+interface MadeRollbacks {
+  /** Devices that have to go back. */
+  readonly due: number;
+  /** Those of them that were told, or cannot go back. */
+  readonly total: number;
+  /** Those of them that cannot go back. */
+  readonly failed: number;
+  /** Devices that cannot go back and never left. */
+  readonly stayed: readonly string[];
 }

@@ -97,7 +97,8 @@ export const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS ref
 
 /**
  * Makes the rollbacks of the devices that are at nothing else; returns how many are due, how many of them it made, and how
- * many of these failed at once. $3: the product, $4: the firmware to go back to, or null, $5: now, $6: the deadline, $7: the
+ * many of these failed at once. Of devices that cannot go back but never left, for the install failed and they still report
+ * what they came from, it makes none: they are `stayed`. $3: the product, $4: the firmware to go back to, or null, $5: now, $6: the deadline, $7: the
  * application that goes back, empty for firmware. A device's security counter is that of its firmware. The boot that a
  * device must leave to be back is the one that it is in, if heartbeats showed the new version; any, if it gave up before;
  * else the one before the install, whose reboot may be on its way.
@@ -115,7 +116,9 @@ export const insertRollbacksSql = sql`
         WHEN ${refusedSql} THEN 'ROLLBACK_TARGET_REFUSED'
         WHEN f.component = '' AND f.security_counter < coalesce(s.security_counter, 0) THEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER'
       END AS problem,
-      f.security_counter AS target_counter, s.security_counter AS device_counter
+      f.security_counter AS target_counter, s.security_counter AS device_counter,
+      t.state = 'FAILED' AND CASE $7 WHEN '' THEN t.origin_version <> '' AND s.firmware_version = t.origin_version
+        ELSE coalesce(s.components->>$7, '') = t.origin_version END AS stayed
     FROM taken t
     LEFT JOIN device_state s ON s.device_id = t.device_id
     LEFT JOIN firmware_updates f ON f.state = 'RELEASED' AND NOT f.is_deleted AND f.id = coalesce($4::uuid, (
@@ -139,8 +142,9 @@ export const insertRollbacksSql = sql`
           target_counter || ', the device is at ' || device_counter END,
       $5::timestamptz, $6::timestamptz, CASE WHEN problem IS NOT NULL THEN $5::timestamptz END,
       enrolment_key_id
-    FROM plan
+    FROM plan WHERE problem IS NULL OR NOT stayed
     ON CONFLICT DO NOTHING
     RETURNING state
   )
-  SELECT (SELECT count(*) FROM due)::float8 AS due, count(*)::float8 AS total, (count(*) FILTER (WHERE state = 'FAILED'))::float8 AS failed FROM made`;
+  SELECT (SELECT count(*) FROM due)::float8 AS due,
+    (SELECT coalesce(array_agg(device_id::text), '{}') FROM plan WHERE problem IS NOT NULL AND stayed) AS stayed, count(*)::float8 AS total, (count(*) FILTER (WHERE state = 'FAILED'))::float8 AS failed FROM made`;

@@ -45,6 +45,11 @@ export const unmarkSql = sql`
     AND u.take_back_by IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM due d WHERE d.device_id = u.device_id AND d.id = u.id)`;
 
+/** Takes the mark from devices $2 of rollout $1, which are left as they are. */
+export const leaveSql = sql`
+  UPDATE device_updates SET take_back_by = NULL, updated_at = now()
+  WHERE rollout_id = $1::uuid AND device_id = ANY ($2::uuid[]) AND take_back_by IS NOT NULL`;
+
 /** Takes the marks of rollout $1 away: nobody waits any more. */
 export const forgetWaitingSql = sql`
   UPDATE device_updates SET take_back_by = NULL, updated_at = now()

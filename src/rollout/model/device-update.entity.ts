@@ -101,6 +101,11 @@ export const DeviceUpdateEntity = defineEntity({
   indexes: [
     { name: "device_updates_deadline_at_index", properties: ["deadlineAt"], where: "ended_at is null" },
     { name: "device_updates_updated_at_index", properties: ["updatedAt"], where: "ended_at is null" },
+    {
+      name: "device_updates_waiting_tries",
+      properties: ["rolloutId"],
+      where: "not_before is not null and ended_at is null",
+    },
     { name: "device_updates_rollout_id_id_index", properties: ["rolloutId", "id"] },
     {
       name: "device_updates_take_back_by_index",

@@ -64,6 +64,20 @@ export function isReinstall(update: Readonly<OpenUpdate>): boolean {
   return update.action === "INSTALL" && runsTarget(update, update.fromVersion);
 }
 
+/** Whether an update is one of those that a rollout limits. */
+export function takesSlot(update: Pick<OpenUpdate, "action" | "state" | "notBeforeMs">): boolean {
+  return update.action !== "ROLLBACK" && !isWaitingTry(update);
+}
+
+/** Whether an update is a further try that the device has not begun with. */
+export function isWaitingTry({
+  action,
+  notBeforeMs,
+  state,
+}: Pick<OpenUpdate, "action" | "state" | "notBeforeMs">): boolean {
+  return action !== "ROLLBACK" && state === "OFFERED" && notBeforeMs !== undefined;
+}
+
 /** What changes of an update along with its state; what is absent stays. Times are on the service's clock. */
 export interface UpdatePatch {
   readonly fromBootId?: string | undefined;

@@ -127,10 +127,9 @@ export function none(reason: NoOfferReason, message: string, untilMs?: number): 
 }
 
 /** As many devices as may are at the update. */
-export function tooManyInProgress(rollout: CompiledRollout): NoOffer {
-  const limit = rollout.rollout.policy.maxInProgress ?? 0;
+export function tooManyInProgress(limit: number, { rolloutId }: { readonly rolloutId: string }): NoOffer {
   const message = `${limit} devices are at the update, which is as many as may`;
-  return { kind: "none", reason: "TOO_MANY_IN_PROGRESS", message, rolloutId: rollout.id };
+  return { kind: "none", reason: "TOO_MANY_IN_PROGRESS", message, rolloutId };
 }
 
 const silent: ReadonlySet<NoOfferReason> = new Set(["NOT_TARGETED", "UP_TO_DATE", "DOWNGRADE", "OUTRANKED"]);

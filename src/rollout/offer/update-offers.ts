@@ -7,7 +7,7 @@ import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
-import { isReinstall, type OpenUpdate, runsTarget } from "../model/open-update.ts";
+import { isWaitingTry, type OpenUpdate } from "../model/open-update.ts";
 import { newUpdateId } from "../model/update-id.ts";
 import { versionOf } from "../model/version-of.ts";
 import type { OutageLog } from "../proof/outage-log.ts";
@@ -30,8 +30,8 @@ import {
   type OfferDecision,
   type OfferFound,
   tooManyInProgress,
-  unmetPrecondition,
 } from "./offer-decision.ts";
+import { decideOpenUpdate } from "./open-update-decision.ts";
 import type { RolloutIndex } from "./rollout-index.ts";
 import { StorageWatch } from "./storage-watch.ts";
 
@@ -204,44 +204,59 @@ export class UpdateOffers {
   }
 
   #answerOpen(update: Readonly<OpenUpdate>, device: CheckedDevice): CheckAnswer | Promise<CheckAnswer> {
-    // A device that runs what it is meant to run must not install it again: its heartbeats do the rest.
-    if (update.state === "VERIFYING" || isAtTarget(update, device)) {
-      return none("UP_TO_DATE", `${update.toVersion} is installed; heartbeats have to prove it`);
-    }
-    const { notBeforeMs } = update;
-    if (notBeforeMs !== undefined && notBeforeMs > this.#parts.facts.nowMs()) {
-      const at = new Date(notBeforeMs).toISOString();
-      return this.#withRetry(
-        none("BACKING_OFF", `the last try failed; the next one may begin at ${at}`, notBeforeMs),
-      );
-    }
     const firmware = this.#parts.index.firmware(update.firmwareId);
     return firmware instanceof Promise
-      ? firmware.then((loaded) => this.#offerOf(update, loaded, device))
-      : this.#offerOf(update, firmware, device);
+      ? firmware.then((loaded) => this.#decideOpen(update, loaded, device))
+      : this.#decideOpen(update, firmware, device);
   }
 
-  #offerOf(
+  #decideOpen(
     update: Readonly<OpenUpdate>,
-    offered: OfferFirmware | undefined,
+    firmware: OfferFirmware | undefined,
     device: CheckedDevice,
-  ): CheckAnswer {
-    if (offered === undefined) return none("UP_TO_DATE", "the firmware of the open update is gone");
-    if (offered.blocked !== undefined) return none("ROLLOUT_PAUSED", offered.blocked);
-    if (!isMadeFor(offered.firmware, device)) {
-      return none("UP_TO_DATE", "the open update is for another type or model, and is being cancelled");
+  ): CheckAnswer | Promise<CheckAnswer> {
+    const { facts, index } = this.#parts;
+    const rollout = index.get(update.rolloutId);
+    const decision = decideOpenUpdate({ update, firmware, rollout }, device, facts);
+    switch (decision.kind) {
+      case "none":
+        return this.#withRetry(decision);
+      case "installed":
+        return none("UP_TO_DATE", `${update.toVersion} is installed; heartbeats have to prove it`);
+      case "give":
+        if (isWaitingTry(update)) return this.#once(device, () => this.#beginTry(update, device));
+        return {
+          kind: "offer",
+          update,
+          firmware: decision.firmware.firmware,
+          rollout: update.action === "ROLLBACK" ? undefined : rollout,
+          timeZone: zoneOf(device),
+        };
     }
-    // An install was offered when all fitted, and the device checks again. A rollback is made without a check.
-    const rollback = update.action === "ROLLBACK";
-    const unmet = rollback ? unmetPrecondition(offered.firmware, device) : undefined;
-    const rollout = rollback ? undefined : this.#parts.index.get(update.rolloutId);
-    return unmet ?? { kind: "offer", update, firmware: offered.firmware, rollout, timeZone: zoneOf(device) };
+  }
+
+  /** Lets a device begin with the further try that it waited for, if there is room for it. */
+  async #beginTry(update: Readonly<OpenUpdate>, device: CheckedDevice): Promise<CheckAnswer> {
+    const { index, tracker, writer } = this.#parts;
+    const { deviceId, id, rolloutId } = update;
+    const outcome = await writer.offer({ kind: "further try", deviceId, id, rolloutId });
+    const limit = index.get(rolloutId)?.rollout.policy.maxInProgress ?? 0;
+    if (outcome === "too_many") return this.#withRetry(tooManyInProgress(limit, update));
+    const begun = await tracker.load(deviceId);
+    return begun === undefined || isWaitingTry(begun)
+      ? none("TOO_MANY_IN_PROGRESS", "try again")
+      : this.#answerOpen(begun, device);
   }
 
   #offer(device: CheckedDevice, found: OfferFound): Promise<CheckAnswer> {
+    return this.#once(device, () => this.#makeOffer(device, found));
+  }
+
+  /** A device that asks twice at once is given one answer. */
+  #once(device: CheckedDevice, give: () => Promise<CheckAnswer>): Promise<CheckAnswer> {
     const under = this.#offering.get(device.id);
     if (under !== undefined) return under;
-    const offering = this.#makeOffer(device, found).finally(() => this.#offering.delete(device.id));
+    const offering = give().finally(() => this.#offering.delete(device.id));
     this.#offering.set(device.id, offering);
     return offering;
   }
@@ -285,6 +300,7 @@ export class UpdateOffers {
     const { product } = firmware;
     const outcome = await writer.offer({
       ...update,
+      kind: "offer",
       product,
       offeredAt: now,
       deadlineAt: new Date(update.deadlineAtMs),
@@ -293,16 +309,17 @@ export class UpdateOffers {
       case "offered":
         tracker.add(update);
         return { kind: "offer", update, firmware, rollout: compiled, timeZone: zoneOf(device) };
-      case "too_many":
-        return this.#withRetry(tooManyInProgress(compiled));
       case "paced":
         this.#parts.facts.deferrals.paced(rollout.id, this.#parts.facts.nowMs());
         break;
+      case "too_many":
       case "open": {
+        // What another replica gave to this device a moment ago is the reason then.
         const open = await tracker.load(device.id);
-        return open === undefined
+        if (open !== undefined) return this.#answerOpen(open, device);
+        return outcome === "open"
           ? none("TOO_MANY_IN_PROGRESS", "try again")
-          : this.#answerOpen(open, device);
+          : this.#withRetry(tooManyInProgress(rollout.policy.maxInProgress ?? 0, update));
       }
       case "tried":
         this.#parts.facts.tried(rollout.id, device.id);
@@ -350,12 +367,4 @@ export function notOffered(): OtaError {
     "NOT_OFFERED",
     "the device has not been offered this update (or it might not exist)",
   );
-}
-
-function isAtTarget(update: Readonly<OpenUpdate>, device: CheckedDevice): boolean {
-  if (!runsTarget(update, versionOf(device, update.component))) return false;
-  if (isReinstall(update) && !update.taken) return false;
-  // An application counts without a reboot.
-  if (update.component !== "" || update.fromBootId === "") return true;
-  return device.bootId !== update.fromBootId;
 }

@@ -1,15 +1,15 @@
 import { notFound } from "../../errors.ts";
-import type { Clock } from "../../infra/clock.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
-import type { OpenUpdate } from "../model/open-update.ts";
+import { type OpenUpdate, takesSlot } from "../model/open-update.ts";
 import { readRollouts } from "../model/rollout-rows.ts";
 import { checkedDevice } from "../offer/checked-device.ts";
+import { decideOpenUpdate, type OpenUpdateCase } from "../offer/open-update-decision.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
 import type { DeviceSource } from "../offer/update-offers.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
-import type { OfferFacts } from "../rules/rule.ts";
+import type { CheckedDevice, OfferFacts } from "../rules/rule.ts";
 import { type Explanation, explainRollout } from "./explain.ts";
 
 /** What an {@link UpdateExplainer} is made of. */
@@ -20,7 +20,6 @@ export interface UpdateExplainerParts {
   /** What update checks are decided by on this replica. */
   readonly facts: OfferFacts;
   readonly tracker: { get(deviceId: string): Readonly<OpenUpdate> | undefined };
-  readonly clock: Clock;
 }
 
 /** An explanation with what the device has had of the rollout so far. */
@@ -38,7 +37,7 @@ export class UpdateExplainer {
 
   /** Explains a rollout in any state to a device. `NOT_FOUND` if one of them is not there. */
   async explain(rolloutId: string, deviceId: string): Promise<ExplainedUpdate> {
-    const { pool, devices, index, tracker, clock } = this.#parts;
+    const { pool, devices, index, tracker } = this.#parts;
     const [known, rollout, [update], tried] = await Promise.all([
       devices.get(deviceId),
       this.#compiled(rolloutId),
@@ -47,14 +46,15 @@ export class UpdateExplainer {
     ]);
     const device = checkedDevice(known);
     const hadBefore = new Set(tried.map(({ rollout_id }) => rollout_id));
-    const facts = overlaid(this.#parts.facts, (id) => hadBefore.has(id));
+    const open = tracker.get(deviceId);
+    const facts = overlaid(this.#parts.facts, (id) => hadBefore.has(id), open);
     const explanation = explainRollout(rollout, device, index.candidates(device.deviceType), facts);
     if (known.retired) {
       return { ...explanation, reason: "NOT_TARGETED", message: "The device is retired.", ring: "", update };
     }
-    const open = tracker.get(deviceId);
     if (open?.rolloutId !== rolloutId) return { ...explanation, update };
-    return { ...explanation, ...openOutcome(open, clock.now().getTime()), update };
+    const firmware = await index.firmware(open.firmwareId);
+    return { ...explanation, ...openOutcome({ update: open, firmware, rollout }, device, facts), update };
   }
 
   async #compiled(rolloutId: string): Promise<CompiledRollout> {
@@ -74,27 +74,33 @@ const triedSql = sql`
   WHERE device_id = $1::uuid AND ended_at IS NOT NULL AND retry_at IS NULL
     AND NOT (action = 'STEP' AND state = 'SUCCEEDED')`;
 
-function overlaid(facts: OfferFacts, wasTried: (rolloutId: string) => boolean): OfferFacts {
+/** What is known, with what the database says of the device; its own slot is not in its way. */
+function overlaid(
+  facts: OfferFacts,
+  wasTried: (rolloutId: string) => boolean,
+  open: Readonly<OpenUpdate> | undefined,
+): OfferFacts {
+  const own = open !== undefined && takesSlot(open) ? open.rolloutId : undefined;
   return {
     nowMs: () => facts.nowMs(),
     wasTried: (rolloutId, deviceId) => wasTried(rolloutId) || facts.wasTried(rolloutId, deviceId),
-    inProgress: (rolloutId) => facts.inProgress(rolloutId),
+    inProgress: (rolloutId) => facts.inProgress(rolloutId) - (rolloutId === own ? 1 : 0),
     pacedUntilMs: (rolloutId) => facts.pacedUntilMs(rolloutId),
     openRollout: (deviceId) => facts.openRollout(deviceId),
   };
 }
 
 /** A device that is at the update is past the rules of the offer, whatever they say now. */
-function openOutcome(open: Readonly<OpenUpdate>, nowMs: number): Pick<Explanation, "reason" | "message"> {
-  if (open.action === "ROLLBACK") {
-    return { reason: "ALREADY_TRIED", message: `The device is being rolled back to ${open.toVersion}.` };
+function openOutcome(
+  open: OpenUpdateCase,
+  device: CheckedDevice,
+  facts: OfferFacts,
+): Pick<Explanation, "reason" | "message"> {
+  const { action, state, toVersion } = open.update;
+  if (action === "ROLLBACK") {
+    return { reason: "ALREADY_TRIED", message: `The device is being rolled back to ${toVersion}.` };
   }
-  if (open.notBeforeMs !== undefined && open.notBeforeMs > nowMs) {
-    const at = new Date(open.notBeforeMs).toISOString();
-    return { reason: "BACKING_OFF", message: `The last try failed; the next one may begin at ${at}.` };
-  }
-  return {
-    reason: undefined,
-    message: `The device is updating: ${open.toVersion} is ${open.state.toLowerCase()}.`,
-  };
+  const decision = decideOpenUpdate(open, device, facts);
+  if (decision.kind === "none") return { reason: decision.reason, message: decision.message };
+  return { reason: undefined, message: `The device is updating: ${toVersion} is ${state.toLowerCase()}.` };
 }

@@ -12,6 +12,13 @@ export interface Tracked {
   /** By the {@link HearingTime}, when the device was last heard here, or its update learnt of. */
   heardMs: number;
   readonly addition: number;
+  /** See {@link UpdateSlots}, which alone sets it. */
+  slotTaken: boolean;
+}
+
+/** An update of which nothing is under way. */
+export function newlyTracked(update: OpenUpdate, heardMs: number, addition: number): Tracked {
+  return { update, writing: undefined, stash: [], heardMs, addition, slotTaken: false };
 }
 
 /** Takes over what another replica stored, unless we know more: states only go forward. */

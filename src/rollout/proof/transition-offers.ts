@@ -10,6 +10,7 @@ import { OfferPace } from "./offer-pace.ts";
 
 /** An offer to be made to a device. */
 export interface NewOffer extends UpdateKey {
+  readonly kind: "offer";
   readonly rolloutId: string;
   readonly ringId: string;
   readonly firmwareId: string;
@@ -23,6 +24,12 @@ export interface NewOffer extends UpdateKey {
   readonly fromBootId: string;
   readonly offeredAt: Date;
   readonly deadlineAt: Date;
+}
+
+/** A device's further try, that it begins with. Only the limit of devices at the update can be in the way. */
+export interface FurtherTry extends UpdateKey {
+  readonly kind: "further try";
+  readonly rolloutId: string;
 }
 
 /** What became of an offer. */
@@ -51,10 +58,10 @@ export interface LockedRollout {
   readonly pace_count: number;
 }
 
-/** Makes the offers that the rollouts, locked by the caller, allow. */
+/** Makes the offers, and lets devices begin with further tries, that the rollouts, locked by the caller, allow. */
 export async function makeOffers(
   session: Session,
-  offers: readonly NewOffer[],
+  offers: readonly (NewOffer | FurtherTry)[],
   rollouts: ReadonlyMap<string, LockedRollout>,
 ): Promise<Map<string, OfferOutcome>> {
   const outcomes = new Map<string, OfferOutcome>();
@@ -62,27 +69,55 @@ export async function makeOffers(
   const inProgress = await readInProgress(session, rollouts);
   const pace = new OfferPace();
   const wanted: NewOffer[] = [];
+  const tries: FurtherTry[] = [];
   for (const offer of [...offers].sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1))) {
     const rollout = rollouts.get(offer.rolloutId);
     const count = inProgress.get(offer.rolloutId) ?? 0;
-    if (rollout === undefined || !makesOffers(rollout.state)) outcomes.set(offer.id, "not_open");
-    else if (count >= (rollout.max_in_progress ?? Number.POSITIVE_INFINITY))
-      outcomes.set(offer.id, "too_many");
-    else if (!pace.take(rollout, offer.offeredAt)) outcomes.set(offer.id, "paced");
-    else {
-      wanted.push(offer);
-      inProgress.set(offer.rolloutId, count + 1);
+    const isTry = offer.kind === "further try";
+    // What is open goes on, whatever the rollout's state.
+    if (rollout === undefined || !(isTry || makesOffers(rollout.state))) {
+      outcomes.set(offer.id, "not_open");
+      continue;
     }
+    if (count >= (rollout.max_in_progress ?? Number.POSITIVE_INFINITY)) {
+      outcomes.set(offer.id, "too_many");
+      continue;
+    }
+    if (!isTry && !pace.take(rollout, offer.offeredAt)) {
+      outcomes.set(offer.id, "paced");
+      continue;
+    }
+    if (isTry) tries.push(offer);
+    else wanted.push(offer);
+    inProgress.set(offer.rolloutId, count + 1);
   }
   const inserted = await insertOffers(session, wanted);
   await pace.write(session);
   for (const id of inserted) outcomes.set(id, "offered");
+  const begun = await beginTries(session, tries);
+  for (const { id } of tries) outcomes.set(id, begun.has(id) ? "offered" : "open");
   const refused = wanted.filter(({ id }) => !inserted.has(id));
   for (const [id, outcome] of await explainRefusals(session, refused)) outcomes.set(id, outcome);
   return outcomes;
 }
 
-/** How many devices are updating, of the rollouts that limit that. */
+/** Lets devices begin with the tries that they waited for; returns the ids of those that were still waiting. */
+async function beginTries(session: Session, tries: readonly FurtherTry[]): Promise<Set<string>> {
+  if (tries.length === 0) return new Set();
+  const rows = await session.query<{ id: string }>(beginSql, [
+    tries.map(({ deviceId }) => deviceId),
+    tries.map(({ id }) => id),
+  ]);
+  return new Set(rows.map(({ id }) => id));
+}
+
+const beginSql = sql`
+  UPDATE device_updates u SET not_before = NULL, updated_at = clock_timestamp()
+  FROM unnest($1::uuid[], $2::uuid[]) AS t (device_id, id)
+  WHERE u.device_id = t.device_id AND u.id = t.id AND u.state = 'OFFERED' AND u.ended_at IS NULL
+  RETURNING u.id`;
+
+/** How many devices take a slot, of the rollouts that limit that: those that wait for a further try do not. */
 async function readInProgress(
   session: Session,
   rollouts: ReadonlyMap<string, LockedRollout>,
@@ -98,8 +133,10 @@ async function readInProgress(
 const inProgressSql = prepared(
   "rollout_in_progress",
   sql`
-  SELECT rollout_id, sum(in_progress_count)::float8 AS at_it FROM deployment_rings
-  WHERE rollout_id = ANY ($1::uuid[]) GROUP BY rollout_id`,
+  SELECT r.rollout_id, (sum(r.in_progress_count) - (
+    SELECT count(*) FROM device_updates u WHERE u.rollout_id = r.rollout_id AND u.not_before IS NOT NULL
+      AND u.ended_at IS NULL AND u.state = 'OFFERED' AND u.action <> 'ROLLBACK'))::float8 AS at_it
+  FROM deployment_rings r WHERE r.rollout_id = ANY ($1::uuid[]) GROUP BY r.rollout_id`,
 );
 
 /** Stores offers, in the order of their devices; returns the ids of those that devices have now. */

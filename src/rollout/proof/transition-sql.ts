@@ -7,7 +7,13 @@ import type { RolloutState } from "../model/rollout.entity.ts";
 import { isActive } from "../model/rollout-state.ts";
 import { plainArray } from "./array-text.ts";
 import { insertTriesSql, type NextTry } from "./next-try.ts";
-import { type LockedRollout, makeOffers, type NewOffer, type OfferOutcome } from "./transition-offers.ts";
+import {
+  type FurtherTry,
+  type LockedRollout,
+  makeOffers,
+  type NewOffer,
+  type OfferOutcome,
+} from "./transition-offers.ts";
 
 /** A change of one device's update: compare-and-set on the state that the caller saw. */
 export interface UpdateChange extends UpdatePatch {
@@ -40,7 +46,7 @@ export interface BatchResult {
 export async function writeBatch(
   session: Session,
   changes: readonly UpdateChange[],
-  offers: readonly NewOffer[],
+  offers: readonly (NewOffer | FurtherTry)[],
 ): Promise<BatchResult> {
   const rolloutIds = [...new Set([...changes, ...offers].map(({ rolloutId }) => rolloutId))];
   const exclusive = offers.length > 0 || changes.some(({ endedAt }) => endedAt !== undefined);

@@ -7,7 +7,7 @@ import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Pool } from "../../infra/database/pool.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
-import type { NewOffer, OfferOutcome } from "./transition-offers.ts";
+import type { FurtherTry, NewOffer, OfferOutcome } from "./transition-offers.ts";
 import { type BatchResult, type UpdateChange, writeBatch } from "./transition-sql.ts";
 
 /** What a {@link TransitionWriter} is made of. */
@@ -66,8 +66,8 @@ export class TransitionWriter {
     return this.#submit<ChangeOutcome>({ kind: "change", change, keep: true });
   }
 
-  /** Makes an offer for a device that waits. */
-  offer(offer: NewOffer): Promise<OfferOutcome> {
+  /** Makes an offer for a device that waits, or lets it begin with a further try. */
+  offer(offer: NewOffer | FurtherTry): Promise<OfferOutcome> {
     return this.#submit<OfferOutcome>({ kind: "offer", offer, keep: false });
   }
 
@@ -217,7 +217,7 @@ interface ChangeEntry extends Submission {
 
 interface OfferEntry extends Submission {
   readonly kind: "offer";
-  readonly offer: NewOffer;
+  readonly offer: NewOffer | FurtherTry;
   resolve(outcome: OfferOutcome): void;
 }
 

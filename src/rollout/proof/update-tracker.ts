@@ -17,10 +17,11 @@ import {
 } from "./open-update-rows.ts";
 import type { OutageLog } from "./outage-log.ts";
 import { found, type SilentUpdates } from "./silence-watch.ts";
-import { adopt, note, type Tracked } from "./tracked-update.ts";
+import { adopt, newlyTracked, note, type Tracked } from "./tracked-update.ts";
 import type { UpdateChange } from "./transition-sql.ts";
 import type { TransitionWriter } from "./transition-writer.ts";
 import { UpdateDeadlines } from "./update-deadlines.ts";
+import { UpdateSlots } from "./update-slots.ts";
 import { UpdateStatusReader } from "./update-status-reader.ts";
 
 /** What an {@link UpdateTracker} is made of. */
@@ -49,7 +50,7 @@ export interface UpdateTrackerParts {
 export class UpdateTracker implements SilentUpdates {
   readonly #parts: UpdateTrackerParts;
   readonly #byDevice = new Map<string, Tracked>();
-  readonly #installs = new Map<string, number>();
+  readonly #slots = new UpdateSlots();
   readonly #deadlines: UpdateDeadlines;
   readonly #reader: UpdateStatusReader;
   /** Rises with every update that is added: tells what a slow read cannot have seen. */
@@ -88,9 +89,9 @@ export class UpdateTracker implements SilentUpdates {
     if (tracked?.update.id === id) tracked.heardMs = this.#parts.hearing.ms;
   }
 
-  /** How many devices are at a rollout's update (rollbacks not counted). */
+  /** How many devices are at a rollout's update: those that take one of its slots. */
   inProgress(rolloutId: string): number {
-    return this.#installs.get(rolloutId) ?? 0;
+    return this.#slots.taken(rolloutId);
   }
 
   /** Takes an update that was just made durable. One that is known, or older than the one known, changes nothing. */
@@ -99,22 +100,17 @@ export class UpdateTracker implements SilentUpdates {
     if (known !== undefined) {
       if (known.update.id === update.id) {
         adopt(known, update, this.#parts.hearing.ms);
+        this.#slots.count(known);
         return;
       }
       // Ids rise with time, and a device has one open update.
       if (known.update.id > update.id) return;
       this.#drop(known);
     }
-    this.#byDevice.set(update.deviceId, {
-      update,
-      writing: undefined,
-      stash: [],
-      heardMs: this.#parts.hearing.ms,
-      addition: ++this.#additions,
-    });
-    if (update.action !== "ROLLBACK") {
-      this.#installs.set(update.rolloutId, this.inProgress(update.rolloutId) + 1);
-    }
+    const heardMs = this.#parts.hearing.ms;
+    const added: Tracked = newlyTracked(update, heardMs, ++this.#additions);
+    this.#byDevice.set(update.deviceId, added);
+    this.#slots.count(added);
     this.#deadlines.add(update);
   }
 
@@ -255,8 +251,11 @@ export class UpdateTracker implements SilentUpdates {
     tracked.writing = writing;
     try {
       const result = await outcome;
-      if (result === "applied") this.#apply(tracked, change, watchedBootId);
-      else await this.#settleOne(tracked);
+      if (result === "applied") {
+        this.#apply(tracked, change, watchedBootId);
+        // The device waits for its further try from now on: it must not be taken for one that has none.
+        if (change.nextTry !== undefined) await this.load(change.key.deviceId);
+      } else await this.#settleOne(tracked);
       return result;
     } finally {
       tracked.writing = undefined;
@@ -280,6 +279,7 @@ export class UpdateTracker implements SilentUpdates {
     update.provenAtMs ??= change.provenAt?.getTime();
     update.deadlineAtMs = change.deadlineAt?.getTime() ?? update.deadlineAtMs;
     update.watchedBootId = watchedBootId ?? update.watchedBootId;
+    this.#slots.count(tracked);
     if (isFinalUpdate(change.to) && this.#drop(tracked)) this.#parts.ended(update, change.to, true);
   }
 
@@ -351,14 +351,11 @@ export class UpdateTracker implements SilentUpdates {
   }
 
   #drop(tracked: Tracked): boolean {
-    const { deviceId, action, id, rolloutId } = tracked.update;
+    const { deviceId, id } = tracked.update;
     if (this.#byDevice.get(deviceId) !== tracked) return false;
     this.#byDevice.delete(deviceId);
     for (const ended of this.#endedMeanwhile) ended.add(id);
-    if (action === "ROLLBACK") return true;
-    const left = this.inProgress(rolloutId) - 1;
-    if (left > 0) this.#installs.set(rolloutId, left);
-    else this.#installs.delete(rolloutId);
+    this.#slots.release(tracked);
     return true;
   }
 }
