@@ -47,6 +47,7 @@ export function addDeviceInventoryCommands(device: Command, cli: Cli): void {
     .option("--add-tag <names>", "put these tags on them", collectList)
     .option("--remove-tag <names>", "take these tags from them", collectList)
     .addOption(new Option("--pin <pin>", "how all rollouts treat them").choices(Object.keys(pins)))
+    .option("--product <name>", "the product that they run; '' if nobody is to say")
     .option("--retire", "take them out of service")
     .option("--dry-run", "only say how many devices would be changed")
     .option("--reason <text>", "why, for the audit log")
@@ -89,6 +90,7 @@ interface BatchOptions {
   readonly addTag?: string[];
   readonly removeTag?: string[];
   readonly pin?: string;
+  readonly product?: string;
   readonly retire?: boolean;
   readonly dryRun?: boolean;
   readonly reason?: string;
@@ -111,6 +113,7 @@ async function changeDevices(
     addTags: options.addTag ?? [],
     removeTags: options.removeTag ?? [],
     ...(pin === undefined ? {} : { updatePin: pin }),
+    ...(options.product === undefined ? {} : { product: options.product }),
     retire: options.retire === true,
     validateOnly: options.dryRun === true,
     reason: options.reason ?? "",

@@ -98,7 +98,10 @@ async function askForDevices(database: Database): Promise<void> {
     database,
     audit: new AuditLog({ database }),
     changes: { publishUpdates: () => undefined } as unknown as DeviceChanges,
-    registry: { retire: () => Promise.reject(new Error("nothing is retired")) },
+    registry: {
+      retire: () => Promise.reject(new Error("nothing is retired")),
+      update: () => Promise.reject(new Error("nothing is corrected")),
+    },
     clock: systemClock,
     heartbeatIntervalMs: moment.heartbeatIntervalMs,
   });
@@ -116,6 +119,7 @@ async function askForDevices(database: Database): Promise<void> {
     addTags: [],
     removeTags: [],
     updatePin: "canary",
+    product: undefined,
     retire: false,
     reason: "",
     validateOnly: true,
@@ -123,6 +127,8 @@ async function askForDevices(database: Database): Promise<void> {
   const { signal } = new AbortController();
   await batches.apply(batch, signal);
   await batches.apply({ ...batch, updatePin: undefined, validateOnly: false }, signal);
+  const corrected = { ...batch, addGroups: [], removeGroups: [], updatePin: undefined, product: "" };
+  await batches.apply({ ...corrected, validateOnly: false }, signal);
   await batches.apply(
     { ...batch, addGroups: [], removeGroups: [], updatePin: undefined, retire: true },
     signal,

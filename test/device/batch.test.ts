@@ -37,6 +37,34 @@ async function enrolled(devices: DeviceReplica, count: number): Promise<string[]
 }
 
 describe("DeviceBatches", () => {
+  it("says which product devices run, each of them audited, and alone", async () => {
+    await using devices = await startDevices();
+    await insert(devices, 4);
+    const batch = { ...nothing, filter: "device_type = even", product: "os" };
+    expect(await devices.batches.apply({ ...batch, validateOnly: true }, never)).toEqual({
+      matched: 2,
+      changed: 2,
+    });
+    expect(await devices.batches.apply({ ...batch, expectedCount: 2 }, never)).toEqual({
+      matched: 2,
+      changed: 2,
+    });
+    expect(await devices.registry.count(parseDeviceFilter("product = os"))).toBe(2);
+    expect(await devices.batches.apply({ ...batch, filter: "product:*", expectedCount: 2 }, never)).toEqual({
+      matched: 2,
+      changed: 0,
+    });
+    const events = await devices.access.audit.list({ action: "device.update" }, { limit: 10 });
+    expect(events).toHaveLength(2);
+    expect(events[0]).toMatchObject({
+      actor: "operator:ada",
+      reason: "spring cleaning",
+      details: { from_product: "", to_product: "os" },
+    });
+    const both = devices.batches.apply({ ...batch, expectedCount: 2, addTags: ["x"] }, never);
+    await expect(both).rejects.toMatchObject({ metadata: { field: "product" } });
+  });
+
   it("changes what a filter matches, in steps, and counts what became different", async () => {
     await using devices = await startDevices();
     await insert(devices, 2_500);

@@ -37,6 +37,7 @@ export const noChange: BatchUpdate = {
   addTags: [],
   removeTags: [],
   updatePin: undefined,
+  product: undefined,
   retire: false,
   reason: "",
   validateOnly: false,

@@ -48,6 +48,7 @@ const reading = fc.record(
 const device = fc.record({
   serialNumber: fc.constantFrom("SN-1", "sn-1a", "A*", "B_2"),
   deviceType: fc.constantFrom("thermostat", "camera"),
+  product: fc.constantFrom("", "a", "ab"),
   displayName: text,
   groups: fc.uniqueArray(fc.constantFrom(...names)),
   tags: fc.uniqueArray(fc.constantFrom(...names)),
@@ -65,6 +66,7 @@ const test = fc.oneof(
       fc.constantFrom(
         "serial_number",
         "device_type",
+        "product",
         "display_name",
         "carrier",
         "metadata.site",
@@ -142,6 +144,7 @@ const test = fc.oneof(
       "battery_percent",
       "network_type",
       "carrier",
+      "product",
       "display_name",
       "firmware_version",
       "last_seen_time",
@@ -176,7 +179,7 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
     );
     await pool.query(
       `UPDATE devices SET serial_number = $2, display_name = $3, groups = $4, tags = $5, metadata = $6, update_pin = $7,
-              reported = $8, created_at = $9 WHERE id = $1`,
+              reported = $8, created_at = $9, product = $10 WHERE id = $1`,
       [
         deviceId,
         `${each.serialNumber}${"\u0001".repeat(index)}`,
@@ -187,6 +190,7 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
         each.updatePin,
         JSON.stringify({ firmwareVersion: each.enrolledVersion }),
         "2026-01-01 00:00:00.123456Z",
+        each.product,
       ],
     );
     devices.directory.reload(deviceId);

@@ -326,8 +326,8 @@ export declare type ListDevicesRequest = Message<"ota.v1.ListDevicesRequest"> & 
   /**
    * Only devices that match this filter (https://google.aip.dev/160), for example
    * `device_type = "thermostat" AND battery_percent < 20 AND groups:"berlin"`. The fields are `id`, `serial_number`,
-   * `device_type`, `hardware_model`, `display_name`, `groups`, `tags`, `metadata.<name>`, `update_pin`, `create_time`,
-   * `firmware_version`, `components.<name>`, `presence`, `last_seen_time`, `battery_percent`, `charging`,
+   * `device_type`, `hardware_model`, `product`, `display_name`, `groups`, `tags`, `metadata.<name>`, `update_pin`,
+   * `create_time`, `firmware_version`, `components.<name>`, `presence`, `last_seen_time`, `battery_percent`, `charging`,
    * `cpu_percent`, `memory_percent`, `storage_free_bytes`, `temperature_celsius`, `network_type`, `carrier`,
    * `signal_dbm` and `security_counter`. Versions are compared as semantic versions.
    *
@@ -765,6 +765,14 @@ export declare type BatchUpdateDevicesRequest = Message<"ota.v1.BatchUpdateDevic
    * @generated from field: bool validate_only = 11;
    */
   validateOnly: boolean;
+
+  /**
+   * The product that they run; see `UpdateDeviceRequest.product`. Empty: nobody says which. Their open updates are asked again
+   * whether they are meant for such a device. Not together with the other changes.
+   *
+   * @generated from field: optional string product = 12;
+   */
+  product?: string | undefined;
 };
 
 /**

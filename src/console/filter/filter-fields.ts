@@ -31,6 +31,7 @@ export const filterFields: readonly FilterField[] = [
   },
   { name: "device_type", kind: "text", hint: "kind of thing" },
   { name: "hardware_model", kind: "text", hint: "build of the hardware" },
+  { name: "product", kind: "text", hint: "product that it runs" },
   { name: "firmware_version", kind: "version", hint: "version that runs" },
   { name: "groups", kind: "list", hint: "groups that it is in" },
   { name: "tags", kind: "list", hint: "tags that it carries" },

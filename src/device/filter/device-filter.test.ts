@@ -20,6 +20,7 @@ const device: FilterableDevice = {
   serialNumber: "SN-0042",
   deviceType: "thermostat",
   hardwareModel: "tx-200",
+  product: "os",
   displayName: "Lobby East",
   groups: ["berlin", "beta"],
   tags: ["lab"],

@@ -60,6 +60,7 @@ const fields = {
   serial_number: { kind: "text", description: "The serial number that it enrolled with." },
   device_type: { kind: "text", description: "What kind of thing it is." },
   hardware_model: { kind: "text", description: "Which build of the hardware." },
+  product: { kind: "text", description: "The product that it runs, as it or an operator said." },
   display_name: { kind: "text", description: "Its name for people." },
   groups: { kind: "list", description: "The groups that it is in." },
   tags: { kind: "list", description: "The tags that it carries." },

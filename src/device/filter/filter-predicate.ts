@@ -120,6 +120,7 @@ function presentPredicate({ name, key }: FieldPath): DevicePredicate {
     case "serial_number":
     case "device_type":
     case "hardware_model":
+    case "product":
     case "display_name":
     case "firmware_version": {
       const read = textReader({ name, key: undefined });
@@ -154,6 +155,8 @@ function textReader({ name, key = "" }: FieldPath): (device: FilterableDevice) =
       return (device) => device.deviceType;
     case "hardware_model":
       return (device) => device.hardwareModel;
+    case "product":
+      return (device) => device.product;
     case "display_name":
       return (device) => device.displayName;
     case "metadata":

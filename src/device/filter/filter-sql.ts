@@ -105,6 +105,7 @@ const columns: Readonly<Record<FieldName, Sql>> = {
   serial_number: sql`d.serial_number`,
   device_type: sql`d.device_type`,
   hardware_model: sql`d.hardware_model`,
+  product: sql`d.product`,
   display_name: sql`d.display_name`,
   groups: sql`d.groups`,
   tags: sql`d.tags`,

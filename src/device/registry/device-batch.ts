@@ -26,6 +26,8 @@ export interface BatchUpdate {
   readonly removeTags: readonly string[];
   /** Undefined leaves pins as they are. */
   readonly updatePin: UpdatePin | undefined;
+  /** The product that they run, empty for none; not together with other changes. Undefined leaves it as it is. */
+  readonly product: string | undefined;
   /** Takes the devices out of service; not together with other changes. */
   readonly retire: boolean;
   readonly reason: string;
@@ -43,7 +45,7 @@ export interface DeviceBatchParts {
   readonly database: Pick<Database, "transact" | "pool">;
   readonly audit: AuditLog;
   readonly changes: DeviceChanges;
-  readonly registry: Pick<DeviceRegistry, "retire">;
+  readonly registry: Pick<DeviceRegistry, "retire" | "update">;
   readonly clock: Clock;
   readonly heartbeatIntervalMs: number;
 }
@@ -75,9 +77,9 @@ export class DeviceBatches {
       const ids = await this.#nextIds(batch, filter, after);
       const last = ids.at(-1);
       if (last === undefined) return { matched, changed };
-      changed += batch.retire
-        ? await this.#retire(batch, ids, signal)
-        : await this.#change(batch, batchId, ids);
+      if (batch.retire) changed += await this.#retire(batch, ids, signal);
+      else if (batch.product !== undefined) changed += await this.#correct(batch, batch.product, ids, signal);
+      else changed += await this.#change(batch, batchId, ids);
       matched += ids.length;
       after = last;
     }
@@ -157,6 +159,27 @@ export class DeviceBatches {
     return ids.length;
   }
 
+  /** One by one: each correction asks the device's open update again, in a transaction of its own. */
+  async #correct(
+    batch: BatchUpdate,
+    product: string,
+    ids: readonly string[],
+    signal: AbortSignal,
+  ): Promise<number> {
+    const parameters = new Parameters();
+    const others = await this.#parts.database.pool.query<{ id: string }>(
+      sql`SELECT d.id FROM devices d WHERE d.id = ANY(${parameters.add(ids, "uuid[]")}) AND NOT d.is_deleted
+            AND ${wouldChange(batch, parameters)} ORDER BY d.id`,
+      parameters.values,
+    );
+    const { actor, reason } = batch;
+    for (const { id } of others) {
+      signal.throwIfAborted();
+      await this.#parts.registry.update({ actor, id, product, reason });
+    }
+    return others.length;
+  }
+
   #condition({ deviceIds }: BatchUpdate, filter: DeviceFilter | undefined, parameters: Parameters): Sql {
     if (filter !== undefined) return compileFilterSql(filter, parameters, this.#moment());
     return sql`d.id = ANY(${parameters.add(deviceIds, "uuid[]")})`;
@@ -180,11 +203,14 @@ const maxNames = 32;
 const lowestId = "00000000-0000-0000-0000-000000000000";
 
 function requireSensible(batch: BatchUpdate): void {
-  const { addGroups, removeGroups, addTags, removeTags, updatePin, retire } = batch;
+  const { addGroups, removeGroups, addTags, removeTags, updatePin, product, retire } = batch;
   const names = [...addGroups, ...removeGroups, ...addTags, ...removeTags];
   const changes = names.length > 0 || updatePin !== undefined;
   if (retire && changes) throw invalidArgument("retire", "cannot come together with other changes");
-  if (!retire && !changes) throw invalidArgument("add_groups", "or another change is required");
+  if (product !== undefined && (changes || retire))
+    throw invalidArgument("product", "cannot come together with other changes");
+  if (!retire && !changes && product === undefined)
+    throw invalidArgument("add_groups", "or another change is required");
   requireDistinct("remove_groups", addGroups, removeGroups);
   requireDistinct("remove_tags", addTags, removeTags);
 }
@@ -203,6 +229,7 @@ function requireRoom(id: string, groups: number, tags: number): void {
 
 function wouldChange(batch: BatchUpdate, parameters: Parameters): Sql {
   if (batch.retire) return sql`true`;
+  if (batch.product !== undefined) return sql`d.product <> ${parameters.add(batch.product, "text")}`;
   const { updatePin } = batch;
   const list = (names: readonly string[]) => parameters.add(names, "text[]");
   const pin =

@@ -56,6 +56,8 @@ export interface DeviceUpdate {
   readonly tags?: readonly string[] | undefined;
   readonly updatePin?: UpdatePin | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** Why, for the audit log. */
+  readonly reason?: string | undefined;
 }
 
 /** A device after its retirement. */
@@ -138,6 +140,7 @@ export class DeviceRegistry {
         action: "device.update",
         resourceType: "device",
         resourceId: id,
+        ...(update.reason === undefined ? {} : { reason: update.reason }),
         details,
       });
     });

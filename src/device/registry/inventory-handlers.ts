@@ -27,7 +27,7 @@ export function inventoryEndpoints({ registry, batches, savedFilters }: Inventor
       { access: { role: "operator" }, rate: "operator" },
       async (request, { identity, signal }) => {
         const { deviceIds, filter, addGroups, removeGroups, addTags, removeTags } = request;
-        const { expectedCount, updatePin, retire, reason, validateOnly } = request;
+        const { expectedCount, updatePin, product, retire, reason, validateOnly } = request;
         const outcome = await batches.apply(
           {
             actor: actorOf(identity),
@@ -39,6 +39,7 @@ export function inventoryEndpoints({ registry, batches, savedFilters }: Inventor
             addTags,
             removeTags,
             updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
+            product,
             retire,
             reason,
             validateOnly,

@@ -6,6 +6,8 @@ export interface FilterableDevice extends HeldReadings {
   readonly serialNumber: string;
   readonly deviceType: string;
   readonly hardwareModel: string;
+  /** The product that it runs, as it or an operator said; empty if nobody did. */
+  readonly product: string;
   readonly displayName: string;
   readonly groups: readonly string[];
   readonly tags: readonly string[];

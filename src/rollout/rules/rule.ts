@@ -32,8 +32,6 @@ export type NoOfferReason =
 /** A device as an update check sees it: what the registry knows, with the check's own readings before the stored ones. */
 export interface CheckedDevice extends FilterableDevice {
   readonly bootId: string;
-  /** The product that it runs, as it or an operator said; empty if nobody did. */
-  readonly product: string;
   /** Whether its user agreed; undefined until the device asks. */
   readonly userConsent?: boolean | undefined;
 }

@@ -6,7 +6,15 @@ import { counted } from "../../ui/format.ts";
 type BatchRequest = MessageInitShape<typeof BatchUpdateDevicesRequestSchema>;
 
 /** What can be done to many devices at once. */
-export const bulkKinds = ["add_groups", "remove_groups", "add_tags", "remove_tags", "pin", "retire"] as const;
+export const bulkKinds = [
+  "add_groups",
+  "remove_groups",
+  "add_tags",
+  "remove_tags",
+  "pin",
+  "product",
+  "retire",
+] as const;
 
 /** One of {@link bulkKinds}. */
 export type BulkKind = (typeof bulkKinds)[number];
@@ -18,6 +26,7 @@ export const bulkNames: Readonly<Record<BulkKind, string>> = {
   add_tags: "Add tags",
   remove_tags: "Take tags away",
   pin: "Pin in rollouts",
+  product: "Say which product they run",
   retire: "Retire",
 };
 
@@ -27,15 +36,17 @@ export interface BulkChange {
   /** Of groups or tags. */
   readonly names: readonly string[];
   readonly pin: UpdatePin;
+  /** Empty: nobody says which. */
+  readonly product: string;
 }
 
 /** Whether a change says enough to be made. */
 export function isComplete({ kind, names }: BulkChange): boolean {
-  return kind === "pin" || kind === "retire" || names.length > 0;
+  return kind === "pin" || kind === "product" || kind === "retire" || names.length > 0;
 }
 
 /** The change's part of the request. */
-export function requestOf({ kind, names, pin }: BulkChange): BatchRequest {
+export function requestOf({ kind, names, pin, product }: BulkChange): BatchRequest {
   switch (kind) {
     case "add_groups":
       return { addGroups: [...names] };
@@ -47,6 +58,8 @@ export function requestOf({ kind, names, pin }: BulkChange): BatchRequest {
       return { removeTags: [...names] };
     case "pin":
       return { updatePin: pin };
+    case "product":
+      return { product };
     case "retire":
       return { retire: true };
   }
@@ -72,7 +85,7 @@ export function consequencesOf(change: BulkChange, matched: bigint, changed: big
   ];
 }
 
-function sentence({ kind, names, pin }: BulkChange, devices: string): string {
+function sentence({ kind, names, pin, product }: BulkChange, devices: string): string {
   const list = names.join(", ");
   switch (kind) {
     case "add_groups":
@@ -85,6 +98,10 @@ function sentence({ kind, names, pin }: BulkChange, devices: string): string {
       return `${devices} will lose ${list}.`;
     case "pin":
       return `${devices} will be treated by all rollouts so: ${pinWords(pin)}.`;
+    case "product":
+      return product === ""
+        ? `Which product ${devices} run will be told by their versions.`
+        : `${devices} will be taken for devices that run ${product}; open updates of other products are called off.`;
     case "retire":
       return `${devices} will be taken out of service.`;
   }

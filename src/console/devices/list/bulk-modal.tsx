@@ -1,5 +1,5 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { Button, Group, Modal, Select, Stack, TagsInput, Text } from "@mantine/core";
+import { Button, Group, Modal, Select, Stack, TagsInput, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { UpdatePin } from "../../../../gen/ota/v1/device_pb.js";
 import { type BatchUpdateDevicesResponse, DeviceService } from "../../../../gen/ota/v1/device_service_pb.js";
@@ -89,8 +89,9 @@ function PlanForm({ target, done }: { readonly target: BulkTarget; readonly done
   const [kind, setKind] = useState<BulkKind>("add_groups");
   const [names, setNames] = useState<string[]>([]);
   const [pin, setPin] = useState<UpdatePin>(UpdatePin.CANARY);
+  const [product, setProduct] = useState("");
   const foresee = useMutation(DeviceService.method.batchUpdateDevices);
-  const change: BulkChange = { kind, names, pin };
+  const change: BulkChange = { kind, names, pin, product };
   const submit = async () => {
     const outcome = await foresee.mutateAsync({
       ...requestOf(change),
@@ -144,7 +145,18 @@ function PlanForm({ target, done }: { readonly target: BulkTarget; readonly done
             onChange={(value) => setPin(Number(value) as UpdatePin)}
           />
         )}
-        {kind !== "pin" && kind !== "retire" && (
+        {kind === "product" && (
+          <TextInput
+            label="Product"
+            description="Empty: their versions tell."
+            value={product}
+            onChange={(event) => {
+              setProduct(event.currentTarget.value.trim());
+              foresee.reset();
+            }}
+          />
+        )}
+        {kind !== "pin" && kind !== "product" && kind !== "retire" && (
           <TagsInput
             label={kind.endsWith("groups") ? "Groups" : "Tags"}
             description="Press Enter after each."
