@@ -114,6 +114,13 @@ describe("collections", () => {
       { name: "canary", percent: 5 },
       { name: "all", percent: 100 },
     ]);
+    expect(parseRings("canary=10devices,early=1 device,all=100%")).toEqual([
+      { name: "canary", devices: 10 },
+      { name: "early", devices: 1 },
+      { name: "all", percent: 100 },
+    ]);
+    for (const text of ["a=0devices", "a=1.5devices", "a=-1devices"])
+      expect(() => parseRings(text)).toThrow(InvalidArgumentError);
     for (const text of ["canary", "=5", "a=5=6", "a=500"])
       expect(() => parseRings(text)).toThrow(InvalidArgumentError);
   });

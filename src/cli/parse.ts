@@ -142,16 +142,23 @@ export function collectShares(
   return { ...before, [text.slice(0, at)]: share };
 }
 
-/** Rings as `canary=5,early=25,production=100`. */
-export function parseRings(text: string): { name: string; percent: number }[] {
+/** A ring as somebody writes it: with a share, or with a number of devices. */
+export type ParsedRing =
+  | { readonly name: string; readonly percent: number }
+  | { readonly name: string; readonly devices: number };
+
+/** Rings as `canary=5,early=25,production=100` or `canary=10devices,early=5%,production=100%`. */
+export function parseRings(text: string): ParsedRing[] {
   return text.split(",").map((part) => {
-    const [name, percent, ...rest] = part.split("=");
-    if (name === undefined || name.trim() === "" || percent === undefined || rest.length > 0) {
+    const [name, reach, ...rest] = part.split("=");
+    if (name === undefined || name.trim() === "" || reach === undefined || rest.length > 0) {
       throw new InvalidArgumentError(
-        "Write rings with their cumulative share: canary=5,early=25,production=100.",
+        "Write rings with what they reach with those before them: canary=10devices,early=25%,production=100%.",
       );
     }
-    return { name: name.trim(), percent: parsePercent(percent.trim()) };
+    const devices = /^([1-9]\d{0,6}) ?devices?$/.exec(reach.trim())?.[1];
+    if (devices !== undefined) return { name: name.trim(), devices: Number(devices) };
+    return { name: name.trim(), percent: parsePercent(reach.trim()) };
   });
 }
 

@@ -9,7 +9,7 @@ import { fieldGroups, fieldsWhere } from "../policy/field.ts";
 import { defaultRings, gateFields } from "../policy/gate-fields.ts";
 import { policyFields } from "../policy/policy-fields.ts";
 import { toGateMessage, toPolicyMessage } from "../policy/policy-messages.ts";
-import { collectList, collectNames, parsePercent, parseRings } from "./parse.ts";
+import { collectList, collectNames, type ParsedRing, parsePercent, parseRings } from "./parse.ts";
 import { addFieldOptions, givenByOptions } from "./policy-options.ts";
 import { firmwareId } from "./references.ts";
 import type { Session } from "./session.ts";
@@ -25,7 +25,7 @@ export interface RolloutOptions {
   readonly excludeGroup?: string[];
   readonly canaryGroup?: string[];
   readonly percent?: number;
-  readonly rings?: { name: string; percent: number }[];
+  readonly rings?: ParsedRing[];
   /** The options of the policy and of the gates. */
   readonly [option: string]: unknown;
 }
@@ -53,7 +53,11 @@ export function addRolloutOptions(command: Command): Command {
   const rings = defaultRings.map(({ name, percent }) => `${name}=${percent}`).join(",");
   command
     .optionsGroup(`Rings and their gates (default: ${rings}):`)
-    .option("--rings <rings>", "rings with the share that each reaches, in percent", parseRings);
+    .option(
+      "--rings <rings>",
+      "rings with what each reaches with those before it: a share (5%) or so many devices (10devices)",
+      parseRings,
+    );
   addFieldOptions(command, gateFields);
   for (const [group, { title }] of Object.entries(fieldGroups)) {
     command.optionsGroup(`${title}:`);

@@ -76,7 +76,7 @@ export function renderDefaults(terminal: Terminal, { policy, rings }: GetRollout
 function renderRings(terminal: Terminal, rings: readonly Ring[]): string {
   const columns: Column<Ring>[] = [
     { title: "ring", text: ({ name }) => cleanText(name) },
-    { title: "share", text: ({ percent }) => percentText(percent), align: "right" },
+    { title: "share", text: reachText, align: "right" },
     { title: "devices", text: ({ census }) => String(census?.devices ?? "-"), align: "right" },
     { title: "to ask", text: ({ census }) => String(census?.awaited ?? "-"), align: "right" },
     { title: "state", text: (ring) => ringStateText(terminal, ring) },
@@ -193,9 +193,14 @@ function stateText(terminal: Terminal, rollout: Rollout): string {
   return terminal.paint(STATE_TONES[rollout.state] ?? "bold", enumText(RolloutStateSchema, rollout.state));
 }
 
+/** What a ring reaches with those before it: a share, or the devices that it was asked to hold. */
+function reachText({ devices, percent }: Ring): string {
+  return devices > 0 ? countText(devices, "device") : percentText(percent);
+}
+
 function ringLine(terminal: Terminal, ring: Ring, nameWidth: number): string {
   const { counters } = ring;
-  const head = `  ${cleanText(ring.name).padEnd(nameWidth)} ${percentText(ring.percent).padStart(7)} ${ringBar(terminal, ring, 28)}`;
+  const head = `  ${cleanText(ring.name).padEnd(nameWidth)} ${reachText(ring).padStart(7)} ${ringBar(terminal, ring, 28)}`;
   if (counters === undefined || counters.offered === 0n) return `${head} ${ringStateText(terminal, ring)}`;
   const numbers = [
     `${counters.succeeded} of ${countText(counters.offered, "device")} proven`,

@@ -37,6 +37,45 @@ async function live(world: World, replica: Replica, fleet: Fleet, id: string): P
   return "RUNNING";
 }
 
+describe("rings of so many devices", () => {
+  const rings = [
+    { name: "canary", percent: 0, devices: 10 },
+    { name: "early", percent: 25 },
+    { name: "more", percent: 0, devices: 50 },
+    { name: "all", percent: 100 },
+  ].map((ring) => ({
+    ...ring,
+    gate: { minSample: 1, minSuccessPercent: 90, soakMs: minute, manual: false },
+  }));
+
+  it.each([120, 30, 7])("hold them in a fleet of %d, as the preview says, and end well", async (size) => {
+    await using world = await createWorld();
+    await using replica = await startReplica(world);
+    const fleet = await Fleet.enrol(world, size);
+    const created = await run(replica, wanted(await release(world, "1.1.0"), { policy, rings }));
+    const { id } = created;
+    const preview = await replica.engine.preview.ofRollout(id);
+    const counted = await until(replica, id, async (it) => {
+      await replica.engine.census();
+      expect(ringOf(it, "canary").census?.devices).toBe(Math.min(10, size));
+    });
+    const sizes = counted.rings.map(({ census }) => census?.devices ?? 0);
+    expect(preview.rings.map(({ count }) => count)).toEqual(sizes);
+    // By number to the device; how many a share holds is chance.
+    expect((sizes[0] ?? 0) + (sizes[1] ?? 0) + (sizes[2] ?? 0)).toBe(Math.min(50, size));
+    expect(sizes.reduce((sum, devices) => sum + devices, 0)).toBe(size);
+    const ends = counted.rings.map(({ percentBasisPoints }) => percentBasisPoints);
+    expect(ends).toEqual(ends.toSorted((a, b) => a - b));
+    expect(await live(world, replica, fleet, id)).toBe("COMPLETED");
+    const over = await replica.engine.catalog.get(id);
+    expect(over.rings.map(({ counters }) => counters.succeeded)).toEqual(sizes);
+    expect(over.rings.map(({ percentBasisPoints }) => percentBasisPoints)).toEqual(ends);
+    const events = await replica.audit.list({ resourceId: id, action: "rollout.size_ring" }, { limit: 10 });
+    expect(events.map(({ reason }) => reason).join()).toContain("ring canary is to hold 10 devices");
+    await expectExactCounters(world);
+  });
+});
+
 describe("with all defaults", () => {
   it.each([1, 2, 3, 10, 20, 60, 120])("a fleet of %d has a canary first and ends well", async (size) => {
     await using world = await createWorld();

@@ -269,6 +269,13 @@ export declare type Ring = Message<"ota.v1.Ring"> & {
    * @generated from field: ota.v1.RingCensus census = 12;
    */
   census?: RingCensus | undefined;
+
+  /**
+   * See `RingSpec.devices`; 0 if it was asked for a share. `percent` is 0 until they were counted.
+   *
+   * @generated from field: int32 devices = 15;
+   */
+  devices: number;
 };
 
 /**
@@ -516,7 +523,7 @@ export declare type RingSpec = Message<"ota.v1.RingSpec"> & {
 
   /**
    * The share of the targeted devices that this ring and those before it reach together, in percent, with at most
-   * two decimals: above 0, at most 100, rising from ring to ring. Required.
+   * two decimals: above 0, at most 100, rising from ring to ring. Either this or `devices` is required.
    *
    * @generated from field: double percent = 2;
    */
@@ -528,6 +535,14 @@ export declare type RingSpec = Message<"ota.v1.RingSpec"> & {
    * @generated from field: ota.v1.RingGate gate = 3;
    */
   gate?: RingGate | undefined;
+
+  /**
+   * How many devices this ring and those before it hold together, at least, if there are as many that wait for the update:
+   * rising from ring to ring. They are counted when the rollout begins; from then on the ring is the share that they were.
+   *
+   * @generated from field: int32 devices = 4;
+   */
+  devices: number;
 };
 
 /**

@@ -11,12 +11,12 @@ import {
 import { tellFields } from "../../policy/field-text.ts";
 import { gateFields } from "../../policy/gate-fields.ts";
 import { fromGateMessage, gateFieldOfRule } from "../../policy/policy-messages.ts";
-import { count, percent } from "../ui/format.ts";
+import { count } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
 import { Status, type Tone, toneColor } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { policyWriters } from "../words/policy-words.ts";
-import { ringStates } from "../words/rollout-words.ts";
+import { ringReach, ringStates } from "../words/rollout-words.ts";
 import classes from "./ring-pipeline.module.css";
 import { RollbackRing } from "./rollback-ring.tsx";
 
@@ -56,7 +56,7 @@ function RingCard({ rollout, ring, isLast }: RingCardProps) {
         <Status {...ringStates[ring.state]} />
       </Group>
       <Text size="xs" c="dimmed">
-        up to {percent(ring.percent)} of the targeted devices
+        up to {ringReach(ring)}
         {ring.census !== undefined &&
           ` · ${count(ring.census.devices)} in it, ${count(ring.census.awaited)} still to ask for it`}
         {ring.openTime !== undefined && (

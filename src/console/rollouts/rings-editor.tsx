@@ -5,7 +5,7 @@ import type { Field } from "../../policy/field.ts";
 import { gateFields } from "../../policy/gate-fields.ts";
 import { FieldInput } from "./field-input.tsx";
 import classes from "./rings-editor.module.css";
-import { type RolloutForm, ring } from "./rollout-form.ts";
+import { maxDevices, type RolloutForm, ring } from "./rollout-form.ts";
 
 interface RingsEditorProps {
   readonly form: UseFormReturnType<RolloutForm>;
@@ -36,7 +36,18 @@ export function RingsEditor({ form, defaults, fault }: RingsEditorProps) {
               min={0.01}
               max={100}
               decimalScale={2}
+              disabled={each.devices !== ""}
               {...form.getInputProps(`rings.${index}.percent`)}
+            />
+            <NumberInput
+              label="Or devices"
+              w={100}
+              size="xs"
+              min={1}
+              max={maxDevices}
+              allowDecimal={false}
+              thousandSeparator=" "
+              {...form.getInputProps(`rings.${index}.devices`)}
             />
             {Object.entries<Field>(gateFields)
               .filter(([, { kind }]) => kind !== "flag")

@@ -40,6 +40,21 @@ describe("the plan of a rollout", () => {
     ]);
   });
 
+  it("asks for so many devices where that is written, and takes them beside shares", () => {
+    const form = newRolloutForm("f", defaults);
+    const rings = [
+      { ...ring("canary", 5), devices: 10 },
+      ring("early", 1),
+      { ...ring("more", 5), devices: 10 },
+    ];
+    expect(ringsFault(rings.slice(0, 2))).toBeUndefined();
+    expect(ringsFault(rings)).toBe("more must hold more than 10 devices, and at most 1000000.");
+    expect(rolloutRequest({ ...form, rings: rings.slice(0, 2) }, defaults).rings).toEqual([
+      { name: "canary", devices: 10, gate: {} },
+      { name: "early", percent: 1, gate: {} },
+    ]);
+  });
+
   it("leaves what is empty to the service, and never takes it for 0", () => {
     const empty = newRolloutForm("f", defaults);
     const fields = { ...empty.policy, failureThresholdPercent: "", deviceTimeoutMs: "" };

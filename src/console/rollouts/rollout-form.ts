@@ -18,6 +18,8 @@ type FieldInputs<F extends Fields> = { readonly [Name in keyof F]: FieldInput };
 export interface RingForm {
   readonly name: string;
   readonly percent: number | string;
+  /** So many devices instead of the share; empty: the share counts. */
+  readonly devices: number | string;
   readonly gate: FieldInputs<typeof gateFields>;
 }
 
@@ -73,7 +75,7 @@ export function newRolloutForm(firmwareId: string, defaults: GetRolloutDefaultsR
 
 /** A ring with the default gate. */
 export function ring(name: string, percent: number): RingForm {
-  return { name, percent, gate: emptyInputs(gateFields) };
+  return { name, percent, devices: "", gate: emptyInputs(gateFields) };
 }
 
 /** A window on every night, in the operator's own time zone. */
@@ -90,12 +92,20 @@ export function nightlyWindow(): WindowForm {
 export function ringsFault(rings: readonly RingForm[]): string | undefined {
   if (rings.length === 0) return "There must be at least one ring.";
   let before = 0;
+  let devicesBefore = 0;
   const names = new Set<string>();
-  for (const { name, percent } of rings) {
+  for (const { name, percent, devices } of rings) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
       return `“${name}” is no name for a ring: use letters, digits, dots, underscores and dashes.`;
     if (names.has(name)) return `Two rings are called ${name}.`;
     names.add(name);
+    if (devices !== "") {
+      const target = Number(devices);
+      if (!(target > devicesBefore && target <= maxDevices))
+        return `${name} must hold more than ${devicesBefore} devices, and at most ${maxDevices}.`;
+      devicesBefore = target;
+      continue;
+    }
     const share = Number(percent);
     if (!(share > before && share <= 100))
       return `The share of ${name} must lie above ${before} % and be at most 100 %.`;
@@ -141,14 +151,17 @@ export function rolloutRequest(
           }),
     }),
     rings: isTouched
-      ? form.rings.map(({ name, percent, gate }) => ({
+      ? form.rings.map(({ name, percent, devices, gate }) => ({
           name,
-          percent: Number(percent),
+          ...(devices === "" ? { percent: Number(percent) } : { devices: Number(devices) }),
           gate: toGateMessage(givenByInputs(gateFields, gate)),
         }))
       : [],
   };
 }
+
+/** The most devices that a ring can be asked to hold. */
+export const maxDevices = 1_000_000;
 
 /** How much of what is stored one unit of the form is: milliseconds or bytes. */
 export const unitSizes = { min: 60_000, h: 3_600_000, MiB: 1_048_576 } as const;

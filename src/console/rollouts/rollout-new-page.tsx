@@ -16,6 +16,7 @@ import { Link, LinkButton } from "../ui/link.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { firmwareTitle } from "../words/firmware-words.ts";
+import { ringReach } from "../words/rollout-words.ts";
 import { FrontPolicyInputs, OtherPolicyInputs } from "./policy-inputs.tsx";
 import { RingsEditor } from "./rings-editor.tsx";
 import { newRolloutForm, type RolloutForm, ringsFault, rolloutRequest } from "./rollout-form.ts";
@@ -184,7 +185,7 @@ function Planner({ defaults }: { readonly defaults: GetRolloutDefaultsResponse }
             ? ["Nothing opens until an operator other than you has approved it."]
             : []),
           ...(startAt === "" ? [] : [`Nothing opens before ${new Date(startAt).toLocaleString()}.`]),
-          `The first ring, ${values.rings[0]?.name ?? ""}, opens: up to ${values.rings[0]?.percent ?? 100} % of the targeted devices are offered the update when they ask next.`,
+          `The first ring, ${values.rings[0]?.name ?? ""}, opens: up to ${firstReach(values)} are offered the update when they ask next.`,
           "Later rings open only when the gate before them holds.",
           "You can pause it or roll it back at any time.",
         ]}
@@ -195,4 +196,8 @@ function Planner({ defaults }: { readonly defaults: GetRolloutDefaultsResponse }
       />
     </>
   );
+}
+
+function firstReach({ rings: [first] }: RolloutForm): string {
+  return ringReach({ devices: Number(first?.devices ?? 0), percent: Number(first?.percent ?? 100) });
 }

@@ -1,8 +1,8 @@
 import type { DescMethodUnary } from "@bufbuild/protobuf";
 import { RingState, type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { counted, percent } from "../ui/format.ts";
-import { rolloutTitle, rolloutTotals } from "../words/rollout-words.ts";
+import { counted } from "../ui/format.ts";
+import { ringReach, rolloutTitle, rolloutTotals } from "../words/rollout-words.ts";
 
 /** Something that a person can do to a rollout. */
 export interface RolloutVerb {
@@ -87,7 +87,7 @@ const start: RolloutVerb = {
   label: () => "Start",
   question: (rollout) => `Start ${rolloutTitle(rollout)}?`,
   consequences: ({ rings }) => [
-    `The first ring, ${rings[0]?.name ?? "the only one"}, opens: up to ${percent(rings[0]?.percent ?? 100)} of the targeted devices are offered the update when they ask next.`,
+    `The first ring, ${rings[0]?.name ?? "the only one"}, opens: up to ${ringReach(rings[0] ?? wholeFleet)} are offered the update when they ask next.`,
     "Later rings open only when the gate before them holds.",
     "You can pause it or roll it back at any time.",
   ],
@@ -123,7 +123,7 @@ const promote: RolloutVerb = {
     const ring = nextRing(rollout);
     const missing = rollout.rings.find(({ state }) => state === RingState.OPEN)?.gateStatus;
     return [
-      `The ring ${ring?.name ?? ""} opens now: the update then reaches up to ${percent(ring?.percent ?? 100)} of the targeted devices.`,
+      `The ring ${ring?.name ?? ""} opens now: the update then reaches up to ${ringReach(ring ?? wholeFleet)}.`,
       "The gate before it is passed over, whether or not it holds.",
       ...(missing === undefined || missing === "" ? [] : [`The gate says now: ${missing}.`]),
       "Too many failures still stop the rollout by themselves.",
@@ -204,6 +204,8 @@ const abort: RolloutVerb = {
   withReason: true,
   isMain: false,
 };
+
+const wholeFleet = { devices: 0, percent: 100 };
 
 /** The ring that a promotion opens; undefined when all are open. */
 function nextRing({ rings }: Rollout) {

@@ -1,10 +1,12 @@
 import {
   DeviceUpdateState,
   HealthVerdict,
+  type RingSpec,
   RingState,
   type Rollout,
   RolloutState,
 } from "../../../gen/ota/v1/rollout_pb.js";
+import { counted, percent } from "../ui/format.ts";
 import type { Tone } from "../ui/status.tsx";
 
 interface Words {
@@ -12,6 +14,11 @@ interface Words {
   readonly text: string;
   /** Whether it goes on by itself. */
   readonly active?: true;
+}
+
+/** What a ring reaches with those before it. */
+export function ringReach({ devices, percent: share }: Pick<RingSpec, "devices" | "percent">): string {
+  return devices > 0 ? counted(devices, "device") : `${percent(share)} of the targeted devices`;
 }
 
 /** How a rollout's state reads. */

@@ -48,6 +48,7 @@ export async function insertRollout(
   for (const [position, ring] of rings.entries()) {
     await tx.em.insert(DeploymentRingEntity, {
       ...ring,
+      deviceTarget: ring.deviceTarget ?? null,
       id: uuidv7(),
       rolloutId: id,
       position,

@@ -2,10 +2,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   bucketCount,
-  bucketOf,
   bucketOfHash,
   deviceHashes,
   murmur3,
+  placeOf,
+  placeOfHash,
+  placesPerBucket,
   ringOf,
   sampleOf,
   sampleOfHash,
@@ -27,7 +29,9 @@ describe("murmur3", () => {
   });
 });
 
-describe("bucketOf", () => {
+const bucketOf = (rolloutId: string, deviceId: string) => Math.floor(placeOf(rolloutId, deviceId));
+
+describe("placeOf", () => {
   const rollout = "01890a5d-ac96-774b-bcce-b302099a8057";
 
   // Frozen: a change here moves devices between rings in the middle of their rollouts.
@@ -39,6 +43,23 @@ describe("bucketOf", () => {
     ["r", "d", 5740],
   ])("puts %s:%s into its bucket", (rolloutId, deviceId, bucket) => {
     expect(bucketOf(rolloutId, deviceId)).toBe(bucket);
+  });
+
+  it.each([
+    [rollout, "01890a5d-ac96-774b-bcce-b302099a0001", 9625.67],
+    [rollout, "00000000-0000-7000-8000-000000000000", 370.59],
+    ["r", "d", 5740],
+  ])("puts %s:%s into its place within the bucket", (rolloutId, deviceId, place) => {
+    expect(placeOf(rolloutId, deviceId)).toBe(place);
+  });
+
+  it("lies in its bucket for every value of the hash", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 0xffffffff }), (hash) => {
+        expect(Math.floor(placeOfHash(hash) / placesPerBucket)).toBe(bucketOfHash(hash));
+      }),
+      { examples: [[0], [0xffffffff]] },
+    );
   });
 
   it("spreads devices evenly", () => {

@@ -1,25 +1,38 @@
 /** Buckets that devices are spread over: a bucket is a hundredth of a percent. */
 export const bucketCount = 10_000;
 
+/** Parts of a bucket, so that a ring can end at a number of devices in a large fleet, too. */
+export const placesPerBucket = 100;
+
 /**
- * The bucket of a device in a rollout, 0 to 9,999: MurmurHash3 (x86, 32 bit, seed 0) of `<rollout id>:<device id>`,
- * modulo 10,000. The rollout's id is the salt, so that not the same devices are canaries each time. It never changes for
- * a pair, so widening a share keeps every device that was in. Same scheme as Unleash's gradual rollout
+ * The place of a device in a rollout, from 0 to below 10,000: its bucket, which is MurmurHash3 (x86, 32 bit, seed 0) of
+ * `<rollout id>:<device id>` modulo 10,000, with two digits more, which come from the highest ones of the hash. The rollout's
+ * id is the salt, so that not the same devices are canaries each time. It never changes for a pair, so widening a share
+ * keeps every device that was in. Same scheme as Unleash's gradual rollout
  * (https://docs.getunleash.io/reference/stickiness), which normalises to 100.
  */
-export function bucketOf(rolloutId: string, deviceId: string): number {
-  return bucketOfHash(murmur3(`${rolloutId}:${deviceId}`));
+export function placeOf(rolloutId: string, deviceId: string): number {
+  return placeOfHash(murmur3(`${rolloutId}:${deviceId}`)) / placesPerBucket;
 }
+
+/** See {@link placeOf}, as a whole number: in parts of a bucket. */
+export function placeOfHash(hash: number): number {
+  const part = Math.floor((Math.floor(hash / bucketCount) * placesPerBucket) / valuesPerBucket);
+  return bucketOfHash(hash) * placesPerBucket + part;
+}
+
+/** Of the 2^32 values of the hash, those that fall in one bucket, at most. */
+const valuesPerBucket = 429_497;
 
 /**
  * The place of a device in the sample of a rollout that is for a share of the fleet, 0 to 9,999: the digits of the same
- * hash above those of {@link bucketOf}, so that the rings of the sample keep their shares.
+ * hash above those of the bucket, so that the rings of the sample keep their shares.
  */
 export function sampleOf(rolloutId: string, deviceId: string): number {
   return sampleOfHash(murmur3(`${rolloutId}:${deviceId}`));
 }
 
-/** See {@link bucketOf}. */
+/** The bucket, 0 to 9,999: the whole part of {@link placeOf}. */
 export function bucketOfHash(hash: number): number {
   return hash % bucketCount;
 }
@@ -30,15 +43,15 @@ export function sampleOfHash(hash: number): number {
 }
 
 /**
- * The index of the first ring whose share holds the bucket, or -1 if no ring does. `percentBasisPoints` must rise from
+ * The index of the first ring whose share holds the place, or -1 if no ring does. `percentBasisPoints` must not fall from
  * ring to ring; each includes the ones before it.
  */
-export function ringOf(bucket: number, rings: readonly { readonly percentBasisPoints: number }[]): number {
-  return rings.findIndex(({ percentBasisPoints }) => bucket < percentBasisPoints);
+export function ringOf(place: number, rings: readonly { readonly percentBasisPoints: number }[]): number {
+  return rings.findIndex(({ percentBasisPoints }) => place < percentBasisPoints);
 }
 
 /**
- * The hash that {@link bucketOf} and {@link sampleOf} take their digits of, for very many devices of one rollout: what
+ * The hash that {@link placeOf} and {@link sampleOf} take their digits of, for very many devices of one rollout: what
  * the rollout's id, a UUID in text, contributes is worked out once, and a device's id is never put into a text. The
  * returned function takes bytes and where in them the 16 of a device's id begin.
  */

@@ -27,7 +27,9 @@ export const DeploymentRingEntity = defineEntity({
     position: p.smallint(),
     name: p.text(),
     /** Share of the targeted devices that are in once the ring is open, of 10,000, earlier rings included. */
-    percentBasisPoints: p.integer(),
+    percentBasisPoints: p.double(),
+    /** How many devices it was asked to hold with those before it; null if it was asked for a share. */
+    deviceTarget: p.integer().nullable(),
     state: p.text().$type<RingState>(),
     gate: p.json<StoredGate>(),
     ...countProperties(ringCounters),

@@ -4,6 +4,37 @@ import { planPolicy, planRings } from "./new-rollout.ts";
 const ring = (name: string, percent: number) => ({ name, percent });
 
 describe("planRings", () => {
+  it("takes numbers of devices beside shares", () => {
+    const rings = planRings([
+      { name: "canary", percent: 0, devices: 10 },
+      { name: "early", percent: 5 },
+      { name: "more", percent: 0, devices: 500 },
+      { name: "all", percent: 100 },
+    ]);
+    expect(rings.map(({ percentBasisPoints, deviceTarget }) => [percentBasisPoints, deviceTarget])).toEqual([
+      [0, 10],
+      [500, undefined],
+      [0, 500],
+      [10_000, undefined],
+    ]);
+  });
+
+  it.each([
+    ["both", [{ name: "a", percent: 5, devices: 1 }], "rings[0].devices"],
+    ["neither", [{ name: "a", percent: 0 }], "rings[0].percent"],
+    [
+      "numbers that fall",
+      [
+        { name: "a", percent: 0, devices: 9 },
+        { name: "b", percent: 50 },
+        { name: "c", percent: 0, devices: 9 },
+      ],
+      "rings[2].devices",
+    ],
+  ])("refuses %s", (_, rings, field) => {
+    expect(() => planRings(rings)).toThrow(expect.objectContaining({ metadata: { field } }));
+  });
+
   it.each([
     ["shares that fall", [ring("a", 10), ring("b", 5)], "rings[1].percent"],
     ["equal shares", [ring("a", 10), ring("b", 10)], "rings[1].percent"],

@@ -37,7 +37,10 @@ export type NewPolicy = Given<typeof policyFields>;
 /** See the contract's RingSpec. */
 export interface NewRing {
   readonly name: string;
+  /** 0 if it is to hold so many devices. */
   readonly percent: number;
+  /** How many devices it is to hold with those before it, instead of a share. */
+  readonly devices?: number | undefined;
   readonly gate?: Given<typeof gateFields> | undefined;
 }
 
@@ -47,7 +50,9 @@ export type RolloutDefaults = SettingDefaults<typeof policyFields>;
 /** A ring with everything filled in. */
 export interface PlannedRing {
   readonly name: string;
+  /** 0 for a ring of so many devices, until they are counted. */
   readonly percentBasisPoints: number;
+  readonly deviceTarget: number | undefined;
   readonly gate: StoredGate;
 }
 
@@ -75,22 +80,31 @@ export const everyDevice: Readonly<StoredTargeting> = {
 };
 
 /**
- * The rings with their defaults. `INVALID_ARGUMENT` unless names are unique and shares rise, with at most two decimals.
+ * The rings with their defaults. `INVALID_ARGUMENT` unless names are unique, shares rise, with at most two decimals, and numbers of
+ * devices rise; how shares and numbers stand to each other shows when the devices are counted.
  * The last ring need not reach 100 %: a rollout may be meant for a part of the fleet.
  */
 export function planRings(rings: readonly NewRing[]): PlannedRing[] {
   const wanted: readonly NewRing[] = rings.length === 0 ? defaultRings : rings;
   const names = new Set<string>();
   let last = 0;
-  return wanted.map(({ name, percent, gate }, at) => {
+  let lastDevices = 0;
+  return wanted.map(({ name, percent, devices = 0, gate }, at) => {
     if (names.has(name)) throw invalidArgument(`rings[${at}].name`, `there is a ring ${name} already`);
     names.add(name);
+    if (devices > 0) {
+      if (percent > 0) throw invalidArgument(`rings[${at}].devices`, "cannot come together with percent");
+      if (devices <= lastDevices)
+        throw invalidArgument(`rings[${at}].devices`, "must rise from ring to ring");
+      lastDevices = devices;
+      return { name, percentBasisPoints: 0, deviceTarget: devices, gate: planGate(gate) };
+    }
     const percentBasisPoints = basisPoints(`rings[${at}].percent`, percent);
     if (percentBasisPoints <= last) {
       throw invalidArgument(`rings[${at}].percent`, "must rise from ring to ring");
     }
     last = percentBasisPoints;
-    return { name, percentBasisPoints, gate: planGate(gate) };
+    return { name, percentBasisPoints, deviceTarget: undefined, gate: planGate(gate) };
   });
 }
 

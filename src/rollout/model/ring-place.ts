@@ -1,4 +1,4 @@
-import { bucketOf, ringOf, sampleOf } from "./bucket.ts";
+import { placeOf, ringOf, sampleOf } from "./bucket.ts";
 import type { StoredTargeting } from "./rollout.entity.ts";
 import type { Ring } from "./rollout.ts";
 
@@ -26,7 +26,7 @@ export function isPinnedCanary({ canaryGroups }: RingPlan, { groups, updatePin }
 
 /** The index of the ring of a device; -1 if it lies beyond the last one. */
 export function ringIndex(plan: RingPlan, device: PlacedDevice): number {
-  return isPinnedCanary(plan, device) ? 0 : ringOf(bucketOf(plan.id, device.id), plan.rings);
+  return isPinnedCanary(plan, device) ? 0 : ringOf(placeOf(plan.id, device.id), plan.rings);
 }
 
 /** Whether a device is in the share of the fleet that the rollout is for. Pinned devices always are. */

@@ -43,7 +43,10 @@ export interface Ring {
   readonly id: string;
   readonly position: number;
   readonly name: string;
+  /** Where it ends, of 10,000, with two decimals. 0 while a ring of so many devices has not been sized. */
   readonly percentBasisPoints: number;
+  /** How many devices it was asked to hold with those before it; undefined if it was asked for a share. */
+  readonly deviceTarget: number | undefined;
   readonly state: RingState;
   readonly gate: Readonly<StoredGate>;
   readonly counters: RingCounters;
@@ -58,6 +61,14 @@ export interface Ring {
   readonly approvedAt: Date | undefined;
   /** Its devices by enrolment key, those keys first that have the most; not all, and none without a key. */
   readonly keys: readonly KeyCounters[];
+}
+
+/** Whether a ring that is to hold so many devices still has to be given its end. */
+export function isUnsized({
+  deviceTarget,
+  percentBasisPoints,
+}: Pick<Ring, "deviceTarget" | "percentBasisPoints">): boolean {
+  return deviceTarget !== undefined && percentBasisPoints === 0;
 }
 
 /** How many devices a ring holds, of those that the rollout targets. */

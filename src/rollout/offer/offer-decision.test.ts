@@ -8,7 +8,7 @@ import {
   step,
   type Wish,
 } from "../../../test/rollout/compiled-fixture.ts";
-import { bucketOf } from "../model/bucket.ts";
+import { placeOf } from "../model/bucket.ts";
 import type { RingState } from "../model/deployment-ring.entity.ts";
 import type { CheckedDevice } from "../rules/rule.ts";
 import { versionFacts } from "../rules/version-facts.ts";
@@ -270,7 +270,7 @@ describe("whatever a device reports", () => {
         const firmwareVersion = `${major}.${minor}.${patch}`;
         const { kind } = decideOffer({ ...device, id, firmwareVersion }, [rollout], nothingKnown);
         const isOlder = major < 1 || (major === 1 && minor < 2);
-        expect(kind === "offer").toBe(isOlder && bucketOf(rollout.id, id) < 2_500);
+        expect(kind === "offer").toBe(isOlder && placeOf(rollout.id, id) < 2_500);
       }),
     );
   });

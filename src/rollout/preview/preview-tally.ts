@@ -1,6 +1,14 @@
 import { stringify } from "uuid";
 import { nothingHeld } from "../../device/state/held-readings.ts";
-import { bucketCount, bucketOfHash, deviceHashes, ringOf, sampleOfHash } from "../model/bucket.ts";
+import {
+  bucketCount,
+  bucketOfHash,
+  deviceHashes,
+  placeOfHash,
+  placesPerBucket,
+  ringOf,
+  sampleOfHash,
+} from "../model/bucket.ts";
 import { isPinnedCanary } from "../model/ring-place.ts";
 import { allRules } from "../rules/all-rules.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
@@ -8,6 +16,7 @@ import { isOfferedUnknown } from "../rules/readiness-rules.ts";
 import type { CheckedDevice, NoOfferReason, OfferFacts } from "../rules/rule.ts";
 import { type DeviceClass, needsOf, type PreviewNeeds } from "./preview-sql.ts";
 import type { Places } from "./ring-census.ts";
+import { ringEnds } from "./ring-ends.ts";
 
 /** How many there are of something. */
 export interface NamedCount {
@@ -46,9 +55,11 @@ export class PreviewTally {
   readonly #nowMs: number;
   readonly #needs: PreviewNeeds;
   readonly #hash: (ids: Uint8Array, at: number) => number;
-  readonly #buckets = new Uint32Array(bucketCount);
-  readonly #had = new Uint32Array(bucketCount);
-  readonly #awaited = new Uint32Array(bucketCount);
+  /** Rings of so many devices end within a bucket. */
+  readonly #cellsPerBucket: number;
+  readonly #cells: Uint32Array;
+  readonly #had: Uint32Array;
+  readonly #awaited: Uint32Array;
   #pinnedHad = 0;
   #pinnedAwaited = 0;
   readonly #models = new Map<string, number>();
@@ -64,6 +75,13 @@ export class PreviewTally {
     this.#nowMs = nowMs;
     this.#needs = needsOf(rollout);
     this.#hash = deviceHashes(rollout.id);
+    this.#cellsPerBucket = rollout.rings.some((ring) => ring.deviceTarget !== undefined)
+      ? placesPerBucket
+      : 1;
+    const cells = bucketCount * this.#cellsPerBucket;
+    this.#cells = new Uint32Array(cells);
+    this.#had = new Uint32Array(cells);
+    this.#awaited = new Uint32Array(cells);
   }
 
   add(row: DeviceClass): void {
@@ -96,7 +114,7 @@ export class PreviewTally {
   }
 
   result(): Preview {
-    const counts = this.#perRing(this.#buckets, this.#pinned);
+    const counts = this.#perRing(this.#cells, this.#pinned);
     return {
       targetedCount: this.#targeted,
       rings: this.#rollout.rings.map(({ name }, at) => ({ name, count: counts[at] ?? 0 })),
@@ -113,7 +131,7 @@ export class PreviewTally {
 
   /** How many devices each ring holds, and where the first one waits for the update. */
   places(): Places {
-    const rings = this.#perRing(this.#buckets, this.#pinned);
+    const rings = this.#perRing(this.#cells, this.#pinned);
     const had = this.#perRing(this.#had, this.#pinnedHad);
     const awaited = this.#perRing(this.#awaited, this.#pinnedAwaited);
     const lowest = this.#awaited.findIndex((count) => count > 0);
@@ -123,15 +141,27 @@ export class PreviewTally {
         eligible: (had[at] ?? 0) + (awaited[at] ?? 0),
         awaited: awaited[at] ?? 0,
       })),
-      lowestAwaited: lowest < 0 ? undefined : lowest,
+      ends: this.#ends(),
+      lowestAwaited: lowest < 0 ? undefined : Math.floor(lowest / this.#cellsPerBucket),
     };
   }
 
-  #perRing(buckets: Uint32Array, pinned: number): number[] {
-    const counts = this.#rollout.rings.map(() => 0);
+  #ends(): number[] {
+    const waiting = {
+      pinned: this.#pinnedAwaited,
+      byCell: this.#awaited,
+      cellsPerBucket: this.#cellsPerBucket,
+    };
+    return ringEnds(this.#rollout.rings, waiting);
+  }
+
+  #perRing(cells: Uint32Array, pinned: number): number[] {
+    const rings = this.#ends().map((percentBasisPoints) => ({ percentBasisPoints }));
+    const counts = rings.map(() => 0);
     if (counts.length > 0) counts[0] = pinned;
-    for (const [bucket, count] of buckets.entries()) {
-      const at = ringOf(bucket, this.#rollout.rings);
+    for (const [cell, count] of cells.entries()) {
+      if (count === 0) continue;
+      const at = ringOf(cell / this.#cellsPerBucket, rings);
       if (at >= 0) counts[at] = (counts[at] ?? 0) + count;
     }
     return counts;
@@ -151,10 +181,10 @@ export class PreviewTally {
       if (!pinned) {
         const hash = this.#hash(ids, at);
         if (!all && sampleOfHash(hash) >= percentBasisPoints) continue;
-        const bucket = bucketOfHash(hash);
-        this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1;
-        if (had) this.#had[bucket] = (this.#had[bucket] ?? 0) + 1;
-        if (awaited) this.#awaited[bucket] = (this.#awaited[bucket] ?? 0) + 1;
+        const cell = this.#cellsPerBucket === 1 ? bucketOfHash(hash) : placeOfHash(hash);
+        this.#cells[cell] = (this.#cells[cell] ?? 0) + 1;
+        if (had) this.#had[cell] = (this.#had[cell] ?? 0) + 1;
+        if (awaited) this.#awaited[cell] = (this.#awaited[cell] ?? 0) + 1;
       }
       count += 1;
       if (deviceIds.length < maxDeviceIds) deviceIds.push(stringify(ids, at));

@@ -4,7 +4,7 @@ import type { Pool } from "../../infra/database/pool.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
 import { percentText } from "../model/percent-text.ts";
-import { frontRing, type RingCensusCounts, type Rollout } from "../model/rollout.ts";
+import { frontRing, isUnsized, type RingCensusCounts, type Rollout } from "../model/rollout.ts";
 import { readRollouts } from "../model/rollout-rows.ts";
 import {
   lockRollout,
@@ -17,6 +17,8 @@ import type { RolloutPreview } from "./rollout-preview.ts";
 export interface Places {
   /** How many devices each ring holds, as the rings are. */
   readonly rings: readonly RingCensusCounts[];
+  /** Where each ring ends, of 10,000: also those that have no size yet. */
+  readonly ends: readonly number[];
   /** The first place at which a device waits for the update, of 10,000; undefined if none does. */
   readonly lowestAwaited: number | undefined;
 }
@@ -36,6 +38,8 @@ export interface RingCensusParts {
  * Counts the devices of the rings of running rollouts, as previews do: how many each holds, and how many of them may still
  * ask for the update. Without that nobody could tell a ring that is done from one that waits. Once when a ring opens, and
  * then every half minute, or as rarely as makes it a fiftieth of the database's time.
+ *
+ * Rings that are to hold so many devices get their ends by the first count; until then nobody is in them.
  *
  * A first ring that nobody is in is widened to the first device that waits, so that an update has a canary whatever chance
  * says.
@@ -81,6 +85,7 @@ export class RingCensus {
     this.#tookMs = clock.monotonicMs() - beganMs;
     await transactions.run(async (tx) => {
       const locked = await lockRollout(tx, rollout.id);
+      if (locked.rings.some(isUnsized)) return await size(tx, locked, places.ends);
       const percent = widened(locked, places);
       if (percent === undefined) return await store(tx, locked, places.rings);
       await widen(tx, locked, percent);
@@ -98,6 +103,25 @@ function widened({ rings, state }: Rollout, { rings: counts, lowestAwaited }: Pl
   const reach = lowestAwaited + 1;
   const last = rings.at(-1)?.percentBasisPoints ?? 0;
   return reach > first.percentBasisPoints && reach <= last ? reach : undefined;
+}
+
+/** Gives the rings of so many devices their ends, once and for all. They are counted again at once. */
+async function size(tx: RolloutTransaction, rollout: Rollout, ends: readonly number[]): Promise<void> {
+  if (rollout.state !== "RUNNING") return;
+  await tx.run(sizeSql, [rollout.rings.map(({ id }) => id), ends]);
+  for (const [at, ring] of rollout.rings.entries()) {
+    if (!isUnsized(ring)) continue;
+    const end = ends[at] ?? 0;
+    await tx.audit.record(tx.em, {
+      actor: "system:gate",
+      action: "rollout.size_ring",
+      resourceType: "rollout",
+      resourceId: rollout.id,
+      reason: `ring ${ring.name} is to hold ${ring.deviceTarget} devices with those before it: it reaches ${percentText(end)}`,
+      details: { ring: ring.name, devices: String(ring.deviceTarget), percent: String(end / 100) },
+    });
+  }
+  tx.changed(rollout.id);
 }
 
 /** Rings whose share the first one now exceeds end where it does, and so hold nobody. They are counted again at once. */
@@ -139,8 +163,13 @@ const storeSql = sql`
   FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS c (id, devices, eligible, awaited)
   WHERE r.id = c.id`;
 
+const sizeSql = sql`
+  UPDATE deployment_rings r SET percent_basis_points = e.percent_basis_points, counted_at = NULL, updated_at = now()
+  FROM unnest($1::uuid[], $2::float8[]) AS e (id, percent_basis_points)
+  WHERE r.id = e.id`;
+
 const widenSql = sql`
-  UPDATE deployment_rings SET percent_basis_points = greatest(percent_basis_points, $2::int), counted_at = NULL,
+  UPDATE deployment_rings SET percent_basis_points = greatest(percent_basis_points, $2::float8), counted_at = NULL,
     updated_at = now()
   WHERE rollout_id = $1::uuid`;
 

@@ -221,7 +221,9 @@ function toRingMessage(ring: Ring, standing: GateStanding): MessageInitShape<typ
   const { counters, gate, openedAt, passedAt, census } = ring;
   return {
     name: ring.name,
-    percent: ring.percentBasisPoints / 100,
+    // Two decimals of a basis point.
+    percent: Math.round(ring.percentBasisPoints * 100) / 10_000,
+    devices: ring.deviceTarget ?? 0,
     state: RingState[ring.state satisfies RingStateName],
     gate: toGateMessage(gate),
     approver: ring.approver,
@@ -287,8 +289,8 @@ function gateStatus(
   return verdict === "promote" ? "holds" : missing.join("; ");
 }
 
-function fromRing({ name, percent, gate }: MessageShape<typeof RingSpecSchema>): NewRing {
-  return { name, percent, gate: fromGateMessage(gate) };
+function fromRing({ name, percent, devices, gate }: MessageShape<typeof RingSpecSchema>): NewRing {
+  return { name, percent, devices, gate: fromGateMessage(gate) };
 }
 
 function toTargeting(targeting: Readonly<StoredTargeting>): MessageInitShape<typeof RolloutTargetingSchema> {
