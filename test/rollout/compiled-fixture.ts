@@ -10,6 +10,7 @@ import {
   compileRollout,
   type OfferFirmware,
 } from "../../src/rollout/rules/compiled-rollout.ts";
+import type { ProductBook } from "../../src/rollout/rules/product-book.ts";
 import type { CheckedDevice, OfferFacts } from "../../src/rollout/rules/rule.ts";
 
 /** A firmware of the tests, released. */
@@ -88,6 +89,7 @@ export interface Wish {
   policy?: Partial<StoredPolicy>;
   firmware?: Partial<FirmwareFields>;
   steps?: OfferFirmware[];
+  products?: ProductBook;
   blocked?: string;
 }
 
@@ -145,7 +147,7 @@ export function compiled(wish: Wish = {}): CompiledRollout {
   return compileRollout(
     rollout,
     { firmware: brought, blocked: wish.blocked },
-    { heartbeatIntervalMs: 60_000, steps: wish.steps },
+    { heartbeatIntervalMs: 60_000, steps: wish.steps, products: wish.products },
   );
 }
 
