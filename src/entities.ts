@@ -11,6 +11,7 @@ import { ErrorOccurrenceEntity } from "./crash/error-occurrence.entity.ts";
 import { FleetCountEntity } from "./device/fleet/fleet-count.entity.ts";
 import { FleetVersionCountEntity } from "./device/fleet/fleet-version-count.entity.ts";
 import { PresenceChangeEntity } from "./device/fleet/presence-change.entity.ts";
+import { ModelAliasEntity } from "./device/registry/model-alias.entity.ts";
 import { SavedFilterEntity } from "./device/registry/saved-filter.entity.ts";
 import { DeviceEntity } from "./device/state/device.entity.ts";
 import { DeviceStateEntity } from "./device/state/device-state.entity.ts";
@@ -51,6 +52,7 @@ export const entities = [
   FleetCountEntity,
   FleetVersionCountEntity,
   PresenceChangeEntity,
+  ModelAliasEntity,
   SavedFilterEntity,
   FirmwareUpdateEntity,
   FirmwareSignatureEntity,

@@ -10,6 +10,8 @@ import { errorEndpoints } from "../crash/error-handlers.ts";
 import type { OpenUpdates } from "../device/fleet/status-overview.ts";
 import { DeviceBatches } from "../device/registry/device-batch.ts";
 import { deviceEndpoints } from "../device/registry/device-handlers.ts";
+import { modelAliasEndpoints } from "../device/registry/model-alias-handlers.ts";
+import { ModelAliases } from "../device/registry/model-aliases.ts";
 import { SavedFilters } from "../device/registry/saved-filters.ts";
 import { firmwareEndpoints } from "../firmware/firmware-handlers.ts";
 import type { Directive } from "../heartbeat/directive.ts";
@@ -73,6 +75,7 @@ export function endpointTable({
       clock,
       heartbeatIntervalMs,
     }),
+    ...modelAliasEndpoints(new ModelAliases({ database, audit })),
     ...firmwareEndpoints({ catalog: firmware, uploads, pageTokens }),
     ...deployEndpoints(rollouts),
     ...rolloutHealthEndpoints({ catalog: rollouts.catalog, health: rollouts.health, clock }),

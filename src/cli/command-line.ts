@@ -8,6 +8,7 @@ import { addErrorCommands } from "./error-commands.ts";
 import { describeFailure, exitCodes, failureJson, failureText } from "./failure.ts";
 import { addFirmwareCommands } from "./firmware-commands.ts";
 import { addMigrateCommands, addRecountCommand } from "./migrate-command.ts";
+import { addModelAliasCommands } from "./model-alias-commands.ts";
 import { addRolloutCommands } from "./rollout-commands.ts";
 import { addServeCommand } from "./serve-command.ts";
 import type { Cli } from "./session.ts";
@@ -90,6 +91,7 @@ export function createProgram(cli: Cli): Command {
   addRolloutCommands(program, cli);
   program.commandsGroup("Watch the fleet:");
   addDeviceCommands(program, cli);
+  addModelAliasCommands(program, cli);
   addErrorCommands(program, cli);
   program.commandsGroup("Who may do what:");
   addAccessCommands(program, cli);

@@ -1,4 +1,5 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
+import { readModelNames } from "../device/filter/model-names.ts";
 import type { DeviceIdentityObserver } from "../device/registry/identity-observer.ts";
 import type { DeviceSnapshot } from "../device/state/device-snapshot.ts";
 import { withDeleted, withSignatures } from "../firmware/firmware-rows.ts";
@@ -8,7 +9,7 @@ import { type Session, sessionOf } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
 import { readRollouts } from "./model/rollout-rows.ts";
 import { checkedDevice } from "./offer/checked-device.ts";
-import { type CompiledRollout, compileRollout } from "./rules/compiled-rollout.ts";
+import { type CompiledRollout, compileRollout, withModelNames } from "./rules/compiled-rollout.ts";
 import { productRule } from "./rules/product-rule.ts";
 import type { OfferFacts, Rule } from "./rules/rule.ts";
 import { targetingRules } from "./rules/targeting-rules.ts";
@@ -96,10 +97,11 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
     const rows = await em.find(FirmwareUpdateEntity, { id: open.firmware_id }, withDeleted);
     const [firmware] = await withSignatures(em, rows);
     if (rollout === undefined || firmware === undefined) return undefined;
+    const models = await readModelNames(sessionOf(em));
     return compileRollout(
       rollout,
-      { firmware, blocked: undefined },
-      { heartbeatIntervalMs: this.#heartbeatIntervalMs },
+      { firmware: withModelNames(firmware, models), blocked: undefined },
+      { heartbeatIntervalMs: this.#heartbeatIntervalMs, models },
     );
   }
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { type DeviceFilter, parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
 import { compileFilterPredicate } from "../../src/device/filter/filter-predicate.ts";
 import { compileFilterSql } from "../../src/device/filter/filter-sql.ts";
+import { readModelNames } from "../../src/device/filter/model-names.ts";
 import type { FilterableDevice } from "../../src/device/state/filterable-device.ts";
 import { Parameters } from "../../src/infra/database/parameters.ts";
 import { sql } from "../../src/infra/database/sql.ts";
@@ -49,6 +50,7 @@ const device = fc.record({
   serialNumber: fc.constantFrom("SN-1", "sn-1a", "A*", "B_2"),
   deviceType: fc.constantFrom("thermostat", "camera"),
   product: fc.constantFrom("", "a", "ab"),
+  hardwareModel: fc.constantFrom("a", "B", "ab", "tx-200"),
   displayName: text,
   groups: fc.uniqueArray(fc.constantFrom(...names)),
   tags: fc.uniqueArray(fc.constantFrom(...names)),
@@ -67,6 +69,7 @@ const test = fc.oneof(
         "serial_number",
         "device_type",
         "product",
+        "hardware_model",
         "display_name",
         "carrier",
         "metadata.site",
@@ -179,7 +182,7 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
     );
     await pool.query(
       `UPDATE devices SET serial_number = $2, display_name = $3, groups = $4, tags = $5, metadata = $6, update_pin = $7,
-              reported = $8, created_at = $9, product = $10 WHERE id = $1`,
+              reported = $8, created_at = $9, product = $10, hardware_model = $11 WHERE id = $1`,
       [
         deviceId,
         `${each.serialNumber}${"\u0001".repeat(index)}`,
@@ -191,6 +194,7 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
         JSON.stringify({ firmwareVersion: each.enrolledVersion }),
         "2026-01-01 00:00:00.123456Z",
         each.product,
+        each.hardwareModel,
       ],
     );
     devices.directory.reload(deviceId);
@@ -217,7 +221,11 @@ describe("filters over devices", () => {
     const sample = fc.sample(device, { numRuns: 150, seed: 42 });
     const snapshots = await store(devices, sample);
     const nowMs = Date.parse("2026-01-01T00:00:00Z");
-    const { pool } = devices.access.database;
+    const { pool, adminPool } = devices.access.database;
+    await adminPool.query(
+      `INSERT INTO model_aliases (alias, hardware_model, creator) VALUES ('tx-200', 'a', ''), ('B', 'a', ''), ('ab', 'x*y', '')`,
+    );
+    const models = await readModelNames(pool);
     let hits = 0;
     await fc.assert(
       fc.asyncProperty(filter, async (written) => {
@@ -228,7 +236,7 @@ describe("filters over devices", () => {
           sql`SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id WHERE ${condition} ORDER BY d.id`,
           parameters.values,
         );
-        const matches = compileFilterPredicate(parsed, { heartbeatIntervalMs });
+        const matches = compileFilterPredicate(parsed, { heartbeatIntervalMs, models });
         const inMemory = snapshots.filter((each) => matches(each, nowMs)).map(({ id }) => id);
         hits += rows.length;
         expect(rows.map(({ id }) => id)).toEqual(inMemory.toSorted());

@@ -979,6 +979,162 @@ export declare type DeleteSavedFilterResponse = Message<"ota.v1.DeleteSavedFilte
 export declare const DeleteSavedFilterResponseSchema: GenMessage<DeleteSavedFilterResponse>;
 
 /**
+ * Another name under which devices report a hardware model.
+ *
+ * @generated from message ota.v1.ModelAlias
+ */
+export declare type ModelAlias = Message<"ota.v1.ModelAlias"> & {
+  /**
+   * The name.
+   *
+   * @generated from field: string alias = 1;
+   */
+  alias: string;
+
+  /**
+   * The model that it stands for.
+   *
+   * @generated from field: string hardware_model = 2;
+   */
+  hardwareModel: string;
+
+  /**
+   * Who said so.
+   *
+   * @generated from field: string creator = 3;
+   */
+  creator: string;
+
+  /**
+   * When it was said.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 4;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.ModelAlias.
+ * Use `create(ModelAliasSchema)` to create a new message.
+ */
+export declare const ModelAliasSchema: GenMessage<ModelAlias>;
+
+/**
+ * A name and what it stands for.
+ *
+ * @generated from message ota.v1.CreateModelAliasRequest
+ */
+export declare type CreateModelAliasRequest = Message<"ota.v1.CreateModelAliasRequest"> & {
+  /**
+   * The name that devices report, as `EnrolDeviceRequest.hardware_model`. It must not be a model that has aliases. Required.
+   *
+   * @generated from field: string alias = 1;
+   */
+  alias: string;
+
+  /**
+   * The model that it stands for, which must not be an alias itself. Required.
+   *
+   * @generated from field: string hardware_model = 2;
+   */
+  hardwareModel: string;
+};
+
+/**
+ * Describes the message ota.v1.CreateModelAliasRequest.
+ * Use `create(CreateModelAliasRequestSchema)` to create a new message.
+ */
+export declare const CreateModelAliasRequestSchema: GenMessage<CreateModelAliasRequest>;
+
+/**
+ * The alias.
+ *
+ * @generated from message ota.v1.CreateModelAliasResponse
+ */
+export declare type CreateModelAliasResponse = Message<"ota.v1.CreateModelAliasResponse"> & {
+  /**
+   * The alias.
+   *
+   * @generated from field: ota.v1.ModelAlias model_alias = 1;
+   */
+  modelAlias?: ModelAlias | undefined;
+};
+
+/**
+ * Describes the message ota.v1.CreateModelAliasResponse.
+ * Use `create(CreateModelAliasResponseSchema)` to create a new message.
+ */
+export declare const CreateModelAliasResponseSchema: GenMessage<CreateModelAliasResponse>;
+
+/**
+ * Takes no arguments.
+ *
+ * @generated from message ota.v1.ListModelAliasesRequest
+ */
+export declare type ListModelAliasesRequest = Message<"ota.v1.ListModelAliasesRequest"> & {
+};
+
+/**
+ * Describes the message ota.v1.ListModelAliasesRequest.
+ * Use `create(ListModelAliasesRequestSchema)` to create a new message.
+ */
+export declare const ListModelAliasesRequestSchema: GenMessage<ListModelAliasesRequest>;
+
+/**
+ * All aliases.
+ *
+ * @generated from message ota.v1.ListModelAliasesResponse
+ */
+export declare type ListModelAliasesResponse = Message<"ota.v1.ListModelAliasesResponse"> & {
+  /**
+   * The aliases by name.
+   *
+   * @generated from field: repeated ota.v1.ModelAlias model_aliases = 1;
+   */
+  modelAliases: ModelAlias[];
+};
+
+/**
+ * Describes the message ota.v1.ListModelAliasesResponse.
+ * Use `create(ListModelAliasesResponseSchema)` to create a new message.
+ */
+export declare const ListModelAliasesResponseSchema: GenMessage<ListModelAliasesResponse>;
+
+/**
+ * Which alias to take away.
+ *
+ * @generated from message ota.v1.DeleteModelAliasRequest
+ */
+export declare type DeleteModelAliasRequest = Message<"ota.v1.DeleteModelAliasRequest"> & {
+  /**
+   * The name. Required.
+   *
+   * @generated from field: string alias = 1;
+   */
+  alias: string;
+};
+
+/**
+ * Describes the message ota.v1.DeleteModelAliasRequest.
+ * Use `create(DeleteModelAliasRequestSchema)` to create a new message.
+ */
+export declare const DeleteModelAliasRequestSchema: GenMessage<DeleteModelAliasRequest>;
+
+/**
+ * The alias is gone.
+ *
+ * @generated from message ota.v1.DeleteModelAliasResponse
+ */
+export declare type DeleteModelAliasResponse = Message<"ota.v1.DeleteModelAliasResponse"> & {
+};
+
+/**
+ * Describes the message ota.v1.DeleteModelAliasResponse.
+ * Use `create(DeleteModelAliasResponseSchema)` to create a new message.
+ */
+export declare const DeleteModelAliasResponseSchema: GenMessage<DeleteModelAliasResponse>;
+
+/**
  * Takes no arguments.
  *
  * @generated from message ota.v1.GetDeviceStatusOverviewRequest
@@ -1547,6 +1703,39 @@ export declare const DeviceService: GenService<{
     methodKind: "unary";
     input: typeof DeleteSavedFilterRequestSchema;
     output: typeof DeleteSavedFilterResponseSchema;
+  },
+  /**
+   * Says that devices which report a name are of a hardware model: wherever models are compared (firmware, targeting, filters),
+   * the name then stands for the model, within about a second also in rollouts that run. Devices keep the name that they
+   * enrolled with, and hold it against a signed manifest themselves. At most 500 are kept. The same again changes nothing.
+   * Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.CreateModelAlias
+   */
+  createModelAlias: {
+    methodKind: "unary";
+    input: typeof CreateModelAliasRequestSchema;
+    output: typeof CreateModelAliasResponseSchema;
+  },
+  /**
+   * Lists the aliases of all hardware models by name. Role: viewer.
+   *
+   * @generated from rpc ota.v1.DeviceService.ListModelAliases
+   */
+  listModelAliases: {
+    methodKind: "unary";
+    input: typeof ListModelAliasesRequestSchema;
+    output: typeof ListModelAliasesResponseSchema;
+  },
+  /**
+   * Takes an alias away: devices that report it are of a model of that name again. Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.DeleteModelAlias
+   */
+  deleteModelAlias: {
+    methodKind: "unary";
+    input: typeof DeleteModelAliasRequestSchema;
+    output: typeof DeleteModelAliasResponseSchema;
   },
   /**
    * Returns the fleet's state: how many devices are online, late, offline or unknown, and which versions run. Role: viewer.

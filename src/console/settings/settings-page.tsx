@@ -6,6 +6,7 @@ import { Failure } from "../ui/failure.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
+import { ModelAliasesPanel } from "./model-aliases-panel.tsx";
 
 /** The settings in force, to read: they are set where the service is started. */
 export function SettingsPage() {
@@ -58,6 +59,7 @@ export function SettingsPage() {
           </Table.ScrollContainer>
         )}
       </Section>
+      <ModelAliasesPanel />
     </Page>
   );
 }

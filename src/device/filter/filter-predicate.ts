@@ -12,17 +12,19 @@ import type {
   TextPattern,
 } from "./device-filter.ts";
 import { type FieldName, isSinglePrecision } from "./filter-fields.ts";
+import { type ModelNames, plainModels } from "./model-names.ts";
 
 /** Whether a device matches at a moment, in milliseconds since 1970. */
 export type DevicePredicate = (device: FilterableDevice, nowMs: number) => boolean;
 
 /**
  * Makes a predicate of a filter, for decisions in memory: nothing is parsed or allocated when it is asked, except the
- * sort key of a version that it has not seen before. `heartbeatIntervalMs` decides who is online: see presenceOf.
+ * sort key of a version that it has not seen before. `heartbeatIntervalMs` decides who is online: see presenceOf. `models` are
+ * the names that hardware models have.
  */
 export function compileFilterPredicate(
   filter: DeviceFilter,
-  options: { readonly heartbeatIntervalMs: number },
+  options: { readonly heartbeatIntervalMs: number; readonly models?: ModelNames | undefined },
 ): DevicePredicate {
   switch (filter.kind) {
     case "all":
@@ -40,11 +42,11 @@ export function compileFilterPredicate(
       return (device, nowMs) => !operand(device, nowMs);
     }
     default:
-      return testPredicate(filter, options.heartbeatIntervalMs);
+      return testPredicate(filter, options.heartbeatIntervalMs, options.models ?? plainModels);
   }
 }
 
-function testPredicate(test: DeviceTest, intervalMs: number): DevicePredicate {
+function testPredicate(test: DeviceTest, intervalMs: number, models: ModelNames): DevicePredicate {
   switch (test.kind) {
     case "search": {
       const matches = textMatcher({ kind: "contains", text: test.text });
@@ -56,6 +58,8 @@ function testPredicate(test: DeviceTest, intervalMs: number): DevicePredicate {
       const read = textReader(test.field);
       const matches = textMatcher(test.pattern);
       const { negated } = test;
+      if (test.field.name === "hardware_model")
+        return ({ hardwareModel }) => models.namesOf(hardwareModel).some(matches) !== negated;
       return (device) => {
         const text = read(device);
         return text !== undefined && matches(text) !== negated;

@@ -62,7 +62,9 @@ function test(tested: DeviceTest, parameter: Parameter, options: FilterSqlOption
     case "present":
       return present(tested.field, parameter);
     case "text":
-      return textTest(columnOf(tested.field, parameter), tested.pattern, tested.negated, parameter);
+      return tested.field.name === "hardware_model"
+        ? modelTest(tested.pattern, tested.negated, parameter)
+        : textTest(columnOf(tested.field, parameter), tested.pattern, tested.negated, parameter);
     case "item":
       return itemTest(columnOf(tested.field, parameter), tested.pattern, parameter);
     case "id":
@@ -162,6 +164,15 @@ function textMatch(column: Sql, { kind, text }: TextPattern, parameter: Paramete
     case "contains":
       return sql`position(${parameter(lowerAscii(text), "text")} in ${lowered(column)}) > 0`;
   }
+}
+
+/** A model matches by any of its names; those of the aliases are looked up once a statement. */
+function modelTest(pattern: TextPattern, negated: boolean, parameter: Parameter): Sql {
+  const matches = sql`${textMatch(columns.hardware_model, pattern, parameter)} OR ${columns.hardware_model} = ANY (ARRAY(
+    SELECT unnest(model_names(ARRAY(
+      SELECT n.name FROM model_aliases a, unnest(ARRAY[a.alias, a.hardware_model]) AS n (name)
+      WHERE ${textMatch(sql`n.name`, pattern, parameter)})))))`;
+  return negated ? sql`NOT (${matches})` : matches;
 }
 
 function itemTest(column: Sql, pattern: TextPattern, parameter: Parameter): Sql {

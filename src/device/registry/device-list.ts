@@ -61,7 +61,9 @@ export async function listDevices(
   if (query.deviceTypes.length > 0)
     conditions.push(sql`d.device_type = ANY(${parameters.add(query.deviceTypes, "text[]")})`);
   if (query.hardwareModels.length > 0)
-    conditions.push(sql`d.hardware_model = ANY(${parameters.add(query.hardwareModels, "text[]")})`);
+    conditions.push(
+      sql`d.hardware_model = ANY(ARRAY(SELECT unnest(model_names(${parameters.add(query.hardwareModels, "text[]")}))))`,
+    );
   if (query.groups.length > 0) conditions.push(sql`d.groups && ${parameters.add(query.groups, "text[]")}`);
   if (query.firmwareVersions.length > 0)
     conditions.push(runsOneOf(query.showRetired, parameters.add(query.firmwareVersions, "text[]")));

@@ -1,4 +1,5 @@
 import { v7 as uuidv7 } from "uuid";
+import { readModelNames } from "../../device/filter/model-names.ts";
 import { notFound } from "../../errors.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import { DeploymentRingEntity } from "../model/deployment-ring.entity.ts";
@@ -26,7 +27,7 @@ export async function insertRollout(
   const rings = planRings(wanted.rings);
   if (firmware.deletedAt !== undefined) throw notFound("firmware", firmware.id);
   const targeting = planTargeting(wanted.targeting);
-  assertTargeting(targeting, firmware);
+  assertTargeting(targeting, firmware, await readModelNames(tx));
   const back = wanted.policy.rollbackFirmwareId;
   if (back !== undefined) {
     const from = { firmwareId: firmware.id, product: firmware.product };

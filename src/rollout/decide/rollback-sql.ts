@@ -112,7 +112,7 @@ export const insertRollbacksSql = sql`
       CASE
         WHEN f.id IS NULL THEN 'ROLLBACK_TARGET_MISSING'
         WHEN NOT (t.device_type = ANY (f.device_types))
-          OR (f.hardware_models <> '{}' AND NOT (t.hardware_model = ANY (f.hardware_models))) THEN 'ROLLBACK_TARGET_UNFIT'
+          OR (f.hardware_models <> '{}' AND NOT (t.hardware_model = ANY (model_names(f.hardware_models)))) THEN 'ROLLBACK_TARGET_UNFIT'
         WHEN ${refusedSql} THEN 'ROLLBACK_TARGET_REFUSED'
         WHEN f.component = '' AND f.security_counter < coalesce(s.security_counter, 0) THEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER'
       END AS problem,

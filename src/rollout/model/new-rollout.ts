@@ -1,5 +1,6 @@
 import semver from "semver";
 import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
+import { type ModelNames, plainModels } from "../../device/filter/model-names.ts";
 import { invalidArgument } from "../../errors.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import {
@@ -129,7 +130,11 @@ export function planTargeting({ percent, ...given }: NewTargeting): StoredTarget
 }
 
 /** Checks that a rollout of this firmware can reach a device at all. `INVALID_ARGUMENT`, or `INVALID_FILTER` for the filter. */
-export function assertTargeting(targeting: Readonly<StoredTargeting>, firmware: Firmware): void {
+export function assertTargeting(
+  targeting: Readonly<StoredTargeting>,
+  firmware: Firmware,
+  models: ModelNames,
+): void {
   const { currentVersionRange: range, deviceTypes, hardwareModels } = targeting;
   if (range !== "" && semver.validRange(range) === null) {
     throw invalidArgument(
@@ -139,7 +144,7 @@ export function assertTargeting(targeting: Readonly<StoredTargeting>, firmware: 
   }
   parseDeviceFilter(targeting.filter, "targeting.filter");
   assertOverlap("targeting.device_types", deviceTypes, firmware.deviceTypes);
-  assertOverlap("targeting.hardware_models", hardwareModels, firmware.hardwareModels);
+  assertOverlap("targeting.hardware_models", hardwareModels, models.allOf(firmware.hardwareModels));
 }
 
 /**
@@ -151,10 +156,11 @@ export function asRollout(
   firmware: Firmware,
   defaults: RolloutDefaults,
   now: Date,
+  models: ModelNames = plainModels,
 ): Rollout {
   const rings = planRings(wanted.rings);
   const targeting = planTargeting(wanted.targeting);
-  assertTargeting(targeting, firmware);
+  assertTargeting(targeting, firmware, models);
   return {
     id: firmware.id,
     name: wanted.name || `${firmware.product} ${firmware.version}`,

@@ -1,3 +1,4 @@
+import { type ModelNames, plainModels, readModelNames } from "../../device/filter/model-names.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import { withDeleted, withSignatures } from "../../firmware/firmware-rows.ts";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
@@ -8,7 +9,12 @@ import type { ReportedVersions } from "../../version/reported-versions.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { readRollouts } from "../model/rollout-rows.ts";
 import { ongoingStates } from "../model/rollout-state.ts";
-import { type CompiledRollout, compileRollout, type OfferFirmware } from "../rules/compiled-rollout.ts";
+import {
+  type CompiledRollout,
+  compileRollout,
+  type OfferFirmware,
+  withModelNames,
+} from "../rules/compiled-rollout.ts";
 import { type BookedFirmware, ProductBook } from "../rules/product-book.ts";
 import { versionFacts } from "../rules/version-facts.ts";
 import { inPreference } from "./preference.ts";
@@ -43,6 +49,7 @@ export class RolloutIndex {
   /** Rollouts that are noted as unreadable and can be read here, as of the first load. */
   #readableAgain: ReadonlySet<string> | undefined;
   #reported = new ReportedIndex([]);
+  #models = plainModels;
   #mark = "";
   #loading: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -93,6 +100,11 @@ export class RolloutIndex {
   /** What the texts that devices with a product report stand for. */
   reported(product: string): ReportedVersions {
     return this.#reported.product(product);
+  }
+
+  /** The names that hardware models have, as of the last load. */
+  get models(): ModelNames {
+    return this.#models;
   }
 
   /** How many rollouts are in the index. */
@@ -147,6 +159,7 @@ export class RolloutIndex {
   }
 
   async #load(): Promise<void> {
+    this.#models = await readModelNames(this.#parts.database.pool);
     const rollouts = await readRollouts(this.#parts.database.pool, { states: activeStates });
     const firmware = await this.#readFirmware(new Set(rollouts.map(({ firmwareId }) => firmwareId)));
     const steps = await this.#readSteps(new Set(rollouts.map(({ product }) => product)));
@@ -190,6 +203,7 @@ export class RolloutIndex {
       heartbeatIntervalMs: this.#parts.heartbeatIntervalMs,
       reported: this.#reported.product(rollout.product),
       products,
+      models: this.#models,
       steps: steps.get(rollout.product)?.filter(({ firmware }) => firmware.component === rollout.component),
     });
   }
@@ -217,7 +231,7 @@ export class RolloutIndex {
     const types = new Set(firmware.flatMap(({ firmware: { deviceTypes } }) => deviceTypes));
     if (types.size === 0) return new ProductBook([]);
     const rows = await this.#parts.database.pool.query<BookedFirmware>(productsSql, [[...types]]);
-    return new ProductBook(rows);
+    return new ProductBook(rows.map((each) => withModelNames(each, this.#models)));
   }
 
   /** However many devices ask at once, as all do after a rollback began: one read. */
@@ -246,7 +260,12 @@ export class RolloutIndex {
       { ...withDeleted, disableIdentityMap: true },
     );
     const firmware = await withSignatures(em, rows);
-    return new Map(firmware.map((each) => [each.id, { firmware: each, blocked: this.#blocked(each) }]));
+    return new Map(
+      firmware.map((each) => [
+        each.id,
+        { firmware: withModelNames(each, this.#models), blocked: this.#blocked(each) },
+      ]),
+    );
   }
 
   #blocked(firmware: Firmware): string | undefined {
@@ -342,4 +361,5 @@ const markSql = sql`
     (SELECT concat_ws(' ', count(*), sum(version), max(updated_at)) FROM rollouts
       WHERE state IN (${words(activeStates)}) AND NOT is_deleted),
     (SELECT concat_ws(' ', count(*), max(updated_at)) FROM firmware_updates),
+    (SELECT concat_ws(' ', count(*), max(created_at)) FROM model_aliases),
     (SELECT concat_ws(' ', count(*), max(revoked_at)) FROM signing_keys WHERE revoked_at IS NOT NULL)) AS mark`;

@@ -53,7 +53,7 @@ export class RolloutPreview {
     if (brought === undefined || brought.firmware.deletedAt !== undefined) {
       throw notFound("firmware", wanted.firmwareId);
     }
-    const rollout = asRollout(wanted, brought.firmware, defaults, clock.now());
+    const rollout = asRollout(wanted, brought.firmware, defaults, clock.now(), index.models);
     return this.#count(await index.compile(rollout, brought), signal);
   }
 

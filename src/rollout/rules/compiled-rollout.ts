@@ -1,6 +1,7 @@
 import { Range } from "semver";
 import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
 import { compileFilterPredicate, type DevicePredicate } from "../../device/filter/filter-predicate.ts";
+import { type ModelNames, plainModels } from "../../device/filter/model-names.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import { MaintenanceSchedule } from "../../schedule/maintenance-schedule.ts";
 import { compareVersions } from "../../version/compare-versions.ts";
@@ -78,6 +79,17 @@ export interface CompileOptions {
   readonly reported?: ReportedVersions | undefined;
   /** Which products devices run, as the catalogue tells; without it only what devices or operators said counts. */
   readonly products?: ProductBook | undefined;
+  /** The names that hardware models have. The firmware comes with all of them: see {@link withModelNames}. */
+  readonly models?: ModelNames | undefined;
+}
+
+/** A firmware that names its hardware models by all the names that they have. */
+export function withModelNames<F extends { readonly hardwareModels: readonly string[] }>(
+  firmware: F,
+  models: ModelNames,
+): F {
+  const hardwareModels = models.allOf(firmware.hardwareModels);
+  return hardwareModels === firmware.hardwareModels ? firmware : { ...firmware, hardwareModels };
 }
 
 /**
@@ -93,6 +105,7 @@ export function compileRollout(
     steps = [],
     reported = new ReportedVersions([firmware]),
     products = new ProductBook([]),
+    models = plainModels,
   }: CompileOptions,
 ): CompiledRollout {
   const { targeting, policy } = rollout;
@@ -105,7 +118,7 @@ export function compileRollout(
       return otherwise;
     }
   };
-  const filter = read("filter", () => parsedFilter(targeting.filter, heartbeatIntervalMs), undefined);
+  const filter = read("filter", () => parsedFilter(targeting.filter, heartbeatIntervalMs, models), undefined);
   const range = read("version range", () => parsedRange(targeting.currentVersionRange), undefined);
   return {
     id: rollout.id,
@@ -115,7 +128,7 @@ export function compileRollout(
     component: firmware.component,
     offers: makesOffers(rollout.state),
     deviceTypes: new Set(narrowed(firmware.deviceTypes, targeting.deviceTypes)),
-    hardwareModels: modelSet(firmware.hardwareModels, targeting.hardwareModels),
+    hardwareModels: modelSet(firmware.hardwareModels, models.allOf(targeting.hardwareModels)),
     groups: setOf(targeting.groups),
     excludedGroups: setOf(targeting.excludedGroups),
     tags: setOf(targeting.tags),
@@ -137,9 +150,13 @@ export function compileRollout(
   };
 }
 
-function parsedFilter(text: string, heartbeatIntervalMs: number): DevicePredicate | undefined {
+function parsedFilter(
+  text: string,
+  heartbeatIntervalMs: number,
+  models: ModelNames,
+): DevicePredicate | undefined {
   if (text.trim() === "") return undefined;
-  return compileFilterPredicate(parseDeviceFilter(text, "targeting.filter"), { heartbeatIntervalMs });
+  return compileFilterPredicate(parseDeviceFilter(text, "targeting.filter"), { heartbeatIntervalMs, models });
 }
 
 function parsedRange(text: string): Range | undefined {
