@@ -4,12 +4,13 @@ import { gateFields } from "../../policy/gate-fields.ts";
 import { policyFields } from "../../policy/policy-fields.ts";
 import {
   type NewRollout,
+  type PlannedRing,
   planPolicy,
   planRings,
   planTargeting,
   type RolloutDefaults,
 } from "./new-rollout.ts";
-import type { Rollout } from "./rollout.ts";
+import type { Ring, Rollout } from "./rollout.ts";
 
 /**
  * In what a rollout differs from what is wanted, as paths in the request: of the policy and the gates only what is said
@@ -44,13 +45,20 @@ function ringDifferences({ rings }: Rollout, wanted: NewRollout): string[] {
     const path = `rings[${at}]`;
     if (ring === undefined || plan.name !== ring.name) return [`${path}.name`];
     return [
-      ...(plan.percentBasisPoints === ring.percentBasisPoints ? [] : [`${path}.percent`]),
+      ...reachDifferences(path, plan, ring),
       ...fieldDifferences(`${path}.gate`, gateFields, wanted.rings[at]?.gate ?? {}, {
         planned: plan.gate,
         is: ring.gate,
       }),
     ];
   });
+}
+
+/** A ring that was asked for so many devices has become some share since. */
+function reachDifferences(path: string, plan: PlannedRing, ring: Ring): string[] {
+  if (plan.deviceTarget !== ring.deviceTarget) return [`${path}.devices`];
+  if (plan.deviceTarget !== undefined || plan.percentBasisPoints === ring.percentBasisPoints) return [];
+  return [`${path}.percent`];
 }
 
 /** The fields that are said, and planned otherwise than they are. */
