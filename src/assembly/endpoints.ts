@@ -18,6 +18,7 @@ import type { Directive } from "../heartbeat/directive.ts";
 import { heartbeatEndpoints } from "../heartbeat/heartbeat-handlers.ts";
 import { StreamOpenings } from "../heartbeat/stream-openings.ts";
 import { deployEndpoints } from "../rollout/decide/deploy-handlers.ts";
+import { recordEndpoints } from "../rollout/decide/record-handlers.ts";
 import { rolloutEndpoints } from "../rollout/decide/rollout-handlers.ts";
 import { rolloutHealthEndpoints } from "../rollout/health/health-handlers.ts";
 import { updateEndpoints } from "../rollout/offer/update-handlers.ts";
@@ -86,6 +87,7 @@ export function endpointTable({
       hearing: rollouts.hearing,
       pageTokens,
     }),
+    ...recordEndpoints({ records: rollouts.records, health: rollouts.health, hearing: rollouts.hearing }),
     ...explainEndpoints(rollouts),
     ...updateEndpoints({ offers: rollouts.offers, metrics: metrics.updates }),
     ...telemetryEndpoints(telemetry, pageTokens),

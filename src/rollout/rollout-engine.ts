@@ -13,9 +13,11 @@ import { asDatabaseError } from "../infra/database/errors.ts";
 import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { UpdateMetrics } from "../infra/metrics.ts";
+import { ArchivedUpdates } from "./decide/archived-updates.ts";
 import { DriftWatch } from "./decide/drift-watch.ts";
 import { RolloutCatalog } from "./decide/rollout-catalog.ts";
 import { RolloutController } from "./decide/rollout-controller.ts";
+import { RolloutRecords } from "./decide/rollout-records.ts";
 import { RolloutWatch } from "./decide/rollout-watch.ts";
 import { RolloutCohortSource } from "./health/cohort-source.ts";
 import { HealthWatch } from "./health/health-watch.ts";
@@ -60,6 +62,7 @@ export interface RolloutEngineParts {
  */
 export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly catalog: RolloutCatalog;
+  readonly records: RolloutRecords;
   readonly offers: UpdateOffers;
   readonly explainer: UpdateExplainer;
   readonly preview: RolloutPreview;
@@ -75,6 +78,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly #missingLog: MissingLog;
   readonly #census: RingCensus;
   readonly #drift: DriftWatch;
+  readonly #archived: ArchivedUpdates;
   readonly #writer: TransitionWriter;
   readonly #rechecks: UpdateRechecks;
   readonly #controller: RolloutController;
@@ -101,6 +105,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     engine.#round.start();
     engine.#census.round.start();
     engine.#drift.round.start();
+    engine.#archived.round.start();
     return engine;
   }
 
@@ -180,6 +185,9 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       rolledBackByRule: () => metrics.automaticRollbacks.inc(),
     });
     const catalog = new RolloutCatalog({ pool, transactions, idempotency, firmware, defaults: settings });
+    const archived = new ArchivedUpdates({ pool, clock, logger });
+    this.records = new RolloutRecords({ transactions, firmware, marking: () => archived.round.soon(0) });
+    this.#archived = archived;
     this.watch = new RolloutWatch({ read: (id) => catalog.get(id) });
     const serving = { devices, index, tracker, rechecks, facts, writer, downloads, outages, clock };
     const offers = new UpdateOffers(serving);
@@ -237,7 +245,14 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [this.#round, this.#controller.round, this.#writer.round, this.#census.round, this.#drift.round];
+    return [
+      this.#round,
+      this.#controller.round,
+      this.#writer.round,
+      this.#census.round,
+      this.#drift.round,
+      this.#archived.round,
+    ];
   }
 
   /** Sends directives through this from now on. Until then devices learn by their own checks. */
@@ -302,6 +317,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.#announcer.close();
     await this.#census.round.close();
     await this.#drift.round.close();
+    await this.#archived.round.close();
     await this.#round.close();
     await this.#controller.close();
     await this.#writer.close();

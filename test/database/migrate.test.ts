@@ -26,6 +26,7 @@ const all = [
   "0016-missing-devices",
   "0017-drift",
   "0020-models-rings-tries",
+  "0021-metadata-and-archive",
 ];
 const replicas = 3;
 

@@ -5,6 +5,7 @@ import { startTestService } from "../support/service.ts";
 
 /** All that a service does by itself, as /metrics names it. */
 const works = [
+  "archived_updates",
   "client_facts",
   "clock",
   "crash_logs",

@@ -138,6 +138,8 @@ export function compiled(wish: Wish = {}): CompiledRollout {
     rings,
     rollback: { total: 0, completed: 0, failed: 0, blocked: 0, away: 0, waiting: 0 },
     rollbackPlan: undefined,
+    metadata: {},
+    archivedAt: undefined,
     revision: 1,
     createdAt: new Date(0),
     updatedAt: new Date(0),

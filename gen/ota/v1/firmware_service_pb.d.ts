@@ -870,6 +870,13 @@ export declare type DeployFirmwareRequest = Message<"ota.v1.DeployFirmwareReques
    * @generated from field: repeated ota.v1.RingSpec rings = 6;
    */
   rings: RingSpec[];
+
+  /**
+   * See `Rollout.metadata`; for a new rollout: at most 64 entries; a key is 1 to 64 characters without `=`.
+   *
+   * @generated from field: map<string, string> metadata = 40;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**

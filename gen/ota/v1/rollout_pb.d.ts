@@ -172,6 +172,21 @@ export declare type Rollout = Message<"ota.v1.Rollout"> & {
    * @generated from field: string awaiting_approval_ring = 22;
    */
   awaitingApprovalRing: string;
+
+  /**
+   * An integration's own keys with their values, for example of its ticket or its pipeline run: the service keeps them,
+   * returns them, filters lists by them, and reads nothing into them.
+   *
+   * @generated from field: map<string, string> metadata = 40;
+   */
+  metadata: { [key: string]: string };
+
+  /**
+   * When it was archived; unset if it is not. See `RolloutService.ArchiveRollout`.
+   *
+   * @generated from field: google.protobuf.Timestamp archive_time = 41;
+   */
+  archiveTime?: Timestamp | undefined;
 };
 
 /**
@@ -179,6 +194,26 @@ export declare type Rollout = Message<"ota.v1.Rollout"> & {
  * Use `create(RolloutSchema)` to create a new message.
  */
 export declare const RolloutSchema: GenMessage<Rollout>;
+
+/**
+ * What replaces the metadata of a rollout, a ring or a device's update.
+ *
+ * @generated from message ota.v1.RolloutMetadata
+ */
+export declare type RolloutMetadata = Message<"ota.v1.RolloutMetadata"> & {
+  /**
+   * The entries: at most 64. A key is 1 to 64 characters without `=`.
+   *
+   * @generated from field: map<string, string> entries = 1;
+   */
+  entries: { [key: string]: string };
+};
+
+/**
+ * Describes the message ota.v1.RolloutMetadata.
+ * Use `create(RolloutMetadataSchema)` to create a new message.
+ */
+export declare const RolloutMetadataSchema: GenMessage<RolloutMetadata>;
 
 /**
  * One ring of a rollout: a share of the fleet, its counters and its gate.
@@ -276,6 +311,13 @@ export declare type Ring = Message<"ota.v1.Ring"> & {
    * @generated from field: int32 devices = 15;
    */
   devices: number;
+
+  /**
+   * An integration's own keys; see `Rollout.metadata`.
+   *
+   * @generated from field: map<string, string> metadata = 40;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**
@@ -543,6 +585,13 @@ export declare type RingSpec = Message<"ota.v1.RingSpec"> & {
    * @generated from field: int32 devices = 4;
    */
   devices: number;
+
+  /**
+   * See `Ring.metadata`: at most 64 entries; a key is 1 to 64 characters without `=`.
+   *
+   * @generated from field: map<string, string> metadata = 40;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**
@@ -1178,6 +1227,20 @@ export declare type DeviceUpdate = Message<"ota.v1.DeviceUpdate"> & {
    * @generated from field: string drift_version = 23;
    */
   driftVersion: string;
+
+  /**
+   * An integration's own keys for this try; see `Rollout.metadata`.
+   *
+   * @generated from field: map<string, string> metadata = 40;
+   */
+  metadata: { [key: string]: string };
+
+  /**
+   * Whether it was archived with its rollout.
+   *
+   * @generated from field: bool archived = 41;
+   */
+  archived: boolean;
 };
 
 /**

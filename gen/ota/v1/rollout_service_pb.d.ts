@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { DeviceUpdate, DeviceUpdateState, RingGate, RingSpec, Rollout, RolloutHealth, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction, VerbEffect } from "./rollout_pb.js";
+import type { DeviceUpdate, DeviceUpdateState, RingGate, RingSpec, Rollout, RolloutHealth, RolloutMetadata, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction, VerbEffect } from "./rollout_pb.js";
 import type { CountByName } from "./device_service_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { NoOfferReason } from "./update_service_pb.js";
@@ -61,6 +61,13 @@ export declare type CreateRolloutRequest = Message<"ota.v1.CreateRolloutRequest"
    * @generated from field: repeated ota.v1.RingSpec rings = 6;
    */
   rings: RingSpec[];
+
+  /**
+   * See `Rollout.metadata`: at most 64 entries; a key is 1 to 64 characters without `=`.
+   *
+   * @generated from field: map<string, string> metadata = 40;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**
@@ -218,6 +225,20 @@ export declare type ListRolloutsRequest = Message<"ota.v1.ListRolloutsRequest"> 
    * @generated from field: string firmware_version = 5;
    */
   firmwareVersion: string;
+
+  /**
+   * Also list archived rollouts.
+   *
+   * @generated from field: bool show_archived = 40;
+   */
+  showArchived: boolean;
+
+  /**
+   * Only rollouts whose metadata has each of these, as `key=value`.
+   *
+   * @generated from field: repeated string metadata = 41;
+   */
+  metadata: string[];
 };
 
 /**
@@ -593,6 +614,263 @@ export declare type AbortRolloutResponse = Message<"ota.v1.AbortRolloutResponse"
 export declare const AbortRolloutResponseSchema: GenMessage<AbortRolloutResponse>;
 
 /**
+ * What to change of a rollout.
+ *
+ * @generated from message ota.v1.UpdateRolloutRequest
+ */
+export declare type UpdateRolloutRequest = Message<"ota.v1.UpdateRolloutRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * If set, it is changed only if the rollout still has this etag; ABORTED otherwise.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * A new name for people.
+   *
+   * @generated from field: optional string name = 3;
+   */
+  name?: string | undefined;
+
+  /**
+   * Replaces the rollout's metadata.
+   *
+   * @generated from field: ota.v1.RolloutMetadata metadata = 4;
+   */
+  metadata?: RolloutMetadata | undefined;
+
+  /**
+   * Replaces the metadata of these rings.
+   *
+   * @generated from field: repeated ota.v1.RingUpdate rings = 5;
+   */
+  rings: RingUpdate[];
+};
+
+/**
+ * Describes the message ota.v1.UpdateRolloutRequest.
+ * Use `create(UpdateRolloutRequestSchema)` to create a new message.
+ */
+export declare const UpdateRolloutRequestSchema: GenMessage<UpdateRolloutRequest>;
+
+/**
+ * What to change of a ring.
+ *
+ * @generated from message ota.v1.RingUpdate
+ */
+export declare type RingUpdate = Message<"ota.v1.RingUpdate"> & {
+  /**
+   * The ring's name. Required.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Replaces its metadata. Required.
+   *
+   * @generated from field: ota.v1.RolloutMetadata metadata = 2;
+   */
+  metadata?: RolloutMetadata | undefined;
+};
+
+/**
+ * Describes the message ota.v1.RingUpdate.
+ * Use `create(RingUpdateSchema)` to create a new message.
+ */
+export declare const RingUpdateSchema: GenMessage<RingUpdate>;
+
+/**
+ * The changed rollout.
+ *
+ * @generated from message ota.v1.UpdateRolloutResponse
+ */
+export declare type UpdateRolloutResponse = Message<"ota.v1.UpdateRolloutResponse"> & {
+  /**
+   * The rollout as it is now.
+   *
+   * @generated from field: ota.v1.Rollout rollout = 1;
+   */
+  rollout?: Rollout | undefined;
+};
+
+/**
+ * Describes the message ota.v1.UpdateRolloutResponse.
+ * Use `create(UpdateRolloutResponseSchema)` to create a new message.
+ */
+export declare const UpdateRolloutResponseSchema: GenMessage<UpdateRolloutResponse>;
+
+/**
+ * Which rollout to archive.
+ *
+ * @generated from message ota.v1.ArchiveRolloutRequest
+ */
+export declare type ArchiveRolloutRequest = Message<"ota.v1.ArchiveRolloutRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.ArchiveRolloutRequest.
+ * Use `create(ArchiveRolloutRequestSchema)` to create a new message.
+ */
+export declare const ArchiveRolloutRequestSchema: GenMessage<ArchiveRolloutRequest>;
+
+/**
+ * The archived rollout.
+ *
+ * @generated from message ota.v1.ArchiveRolloutResponse
+ */
+export declare type ArchiveRolloutResponse = Message<"ota.v1.ArchiveRolloutResponse"> & {
+  /**
+   * The rollout as it is now.
+   *
+   * @generated from field: ota.v1.Rollout rollout = 1;
+   */
+  rollout?: Rollout | undefined;
+
+  /**
+   * Nothing changed: it was archived already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
+};
+
+/**
+ * Describes the message ota.v1.ArchiveRolloutResponse.
+ * Use `create(ArchiveRolloutResponseSchema)` to create a new message.
+ */
+export declare const ArchiveRolloutResponseSchema: GenMessage<ArchiveRolloutResponse>;
+
+/**
+ * Which rollout to take out of the archive.
+ *
+ * @generated from message ota.v1.UnarchiveRolloutRequest
+ */
+export declare type UnarchiveRolloutRequest = Message<"ota.v1.UnarchiveRolloutRequest"> & {
+  /**
+   * The rollout's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.UnarchiveRolloutRequest.
+ * Use `create(UnarchiveRolloutRequestSchema)` to create a new message.
+ */
+export declare const UnarchiveRolloutRequestSchema: GenMessage<UnarchiveRolloutRequest>;
+
+/**
+ * The rollout that is archived no more.
+ *
+ * @generated from message ota.v1.UnarchiveRolloutResponse
+ */
+export declare type UnarchiveRolloutResponse = Message<"ota.v1.UnarchiveRolloutResponse"> & {
+  /**
+   * The rollout as it is now.
+   *
+   * @generated from field: ota.v1.Rollout rollout = 1;
+   */
+  rollout?: Rollout | undefined;
+
+  /**
+   * Nothing changed: it was not archived.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
+};
+
+/**
+ * Describes the message ota.v1.UnarchiveRolloutResponse.
+ * Use `create(UnarchiveRolloutResponseSchema)` to create a new message.
+ */
+export declare const UnarchiveRolloutResponseSchema: GenMessage<UnarchiveRolloutResponse>;
+
+/**
+ * What to change of a device's update.
+ *
+ * @generated from message ota.v1.UpdateDeviceUpdateRequest
+ */
+export declare type UpdateDeviceUpdateRequest = Message<"ota.v1.UpdateDeviceUpdateRequest"> & {
+  /**
+   * The device's id. Required.
+   *
+   * @generated from field: string device_id = 1;
+   */
+  deviceId: string;
+
+  /**
+   * The update's id. Required.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * Replaces its metadata. Required.
+   *
+   * @generated from field: ota.v1.RolloutMetadata metadata = 3;
+   */
+  metadata?: RolloutMetadata | undefined;
+};
+
+/**
+ * Describes the message ota.v1.UpdateDeviceUpdateRequest.
+ * Use `create(UpdateDeviceUpdateRequestSchema)` to create a new message.
+ */
+export declare const UpdateDeviceUpdateRequestSchema: GenMessage<UpdateDeviceUpdateRequest>;
+
+/**
+ * The changed device update.
+ *
+ * @generated from message ota.v1.UpdateDeviceUpdateResponse
+ */
+export declare type UpdateDeviceUpdateResponse = Message<"ota.v1.UpdateDeviceUpdateResponse"> & {
+  /**
+   * The device update as it is now.
+   *
+   * @generated from field: ota.v1.DeviceUpdate device_update = 1;
+   */
+  deviceUpdate?: DeviceUpdate | undefined;
+};
+
+/**
+ * Describes the message ota.v1.UpdateDeviceUpdateResponse.
+ * Use `create(UpdateDeviceUpdateResponseSchema)` to create a new message.
+ */
+export declare const UpdateDeviceUpdateResponseSchema: GenMessage<UpdateDeviceUpdateResponse>;
+
+/**
  * Which device updates to list. At least one of `rollout_id` and `device_id` must be set.
  *
  * @generated from message ota.v1.ListDeviceUpdatesRequest
@@ -653,6 +931,20 @@ export declare type ListDeviceUpdatesRequest = Message<"ota.v1.ListDeviceUpdates
    * @generated from field: bool drifted = 10;
    */
   drifted: boolean;
+
+  /**
+   * Also list updates of archived rollouts; those of the rollout that `rollout_id` names are always listed.
+   *
+   * @generated from field: bool show_archived = 40;
+   */
+  showArchived: boolean;
+
+  /**
+   * Only updates whose metadata has each of these, as `key=value`.
+   *
+   * @generated from field: repeated string metadata = 41;
+   */
+  metadata: string[];
 
   /**
    * The most to return: default 50, at most 1,000 (larger values are lowered to it).
@@ -1557,6 +1849,50 @@ export declare const RolloutService: GenService<{
     methodKind: "unary";
     input: typeof AbortRolloutRequestSchema;
     output: typeof AbortRolloutResponseSchema;
+  },
+  /**
+   * Changes a rollout's name and its metadata, in any state, archived or not; fields that are not set stay as they are.
+   * Role: operator.
+   *
+   * @generated from rpc ota.v1.RolloutService.UpdateRollout
+   */
+  updateRollout: {
+    methodKind: "unary";
+    input: typeof UpdateRolloutRequestSchema;
+    output: typeof UpdateRolloutResponseSchema;
+  },
+  /**
+   * Puts a rollout that is over away, with its rings and its device updates: lists leave it out, it makes no offers any
+   * more, and its firmware may be deleted. Refused with ILLEGAL_TRANSITION unless it is COMPLETED, ROLLED_BACK or ABORTED
+   * and no device is at its update. Nothing is lost: see `UnarchiveRollout`. Role: operator.
+   *
+   * @generated from rpc ota.v1.RolloutService.ArchiveRollout
+   */
+  archiveRollout: {
+    methodKind: "unary";
+    input: typeof ArchiveRolloutRequestSchema;
+    output: typeof ArchiveRolloutResponseSchema;
+  },
+  /**
+   * Takes a rollout out of the archive, as it was. A COMPLETED one makes offers again: its firmware must be deployable
+   * still. Role: operator.
+   *
+   * @generated from rpc ota.v1.RolloutService.UnarchiveRollout
+   */
+  unarchiveRollout: {
+    methodKind: "unary";
+    input: typeof UnarchiveRolloutRequestSchema;
+    output: typeof UnarchiveRolloutResponseSchema;
+  },
+  /**
+   * Replaces the metadata of one device's update, in any state. Role: operator.
+   *
+   * @generated from rpc ota.v1.RolloutService.UpdateDeviceUpdate
+   */
+  updateDeviceUpdate: {
+    methodKind: "unary";
+    input: typeof UpdateDeviceUpdateRequestSchema;
+    output: typeof UpdateDeviceUpdateResponseSchema;
   },
   /**
    * Lists the devices that a rollout has touched, newest first. Role: viewer.

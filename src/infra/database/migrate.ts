@@ -22,6 +22,7 @@ import { DeviceProducts } from "./migrations/m0015-device-products.ts";
 import { MissingDevices } from "./migrations/m0016-missing-devices.ts";
 import { Drift } from "./migrations/m0017-drift.ts";
 import { ModelsRingsTries } from "./migrations/m0020-models-rings-tries.ts";
+import { MetadataAndArchive } from "./migrations/m0021-metadata-and-archive.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
@@ -89,6 +90,7 @@ const migrations = [
   { name: "0016-missing-devices", class: MissingDevices },
   { name: "0017-drift", class: Drift },
   { name: "0020-models-rings-tries", class: ModelsRingsTries },
+  { name: "0021-metadata-and-archive", class: MetadataAndArchive },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

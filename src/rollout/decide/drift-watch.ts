@@ -177,4 +177,5 @@ const unmarkSql = sql`
   WHERE u.device_id = c.device_id AND u.id = c.id AND u.retry_at IS NULL`;
 
 const countSql = sql`
-  SELECT count(*)::float8 AS drifted FROM device_updates WHERE drifted_at IS NOT NULL AND retry_at IS NULL`;
+  SELECT count(*)::float8 AS drifted FROM device_updates
+  WHERE drifted_at IS NOT NULL AND retry_at IS NULL AND NOT is_deleted`;

@@ -42,6 +42,7 @@ export async function insertRollout(
     state: "DRAFT",
     targeting,
     policy: planPolicy(wanted.policy, defaults),
+    metadata: wanted.metadata ?? {},
     creator: actor,
     startedAt: null,
     endedAt: null,

@@ -85,12 +85,12 @@ export function updateIdSql(now: Sql, before: Sql): Sql {
 }
 
 /**
- * Whether the newest rollout of the firmware \`f\` that began was rolled back: then nobody is rolled back to it. A later
- * rollout of the same firmware clears it.
+ * Whether the newest rollout of the firmware \`f\` that began was rolled back, archived or not: then nobody is rolled back to
+ * it. A later rollout of the same firmware clears it.
  */
 const refusedSql = sql`
   (SELECT r.state IN ('ROLLING_BACK', 'ROLLED_BACK') FROM rollouts r
-   WHERE r.firmware_id = f.id AND r.started_at IS NOT NULL AND NOT r.is_deleted ORDER BY r.id DESC LIMIT 1)`;
+   WHERE r.firmware_id = f.id AND r.started_at IS NOT NULL ORDER BY r.id DESC LIMIT 1)`;
 
 /** Whether the firmware $1 was rolled back by its newest rollout. */
 export const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;

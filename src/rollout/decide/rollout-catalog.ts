@@ -114,7 +114,7 @@ export class RolloutCatalog {
 
   /** Up to `limit` rollouts below the id `after`, newest first. */
   list(
-    filter: Pick<RolloutSelection, "states" | "firmwareId" | "firmwareVersion">,
+    filter: Pick<RolloutSelection, "states" | "firmwareId" | "firmwareVersion" | "metadata" | "showArchived">,
     page: { readonly limit: number; readonly after?: string | undefined },
   ): Promise<Rollout[]> {
     return readRollouts(this.#parts.pool, {

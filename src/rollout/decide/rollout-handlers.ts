@@ -7,6 +7,7 @@ import type { RolloutHealthSource } from "../model/gate.ts";
 import type { HeardTime } from "../model/heard-time.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { SteeredRollout } from "../model/verb-effect.ts";
+import { fromMetadataFilter } from "../wire/metadata-messages.ts";
 import {
   fromNewRollout,
   fromRolloutStates,
@@ -62,6 +63,8 @@ export function rolloutEndpoints({
         states: fromRolloutStates(request.states),
         firmwareId: request.firmwareId || undefined,
         firmwareVersion: request.firmwareVersion || undefined,
+        metadata: fromMetadataFilter(request.metadata),
+        showArchived: request.showArchived || undefined,
       };
       const page = await listPage(pageTokens, request, filter, {
         list: (position) => catalog.list(filter, position),

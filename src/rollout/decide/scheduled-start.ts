@@ -60,7 +60,7 @@ const refusals: ReadonlySet<OtaError["code"]> = new Set(["failed_precondition", 
 
 /** A rollout of the same firmware that was rolled back after $1 was scheduled, which was its last change. */
 const rolledBackSql = sql`
-  SELECT o.name FROM rollouts r JOIN rollouts o ON o.firmware_id = r.firmware_id AND o.id <> r.id AND NOT o.is_deleted
+  SELECT o.name FROM rollouts r JOIN rollouts o ON o.firmware_id = r.firmware_id AND o.id <> r.id
   WHERE r.id = $1::uuid
     AND (o.state = 'ROLLING_BACK' OR (o.state = 'ROLLED_BACK' AND o.updated_at > r.updated_at))
   ORDER BY o.id DESC LIMIT 1`;

@@ -1,8 +1,8 @@
 import { defineEntity, p } from "@mikro-orm/core";
-import { count, createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
+import { count, createdAt, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
 import type { Filled } from "../../policy/field.ts";
 import type { gateFields } from "../../policy/gate-fields.ts";
-import { RolloutEntity } from "./rollout.entity.ts";
+import { type Metadata, RolloutEntity } from "./rollout.entity.ts";
 import { countProperties, ringCounters } from "./rollout-counters.ts";
 
 /** See the contract's RingState. */
@@ -47,9 +47,13 @@ export const DeploymentRingEntity = defineEntity({
     /** Who approved that it opens, as the audit log names callers. */
     approver: p.text().default(""),
     approvedAt: instant().nullable(),
+    metadata: p.json<Metadata>().defaultRaw("'{}'"),
+    /** As its rollout is. */
+    isDeleted: p.boolean().default(false),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
+  filters: notDeleted,
   uniques: [
     { name: "deployment_rings_rollout_id_position_unique", properties: ["rolloutId", "position"] },
     { name: "deployment_rings_rollout_id_name_unique", properties: ["rolloutId", "name"] },

@@ -1,6 +1,7 @@
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
+import type { Metadata } from "./rollout.entity.ts";
 
 /** Which device updates to list; conditions are combined with AND. */
 export interface DeviceUpdateFilter {
@@ -14,6 +15,10 @@ export interface DeviceUpdateFilter {
   readonly missing?: boolean | undefined;
   /** Only updates that succeeded and whose devices have drifted since. */
   readonly drifted?: boolean | undefined;
+  /** Only updates that have each of these. */
+  readonly metadata?: Metadata | undefined;
+  /** Also those of archived rollouts; those of a rollout that is named are listed in any case. */
+  readonly showArchived?: boolean | undefined;
 }
 
 /** A device's part in a rollout, as it is shown. */
@@ -45,6 +50,8 @@ export interface DeviceUpdateRecord {
   readonly driftedMs: number | null;
   /** That version; empty if it has not drifted. */
   readonly driftedTo: string;
+  readonly metadata: Metadata;
+  readonly archived: boolean;
 }
 
 /** Reads device updates, newest first; ids rise with time. */
@@ -64,10 +71,21 @@ export function readDeviceUpdates(
     page.limit,
     filter.missing ?? false,
     filter.drifted ?? false,
+    filter.metadata === undefined ? null : JSON.stringify(filter.metadata),
+    filter.showArchived ?? false,
   ]);
 }
 
-const listSql = sql`
+/** One device update, of a rollout that is archived or not. */
+export async function readDeviceUpdate(
+  session: Session,
+  { deviceId, id }: { readonly deviceId: string; readonly id: string },
+): Promise<DeviceUpdateRecord | undefined> {
+  const [record] = await session.query<DeviceUpdateRecord>(oneSql, [deviceId, id]);
+  return record;
+}
+
+const recordsSql = sql`
   SELECT u.id, u.rollout_id AS "rolloutId", u.device_id AS "deviceId", u.firmware_id AS "firmwareId", u.action, u.state,
     g.name AS ring, u.from_version AS "fromVersion", u.to_version AS "toVersion",
     coalesce(u.failure_reason, '') AS "failureReason", coalesce(u.failure_message, '') AS "failureMessage",
@@ -79,9 +97,15 @@ const listSql = sql`
     (extract(epoch FROM u.deadline_at) * 1000)::float8 AS "deadlineMs",
     u.attempt, (extract(epoch FROM coalesce(u.retry_at, u.not_before)) * 1000)::float8 AS "retryMs", f.component,
     (extract(epoch FROM u.missing_since) * 1000)::float8 AS "missingMs",
-    (extract(epoch FROM u.drifted_at) * 1000)::float8 AS "driftedMs", coalesce(u.drifted_to, '') AS "driftedTo"
-  FROM device_updates u JOIN deployment_rings g ON g.id = u.ring_id JOIN firmware_updates f ON f.id = u.firmware_id
-  WHERE NOT u.is_deleted
+    (extract(epoch FROM u.drifted_at) * 1000)::float8 AS "driftedMs", coalesce(u.drifted_to, '') AS "driftedTo",
+    coalesce(u.metadata, '{}') AS metadata, u.is_deleted AS archived
+  FROM device_updates u JOIN deployment_rings g ON g.id = u.ring_id JOIN firmware_updates f ON f.id = u.firmware_id`;
+
+const oneSql = sql`${recordsSql} WHERE u.device_id = $1::uuid AND u.id = $2::uuid`;
+
+const listSql = sql`
+  ${recordsSql}
+  WHERE (NOT u.is_deleted OR $12::boolean OR $1::uuid IS NOT NULL)
     AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
     AND ($2::uuid IS NULL OR u.device_id = $2::uuid)
     AND ($3::text[] IS NULL OR u.state = ANY ($3::text[]))
@@ -89,6 +113,7 @@ const listSql = sql`
     AND ($5::text IS NULL OR u.action = $5::text)
     AND ($6::text IS NULL OR u.failure_reason = $6::text)
     AND ($7::uuid IS NULL OR u.id < $7::uuid)
+    AND ($11::jsonb IS NULL OR u.metadata @> $11::jsonb)
     AND (NOT $9::boolean OR u.missing_since IS NOT NULL AND u.ended_at IS NULL)
     AND (NOT $10::boolean OR u.drifted_at IS NOT NULL AND u.retry_at IS NULL)
   ORDER BY u.id DESC

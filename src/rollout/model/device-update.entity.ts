@@ -3,7 +3,7 @@ import { DeviceEntity } from "../../device/state/device.entity.ts";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
 import { count, createdAt, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
 import { DeploymentRingEntity } from "./deployment-ring.entity.ts";
-import { RolloutEntity } from "./rollout.entity.ts";
+import { type Metadata, RolloutEntity } from "./rollout.entity.ts";
 
 /** See the contract's UpdateAction. */
 export type UpdateAction = "INSTALL" | "ROLLBACK" | "STEP";
@@ -93,6 +93,9 @@ export const DeviceUpdateEntity = defineEntity({
     driftedTo: p.text().nullable(),
     /** Of a rollback that timed out: when its device was heard again. */
     heardAt: instant().nullable(),
+    /** Null without keys: most updates have none, and an offer costs no more for them. */
+    metadata: p.json<Metadata>().nullable(),
+    /** As its rollout is, some seconds after it: see `ArchivedUpdates`. */
     isDeleted: p.boolean().default(false),
     createdAt: createdAt(),
     updatedAt: updatedAt(),

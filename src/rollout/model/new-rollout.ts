@@ -12,7 +12,7 @@ import {
 import { defaultRings, gateFields } from "../../policy/gate-fields.ts";
 import { policyFields } from "../../policy/policy-fields.ts";
 import type { StoredGate } from "./deployment-ring.entity.ts";
-import type { StoredPolicy, StoredTargeting } from "./rollout.entity.ts";
+import type { Metadata, StoredPolicy, StoredTargeting } from "./rollout.entity.ts";
 import type { Rollout } from "./rollout.ts";
 import { noCounts, ringCounters, rollbackCounters } from "./rollout-counters.ts";
 
@@ -25,6 +25,7 @@ export interface NewRollout {
   readonly policy: NewPolicy;
   /** By default canary 5 %, early 25 %, broad 75 %, production 100 %. */
   readonly rings: readonly NewRing[];
+  readonly metadata?: Metadata | undefined;
 }
 
 /** See the contract's RolloutTargeting; what is absent leaves nothing out. */
@@ -43,6 +44,7 @@ export interface NewRing {
   /** How many devices it is to hold with those before it, instead of a share. */
   readonly devices?: number | undefined;
   readonly gate?: Given<typeof gateFields> | undefined;
+  readonly metadata?: Metadata | undefined;
 }
 
 /** What the operator of the service set for all rollouts. */
@@ -55,6 +57,7 @@ export interface PlannedRing {
   readonly percentBasisPoints: number;
   readonly deviceTarget: number | undefined;
   readonly gate: StoredGate;
+  readonly metadata: Metadata;
 }
 
 /** How long devices that began to install may be silent, if a rollout does not say, by how often they are asked to beat. */
@@ -90,7 +93,7 @@ export function planRings(rings: readonly NewRing[]): PlannedRing[] {
   const names = new Set<string>();
   let last = 0;
   let lastDevices = 0;
-  return wanted.map(({ name, percent, devices = 0, gate }, at) => {
+  return wanted.map(({ name, percent, devices = 0, gate, metadata = {} }, at) => {
     if (names.has(name)) throw invalidArgument(`rings[${at}].name`, `there is a ring ${name} already`);
     names.add(name);
     if (devices > 0) {
@@ -98,14 +101,14 @@ export function planRings(rings: readonly NewRing[]): PlannedRing[] {
       if (devices <= lastDevices)
         throw invalidArgument(`rings[${at}].devices`, "must rise from ring to ring");
       lastDevices = devices;
-      return { name, percentBasisPoints: 0, deviceTarget: devices, gate: planGate(gate) };
+      return { name, percentBasisPoints: 0, deviceTarget: devices, gate: planGate(gate), metadata };
     }
     const percentBasisPoints = basisPoints(`rings[${at}].percent`, percent);
     if (percentBasisPoints <= last) {
       throw invalidArgument(`rings[${at}].percent`, "must rise from ring to ring");
     }
     last = percentBasisPoints;
-    return { name, percentBasisPoints, deviceTarget: undefined, gate: planGate(gate) };
+    return { name, percentBasisPoints, deviceTarget: undefined, gate: planGate(gate), metadata };
   });
 }
 
@@ -191,6 +194,8 @@ export function asRollout(
     })),
     rollback: { ...noCounts(rollbackCounters), waiting: 0 },
     rollbackPlan: undefined,
+    metadata: wanted.metadata ?? {},
+    archivedAt: undefined,
     revision: 0,
     createdAt: now,
     updatedAt: now,

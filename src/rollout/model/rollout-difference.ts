@@ -10,6 +10,7 @@ import {
   planTargeting,
   type RolloutDefaults,
 } from "./new-rollout.ts";
+import type { Metadata } from "./rollout.entity.ts";
 import type { Ring, Rollout } from "./rollout.ts";
 
 /**
@@ -24,7 +25,12 @@ export function differencesOf(rollout: Rollout, wanted: NewRollout, defaults: Ro
       is: rollout.policy,
     }),
     ...ringDifferences(rollout, wanted),
+    ...metadataDifferences("metadata", wanted.metadata, rollout.metadata),
   ];
+}
+
+function metadataDifferences(path: string, said: Metadata | undefined, is: Metadata): string[] {
+  return said === undefined || isSame(said, is) ? [] : [path];
 }
 
 function targetingDifferences({ targeting }: Rollout, wanted: NewRollout): string[] {
@@ -46,6 +52,7 @@ function ringDifferences({ rings }: Rollout, wanted: NewRollout): string[] {
     if (ring === undefined || plan.name !== ring.name) return [`${path}.name`];
     return [
       ...reachDifferences(path, plan, ring),
+      ...metadataDifferences(`${path}.metadata`, wanted.rings[at]?.metadata, ring.metadata),
       ...fieldDifferences(`${path}.gate`, gateFields, wanted.rings[at]?.gate ?? {}, {
         planned: plan.gate,
         is: ring.gate,

@@ -3,7 +3,13 @@ import { type Sql, sql } from "../../infra/database/sql.ts";
 import { canonicalVersion } from "../../version/semantic-version.ts";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
 import { everyDevice, planGate, planPolicy, unsetReturnMs } from "./new-rollout.ts";
-import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
+import type {
+  Metadata,
+  RolloutState,
+  StoredPolicy,
+  StoredRollbackPlan,
+  StoredTargeting,
+} from "./rollout.entity.ts";
 import type { Ring, Rollout } from "./rollout.ts";
 import {
   type Counts,
@@ -22,6 +28,10 @@ export interface RolloutSelection {
   readonly orPlanned?: boolean | undefined;
   readonly firmwareId?: string | undefined;
   readonly firmwareVersion?: string | undefined;
+  /** Only those that have each of these. */
+  readonly metadata?: Metadata | undefined;
+  /** Archived ones as well. */
+  readonly showArchived?: boolean | undefined;
   /** Only ids below this one. */
   readonly before?: string | undefined;
   readonly limit?: number | undefined;
@@ -29,7 +39,7 @@ export interface RolloutSelection {
 
 /** Reads rollouts with their rings and counters, newest first. */
 export async function readRollouts(session: Session, selection: RolloutSelection): Promise<Rollout[]> {
-  const { ids, states, orPlanned, firmwareId, firmwareVersion, before, limit } = selection;
+  const { ids, states, orPlanned, firmwareId, firmwareVersion, metadata, before, limit } = selection;
   const rows = await session.query<RolloutRecord>(rolloutsSql, [
     ids ?? null,
     states === undefined || states.length === 0 ? null : states,
@@ -38,6 +48,8 @@ export async function readRollouts(session: Session, selection: RolloutSelection
     limit ?? maxRollouts,
     firmwareVersion === undefined ? null : (canonicalVersion(firmwareVersion) ?? firmwareVersion),
     orPlanned ?? false,
+    selection.showArchived ?? false,
+    JSON.stringify(metadata ?? {}),
   ]);
   if (rows.length === 0) return [];
   const rings = await session.query<RingRecord>(ringsSql, [rows.map(({ id }) => id)]);
@@ -64,15 +76,17 @@ const rolloutsSql = sql`
     ) END::float8 AS rollback_waiting,
     r.rollback_plan::text AS rollback_plan, r.alert, r.creator, f.kind, f.component,
     ${ms(sql`r.created_at`)} AS created_ms, ${ms(sql`r.updated_at`)} AS updated_ms,
-    ${ms(sql`r.started_at`)} AS started_ms, ${ms(sql`r.ended_at`)} AS ended_ms
+    ${ms(sql`r.started_at`)} AS started_ms, ${ms(sql`r.ended_at`)} AS ended_ms,
+    r.metadata::text AS metadata, ${ms(sql`r.archived_at`)} AS archived_ms
   FROM rollouts r JOIN firmware_updates f ON f.id = r.firmware_id
-  WHERE NOT r.is_deleted
+  WHERE (NOT r.is_deleted OR $8::boolean)
     AND ($1::uuid[] IS NULL OR r.id = ANY ($1::uuid[]))
     AND ($2::text[] IS NULL OR r.state = ANY ($2::text[])
       OR $7::boolean AND r.state = 'COMPLETED' AND r.rollback_plan IS NOT NULL)
     AND ($3::uuid IS NULL OR r.firmware_id = $3::uuid)
     AND ($4::uuid IS NULL OR r.id < $4::uuid)
     AND ($6::text IS NULL OR f.version = $6::text)
+    AND r.metadata @> $9::jsonb
   ORDER BY r.id DESC
   LIMIT $5::int`;
 
@@ -82,7 +96,7 @@ const ringsSql = sql`
     device_count::float8 AS device_count, eligible_count::float8 AS eligible_count,
     awaited_count::float8 AS awaited_count, ${ms(sql`counted_at`)} AS counted_ms,
     ${ms(sql`opened_at`)} AS opened_ms, ${ms(sql`gate_held_since`)} AS held_ms, ${ms(sql`passed_at`)} AS passed_ms,
-    approver, ${ms(sql`approved_at`)} AS approved_ms
+    approver, ${ms(sql`approved_at`)} AS approved_ms, metadata::text AS metadata
   FROM deployment_rings g
   WHERE rollout_id = ANY ($1::uuid[])
   ORDER BY rollout_id, position`;
@@ -123,6 +137,8 @@ interface RolloutRecord {
   updated_ms: number;
   started_ms: number | null;
   ended_ms: number | null;
+  metadata: string;
+  archived_ms: number | null;
 }
 
 interface RingRecord {
@@ -144,6 +160,7 @@ interface RingRecord {
   passed_ms: number | null;
   approver: string;
   approved_ms: number | null;
+  metadata: string;
 }
 
 function toRollout(
@@ -178,6 +195,8 @@ function toRollout(
     updatedAt: new Date(row.updated_ms),
     startedAt: dateOf(row.started_ms),
     endedAt: dateOf(row.ended_ms),
+    metadata: JSON.parse(row.metadata) as Metadata,
+    archivedAt: dateOf(row.archived_ms),
   };
 }
 
@@ -205,6 +224,7 @@ function toRing(row: RingRecord, keys: readonly KeyRecord[]): Ring {
     passedAt: dateOf(row.passed_ms),
     approver: row.approver,
     approvedAt: dateOf(row.approved_ms),
+    metadata: JSON.parse(row.metadata) as Metadata,
     keys: keys.map(({ key_id, counters }) => ({
       keyId: key_id,
       ...(JSON.parse(counters) as Counts<typeof keyCounters>),

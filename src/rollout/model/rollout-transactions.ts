@@ -1,6 +1,6 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
-import { notFound } from "../../errors.ts";
+import { notFound, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
@@ -62,16 +62,33 @@ export class RolloutTransactions {
 
 /**
  * Locks a rollout until the transaction ends and reads it: nobody writes how its updates go meanwhile, so its counters
- * equal the rows. `NOT_FOUND` if there is none.
+ * equal the rows. `NOT_FOUND` if there is none, `ILLEGAL_TRANSITION` if it is archived.
  */
 export async function lockRollout(tx: RolloutTransaction, id: string): Promise<Rollout> {
+  return requireUnarchived(await lockAnyRollout(tx, id));
+}
+
+/** As {@link lockRollout}, archived or not. */
+export async function lockAnyRollout(tx: RolloutTransaction, id: string): Promise<Rollout> {
   await tx.run(lockSql, [id]);
   return readRollout(tx, id);
 }
 
-/** Reads one rollout. `NOT_FOUND` if there is none. */
+/** The rollout, unless it is archived: `ILLEGAL_TRANSITION`. */
+export function requireUnarchived(rollout: Rollout): Rollout {
+  const { id, name, archivedAt } = rollout;
+  if (archivedAt === undefined) return rollout;
+  throw new OtaError(
+    "failed_precondition",
+    "ILLEGAL_TRANSITION",
+    `rollout ${name} is archived; take it out of the archive first`,
+    { metadata: { resource: "rollout", id, state: "archived", allowed: "unarchive" } },
+  );
+}
+
+/** Reads one rollout, archived or not. `NOT_FOUND` if there is none. */
 export async function readRollout(session: Session, id: string): Promise<Rollout> {
-  const [rollout] = await readRollouts(session, { ids: [id] });
+  const [rollout] = await readRollouts(session, { ids: [id], showArchived: true });
   if (rollout === undefined) throw notFound("rollout", id);
   return rollout;
 }

@@ -49,6 +49,9 @@ export interface StoredRollbackPlan {
   waiting?: true;
 }
 
+/** An integration's own keys with their values. */
+export type Metadata = Readonly<Record<string, string>>;
+
 /** One firmware on its way to the devices that it targets, ring by ring. */
 export const RolloutEntity = defineEntity({
   name: "Rollout",
@@ -76,6 +79,11 @@ export const RolloutEntity = defineEntity({
     paceBeganAt: instant().nullable(),
     /** Offers in that minute. */
     paceCount: p.integer().default(0),
+    metadata: p.json<Metadata>().defaultRaw("'{}'"),
+    /** Set while it is archived, as `is_deleted` is. */
+    archivedAt: instant().nullable(),
+    /** Of its device updates, those above this id may not be marked as deleted, or no more, as it is; null if all are. */
+    unmarkedAfter: p.uuid().nullable(),
     isDeleted: p.boolean().default(false),
     createdAt: createdAt(),
     updatedAt: updatedAt(),

@@ -1,6 +1,12 @@
 import type { UpdateKind } from "../../firmware/firmware-update.entity.ts";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
-import type { RolloutState, StoredPolicy, StoredRollbackPlan, StoredTargeting } from "./rollout.entity.ts";
+import type {
+  Metadata,
+  RolloutState,
+  StoredPolicy,
+  StoredRollbackPlan,
+  StoredTargeting,
+} from "./rollout.entity.ts";
 import type { Counts, keyCounters, RingCounters, rollbackCounters } from "./rollout-counters.ts";
 import { isFinalRollout } from "./rollout-state.ts";
 
@@ -30,6 +36,9 @@ export interface Rollout {
   readonly rollback: RollbackCounts;
   /** Set while devices are still to be told to go back. */
   readonly rollbackPlan: Readonly<StoredRollbackPlan> | undefined;
+  readonly metadata: Metadata;
+  /** Undefined unless it is archived. */
+  readonly archivedAt: Date | undefined;
   /** Rises with each transition: the compare-and-set value. */
   readonly revision: number;
   readonly createdAt: Date;
@@ -59,6 +68,7 @@ export interface Ring {
   /** Who approved that it opens; empty if nobody has. */
   readonly approver: string;
   readonly approvedAt: Date | undefined;
+  readonly metadata: Metadata;
   /** Its devices by enrolment key, those keys first that have the most; not all, and none without a key. */
   readonly keys: readonly KeyCounters[];
 }

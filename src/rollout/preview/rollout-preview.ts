@@ -7,7 +7,7 @@ import type { Pool } from "../../infra/database/pool.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { Turns } from "../../infra/turns.ts";
 import { asRollout, type NewRollout, type RolloutDefaults } from "../model/new-rollout.ts";
-import { readRollouts } from "../model/rollout-rows.ts";
+import { readRollout, requireUnarchived } from "../model/rollout-transactions.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
 import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
 import { type DeviceClass, type PreviewSlice, type PreviewUpdates, previewSql } from "./preview-sql.ts";
@@ -64,9 +64,9 @@ export class RolloutPreview {
 
   async #compiled(rolloutId: string): Promise<CompiledRollout> {
     const { index, pool } = this.#parts;
-    const [rollout] = await readRollouts(pool, { ids: [rolloutId] });
-    const firmware = rollout === undefined ? undefined : await index.firmware(rollout.firmwareId);
-    if (rollout === undefined || firmware === undefined) throw notFound("rollout", rolloutId);
+    const rollout = requireUnarchived(await readRollout(pool, rolloutId));
+    const firmware = await index.firmware(rollout.firmwareId);
+    if (firmware === undefined) throw notFound("firmware", rollout.firmwareId);
     return await index.compile(rollout, firmware);
   }
 

@@ -3,7 +3,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import { type OpenUpdate, takesSlot } from "../model/open-update.ts";
-import { readRollouts } from "../model/rollout-rows.ts";
+import { readRollout, requireUnarchived } from "../model/rollout-transactions.ts";
 import { checkedDevice } from "../offer/checked-device.ts";
 import { decideOpenUpdate, type OpenUpdateCase } from "../offer/open-update-decision.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
@@ -61,9 +61,9 @@ export class UpdateExplainer {
     const { index, pool } = this.#parts;
     const active = index.get(rolloutId);
     if (active !== undefined) return active;
-    const [rollout] = await readRollouts(pool, { ids: [rolloutId] });
-    const firmware = rollout === undefined ? undefined : await index.firmware(rollout.firmwareId);
-    if (rollout === undefined || firmware === undefined) throw notFound("rollout", rolloutId);
+    const rollout = requireUnarchived(await readRollout(pool, rolloutId));
+    const firmware = await index.firmware(rollout.firmwareId);
+    if (firmware === undefined) throw notFound("firmware", rollout.firmwareId);
     return index.compile(rollout, firmware);
   }
 }

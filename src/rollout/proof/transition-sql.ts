@@ -75,7 +75,7 @@ const rolloutsSql = sql`
     (policy->>'offersPerMinute')::int AS offers_per_minute, pace_count,
     (extract(epoch FROM pace_began_at) * 1000)::float8 AS pace_began_ms
   FROM rollouts
-  WHERE id = ANY ($1::uuid[]) ORDER BY id`;
+  WHERE id = ANY ($1::uuid[]) AND NOT is_deleted ORDER BY id`;
 
 const lockSql = prepared("rollout_lock", sql`${rolloutsSql} FOR NO KEY UPDATE`);
 

@@ -48,9 +48,10 @@ import {
   planRings,
   type RolloutDefaults,
 } from "../model/new-rollout.ts";
-import type { RolloutState as RolloutStateName, StoredTargeting } from "../model/rollout.entity.ts";
+import type { Metadata, RolloutState as RolloutStateName, StoredTargeting } from "../model/rollout.entity.ts";
 import { awaitedApproval, type Ring, type Rollout } from "../model/rollout.ts";
 import type { VerbEffect } from "../model/verb-effect.ts";
+import { fromMetadata, fromMetadataFilter } from "./metadata-messages.ts";
 
 /** A rollout on the wire; gates are judged as of now, by the time in which devices could be heard. */
 export function toRolloutMessage(
@@ -100,6 +101,8 @@ export function toRolloutMessage(
     ...(startedAt === undefined ? {} : { startTime: timestampFromDate(startedAt) }),
     ...(endedAt === undefined ? {} : { endTime: timestampFromDate(endedAt) }),
     etag: String(rollout.revision),
+    metadata: rollout.metadata,
+    ...(rollout.archivedAt === undefined ? {} : { archiveTime: timestampFromDate(rollout.archivedAt) }),
   };
 }
 
@@ -160,6 +163,8 @@ export function toDeviceUpdateMessage(
     attempt: Math.max(0, update.attempt),
     ...(update.retryMs === null ? {} : { retryTime: timestampFromMs(Math.round(update.retryMs)) }),
     component: update.component,
+    metadata: update.metadata,
+    archived: update.archived,
     ...(update.missingMs === null ? {} : { missingSinceTime: timestampFromMs(Math.round(update.missingMs)) }),
     ...(update.driftedMs === null ? {} : { driftTime: timestampFromMs(Math.round(update.driftedMs)) }),
     driftVersion: update.driftedTo,
@@ -173,6 +178,7 @@ export function fromNewRollout(request: {
   readonly targeting?: MessageShape<typeof RolloutTargetingSchema> | undefined;
   readonly policy?: MessageShape<typeof RolloutPolicySchema> | undefined;
   readonly rings: readonly MessageShape<typeof RingSpecSchema>[];
+  readonly metadata?: Metadata;
 }): NewRollout {
   return {
     firmwareId: request.firmwareId,
@@ -180,6 +186,7 @@ export function fromNewRollout(request: {
     targeting: fromTargeting(request.targeting),
     policy: fromPolicyMessage(request.policy),
     rings: request.rings.map(fromRing),
+    metadata: fromMetadata(request.metadata),
   };
 }
 
@@ -195,6 +202,8 @@ export function fromUpdatesRequest(
     failureReason: request.failureReason || undefined,
     missing: request.missing || undefined,
     drifted: request.drifted || undefined,
+    metadata: fromMetadataFilter(request.metadata),
+    showArchived: request.showArchived || undefined,
     action:
       request.action === UpdateAction.UNSPECIFIED
         ? undefined
@@ -227,6 +236,7 @@ function toRingMessage(ring: Ring, standing: GateStanding): MessageInitShape<typ
     state: RingState[ring.state satisfies RingStateName],
     gate: toGateMessage(gate),
     approver: ring.approver,
+    metadata: ring.metadata,
     ...(ring.approvedAt === undefined ? {} : { approveTime: timestampFromDate(ring.approvedAt) }),
     counters: {
       offered: BigInt(counters.offered),
@@ -289,8 +299,8 @@ function gateStatus(
   return verdict === "promote" ? "holds" : missing.join("; ");
 }
 
-function fromRing({ name, percent, devices, gate }: MessageShape<typeof RingSpecSchema>): NewRing {
-  return { name, percent, devices, gate: fromGateMessage(gate) };
+function fromRing({ name, percent, devices, gate, metadata }: MessageShape<typeof RingSpecSchema>): NewRing {
+  return { name, percent, devices, gate: fromGateMessage(gate), metadata: fromMetadata(metadata) };
 }
 
 function toTargeting(targeting: Readonly<StoredTargeting>): MessageInitShape<typeof RolloutTargetingSchema> {

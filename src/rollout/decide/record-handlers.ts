@@ -1,0 +1,58 @@
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { type CallContext, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { actorOf } from "../../call/identity.ts";
+import type { RolloutHealthSource } from "../model/gate.ts";
+import type { HeardTime } from "../model/heard-time.ts";
+import type { Rollout } from "../model/rollout.ts";
+import { toDeviceUpdateMessage, toRolloutMessage } from "../wire/rollout-messages.ts";
+import type { Kept, RolloutRecords } from "./rollout-records.ts";
+
+/** What these endpoints work on. */
+export interface RecordEndpointParts {
+  readonly records: RolloutRecords;
+  readonly hearing: HeardTime;
+  readonly health: RolloutHealthSource;
+}
+
+/** RolloutService's names, metadata and archive. */
+export function recordEndpoints({ records, hearing, health }: RecordEndpointParts): Endpoint[] {
+  const { method } = RolloutService;
+  const options = { access: { role: "operator" }, rate: "operator" } as const;
+  const message = (rollout: Rollout) => toRolloutMessage(rollout, hearing, health.verdictOf(rollout.id));
+  const answer = async (kept: Promise<Kept>) => {
+    const { rollout, unchanged } = await kept;
+    return { rollout: message(rollout), unchanged };
+  };
+  return [
+    unary(method.updateRollout, options, async (request, { identity }) => {
+      const change = {
+        name: request.name,
+        metadata: request.metadata?.entries,
+        rings: request.rings.map(({ name, metadata }) => ({ name, metadata: metadata?.entries ?? {} })),
+        revision: request.etag || undefined,
+      };
+      const rollout = await records.update(request.id, change, { actor: actorOf(identity) });
+      return { rollout: message(rollout) };
+    }),
+
+    unary(method.archiveRollout, options, (request, context) =>
+      answer(records.archive(verb(request, context))),
+    ),
+
+    unary(method.unarchiveRollout, options, (request, context) =>
+      answer(records.unarchive(verb(request, context))),
+    ),
+
+    unary(method.updateDeviceUpdate, options, async ({ deviceId, id, metadata }, { identity }) => {
+      const entries = metadata?.entries ?? {};
+      const update = await records.updateDeviceUpdate({ deviceId, id }, entries, {
+        actor: actorOf(identity),
+      });
+      return { deviceUpdate: toDeviceUpdateMessage(update) };
+    }),
+  ];
+}
+
+function verb({ id, reason }: { readonly id: string; readonly reason: string }, { identity }: CallContext) {
+  return { id, reason, actor: actorOf(identity) };
+}
