@@ -23,7 +23,12 @@ import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue } from "./parse.ts";
 import { transferProgress } from "./progress.ts";
 import { firmwareId } from "./references.ts";
-import { addRolloutOptions, type RolloutOptions, resolvedRolloutParts } from "./rollout-options.ts";
+import {
+  addRolloutOptions,
+  metadataOption,
+  type NewRolloutOptions,
+  resolvedRolloutParts,
+} from "./rollout-options.ts";
 import { printSteered } from "./rollout-verb-commands.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 
@@ -160,13 +165,15 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
       .command("deploy")
       .argument("<firmware>", REFERENCE)
       .description("Start a rollout of it, or take the one that runs on to a ring")
-      .option("--ring <ring>", "the ring to open, with all before it (default: the first one)"),
+      .option("--ring <ring>", "the ring to open, with all before it (default: the first one)")
+      .addOption(metadataOption()),
   ).action(
-    withSession(cli, async (session, reference: string, options: RolloutOptions & { ring?: string }) => {
+    withSession(cli, async (session, reference: string, options: NewRolloutOptions & { ring?: string }) => {
       const answer = await session.call(method.deployFirmware, {
         id: await firmwareId(session, reference),
         requestId: newRequestId(),
         ring: options.ring ?? "",
+        metadata: options.metadata ?? {},
         ...(await resolvedRolloutParts(session, options)),
       });
       printSteered(session, answer);

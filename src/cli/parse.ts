@@ -129,6 +129,11 @@ export function collectPairs(
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
+/** The same pairs as texts again. */
+export function pairTexts(pairs: Readonly<Record<string, string>> = {}): string[] {
+  return Object.entries(pairs).map(([name, value]) => `${name}=${value}`);
+}
+
 /** Collects `version=share` pairs of a repeatable option, the share from 0 to 1, such as `1.2.0=0.33`. */
 export function collectShares(
   text: string,

@@ -11,17 +11,23 @@ import {
 import { CliError, exitCodes } from "./failure.ts";
 import { LiveView } from "./live-view.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
-import { parseEnumValue } from "./parse.ts";
+import { collectPairs, pairTexts, parseEnumValue } from "./parse.ts";
 import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
 import { addHealthCommands } from "./rollout-health.ts";
-import { addRolloutOptions, type RolloutOptions, resolvedRolloutParts } from "./rollout-options.ts";
+import {
+  addRolloutOptions,
+  metadataOption,
+  type NewRolloutOptions,
+  resolvedRolloutParts,
+} from "./rollout-options.ts";
+import { printRollout } from "./rollout-output.ts";
 import { addPreviewCommands } from "./rollout-preview.ts";
+import { addRecordCommands } from "./rollout-record-commands.ts";
 import { addRolloutVerbs } from "./rollout-verb-commands.ts";
 import {
   isOver,
   renderDefaults,
   renderDeviceUpdates,
-  renderRollout,
   renderRollouts,
   rolloutLine,
   rolloutLines,
@@ -40,13 +46,15 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
       .command("create")
       .argument("<firmware>", "the released firmware: its id or product@version")
       .description("Create a rollout without starting it (`firmware deploy` does both)")
-      .option("--name <name>", "a name for people"),
+      .option("--name <name>", "a name for people")
+      .addOption(metadataOption()),
   ).action(
-    withSession(cli, async (session, firmware: string, options: RolloutOptions & { name?: string }) => {
+    withSession(cli, async (session, firmware: string, options: NewRolloutOptions & { name?: string }) => {
       const { rollout: created } = await session.call(RolloutService.method.createRollout, {
         requestId: newRequestId(),
         firmwareId: await firmwareId(session, firmware),
         name: options.name ?? "",
+        metadata: options.metadata ?? {},
         ...(await resolvedRolloutParts(session, options)),
       });
       printRollout(session, created);
@@ -70,6 +78,8 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
     .description("List rollouts, newest first")
     .option("--state <states>", "only these: draft, running, paused, …", parseEnumValue(RolloutState))
     .option("--firmware <firmware>", "only rollouts of this firmware: its id or product@version")
+    .option("--metadata <name=value>", "only rollouts with this key; repeatable", collectPairs)
+    .option("--archived", "archived ones as well")
     .addOption(limitOption())
     .action(withSession(cli, listRollouts));
 
@@ -105,11 +115,13 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
     .option("--drifted", "only those that succeeded and run an older version again")
     .option("--ring <ring>", "only devices in this ring")
     .option("--device <device>", "only this device: its id or serial number")
+    .option("--metadata <name=value>", "only updates with this key; repeatable", collectPairs)
     .addOption(limitOption())
     .action(withSession(cli, listDevices));
 
   addPreviewCommands(rollout, cli);
   addHealthCommands(rollout, cli);
+  addRecordCommands(rollout, cli);
   addRolloutVerbs(rollout, cli);
 }
 
@@ -127,11 +139,19 @@ Examples:
 
 async function listRollouts(
   session: Session,
-  options: { limit: number; state?: RolloutState[]; firmware?: string },
+  options: {
+    limit: number;
+    state?: RolloutState[];
+    firmware?: string;
+    metadata?: Record<string, string>;
+    archived?: boolean;
+  },
 ): Promise<void> {
   const filter = {
     states: options.state ?? [],
     firmwareId: options.firmware === undefined ? "" : await firmwareId(session, options.firmware),
+    metadata: pairTexts(options.metadata),
+    showArchived: options.archived ?? false,
   };
   const { items, nextPageToken } = await readPages(options.limit, async (page) => {
     const answer = await session.call(RolloutService.method.listRollouts, { ...filter, ...page });
@@ -154,6 +174,7 @@ async function listDevices(
     drifted?: boolean;
     ring?: string;
     device?: string;
+    metadata?: Record<string, string>;
   },
 ): Promise<void> {
   const filter = {
@@ -163,6 +184,7 @@ async function listDevices(
     deviceId: options.device === undefined ? "" : await deviceId(session, options.device),
     states: options.state ?? [],
     ring: options.ring ?? "",
+    metadata: pairTexts(options.metadata),
   };
   const { items, nextPageToken } = await readPages(options.limit, async (page) => {
     const answer = await session.call(RolloutService.method.listDeviceUpdates, { ...filter, ...page });
@@ -207,9 +229,4 @@ async function followRollout(session: Session, id: string): Promise<Rollout> {
   if (last === undefined)
     throw new CliError(exitCodes.failure, "the service ended the watch without an answer");
   throw new CliError(exitCodes.unavailable, "the service ended the watch before the rollout was over");
-}
-
-function printRollout(session: Session, rollout: Rollout | undefined): void {
-  if (rollout === undefined) throw new CliError(exitCodes.failure, "the service answered without a rollout");
-  session.print(RolloutSchema, rollout, () => renderRollout(session.terminal, rollout, Date.now()));
 }

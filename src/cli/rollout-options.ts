@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type {
   RingSpecSchema,
   RolloutPolicySchema,
@@ -9,7 +9,14 @@ import { fieldGroups, fieldsWhere } from "../policy/field.ts";
 import { defaultRings, gateFields } from "../policy/gate-fields.ts";
 import { policyFields } from "../policy/policy-fields.ts";
 import { toGateMessage, toPolicyMessage } from "../policy/policy-messages.ts";
-import { collectList, collectNames, type ParsedRing, parsePercent, parseRings } from "./parse.ts";
+import {
+  collectList,
+  collectNames,
+  collectPairs,
+  type ParsedRing,
+  parsePercent,
+  parseRings,
+} from "./parse.ts";
 import { addFieldOptions, givenByOptions } from "./policy-options.ts";
 import { firmwareId } from "./references.ts";
 import type { Session } from "./session.ts";
@@ -28,6 +35,17 @@ export interface RolloutOptions {
   readonly rings?: ParsedRing[];
   /** The options of the policy and of the gates. */
   readonly [option: string]: unknown;
+}
+
+/** What only those say that create a rollout. */
+export interface NewRolloutOptions extends RolloutOptions {
+  readonly metadata?: Record<string, string>;
+}
+
+/** The keys of {@link NewRolloutOptions}. */
+export function metadataOption(): Option {
+  const option = new Option("--metadata <name=value>", "a key that an integration keeps with it; repeatable");
+  return option.argParser(collectPairs);
 }
 
 /** The parts of a request that create a rollout. */

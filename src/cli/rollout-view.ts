@@ -13,6 +13,7 @@ import {
 } from "../../gen/ota/v1/rollout_pb.js";
 import type { GetRolloutDefaultsResponse } from "../../gen/ota/v1/rollout_service_pb.js";
 import { agoText, bytesText, cleanText, countText, enumText, percentText, timeText } from "./format.ts";
+import { pairTexts } from "./parse.ts";
 import { gateText, policyFacts } from "./policy-text.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal, Tone } from "./terminal.ts";
@@ -51,6 +52,8 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
         : `${timeText(rollout.startTime)} (${agoText(rollout.startTime, nowMs)})`,
     ],
     ["ended", rollout.endTime === undefined ? undefined : timeText(rollout.endTime)],
+    ["archived", rollout.archiveTime === undefined ? undefined : timeText(rollout.archiveTime)],
+    ["metadata", metadataText(rollout)],
     [
       "rolled back",
       rollback === undefined || rollback.total === 0n
@@ -99,7 +102,11 @@ export function renderRollouts(terminal: Terminal, rollouts: readonly Rollout[],
   const columns: Column<Rollout>[] = [
     { title: "id", text: ({ id }) => id },
     { title: "firmware", text: ({ product, version }) => `${cleanText(product)} ${cleanText(version)}` },
-    { title: "state", text: (rollout) => stateText(terminal, rollout) },
+    {
+      title: "state",
+      text: (rollout) =>
+        `${stateText(terminal, rollout)}${rollout.archiveTime === undefined ? "" : ", archived"}`,
+    },
     { title: "ring", text: ({ rings }) => cleanText(rings.findLast(isOpen)?.name ?? "-") },
     { title: "ok", text: ({ rings }) => sum(rings, "succeeded"), align: "right" },
     { title: "failed", text: ({ rings }) => sum(rings, "failed"), align: "right" },
@@ -132,6 +139,14 @@ export function renderDeviceUpdates(
       title: "why",
       text: (update) => failureOf(update) || silenceOf(update, nowMs) || driftOf(update, nowMs),
     },
+    ...(updates.some(({ metadata }) => Object.keys(metadata).length > 0)
+      ? [
+          {
+            title: "metadata",
+            text: ({ metadata }: DeviceUpdate) => cleanText(pairTexts(metadata).join(", ")),
+          },
+        ]
+      : []),
   ];
   return renderTable(terminal, columns, updates);
 }
@@ -230,6 +245,15 @@ function ringBar(terminal: Terminal, ring: Ring, width: number): string {
 
 function ringStateText(terminal: Terminal, ring: Ring): string {
   return terminal.paint(RING_TONES[ring.state] ?? "bold", enumText(RingStateSchema, ring.state));
+}
+
+/** The keys of integrations, a ring's with its name. */
+function metadataText({ metadata, rings }: Rollout): string | undefined {
+  const all = [
+    ...pairTexts(metadata),
+    ...rings.flatMap((ring) => pairTexts(ring.metadata).map((pair) => `${ring.name}: ${pair}`)),
+  ];
+  return all.length === 0 ? undefined : cleanText(all.join(", "));
 }
 
 function targetingText(targeting: Rollout["targeting"]): string {

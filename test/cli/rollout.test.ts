@@ -220,3 +220,51 @@ it("lets a device try again, and rolls back a device, a ring, or all to a named 
   ])
     expect(events).toContainEqual(expect.objectContaining({ action, reason }));
 });
+
+it("keeps an integration's keys, and archives what is over", async () => {
+  const key = ["--metadata", "ticket=OPS-7"];
+  const made = await ask("rollout", "create", "thermostat-os@1.1.0", ...key, "--metadata", "run=a=b");
+  const id = String(made["id"]);
+  expect(made["metadata"]).toEqual({ ticket: "OPS-7", run: "a=b" });
+  const [listed, none, early] = await Promise.all([
+    ask("rollout", "list", ...key),
+    ask("rollout", "list", "--metadata", "ticket=OPS-8"),
+    run("rollout", "archive", id),
+  ]);
+  expect(listed["rollouts"]).toMatchObject([{ id }]);
+  expect(none["rollouts"] ?? []).toEqual([]);
+  expect(early).toMatchObject({ exitCode: 5, stderr: expect.stringContaining("ILLEGAL_TRANSITION") });
+  const changes = ["--remove-metadata", "run", "--metadata", "ticket=OPS-9", "--name", "july"];
+  expect(await ask("rollout", "update", id, ...changes)).toMatchObject({
+    name: "july",
+    metadata: { ticket: "OPS-9" },
+  });
+  await ask("rollout", "update", id, "--ring", "canary", "--metadata", "site=berlin");
+  await ask("rollout", "abort", id);
+  expect(await ask("rollout", "archive", id, "--reason", "done")).toHaveProperty("archiveTime");
+  const [again, left, all, shown] = await Promise.all([
+    run("rollout", "archive", id),
+    run("rollout", "list"),
+    run("rollout", "list", "--archived"),
+    run("rollout", "status", id),
+  ]);
+  expect(again.stderr).toContain("Nothing changed");
+  expect(left.stdout).not.toContain(id);
+  expect(all.stdout).toMatch(new RegExp(`${id} .*aborted, archived`));
+  expect(shown.stdout).toMatch(/metadata +ticket=OPS-9, canary: site=berlin\n/);
+  expect(await ask("rollout", "unarchive", id)).not.toHaveProperty("archiveTime");
+});
+
+it("labels a device's update", async () => {
+  const [device] = await enrol("labelled", 1);
+  const id = await start("1.1.0", "labelled");
+  await eventually(() => device?.expectOffer(service));
+  const labelled = await ask("rollout", "label", id, device?.id ?? "", "--metadata", "order=4711");
+  expect(labelled["metadata"]).toEqual({ order: "4711" });
+  const [found, table] = await Promise.all([
+    ask("rollout", "devices", id, "--metadata", "order=4711"),
+    run("rollout", "devices", id),
+  ]);
+  expect(found["deviceUpdates"]).toMatchObject([{ deviceId: device?.id }]);
+  expect(table.stdout).toMatch(/METADATA\n.*order=4711\n/);
+});
