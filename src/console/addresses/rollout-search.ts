@@ -1,7 +1,7 @@
 import { compact, type RawSearch, searchChoice, searchText } from "./search.ts";
 
 /** What the list of rollouts can be narrowed to. */
-export const rolloutFilters = ["active", "over", "draft"] as const;
+export const rolloutFilters = ["active", "over", "draft", "archived"] as const;
 
 /** The address of the list of rollouts. */
 export interface RolloutListSearch {

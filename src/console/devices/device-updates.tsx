@@ -1,3 +1,4 @@
+import { Text } from "@mantine/core";
 import type { DeviceUpdate } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { usePages } from "../data/use-pages.ts";
@@ -12,7 +13,7 @@ import { UpdateOutcome } from "../words/update-outcome.tsx";
 export function DeviceUpdates({ deviceId }: { readonly deviceId: string }) {
   const pages = usePages(
     RolloutService.method.listDeviceUpdates,
-    { deviceId },
+    { deviceId, showArchived: true },
     { rowsOf: (answer) => answer.deviceUpdates, everyMs: refreshMs },
   );
   return (
@@ -34,10 +35,17 @@ const columns: readonly Column<DeviceUpdate>[] = [
   {
     id: "versions",
     header: "From → to",
-    cell: ({ rolloutId, fromVersion, toVersion }) => (
-      <Link to="/rollouts/$rolloutId" params={{ rolloutId }}>
-        {fromVersion || "?"} → {toVersion}
-      </Link>
+    cell: ({ rolloutId, fromVersion, toVersion, archived }) => (
+      <>
+        <Link to="/rollouts/$rolloutId" params={{ rolloutId }}>
+          {fromVersion || "?"} → {toVersion}
+        </Link>
+        {archived && (
+          <Text size="xs" c="dimmed">
+            archived
+          </Text>
+        )}
+      </>
     ),
   },
   { id: "outcome", header: "State", cell: (update) => <UpdateOutcome update={update} /> },

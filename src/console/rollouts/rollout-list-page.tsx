@@ -22,7 +22,7 @@ import { TimeAgo } from "../ui/time.tsx";
 import {
   activeStates,
   overStates,
-  rolloutStates,
+  rolloutStatus,
   rolloutTitle,
   rolloutTotals,
 } from "../words/rollout-words.ts";
@@ -41,7 +41,7 @@ export function RolloutListPage() {
   ) : undefined;
   const pages = usePages(
     RolloutService.method.listRollouts,
-    { states: [...statesOf(show)] },
+    { states: [...statesOf(show)], showArchived: show === "archived" },
     { rowsOf: (answer) => answer.rollouts, everyMs: refreshMs },
   );
   const refresh = useRolloutRefresh();
@@ -99,7 +99,7 @@ export function RolloutListPage() {
 /** The list has no stream of its own: it is read again this often while it is shown. */
 const refreshMs = 10_000;
 
-const labels = { active: "Active", over: "Over", draft: "Drafts" } as const;
+const labels = { active: "Active", over: "Over", draft: "Drafts", archived: "With archived" } as const;
 
 function statesOf(show: RolloutListSearch["show"]): readonly RolloutState[] {
   switch (show) {
@@ -109,6 +109,7 @@ function statesOf(show: RolloutListSearch["show"]): readonly RolloutState[] {
       return overStates;
     case "draft":
       return [RolloutState.DRAFT];
+    case "archived":
     case undefined:
       return [];
   }
@@ -132,10 +133,7 @@ const columns: readonly Column<Rollout>[] = [
   {
     id: "state",
     header: "State",
-    cell: ({ state }) => {
-      const { tone, text, active } = rolloutStates[state];
-      return <Status tone={tone} text={text} active={active === true} />;
-    },
+    cell: (rollout) => <Status {...rolloutStatus(rollout)} />,
   },
   { id: "rings", header: "Rings", cell: (rollout) => <RingBar rollout={rollout} />, width: 220, wide: true },
   {

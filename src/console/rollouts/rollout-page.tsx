@@ -12,7 +12,7 @@ import { LiveStatus } from "../ui/live-status.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
-import { rolloutStates, rolloutTitle } from "../words/rollout-words.ts";
+import { rolloutStatus, rolloutTitle } from "../words/rollout-words.ts";
 import { ApprovalNotice } from "./approval-notice.tsx";
 import { HealthPanel } from "./health-panel.tsx";
 import { RingPipeline } from "./ring-pipeline.tsx";
@@ -65,7 +65,7 @@ function LiveRollout() {
       trail={trail}
       aside={
         <>
-          <Status {...rolloutStates[rollout.state]} />
+          <Status {...rolloutStatus(rollout)} />
           <LiveStatus state={stream.state} />
         </>
       }

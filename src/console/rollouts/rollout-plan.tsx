@@ -37,6 +37,12 @@ export function RolloutPlan({ rollout }: { readonly rollout: Rollout }) {
           ["Created", <Time key="c" at={rollout.createTime} />],
           ["Started", rollout.startTime && <Time key="st" at={rollout.startTime} />],
           ["Ended", rollout.endTime && <Time key="e" at={rollout.endTime} />],
+          ["Archived", rollout.archiveTime && <Time key="a" at={rollout.archiveTime} />],
+          ["Metadata", pairs(rollout.metadata)],
+          ...rollout.rings.map(({ name, metadata }): [string, ReactNode] => [
+            `Metadata of ${name}`,
+            pairs(metadata),
+          ]),
           ["Id", <CopyText key="i" text={rollout.id} />],
         ]}
       />
@@ -56,6 +62,10 @@ function policyFacts(policy: RolloutPolicy | undefined): [title: string, value: 
       </Link>,
     ];
   });
+}
+
+function pairs(metadata: Readonly<Record<string, string>>): string | undefined {
+  return list(Object.entries(metadata).map(([name, value]) => `${name}=${value}`));
 }
 
 function list(values: readonly string[] | undefined): string | undefined {

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, it } from "vitest";
 import { RingState, RolloutSchema, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { verbsFor } from "./rollout-verbs.ts";
@@ -22,10 +23,19 @@ it.each([
   [RolloutState.RUNNING, ["promote", "pause", "rollback", "abort"]],
   [RolloutState.PAUSED, ["resume", "rollback", "abort"]],
   [RolloutState.ROLLING_BACK, ["abort"]],
-  [RolloutState.ROLLED_BACK, []],
-  [RolloutState.ABORTED, []],
+  [RolloutState.COMPLETED, ["rollback", "abort", "archive"]],
+  [RolloutState.ROLLED_BACK, ["archive"]],
+  [RolloutState.ABORTED, ["archive"]],
 ])("offers what state %s allows", (state, names) => {
   expect(verbsFor(rolloutIn(state)).map(({ name }) => name)).toEqual(names);
+});
+
+it("only takes an archived rollout out of the archive", () => {
+  const rollout = create(RolloutSchema, {
+    ...rolloutIn(RolloutState.COMPLETED),
+    archiveTime: timestampFromMs(1),
+  });
+  expect(verbsFor(rollout).map(({ name }) => name)).toEqual(["unarchive"]);
 });
 
 it.each([RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.PAUSED])(

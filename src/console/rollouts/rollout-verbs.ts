@@ -45,8 +45,8 @@ const approvableStates: ReadonlySet<RolloutState> = new Set([
 ]);
 
 /** Whether devices and rings of a rollout can be rolled back, or tried again, one by one. */
-export function canRollBackParts({ state }: Rollout): boolean {
-  return partStates.has(state);
+export function canRollBackParts({ state, archiveTime }: Rollout): boolean {
+  return archiveTime === undefined && partStates.has(state);
 }
 
 const partStates: ReadonlySet<RolloutState> = new Set([
@@ -56,6 +56,7 @@ const partStates: ReadonlySet<RolloutState> = new Set([
 ]);
 
 function stateVerbs(rollout: Rollout): readonly RolloutVerb[] {
+  if (rollout.archiveTime !== undefined) return [unarchive];
   switch (rollout.state) {
     case RolloutState.DRAFT:
       return [start, abort];
@@ -70,10 +71,11 @@ function stateVerbs(rollout: Rollout): readonly RolloutVerb[] {
     case RolloutState.ROLLING_BACK:
       return [abort];
     case RolloutState.COMPLETED:
-      return [rollback, abort];
-    case RolloutState.UNSPECIFIED:
+      return [rollback, abort, archive];
     case RolloutState.ROLLED_BACK:
     case RolloutState.ABORTED:
+      return [archive];
+    case RolloutState.UNSPECIFIED:
       return [];
   }
 }
@@ -206,6 +208,38 @@ const abort: RolloutVerb = {
 };
 
 const wholeFleet = { devices: 0, percent: 100 };
+
+const archive: RolloutVerb = {
+  name: "archive",
+  method: method.archiveRollout,
+  input: () => ({}),
+  label: () => "Archive",
+  question: (rollout) => `Archive ${rolloutTitle(rollout)}?`,
+  consequences: ({ state }) => [
+    "Lists leave it out; its devices' histories keep what it did.",
+    ...(state === RolloutState.COMPLETED ? ["Devices that appear later are not offered its update."] : []),
+    "Its firmware may be deleted.",
+    "It can be taken out of the archive again.",
+  ],
+  doing: "archive it",
+  withReason: true,
+  isMain: false,
+};
+
+const unarchive: RolloutVerb = {
+  name: "unarchive",
+  method: method.unarchiveRollout,
+  input: () => ({}),
+  label: () => "Unarchive",
+  question: (rollout) => `Take ${rolloutTitle(rollout)} out of the archive?`,
+  consequences: ({ state }) => [
+    "It is as it was, and lists show it again.",
+    ...(state === RolloutState.COMPLETED ? ["Devices that appear later are offered its update again."] : []),
+  ],
+  doing: "take it out of the archive",
+  withReason: true,
+  isMain: true,
+};
 
 /** The ring that a promotion opens; undefined when all are open. */
 function nextRing({ rings }: Rollout) {

@@ -35,6 +35,12 @@ export const rolloutStates: Readonly<Record<RolloutState, Words>> = {
   [RolloutState.ABORTED]: { tone: "idle", text: "Aborted" },
 };
 
+/** How a rollout's state reads, and whether it is archived. */
+export function rolloutStatus({ state, archiveTime }: Rollout): Words {
+  const words = rolloutStates[state];
+  return archiveTime === undefined ? words : { ...words, text: `${words.text}, archived` };
+}
+
 /** How a ring's state reads. */
 export const ringStates: Readonly<Record<RingState, Words>> = {
   [RingState.UNSPECIFIED]: { tone: "idle", text: "Unknown" },

@@ -53,7 +53,7 @@ export function useMeasurements(
   );
   const updates = useQuery(
     RolloutService.method.listDeviceUpdates,
-    { deviceId, pageSize: maxEvents },
+    { deviceId, pageSize: maxEvents, showArchived: true },
     options,
   );
   const { startMs, endMs, isLive } = span;
