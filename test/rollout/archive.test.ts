@@ -117,6 +117,32 @@ describe("a rollout that is over", () => {
     });
   });
 
+  it("has all of its device updates marked, however many", async () => {
+    await using test = await openReplica();
+    const { world, replica } = test;
+    const { id } = await complete(test, 1);
+    // What two and a half batches of others had of it, all of it over.
+    await world.database.adminPool.query(
+      `WITH made AS (
+         INSERT INTO devices (id, serial_number, device_type, hardware_model)
+         SELECT uuidv7(), 'many-' || n, 'thermostat', 't100' FROM generate_series(1, 12500) n RETURNING id)
+       INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
+         to_version, offered_at, ended_at)
+       SELECT m.id, uuidv7(), u.rollout_id, u.ring_id, u.firmware_id, 'INSTALL', 'SUCCEEDED', '1.0.0', '1.1.0', now(), now()
+       FROM made m, device_updates u WHERE u.rollout_id = $1`,
+      [id],
+    );
+    await replica.engine.records.archive(call(id));
+    await until(replica, id, async () =>
+      expect(await marks(world, id)).toEqual({ updates: 12_501, others: 0, rings: 1 }),
+    );
+    await replica.engine.records.unarchive(call(id));
+    await until(replica, id, async () =>
+      expect(await marks(world, id)).toEqual({ updates: 0, others: 12_501, rings: 0 }),
+    );
+    await expectExactCounters(world);
+  });
+
   it("makes no offer that was under way when it was archived", async () => {
     await using test = await openReplica();
     const { world, replica } = test;
