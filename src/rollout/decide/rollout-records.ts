@@ -63,6 +63,7 @@ export class RolloutRecords {
         ...(metadata === undefined ? [] : ["metadata"]),
         ...rings.map((ring) => `rings.${ring.name}.metadata`),
       ];
+      tx.changed(id);
       await record(tx, rollout, "rollout.update", { actor, reason: "" }, { fields: fields.join(",") });
       return await readRollout(tx, id);
     });
@@ -145,6 +146,7 @@ export class RolloutRecords {
       const now = verb === "archive" ? tx.now.toISOString() : null;
       await tx.run(archiveSql, [id, now]);
       await tx.run(archiveRingsSql, [id, now !== null]);
+      tx.changed(id);
       await record(tx, locked, `rollout.${verb}`, by, { state: locked.state });
       return { rollout: await readRollout(tx, id), unchanged: false };
     });
@@ -160,7 +162,6 @@ async function record(
   { actor, reason }: Cause,
   details: Readonly<Record<string, string>>,
 ): Promise<void> {
-  tx.changed(id);
   await tx.audit.record(tx.em, { actor, action, resourceType: "rollout", resourceId: id, reason, details });
 }
 
