@@ -104,7 +104,7 @@ it("uploads a firmware, sees whom it would reach, starts it, watches the canary 
   expect(opened.errors).toEqual([]);
 });
 
-it("asks for the version before it aborts, and says what will happen", async () => {
+it("asks for the version before it aborts, says what will happen, and archives what is over", async () => {
   const key = await registerKey(service, "second team");
   const firmwareId = await releaseFirmware(service, key, "9.0.0");
   await using opened = await openSignedIn(
@@ -124,6 +124,22 @@ it("asks for the version before it aborts, and says what will happen", async () 
   await abort.click();
   await page.getByText("Aborted", { exact: true }).first().waitFor();
   await page.getByText("not needed").first().waitFor();
+
+  await page.getByRole("button", { name: "Archive" }).click();
+  await page.getByText("histories keep what it did").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Archive" }).click();
+  await page.getByText("Aborted, archived", { exact: true }).first().waitFor();
+  await page.goto(`${service.httpUrl}/rollouts`);
+  await page.getByText("Choose All above").or(page.getByRole("table")).first().waitFor();
+  expect(await page.getByRole("link", { name: /9\.0\.0/ }).count()).toBe(0);
+  await page.getByText("With archived").click();
+  await page
+    .getByRole("link", { name: /9\.0\.0/ })
+    .first()
+    .click();
+  await page.getByRole("button", { name: "Unarchive" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Unarchive" }).click();
+  await page.getByRole("button", { name: "Archive", exact: true }).waitFor();
   expect(opened.errors).toEqual([]);
 });
 

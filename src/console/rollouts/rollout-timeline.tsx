@@ -86,4 +86,8 @@ const verbs: Readonly<Record<string, string>> = {
   schedule: "Scheduled",
   complete: "Completed",
   abort: "Aborted",
+  archive: "Archived",
+  unarchive: "Taken out of the archive",
+  update: "Name or keys changed",
+  update_device_update: "Keys of a device's update changed",
 };
