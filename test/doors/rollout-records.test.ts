@@ -89,6 +89,28 @@ describe("an integration's own keys", () => {
   });
 });
 
+describe("a deployment", () => {
+  it("keeps the keys of its rollout, is refused with others, and begins anew after the archive", async () => {
+    const firmwareId = await firmware();
+    const group = `g-${randomUUID()}`;
+    const deploy = (metadata: object) =>
+      call("POST", `/firmware/${firmwareId}/deploy`, { targeting: { groups: [group] }, metadata });
+    const first = (await deploy({ run: "1" })).body.rollout;
+    expect(first.metadata).toEqual({ run: "1" });
+    expect((await deploy({ run: "1" })).body.rollout.id).toBe(first.id);
+    expect((await deploy({})).body.rollout.id).toBe(first.id);
+    expect(httpRefusal(await deploy({ run: "2" }))).toMatchObject({
+      reason: "ROLLOUT_DIFFERS",
+      fields: ["metadata"],
+    });
+    await call("POST", `/rollouts/${first.id}:abort`, {});
+    await call("POST", `/rollouts/${first.id}:archive`, {});
+    const second = (await deploy({ run: "2" })).body.rollout;
+    expect(second).toMatchObject({ metadata: { run: "2" } });
+    expect(second.id).not.toBe(first.id);
+  });
+});
+
 describe("a rollout that is over", () => {
   it("is archived over the doors: its device's history keeps it, and its firmware can be deleted", async () => {
     const firmwareId = await firmware();

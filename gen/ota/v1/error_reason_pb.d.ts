@@ -409,7 +409,7 @@ export enum ErrorReason {
   NOTHING_TO_DO = 55,
 
   /**
-   * The firmware's rollout that runs has other targeting, policy or rings than were asked for; metadata `rollout_id` names
+   * The firmware's rollout that runs has other targeting, policy, rings or metadata than were asked for; metadata `rollout_id` names
    * it, `fields` what differs. FAILED_PRECONDITION.
    *
    * @generated from enum value: ERROR_REASON_ROLLOUT_DIFFERS = 56;

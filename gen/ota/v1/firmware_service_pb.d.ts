@@ -872,7 +872,7 @@ export declare type DeployFirmwareRequest = Message<"ota.v1.DeployFirmwareReques
   rings: RingSpec[];
 
   /**
-   * See `Rollout.metadata`; for a new rollout: at most 64 entries; a key is 1 to 64 characters without `=`.
+   * See `Rollout.metadata`; by default that of the rollout that runs. At most 64 entries; a key is 1 to 64 characters without `=`.
    *
    * @generated from field: map<string, string> metadata = 40;
    */
@@ -1086,8 +1086,8 @@ export declare const FirmwareService: GenService<{
     output: typeof ReleaseFirmwareResponseSchema;
   },
   /**
-   * Deploys a firmware to a ring: creates and starts its rollout, or takes the one that runs on to that ring. Targeting, policy
-   * and rings that are given must be those of the rollout that runs: refused with ROLLOUT_DIFFERS otherwise. Role: operator.
+   * Deploys a firmware to a ring: creates and starts its rollout, or takes the one that runs on to that ring. Targeting, policy,
+   * rings and metadata that are given must be those of the rollout that runs: refused with ROLLOUT_DIFFERS otherwise. Role: operator.
    *
    * @generated from rpc ota.v1.FirmwareService.DeployFirmware
    */
