@@ -52,6 +52,7 @@ const up = [
 
 const down = [
   "drop trigger device_note_version_changes on device_state",
+  "drop index device_updates_target_missing_index",
   "drop function device_note_version_changes()",
   "drop table device_version_changes",
   "alter table rollouts drop column rollback_away",
