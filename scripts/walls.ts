@@ -95,7 +95,11 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   heartbeat: { may: [...ground, "driver", "device", "rollout/offer"], wireMay: handlers },
   telemetry: { may: [...ground, "device", "heartbeat"], wireMay: [...handlers, "api/download"] },
-  crash: { may: [...ground, "access", "device", "version"], wireMay: [...handlers, "api/http"] },
+  crash: {
+    may: [...ground, "access", "device", "version"],
+    wireMay: [...handlers, "api/http"],
+    rooms: { words: [], stacks: ["words"] },
+  },
   "entities.ts": {
     may: ["access", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
   },
@@ -180,6 +184,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       cli: ["support"],
       console: ["support"],
       crash: ["support", "heartbeat"],
+      "crash/stacks": [],
       database: ["support"],
       device: ["support", "access"],
       docs: ["support", "/scripts"],

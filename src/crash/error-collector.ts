@@ -256,10 +256,10 @@ async function sightingsOf(heartbeats: readonly InboxHeartbeat[]): Promise<Sight
         report,
         fingerprint: fingerprintOf(report),
       });
-    }
-    if (performance.now() > sliceEndsMs) {
-      await nextTurn();
-      sliceEndsMs = performance.now() + computeSliceMs;
+      if (performance.now() > sliceEndsMs) {
+        await nextTurn();
+        sliceEndsMs = performance.now() + computeSliceMs;
+      }
     }
   }
   return sightings;

@@ -3,7 +3,7 @@ import { type StoredErrorReport, storedError } from "../device/state/stored-erro
 import type { ParameterType } from "../infra/database/parameters.ts";
 import { type Sql, sql } from "../infra/database/sql.ts";
 import type { ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupOrder } from "./error-group.ts";
-import type { StackKind } from "./stack-kind.ts";
+import type { StackKind } from "./stacks/stack.ts";
 
 /** Reads groups, with what they are ordered by as text in full precision. Conditions and order follow. */
 export function groupsSql(order: GroupOrder): Sql {

@@ -2,7 +2,7 @@ import { defineEntity, p } from "@mikro-orm/core";
 import type { Severity } from "../device/state/severity.ts";
 import { count, createdAt, entityNamed, instant, updatedAt } from "../infra/database/columns.ts";
 import type { ErrorGroupState } from "./error-group.ts";
-import type { StackKind } from "./stack-kind.ts";
+import type { StackKind } from "./stacks/stack.ts";
 
 /** Errors of one cause; see {@link ErrorGroup} for the columns. */
 export const ErrorGroupEntity = defineEntity({

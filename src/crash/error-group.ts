@@ -1,6 +1,6 @@
 import type { DeviceError } from "../device/state/heartbeat-record.ts";
 import type { Severity } from "../device/state/severity.ts";
-import type { StackKind } from "./stack-kind.ts";
+import type { StackKind } from "./stacks/stack.ts";
 
 /** Where a group stands: to be looked at, mended, or known and let be. */
 export type ErrorGroupState = "open" | "resolved" | "ignored";

@@ -26,7 +26,7 @@ import {
   groupOrders,
 } from "./error-group.ts";
 import type { GroupFilter } from "./error-groups.ts";
-import type { StackKind } from "./stack-kind.ts";
+import type { StackKind } from "./stacks/stack.ts";
 
 /** A group on the wire. */
 export function groupMessage(group: ErrorGroup): MessageInitShape<typeof ErrorGroupSchema> {
@@ -143,4 +143,8 @@ const wireKinds = {
   java: WireStackKind.JAVA,
   kernel: WireStackKind.KERNEL,
   other: WireStackKind.OTHER,
+  go: WireStackKind.GO,
+  dotnet: WireStackKind.DOTNET,
+  microcontroller: WireStackKind.MICROCONTROLLER,
+  lua: WireStackKind.LUA,
 } as const satisfies Record<StackKind, WireStackKind>;

@@ -25,9 +25,9 @@ function of(stack: string, other: { code?: string; message?: string } = {}) {
 const expected: Record<string, readonly [kind: string, title: string]> = {
   "asan-null-read": ["native", "SEGV in read_sensor"],
   "asan-use-after-free": ["native", "double-free in free_twice"],
-  "gdb-double-free": ["native", "CRASH in free_twice"],
+  "gdb-double-free": ["native", "abort in free_twice"],
   "gdb-null-read": ["native", "CRASH in read_sensor"],
-  "glibc-double-free": ["native", "CRASH in free_twice"],
+  "glibc-double-free": ["native", "abort in free_twice"],
   "glibc-null-read": ["native", "CRASH in read_sensor"],
   "java-config": ["java", "java.lang.NumberFormatException in com.example.thermostat.Agent.load"],
   "java-later": ["java", "java.lang.NullPointerException in com.example.thermostat.Agent$Sensor.read"],

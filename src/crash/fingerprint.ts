@@ -1,10 +1,8 @@
 import { createHash } from "node:crypto";
-import type { Frame, ParsedStack } from "./frame.ts";
-import { parseKernelStack } from "./kernel-stack.ts";
-import { parseJavaScriptStack, parseJavaStack, parsePythonStack, parseRustStack } from "./managed-stacks.ts";
-import { parseNativeStack } from "./native-stack.ts";
-import { normaliseText } from "./normalise.ts";
-import { recogniseStack, type StackKind } from "./stack-kind.ts";
+import { withoutOrdinals } from "./stacks/names.ts";
+import { readStack } from "./stacks/read-stack.ts";
+import type { Frame, StackKind } from "./stacks/stack.ts";
+import { normaliseText } from "./words/normalise-text.ts";
 
 /** What of an error report tells its cause. */
 export interface ReportedError {
@@ -21,85 +19,93 @@ export interface Fingerprint {
   readonly stackKind: StackKind;
   /** A line for people, of at most {@link maxTitleLength} characters: where it happened, or the message. */
   readonly title: string;
+  /** For people: what exactly makes errors belong together, of at most 1,000 characters. */
+  readonly groupedBy: string;
 }
 
 /** Changes whenever the same report gets another fingerprint than before; it is part of what is digested. */
-export const fingerprintVersion = 1;
+export const fingerprintVersion = 2;
 
 /** Characters of a title. */
 export const maxTitleLength = 200;
 
+/** Characters of what a group is grouped by. */
+const maxGroupedByLength = 1_000;
+
 /**
  * Recognises errors that have the same cause, whatever the addresses, lines, build folders and process ids. The digest
  * covers the code, the kind of stack, the class of the fault and the innermost frames of the device's own code; without a
- * stack the normalised message; with one that no parser understands its first lines, normalised.
+ * stack the normalised message; with one that no parser understands its first lines, normalised. A message that is a stack is
+ * read as one.
  *
- * Never throws, and takes time linear in the length of its input, of which it reads at most {@link maxStackLength}
+ * Never throws, and takes time linear in the length of its input, of which it reads at most {@link maxTextLength}
  * characters: devices send what they like.
  */
 export function fingerprintOf({ code, message, stack }: ReportedError): Fingerprint {
-  const lines = stack.slice(0, maxStackLength).split("\n", maxLines).map(cut);
-  const stackKind = recogniseStack(lines);
-  const { fault, frames } = parse(stackKind, lines);
-  const top = innermost(frames);
-  const parts =
-    top.length > 0 ? [fault, ...top.map(({ symbol }) => symbol)] : wordsOf(stackKind, message, lines);
-  const text = JSON.stringify([fingerprintVersion, code, stackKind, ...parts]);
-  return {
-    sha256: createHash("sha256").update(text).digest("hex"),
+  const text = stack.trim() === "" && message.includes("\n") ? message : stack;
+  const read = readStack(text.slice(0, maxTextLength));
+  const isMessage = text !== stack && read.frames.length === 0;
+  const stackKind = isMessage ? "none" : read.kind;
+  const top = innermost(read.frames, overflows.test(read.fault));
+  const words = top.length > 0 ? [] : wordsOf(stackKind, message, read.lines);
+  const places = top.map(placeOf);
+  const digested = JSON.stringify([
+    fingerprintVersion,
+    code,
     stackKind,
-    title: titleOf(code, message, fault, top[0]),
+    ...(top.length > 0 ? [read.fault, ...places] : words),
+  ]);
+  return {
+    sha256: createHash("sha256").update(digested).digest("hex"),
+    stackKind,
+    title: titleOf(code, message, read.fault, top[0]),
+    groupedBy: shortened(
+      top.length > 0 ? placeText(stackKind, read.fault, places) : wordText(stackKind, words),
+      maxGroupedByLength,
+    ),
   };
 }
 
-/** What a stack may have by the contract. */
-const maxStackLength = 16_000;
-
-/** Lines of a stack that are looked at, far more than any runtime prints frames. */
-const maxLines = 1_000;
-
-/** Characters of a line that are looked at: a C++ or Rust name with all its type parameters. */
-const maxLineLength = 1_000;
+/** More than a stack may have by the contract. */
+const maxTextLength = 64 * 1024;
 
 /** Frames that make a place: enough to tell callers apart, few enough that another way to get there is the same fault. */
 const topFrames = 5;
 
 /** Lines that stand for a stack in no known format. */
-const topLines = 5;
+const topLines = 8;
 
-function cut(line: string): string {
-  return line.length > maxLineLength ? line.slice(0, maxLineLength) : line.trimEnd();
-}
-
-function parse(kind: StackKind, lines: readonly string[]): ParsedStack {
-  switch (kind) {
-    case "native":
-      return parseNativeStack(lines);
-    case "python":
-      return parsePythonStack(lines);
-    case "javascript":
-      return parseJavaScriptStack(lines);
-    case "rust":
-      return parseRustStack(lines);
-    case "java":
-      return parseJavaStack(lines);
-    case "kernel":
-      return parseKernelStack(lines);
-    case "none":
-    case "other":
-      return { fault: "", frames: [] };
-  }
-}
+/** Where calls that call each other run out of stack is chance. */
+const overflows = /StackOverflow|RecursionError|stack overflow|stack-overflow/i;
 
 /** The device's own innermost frames, or any if none is its own; recursion counts once. */
-function innermost(frames: readonly Frame[]): readonly Frame[] {
+function innermost(frames: readonly Frame[], isOverflow: boolean): readonly Frame[] {
   const own = frames.filter(({ inApp }) => inApp);
-  const top: Frame[] = [];
-  for (const frame of own.length > 0 ? own : frames) {
-    if (top.length === topFrames) break;
-    if (top.at(-1)?.symbol !== frame.symbol) top.push(frame);
+  const calls = own.length > 0 ? own : frames;
+  if (isOverflow) return cycleOf(calls);
+  const top = new Map<string, Frame>();
+  for (const { detail, symbol, ...frame } of calls) {
+    if (top.size === topFrames) break;
+    // Only the innermost place needs to be told apart from its like: a caller's closure is numbered anew with each one more.
+    const name = top.size === 0 ? symbol : withoutOrdinals(symbol);
+    if (!top.has(name))
+      top.set(name, top.size === 0 ? { ...frame, symbol, detail } : { ...frame, symbol: name });
   }
-  return top;
+  return [...top.values()];
+}
+
+/** The calls that call each other, in an order that does not depend on where the stack ended. */
+function cycleOf(calls: readonly Frame[]): readonly Frame[] {
+  const bySymbol = Map.groupBy(calls, ({ symbol }) => symbol);
+  const repeated = [...bySymbol.values()].filter((same) => same.length > 1);
+  return (repeated.length > 0 ? repeated : [...bySymbol.values()])
+    .slice(0, topFrames)
+    .flatMap(([frame]) => (frame === undefined ? [] : [{ ...frame, detail: undefined }]))
+    .toSorted((a, b) => (a.symbol < b.symbol ? -1 : 1));
+}
+
+function placeOf({ symbol, detail }: Frame): string {
+  return detail === undefined ? symbol : `${symbol} (${detail})`;
 }
 
 function wordsOf(kind: StackKind, message: string, lines: readonly string[]): string[] {
@@ -117,5 +123,19 @@ function titleOf(code: string, message: string, fault: string, top: Frame | unde
   const line = (message.trimStart().split("\n", 1)[0] ?? "").trim();
   const title =
     top === undefined ? (line === "" ? code : `${code}: ${line}`) : `${fault || code} in ${top.symbol}`;
-  return title.length > maxTitleLength ? `${title.slice(0, maxTitleLength - 1).toWellFormed()}…` : title;
+  return shortened(title, maxTitleLength);
+}
+
+function placeText(kind: StackKind, fault: string, places: readonly string[]): string {
+  const [first, ...callers] = places;
+  const called = callers.map((place) => `, called by ${place}`).join("");
+  return `stack (${kind})${fault === "" ? "" : `: ${fault}`}, in ${first}${called}`;
+}
+
+function wordText(kind: StackKind, words: readonly string[]): string {
+  return kind === "none" ? `message: ${words[0]}` : `text of no known form: ${words.join(" / ")}`;
+}
+
+function shortened(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length - 1).toWellFormed()}…` : text;
 }

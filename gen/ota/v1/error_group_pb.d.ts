@@ -360,7 +360,7 @@ export enum StackKind {
   NONE = 1,
 
   /**
-   * glibc's `backtrace`, GDB or AddressSanitizer.
+   * C, C++ or another compiled language: a debugger's, a sanitizer's, a core dump's or a tombstone's.
    *
    * @generated from enum value: STACK_KIND_NATIVE = 2;
    */
@@ -374,7 +374,7 @@ export enum StackKind {
   PYTHON = 3,
 
   /**
-   * Node.js, or another JavaScript engine with V8's format.
+   * Node.js or another JavaScript engine.
    *
    * @generated from enum value: STACK_KIND_JAVASCRIPT = 4;
    */
@@ -407,6 +407,34 @@ export enum StackKind {
    * @generated from enum value: STACK_KIND_OTHER = 8;
    */
   OTHER = 8,
+
+  /**
+   * A panic of Go.
+   *
+   * @generated from enum value: STACK_KIND_GO = 9;
+   */
+  GO = 9,
+
+  /**
+   * An exception of .NET or Mono.
+   *
+   * @generated from enum value: STACK_KIND_DOTNET = 10;
+   */
+  DOTNET = 10,
+
+  /**
+   * What ESP-IDF, Zephyr, FreeRTOS and other firmware of microcontrollers print of a fault.
+   *
+   * @generated from enum value: STACK_KIND_MICROCONTROLLER = 11;
+   */
+  MICROCONTROLLER = 11,
+
+  /**
+   * A traceback of Lua.
+   *
+   * @generated from enum value: STACK_KIND_LUA = 12;
+   */
+  LUA = 12,
 }
 
 /**

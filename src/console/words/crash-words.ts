@@ -30,4 +30,8 @@ export const stackKinds: Readonly<Record<StackKind, string | undefined>> = {
   [StackKind.JAVA]: "Java",
   [StackKind.KERNEL]: "Linux kernel",
   [StackKind.OTHER]: "of no known kind",
+  [StackKind.GO]: "Go",
+  [StackKind.DOTNET]: ".NET",
+  [StackKind.MICROCONTROLLER]: "microcontroller",
+  [StackKind.LUA]: "Lua",
 };
