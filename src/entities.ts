@@ -8,6 +8,7 @@ import { CrashLogEntity } from "./crash/crash-log.entity.ts";
 import { ErrorCountEntity, ErrorGroupDeviceEntity, ErrorGroupEntity } from "./crash/error-group.entity.ts";
 import { ErrorInboxEntity } from "./crash/error-inbox.entity.ts";
 import { ErrorOccurrenceEntity } from "./crash/error-occurrence.entity.ts";
+import { GroupingRuleEntity } from "./crash/grouping-rule.entity.ts";
 import { FleetCountEntity } from "./device/fleet/fleet-count.entity.ts";
 import { FleetVersionCountEntity } from "./device/fleet/fleet-version-count.entity.ts";
 import { PresenceChangeEntity } from "./device/fleet/presence-change.entity.ts";
@@ -46,6 +47,7 @@ export const entities = [
   ErrorGroupDeviceEntity,
   ErrorOccurrenceEntity,
   ErrorInboxEntity,
+  GroupingRuleEntity,
   DeviceEntity,
   DeviceStateEntity,
   VersionChangeEntity,

@@ -105,7 +105,13 @@ export function endpointTable({
       heartbeatIntervalMs,
       heartbeatJitterMs: heartbeatIntervalMs / jitterShare,
     }),
-    ...errorEndpoints({ groups: crashes.groups, logs: crashes.logs, pageTokens }),
+    ...errorEndpoints({
+      groups: crashes.groups,
+      merges: crashes.merges,
+      rules: crashes.rules,
+      logs: crashes.logs,
+      pageTokens,
+    }),
     ...healthEndpoints(serving, contractServices),
     ...reflectionEndpoints([...contractServices, Health]),
   ]);

@@ -1,12 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
-import {
-  type ErrorGroup,
-  ErrorGroupState,
-  ErrorGroupStateSchema,
-  StackKindSchema,
-} from "../../gen/ota/v1/error_group_pb.js";
+import { type ErrorGroup, ErrorGroupState } from "../../gen/ota/v1/error_group_pb.js";
 import {
   ErrorService,
   type GetErrorGroupResponse,
@@ -14,8 +9,9 @@ import {
   ListErrorGroupsResponseSchema,
   UpdateErrorGroupResponseSchema,
 } from "../../gen/ota/v1/error_service_pb.js";
-import { SeveritySchema } from "../../gen/ota/v1/heartbeat_pb.js";
-import { agoText, cleanText, countText, enumText, timeText } from "./format.ts";
+import { groupFacts, stateText } from "./error-group-facts.ts";
+import { agoText, cleanText, timeText } from "./format.ts";
+import { addMergeCommands, addRuleCommands } from "./grouping-commands.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue, parseSince } from "./parse.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
@@ -69,7 +65,7 @@ export function addErrorCommands(program: Command, cli: Cli): void {
           reason: options.reason ?? "",
         });
         session.print(UpdateErrorGroupResponseSchema, answer, () =>
-          renderFacts(session.terminal, factsOf(answer.group)),
+          renderFacts(session.terminal, groupFacts(answer.group)),
         );
       }),
     );
@@ -77,6 +73,8 @@ export function addErrorCommands(program: Command, cli: Cli): void {
   decide("resolve", ErrorGroupState.RESOLVED, "Say that it is mended");
   decide("ignore", ErrorGroupState.IGNORED, "Let it be: it is counted, and never reopened by itself");
   decide("reopen", ErrorGroupState.OPEN, "Say that somebody should look");
+  addMergeCommands(error, cli);
+  addRuleCommands(error, cli);
 }
 
 const REFERENCE = "the group's id";
@@ -126,8 +124,14 @@ function renderGroups(terminal: Terminal, groups: readonly ErrorGroup[], nowMs: 
   return renderTable(terminal, columns, groups);
 }
 
-function renderDetails(terminal: Terminal, { group, newestOccurrence }: GetErrorGroupResponse): string {
-  const facts = renderFacts(terminal, factsOf(group));
+function renderDetails(
+  terminal: Terminal,
+  { group, mergedGroups, newestOccurrence }: GetErrorGroupResponse,
+): string {
+  const merged = mergedGroups.map(
+    ({ id, title }) => [`merged ${id.slice(-12)}`, `${id}: ${cleanText(title)}`] as const,
+  );
+  const facts = renderFacts(terminal, [...groupFacts(group), ...merged]);
   const report = newestOccurrence?.report;
   if (newestOccurrence === undefined || report === undefined) return facts;
   const context = Object.entries(report.context).map(([name, value]) => `${name}=${value}`);
@@ -141,26 +145,4 @@ function renderDetails(terminal: Terminal, { group, newestOccurrence }: GetError
   ]);
   const stack = report.stack.split("\n").map((line) => `  ${cleanText(line)}`);
   return [facts, "", newest, ...(report.stack === "" ? [] : ["", ...stack])].join("\n");
-}
-
-function factsOf(group: ErrorGroup | undefined): (readonly [string, string | undefined])[] {
-  if (group === undefined) return [];
-  return [
-    ["group", group.id],
-    ["what", cleanText(group.title)],
-    ["state", stateText(group)],
-    ["by", group.stateReason === "" ? undefined : cleanText(group.stateReason)],
-    ["resolved in", group.resolvedVersion === "" ? undefined : cleanText(group.resolvedVersion)],
-    ["came back", group.regressTime === undefined ? undefined : timeText(group.regressTime)],
-    ["code", cleanText(group.code)],
-    ["severity", `${enumText(SeveritySchema, group.severity)}${group.fatal ? ", a crash" : ""}`],
-    ["stack", enumText(StackKindSchema, group.stackKind)],
-    ["seen", `${countText(group.occurrenceCount, "time")} on ${countText(group.deviceCount, "device")}`],
-    ["first", `${timeText(group.firstSeenTime)} on ${cleanText(group.firstSeenVersion) || "-"}`],
-    ["last", `${timeText(group.lastSeenTime)}; highest version ${cleanText(group.lastSeenVersion) || "-"}`],
-  ];
-}
-
-function stateText({ state }: ErrorGroup): string {
-  return enumText(ErrorGroupStateSchema, state);
 }

@@ -8,6 +8,8 @@ import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { CrashLogs } from "./crash-logs.ts";
 import { ErrorCollector } from "./error-collector.ts";
 import { ErrorGroups } from "./error-groups.ts";
+import { GroupMerges } from "./group-merges.ts";
+import { GroupingRules } from "./grouping-rules.ts";
 
 /** What {@link CrashReports} is made of. */
 export interface CrashReportsParts {
@@ -24,6 +26,8 @@ export interface CrashReportsParts {
 /** Errors and crashes of devices: collected from their heartbeats, grouped, and with their logs. */
 export class CrashReports implements AsyncDisposable {
   readonly groups: ErrorGroups;
+  readonly merges: GroupMerges;
+  readonly rules: GroupingRules;
   readonly logs: CrashLogs;
   /** Wants to be told of durable heartbeats. */
   readonly collector: ErrorCollector;
@@ -31,6 +35,8 @@ export class CrashReports implements AsyncDisposable {
 
   private constructor(parts: CrashReportsParts) {
     this.groups = new ErrorGroups(parts);
+    this.merges = new GroupMerges(parts);
+    this.rules = new GroupingRules(parts);
     this.logs = new CrashLogs(parts);
     this.collector = new ErrorCollector(parts);
     this.collector.start(parts.background);

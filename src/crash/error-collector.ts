@@ -23,6 +23,8 @@ import {
 } from "./error-store.ts";
 import { ErrorTally, regressionActor, type Sighting } from "./error-tally.ts";
 import { type Fingerprint, fingerprintOf } from "./fingerprint.ts";
+import type { GroupingRule } from "./grouping-rule.ts";
+import { readRules } from "./grouping-rules.ts";
 import { dropPartitionsBefore, ensurePartitions } from "./occurrence-partitions.ts";
 
 /** What {@link ErrorCollector} is made of. */
@@ -139,7 +141,8 @@ export class ErrorCollector implements AsyncDisposable {
       async (em, session) => {
         if (!(await takeTurn(session, collectorLock))) return 0;
         const { taken, heartbeats } = await takeHeartbeats(session, limit);
-        if (heartbeats.length > 0) await this.#count(em, session, await sightingsOf(heartbeats));
+        if (heartbeats.length > 0)
+          await this.#count(em, session, await sightingsOf(heartbeats, await readRules(session)));
         return taken;
       },
       { retry: { attempts: maxAttempts } },
@@ -244,7 +247,10 @@ const overflow: Fingerprint = {
   title: "Other errors: there are too many different ones to group",
 };
 
-async function sightingsOf(heartbeats: readonly InboxHeartbeat[]): Promise<Sighting[]> {
+async function sightingsOf(
+  heartbeats: readonly InboxHeartbeat[],
+  rules: readonly GroupingRule[],
+): Promise<Sighting[]> {
   const sightings: Sighting[] = [];
   let sliceEndsMs = performance.now() + computeSliceMs;
   for (const { errors, receivedAtMs, ...heartbeat } of heartbeats) {
@@ -254,7 +260,7 @@ async function sightingsOf(heartbeats: readonly InboxHeartbeat[]): Promise<Sight
         receivedAt: new Date(receivedAtMs),
         position,
         report,
-        fingerprint: fingerprintOf(report),
+        fingerprint: fingerprintOf(report, rules),
       });
       if (performance.now() > sliceEndsMs) {
         await nextTurn();

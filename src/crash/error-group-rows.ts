@@ -37,6 +37,8 @@ export interface GroupRecord {
   readonly resolved_version: string;
   readonly regressed_at: Date | null;
   readonly state_reason: string;
+  readonly grouped_by: string;
+  readonly merged_into: string | null;
   readonly order_key: string;
 }
 
@@ -60,6 +62,8 @@ export function groupOf(row: GroupRecord): ErrorGroup {
     resolvedVersion: row.resolved_version,
     regressedAt: row.regressed_at ?? undefined,
     stateReason: row.state_reason,
+    groupedBy: row.grouped_by,
+    mergedInto: row.merged_into ?? undefined,
   };
 }
 

@@ -28,6 +28,9 @@ export const ErrorGroupEntity = defineEntity({
     resolvedVersion: p.text().default(""),
     regressedAt: instant().strictNullable(),
     stateReason: p.text().default(""),
+    groupedBy: p.text().default(""),
+    /** The group that counts its errors as well; null for none. */
+    mergedInto: p.uuid().strictNullable(),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
@@ -36,6 +39,7 @@ export const ErrorGroupEntity = defineEntity({
     { name: "error_groups_first_seen_at_index", properties: ["firstSeenAt", "id"] },
     { name: "error_groups_occurrence_count_index", properties: ["occurrenceCount", "id"] },
     { name: "error_groups_device_count_index", properties: ["deviceCount", "id"] },
+    { name: "error_groups_merged_into_index", properties: ["mergedInto"] },
   ],
   uniques: [{ name: "error_groups_fingerprint_unique", properties: ["fingerprint"] }],
 });

@@ -32,6 +32,10 @@ export interface ErrorGroup {
   readonly regressedAt: Date | undefined;
   /** Who changed its state last, and why; empty if nobody did. */
   readonly stateReason: string;
+  /** By what its errors belong together, for people; empty if it was not kept. */
+  readonly groupedBy: string;
+  /** The id of the group that counts its errors as well; undefined for none. */
+  readonly mergedInto: string | undefined;
 }
 
 /** One time that an error happened. */

@@ -1,7 +1,7 @@
 import type { AuditLog } from "../access/audit-log.ts";
 import type { ListPosition } from "../call/list-page.ts";
 import type { Keyset } from "../call/page-token.ts";
-import { invalidArgument, notFound } from "../errors.ts";
+import { illegalTransition, invalidArgument, notFound } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { Parameters } from "../infra/database/parameters.ts";
@@ -83,6 +83,11 @@ export class ErrorGroups {
     return groupOf(row);
   }
 
+  /** The groups that were merged into one, the latest seen first; at most `limit`. */
+  async mergedInto(id: string, limit: number): Promise<ErrorGroup[]> {
+    return (await this.#pool.query<GroupRecord>(mergedSql, [id, limit])).map(groupOf);
+  }
+
   /** Lists groups in an order, the greatest first, each with its place in the list. */
   async list(
     filter: GroupFilter,
@@ -90,7 +95,7 @@ export class ErrorGroups {
     { limit, after }: ListPosition<Keyset>,
   ): Promise<{ readonly group: ErrorGroup; readonly key: readonly string[] }[]> {
     const parameters = new Parameters();
-    const conditions: Sql[] = [];
+    const conditions: Sql[] = [sql`g.merged_into IS NULL`];
     if (filter.states !== undefined && filter.states.length > 0) {
       conditions.push(sql`g.state = ANY(${parameters.add(filter.states, "text[]")})`);
     }
@@ -152,6 +157,7 @@ export class ErrorGroups {
     await database.transact(async (em, session) => {
       const [row] = await session.query<VerdictRow>(lockSql, [id]);
       if (row === undefined) throw notFound("error group", id);
+      if (row.merged_into !== null) throw illegalTransition("error group", verbs[state], "MERGED", ["split"]);
       const version = state === "resolved" ? resolvedVersion || row.last_seen_version : "";
       if (row.state === state && row.resolved_version === version) return;
       await session.run(decideSql, [id, state, version, reason === "" ? actor : `${actor}: ${reason}`]);
@@ -193,7 +199,7 @@ export class ErrorGroups {
   ): Promise<ErrorOccurrence[]> {
     const parameters = new Parameters();
     const conditions: Sql[] = [];
-    if (filter.groupId) conditions.push(sql`o.group_id = ${parameters.add(filter.groupId, "uuid")}`);
+    if (filter.groupId) conditions.push(ofGroup(parameters.add(filter.groupId, "uuid")));
     if (filter.deviceId) conditions.push(sql`o.device_id = ${parameters.add(filter.deviceId, "uuid")}`);
     if (filter.from !== undefined) {
       conditions.push(sql`o.received_at >= ${parameters.add(filter.from.toISOString(), "timestamptz")}`);
@@ -261,6 +267,7 @@ interface VerdictRow {
   readonly state: ErrorGroupState;
   readonly resolved_version: string;
   readonly last_seen_version: string;
+  readonly merged_into: string | null;
 }
 
 interface DayRow {
@@ -272,12 +279,15 @@ interface DayRow {
 
 const groupSql = sql`${groupsSql("last_seen_time")} WHERE g.id = $1`;
 
+const mergedSql = sql`
+  ${groupsSql("last_seen_time")} WHERE g.merged_into = $1 ORDER BY g.last_seen_at DESC, g.id LIMIT $2`;
+
 const newGroupsSql = sql`
-  ${groupsSql("last_seen_time")} WHERE g.first_seen_at >= $1 AND version_identity(g.first_seen_version) = version_identity($2)
+  ${groupsSql("last_seen_time")} WHERE g.merged_into IS NULL AND g.first_seen_at >= $1 AND version_identity(g.first_seen_version) = version_identity($2)
   ORDER BY g.fatal DESC, g.device_count DESC, g.id LIMIT $3`;
 
 const lockSql = sql`
-  SELECT state, resolved_version, last_seen_version FROM error_groups WHERE id = $1 FOR UPDATE`;
+  SELECT state, resolved_version, last_seen_version, merged_into FROM error_groups WHERE id = $1 FOR UPDATE`;
 
 const decideSql = sql`
   UPDATE error_groups SET state = $2, resolved_version = $3, state_reason = $4, updated_at = now() WHERE id = $1`;
@@ -295,6 +305,11 @@ const affectedSql = sql`
   WHERE a.group_id = $1
     AND ($3::timestamptz IS NULL OR (a.last_seen_at, a.device_id) < ($3::timestamptz, $4::uuid))
   ORDER BY a.last_seen_at DESC, a.device_id DESC LIMIT $2`;
+
+/** Whether an occurrence `o` is of a group, or of one that was merged into it. */
+function ofGroup(id: Sql): Sql {
+  return sql`o.group_id = ANY (ARRAY(SELECT id FROM error_groups WHERE id = ${id} OR merged_into = ${id}))`;
+}
 
 function seenWith(condition: Sql): Sql {
   return sql`EXISTS (SELECT 1 FROM error_counts c WHERE c.group_id = g.id AND ${condition})`;

@@ -16,17 +16,27 @@ import {
   occurrenceMessage,
   stateOf,
 } from "./error-messages.ts";
+import type { GroupMerges } from "./group-merges.ts";
+import { groupingEndpoints } from "./grouping-handlers.ts";
+import type { GroupingRules } from "./grouping-rules.ts";
 
 /** What the handlers of ErrorService call. */
 export interface ErrorParts {
   readonly groups: ErrorGroups;
   readonly logs: CrashLogs;
+  readonly merges: GroupMerges;
+  readonly rules: GroupingRules;
   readonly pageTokens: PageTokens;
 }
 
 /** The endpoints of ErrorService. */
 export function errorEndpoints(parts: ErrorParts): Endpoint[] {
-  return [...groupEndpoints(parts), ...detailEndpoints(parts), ...logEndpoints(parts)];
+  return [
+    ...groupEndpoints(parts),
+    ...groupingEndpoints(parts),
+    ...detailEndpoints(parts),
+    ...logEndpoints(parts),
+  ];
 }
 
 function groupEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
@@ -50,8 +60,10 @@ function groupEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
     unary(method.getErrorGroup, viewer, async ({ id }) => {
       const group = await groups.get(id);
       const [newest] = await groups.occurrences({ groupId: id }, { limit: 1 });
+      const merged = await groups.mergedInto(id, maxMergedShown);
       return {
         group: groupMessage(group),
+        mergedGroups: merged.map(groupMessage),
         ...(newest === undefined ? {} : { newestOccurrence: occurrenceMessage(newest) }),
       };
     }),
@@ -143,6 +155,9 @@ function logEndpoints({ logs }: ErrorParts): Endpoint[] {
 const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
 
 const defaultTimelineDays = 30;
+
+/** Merged groups that are shown with the one that stands for them. */
+const maxMergedShown = 100;
 
 const chunkBytes = 64 * 1024;
 

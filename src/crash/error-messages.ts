@@ -5,6 +5,7 @@ import {
   CrashLogSchema,
   type ErrorGroupSchema,
   type ErrorOccurrenceSchema,
+  type GroupingRuleSchema,
   StackKind as WireStackKind,
   ErrorGroupState as WireState,
 } from "../../gen/ota/v1/error_group_pb.js";
@@ -26,6 +27,7 @@ import {
   groupOrders,
 } from "./error-group.ts";
 import type { GroupFilter } from "./error-groups.ts";
+import type { GroupingRule } from "./grouping-rule.ts";
 import type { StackKind } from "./stacks/stack.ts";
 
 /** A group on the wire. */
@@ -48,6 +50,8 @@ export function groupMessage(group: ErrorGroup): MessageInitShape<typeof ErrorGr
     resolvedVersion: group.resolvedVersion,
     ...(group.regressedAt === undefined ? {} : { regressTime: timestampFromDate(group.regressedAt) }),
     stateReason: group.stateReason,
+    groupedBy: group.groupedBy,
+    mergedInto: group.mergedInto ?? "",
   };
 }
 
@@ -78,6 +82,14 @@ export function affectedMessage(device: AffectedDevice): MessageInitShape<typeof
     lastSeenTime: timestampFromDate(device.lastSeenAt),
     lastSeenVersion: device.lastSeenVersion,
   };
+}
+
+/** A rule on the wire. */
+export function ruleMessage({
+  createdAt,
+  ...rule
+}: GroupingRule): MessageInitShape<typeof GroupingRuleSchema> {
+  return { ...rule, createTime: timestampFromDate(createdAt) };
 }
 
 /** A crash log on the wire. */

@@ -53,9 +53,14 @@ export async function dropOldest(
   return row === undefined ? undefined : { deviceId: row.device_id, sequence: row.sequence };
 }
 
-/** Locks the groups with these fingerprints and reads them. */
+/** Locks the groups with these fingerprints, and those that they were merged into, and reads them. */
 export async function lockGroups(session: Session, fingerprints: Iterable<string>): Promise<GroupRow[]> {
-  return await session.query<GroupRow>(lockGroupsSql, [JSON.stringify([...fingerprints])]);
+  const groups = await session.query<GroupRow>(lockGroupsSql, [JSON.stringify([...fingerprints])]);
+  const known = new Set(groups.map(({ id }) => id));
+  const wholes = new Set(groups.flatMap(({ merged_into: id }) => (id === null || known.has(id) ? [] : [id])));
+  return wholes.size === 0
+    ? groups
+    : [...groups, ...(await session.query<GroupRow>(lockWholesSql, [JSON.stringify([...wholes])]))];
 }
 
 /** How many groups there are, counted up to `most`. */
@@ -70,13 +75,15 @@ export async function readStored(
   groups: readonly GroupRow[],
   sightings: readonly Sighting[],
 ): Promise<StoredErrors> {
-  const ids = new Map(groups.map(({ fingerprint, id }) => [fingerprint, id]));
+  const byFingerprint = new Map(groups.map((group) => [group.fingerprint, group]));
   const pairs = new Map<string, { group_id: string; device_id: string }>();
   const logs = new Map<string, { id: string; device_id: string }>();
   for (const { fingerprint, deviceId, report } of sightings) {
-    const groupId = ids.get(fingerprint.sha256);
-    if (groupId !== undefined)
-      pairs.set(`${groupId} ${deviceId}`, { group_id: groupId, device_id: deviceId });
+    const group = byFingerprint.get(fingerprint.sha256);
+    for (const id of [group?.id, group?.merged_into]) {
+      if (id !== undefined && id !== null)
+        pairs.set(`${id} ${deviceId}`, { group_id: id, device_id: deviceId });
+    }
     const { crashLogId } = report;
     if (crashLogId !== undefined && isUuid.test(crashLogId)) {
       logs.set(crashLogKey(crashLogId, deviceId), { id: crashLogId, device_id: deviceId });
@@ -140,12 +147,18 @@ const takeSql = sql`
    LEFT JOIN devices d ON d.id = t.device_id
    ORDER BY t.received_at, t.device_id, t.sequence`;
 
-const lockGroupsSql = sql`
-  SELECT id, fingerprint, state, title, code, severity, fatal, stack_kind,
+const groupColumns = sql`
+  id, fingerprint, state, title, code, severity, fatal, stack_kind,
      occurrence_count::float8 AS occurrence_count, device_count::float8 AS device_count,
      ${ms(sql`first_seen_at`)} AS first_seen_ms, ${ms(sql`last_seen_at`)} AS last_seen_ms, first_seen_version,
-     last_seen_version, resolved_version, ${ms(sql`regressed_at`)} AS regressed_ms, state_reason
-   FROM error_groups WHERE fingerprint IN (SELECT jsonb_array_elements_text($1::jsonb)) ORDER BY id FOR UPDATE`;
+     last_seen_version, resolved_version, ${ms(sql`regressed_at`)} AS regressed_ms, state_reason, grouped_by, merged_into`;
+
+const lockWholesSql = sql`
+  SELECT ${groupColumns} FROM error_groups
+  WHERE id IN (SELECT jsonb_array_elements_text($1::jsonb)::uuid) ORDER BY id FOR UPDATE`;
+
+const lockGroupsSql = sql`
+  SELECT ${groupColumns} FROM error_groups WHERE fingerprint IN (SELECT jsonb_array_elements_text($1::jsonb)) ORDER BY id FOR UPDATE`;
 
 const countGroupsSql = sql`SELECT count(*)::float8 AS count FROM (SELECT 1 FROM error_groups LIMIT $1) AS g`;
 
@@ -164,14 +177,14 @@ const referLogsSql = sql`
 const writeGroupsSql = sql`
   INSERT INTO error_groups AS g (id, fingerprint, fingerprint_version, state, title, code, severity, fatal, stack_kind,
      occurrence_count, device_count, first_seen_at, last_seen_at, first_seen_version, last_seen_version,
-     resolved_version, regressed_at, state_reason)
+     resolved_version, regressed_at, state_reason, grouped_by)
    SELECT id, fingerprint, $1, state, title, code, severity, fatal, stack_kind, occurrence_count, device_count,
      ${at(sql`first_seen_ms`)}, ${at(sql`last_seen_ms`)}, first_seen_version, last_seen_version, resolved_version,
-     ${at(sql`regressed_ms`)}, state_reason
+     ${at(sql`regressed_ms`)}, state_reason, grouped_by
    FROM jsonb_to_recordset($2::jsonb) AS r (id uuid, fingerprint text, state text, title text, code text,
      severity text, fatal boolean, stack_kind text, occurrence_count bigint, device_count bigint,
      first_seen_ms float8, last_seen_ms float8, first_seen_version text, last_seen_version text,
-     resolved_version text, regressed_ms float8, state_reason text)
+     resolved_version text, regressed_ms float8, state_reason text, grouped_by text)
    ORDER BY id
    ON CONFLICT (id) DO UPDATE SET state = excluded.state, severity = excluded.severity, fatal = excluded.fatal,
      occurrence_count = excluded.occurrence_count, device_count = excluded.device_count,

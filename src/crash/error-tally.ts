@@ -1,10 +1,9 @@
 import { v7 as uuidv7 } from "uuid";
 import type { DeviceError } from "../device/state/heartbeat-record.ts";
 import { type Severity, worseSeverity } from "../device/state/severity.ts";
-import { compareVersions } from "../version/compare-versions.ts";
-import { isSemanticVersion } from "../version/semantic-version.ts";
 import type { ErrorGroupState } from "./error-group.ts";
 import type { Fingerprint } from "./fingerprint.ts";
+import { isHigherVersion, isSurelyHigher } from "./version-order.ts";
 
 /** One error of one stored heartbeat. */
 export interface Sighting {
@@ -40,6 +39,9 @@ export interface GroupRow {
   resolved_version: string;
   regressed_ms: number | null;
   state_reason: string;
+  readonly grouped_by: string;
+  /** The id of the group that counts its errors as well; null for none. */
+  readonly merged_into: string | null;
 }
 
 /** What is stored of a group on a device. */
@@ -103,30 +105,35 @@ export class ErrorTally {
   readonly occurrences: OccurrenceRow[] = [];
   readonly regressions: Regression[] = [];
   readonly #crashLogs: ReadonlySet<string>;
+  readonly #byId: ReadonlyMap<string, GroupRow>;
 
   constructor(stored: StoredErrors) {
     for (const group of stored.groups) this.groups.set(group.fingerprint, { ...group });
+    this.#byId = new Map([...this.groups.values()].map((group) => [group.id, group]));
     for (const device of stored.devices)
       this.devices.set(deviceKey(device.group_id, device.device_id), { ...device });
     this.#crashLogs = stored.crashLogs;
   }
 
-  /** Counts one error. */
+  /** Counts one error: in its own group, which keeps its occurrence, and in the one that it was merged into. */
   add(sighting: Sighting): void {
-    const group = this.#group(sighting);
-    const device = this.#device(group, sighting);
-    this.#count(group.id, sighting);
-    this.#keep(group.id, device, sighting);
+    const { sha256 } = sighting.fingerprint;
+    const group = this.groups.get(sha256) ?? newGroup(sighting);
+    this.groups.set(sha256, group);
+    this.#keep(group.id, this.#addTo(group, sighting), sighting);
+    const whole = group.merged_into === null ? undefined : this.#byId.get(group.merged_into);
+    if (whole !== undefined) this.#addTo(whole, sighting);
   }
 
-  #group(sighting: Sighting): GroupRow {
-    const { fingerprint, report, firmwareVersion } = sighting;
+  #addTo(group: GroupRow, sighting: Sighting): GroupDeviceRow {
+    this.#see(group, sighting);
+    this.#count(group.id, sighting);
+    return this.#device(group, sighting);
+  }
+
+  #see(group: GroupRow, sighting: Sighting): void {
+    const { report, firmwareVersion } = sighting;
     const seenMs = sighting.receivedAt.getTime();
-    let group = this.groups.get(fingerprint.sha256);
-    if (group === undefined) {
-      group = newGroup(sighting);
-      this.groups.set(fingerprint.sha256, group);
-    }
     group.occurrence_count++;
     group.severity = worseSeverity(group.severity, report.severity);
     group.fatal ||= report.fatal;
@@ -136,7 +143,11 @@ export class ErrorTally {
       group.first_seen_version = firmwareVersion;
     }
     if (isHigherVersion(firmwareVersion, group.last_seen_version)) group.last_seen_version = firmwareVersion;
-    if (group.state === "resolved" && isSurelyHigher(firmwareVersion, group.resolved_version)) {
+    if (
+      group.merged_into === null &&
+      group.state === "resolved" &&
+      isSurelyHigher(firmwareVersion, group.resolved_version)
+    ) {
       this.regressions.push({
         groupId: group.id,
         resolvedVersion: group.resolved_version,
@@ -147,7 +158,6 @@ export class ErrorTally {
       group.state_reason = `${regressionActor}: seen again on ${firmwareVersion}, resolved in ${group.resolved_version}`;
       group.resolved_version = "";
     }
-    return group;
   }
 
   #device(group: GroupRow, { deviceId, receivedAt, firmwareVersion }: Sighting): GroupDeviceRow {
@@ -249,16 +259,7 @@ function newGroup({ fingerprint, report, firmwareVersion, receivedAt }: Sighting
     resolved_version: "",
     regressed_ms: null,
     state_reason: "",
+    grouped_by: fingerprint.groupedBy,
+    merged_into: null,
   };
-}
-
-/** Whether a version is higher than another by semantic versioning. What is no semantic version is higher than nothing. */
-function isHigherVersion(version: string, than: string): boolean {
-  if (!isSemanticVersion(version)) return false;
-  return !isSemanticVersion(than) || compareVersions(version, than) > 0;
-}
-
-/** Whether both are semantic versions and the first is the higher one. */
-function isSurelyHigher(version: string, than: string): boolean {
-  return isSemanticVersion(than) && isHigherVersion(version, than);
 }

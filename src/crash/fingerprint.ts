@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { conditionsText, type GroupingRule, ruleHolds } from "./grouping-rule.ts";
 import { withoutOrdinals } from "./stacks/names.ts";
 import { readStack } from "./stacks/read-stack.ts";
 import type { Frame, StackKind } from "./stacks/stack.ts";
@@ -10,6 +11,8 @@ export interface ReportedError {
   readonly message: string;
   /** Empty if unknown. */
   readonly stack: string;
+  /** What the device itself takes for the cause; absent or empty for nothing. */
+  readonly fingerprint?: string | undefined;
 }
 
 /** What errors of one cause have in common. */
@@ -36,33 +39,50 @@ const maxGroupedByLength = 1_000;
  * Recognises errors that have the same cause, whatever the addresses, lines, build folders and process ids. The digest
  * covers the code, the kind of stack, the class of the fault and the innermost frames of the device's own code; without a
  * stack the normalised message; with one that no parser understands its first lines, normalised. A message that is a stack is
- * read as one.
+ * read as one. Before that the first of the operators' rules that holds decides, and then the device's own fingerprint.
  *
  * Never throws, and takes time linear in the length of its input, of which it reads at most {@link maxTextLength}
  * characters: devices send what they like.
  */
-export function fingerprintOf({ code, message, stack }: ReportedError): Fingerprint {
+export function fingerprintOf(report: ReportedError, rules: readonly GroupingRule[] = []): Fingerprint {
+  const { code, message, stack } = report;
   const text = stack.trim() === "" && message.includes("\n") ? message : stack;
   const read = readStack(text.slice(0, maxTextLength));
   const isMessage = text !== stack && read.frames.length === 0;
   const stackKind = isMessage ? "none" : read.kind;
   const top = innermost(read.frames, overflows.test(read.fault));
-  const words = top.length > 0 ? [] : wordsOf(stackKind, message, read.lines);
-  const places = top.map(placeOf);
-  const digested = JSON.stringify([
-    fingerprintVersion,
-    code,
+  const title = titleOf(code, message, read.fault, top[0]);
+  const rule = rules.find((each) =>
+    ruleHolds(each, { code, message, fault: read.fault, frames: top.map(({ symbol }) => symbol) }),
+  );
+  if (rule !== undefined) {
+    const groupedBy = `rule “${rule.title}”: ${conditionsText(rule)}`;
+    return fingerprint(["rule", rule.fingerprint], { stackKind, title: rule.title, groupedBy });
+  }
+  if (report.fingerprint) {
+    const groupedBy = `the device's own fingerprint: ${report.fingerprint}`;
+    return fingerprint(["device", code, report.fingerprint], { stackKind, title, groupedBy });
+  }
+  if (top.length > 0) {
+    const places = top.map(placeOf);
+    const groupedBy = placeText(stackKind, read.fault, places);
+    return fingerprint([code, stackKind, read.fault, ...places], { stackKind, title, groupedBy });
+  }
+  const words = wordsOf(stackKind, message, read.lines);
+  return fingerprint([code, stackKind, ...words], {
     stackKind,
-    ...(top.length > 0 ? [read.fault, ...places] : words),
-  ]);
+    title,
+    groupedBy: wordText(stackKind, words),
+  });
+}
+
+function fingerprint(digested: readonly string[], told: Omit<Fingerprint, "sha256">): Fingerprint {
+  const text = JSON.stringify([fingerprintVersion, ...digested]);
   return {
-    sha256: createHash("sha256").update(digested).digest("hex"),
-    stackKind,
-    title: titleOf(code, message, read.fault, top[0]),
-    groupedBy: shortened(
-      top.length > 0 ? placeText(stackKind, read.fault, places) : wordText(stackKind, words),
-      maxGroupedByLength,
-    ),
+    sha256: createHash("sha256").update(text).digest("hex"),
+    stackKind: told.stackKind,
+    title: shortened(told.title, maxTitleLength),
+    groupedBy: shortened(told.groupedBy, maxGroupedByLength),
   };
 }
 
@@ -121,9 +141,7 @@ function wordsOf(kind: StackKind, message: string, lines: readonly string[]): st
 
 function titleOf(code: string, message: string, fault: string, top: Frame | undefined): string {
   const line = (message.trimStart().split("\n", 1)[0] ?? "").trim();
-  const title =
-    top === undefined ? (line === "" ? code : `${code}: ${line}`) : `${fault || code} in ${top.symbol}`;
-  return shortened(title, maxTitleLength);
+  return top === undefined ? (line === "" ? code : `${code}: ${line}`) : `${fault || code} in ${top.symbol}`;
 }
 
 function placeText(kind: StackKind, fault: string, places: readonly string[]): string {

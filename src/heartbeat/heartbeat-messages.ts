@@ -175,7 +175,16 @@ const makeRecord = recordMaker<Omit<DurableHeartbeat, ReadingProperty>>({
 
 const noErrors: readonly DeviceError[] = [];
 
-function errorOf({ code, severity, message, stack, fatal, context, crashLogId }: ErrorReport): DeviceError {
+function errorOf({
+  code,
+  severity,
+  message,
+  stack,
+  fatal,
+  context,
+  crashLogId,
+  fingerprint,
+}: ErrorReport): DeviceError {
   // Without the message's own properties and what is empty, which have no place in the database.
   return {
     code,
@@ -185,6 +194,7 @@ function errorOf({ code, severity, message, stack, fatal, context, crashLogId }:
     fatal,
     ...(isEmpty(context) ? undefined : { context }),
     ...(crashLogId === "" ? undefined : { crashLogId }),
+    ...(fingerprint === "" ? undefined : { fingerprint }),
   };
 }
 

@@ -163,6 +163,7 @@ function errorsViolation(errors: readonly DeviceError[]): FieldViolation | undef
       textViolation(`${path}.code`, error.code, 64) ??
       textViolation(`${path}.message`, error.message, 2_000) ??
       textViolation(`${path}.stack`, error.stack, 16_000) ??
+      textViolation(`${path}.fingerprint`, error.fingerprint ?? "", 128) ??
       (error.context === undefined ? undefined : contextViolation(`${path}.context`, error.context)) ??
       crashLogViolation(`${path}.crash_log_id`, error.crashLogId);
     if (violation !== undefined) return violation;

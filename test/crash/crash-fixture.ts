@@ -1,6 +1,8 @@
 import { AuditLog } from "../../src/access/audit-log.ts";
 import { ErrorCollector, type ErrorCollectorParts } from "../../src/crash/error-collector.ts";
 import { ErrorGroups } from "../../src/crash/error-groups.ts";
+import { GroupMerges } from "../../src/crash/group-merges.ts";
+import { GroupingRules } from "../../src/crash/grouping-rules.ts";
 import type { DeviceError } from "../../src/device/state/heartbeat-record.ts";
 import { entities } from "../../src/entities.ts";
 import { Database } from "../../src/infra/database/database.ts";
@@ -14,6 +16,8 @@ export interface CrashReplica extends AsyncDisposable {
   readonly database: Database;
   readonly ingested: IngestFixture;
   readonly groups: ErrorGroups;
+  readonly merges: GroupMerges;
+  readonly rules: GroupingRules;
   readonly collector: ErrorCollector;
   readonly clock: FakeClock;
 }
@@ -37,6 +41,8 @@ export async function startCrashes(
     database,
     ingested,
     groups: new ErrorGroups({ database, audit, clock }),
+    merges: new GroupMerges({ database, audit }),
+    rules: new GroupingRules({ database, audit }),
     collector,
     clock,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -27,6 +27,7 @@ const all = [
   "0017-drift",
   "0020-models-rings-tries",
   "0021-metadata-and-archive",
+  "0022-grouping",
 ];
 const replicas = 3;
 

@@ -137,6 +137,21 @@ export declare type ErrorGroup = Message<"ota.v1.ErrorGroup"> & {
    * @generated from field: string state_reason = 17;
    */
   stateReason: string;
+
+  /**
+   * By what its errors belong together, for people: the kind of stack, the class of the fault and the frames, or the
+   * normalised message, the device's own fingerprint, or the rule. Empty for groups from before this was kept.
+   *
+   * @generated from field: string grouped_by = 18;
+   */
+  groupedBy: string;
+
+  /**
+   * The group that it was merged into, which counts its errors as well; lists leave it out. Otherwise empty.
+   *
+   * @generated from field: string merged_into = 19;
+   */
+  mergedInto: string;
 };
 
 /**
@@ -144,6 +159,83 @@ export declare type ErrorGroup = Message<"ota.v1.ErrorGroup"> & {
  * Use `create(ErrorGroupSchema)` to create a new message.
  */
 export declare const ErrorGroupSchema: GenMessage<ErrorGroup>;
+
+/**
+ * Says of which errors an operator knows better what belongs together. All of its conditions must hold; an empty one
+ * always does. Each is text in which `*` stands for any characters, compared in any case.
+ *
+ * @generated from message ota.v1.GroupingRule
+ */
+export declare type GroupingRule = Message<"ota.v1.GroupingRule"> & {
+  /**
+   * UUID (version 7). Set by the service.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The title of the group that its errors make. Required.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * What makes errors of this rule belong together; rules with the same text share a group. By default the rule's id.
+   *
+   * @generated from field: string fingerprint = 3;
+   */
+  fingerprint: string;
+
+  /**
+   * The code that the device sent.
+   *
+   * @generated from field: string code = 4;
+   */
+  code: string;
+
+  /**
+   * The class of the exception or the sort of the fault.
+   *
+   * @generated from field: string fault = 5;
+   */
+  fault: string;
+
+  /**
+   * One of the innermost frames: a function with its module.
+   *
+   * @generated from field: string frame = 6;
+   */
+  frame: string;
+
+  /**
+   * The message.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+
+  /**
+   * Who made it. Set by the service.
+   *
+   * @generated from field: string created_by = 8;
+   */
+  createdBy: string;
+
+  /**
+   * When. Set by the service.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 9;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.GroupingRule.
+ * Use `create(GroupingRuleSchema)` to create a new message.
+ */
+export declare const GroupingRuleSchema: GenMessage<GroupingRule>;
 
 /**
  * One time that an error happened on a device.

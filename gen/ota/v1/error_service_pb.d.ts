@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { CrashLog, ErrorCount, ErrorGroup, ErrorGroupState, ErrorOccurrence } from "./error_group_pb.js";
+import type { CrashLog, ErrorCount, ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupingRule } from "./error_group_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -161,6 +161,13 @@ export declare type GetErrorGroupResponse = Message<"ota.v1.GetErrorGroupRespons
    * @generated from field: ota.v1.ErrorOccurrence newest_occurrence = 2;
    */
   newestOccurrence?: ErrorOccurrence | undefined;
+
+  /**
+   * The groups that were merged into it, the latest seen first; at most 100.
+   *
+   * @generated from field: repeated ota.v1.ErrorGroup merged_groups = 3;
+   */
+  mergedGroups: ErrorGroup[];
 };
 
 /**
@@ -229,6 +236,222 @@ export declare type UpdateErrorGroupResponse = Message<"ota.v1.UpdateErrorGroupR
  * Use `create(UpdateErrorGroupResponseSchema)` to create a new message.
  */
 export declare const UpdateErrorGroupResponseSchema: GenMessage<UpdateErrorGroupResponse>;
+
+/**
+ * Which error groups to make one.
+ *
+ * @generated from message ota.v1.MergeErrorGroupsRequest
+ */
+export declare type MergeErrorGroupsRequest = Message<"ota.v1.MergeErrorGroupsRequest"> & {
+  /**
+   * The group that is to stand for all. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The groups to merge into it; those that were merged into them before come along. Required.
+   *
+   * @generated from field: repeated string merged_ids = 2;
+   */
+  mergedIds: string[];
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.MergeErrorGroupsRequest.
+ * Use `create(MergeErrorGroupsRequestSchema)` to create a new message.
+ */
+export declare const MergeErrorGroupsRequestSchema: GenMessage<MergeErrorGroupsRequest>;
+
+/**
+ * The merged error groups.
+ *
+ * @generated from message ota.v1.MergeErrorGroupsResponse
+ */
+export declare type MergeErrorGroupsResponse = Message<"ota.v1.MergeErrorGroupsResponse"> & {
+  /**
+   * The group that stands for all, as it is now.
+   *
+   * @generated from field: ota.v1.ErrorGroup group = 1;
+   */
+  group?: ErrorGroup | undefined;
+};
+
+/**
+ * Describes the message ota.v1.MergeErrorGroupsResponse.
+ * Use `create(MergeErrorGroupsResponseSchema)` to create a new message.
+ */
+export declare const MergeErrorGroupsResponseSchema: GenMessage<MergeErrorGroupsResponse>;
+
+/**
+ * Which error group to split off.
+ *
+ * @generated from message ota.v1.SplitErrorGroupRequest
+ */
+export declare type SplitErrorGroupRequest = Message<"ota.v1.SplitErrorGroupRequest"> & {
+  /**
+   * The merged group's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.SplitErrorGroupRequest.
+ * Use `create(SplitErrorGroupRequestSchema)` to create a new message.
+ */
+export declare const SplitErrorGroupRequestSchema: GenMessage<SplitErrorGroupRequest>;
+
+/**
+ * The error group that was split off.
+ *
+ * @generated from message ota.v1.SplitErrorGroupResponse
+ */
+export declare type SplitErrorGroupResponse = Message<"ota.v1.SplitErrorGroupResponse"> & {
+  /**
+   * The group as it is now.
+   *
+   * @generated from field: ota.v1.ErrorGroup group = 1;
+   */
+  group?: ErrorGroup | undefined;
+};
+
+/**
+ * Describes the message ota.v1.SplitErrorGroupResponse.
+ * Use `create(SplitErrorGroupResponseSchema)` to create a new message.
+ */
+export declare const SplitErrorGroupResponseSchema: GenMessage<SplitErrorGroupResponse>;
+
+/**
+ * Asks for the rules of grouping.
+ *
+ * @generated from message ota.v1.ListGroupingRulesRequest
+ */
+export declare type ListGroupingRulesRequest = Message<"ota.v1.ListGroupingRulesRequest"> & {
+};
+
+/**
+ * Describes the message ota.v1.ListGroupingRulesRequest.
+ * Use `create(ListGroupingRulesRequestSchema)` to create a new message.
+ */
+export declare const ListGroupingRulesRequestSchema: GenMessage<ListGroupingRulesRequest>;
+
+/**
+ * The rules of grouping.
+ *
+ * @generated from message ota.v1.ListGroupingRulesResponse
+ */
+export declare type ListGroupingRulesResponse = Message<"ota.v1.ListGroupingRulesResponse"> & {
+  /**
+   * The rules, the first to be tried first.
+   *
+   * @generated from field: repeated ota.v1.GroupingRule rules = 1;
+   */
+  rules: GroupingRule[];
+};
+
+/**
+ * Describes the message ota.v1.ListGroupingRulesResponse.
+ * Use `create(ListGroupingRulesResponseSchema)` to create a new message.
+ */
+export declare const ListGroupingRulesResponseSchema: GenMessage<ListGroupingRulesResponse>;
+
+/**
+ * Which rule of grouping to add.
+ *
+ * @generated from message ota.v1.CreateGroupingRuleRequest
+ */
+export declare type CreateGroupingRuleRequest = Message<"ota.v1.CreateGroupingRuleRequest"> & {
+  /**
+   * The rule. Required.
+   *
+   * @generated from field: ota.v1.GroupingRule rule = 1;
+   */
+  rule?: GroupingRule | undefined;
+};
+
+/**
+ * Describes the message ota.v1.CreateGroupingRuleRequest.
+ * Use `create(CreateGroupingRuleRequestSchema)` to create a new message.
+ */
+export declare const CreateGroupingRuleRequestSchema: GenMessage<CreateGroupingRuleRequest>;
+
+/**
+ * The rule that was added.
+ *
+ * @generated from message ota.v1.CreateGroupingRuleResponse
+ */
+export declare type CreateGroupingRuleResponse = Message<"ota.v1.CreateGroupingRuleResponse"> & {
+  /**
+   * The rule with its id.
+   *
+   * @generated from field: ota.v1.GroupingRule rule = 1;
+   */
+  rule?: GroupingRule | undefined;
+};
+
+/**
+ * Describes the message ota.v1.CreateGroupingRuleResponse.
+ * Use `create(CreateGroupingRuleResponseSchema)` to create a new message.
+ */
+export declare const CreateGroupingRuleResponseSchema: GenMessage<CreateGroupingRuleResponse>;
+
+/**
+ * Names a rule of grouping.
+ *
+ * @generated from message ota.v1.DeleteGroupingRuleRequest
+ */
+export declare type DeleteGroupingRuleRequest = Message<"ota.v1.DeleteGroupingRuleRequest"> & {
+  /**
+   * The rule's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.DeleteGroupingRuleRequest.
+ * Use `create(DeleteGroupingRuleRequestSchema)` to create a new message.
+ */
+export declare const DeleteGroupingRuleRequestSchema: GenMessage<DeleteGroupingRuleRequest>;
+
+/**
+ * The rule is gone.
+ *
+ * @generated from message ota.v1.DeleteGroupingRuleResponse
+ */
+export declare type DeleteGroupingRuleResponse = Message<"ota.v1.DeleteGroupingRuleResponse"> & {
+};
+
+/**
+ * Describes the message ota.v1.DeleteGroupingRuleResponse.
+ * Use `create(DeleteGroupingRuleResponseSchema)` to create a new message.
+ */
+export declare const DeleteGroupingRuleResponseSchema: GenMessage<DeleteGroupingRuleResponse>;
 
 /**
  * Whose counts, over which days.
@@ -590,6 +813,57 @@ export declare const ErrorService: GenService<{
     methodKind: "unary";
     input: typeof UpdateErrorGroupRequestSchema;
     output: typeof UpdateErrorGroupResponseSchema;
+  },
+  /**
+   * Makes groups one: what they counted is added to the first, and further errors of any of them count there. Each keeps
+   * what is its own, so that it can be split off again. Role: operator.
+   *
+   * @generated from rpc ota.v1.ErrorService.MergeErrorGroups
+   */
+  mergeErrorGroups: {
+    methodKind: "unary";
+    input: typeof MergeErrorGroupsRequestSchema;
+    output: typeof MergeErrorGroupsResponseSchema;
+  },
+  /**
+   * Takes a merged group out of the one that it was merged into, with all that it counted before and since. Role: operator.
+   *
+   * @generated from rpc ota.v1.ErrorService.SplitErrorGroup
+   */
+  splitErrorGroup: {
+    methodKind: "unary";
+    input: typeof SplitErrorGroupRequestSchema;
+    output: typeof SplitErrorGroupResponseSchema;
+  },
+  /**
+   * Lists the rules of grouping in the order in which they are tried. Role: viewer.
+   *
+   * @generated from rpc ota.v1.ErrorService.ListGroupingRules
+   */
+  listGroupingRules: {
+    methodKind: "unary";
+    input: typeof ListGroupingRulesRequestSchema;
+    output: typeof ListGroupingRulesResponseSchema;
+  },
+  /**
+   * Adds a rule of grouping, the last to be tried. It holds for errors that come from now on, at most 200 rules. Role: operator.
+   *
+   * @generated from rpc ota.v1.ErrorService.CreateGroupingRule
+   */
+  createGroupingRule: {
+    methodKind: "unary";
+    input: typeof CreateGroupingRuleRequestSchema;
+    output: typeof CreateGroupingRuleResponseSchema;
+  },
+  /**
+   * Removes a rule of grouping. The group that it made stays. Role: operator.
+   *
+   * @generated from rpc ota.v1.ErrorService.DeleteGroupingRule
+   */
+  deleteGroupingRule: {
+    methodKind: "unary";
+    input: typeof DeleteGroupingRuleRequestSchema;
+    output: typeof DeleteGroupingRuleResponseSchema;
   },
   /**
    * Counts a group's occurrences by day, firmware version and device type. Role: viewer.

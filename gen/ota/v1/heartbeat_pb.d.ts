@@ -295,6 +295,14 @@ export declare type ErrorReport = Message<"ota.v1.ErrorReport"> & {
    * @generated from field: string crash_log_id = 7;
    */
   crashLogId: string;
+
+  /**
+   * What the device itself takes for the cause: reports with the same code and the same text here are one group, whatever
+   * their message and stack. Empty leaves it to the service. Up to 128 characters.
+   *
+   * @generated from field: string fingerprint = 8;
+   */
+  fingerprint: string;
 };
 
 /**

@@ -107,6 +107,7 @@ function About({ group }: { readonly group: ErrorGroup }) {
           ["Code", <Code key="c">{group.code}</Code>],
           ["Severity", <Status key="s" {...severities[group.severity]} />],
           ["Stack", stackKinds[group.stackKind]],
+          ["Grouped by", group.groupedBy === "" ? undefined : group.groupedBy],
           ["Versions", versions(group)],
           ["Times", count(group.occurrenceCount)],
           ["Devices", count(group.deviceCount)],

@@ -50,6 +50,8 @@ export interface DeviceError {
   readonly context?: Readonly<Record<string, string>> | undefined;
   /** The id of a log that the device says it uploaded; absent for none. */
   readonly crashLogId?: string | undefined;
+  /** What the device itself takes for the cause; absent for nothing. */
+  readonly fingerprint?: string | undefined;
 }
 
 /** The longest time since boot: what a google.protobuf.Duration carries, 10,000 years. */

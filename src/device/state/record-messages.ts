@@ -60,8 +60,8 @@ export function heartbeatMessage(record: HeartbeatRecord): MessageInitShape<type
 
 /** An error of a record on the wire. */
 export function errorMessage(error: DeviceError): MessageInitShape<typeof ErrorReportSchema> {
-  const { context = {}, crashLogId = "", severity, ...rest } = error;
-  return { ...rest, severity: WireSeverity[severity], context: { ...context }, crashLogId };
+  const { context = {}, crashLogId = "", fingerprint = "", severity, ...rest } = error;
+  return { ...rest, severity: WireSeverity[severity], context: { ...context }, crashLogId, fingerprint };
 }
 
 /** A severity from the wire; digits for one that the contract does not know. */

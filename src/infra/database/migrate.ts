@@ -24,6 +24,7 @@ import { Drift } from "./migrations/m0017-drift.ts";
 import { ModelsRingsTries } from "./migrations/m0020-models-rings-tries.ts";
 import { MetadataAndArchive } from "./migrations/m0021-metadata-and-archive.ts";
 import { requireServerVersion } from "./server-version.ts";
+import { Grouping } from "./migrations/m0022-grouping.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
 
@@ -91,6 +92,7 @@ const migrations = [
   { name: "0017-drift", class: Drift },
   { name: "0020-models-rings-tries", class: ModelsRingsTries },
   { name: "0021-metadata-and-archive", class: MetadataAndArchive },
+  { name: "0022-grouping", class: Grouping },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

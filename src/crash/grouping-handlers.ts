@@ -1,0 +1,57 @@
+import { ErrorService } from "../../gen/ota/v1/error_service_pb.js";
+import { type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { actorOf } from "../call/identity.ts";
+import { invalidArgument } from "../errors.ts";
+import type { ErrorGroups } from "./error-groups.ts";
+import { groupMessage, ruleMessage } from "./error-messages.ts";
+import type { GroupMerges } from "./group-merges.ts";
+import type { GroupingRules } from "./grouping-rules.ts";
+
+/** What these handlers call. */
+interface GroupingParts {
+  readonly groups: ErrorGroups;
+  readonly merges: GroupMerges;
+  readonly rules: GroupingRules;
+}
+
+/** The endpoints of ErrorService by which operators say what belongs together. */
+export function groupingEndpoints({ groups, merges, rules }: GroupingParts): Endpoint[] {
+  const { method } = ErrorService;
+  return [
+    unary(method.mergeErrorGroups, operator, async ({ id, mergedIds, reason }, { identity }) => {
+      await merges.merge({ actor: actorOf(identity), id, ids: mergedIds, reason });
+      return { group: groupMessage(await groups.get(id)) };
+    }),
+
+    unary(method.splitErrorGroup, operator, async ({ id, reason }, { identity }) => {
+      await merges.split({ actor: actorOf(identity), id, reason });
+      return { group: groupMessage(await groups.get(id)) };
+    }),
+
+    unary(method.listGroupingRules, { access: { role: "viewer" }, rate: "operator" }, async () => ({
+      rules: (await rules.list()).map(ruleMessage),
+    })),
+
+    unary(method.createGroupingRule, operator, async ({ rule }, { identity }) => {
+      if (rule === undefined) throw invalidArgument("rule", "is required");
+      const { title, fingerprint, code, fault, frame, message } = rule;
+      const created = await rules.create({
+        actor: actorOf(identity),
+        title,
+        fingerprint,
+        code,
+        fault,
+        frame,
+        message,
+      });
+      return { rule: ruleMessage(created) };
+    }),
+
+    unary(method.deleteGroupingRule, operator, async ({ id, reason }, { identity }) => {
+      await rules.delete(id, actorOf(identity), reason);
+      return {};
+    }),
+  ];
+}
+
+const operator = { access: { role: "operator" }, rate: "operator" } as const;
