@@ -98,7 +98,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   crash: {
     may: [...ground, "access", "device", "version"],
     wireMay: [...handlers, "api/http"],
-    rooms: { words: [], stacks: ["words"] },
+    rooms: { words: [], stacks: ["words"], symbols: ["stacks"] },
   },
   "entities.ts": {
     may: ["access", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],

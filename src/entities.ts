@@ -9,6 +9,7 @@ import { ErrorCountEntity, ErrorGroupDeviceEntity, ErrorGroupEntity } from "./cr
 import { ErrorInboxEntity } from "./crash/error-inbox.entity.ts";
 import { ErrorOccurrenceEntity } from "./crash/error-occurrence.entity.ts";
 import { GroupingRuleEntity } from "./crash/grouping-rule.entity.ts";
+import { SymbolFileEntity } from "./crash/symbols/symbol-file.entity.ts";
 import { FleetCountEntity } from "./device/fleet/fleet-count.entity.ts";
 import { FleetVersionCountEntity } from "./device/fleet/fleet-version-count.entity.ts";
 import { PresenceChangeEntity } from "./device/fleet/presence-change.entity.ts";
@@ -48,6 +49,7 @@ export const entities = [
   ErrorOccurrenceEntity,
   ErrorInboxEntity,
   GroupingRuleEntity,
+  SymbolFileEntity,
   DeviceEntity,
   DeviceStateEntity,
   VersionChangeEntity,

@@ -109,6 +109,7 @@ export function endpointTable({
       groups: crashes.groups,
       merges: crashes.merges,
       rules: crashes.rules,
+      symbols: crashes.symbols,
       logs: crashes.logs,
       pageTokens,
     }),

@@ -13,6 +13,7 @@ import { addRolloutCommands } from "./rollout-commands.ts";
 import { addServeCommand } from "./serve-command.ts";
 import type { Cli } from "./session.ts";
 import { addSimulateCommand } from "./simulate-command.ts";
+import { addSymbolCommands } from "./symbol-commands.ts";
 import { createTerminal } from "./terminal.ts";
 
 /**
@@ -93,6 +94,7 @@ export function createProgram(cli: Cli): Command {
   addDeviceCommands(program, cli);
   addModelAliasCommands(program, cli);
   addErrorCommands(program, cli);
+  addSymbolCommands(program, cli);
   program.commandsGroup("Who may do what:");
   addAccessCommands(program, cli);
   return program;

@@ -10,6 +10,8 @@ import { ErrorCollector } from "./error-collector.ts";
 import { ErrorGroups } from "./error-groups.ts";
 import { GroupMerges } from "./group-merges.ts";
 import { GroupingRules } from "./grouping-rules.ts";
+import { SymbolFiles } from "./symbols/symbol-files.ts";
+import { SymbolTables } from "./symbols/symbol-names.ts";
 
 /** What {@link CrashReports} is made of. */
 export interface CrashReportsParts {
@@ -28,6 +30,7 @@ export class CrashReports implements AsyncDisposable {
   readonly groups: ErrorGroups;
   readonly merges: GroupMerges;
   readonly rules: GroupingRules;
+  readonly symbols: SymbolFiles;
   readonly logs: CrashLogs;
   /** Wants to be told of durable heartbeats. */
   readonly collector: ErrorCollector;
@@ -37,8 +40,11 @@ export class CrashReports implements AsyncDisposable {
     this.groups = new ErrorGroups(parts);
     this.merges = new GroupMerges(parts);
     this.rules = new GroupingRules(parts);
+    this.symbols = new SymbolFiles(parts);
     this.logs = new CrashLogs(parts);
-    this.collector = new ErrorCollector(parts);
+    const { database, store, logger } = parts;
+    const symbols = new SymbolTables({ pool: database.pool, store, logger });
+    this.collector = new ErrorCollector({ ...parts, symbols });
     this.collector.start(parts.background);
     this.#cleaning = parts.background.round({
       name: "crash_logs",

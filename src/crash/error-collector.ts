@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../access/audit-log.ts";
-import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
+import type { DeviceError, DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { Background } from "../infra/background/background.ts";
 import type { Round } from "../infra/background/round.ts";
 import { RowCounts } from "../infra/background/work-log.ts";
@@ -22,10 +22,18 @@ import {
   writeTally,
 } from "./error-store.ts";
 import { ErrorTally, regressionActor, type Sighting } from "./error-tally.ts";
-import { type Fingerprint, fingerprintOf } from "./fingerprint.ts";
+import {
+  buildIdsOf,
+  type Fingerprint,
+  fingerprintFrom,
+  fingerprintOf,
+  type ReadReport,
+  readReport,
+} from "./fingerprint.ts";
 import type { GroupingRule } from "./grouping-rule.ts";
 import { readRules } from "./grouping-rules.ts";
 import { dropPartitionsBefore, ensurePartitions } from "./occurrence-partitions.ts";
+import type { SymbolTables } from "./symbols/symbol-names.ts";
 
 /** What {@link ErrorCollector} is made of. */
 export interface ErrorCollectorParts {
@@ -35,6 +43,8 @@ export interface ErrorCollectorParts {
   readonly logger: Logger;
   /** How long occurrences are kept, in whole days before today, as their heartbeats are; 0 keeps them for ever. */
   readonly retentionDays: number;
+  /** Names raw addresses; none are named without it. */
+  readonly symbols?: Pick<SymbolTables, "of"> | undefined;
   /** The most groups that there may be; whatever comes then is counted in one that stands for all others. */
   readonly maxGroups?: number;
 }
@@ -142,11 +152,35 @@ export class ErrorCollector implements AsyncDisposable {
         if (!(await takeTurn(session, collectorLock))) return 0;
         const { taken, heartbeats } = await takeHeartbeats(session, limit);
         if (heartbeats.length > 0)
-          await this.#count(em, session, await sightingsOf(heartbeats, await readRules(session)));
+          await this.#count(em, session, await this.#sightingsOf(heartbeats, await readRules(session)));
         return taken;
       },
       { retry: { attempts: maxAttempts } },
     );
+  }
+
+  /** Reads each report, names what symbol files know, and computes the fingerprints; others get a turn in between. */
+  async #sightingsOf(
+    heartbeats: readonly InboxHeartbeat[],
+    rules: readonly GroupingRule[],
+  ): Promise<Sighting[]> {
+    const reads = new Map<DeviceError, ReadReport>();
+    const slice = new ComputeSlice();
+    for (const report of heartbeats.flatMap(({ errors }) => errors)) {
+      reads.set(report, readReport(report));
+      await slice.pause();
+    }
+    const symbols = await this.#parts.symbols?.of([...reads.values()].flatMap(buildIdsOf));
+    const sightings: Sighting[] = [];
+    for (const { errors, receivedAtMs, ...heartbeat } of heartbeats) {
+      for (const [position, report] of errors.entries()) {
+        const read = reads.get(report) ?? readReport(report);
+        const fingerprint = fingerprintFrom(read, { rules, symbols });
+        sightings.push({ ...heartbeat, receivedAt: new Date(receivedAtMs), position, report, fingerprint });
+        await slice.pause();
+      }
+    }
+    return sightings;
   }
 
   /** Takes the oldest heartbeat out of the inbox and counts nothing of it. */
@@ -247,26 +281,13 @@ const overflow: Fingerprint = {
   title: "Other errors: there are too many different ones to group",
 };
 
-async function sightingsOf(
-  heartbeats: readonly InboxHeartbeat[],
-  rules: readonly GroupingRule[],
-): Promise<Sighting[]> {
-  const sightings: Sighting[] = [];
-  let sliceEndsMs = performance.now() + computeSliceMs;
-  for (const { errors, receivedAtMs, ...heartbeat } of heartbeats) {
-    for (const [position, report] of errors.entries()) {
-      sightings.push({
-        ...heartbeat,
-        receivedAt: new Date(receivedAtMs),
-        position,
-        report,
-        fingerprint: fingerprintOf(report, rules),
-      });
-      if (performance.now() > sliceEndsMs) {
-        await nextTurn();
-        sliceEndsMs = performance.now() + computeSliceMs;
-      }
-    }
+/** Gives others a turn whenever {@link computeSliceMs} have passed. */
+class ComputeSlice {
+  #endsMs = performance.now() + computeSliceMs;
+
+  async pause(): Promise<void> {
+    if (performance.now() <= this.#endsMs) return;
+    await nextTurn();
+    this.#endsMs = performance.now() + computeSliceMs;
   }
-  return sightings;
 }

@@ -19,6 +19,8 @@ import {
 import type { GroupMerges } from "./group-merges.ts";
 import { groupingEndpoints } from "./grouping-handlers.ts";
 import type { GroupingRules } from "./grouping-rules.ts";
+import { symbolEndpoints } from "./symbol-handlers.ts";
+import type { SymbolFiles } from "./symbols/symbol-files.ts";
 
 /** What the handlers of ErrorService call. */
 export interface ErrorParts {
@@ -26,6 +28,7 @@ export interface ErrorParts {
   readonly logs: CrashLogs;
   readonly merges: GroupMerges;
   readonly rules: GroupingRules;
+  readonly symbols: SymbolFiles;
   readonly pageTokens: PageTokens;
 }
 
@@ -34,6 +37,7 @@ export function errorEndpoints(parts: ErrorParts): Endpoint[] {
   return [
     ...groupEndpoints(parts),
     ...groupingEndpoints(parts),
+    ...symbolEndpoints(parts.symbols),
     ...detailEndpoints(parts),
     ...logEndpoints(parts),
   ];

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { conditionsText, type GroupingRule, ruleHolds } from "./grouping-rule.ts";
+import { namedFrame } from "./stacks/named-frame.ts";
 import { withoutOrdinals } from "./stacks/names.ts";
-import { readStack } from "./stacks/read-stack.ts";
-import type { Frame, StackKind } from "./stacks/stack.ts";
+import { type ReadStack, readStack } from "./stacks/read-stack.ts";
+import type { CodeAddress, Frame, StackKind } from "./stacks/stack.ts";
 import { normaliseText } from "./words/normalise-text.ts";
 
 /** What of an error report tells its cause. */
@@ -13,6 +14,8 @@ export interface ReportedError {
   readonly stack: string;
   /** What the device itself takes for the cause; absent or empty for nothing. */
   readonly fingerprint?: string | undefined;
+  /** May name the build whose addresses are in the stack: `build_id`, GNU build id or the digest of the ELF file. */
+  readonly context?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What errors of one cause have in common. */
@@ -44,13 +47,61 @@ const maxGroupedByLength = 1_000;
  * Never throws, and takes time linear in the length of its input, of which it reads at most {@link maxTextLength}
  * characters: devices send what they like.
  */
-export function fingerprintOf(report: ReportedError, rules: readonly GroupingRule[] = []): Fingerprint {
-  const { code, message, stack } = report;
-  const text = stack.trim() === "" && message.includes("\n") ? message : stack;
-  const read = readStack(text.slice(0, maxTextLength));
-  const isMessage = text !== stack && read.frames.length === 0;
-  const stackKind = isMessage ? "none" : read.kind;
-  const top = innermost(read.frames, overflows.test(read.fault));
+export function fingerprintOf(report: ReportedError): Fingerprint {
+  return fingerprintFrom(readReport(report), { rules: [] });
+}
+
+/** A report whose stack was read. */
+export interface ReadReport {
+  readonly report: ReportedError;
+  readonly stack: ReadStack;
+}
+
+/** What else than the report decides. */
+export interface Deciders {
+  /** In the order in which they are tried. */
+  readonly rules: readonly GroupingRule[];
+  /** Names of functions for raw addresses. */
+  readonly symbols?: { nameOf(address: CodeAddress): string | undefined } | undefined;
+}
+
+/** Reads the stack of a report, or the message if that is one. */
+export function readReport(report: ReportedError): ReadReport {
+  const { message, stack } = report;
+  const isMessage = stack.trim() === "" && message.includes("\n");
+  const read = readStack((isMessage ? message : stack).slice(0, maxTextLength));
+  if (isMessage && read.frames.length === 0) return { report, stack: { ...read, kind: "none" } };
+  const buildId = report.context?.["build_id"]?.toLowerCase() ?? "";
+  return {
+    report,
+    stack: buildId === "" ? read : { ...read, frames: read.frames.map((frame) => ofBuild(frame, buildId)) },
+  };
+}
+
+/** What the text of a stack does not say, the device may say beside it. */
+function ofBuild(frame: Frame, buildId: string): Frame {
+  const { symbol, address } = frame;
+  if (address === undefined || address.buildId !== "") return frame;
+  return { ...frame, symbol: `${symbol} of ${buildId.slice(0, 12)}`, address: { ...address, buildId } };
+}
+
+/** The builds whose symbol files could name what a stack leaves unnamed. */
+export function buildIdsOf({ stack }: ReadReport): string[] {
+  return stack.frames.flatMap(({ address }) =>
+    address === undefined || address.buildId === "" ? [] : [address.buildId],
+  );
+}
+
+/** {@link fingerprintOf} a report that was read. */
+export function fingerprintFrom(
+  { report, stack: read }: ReadReport,
+  { rules, symbols }: Deciders,
+): Fingerprint {
+  const { code, message } = report;
+  const stackKind = read.kind;
+  const frames =
+    symbols === undefined ? read.frames : read.frames.map((frame, index) => named(frame, index, symbols));
+  const top = innermost(frames, overflows.test(read.fault));
   const title = titleOf(code, message, read.fault, top[0]);
   const rule = rules.find((each) =>
     ruleHolds(each, { code, message, fault: read.fault, frames: top.map(({ symbol }) => symbol) }),
@@ -84,6 +135,14 @@ function fingerprint(digested: readonly string[], told: Omit<Fingerprint, "sha25
     title: shortened(told.title, maxTitleLength),
     groupedBy: shortened(told.groupedBy, maxGroupedByLength),
   };
+}
+
+/** A caller's address is where it goes on, which may be behind its end. */
+function named(frame: Frame, index: number, symbols: NonNullable<Deciders["symbols"]>): Frame {
+  const { address } = frame;
+  if (address === undefined) return frame;
+  const name = symbols.nameOf(index === 0 ? address : { ...address, offset: address.offset - 1n });
+  return name === undefined ? frame : namedFrame(name, frame.inApp);
 }
 
 /** More than a stack may have by the contract. */

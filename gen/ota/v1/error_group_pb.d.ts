@@ -238,6 +238,75 @@ export declare type GroupingRule = Message<"ota.v1.GroupingRule"> & {
 export declare const GroupingRuleSchema: GenMessage<GroupingRule>;
 
 /**
+ * An ELF file whose symbols name the raw addresses of a stripped program, or of a microcontroller's firmware.
+ *
+ * @generated from message ota.v1.SymbolFile
+ */
+export declare type SymbolFile = Message<"ota.v1.SymbolFile"> & {
+  /**
+   * UUID (version 7).
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * GNU build id in lower-case hexadecimal; empty if the file has none, as firmware of ESP-IDF.
+   *
+   * @generated from field: string build_id = 2;
+   */
+  buildId: string;
+
+  /**
+   * SHA-256 of the file: 64 hexadecimal digits. ESP-IDF prints the first of them with a crash.
+   *
+   * @generated from field: string sha256 = 3;
+   */
+  sha256: string;
+
+  /**
+   * The name under which it was uploaded.
+   *
+   * @generated from field: string file_name = 4;
+   */
+  fileName: string;
+
+  /**
+   * Size in bytes.
+   *
+   * @generated from field: int64 size_bytes = 5;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * How many functions it names.
+   *
+   * @generated from field: int64 function_count = 6;
+   */
+  functionCount: bigint;
+
+  /**
+   * Who uploaded it.
+   *
+   * @generated from field: string created_by = 7;
+   */
+  createdBy: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 8;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.SymbolFile.
+ * Use `create(SymbolFileSchema)` to create a new message.
+ */
+export declare const SymbolFileSchema: GenMessage<SymbolFile>;
+
+/**
  * One time that an error happened on a device.
  *
  * @generated from message ota.v1.ErrorOccurrence

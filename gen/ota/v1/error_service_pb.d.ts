@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { CrashLog, ErrorCount, ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupingRule } from "./error_group_pb.js";
+import type { CrashLog, ErrorCount, ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupingRule, SymbolFile } from "./error_group_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -454,6 +454,128 @@ export declare type DeleteGroupingRuleResponse = Message<"ota.v1.DeleteGroupingR
 export declare const DeleteGroupingRuleResponseSchema: GenMessage<DeleteGroupingRuleResponse>;
 
 /**
+ * A part of a symbol file.
+ *
+ * @generated from message ota.v1.UploadSymbolFileRequest
+ */
+export declare type UploadSymbolFileRequest = Message<"ota.v1.UploadSymbolFileRequest"> & {
+  /**
+   * In the first message: the file's name, for people.
+   *
+   * @generated from field: string file_name = 1;
+   */
+  fileName: string;
+
+  /**
+   * Up to 256 KiB of the file; 512 MiB in all.
+   *
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message ota.v1.UploadSymbolFileRequest.
+ * Use `create(UploadSymbolFileRequestSchema)` to create a new message.
+ */
+export declare const UploadSymbolFileRequestSchema: GenMessage<UploadSymbolFileRequest>;
+
+/**
+ * The file is durable.
+ *
+ * @generated from message ota.v1.UploadSymbolFileResponse
+ */
+export declare type UploadSymbolFileResponse = Message<"ota.v1.UploadSymbolFileResponse"> & {
+  /**
+   * The file's record.
+   *
+   * @generated from field: ota.v1.SymbolFile symbol_file = 1;
+   */
+  symbolFile?: SymbolFile | undefined;
+};
+
+/**
+ * Describes the message ota.v1.UploadSymbolFileResponse.
+ * Use `create(UploadSymbolFileResponseSchema)` to create a new message.
+ */
+export declare const UploadSymbolFileResponseSchema: GenMessage<UploadSymbolFileResponse>;
+
+/**
+ * Asks for the symbol files.
+ *
+ * @generated from message ota.v1.ListSymbolFilesRequest
+ */
+export declare type ListSymbolFilesRequest = Message<"ota.v1.ListSymbolFilesRequest"> & {
+};
+
+/**
+ * Describes the message ota.v1.ListSymbolFilesRequest.
+ * Use `create(ListSymbolFilesRequestSchema)` to create a new message.
+ */
+export declare const ListSymbolFilesRequestSchema: GenMessage<ListSymbolFilesRequest>;
+
+/**
+ * The symbol files.
+ *
+ * @generated from message ota.v1.ListSymbolFilesResponse
+ */
+export declare type ListSymbolFilesResponse = Message<"ota.v1.ListSymbolFilesResponse"> & {
+  /**
+   * The files, the newest first; at most 1,000.
+   *
+   * @generated from field: repeated ota.v1.SymbolFile symbol_files = 1;
+   */
+  symbolFiles: SymbolFile[];
+};
+
+/**
+ * Describes the message ota.v1.ListSymbolFilesResponse.
+ * Use `create(ListSymbolFilesResponseSchema)` to create a new message.
+ */
+export declare const ListSymbolFilesResponseSchema: GenMessage<ListSymbolFilesResponse>;
+
+/**
+ * Names a symbol file.
+ *
+ * @generated from message ota.v1.DeleteSymbolFileRequest
+ */
+export declare type DeleteSymbolFileRequest = Message<"ota.v1.DeleteSymbolFileRequest"> & {
+  /**
+   * The file's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.DeleteSymbolFileRequest.
+ * Use `create(DeleteSymbolFileRequestSchema)` to create a new message.
+ */
+export declare const DeleteSymbolFileRequestSchema: GenMessage<DeleteSymbolFileRequest>;
+
+/**
+ * The symbol file is gone.
+ *
+ * @generated from message ota.v1.DeleteSymbolFileResponse
+ */
+export declare type DeleteSymbolFileResponse = Message<"ota.v1.DeleteSymbolFileResponse"> & {
+};
+
+/**
+ * Describes the message ota.v1.DeleteSymbolFileResponse.
+ * Use `create(DeleteSymbolFileResponseSchema)` to create a new message.
+ */
+export declare const DeleteSymbolFileResponseSchema: GenMessage<DeleteSymbolFileResponse>;
+
+/**
  * Whose counts, over which days.
  *
  * @generated from message ota.v1.GetErrorTimelineRequest
@@ -864,6 +986,37 @@ export declare const ErrorService: GenService<{
     methodKind: "unary";
     input: typeof DeleteGroupingRuleRequestSchema;
     output: typeof DeleteGroupingRuleResponseSchema;
+  },
+  /**
+   * Uploads an ELF file with symbols, up to 512 MiB, in chunks. Crashes of that build that come from then on are grouped
+   * by the names of functions. A file that is there already is returned. Role: operator.
+   *
+   * @generated from rpc ota.v1.ErrorService.UploadSymbolFile
+   */
+  uploadSymbolFile: {
+    methodKind: "client_streaming";
+    input: typeof UploadSymbolFileRequestSchema;
+    output: typeof UploadSymbolFileResponseSchema;
+  },
+  /**
+   * Lists symbol files, the newest first. Role: viewer.
+   *
+   * @generated from rpc ota.v1.ErrorService.ListSymbolFiles
+   */
+  listSymbolFiles: {
+    methodKind: "unary";
+    input: typeof ListSymbolFilesRequestSchema;
+    output: typeof ListSymbolFilesResponseSchema;
+  },
+  /**
+   * Removes a symbol file. Groups that were made with its names stay. Role: operator.
+   *
+   * @generated from rpc ota.v1.ErrorService.DeleteSymbolFile
+   */
+  deleteSymbolFile: {
+    methodKind: "unary";
+    input: typeof DeleteSymbolFileRequestSchema;
+    output: typeof DeleteSymbolFileResponseSchema;
   },
   /**
    * Counts a group's occurrences by day, firmware version and device type. Role: viewer.

@@ -146,9 +146,14 @@ function isNowhere(address: bigint): boolean {
 
 function frameAt(pc: bigint, name: string, buildId: string): Frame {
   const address = `0x${pc.toString(16)}`;
-  if (name !== "") return { symbol: name, inApp: !panicMachinery.test(name) };
+  if (name !== "") return { symbol: name, inApp: !isPanicMachinery(name) };
   const build = buildId === "" ? "" : ` of ${buildId.slice(0, 9)}`;
   return { symbol: `${address}${build}`, inApp: true, address: { module: "", buildId, offset: pc } };
+}
+
+/** Whether a function only reports a fault, or started the program. */
+export function isPanicMachinery(name: string): boolean {
+  return panicMachinery.test(name);
 }
 
 const panicMachinery =

@@ -2,7 +2,7 @@ import { fileName } from "./names.ts";
 import type { NativeCall } from "./native-calls.ts";
 
 /** Whether a call is the system's, a runtime's or a common library's: not where to look for the fault. */
-export function isSystemCall({ name, module, path }: NativeCall): boolean {
+export function isSystemCall({ name, module, path }: Pick<NativeCall, "name" | "module" | "path">): boolean {
   return systemFunctions.test(name) || isSystemModule(module) || systemSource.test(path);
 }
 

@@ -13,7 +13,10 @@ export const native: StackFormat = {
   sign: (line) => readCall(line) !== undefined || userFault.test(line),
   parse(lines) {
     const stack = crashed(stacksOf(lines));
-    const calls = afterHandler(stack);
+    const builds = buildsOf(lines);
+    const calls = afterHandler(stack).map((call) =>
+      call.buildId === "" ? { ...call, buildId: builds.get(fileName(call.module)) ?? "" } : call,
+    );
     const named = calls.some((call) => call.name !== "" && !isSystemCall(call));
     const frames = calls.filter(({ name }) => name !== "" || !named).flatMap(frameOf);
     return {
@@ -22,6 +25,16 @@ export const native: StackFormat = {
     } satisfies ParsedStack;
   },
 };
+
+/** systemd-coredump: `Module agent with build-id 226fc723efa2…`. */
+function buildsOf(lines: readonly string[]): ReadonlyMap<string, string> {
+  const builds = new Map<string, string>();
+  for (const line of lines) {
+    const match = /^\s{0,24}Module (\S{1,300}) with build-id ([0-9a-f]{4,64})\b/.exec(line);
+    if (match !== null) builds.set(fileName(match[1] ?? ""), match[2] ?? "");
+  }
+  return builds;
+}
 
 interface Stack {
   readonly calls: NativeCall[];

@@ -29,7 +29,7 @@ export interface Frame {
 }
 
 /** A place in a program that was built once. */
-interface CodeAddress {
+export interface CodeAddress {
   /** The file name of the program or library; empty for the only program of a microcontroller. */
   readonly module: string;
   /** GNU build id, or the digest of the ELF file, in lower-case hexadecimal; empty if the text does not say. */

@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** By what errors are grouped, groups that operators made one, and their rules. */
+/** By what errors are grouped, groups that operators made one, their rules, and symbol files. */
 export class Grouping extends Migration {
   override up(): void {
     this.addSql(
@@ -19,9 +19,23 @@ export class Grouping extends Migration {
       created_at timestamptz not null default now(),
       primary key (id)
     )`);
+    this.addSql(`create table symbol_files (
+      id uuid not null,
+      build_id text not null,
+      sha256 text not null,
+      file_name text not null,
+      size_bytes bigint not null,
+      function_count bigint not null,
+      object_sha256 text not null,
+      created_by text not null,
+      created_at timestamptz not null default now(),
+      primary key (id),
+      constraint symbol_files_sha256_unique unique (sha256)
+    )`);
   }
 
   override down(): void {
+    this.addSql("drop table symbol_files");
     this.addSql("drop table grouping_rules");
     this.addSql("alter table error_groups drop column grouped_by, drop column merged_into");
   }

@@ -1,0 +1,59 @@
+import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { SymbolFileSchema } from "../../gen/ota/v1/error_group_pb.js";
+import { ErrorService, type UploadSymbolFileRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
+import { clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { actorOf } from "../call/identity.ts";
+import type { SymbolFile, SymbolFiles } from "./symbols/symbol-files.ts";
+
+/** The endpoints of ErrorService for symbol files. */
+export function symbolEndpoints(symbols: SymbolFiles): Endpoint[] {
+  const { method } = ErrorService;
+  return [
+    clientStream(method.uploadSymbolFile, operator, async (requests, { identity, signal }) => {
+      const messages = requests[Symbol.asyncIterator]();
+      const first = await messages.next();
+      const fileName = first.done === true ? "" : first.value.fileName;
+      const file = await symbols.receive(
+        { actor: actorOf(identity), fileName },
+        dataOf(first, messages),
+        signal,
+      );
+      return { symbolFile: symbolFileMessage(file) };
+    }),
+
+    unary(method.listSymbolFiles, { access: { role: "viewer" }, rate: "operator" }, async () => ({
+      symbolFiles: (await symbols.list()).map(symbolFileMessage),
+    })),
+
+    unary(method.deleteSymbolFile, operator, async ({ id, reason }, { identity }) => {
+      await symbols.delete(id, actorOf(identity), reason);
+      return {};
+    }),
+  ];
+}
+
+const operator = { access: { role: "operator" }, rate: "operator" } as const;
+
+type UploadRequest = MessageShape<typeof UploadSymbolFileRequestSchema>;
+
+async function* dataOf(
+  first: IteratorResult<UploadRequest>,
+  rest: AsyncIterator<UploadRequest>,
+): AsyncGenerator<Uint8Array> {
+  for (let next = first; next.done !== true; next = await rest.next()) yield next.value.data;
+}
+
+function symbolFileMessage({
+  createdAt,
+  sizeBytes,
+  functionCount,
+  ...file
+}: SymbolFile): MessageInitShape<typeof SymbolFileSchema> {
+  return {
+    ...file,
+    sizeBytes: BigInt(sizeBytes),
+    functionCount: BigInt(functionCount),
+    createTime: timestampFromDate(createdAt),
+  };
+}
