@@ -68,7 +68,7 @@ function thrownIn(line: string): Thrown | undefined {
 
 /** The names of properties that an engine quotes say what is wrong. */
 function named(message: string): string {
-  return message.replaceAll(/['"]/g, "`");
+  return message.replaceAll(/['"`]/g, "");
 }
 
 const engineErrors = /^(?:Type|Reference|Syntax|Range)Error$/;

@@ -36,6 +36,6 @@ function functionOf(call: string): string {
 function faultOf(lines: readonly string[]): string {
   const text = lines.findLast((line) => line.trim() !== "") ?? "";
   const message = /:\d{1,9}: (.{1,300})$/.exec(text)?.[1] ?? "";
-  const plain = message.replaceAll(/['"]/g, "`");
+  const plain = message.replaceAll(/['"]/g, "");
   return /^(?:attempt to|bad argument|stack overflow|invalid)/.test(plain) ? normaliseText(plain) : "error";
 }

@@ -121,6 +121,8 @@ function numberedCall(line: string): NativeCall | undefined {
   if (match === null) return undefined;
   const [, index, text = ""] = match;
   const body = text.replace(/^0x[0-9a-f]{1,16}\s{0,4}(?:in )?\s{0,4}/, "");
+  // PHP numbers its calls so too: `#0 /srv/a.php(9): read()`, `#1 {main}`.
+  if (/^[/{]/.test(body)) return undefined;
   const module = /\(([^()\s]{1,500})\+0x([0-9a-f]{1,16})\)/.exec(body);
   const path = module?.[1] ?? / from (\S{1,500})/.exec(body)?.[1] ?? "";
   return {

@@ -46,6 +46,12 @@ describe("normaliseText", () => {
     ["used 12 of 17 slots (70.6 %)", "used 3 of 170 slots (1.7 %)"],
     ["wrote 1e-3", "wrote 2.5E+7"],
     ["a\tb   c", "a b c"],
+    ["meter SN-A4F29B1 lost", "meter SN-77C01D2 lost"],
+    ["upload of 1.5 MiB aborted", "upload of 300KiB aborted"],
+    ["unknown field `alpha`", "unknown field `beta`"],
+    ['payload {"t":21.5}', 'payload {"u":-3}'],
+    ["left SSID=Cafe reason=8", "left SSID=Home reason=8"],
+    ["worker[4711] left", "worker[99] left"],
   ])("makes %j and %j alike", (one, other) => {
     expect(normaliseText(other)).toBe(normaliseText(one));
   });
@@ -58,6 +64,9 @@ describe("normaliseText", () => {
     ["HTTP/1.1 404", "HTTP/1.1 500"],
     ["i2c read: error -110", "i2c read: error -5"],
     ["exit code 137", "exit code 1"],
+    ["esp_err_t 0x101 of nvs", "esp_err_t 0x1102 of nvs"],
+    ["handshake returned -0x2700", "handshake returned -0x7780"],
+    ["called `Option::unwrap()` on `None`", "called `Result::unwrap()` on `None`"],
     ["E1234", "E1235"],
     ["readSensorValue failed", "writeSensorValue failed"],
     ["HTTPSConnectionPool full", "SSLContextPool full"],

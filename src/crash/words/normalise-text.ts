@@ -71,7 +71,13 @@ const units =
 /** In the order in which they are tried. Each is tried where no word is cut in two. */
 const variables: readonly { readonly pattern: RegExp; readonly words: Words }[] = [
   { pattern: /"[^"\n]{0,200}"/y, words: "<name>" },
+  {
+    pattern:
+      /(?<=\b(?:b?ssid|user|username|login|host|hostname|serial|device|client|name)=)[^\s"',;)\]]{1,200}/iy,
+    words: "<name>",
+  },
   { pattern: /(?<!\w)'[^'\n]{0,200}'(?!\w)/y, words: "<name>" },
+  { pattern: /`[\w.-]{1,200}`/y, words: "<name>" },
   { pattern: /“[^“”\n]{0,200}”|«[^«»\n]{0,200}»|‘[^‘’\n]{0,200}’/y, words: "<name>" },
   { pattern: /(?<!\w)[a-z][a-z0-9+.-]{1,15}:\/\/[^\s"'<>)\]}]{1,1000}/iy, words: urlWords },
   { pattern: /(?<![\w.+-])[\w.+-]{1,64}@[a-z0-9-]{1,63}\.[a-z0-9.-]{1,63}\b/iy, words: "<email>" },
@@ -118,14 +124,20 @@ const variables: readonly { readonly pattern: RegExp; readonly words: Words }[] 
     words: "<duration>",
   },
   { pattern: /(?<!\w)P(?:\d{1,9}[YMWD]){0,4}T?(?:\d{1,9}(?:\.\d{1,9})?[HMS]){1,3}\b/y, words: "<duration>" },
-  { pattern: /(?<!\w)0x[0-9a-f]{1,64}\b/iy, words: "<hex>" },
+  {
+    pattern: /(?<![\w.])\d{1,20}(?:[.,]\d{1,20})? ?(?:[kKMGT]i?B|[kKMG]?[Bb]its?|bytes?|B)\b/y,
+    words: "<size>",
+  },
+  { pattern: /(?<!\w)0x[0-9a-f]{1,64}\b/iy, words: hexWords },
   {
     pattern: /(?<!\w)[0-9a-f]{8,256}\b/iy,
     words: (found) => (/\d/.test(found) && /[a-f]/i.test(found) ? "<hex>" : undefined),
   },
   { pattern: /(?<![\w+/-])[\w+/-]{12,512}={1,2}(?!\w)/y, words: "<id>" },
+  { pattern: /(?<!\w)\d\w{5,200}/y, words: (found) => (isGeneratedId(found) ? "<id>" : undefined) },
   {
-    pattern: /(?<![\w.])(?:(?<!\S)[+-])?\d{1,40}(?:[.,:]\d{1,40}){0,20}(?:e[+-]?\d{1,4}\b)?/iy,
+    pattern:
+      /(?<![\w.])(?:(?<![\w)\]])[+-])?\d{1,40}(?:[.,:]\d{1,40}){0,20}(?:e[+-]?\d{1,4}\b)?(?!x[0-9a-f])/iy,
     words: numberWords,
   },
 ];
@@ -150,15 +162,20 @@ function ipv6Words(found: string): { words: string; end: number } | undefined {
 }
 
 function numberWords(found: string, text: string, at: number): string {
-  return namesFault.test(text.slice(Math.max(0, at - 16), at)) ||
-    (/(?:err|error|ret|rc)[ =:]{1,2}$/i.test(text.slice(Math.max(0, at - 8), at)) && found.startsWith("-"))
-    ? found
-    : "<n>";
+  const before = text.slice(Math.max(0, at - 16), at);
+  return namesFault.test(before) || (found.startsWith("-") && namesResult.test(before)) ? found : "<n>";
+}
+
+/** A result of a few digits is a number of a fault; what is longer is an address. */
+function hexWords(found: string, text: string, at: number): string {
+  return found.length <= 8 && namesResult.test(text.slice(Math.max(0, at - 16), at)) ? found : "<hex>";
 }
 
 /** What stands before a number that says what went wrong. */
 const namesFault =
   /(?:\berrno|\bstatus|\bstatus code|\bHTTP|\bHTTP\/[\d.]{1,3}|\bexit code|\bsignal)[ =:]{0,2}[[(]?$/i;
+
+const namesResult = /(?:\b(?:esp_err_t|returned|errno|ret|rc|code|status)|err|error)[ =:]{1,2}[[(]?-?$/i;
 
 function splitOnce(text: string, separator: string): [string, string] {
   const at = text.indexOf(separator);
