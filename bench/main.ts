@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { crashReports } from "./crash-reports.ts";
 import { download } from "./download.ts";
 import { fleetQueries } from "./fleet-queries.ts";
 import type { BenchOptions } from "./harness/options.ts";
@@ -19,6 +20,7 @@ const benches: Record<string, (options: BenchOptions) => Promise<BenchResult[]>>
   "heartbeat-stream": heartbeatStream,
   "heartbeat-latency": heartbeatLatency,
   "heartbeat-fleet": heartbeatFleet,
+  "crash-reports": crashReports,
   "update-check": updateCheck,
   download,
   "rollout-preview": rolloutPreview,

@@ -205,6 +205,7 @@ export const outside: Readonly<Record<string, Wall>> = {
     may: [
       "client",
       "config.ts",
+      "crash",
       "server.ts",
       "entities.ts",
       "heartbeat",

@@ -29,6 +29,7 @@ const expected: Record<string, readonly [kind: string, title: string]> = {
   "gdb-null-read": ["native", "CRASH in read_sensor"],
   "glibc-double-free": ["native", "abort in free_twice"],
   "glibc-null-read": ["native", "CRASH in read_sensor"],
+  "go-nil": ["go", "invalid memory address or nil pointer dereference in main.(*Sensor).Read"],
   "java-config": ["java", "java.lang.NumberFormatException in com.example.thermostat.Agent.load"],
   "java-later": ["java", "java.lang.NullPointerException in com.example.thermostat.Agent$Sensor.read"],
   "java-null": ["java", "java.lang.NullPointerException in com.example.thermostat.Agent$Sensor.read"],

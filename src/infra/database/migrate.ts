@@ -23,8 +23,8 @@ import { MissingDevices } from "./migrations/m0016-missing-devices.ts";
 import { Drift } from "./migrations/m0017-drift.ts";
 import { ModelsRingsTries } from "./migrations/m0020-models-rings-tries.ts";
 import { MetadataAndArchive } from "./migrations/m0021-metadata-and-archive.ts";
-import { requireServerVersion } from "./server-version.ts";
 import { Grouping } from "./migrations/m0022-grouping.ts";
+import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
 
