@@ -69,7 +69,7 @@ export function CrashPage() {
           {group.stateReason !== "" && <> · {group.stateReason}</>}
         </>
       }
-      actions={<CrashActions group={group} />}
+      actions={group.mergedInto === "" ? <CrashActions group={group} /> : undefined}
     >
       {group.regressTime !== undefined && group.state === ErrorGroupState.OPEN && (
         <Alert color="orange" variant="outline" icon={<IconRefreshAlert aria-hidden />} title="It came back">
@@ -87,7 +87,7 @@ export function CrashPage() {
         </Grid.Col>
         <Grid.Col span={{ base: 12, lg: 5 }}>
           <Stack gap="md">
-            <About group={group} />
+            <About group={group} merged={data?.mergedGroups ?? []} />
             {group.firstSeenVersion !== "" && <BroughtBy version={group.firstSeenVersion} />}
             <AffectedDevices groupId={group.id} />
           </Stack>
@@ -99,7 +99,7 @@ export function CrashPage() {
 
 const refreshMs = 10_000;
 
-function About({ group }: { readonly group: ErrorGroup }) {
+function About({ group, merged }: { readonly group: ErrorGroup; readonly merged: readonly ErrorGroup[] }) {
   return (
     <Section title="About it">
       <Facts
@@ -108,6 +108,17 @@ function About({ group }: { readonly group: ErrorGroup }) {
           ["Severity", <Status key="s" {...severities[group.severity]} />],
           ["Stack", stackKinds[group.stackKind]],
           ["Grouped by", group.groupedBy === "" ? undefined : group.groupedBy],
+          ["Counted in", group.mergedInto === "" ? undefined : <GroupLink key="i" id={group.mergedInto} />],
+          [
+            "Merged into it",
+            merged.length === 0 ? undefined : (
+              <Stack key="m" gap={2}>
+                {merged.map(({ id, title }) => (
+                  <GroupLink key={id} id={id} title={title} />
+                ))}
+              </Stack>
+            ),
+          ],
           ["Versions", versions(group)],
           ["Times", count(group.occurrenceCount)],
           ["Devices", count(group.deviceCount)],
@@ -126,6 +137,14 @@ function About({ group }: { readonly group: ErrorGroup }) {
         ]}
       />
     </Section>
+  );
+}
+
+function GroupLink({ id, title }: { readonly id: string; readonly title?: string }) {
+  return (
+    <Link to="/crashes/$groupId" params={{ groupId: id }}>
+      {title || `…${id.slice(-12)}`}
+    </Link>
   );
 }
 
