@@ -110,6 +110,7 @@ export function endpointTable({
       merges: crashes.merges,
       rules: crashes.rules,
       symbols: crashes.symbols,
+      sourceLines: crashes.sourceLines,
       logs: crashes.logs,
       pageTokens,
     }),

@@ -92,6 +92,7 @@ describe("the command tree", () => {
       "error resolve",
       "error ignore",
       "error reopen",
+      "error lines",
       "error merge",
       "error split",
       "error rule list",

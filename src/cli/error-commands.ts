@@ -15,6 +15,7 @@ import { addMergeCommands, addRuleCommands } from "./grouping-commands.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue, parseSince } from "./parse.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
+import { addLinesCommand } from "./symbol-commands.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -73,6 +74,7 @@ export function addErrorCommands(program: Command, cli: Cli): void {
   decide("resolve", ErrorGroupState.RESOLVED, "Say that it is mended");
   decide("ignore", ErrorGroupState.IGNORED, "Let it be: it is counted, and never reopened by itself");
   decide("reopen", ErrorGroupState.OPEN, "Say that somebody should look");
+  addLinesCommand(error, cli);
   addMergeCommands(error, cli);
   addRuleCommands(error, cli);
 }

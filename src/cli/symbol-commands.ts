@@ -5,7 +5,9 @@ import type { SymbolFile } from "../../gen/ota/v1/error_group_pb.js";
 import {
   DeleteSymbolFileResponseSchema,
   ErrorService,
+  GetSourceLinesResponseSchema,
   ListSymbolFilesResponseSchema,
+  type SourceLine,
   UploadSymbolFileResponseSchema,
 } from "../../gen/ota/v1/error_service_pb.js";
 import { cleanText, countText, timeText } from "./format.ts";
@@ -56,6 +58,30 @@ export function addSymbolCommands(program: Command, cli: Cli): void {
       }),
     );
 }
+
+/** `error lines`: what the raw addresses of a group's newest stack are. */
+export function addLinesCommand(error: Command, cli: Cli): void {
+  error
+    .command("lines")
+    .argument("<id>", "the group's id")
+    .description("Look up the source lines of the raw addresses in its newest stack")
+    .action(
+      withSession(cli, async (session, id: string) => {
+        const answer = await session.call(ErrorService.method.getSourceLines, { id });
+        session.print(GetSourceLinesResponseSchema, answer, () =>
+          answer.missing === ""
+            ? renderTable(session.terminal, lineColumns, answer.lines)
+            : `No source lines: ${cleanText(answer.missing)}.`,
+        );
+      }),
+    );
+}
+
+const lineColumns: readonly Column<SourceLine>[] = [
+  { title: "address", text: ({ address }) => cleanText(address) },
+  { title: "function", text: (each) => cleanText(each.function) || "-" },
+  { title: "line", text: ({ file, line }) => (file === "" ? "-" : cleanText(`${file}:${line}`)) },
+];
 
 const columns: readonly Column<SymbolFile>[] = [
   { title: "id", text: ({ id }) => id },

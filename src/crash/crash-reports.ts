@@ -10,6 +10,7 @@ import { ErrorCollector } from "./error-collector.ts";
 import { ErrorGroups } from "./error-groups.ts";
 import { GroupMerges } from "./group-merges.ts";
 import { GroupingRules } from "./grouping-rules.ts";
+import { SourceLineFinder } from "./symbols/source-lines.ts";
 import { SymbolFiles } from "./symbols/symbol-files.ts";
 import { SymbolTables } from "./symbols/symbol-names.ts";
 
@@ -31,6 +32,7 @@ export class CrashReports implements AsyncDisposable {
   readonly merges: GroupMerges;
   readonly rules: GroupingRules;
   readonly symbols: SymbolFiles;
+  readonly sourceLines: SourceLineFinder;
   readonly logs: CrashLogs;
   /** Wants to be told of durable heartbeats. */
   readonly collector: ErrorCollector;
@@ -41,6 +43,7 @@ export class CrashReports implements AsyncDisposable {
     this.merges = new GroupMerges(parts);
     this.rules = new GroupingRules(parts);
     this.symbols = new SymbolFiles(parts);
+    this.sourceLines = new SourceLineFinder({ pool: parts.database.pool, store: parts.store });
     this.logs = new CrashLogs(parts);
     const { database, store, logger } = parts;
     const symbols = new SymbolTables({ pool: database.pool, store, logger });

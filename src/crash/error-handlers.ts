@@ -20,6 +20,7 @@ import type { GroupMerges } from "./group-merges.ts";
 import { groupingEndpoints } from "./grouping-handlers.ts";
 import type { GroupingRules } from "./grouping-rules.ts";
 import { symbolEndpoints } from "./symbol-handlers.ts";
+import type { SourceLineFinder } from "./symbols/source-lines.ts";
 import type { SymbolFiles } from "./symbols/symbol-files.ts";
 
 /** What the handlers of ErrorService call. */
@@ -29,6 +30,7 @@ export interface ErrorParts {
   readonly merges: GroupMerges;
   readonly rules: GroupingRules;
   readonly symbols: SymbolFiles;
+  readonly sourceLines: SourceLineFinder;
   readonly pageTokens: PageTokens;
 }
 
@@ -37,7 +39,7 @@ export function errorEndpoints(parts: ErrorParts): Endpoint[] {
   return [
     ...groupEndpoints(parts),
     ...groupingEndpoints(parts),
-    ...symbolEndpoints(parts.symbols),
+    ...symbolEndpoints(parts),
     ...detailEndpoints(parts),
     ...logEndpoints(parts),
   ];

@@ -85,11 +85,16 @@ function ofBuild(frame: Frame, buildId: string): Frame {
   return { ...frame, symbol: `${symbol} of ${buildId.slice(0, 12)}`, address: { ...address, buildId } };
 }
 
+/** The addresses that a stack leaves unnamed, the innermost first. */
+export function addressesOf({ stack }: ReadReport): CodeAddress[] {
+  return stack.frames.flatMap(({ address }) => (address === undefined ? [] : [address]));
+}
+
 /** The builds whose symbol files could name what a stack leaves unnamed. */
-export function buildIdsOf({ stack }: ReadReport): string[] {
-  return stack.frames.flatMap(({ address }) =>
-    address === undefined || address.buildId === "" ? [] : [address.buildId],
-  );
+export function buildIdsOf(read: ReadReport): string[] {
+  return addressesOf(read)
+    .map(({ buildId }) => buildId)
+    .filter((buildId) => buildId !== "");
 }
 
 /** {@link fingerprintOf} a report that was read. */

@@ -4,10 +4,20 @@ import type { SymbolFileSchema } from "../../gen/ota/v1/error_group_pb.js";
 import { ErrorService, type UploadSymbolFileRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
 import { clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf } from "../call/identity.ts";
+import type { ErrorGroups } from "./error-groups.ts";
+import { addressesOf, readReport } from "./fingerprint.ts";
+import type { SourceLineFinder } from "./symbols/source-lines.ts";
 import type { SymbolFile, SymbolFiles } from "./symbols/symbol-files.ts";
 
-/** The endpoints of ErrorService for symbol files. */
-export function symbolEndpoints(symbols: SymbolFiles): Endpoint[] {
+/** What these handlers call. */
+interface SymbolParts {
+  readonly groups: ErrorGroups;
+  readonly symbols: SymbolFiles;
+  readonly sourceLines: SourceLineFinder;
+}
+
+/** The endpoints of ErrorService for symbol files and what they tell. */
+export function symbolEndpoints({ groups, symbols, sourceLines }: SymbolParts): Endpoint[] {
   const { method } = ErrorService;
   return [
     clientStream(method.uploadSymbolFile, operator, async (requests, { identity, signal }) => {
@@ -25,6 +35,18 @@ export function symbolEndpoints(symbols: SymbolFiles): Endpoint[] {
     unary(method.listSymbolFiles, { access: { role: "viewer" }, rate: "operator" }, async () => ({
       symbolFiles: (await symbols.list()).map(symbolFileMessage),
     })),
+
+    unary(
+      method.getSourceLines,
+      { access: { role: "viewer" }, rate: "operator" },
+      async ({ id }, { signal }) => {
+        await groups.get(id);
+        const [newest] = await groups.occurrences({ groupId: id }, { limit: 1 });
+        const addresses = newest === undefined ? [] : addressesOf(readReport(newest.report));
+        const { lines, missing } = await sourceLines.find(addresses, signal);
+        return { lines: [...lines], missing };
+      },
+    ),
 
     unary(method.deleteSymbolFile, operator, async ({ id, reason }, { identity }) => {
       await symbols.delete(id, actorOf(identity), reason);

@@ -109,6 +109,29 @@ ELF file SHA256: ${sha256.slice(0, 9)}
     ]);
   });
 
+  it("tell the source lines of a group's addresses where a tool is installed", async () => {
+    const id = "62127a64a882a6f531c7c937620e3879a27f9ee5";
+    await grouped("LINES", [coredump({ id, read: 0x1f5, poll: 0x201 })]);
+    const { groups } = await service.client().unary(method.listErrorGroups, { text: "LINES" });
+    const groupId = groups[0]?.id ?? "";
+    expect(await service.client().unary(method.getSourceLines, { id: groupId })).toMatchObject({
+      lines: [],
+      missing: `no symbol file of build ${id} was uploaded`,
+    });
+    await upload("agent-lines.elf");
+    const { lines, missing } = await service.client().unary(method.getSourceLines, { id: groupId });
+    const found = lines.map(({ address, function: name, file, line }) => [address, name, file, line]);
+    // Without the tools the answer says so.
+    expect(missing === "" ? found : missing).toEqual(
+      missing === ""
+        ? [
+            ["agent+0x1f5", "read_sensor", "/src/t.c", 2],
+            ["agent+0x201", "poll_sensors", "/src/t.c", 3],
+          ]
+        : "neither llvm-symbolizer nor addr2line could be run on the service's machine",
+    );
+  });
+
   it("are refused if they are none, or were stripped, and leave nothing behind", async () => {
     const stripped = await readFile(join(folder, "agent-stripped.elf"));
     const whole = await readFile(join(folder, "agent-1.elf"));

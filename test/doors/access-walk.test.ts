@@ -61,6 +61,7 @@ const contract: Readonly<Record<string, Readonly<Record<string, AccessRule<unkno
     UploadSymbolFile: operator,
     ListSymbolFiles: viewer,
     DeleteSymbolFile: operator,
+    GetSourceLines: viewer,
     GetErrorTimeline: viewer,
     ListErrorOccurrences: viewer,
     ListErrorGroupDevices: viewer,

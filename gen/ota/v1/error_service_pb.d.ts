@@ -535,6 +535,94 @@ export declare type ListSymbolFilesResponse = Message<"ota.v1.ListSymbolFilesRes
 export declare const ListSymbolFilesResponseSchema: GenMessage<ListSymbolFilesResponse>;
 
 /**
+ * Whose addresses to look up.
+ *
+ * @generated from message ota.v1.GetSourceLinesRequest
+ */
+export declare type GetSourceLinesRequest = Message<"ota.v1.GetSourceLinesRequest"> & {
+  /**
+   * The group's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message ota.v1.GetSourceLinesRequest.
+ * Use `create(GetSourceLinesRequestSchema)` to create a new message.
+ */
+export declare const GetSourceLinesRequestSchema: GenMessage<GetSourceLinesRequest>;
+
+/**
+ * What the addresses are.
+ *
+ * @generated from message ota.v1.GetSourceLinesResponse
+ */
+export declare type GetSourceLinesResponse = Message<"ota.v1.GetSourceLinesResponse"> & {
+  /**
+   * The addresses, the innermost call first; at most 32.
+   *
+   * @generated from field: repeated ota.v1.SourceLine lines = 1;
+   */
+  lines: SourceLine[];
+
+  /**
+   * Why there are none, for people: no addresses, no symbol file, or no tool; otherwise empty.
+   *
+   * @generated from field: string missing = 2;
+   */
+  missing: string;
+};
+
+/**
+ * Describes the message ota.v1.GetSourceLinesResponse.
+ * Use `create(GetSourceLinesResponseSchema)` to create a new message.
+ */
+export declare const GetSourceLinesResponseSchema: GenMessage<GetSourceLinesResponse>;
+
+/**
+ * What one address is.
+ *
+ * @generated from message ota.v1.SourceLine
+ */
+export declare type SourceLine = Message<"ota.v1.SourceLine"> & {
+  /**
+   * Module and offset, or the address of a microcontroller.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * The function; empty if it is not known.
+   *
+   * @generated from field: string function = 2;
+   */
+  function: string;
+
+  /**
+   * The source file; empty if it is not known.
+   *
+   * @generated from field: string file = 3;
+   */
+  file: string;
+
+  /**
+   * The line; 0 if it is not known.
+   *
+   * @generated from field: int32 line = 4;
+   */
+  line: number;
+};
+
+/**
+ * Describes the message ota.v1.SourceLine.
+ * Use `create(SourceLineSchema)` to create a new message.
+ */
+export declare const SourceLineSchema: GenMessage<SourceLine>;
+
+/**
  * Names a symbol file.
  *
  * @generated from message ota.v1.DeleteSymbolFileRequest
@@ -1007,6 +1095,17 @@ export declare const ErrorService: GenService<{
     methodKind: "unary";
     input: typeof ListSymbolFilesRequestSchema;
     output: typeof ListSymbolFilesResponseSchema;
+  },
+  /**
+   * Looks up the functions and source lines of the raw addresses in a group's newest stack, by its build's symbol file and
+   * the tool llvm-symbolizer or addr2line of the service's machine. Role: viewer.
+   *
+   * @generated from rpc ota.v1.ErrorService.GetSourceLines
+   */
+  getSourceLines: {
+    methodKind: "unary";
+    input: typeof GetSourceLinesRequestSchema;
+    output: typeof GetSourceLinesResponseSchema;
   },
   /**
    * Removes a symbol file. Groups that were made with its names stay. Role: operator.

@@ -147,7 +147,7 @@ const maxFiles = 1_000;
 const maxReceiving = 4;
 
 /** An id and a line feed. */
-const headBytes = 37;
+export const headBytes = 37;
 
 async function* behindId(
   id: string,

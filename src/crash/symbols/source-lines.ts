@@ -1,0 +1,158 @@
+import { execFile } from "node:child_process";
+import { createWriteStream } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
+import { OtaError } from "../../errors.ts";
+import type { Pool } from "../../infra/database/pool.ts";
+import { sql } from "../../infra/database/sql.ts";
+import type { ObjectStore } from "../../infra/objects/object-store.ts";
+import type { CodeAddress } from "../stacks/stack.ts";
+import { headBytes } from "./symbol-files.ts";
+
+/** What an address is. */
+interface SourceLine {
+  readonly address: string;
+  /** Empty if it is not known. */
+  readonly function: string;
+  /** Empty if it is not known. */
+  readonly file: string;
+  /** 0 if it is not known. */
+  readonly line: number;
+}
+
+/** Lines, or why there are none. */
+export interface SourceLines {
+  readonly lines: readonly SourceLine[];
+  readonly missing: string;
+}
+
+/** What {@link SourceLineFinder} is made of. */
+export interface SourceLineParts {
+  readonly pool: Pool;
+  readonly store: ObjectStore;
+  /** Programs to try, in this order; each takes the options of addr2line. */
+  readonly tools?: readonly string[] | undefined;
+}
+
+/**
+ * Looks addresses up in symbol files by llvm-symbolizer or addr2line, where one is installed: a process of its own without a
+ * shell, of at most {@link maxToolMs} and {@link maxToolBytes} of memory.
+ */
+export class SourceLineFinder {
+  readonly #parts: SourceLineParts;
+  #running = 0;
+
+  constructor(parts: SourceLineParts) {
+    this.#parts = parts;
+  }
+
+  /** The lines of addresses of one build. Throws `QUEUE_FULL` if {@link maxRunning} are looked up at the moment. */
+  async find(addresses: readonly CodeAddress[], signal: AbortSignal): Promise<SourceLines> {
+    const known = addresses.filter(({ buildId }) => buildId.length >= 7);
+    const [first] = known;
+    if (first === undefined) return missing("the newest stack has no raw addresses of a known build");
+    const [row] = await this.#parts.pool.query<{ object_sha256: string }>(objectSql, [first.buildId]);
+    if (row === undefined) return missing(`no symbol file of build ${first.buildId} was uploaded`);
+    if (this.#running >= maxRunning) throw busy();
+    this.#running++;
+    try {
+      const wanted = known.filter(({ buildId }) => buildId === first.buildId).slice(0, maxAddresses);
+      return await this.#look(row.object_sha256, wanted, signal);
+    } finally {
+      this.#running--;
+    }
+  }
+
+  async #look(object: string, addresses: readonly CodeAddress[], signal: AbortSignal): Promise<SourceLines> {
+    const folder = await mkdtemp(join(tmpdir(), "device-ota-symbols-"));
+    try {
+      const path = join(folder, "program.elf");
+      await pipeline(
+        await this.#parts.store.read(object, { offset: headBytes, signal }),
+        createWriteStream(path),
+        { signal },
+      );
+      for (const tool of this.#parts.tools ?? defaultTools) {
+        const output = await run(tool, path, addresses, signal);
+        if (output !== undefined) return { lines: linesOf(addresses, output), missing: "" };
+      }
+      return missing("neither llvm-symbolizer nor addr2line could be run on the service's machine");
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+}
+
+const defaultTools = ["llvm-symbolizer", "addr2line"];
+const maxAddresses = 32;
+const maxRunning = 2;
+const maxToolMs = 10_000;
+const maxToolBytes = 2 * 1024 * 1024 * 1024;
+
+const objectSql = sql`
+  SELECT object_sha256 FROM symbol_files WHERE starts_with(build_id, $1) OR starts_with(sha256, $1)
+  ORDER BY created_at DESC LIMIT 1`;
+
+const execute = promisify(execFile);
+
+/** What a tool prints; undefined if it, or the program that bounds its memory, is not there or fails. */
+async function run(
+  tool: string,
+  path: string,
+  addresses: readonly CodeAddress[],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const hexadecimal = addresses.map(
+    ({ offset }, index) => `0x${(index === 0 ? offset : offset - 1n).toString(16)}`,
+  );
+  const style = tool === "llvm-symbolizer" ? ["--output-style=GNU", "--no-inlines"] : [];
+  const args = [`--as=${maxToolBytes}`, tool, ...style, "-f", "-C", "-e", path, ...hexadecimal];
+  try {
+    const { stdout } = await execute("prlimit", args, {
+      timeout: maxToolMs,
+      killSignal: "SIGKILL",
+      maxBuffer: 256 * 1024,
+      signal,
+    });
+    return stdout;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return undefined;
+  }
+}
+
+/** Two lines for each address: the function, and `file:line`, with `?` for what is not known. */
+function linesOf(addresses: readonly CodeAddress[], output: string): SourceLine[] {
+  const printed = output.split("\n");
+  return addresses.map(({ module, offset }, index) => {
+    const name = (printed[index * 2] ?? "").trim();
+    const [, file = "", line = ""] =
+      /^(.{1,900}):(\d{1,9})/.exec((printed[index * 2 + 1] ?? "").trim()) ?? [];
+    return {
+      address: `${module === "" ? "" : `${module}+`}0x${offset.toString(16)}`,
+      function: name === "??" ? "" : name.slice(0, maxNameLength),
+      file: file === "??" ? "" : file,
+      line: Number(line),
+    };
+  });
+}
+
+const maxNameLength = 500;
+
+function missing(why: string): SourceLines {
+  return { lines: [], missing: why };
+}
+
+function busy(): OtaError {
+  return new OtaError(
+    "resource_exhausted",
+    "QUEUE_FULL",
+    "source lines are being looked up already; try again",
+    {
+      retryAfterMs: 2_000,
+    },
+  );
+}
