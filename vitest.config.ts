@@ -1,5 +1,8 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
+/** What plays rollouts in memory needs no database. */
+const planned = ["test/rollout/stories.test.ts", "test/rollout/simulation/**/*.test.ts"];
+
 export default defineConfig({
   test: {
     // CI adds its totals up from the reports, one for each run.
@@ -25,14 +28,14 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["src/**/*.test.ts"] },
+        test: { name: "unit", include: ["src/**/*.test.ts", ...planned] },
       },
       {
         extends: true,
         test: {
           name: "integration",
           include: ["test/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, "test/console/**", "test/install/fresh/**"],
+          exclude: [...configDefaults.exclude, "test/console/**", "test/install/fresh/**", ...planned],
           globalSetup: ["test/support/global-setup.ts"],
           // Each file may run a server, and all share one PostgreSQL: two cores are busy with four of them, which wait a lot.
           maxWorkers: 4,

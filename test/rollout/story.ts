@@ -1,11 +1,10 @@
 import { type Decision, decisionText, plan } from "../../src/rollout/decide/plan.ts";
-import { type RolloutHealthVerdict, unwellOf } from "../../src/rollout/model/gate.ts";
+import type { RolloutHealthVerdict } from "../../src/rollout/model/gate.ts";
 import { asRollout, type NewPolicy, type NewRollout } from "../../src/rollout/model/new-rollout.ts";
-import { nextRingState, type RingEvent } from "../../src/rollout/model/ring-state.ts";
-import { frontRing, type Ring, type Rollout } from "../../src/rollout/model/rollout.ts";
+import type { Ring } from "../../src/rollout/model/rollout.ts";
 import type { RingCounters } from "../../src/rollout/model/rollout-counters.ts";
-import { nextRolloutState, type RolloutEvent } from "../../src/rollout/model/rollout-state.ts";
 import { firmware } from "./compiled-fixture.ts";
+import { RolloutInMemory } from "./rollout-in-memory.ts";
 
 /**
  * Plays a story of a rollout: what happens to its devices, line by line, with what the planner decides printed below each
@@ -38,7 +37,7 @@ class Story {
   readonly #rings: NewRollout["rings"][number][] = [];
   #now = new Date("2026-03-02T12:00:00Z");
   #health: RolloutHealthVerdict | undefined;
-  #rollout: Rollout | undefined;
+  #rollout: RolloutInMemory | undefined;
 
   /** Takes a line; returns what the planner made of it, and how the rollout stands then if it was started. */
   take(line: string): string[] {
@@ -78,16 +77,16 @@ class Story {
         };
         return;
       case "pause":
-        this.#move("pause");
+        this.#running.move("pause");
         return;
       case "resume":
-        this.#resume();
+        this.#running.resume(this.#now);
         return;
       case "hold":
-        this.#hold(this.#ring(rest.length > 1 ? rest[0] : undefined), Number(rest.at(-1)));
+        this.#hold(this.#running.ring(rest.length > 1 ? rest[0] : undefined), Number(rest.at(-1)));
         return;
       case "approve":
-        this.#setRing(this.#ring(rest[0]), { approver: "operator:other" });
+        this.#running.setRing(this.#running.ring(rest[0]), { approver: "operator:other" });
         return;
       case "back":
       case "stuck":
@@ -112,25 +111,13 @@ class Story {
       returnMs: milliseconds("5m"),
     };
     const draft = asRollout(wanted, firmware, defaults, this.#now);
-    const { startAt } = draft.policy;
-    const later = startAt !== null && new Date(startAt) > this.#now;
-    this.#rollout = draft;
-    this.#move(later ? "schedule" : "start");
-    if (!later) this.#moveRing(this.#ring(undefined, draft.rings[0]?.name), "open");
-  }
-
-  #resume(): void {
-    for (const ring of this.#running().rings) {
-      if (ring.state === "WAITING") continue;
-      const state = ring.state === "FAILED" ? "OPEN" : ring.state;
-      this.#setRing(ring, { state, gate: { ...ring.gate, acceptedFailures: unwellOf(ring.counters) } });
-    }
-    this.#move("resume");
+    this.#rollout = new RolloutInMemory(draft);
+    this.#rollout.start(this.#now);
   }
 
   #moveDevices(verb: string, words: string[]): void {
     const [count = "", name] = words.toReversed();
-    const ring = this.#ring(name);
+    const ring = this.#running.ring(name);
     const by = Number(count);
     const { began, succeeded, failed, missing } = ring.counters;
     const present = Math.min(by, began - succeeded - failed - missing);
@@ -149,19 +136,18 @@ class Story {
     const change = changes[verb];
     if (change === undefined || !Number.isInteger(by))
       throw new Error(`cannot read: ${verb} ${words.join(" ")}`);
-    this.#setRing(ring, { counters: sum(ring.counters, change) });
+    this.#running.setRing(ring, { counters: sum(ring.counters, change) });
   }
 
   /** Notes how many devices a ring holds, all of which may have the update. */
   #hold(ring: Ring, devices: number): void {
     const awaited = Math.max(0, devices - ring.counters.offered);
-    this.#setRing(ring, { census: { devices, eligible: devices, awaited, countedAt: this.#now } });
+    this.#running.setRing(ring, { census: { devices, eligible: devices, awaited, countedAt: this.#now } });
   }
 
   #endRollbacks(counter: "completed" | "failed", by: number): void {
-    const rollout = this.#running();
-    const { rollback } = rollout;
-    this.#rollout = { ...rollout, rollback: { ...rollback, [counter]: rollback[counter] + by } };
+    const { rollback } = this.#running.value;
+    this.#running.set({ rollback: { ...rollback, [counter]: rollback[counter] + by } });
   }
 
   /** Carries plans out until there is nothing more to do. */
@@ -169,73 +155,24 @@ class Story {
     const all: Decision[] = [];
     for (;;) {
       const facts = { now: this.#now, health: this.#health, dueAlert: undefined };
-      const decisions = plan(this.#running(), facts);
+      const decisions = plan(this.#running.value, facts);
       if (decisions.length === 0) return all;
       if (all.length > maxDecisions) throw new Error("the plan never ends");
-      for (const decision of decisions) this.#act(decision);
+      for (const decision of decisions) this.#running.act(decision, this.#now, () => this.#tellAll());
       all.push(...decisions);
     }
-  }
-
-  #act(decision: Decision): void {
-    switch (decision.kind) {
-      case "note_gate":
-        this.#setRing(decision.ring, { gateHeldSince: decision.held ? this.#now : undefined });
-        return;
-      case "promote":
-        this.#promote(decision.ring);
-        return;
-      case "pause":
-        this.#move("pause");
-        if (decision.byHealth)
-          for (const ring of this.#running().rings)
-            this.#setRing(ring, { gate: { ...ring.gate, acceptedWorse: true } });
-        else this.#moveRing(decision.ring, "fail");
-        return;
-      case "rollback":
-        this.#moveRing(decision.ring, "fail");
-        this.#move("rollback");
-        this.#rollout = {
-          ...this.#running(),
-          rollbackPlan: { ringIds: null, firmwareId: null, cursor: null },
-        };
-        return;
-      case "continue_rollback":
-        this.#tellAll();
-        return;
-      case "finish_rollback":
-        this.#move("finish_rollback");
-        return;
-      case "start":
-        this.#move("start");
-        this.#moveRing(this.#ring(undefined, this.#running().rings[0]?.name), "open");
-        return;
-      case "note_stuck":
-      case "note_drift":
-        this.#rollout = { ...this.#running(), alert: decision.alert };
-        return;
-      case "note_unreadable":
-        throw new Error("stories can be read");
-    }
-  }
-
-  #promote(ring: Ring): void {
-    this.#moveRing(ring, "pass");
-    const next = this.#running().rings[ring.position + 1];
-    if (next === undefined) this.#move("complete");
-    else this.#moveRing(next, "open");
   }
 
   /** Every device that took the update is told to go back; what was updating is cancelled. */
   #tellAll(): void {
     let total = 0;
-    for (const ring of this.#running().rings) {
+    for (const ring of this.#running.value.rings) {
       const { inProgress, succeeded, failed, began, missing, drifted } = ring.counters;
       const rolledBack = began - succeeded - failed;
       const cancelled = inProgress - rolledBack;
       // Whoever drifted went back by itself.
       total += began - drifted;
-      this.#setRing(ring, {
+      this.#running.setRing(ring, {
         counters: sum(ring.counters, {
           inProgress: -inProgress,
           cancelled,
@@ -245,12 +182,11 @@ class Story {
         }),
       });
     }
-    const rollout = this.#running();
-    this.#rollout = { ...rollout, rollbackPlan: undefined, rollback: { ...rollout.rollback, total } };
+    this.#running.set({ rollback: { ...this.#running.value.rollback, total } });
   }
 
   #standing(): string[] {
-    const { state, rings, rollback } = this.#running();
+    const { state, rings, rollback } = this.#running.value;
     const reached = rings.filter((ring) => ring.state !== "WAITING");
     return [
       state,
@@ -259,32 +195,7 @@ class Story {
     ];
   }
 
-  #ring(name: string | undefined, fallback = frontRing(this.#running().rings)?.name): Ring {
-    const ring = this.#running().rings.find((each) => each.name === (name ?? fallback));
-    if (ring === undefined) throw new Error(`no ring ${name ?? fallback}`);
-    return ring;
-  }
-
-  #moveRing(ring: Ring, event: RingEvent): void {
-    const state = nextRingState(ring.state, event);
-    if (state === undefined) throw new Error(`ring ${ring.name} is ${ring.state}: no ${event}`);
-    this.#setRing(ring, { state, ...(event === "open" ? { openedAt: this.#now } : {}) });
-  }
-
-  #setRing({ id }: Ring, change: Partial<Ring>): void {
-    const rollout = this.#running();
-    const rings = rollout.rings.map((ring) => (ring.id === id ? { ...ring, ...change } : ring));
-    this.#rollout = { ...rollout, rings };
-  }
-
-  #move(event: RolloutEvent): void {
-    const rollout = this.#running();
-    const state = nextRolloutState(rollout.state, event);
-    if (state === undefined) throw new Error(`a rollout that is ${rollout.state} knows no ${event}`);
-    this.#rollout = { ...rollout, state };
-  }
-
-  #running(): Rollout {
+  get #running(): RolloutInMemory {
     if (this.#rollout === undefined) throw new Error("the rollout is not started");
     return this.#rollout;
   }
