@@ -44,7 +44,8 @@ describe("a rollout whose devices crash twice as often, without one reported fai
     const { world, replica } = opened;
     const { fleet, id } = await canaryDone(world, replica);
     const held = await slowBurn({ world, replica, fleet, id }, 1);
-    expect(held.state).toBe("RUNNING");
+    // The last ring asks for nobody, and so may have passed by now.
+    expect(["RUNNING", "COMPLETED"]).toContain(held.state);
     await until(replica, id, (rollout) => expect(["OPEN", "PASSED"]).toContain(ringOf(rollout, "all").state));
   });
 });

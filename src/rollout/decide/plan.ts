@@ -1,5 +1,11 @@
 import { driftAlert, isDriftAlert } from "../model/drift-alert.ts";
-import { evaluateRing, isComplete, isEmpty, type RolloutHealthVerdict } from "../model/gate.ts";
+import {
+  evaluateRing,
+  isComplete,
+  isEmpty,
+  type RingVerdict,
+  type RolloutHealthVerdict,
+} from "../model/gate.ts";
 import { awaitedApproval, frontRing, type Ring, type Rollout } from "../model/rollout.ts";
 import { isActive, isFinalRollout } from "../model/rollout-state.ts";
 import { isStuckAlert, stuckAlert } from "../model/stuck-alert.ts";
@@ -103,7 +109,10 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
     health,
   });
   const { verdict, held } = judged;
-  const alert = noteAlert(rollout, held ? "" : stuckWords(front, policy, now, judged.missing));
+  const alert = noteAlert(
+    rollout,
+    held ? heldBackWords(front, now, judged) : stuckWords(front, policy, now, judged.missing),
+  );
   if (alert.length > 0) return alert;
   if (verdict === "promote") return [{ kind: "promote", ring: front, reason: heldWords(front) }];
   if (held !== (front.gateHeldSince !== undefined)) return [{ kind: "note_gate", ring: front, held }];
@@ -149,6 +158,17 @@ function stuckWords(ring: Ring, policy: Rollout["policy"], now: Date, missing: r
   if (openMs < patienceMs || policy.maintenanceWindows.length > 0) return "";
   const devices = census.awaited === 1 ? "1 device" : `${census.awaited} devices`;
   return `${needs}, and waits for ${devices} in it to take the update; bring one online, or ${verbs}`;
+}
+
+/** What a front ring that was well for its soak time waits for that nobody may ever do; empty if it waits for nothing. */
+function heldBackWords({ name, gate, gateHeldSince }: Ring, now: Date, judged: RingVerdict): string {
+  const { missing, needsPerson = false, dueAtMs } = judged;
+  if (missing.length === 0 || dueAtMs !== undefined) return "";
+  const waitedMs = now.getTime() - (gateHeldSince ?? now).getTime() - gate.soakMs;
+  // How devices fare may be known a little later.
+  if (!needsPerson && waitedMs < patienceMs) return "";
+  const verbs = needsPerson ? "" : "; an operator can promote it, roll it back or abort it";
+  return `ring ${name} ${missing.join("; ")}${verbs}`;
 }
 
 /** How long devices may take until it is said that a ring waits for them. */

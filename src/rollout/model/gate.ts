@@ -18,6 +18,8 @@ export interface RingVerdict {
   readonly dueAtMs: number | undefined;
   /** Whether health, not failures, is behind `rollback` or `pause`. */
   readonly byHealth?: boolean;
+  /** Whether all that is missing is what people do: promote it, or approve that the next one opens. */
+  readonly needsPerson?: boolean;
 }
 
 /** One rule of a gate with its value; see the contract's GateCheck. */
@@ -77,8 +79,8 @@ export interface GateContext {
  * the ring again until more come. What fires only by the devices of one enrolment key pauses and rolls nothing back: see
  * {@link withoutKey}. In a young ring the share is that of all devices that are or were updating: see {@link countedOf}. Then health: "worse" is acted upon as the policy says.
  *
- * Then the gate: the least sample, the least share of successes, both also without the devices of any one enrolment key,
- * and held for the soak time without a break; then health, approval of the next ring, and the operator where it is manual.
+ * Then the gate: the least sample, the least share of successes, both also without the devices of any one enrolment key, no
+ * more failed and missing devices than the threshold allows, also where they are too few for it to be stopped, and held for the soak time without a break; then health, approval of the next ring, and the operator where it is manual.
  * A sample means that many devices or all there are in the ring, as they were last counted; a ring that holds nobody passes
  * at once. Past the last ring the rollout is complete, so its soak time begins only when none of its devices is updating any more.
  */
@@ -105,7 +107,8 @@ export function evaluateRing(
   }
   const verdict =
     words.length === 0 ? "promote" : missing.every(({ rule }) => rule === "manual") ? "manual" : "wait";
-  return { verdict, held, missing: words, dueAtMs: undefined };
+  const needsPerson = missing.every(({ rule }) => rule === "manual" || rule === "require_approval");
+  return { verdict, held, missing: words, dueAtMs: undefined, needsPerson: needsPerson && words.length > 0 };
 }
 
 /** Each rule of a ring's gate with its value now, in the order in which they are judged. */
@@ -241,6 +244,13 @@ function exceedsThreshold(ring: JudgedRing, policy: Readonly<StoredPolicy>, now:
   return (unwellOf(ring.counters) / countedOf(ring, policy, now)) * 100 > policy.failureThresholdPercent;
 }
 
+/** Whether no ring may open after this one, even where too few are known to have failed for it to be stopped. */
+function isOverThreshold({ counters, gate }: JudgedRing, policy: Readonly<StoredPolicy>): boolean {
+  const unwell = unwellOf(counters);
+  if (unwell <= (gate.acceptedFailures ?? 0)) return false;
+  return (unwell / counters.began) * 100 > policy.failureThresholdPercent;
+}
+
 function thresholdWords({ name, counters }: JudgedRing, policy: Readonly<StoredPolicy>): string {
   const share = percent((unwellOf(counters) / counters.began) * 100);
   const threshold = percent(policy.failureThresholdPercent);
@@ -340,6 +350,10 @@ function successCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>): GateChe
   const actual = percent(share);
   if (share < gate.minSuccessPercent) {
     const words = `needs ${required} successes, has ${actual}: ${heldAgainst(counters)}`;
+    return check("min_success_percent", false, required, actual, () => words);
+  }
+  if (isOverThreshold(ring, policy)) {
+    const words = `may have at most ${percent(policy.failureThresholdPercent)} failed or missing: ${heldAgainst(counters)}`;
     return check("min_success_percent", false, required, actual, () => words);
   }
   for (const key of ring.keys ?? []) {
