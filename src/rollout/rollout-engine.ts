@@ -157,7 +157,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       ended: (update, state, here) => void events.emit("ended", update, state, here),
     });
     const rechecks = new UpdateRechecks(tracker, logger);
-    const facts = new KnownFacts(tracker, clock);
+    const facts = new KnownFacts(tracker, index, clock);
     const cohorts = new RolloutCohortSource({ index, tracker, facts });
     const health = new HealthWatch({
       pool,
@@ -216,7 +216,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
         cancelUpdate: (deviceId, updateId, reason) => this.#sender.cancelUpdate(deviceId, updateId, reason),
         connectedDevices: () => this.#sender.connectedDevices(),
       },
-      waitingFor: (deviceId) => offers.waitingFor(deviceId),
+      waitingFor: (deviceId) => offers.makeWay(deviceId),
     });
     this.#outages = outages;
     this.hearing = hearing;
@@ -379,6 +379,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     if (state === "CANCELLED" || state === "SUPERSEDED" || state === "ROLLED_BACK") {
       this.#sender.cancelUpdate(update.deviceId, update.id, cancelWords[state]);
     }
+    // It need not find out for itself what took the place of its update.
+    if (state === "SUPERSEDED") this.#announcer.announceTo(update.deviceId);
   }
 
   async #catchUp(): Promise<void> {

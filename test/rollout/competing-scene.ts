@@ -223,13 +223,15 @@ export async function expectOneAtATime(scene: Scene): Promise<void> {
     "SELECT u.id FROM device_updates u JOIN devices d ON d.id = u.device_id WHERE d.update_pin = 'excluded'",
   );
   expect(excluded).toEqual([]);
-  // What had to make way, other than an offer that nobody began with, made it for a rollback of the same component.
+  // What had to make way, other than an offer that nobody began with, made it for a rollback of the same component or for a
+  // rollout of higher priority.
   const { rows: displaced } = await scene.place.world.database.adminPool.query(
     `SELECT u.id FROM device_updates u JOIN firmware_updates f ON f.id = u.firmware_id
      WHERE u.device_id = ANY ($1::uuid[]) AND u.state = 'SUPERSEDED' AND u.attempt > 0 AND NOT EXISTS (
        SELECT 1 FROM device_updates b JOIN firmware_updates g ON g.id = b.firmware_id
-       WHERE b.device_id = u.device_id AND b.action = 'ROLLBACK' AND b.offered_at = u.ended_at
-         AND g.component = f.component)`,
+       JOIN rollouts r ON r.id = b.rollout_id JOIN rollouts s ON s.id = u.rollout_id
+       WHERE b.device_id = u.device_id AND b.offered_at = u.ended_at AND g.component = f.component
+         AND (b.action = 'ROLLBACK' OR (r.policy->>'priority')::int > (s.policy->>'priority')::int))`,
     [ids],
   );
   expect(displaced).toEqual([]);

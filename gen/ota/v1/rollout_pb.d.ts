@@ -758,7 +758,8 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
   offersPerMinute?: number | undefined;
 
   /**
-   * Which rollout a device takes that is in several: that of the highest priority, then the newest. -100 to 100; default 0.
+   * Which rollout a device takes that is in several: that of the highest priority, then the newest. What a device has not
+   * begun to install gives way to a newer version of higher priority. -100 to 100; default 0.
    *
    * @generated from field: int32 priority = 11;
    */
@@ -1703,8 +1704,8 @@ export enum DeviceUpdateState {
   TIMED_OUT = 9,
 
   /**
-   * Rolling another update back took its place before anything was installed. Final. A first offer counts as not made, and
-   * is made again later.
+   * Rolling another update back, or an update of higher priority, took its place before anything was installed. Final. A
+   * first offer counts as not made, and may be made again later.
    *
    * @generated from enum value: DEVICE_UPDATE_STATE_SUPERSEDED = 10;
    */

@@ -1,5 +1,6 @@
 import { type Sql, sql, words } from "../../infra/database/sql.ts";
 import { takenStates, untakenStates } from "../model/device-update-state.ts";
+import { firstTrySql, supersededSql } from "../model/superseded-sql.ts";
 
 /**
  * SQL that rolls a rollout's update back from devices: parameter $1 is the rollout, $2 the ids of the devices. In a
@@ -40,9 +41,6 @@ export const dueSql = sql`
           WHERE c.id IN (o.firmware_id, i.firmware_id)) = 1)
   ORDER BY i.device_id, i.id DESC`;
 
-/** Whether the update `u` is a first try, which can be made again as if it had not been. */
-const firstTrySql = sql`u.action <> 'ROLLBACK' AND u.attempt = 1`;
-
 /** Whether the update `u` is a first offer that its device has not begun with. */
 const untouchedSql = sql`(u.state = 'OFFERED' AND ${firstTrySql})`;
 
@@ -55,16 +53,11 @@ export const busySql = sql`
 
 /**
  * Ends what other rollouts have open for the devices that have to go back, for a device has one open update: all of the same
- * component, and of others what no device has begun with; devices that are at another component wait. $3: now. A first
- * offer of theirs counts as not made, and is made again once the device is back; it has a number below those of tries.
+ * component, and of others what no device has begun with; devices that are at another component wait. $3: now.
  */
 export const supersedeSql = sql`
   WITH due AS (${dueSql})
-  UPDATE device_updates u SET state = 'SUPERSEDED', ended_at = $3::timestamptz, updated_at = now(),
-    retry_at = CASE WHEN ${firstTrySql} THEN $3::timestamptz END,
-    attempt = CASE WHEN ${firstTrySql} THEN (
-      SELECT min(w.attempt) - 1 FROM device_updates w WHERE w.device_id = u.device_id AND w.rollout_id = u.rollout_id
-        AND w.action = u.action AND w.firmware_id = u.firmware_id) ELSE u.attempt END
+  UPDATE device_updates u SET ${supersededSql(sql`$3::timestamptz`)}
   FROM due t
   WHERE u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
     AND (${untouchedSql} OR (SELECT c.component FROM firmware_updates c WHERE c.id = u.firmware_id)

@@ -1,19 +1,28 @@
 import type { Clock } from "../../infra/clock.ts";
 import { type Cacheable, SecondChanceCache } from "../../infra/second-chance-cache.ts";
 import type { UpdateTracker } from "../proof/update-tracker.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
+import { givesWay } from "../rules/giving-way.ts";
 import type { OfferFacts } from "../rules/rule.ts";
 import { Deferrals } from "./deferrals.ts";
+import type { RolloutIndex } from "./rollout-index.ts";
 
 /** What this replica knows of devices and rollouts when a rule asks, all of it in memory. */
 export class KnownFacts implements OfferFacts {
   readonly deferrals = new Deferrals();
   readonly #tracker: Pick<UpdateTracker, "get" | "inProgress">;
+  readonly #rollouts: Pick<RolloutIndex, "get">;
   readonly #clock: Clock;
   /** Devices known to have had a rollout's update, so that they cost no write at each check. */
   readonly #tried = new SecondChanceCache<Cacheable>(maxTried);
 
-  constructor(tracker: Pick<UpdateTracker, "get" | "inProgress">, clock: Clock) {
+  constructor(
+    tracker: Pick<UpdateTracker, "get" | "inProgress">,
+    rollouts: Pick<RolloutIndex, "get">,
+    clock: Clock,
+  ) {
     this.#tracker = tracker;
+    this.#rollouts = rollouts;
     this.#clock = clock;
   }
 
@@ -38,8 +47,10 @@ export class KnownFacts implements OfferFacts {
     return this.deferrals.pacedUntilMs(rolloutId);
   }
 
-  openRollout(deviceId: string): string | undefined {
-    return this.#tracker.get(deviceId)?.rolloutId;
+  openRollout(deviceId: string, asking: CompiledRollout): string | undefined {
+    const open = this.#tracker.get(deviceId);
+    if (open === undefined || open.rolloutId === asking.id) return open?.rolloutId;
+    return givesWay(open, this.#rollouts.get(open.rolloutId)?.rollout, asking) ? undefined : open.rolloutId;
   }
 }
 

@@ -8,8 +8,6 @@ import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import { isWaitingTry, type OpenUpdate } from "../model/open-update.ts";
-import { newUpdateId } from "../model/update-id.ts";
-import { versionOf } from "../model/version-of.ts";
 import type { OutageLog } from "../proof/outage-log.ts";
 import type { TransitionWriter } from "../proof/transition-writer.ts";
 import type { UpdateRechecks } from "../proof/update-rechecks.ts";
@@ -23,6 +21,7 @@ import { unknownVersionMessage } from "../rules/targeting-rules.ts";
 import { type CheckReading, checkedDevice } from "./checked-device.ts";
 import { type RetryTime, retryAt } from "./deferrals.ts";
 import type { KnownFacts } from "./known-facts.ts";
+import { newUpdate } from "./new-update.ts";
 import {
   decideOffer,
   type NoOffer,
@@ -104,6 +103,15 @@ export class UpdateOffers {
   }
 
   /**
+   * As {@link waitingFor}, for a device that can be told to stop: what it is at gives way at once to what goes before it, so
+   * that it need not finish it first.
+   */
+  makeWay(deviceId: string): string | undefined | Promise<string | undefined> {
+    const device = this.#parts.devices.get(deviceId);
+    return device instanceof Promise ? device.then((loaded) => this.#madeWay(loaded)) : this.#madeWay(device);
+  }
+
+  /**
    * Takes a device's report; returns where its update stands then. Reports go forward only, the same again is harmless.
    * `NOT_OFFERED` if the device never had that update.
    */
@@ -162,7 +170,10 @@ export class UpdateOffers {
     if (recheck !== undefined) return recheck.then(() => this.#answer(device, reading));
     const checked = checkedDevice(device, reading);
     const update = this.#parts.tracker.get(device.id);
-    if (update !== undefined) return this.#answerOpen(update, checked);
+    if (update !== undefined) {
+      const found = this.#replacement(update, checked);
+      return found === undefined ? this.#answerOpen(update, checked) : this.#offer(checked, found);
+    }
     const decision = this.#decide(checked);
     return decision.kind === "none" ? this.#withRetry(decision) : this.#offer(checked, decision);
   }
@@ -174,6 +185,26 @@ export class UpdateOffers {
     return decision.kind === "none" && decision.reason === "UP_TO_DATE" && !index.explains(device)
       ? none("VERSION_UNKNOWN", unknownVersionMessage(device.firmwareVersion))
       : decision;
+  }
+
+  /** What goes before the open update of a device, and takes its place. */
+  #replacement(update: Readonly<OpenUpdate>, device: CheckedDevice): OfferFound | undefined {
+    if (update.action !== "INSTALL" || update.taken) return undefined;
+    const { facts, index } = this.#parts;
+    const others = index.candidatesFor(device).filter(({ id }) => id !== update.rolloutId);
+    const decision = others.length === 0 ? undefined : decideOffer(device, others, facts);
+    return decision?.kind === "offer" ? decision : undefined;
+  }
+
+  #madeWay(device: DeviceSnapshot): string | undefined | Promise<string | undefined> {
+    const update = this.#parts.tracker.get(device.id);
+    if (update === undefined || device.retired) return this.#waiting(device);
+    const checked = checkedDevice(device);
+    const found = this.#replacement(update, checked);
+    if (found === undefined) return this.#waiting(device);
+    return this.#offer(checked, found).then((answer) =>
+      answer.kind === "offer" ? answer.update.rolloutId : undefined,
+    );
   }
 
   #withRetry(answer: NoOffer): CheckAnswer {
@@ -195,6 +226,8 @@ export class UpdateOffers {
     if (device.retired) return undefined;
     const update = this.#parts.tracker.get(device.id);
     if (update !== undefined) {
+      const found = this.#replacement(update, { ...checkedDevice(device), userConsent: true });
+      if (found !== undefined) return found.rollout.id;
       const due = (update.notBeforeMs ?? 0) <= this.#parts.facts.nowMs();
       return update.state === "OFFERED" && due ? update.rolloutId : undefined;
     }
@@ -263,45 +296,17 @@ export class UpdateOffers {
 
   async #makeOffer(device: CheckedDevice, found: OfferFound): Promise<CheckAnswer> {
     const { tracker, writer, clock, index } = this.#parts;
-    const { action, firmware, ring, rollout: compiled } = found;
+    const { firmware, rollout: compiled } = found;
     const { rollout } = compiled;
     const now = clock.now();
-    const update: OpenUpdate = {
-      deviceId: device.id,
-      id: newUpdateId(now),
-      rolloutId: rollout.id,
-      ringId: ring.id,
-      firmwareId: firmware.id,
-      action,
-      component: firmware.component,
-      securityCounter: firmware.securityCounter,
-      state: "OFFERED",
-      fromVersion: versionOf(device, firmware.component),
-      toVersion: firmware.version,
-      reportedVersions: firmware.reportedVersions,
-      fromBootId: device.bootId,
-      crashCount: 0,
-      offeredAtMs: now.getTime(),
-      installingAtMs: undefined,
-      provenAtMs: undefined,
-      deadlineAtMs: now.getTime() + rollout.policy.deviceTimeoutMs,
-      taken: false,
-      verificationMs: rollout.policy.verificationMs,
-      crashLimit: rollout.policy.crashLimit,
-      maxRetries: rollout.policy.maxRetries,
-      retryBackoffMs: rollout.policy.retryBackoffMs,
-      deviceTimeoutMs: rollout.policy.deviceTimeoutMs,
-      returnMs: rollout.policy.returnMs,
-      missingSinceMs: undefined,
-      attempt: 1,
-      notBeforeMs: undefined,
-      watchedBootId: undefined,
-    };
+    const replaces = tracker.get(device.id);
+    const update = newUpdate(device, found, now, replaces?.id);
     const { product } = firmware;
     const outcome = await writer.offer({
       ...update,
       kind: "offer",
       product,
+      replaces,
       offeredAt: now,
       deadlineAt: new Date(update.deadlineAtMs),
     });
@@ -316,7 +321,7 @@ export class UpdateOffers {
       case "open": {
         // What another replica gave to this device a moment ago is the reason then.
         const open = await tracker.load(device.id);
-        if (open !== undefined) return this.#answerOpen(open, device);
+        if (open !== undefined) return this.#answerInstead(open, device);
         return outcome === "open"
           ? none("TOO_MANY_IN_PROGRESS", "try again")
           : this.#withRetry(tooManyInProgress(rollout.policy.maxInProgress ?? 0, update));
@@ -327,11 +332,21 @@ export class UpdateOffers {
       case "not_open":
         // What is in memory is behind what the database says.
         await index.reload();
+        if (replaces !== undefined) return this.#answerInstead(replaces, device);
         return none("RING_NOT_OPEN", `rollout ${rollout.name} makes no offer to this ring at the moment`);
     }
+    const open = tracker.get(device.id);
+    if (open !== undefined) return this.#answerInstead(open, device);
     // The next rollout may have something.
     const decision = this.#decide(device);
     return decision.kind === "none" ? this.#withRetry(decision) : this.#makeOffer(device, decision);
+  }
+
+  /** Gives a device what it is at, where it was not given what it asked for. */
+  #answerInstead(open: Readonly<OpenUpdate>, device: CheckedDevice): CheckAnswer | Promise<CheckAnswer> {
+    // That was all that is under way for it: a further try must not wait for it.
+    this.#offering.delete(device.id);
+    return this.#answerOpen(open, device);
   }
 
   #planReport(update: Readonly<OpenUpdate>, report: UpdateReport, bootId: string) {

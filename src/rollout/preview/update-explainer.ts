@@ -86,7 +86,7 @@ function overlaid(
     wasTried: (rolloutId, deviceId) => wasTried(rolloutId) || facts.wasTried(rolloutId, deviceId),
     inProgress: (rolloutId) => facts.inProgress(rolloutId) - (rolloutId === own ? 1 : 0),
     pacedUntilMs: (rolloutId) => facts.pacedUntilMs(rolloutId),
-    openRollout: (deviceId) => facts.openRollout(deviceId),
+    openRollout: (deviceId, asking) => facts.openRollout(deviceId, asking),
   };
 }
 

@@ -1,10 +1,12 @@
 import type { Session } from "../../infra/database/session.ts";
-import { prepared, sql } from "../../infra/database/sql.ts";
+import { prepared, sql, words } from "../../infra/database/sql.ts";
 import { versionIdentity } from "../../version/version-key.ts";
 import type { UpdateAction } from "../model/device-update.entity.ts";
+import { untakenStates } from "../model/device-update-state.ts";
 import type { UpdateKey } from "../model/open-update.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
 import { makesOffers } from "../model/rollout-state.ts";
+import { supersededSql } from "../model/superseded-sql.ts";
 import { plainArray, textArray } from "./array-text.ts";
 import { OfferPace } from "./offer-pace.ts";
 
@@ -24,6 +26,16 @@ export interface NewOffer extends UpdateKey {
   readonly fromBootId: string;
   readonly offeredAt: Date;
   readonly deadlineAt: Date;
+  /** The device's open update that gives way to it, unless the device has begun to install that by then. */
+  readonly replaces?: { readonly id: string; readonly rolloutId: string } | undefined;
+}
+
+/** The rollouts whose counters an offer may change. */
+export function rolloutsOf({
+  rolloutId,
+  replaces,
+}: Pick<NewOffer, "rolloutId" | "replaces">): readonly string[] {
+  return replaces === undefined ? [rolloutId] : [rolloutId, replaces.rolloutId];
 }
 
 /** A device's further try, that it begins with. Only the limit of devices at the update can be in the way. */
@@ -142,6 +154,7 @@ const inProgressSql = prepared(
 /** Stores offers, in the order of their devices; returns the ids of those that devices have now. */
 async function insertOffers(session: Session, offers: readonly NewOffer[]): Promise<Set<string>> {
   if (offers.length === 0) return new Set();
+  await makeWay(session, offers);
   const rows = await session.query<{ id: string }>(insertSql, [
     plainArray(offers.map(({ deviceId }) => deviceId)),
     plainArray(offers.map(({ id }) => id)),
@@ -161,6 +174,44 @@ async function insertOffers(session: Session, offers: readonly NewOffer[]): Prom
   ]);
   return new Set(rows.map(({ id }) => id));
 }
+
+/** Whether a device may have an offer `o`, whatever it is at. */
+const mayHaveSql = sql`
+  (SELECT r.state FROM deployment_rings r WHERE r.id = o.ring_id) <> 'WAITING'
+    AND (SELECT w.id FROM device_updates w
+      WHERE w.device_id = o.device_id AND (w.take_back_by IS NOT NULL OR
+        w.rollout_id = o.rollout_id AND NOT (w.action = 'STEP' AND w.state = 'SUCCEEDED') AND w.attempt > 0)
+      LIMIT 1) IS NULL`;
+
+/** Ends the open updates that give way to offers. Where one does not any more, its device has it still, and is given no other. */
+async function makeWay(session: Session, offers: readonly NewOffer[]): Promise<void> {
+  const replacing = offers.flatMap(({ replaces, ...offer }) =>
+    replaces === undefined ? [] : [{ ...offer, replaced: replaces.id }],
+  );
+  if (replacing.length === 0) return;
+  await session.run(makeWaySql, [
+    replacing.map(({ deviceId }) => deviceId),
+    replacing.map(({ replaced }) => replaced),
+    replacing.map(({ rolloutId }) => rolloutId),
+    replacing.map(({ ringId }) => ringId),
+    replacing.map(({ offeredAt }) => offeredAt),
+  ]);
+}
+
+const makeWaySql = prepared(
+  "rollout_make_way",
+  sql`
+  WITH due AS MATERIALIZED (
+    SELECT o.* FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[])
+      AS o (device_id, replaced_id, rollout_id, ring_id, offered_at)
+    CROSS JOIN LATERAL (SELECT FROM devices v WHERE v.id = o.device_id AND NOT v.is_deleted FOR SHARE) d
+    WHERE ${mayHaveSql}
+  )
+  UPDATE device_updates u SET ${supersededSql(sql`due.offered_at`)}
+  FROM due
+  WHERE u.device_id = due.device_id AND u.id = due.replaced_id AND u.ended_at IS NULL AND u.action = 'INSTALL'
+    AND u.state IN (${words(untakenStates)})`,
+);
 
 /**
  * A device that had the rollout's firmware before, or failed at a step on the way to it, is not offered it again, and one
@@ -185,11 +236,7 @@ const insertSql = prepared(
   CROSS JOIN LATERAL (
     SELECT v.enrolment_key_id FROM devices v WHERE v.id = o.device_id AND NOT v.is_deleted FOR SHARE
   ) d
-  WHERE (SELECT r.state FROM deployment_rings r WHERE r.id = o.ring_id) <> 'WAITING'
-    AND (SELECT u.id FROM device_updates u
-      WHERE u.device_id = o.device_id AND (u.take_back_by IS NOT NULL OR
-        u.rollout_id = o.rollout_id AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED') AND u.attempt > 0)
-      LIMIT 1) IS NULL
+  WHERE ${mayHaveSql}
   ON CONFLICT DO NOTHING
   RETURNING id`,
 );

@@ -13,6 +13,7 @@ import {
   makeOffers,
   type NewOffer,
   type OfferOutcome,
+  rolloutsOf,
 } from "./transition-offers.ts";
 
 /** A change of one device's update: compare-and-set on the state that the caller saw. */
@@ -48,7 +49,9 @@ export async function writeBatch(
   changes: readonly UpdateChange[],
   offers: readonly (NewOffer | FurtherTry)[],
 ): Promise<BatchResult> {
-  const rolloutIds = [...new Set([...changes, ...offers].map(({ rolloutId }) => rolloutId))];
+  const rolloutIds = [
+    ...new Set([...changes.map(({ rolloutId }) => rolloutId), ...offers.flatMap(rolloutsOf)]),
+  ];
   const exclusive = offers.length > 0 || changes.some(({ endedAt }) => endedAt !== undefined);
   const rollouts = await lockRollouts(session, rolloutIds, exclusive);
   const allowed = changes.map((change) => withAllowedTry(change, rollouts.get(change.rolloutId)?.state));

@@ -7,7 +7,7 @@ import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Pool } from "../../infra/database/pool.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
-import type { FurtherTry, NewOffer, OfferOutcome } from "./transition-offers.ts";
+import { type FurtherTry, type NewOffer, type OfferOutcome, rolloutsOf } from "./transition-offers.ts";
 import { type BatchResult, type UpdateChange, writeBatch } from "./transition-sql.ts";
 
 /** What a {@link TransitionWriter} is made of. */
@@ -138,7 +138,7 @@ export class TransitionWriter {
         entry.resolve(result.applied.has(entry.change.key.id) ? "applied" : "stale");
       }
       for (const entry of offers) entry.resolve(result.offers.get(entry.offer.id) ?? "not_open");
-      committed(new Set(batch.map(rolloutOf)));
+      committed(new Set(batch.flatMap(rolloutIdsOf)));
       return undefined;
     } catch (error) {
       const outage = asDatabaseError(error);
@@ -150,7 +150,10 @@ export class TransitionWriter {
       }
       if (outage === undefined) {
         this.#rows.refused += batch.length;
-        logger.error({ err: error, rolloutIds: batch.map(rolloutOf) }, "cannot write how an update goes");
+        logger.error(
+          { err: error, rolloutIds: batch.flatMap(rolloutIdsOf) },
+          "cannot write how an update goes",
+        );
       } else database.failed();
       for (const entry of batch) {
         if (entry.keep && outage !== undefined && !this.#closed) {
@@ -223,8 +226,8 @@ interface OfferEntry extends Submission {
 
 type Entry = ChangeEntry | OfferEntry;
 
-function rolloutOf(entry: Entry): string {
-  return entry.kind === "change" ? entry.change.rolloutId : entry.offer.rolloutId;
+function rolloutIdsOf(entry: Entry): readonly string[] {
+  return entry.kind === "change" ? [entry.change.rolloutId] : rolloutsOf(entry.offer);
 }
 
 function shuttingDown(): OtaError {

@@ -94,7 +94,10 @@ export class UpdateTracker implements SilentUpdates {
     return this.#slots.taken(rolloutId);
   }
 
-  /** Takes an update that was just made durable. One that is known, or older than the one known, changes nothing. */
+  /**
+   * Takes an update that was just made durable. One that is known, or older than the one known, changes nothing; another
+   * one of the device that had not begun to install gave way to it.
+   */
   add(update: OpenUpdate): void {
     const known = this.#byDevice.get(update.deviceId);
     if (known !== undefined) {
@@ -107,11 +110,13 @@ export class UpdateTracker implements SilentUpdates {
       if (known.update.id > update.id) return;
       this.#drop(known);
     }
+    const superseded = known !== undefined && !known.update.taken ? known.update : undefined;
     const heardMs = this.#parts.hearing.ms;
     const added: Tracked = newlyTracked(update, heardMs, ++this.#additions);
     this.#byDevice.set(update.deviceId, added);
     this.#slots.count(added);
     this.#deadlines.add(update);
+    if (superseded !== undefined) this.#parts.ended(superseded, "SUPERSEDED", false);
   }
 
   /** Takes heartbeats that are stored durably. Most are of devices without an open update: one lookup each. */

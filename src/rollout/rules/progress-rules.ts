@@ -46,16 +46,16 @@ export const progressRules: readonly Rule[] = [
     name: "open_update",
     scope: "device",
     judge: (rollout, { id }, facts) => {
-      const open = facts.openRollout(id);
+      const open = facts.openRollout(id, rollout);
       return open === undefined || open === rollout.id ? undefined : "UPDATE_IN_PROGRESS";
     },
-    words: (_rollout, { id }, facts, reason) => ({
+    words: (rollout, { id }, facts, reason) => ({
       required: "no other update at the same time",
-      actual: facts.openRollout(id) ?? "none",
+      actual: facts.openRollout(id, rollout) ?? "none",
       message:
         reason === undefined
           ? "The device is at no other update."
-          : `The device is at the update of rollout ${facts.openRollout(id)}.`,
+          : `The device is at the update of rollout ${facts.openRollout(id, rollout)}.`,
     }),
   },
   {

@@ -46,8 +46,8 @@ export interface OfferFacts {
   inProgress(rolloutId: string): number;
   /** Until when a rollout has made all offers that it may make in a minute, in milliseconds since 1970; 0 if it has not. */
   pacedUntilMs(rolloutId: string): number;
-  /** The rollout whose update the device is at. */
-  openRollout(deviceId: string): string | undefined;
+  /** The rollout whose update the device is at, unless that gives way to the one that asks: see `givesWay`. */
+  openRollout(deviceId: string, asking: CompiledRollout): string | undefined;
 }
 
 /** A rule's outcome in words. */
