@@ -97,6 +97,18 @@ describe("between two times of the clock", () => {
     expect(hearing.between(new Date(clock.now().getTime() + 5 * second))).toBe(25 * second);
   });
 
+  it("what is received after the last look counts, also where the clock showed that time long before", () => {
+    const { clock, hearing, pass } = scene();
+    pass(minute);
+    step(clock, -day);
+    hearing.look();
+    pass(graceMs);
+    const from = clock.now();
+    pass(5 * minute);
+    clock.advance(500);
+    expect(hearing.between(from, clock.now())).toBe(5 * minute + 500);
+  });
+
   it("what nobody heard before the start does not count", () => {
     const clock = new FakeClock();
     const from = clock.now();

@@ -133,6 +133,9 @@ export class HearingTime implements Clock, HeardTime {
 
   /** The last span in which the clock showed a time; else the last one that ended before it. */
   #spanOf(ms: number): Span {
+    const span = this.#span;
+    // It goes on past its last look: what a clock that was set back shows now, it may have shown in an earlier one as well.
+    if (span.fromMs <= ms && ms <= this.now().getTime() + leastStepMs) return span;
     const begun = this.#spans.filter(({ fromMs }) => fromMs <= ms);
     return begun.findLast(({ toMs }) => ms <= toMs) ?? begun.at(-1) ?? (this.#spans[0] as Span);
   }
