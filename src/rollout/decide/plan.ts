@@ -109,10 +109,10 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
     health,
   });
   const { verdict, held } = judged;
-  const alert = noteAlert(
-    rollout,
-    held ? heldBackWords(front, now, judged) : stuckWords(front, policy, now, judged.missing),
-  );
+  const words = held
+    ? heldBackWords(rollout, front, now, judged)
+    : stuckWords(rollout, front, now, judged.missing);
+  const alert = words === undefined ? [] : noteAlert(rollout, words);
   if (alert.length > 0) return alert;
   if (verdict === "promote") return [{ kind: "promote", ring: front, reason: heldWords(front) }];
   if (held !== (front.gateHeldSince !== undefined)) return [{ kind: "note_gate", ring: front, held }];
@@ -143,8 +143,11 @@ function isForNobody({ rings }: Rollout): boolean {
   return rings.every(({ census, counters }) => census?.devices === 0 && counters.offered === 0);
 }
 
-/** Why nothing will happen to the front ring, whose gate does not hold; empty if something may. */
-function stuckWords(ring: Ring, policy: Rollout["policy"], now: Date, missing: readonly string[]): string {
+/**
+ * Why nothing will happen to the front ring, whose gate does not hold; empty if something may. What is said already is not
+ * taken back for want of patience: replicas could hear devices for different times.
+ */
+function stuckWords({ alert, policy }: Rollout, ring: Ring, now: Date, missing: readonly string[]): string {
   const { name, counters, census, openedAt } = ring;
   if (census === undefined || counters.inProgress > counters.missing) return "";
   const needs = `ring ${name} ${missing.join("; ")}`;
@@ -155,20 +158,29 @@ function stuckWords(ring: Ring, policy: Rollout["policy"], now: Date, missing: r
   }
   const openMs = now.getTime() - (openedAt ?? now).getTime();
   // Windows say when.
-  if (openMs < patienceMs || policy.maintenanceWindows.length > 0) return "";
+  if (policy.maintenanceWindows.length > 0) return "";
   const devices = census.awaited === 1 ? "1 device" : `${census.awaited} devices`;
-  return `${needs}, and waits for ${devices} in it to take the update; bring one online, or ${verbs}`;
+  const words = `${needs}, and waits for ${devices} in it to take the update; bring one online, or ${verbs}`;
+  return openMs >= patienceMs || alert === stuckAlert(words) ? words : "";
 }
 
-/** What a front ring that was well for its soak time waits for that nobody may ever do; empty if it waits for nothing. */
-function heldBackWords({ name, gate, gateHeldSince }: Ring, now: Date, judged: RingVerdict): string {
-  const { missing, needsPerson = false, dueAtMs } = judged;
-  if (missing.length === 0 || dueAtMs !== undefined) return "";
-  const waitedMs = now.getTime() - (gateHeldSince ?? now).getTime() - gate.soakMs;
-  // How devices fare may be known a little later.
-  if (!needsPerson && waitedMs < patienceMs) return "";
+/**
+ * What a front ring that was well for its soak time waits for that nobody may ever do; empty if it waits for nothing, and
+ * undefined if what is said may stay, since its soak time is not over here.
+ */
+function heldBackWords(
+  { alert }: Rollout,
+  { name, gate, gateHeldSince }: Ring,
+  now: Date,
+  { missing, needsPerson = false, dueAtMs }: RingVerdict,
+): string | undefined {
+  if (missing.length === 0 || gateHeldSince === undefined) return "";
+  if (dueAtMs !== undefined) return undefined;
+  const waitedMs = now.getTime() - gateHeldSince.getTime() - gate.soakMs;
   const verbs = needsPerson ? "" : "; an operator can promote it, roll it back or abort it";
-  return `ring ${name} ${missing.join("; ")}${verbs}`;
+  const words = `ring ${name} ${missing.join("; ")}${verbs}`;
+  // How devices fare may be known a little later.
+  return needsPerson || waitedMs >= patienceMs || alert === stuckAlert(words) ? words : "";
 }
 
 /** How long devices may take until it is said that a ring waits for them. */
