@@ -20,8 +20,8 @@ export interface SilenceWatchParts {
 export interface SilentUpdates {
   /** The updates that began to install, each with the {@link HearingTime} at which its device was last heard here. */
   begun(): Iterable<{ readonly update: Readonly<OpenUpdate>; readonly heardMs: number }>;
-  /** Notes that a device was heard, here or elsewhere. */
-  heard(key: UpdateKey): void;
+  /** Notes that a device was heard so many milliseconds of {@link HearingTime} ago, here or elsewhere. */
+  heard(key: UpdateKey, agoMs: number): void;
   change(key: UpdateKey, plan: (update: Readonly<OpenUpdate>) => UpdateChange | undefined): Promise<unknown>;
 }
 
@@ -71,9 +71,10 @@ export class SilenceWatch {
     const changes = doubtful.flatMap((update) => {
       const seenMs = lastSeen.get(update.deviceId) ?? Number.NEGATIVE_INFINITY;
       if (update.missingSinceMs === undefined) {
-        if (hearing.between(seenMs, at) >= update.returnMs)
-          return [updates.change(update, (it) => lost(it, at))];
-        updates.heard(update);
+        const agoMs = hearing.between(seenMs, at);
+        if (agoMs >= update.returnMs) return [updates.change(update, (it) => lost(it, at))];
+        // No later than it was: looks are some time apart, and the device must not be given its whole time again for that.
+        updates.heard(update, agoMs);
       } else if (hearing.between(update.missingSinceMs, seenMs) > 0) return [updates.change(update, found)];
       return [];
     });

@@ -84,9 +84,9 @@ export class UpdateTracker implements SilentUpdates {
     return this.#byDevice.values().filter(({ update }) => update.taken);
   }
 
-  heard({ deviceId, id }: UpdateKey): void {
+  heard({ deviceId, id }: UpdateKey, agoMs: number): void {
     const tracked = this.#byDevice.get(deviceId);
-    if (tracked?.update.id === id) tracked.heardMs = this.#parts.hearing.ms;
+    if (tracked?.update.id === id) tracked.heardMs = this.#parts.hearing.ms - agoMs;
   }
 
   /** How many devices are at a rollout's update: those that take one of its slots. */
