@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run dev console console-test pictures test check bench gen format fresh-machine fresh-test
+.PHONY: help install demo run dev console console-test pictures test simulation check bench gen format fresh-machine fresh-test
 
 # Written at the end of every installation, by make or by npm, once it is complete.
 installed := node_modules/.installed
@@ -41,6 +41,9 @@ test: $(installed) ## Run all tests but those in a browser
 
 fresh-test: $(installed) ## Test the installation with the oldest Node.js and npm, from the registry
 	@$(npm) test:fresh
+
+simulation: $(installed) ## Play rollouts to 10,000 random fleets in memory, and measure when bad ones are stopped
+	@$(npm) simulation
 
 # Cheap checks first. `make --keep-going check` shows all that is wrong instead of the first fault.
 check: check-format check-lint check-types check-proto check-gen check-unused test ## Run everything that must pass before a commit

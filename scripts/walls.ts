@@ -197,6 +197,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       "install/fresh": ["support", "install"],
       rollout: ["support"],
       "rollout/fleet-of-2000": ["support", "rollout"],
+      "rollout/simulation": ["support", "rollout"],
       scripts: ["/scripts"],
       telemetry: ["support", "heartbeat"],
     },

@@ -105,7 +105,7 @@ export class RolloutInMemory {
     if (state === undefined) throw new Error(`ring ${ring.name} is ${ring.state}: no ${event}`);
     this.setRing(ring, {
       state,
-      gateHeldSince: event === "pass" ? ring.gateHeldSince : undefined,
+      gateHeldSince: event === "pass" ? this.ring(ring.name).gateHeldSince : undefined,
       ...(event === "open" ? { openedAt: now } : {}),
     });
   }

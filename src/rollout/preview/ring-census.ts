@@ -94,8 +94,11 @@ export class RingCensus {
   }
 }
 
-/** How far the first ring has to reach, of 10,000, to hold a device; undefined if it is wide enough, or nobody waits. */
-function widened({ rings, state }: Rollout, { rings: counts, lowestAwaited }: Places): number | undefined {
+/** How far the first ring has to reach, of 10,000, to hold a device; undefined if it is wide enough, or nobody waits. Pure. */
+export function widened(
+  { rings, state }: Rollout,
+  { rings: counts, lowestAwaited }: Places,
+): number | undefined {
   const [first] = rings;
   if (state !== "RUNNING" || first === undefined || frontRing(rings) !== first) return undefined;
   if (lowestAwaited === undefined || first.counters.offered > 0 || (counts[0]?.awaited ?? 0) > 0)
