@@ -90,6 +90,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       offer: ["model", "wire", "rules", "proof"],
       decide: ["model", "wire", "rules", "proof"],
       preview: ["model", "wire", "rules", "offer"],
+      foresight: ["model", "wire", "rules", "offer", "preview"],
       health: ["model", "rules", "proof", "offer", "decide"],
     },
   },

@@ -20,6 +20,7 @@ import { StreamOpenings } from "../heartbeat/stream-openings.ts";
 import { deployEndpoints } from "../rollout/decide/deploy-handlers.ts";
 import { recordEndpoints } from "../rollout/decide/record-handlers.ts";
 import { rolloutEndpoints } from "../rollout/decide/rollout-handlers.ts";
+import { foresightEndpoints } from "../rollout/foresight/foresight-handlers.ts";
 import { rolloutHealthEndpoints } from "../rollout/health/health-handlers.ts";
 import { updateEndpoints } from "../rollout/offer/update-handlers.ts";
 import { explainEndpoints } from "../rollout/preview/explain-handlers.ts";
@@ -85,10 +86,17 @@ export function endpointTable({
       watch: rollouts.watch,
       health: rollouts.health,
       hearing: rollouts.hearing,
+      foresight: rollouts.foresight,
       pageTokens,
     }),
     ...recordEndpoints({ records: rollouts.records, health: rollouts.health, hearing: rollouts.hearing }),
     ...explainEndpoints(rollouts),
+    ...foresightEndpoints({
+      preview: rollouts.preview,
+      index: rollouts.index,
+      pool: database.pool,
+      heartbeatIntervalMs,
+    }),
     ...updateEndpoints({ offers: rollouts.offers, metrics: metrics.updates }),
     ...telemetryEndpoints(telemetry, pageTokens),
     ...heartbeatEndpoints({

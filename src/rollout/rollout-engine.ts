@@ -19,9 +19,11 @@ import { RolloutCatalog } from "./decide/rollout-catalog.ts";
 import { RolloutController } from "./decide/rollout-controller.ts";
 import { RolloutRecords } from "./decide/rollout-records.ts";
 import { RolloutWatch } from "./decide/rollout-watch.ts";
+import { StartForesight } from "./foresight/start-foresight.ts";
 import { RolloutCohortSource } from "./health/cohort-source.ts";
 import { HealthWatch } from "./health/health-watch.ts";
 import type { DeviceUpdateState } from "./model/device-update.entity.ts";
+import type { Foresight } from "./model/foresight.ts";
 import type { OpenUpdate } from "./model/open-update.ts";
 import { RolloutEvents } from "./model/rollout-events.ts";
 import { RolloutTransactions } from "./model/rollout-transactions.ts";
@@ -66,6 +68,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly offers: UpdateOffers;
   readonly explainer: UpdateExplainer;
   readonly preview: RolloutPreview;
+  readonly foresight: Foresight;
   readonly watch: RolloutWatch;
   readonly index: RolloutIndex;
   readonly tracker: UpdateTracker;
@@ -193,6 +196,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     const offers = new UpdateOffers(serving);
     this.explainer = new UpdateExplainer({ pool, devices, index, facts, tracker });
     this.preview = new RolloutPreview({ pool, index, defaults: settings, clock, heartbeatIntervalMs });
+    this.foresight = new StartForesight({ pool, index, preview: this.preview, heartbeatIntervalMs });
     this.#census = new RingCensus({
       pool,
       preview: this.preview,

@@ -232,6 +232,7 @@ async function foresee({ pool }: Database): Promise<void> {
       filter,
       slice: { after: part, upTo: part },
       updates: { tried: known, open: known },
+      heardFrom: 0,
     };
     const statement = previewSql(rollout, scope, parameters);
     await pool.cancellable(statement, parameters.values, new AbortController().signal);

@@ -25,6 +25,7 @@ const all = [
   "0015-device-products",
   "0016-missing-devices",
   "0017-drift",
+  "0018-foresight",
   "0020-models-rings-tries",
   "0021-metadata-and-archive",
   "0022-grouping",

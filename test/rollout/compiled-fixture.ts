@@ -116,6 +116,7 @@ export function compiled(wish: Wish = {}): CompiledRollout {
   const brought = { ...firmware, ...wish.firmware };
   const rollout: Rollout = {
     id: wish.id ?? "rollout",
+    salt: wish.id ?? "rollout",
     name: "r",
     firmwareId: brought.id,
     product: brought.product,

@@ -25,14 +25,14 @@ async function open() {
   const { world, replica } = cleanup.use(await openReplica());
   const counted: string[] = [];
   const label = (value: string) => ({ inc: () => void counted.push(value) });
-  const { offers, catalog, watch, hearing, health } = replica.engine;
+  const { offers, catalog, watch, hearing, health, foresight } = replica.engine;
   const parts = { offers, metrics: { checks: { labels: label }, downloadedBytes: { labels: label } } };
   const pageTokens = new PageTokens(Buffer.alloc(32));
   const endpoints = new Map(
     [
-      ...rolloutEndpoints({ catalog, watch, pageTokens, hearing, health }),
+      ...rolloutEndpoints({ catalog, watch, pageTokens, hearing, health, foresight }),
       ...updateEndpoints(parts),
-      ...deployEndpoints({ catalog, hearing }),
+      ...deployEndpoints({ catalog, hearing, foresight }),
     ].map((endpoint) => [endpoint.method.localName, endpoint]),
   );
   const endpointOf = (name: string): Endpoint => {

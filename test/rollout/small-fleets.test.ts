@@ -60,7 +60,7 @@ describe("rings of so many devices", () => {
       expect(ringOf(it, "canary").census?.devices).toBe(Math.min(10, size));
     });
     const sizes = counted.rings.map(({ census }) => census?.devices ?? 0);
-    expect(preview.rings.map(({ count }) => count)).toEqual(sizes);
+    expect(preview.rings.map(({ census }) => census.devices)).toEqual(sizes);
     // By number to the device; how many a share holds is chance.
     expect((sizes[0] ?? 0) + (sizes[1] ?? 0) + (sizes[2] ?? 0)).toBe(Math.min(50, size));
     expect(sizes.reduce((sum, devices) => sum + devices, 0)).toBe(size);

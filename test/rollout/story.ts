@@ -110,7 +110,7 @@ class Story {
       deviceTimeoutMs: milliseconds("6h"),
       returnMs: milliseconds("5m"),
     };
-    const draft = asRollout(wanted, firmware, defaults, this.#now);
+    const draft = asRollout(firmware.id, wanted, firmware, defaults, this.#now);
     this.#rollout = new RolloutInMemory(draft);
     this.#rollout.start(this.#now);
   }
@@ -142,7 +142,17 @@ class Story {
   /** Notes how many devices a ring holds, all of which may have the update. */
   #hold(ring: Ring, devices: number): void {
     const awaited = Math.max(0, devices - ring.counters.offered);
-    this.#running.setRing(ring, { census: { devices, eligible: devices, awaited, countedAt: this.#now } });
+    this.#running.setRing(ring, {
+      census: {
+        devices,
+        eligible: devices,
+        awaited,
+        reachable: awaited,
+        heldBack: 0,
+        gone: 0,
+        countedAt: this.#now,
+      },
+    });
   }
 
   #endRollbacks(counter: "completed" | "failed", by: number): void {

@@ -224,7 +224,7 @@ describe("a preview", () => {
           expect(preview.targetedCount).toBe(targeted);
           expect(preview.readyCount).toBe(ready);
           expect(preview.unknownReadingsCount).toBe(unknownReadings);
-          expect(preview.rings.map(({ count }) => count)).toEqual(rings);
+          expect(preview.rings.map(({ census }) => census.devices)).toEqual(rings);
           expect(new Map(preview.heldBack.map(({ reason, count }) => [reason, count]))).toEqual(held);
           for (const { deviceIds, count } of preview.heldBack) {
             expect(deviceIds).toHaveLength(Math.min(10, count));

@@ -6,6 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { Message } from "@bufbuild/protobuf";
 import type { Firmware, FirmwareState, UpdateKind } from "./firmware_pb.js";
 import type { RingSpec, Rollout, RolloutPolicy, RolloutTargeting, VerbEffect } from "./rollout_pb.js";
+import type { RolloutWarning } from "./rollout_warning_pb.js";
 
 /**
  * Describes the file ota/v1/firmware_service.proto.
@@ -872,6 +873,13 @@ export declare type DeployFirmwareRequest = Message<"ota.v1.DeployFirmwareReques
   rings: RingSpec[];
 
   /**
+   * For a new rollout, see `CreateRolloutRequest.salt`.
+   *
+   * @generated from field: string salt = 10;
+   */
+  salt: string;
+
+  /**
    * See `Rollout.metadata`; by default that of the rollout that runs. At most 64 entries; a key is 1 to 64 characters without `=`.
    *
    * @generated from field: map<string, string> metadata = 40;
@@ -904,6 +912,13 @@ export declare type DeployFirmwareResponse = Message<"ota.v1.DeployFirmwareRespo
    * @generated from field: ota.v1.VerbEffect effect = 2;
    */
   effect?: VerbEffect | undefined;
+
+  /**
+   * What was to be known before a new rollout started, as `PreviewRolloutResponse.warnings`.
+   *
+   * @generated from field: repeated ota.v1.RolloutWarning warnings = 10;
+   */
+  warnings: RolloutWarning[];
 };
 
 /**

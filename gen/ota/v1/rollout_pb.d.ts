@@ -6,6 +6,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { UpdateKind } from "./firmware_pb.js";
+import type { Remedy } from "./remedy_pb.js";
 
 /**
  * Describes the file ota/v1/rollout.proto.
@@ -172,6 +173,20 @@ export declare type Rollout = Message<"ota.v1.Rollout"> & {
    * @generated from field: string awaiting_approval_ring = 22;
    */
   awaitingApprovalRing: string;
+
+  /**
+   * What would mend what `alert` says; empty if there is nothing to mend.
+   *
+   * @generated from field: repeated ota.v1.Remedy remedies = 30;
+   */
+  remedies: Remedy[];
+
+  /**
+   * What is hashed with a device's id to tell its ring: a UUID, by default the rollout's id.
+   *
+   * @generated from field: string salt = 31;
+   */
+  salt: string;
 
   /**
    * An integration's own keys with their values, for example of its ticket or its pipeline run: the service keeps them,
@@ -359,6 +374,27 @@ export declare type RingCensus = Message<"ota.v1.RingCensus"> & {
    * @generated from field: google.protobuf.Timestamp count_time = 4;
    */
   countTime?: Timestamp | undefined;
+
+  /**
+   * Those of the awaited that can be reached: heard of lately (online or late), and no rule holds them back.
+   *
+   * @generated from field: int64 reachable = 5;
+   */
+  reachable: bigint;
+
+  /**
+   * Those of the awaited that were heard of lately, but that a rule holds back now, for example the charge or a window.
+   *
+   * @generated from field: int64 held_back = 6;
+   */
+  heldBack: bigint;
+
+  /**
+   * Those of the awaited that are gone: offline, or never heard of. `awaited` is the sum of the three.
+   *
+   * @generated from field: int64 gone = 7;
+   */
+  gone: bigint;
 };
 
 /**

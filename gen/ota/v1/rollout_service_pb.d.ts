@@ -4,7 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { DeviceUpdate, DeviceUpdateState, RingGate, RingSpec, Rollout, RolloutHealth, RolloutMetadata, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction, VerbEffect } from "./rollout_pb.js";
+import type { DeviceUpdate, DeviceUpdateState, RingCensus, RingGate, RingSpec, Rollout, RolloutHealth, RolloutMetadata, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction, VerbEffect } from "./rollout_pb.js";
+import type { RolloutWarning } from "./rollout_warning_pb.js";
 import type { CountByName } from "./device_service_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { NoOfferReason } from "./update_service_pb.js";
@@ -61,6 +62,14 @@ export declare type CreateRolloutRequest = Message<"ota.v1.CreateRolloutRequest"
    * @generated from field: repeated ota.v1.RingSpec rings = 6;
    */
   rings: RingSpec[];
+
+  /**
+   * What `PreviewRollout` counted with, so that the rings of the rollout are those that it told: a UUID that no other rollout has
+   * (DUPLICATE). By default the rollout's id.
+   *
+   * @generated from field: string salt = 10;
+   */
+  salt: string;
 
   /**
    * See `Rollout.metadata`: at most 64 entries; a key is 1 to 64 characters without `=`.
@@ -313,6 +322,13 @@ export declare type StartRolloutResponse = Message<"ota.v1.StartRolloutResponse"
    * @generated from field: ota.v1.VerbEffect effect = 2;
    */
   effect?: VerbEffect | undefined;
+
+  /**
+   * What was to be known before it started, as `PreviewRolloutResponse.warnings`.
+   *
+   * @generated from field: repeated ota.v1.RolloutWarning warnings = 10;
+   */
+  warnings: RolloutWarning[];
 };
 
 /**
@@ -1326,6 +1342,14 @@ export declare type PreviewRolloutRequest = Message<"ota.v1.PreviewRolloutReques
    * @generated from field: repeated ota.v1.RingSpec rings = 5;
    */
   rings: RingSpec[];
+
+  /**
+   * For a rollout that does not exist yet: what its rings are told by; by default chosen at random. See
+   * `CreateRolloutRequest.salt`.
+   *
+   * @generated from field: string salt = 6;
+   */
+  salt: string;
 };
 
 /**
@@ -1335,8 +1359,7 @@ export declare type PreviewRolloutRequest = Message<"ota.v1.PreviewRolloutReques
 export declare const PreviewRolloutRequestSchema: GenMessage<PreviewRolloutRequest>;
 
 /**
- * What a rollout would reach. The shares of a rollout that does not exist yet are those of a like one: which devices
- * fall in which ring is decided by the salt that it gets when it is created.
+ * What a rollout would reach. A rollout that does not exist yet gets these very rings when it is created with the `salt`.
  *
  * @generated from message ota.v1.PreviewRolloutResponse
  */
@@ -1389,6 +1412,27 @@ export declare type PreviewRolloutResponse = Message<"ota.v1.PreviewRolloutRespo
    * @generated from field: google.protobuf.Timestamp count_time = 7;
    */
   countTime?: Timestamp | undefined;
+
+  /**
+   * What to know before it starts, what weighs most first; at most 50.
+   *
+   * @generated from field: repeated ota.v1.RolloutWarning warnings = 8;
+   */
+  warnings: RolloutWarning[];
+
+  /**
+   * What the rings were told by; hand it to `CreateRolloutRequest.salt` or `DeployFirmwareRequest.salt`.
+   *
+   * @generated from field: string salt = 9;
+   */
+  salt: string;
+
+  /**
+   * The same rings in full, in their order, as if the rollout had started: a first ring that nobody is in is widened.
+   *
+   * @generated from field: repeated ota.v1.RingCensus ring_census = 10;
+   */
+  ringCensus: RingCensus[];
 
   /**
    * How many of `ready_count` never told their charge or their free storage, though the firmware asks for a minimum of it:

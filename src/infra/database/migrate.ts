@@ -21,6 +21,7 @@ import { Versions } from "./migrations/m0014-versions.ts";
 import { DeviceProducts } from "./migrations/m0015-device-products.ts";
 import { MissingDevices } from "./migrations/m0016-missing-devices.ts";
 import { Drift } from "./migrations/m0017-drift.ts";
+import { Foresight } from "./migrations/m0018-foresight.ts";
 import { ModelsRingsTries } from "./migrations/m0020-models-rings-tries.ts";
 import { MetadataAndArchive } from "./migrations/m0021-metadata-and-archive.ts";
 import { Grouping } from "./migrations/m0022-grouping.ts";
@@ -90,6 +91,7 @@ const migrations = [
   { name: "0015-device-products", class: DeviceProducts },
   { name: "0016-missing-devices", class: MissingDevices },
   { name: "0017-drift", class: Drift },
+  { name: "0018-foresight", class: Foresight },
   { name: "0020-models-rings-tries", class: ModelsRingsTries },
   { name: "0021-metadata-and-archive", class: MetadataAndArchive },
   { name: "0022-grouping", class: Grouping },

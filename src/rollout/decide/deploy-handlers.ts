@@ -1,24 +1,38 @@
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
+import type { Foresight } from "../model/foresight.ts";
 import type { HeardTime } from "../model/heard-time.ts";
+import { ongoingStates } from "../model/rollout-state.ts";
 import { fromNewRollout, toRolloutMessage, toVerbEffectMessage } from "../wire/rollout-messages.ts";
+import { toWarningMessage } from "../wire/warning-messages.ts";
 import type { RolloutCatalog } from "./rollout-catalog.ts";
 
 /** FirmwareService.DeployFirmware, which makes or moves a rollout. */
-export function deployEndpoints(parts: {
+export function deployEndpoints({
+  catalog,
+  hearing,
+  foresight,
+}: {
   readonly catalog: RolloutCatalog;
   readonly hearing: HeardTime;
+  readonly foresight: Foresight;
 }): Endpoint[] {
   const options = { access: { role: "operator" }, rate: "operator" } as const;
   return [
-    unary(FirmwareService.method.deployFirmware, options, async (request, { identity }) => {
+    unary(FirmwareService.method.deployFirmware, options, async (request, { identity, signal }) => {
       const wanted = fromNewRollout({ ...request, firmwareId: request.id, name: "" });
       const creator = { actor: actorOf(identity), requestId: request.requestId || undefined };
-      const rollout = await parts.catalog.deploy(wanted, request.ring || undefined, creator);
+      const [ongoing] = await catalog.list(
+        { firmwareId: request.id, states: ongoingStates, firmwareVersion: undefined },
+        { limit: 1 },
+      );
+      const warnings = ongoing === undefined ? await foresight.ofNew(wanted, signal) : [];
+      const rollout = await catalog.deploy(wanted, request.ring || undefined, creator);
       return {
-        rollout: toRolloutMessage(rollout, parts.hearing),
+        rollout: toRolloutMessage(rollout, hearing),
         effect: toVerbEffectMessage(rollout.effect),
+        warnings: warnings.map(toWarningMessage),
       };
     }),
   ];

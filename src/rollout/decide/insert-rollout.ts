@@ -1,7 +1,8 @@
 import { v7 as uuidv7 } from "uuid";
 import { readModelNames } from "../../device/filter/model-names.ts";
-import { notFound } from "../../errors.ts";
+import { notFound, OtaError } from "../../errors.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
+import { uniqueViolation } from "../../infra/database/errors.ts";
 import { DeploymentRingEntity } from "../model/deployment-ring.entity.ts";
 import {
   assertTargeting,
@@ -17,7 +18,7 @@ import { assertRollbackTarget } from "./rollback-target.ts";
 
 /**
  * Writes a rollout in DRAFT, with its record, of a firmware that was found deployable in this transaction; returns its id.
- * `INVALID_ARGUMENT` for rings or targeting that make no sense.
+ * `INVALID_ARGUMENT` for rings or targeting that make no sense; `DUPLICATE` for the salt of another rollout.
  */
 export async function insertRollout(
   tx: RolloutTransaction,
@@ -35,18 +36,25 @@ export async function insertRollout(
   }
   const id = uuidv7();
   const name = wanted.name || `${firmware.product} ${firmware.version}`;
-  await tx.em.insert(RolloutEntity, {
-    id,
-    name,
-    firmwareId: firmware.id,
-    state: "DRAFT",
-    targeting,
-    policy: planPolicy(wanted.policy, defaults),
-    metadata: wanted.metadata ?? {},
-    creator: actor,
-    startedAt: null,
-    endedAt: null,
-  });
+  const { salt } = wanted;
+  try {
+    await tx.em.insert(RolloutEntity, {
+      id,
+      ...(salt === undefined ? {} : { salt }),
+      name,
+      firmwareId: firmware.id,
+      state: "DRAFT",
+      targeting,
+      policy: planPolicy(wanted.policy, defaults),
+      metadata: wanted.metadata ?? {},
+      creator: actor,
+      startedAt: null,
+      endedAt: null,
+    });
+  } catch (error) {
+    if (uniqueViolation(error) !== "rollouts_salt_unique") throw error;
+    throw saltTaken(salt ?? id);
+  }
   for (const [position, ring] of rings.entries()) {
     await tx.em.insert(DeploymentRingEntity, {
       ...ring,
@@ -69,4 +77,13 @@ export async function insertRollout(
   });
   tx.changed(id);
   return id;
+}
+
+/** Two rollouts with the same canaries would always try their luck on the same devices. */
+function saltTaken(salt: string): OtaError {
+  const description = "another rollout has it: preview again for a new one";
+  return new OtaError("already_exists", "DUPLICATE", `salt: ${description}`, {
+    metadata: { salt },
+    fields: [{ field: "salt", description }],
+  });
 }

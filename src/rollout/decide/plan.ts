@@ -1,3 +1,4 @@
+import { devicesText } from "../model/devices-text.ts";
 import { driftAlert, isDriftAlert } from "../model/drift-alert.ts";
 import {
   evaluateRing,
@@ -159,8 +160,7 @@ function stuckWords({ alert, policy }: Rollout, ring: Ring, now: Date, missing: 
   const openMs = now.getTime() - (openedAt ?? now).getTime();
   // Windows say when.
   if (policy.maintenanceWindows.length > 0) return "";
-  const devices = census.awaited === 1 ? "1 device" : `${census.awaited} devices`;
-  const words = `${needs}, and waits for ${devices} in it to take the update; bring one online, or ${verbs}`;
+  const words = `${needs}, and waits for ${devicesText(census.awaited)} in it to take the update; bring one online, or ${verbs}`;
   return openMs >= patienceMs || alert === stuckAlert(words) ? words : "";
 }
 

@@ -1,5 +1,6 @@
 import { type Sql, sql, words } from "../../infra/database/sql.ts";
 import { takenStates, untakenStates } from "../model/device-update-state.ts";
+import { refusedSql } from "../model/refused-firmware.ts";
 import { firstTrySql, supersededSql } from "../model/superseded-sql.ts";
 
 /**
@@ -76,14 +77,6 @@ export function updateIdSql(now: Sql, before: Sql): Sql {
       placing substring(int8send(${atMs}) FROM 3) FROM 1 FOR 6),
     52, 1), 53, 1), 'hex')::uuid`;
 }
-
-/**
- * Whether the newest rollout of the firmware \`f\` that began was rolled back, archived or not: then nobody is rolled back to
- * it. A later rollout of the same firmware clears it.
- */
-const refusedSql = sql`
-  (SELECT r.state IN ('ROLLING_BACK', 'ROLLED_BACK') FROM rollouts r
-   WHERE r.firmware_id = f.id AND r.started_at IS NOT NULL ORDER BY r.id DESC LIMIT 1)`;
 
 /** Whether the firmware $1 was rolled back by its newest rollout. */
 export const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;

@@ -58,7 +58,8 @@ export class RolloutCatalog {
 
   /**
    * Creates a rollout in DRAFT: a handful of rows. The firmware must be deployable (`FIRMWARE_NOT_READY`,
-   * `FIRMWARE_NOT_SIGNED`, `FIRMWARE_EXPIRED`); rings and targeting must make sense (`INVALID_ARGUMENT`).
+   * `FIRMWARE_NOT_SIGNED`, `FIRMWARE_EXPIRED`); rings and targeting must make sense (`INVALID_ARGUMENT`). `DUPLICATE` for the
+   * salt of another rollout.
    */
   create(wanted: NewRollout, creator: CreateCause): Promise<Rollout> {
     return this.#parts.transactions.run(async (tx) => {

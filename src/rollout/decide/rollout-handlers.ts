@@ -3,6 +3,7 @@ import { type CallContext, type Endpoint, serverStream, unary } from "../../api/
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
 import type { PageTokens } from "../../call/page-token.ts";
+import type { Foresight } from "../model/foresight.ts";
 import type { RolloutHealthSource } from "../model/gate.ts";
 import type { HeardTime } from "../model/heard-time.ts";
 import type { Rollout } from "../model/rollout.ts";
@@ -17,6 +18,7 @@ import {
   toRolloutMessage,
   toVerbEffectMessage,
 } from "../wire/rollout-messages.ts";
+import { toWarningMessage } from "../wire/warning-messages.ts";
 import type { RolloutCatalog, VerbRequest } from "./rollout-catalog.ts";
 import type { RolloutWatch } from "./rollout-watch.ts";
 
@@ -27,6 +29,7 @@ export interface RolloutEndpointParts {
   readonly pageTokens: PageTokens;
   readonly hearing: HeardTime;
   readonly health: RolloutHealthSource;
+  readonly foresight: Foresight;
 }
 
 /** RolloutService. */
@@ -36,6 +39,7 @@ export function rolloutEndpoints({
   pageTokens,
   hearing,
   health,
+  foresight,
 }: RolloutEndpointParts): Endpoint[] {
   const { method } = RolloutService;
   const message = (rollout: Rollout) => toRolloutMessage(rollout, hearing, health.verdictOf(rollout.id));
@@ -73,9 +77,12 @@ export function rolloutEndpoints({
       return { rollouts: page.rows.map(message), nextPageToken: page.nextPageToken };
     }),
 
-    unary(method.startRollout, operator, (request, context) =>
-      steered(catalog.start(verb(request, context))),
-    ),
+    unary(method.startRollout, operator, async (request, context) => {
+      const { state } = await catalog.get(request.id);
+      const warnings = state === "DRAFT" ? await foresight.ofRollout(request.id, context.signal) : [];
+      const answered = await steered(catalog.start(verb(request, context)));
+      return { ...answered, warnings: warnings.map(toWarningMessage) };
+    }),
 
     unary(method.promoteRollout, operator, (request, context) =>
       steered(

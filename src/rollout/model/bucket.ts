@@ -6,13 +6,13 @@ export const placesPerBucket = 100;
 
 /**
  * The place of a device in a rollout, from 0 to below 10,000: its bucket, which is MurmurHash3 (x86, 32 bit, seed 0) of
- * `<rollout id>:<device id>` modulo 10,000, with two digits more, which come from the highest ones of the hash. The rollout's
- * id is the salt, so that not the same devices are canaries each time. It never changes for a pair, so widening a share
+ * `<salt>:<device id>` modulo 10,000, with two digits more, which come from the highest ones of the hash. Each rollout
+ * has a salt of its own, so that not the same devices are canaries each time. It never changes for a pair, so widening a share
  * keeps every device that was in. Same scheme as Unleash's gradual rollout
  * (https://docs.getunleash.io/reference/stickiness), which normalises to 100.
  */
-export function placeOf(rolloutId: string, deviceId: string): number {
-  return placeOfHash(murmur3(`${rolloutId}:${deviceId}`)) / placesPerBucket;
+export function placeOf(salt: string, deviceId: string): number {
+  return placeOfHash(murmur3(`${salt}:${deviceId}`)) / placesPerBucket;
 }
 
 /** See {@link placeOf}, as a whole number: in parts of a bucket. */
@@ -28,8 +28,8 @@ const valuesPerBucket = 429_497;
  * The place of a device in the sample of a rollout that is for a share of the fleet, 0 to 9,999: the digits of the same
  * hash above those of the bucket, so that the rings of the sample keep their shares.
  */
-export function sampleOf(rolloutId: string, deviceId: string): number {
-  return sampleOfHash(murmur3(`${rolloutId}:${deviceId}`));
+export function sampleOf(salt: string, deviceId: string): number {
+  return sampleOfHash(murmur3(`${salt}:${deviceId}`));
 }
 
 /** The bucket, 0 to 9,999: the whole part of {@link placeOf}. */
@@ -52,12 +52,12 @@ export function ringOf(place: number, rings: readonly { readonly percentBasisPoi
 
 /**
  * The hash that {@link placeOf} and {@link sampleOf} take their digits of, for very many devices of one rollout: what
- * the rollout's id, a UUID in text, contributes is worked out once, and a device's id is never put into a text. The
+ * its salt, a UUID in text, contributes is worked out once, and a device's id is never put into a text. The
  * returned function takes bytes and where in them the 16 of a device's id begin.
  */
-export function deviceHashes(rolloutId: string): (ids: Uint8Array, at: number) => number {
+export function deviceHashes(salt: string): (ids: Uint8Array, at: number) => number {
   let begun = 0;
-  for (let at = 0; at < uuidLength; at += 4) begun = mix(begun, block(rolloutId, at));
+  for (let at = 0; at < uuidLength; at += 4) begun = mix(begun, block(salt, at));
   const pair = (ids: Uint8Array, at: number): number => hexPairs[ids[at] ?? 0] ?? 0;
   // The blocks of `:xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`: a byte's two digits may lie in two of them.
   return (ids, at) => {

@@ -33,12 +33,18 @@ export const DeploymentRingEntity = defineEntity({
     state: p.text().$type<RingState>(),
     gate: p.json<StoredGate>(),
     ...countProperties(ringCounters),
-    /** Of those whom the rollout targets: how many are in the ring. Null until they were counted, as the two that follow. */
+    /** Of those whom the rollout targets: how many are in the ring. Null until they were counted, as those that follow. */
     deviceCount: count().nullable(),
     /** Of them, those that had the update or may still ask for it. */
     eligibleCount: count().nullable(),
     /** Of them, those that have not been offered it. */
     awaitedCount: count().nullable(),
+    /** Of these, those that were heard of lately and that no rule holds back. */
+    reachableCount: count().nullable(),
+    /** Of these, those that were heard of lately and that a rule holds back. */
+    heldBackCount: count().nullable(),
+    /** Of these, those that are offline or were never heard of. */
+    goneCount: count().nullable(),
     countedAt: instant().nullable(),
     openedAt: instant().strictNullable(),
     /** Since when the gate has held without a break; the soak time runs from here. */

@@ -1,3 +1,4 @@
+import { devicesText } from "./devices-text.ts";
 import { withoutKey } from "./key-votes.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
 import { isApproved, type KeyCounters, type Ring, type RingCensusCounts } from "./rollout.ts";
@@ -224,7 +225,7 @@ function brokenRule(ring: JudgedRing, policy: Readonly<StoredPolicy>, now: Date)
   const { failureCountLimit } = policy;
   if (failureCountLimit !== null && unwell >= failureCountLimit) {
     const { began } = ring.counters;
-    return `ring ${ring.name}: of ${devices(began)} that began, ${unwellWords(ring.counters)}, the limit is ${failureCountLimit}`;
+    return `ring ${ring.name}: of ${devicesText(began)} that began, ${unwellWords(ring.counters)}, the limit is ${failureCountLimit}`;
   }
   if (!exceedsThreshold(ring, policy, now) || !countsBySample(ring, policy, now)) return undefined;
   return thresholdWords(ring, policy);
@@ -254,11 +255,7 @@ function isOverThreshold({ counters, gate }: JudgedRing, policy: Readonly<Stored
 function thresholdWords({ name, counters }: JudgedRing, policy: Readonly<StoredPolicy>): string {
   const share = percent((unwellOf(counters) / counters.began) * 100);
   const threshold = percent(policy.failureThresholdPercent);
-  return `ring ${name}: of ${devices(counters.began)} that began, ${unwellWords(counters)} (${share}), the threshold is ${threshold}`;
-}
-
-function devices(count: number): string {
-  return count === 1 ? "1 device" : `${count} devices`;
+  return `ring ${name}: of ${devicesText(counters.began)} that began, ${unwellWords(counters)} (${share}), the threshold is ${threshold}`;
 }
 
 function unwellWords({ failed, missing }: RingCounters): string {

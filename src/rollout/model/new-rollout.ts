@@ -25,6 +25,8 @@ export interface NewRollout {
   readonly policy: NewPolicy;
   /** By default canary 5 %, early 25 %, broad 75 %, production 100 %. */
   readonly rings: readonly NewRing[];
+  /** What its rings are told by: a UUID that no other rollout has. By default its own id. */
+  readonly salt?: string | undefined;
   readonly metadata?: Metadata | undefined;
 }
 
@@ -151,10 +153,11 @@ export function assertTargeting(
 }
 
 /**
- * What a rollout would be if it were created, in DRAFT, with the errors of its creation. The firmware's id stands for the
- * rollout's: which device falls in which ring is decided by the real one.
+ * What a rollout would be if it were created, in DRAFT, with the errors of its creation. Its salt, which tells which device falls in which ring,
+ * is that of the wish, or else its id.
  */
 export function asRollout(
+  id: string,
   wanted: NewRollout,
   firmware: Firmware,
   defaults: RolloutDefaults,
@@ -165,7 +168,8 @@ export function asRollout(
   const targeting = planTargeting(wanted.targeting);
   assertTargeting(targeting, firmware, models);
   return {
-    id: firmware.id,
+    id,
+    salt: wanted.salt ?? id,
     name: wanted.name || `${firmware.product} ${firmware.version}`,
     firmwareId: firmware.id,
     product: firmware.product,

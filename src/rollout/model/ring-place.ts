@@ -4,7 +4,7 @@ import type { Ring } from "./rollout.ts";
 
 /** Of a rollout, what decides where its devices are. */
 export interface RingPlan {
-  readonly id: string;
+  readonly salt: string;
   readonly rings: readonly Ring[];
   readonly percentBasisPoints: number;
   /** Undefined: none. */
@@ -26,13 +26,13 @@ export function isPinnedCanary({ canaryGroups }: RingPlan, { groups, updatePin }
 
 /** The index of the ring of a device; -1 if it lies beyond the last one. */
 export function ringIndex(plan: RingPlan, device: PlacedDevice): number {
-  return isPinnedCanary(plan, device) ? 0 : ringOf(placeOf(plan.id, device.id), plan.rings);
+  return isPinnedCanary(plan, device) ? 0 : ringOf(placeOf(plan.salt, device.id), plan.rings);
 }
 
 /** Whether a device is in the share of the fleet that the rollout is for. Pinned devices always are. */
 export function isSampled(plan: RingPlan, device: PlacedDevice): boolean {
   if (plan.percentBasisPoints >= 10_000) return true;
-  return isPinnedCanary(plan, device) || sampleOf(plan.id, device.id) < plan.percentBasisPoints;
+  return isPinnedCanary(plan, device) || sampleOf(plan.salt, device.id) < plan.percentBasisPoints;
 }
 
 /** The set of a targeting's canary groups; undefined if it names none. */

@@ -68,7 +68,7 @@ function ms(column: Sql): Sql {
 }
 
 const rolloutsSql = sql`
-  SELECT r.id, r.name, r.firmware_id, f.product, f.version AS firmware_version, r.state, r.state_reason,
+  SELECT r.id, coalesce(r.salt, r.id) AS salt, r.name, r.firmware_id, f.product, f.version AS firmware_version, r.state, r.state_reason,
     r.targeting::text AS targeting, r.policy::text AS policy, r.version AS revision,
     ${countsSql(rollbackCounters, sql`r`)} AS rollback,
     CASE WHEN r.rollback_plan IS NULL THEN 0 ELSE (
@@ -94,7 +94,8 @@ const ringsSql = sql`
   SELECT id, rollout_id, position::int AS position, name, percent_basis_points, device_target, state, gate::text AS gate,
     ${countsSql(ringCounters, sql`g`)} AS counters,
     device_count::float8 AS device_count, eligible_count::float8 AS eligible_count,
-    awaited_count::float8 AS awaited_count, ${ms(sql`counted_at`)} AS counted_ms,
+    awaited_count::float8 AS awaited_count, reachable_count::float8 AS reachable_count,
+    held_back_count::float8 AS held_back_count, gone_count::float8 AS gone_count, ${ms(sql`counted_at`)} AS counted_ms,
     ${ms(sql`opened_at`)} AS opened_ms, ${ms(sql`gate_held_since`)} AS held_ms, ${ms(sql`passed_at`)} AS passed_ms,
     approver, ${ms(sql`approved_at`)} AS approved_ms, metadata::text AS metadata
   FROM deployment_rings g
@@ -117,6 +118,7 @@ interface KeyRecord {
 
 interface RolloutRecord {
   id: string;
+  salt: string;
   name: string;
   firmware_id: string;
   product: string;
@@ -154,6 +156,9 @@ interface RingRecord {
   device_count: number | null;
   eligible_count: number | null;
   awaited_count: number | null;
+  reachable_count: number | null;
+  held_back_count: number | null;
+  gone_count: number | null;
   counted_ms: number | null;
   opened_ms: number | null;
   held_ms: number | null;
@@ -170,6 +175,7 @@ function toRollout(
 ): Rollout {
   return {
     id: row.id,
+    salt: row.salt,
     name: row.name,
     firmwareId: row.firmware_id,
     product: row.product,
@@ -217,6 +223,9 @@ function toRing(row: RingRecord, keys: readonly KeyRecord[]): Ring {
             devices: row.device_count ?? 0,
             eligible: row.eligible_count ?? 0,
             awaited: row.awaited_count ?? 0,
+            reachable: row.reachable_count ?? 0,
+            heldBack: row.held_back_count ?? 0,
+            gone: row.gone_count ?? 0,
             countedAt: new Date(row.counted_ms),
           },
     openedAt: dateOf(row.opened_ms),

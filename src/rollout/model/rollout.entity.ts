@@ -58,6 +58,8 @@ export const RolloutEntity = defineEntity({
   tableName: "rollouts",
   properties: {
     id: p.uuid().primary(),
+    /** What its rings are told by; null: its id. */
+    salt: p.uuid().nullable(),
     name: p.text(),
     firmwareId: p.manyToOne(FirmwareUpdateEntity).mapToPk().joinColumn("firmware_id"),
     state: p.text().$type<RolloutState>(),
@@ -89,5 +91,11 @@ export const RolloutEntity = defineEntity({
     updatedAt: updatedAt(),
   },
   filters: notDeleted,
-  indexes: [{ name: "rollouts_firmware_id_index", properties: ["firmwareId"] }],
+  indexes: [
+    { name: "rollouts_firmware_id_index", properties: ["firmwareId"] },
+    {
+      name: "rollouts_salt_unique",
+      expression: "create unique index rollouts_salt_unique on rollouts (coalesce(salt, id))",
+    },
+  ],
 });

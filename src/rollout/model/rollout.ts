@@ -13,6 +13,8 @@ import { isFinalRollout } from "./rollout-state.ts";
 /** A rollout as the service knows it. */
 export interface Rollout {
   readonly id: string;
+  /** What is hashed with a device's id to tell its ring; the rollout's own id unless it was created with another. */
+  readonly salt: string;
   readonly name: string;
   readonly firmwareId: string;
   /** Of the firmware. */
@@ -86,8 +88,14 @@ export interface RingCensusCounts {
   readonly devices: number;
   /** Those that had the update or may still ask for it: not up to date, excluded or otherwise never to be offered it. */
   readonly eligible: number;
-  /** Those of them that have not been offered it. */
+  /** Those of them that have not been offered it: the sum of the three that follow. */
   readonly awaited: number;
+  /** Heard of lately, and no rule holds them back. */
+  readonly reachable: number;
+  /** Heard of lately, but a rule holds them back now. */
+  readonly heldBack: number;
+  /** Offline, or never heard of. */
+  readonly gone: number;
 }
 
 /** The same for the devices that were enrolled with one key. */

@@ -7,20 +7,31 @@ import type { CompiledRollout } from "../rules/compiled-rollout.ts";
  * before each of them whatever the version: see {@link CompiledRollout.outrankedBy}.
  */
 export function inPreference(rollouts: readonly CompiledRollout[]): CompiledRollout[] {
+  const sorted = ordered(rollouts);
+  for (const rollout of sorted) rollout.outrankedBy = sorted.filter((other) => outranks(other, rollout));
+  return sorted;
+}
+
+/** Those of other rollouts that go before this one for a device that is in both. */
+export function thoseBefore(rollout: CompiledRollout, others: readonly CompiledRollout[]): CompiledRollout[] {
+  const sorted = ordered([...others, rollout]);
+  const at = sorted.indexOf(rollout);
+  return sorted.filter((other, position) => position < at || outranks(other, rollout));
+}
+
+function ordered(rollouts: readonly CompiledRollout[]): CompiledRollout[] {
   const newest = new Map<string, string>();
   for (const rollout of rollouts) {
     const key = groupOf(rollout);
     if (rollout.id > (newest.get(key) ?? "")) newest.set(key, rollout.id);
   }
-  const sorted = [...rollouts].sort(
+  return [...rollouts].sort(
     (a, b) =>
       priorityOf(b) - priorityOf(a) ||
       compareText(newest.get(groupOf(b)) ?? "", newest.get(groupOf(a)) ?? "") ||
       compareVersions(b.firmware.version, a.firmware.version) ||
       compareText(b.id, a.id),
   );
-  for (const rollout of sorted) rollout.outrankedBy = sorted.filter((other) => outranks(other, rollout));
-  return sorted;
 }
 
 function groupOf(rollout: CompiledRollout): string {

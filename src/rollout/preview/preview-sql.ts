@@ -1,55 +1,7 @@
-import type { NetworkType } from "../../device/state/readings.ts";
 import type { Parameters } from "../../infra/database/parameters.ts";
 import { allOf, joined, type Sql, sql } from "../../infra/database/sql.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
-import { storageNeed } from "../rules/readiness-rules.ts";
-
-/**
- * Devices that no rule tells apart, other than by the hash of their ids. What the rollout's rules do not look at is not
- * read, and so undefined.
- */
-export interface DeviceClass {
-  readonly device_type?: string;
-  readonly hardware_model: string;
-  readonly product: string;
-  readonly update_pin: "none" | "canary" | "excluded";
-  /** Whether they are in a group that is always in the first ring. */
-  readonly canary?: boolean;
-  readonly time_zone?: string | null;
-  /** Of what the rollout updates. */
-  readonly version: string | null;
-  /** How many of the needs of {@link PreviewNeeds} the charge and the free storage meet; null if unknown. */
-  readonly battery?: number | null;
-  readonly storage?: number | null;
-  readonly charging?: boolean | null;
-  /** A whole number in text; null if unknown. */
-  readonly security_counter?: string | null;
-  readonly network?: NetworkType | null;
-  /** Whether they have had the rollout's update. */
-  readonly tried?: boolean;
-  /** Whether they have it or had it, and count for that in their ring. */
-  readonly had?: boolean;
-  /** The other rollout whose update they are at, or null. */
-  readonly open?: string | null;
-  /** Their ids, 16 bytes each. */
-  readonly ids: Uint8Array;
-}
-
-/** Charges and free storages that the firmware and its steps ask for, rising, without 0: no rule looks at what lies between. */
-export interface PreviewNeeds {
-  readonly battery: readonly number[];
-  readonly storage: readonly number[];
-}
-
-/** What the rollout's firmware and the steps on the way to it ask of a device. */
-export function needsOf(rollout: CompiledRollout): PreviewNeeds {
-  const all = [rollout.firmware, ...rollout.steps.map(({ firmware }) => firmware)];
-  const { storageFactor } = rollout.rollout.policy;
-  return {
-    battery: rising(all.map(({ minBatteryPercent }) => minBatteryPercent)),
-    storage: rising(all.map((firmware) => storageNeed(firmware, storageFactor))),
-  };
-}
+import { needsOf } from "./device-class.ts";
 
 /** Which part of the fleet to read: ids above `after`, up to and with `upTo`. */
 export interface PreviewSlice {
@@ -71,6 +23,8 @@ export interface PreviewScope {
   readonly filter: Sql;
   readonly slice: PreviewSlice;
   readonly updates: PreviewUpdates;
+  /** From when on a device must have been heard of not to be offline, in seconds since 1970. */
+  readonly heardFrom: number;
 }
 
 /**
@@ -80,7 +34,7 @@ export interface PreviewScope {
  */
 export function previewSql(
   rollout: CompiledRollout,
-  { filter, slice, updates }: PreviewScope,
+  { filter, slice, updates, heardFrom }: PreviewScope,
   parameters: Parameters,
 ): Sql {
   const list = (names: ReadonlySet<string> | undefined): Sql => parameters.add([...(names ?? [])], "text[]");
@@ -128,6 +82,8 @@ export function previewSql(
     sql`d.hardware_model`,
     sql`d.product`,
     sql`d.update_pin`,
+    sql`CASE WHEN s.last_seen_at < to_timestamp(${parameters.add(heardFrom, "double precision")}) THEN 'offline'
+      WHEN s.last_seen_at IS NULL THEN 'unknown' ELSE 'heard' END AS presence`,
     isFirmware
       ? sql`coalesce(s.firmware_version, d.reported->>'firmwareVersion') AS version`
       : sql`s.components->>${parameters.add(rollout.component, "text")} AS version`,
@@ -149,9 +105,4 @@ export function previewSql(
     FROM devices d ${joined(joins, sql` `)}
     WHERE ${allOf(where)}
     GROUP BY ${joined(positions, sql`, `)}`;
-}
-
-/** Rising, without repeats, above 0. */
-function rising(values: readonly number[]): number[] {
-  return [...new Set(values)].filter((value) => value > 0).sort((a, b) => a - b);
 }

@@ -1,22 +1,23 @@
 import { stringify } from "uuid";
-import { nothingHeld } from "../../device/state/held-readings.ts";
-import {
-  bucketCount,
-  bucketOfHash,
-  deviceHashes,
-  placeOfHash,
-  placesPerBucket,
-  ringOf,
-  sampleOfHash,
-} from "../model/bucket.ts";
+import { bucketCount, deviceHashes, placesPerBucket, sampleOfHash } from "../model/bucket.ts";
 import { isPinnedCanary } from "../model/ring-place.ts";
+import type { Ring, RingCensusCounts } from "../model/rollout.ts";
 import { allRules } from "../rules/all-rules.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import { isOfferedUnknown } from "../rules/readiness-rules.ts";
-import type { CheckedDevice, NoOfferReason, OfferFacts } from "../rules/rule.ts";
-import { type DeviceClass, needsOf, type PreviewNeeds } from "./preview-sql.ts";
-import type { Places } from "./ring-census.ts";
-import { ringEnds } from "./ring-ends.ts";
+import type { CheckedDevice, NoOfferReason, OfferFacts, Rule } from "../rules/rule.ts";
+import {
+  type DeviceClass,
+  factsOf,
+  idBytes,
+  needsOf,
+  type PreviewNeeds,
+  representative,
+  typeOf,
+} from "./device-class.ts";
+import { RingCounts, type Standing } from "./ring-counts.ts";
+import { WaitingDevices } from "./waiting-devices.ts";
+import { type Places, widenedReach, widenedRings } from "./widened-rings.ts";
 
 /** How many there are of something. */
 export interface NamedCount {
@@ -26,8 +27,11 @@ export interface NamedCount {
 
 /** What a rollout would reach. */
 export interface Preview {
+  /** As it was judged. */
+  readonly rollout: CompiledRollout;
   readonly targetedCount: number;
-  readonly rings: readonly NamedCount[];
+  /** As once it has started: a first ring that nobody is in is widened. */
+  readonly rings: readonly PreviewedRing[];
   /** Most first; at most 100. */
   readonly hardwareModels: readonly NamedCount[];
   /** Most first; at most 100. */
@@ -36,7 +40,14 @@ export interface Preview {
   /** Of these, devices that never gave a reading of which the firmware asks for a minimum. */
   readonly unknownReadingsCount: number;
   readonly heldBack: readonly HeldBack[];
+  /** Those that wait for the update, by what may be worth a warning. */
+  readonly waiting: WaitingDevices;
   readonly countedAt: Date;
+}
+
+/** A ring as a preview tells it. */
+export interface PreviewedRing extends Pick<Ring, "name" | "percentBasisPoints" | "state" | "gate"> {
+  readonly census: RingCensusCounts;
 }
 
 /** Targeted devices that would not be offered the update now. */
@@ -55,17 +66,11 @@ export class PreviewTally {
   readonly #nowMs: number;
   readonly #needs: PreviewNeeds;
   readonly #hash: (ids: Uint8Array, at: number) => number;
-  /** Rings of so many devices end within a bucket. */
-  readonly #cellsPerBucket: number;
-  readonly #cells: Uint32Array;
-  readonly #had: Uint32Array;
-  readonly #awaited: Uint32Array;
-  #pinnedHad = 0;
-  #pinnedAwaited = 0;
+  readonly #rings: RingCounts;
   readonly #models = new Map<string, number>();
   readonly #versions = new Map<string, number>();
   readonly #held = new Map<NoOfferReason, { message: string; count: number; deviceIds: string[] }>();
-  #pinned = 0;
+  readonly #waiting = new WaitingDevices();
   #targeted = 0;
   #ready = 0;
   #unknownReadings = 0;
@@ -74,37 +79,36 @@ export class PreviewTally {
     this.#rollout = rollout;
     this.#nowMs = nowMs;
     this.#needs = needsOf(rollout);
-    this.#hash = deviceHashes(rollout.id);
-    this.#cellsPerBucket = rollout.rings.some((ring) => ring.deviceTarget !== undefined)
-      ? placesPerBucket
-      : 1;
-    const cells = bucketCount * this.#cellsPerBucket;
-    this.#cells = new Uint32Array(cells);
-    this.#had = new Uint32Array(cells);
-    this.#awaited = new Uint32Array(cells);
+    this.#hash = deviceHashes(rollout.salt);
+    const isCounted = rollout.rings.some(({ deviceTarget }) => deviceTarget !== undefined);
+    // Rings of so many devices end within a bucket.
+    this.#rings = new RingCounts(isCounted ? placesPerBucket : 1);
   }
 
   add(row: DeviceClass): void {
     const rollout = this.#rollout;
     const device = representative(row, rollout, this.#needs);
     const facts = factsOf(row, this.#nowMs);
-    const failing = classRules.find((rule) => rule.judge(rollout, device, facts) !== undefined);
-    const reason = failing?.judge(rollout, device, facts);
-    if (reason === "NOT_TARGETED") return;
-    const had = row.had === true;
-    const awaited = !had && (reason === undefined || !neverOffered.has(reason));
-    const { count, deviceIds } = this.#place(row.ids, isPinnedCanary(rollout, device), { had, awaited });
+    const failing = firstFailing(rollout, device, facts);
+    if (failing?.reason === "NOT_TARGETED") return;
+    const standing = standingOf(row, rollout.component, failing?.reason);
+    const { count, deviceIds } = this.#place(row.ids, isPinnedCanary(rollout, device), standing);
     if (count === 0) return;
     this.#targeted += count;
     addTo(this.#models, row.hardware_model, count);
     addTo(this.#versions, row.version ?? "", count);
-    if (failing === undefined || reason === undefined) {
+    if (standing !== "had" && standing !== "unneeded") {
+      const deviceType = typeOf(row, rollout);
+      this.#waiting.add(count, row, { deviceType, needs: this.#needs, reason: failing?.reason });
+    }
+    if (failing === undefined) {
       this.#ready += count;
       if (isOfferedUnknown(rollout, device)) this.#unknownReadings += count;
       return;
     }
+    const { rule, reason } = failing;
     const held = this.#held.get(reason) ?? {
-      message: `${failing.name}: ${failing.words(rollout, device, facts, reason).required}`,
+      message: `${rule.name}: ${rule.words(rollout, device, facts, reason).required}`,
       count: 0,
       deviceIds: [],
     };
@@ -114,10 +118,17 @@ export class PreviewTally {
   }
 
   result(): Preview {
-    const counts = this.#perRing(this.#cells, this.#pinned);
+    const sized = this.#sized();
+    const reach = widenedReach(sized, this.places());
+    const widened = reach === undefined ? sized : widenedRings(sized, reach);
+    const counts = this.#rings.of(widened);
     return {
+      rollout: this.#rollout,
       targetedCount: this.#targeted,
-      rings: this.#rollout.rings.map(({ name }, at) => ({ name, count: counts[at] ?? 0 })),
+      rings: widened.flatMap(({ name, percentBasisPoints, state, gate }, at) => {
+        const census = counts[at];
+        return census === undefined ? [] : [{ name, percentBasisPoints, state, gate, census }];
+      }),
       hardwareModels: mostFirst(this.#models),
       currentVersions: mostFirst(this.#versions),
       readyCount: this.#ready,
@@ -125,54 +136,30 @@ export class PreviewTally {
       heldBack: [...this.#held]
         .map(([reason, held]) => ({ reason, ...held }))
         .sort((a, b) => b.count - a.count),
+      waiting: this.#waiting,
       countedAt: new Date(this.#nowMs),
     };
   }
 
-  /** How many devices each ring holds, and where the first one waits for the update. */
+  /** How many devices each ring holds as the rings are, and where the first one waits for the update. */
   places(): Places {
-    const rings = this.#perRing(this.#cells, this.#pinned);
-    const had = this.#perRing(this.#had, this.#pinnedHad);
-    const awaited = this.#perRing(this.#awaited, this.#pinnedAwaited);
-    const lowest = this.#awaited.findIndex((count) => count > 0);
+    const sized = this.#sized();
     return {
-      rings: rings.map((devices, at) => ({
-        devices,
-        eligible: (had[at] ?? 0) + (awaited[at] ?? 0),
-        awaited: awaited[at] ?? 0,
-      })),
-      ends: this.#ends(),
-      lowestAwaited: lowest < 0 ? undefined : Math.floor(lowest / this.#cellsPerBucket),
+      rings: this.#rings.of(sized),
+      ends: sized.map(({ percentBasisPoints }) => percentBasisPoints),
+      lowestAwaited: this.#rings.lowestAwaited,
     };
   }
 
-  #ends(): number[] {
-    const waiting = {
-      pinned: this.#pinnedAwaited,
-      byCell: this.#awaited,
-      cellsPerBucket: this.#cellsPerBucket,
-    };
-    return ringEnds(this.#rollout.rings, waiting);
-  }
-
-  #perRing(cells: Uint32Array, pinned: number): number[] {
-    const rings = this.#ends().map((percentBasisPoints) => ({ percentBasisPoints }));
-    const counts = rings.map(() => 0);
-    if (counts.length > 0) counts[0] = pinned;
-    for (const [cell, count] of cells.entries()) {
-      if (count === 0) continue;
-      const at = ringOf(cell / this.#cellsPerBucket, rings);
-      if (at >= 0) counts[at] = (counts[at] ?? 0) + count;
-    }
-    return counts;
+  /** The rings, those of so many devices with the ends that these give them. */
+  #sized(): Ring[] {
+    const { rings } = this.#rollout;
+    const ends = this.#rings.ends(rings);
+    return rings.map((ring, at) => ({ ...ring, percentBasisPoints: ends[at] ?? ring.percentBasisPoints }));
   }
 
   /** Spreads devices over the rings; how many of them are in the share, and some of those. */
-  #place(
-    ids: Uint8Array,
-    pinned: boolean,
-    { had, awaited }: { readonly had: boolean; readonly awaited: boolean },
-  ): { count: number; deviceIds: string[] } {
+  #place(ids: Uint8Array, pinned: boolean, standing: Standing): { count: number; deviceIds: string[] } {
     const { percentBasisPoints } = this.#rollout;
     const all = pinned || percentBasisPoints >= bucketCount;
     const deviceIds: string[] = [];
@@ -181,19 +168,12 @@ export class PreviewTally {
       if (!pinned) {
         const hash = this.#hash(ids, at);
         if (!all && sampleOfHash(hash) >= percentBasisPoints) continue;
-        const cell = this.#cellsPerBucket === 1 ? bucketOfHash(hash) : placeOfHash(hash);
-        this.#cells[cell] = (this.#cells[cell] ?? 0) + 1;
-        if (had) this.#had[cell] = (this.#had[cell] ?? 0) + 1;
-        if (awaited) this.#awaited[cell] = (this.#awaited[cell] ?? 0) + 1;
+        this.#rings.add(standing, hash);
       }
       count += 1;
       if (deviceIds.length < maxDeviceIds) deviceIds.push(stringify(ids, at));
     }
-    if (pinned) {
-      this.#pinned += count;
-      if (had) this.#pinnedHad += count;
-      if (awaited) this.#pinnedAwaited += count;
-    }
+    if (pinned) this.#rings.addPinned(standing, count);
     return { count, deviceIds };
   }
 }
@@ -210,63 +190,35 @@ const neverOffered: ReadonlySet<NoOfferReason> = new Set([
 
 const maxNames = 100;
 const maxDeviceIds = 10;
-/** Bytes of an id. */
-const idBytes = 16;
 
 /** Rules that are judged once a class. What the others of the targeting say is in the SQL; of pace nothing is known. */
 const classRules = allRules.filter(
   ({ name, scope }) => scope === "device" || name === "current_version_range",
 );
 
-/** A device for which the rules of {@link classRules} judge as they do for every one of the class. */
-function representative(row: DeviceClass, rollout: CompiledRollout, needs: PreviewNeeds): CheckedDevice {
-  const [group] = rollout.canaryGroups ?? [];
-  return {
-    ...nothingHeld,
-    id: stringify(row.ids, 0),
-    serialNumber: "",
-    deviceType: row.device_type ?? only(rollout.deviceTypes),
-    hardwareModel: row.hardware_model,
-    product: row.product,
-    displayName: "",
-    groups: row.canary === true && group !== undefined ? [group] : [],
-    tags: [],
-    metadata: typeof row.time_zone === "string" ? { time_zone: row.time_zone } : {},
-    updatePin: row.update_pin,
-    createdAtMs: 0,
-    firmwareVersion: rollout.component === "" ? (row.version ?? "") : "",
-    components:
-      rollout.component === "" || row.version === null ? undefined : { [rollout.component]: row.version },
-    lastSeenAtMs: undefined,
-    batteryPercent: met(needs.battery, row.battery),
-    charging: row.charging ?? undefined,
-    storageFreeBytes: met(needs.storage, row.storage),
-    networkType: row.network ?? undefined,
-    securityCounter: Number(row.security_counter ?? 0),
-    bootId: "",
-    userConsent: undefined,
-  };
+function firstFailing(
+  rollout: CompiledRollout,
+  device: CheckedDevice,
+  facts: OfferFacts,
+): { readonly rule: Rule; readonly reason: NoOfferReason } | undefined {
+  for (const rule of classRules) {
+    const reason = rule.judge(rollout, device, facts);
+    if (reason !== undefined) return { rule, reason };
+  }
+  return undefined;
 }
 
-/** The highest need that is met; 0 if none is. Undefined if the reading is unknown or no rule looks at it. */
-function met(needs: readonly number[], count: number | null | undefined): number | undefined {
-  return typeof count === "number" ? (needs[count - 1] ?? 0) : undefined;
-}
-
-/** The one that there is. */
-function only(names: ReadonlySet<string>): string {
-  const [name = ""] = names;
-  return name;
-}
-
-function factsOf(row: DeviceClass, nowMs: number): OfferFacts {
-  return {
-    nowMs: () => nowMs,
-    wasTried: () => row.tried === true,
-    inProgress: () => 0,
-    pacedUntilMs: () => 0,
-    openRollout: () => row.open ?? undefined,
-  };
+function standingOf(
+  { had, presence, version }: DeviceClass,
+  component: string,
+  reason: NoOfferReason | undefined,
+): Standing {
+  if (had === true) return "had";
+  // A version that was not told yet counts as too old, until it is told.
+  const isUntold = reason === "VERSION_TOO_OLD" && component === "" && (version ?? "") === "";
+  if (reason !== undefined && neverOffered.has(reason) && !isUntold) return "unneeded";
+  if (presence !== "heard") return "gone";
+  return reason === undefined ? "reachable" : "held_back";
 }
 
 function addTo(counts: Map<string, number>, name: string, count: number): void {

@@ -12,16 +12,7 @@ import {
   type RolloutTransactions,
 } from "../model/rollout-transactions.ts";
 import type { RolloutPreview } from "./rollout-preview.ts";
-
-/** Counts that a ring may be widened by: those of each ring, if the first one held every place below that of its end. */
-export interface Places {
-  /** How many devices each ring holds, as the rings are. */
-  readonly rings: readonly RingCensusCounts[];
-  /** Where each ring ends, of 10,000: also those that have no size yet. */
-  readonly ends: readonly number[];
-  /** The first place at which a device waits for the update, of 10,000; undefined if none does. */
-  readonly lowestAwaited: number | undefined;
-}
+import { widenedReach } from "./widened-rings.ts";
 
 /** What a {@link RingCensus} is made of. */
 export interface RingCensusParts {
@@ -35,8 +26,8 @@ export interface RingCensusParts {
 }
 
 /**
- * Counts the devices of the rings of running rollouts, as previews do: how many each holds, and how many of them may still
- * ask for the update. Without that nobody could tell a ring that is done from one that waits. Once when a ring opens, and
+ * Counts the devices of the rings of running rollouts, as previews do: how many each holds, how many of them may still ask for
+ * the update, and whether these can be reached. Without that nobody could tell a ring that is done from one that waits. Once when a ring opens, and
  * then every half minute, or as rarely as makes it a fiftieth of the database's time.
  *
  * Rings that are to hold so many devices get their ends by the first count; until then nobody is in them.
@@ -86,26 +77,12 @@ export class RingCensus {
     await transactions.run(async (tx) => {
       const locked = await lockRollout(tx, rollout.id);
       if (locked.rings.some(isUnsized)) return await size(tx, locked, places.ends);
-      const percent = widened(locked, places);
+      const percent = locked.state === "RUNNING" ? widenedReach(locked.rings, places) : undefined;
       if (percent === undefined) return await store(tx, locked, places.rings);
       await widen(tx, locked, percent);
       logger.info({ rolloutId: rollout.id, percent: percent / 100 }, "widened the first ring of a rollout");
     });
   }
-}
-
-/** How far the first ring has to reach, of 10,000, to hold a device; undefined if it is wide enough, or nobody waits. Pure. */
-export function widened(
-  { rings, state }: Rollout,
-  { rings: counts, lowestAwaited }: Places,
-): number | undefined {
-  const [first] = rings;
-  if (state !== "RUNNING" || first === undefined || frontRing(rings) !== first) return undefined;
-  if (lowestAwaited === undefined || first.counters.offered > 0 || (counts[0]?.awaited ?? 0) > 0)
-    return undefined;
-  const reach = lowestAwaited + 1;
-  const last = rings.at(-1)?.percentBasisPoints ?? 0;
-  return reach > first.percentBasisPoints && reach <= last ? reach : undefined;
 }
 
 /** Gives the rings of so many devices their ends, once and for all. They are counted again at once. */
@@ -153,17 +130,23 @@ async function store(
     counts.map(({ eligible }) => eligible),
     counts.map(({ awaited }) => awaited),
     tx.now.toISOString(),
+    counts.map(({ reachable }) => reachable),
+    counts.map(({ heldBack }) => heldBack),
+    counts.map(({ gone }) => gone),
   ]);
   const same = rings.every(({ census }, at) =>
-    (["devices", "eligible", "awaited"] as const).every((name) => census?.[name] === counts[at]?.[name]),
+    counted.every((name) => census?.[name] === counts[at]?.[name]),
   );
   if (!same) tx.changed(id);
 }
 
+const counted = ["devices", "eligible", "awaited", "reachable", "heldBack", "gone"] as const;
+
 const storeSql = sql`
   UPDATE deployment_rings r SET device_count = c.devices, eligible_count = c.eligible, awaited_count = c.awaited,
-    counted_at = $5::timestamptz
-  FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS c (id, devices, eligible, awaited)
+    counted_at = $5::timestamptz, reachable_count = c.reachable, held_back_count = c.held_back, gone_count = c.gone
+  FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+    AS c (id, devices, eligible, awaited, reachable, held_back, gone)
   WHERE r.id = c.id`;
 
 const sizeSql = sql`

@@ -1,5 +1,7 @@
+import { v4 as uuidv4, v7 as uuidv7 } from "uuid";
 import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
 import { compileFilterSql } from "../../device/filter/filter-sql.ts";
+import { presenceCutoffs } from "../../device/state/presence.ts";
 import { notFound, OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { Parameters } from "../../infra/database/parameters.ts";
@@ -10,9 +12,10 @@ import { asRollout, type NewRollout, type RolloutDefaults } from "../model/new-r
 import { readRollout, requireUnarchived } from "../model/rollout-transactions.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
 import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
-import { type DeviceClass, type PreviewSlice, type PreviewUpdates, previewSql } from "./preview-sql.ts";
+import type { DeviceClass } from "./device-class.ts";
+import { type PreviewSlice, type PreviewUpdates, previewSql } from "./preview-sql.ts";
 import { type Preview, PreviewTally } from "./preview-tally.ts";
-import type { Places } from "./ring-census.ts";
+import type { Places } from "./widened-rings.ts";
 
 /** What a {@link RolloutPreview} is made of. */
 export interface RolloutPreviewParts {
@@ -53,7 +56,15 @@ export class RolloutPreview {
     if (brought === undefined || brought.firmware.deletedAt !== undefined) {
       throw notFound("firmware", wanted.firmwareId);
     }
-    const rollout = asRollout(wanted, brought.firmware, defaults, clock.now(), index.models);
+    // The newest of all, as it would be.
+    const rollout = asRollout(
+      uuidv7(),
+      { salt: uuidv4(), ...wanted },
+      brought.firmware,
+      defaults,
+      clock.now(),
+      index.models,
+    );
     return this.#count(await index.compile(rollout, brought), signal);
   }
 
@@ -87,6 +98,7 @@ export class RolloutPreview {
   async #read(rollout: CompiledRollout, signal: AbortSignal): Promise<PreviewTally> {
     const { pool, clock, heartbeatIntervalMs } = this.#parts;
     const nowMs = clock.now().getTime();
+    const heardFrom = presenceCutoffs(nowMs, heartbeatIntervalMs).lateFrom;
     const tally = new PreviewTally(rollout, nowMs);
     if (rollout.unreadable !== undefined) return tally;
     const targeted = parseDeviceFilter(rollout.rollout.targeting.filter, "targeting.filter");
@@ -99,7 +111,7 @@ export class RolloutPreview {
       for (let slice = slices.shift(); slice !== undefined; slice = slices.shift()) {
         const parameters = new Parameters();
         const filter = compileFilterSql(targeted, parameters, { nowMs, heartbeatIntervalMs });
-        const statement = previewSql(rollout, { filter, slice, updates }, parameters);
+        const statement = previewSql(rollout, { filter, slice, updates, heardFrom }, parameters);
         const classes = await pool.cancellable<DeviceClass>(statement, parameters.values, either);
         for (const each of classes) tally.add(each);
       }

@@ -34,6 +34,7 @@ export interface VersionFacts {
 
 /** A rollout made ready for update checks: sets instead of lists, filters, ranges and versions parsed once. */
 export interface CompiledRollout extends RingPlan, OfferFirmware {
+  readonly id: string;
   readonly rollout: Rollout;
   /** The application that it updates; empty for firmware. */
   readonly component: string;
@@ -122,6 +123,7 @@ export function compileRollout(
   const range = read("version range", () => parsedRange(targeting.currentVersionRange), undefined);
   return {
     id: rollout.id,
+    salt: rollout.salt,
     rollout,
     firmware,
     blocked,

@@ -5,6 +5,7 @@ import {
   type DeviceUpdateSchema,
   DeviceUpdateState,
   HealthVerdict,
+  type RingCensusSchema,
   type RingSchema,
   type RingSpecSchema,
   RingState,
@@ -49,7 +50,7 @@ import {
   type RolloutDefaults,
 } from "../model/new-rollout.ts";
 import type { Metadata, RolloutState as RolloutStateName, StoredTargeting } from "../model/rollout.entity.ts";
-import { awaitedApproval, type Ring, type Rollout } from "../model/rollout.ts";
+import { awaitedApproval, type Ring, type RingCensusCounts, type Rollout } from "../model/rollout.ts";
 import type { VerbEffect } from "../model/verb-effect.ts";
 import { fromMetadata, fromMetadataFilter } from "./metadata-messages.ts";
 
@@ -66,6 +67,7 @@ export function toRolloutMessage(
   const total = rollback.total + rollback.waiting;
   return {
     id: rollout.id,
+    salt: rollout.salt,
     name: rollout.name,
     firmwareId: rollout.firmwareId,
     product: rollout.product,
@@ -179,6 +181,7 @@ export function fromNewRollout(request: {
   readonly policy?: MessageShape<typeof RolloutPolicySchema> | undefined;
   readonly rings: readonly MessageShape<typeof RingSpecSchema>[];
   readonly metadata?: Metadata;
+  readonly salt: string;
 }): NewRollout {
   return {
     firmwareId: request.firmwareId,
@@ -187,6 +190,8 @@ export function fromNewRollout(request: {
     policy: fromPolicyMessage(request.policy),
     rings: request.rings.map(fromRing),
     metadata: fromMetadata(request.metadata),
+    // The database writes it so.
+    ...(request.salt === "" ? {} : { salt: request.salt.toLowerCase() }),
   };
 }
 
@@ -252,16 +257,24 @@ function toRingMessage(ring: Ring, standing: GateStanding): MessageInitShape<typ
     ...(census === undefined
       ? {}
       : {
-          census: {
-            devices: BigInt(census.devices),
-            eligible: BigInt(census.eligible),
-            awaited: BigInt(census.awaited),
-            countTime: timestampFromDate(census.countedAt),
-          },
+          census: { ...toCensusMessage(census), countTime: timestampFromDate(census.countedAt) },
         }),
     ...standing,
     ...(openedAt === undefined ? {} : { openTime: timestampFromDate(openedAt) }),
     ...(passedAt === undefined ? {} : { passTime: timestampFromDate(passedAt) }),
+  };
+}
+
+/** How many devices a ring holds, on the wire. */
+export function toCensusMessage(census: RingCensusCounts): MessageInitShape<typeof RingCensusSchema> {
+  const { devices, eligible, awaited, reachable, heldBack, gone } = census;
+  return {
+    devices: BigInt(devices),
+    eligible: BigInt(eligible),
+    awaited: BigInt(awaited),
+    reachable: BigInt(reachable),
+    heldBack: BigInt(heldBack),
+    gone: BigInt(gone),
   };
 }
 

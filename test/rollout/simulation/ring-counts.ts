@@ -1,6 +1,6 @@
-import type { DeviceClass } from "../../../src/rollout/preview/preview-sql.ts";
+import type { DeviceClass } from "../../../src/rollout/preview/device-class.ts";
 import { PreviewTally } from "../../../src/rollout/preview/preview-tally.ts";
-import type { Places } from "../../../src/rollout/preview/ring-census.ts";
+import type { Places } from "../../../src/rollout/preview/widened-rings.ts";
 import type { CompiledRollout } from "../../../src/rollout/rules/compiled-rollout.ts";
 import { device as anyDevice } from "../compiled-fixture.ts";
 import type { SimulatedDevice } from "./simulated-device.ts";
@@ -21,6 +21,7 @@ export function countRings(
       product: "",
       device_type: anyDevice.deviceType,
       update_pin: device.script.pin,
+      presence: "heard" as const,
       version: device.version,
       security_counter: "0",
       tried: tries.some(({ endedAtMs, retried }) => endedAtMs !== undefined && !retried),

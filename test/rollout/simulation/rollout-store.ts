@@ -2,7 +2,7 @@ import type { Decision } from "../../../src/rollout/decide/plan.ts";
 import { isTaken, nextUpdateState } from "../../../src/rollout/model/device-update-state.ts";
 import type { OpenUpdate } from "../../../src/rollout/model/open-update.ts";
 import { isReached } from "../../../src/rollout/model/ring-state.ts";
-import type { Rollout } from "../../../src/rollout/model/rollout.ts";
+import type { RingCensusCounts, Rollout } from "../../../src/rollout/model/rollout.ts";
 import { isActive, makesOffers } from "../../../src/rollout/model/rollout-state.ts";
 import type { OfferOutcome } from "../../../src/rollout/proof/transition-offers.ts";
 import type { UpdateChange } from "../../../src/rollout/proof/transition-sql.ts";
@@ -124,7 +124,7 @@ export class RolloutStore {
   }
 
   /** Notes how many devices the rings hold. */
-  count(counts: readonly { devices: number; eligible: number; awaited: number }[], now: Date): void {
+  count(counts: readonly RingCensusCounts[], now: Date): void {
     for (const [at, ring] of this.#rollout.value.rings.entries()) {
       const count = counts[at];
       if (count !== undefined) this.#rollout.setRing(ring, { census: { ...count, countedAt: now } });

@@ -5,7 +5,7 @@ import type { MachineClock } from "../../../src/infra/clock.ts";
 import { decisionText } from "../../../src/rollout/decide/plan.ts";
 import { asRollout } from "../../../src/rollout/model/new-rollout.ts";
 import { frontRing, type Rollout } from "../../../src/rollout/model/rollout.ts";
-import { widened } from "../../../src/rollout/preview/ring-census.ts";
+import { widenedReach } from "../../../src/rollout/preview/widened-rings.ts";
 import { compileRollout } from "../../../src/rollout/rules/compiled-rollout.ts";
 import { firmware as anyFirmware } from "../compiled-fixture.ts";
 import { Oracle, Violation } from "./oracle.ts";
@@ -69,7 +69,13 @@ class Simulation {
     this.#firmware = { ...anyFirmware, ...plainFirmware, id: uuidOf(scenario.seed) };
     const { policy, rings, devices } = scenario;
     const wanted = { firmwareId: this.#firmware.id, name: "simulated", targeting: {}, policy, rings };
-    const draft = asRollout(wanted, this.#firmware, serviceDefaults, new Date(startMs));
+    const draft = asRollout(
+      uuidOf(scenario.seed),
+      wanted,
+      this.#firmware,
+      serviceDefaults,
+      new Date(startMs),
+    );
     this.#store = new RolloutStore(draft, {
       baseMissing: scenario.baseMissing,
       newId: this.#newId,
@@ -162,7 +168,7 @@ class Simulation {
     const compiled = compileRollout(rollout, brought, { heartbeatIntervalMs: 60_000 });
     const living = this.#devices.values().filter(({ script }) => !this.#store.retired.has(script.id));
     const places = countRings(compiled, living, this.#store.rows, nowMs);
-    const reach = widened(rollout, places);
+    const reach = widenedReach(rollout.rings, places);
     if (reach === undefined) {
       this.#countedAt = as;
       return this.#store.count(places.rings, this.#sharedNow());
