@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { remediesOf } from "../../src/rollout/model/remedies.ts";
 import {
   actor,
   Fleet,
@@ -24,6 +25,10 @@ describe("approval by four eyes", () => {
     const waiting = await catalog.start({ id, actor, reason: "" });
     expect(waiting.state).toBe("AWAITING_APPROVAL");
     expect(waiting.startedAt).toBeUndefined();
+    const told = await until(replica, id, (rollout) =>
+      expect(rollout.alert).toContain("an operator other than operator:test"),
+    );
+    expect(remediesOf(told)).toMatchObject([{ action: "APPROVE", ring: "all" }]);
     expect(await fleet.offers(replica)).toEqual([]);
     await expect(catalog.approve({ id, actor, reason: "" })).rejects.toMatchObject({
       code: "permission_denied",
@@ -32,6 +37,7 @@ describe("approval by four eyes", () => {
     const running = await catalog.approve({ id, actor: other, reason: "looks good" });
     expect(running.state).toBe("RUNNING");
     expect(ringOf(running, "all")).toMatchObject({ state: "OPEN", approver: other });
+    expect(running.alert).toBe("");
     expect(running.startedAt).toEqual(world.clock.now());
     expect(await fleet.offers(replica)).toHaveLength(2);
     const [event] = await replica.audit.list({ resourceId: id, action: "rollout.approve" }, { limit: 1 });

@@ -125,6 +125,7 @@ export function compiled(wish: Wish = {}): CompiledRollout {
     component: brought.component,
     creator: "operator:test",
     alert: "",
+    missingVersions: [],
     state: wish.state ?? "RUNNING",
     stateReason: "",
     targeting: { ...everyDevice, ...wish.targeting },

@@ -111,7 +111,7 @@ class Story {
       returnMs: milliseconds("5m"),
     };
     const draft = asRollout(firmware.id, wanted, firmware, defaults, this.#now);
-    this.#rollout = new RolloutInMemory(draft);
+    this.#rollout = new RolloutInMemory({ ...draft, creator: "operator:story" });
     this.#rollout.start(this.#now);
   }
 

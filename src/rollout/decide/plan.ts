@@ -1,15 +1,10 @@
 import { devicesText } from "../model/devices-text.ts";
 import { driftAlert, isDriftAlert } from "../model/drift-alert.ts";
-import {
-  evaluateRing,
-  isComplete,
-  isEmpty,
-  type RingVerdict,
-  type RolloutHealthVerdict,
-} from "../model/gate.ts";
-import { awaitedApproval, frontRing, type Ring, type Rollout } from "../model/rollout.ts";
+import { evaluateRing, gateChecks, isComplete, isEmpty, type RolloutHealthVerdict } from "../model/gate.ts";
+import { awaitedApproval, frontRing, isForNobody, type Ring, type Rollout } from "../model/rollout.ts";
 import { isActive, isFinalRollout } from "../model/rollout-state.ts";
 import { isStuckAlert, stuckAlert } from "../model/stuck-alert.ts";
+import { awaitedApprover, awaitedPerson } from "./awaited-person.ts";
 
 /** What is to be done with a rollout. */
 export type Decision =
@@ -92,6 +87,7 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
     const { startAt } = policy;
     return startAt === null || new Date(startAt) <= now ? [{ kind: "start" }] : [];
   }
+  if (state === "AWAITING_APPROVAL") return noteAlert(rollout, awaitedApprover(rollout));
   if (!isActive(state)) return [];
   const front = frontRing(rings);
   for (const ring of rings) {
@@ -104,16 +100,13 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
   }
   if (state !== "RUNNING" || front?.state !== "OPEN") return noteAlert(rollout, "");
   if (front.gate.minSample > 0 && isForNobody(rollout)) return noteAlert(rollout, forNobody);
-  const judged = evaluateRing(front, policy, now, {
-    isLast: front === rings.at(-1),
-    next: awaitedApproval(rollout),
-    health,
-  });
-  const { verdict, held } = judged;
-  const words = held
-    ? heldBackWords(rollout, front, now, judged)
-    : stuckWords(rollout, front, now, judged.missing);
-  const alert = words === undefined ? [] : noteAlert(rollout, words);
+  const context = { isLast: front === rings.at(-1), next: awaitedApproval(rollout), health };
+  const { verdict, held, missing, dueAtMs } = evaluateRing(front, policy, now, context);
+  let alert: Decision[] = [];
+  if (!held) alert = noteAlert(rollout, stuckWords(rollout, front, now, missing));
+  // What is said may stay until its soak time is over here, too: replicas could hear devices for different times.
+  else if (dueAtMs === undefined)
+    alert = noteAlert(rollout, awaitedPerson(rollout, front, gateChecks(front, policy, now, context), now));
   if (alert.length > 0) return alert;
   if (verdict === "promote") return [{ kind: "promote", ring: front, reason: heldWords(front) }];
   if (held !== (front.gateHeldSince !== undefined)) return [{ kind: "note_gate", ring: front, held }];
@@ -139,11 +132,6 @@ function noteAlert({ alert, rings, version }: Rollout, stuck: string): Decision[
   return [{ kind: isDriftAlert(due || alert) ? "note_drift" : "note_stuck", alert: due }];
 }
 
-/** Whether nobody is in any of its rings, and nobody was. A fleet that is up to date is somebody. */
-function isForNobody({ rings }: Rollout): boolean {
-  return rings.every(({ census, counters }) => census?.devices === 0 && counters.offered === 0);
-}
-
 /**
  * Why nothing will happen to the front ring, whose gate does not hold; empty if something may. What is said already is not
  * taken back for want of patience: replicas could hear devices for different times.
@@ -162,25 +150,6 @@ function stuckWords({ alert, policy }: Rollout, ring: Ring, now: Date, missing: 
   if (policy.maintenanceWindows.length > 0) return "";
   const words = `${needs}, and waits for ${devicesText(census.awaited)} in it to take the update; bring one online, or ${verbs}`;
   return openMs >= patienceMs || alert === stuckAlert(words) ? words : "";
-}
-
-/**
- * What a front ring that was well for its soak time waits for that nobody may ever do; empty if it waits for nothing, and
- * undefined if what is said may stay, since its soak time is not over here.
- */
-function heldBackWords(
-  { alert }: Rollout,
-  { name, gate, gateHeldSince }: Ring,
-  now: Date,
-  { missing, needsPerson = false, dueAtMs }: RingVerdict,
-): string | undefined {
-  if (missing.length === 0 || gateHeldSince === undefined) return "";
-  if (dueAtMs !== undefined) return undefined;
-  const waitedMs = now.getTime() - gateHeldSince.getTime() - gate.soakMs;
-  const verbs = needsPerson ? "" : "; an operator can promote it, roll it back or abort it";
-  const words = `ring ${name} ${missing.join("; ")}${verbs}`;
-  // How devices fare may be known a little later.
-  return needsPerson || waitedMs >= patienceMs || alert === stuckAlert(words) ? words : "";
 }
 
 /** How long devices may take until it is said that a ring waits for them. */

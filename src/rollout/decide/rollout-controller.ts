@@ -77,7 +77,10 @@ export class RolloutController {
 
   /** Looks at every rollout that a rule may move. */
   tick(): Promise<void> {
-    return this.#enqueue({ states: ["SCHEDULED", "RUNNING", "PAUSED", "ROLLING_BACK"], orPlanned: true });
+    return this.#enqueue({
+      states: ["AWAITING_APPROVAL", "SCHEDULED", "RUNNING", "PAUSED", "ROLLING_BACK"],
+      orPlanned: true,
+    });
   }
 
   /** Waits for what is under way. May be called more than once. */

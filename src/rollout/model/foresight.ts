@@ -40,7 +40,7 @@ export interface RolloutWarning {
 }
 
 /** What can be done; see the contract's RemedyAction. */
-export type RemedyAction =
+type RemedyAction =
   | "UPLOAD_FIRMWARE"
   | "RELEASE_FIRMWARE"
   | "PROMOTE"

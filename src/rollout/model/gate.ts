@@ -19,8 +19,6 @@ export interface RingVerdict {
   readonly dueAtMs: number | undefined;
   /** Whether health, not failures, is behind `rollback` or `pause`. */
   readonly byHealth?: boolean;
-  /** Whether all that is missing is what people do: promote it, or approve that the next one opens. */
-  readonly needsPerson?: boolean;
 }
 
 /** One rule of a gate with its value; see the contract's GateCheck. */
@@ -108,8 +106,7 @@ export function evaluateRing(
   }
   const verdict =
     words.length === 0 ? "promote" : missing.every(({ rule }) => rule === "manual") ? "manual" : "wait";
-  const needsPerson = missing.every(({ rule }) => rule === "manual" || rule === "require_approval");
-  return { verdict, held, missing: words, dueAtMs: undefined, needsPerson: needsPerson && words.length > 0 };
+  return { verdict, held, missing: words, dueAtMs: undefined };
 }
 
 /** Each rule of a ring's gate with its value now, in the order in which they are judged. */

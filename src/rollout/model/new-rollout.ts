@@ -178,6 +178,7 @@ export function asRollout(
     component: firmware.component,
     creator: "",
     alert: "",
+    missingVersions: [],
     state: "DRAFT",
     stateReason: "",
     targeting,

@@ -26,6 +26,7 @@ export function differencesOf(rollout: Rollout, wanted: NewRollout, defaults: Ro
     }),
     ...ringDifferences(rollout, wanted),
     ...metadataDifferences("metadata", wanted.metadata, rollout.metadata),
+    ...(wanted.salt === undefined || wanted.salt === rollout.salt ? [] : ["salt"]),
   ];
 }
 

@@ -74,7 +74,7 @@ const rolloutsSql = sql`
     CASE WHEN r.rollback_plan IS NULL THEN 0 ELSE (
       SELECT count(*) FROM device_updates w WHERE w.rollout_id = r.id AND w.take_back_by IS NOT NULL
     ) END::float8 AS rollback_waiting,
-    r.rollback_plan::text AS rollback_plan, r.alert, r.creator, f.kind, f.component,
+    r.rollback_plan::text AS rollback_plan, r.alert, r.missing_versions, r.creator, f.kind, f.component,
     ${ms(sql`r.created_at`)} AS created_ms, ${ms(sql`r.updated_at`)} AS updated_ms,
     ${ms(sql`r.started_at`)} AS started_ms, ${ms(sql`r.ended_at`)} AS ended_ms,
     r.metadata::text AS metadata, ${ms(sql`r.archived_at`)} AS archived_ms
@@ -132,6 +132,7 @@ interface RolloutRecord {
   rollback_waiting: number;
   rollback_plan: string | null;
   alert: string;
+  missing_versions: string[];
   creator: string;
   kind: Rollout["kind"];
   component: string;
@@ -186,6 +187,7 @@ function toRollout(
     component: row.component,
     creator: row.creator,
     alert: row.alert,
+    missingVersions: row.missing_versions,
     // What a rollout from before a field was known lacks is as if it had not been set.
     targeting: { ...everyDevice, ...(JSON.parse(row.targeting) as Partial<StoredTargeting>) },
     policy: { ...unsetPolicy, ...(JSON.parse(row.policy) as StoredPolicy) },

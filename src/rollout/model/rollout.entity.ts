@@ -77,6 +77,8 @@ export const RolloutEntity = defineEntity({
     rollbackPlan: p.json<StoredRollbackPlan>().nullable(),
     /** What needs a person, in words; empty if all is well. */
     alert: p.text().default(""),
+    /** Versions that devices are to be rolled back to and that were not in the catalogue. */
+    missingVersions: p.array().columnType("text[]").defaultRaw("'{}'"),
     /** When the minute began in which offers are counted; null before the first one with a limit. */
     paceBeganAt: instant().nullable(),
     /** Offers in that minute. */

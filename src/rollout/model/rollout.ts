@@ -29,6 +29,8 @@ export interface Rollout {
   readonly creator: string;
   /** What needs a person, in words; empty if all is well. */
   readonly alert: string;
+  /** Versions that devices are to be rolled back to and that the catalogue has no released firmware of; at most 20. */
+  readonly missingVersions: readonly string[];
   readonly state: RolloutState;
   readonly stateReason: string;
   readonly targeting: Readonly<StoredTargeting>;
@@ -112,6 +114,11 @@ interface RollbackCounts extends Counts<typeof rollbackCounters> {
 /** The open ring that promotion leaves next: the last that was opened; undefined before the start. */
 export function frontRing(rings: readonly Ring[]): Ring | undefined {
   return rings.findLast((ring) => ring.state !== "WAITING");
+}
+
+/** Whether nobody is in any of its rings, and nobody was. A fleet that is up to date is somebody. */
+export function isForNobody({ rings }: Pick<Rollout, "rings">): boolean {
+  return rings.every(({ census, counters }) => census?.devices === 0 && counters.offered === 0);
 }
 
 /** The ring that opens next, if somebody has to approve that first and nobody has. */

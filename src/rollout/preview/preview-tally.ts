@@ -46,7 +46,7 @@ export interface Preview {
 }
 
 /** A ring as a preview tells it. */
-export interface PreviewedRing extends Pick<Ring, "name" | "percentBasisPoints" | "state" | "gate"> {
+interface PreviewedRing extends Pick<Ring, "name" | "percentBasisPoints" | "state" | "gate"> {
   readonly census: RingCensusCounts;
 }
 

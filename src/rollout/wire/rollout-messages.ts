@@ -49,10 +49,12 @@ import {
   planRings,
   type RolloutDefaults,
 } from "../model/new-rollout.ts";
+import { remediesOf } from "../model/remedies.ts";
 import type { Metadata, RolloutState as RolloutStateName, StoredTargeting } from "../model/rollout.entity.ts";
 import { awaitedApproval, type Ring, type RingCensusCounts, type Rollout } from "../model/rollout.ts";
 import type { VerbEffect } from "../model/verb-effect.ts";
 import { fromMetadata, fromMetadataFilter } from "./metadata-messages.ts";
+import { toRemedyMessage } from "./warning-messages.ts";
 
 /** A rollout on the wire; gates are judged as of now, by the time in which devices could be heard. */
 export function toRolloutMessage(
@@ -77,6 +79,7 @@ export function toRolloutMessage(
     component: rollout.component,
     creator: rollout.creator,
     alert: rollout.alert,
+    remedies: remediesOf(rollout).map(toRemedyMessage),
     awaitingApprovalRing: awaitedApproval(rollout)?.name ?? "",
     targeting: toTargeting(rollout.targeting),
     policy: toPolicyMessage(policy),
