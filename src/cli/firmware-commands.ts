@@ -28,8 +28,10 @@ import {
   metadataOption,
   type NewRolloutOptions,
   resolvedRolloutParts,
+  saltOption,
 } from "./rollout-options.ts";
 import { printSteered } from "./rollout-verb-commands.ts";
+import { noteWarnings } from "./rollout-warnings.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 
 const { method } = FirmwareService;
@@ -166,7 +168,8 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
       .argument("<firmware>", REFERENCE)
       .description("Start a rollout of it, or take the one that runs on to a ring")
       .option("--ring <ring>", "the ring to open, with all before it (default: the first one)")
-      .addOption(metadataOption()),
+      .addOption(metadataOption())
+      .addOption(saltOption()),
   ).action(
     withSession(cli, async (session, reference: string, options: NewRolloutOptions & { ring?: string }) => {
       const answer = await session.call(method.deployFirmware, {
@@ -174,8 +177,10 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
         requestId: newRequestId(),
         ring: options.ring ?? "",
         metadata: options.metadata ?? {},
+        salt: options.salt ?? "",
         ...(await resolvedRolloutParts(session, options)),
       });
+      noteWarnings(session, answer.warnings);
       printSteered(session, answer);
       if (!session.json)
         session.terminal.note(`Follow it with \`device-ota rollout watch ${answer.rollout?.id}\`.`);

@@ -19,6 +19,7 @@ import {
   metadataOption,
   type NewRolloutOptions,
   resolvedRolloutParts,
+  saltOption,
 } from "./rollout-options.ts";
 import { printRollout } from "./rollout-output.ts";
 import { addPreviewCommands } from "./rollout-preview.ts";
@@ -32,6 +33,7 @@ import {
   rolloutLine,
   rolloutLines,
 } from "./rollout-view.ts";
+import { noteWarningsOf } from "./rollout-warnings.ts";
 import { type Cli, jsonText, type Session, withSession } from "./session.ts";
 
 /** `rollout …`: create, watch and steer rollouts. */
@@ -47,7 +49,8 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
       .argument("<firmware>", "the released firmware: its id or product@version")
       .description("Create a rollout without starting it (`firmware deploy` does both)")
       .option("--name <name>", "a name for people")
-      .addOption(metadataOption()),
+      .addOption(metadataOption())
+      .addOption(saltOption()),
   ).action(
     withSession(cli, async (session, firmware: string, options: NewRolloutOptions & { name?: string }) => {
       const { rollout: created } = await session.call(RolloutService.method.createRollout, {
@@ -55,8 +58,10 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
         firmwareId: await firmwareId(session, firmware),
         name: options.name ?? "",
         metadata: options.metadata ?? {},
+        salt: options.salt ?? "",
         ...(await resolvedRolloutParts(session, options)),
       });
+      if (created !== undefined) await noteWarningsOf(session, created.id);
       printRollout(session, created);
     }),
   );

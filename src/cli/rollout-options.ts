@@ -40,6 +40,7 @@ export interface RolloutOptions {
 /** What only those say that create a rollout. */
 export interface NewRolloutOptions extends RolloutOptions {
   readonly metadata?: Record<string, string>;
+  readonly salt?: string;
 }
 
 /** The keys of {@link NewRolloutOptions}. */
@@ -85,6 +86,11 @@ export function addRolloutOptions(command: Command): Command {
     );
   }
   return command;
+}
+
+/** Says which devices are in which ring of a new rollout, as a preview told. */
+export function saltOption(): Option {
+  return new Option("--salt <uuid>", "the salt of a preview, to have the very rings that it told");
 }
 
 /** As {@link rolloutParts}; firmware to go back to may be named as product@version. */

@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
 import type { CountByName } from "../../gen/ota/v1/device_service_pb.js";
+import type { RingCensus } from "../../gen/ota/v1/rollout_pb.js";
 import {
   type ExplainedRule,
   type ExplainUpdateResponse,
@@ -13,7 +14,13 @@ import {
 import { NoOfferReasonSchema } from "../../gen/ota/v1/update_service_pb.js";
 import { cleanText, countText, enumText } from "./format.ts";
 import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
-import { addRolloutOptions, type RolloutOptions, resolvedRolloutParts } from "./rollout-options.ts";
+import {
+  addRolloutOptions,
+  type RolloutOptions,
+  resolvedRolloutParts,
+  saltOption,
+} from "./rollout-options.ts";
+import { noteWarnings } from "./rollout-warnings.ts";
 import { type Cli, withSession } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -25,18 +32,25 @@ export function addPreviewCommands(rollout: Command, cli: Cli): void {
       .command("preview")
       .argument("[firmware]", "the firmware that would be brought: its id or product@version")
       .option("--rollout <rollout>", "a rollout that exists instead: its id, `latest`, or product@version")
+      .addOption(saltOption())
       .description("Say how many devices a rollout would reach, and what holds the others back"),
   ).action(
     withSession(
       cli,
-      async (session, firmware: string | undefined, options: RolloutOptions & { rollout?: string }) => {
+      async (
+        session,
+        firmware: string | undefined,
+        options: RolloutOptions & { rollout?: string; salt?: string },
+      ) => {
         // The service refuses what does not go together.
         const request = create(PreviewRolloutRequestSchema, {
           rolloutId: options.rollout === undefined ? "" : await rolloutId(session, options.rollout),
           firmwareId: firmware === undefined ? "" : await firmwareId(session, firmware),
+          salt: options.salt ?? "",
           ...(await resolvedRolloutParts(session, options)),
         });
         const preview = await session.call(RolloutService.method.previewRollout, request);
+        noteWarnings(session, preview.warnings);
         session.print(PreviewRolloutResponseSchema, preview, () => renderPreview(session.terminal, preview));
       },
     ),
@@ -75,8 +89,10 @@ function renderPreview(terminal: Terminal, preview: PreviewRolloutResponse): str
     ["rings", countsText(preview.rings)],
     ["models", countsText(preview.hardwareModels)],
     ["versions", countsText(preview.currentVersions)],
+    ["salt", preview.salt],
   ]);
-  if (preview.heldBack.length === 0) return facts;
+  const rings = renderTable(terminal, censusColumns, namedCensus(preview));
+  if (preview.heldBack.length === 0) return `${facts}\n\n${rings}`;
   const held = renderTable(
     terminal,
     [
@@ -87,8 +103,29 @@ function renderPreview(terminal: Terminal, preview: PreviewRolloutResponse): str
     ],
     preview.heldBack,
   );
-  return `${facts}\n\n${held}`;
+  return `${facts}\n\n${rings}\n\n${held}`;
 }
+
+interface NamedCensus {
+  readonly name: string;
+  readonly census: RingCensus;
+}
+
+function namedCensus({ rings, ringCensus }: PreviewRolloutResponse): NamedCensus[] {
+  return rings.flatMap(({ name }, at) => {
+    const census = ringCensus[at];
+    return census === undefined ? [] : [{ name, census }];
+  });
+}
+
+const censusColumns: readonly Column<NamedCensus>[] = [
+  { title: "ring", text: ({ name }) => cleanText(name) },
+  { title: "devices", text: ({ census }) => String(census.devices), align: "right" },
+  { title: "to ask", text: ({ census }) => String(census.awaited), align: "right" },
+  { title: "reachable", text: ({ census }) => String(census.reachable), align: "right" },
+  { title: "held back", text: ({ census }) => String(census.heldBack), align: "right" },
+  { title: "gone", text: ({ census }) => String(census.gone), align: "right" },
+];
 
 function renderExplanation(terminal: Terminal, explained: ExplainUpdateResponse): string {
   const { deviceUpdate, offered, noOfferReason, ring, rules, summary } = explained;

@@ -10,6 +10,7 @@ import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { CliError, exitCodes } from "./failure.ts";
 import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
 import { renderDeviceUpdates, renderRollout } from "./rollout-view.ts";
+import { noteWarnings } from "./rollout-warnings.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 
 const { method } = RolloutService;
@@ -28,7 +29,9 @@ export function addRolloutVerbs(rollout: Command, cli: Cli): void {
     .action(
       withSession(cli, async (session, reference: string) => {
         const id = await rolloutId(session, reference);
-        printSteered(session, await session.call(method.startRollout, { id }));
+        const answer = await session.call(method.startRollout, { id });
+        noteWarnings(session, answer.warnings);
+        printSteered(session, answer);
       }),
     );
   rollout

@@ -2,6 +2,7 @@ import {
   type DeviceUpdate,
   DeviceUpdateStateSchema,
   type Ring,
+  type RingCensus,
   type RingSpec,
   RingState,
   RingStateSchema,
@@ -15,6 +16,7 @@ import type { GetRolloutDefaultsResponse } from "../../gen/ota/v1/rollout_servic
 import { agoText, bytesText, cleanText, countText, enumText, percentText, timeText } from "./format.ts";
 import { pairTexts } from "./parse.ts";
 import { gateText, policyFacts } from "./policy-text.ts";
+import { remedyText } from "./remedy-text.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal, Tone } from "./terminal.ts";
 
@@ -37,6 +39,7 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
     ["state", stateText(terminal, rollout)],
     ["why", rollout.stateReason === "" ? undefined : cleanText(rollout.stateReason)],
     ["alert", rollout.alert === "" ? undefined : cleanText(rollout.alert)],
+    ...rollout.remedies.map((remedy): [string, string] => ["what helps", remedyText(remedy)]),
     [
       "awaits",
       rollout.awaitingApprovalRing === ""
@@ -81,7 +84,7 @@ function renderRings(terminal: Terminal, rings: readonly Ring[]): string {
     { title: "ring", text: ({ name }) => cleanText(name) },
     { title: "share", text: reachText, align: "right" },
     { title: "devices", text: ({ census }) => String(census?.devices ?? "-"), align: "right" },
-    { title: "to ask", text: ({ census }) => String(census?.awaited ?? "-"), align: "right" },
+    { title: "to ask", text: ({ census }) => awaitedText(census) },
     { title: "state", text: (ring) => ringStateText(terminal, ring) },
     { title: "progress", text: (ring) => ringBar(terminal, ring, 20) },
     { title: "offered", text: ({ counters }) => String(counters?.offered ?? 0n), align: "right" },
@@ -241,6 +244,15 @@ function ringBar(terminal: Terminal, ring: Ring, width: number): string {
     terminal.paint("red", "▓".repeat(bad)),
     terminal.paint("dim", "░".repeat(width - good - bad)),
   ].join("");
+}
+
+/** Those that wait for the update, with how many of them cannot have it now. */
+function awaitedText(census: RingCensus | undefined): string {
+  if (census === undefined) return "-";
+  const { awaited, heldBack, gone } = census;
+  const held = heldBack > 0n ? [`${heldBack} held back`] : [];
+  const parts = [...held, ...(gone > 0n ? [`${gone} gone`] : [])];
+  return parts.length === 0 ? String(awaited) : `${awaited} (${parts.join(", ")})`;
 }
 
 function ringStateText(terminal: Terminal, ring: Ring): string {

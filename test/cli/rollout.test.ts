@@ -156,6 +156,9 @@ it("previews a rollout, and explains it to a device", async () => {
   ]);
   expect(text.stdout).toMatch(/targeted +1 device\n(?:.*\n)*ready now +1 device\n/);
   expect(text.stdout).toMatch(/rings +canary 1, all 0\n/);
+  // It may have gone offline meanwhile.
+  expect(text.stdout).toMatch(/canary +1 +1 +(?:1 +0 +0|0 +0 +1)\n/);
+  expect(text.stderr).toContain("! ring all holds nobody who waits for the update, and passes at once\n");
   expect(ofRollout.stdout).toMatch(/offered +yes\n/);
   expect(ofRollout.stdout).toMatch(/\+ +groups +.*seen/);
   expect(json).toMatchObject({ offered: true, ring: "canary" });
