@@ -21,7 +21,7 @@ function commandOf({ action, rolloutId, ring, product, version, firmwareId }: Re
     case RemedyAction.RETRY_DEVICES:
       return `rollout devices ${rolloutId} --ring ${ring} --state failed`;
     case RemedyAction.BRING_ONLINE:
-      return `rollout devices ${rolloutId} --ring ${ring} --missing`;
+      return "device list --filter 'presence = OFFLINE OR presence = UNKNOWN'";
     case RemedyAction.ROLL_BACK:
       return `rollout rollback ${rolloutId}`;
     case RemedyAction.ABORT:

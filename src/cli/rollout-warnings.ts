@@ -24,7 +24,7 @@ export async function noteWarningsOf(session: Session, rolloutId: string): Promi
 }
 
 /** Warnings, one a line, with what mends each. */
-export function renderWarnings(terminal: Terminal, warnings: readonly RolloutWarning[]): string {
+function renderWarnings(terminal: Terminal, warnings: readonly RolloutWarning[]): string {
   const lines = warnings.flatMap(({ message, remedies }) => [
     `${terminal.paint("yellow", "!")} ${cleanText(message)}`,
     ...remedies.map((remedy) => terminal.paint("dim", `    ${remedyText(remedy)}`)),

@@ -215,3 +215,42 @@ it("plans by every rule, waits for somebody else's approval, and takes one ring 
   await page.getByText("Paused", { exact: true }).first().waitFor();
   expect([...opened.errors, ...other.errors]).toEqual([]);
 });
+
+it("tells what to know before a start, and completes a rollout that waits for that alone", async () => {
+  const key = await registerKey(service, "fourth team");
+  const firmwareId = await releaseFirmware(service, key, "11.0.0");
+  await using _fleet = await startFleet(service, key, { count: 3, factoryVersion: "0.9.0" });
+  await using opened = await openSignedIn(
+    browser,
+    `${service.httpUrl}/rollouts/new?firmware=${firmwareId}`,
+    service.adminToken,
+  );
+  const { page } = opened;
+  await page.getByLabel("Only devices that match").fill('firmware_version = "0.9.0"');
+  for (const ring of ["early", "broad", "production"]) {
+    await page.getByRole("button", { name: `Remove the ring ${ring}` }).click();
+  }
+  const only = page.getByRole("group", { name: /^Ring 1/ });
+  await only.getByLabel("Up to").fill("100");
+  await only.getByLabel("Promoted by hand").check();
+  await only.getByLabel("Held for").fill("0");
+  await page.getByLabel("Watch each device for").fill("0");
+  const preview = page.getByRole("region", { name: "What it would reach" });
+  await preview.getByText(/^3 devices are targeted/).waitFor();
+  await preview.getByText(/thermostat-os 0.9.0, which runs there, is not in the catalogue/).waitFor();
+  await page.getByRole("button", { name: "Start…" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("To know before the start").waitFor();
+  await expectAccessible(page);
+  expect(await dialog.getByRole("link", { name: "Upload 0.9.0" }).getAttribute("href")).toBe("/firmware/new");
+  await page.getByRole("button", { name: "Start it" }).click();
+
+  const alert = page.getByRole("alert");
+  await alert.getByText("Waits for a person").waitFor({ timeout: 60_000 });
+  await alert.getByText(/the gate of ring canary holds, and is manual/).waitFor();
+  await expectAccessible(page);
+  await alert.getByRole("button", { name: "Complete…" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Complete", exact: true }).click();
+  await page.getByText("Completed", { exact: true }).first().waitFor();
+  expect(opened.errors).toEqual([]);
+});

@@ -4,6 +4,7 @@ import { Fragment } from "react";
 import {
   type GateCheck,
   type Ring,
+  type RingCensus,
   type RingGate,
   RingState,
   type Rollout,
@@ -57,8 +58,7 @@ function RingCard({ rollout, ring, isLast }: RingCardProps) {
       </Group>
       <Text size="xs" c="dimmed">
         up to {ringReach(ring)}
-        {ring.census !== undefined &&
-          ` · ${count(ring.census.devices)} in it, ${count(ring.census.awaited)} still to ask for it`}
+        {ring.census !== undefined && ` · ${count(ring.census.devices)} in it`}
         {ring.openTime !== undefined && (
           <>
             {" "}
@@ -67,6 +67,7 @@ function RingCard({ rollout, ring, isLast }: RingCardProps) {
         )}
       </Text>
       <Counters rollout={rollout} ring={ring} />
+      {ring.census !== undefined && ring.census.awaited > 0n && <StillToAsk census={ring.census} />}
       <RollbackRing rollout={rollout} ring={ring} />
       <Gate ring={ring} isLast={isLast} />
     </Stack>
@@ -126,6 +127,24 @@ function Counters({ rollout, ring }: Omit<RingCardProps, "isLast">) {
           ))}
       </dl>
     </div>
+  );
+}
+
+/** Whether those who still have to ask for the update can. */
+function StillToAsk({ census }: { readonly census: RingCensus }) {
+  const parts = [
+    [census.reachable, "can be reached"],
+    [census.heldBack, "held back now"],
+    [census.gone, "gone (offline or never heard of)"],
+  ] as const;
+  return (
+    <Text size="xs">
+      {count(census.awaited)} still to ask for it:{" "}
+      {parts
+        .filter(([devices]) => devices > 0n)
+        .map(([devices, words]) => `${count(devices)} ${words}`)
+        .join(", ")}
+    </Text>
   );
 }
 

@@ -22,6 +22,7 @@ import { RingsEditor } from "./rings-editor.tsx";
 import { newRolloutForm, type RolloutForm, ringsFault, rolloutRequest } from "./rollout-form.ts";
 import { RolloutPreview, useRolloutPreview } from "./rollout-preview.tsx";
 import { TargetingFields } from "./targeting-fields.tsx";
+import { WarningList } from "./warning-list.tsx";
 
 const route = getRouteApi("/rollouts/new");
 
@@ -50,6 +51,8 @@ function Planner({ defaults }: { readonly defaults: GetRolloutDefaultsResponse }
   const transport = useTransport();
   const queries = useQueryClient();
   const [requestId] = useState(newRequestId);
+  // The rollout gets the very rings that were previewed.
+  const [salt] = useState(newRequestId);
   const [asking, setAsking] = useState(false);
   const [failure, setFailure] = useState<unknown>();
   const list = useQuery(FirmwareService.method.listFirmware, {
@@ -67,11 +70,11 @@ function Planner({ defaults }: { readonly defaults: GetRolloutDefaultsResponse }
   const fault = ringsFault(values.rings);
   const firmware = list.data?.firmware.find(({ id }) => id === values.firmwareId);
 
-  const preview = useRolloutPreview(values, defaults, values.firmwareId !== "" && fault === undefined);
+  const preview = useRolloutPreview(values, salt, defaults, values.firmwareId !== "" && fault === undefined);
   const filterFault = filterFaultOf(preview.error);
 
   const create = async () => {
-    const request = { ...rolloutRequest(values, defaults), requestId };
+    const request = { ...rolloutRequest(values, defaults), requestId, salt };
     const { rollout } = await callUnaryMethod(transport, RolloutService.method.createRollout, request);
     if (rollout === undefined) throw new Error("the service answered without a rollout");
     return rollout;
@@ -193,7 +196,9 @@ function Planner({ defaults }: { readonly defaults: GetRolloutDefaultsResponse }
         doing="start the rollout"
         act={start}
         close={() => setAsking(false)}
-      />
+      >
+        <WarningList warnings={preview.data?.warnings ?? []} />
+      </Confirm>
     </>
   );
 }

@@ -1,6 +1,5 @@
 import { useQuery } from "@connectrpc/connect-query";
-import { Alert, Grid, Skeleton, Stack, Text } from "@mantine/core";
-import { IconAlertTriangle } from "@tabler/icons-react";
+import { Grid, Skeleton, Stack } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
 import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
@@ -18,6 +17,7 @@ import { HealthPanel } from "./health-panel.tsx";
 import { RingPipeline } from "./ring-pipeline.tsx";
 import { RollbackPanel } from "./rollback-panel.tsx";
 import { RolloutActions } from "./rollout-actions.tsx";
+import { RolloutAlert } from "./rollout-alert.tsx";
 import { RolloutDevices } from "./rollout-devices.tsx";
 import { RolloutFailures } from "./rollout-failures.tsx";
 import { RolloutPlan } from "./rollout-plan.tsx";
@@ -85,16 +85,7 @@ function LiveRollout() {
       actions={<RolloutActions rollout={rollout} changed={setWatched} />}
     >
       <VerbOutcome />
-      {rollout.alert !== "" && (
-        <Alert
-          color="red"
-          variant="outline"
-          icon={<IconAlertTriangle aria-hidden />}
-          title="This needs a person"
-        >
-          <Text size="sm">{rollout.alert}</Text>
-        </Alert>
-      )}
+      <RolloutAlert rollout={rollout} changed={setWatched} />
       <ApprovalNotice rollout={rollout} />
       {rollout.rollback !== undefined && <RollbackPanel rollout={rollout} />}
       <Section title="Rings" description="Each ring opens when the gate of the one before it holds.">

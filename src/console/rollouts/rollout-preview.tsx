@@ -3,16 +3,23 @@ import { Group, Skeleton, Stack, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { keepPreviousData } from "@tanstack/react-query";
 import type { CountByName } from "../../../gen/ota/v1/device_service_pb.js";
+import type { RingCensus } from "../../../gen/ota/v1/rollout_pb.js";
 import { type GetRolloutDefaultsResponse, RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { Failure } from "../ui/failure.tsx";
-import { count, counted } from "../ui/format.ts";
+import { count } from "../ui/format.ts";
 import { Section } from "../ui/section.tsx";
 import { Time } from "../ui/time.tsx";
 import { heldBackWords } from "./held-back-words.ts";
 import { type RolloutForm, rolloutRequest } from "./rollout-form.ts";
+import { WarningList } from "./warning-list.tsx";
 
 /** Has the service count whom a planned rollout would reach, once typing pauses. Asks nothing while `enabled` is false. */
-export function useRolloutPreview(form: RolloutForm, defaults: GetRolloutDefaultsResponse, enabled: boolean) {
+export function useRolloutPreview(
+  form: RolloutForm,
+  salt: string,
+  defaults: GetRolloutDefaultsResponse,
+  enabled: boolean,
+) {
   const [settled] = useDebouncedValue(form, settleMs);
   const { firmwareId, targeting, policy, rings } = rolloutRequest(settled, defaults);
   return useQuery(
@@ -22,6 +29,7 @@ export function useRolloutPreview(form: RolloutForm, defaults: GetRolloutDefault
       ...(targeting === undefined ? {} : { targeting }),
       ...(policy === undefined ? {} : { policy }),
       rings: rings ?? [],
+      salt,
     },
     { placeholderData: keepPreviousData, enabled: enabled && settled.firmwareId !== "" },
   );
@@ -57,7 +65,9 @@ export function RolloutPreview({ preview: { data, error, refetch } }: RolloutPre
             {data.unknownReadingsCount > 0n &&
               ` Of these, ${count(data.unknownReadingsCount)} never told their charge or free storage.`}
           </Text>
+          <WarningList warnings={data.warnings} />
           <Counts title="By ring" counts={data.rings} />
+          <Standing census={data.ringCensus} />
           {data.heldBack.length > 0 && (
             <div>
               <Text size="xs" fw={600} mb={4}>
@@ -88,13 +98,21 @@ export function RolloutPreview({ preview: { data, error, refetch } }: RolloutPre
               version or a newer one.
             </Text>
           )}
-          <Text size="xs" c="dimmed">
-            {counted(data.rings.length, "ring")}; which device falls in which is decided when the rollout is
-            created.
-          </Text>
         </Stack>
       )}
     </Section>
+  );
+}
+
+/** How those stand who wait for the update, in all rings together. */
+function Standing({ census }: { readonly census: readonly RingCensus[] }) {
+  const sum = (of: (each: RingCensus) => bigint) => census.reduce((total, each) => total + of(each), 0n);
+  return (
+    <Text size="sm">
+      Of those who wait for it {count(sum(({ reachable }) => reachable))} can be reached,{" "}
+      {count(sum(({ heldBack }) => heldBack))} are held back, and {count(sum(({ gone }) => gone))} are gone
+      (offline, or never heard of).
+    </Text>
   );
 }
 

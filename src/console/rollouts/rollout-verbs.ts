@@ -1,4 +1,5 @@
 import type { DescMethodUnary } from "@bufbuild/protobuf";
+import { RemedyAction } from "../../../gen/ota/v1/remedy_pb.js";
 import { RingState, type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { counted } from "../ui/format.ts";
@@ -65,7 +66,7 @@ function stateVerbs(rollout: Rollout): readonly RolloutVerb[] {
     case RolloutState.SCHEDULED:
       return [pause, abort];
     case RolloutState.RUNNING:
-      return [...(nextRing(rollout) === undefined ? [] : [promote]), pause, rollback, abort];
+      return [...(canPromote(rollout) ? [promote] : []), pause, rollback, abort];
     case RolloutState.PAUSED:
       return [resume, rollback, abort];
     case RolloutState.ROLLING_BACK:
@@ -119,13 +120,21 @@ const promote: RolloutVerb = {
   method: method.promoteRollout,
   // Only what the operator saw may be promoted: two who press at once open one ring, not two.
   input: ({ etag }) => ({ etag }),
-  label: (rollout) => `Promote to ${nextRing(rollout)?.name ?? "the next ring"}`,
-  question: (rollout) => `Promote to ${nextRing(rollout)?.name ?? "the next ring"}?`,
+  label: (rollout) => {
+    const ring = nextRing(rollout);
+    return ring === undefined ? "Complete" : `Promote to ${ring.name}`;
+  },
+  question: (rollout) => {
+    const ring = nextRing(rollout);
+    return ring === undefined ? `Complete ${rolloutTitle(rollout)}?` : `Promote to ${ring.name}?`;
+  },
   consequences: (rollout) => {
     const ring = nextRing(rollout);
     const missing = rollout.rings.find(({ state }) => state === RingState.OPEN)?.gateStatus;
     return [
-      `The ring ${ring?.name ?? ""} opens now: the update then reaches up to ${ringReach(ring ?? wholeFleet)}.`,
+      ring === undefined
+        ? "The last ring passes, and the rollout is complete: devices that appear later are still offered the update."
+        : `The ring ${ring.name} opens now: the update then reaches up to ${ringReach(ring)}.`,
       "The gate before it is passed over, whether or not it holds.",
       ...(missing === undefined || missing === "" ? [] : [`The gate says now: ${missing}.`]),
       "Too many failures still stop the rollout by themselves.",
@@ -240,6 +249,13 @@ const unarchive: RolloutVerb = {
   withReason: true,
   isMain: true,
 };
+
+/** Past the last ring only where that is what the rollout waits for: otherwise it completes by itself. */
+function canPromote(rollout: Rollout): boolean {
+  return (
+    nextRing(rollout) !== undefined || rollout.remedies.some(({ action }) => action === RemedyAction.PROMOTE)
+  );
+}
 
 /** The ring that a promotion opens; undefined when all are open. */
 function nextRing({ rings }: Rollout) {
