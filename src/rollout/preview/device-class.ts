@@ -14,8 +14,8 @@ export interface DeviceClass {
   readonly hardware_model: string;
   readonly product: string;
   readonly update_pin: "none" | "canary" | "excluded";
-  /** Whether they were heard of lately, or long ago, or never. */
-  readonly presence: "heard" | "offline" | "unknown";
+  /** Whether they were heard of lately; null: never. */
+  readonly heard: boolean | null;
   /** Whether they are in a group that is always in the first ring. */
   readonly canary?: boolean;
   readonly time_zone?: string | null;

@@ -82,8 +82,8 @@ export function previewSql(
     sql`d.hardware_model`,
     sql`d.product`,
     sql`d.update_pin`,
-    sql`CASE WHEN s.last_seen_at < to_timestamp(${parameters.add(heardFrom, "double precision")}) THEN 'offline'
-      WHEN s.last_seen_at IS NULL THEN 'unknown' ELSE 'heard' END AS presence`,
+    // Of a boolean the planner knows how few values there are, and so hashes instead of sorting.
+    sql`s.last_seen_at >= to_timestamp(${parameters.add(heardFrom, "double precision")}) AS heard`,
     isFirmware
       ? sql`coalesce(s.firmware_version, d.reported->>'firmwareVersion') AS version`
       : sql`s.components->>${parameters.add(rollout.component, "text")} AS version`,

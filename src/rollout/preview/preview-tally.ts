@@ -209,7 +209,7 @@ function firstFailing(
 }
 
 function standingOf(
-  { had, presence, version }: DeviceClass,
+  { had, heard, version }: DeviceClass,
   component: string,
   reason: NoOfferReason | undefined,
 ): Standing {
@@ -217,7 +217,7 @@ function standingOf(
   // A version that was not told yet counts as too old, until it is told.
   const isUntold = reason === "VERSION_TOO_OLD" && component === "" && (version ?? "") === "";
   if (reason !== undefined && neverOffered.has(reason) && !isUntold) return "unneeded";
-  if (presence !== "heard") return "gone";
+  if (heard !== true) return "gone";
   return reason === undefined ? "reachable" : "held_back";
 }
 

@@ -30,7 +30,7 @@ export class WaitingDevices {
   #storageUnknown = 0;
 
   add(count: number, row: DeviceClass, { deviceType, needs, reason }: WaitingFacts): void {
-    const { hardware_model: hardwareModel, presence, open } = row;
+    const { hardware_model: hardwareModel, heard, open } = row;
     const version = row.version ?? "";
     const key = JSON.stringify([deviceType, hardwareModel, version]);
     const before = this.#kinds.get(key)?.count ?? 0;
@@ -38,10 +38,10 @@ export class WaitingDevices {
     if (typeof open === "string") this.#otherUpdates.set(open, (this.#otherUpdates.get(open) ?? 0) + count);
     this.#count += count;
     if (reason === "VERSION_TOO_OLD") this.#versionUntold += count;
-    if (presence === "offline") this.#offline += count;
-    if (presence === "unknown") this.#neverHeard += count;
+    if (heard === false) this.#offline += count;
+    if (heard === null) this.#neverHeard += count;
     // Of a device that was never heard of, that is what there is to say.
-    if (presence === "unknown") return;
+    if (heard === null) return;
     if (needs.battery.length > 0 && row.battery === null && row.charging !== true)
       this.#chargeUnknown += count;
     if (needs.storage.length > 0 && row.storage === null) this.#storageUnknown += count;
