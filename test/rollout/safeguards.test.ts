@@ -260,8 +260,10 @@ describe("a preview", () => {
       client.release();
     }
     // The connections are whole.
-    const counted = await Promise.all([preview.ofNew(wanted(firmwareId)), preview.ofNew(wanted(firmwareId))]);
-    expect(counted[0]).toEqual(counted[1]);
+    const same = wanted(firmwareId, { salt: randomUUID() });
+    const [one, other] = await Promise.all([preview.ofNew(same), preview.ofNew(same)]);
+    // Each would be a rollout of its own.
+    expect(one).toEqual({ ...other, rollout: one?.rollout });
   });
 });
 

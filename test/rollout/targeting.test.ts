@@ -199,6 +199,11 @@ describe("a preview", () => {
           if (firmware === undefined) throw new Error("no firmware");
           const compiled = await engine.index.compile(rollout, firmware);
           const rings = rollout.rings.map(() => 0);
+          // A first ring that nobody waits in is told as wide as it will be.
+          const wide = compiled.rings.map((ring, at) => ({
+            ...ring,
+            percentBasisPoints: preview.rings[at]?.percentBasisPoints ?? 0,
+          }));
           const held = new Map<string, number>();
           let targeted = 0;
           let ready = 0;
@@ -214,7 +219,7 @@ describe("a preview", () => {
             if (judged === "NOT_TARGETED") continue;
             expect(isSampled(compiled, device)).toBe(true);
             targeted += 1;
-            const ring = ringIndex(compiled, device);
+            const ring = ringIndex({ ...compiled, rings: wide }, device);
             rings[ring] = (rings[ring] ?? 0) + 1;
             if (judged === undefined) {
               ready += 1;

@@ -102,13 +102,14 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
   if (front.gate.minSample > 0 && isForNobody(rollout)) return noteAlert(rollout, forNobody);
   const context = { isLast: front === rings.at(-1), next: awaitedApproval(rollout), health };
   const { verdict, held, missing, dueAtMs } = evaluateRing(front, policy, now, context);
+  // Also takes such an alert away.
+  if (verdict === "promote") return [{ kind: "promote", ring: front, reason: heldWords(front) }];
   let alert: Decision[] = [];
   if (!held) alert = noteAlert(rollout, stuckWords(rollout, front, now, missing));
   // What is said may stay until its soak time is over here, too: replicas could hear devices for different times.
   else if (dueAtMs === undefined)
     alert = noteAlert(rollout, awaitedPerson(rollout, front, gateChecks(front, policy, now, context), now));
   if (alert.length > 0) return alert;
-  if (verdict === "promote") return [{ kind: "promote", ring: front, reason: heldWords(front) }];
   if (held !== (front.gateHeldSince !== undefined)) return [{ kind: "note_gate", ring: front, held }];
   return [];
 }
