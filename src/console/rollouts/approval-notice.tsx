@@ -2,6 +2,7 @@ import { Alert, Text } from "@mantine/core";
 import { IconUserCheck } from "@tabler/icons-react";
 import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { useSession } from "../session/session.tsx";
+import { readableTitle } from "../ui/readable-title.ts";
 import { isCreator } from "./rollout-creator.ts";
 import { who } from "./rollout-timeline.tsx";
 import { awaitsApproval } from "./rollout-verbs.ts";
@@ -13,6 +14,7 @@ export function ApprovalNotice({ rollout }: { readonly rollout: Rollout }) {
   const ring = rollout.awaitingApprovalRing || (rollout.rings[0]?.name ?? "");
   return (
     <Alert
+      styles={readableTitle}
       variant="outline"
       color="yellow"
       icon={<IconUserCheck aria-hidden />}

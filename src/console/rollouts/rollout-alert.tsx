@@ -5,6 +5,7 @@ import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Remedy, RemedyAction } from "../../../gen/ota/v1/remedy_pb.js";
 import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { useSession } from "../session/session.tsx";
+import { readableTitle } from "../ui/readable-title.ts";
 import { RemedyLink } from "./remedy-link.tsx";
 import { isCreator } from "./rollout-creator.ts";
 import { RolloutVerbDialog } from "./rollout-verb-dialog.tsx";
@@ -27,6 +28,7 @@ export function RolloutAlert({ rollout, changed }: RolloutAlertProps) {
   const isOnlyWaiting = first?.action === RemedyAction.PROMOTE;
   return (
     <Alert
+      styles={readableTitle}
       color={isOnlyWaiting ? "yellow" : "red"}
       variant="outline"
       icon={isOnlyWaiting ? <IconUserCheck aria-hidden /> : <IconAlertTriangle aria-hidden />}

@@ -1,6 +1,7 @@
 import { Alert, List, Text } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import type { RolloutWarning } from "../../../gen/ota/v1/rollout_warning_pb.js";
+import { readableTitle } from "../ui/readable-title.ts";
 import { RemedyLink } from "./remedy-link.tsx";
 
 /** What to know before a rollout starts, with what mends it. Nothing of it keeps anybody from starting it. */
@@ -8,6 +9,7 @@ export function WarningList({ warnings }: { readonly warnings: readonly RolloutW
   if (warnings.length === 0) return null;
   return (
     <Alert
+      styles={readableTitle}
       color="yellow"
       variant="outline"
       icon={<IconAlertTriangle aria-hidden />}
