@@ -21,7 +21,7 @@ export function countRings(
       product: "",
       device_type: anyDevice.deviceType,
       update_pin: device.script.pin,
-      presence: "heard" as const,
+      heard: true,
       version: device.version,
       security_counter: "0",
       tried: tries.some(({ endedAtMs, retried }) => endedAtMs !== undefined && !retried),
