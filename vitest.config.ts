@@ -28,12 +28,14 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["src/**/*.test.ts", ...planned] },
+        // One kind after the other, as each has its own number of workers.
+        test: { name: "unit", include: ["src/**/*.test.ts", ...planned], sequence: { groupOrder: 0 } },
       },
       {
         extends: true,
         test: {
           name: "integration",
+          sequence: { groupOrder: 1 },
           include: ["test/**/*.test.ts"],
           exclude: [...configDefaults.exclude, "test/console/**", "test/install/fresh/**", ...planned],
           globalSetup: ["test/support/global-setup.ts"],
@@ -46,6 +48,7 @@ export default defineConfig({
         // Installs from the registry, for a minute or two.
         test: {
           name: "fresh",
+          sequence: { groupOrder: 2 },
           include: ["test/install/fresh/**/*.test.ts"],
           testTimeout: 600_000,
           hookTimeout: 600_000,
@@ -55,6 +58,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "browser",
+          sequence: { groupOrder: 3 },
           include: ["test/console/**/*.test.ts"],
           globalSetup: ["test/support/global-setup.ts"],
           // A service, a fleet and a browser are enough for a small machine.
