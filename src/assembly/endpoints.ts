@@ -53,7 +53,7 @@ export function endpointTable({
   const { config, logger, clock, metrics, background, database, idempotency } = foundation;
   const { audit, enrolmentKeys, tokens, signingKeys, pageTokens } = access;
   const { changes, fleet, facts, enrolment, registry, heartbeatIntervalMs } = devices;
-  const { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest } = updates;
+  const { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults } = updates;
   const openUpdates = updatesIn(rollouts);
   const view = fleet.view({ updates: openUpdates, streams });
   background.add(view.watch.round);
@@ -101,6 +101,7 @@ export function endpointTable({
     ...telemetryEndpoints(telemetry, pageTokens),
     ...heartbeatEndpoints({
       ingest,
+      faults,
       streams,
       openings: new StreamOpenings(database.pool),
       observers: [rollouts, facts],

@@ -4,6 +4,7 @@ import { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
 import { FirmwareUploads } from "../firmware/firmware-uploads.ts";
 import { SignOff } from "../firmware/sign-off.ts";
+import { HeartbeatFaults } from "../heartbeat/heartbeat-faults.ts";
 import { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import { HeartbeatIngest } from "../heartbeat/heartbeat-ingest.ts";
 import { HeartbeatStreams } from "../heartbeat/heartbeat-streams.ts";
@@ -85,12 +86,14 @@ export async function openUpdates(
       retention: config.heartbeat,
     }),
   );
+  const faults = new HeartbeatFaults(metrics.ingest);
   const ingest = opened.use(
     new HeartbeatIngest({
       pool: database.ingestPool,
       partitions,
       observers: [directory, fleet.rate, rollouts, crashes.collector, telemetry],
       metrics: metrics.ingest,
+      faults,
       clock,
       logger,
       limits: {
@@ -106,7 +109,7 @@ export async function openUpdates(
       if (kind !== "updated") streams.disconnect(deviceId, credentialsGone());
     },
   });
-  return { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest };
+  return { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults };
 }
 
 /** Starts the rollouts' engine, which hears of changed devices and reaches devices by the directives. */

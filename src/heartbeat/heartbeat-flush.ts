@@ -5,6 +5,7 @@ import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { IngestMetrics } from "../infra/metrics.ts";
 import type { HeartbeatCopyEncoder } from "./copy-encoder.ts";
+import type { HeartbeatFaults } from "./heartbeat-faults.ts";
 import type { HeartbeatRejection, QueuedBatch } from "./heartbeat-queue.ts";
 import { describeBadRow, kindOfFailure } from "./ingest-failures.ts";
 import type { DurableHeartbeatObserver } from "./ingest-observers.ts";
@@ -24,6 +25,7 @@ export interface FlushParts {
   readonly partitions: { ensure(day: Date): Promise<void> };
   readonly observers: readonly DurableHeartbeatObserver[];
   readonly metrics: IngestMetrics;
+  readonly faults: HeartbeatFaults;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Called for each batch before its submitter is told. */
@@ -131,7 +133,7 @@ export class HeartbeatFlush {
     const duplicates = group.sent - verdict.records.length;
     if (duplicates === 0) return;
     if (!this.#observeStored) {
-      this.#parts.metrics.rowsDuplicate.inc(duplicates);
+      this.#parts.faults.repeated(group.deviceId, duplicates);
       return;
     }
     const fresh = new Set(verdict.records.map(({ sequence }) => sequence));
@@ -180,9 +182,10 @@ export class HeartbeatFlush {
       { err: error, deviceId: record.deviceId, sequence: record.sequence },
       "refused a heartbeat",
     );
-    this.#parts.metrics.rowsRejected.inc();
     job.mark = Math.max(job.mark, record.sequence);
-    job.rejected.push({ sequence: BigInt(record.sequence), field: "", description: describeBadRow(error) });
+    const rejection = { sequence: BigInt(record.sequence), field: "", description: describeBadRow(error) };
+    this.#parts.faults.refused(record.deviceId, [rejection]);
+    job.rejected.push(rejection);
   }
 
   async #makePartitions(slices: readonly Slice[]): Promise<boolean> {

@@ -5,10 +5,11 @@ import { callingDevice } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
 import { timeRange } from "../call/request-date.ts";
+import { checkedBatch } from "./batch-messages.ts";
 import type { Directive } from "./directive.ts";
 import { maskedFields } from "./heartbeat-fields.ts";
 import { type HeartbeatHistory, historyKey } from "./heartbeat-history.ts";
-import { ackMessage, checkedBatch, directiveMessage, epochOf } from "./heartbeat-messages.ts";
+import { ackMessage, directiveMessage, epochOf } from "./heartbeat-messages.ts";
 import { maskedHeartbeat } from "./read-mask-messages.ts";
 import { HeartbeatStreamHandler, type StreamHandlerParts } from "./stream-handlers.ts";
 
@@ -22,7 +23,7 @@ export interface HeartbeatParts extends StreamHandlerParts {
 
 /** The endpoints of HeartbeatService. */
 export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
-  const { ingest, history, clock } = parts;
+  const { ingest, faults, history, clock } = parts;
   const streamHandler = new HeartbeatStreamHandler(parts);
   return [
     bidiStream(
@@ -53,6 +54,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
           receivedAt: clock.now(),
           hello: undefined,
         });
+        faults.checked(deviceId, batch);
         const { signal } = context;
         const result = await ingest.submit({ deviceId, epoch, followsEpoch, records: batch.records, signal });
         // With nothing stored nothing is known of what lies below the refused ones.
@@ -61,6 +63,8 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
           ack: ackMessage({
             ackedThrough: Math.max(result.ackedThrough, through),
             rejected: [...batch.rejected, ...result.rejected],
+            leftOut: batch.leftOut.named,
+            leftOutCount: batch.leftOut.count,
           }),
           directives: parts.pendingDirectives(deviceId).map(directiveMessage),
           heartbeatInterval: durationFromMs(parts.heartbeatIntervalMs),

@@ -7,6 +7,7 @@ import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { IngestMetrics } from "../infra/metrics.ts";
 import { HeartbeatCopyEncoder } from "./copy-encoder.ts";
+import type { HeartbeatFaults } from "./heartbeat-faults.ts";
 import { HeartbeatFlush } from "./heartbeat-flush.ts";
 import {
   HeartbeatQueue,
@@ -23,6 +24,7 @@ export interface HeartbeatIngestParts {
   readonly partitions: { ensure(day: Date): Promise<void> };
   readonly observers: readonly DurableHeartbeatObserver[];
   readonly metrics: IngestMetrics;
+  readonly faults: HeartbeatFaults;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits: IngestLimits;

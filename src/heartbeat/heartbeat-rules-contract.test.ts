@@ -2,7 +2,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import { describe, expect, it } from "vitest";
 import { HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
-import { checkedBatch } from "./heartbeat-messages.ts";
+import { checkedBatch } from "./batch-messages.ts";
 
 /** One heartbeat for each rule of the contract, at the far side of its limit. */
 const beyondTheRules: Record<string, MessageInitShape<typeof HeartbeatSchema>> = {
@@ -21,18 +21,20 @@ const beyondTheRules: Record<string, MessageInitShape<typeof HeartbeatSchema>> =
 describe("the checks of single heartbeats, held against the contract's rules", () => {
   const validator = createValidator();
 
-  it.each(Object.entries(beyondTheRules))("refuses what the rule of %s refuses", (field, init) => {
-    const heartbeat = create(HeartbeatSchema, { sequence: 1n, ...init });
-    expect(validator.validate(HeartbeatSchema, heartbeat).kind).toBe("invalid");
-    const { rejected, records } = checkedBatch([heartbeat], {
-      deviceId: "01900000-0000-7000-8000-000000000001",
-      epoch: 1,
-      receivedAt: new Date(),
-      hello: undefined,
-    });
-    expect(records).toEqual([]);
-    expect(rejected).toMatchObject([{ sequence: 1n, field }]);
-  });
+  it.each(Object.entries(beyondTheRules))(
+    "refuses or leaves out what the rule of %s refuses",
+    (field, init) => {
+      const heartbeat = create(HeartbeatSchema, { sequence: 1n, ...init });
+      expect(validator.validate(HeartbeatSchema, heartbeat).kind).toBe("invalid");
+      const { rejected, leftOut } = checkedBatch([heartbeat], {
+        deviceId: "01900000-0000-7000-8000-000000000001",
+        epoch: 1,
+        receivedAt: new Date(),
+        hello: undefined,
+      });
+      expect([...rejected, ...leftOut.named]).toMatchObject([{ sequence: 1n, field }]);
+    },
+  );
 
   it("counts characters and not UTF-16 units", () => {
     const heartbeat = create(HeartbeatSchema, { sequence: 1n, bootId: "😀".repeat(64) });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
-import { findViolation } from "./heartbeat-rules.ts";
+import { identityViolation, valueViolation, withoutBadValues } from "./heartbeat-rules.ts";
 
 const nowMs = Date.UTC(2026, 0, 15);
 const dayMs = 86_400_000;
@@ -19,14 +19,15 @@ const good: HeartbeatRecord = {
   metrics: undefined,
 };
 
-function fieldOf(change: Partial<HeartbeatRecord>, allowUnnumbered = false): string | undefined {
-  return findViolation({ ...good, ...change }, { nowMs, allowUnnumbered })?.field;
+function fieldOf(change: Partial<HeartbeatRecord>): string | undefined {
+  const record = { ...good, ...change };
+  return (identityViolation(record) ?? valueViolation(record, nowMs))?.field;
 }
 
 /** Each field with values at both ends of what is allowed, and beyond. */
 const ranges: readonly (readonly [string, keyof HeartbeatRecord, readonly unknown[], readonly unknown[]])[] =
   [
-    ["sequence", "sequence", [1, 2 ** 53 - 1], [0, 2 ** 53, 2 ** 60, Number.NaN]],
+    ["sequence", "sequence", [0, 1, 2 ** 53 - 1], [2 ** 53, 2 ** 60, Number.NaN]],
     [
       "device_time",
       "deviceTime",
@@ -82,11 +83,6 @@ describe("a reading", () => {
   test("that is absent is allowed", () => {
     expect(fieldOf({})).toBeUndefined();
   });
-});
-
-test("a heartbeat without a number is allowed in single calls only", () => {
-  expect(fieldOf({ sequence: 0 }, true)).toBeUndefined();
-  expect(fieldOf({ sequence: 0 }, false)).toBe("sequence");
 });
 
 describe("errors", () => {
@@ -174,4 +170,100 @@ test("whatever number comes, what is allowed fits a column of 4 bytes", () => {
     }),
     { examples: [[3.402_823_6e38], [-3.5e38], [Number.MAX_VALUE], [Number.NaN]] },
   );
+});
+
+describe("a heartbeat with bad values", () => {
+  const crash = { code: "CRASH", severity: "ERROR", message: "m", stack: "s", fatal: true } as const;
+  const told: HeartbeatRecord = {
+    ...good,
+    batteryPercent: 79,
+    latitude: 1,
+    longitude: 2,
+    altitudeMeters: 3,
+    fixTime: new Date(nowMs),
+    errors: [crash],
+    metrics: { load: 1 },
+    components: { app: "1.0.0" },
+  };
+
+  function leftOutOf(change: Partial<HeartbeatRecord>) {
+    const { record, leftOut } = withoutBadValues({ ...told, ...change }, nowMs);
+    expect(valueViolation(record, nowMs)).toBeUndefined();
+    return { record, leftOut: leftOut.map(({ field, value }) => [field, value]) };
+  }
+
+  test.each([
+    ["charge", { batteryPercent: 101 }, "battery_percent", "101"],
+    ["temperature", { temperatureCelsius: -127 }, "temperature_celsius", "-127"],
+    ["signal", { signalDbm: 2_147_483_647 }, "network.signal_dbm", "2147483647"],
+    ["NaN", { cpuPercent: Number.NaN }, "cpu_percent", "NaN"],
+    ["time", { deviceTime: new Date(20_000) }, "device_time", "1970-01-01T00:00:20.000Z"],
+    ["fix's time", { fixTime: new Date(Date.UTC(4020, 0)) }, "location.fix_time", "4020-01-01T00:00:00.000Z"],
+    ["digest", { imageSha256: new Uint8Array(31) }, "image_sha256", ""],
+  ] as const)("loses its %s and nothing else", (_what, change, field, value) => {
+    const { record, leftOut } = leftOutOf(change);
+    expect(leftOut).toEqual([[field, value]]);
+    const [property = ""] = Object.keys(change);
+    expect(record).toEqual({ ...told, [property]: undefined });
+  });
+
+  test("loses all of a position with one wrong coordinate", () => {
+    const { record, leftOut } = leftOutOf({ latitude: 91, altitudeMeters: Number.NaN });
+    expect(leftOut.map(([field]) => field)).toEqual(["location.latitude", "location.altitude_meters"]);
+    expect(record).toMatchObject({ latitude: undefined, longitude: undefined, altitudeMeters: undefined });
+    expect(record.fixTime).toBeUndefined();
+    expect(leftOutOf({ accuracyMeters: -1 }).record).toMatchObject({ latitude: 1, longitude: 2 });
+  });
+
+  test("keeps its crash, whatever is wrong with it", () => {
+    const broken = {
+      ...crash,
+      severity: "7" as "ERROR",
+      message: "M\0" + "m".repeat(3_000),
+      stack: "\ud800",
+      context: { "": "x", name: "v".repeat(300) },
+      crashLogId: "none",
+    };
+    const { record, leftOut } = leftOutOf({ errors: [broken, { ...crash, code: "" }] });
+    expect(record.errors).toEqual([
+      {
+        code: "CRASH",
+        severity: "UNSPECIFIED",
+        message: `M\ufffd${"m".repeat(1_998)}`,
+        stack: "\ufffd",
+        fatal: true,
+        context: { name: "v".repeat(256) },
+        crashLogId: undefined,
+      },
+    ]);
+    expect(leftOut.map(([field]) => field)).toEqual([
+      "errors[0].severity",
+      "errors[0].message",
+      "errors[0].stack",
+      "errors[0].context",
+      "errors[0].crash_log_id",
+      "errors[1].code",
+    ]);
+  });
+
+  test("keeps its good metrics and components, as many as there may be", () => {
+    const metrics = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`m${n}`, n]));
+    const { record, leftOut } = leftOutOf({
+      metrics: { "a b": 1, bad: Number.POSITIVE_INFINITY, ...metrics },
+      components: { app: "", other: "2.0.0" },
+    });
+    expect(Object.keys(record.metrics ?? {})).toHaveLength(64);
+    expect(record.components).toEqual({ other: "2.0.0" });
+    expect(leftOut).toEqual([
+      ["metrics", "1"],
+      ['metrics["bad"]', "Infinity"],
+      ["metrics", ""],
+      ['components["app"]', ""],
+    ]);
+  });
+
+  test("names 16 of them at most", () => {
+    const metrics = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`m${n}`, Number.NaN]));
+    expect(leftOutOf({ metrics }).leftOut).toHaveLength(16);
+  });
 });

@@ -12,8 +12,10 @@ import { invalidArgument, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";
 import { withTimeLimit } from "../infra/time-limit.ts";
+import { checkedBatch } from "./batch-messages.ts";
+import type { HeartbeatFaults } from "./heartbeat-faults.ts";
 import type { HeartbeatIngest } from "./heartbeat-ingest.ts";
-import { checkedBatch, helloOf, outputMessage } from "./heartbeat-messages.ts";
+import { helloOf, outputMessage } from "./heartbeat-messages.ts";
 import type { HeartbeatStreams } from "./heartbeat-streams.ts";
 import type { StreamHello, StreamObserver } from "./stream-hello.ts";
 import type { StreamOpening, StreamOpenings } from "./stream-openings.ts";
@@ -30,6 +32,7 @@ export interface StreamHandlerParts {
   readonly ingest: HeartbeatIngest;
   readonly streams: HeartbeatStreams;
   readonly openings: StreamOpenings;
+  readonly faults: HeartbeatFaults;
   readonly observers: readonly StreamObserver[];
   /**
    * The limit counts messages, not heartbeats: a device that catches up sends few large batches, and is not to be
@@ -155,6 +158,7 @@ export class HeartbeatStreamHandler {
       receivedAt: this.#parts.clock.now(),
       hello,
     });
+    this.#parts.faults.checked(session.deviceId, batch);
     return this.#parts.ingest.enqueue(session.submission(batch), () => context.signal);
   }
 

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import { LeftOut } from "./left-out.ts";
 import { type CheckedBatch, StreamSession } from "./stream-session.ts";
 
-const nothing: CheckedBatch = { records: [], rejected: [], through: 0 };
+const nothing: CheckedBatch = { records: [], rejected: [], leftOut: new LeftOut(), through: 0 };
 
 function session(): StreamSession {
   return new StreamSession("device", 2, 5);
@@ -24,8 +25,27 @@ describe("acks", () => {
       kind: "ack",
       ackedThrough: 4,
       rejected: [refused(2n), refused(4n), refused(3n)],
+      leftOut: [],
+      leftOutCount: 0,
     });
     expect(stream.take()).toBeUndefined();
+  });
+
+  test("name the first readings that were left out since the ack before, and count them all", () => {
+    const stream = session();
+    const leftOut = new LeftOut();
+    const reading = { field: "battery_percent", description: "must be from 0 to 100", value: "101" };
+    for (let sequence = 1n; sequence <= 50n; sequence++) leftOut.add(sequence, [reading]);
+    for (const batch of [
+      { ...nothing, leftOut },
+      { ...nothing, leftOut },
+    ])
+      stream.submission(batch).committed({ ackedThrough: 50, rejected: [] });
+    const ack = stream.take();
+    expect(ack).toMatchObject({ leftOutCount: 100, leftOut: { length: 64 } });
+    expect(ack).toMatchObject({ leftOut: expect.arrayContaining([{ sequence: 14n, ...reading }]) });
+    stream.submission(nothing).committed({ ackedThrough: 51, rejected: [] });
+    expect(stream.take()).toMatchObject({ leftOut: [], leftOutCount: 0 });
   });
 
   test("carry the stream's epoch and generation to the database", () => {

@@ -1,10 +1,19 @@
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import { asksTheSame, type Directive } from "./directive.ts";
 import type { HeartbeatRejection, IngestResult, Submission } from "./heartbeat-queue.ts";
+import { type LeftOut, maxNamedLeftOut, type NamedLeftOut } from "./left-out.ts";
 
 /** What a stream has to say to its device. */
 export type StreamOutput =
-  | { readonly kind: "ack"; readonly ackedThrough: number; readonly rejected: readonly HeartbeatRejection[] }
+  | {
+      readonly kind: "ack";
+      readonly ackedThrough: number;
+      readonly rejected: readonly HeartbeatRejection[];
+      /** The first ones since the last ack. */
+      readonly leftOut: readonly NamedLeftOut[];
+      /** All of them. */
+      readonly leftOutCount: number;
+    }
   | { readonly kind: "directive"; readonly directive: Directive };
 
 /** A batch as it came, after the rules. */
@@ -12,6 +21,8 @@ export interface CheckedBatch {
   readonly records: readonly HeartbeatRecord[];
   /** What the rules refused. */
   readonly rejected: readonly HeartbeatRejection[];
+  /** What was left out of `records`. */
+  readonly leftOut: LeftOut;
   /** The highest sequence in the batch, refused ones included. */
   readonly through: number;
 }
@@ -28,6 +39,8 @@ export class StreamSession {
   slowDown: { readonly sinceMs: number; lastMs: number; count: number } | undefined;
   #ackedThrough = 0;
   #rejected: HeartbeatRejection[] = [];
+  #leftOut: NamedLeftOut[] = [];
+  #leftOutCount = 0;
   #hasAck = false;
   #directives: Directive[] = [];
   #unsettledBatches = 0;
@@ -98,12 +111,18 @@ export class StreamSession {
     if (directive !== undefined) return { kind: "directive", directive };
     if (!this.#hasAck) return undefined;
     const rejected = this.#rejected;
+    const leftOut = this.#leftOut;
+    const leftOutCount = this.#leftOutCount;
     this.#hasAck = false;
+    if (leftOutCount > 0) {
+      this.#leftOut = [];
+      this.#leftOutCount = 0;
+    }
     if (rejected.length > 0) {
       this.#rejected = [];
       this.#wakeReaderIfRoom();
     }
-    return { kind: "ack", ackedThrough: this.#ackedThrough, rejected };
+    return { kind: "ack", ackedThrough: this.#ackedThrough, rejected, leftOut, leftOutCount };
   }
 
   /** Resolves when {@link take}, {@link isDone} or a failure may have something new. For one waiter. */
@@ -127,6 +146,10 @@ export class StreamSession {
     this.#ackedThrough = Math.max(this.#ackedThrough, result.ackedThrough, batch.through);
     if (batch.rejected.length > 0) this.#rejected.push(...batch.rejected);
     if (result.rejected.length > 0) this.#rejected.push(...result.rejected);
+    if (batch.leftOut.count > 0) {
+      this.#leftOutCount += batch.leftOut.count;
+      this.#leftOut.push(...batch.leftOut.named.slice(0, maxNamedLeftOut - this.#leftOut.length));
+    }
     this.#hasAck = true;
     this.#wake();
   }

@@ -107,6 +107,8 @@ export interface IngestMetrics {
   readonly rowsDuplicate: Count;
   /** Heartbeats that were refused for good. */
   readonly rowsRejected: Count;
+  /** Readings that were left out of heartbeats, by their field in the contract. */
+  readonly readingsLeftOut: LabelledCount;
   /** Flushes that failed and were tried again. */
   readonly flushFailures: Count;
   /** Seconds from the begin of a flush to its commit. */
@@ -171,6 +173,12 @@ function createIngestMetrics(registry: Registry): IngestMetrics {
     rowsWritten: counter("rows_written_total", "Heartbeats committed."),
     rowsDuplicate: counter("rows_duplicate_total", "Heartbeats dropped because they were committed before."),
     rowsRejected: counter("rows_rejected_total", "Heartbeats refused for good."),
+    readingsLeftOut: new Counter({
+      name: `${prefix}ingest_readings_left_out_total`,
+      help: "Readings that were left out of heartbeats because no sensor can mean them.",
+      labelNames: ["field"],
+      registers,
+    }),
     flushFailures: counter("flush_failures_total", "Flushes that failed and were tried again."),
     metricsUnlisted: counter(
       "metrics_unlisted_total",

@@ -51,65 +51,91 @@ async function openStream(device: EnrolledDevice) {
     welcome: value.message.value,
     answers,
     send: (heartbeats: HeartbeatInit[]) => stream.send({ message: { case: "batch", value: { heartbeats } } }),
-    /** Reads until everything up to a sequence is acknowledged; returns what was refused on the way. */
+    /** Reads until everything up to a sequence is acknowledged; returns what was refused and left out on the way. */
     acked: async (through: number) => {
-      const rejected: { sequence: bigint; field: string }[] = [];
+      const rejected: Named[] = [];
+      const leftOut: Named[] = [];
       for (;;) {
         const { value: answer, done } = await answers.next();
         if (done === true) throw new Error("the stream ended before the ack");
         if (answer.message.case !== "ack") continue;
         rejected.push(...answer.message.value.rejected);
-        if (Number(answer.message.value.ackedThrough) >= through) return rejected;
+        leftOut.push(...answer.message.value.leftOut);
+        if (Number(answer.message.value.ackedThrough) >= through) return { rejected, leftOut };
       }
     },
     cancel: () => stream.cancel(),
   };
 }
 
-/** Readings that no sensor gives, and the field that is to be named. */
+/** Values that nothing can mean, the field that is to be named, and what of the heartbeat is kept beside. */
 const impossible: readonly [string, string, HeartbeatInit][] = [
   ["NaN as charge", "battery_percent", { batteryPercent: Number.NaN }],
+  ["a charge of 101", "battery_percent", { batteryPercent: 101 }],
   ["NaN as position", "location.longitude", { location: { latitude: 1, longitude: Number.NaN } }],
   ["infinite temperature", "temperature_celsius", { temperatureCelsius: Number.POSITIVE_INFINITY }],
+  ["the -127 degrees of a sensor that is off", "temperature_celsius", { temperatureCelsius: -127 }],
   ["latitude 200", "location.latitude", { location: { latitude: 200, longitude: 1 } }],
+  ["no signal as the largest number", "network.signal_dbm", { network: { signalDbm: 2_147_483_647 } }],
+  ["a network of a later contract", "network.type", { network: { type: 99 as never } }],
+  [
+    "a severity of a later contract",
+    "errors[0].severity",
+    { errors: [{ code: "E", severity: 99 as never }] },
+  ],
   ["a metric that is NaN", 'metrics["load"]', { metrics: { load: Number.NaN } }],
-  ["a boot id of 65 characters", "boot_id", { bootId: "x".repeat(65) }],
   ["17 errors", "errors", { errors: Array.from({ length: 17 }, () => ({ code: "E" })) }],
   ["10,000 metrics", "metrics", { metrics: manyMetrics(10_000) }],
   ["a time in 1970", "device_time", { deviceTime: timestampFromDate(new Date(0)) }],
   ["a time in 2100", "device_time", { deviceTime: timestampFromDate(new Date("2100-01-01T00:00:00Z")) }],
 ];
 
+/** What a heartbeat cannot be known by. */
+const unknowable: readonly [string, HeartbeatInit][] = [
+  ["boot_id", { bootId: "x".repeat(65) }],
+  ["firmware_version", { firmwareVersion: "1\0" }],
+];
+
 function manyMetrics(count: number): Record<string, number> {
   return Object.fromEntries(Array.from({ length: count }, (_, index) => [`m${index}`, index]));
 }
 
-describe("a heartbeat with an impossible reading", () => {
-  /** Good heartbeats around the bad ones: sequence 1, the bad ones from 2 on, and a last good one. */
+type Named = { sequence: bigint; field: string };
+
+function named(list: readonly Named[]): Named[] {
+  return list
+    .map(({ sequence, field }) => ({ sequence, field }))
+    .toSorted((a, b) => Number(a.sequence - b.sequence));
+}
+
+describe("a heartbeat with a value that nothing can mean", () => {
+  /** Good heartbeats around the others: sequence 1, those from 2 on, and a last good one. */
   const batch = [
     ...beats(1),
-    ...impossible.map(([, , reading], at) => ({ ...beats(at + 2)[0], ...reading })),
+    ...[...impossible.map(([, , reading]) => reading), ...unknowable.map(([, reading]) => reading)].map(
+      (reading, at) => ({ ...beats(at + 2)[0], ...reading }),
+    ),
   ];
   const last = batch.length + 1;
   batch.push(...beats(last));
-  const expected = impossible.map(([, field], at) => ({ sequence: BigInt(at + 2), field }));
-  const seen = (rejected: readonly { sequence: bigint; field: string }[]) =>
-    rejected
-      .map(({ sequence, field }) => ({ sequence, field }))
-      .toSorted((a, b) => Number(a.sequence - b.sequence));
+  const leftOut = impossible.map(([, field], at) => ({ sequence: BigInt(at + 2), field }));
+  const rejected = unknowable.map(([field], at) => ({ sequence: BigInt(impossible.length + at + 2), field }));
+  const kept = [...Array.from({ length: impossible.length + 1 }, (_, at) => at + 1), last];
 
-  it("is refused in the ack of a stream, which goes on; the good ones are stored", async () => {
+  it("loses that and is stored; what cannot be known is refused; a stream says both and goes on", async () => {
     const device = await enrolDevice(service);
     const stream = await openStream(device);
     await stream.send(batch);
-    expect(seen(await stream.acked(last))).toEqual(expected);
+    const ack = await stream.acked(last);
+    expect(named(ack.rejected)).toEqual(rejected);
+    expect(named(ack.leftOut)).toEqual(leftOut);
     await stream.send(beats(last + 1));
-    expect(await stream.acked(last + 1)).toEqual([]);
+    expect(await stream.acked(last + 1)).toEqual({ rejected: [], leftOut: [] });
     stream.cancel();
-    expect(await stored(device.id)).toEqual([1, last, last + 1]);
+    expect(await stored(device.id)).toEqual([...kept, last + 1]);
   });
 
-  it("is refused in the answer to a call, by gRPC and Connect", async () => {
+  it("is answered alike to a call, by gRPC and Connect", async () => {
     for (const send of [
       (token: string) => service.client(token).unary(method.sendHeartbeat, { heartbeats: batch }),
       (token: string) => connectClient(service, HeartbeatService, token).sendHeartbeat({ heartbeats: batch }),
@@ -117,12 +143,14 @@ describe("a heartbeat with an impossible reading", () => {
       const device = await enrolDevice(service);
       const { ack } = await send(device.token);
       expect(ack?.ackedThrough).toBe(BigInt(last));
-      expect(seen(ack?.rejected ?? [])).toEqual(expected);
-      expect(await stored(device.id)).toEqual([1, last]);
+      expect(named(ack?.rejected ?? [])).toEqual(rejected);
+      expect(named(ack?.leftOut ?? [])).toEqual(leftOut);
+      expect(ack?.leftOutCount).toBe(impossible.length);
+      expect(await stored(device.id)).toEqual(kept);
     }
   });
 
-  it("is refused in the answer over REST", async () => {
+  it("is answered alike over REST", async () => {
     const device = await enrolDevice(service);
     const heartbeats = [
       { sequence: 1, firmwareVersion: "1.0.0" },
@@ -131,18 +159,40 @@ describe("a heartbeat with an impossible reading", () => {
       { sequence: 4, metrics: manyMetrics(10_000) },
       { sequence: 5, deviceTime: "1970-01-01T00:00:00Z" },
       { sequence: 6, deviceTime: "2100-01-01T00:00:00Z" },
+      { sequence: 7, bootId: "x".repeat(65) },
     ];
     const { token } = device;
     const answer = await http(service, "POST", "/api/v1/heartbeat", { token, body: { heartbeats } });
     expect(answer.status).toBe(200);
-    expect(answer.body.ack.rejected).toMatchObject([
-      { sequence: "2", field: "battery_percent" },
-      { sequence: "3", field: "location.latitude" },
+    expect(answer.body.ack.rejected).toMatchObject([{ sequence: "7", field: "boot_id" }]);
+    expect(answer.body.ack.leftOut).toMatchObject([
+      { sequence: "2", field: "battery_percent", value: "NaN" },
+      { sequence: "3", field: "location.latitude", value: "200" },
       { sequence: "4", field: "metrics" },
-      { sequence: "5", field: "device_time" },
+      { sequence: "5", field: "device_time", value: "1970-01-01T00:00:00.000Z" },
       { sequence: "6", field: "device_time" },
     ]);
-    expect(await stored(device.id)).toEqual([1]);
+    expect(await stored(device.id)).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it("shows the device, its version and its crash, and is counted", async () => {
+    const device = await enrolDevice(service);
+    const errors = [{ code: "SENSOR_CRASH", fatal: true, message: "gone", crashLogId: "none" }];
+    const heartbeat = { ...beats(1)[0], firmwareVersion: "1.1.0", batteryPercent: 101, errors };
+    await service.client(device.token).unary(method.sendHeartbeat, { heartbeats: [heartbeat] });
+    await eventually(async () => {
+      const { device: shown } = await service
+        .client()
+        .unary(DeviceService.method.getDevice, { id: device.id });
+      expect(shown?.firmwareVersion).toBe("1.1.0");
+      expect(shown?.lastHeartbeat?.batteryPercent).toBeUndefined();
+    });
+    const { heartbeats } = await service.client().unary(method.listHeartbeats, { deviceId: device.id });
+    expect(heartbeats[0]?.heartbeat?.errors).toMatchObject([{ code: "SENSOR_CRASH", fatal: true }]);
+    const metrics = await http(service, "GET", "/metrics");
+    expect(metrics.body).toMatch(/readings_left_out_total\{field="battery_percent"\} [1-9]/);
+    expect(metrics.body).toMatch(/readings_left_out_total\{field="errors.crash_log_id"\} [1-9]/);
+    expect(metrics.body).toMatch(/ingest_rows_rejected_total [1-9]/);
   });
 });
 

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { readConfig } from "../../src/config.ts";
 import type { DurableHeartbeat, HeartbeatRecord } from "../../src/device/state/heartbeat-record.ts";
+import { HeartbeatFaults } from "../../src/heartbeat/heartbeat-faults.ts";
 import { HeartbeatIngest, type IngestLimits } from "../../src/heartbeat/heartbeat-ingest.ts";
 import type { IngestResult, Submission } from "../../src/heartbeat/heartbeat-queue.ts";
 import { HeartbeatPartitions } from "../../src/heartbeat/partitions.ts";
@@ -30,6 +31,7 @@ export interface IngestFixture extends AsyncDisposable {
   readonly pool: pg.Pool;
   readonly partitions: HeartbeatPartitions;
   readonly ingest: HeartbeatIngest;
+  readonly faults: HeartbeatFaults;
   readonly metrics: Metrics;
   /** What the observers were told, in order. */
   readonly observed: DurableHeartbeat[];
@@ -71,11 +73,13 @@ export async function ingestOn(url: string, options: IngestOptions = {}): Promis
   if (options.withoutPartitions !== true) await partitions.maintain();
   const metrics = new Metrics({ processMetrics: false });
   const observed: DurableHeartbeat[] = [];
+  const faults = new HeartbeatFaults(metrics.ingest);
   const ingest = new HeartbeatIngest({
     pool,
     partitions,
     observers: [{ observe: (records) => observed.push(...records) }],
     metrics: metrics.ingest,
+    faults,
     clock,
     logger: silent,
     limits: { ...defaultLimits, ...options.limits },
@@ -85,6 +89,7 @@ export async function ingestOn(url: string, options: IngestOptions = {}): Promis
     pool,
     partitions,
     ingest,
+    faults,
     metrics,
     observed,
     async [Symbol.asyncDispose]() {

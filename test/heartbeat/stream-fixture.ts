@@ -32,6 +32,7 @@ export async function startStreams(
   const hellos: StreamHello[] = [];
   const handler = new HeartbeatStreamHandler({
     ingest: fixture.ingest,
+    faults: fixture.faults,
     streams,
     openings: new StreamOpenings(sessionOn(fixture.pool)),
     observers: [{ streamOpened: (hello) => hellos.push(hello) }],
@@ -136,15 +137,23 @@ class DeviceStream {
   }
 
   /** Reads until everything up to a sequence is acknowledged. */
-  async ackOf(sequence: number): Promise<{ rejected: { sequence: bigint; field: string }[] }> {
-    const rejected: { sequence: bigint; field: string }[] = [];
+  async ackOf(sequence: number): Promise<{ rejected: Named[]; leftOut: Named[] }> {
+    const rejected: Named[] = [];
+    const leftOut: Named[] = [];
     for (;;) {
       const answer = await this.next();
       if (answer?.case !== "ack") throw new Error(`expected an ack, got ${answer?.case}`);
       rejected.push(...answer.value.rejected);
-      if (answer.value.ackedThrough >= BigInt(sequence)) return { rejected };
+      leftOut.push(...answer.value.leftOut);
+      if (answer.value.ackedThrough >= BigInt(sequence)) return { rejected, leftOut };
     }
   }
+}
+
+/** What an ack says of a heartbeat. */
+interface Named {
+  readonly sequence: bigint;
+  readonly field: string;
 }
 
 /** What a client sent, to be pulled one by one. */

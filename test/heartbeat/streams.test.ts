@@ -75,7 +75,7 @@ describe("a stream", () => {
     expect(fixture.streams.size).toBe(0);
   });
 
-  test("refuses bad readings in the ack and goes on", async () => {
+  test("says in the ack what it left out and what it refused, and goes on", async () => {
     await using fixture = await startStreams();
     const stream = fixture.connect(device());
     await stream.open();
@@ -88,14 +88,14 @@ describe("a stream", () => {
     );
     stream.beat({ sequence: 5n, deviceTime: { seconds: 0n, nanos: 0 } });
     stream.beat(6);
-    const { rejected } = await stream.ackOf(6);
-    expect(rejected.map(({ sequence, field }) => [sequence, field])).toEqual([
+    const { rejected, leftOut } = await stream.ackOf(6);
+    expect(rejected.map(({ sequence, field }) => [sequence, field])).toEqual([[2n ** 60n, "sequence"]]);
+    expect(leftOut.map(({ sequence, field }) => [sequence, field])).toEqual([
       [2n, "battery_percent"],
       [3n, "location.latitude"],
-      [2n ** 60n, "sequence"],
       [5n, "device_time"],
     ]);
-    expect(await stored(fixture, stream.deviceId)).toEqual([1, 4, 6]);
+    expect(await stored(fixture, stream.deviceId)).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
   test("acknowledges refused heartbeats only behind what came before them", async () => {
@@ -104,7 +104,7 @@ describe("a stream", () => {
     await stream.open();
     await using hold = await holdUp(fixture.url);
     stream.beat(1);
-    stream.beat({ sequence: 2n, cpuPercent: 101 });
+    stream.beat({ sequence: 2n, bootId: "\0" });
     const ack = stream.ackOf(1);
     let isAcked = false;
     void ack.then(() => {

@@ -14,7 +14,9 @@ export declare const file_ota_v1_heartbeat: GenFile;
 /**
  * One sign of life of a device, with what it measured.
  *
- * Only what the device can measure needs to be set; "unset" and "zero" are different. Its identity is (device,
+ * Only what the device can measure needs to be set; "unset" and "zero" are different. A value beyond what its field says is left
+ * out and named in the ack, and the heartbeat counts all the same; only a wrong `sequence`, `firmware_version` or `boot_id` refuses
+ * it, because it would not be known by them. Of an error's texts that are too long the beginning is kept. Its identity is (device,
  * epoch, `sequence`): the service stores each once, however often it is sent.
  *
  * @generated from message ota.v1.Heartbeat
@@ -29,8 +31,8 @@ export declare type Heartbeat = Message<"ota.v1.Heartbeat"> & {
   sequence: bigint;
 
   /**
-   * When the device made it, by the device's own clock, which the service does not trust. It must lie between
-   * 2000-01-01 and one day ahead of the service's clock, or the heartbeat is refused in the ack.
+   * When the device made it, by the device's own clock, which the service does not trust. What does not lie between
+   * 2000-01-01 and one day ahead of the service's clock is left out.
    *
    * @generated from field: google.protobuf.Timestamp device_time = 2;
    */

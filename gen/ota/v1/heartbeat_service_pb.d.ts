@@ -148,8 +148,8 @@ export declare const HelloSchema: GenMessage<Hello>;
  */
 export declare type HeartbeatBatch = Message<"ota.v1.HeartbeatBatch"> & {
   /**
-   * Oldest first: 1 to 1,000. A message may not exceed 1 MiB. A heartbeat that breaks a rule of its own is refused by
-   * itself, in the ack, and stops neither its batch nor the stream.
+   * Oldest first: 1 to 1,000. A message may not exceed 1 MiB. What is wrong with one of them is left out of it, or
+   * it is refused by itself, in the ack; neither stops its batch or the stream.
    *
    * @generated from field: repeated ota.v1.Heartbeat heartbeats = 1;
    */
@@ -307,6 +307,21 @@ export declare type Ack = Message<"ota.v1.Ack"> & {
    * @generated from field: repeated ota.v1.HeartbeatRejection rejected = 2;
    */
   rejected: HeartbeatRejection[];
+
+  /**
+   * What was left out of heartbeats that are stored, because it cannot be meant: a device should send such a reading no more.
+   * The first 64 since the ack before.
+   *
+   * @generated from field: repeated ota.v1.LeftOutReading left_out = 3;
+   */
+  leftOut: LeftOutReading[];
+
+  /**
+   * How many readings were left out since the ack before, also those that `left_out` does not name.
+   *
+   * @generated from field: uint32 left_out_count = 4;
+   */
+  leftOutCount: number;
 };
 
 /**
@@ -314,6 +329,47 @@ export declare type Ack = Message<"ota.v1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export declare const AckSchema: GenMessage<Ack>;
+
+/**
+ * Says what was left out of a heartbeat.
+ *
+ * @generated from message ota.v1.LeftOutReading
+ */
+export declare type LeftOutReading = Message<"ota.v1.LeftOutReading"> & {
+  /**
+   * The heartbeat's sequence.
+   *
+   * @generated from field: uint64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * The field that is wrong, for example `battery_percent`. Of a position with one wrong coordinate nothing is kept.
+   *
+   * @generated from field: string field = 2;
+   */
+  field: string;
+
+  /**
+   * What is wrong with it.
+   *
+   * @generated from field: string description = 3;
+   */
+  description: string;
+
+  /**
+   * What the device sent, as text of up to 64 characters; empty for what is too large to be shown.
+   *
+   * @generated from field: string value = 4;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message ota.v1.LeftOutReading.
+ * Use `create(LeftOutReadingSchema)` to create a new message.
+ */
+export declare const LeftOutReadingSchema: GenMessage<LeftOutReading>;
 
 /**
  * Says why a heartbeat was refused.
