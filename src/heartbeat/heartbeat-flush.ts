@@ -5,8 +5,9 @@ import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { IngestMetrics } from "../infra/metrics.ts";
 import type { HeartbeatCopyEncoder } from "./copy-encoder.ts";
+import { type DeviceGroup, groupByDevice, type Job, type Slice } from "./flush-groups.ts";
 import type { HeartbeatFaults } from "./heartbeat-faults.ts";
-import type { HeartbeatRejection, QueuedBatch } from "./heartbeat-queue.ts";
+import type { QueuedBatch } from "./heartbeat-queue.ts";
 import { describeBadRow, kindOfFailure } from "./ingest-failures.ts";
 import type { DurableHeartbeatObserver } from "./ingest-observers.ts";
 import {
@@ -17,6 +18,7 @@ import {
   registerDevices,
   storeHeartbeats,
 } from "./ingest-transaction.ts";
+import type { KnownBoots } from "./known-boots.ts";
 
 /** What a {@link HeartbeatFlush} works with. */
 export interface FlushParts {
@@ -26,6 +28,7 @@ export interface FlushParts {
   readonly observers: readonly DurableHeartbeatObserver[];
   readonly metrics: IngestMetrics;
   readonly faults: HeartbeatFaults;
+  readonly boots: KnownBoots;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Called for each batch before its submitter is told. */
@@ -51,7 +54,14 @@ export class HeartbeatFlush {
   /** All batches of a device must be of one epoch and one stream. */
   constructor(batches: readonly QueuedBatch[], parts: FlushParts) {
     this.#parts = parts;
-    this.#jobs = batches.map((batch) => ({ batch, mark: 0, rejected: [], error: undefined, settled: false }));
+    this.#jobs = batches.map((batch) => ({
+      batch,
+      mark: 0,
+      epoch: 0,
+      rejected: [],
+      error: undefined,
+      settled: false,
+    }));
     this.#work = [this.#jobs.map((job) => ({ job, records: job.batch.submission.records }))];
   }
 
@@ -101,12 +111,16 @@ export class HeartbeatFlush {
     metrics.flushSeconds.observe((clock.monotonicMs() - startedMs) / 1_000);
     const stored: HeartbeatRecord[] = [];
     const unregistered: DeviceGroup[] = [];
+    const repeats: Repeats[] = [];
     let sent = 0;
     for (const [index, group] of groups.entries()) {
       const verdict = verdicts[index] as DeviceVerdict;
       sent += group.sent;
       if (verdict.kind === "unregistered") unregistered.push(group);
-      else if (verdict.kind === "stored") this.#noteStored(group, verdict, stored);
+      else if (verdict.kind === "stored") {
+        const repeated = this.#noteStored(group, verdict, stored);
+        if (repeated !== undefined) repeats.push(repeated);
+      } else if (verdict.kind === "full") this.#countAnew(group, verdict.epoch, group.slices);
       else for (const { job } of group.slices) job.error = refusal(group, verdict);
     }
     metrics.flushRows.observe(sent);
@@ -119,31 +133,76 @@ export class HeartbeatFlush {
         unregistered.map(({ deviceId }) => deviceId),
       ).catch((error: unknown) => {
         this.#work.pop();
-        throw new UnregisteredFailure(
+        throw new PartialFailure(
           unregistered.flatMap((group) => group.slices),
           error,
         );
       });
     }
+    for (let repeated = repeats.shift(); repeated !== undefined; repeated = repeats.shift()) {
+      try {
+        await this.#judgeRepeats(repeated);
+      } catch (error) {
+        const undecided = [repeated, ...repeats].flatMap(({ slices: left }) => left);
+        throw new PartialFailure(undecided, error);
+      }
+    }
   }
 
-  #noteStored(group: DeviceGroup, verdict: StoredVerdict, stored: HeartbeatRecord[]): void {
+  /** Returns what was not stored because it lay at or below the device's mark. */
+  #noteStored(group: DeviceGroup, verdict: StoredVerdict, stored: HeartbeatRecord[]): Repeats | undefined {
     for (const record of verdict.records) stored.push(record);
-    for (const { job } of group.slices) job.mark = Math.max(job.mark, verdict.mark);
-    const duplicates = group.sent - verdict.records.length;
-    if (duplicates === 0) return;
-    if (!this.#observeStored) {
-      this.#parts.faults.repeated(group.deviceId, duplicates);
-      return;
+    for (const { job } of group.slices) {
+      job.mark = verdict.epoch === job.epoch ? Math.max(job.mark, verdict.mark) : verdict.mark;
+      job.epoch = verdict.epoch;
     }
+    const duplicates = group.sent - verdict.records.length;
+    if (duplicates === 0) return undefined;
     const fresh = new Set(verdict.records.map(({ sequence }) => sequence));
-    stored.push(...inEpoch(group.records, verdict.epoch).filter(({ sequence }) => !fresh.has(sequence)));
+    const isOld = ({ sequence }: HeartbeatRecord) => sequence > 0 && !fresh.has(sequence);
+    const records = group.records.filter(isOld);
+    const slices = group.slices.map((slice) => ({ ...slice, records: slice.records.filter(isOld) }));
+    return { group, verdict, duplicates, records, slices };
+  }
+
+  /** Tells repeats, which are done, from heartbeats of a counter that began again, which are still to be stored. */
+  async #judgeRepeats({ group, verdict, duplicates, records, slices }: Repeats): Promise<void> {
+    const newest = records.at(-1);
+    if (newest !== undefined && (await this.#parts.boots.isNew(newest))) {
+      if (verdict.records.length === 0 || group.followsEpoch) this.#countAnew(group, verdict.epoch, slices);
+      else this.#refuseRepeats(slices);
+    } else if (this.#observeStored) {
+      this.#observe(inEpoch(records, verdict.epoch));
+    } else {
+      this.#parts.faults.repeated(group.deviceId, duplicates);
+    }
+  }
+
+  /** Refuses heartbeats of a counter that began again where later ones are stored: told to begin anew, the device would repeat those. */
+  #refuseRepeats(slices: readonly Slice[]): void {
+    for (const { job, records } of slices) {
+      const rejected = records.map(({ sequence }) => ({ sequence: BigInt(sequence), ...sequenceUsed }));
+      job.rejected.push(...rejected);
+      this.#parts.faults.refused(job.batch.submission.deviceId, rejected);
+    }
+  }
+
+  /**
+   * Stores heartbeats in a new epoch, if the device leaves the epoch to the service; if it names one itself, it is told to
+   * begin the next.
+   */
+  #countAnew(group: DeviceGroup, epoch: number, slices: readonly Slice[]): void {
+    if (group.followsEpoch) {
+      this.#work.push(slices.map((slice) => ({ ...slice, epoch: epoch + 1 })));
+    } else {
+      for (const { job } of slices) job.error = counterLost(group.deviceId, epoch);
+    }
   }
 
   /** Decides what a failure means for the slices that were tried; false if it is an outage. */
   async #recover(tried: readonly Slice[], thrown: unknown): Promise<boolean> {
-    const slices = thrown instanceof UnregisteredFailure ? thrown.slices : tried;
-    const error = thrown instanceof UnregisteredFailure ? new IngestFailure(thrown.cause, false) : thrown;
+    const slices = thrown instanceof PartialFailure ? thrown.slices : tried;
+    const error = thrown instanceof PartialFailure ? new IngestFailure(thrown.cause, false) : thrown;
     const kind = kindOfFailure(error);
     if (error instanceof IngestFailure && error.maybeCommitted) this.#observeStored = true;
     if (kind === "bad_row") {
@@ -171,8 +230,8 @@ export class HeartbeatFlush {
     if (records.length > 1) {
       const middle = records.length >> 1;
       this.#work.push(
-        [{ job, records: records.slice(middle) }],
-        [{ job, records: records.slice(0, middle) }],
+        [{ ...first, records: records.slice(middle) }],
+        [{ ...first, records: records.slice(0, middle) }],
       );
       return;
     }
@@ -231,7 +290,13 @@ export class HeartbeatFlush {
     this.#parts.release(job.batch);
     const { submission } = job.batch;
     if (job.error !== undefined) submission.failed(job.error);
-    else submission.committed({ ackedThrough: job.mark, rejected: job.rejected });
+    else {
+      submission.committed({
+        ackedThrough: job.mark,
+        rejected: job.rejected,
+        ...(job.epoch === 0 || job.epoch === submission.epoch ? {} : { epoch: job.epoch }),
+      });
+    }
   }
 
   #abandon(job: Job, error: unknown): void {
@@ -240,36 +305,25 @@ export class HeartbeatFlush {
   }
 }
 
-/** A batch and what became of it so far. */
-interface Job {
-  readonly batch: QueuedBatch;
-  mark: number;
-  readonly rejected: HeartbeatRejection[];
-  error: unknown;
-  settled: boolean;
-}
-
-/** Some rows of a batch. */
-interface Slice {
-  readonly job: Job;
+/** What of a device's rows lay at or below its mark. */
+interface Repeats {
+  readonly group: DeviceGroup;
+  readonly verdict: StoredVerdict;
+  /** How many, those included that came twice at once. */
+  readonly duplicates: number;
   readonly records: readonly HeartbeatRecord[];
-}
-
-interface DeviceGroup extends DeviceRows {
-  records: readonly HeartbeatRecord[];
-  unnumbered: readonly HeartbeatRecord[];
-  readonly slices: Slice[];
-  sent: number;
+  /** The same by batch. */
+  readonly slices: readonly Slice[];
 }
 
 type StoredVerdict = Extract<DeviceVerdict, { kind: "stored" }>;
 
-/** The devices' rows could not be made; the rest of the transaction is committed. */
-class UnregisteredFailure extends Error {
+/** What a transaction left over could not be decided; the rest of it is committed. */
+class PartialFailure extends Error {
   readonly slices: readonly Slice[];
 
   constructor(slices: readonly Slice[], cause: unknown) {
-    super("could not register devices", { cause });
+    super("could not decide what a transaction left over", { cause });
     this.slices = slices;
   }
 }
@@ -277,54 +331,12 @@ class UnregisteredFailure extends Error {
 /** Deadlocks in a row, or partitions that vanish in a row: after these it counts as an outage, which waits longer. */
 const maxRetries = 5;
 
+const sequenceUsed = {
+  field: "sequence",
+  description: "was used under another boot id: count on above the durable sequence, or begin the next epoch",
+};
+
 const dayMs = 24 * 60 * 60 * 1_000;
-
-function groupByDevice(slices: readonly Slice[]): DeviceGroup[] {
-  const groups = new Map<string, DeviceGroup>();
-  for (const slice of slices) {
-    const { submission } = slice.job.batch;
-    if (slice.records.length === 0 || slice.job.settled || slice.job.error !== undefined) continue;
-    const group = groups.get(submission.deviceId);
-    if (group === undefined) {
-      groups.set(submission.deviceId, {
-        deviceId: submission.deviceId,
-        epoch: submission.epoch,
-        followsEpoch: submission.followsEpoch === true,
-        generation: submission.generation,
-        records: slice.records,
-        unnumbered: [],
-        slices: [slice],
-        sent: slice.records.length,
-      });
-    } else {
-      group.slices.push(slice);
-      group.records = group.records.concat(slice.records);
-      group.sent += slice.records.length;
-    }
-  }
-  const list = [...groups.values()];
-  for (const group of list) if (!isRising(group.records)) putInOrder(group);
-  return list;
-}
-
-function isRising(records: readonly HeartbeatRecord[]): boolean {
-  let before = 0;
-  for (const { sequence } of records) {
-    if (sequence <= before) return false;
-    before = sequence;
-  }
-  return true;
-}
-
-/** A mark can only tell what is old if everything comes in order: what a device mixed up is sorted, and repeats go. */
-function putInOrder(group: DeviceGroup): void {
-  const bySequence = new Map<number, HeartbeatRecord>();
-  for (const record of group.records) {
-    if (record.sequence !== 0 && !bySequence.has(record.sequence)) bySequence.set(record.sequence, record);
-  }
-  group.unnumbered = group.records.filter(({ sequence }) => sequence === 0);
-  group.records = [...bySequence.values()].toSorted((a, b) => a.sequence - b.sequence);
-}
 
 function refusal(
   { deviceId }: DeviceRows,
@@ -339,6 +351,16 @@ export function staleEpoch(deviceId: string, currentEpoch: number): OtaError {
     "failed_precondition",
     "STALE_EPOCH",
     `the device has used epoch ${currentEpoch} since; an earlier one is over`,
+    { metadata: { deviceId, epoch: String(currentEpoch) } },
+  );
+}
+
+/** The same: the device counts from the beginning again, or has no numbers left, and must begin the next epoch for that. */
+function counterLost(deviceId: string, currentEpoch: number): OtaError {
+  return new OtaError(
+    "failed_precondition",
+    "STALE_EPOCH",
+    `the counter of epoch ${currentEpoch} began again under another boot id, or is at its end; begin the next epoch`,
     { metadata: { deviceId, epoch: String(currentEpoch) } },
   );
 }

@@ -57,11 +57,10 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
         faults.checked(deviceId, batch);
         const { signal } = context;
         const result = await ingest.submit({ deviceId, epoch, followsEpoch, records: batch.records, signal });
-        // With nothing stored nothing is known of what lies below the refused ones.
-        const through = batch.records.length === 0 ? 0 : batch.through;
         return {
           ack: ackMessage({
-            ackedThrough: Math.max(result.ackedThrough, through),
+            ackedThrough: Math.max(result.ackedThrough, batch.through),
+            epoch: result.epoch ?? epoch,
             rejected: [...batch.rejected, ...result.rejected],
             leftOut: batch.leftOut.named,
             leftOutCount: batch.leftOut.count,

@@ -17,6 +17,7 @@ import {
   type Submission,
 } from "./heartbeat-queue.ts";
 import type { DurableHeartbeatObserver } from "./ingest-observers.ts";
+import { KnownBoots } from "./known-boots.ts";
 
 /** What a {@link HeartbeatIngest} is made of. */
 export interface HeartbeatIngestParts {
@@ -57,6 +58,7 @@ export class HeartbeatIngest implements AsyncDisposable {
   readonly #queue: HeartbeatQueue;
   readonly #idleEncoders = [new HeartbeatCopyEncoder(), new HeartbeatCopyEncoder()];
   readonly #busyDevices = new Set<string>();
+  readonly #boots: KnownBoots;
   readonly #stop = new AbortController();
   #idle = Promise.withResolvers<void>();
   #running = 0;
@@ -71,6 +73,7 @@ export class HeartbeatIngest implements AsyncDisposable {
   constructor(parts: HeartbeatIngestParts) {
     this.#parts = parts;
     this.#limits = parts.limits;
+    this.#boots = new KnownBoots(parts.pool);
     this.#queue = new HeartbeatQueue(this.#limits);
     this.#idle.resolve();
   }
@@ -219,6 +222,7 @@ export class HeartbeatIngest implements AsyncDisposable {
     const flush = new HeartbeatFlush(batches, {
       ...this.#parts,
       encoder,
+      boots: this.#boots,
       release: (batch) => this.#release(batch),
     });
     // At random, so that replicas do not all come back at once.

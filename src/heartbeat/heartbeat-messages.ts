@@ -55,13 +55,15 @@ export function ackMessage(ack: {
   readonly rejected: readonly HeartbeatRejection[];
   readonly leftOut: readonly NamedLeftOut[];
   readonly leftOutCount: number;
+  readonly epoch: number;
 }): MessageInitShape<typeof AckSchema> {
-  const { ackedThrough, rejected, leftOut, leftOutCount } = ack;
+  const { ackedThrough, rejected, leftOut, leftOutCount, epoch } = ack;
   return {
     ackedThrough: BigInt(ackedThrough),
     rejected: [...rejected],
     leftOut: leftOut.map((reading) => ({ ...reading })),
     leftOutCount,
+    epoch,
   };
 }
 

@@ -12,6 +12,8 @@ export interface HeartbeatRejection {
 export interface IngestResult {
   /** Every heartbeat of the device's epoch up to this sequence is committed, or was refused. */
   readonly ackedThrough: number;
+  /** The epoch that they were counted in, if it is not that of the submission. */
+  readonly epoch?: number;
   /** Heartbeats that the database refused. */
   readonly rejected: readonly HeartbeatRejection[];
 }

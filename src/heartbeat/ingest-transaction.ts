@@ -29,6 +29,8 @@ export type DeviceVerdict =
     }
   /** The device has no row in device_ingest yet: see {@link registerDevices}. Nothing was stored of it. */
   | { readonly kind: "unregistered" }
+  /** The epoch has no numbers left for heartbeats without one. Nothing was stored. */
+  | { readonly kind: "full"; readonly epoch: number }
   /** The device has used a later epoch since. */
   | { readonly kind: "stale_epoch"; readonly epoch: number }
   /** A newer stream of the device took over. */
@@ -172,6 +174,9 @@ class IngestQuery implements pg.Submittable {
  */
 const useIndexes = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
+/** The highest sequence: beyond it JavaScript's numbers are no longer whole. */
+const maxSequence = Number.MAX_SAFE_INTEGER;
+
 const copyDataCode = 0x64;
 const copyDone = Buffer.from([0x63, 0, 0, 0, 4]);
 
@@ -208,13 +213,15 @@ function moveMarks(devices: readonly DeviceRows[]): string {
         updated_at = now()
     FROM (
       SELECT i.*, e.epoch, o.epoch AS old_epoch, o.last_sequence AS old_last, o.stream_generation AS old_generation,
-        i.told < o.epoch AND NOT i.follows OR (i.generation > 0 AND i.generation < o.stream_generation) AS refused,
-        CASE WHEN e.epoch = o.epoch THEN o.last_sequence ELSE 0 END AS base
+        i.told < o.epoch AND NOT i.follows OR (i.generation > 0 AND i.generation < o.stream_generation)
+          OR greatest(i.last, b.base) + i.unnumbered > ${maxSequence} AS refused,
+        b.base
       FROM unnest('{${ids}}'::uuid[], '{${epochs}}'::int[], '{${firsts}}'::bigint[], '{${lasts}}'::bigint[],
         '{${unnumbered}}'::int[], '{${generations}}'::bigint[], '{${follows}}'::boolean[])
         WITH ORDINALITY AS i (device_id, told, first, last, unnumbered, generation, follows, position)
       JOIN device_ingest o ON o.device_id = i.device_id
       CROSS JOIN LATERAL (SELECT CASE WHEN i.follows THEN greatest(o.epoch, 1) ELSE i.told END AS epoch) e
+      CROSS JOIN LATERAL (SELECT CASE WHEN e.epoch = o.epoch THEN o.last_sequence ELSE 0 END AS base) b
       ORDER BY o.device_id
       FOR UPDATE OF o
     ) l
@@ -255,8 +262,9 @@ function judgeOne(
     return { kind: "superseded", generation: old.generation };
   }
   const base = epoch === old.epoch ? old.last : 0;
-  const fresh = inEpoch(device.records, epoch).filter(({ sequence }) => sequence > base);
   let mark = Math.max(base, device.records.at(-1)?.sequence ?? 0);
+  if (mark + device.unnumbered.length > maxSequence) return { kind: "full", epoch };
+  const fresh = inEpoch(device.records, epoch).filter(({ sequence }) => sequence > base);
   const numbered = inEpoch(device.unnumbered, epoch).map((record) => ({ ...record, sequence: ++mark }));
   return { kind: "stored", records: numbered.length === 0 ? fresh : [...fresh, ...numbered], epoch, mark };
 }

@@ -69,7 +69,14 @@ export class HeartbeatStreamHandler {
       let opening: StreamOpening;
       try {
         opening = await this.#parts.openings.open(told.deviceId, told.epoch);
-        session = new StreamSession(told.deviceId, opening.epoch, opening.generation);
+        const { epoch, generation, durableSequence } = opening;
+        session = new StreamSession({
+          deviceId: told.deviceId,
+          epoch,
+          followsEpoch: told.epoch === 0,
+          generation,
+          durableSequence,
+        });
         streams.add(session);
       } finally {
         place.done();

@@ -6,7 +6,7 @@ import { type CheckedBatch, StreamSession } from "./stream-session.ts";
 const nothing: CheckedBatch = { records: [], rejected: [], leftOut: new LeftOut(), through: 0 };
 
 function session(): StreamSession {
-  return new StreamSession("device", 2, 5);
+  return new StreamSession({ deviceId: "device", epoch: 2, generation: 5 });
 }
 
 function rows(count: number): CheckedBatch {
@@ -24,6 +24,7 @@ describe("acks", () => {
     expect(stream.take()).toEqual({
       kind: "ack",
       ackedThrough: 4,
+      epoch: 2,
       rejected: [refused(2n), refused(4n), refused(3n)],
       leftOut: [],
       leftOutCount: 0,

@@ -8,6 +8,8 @@ export type StreamOutput =
   | {
       readonly kind: "ack";
       readonly ackedThrough: number;
+      /** The epoch that `ackedThrough` counts in. */
+      readonly epoch: number;
       readonly rejected: readonly HeartbeatRejection[];
       /** The first ones since the last ack. */
       readonly leftOut: readonly NamedLeftOut[];
@@ -27,6 +29,16 @@ export interface CheckedBatch {
   readonly through: number;
 }
 
+/** Which stream it is. */
+export interface StreamIdentity {
+  readonly deviceId: string;
+  readonly epoch: number;
+  readonly followsEpoch?: boolean;
+  readonly generation: number;
+  /** What the device was told to be stored when the stream opened. */
+  readonly durableSequence?: number;
+}
+
 /**
  * One open stream: what is on its way into the database, and what waits to be sent. Small, because a replica holds
  * many thousands that do nothing: no timers, no buffers, and at most one pending ack, into which later ones merge.
@@ -34,10 +46,13 @@ export interface CheckedBatch {
 export class StreamSession {
   readonly deviceId: string;
   readonly epoch: number;
+  /** Whether the device leaves the epoch to the service, which may begin a new one while the stream is open. */
+  readonly followsEpoch: boolean;
   readonly generation: number;
   /** When the device was first asked to slow down and when it last was too fast, in monotonic milliseconds. */
   slowDown: { readonly sinceMs: number; lastMs: number; count: number } | undefined;
-  #ackedThrough = 0;
+  #ackedThrough: number;
+  #ackedEpoch: number;
   #rejected: HeartbeatRejection[] = [];
   #leftOut: NamedLeftOut[] = [];
   #leftOutCount = 0;
@@ -50,10 +65,13 @@ export class StreamSession {
   #wakeWriter: (() => void) | undefined;
   #wakeReader: (() => void) | undefined;
 
-  constructor(deviceId: string, epoch: number, generation: number) {
+  constructor({ deviceId, epoch, followsEpoch = false, generation, durableSequence = 0 }: StreamIdentity) {
     this.deviceId = deviceId;
     this.epoch = epoch;
+    this.followsEpoch = followsEpoch;
     this.generation = generation;
+    this.#ackedEpoch = epoch;
+    this.#ackedThrough = durableSequence;
   }
 
   /** Whether it takes no more heartbeats. */
@@ -122,7 +140,14 @@ export class StreamSession {
       this.#rejected = [];
       this.#wakeReaderIfRoom();
     }
-    return { kind: "ack", ackedThrough: this.#ackedThrough, rejected, leftOut, leftOutCount };
+    return {
+      kind: "ack",
+      ackedThrough: this.#ackedThrough,
+      epoch: this.#ackedEpoch,
+      rejected,
+      leftOut,
+      leftOutCount,
+    };
   }
 
   /** Resolves when {@link take}, {@link isDone} or a failure may have something new. For one waiter. */
@@ -143,7 +168,11 @@ export class StreamSession {
   settled(batch: CheckedBatch, result: IngestResult): void {
     this.#unsettledBatches--;
     this.#unsettledRows -= sizeOf(batch);
-    this.#ackedThrough = Math.max(this.#ackedThrough, result.ackedThrough, batch.through);
+    const { epoch = this.epoch, ackedThrough } = result;
+    // What was acknowledged in an epoch before says nothing of this one.
+    const before = epoch === this.#ackedEpoch || batch.records.length === 0 ? this.#ackedThrough : 0;
+    if (batch.records.length > 0) this.#ackedEpoch = epoch;
+    this.#ackedThrough = Math.max(before, ackedThrough, batch.through);
     if (batch.rejected.length > 0) this.#rejected.push(...batch.rejected);
     if (result.rejected.length > 0) this.#rejected.push(...result.rejected);
     if (batch.leftOut.count > 0) {
@@ -202,6 +231,10 @@ class StreamBatch implements Submission {
 
   get epoch(): number {
     return this.#session.epoch;
+  }
+
+  get followsEpoch(): boolean {
+    return this.#session.followsEpoch;
   }
 
   get generation(): number {

@@ -282,6 +282,65 @@ describe("sequences", () => {
   });
 });
 
+describe("a counter", () => {
+  it("that begins again under a new boot is heard, by a call and on a stream that name no epoch", async () => {
+    const device = await enrolDevice(service);
+    const { token } = device;
+    const post = async (...sequences: number[]) => {
+      const heartbeats = sequences.map((sequence) => ({
+        sequence,
+        firmwareVersion: "1.0.0",
+        bootId: "first",
+      }));
+      return (await http(service, "POST", "/api/v1/heartbeat", { token, body: { heartbeats } })).body.ack;
+    };
+    expect(await post(1, 2, 3, 4)).toMatchObject({ ackedThrough: "4", epoch: 1 });
+    const again = [{ sequence: 1n, firmwareVersion: "1.1.0", bootId: "second" }];
+    const called = await service.client(token).unary(method.sendHeartbeat, { heartbeats: again });
+    expect(called.ack).toMatchObject({ ackedThrough: 1n, epoch: 2 });
+    const stream = await openStream(device);
+    expect(stream.welcome).toMatchObject({ epoch: 2, durableSequence: 1n });
+    await stream.send([{ sequence: 1n, bootId: "third" }]);
+    await stream.acked(1);
+    await stream.send([{ sequence: 2n, bootId: "third" }]);
+    await stream.acked(2);
+    stream.cancel();
+    expect(await stored(device.id)).toEqual([1, 1, 1, 2, 2, 3, 4]);
+  });
+
+  it("is the service's for heartbeats without a number, on all doors", async () => {
+    const device = await enrolDevice(service);
+    const body = { heartbeats: [{ firmwareVersion: "1.0.0" }] };
+    await http(service, "POST", "/api/v1/heartbeat", { token: device.token, body });
+    const connected = connectClient(service, HeartbeatService, device.token);
+    await connected.sendHeartbeat({ heartbeats: beats(0) });
+    const stream = await openStream(device);
+    await stream.send(beats(0, 0));
+    await stream.acked(4);
+    stream.cancel();
+    expect(await stored(device.id)).toEqual([1, 2, 3, 4]);
+  });
+
+  it("beyond 2^53 is refused on all doors, and no acknowledgement goes back for it", async () => {
+    const device = await enrolDevice(service);
+    const client = service.client(device.token);
+    await client.unary(method.sendHeartbeat, { heartbeats: beats(1) });
+    const beyond = { ...beats(0)[0], sequence: 2n ** 53n };
+    const refused = { ackedThrough: 1n, rejected: [{ sequence: 2n ** 53n, field: "sequence" }] };
+    const called = await client.unary(method.sendHeartbeat, { heartbeats: [beyond] });
+    expect(called.ack).toMatchObject(refused);
+    const connected = connectClient(service, HeartbeatService, device.token);
+    expect((await connected.sendHeartbeat({ heartbeats: [beyond] })).ack).toMatchObject(refused);
+    const body = { heartbeats: [{ sequence: String(2n ** 53n) }] };
+    const rest = await http(service, "POST", "/api/v1/heartbeat", { token: device.token, body });
+    expect(rest.body.ack).toMatchObject({ ackedThrough: "1", rejected: [{ field: "sequence" }] });
+    const stream = await openStream(device);
+    await stream.send([beyond]);
+    expect((await stream.acked(1)).rejected).toMatchObject([{ field: "sequence" }]);
+    stream.cancel();
+  });
+});
+
 describe("two agents with one identity", () => {
   it("get one stream: the newer one lives, the older one is told why it ends", async () => {
     const device = await enrolDevice(service);

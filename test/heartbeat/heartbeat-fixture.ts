@@ -139,11 +139,12 @@ export function send(
   { ingest }: Pick<IngestFixture, "ingest">,
   deviceId: string,
   sequences: readonly number[],
-  more: Partial<HeartbeatRecord> = {},
+  { followsEpoch = false, ...more }: Partial<HeartbeatRecord> & { readonly followsEpoch?: boolean } = {},
 ): Promise<IngestResult> {
   return ingest.submit({
     deviceId,
     epoch: more.epoch ?? 1,
+    followsEpoch,
     records: records(deviceId, sequences, more),
     signal: new AbortController().signal,
   });

@@ -23,8 +23,8 @@ export declare const file_ota_v1_heartbeat: GenFile;
  */
 export declare type Heartbeat = Message<"ota.v1.Heartbeat"> & {
   /**
-   * Counts the device's heartbeats from 1 and rises by 1 with each; it survives reboots. Zero asks the service to
-   * number it, for devices without storage: such a heartbeat is stored again if it is sent again.
+   * Counts the device's heartbeats from 1 and rises by 1 with each, up to 2^53 - 1; it survives reboots. Zero asks the service to
+   * number it, on streams as in calls, for devices without storage: such a heartbeat is stored again if it is sent again.
    *
    * @generated from field: uint64 sequence = 1;
    */

@@ -72,7 +72,9 @@ export declare type Hello = Message<"ota.v1.Hello"> & {
   /**
    * Which life of the sequence counter this is: 1 at first, one more each time that the device lost its counter
    * (factory reset) or that its serial number enrolled again (`EnrolDeviceResponse.epoch`). An epoch below one used before
-   * is refused with STALE_EPOCH. 0 means the one that the service counts in now.
+   * is refused with STALE_EPOCH. 0 means the one that the service counts in now: when sequences then begin again under a
+   * boot id of which nothing is stored, the service begins a new epoch by itself (`Ack.epoch`). A device that names its
+   * epoch is told STALE_EPOCH instead, stores nothing, and has to begin the next one.
    *
    * @generated from field: uint32 epoch = 2;
    */
@@ -233,7 +235,8 @@ export declare const StreamHeartbeatsResponseSchema: GenMessage<StreamHeartbeats
  */
 export declare type Welcome = Message<"ota.v1.Welcome"> & {
   /**
-   * The highest sequence that is durable in this epoch: resend only what lies above.
+   * The highest sequence that is durable in this epoch: resend only what lies above. One that the device has not given
+   * out says that it lost its counter: it counts on above it, or begins the next epoch.
    *
    * @generated from field: uint64 durable_sequence = 1;
    */
@@ -322,6 +325,13 @@ export declare type Ack = Message<"ota.v1.Ack"> & {
    * @generated from field: uint32 left_out_count = 4;
    */
   leftOutCount: number;
+
+  /**
+   * The epoch that `acked_through` counts in. It rises when the service began a new one: see `Hello.epoch`.
+   *
+   * @generated from field: uint32 epoch = 5;
+   */
+  epoch: number;
 };
 
 /**
