@@ -27,6 +27,15 @@ test("forgets what is acknowledged and survives as bytes", () => {
   expect(backlog.size).toBe(0);
 });
 
+test("forgets what is too large for any message, and nothing else", () => {
+  const backlog = ringOf(10, 2);
+  backlog.push(create(HeartbeatSchema, { sequence: 3n, firmwareVersion: "x".repeat(5_000) }));
+  backlog.push(create(HeartbeatSchema, { sequence: 4n }));
+  expect(backlog.dropLarger(4_000)).toEqual([3n]);
+  expect(backlog.dropLarger(4_000)).toEqual([]);
+  expect(sequences(backlog.after(0n, 10, 1_000_000))).toEqual([1, 2, 4]);
+});
+
 test("refuses a heartbeat that no message can carry, instead of failing on it for ever", () => {
   const backlog = new HeartbeatBacklog(10);
   expect(() => backlog.push(create(HeartbeatSchema, { sequence: 1n, storageFreeBytes: -1n }))).toThrow();

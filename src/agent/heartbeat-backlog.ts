@@ -37,6 +37,13 @@ export class HeartbeatBacklog {
     this.#entries = kept < 0 ? [] : this.#entries.slice(kept);
   }
 
+  /** Forgets those of more than so many bytes, and returns their sequences. */
+  dropLarger(maxBytes: number): bigint[] {
+    const large = this.#entries.filter(({ bytes }) => bytes > maxBytes);
+    if (large.length > 0) this.#entries = this.#entries.filter(({ bytes }) => bytes <= maxBytes);
+    return large.map(({ beat }) => beat.sequence);
+  }
+
   /** The oldest after `sequence`, as many as fit into `maxBeats` and `maxBytes`, but at least one if there is one. */
   after(sequence: bigint, maxBeats: number, maxBytes: number): Heartbeat[] {
     const first = this.#entries.findIndex(({ beat }) => beat.sequence > sequence);

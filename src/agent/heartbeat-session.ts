@@ -173,6 +173,7 @@ export class HeartbeatSession {
       return live.reconnectAfterMs ?? this.#backOff.next();
     } catch (error) {
       if (end.aborted) return 0;
+      if (isTooLarge(error)) this.#giveUpLarge();
       return await this.#failed(error);
     } finally {
       clearTimeout(welcomeTimer);
@@ -237,12 +238,23 @@ export class HeartbeatSession {
 
   #acknowledge(ack: Ack): void {
     const { logger } = this.#options;
+    for (const { sequence, field, value } of ack.leftOut)
+      logger.warn({ sequence: Number(sequence), field, value }, "the service left a reading out");
     for (const { sequence, field, description } of ack.rejected) {
       this.#rejected++;
       logger.warn({ sequence: Number(sequence), field, description }, "the service refused a heartbeat");
     }
     this.#countAcked(ack.ackedThrough);
     this.#backOff.reset();
+  }
+
+  /** A heartbeat that the service cannot take must not stand in the way of all others. Only one that goes alone can be too large. */
+  #giveUpLarge(): void {
+    const { backlog, logger } = this.#options;
+    const sequences = backlog.dropLarger(maxBatchBytes);
+    this.#rejected += sequences.length;
+    for (const sequence of sequences)
+      logger.warn({ sequence: Number(sequence) }, "a heartbeat is too large for the service and is given up");
   }
 
   #countAcked(through: bigint): void {
@@ -311,6 +323,12 @@ export class HeartbeatSession {
   }
 }
 
+/** Whether a message was too large for the service, or for a proxy before it, which gives no reason. */
+function isTooLarge(error: unknown): boolean {
+  if (!(error instanceof ClientError) || error.code !== status.RESOURCE_EXHAUSTED) return false;
+  return error.reason === "MESSAGE_TOO_LARGE" || error.reason === "";
+}
+
 /** A stream that is open. */
 interface LiveStream {
   readonly call: BidiCall<typeof StreamHeartbeatsRequestSchema, typeof StreamHeartbeatsResponseSchema>;
@@ -330,7 +348,7 @@ const minIntervalMs = 100;
 const welcomeTimeoutMs = 20_000;
 /** How long a planned end waits for acknowledgements, in milliseconds. */
 const goodbyeTimeoutMs = 2000;
-/** A message may not exceed 1 MiB; the rest is for what surrounds the heartbeats. */
+/** Half of what a message may have: what is lost with a stream is not much, and a larger heartbeat goes alone. */
 const maxBatchBytes = 1000 * 1024;
 /** How many directives are remembered so that repeats do nothing. */
 const maxDirectives = 64;

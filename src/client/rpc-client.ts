@@ -25,7 +25,7 @@ import {
 import { clientErrorFrom } from "./client-error.ts";
 
 /** The largest message that the service sends or takes, in bytes. */
-const maxMessageBytes = 1024 * 1024;
+const maxMessageBytes = 2 * 1024 * 1024;
 
 /** How often an idle connection is probed. Below 60 s, proxies that enforce a minimum close the connection. */
 const keepaliveIntervalMs = 75_000;

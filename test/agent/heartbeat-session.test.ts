@@ -126,6 +126,17 @@ test("an epoch that the service calls stale is left behind", async () => {
   await eventually(() => expect(service.device.epoch).toBe(8));
 });
 
+test("a heartbeat that is too large for the service is given up, and the others get through", async () => {
+  await using service = await FixtureService.start();
+  await using device = await TestDevice.make(service);
+  const agent = await device.boot({ heartbeatIntervalMs: 20 });
+  await eventually(() => expect(agent.heartbeats.acknowledged).toBeGreaterThan(0));
+  agent.report({ code: "E", message: "x".repeat(5_000_000) });
+  await eventually(() => expect(agent.heartbeats.rejected).toBe(1));
+  const before = agent.heartbeats.acknowledged;
+  await eventually(() => expect(agent.heartbeats.acknowledged).toBeGreaterThan(before));
+});
+
 test("a stream ended by a newer one of the same identity is not fought for", async () => {
   await using service = await FixtureService.start();
   await using device = await TestDevice.make(service);

@@ -95,9 +95,9 @@ describe.each([
     expect(limited.findDetails(ErrorInfoSchema)[0]?.reason).toBe("RATE_LIMITED");
   });
 
-  it("refuses messages above 1 MiB, and says so as with every error", async () => {
+  it("refuses messages above 2 MiB, and says so as with every error", async () => {
     const { calls, headers } = client(make);
-    const id = "x".repeat(1024 * 1024 + 1);
+    const id = "x".repeat(2 * 1024 * 1024 + 1);
     const watch = async () => {
       for await (const _ of calls.watchRollout({ id }, { headers }));
     };
@@ -130,9 +130,9 @@ describe.each([
 });
 
 it.each(["application/connect+proto", "application/grpc-web+proto"])(
-  "refuses a message above 1 MiB in the middle of a stream of %s",
+  "refuses a message above 2 MiB in the middle of a stream of %s",
   async (contentType) => {
-    const frames = [8, 1024 * 1024 + 1].map((length) => {
+    const frames = [8, 2 * 1024 * 1024 + 1].map((length) => {
       const frame = Buffer.alloc(5 + length);
       frame.writeUInt32BE(length, 1);
       return frame;

@@ -171,9 +171,11 @@ describe("a unary call over gRPC", () => {
     expect(errorInfoOf(error).reason).toBe("INVALID_REQUEST");
   });
 
-  it("refuses a message above 1 MiB, and says so as with every error", async () => {
+  it("refuses a message above 2 MiB, and says so as with every error", async () => {
     await open(unary(check, byDevice, async () => ({})));
-    const call = callUnary(doors.client("device"), check, { firmwareVersion: "x".repeat(1024 * 1024 + 1) });
+    const call = callUnary(doors.client("device"), check, {
+      firmwareVersion: "x".repeat(2 * 1024 * 1024 + 1),
+    });
     const error = await failure(call);
     expect(error.code).toBe(status.RESOURCE_EXHAUSTED);
     await expectTooLarge(error, "UpdateService/CheckForUpdate");
@@ -345,7 +347,7 @@ describe("a stream over gRPC", () => {
     expect(returned).toBe(2);
   });
 
-  it("ends with a message above 1 MiB, and says so as with every error", async () => {
+  it("ends with a message above 2 MiB, and says so as with every error", async () => {
     const ended = Promise.withResolvers<unknown>();
     await open(
       bidiStream(stream, access, async function* (requests) {
@@ -362,7 +364,7 @@ describe("a stream over gRPC", () => {
     const failed = once(call.resume(), "error");
     call.write({ message: { case: "goodbye", value: {} } });
     await once(call, "data");
-    call.write({ message: { case: "hello", value: { firmwareVersion: "x".repeat(1024 * 1024 + 1) } } });
+    call.write({ message: { case: "hello", value: { firmwareVersion: "x".repeat(2 * 1024 * 1024 + 1) } } });
     const [error] = (await failed) as [ServiceError];
     expect(error.code).toBe(status.RESOURCE_EXHAUSTED);
     await expectTooLarge(error, "HeartbeatService/StreamHeartbeats");

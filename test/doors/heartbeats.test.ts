@@ -1,10 +1,18 @@
 import { connect, constants } from "node:http2";
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import type { Heartbeat, HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
-import { HeartbeatService, StreamHeartbeatsRequestSchema } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import {
+  type Ack,
+  HeartbeatService,
+  SendHeartbeatRequestSchema,
+  type SendHeartbeatResponse,
+  SendHeartbeatResponseSchema,
+  StreamHeartbeatsRequestSchema,
+  StreamHeartbeatsResponseSchema,
+} from "../../gen/ota/v1/heartbeat_service_pb.js";
 import {
   connectClient,
   type EnrolledDevice,
@@ -225,6 +233,99 @@ describe("a message of 5 MB", () => {
   });
 });
 
+describe("bytes that are no heartbeat", () => {
+  /** A batch of three heartbeats, of which the second has one byte of Latin-1 in the message of its error. */
+  function broken(schema: typeof StreamHeartbeatsRequestSchema | typeof SendHeartbeatRequestSchema): Buffer {
+    const heartbeats = [
+      ...beats(1),
+      { ...beats(2)[0], errors: [{ code: "E", message: "M@nchen" }] },
+      ...beats(3),
+    ];
+    const bytes = Buffer.from(
+      schema === StreamHeartbeatsRequestSchema
+        ? toBinary(schema, create(schema, { message: { case: "batch", value: { heartbeats } } }))
+        : toBinary(schema, create(schema as typeof SendHeartbeatRequestSchema, { heartbeats })),
+    );
+    bytes[bytes.indexOf("@nchen")] = 0xfc;
+    return bytes;
+  }
+
+  /** A call by bare HTTP/2 with messages of any bytes. */
+  function bareCall(name: string, token: string, decode: (bytes: Buffer) => void) {
+    const session = connect(`http://${service.grpcAddress}`);
+    const stream = session.request({
+      ":method": "POST",
+      ":path": `/ota.v1.HeartbeatService/${name}`,
+      "content-type": "application/grpc",
+      te: "trailers",
+      authorization: `Bearer ${token}`,
+    });
+    let received = Buffer.alloc(0);
+    stream.on("data", (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk]);
+      for (let end = 5; received.length >= 5; received = received.subarray(end)) {
+        end = 5 + received.readUInt32BE(1);
+        if (received.length < end) return;
+        decode(received.subarray(5, end));
+      }
+    });
+    return {
+      send: (bytes: Uint8Array) => stream.write(framed(bytes)),
+      end: () => stream.end(),
+      close: () => session.destroy(),
+    };
+  }
+
+  const refused = { sequence: 2n, field: "errors", description: expect.stringContaining("UTF-8") };
+
+  it("are refused with their sequence on a stream, which goes on", async () => {
+    const device = await enrolDevice(service);
+    const acks: Ack[] = [];
+    const call = bareCall("StreamHeartbeats", device.token, (bytes) => {
+      const { message } = fromBinary(StreamHeartbeatsResponseSchema, bytes);
+      if (message.case === "ack") acks.push(message.value);
+    });
+    const say = (message: NonNullable<MessageInitShape<typeof StreamHeartbeatsRequestSchema>["message"]>) =>
+      call.send(toBinary(StreamHeartbeatsRequestSchema, create(StreamHeartbeatsRequestSchema, { message })));
+    say({ case: "hello", value: { deviceId: device.id, firmwareVersion: "1.0.0" } });
+    call.send(broken(StreamHeartbeatsRequestSchema));
+    say({ case: "batch", value: { heartbeats: beats(4) } });
+    await eventually(() => expect(acks.at(-1)?.ackedThrough).toBe(4n));
+    call.close();
+    expect(acks.flatMap(({ rejected }) => rejected)).toMatchObject([refused]);
+    expect(await stored(device.id)).toEqual([1, 3, 4]);
+  });
+
+  it("are refused with their sequence in a call", async () => {
+    const device = await enrolDevice(service);
+    const answers: SendHeartbeatResponse[] = [];
+    const call = bareCall("SendHeartbeat", device.token, (bytes) => {
+      answers.push(fromBinary(SendHeartbeatResponseSchema, bytes));
+    });
+    call.send(broken(SendHeartbeatRequestSchema));
+    call.end();
+    await eventually(() => expect(answers[0]?.ack).toMatchObject({ ackedThrough: 3n, rejected: [refused] }));
+    call.close();
+    expect(await stored(device.id)).toEqual([1, 3]);
+  });
+});
+
+describe("a heartbeat of all that its fields may hold", () => {
+  it("fits into a message, in whatever alphabet", async () => {
+    const device = await enrolDevice(service);
+    const errors = Array.from({ length: 16 }, (_, at) => ({
+      code: `E${at}`,
+      message: "誤".repeat(2_000),
+      stack: "𠮷".repeat(16_000),
+      context: Object.fromEntries(Array.from({ length: 16 }, (__, n) => [`k${n}`, "值".repeat(256)])),
+    }));
+    const stream = await openStream(device);
+    await stream.send([{ ...beats(1)[0], errors }]);
+    expect(await stream.acked(1)).toEqual({ rejected: [], leftOut: [] });
+    stream.cancel();
+  });
+});
+
 describe("what breaks the contract's rules as a whole", () => {
   it("is refused with its field: no heartbeats in a call, or too many", async () => {
     const device = await enrolDevice(service);
@@ -361,12 +462,8 @@ describe("two agents with one identity", () => {
 });
 
 describe("a stream that is cut in the middle of a message", () => {
-  /** A gRPC message behind its prefix: one byte of flags, four of length. */
   function frame(message: MessageInitShape<typeof StreamHeartbeatsRequestSchema>): Buffer {
-    const body = toBinary(StreamHeartbeatsRequestSchema, create(StreamHeartbeatsRequestSchema, message));
-    const prefix = Buffer.alloc(5);
-    prefix.writeUInt32BE(body.length, 1);
-    return Buffer.concat([prefix, body]);
+    return framed(toBinary(StreamHeartbeatsRequestSchema, create(StreamHeartbeatsRequestSchema, message)));
   }
 
   function batchFrame(...sequences: number[]): Buffer {
@@ -424,3 +521,10 @@ describe("a stream that is cut in the middle of a message", () => {
     expect(await stored(device.id)).toEqual([1, 2]);
   });
 });
+
+/** A gRPC message behind its prefix: one byte of flags, four of length. */
+function framed(body: Uint8Array): Buffer {
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(body.length, 1);
+  return Buffer.concat([prefix, body]);
+}

@@ -296,7 +296,7 @@ export enum ErrorReason {
   QUEUE_FULL = 39,
 
   /**
-   * A message is larger than the service accepts (1 MiB). RESOURCE_EXHAUSTED.
+   * A message is larger than the service accepts (2 MiB). RESOURCE_EXHAUSTED.
    *
    * @generated from enum value: ERROR_REASON_MESSAGE_TOO_LARGE = 40;
    */

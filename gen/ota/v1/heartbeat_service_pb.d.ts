@@ -150,7 +150,7 @@ export declare const HelloSchema: GenMessage<Hello>;
  */
 export declare type HeartbeatBatch = Message<"ota.v1.HeartbeatBatch"> & {
   /**
-   * Oldest first: 1 to 1,000. A message may not exceed 1 MiB. What is wrong with one of them is left out of it, or
+   * Oldest first: 1 to 1,000. A message may not exceed 2 MiB; every heartbeat within the limits of its fields fits. What is wrong with one of them is left out of it, or
    * it is refused by itself, in the ack; neither stops its batch or the stream.
    *
    * @generated from field: repeated ota.v1.Heartbeat heartbeats = 1;

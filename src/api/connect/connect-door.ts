@@ -22,7 +22,7 @@ import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import type { Failure } from "../pipeline/failure.ts";
-import { methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
 
 /**
  * The Connect door: the Connect and gRPC-Web protocols on the HTTP port, for browsers. gRPC itself is not served here,
@@ -57,8 +57,6 @@ export async function registerConnectDoor(
     },
   });
 }
-
-const maxMessageBytes = 1024 * 1024;
 
 /** The longest deadline that a client may set. A watching console sets none. */
 const maxTimeoutMs = 24 * 60 * 60 * 1_000;

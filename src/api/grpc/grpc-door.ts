@@ -24,7 +24,7 @@ import type {
   UnaryEndpoint,
 } from "../pipeline/endpoint.ts";
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
-import { methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
 import { OversizeRefusals } from "./grpc-oversize.ts";
 import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
 import {
@@ -334,9 +334,6 @@ export class GrpcDoor implements AsyncDisposable {
 function pathOf(endpoint: Endpoint): string {
   return `/${methodName(endpoint)}`;
 }
-
-/** The largest message in either direction. A DATA frame's messages are held in memory together, so it is small. */
-const maxMessageBytes = 1024 * 1024;
 
 const serverOptions = {
   "grpc.max_receive_message_length": maxMessageBytes,

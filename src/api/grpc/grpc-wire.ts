@@ -62,7 +62,9 @@ export function decode(endpoint: Endpoint, route: Route, call: Call, bytes: Buff
   try {
     message = fromBinary(endpoint.method.input, bytes, binaryOptions);
   } catch (error) {
-    throw undecodable(endpoint.method.input, error);
+    const salvaged = endpoint.options.salvage?.(bytes);
+    if (salvaged === undefined) throw undecodable(endpoint.method.input, error);
+    message = salvaged;
   }
   route.check(call, message);
   return message;

@@ -62,6 +62,11 @@ export interface EndpointOptions<Request> {
    * same; undefined leaves an answer to that one. Worth it only on the hottest paths.
    */
   readonly encode?: (answer: object) => Buffer | undefined;
+  /**
+   * Reads what there is to be read of a gRPC message that cannot be decoded as a whole, for methods that carry many things that
+   * should not suffer for each other; undefined refuses the message.
+   */
+  readonly salvage?: (bytes: Uint8Array) => Request | undefined;
   /** For streams of large answers, which gRPC then sends from where they lie. */
   readonly inPlace?: InPlaceAnswers;
 }

@@ -262,6 +262,12 @@ export function answerOf(endpoint: Endpoint, answer: object): Message {
   return create(endpoint.method.output, answer as Record<string, unknown>);
 }
 
+/**
+ * The largest message in either direction, through every door. The messages of a DATA frame are held in memory together, so it is
+ * small; but every heartbeat within the limits of its fields fits, in whatever alphabet its errors are written.
+ */
+export const maxMessageBytes = 2 * 1024 * 1024;
+
 /** A unary call that takes longer is logged at `warn`. */
 const slowCallMs = 1_000;
 

@@ -5,7 +5,7 @@ import { asHttpError, jsonType, openHttpCall, sendFailure, unsupportedMediaType 
 import type { Call } from "../pipeline/call.ts";
 import type { UnaryEndpoint } from "../pipeline/endpoint.ts";
 import type { BoundEndpoint, EndpointTable } from "../pipeline/endpoint-table.ts";
-import { answerOf, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import { answerOf, maxMessageBytes, type Pipeline, type Route } from "../pipeline/pipeline.ts";
 import { requestFromHttp } from "./rest-binding.ts";
 
 /**
@@ -37,8 +37,8 @@ export async function registerRestDoor(
   });
 }
 
-/** A message of 1 MiB with its bytes in base64, and room for the JSON around it. */
-const maxBodyBytes = 1536 * 1024;
+/** The largest message with its bytes in base64, and room for the JSON around it. */
+const maxBodyBytes = 1.5 * maxMessageBytes;
 
 /** A call that found its binding. */
 interface RestCall {
