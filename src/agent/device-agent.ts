@@ -4,7 +4,7 @@ import type { ChannelCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import {
   Capability,
-  ClockQuality,
+  type ClockQuality,
   ErrorReportSchema,
   type Heartbeat,
   HeartbeatSchema,
@@ -14,6 +14,7 @@ import type { Clock } from "../infra/clock.ts";
 import { isSameVersion } from "../version/compare-versions.ts";
 import { isSemanticVersion } from "../version/semantic-version.ts";
 import { AgentFailure } from "./agent-failure.ts";
+import { ClockCheck } from "./clock-check.ts";
 import { uploadCrashLog } from "./crash-log-upload.ts";
 import { DeviceMemory, remember } from "./device-memory.ts";
 import type { DeviceStorage } from "./device-storage.ts";
@@ -75,6 +76,7 @@ export interface DeviceAgentOptions {
  */
 export class DeviceAgent implements AsyncDisposable {
   readonly #options: DeviceAgentOptions;
+  readonly #clockCheck: ClockCheck;
   readonly #stop = new AbortController();
   readonly #gate = new NetworkGate();
   readonly #backlog: HeartbeatBacklog;
@@ -88,6 +90,7 @@ export class DeviceAgent implements AsyncDisposable {
 
   constructor(options: DeviceAgentOptions) {
     this.#options = options;
+    this.#clockCheck = new ClockCheck(options.clock, options.clockQuality);
     this.#backlog = new HeartbeatBacklog(options.maxBacklog ?? 1000);
   }
 
@@ -205,7 +208,7 @@ export class DeviceAgent implements AsyncDisposable {
   }
 
   #newSession(client: RpcClient, memory: DeviceMemory, running: RunningFirmware): HeartbeatSession {
-    const { clockQuality, heartbeatIntervalMs, logger, maxRetryPauseMs, sensors } = this.#options;
+    const { heartbeatIntervalMs, logger, maxRetryPauseMs, sensors } = this.#options;
     return new HeartbeatSession({
       client,
       memory,
@@ -214,15 +217,16 @@ export class DeviceAgent implements AsyncDisposable {
       gate: this.#gate,
       random: this.#options.random ?? Math.random,
       makeBeat: (sequence) => this.#makeBeat(sequence, memory, running),
-      hello: {
+      onServerTime: (time) => this.#clockCheck.told(time),
+      hello: () => ({
         bootId: sensors.bootId,
         agentVersion,
         firmwareVersion: running.version,
         securityCounter: BigInt(memory.state.securityCounter),
         capabilities: [Capability.RESUME],
-        clockQuality: clockQuality ?? ClockQuality.SYNCHRONISED,
+        clockQuality: this.#clockCheck.quality,
         ...(running.imageSha256 === undefined ? {} : { imageSha256: running.imageSha256 }),
-      },
+      }),
       onState: (state) => this.#options.onState?.(state),
       onUpdateAvailable: () => this.#engine?.check(),
       onCancelUpdate: (updateId) => this.#engine?.cancel(updateId),
@@ -232,7 +236,6 @@ export class DeviceAgent implements AsyncDisposable {
   }
 
   #newEngine(client: RpcClient, memory: DeviceMemory, running: RunningFirmware): UpdateEngine {
-    const { clockQuality } = this.#options;
     return new UpdateEngine({
       ...this.#options,
       client,
@@ -246,19 +249,20 @@ export class DeviceAgent implements AsyncDisposable {
       gate: this.#gate,
       random: this.#options.random ?? Math.random,
       onPhase: (phase) => this.#options.onPhase?.(phase),
-      clockTrusted: clockQuality === undefined || clockQuality === ClockQuality.SYNCHRONISED,
+      trustedTime: () => this.#clockCheck.trustedTime(),
     });
   }
 
   async #makeBeat(sequence: number, memory: DeviceMemory, running: RunningFirmware): Promise<Heartbeat> {
-    const { clock, sensors } = this.#options;
+    const { sensors } = this.#options;
+    const time = this.#clockCheck.time();
     const reading = await sensors.read();
     const errors = this.#errors.map((error) => create(ErrorReportSchema, error));
     this.#errors = [];
     return create(HeartbeatSchema, {
       ...reading,
       sequence: BigInt(sequence),
-      deviceTime: timestampFromDate(clock.now()),
+      ...(time === undefined ? {} : { deviceTime: timestampFromDate(time) }),
       firmwareVersion: running.version,
       bootId: sensors.bootId,
       uptime: durationFromMs(Math.round(sensors.uptimeMs())),

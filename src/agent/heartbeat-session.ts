@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { durationMs } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Heartbeat } from "../../gen/ota/v1/heartbeat_pb.js";
@@ -34,7 +34,9 @@ export interface HeartbeatSessionOptions {
   /** Measures, and makes the heartbeat with this sequence. */
   readonly makeBeat: (sequence: number) => Promise<Heartbeat>;
   /** What the device says of itself at the beginning of a stream; identity and sequence are added. */
-  readonly hello: MessageInitShape<typeof HelloSchema>;
+  readonly hello: () => MessageInitShape<typeof HelloSchema>;
+  /** What time it is for the service. */
+  readonly onServerTime: (time: Date) => void;
   readonly onState: (state: SessionState) => void;
   /** An update may wait. */
   readonly onUpdateAvailable: () => void;
@@ -189,7 +191,7 @@ export class HeartbeatSession {
   #hello(): MessageInitShape<typeof HelloSchema> {
     const { hello, memory } = this.#options;
     return {
-      ...hello,
+      ...hello(),
       deviceId: memory.state.identity?.deviceId ?? "",
       epoch: memory.state.epoch,
       lastSequence: BigInt(memory.sequence),
@@ -197,7 +199,8 @@ export class HeartbeatSession {
   }
 
   async #welcomed(live: LiveStream, welcome: Welcome): Promise<void> {
-    const { intervalMs, memory, onState } = this.#options;
+    const { intervalMs, memory, onServerTime, onState } = this.#options;
+    if (welcome.serverTime !== undefined) onServerTime(timestampDate(welcome.serverTime));
     if (welcome.epoch === memory.state.epoch && welcome.durableSequence > BigInt(memory.sequence)) {
       // The service knows sequences that this device has not given out: its counter was lost.
       await this.#renewEpoch(welcome.epoch);

@@ -50,8 +50,8 @@ export interface UpdateEngineOptions {
   readonly random: () => number;
   /** Called when the phase changes. */
   readonly onPhase: (phase: UpdatePhase) => void;
-  /** Whether the device's clock tells the time, so that expiry counts. Default true. */
-  readonly clockTrusted?: boolean;
+  /** The time by which offers expire and windows open; undefined if the device cannot tell. */
+  readonly trustedTime: () => Date | undefined;
   /** How long to wait for battery or storage before the update is given up, in milliseconds. Default 10 minutes. */
   readonly readinessPatienceMs?: number | undefined;
   /** Highest download rate in bytes per second. */
@@ -156,7 +156,7 @@ export class UpdateEngine {
   }
 
   async #perform(offer: Offer, work: Work, signal: AbortSignal): Promise<void> {
-    const { clock, clockTrusted = true, memory, onPhase, sensors, storage, trust } = this.#options;
+    const { memory, onPhase, sensors, storage, trust, trustedTime } = this.#options;
     const verified = verifyOffer(
       offer,
       {
@@ -164,7 +164,7 @@ export class UpdateEngine {
         hardwareModel: this.#options.hardwareModel,
         version: this.#versionOf(offer),
         securityFloor: memory.state.securityFloor,
-        now: clockTrusted ? clock.now() : undefined,
+        now: trustedTime(),
       },
       trust,
     );
@@ -228,7 +228,7 @@ export class UpdateEngine {
 
   /** Waits a while for what the offer asks of the device. */
   async #becomeReady(offer: Offer, step: UpdateStage, path: string, signal: AbortSignal): Promise<void> {
-    const { clock, clockTrusted = true, readinessPatienceMs = 600_000, sensors, timeZone } = this.#options;
+    const { clock, readinessPatienceMs = 600_000, sensors, timeZone, trustedTime } = this.#options;
     const pollMs = Math.min(readinessPollMs, this.#options.maxRetryPauseMs ?? readinessPollMs);
     const giveUpAtMs = clock.monotonicMs() + readinessPatienceMs;
     for (;;) {
@@ -239,7 +239,7 @@ export class UpdateEngine {
           step,
           reading: await sensors.read(),
           alreadyStoredBytes: await storedBytes(path),
-          now: clockTrusted ? clock.now() : undefined,
+          now: trustedTime(),
           timeZone,
           userConsent: this.#options.userConsent?.() ?? false,
         });
