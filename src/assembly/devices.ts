@@ -6,6 +6,7 @@ import { CheckWriter } from "../device/state/check-writer.ts";
 import { ClientFactsWriter } from "../device/state/client-facts-writer.ts";
 import { DeviceChanges } from "../device/state/device-changes.ts";
 import { DeviceDirectory } from "../device/state/device-directory.ts";
+import { HeartbeatFaultWriter } from "../device/state/heartbeat-fault-writer.ts";
 import { StateWriter } from "../device/state/state-writer.ts";
 import { DeviceMarks } from "../heartbeat/device-marks.ts";
 import { ChangedDeviceUpdates } from "../rollout/changed-device-updates.ts";
@@ -36,13 +37,14 @@ export async function openDevices(
   );
   await fleet.start(background);
   const facts = opened.use(new ClientFactsWriter({ database, clock, logger }));
+  const faults = opened.use(new HeartbeatFaultWriter({ database, clock, logger }));
   const states = new StateWriter({ database, clock, logger, presence: fleet.tracker });
   const checks = opened.use(new CheckWriter({ database, clock, logger, presence: fleet.tracker }));
   const directory = opened.adopt(
     new DeviceDirectory({ database, changes, states, checks, clock, logger }),
     (it) => it.close(),
   );
-  for (const { writer } of [facts, states, checks]) background.add(writer);
+  for (const { writer } of [facts, faults, states, checks]) background.add(writer);
   const identity = [new ChangedDeviceUpdates(clock, heartbeatIntervalMs), new ReplacedDevicePositions()];
   const enrolment = new DeviceEnrolment({
     database,
@@ -71,5 +73,5 @@ export async function openDevices(
     clock,
     heartbeatIntervalMs,
   });
-  return { changes, fleet, facts, directory, enrolment, registry, heartbeatIntervalMs };
+  return { changes, fleet, facts, faults, directory, enrolment, registry, heartbeatIntervalMs };
 }

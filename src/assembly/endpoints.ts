@@ -69,6 +69,7 @@ export function endpointTable({
     ...deviceEndpoints({
       enrolment,
       registry,
+      faults: devices.faults,
       batches: new DeviceBatches({ database, audit, changes, registry, clock, heartbeatIntervalMs }),
       savedFilters: new SavedFilters({ database, idempotency, audit }),
       ...view,

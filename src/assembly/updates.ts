@@ -41,7 +41,7 @@ type FirmwareNeeds = Pick<Foundation, "database" | "idempotency" | "store" | "cl
 export async function openUpdates(
   { config, logger, clock, metrics, background, database, store, idempotency }: Foundation,
   { audit, signingKeys }: Access,
-  { changes, fleet, directory, heartbeatIntervalMs }: Devices,
+  { changes, faults: faultLog, fleet, directory, heartbeatIntervalMs }: Devices,
   opened: AsyncDisposableStack,
 ) {
   const { firmware, downloads } = openFirmware(
@@ -86,7 +86,7 @@ export async function openUpdates(
       retention: config.heartbeat,
     }),
   );
-  const faults = new HeartbeatFaults(metrics.ingest);
+  const faults = new HeartbeatFaults({ metrics: metrics.ingest, log: faultLog, clock });
   const ingest = opened.use(
     new HeartbeatIngest({
       pool: database.ingestPool,

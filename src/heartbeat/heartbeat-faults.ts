@@ -1,29 +1,57 @@
+import type { HeartbeatFault } from "../device/state/heartbeat-fault-writer.ts";
+import type { Clock } from "../infra/clock.ts";
 import type { IngestMetrics } from "../infra/metrics.ts";
 import type { HeartbeatRejection } from "./heartbeat-queue.ts";
+import { fieldKind } from "./left-out.ts";
 import type { CheckedBatch } from "./stream-session.ts";
 
-/** Counts what is wrong with heartbeats, so that a device that is not heard as it means to be is seen. */
-export class HeartbeatFaults {
-  readonly #metrics: Pick<IngestMetrics, "rowsRejected" | "rowsDuplicate" | "readingsLeftOut">;
+/** What {@link HeartbeatFaults} are told to. */
+export interface HeartbeatFaultsParts {
+  readonly metrics: Pick<IngestMetrics, "rowsRejected" | "rowsDuplicate" | "readingsLeftOut">;
+  /** Keeps them by device. */
+  readonly log: { add(fault: HeartbeatFault): void };
+  readonly clock: Clock;
+}
 
-  constructor(metrics: Pick<IngestMetrics, "rowsRejected" | "rowsDuplicate" | "readingsLeftOut">) {
-    this.#metrics = metrics;
+/** Counts what is wrong with heartbeats and keeps it by device: one that is not heard as it means to be is seen. */
+export class HeartbeatFaults {
+  readonly #parts: HeartbeatFaultsParts;
+
+  constructor(parts: HeartbeatFaultsParts) {
+    this.#parts = parts;
   }
 
   /** What the rules found in a batch. */
   checked(deviceId: string, { rejected, leftOut }: CheckedBatch): void {
     if (rejected.length > 0) this.refused(deviceId, rejected);
     if (leftOut.count === 0) return;
-    for (const [field, { count }] of leftOut.byField) this.#metrics.readingsLeftOut.labels(field).inc(count);
+    const { metrics, log } = this.#parts;
+    for (const [field, { count, newest }] of leftOut.byField) {
+      metrics.readingsLeftOut.labels(field).inc(count);
+      const { sequence, value, description } = newest;
+      log.add({ ...this.#fault(deviceId), kind: "left_out", field, count, sequence, value, description });
+    }
   }
 
   /** Heartbeats that were refused, by the rules or by the database. */
-  refused(_deviceId: string, rejected: readonly HeartbeatRejection[]): void {
-    this.#metrics.rowsRejected.inc(rejected.length);
+  refused(deviceId: string, rejected: readonly HeartbeatRejection[]): void {
+    const { metrics, log } = this.#parts;
+    metrics.rowsRejected.inc(rejected.length);
+    for (const { sequence, field, description } of rejected) {
+      const fault = { ...this.#fault(deviceId), kind: "refused", field: fieldKind(field) } as const;
+      log.add({ ...fault, count: 1, sequence, value: "", description });
+    }
   }
 
-  /** Heartbeats that were stored before. */
-  repeated(_deviceId: string, count: number): void {
-    this.#metrics.rowsDuplicate.inc(count);
+  /** Heartbeats that were stored before; `sequence` is the newest of them. */
+  repeated(deviceId: string, count: number, sequence: number): void {
+    const { metrics, log } = this.#parts;
+    metrics.rowsDuplicate.inc(count);
+    const fault = { ...this.#fault(deviceId), kind: "repeated", field: "" } as const;
+    log.add({ ...fault, count, sequence: BigInt(sequence), value: "", description: "" });
+  }
+
+  #fault(deviceId: string): Pick<HeartbeatFault, "deviceId" | "noticedAt"> {
+    return { deviceId, noticedAt: this.#parts.clock.now() };
   }
 }

@@ -174,7 +174,7 @@ export class HeartbeatFlush {
     } else if (this.#observeStored) {
       this.#observe(inEpoch(records, verdict.epoch));
     } else {
-      this.#parts.faults.repeated(group.deviceId, duplicates);
+      this.#parts.faults.repeated(group.deviceId, duplicates, newest?.sequence ?? 0);
     }
   }
 

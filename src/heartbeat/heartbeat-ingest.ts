@@ -4,6 +4,7 @@ import { Alarm } from "../infra/alarm.ts";
 import { BackOff } from "../infra/back-off.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
+import { sessionOn } from "../infra/database/session.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { IngestMetrics } from "../infra/metrics.ts";
 import { HeartbeatCopyEncoder } from "./copy-encoder.ts";
@@ -73,7 +74,7 @@ export class HeartbeatIngest implements AsyncDisposable {
   constructor(parts: HeartbeatIngestParts) {
     this.#parts = parts;
     this.#limits = parts.limits;
-    this.#boots = new KnownBoots(parts.pool);
+    this.#boots = new KnownBoots(sessionOn(parts.pool));
     this.#queue = new HeartbeatQueue(this.#limits);
     this.#idle.resolve();
   }

@@ -1,6 +1,5 @@
-import type pg from "pg";
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
-import { type Session, sessionOn } from "../infra/database/session.ts";
+import type { Session } from "../infra/database/session.ts";
 import { prepared, sql } from "../infra/database/sql.ts";
 import { SecondChanceCache } from "../infra/second-chance-cache.ts";
 
@@ -13,8 +12,8 @@ export class KnownBoots {
   /** The boot of devices that repeated themselves before: a device that does so time and again is not looked up each time. */
   readonly #known = new SecondChanceCache<{ readonly bootId: string; used: boolean }>(maxRemembered);
 
-  constructor(pool: pg.Pool) {
-    this.#pool = sessionOn(pool);
+  constructor(pool: Session) {
+    this.#pool = pool;
   }
 
   /**

@@ -36,6 +36,6 @@ export class LeftOut {
 export const maxNamedLeftOut = 64;
 
 /** A field without places and names, of which there are any number: `errors[3].context["x"]` is `errors.context`. */
-function fieldKind(field: string): string {
+export function fieldKind(field: string): string {
   return field.replace(/\[".*$/s, "").replaceAll(/\[\d+\]/g, "");
 }

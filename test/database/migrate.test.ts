@@ -29,6 +29,7 @@ const all = [
   "0020-models-rings-tries",
   "0021-metadata-and-archive",
   "0022-grouping",
+  "0023-heartbeat-faults",
 ];
 const replicas = 3;
 

@@ -38,6 +38,7 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
   const endpoints: Endpoint[] = [
     ...accessEndpoints({ tokens, enrolmentKeys, signingKeys, audit, pageTokens, settings: [] }),
     ...deviceEndpoints({
+      faults: { of: () => Promise.resolve([]) },
       enrolment,
       registry,
       batches,

@@ -16,6 +16,7 @@ const works = [
   "error_collector",
   "fleet_counters",
   "fleet_watch",
+  "heartbeat_faults",
   "housekeeping",
   "metric_catalogue",
   "notifications",

@@ -2,6 +2,7 @@ import { connect, constants } from "node:http2";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ClockVerdict, HeartbeatFaultKind } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import type { Heartbeat, HeartbeatSchema } from "../../gen/ota/v1/heartbeat_pb.js";
 import {
@@ -194,6 +195,14 @@ describe("a heartbeat with a value that nothing can mean", () => {
         .unary(DeviceService.method.getDevice, { id: device.id });
       expect(shown?.firmwareVersion).toBe("1.1.0");
       expect(shown?.lastHeartbeat?.batteryPercent).toBeUndefined();
+      expect(shown?.heartbeatFaults).toMatchObject(
+        ["battery_percent", "errors.crash_log_id"].map((field) => ({ field, count: 1n, sequence: 1n })),
+      );
+      expect(shown?.heartbeatFaults[0]).toMatchObject({
+        kind: HeartbeatFaultKind.LEFT_OUT,
+        value: "101",
+        description: "must be from 0 to 100",
+      });
     });
     const { heartbeats } = await service.client().unary(method.listHeartbeats, { deviceId: device.id });
     expect(heartbeats[0]?.heartbeat?.errors).toMatchObject([{ code: "SENSOR_CRASH", fatal: true }]);
@@ -201,6 +210,54 @@ describe("a heartbeat with a value that nothing can mean", () => {
     expect(metrics.body).toMatch(/readings_left_out_total\{field="battery_percent"\} [1-9]/);
     expect(metrics.body).toMatch(/readings_left_out_total\{field="errors.crash_log_id"\} [1-9]/);
     expect(metrics.body).toMatch(/ingest_rows_rejected_total [1-9]/);
+  });
+});
+
+describe("a device that is not heard as it means to be", () => {
+  async function shown(id: string) {
+    const { device } = await service.client().unary(DeviceService.method.getDevice, { id });
+    return device;
+  }
+
+  it("shows how many heartbeats were refused and came again", async () => {
+    const device = await enrolDevice(service);
+    const client = service.client(device.token);
+    const heartbeats = [...beats(1, 2), { ...beats(3)[0], bootId: "\0" }];
+    for (let attempt = 0; attempt < 2; attempt++) await client.unary(method.sendHeartbeat, { heartbeats });
+    await eventually(async () => {
+      const faults = (await shown(device.id))?.heartbeatFaults ?? [];
+      expect(faults.map(({ kind, field, count }) => [kind, field, count]).toSorted()).toEqual([
+        [HeartbeatFaultKind.REFUSED, "boot_id", 2n],
+        [HeartbeatFaultKind.REPEATED, "", 2n],
+      ]);
+    });
+  });
+
+  it("shows what its clock is worth", async () => {
+    const device = await enrolDevice(service);
+    const beat = async (sequence: number, deviceTime: Date | undefined) => {
+      const time = deviceTime === undefined ? {} : { deviceTime: timestampFromDate(deviceTime) };
+      const heartbeats = [{ ...beats(sequence)[0], ...time }];
+      await service.client(device.token).unary(method.sendHeartbeat, { heartbeats });
+    };
+    const verdict = async (expected: ClockVerdict, offsetSeconds?: number) => {
+      await eventually(async () => {
+        const answer = await shown(device.id);
+        expect(answer?.clockVerdict).toBe(expected);
+        if (offsetSeconds === undefined) return;
+        expect(Math.abs(Number(answer?.clockOffset?.seconds) - offsetSeconds)).toBeLessThan(60);
+      });
+    };
+    await beat(1, undefined);
+    await verdict(ClockVerdict.UNSPECIFIED);
+    await beat(2, new Date());
+    await verdict(ClockVerdict.RIGHT, 0);
+    await beat(3, new Date(Date.now() - 7_200_000));
+    await verdict(ClockVerdict.OFF, -7_200);
+    await beat(4, new Date(20_000));
+    await verdict(ClockVerdict.UNSET);
+    await beat(5, new Date("4020-01-01T00:00:00Z"));
+    await verdict(ClockVerdict.OFF);
   });
 });
 

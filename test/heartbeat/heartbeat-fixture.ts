@@ -73,7 +73,7 @@ export async function ingestOn(url: string, options: IngestOptions = {}): Promis
   if (options.withoutPartitions !== true) await partitions.maintain();
   const metrics = new Metrics({ processMetrics: false });
   const observed: DurableHeartbeat[] = [];
-  const faults = new HeartbeatFaults(metrics.ingest);
+  const faults = new HeartbeatFaults({ metrics: metrics.ingest, log: { add: () => undefined }, clock });
   const ingest = new HeartbeatIngest({
     pool,
     partitions,

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Capability, ClockQuality, Heartbeat } from "./heartbeat_pb.js";
 
 /**
@@ -179,6 +179,28 @@ export declare type Device = Message<"ota.v1.Device"> & {
    * @generated from field: string product = 23;
    */
   product: string;
+
+  /**
+   * What is wrong with its heartbeats, newest first: readings that were left out, heartbeats that were refused or came again. Only
+   * `GetDevice` says it.
+   *
+   * @generated from field: repeated ota.v1.HeartbeatFault heartbeat_faults = 24;
+   */
+  heartbeatFaults: HeartbeatFault[];
+
+  /**
+   * What its newest heartbeat shows of its clock. Only `GetDevice` says it.
+   *
+   * @generated from field: ota.v1.ClockVerdict clock_verdict = 25;
+   */
+  clockVerdict: ClockVerdict;
+
+  /**
+   * How far its clock is ahead of the service's, negative if it is behind, by its newest heartbeat; unset if that told no time.
+   *
+   * @generated from field: google.protobuf.Duration clock_offset = 26;
+   */
+  clockOffset?: Duration | undefined;
 };
 
 /**
@@ -186,6 +208,146 @@ export declare type Device = Message<"ota.v1.Device"> & {
  * Use `create(DeviceSchema)` to create a new message.
  */
 export declare const DeviceSchema: GenMessage<Device>;
+
+/**
+ * What is wrong with some of a device's heartbeats.
+ *
+ * @generated from message ota.v1.HeartbeatFault
+ */
+export declare type HeartbeatFault = Message<"ota.v1.HeartbeatFault"> & {
+  /**
+   * What kind of fault it is.
+   *
+   * @generated from field: ota.v1.HeartbeatFaultKind kind = 1;
+   */
+  kind: HeartbeatFaultKind;
+
+  /**
+   * The field that is wrong, for example `battery_percent` or `errors.message`; empty if none is.
+   *
+   * @generated from field: string field = 2;
+   */
+  field: string;
+
+  /**
+   * How many times it was seen.
+   *
+   * @generated from field: uint64 count = 3;
+   */
+  count: bigint;
+
+  /**
+   * What the device sent, of the newest, as text of up to 64 characters; empty for what is too large to be shown.
+   *
+   * @generated from field: string value = 4;
+   */
+  value: string;
+
+  /**
+   * What is wrong, of the newest.
+   *
+   * @generated from field: string description = 5;
+   */
+  description: string;
+
+  /**
+   * The sequence of the newest.
+   *
+   * @generated from field: uint64 sequence = 6;
+   */
+  sequence: bigint;
+
+  /**
+   * When the newest was received.
+   *
+   * @generated from field: google.protobuf.Timestamp newest_time = 7;
+   */
+  newestTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.HeartbeatFault.
+ * Use `create(HeartbeatFaultSchema)` to create a new message.
+ */
+export declare const HeartbeatFaultSchema: GenMessage<HeartbeatFault>;
+
+/**
+ * What can be wrong with a heartbeat.
+ *
+ * @generated from enum ota.v1.HeartbeatFaultKind
+ */
+export enum HeartbeatFaultKind {
+  /**
+   * @generated from enum value: HEARTBEAT_FAULT_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A reading was left out of a heartbeat that is stored.
+   *
+   * @generated from enum value: HEARTBEAT_FAULT_KIND_LEFT_OUT = 1;
+   */
+  LEFT_OUT = 1,
+
+  /**
+   * A heartbeat was refused and is lost.
+   *
+   * @generated from enum value: HEARTBEAT_FAULT_KIND_REFUSED = 2;
+   */
+  REFUSED = 2,
+
+  /**
+   * A heartbeat came again that was stored before; after a break that is as it should be.
+   *
+   * @generated from enum value: HEARTBEAT_FAULT_KIND_REPEATED = 3;
+   */
+  REPEATED = 3,
+}
+
+/**
+ * Describes the enum ota.v1.HeartbeatFaultKind.
+ */
+export declare const HeartbeatFaultKindSchema: GenEnum<HeartbeatFaultKind>;
+
+/**
+ * What a device's newest heartbeat shows of its clock, against the service's.
+ *
+ * @generated from enum ota.v1.ClockVerdict
+ */
+export enum ClockVerdict {
+  /**
+   * It told no time.
+   *
+   * @generated from enum value: CLOCK_VERDICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Off by a minute at most, its way here included.
+   *
+   * @generated from enum value: CLOCK_VERDICT_RIGHT = 1;
+   */
+  RIGHT = 1,
+
+  /**
+   * Off by more.
+   *
+   * @generated from enum value: CLOCK_VERDICT_OFF = 2;
+   */
+  OFF = 2,
+
+  /**
+   * It tells a time before 2000: the clock was never set.
+   *
+   * @generated from enum value: CLOCK_VERDICT_UNSET = 3;
+   */
+  UNSET = 3,
+}
+
+/**
+ * Describes the enum ota.v1.ClockVerdict.
+ */
+export declare const ClockVerdictSchema: GenEnum<ClockVerdict>;
 
 /**
  * How all rollouts treat a device, whatever its place by chance.

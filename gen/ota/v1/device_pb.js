@@ -3,14 +3,14 @@
 /* eslint-disable */
 
 import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_ota_v1_heartbeat } from "./heartbeat_pb.js";
 
 /**
  * Describes the file ota/v1/device.proto.
  */
 export const file_ota_v1_device = /*@__PURE__*/
-  fileDesc("ChNvdGEvdjEvZGV2aWNlLnByb3RvEgZvdGEudjEi3AYKBkRldmljZRIKCgJpZBgBIAEoCRIVCg1zZXJpYWxfbnVtYmVyGAIgASgJEhMKC2RldmljZV90eXBlGAMgASgJEhYKDmhhcmR3YXJlX21vZGVsGAQgASgJEhQKDGRpc3BsYXlfbmFtZRgFIAEoCRIOCgZncm91cHMYBiADKAkSLgoIbWV0YWRhdGEYByADKAsyHC5vdGEudjEuRGV2aWNlLk1ldGFkYXRhRW50cnkSGAoQZmlybXdhcmVfdmVyc2lvbhgIIAEoCRIWCg5vcGVuX3VwZGF0ZV9pZBgJIAEoCRIiCghwcmVzZW5jZRgKIAEoDjIQLm90YS52MS5QcmVzZW5jZRIyCg5sYXN0X3NlZW5fdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoObGFzdF9oZWFydGJlYXQYDCABKAsyES5vdGEudjEuSGVhcnRiZWF0EhgKEHNlY3VyaXR5X2NvdW50ZXIYDSABKAQSLwoLY3JlYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXRpcmVfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNYWdlbnRfdmVyc2lvbhgRIAEoCRIoCgxjYXBhYmlsaXRpZXMYEiADKA4yEi5vdGEudjEuQ2FwYWJpbGl0eRIrCg1jbG9ja19xdWFsaXR5GBMgASgOMhQub3RhLnYxLkNsb2NrUXVhbGl0eRIMCgR0YWdzGBQgAygJEiUKCnVwZGF0ZV9waW4YFSABKA4yES5vdGEudjEuVXBkYXRlUGluEjIKCmNvbXBvbmVudHMYFiADKAsyHi5vdGEudjEuRGV2aWNlLkNvbXBvbmVudHNFbnRyeRIPCgdwcm9kdWN0GBcgASgJGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoxCg9Db21wb25lbnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASpXCglVcGRhdGVQaW4SGgoWVVBEQVRFX1BJTl9VTlNQRUNJRklFRBAAEhUKEVVQREFURV9QSU5fQ0FOQVJZEAESFwoTVVBEQVRFX1BJTl9FWENMVURFRBACKngKCFByZXNlbmNlEhgKFFBSRVNFTkNFX1VOU1BFQ0lGSUVEEAASFAoQUFJFU0VOQ0VfVU5LTk9XThABEhMKD1BSRVNFTkNFX09OTElORRACEhEKDVBSRVNFTkNFX0xBVEUQAxIUChBQUkVTRU5DRV9PRkZMSU5FEARiBnByb3RvMw", [file_google_protobuf_timestamp, file_ota_v1_heartbeat]);
+  fileDesc("ChNvdGEvdjEvZGV2aWNlLnByb3RvEgZvdGEudjEi7AcKBkRldmljZRIKCgJpZBgBIAEoCRIVCg1zZXJpYWxfbnVtYmVyGAIgASgJEhMKC2RldmljZV90eXBlGAMgASgJEhYKDmhhcmR3YXJlX21vZGVsGAQgASgJEhQKDGRpc3BsYXlfbmFtZRgFIAEoCRIOCgZncm91cHMYBiADKAkSLgoIbWV0YWRhdGEYByADKAsyHC5vdGEudjEuRGV2aWNlLk1ldGFkYXRhRW50cnkSGAoQZmlybXdhcmVfdmVyc2lvbhgIIAEoCRIWCg5vcGVuX3VwZGF0ZV9pZBgJIAEoCRIiCghwcmVzZW5jZRgKIAEoDjIQLm90YS52MS5QcmVzZW5jZRIyCg5sYXN0X3NlZW5fdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoObGFzdF9oZWFydGJlYXQYDCABKAsyES5vdGEudjEuSGVhcnRiZWF0EhgKEHNlY3VyaXR5X2NvdW50ZXIYDSABKAQSLwoLY3JlYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXRpcmVfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNYWdlbnRfdmVyc2lvbhgRIAEoCRIoCgxjYXBhYmlsaXRpZXMYEiADKA4yEi5vdGEudjEuQ2FwYWJpbGl0eRIrCg1jbG9ja19xdWFsaXR5GBMgASgOMhQub3RhLnYxLkNsb2NrUXVhbGl0eRIMCgR0YWdzGBQgAygJEiUKCnVwZGF0ZV9waW4YFSABKA4yES5vdGEudjEuVXBkYXRlUGluEjIKCmNvbXBvbmVudHMYFiADKAsyHi5vdGEudjEuRGV2aWNlLkNvbXBvbmVudHNFbnRyeRIPCgdwcm9kdWN0GBcgASgJEjAKEGhlYXJ0YmVhdF9mYXVsdHMYGCADKAsyFi5vdGEudjEuSGVhcnRiZWF0RmF1bHQSKwoNY2xvY2tfdmVyZGljdBgZIAEoDjIULm90YS52MS5DbG9ja1ZlcmRpY3QSLwoMY2xvY2tfb2Zmc2V0GBogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoxCg9Db21wb25lbnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK/AQoOSGVhcnRiZWF0RmF1bHQSKAoEa2luZBgBIAEoDjIaLm90YS52MS5IZWFydGJlYXRGYXVsdEtpbmQSDQoFZmllbGQYAiABKAkSDQoFY291bnQYAyABKAQSDQoFdmFsdWUYBCABKAkSEwoLZGVzY3JpcHRpb24YBSABKAkSEAoIc2VxdWVuY2UYBiABKAQSLwoLbmV3ZXN0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKqIBChJIZWFydGJlYXRGYXVsdEtpbmQSJAogSEVBUlRCRUFUX0ZBVUxUX0tJTkRfVU5TUEVDSUZJRUQQABIhCh1IRUFSVEJFQVRfRkFVTFRfS0lORF9MRUZUX09VVBABEiAKHEhFQVJUQkVBVF9GQVVMVF9LSU5EX1JFRlVTRUQQAhIhCh1IRUFSVEJFQVRfRkFVTFRfS0lORF9SRVBFQVRFRBADKnYKDENsb2NrVmVyZGljdBIdChlDTE9DS19WRVJESUNUX1VOU1BFQ0lGSUVEEAASFwoTQ0xPQ0tfVkVSRElDVF9SSUdIVBABEhUKEUNMT0NLX1ZFUkRJQ1RfT0ZGEAISFwoTQ0xPQ0tfVkVSRElDVF9VTlNFVBADKlcKCVVwZGF0ZVBpbhIaChZVUERBVEVfUElOX1VOU1BFQ0lGSUVEEAASFQoRVVBEQVRFX1BJTl9DQU5BUlkQARIXChNVUERBVEVfUElOX0VYQ0xVREVEEAIqeAoIUHJlc2VuY2USGAoUUFJFU0VOQ0VfVU5TUEVDSUZJRUQQABIUChBQUkVTRU5DRV9VTktOT1dOEAESEwoPUFJFU0VOQ0VfT05MSU5FEAISEQoNUFJFU0VOQ0VfTEFURRADEhQKEFBSRVNFTkNFX09GRkxJTkUQBGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_ota_v1_heartbeat]);
 
 /**
  * Describes the message ota.v1.Device.
@@ -20,10 +20,45 @@ export const DeviceSchema = /*@__PURE__*/
   messageDesc(file_ota_v1_device, 0);
 
 /**
+ * Describes the message ota.v1.HeartbeatFault.
+ * Use `create(HeartbeatFaultSchema)` to create a new message.
+ */
+export const HeartbeatFaultSchema = /*@__PURE__*/
+  messageDesc(file_ota_v1_device, 1);
+
+/**
+ * Describes the enum ota.v1.HeartbeatFaultKind.
+ */
+export const HeartbeatFaultKindSchema = /*@__PURE__*/
+  enumDesc(file_ota_v1_device, 0);
+
+/**
+ * What can be wrong with a heartbeat.
+ *
+ * @generated from enum ota.v1.HeartbeatFaultKind
+ */
+export const HeartbeatFaultKind = /*@__PURE__*/
+  tsEnum(HeartbeatFaultKindSchema);
+
+/**
+ * Describes the enum ota.v1.ClockVerdict.
+ */
+export const ClockVerdictSchema = /*@__PURE__*/
+  enumDesc(file_ota_v1_device, 1);
+
+/**
+ * What a device's newest heartbeat shows of its clock, against the service's.
+ *
+ * @generated from enum ota.v1.ClockVerdict
+ */
+export const ClockVerdict = /*@__PURE__*/
+  tsEnum(ClockVerdictSchema);
+
+/**
  * Describes the enum ota.v1.UpdatePin.
  */
 export const UpdatePinSchema = /*@__PURE__*/
-  enumDesc(file_ota_v1_device, 0);
+  enumDesc(file_ota_v1_device, 2);
 
 /**
  * How all rollouts treat a device, whatever its place by chance.
@@ -37,7 +72,7 @@ export const UpdatePin = /*@__PURE__*/
  * Describes the enum ota.v1.Presence.
  */
 export const PresenceSchema = /*@__PURE__*/
-  enumDesc(file_ota_v1_device, 1);
+  enumDesc(file_ota_v1_device, 3);
 
 /**
  * Whether a device is being heard from, judged by the time of its last sign of life against its heartbeat interval. A

@@ -9,6 +9,7 @@ import type { Clock } from "../../infra/clock.ts";
 import { parseDeviceFilter } from "../filter/device-filter.ts";
 import { type FleetParts, fleetEndpoints } from "../fleet/fleet-handlers.ts";
 import type { OpenUpdates } from "../fleet/status-overview.ts";
+import type { HeartbeatFault, HeartbeatFaultWriter } from "../state/heartbeat-fault-writer.ts";
 import type { DeviceDetails } from "./device-details.ts";
 import type { DeviceEnrolment } from "./device-enrolment.ts";
 import { parseDeviceOrder } from "./device-list.ts";
@@ -18,6 +19,7 @@ import { type InventoryParts, inventoryEndpoints } from "./inventory-handlers.ts
 /** What the handlers of DeviceService call. */
 export interface DeviceParts extends FleetParts, InventoryParts {
   readonly enrolment: DeviceEnrolment;
+  readonly faults: Pick<HeartbeatFaultWriter, "of">;
   readonly updates: OpenUpdates;
   readonly pageTokens: PageTokens;
   readonly clock: Clock;
@@ -75,12 +77,15 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
 }
 
 function readEndpoints(parts: DeviceParts): Endpoint[] {
-  const { registry, pageTokens } = parts;
+  const { faults, registry, pageTokens } = parts;
   return [
     unary(
       DeviceService.method.getDevice,
       { access: { role: "viewer", device: (request) => request.id }, rate: "operator" },
-      async ({ id }) => ({ device: await message(parts, await registry.get(id)) }),
+      async ({ id }) => {
+        const device = await registry.get(id);
+        return { device: await message(parts, device, await faults.of(id)) };
+      },
     ),
     unary(
       DeviceService.method.listDevices,
@@ -159,9 +164,10 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
 async function message(
   parts: DeviceParts,
   device: DeviceDetails,
+  faults?: readonly HeartbeatFault[],
 ): Promise<MessageInitShape<typeof DeviceSchema>> {
   const openUpdates = await parts.updates.openUpdateIds([device.id]);
-  return deviceMessage(device, contextOf(parts, openUpdates.get(device.id)));
+  return deviceMessage(device, { ...contextOf(parts, openUpdates.get(device.id)), faults });
 }
 
 async function messages(

@@ -5,15 +5,23 @@ import type { SavedFilterSchema } from "../../../gen/ota/v1/device_service_pb.js
 import { Capability, ClockQuality } from "../../../gen/ota/v1/heartbeat_pb.js";
 import { wirePresence } from "../fleet/fleet-messages.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
+import type { HeartbeatFault } from "../state/heartbeat-fault-writer.ts";
 import { presenceOf } from "../state/presence.ts";
 import { heartbeatMessage } from "../state/record-messages.ts";
 import type { DeviceDetails } from "./device-details.ts";
+import { heartbeatFaultsMessage } from "./heartbeat-fault-messages.ts";
 import type { SavedFilterRow } from "./saved-filter.entity.ts";
 
 /** A device on the wire, as it stands at this moment. */
 export function deviceMessage(
   device: DeviceDetails,
-  context: { readonly nowMs: number; readonly intervalMs: number; readonly openUpdateId: string | undefined },
+  context: {
+    readonly nowMs: number;
+    readonly intervalMs: number;
+    readonly openUpdateId: string | undefined;
+    /** What is wrong with its heartbeats, if that is to be said. */
+    readonly faults?: readonly HeartbeatFault[] | undefined;
+  },
 ): MessageInitShape<typeof DeviceSchema> {
   const last = device.lastHeartbeat;
   return {
@@ -40,6 +48,7 @@ export function deviceMessage(
     capabilities: valuesOf(device.reported.capabilities ?? []),
     clockQuality: valueOf(ClockQuality, device.reported.clockQuality) ?? ClockQuality.UNSPECIFIED,
     components: last?.components ?? {},
+    ...(context.faults === undefined ? {} : heartbeatFaultsMessage(context.faults, last)),
     ...(device.retiredAt === undefined ? {} : { retireTime: timestampFromDate(device.retiredAt) }),
   };
 }

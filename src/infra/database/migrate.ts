@@ -25,6 +25,7 @@ import { Foresight } from "./migrations/m0018-foresight.ts";
 import { ModelsRingsTries } from "./migrations/m0020-models-rings-tries.ts";
 import { MetadataAndArchive } from "./migrations/m0021-metadata-and-archive.ts";
 import { Grouping } from "./migrations/m0022-grouping.ts";
+import { HeartbeatFaults } from "./migrations/m0023-heartbeat-faults.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
@@ -95,6 +96,7 @@ const migrations = [
   { name: "0020-models-rings-tries", class: ModelsRingsTries },
   { name: "0021-metadata-and-archive", class: MetadataAndArchive },
   { name: "0022-grouping", class: Grouping },
+  { name: "0023-heartbeat-faults", class: HeartbeatFaults },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
