@@ -3,13 +3,12 @@ import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import { Parameters } from "../infra/database/parameters.ts";
 import type { Session } from "../infra/database/session.ts";
-import { joined, type Sql, sql } from "../infra/database/sql.ts";
 import type { TimePartitions } from "../infra/database/time-partitions.ts";
-import { type BuiltInMetric, builtInMetrics, customPrefix } from "./built-in-metrics.ts";
+import { builtInMetrics, customPrefix } from "./built-in-metrics.ts";
 import type { DeviceSelection } from "./device-selection.ts";
 import type { RollupProgress } from "./rollup-job.ts";
-import { rollupColumn } from "./rollup-sql.ts";
-import { planSeries, type SeriesSegment, type SeriesSource, segmentsOf } from "./series-plan.ts";
+import { planSeries, type SeriesSource, segmentsOf } from "./series-plan.ts";
+import { type SeriesMetric, type SeriesRow, seriesSql } from "./series-sql.ts";
 
 /** What a {@link SeriesReader} is made of. */
 export interface SeriesReaderParts {
@@ -25,7 +24,7 @@ export interface SeriesReaderParts {
 export interface SeriesRequest {
   /** Either one device or a filter. */
   readonly devices: { readonly id: string } | { readonly filter: string };
-  /** At least one; see {@link BuiltInMetric.name} and {@link customPrefix}. */
+  /** At least one; see {@link builtInMetrics} and {@link customPrefix}. */
   readonly metrics: readonly string[];
   readonly from: Date;
   /** By default now. */
@@ -136,15 +135,6 @@ function tooMuch(cause: unknown): OtaError {
   );
 }
 
-/** A metric that a series can be read of, and what custom ones are called in the database. */
-interface SeriesMetric {
-  readonly name: string;
-  /** For people. */
-  readonly words: string;
-  readonly unit: string;
-  readonly of: BuiltInMetric | { readonly custom: string };
-}
-
 function seriesMetric(name: string, field: string): SeriesMetric {
   const builtIn = builtInMetrics.find((metric) => metric.name === name);
   if (builtIn !== undefined) return { name, words: builtIn.words, unit: builtIn.unit, of: builtIn };
@@ -155,91 +145,6 @@ function seriesMetric(name: string, field: string): SeriesMetric {
     `${JSON.stringify(name)} is no metric: there are ${builtInMetrics.map((metric) => metric.name).join(", ")} and ${customPrefix}NAME`,
   );
 }
-
-/** What one statement reads. */
-interface SeriesQuery {
-  readonly metrics: readonly SeriesMetric[];
-  readonly widthMs: number;
-  readonly deviceIds: readonly string[];
-  readonly segments: readonly SeriesSegment[];
-}
-
-/** One statement that reads each segment, brings all to the same form, and joins what falls into the same bucket. */
-function seriesSql({ metrics, widthMs, deviceIds, segments }: SeriesQuery, parameters: Parameters): Sql {
-  const devices = parameters.add(deviceIds, "uuid[]");
-  const width = parameters.add(`${widthMs} milliseconds`, "interval");
-  const columns = metrics.map(
-    ({ of }, index): MetricColumns => ({
-      index,
-      ...("custom" in of ? { name: parameters.add(of.custom, "text") } : { builtIn: of }),
-    }),
-  );
-  const parts = segments.map((segment) => segmentSql(segment, { devices, width, columns }, parameters));
-  const aggregates = columns.map(
-    ({ index: i }) => sql`min(min_${i}) AS min_${i}, max(max_${i}) AS max_${i}, sum(sum_${i}) AS sum_${i},
-      sum(n_${i})::float8 AS n_${i}, any_value(last_${i} ORDER BY at DESC, sequence DESC) AS last_${i}`,
-  );
-  return sql`SELECT extract(epoch FROM bin)::float8 * 1000 AS start, ${joined(aggregates, sql`, `)}
-    FROM (${joined(parts, sql` UNION ALL `)}) parts GROUP BY bin ORDER BY bin`;
-}
-
-/** Where the database has a metric, and the number that its columns carry. */
-type MetricColumns = { readonly index: number } & (
-  | { readonly builtIn: BuiltInMetric }
-  /** The parameter with a custom metric's name. */
-  | { readonly name: Sql }
-);
-
-function segmentSql(
-  { source, fromMs, toMs }: SeriesSegment,
-  all: { readonly devices: Sql; readonly width: Sql; readonly columns: readonly MetricColumns[] },
-  parameters: Parameters,
-): Sql {
-  const isRaw = source === "heartbeats";
-  // A roll-up counts if any of it lies in the span.
-  const bucketMs = source === "1h" ? 3_600_000 : 300_000;
-  const firstMs = isRaw ? fromMs : Math.floor(fromMs / bucketMs) * bucketMs;
-  const from = parameters.add(new Date(firstMs).toISOString(), "timestamptz");
-  const to = parameters.add(new Date(toMs).toISOString(), "timestamptz");
-  const columns = joined(all.columns.map(isRaw ? rawColumns : rollupColumns), sql`, `);
-  if (isRaw) {
-    return sql`SELECT date_bin(${all.width}, received_at, 'epoch'::timestamptz) AS bin, received_at AS at, sequence, ${columns}
-      FROM device_heartbeats
-      WHERE device_id = ANY(${all.devices}) AND received_at >= ${from} AND received_at < ${to}`;
-  }
-  const table = source === "1h" ? sql`heartbeat_rollups_1h` : sql`heartbeat_rollups_5m`;
-  const step = parameters.add(`${bucketMs} milliseconds`, "interval");
-  // The key begins with the bucket: named one by one, each is a step to a device's row in it.
-  return sql`SELECT date_bin(${all.width}, bucket, 'epoch'::timestamptz) AS bin, last_received_at AS at, 0::bigint AS sequence, ${columns}
-    FROM ${table}
-    WHERE device_id = ANY(${all.devices}) AND bucket >= ${from} AND bucket < ${to}
-      AND bucket = ANY(ARRAY(SELECT generate_series(${from}, ${to}, ${step})))`;
-}
-
-function rawColumns(metric: MetricColumns): Sql {
-  const { index: i } = metric;
-  const read = "name" in metric ? sql`(metrics->${metric.name})` : metric.builtIn.rawSql;
-  const value = sql`(${read})::float8`;
-  return sql`${value} AS min_${i}, ${value} AS max_${i}, ${value} AS sum_${i},
-    CASE WHEN ${value} IS NULL THEN 0 ELSE 1 END AS n_${i}, ${value} AS last_${i}`;
-}
-
-function rollupColumns(metric: MetricColumns): Sql {
-  const { index: i } = metric;
-  const part = (name: "min" | "max" | "sum" | "last", position: number) =>
-    "name" in metric
-      ? sql`(metrics->${metric.name}->${position})::float8`
-      : sql`${rollupColumn(metric.builtIn, name)}::float8`;
-  const n =
-    "name" in metric
-      ? sql`(metrics->${metric.name}->3)::integer`
-      : sql`coalesce(${rollupColumn(metric.builtIn, "n")}, count)`;
-  return sql`${part("min", 0)} AS min_${i}, ${part("max", 1)} AS max_${i}, ${part("sum", 2)} AS sum_${i},
-    ${n} AS n_${i}, ${part("last", 4)} AS last_${i}`;
-}
-
-/** By the names of {@link seriesSql}'s columns: `start` in milliseconds since 1970, and five of each metric. */
-type SeriesRow = Readonly<Record<string, number | null>>;
 
 function pointsOf(rows: readonly SeriesRow[], index: number): SeriesPoint[] {
   return rows.flatMap((row) => {
