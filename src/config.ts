@@ -123,6 +123,11 @@ const table = {
   rateUpdateCheck: rate("RATE_LIMIT_UPDATE_CHECK", "10/minute", "Update checks a device, per replica."),
   rateEnrol: rate("RATE_LIMIT_ENROL", "600/minute", "Enrolments an address, per replica."),
   rateApi: rate("RATE_LIMIT_API", "1200/minute", "Other calls a device, token or address, per replica."),
+  rateDeviceRead: rate(
+    "RATE_LIMIT_DEVICE_READ",
+    "30/minute",
+    "Questions of a device about its own heartbeats, series and track, per replica.",
+  ),
   rateDownload: rate(
     "RATE_LIMIT_DOWNLOAD",
     "60/minute",
@@ -300,6 +305,7 @@ function assemble(values: Values, faults: string[]) {
       update_check: values.rateUpdateCheck,
       download: values.rateDownload,
       device: values.rateApi,
+      device_read: values.rateDeviceRead,
       operator: values.rateApi,
       sign_in: values.rateSignIn,
     },

@@ -76,8 +76,8 @@ export async function openUpdates(
   const telemetry = opened.use(
     await Telemetry.start({
       pool: database.pool,
+      heavyReads: database.heavyReads,
       raw: partitions,
-      history,
       clock,
       logger,
       background,

@@ -77,7 +77,11 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
 
     unary(
       HeartbeatService.method.listHeartbeats,
-      { access: { role: "viewer", device: ({ deviceId }) => deviceId }, rate: "operator" },
+      {
+        access: { role: "viewer", device: ({ deviceId }) => deviceId },
+        rate: "operator",
+        deviceRate: "device_read",
+      },
       async ({ deviceId, startTime, endTime, readMask, ...request }) => {
         const fields = maskedFields(readMask?.paths);
         const filter = {

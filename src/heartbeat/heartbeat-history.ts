@@ -6,7 +6,7 @@ import { type StoredErrorReport, storedError } from "../device/state/stored-erro
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import { Parameters } from "../infra/database/parameters.ts";
-import type { Session } from "../infra/database/session.ts";
+import type { ReadSession } from "../infra/database/session.ts";
 import { allOf, identifier, joined, type Sql, sql, words } from "../infra/database/sql.ts";
 import { columnsFor, type HeartbeatField, heartbeatFields } from "./heartbeat-fields.ts";
 
@@ -23,11 +23,11 @@ export interface HistoryFilter {
 
 /** Reads stored heartbeats. */
 export class HeartbeatHistory {
-  readonly #pool: Session;
+  readonly #session: ReadSession;
   readonly #clock: Clock;
 
-  constructor(pool: Session, clock: Clock) {
-    this.#pool = pool;
+  constructor(session: ReadSession, clock: Clock) {
+    this.#session = session;
     this.#clock = clock;
   }
 
@@ -64,7 +64,7 @@ export class HeartbeatHistory {
       );
     }
     try {
-      const rows = await this.#pool.query<HistoryRow>(
+      const rows = await this.#session.query<HistoryRow>(
         sql`SELECT ${selectionOf(filter)} FROM device_heartbeats WHERE ${allOf(conditions)}
             ORDER BY received_at DESC, sequence DESC LIMIT ${parameters.add(limit, "int")}`,
         parameters.values,
@@ -98,7 +98,7 @@ export class HeartbeatHistory {
     sequence: number,
   ): Promise<HeartbeatRecord[]> {
     try {
-      const rows = await this.#pool.query<HistoryRow>(
+      const rows = await this.#session.query<HistoryRow>(
         sql`SELECT ${selectionOf(filter)} FROM device_heartbeats
          WHERE device_id = $1 AND received_at >= $2 AND (received_at, sequence) >= ($2, $3) AND received_at < $4
          ORDER BY received_at, sequence LIMIT $5`,

@@ -3,12 +3,11 @@ import { compileFilterSql } from "../device/filter/filter-sql.ts";
 import { invalidArgument } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import { Parameters } from "../infra/database/parameters.ts";
-import type { Session } from "../infra/database/session.ts";
+import type { ReadSession } from "../infra/database/session.ts";
 import { type Sql, sql } from "../infra/database/sql.ts";
 
 /** What a {@link DeviceSelection} is made of. */
 export interface DeviceSelectionParts {
-  readonly pool: Session;
   readonly clock: Clock;
   /** Decides which devices are online, for filters that ask. */
   readonly heartbeatIntervalMs: number;
@@ -30,9 +29,9 @@ export class DeviceSelection {
   }
 
   /** The ids of the devices that match; INVALID_ARGUMENT if they are more than `max`. */
-  async idsOf(filter: string, max: number): Promise<string[]> {
+  async idsOf(session: ReadSession, filter: string, max: number): Promise<string[]> {
     const parameters = new Parameters();
-    const rows = await this.#parts.pool.query<{ id: string }>(
+    const rows = await session.query<{ id: string }>(
       sql`SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
           WHERE NOT d.is_deleted AND ${this.condition(filter, parameters)} LIMIT ${parameters.add(max + 1, "int")}`,
       parameters.values,

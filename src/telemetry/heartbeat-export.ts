@@ -1,7 +1,8 @@
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
 import type { HeartbeatField } from "../heartbeat/heartbeat-fields.ts";
-import type { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
+import { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import type { Clock } from "../infra/clock.ts";
+import type { HeavyReads } from "../infra/database/heavy-reads.ts";
 
 /** Which heartbeats to write, and how. */
 export interface ExportJob {
@@ -18,11 +19,11 @@ export interface ExportJob {
 
 /** Writes a device's heartbeats as text, however many there are. */
 export class HeartbeatExport {
-  readonly #history: HeartbeatHistory;
+  readonly #reads: Pick<HeavyReads, "for">;
   readonly #clock: Clock;
 
-  constructor(history: HeartbeatHistory, clock: Clock) {
-    this.#history = history;
+  constructor(reads: Pick<HeavyReads, "for">, clock: Clock) {
+    this.#reads = reads;
     this.#clock = clock;
   }
 
@@ -34,7 +35,8 @@ export class HeartbeatExport {
     let piece: string[] = [job.header];
     let bytes = Buffer.byteLength(job.header);
     const to = job.to ?? this.#clock.now();
-    for await (const records of this.#history.scan({ ...job, to })) {
+    const history = new HeartbeatHistory(this.#reads.for(job), this.#clock);
+    for await (const records of history.scan({ ...job, to })) {
       job.signal.throwIfAborted();
       for (const record of records) {
         const line = job.line(record);

@@ -1,6 +1,6 @@
 import { asDatabaseError } from "../infra/database/errors.ts";
+import type { HeavyReader, HeavyReads } from "../infra/database/heavy-reads.ts";
 import { Parameters } from "../infra/database/parameters.ts";
-import type { Session } from "../infra/database/session.ts";
 import { joined, type Sql, sql } from "../infra/database/sql.ts";
 import type { DeviceSelection } from "./device-selection.ts";
 
@@ -10,6 +10,15 @@ export interface MapBox {
   readonly west: number;
   readonly north: number;
   readonly east: number;
+}
+
+/** Which devices to find. */
+export interface PositionQuery {
+  readonly box: MapBox;
+  /** Empty for all devices. */
+  readonly filter: string;
+  /** More come as clusters. */
+  readonly maxDevices: number;
 }
 
 /** Where one device is. */
@@ -40,27 +49,28 @@ export interface PositionsInBox {
 
 /** Finds devices by where they are. */
 export class PositionSearch {
-  readonly #pool: Session;
+  readonly #reads: Pick<HeavyReads, "for">;
   readonly #devices: DeviceSelection;
 
-  constructor(pool: Session, devices: DeviceSelection) {
-    this.#pool = pool;
+  constructor(reads: Pick<HeavyReads, "for">, devices: DeviceSelection) {
+    this.#reads = reads;
     this.#devices = devices;
   }
 
   /** The devices in a box that match a filter, or clusters of them if they are more than `maxDevices`. */
-  async search(box: MapBox, filter: string, maxDevices: number): Promise<PositionsInBox> {
+  async search({ box, filter, maxDevices }: PositionQuery, reader: HeavyReader): Promise<PositionsInBox> {
+    const session = this.#reads.for(reader);
     const parameters = new Parameters();
     const places = this.#places(box, filter, parameters);
     try {
-      const rows = await this.#pool.query<PositionRow>(
+      const rows = await session.query<PositionRow>(
         devicesSql(places, parameters.add(maxDevices + 1, "int")),
         parameters.values,
       );
       if (rows.length <= maxDevices)
         return { totalCount: rows.length, devices: rows.map(positionOf), clusters: [] };
       const forClusters = new Parameters();
-      const clusters = await this.#pool.query<PositionCluster>(
+      const clusters = await session.query<PositionCluster>(
         clusterSql(this.#places(box, filter, forClusters), box, forClusters),
         forClusters.values,
       );

@@ -39,10 +39,19 @@ export interface SeriesSegment {
   readonly toMs: number;
 }
 
+/** From when to before when a series reaches, in milliseconds since 1970. */
+export type SeriesSpan = Pick<SeriesQuestion, "fromMs" | "toMs">;
+
+/** The begin of the bucket of a roll-up that holds a time. */
+export function startOfBucket(source: Exclude<SeriesSource, "heartbeats">, timeMs: number): number {
+  const bucketMs = bucketsMs[source];
+  return Math.floor(timeMs / bucketMs) * bucketMs;
+}
+
 /** Splits a series' time into what is rolled up and the newest part that is not yet. */
 export function segmentsOf(
   plan: SeriesPlan,
-  span: { readonly fromMs: number; readonly toMs: number },
+  span: SeriesSpan,
   rolledUpTo: Readonly<Record<"5m" | "1h", number>>,
 ): SeriesSegment[] {
   const segments: SeriesSegment[] = [];
@@ -64,6 +73,9 @@ const minuteMs = 60 * secondMs;
 const fiveMinutesMs = 5 * minuteMs;
 const oneHourMs = 60 * minuteMs;
 const dayMs = 24 * oneHourMs;
+
+/** How much time a roll-up holds. */
+export const bucketsMs = { "5m": fiveMinutesMs, "1h": oneHourMs };
 
 /** Each from five minutes on is a multiple of five minutes, each from an hour on a multiple of an hour. */
 const widthsMs = [

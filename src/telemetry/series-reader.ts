@@ -1,23 +1,29 @@
-import { invalidArgument, OtaError } from "../errors.ts";
+import { invalidArgument } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
-import { Parameters } from "../infra/database/parameters.ts";
-import type { Session } from "../infra/database/session.ts";
+import type { HeavyReader, HeavyReads } from "../infra/database/heavy-reads.ts";
 import type { TimePartitions } from "../infra/database/time-partitions.ts";
 import { builtInMetrics, customPrefix } from "./built-in-metrics.ts";
 import type { DeviceSelection } from "./device-selection.ts";
 import type { RollupProgress } from "./rollup-job.ts";
-import { planSeries, type SeriesSource, segmentsOf } from "./series-plan.ts";
-import { type SeriesMetric, type SeriesRow, seriesSql } from "./series-sql.ts";
+import {
+  planSeries,
+  type SeriesPlan,
+  type SeriesSource,
+  type SeriesSpan,
+  segmentsOf,
+  startOfBucket,
+} from "./series-plan.ts";
+import { hugeScale, type SeriesMetric, type SeriesRow, seriesRows } from "./series-sql.ts";
 
 /** What a {@link SeriesReader} is made of. */
 export interface SeriesReaderParts {
-  readonly pool: Session;
+  readonly reads: Pick<HeavyReads, "for">;
   readonly clock: Clock;
   readonly devices: DeviceSelection;
   readonly rollups: { progress(): Promise<RollupProgress> };
   /** Says how long each source is kept. */
-  readonly kept: Readonly<Record<"heartbeats" | "5m", Pick<TimePartitions, "firstKept">>>;
+  readonly kept: Readonly<Record<SeriesSource, Pick<TimePartitions, "firstKept" | "rowsFrom">>>;
 }
 
 /** Which series to read. */
@@ -70,40 +76,27 @@ export class SeriesReader {
 
   /**
    * Reads series. Throws INVALID_ARGUMENT for a metric that cannot be, an empty span, a bad filter or one that matches more
-   * than {@link maxDevices}, and DEADLINE_EXCEEDED if the database needs too long. Of roll-ups whole buckets count, also
-   * where the span begins within one.
+   * than {@link maxDevices}, and what {@link HeavyReads.for} throws. Of roll-ups whole buckets count, also where the span
+   * begins within one. What it costs follows from what is kept, however long the span.
    */
-  async read(request: SeriesRequest): Promise<SeriesAnswer> {
-    const { clock, kept, rollups, devices, pool } = this.#parts;
+  async read(request: SeriesRequest, reader: HeavyReader): Promise<SeriesAnswer> {
+    const { reads, devices } = this.#parts;
     const metrics = request.metrics.map((name, index) => seriesMetric(name, `metrics[${index}]`));
-    const fromMs = request.from.getTime();
-    const toMs = (request.to ?? clock.now()).getTime();
-    if (toMs <= fromMs) throw invalidArgument("start_time", "must lie before the end");
-    const plan = planSeries({
-      fromMs,
-      toMs,
-      maxPoints: request.maxPoints,
-      keptFromMs: {
-        heartbeats: kept.heartbeats.firstKept()?.getTime() ?? Number.NEGATIVE_INFINITY,
-        "5m": kept["5m"].firstKept()?.getTime() ?? Number.NEGATIVE_INFINITY,
-      },
-    });
+    const span = this.#spanOf(request);
+    const plan = this.#planOf(span, request.maxPoints);
+    const session = reads.for(reader);
     try {
-      const ids =
+      const deviceIds =
         "id" in request.devices
           ? [request.devices.id]
-          : await devices.idsOf(request.devices.filter, maxDevices);
-      const progress = await rollups.progress();
-      const segments = segmentsOf(
-        plan,
-        { fromMs, toMs },
-        { "5m": progress["5m"].getTime(), "1h": progress["1h"].getTime() },
-      );
-      const parameters = new Parameters();
-      const rows = await pool.query<SeriesRow>(
-        seriesSql({ metrics, widthMs: plan.widthMs, deviceIds: ids, segments }, parameters),
-        parameters.values,
-      );
+          : await devices.idsOf(session, request.devices.filter, maxDevices);
+      const query = {
+        metrics,
+        widthMs: plan.widthMs,
+        deviceIds,
+        segments: segmentsOf(plan, span, await this.#rolledUpTo()),
+      };
+      const rows = await seriesRows(session, query);
       return {
         ...plan,
         series: metrics.map(({ name, words, unit }, index) => ({
@@ -114,26 +107,51 @@ export class SeriesReader {
         })),
       };
     } catch (error) {
-      if ((error as { code?: unknown }).code === queryCanceled) throw tooMuch(error);
       throw asDatabaseError(error) ?? error;
     }
+  }
+
+  /** The part of the time asked for in which there can be anything; empty where it ends before it begins. */
+  #spanOf({ from, to }: SeriesRequest): SeriesSpan {
+    const { clock, kept } = this.#parts;
+    const now = clock.now();
+    if ((to ?? now) <= from) throw invalidArgument("start_time", "must lie before the end");
+    const oldest = Object.values(kept).flatMap((source) => source.rowsFrom()?.getTime() ?? []);
+    return {
+      fromMs: Math.max(from.getTime(), oldest.length === 0 ? -Infinity : Math.min(...oldest)),
+      toMs: Math.min((to ?? now).getTime(), now.getTime() + aheadMs),
+    };
+  }
+
+  #planOf(span: SeriesSpan, maxPoints: number): SeriesPlan {
+    const { kept } = this.#parts;
+    return planSeries({
+      ...span,
+      maxPoints,
+      keptFromMs: {
+        heartbeats: kept.heartbeats.firstKept()?.getTime() ?? Number.NEGATIVE_INFINITY,
+        "5m": kept["5m"].firstKept()?.getTime() ?? Number.NEGATIVE_INFINITY,
+      },
+    });
+  }
+
+  /** Where a clock that was wrong has been ahead, roll-ups are complete up to now at the most. */
+  async #rolledUpTo(): Promise<Record<"5m" | "1h", number>> {
+    const { clock, rollups } = this.#parts;
+    const nowMs = clock.now().getTime();
+    const progress = await rollups.progress();
+    return {
+      "5m": Math.min(progress["5m"].getTime(), startOfBucket("5m", nowMs)),
+      "1h": Math.min(progress["1h"].getTime(), startOfBucket("1h", nowMs)),
+    };
   }
 }
 
 /** The most devices of one series. */
 const maxDevices = 10_000;
 
-/** SQLSTATE of a statement that ran out of time. */
-const queryCanceled = "57014";
-
-function tooMuch(cause: unknown): OtaError {
-  return new OtaError(
-    "deadline_exceeded",
-    "DEADLINE_EXCEEDED",
-    "this series takes too long to read; ask for fewer devices or a shorter time",
-    { cause },
-  );
-}
+/** So far ahead of now a span may end: nothing is received later, and a day that is not over can be asked for. */
+const aheadMs = 24 * 3_600_000;
 
 function seriesMetric(name: string, field: string): SeriesMetric {
   const builtIn = builtInMetrics.find((metric) => metric.name === name);
@@ -155,11 +173,16 @@ function pointsOf(rows: readonly SeriesRow[], index: number): SeriesPoint[] {
       {
         start: new Date(row["start"] ?? 0),
         min: of("min"),
-        avg: of("sum") / count,
+        avg: bounded(of("sum") / count + (of("huge") / count) * hugeScale),
         max: of("max"),
         last: of("last"),
         count,
       },
     ];
   });
+}
+
+/** The mean of the largest numbers may round to more than there is. */
+function bounded(value: number): number {
+  return Math.min(Math.max(value, -Number.MAX_VALUE), Number.MAX_VALUE);
 }

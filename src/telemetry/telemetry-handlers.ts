@@ -2,10 +2,12 @@ import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { SeriesSource, TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
 import type { ExportOpener } from "../api/download/export-route.ts";
 import { type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
+import type { Identity } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
 import { requiredTimeRange, timeRange } from "../call/request-date.ts";
 import { invalidArgument } from "../errors.ts";
+import type { HeavyReader } from "../infra/database/heavy-reads.ts";
 import { type ExportRequest, exportRequest, exportRequestOfQuery, exportText } from "./export-messages.ts";
 import type { HeartbeatExport } from "./heartbeat-export.ts";
 import type { Telemetry } from "./telemetry.ts";
@@ -19,17 +21,21 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
       {
         access: { role: "viewer", device: ({ deviceId }) => (deviceId === "" ? undefined : deviceId) },
         rate: "operator",
+        deviceRate: "device_read",
       },
-      async ({ deviceId, filter, metrics, startTime, endTime, maxPoints }, { identity }) => {
+      async ({ deviceId, filter, metrics, startTime, endTime, maxPoints }, { identity, signal }) => {
         // A device that names no device would ask for the whole fleet.
         if (identity.kind === "device" && deviceId === "")
           throw invalidArgument("device_id", "must be the device's own");
-        const answer = await series.read({
-          devices: deviceId === "" ? { filter } : { id: deviceId },
-          metrics,
-          ...requiredTimeRange({ startTime, endTime }),
-          maxPoints: maxPoints === 0 ? defaultPoints : maxPoints,
-        });
+        const answer = await series.read(
+          {
+            devices: deviceId === "" ? { filter } : { id: deviceId },
+            metrics,
+            ...requiredTimeRange({ startTime, endTime }),
+            maxPoints: pointsFor(identity, maxPoints, defaultPoints),
+          },
+          readerOf(identity, signal),
+        );
         return {
           series: answer.series.map(({ metric, words, unit, points }) => ({
             metric,
@@ -85,12 +91,19 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
 
     unary(
       TelemetryService.method.getTrack,
-      { access: { role: "viewer", device: ({ deviceId }) => deviceId }, rate: "operator" },
-      async ({ deviceId, startTime, endTime, maxPoints }) => {
+      {
+        access: { role: "viewer", device: ({ deviceId }) => deviceId },
+        rate: "operator",
+        deviceRate: "device_read",
+      },
+      async ({ deviceId, startTime, endTime, maxPoints }, { identity, signal }) => {
         const range = timeRange({ startTime, endTime });
         const to = range.to ?? clock.now();
         const from = range.from ?? new Date(to.getTime() - defaultTrackMs);
-        const points = await track.read(deviceId, from, to, maxPoints === 0 ? defaultTrackPoints : maxPoints);
+        const points = await track.read(
+          { deviceId, from, to, maxPoints: pointsFor(identity, maxPoints, defaultTrackPoints) },
+          readerOf(identity, signal),
+        );
         return {
           points: points.map((point) => ({
             location: locationOf(point),
@@ -103,9 +116,15 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
     unary(
       TelemetryService.method.searchPositions,
       { access: { role: "viewer" }, rate: "operator" },
-      async ({ south, west, north, east, filter, maxDevices }) => {
-        const box = { south, west, north, east };
-        const found = await positions.search(box, filter, maxDevices === 0 ? defaultDevices : maxDevices);
+      async ({ south, west, north, east, filter, maxDevices }, { identity, signal }) => {
+        const found = await positions.search(
+          {
+            box: { south, west, north, east },
+            filter,
+            maxDevices: maxDevices === 0 ? defaultDevices : maxDevices,
+          },
+          readerOf(identity, signal),
+        );
         return {
           totalCount: BigInt(found.totalCount),
           devices: found.devices.map((position) => ({
@@ -148,6 +167,17 @@ const sources = {
   "5m": SeriesSource.FIVE_MINUTES,
   "1h": SeriesSource.ONE_HOUR,
 };
+
+/** How many points to give; a device gets the default at most. */
+function pointsFor({ kind }: Identity, asked: number, byDefault: number): number {
+  if (asked === 0) return byDefault;
+  return kind === "device" ? Math.min(asked, byDefault) : asked;
+}
+
+/** Of a device's reads one is worked on at a time. */
+function readerOf(identity: Identity, signal: AbortSignal): HeavyReader {
+  return { signal, alone: identity.kind === "device" ? identity.deviceId : undefined };
+}
 
 function written(exports: HeartbeatExport, request: ExportRequest, signal: AbortSignal) {
   const text = exportText(request);

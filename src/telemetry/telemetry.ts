@@ -1,7 +1,7 @@
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
-import type { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import type { Background } from "../infra/background/background.ts";
 import type { Clock } from "../infra/clock.ts";
+import type { HeavyReads } from "../infra/database/heavy-reads.ts";
 import type { Pool } from "../infra/database/pool.ts";
 import { TimePartitions } from "../infra/database/time-partitions.ts";
 import type { Logger } from "../infra/logger.ts";
@@ -17,9 +17,9 @@ import { TrackReader } from "./track-reader.ts";
 /** What a {@link Telemetry} is made of. */
 export interface TelemetryParts {
   readonly pool: Pool;
+  readonly heavyReads: HeavyReads;
   /** The partitions of the heartbeats. */
   readonly raw: TimePartitions;
-  readonly history: HeartbeatHistory;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly background: Background;
@@ -59,7 +59,7 @@ export class Telemetry implements AsyncDisposable {
   }
 
   private constructor(parts: TelemetryParts) {
-    const { pool, raw, clock, logger, heartbeatIntervalMs } = parts;
+    const { pool, heavyReads: reads, raw, clock, logger, heartbeatIntervalMs } = parts;
     const fiveMinutes = new TimePartitions({
       pool,
       clock,
@@ -77,7 +77,7 @@ export class Telemetry implements AsyncDisposable {
       retentionDays: parts.retention.oneHourRollupDays,
       ahead: 1,
     });
-    const devices = new DeviceSelection({ pool, clock, heartbeatIntervalMs });
+    const devices = new DeviceSelection({ clock, heartbeatIntervalMs });
     this.#partitions = [fiveMinutes, oneHour];
     this.clock = clock;
     this.rollups = new RollupJob({
@@ -88,17 +88,17 @@ export class Telemetry implements AsyncDisposable {
       logger,
     });
     this.series = new SeriesReader({
-      pool,
+      reads,
       clock,
       devices,
       rollups: this.rollups,
-      kept: { heartbeats: raw, "5m": fiveMinutes },
+      kept: { heartbeats: raw, "5m": fiveMinutes, "1h": oneHour },
     });
     this.catalogue = new MetricCatalogue({ pool, clock, logger, overflow: parts.metricOverflow });
     this.#positionWriter = new PositionWriter({ pool, clock, logger });
-    this.track = new TrackReader(pool);
-    this.positions = new PositionSearch(pool, devices);
-    this.exports = new HeartbeatExport(parts.history, clock);
+    this.track = new TrackReader(reads);
+    this.positions = new PositionSearch(reads, devices);
+    this.exports = new HeartbeatExport(reads, clock);
   }
 
   /** Is told of heartbeats that are about to be stored. */

@@ -1,5 +1,5 @@
 import { asDatabaseError } from "../infra/database/errors.ts";
-import type { Session } from "../infra/database/session.ts";
+import type { HeavyReader, HeavyReads } from "../infra/database/heavy-reads.ts";
 import { sql } from "../infra/database/sql.ts";
 
 /** Where a device was. */
@@ -12,26 +12,32 @@ export interface TrackPoint {
   readonly receivedAt: Date;
 }
 
+/** Which track to read. */
+export interface TrackQuery {
+  readonly deviceId: string;
+  readonly from: Date;
+  /** Exclusive. */
+  readonly to: Date;
+  readonly maxPoints: number;
+}
+
 /** Reads where a device was. */
 export class TrackReader {
-  readonly #pool: Session;
+  readonly #reads: Pick<HeavyReads, "for">;
 
-  constructor(pool: Session) {
-    this.#pool = pool;
+  constructor(reads: Pick<HeavyReads, "for">) {
+    this.#reads = reads;
   }
 
   /**
    * A device's positions from one time to before another, oldest first. More than `maxPoints` are thinned out: the time
    * between the first and the last is cut into that many equal parts, and of each the last point stays.
    */
-  async read(deviceId: string, from: Date, to: Date, maxPoints: number): Promise<TrackPoint[]> {
+  async read({ deviceId, from, to, maxPoints }: TrackQuery, reader: HeavyReader): Promise<TrackPoint[]> {
     try {
-      const rows = await this.#pool.query<TrackRow>(trackSql, [
-        deviceId,
-        from.toISOString(),
-        to.toISOString(),
-        maxPoints,
-      ]);
+      const rows = await this.#reads
+        .for(reader)
+        .query<TrackRow>(trackSql, [deviceId, from.toISOString(), to.toISOString(), maxPoints]);
       return rows.map((row) => ({
         latitude: row.latitude,
         longitude: row.longitude,

@@ -44,6 +44,7 @@ const noLimits: RateLimits = {
   update_check: undefined,
   download: undefined,
   device: undefined,
+  device_read: undefined,
   operator: undefined,
   sign_in: undefined,
 };

@@ -247,25 +247,26 @@ async function readHeartbeats({ pool }: Database): Promise<void> {
   for await (const _part of history.scan({ deviceId: id, to: time }));
 }
 
-async function measure({ pool }: Database): Promise<void> {
-  const devices = new DeviceSelection({ pool, clock: systemClock, heartbeatIntervalMs: 30_000 });
-  const positions = new PositionSearch(pool, devices);
+async function measure({ pool, heavyReads: reads }: Database): Promise<void> {
+  const devices = new DeviceSelection({ clock: systemClock, heartbeatIntervalMs: 30_000 });
+  const positions = new PositionSearch(reads, devices);
+  const reader = { signal: new AbortController().signal };
   const world = { south: -1, west: -1, north: 1, east: 1 };
-  await positions.search(world, "groups:a", -1);
-  await positions.search({ ...world, west: 170, east: -170 }, "", -1);
-  const isKept = { firstKept: () => undefined };
+  await positions.search({ box: world, filter: "groups:a", maxDevices: -1 }, reader);
+  await positions.search({ box: { ...world, west: 170, east: -170 }, filter: "", maxDevices: -1 }, reader);
+  const isKept = { firstKept: () => undefined, rowsFrom: () => undefined };
   const series = new SeriesReader({
-    pool,
+    reads,
     clock: systemClock,
     devices,
     rollups: { progress: () => Promise.resolve({ "5m": time, "1h": time }) },
-    kept: { heartbeats: isKept, "5m": isKept },
+    kept: { heartbeats: isKept, "5m": isKept, "1h": isKept },
   });
   const metrics = ["battery_percent", "metrics.load"];
   for (const hours of [1, 24, 24 * 365]) {
     const from = new Date(time.getTime() - hours * 3_600_000);
     const to = new Date(time.getTime() + 3_600_000);
-    await series.read({ devices: { filter: "groups:a" }, metrics, from, to, maxPoints: 100 });
+    await series.read({ devices: { filter: "groups:a" }, metrics, from, to, maxPoints: 100 }, reader);
   }
   const partitions = { ensure: () => Promise.resolve() };
   await using rollups = new RollupJob({

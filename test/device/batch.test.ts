@@ -73,7 +73,9 @@ describe("DeviceBatches", () => {
     expect(dry).toEqual({ matched: 1_250, changed: 1_250 });
     const outcome = await devices.batches.apply({ ...batch, expectedCount: 1_250 }, never);
     expect(outcome).toEqual({ matched: 1_250, changed: 1_250 });
-    expect(await devices.registry.count(parseDeviceFilter("groups:beta -groups:all"))).toBe(1_250);
+    expect(
+      await devices.registry.count(parseDeviceFilter("groups:beta -groups:all"), { signal: never }),
+    ).toBe(1_250);
     // Again: nothing is different any more.
     expect(await devices.batches.apply({ ...batch, expectedCount: 1_250 }, never)).toEqual({
       matched: 1_250,
@@ -99,7 +101,7 @@ describe("DeviceBatches", () => {
     await expect(devices.batches.apply(batch, never)).rejects.toMatchObject({
       metadata: { field: "expected_count" },
     });
-    expect(await devices.registry.count(parseDeviceFilter("tags:*"))).toBe(0);
+    expect(await devices.registry.count(parseDeviceFilter("tags:*"), { signal: never })).toBe(0);
     expect(await devices.batches.apply({ ...batch, expectedCount: 199 }, never)).toEqual({
       matched: 200,
       changed: 200,
@@ -142,7 +144,7 @@ describe("DeviceBatches", () => {
     );
     expect(outcome).toEqual({ matched: 2, changed: 2 });
     expect(told.toSorted()).toEqual(ids.slice(0, 2).toSorted());
-    expect(await devices.registry.count(parseDeviceFilter(""))).toBe(1);
+    expect(await devices.registry.count(parseDeviceFilter(""), { signal: never })).toBe(1);
   });
 
   it.each([

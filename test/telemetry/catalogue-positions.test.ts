@@ -3,11 +3,11 @@ import { describe, expect, test } from "vitest";
 import { sessionOn } from "../../src/infra/database/session.ts";
 import { DeviceSelection } from "../../src/telemetry/device-selection.ts";
 import { MetricCatalogue } from "../../src/telemetry/metric-catalogue.ts";
-import { PositionSearch } from "../../src/telemetry/position-search.ts";
+import { type MapBox, PositionSearch } from "../../src/telemetry/position-search.ts";
 import { PositionWriter } from "../../src/telemetry/position-writer.ts";
 import { TrackReader } from "../../src/telemetry/track-reader.ts";
 import { silent } from "../heartbeat/heartbeat-fixture.ts";
-import { beat, makeDevice, noon, startTelemetry } from "./telemetry-fixture.ts";
+import { beat, makeDevice, noon, reader, startTelemetry } from "./telemetry-fixture.ts";
 
 describe("the catalogue of metrics", () => {
   test("lists built-in metrics, then custom ones with their types and times, in pages", async () => {
@@ -105,14 +105,15 @@ describe("the catalogue of metrics", () => {
 describe("positions", () => {
   async function start() {
     const telemetry = await startTelemetry();
-    const { pool, clock } = telemetry;
+    const { pool, reads, clock } = telemetry;
+    const search = new PositionSearch(reads, new DeviceSelection({ clock, heartbeatIntervalMs: 60_000 }));
     return {
       ...telemetry,
       writer: new PositionWriter({ pool: sessionOn(pool), clock, logger: silent }),
-      search: new PositionSearch(
-        sessionOn(pool),
-        new DeviceSelection({ pool: sessionOn(pool), clock, heartbeatIntervalMs: 60_000 }),
-      ),
+      search: {
+        search: (box: MapBox, filter: string, maxDevices: number) =>
+          search.search({ box, filter, maxDevices }, reader),
+      },
     };
   }
   const world = { south: -90, west: -180, north: 90, east: 180 };
@@ -195,18 +196,23 @@ describe("positions", () => {
 
   test("over time are thinned out evenly; the last one stays", async () => {
     await using telemetry = await start();
-    const track = new TrackReader(sessionOn(telemetry.pool));
+    const track = new TrackReader(telemetry.reads);
     const id = randomUUID();
     const beats = Array.from({ length: 100 }, (_, n) =>
       beat(id, n + 1, n * 10, { latitude: n / 10, longitude: -n, ...(n === 99 ? { fixTime: noon } : {}) }),
     );
     await telemetry.store([...beats, beat(id, 101, 1_000)]);
     const later = new Date(noon.getTime() + 3_600_000);
-    const all = await track.read(id, noon, later, 100);
+    const all = await track.read({ deviceId: id, from: noon, to: later, maxPoints: 100 }, reader);
     expect(all.map(({ longitude }) => -longitude)).toEqual(beats.map((_beat, n) => n).map((n) => n));
     expect(all.at(-1)).toMatchObject({ fixTime: noon, receivedAt: beats[99]?.receivedAt });
-    const thin = await track.read(id, noon, later, 10);
+    const thin = await track.read({ deviceId: id, from: noon, to: later, maxPoints: 10 }, reader);
     expect(thin.map(({ longitude }) => Math.abs(longitude))).toEqual([9, 19, 29, 39, 49, 59, 69, 79, 89, 99]);
-    expect(await track.read(id, later, new Date(later.getTime() + 1), 10)).toEqual([]);
+    expect(
+      await track.read(
+        { deviceId: id, from: later, to: new Date(later.getTime() + 1), maxPoints: 10 },
+        reader,
+      ),
+    ).toEqual([]);
   });
 });

@@ -1,7 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { HeartbeatHistory } from "../../src/heartbeat/heartbeat-history.ts";
-import { sessionOn } from "../../src/infra/database/session.ts";
 import { exportRequestOfQuery, exportText } from "../../src/telemetry/export-messages.ts";
 import { HeartbeatExport } from "../../src/telemetry/heartbeat-export.ts";
 import { liveBytes } from "../support/live-bytes.ts";
@@ -9,12 +7,11 @@ import { beat, noon, startTelemetry } from "./telemetry-fixture.ts";
 
 type Telemetry = Awaited<ReturnType<typeof startTelemetry>>;
 
-function open({ pool, clock }: Telemetry, deviceId: string, query: string) {
+function open({ reads, clock }: Telemetry, deviceId: string, query: string) {
   const request = exportRequestOfQuery(deviceId, new URLSearchParams(query));
   const text = exportText(request);
-  const history = new HeartbeatHistory(sessionOn(pool), clock);
   const { signal } = new AbortController();
-  return new HeartbeatExport(history, clock).write({
+  return new HeartbeatExport(reads, clock).write({
     ...request,
     header: text.header,
     line: (record) => text.line(record),

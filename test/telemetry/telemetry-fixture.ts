@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import type { HeartbeatRecord } from "../../src/device/state/heartbeat-record.ts";
+import { HeavyReads } from "../../src/infra/database/heavy-reads.ts";
 import { Pool } from "../../src/infra/database/pool.ts";
 import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
 import { RollupJob } from "../../src/telemetry/rollup-job.ts";
@@ -10,6 +11,9 @@ import { createTestDatabase } from "../support/postgres.ts";
 
 /** Where the clock of {@link startTelemetry} begins. */
 export const noon = new Date("2026-06-10T12:00:00Z");
+
+/** Somebody who stays until all is read. */
+export const reader = { signal: new AbortController().signal };
 
 /** Starts ingest, partitions and roll-ups of one replica on a database of its own. Nothing runs by itself. */
 export async function startTelemetry(
@@ -56,6 +60,7 @@ export async function startTelemetry(
     pool,
     ingest,
     partitions,
+    reads: new HeavyReads(pool, 1),
     /** Makes a replica's job. */
     job,
     /** Stores heartbeats and returns them. */

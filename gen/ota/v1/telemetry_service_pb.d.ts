@@ -54,7 +54,7 @@ export declare type QuerySeriesRequest = Message<"ota.v1.QuerySeriesRequest"> & 
   endTime?: Timestamp | undefined;
 
   /**
-   * The most points a metric: default 300, at most 2,000.
+   * The most points a metric: default 300, at most 2,000; for a device at most 300 (larger values are lowered to it).
    *
    * @generated from field: int32 max_points = 6;
    */
@@ -416,7 +416,7 @@ export declare type GetTrackRequest = Message<"ota.v1.GetTrackRequest"> & {
   endTime?: Timestamp | undefined;
 
   /**
-   * The most points: default 500, at most 5,000. A longer track is thinned out evenly in time; the last point stays.
+   * The most points: default 500, at most 5,000; for a device at most 500 (larger values are lowered to it). A longer track is thinned out evenly in time; the last point stays.
    *
    * @generated from field: int32 max_points = 4;
    */

@@ -50,6 +50,7 @@ export type RateClass =
   | "update_check"
   | "download"
   | "device"
+  | "device_read"
   | "operator"
   | "sign_in";
 
@@ -57,6 +58,8 @@ export type RateClass =
 export interface EndpointOptions<Request> {
   readonly access: AccessRule<Request>;
   readonly rate: RateClass;
+  /** The limit that calls of devices count against, where it is another one. */
+  readonly deviceRate?: RateClass;
   /**
    * Encodes for gRPC the answers that it can encode cheaper than the general encoder, because they are large or always the
    * same; undefined leaves an answer to that one. Worth it only on the hottest paths.

@@ -29,6 +29,8 @@ export interface Target {
   readonly name: string;
   readonly access: AccessRule<never>;
   readonly rate: RateClass;
+  /** The limit of devices, where it is another one. */
+  readonly deviceRate?: RateClass | undefined;
   /** Of the request message; undefined for raw routes. */
   readonly input: DescMessage | undefined;
   readonly streaming: boolean;
@@ -63,6 +65,7 @@ export class Pipeline {
         name: methodName(endpoint),
         access: options.access as AccessRule<never>,
         rate: options.rate,
+        deviceRate: options.deviceRate,
         input: method.input,
         streaming: kind !== "unary",
       },
@@ -199,12 +202,14 @@ export class Route {
 
   #limit(call: Call): void {
     const { identity } = call;
+    const { rate, deviceRate = rate } = this.target;
     let key: string;
     if (identity.kind === "device") key = identity.deviceId;
     else if (identity.kind === "operator") key = identity.tokenId;
     else key = call.peer;
-    const verdict = this.#parts.rateLimiter.consume(this.target.rate, key);
-    if (!verdict.ok) throw rateLimited(this.target.rate, verdict.retryAfterMs);
+    const counted = identity.kind === "device" ? deviceRate : rate;
+    const verdict = this.#parts.rateLimiter.consume(counted, key);
+    if (!verdict.ok) throw rateLimited(counted, verdict.retryAfterMs);
   }
 
   #finish(call: Call, code: string): number {

@@ -12,6 +12,7 @@ function limiter(calls: number, periodMs: number) {
     update_check: none,
     download: none,
     device: none,
+    device_read: none,
     operator: none,
     sign_in: none,
   };

@@ -1,7 +1,7 @@
 import type { ListPosition } from "../../call/list-page.ts";
 import { OtaError } from "../../errors.ts";
 import { Parameters } from "../../infra/database/parameters.ts";
-import type { Session } from "../../infra/database/session.ts";
+import type { ReadSession } from "../../infra/database/session.ts";
 import { allOf, type Sql, sql } from "../../infra/database/sql.ts";
 import type { DeviceFilter } from "../filter/device-filter.ts";
 import { compileFilterSql, type FilterSqlOptions } from "../filter/filter-sql.ts";
@@ -50,7 +50,7 @@ export function parseDeviceOrder(text: string): DeviceOrder {
  * reading come last.
  */
 export async function listDevices(
-  session: Session,
+  session: ReadSession,
   query: DeviceQuery,
   { limit, after }: ListPosition,
   options: FilterSqlOptions,
@@ -94,7 +94,7 @@ export async function listDevices(
 
 /** Counts the devices in service that match. */
 export async function countDevices(
-  session: Session,
+  session: ReadSession,
   filter: DeviceFilter,
   options: FilterSqlOptions,
 ): Promise<number> {

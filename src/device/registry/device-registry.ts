@@ -7,6 +7,7 @@ import { targetNameFault } from "../../device-names.ts";
 import { illegalTransition, invalidArgument, notFound } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
+import type { HeavyReader } from "../../infra/database/heavy-reads.ts";
 import type { DeviceFilter } from "../filter/device-filter.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChanges } from "../state/device-changes.ts";
@@ -31,7 +32,7 @@ interface UnwrittenStates {
 
 /** What {@link DeviceRegistry} is made of. */
 export interface DeviceRegistryParts {
-  readonly database: Pick<Database, "transact" | "pool">;
+  readonly database: Pick<Database, "transact" | "pool" | "heavyReads">;
   readonly credentials: DeviceCredentials;
   readonly audit: AuditLog;
   readonly changes: DeviceChanges;
@@ -96,8 +97,9 @@ export class DeviceRegistry {
   }
 
   /** Counts the devices in service that match a filter. */
-  async count(filter: DeviceFilter): Promise<number> {
-    return await countDevices(this.#parts.database.pool, filter, this.#moment());
+  async count(filter: DeviceFilter, reader: HeavyReader): Promise<number> {
+    const session = this.#parts.database.heavyReads.for(reader);
+    return await countDevices(session, filter, this.#moment());
   }
 
   /**

@@ -20,7 +20,9 @@ export function inventoryEndpoints({ registry, batches, savedFilters }: Inventor
     unary(
       DeviceService.method.countDevices,
       { access: { role: "viewer" }, rate: "operator" },
-      async ({ filter }) => ({ count: BigInt(await registry.count(parseDeviceFilter(filter))) }),
+      async ({ filter }, { signal }) => ({
+        count: BigInt(await registry.count(parseDeviceFilter(filter), { signal })),
+      }),
     ),
     unary(
       DeviceService.method.batchUpdateDevices,

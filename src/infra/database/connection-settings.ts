@@ -8,10 +8,12 @@ export interface PoolSizes {
   readonly orm: number;
   /** Hand-written SQL outside the ORM. */
   readonly admin: number;
+  /** Reads that cost much: as many at once, and one connection more to cancel them. */
+  readonly heavyReads: number;
 }
 
-/** 12 connections, 13 with the listening one: seven replicas fit PostgreSQL's default of 100. */
-export const defaultPoolSizes: PoolSizes = { ingest: 2, orm: 6, admin: 4 };
+/** 15 connections, 16 with the listening one: six replicas fit PostgreSQL's default of 100. */
+export const defaultPoolSizes: PoolSizes = { ingest: 2, orm: 6, admin: 4, heavyReads: 2 };
 
 /** How long a caller waits for a connection, be it a new one or its turn in a pool that is used up. */
 const connectionTimeoutMs = 3_000;

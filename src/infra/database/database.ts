@@ -7,6 +7,7 @@ import type { Logger } from "../logger.ts";
 import { closeOnBrokenTransaction } from "./broken-transactions.ts";
 import { connectionSettings, defaultPoolSizes, type PoolSizes } from "./connection-settings.ts";
 import { asDatabaseError, withRetry } from "./errors.ts";
+import { HeavyReads, heavyReadSettings } from "./heavy-reads.ts";
 import { type ChannelHandler, Listener } from "./listener.ts";
 import { databaseName, pendingMigrations } from "./migrate.ts";
 import { Notifier } from "./notifier.ts";
@@ -37,6 +38,9 @@ export class Database implements AsyncDisposable {
   readonly adminPool: pg.Pool;
   /** For hand-written SQL outside the ORM. */
   readonly pool: Pool;
+  /** For reads that cost much. */
+  readonly heavyReads: HeavyReads;
+  readonly #heavyPool: pg.Pool;
   readonly #listener: Listener;
   readonly #notifier: Notifier;
   readonly #logger: Logger;
@@ -78,9 +82,11 @@ export class Database implements AsyncDisposable {
     const { url, logger } = options;
     this.orm = orm;
     this.#logger = logger;
-    this.ingestPool = createPool(url, "ingest", sizes.ingest, logger);
-    this.adminPool = createPool(url, "admin", sizes.admin, logger);
+    this.ingestPool = createPool({ ...connectionSettings(url, "ingest"), max: sizes.ingest }, logger);
+    this.adminPool = createPool({ ...connectionSettings(url, "admin"), max: sizes.admin }, logger);
     this.pool = new Pool(this.adminPool);
+    this.#heavyPool = createPool(heavyReadSettings(url, sizes.heavyReads), logger);
+    this.heavyReads = new HeavyReads(this.#heavyPool, sizes.heavyReads);
     this.#listener = new Listener(url, logger);
     this.#notifier = new Notifier(this.pool, logger);
   }
@@ -168,6 +174,7 @@ export class Database implements AsyncDisposable {
       this.#listener.close(),
       this.ingestPool.end(),
       this.adminPool.end(),
+      this.#heavyPool.end(),
       this.orm.close(true),
     ]);
     const closed = new AbortController();
@@ -188,10 +195,11 @@ const goodbyeMs = 5_000;
 /** How long a server may take to answer first: one wait for a connection and a little. */
 const firstAnswerMs = 5_000;
 
-function createPool(url: string, role: string, max: number, logger: Logger): pg.Pool {
-  const pool = new pg.Pool({ ...connectionSettings(url, role), max });
+function createPool(settings: pg.PoolConfig, logger: Logger): pg.Pool {
+  const pool = new pg.Pool(settings);
   // Without handlers a connection that dies, idle or at work, would end the process. Its queries fail by themselves.
-  const onError = (err: Error): void => logger.warn({ err, pool: role }, "lost a database connection");
+  const onError = (err: Error): void =>
+    logger.warn({ err, pool: settings.application_name }, "lost a database connection");
   pool.on("error", onError);
   pool.on("connect", (client) => client.on("error", onError));
   return pool;

@@ -13,6 +13,9 @@ export interface Session {
   run(statement: Sql, values?: readonly unknown[]): Promise<number>;
 }
 
+/** What runs statements that only read. */
+export type ReadSession = Pick<Session, "query">;
+
 /**
  * A session on what pg runs queries on: a pool, or a connection in a transaction.
  *

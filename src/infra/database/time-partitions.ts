@@ -36,6 +36,8 @@ export class TimePartitions implements AsyncDisposable {
   readonly #retentionDays: number;
   readonly #ahead: number;
   #round: Round | undefined;
+  /** The first day of the oldest partition, as far as this replica knows. */
+  #oldest: Date | undefined;
 
   constructor(parts: TimePartitionsParts) {
     this.#pool = parts.pool;
@@ -67,6 +69,7 @@ export class TimePartitions implements AsyncDisposable {
     }
     const firstKept = this.firstKept();
     if (firstKept !== undefined) await this.#dropBefore(firstKept);
+    this.#oldest = (await this.#list())[0]?.day;
   }
 
   /** The start of the oldest day whose rows are kept now; undefined if all are. */
@@ -74,6 +77,16 @@ export class TimePartitions implements AsyncDisposable {
     if (this.#retentionDays === 0) return undefined;
     const today = Math.floor(this.#clock.now().getTime() / dayMs) * dayMs;
     return new Date(today - this.#retentionDays * dayMs);
+  }
+
+  /**
+   * From when on there can be rows: from the oldest partition on, as the last round of maintenance found it, but none before
+   * {@link firstKept}. Undefined as long as no partition is known.
+   */
+  rowsFrom(): Date | undefined {
+    const firstKept = this.firstKept();
+    if (this.#oldest === undefined || firstKept === undefined) return this.#oldest;
+    return firstKept > this.#oldest ? firstKept : this.#oldest;
   }
 
   /** Makes the partition that holds a time unless it is there. */
@@ -100,6 +113,7 @@ export class TimePartitions implements AsyncDisposable {
       },
       { lock: partitionLock },
     );
+    if (this.#oldest === undefined || start < this.#oldest) this.#oldest = start;
   }
 
   /** The name of the partition that holds a time, be it there or not. */
