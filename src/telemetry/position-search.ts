@@ -133,18 +133,15 @@ function devicesSql({ joins, where }: Places, limit: Sql): Sql {
     ) p JOIN devices n ON n.id = p.device_id ORDER BY p.device_id`;
 }
 
-/** Longitudes east of the 180th meridian count on beyond 180 in a box that crosses it, so that a cell's middle is right. */
+/** Longitudes beyond the 180th meridian count on beyond 180 in a box that reaches it, so that a cell's middle is right. */
 function clusterSql({ joins, where }: Places, box: MapBox, parameters: Parameters): Sql {
   const south = parameters.add(box.south, "double precision");
   const west = parameters.add(box.west, "double precision");
   const height = parameters.add((box.north - box.south) / gridCells, "double precision");
   const width = parameters.add(widthOf(box) / gridCells, "double precision");
-  const longitude =
-    box.west > box.east
-      ? sql`(p.position[0] + CASE WHEN p.position[0] < ${west} THEN 360 ELSE 0 END)`
-      : sql`p.position[0]`;
+  const longitude = sql`(p.position[0] + CASE WHEN p.position[0] < ${west} THEN 360 ELSE 0 END)`;
   return sql`
-    SELECT avg(latitude) AS latitude, CASE WHEN avg(longitude) > 180 THEN avg(longitude) - 360 ELSE avg(longitude) END AS longitude,
+    SELECT avg(latitude) AS latitude, CASE WHEN avg(longitude) >= 180 THEN avg(longitude) - 360 ELSE avg(longitude) END AS longitude,
       count(*)::integer AS count
     FROM (
       SELECT p.position[1] AS latitude, ${longitude} AS longitude FROM device_positions p ${joins} WHERE ${where}
@@ -155,12 +152,17 @@ function clusterSql({ joins, where }: Places, box: MapBox, parameters: Parameter
 }
 
 function widthOf({ west, east }: MapBox): number {
-  return west > east ? east + 360 - west : Math.max(east - west, Number.MIN_VALUE);
+  return west > east ? east + 360 - west : Math.max(east - west, narrowest);
 }
+
+/** In degrees: a millimetre. A grid over nothing would divide by zero. */
+const narrowest = 1e-8;
 
 /** One box, or the two on both sides of the 180th meridian. */
 function halvesOf(box: MapBox): MapBox[] {
-  if (box.west <= box.east) return [box];
+  if (box.west <= box.east && box.east < 180) return [box];
+  // Up to the meridian itself: what lies on it is written down as -180.
+  if (box.west <= box.east) return [box, { ...box, west: -180, east: -180 }];
   return [
     { ...box, east: 180 },
     { ...box, west: -180 },

@@ -46,8 +46,9 @@ export class PositionWriter implements AsyncDisposable {
   /** Is told of what was stored. */
   observe(records: readonly DurableHeartbeat[]): void {
     for (const record of records) {
-      const { deviceId, latitude, longitude, backlog } = record;
-      if (latitude === undefined || longitude === undefined || backlog === true) continue;
+      const { deviceId, latitude, backlog } = record;
+      if (latitude === undefined || record.longitude === undefined || backlog === true) continue;
+      const longitude = oneMeridian(record.longitude);
       const written = this.#written.get(deviceId);
       const atMs = record.receivedAt.getTime();
       if (
@@ -56,7 +57,7 @@ export class PositionWriter implements AsyncDisposable {
         metersBetween(written, { latitude, longitude }) < movedMeters
       )
         continue;
-      this.writer.add(record);
+      this.writer.add({ ...record, longitude });
     }
   }
 
@@ -87,6 +88,11 @@ export class PositionWriter implements AsyncDisposable {
     for (const { deviceId, latitude = 0, longitude = 0, receivedAt } of rows)
       this.#written.set(deviceId, { latitude, longitude, atMs: receivedAt.getTime(), used: false });
   }
+}
+
+/** 180 and -180 degrees are the same place: here it is -180. */
+function oneMeridian(longitude: number): number {
+  return longitude === 180 ? -180 : longitude;
 }
 
 /** Takes a device off the map in the transaction that retires it. */

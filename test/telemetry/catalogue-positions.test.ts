@@ -162,6 +162,31 @@ describe("positions", () => {
     expect((await search.search(box, "", 12)).devices).toHaveLength(12);
   });
 
+  test("on the 180th meridian are in one place, whichever way round a device counts", async () => {
+    await using telemetry = await start();
+    const { writer, search, pool } = telemetry;
+    const ids = [await makeDevice(pool), await makeDevice(pool)];
+    for (const [n, id] of ids.entries())
+      writer.observe([beat(id, 1, 1, { latitude: 1, longitude: n === 0 ? 180 : -180 })]);
+    await writer.flush();
+    for (const [west, east] of [
+      [180, 180],
+      [-180, -180],
+      [170, 180],
+      [170, -170],
+      [-180, 180],
+      [180, -170],
+      [170, -180],
+    ] as const) {
+      const box = { south: 0, west, north: 2, east };
+      const { devices } = await search.search(box, "", 2);
+      expect(new Set(devices.map(({ deviceId }) => deviceId)), `${west} to ${east}`).toEqual(new Set(ids));
+      const { clusters } = await search.search(box, "", 1);
+      expect(clusters, `${west} to ${east}`).toEqual([{ latitude: 1, longitude: -180, count: 2 }]);
+    }
+    expect((await search.search({ south: 0, west: 170, north: 2, east: 179 }, "", 2)).totalCount).toBe(0);
+  });
+
   test("are written when a device moved or some minutes have passed, forward only, and not of retired devices", async () => {
     await using telemetry = await start();
     const { writer, pool } = telemetry;
