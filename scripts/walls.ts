@@ -95,7 +95,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
     },
   },
   heartbeat: { may: [...ground, "driver", "device", "rollout/offer"], wireMay: handlers },
-  telemetry: { may: [...ground, "device", "heartbeat"], wireMay: [...handlers, "api/download"] },
+  telemetry: { may: [...ground, "device", "heartbeat", "schedule"], wireMay: [...handlers, "api/download"] },
   crash: {
     may: [...ground, "access", "device", "version"],
     wireMay: [...handlers, "api/http"],

@@ -7,6 +7,7 @@ import {
   type Series,
   type SeriesPoint,
   TelemetryService,
+  TimeBasis,
 } from "../../gen/ota/v1/telemetry_service_pb.js";
 import { cleanText, durationText, timeText } from "./format.ts";
 import { collectList, parseCount, parseSince } from "./parse.ts";
@@ -33,6 +34,12 @@ export function addTelemetryCommands(device: Command, cli: Cli): void {
     )
     .option("--until <time>", "up to before this (default: now)", parseSince)
     .option("--points <count>", "how many points at most", parseCount(1, 2_000), 50)
+    .addOption(
+      new Option("--by <time>", "when heartbeats were received, or made by the device's clock")
+        .choices(Object.keys(timeBases))
+        .default("receive"),
+    )
+    .option("--time-zone <name>", "whose days points of days are, for example Europe/Berlin (default: UTC)")
     .action(withSession(cli, showSeries));
   device
     .command("export")
@@ -49,22 +56,34 @@ export function addTelemetryCommands(device: Command, cli: Cli): void {
     .action(withSession(cli, exportHeartbeats));
 }
 
+const timeBases: Readonly<Record<string, TimeBasis>> = {
+  receive: TimeBasis.RECEIVE,
+  device: TimeBasis.DEVICE,
+};
+
 const formats: Readonly<Record<string, ExportFormat>> = {
   csv: ExportFormat.CSV,
   ndjson: ExportFormat.NDJSON,
 };
 
-async function showSeries(
-  session: Session,
-  reference: string,
-  options: { metric: string[]; since?: Timestamp; until?: Timestamp; points: number },
-): Promise<void> {
+interface SeriesOptions {
+  readonly metric: string[];
+  readonly since?: Timestamp;
+  readonly until?: Timestamp;
+  readonly points: number;
+  readonly by: string;
+  readonly timeZone?: string;
+}
+
+async function showSeries(session: Session, reference: string, options: SeriesOptions): Promise<void> {
   const answer = await session.call(TelemetryService.method.querySeries, {
     deviceId: await deviceId(session, reference),
     metrics: options.metric,
     startTime: options.since ?? parseSince("1d"),
     ...(options.until === undefined ? {} : { endTime: options.until }),
     maxPoints: options.points,
+    timeBasis: timeBases[options.by] ?? TimeBasis.RECEIVE,
+    timeZone: options.timeZone ?? "",
   });
   session.print(QuerySeriesResponseSchema, answer, () =>
     answer.series

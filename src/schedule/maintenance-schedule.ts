@@ -1,3 +1,5 @@
+import { offsetMs, wallClock, wallMs } from "./wall-clock.ts";
+
 /** A time of the week, by the wall clock. */
 export interface ScheduleWindow {
   /** Days on which it begins, 1 for Monday to 7 for Sunday; empty means every day. */
@@ -96,19 +98,6 @@ function zoneOf(name: string | undefined): Intl.DateTimeFormat | undefined {
 const formats = new Map<string, Intl.DateTimeFormat | undefined>();
 const utc = wallClock("UTC");
 
-function wallClock(timeZone: string): Intl.DateTimeFormat {
-  return new Intl.DateTimeFormat("en-US", {
-    timeZone,
-    hourCycle: "h23",
-    year: "numeric",
-    month: "numeric",
-    day: "numeric",
-    hour: "numeric",
-    minute: "numeric",
-    second: "numeric",
-  });
-}
-
 /** When the window begins on the wall clock's day that is `days` after today, unless it does not begin on that weekday. */
 function beginOn(
   { weekdays, start }: ScheduleWindow,
@@ -134,16 +123,4 @@ function instantOf(zone: Intl.DateTimeFormat, wall: number): number {
   if (wallMs(zone, late) === wall) return late;
   // A time that is skipped: as far behind the change as the time lies in the gap.
   return late;
-}
-
-function offsetMs(zone: Intl.DateTimeFormat, ms: number): number {
-  return wallMs(zone, ms) - ms;
-}
-
-/** What the wall clock shows, as if it were UTC. */
-function wallMs(zone: Intl.DateTimeFormat, ms: number): number {
-  const parts: Partial<Record<Intl.DateTimeFormatPartTypes, number>> = {};
-  for (const { type, value } of zone.formatToParts(ms)) parts[type] = Number(value);
-  const { year = 1970, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = parts;
-  return Date.UTC(year, month - 1, day, hour, minute, second) + (((ms % 1_000) + 1_000) % 1_000);
 }

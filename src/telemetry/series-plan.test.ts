@@ -21,6 +21,21 @@ describe("planSeries", () => {
     });
   });
 
+  test("days are counted on the wall clock, and read from what knows where they begin", () => {
+    const ahead = 5.5 * hour;
+    const question = { fromMs: 10 * day - ahead, toMs: 13 * day - ahead, maxPoints: 3, keptFromMs: kept };
+    expect(planSeries(question)).toEqual({ source: "1h", widthMs: 7 * day });
+    const aheadMs = { from: ahead, to: ahead };
+    expect(planSeries({ ...question, aheadMs })).toEqual({ source: "5m", widthMs: day });
+    const dropped = { heartbeats: 20 * day, "5m": 20 * day };
+    expect(planSeries({ ...question, aheadMs, keptFromMs: dropped })).toEqual({ source: "1h", widthMs: day });
+  });
+
+  test("what only heartbeats know is read from them, however wide", () => {
+    const question = { fromMs: 0, toMs: 30 * day, maxPoints: 30, keptFromMs: kept, onlyHeartbeats: true };
+    expect(planSeries(question)).toEqual({ source: "heartbeats", widthMs: day });
+  });
+
   test("never more points than asked for, wherever the span begins", () => {
     for (let span = 1_000; span < 400 * day; span = Math.ceil(span * 1.7)) {
       for (const fromMs of [0, 1, 123_456_789]) {

@@ -7,6 +7,10 @@ export interface SeriesQuestion {
   /** After `fromMs`. */
   readonly toMs: number;
   readonly maxPoints: number;
+  /** Only the heartbeats know what is asked for. */
+  readonly onlyHeartbeats?: boolean;
+  /** By how much the wall clock that days are counted by is ahead of UTC, where the span begins and ends; by default 0. */
+  readonly aheadMs?: { readonly from: number; readonly to: number };
   /** The oldest time that each source keeps. */
   readonly keptFromMs: { readonly heartbeats: number; readonly "5m": number };
 }
@@ -24,10 +28,11 @@ export interface SeriesPlan {
  */
 export function planSeries(question: SeriesQuestion): SeriesPlan {
   const fine = widthFor(question, 0);
+  if (question.onlyHeartbeats === true) return { source: "heartbeats", widthMs: fine };
   if (fine < fiveMinutesMs && question.fromMs >= question.keptFromMs.heartbeats)
     return { source: "heartbeats", widthMs: fine };
   const medium = Math.max(fine, widthFor(question, fiveMinutesMs));
-  if (medium < oneHourMs && question.fromMs >= question.keptFromMs["5m"])
+  if ((medium < oneHourMs || !hasWholeHours(question)) && question.fromMs >= question.keptFromMs["5m"])
     return { source: "5m", widthMs: medium };
   return { source: "1h", widthMs: widthFor(question, oneHourMs) };
 }
@@ -72,7 +77,11 @@ const secondMs = 1_000;
 const minuteMs = 60 * secondMs;
 const fiveMinutesMs = 5 * minuteMs;
 const oneHourMs = 60 * minuteMs;
-const dayMs = 24 * oneHourMs;
+
+/** A point of this width or more begins at midnight on the wall clock. */
+export const dayMs = 24 * oneHourMs;
+
+const noneAhead = { from: 0, to: 0 };
 
 /** How much time a roll-up holds. */
 export const bucketsMs = { "5m": fiveMinutesMs, "1h": oneHourMs };
@@ -85,8 +94,18 @@ const widthsMs = [
   ...[1, 7].map((days) => days * dayMs),
 ];
 
-function widthFor({ fromMs, toMs, maxPoints }: SeriesQuestion, atLeastMs: number): number {
-  const fits = (widthMs: number) => Math.ceil(toMs / widthMs) - Math.floor(fromMs / widthMs) <= maxPoints;
+/** Whether the wall clock's midnight lies between two roll-ups of an hour, and not within one. */
+function hasWholeHours({ aheadMs }: SeriesQuestion): boolean {
+  return aheadMs === undefined || (aheadMs.from % oneHourMs === 0 && aheadMs.to % oneHourMs === 0);
+}
+
+function widthFor(question: SeriesQuestion, atLeastMs: number): number {
+  const { fromMs, toMs, maxPoints, aheadMs = noneAhead } = question;
+  const fits = (widthMs: number) => {
+    const ahead = widthMs < dayMs ? noneAhead : aheadMs;
+    const [first, last] = [(fromMs + ahead.from) / widthMs, (toMs + ahead.to) / widthMs];
+    return Math.ceil(last) - Math.floor(first) <= maxPoints;
+  };
   const width = widthsMs.find((widthMs) => widthMs >= atLeastMs && fits(widthMs));
   if (width !== undefined) return width;
   // Whole days, one bucket fewer than allowed, because the span may begin and end within a bucket.

@@ -1,8 +1,9 @@
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument, type OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { HeavyReader, HeavyReads } from "../infra/database/heavy-reads.ts";
 import type { TimePartitions } from "../infra/database/time-partitions.ts";
+import { offsetMs, wallClock } from "../schedule/wall-clock.ts";
 import { builtInMetrics, customPrefix } from "./built-in-metrics.ts";
 import type { DeviceSelection } from "./device-selection.ts";
 import type { RollupProgress } from "./rollup-job.ts";
@@ -15,6 +16,7 @@ import {
   startOfBucket,
 } from "./series-plan.ts";
 import { hugeScale, type SeriesMetric, type SeriesRow, seriesRows } from "./series-sql.ts";
+import { oldestDeviceTime, type TimeBasis } from "./time-basis.ts";
 
 /** What a {@link SeriesReader} is made of. */
 export interface SeriesReaderParts {
@@ -36,6 +38,9 @@ export interface SeriesRequest {
   /** By default now. */
   readonly to?: Date | undefined;
   readonly maxPoints: number;
+  readonly basis: TimeBasis;
+  /** The IANA name of the time zone whose days count; empty for UTC. */
+  readonly timeZone: string;
 }
 
 /** Metrics over time. */
@@ -80,10 +85,10 @@ export class SeriesReader {
    * begins within one. What it costs follows from what is kept, however long the span.
    */
   async read(request: SeriesRequest, reader: HeavyReader): Promise<SeriesAnswer> {
-    const { reads, devices } = this.#parts;
+    const { reads, devices, kept } = this.#parts;
     const metrics = request.metrics.map((name, index) => seriesMetric(name, `metrics[${index}]`));
     const span = this.#spanOf(request);
-    const plan = this.#planOf(span, request.maxPoints);
+    const plan = this.#planOf(span, request);
     const session = reads.for(reader);
     try {
       const deviceIds =
@@ -95,6 +100,9 @@ export class SeriesReader {
         widthMs: plan.widthMs,
         deviceIds,
         segments: segmentsOf(plan, span, await this.#rolledUpTo()),
+        basis: request.basis,
+        oldest: oldestDeviceTime(kept.heartbeats),
+        timeZone: request.timeZone,
       };
       const rows = await seriesRows(session, query);
       return {
@@ -107,27 +115,34 @@ export class SeriesReader {
         })),
       };
     } catch (error) {
+      // The database's list of time zones may be older than ours.
+      if ((error as { code?: unknown }).code === invalidParameterValue) throw noTimeZone(request.timeZone);
       throw asDatabaseError(error) ?? error;
     }
   }
 
   /** The part of the time asked for in which there can be anything; empty where it ends before it begins. */
-  #spanOf({ from, to }: SeriesRequest): SeriesSpan {
+  #spanOf({ from, to, basis }: SeriesRequest): SeriesSpan {
     const { clock, kept } = this.#parts;
     const now = clock.now();
     if ((to ?? now) <= from) throw invalidArgument("start_time", "must lie before the end");
-    const oldest = Object.values(kept).flatMap((source) => source.rowsFrom()?.getTime() ?? []);
+    const oldest =
+      basis === "device"
+        ? [oldestDeviceTime(kept.heartbeats).getTime()]
+        : Object.values(kept).flatMap((source) => source.rowsFrom()?.getTime() ?? []);
     return {
       fromMs: Math.max(from.getTime(), oldest.length === 0 ? -Infinity : Math.min(...oldest)),
       toMs: Math.min((to ?? now).getTime(), now.getTime() + aheadMs),
     };
   }
 
-  #planOf(span: SeriesSpan, maxPoints: number): SeriesPlan {
+  #planOf(span: SeriesSpan, { maxPoints, basis, timeZone }: SeriesRequest): SeriesPlan {
     const { kept } = this.#parts;
     return planSeries({
       ...span,
       maxPoints,
+      onlyHeartbeats: basis === "device",
+      aheadMs: aheadOfUtc(timeZone, span),
       keptFromMs: {
         heartbeats: kept.heartbeats.firstKept()?.getTime() ?? Number.NEGATIVE_INFINITY,
         "5m": kept["5m"].firstKept()?.getTime() ?? Number.NEGATIVE_INFINITY,
@@ -152,6 +167,31 @@ const maxDevices = 10_000;
 
 /** So far ahead of now a span may end: nothing is received later, and a day that is not over can be asked for. */
 const aheadMs = 24 * 3_600_000;
+
+/** By how much a zone's wall clock is ahead at both ends; INVALID_ARGUMENT for a zone that is none. */
+function aheadOfUtc(timeZone: string, { fromMs, toMs }: SeriesSpan): { from: number; to: number } {
+  if (timeZone === "") return { from: 0, to: 0 };
+  // Offsets such as +02:00 are understood too, by the database the other way round.
+  if (/^[A-Za-z]/.test(timeZone)) {
+    try {
+      const clock = wallClock(timeZone);
+      return { from: offsetMs(clock, fromMs), to: offsetMs(clock, toMs) };
+    } catch {
+      // No zone has such a name.
+    }
+  }
+  throw noTimeZone(timeZone);
+}
+
+function noTimeZone(name: string): OtaError {
+  return invalidArgument(
+    "time_zone",
+    `${JSON.stringify(name)} is not the IANA name of a time zone, such as "Europe/Berlin"`,
+  );
+}
+
+/** SQLSTATE of, among others, a time zone that the database does not know. */
+const invalidParameterValue = "22023";
 
 function seriesMetric(name: string, field: string): SeriesMetric {
   const builtIn = builtInMetrics.find((metric) => metric.name === name);

@@ -3,7 +3,8 @@ import type { ReadSession } from "../infra/database/session.ts";
 import { joined, type Sql, sql } from "../infra/database/sql.ts";
 import type { BuiltInMetric } from "./built-in-metrics.ts";
 import { rollupColumn } from "./rollup-sql.ts";
-import { bucketsMs, type SeriesSegment, startOfBucket } from "./series-plan.ts";
+import { bucketsMs, dayMs, type SeriesSegment, startOfBucket } from "./series-plan.ts";
+import { placedHeartbeats, type TimeBasis } from "./time-basis.ts";
 
 /** A metric that a series can be read of, and what custom ones are called in the database. */
 export interface SeriesMetric {
@@ -20,6 +21,11 @@ export interface SeriesQuery {
   readonly widthMs: number;
   readonly deviceIds: readonly string[];
   readonly segments: readonly SeriesSegment[];
+  readonly basis: TimeBasis;
+  /** The oldest time of devices that counts. */
+  readonly oldest: Date;
+  /** Points of days begin at its midnight; empty for UTC. */
+  readonly timeZone: string;
 }
 
 /** Reads a series: a row for each bucket in which there is anything, oldest first. */
@@ -30,16 +36,19 @@ export async function seriesRows(session: ReadSession, query: SeriesQuery): Prom
 }
 
 /** One statement that reads each segment, brings all to the same form, and joins what falls into the same bucket. */
-function seriesSql({ metrics, widthMs, deviceIds, segments }: SeriesQuery, parameters: Parameters): Sql {
+function seriesSql(query: SeriesQuery, parameters: Parameters): Sql {
+  const { metrics, deviceIds, segments } = query;
   const devices = parameters.add(deviceIds, "uuid[]");
-  const width = parameters.add(`${widthMs} milliseconds`, "interval");
+  const bin = binSql(query, parameters);
   const columns = metrics.map(
     ({ of }, index): MetricColumns => ({
       index,
       ...("custom" in of ? { name: parameters.add(of.custom, "text") } : { builtIn: of }),
     }),
   );
-  const parts = segments.map((segment) => segmentSql(segment, { devices, width, columns }, parameters));
+  const parts = segments.map((segment) =>
+    segmentSql(segment, { ...query, devices, bin, columns }, parameters),
+  );
   const aggregates = columns.map(
     ({ index: i }) => sql`min(min_${i}) AS min_${i}, max(max_${i}) AS max_${i}, 
       sum(sum_${i}) FILTER (WHERE abs(sum_${i}) < ${hugeFrom}) AS sum_${i},
@@ -72,26 +81,39 @@ type MetricColumns = { readonly index: number } & (
   | { readonly name: Sql }
 );
 
-function segmentSql(
-  { source, fromMs, toMs }: SeriesSegment,
-  all: { readonly devices: Sql; readonly width: Sql; readonly columns: readonly MetricColumns[] },
-  parameters: Parameters,
-): Sql {
-  const isRaw = source === "heartbeats";
-  // A roll-up counts if any of it lies in the span.
-  const firstMs = isRaw ? fromMs : startOfBucket(source, fromMs);
-  const from = parameters.add(new Date(firstMs).toISOString(), "timestamptz");
-  const to = parameters.add(new Date(toMs).toISOString(), "timestamptz");
-  const columns = joined(all.columns.map(isRaw ? rawColumns : rollupColumns), sql`, `);
-  if (isRaw) {
-    return sql`SELECT date_bin(${all.width}, received_at, 'epoch'::timestamptz) AS bin, received_at AS at, sequence, ${columns}
-      FROM device_heartbeats
-      WHERE device_id = ANY(${all.devices}) AND received_at >= ${from} AND received_at < ${to}`;
+/** What the parts of one statement share. */
+interface Segments extends Pick<SeriesQuery, "basis" | "oldest"> {
+  readonly devices: Sql;
+  /** The begin of the point that holds a time. */
+  readonly bin: (time: Sql) => Sql;
+  readonly columns: readonly MetricColumns[];
+}
+
+/** Days are as long as they are in their zone: counted on its wall clock, and turned back into instants. */
+function binSql({ widthMs, timeZone }: SeriesQuery, parameters: Parameters): Segments["bin"] {
+  const width = parameters.add(`${widthMs} milliseconds`, "interval");
+  if (timeZone === "" || widthMs < dayMs)
+    return (time) => sql`date_bin(${width}, ${time}, 'epoch'::timestamptz)`;
+  const zone = parameters.add(timeZone, "text");
+  return (time) =>
+    sql`(date_bin(${width}, ${time} AT TIME ZONE ${zone}, timestamp '1970-01-01') AT TIME ZONE ${zone})`;
+}
+
+function segmentSql({ source, fromMs, toMs }: SeriesSegment, all: Segments, parameters: Parameters): Sql {
+  if (source === "heartbeats") {
+    const where = sql`device_id = ANY(${all.devices})`;
+    const scan = { ...all, from: new Date(fromMs), to: new Date(toMs), where };
+    return sql`SELECT ${all.bin(sql`at`)} AS bin, at, sequence, ${joined(all.columns.map(rawColumns), sql`, `)}
+      FROM ${placedHeartbeats(scan, parameters)} placed`;
   }
+  // A roll-up counts if any of it lies in the span.
+  const from = parameters.add(new Date(startOfBucket(source, fromMs)).toISOString(), "timestamptz");
+  const to = parameters.add(new Date(toMs).toISOString(), "timestamptz");
   const table = source === "1h" ? sql`heartbeat_rollups_1h` : sql`heartbeat_rollups_5m`;
   const step = parameters.add(`${bucketsMs[source]} milliseconds`, "interval");
   // The key begins with the bucket: named one by one, each is a step to a device's row in it.
-  return sql`SELECT date_bin(${all.width}, bucket, 'epoch'::timestamptz) AS bin, last_received_at AS at, 0::bigint AS sequence, ${columns}
+  return sql`SELECT ${all.bin(sql`bucket`)} AS bin, last_received_at AS at, 0::bigint AS sequence,
+      ${joined(all.columns.map(rollupColumns), sql`, `)}
     FROM ${table}
     WHERE device_id = ANY(${all.devices}) AND bucket >= ${from} AND bucket < ${to}
       AND bucket = ANY(ARRAY(SELECT generate_series(${from}, ${to}, ${step})))`;

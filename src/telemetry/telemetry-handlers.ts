@@ -1,5 +1,9 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { SeriesSource, TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
+import {
+  SeriesSource,
+  TelemetryService,
+  TimeBasis as WireTimeBasis,
+} from "../../gen/ota/v1/telemetry_service_pb.js";
 import type { ExportOpener } from "../api/download/export-route.ts";
 import { type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
 import type { Identity } from "../call/identity.ts";
@@ -11,6 +15,7 @@ import type { HeavyReader } from "../infra/database/heavy-reads.ts";
 import { type ExportRequest, exportRequest, exportRequestOfQuery, exportText } from "./export-messages.ts";
 import type { HeartbeatExport } from "./heartbeat-export.ts";
 import type { Telemetry } from "./telemetry.ts";
+import type { TimeBasis } from "./time-basis.ts";
 
 /** The endpoints of TelemetryService. */
 export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens): Endpoint[] {
@@ -23,7 +28,8 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
         rate: "operator",
         deviceRate: "device_read",
       },
-      async ({ deviceId, filter, metrics, startTime, endTime, maxPoints }, { identity, signal }) => {
+      async (request, { identity, signal }) => {
+        const { deviceId, filter, metrics, startTime, endTime, maxPoints, timeBasis, timeZone } = request;
         // A device that names no device would ask for the whole fleet.
         if (identity.kind === "device" && deviceId === "")
           throw invalidArgument("device_id", "must be the device's own");
@@ -33,6 +39,8 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
             metrics,
             ...requiredTimeRange({ startTime, endTime }),
             maxPoints: pointsFor(identity, maxPoints, defaultPoints),
+            basis: basisOf(timeBasis),
+            timeZone,
           },
           readerOf(identity, signal),
         );
@@ -96,18 +104,25 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
         rate: "operator",
         deviceRate: "device_read",
       },
-      async ({ deviceId, startTime, endTime, maxPoints }, { identity, signal }) => {
+      async ({ deviceId, startTime, endTime, maxPoints, timeBasis }, { identity, signal }) => {
         const range = timeRange({ startTime, endTime });
         const to = range.to ?? clock.now();
         const from = range.from ?? new Date(to.getTime() - defaultTrackMs);
         const points = await track.read(
-          { deviceId, from, to, maxPoints: pointsFor(identity, maxPoints, defaultTrackPoints) },
+          {
+            deviceId,
+            from,
+            to,
+            maxPoints: pointsFor(identity, maxPoints, defaultTrackPoints),
+            basis: basisOf(timeBasis),
+          },
           readerOf(identity, signal),
         );
         return {
           points: points.map((point) => ({
             location: locationOf(point),
             receiveTime: timestampFromDate(point.receivedAt),
+            ...(point.madeAt === undefined ? {} : { deviceTime: timestampFromDate(point.madeAt) }),
           })),
         };
       },
@@ -167,6 +182,10 @@ const sources = {
   "5m": SeriesSource.FIVE_MINUTES,
   "1h": SeriesSource.ONE_HOUR,
 };
+
+function basisOf(basis: WireTimeBasis): TimeBasis {
+  return basis === WireTimeBasis.DEVICE ? "device" : "receive";
+}
 
 /** How many points to give; a device gets the default at most. */
 function pointsFor({ kind }: Identity, asked: number, byDefault: number): number {

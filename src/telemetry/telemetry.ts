@@ -96,7 +96,7 @@ export class Telemetry implements AsyncDisposable {
     });
     this.catalogue = new MetricCatalogue({ pool, clock, logger, overflow: parts.metricOverflow });
     this.#positionWriter = new PositionWriter({ pool, clock, logger });
-    this.track = new TrackReader(reads);
+    this.track = new TrackReader({ reads, heartbeats: raw });
     this.positions = new PositionSearch(reads, devices);
     this.exports = new HeartbeatExport(reads, clock);
   }

@@ -1,6 +1,9 @@
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { HeavyReader, HeavyReads } from "../infra/database/heavy-reads.ts";
-import { sql } from "../infra/database/sql.ts";
+import { Parameters } from "../infra/database/parameters.ts";
+import { type Sql, sql } from "../infra/database/sql.ts";
+import type { TimePartitions } from "../infra/database/time-partitions.ts";
+import { oldestDeviceTime, placedHeartbeats, type TimeBasis } from "./time-basis.ts";
 
 /** Where a device was. */
 export interface TrackPoint {
@@ -10,6 +13,8 @@ export interface TrackPoint {
   readonly altitudeMeters: number | undefined;
   readonly fixTime: Date | undefined;
   readonly receivedAt: Date;
+  /** When the device made it, if its clock can be right. */
+  readonly madeAt: Date | undefined;
 }
 
 /** Which track to read. */
@@ -19,25 +24,34 @@ export interface TrackQuery {
   /** Exclusive. */
   readonly to: Date;
   readonly maxPoints: number;
+  readonly basis: TimeBasis;
+}
+
+/** What a {@link TrackReader} is made of. */
+export interface TrackReaderParts {
+  readonly reads: Pick<HeavyReads, "for">;
+  /** Says how long heartbeats are kept. */
+  readonly heartbeats: Pick<TimePartitions, "firstKept">;
 }
 
 /** Reads where a device was. */
 export class TrackReader {
-  readonly #reads: Pick<HeavyReads, "for">;
+  readonly #parts: TrackReaderParts;
 
-  constructor(reads: Pick<HeavyReads, "for">) {
-    this.#reads = reads;
+  constructor(parts: TrackReaderParts) {
+    this.#parts = parts;
   }
 
   /**
-   * A device's positions from one time to before another, oldest first. More than `maxPoints` are thinned out: the time
-   * between the first and the last is cut into that many equal parts, and of each the last point stays.
+   * A device's positions from one time to before another, oldest first. More than `maxPoints` are thinned out to as many, with the
+   * last one among them. Throws what {@link HeavyReads.for} throws.
    */
-  async read({ deviceId, from, to, maxPoints }: TrackQuery, reader: HeavyReader): Promise<TrackPoint[]> {
+  async read(query: TrackQuery, reader: HeavyReader): Promise<TrackPoint[]> {
+    const { reads, heartbeats } = this.#parts;
+    const parameters = new Parameters();
+    const statement = trackSql(query, oldestDeviceTime(heartbeats), parameters);
     try {
-      const rows = await this.#reads
-        .for(reader)
-        .query<TrackRow>(trackSql, [deviceId, from.toISOString(), to.toISOString(), maxPoints]);
+      const rows = await reads.for(reader).query<TrackRow>(statement, parameters.values);
       return rows.map((row) => ({
         latitude: row.latitude,
         longitude: row.longitude,
@@ -45,6 +59,7 @@ export class TrackReader {
         altitudeMeters: row.altitude_meters ?? undefined,
         fixTime: row.fix_time ?? undefined,
         receivedAt: row.received_at,
+        madeAt: row.made_at ?? undefined,
       }));
     } catch (error) {
       throw asDatabaseError(error) ?? error;
@@ -54,6 +69,7 @@ export class TrackReader {
 
 interface TrackRow {
   readonly received_at: Date;
+  readonly made_at: Date | null;
   readonly latitude: number;
   readonly longitude: number;
   readonly accuracy_meters: number | null;
@@ -61,21 +77,17 @@ interface TrackRow {
   readonly fix_time: Date | null;
 }
 
-const trackSql = sql`
-  WITH points AS (
-    SELECT received_at, sequence, latitude, longitude, accuracy_meters, altitude_meters, fix_time,
-      count(*) OVER () AS total,
-      extract(epoch FROM received_at - min(received_at) OVER ()) AS since,
-      extract(epoch FROM max(received_at) OVER () - min(received_at) OVER ()) AS span
-    FROM device_heartbeats
-    WHERE device_id = $1 AND received_at >= $2 AND received_at < $3 AND latitude IS NOT NULL AND longitude IS NOT NULL
-  ), ranked AS (
-    SELECT *, row_number() OVER (
-      PARTITION BY CASE WHEN span = 0 THEN 0 ELSE least(floor(since / span * $4::integer), $4::integer - 1) END
-      ORDER BY received_at DESC, sequence DESC
-    ) AS rank
-    FROM points
-  )
-  SELECT received_at, latitude, longitude, accuracy_meters, altitude_meters, fix_time FROM ranked
-  WHERE total <= $4::integer OR rank = 1
-  ORDER BY received_at, sequence`;
+/** Of each of as many parts as asked for, by the order of the points, the last one stays. */
+function trackSql(query: TrackQuery, oldest: Date, parameters: Parameters): Sql {
+  const where = sql`device_id = ${parameters.add(query.deviceId, "uuid")} AND latitude IS NOT NULL AND longitude IS NOT NULL`;
+  const most = parameters.add(query.maxPoints, "bigint");
+  return sql`
+    WITH points AS (
+      SELECT at, received_at, made_at, epoch, sequence, latitude, longitude, accuracy_meters, altitude_meters, fix_time,
+        count(*) OVER () AS total, row_number() OVER (ORDER BY at, epoch, sequence) AS place
+      FROM ${placedHeartbeats({ ...query, oldest, where }, parameters)} placed
+    )
+    SELECT received_at, made_at, latitude, longitude, accuracy_meters, altitude_meters, fix_time FROM points
+    WHERE total <= ${most} OR place * ${most} / total > (place - 1) * ${most} / total
+    ORDER BY place`;
+}

@@ -23,6 +23,7 @@ import { DeviceSelection } from "../../src/telemetry/device-selection.ts";
 import { PositionSearch } from "../../src/telemetry/position-search.ts";
 import { RollupJob } from "../../src/telemetry/rollup-job.ts";
 import { SeriesReader } from "../../src/telemetry/series-reader.ts";
+import { TrackReader } from "../../src/telemetry/track-reader.ts";
 import { connect } from "./support.ts";
 
 const id = "0199aaaa-0000-7000-8000-000000000000";
@@ -262,11 +263,17 @@ async function measure({ pool, heavyReads: reads }: Database): Promise<void> {
     rollups: { progress: () => Promise.resolve({ "5m": time, "1h": time }) },
     kept: { heartbeats: isKept, "5m": isKept, "1h": isKept },
   });
+  const track = new TrackReader({ reads, heartbeats: isKept });
+  for (const basis of ["receive", "device"] as const)
+    await track.read({ deviceId: id, from: time, to: time, maxPoints: 1, basis }, reader);
   const metrics = ["battery_percent", "metrics.load"];
   for (const hours of [1, 24, 24 * 365]) {
     const from = new Date(time.getTime() - hours * 3_600_000);
     const to = new Date(time.getTime() + 3_600_000);
-    await series.read({ devices: { filter: "groups:a" }, metrics, from, to, maxPoints: 100 }, reader);
+    const ask = { devices: { filter: "groups:a" }, metrics, from, to };
+    for (const timeZone of ["", "Europe/Berlin"])
+      await series.read({ ...ask, maxPoints: 100, basis: "receive", timeZone }, reader);
+    await series.read({ ...ask, maxPoints: 1, basis: "device", timeZone: "Europe/Berlin" }, reader);
   }
   const partitions = { ensure: () => Promise.resolve() };
   await using rollups = new RollupJob({

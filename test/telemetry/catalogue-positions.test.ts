@@ -221,23 +221,47 @@ describe("positions", () => {
 
   test("over time are thinned out evenly; the last one stays", async () => {
     await using telemetry = await start();
-    const track = new TrackReader(telemetry.reads);
+    const track = new TrackReader({ reads: telemetry.reads, heartbeats: telemetry.ingest.partitions });
     const id = randomUUID();
+    const read = (from: Date, to: Date, maxPoints: number) =>
+      track.read({ deviceId: id, from, to, maxPoints, basis: "receive" }, reader);
     const beats = Array.from({ length: 100 }, (_, n) =>
       beat(id, n + 1, n * 10, { latitude: n / 10, longitude: -n, ...(n === 99 ? { fixTime: noon } : {}) }),
     );
     await telemetry.store([...beats, beat(id, 101, 1_000)]);
     const later = new Date(noon.getTime() + 3_600_000);
-    const all = await track.read({ deviceId: id, from: noon, to: later, maxPoints: 100 }, reader);
+    const all = await read(noon, later, 100);
     expect(all.map(({ longitude }) => -longitude)).toEqual(beats.map((_beat, n) => n).map((n) => n));
     expect(all.at(-1)).toMatchObject({ fixTime: noon, receivedAt: beats[99]?.receivedAt });
-    const thin = await track.read({ deviceId: id, from: noon, to: later, maxPoints: 10 }, reader);
+    const thin = await read(noon, later, 10);
     expect(thin.map(({ longitude }) => Math.abs(longitude))).toEqual([9, 19, 29, 39, 49, 59, 69, 79, 89, 99]);
-    expect(
-      await track.read(
-        { deviceId: id, from: later, to: new Date(later.getTime() + 1), maxPoints: 10 },
-        reader,
-      ),
-    ).toEqual([]);
+    expect(await read(later, new Date(later.getTime() + 1), 10)).toEqual([]);
+  });
+
+  test("of a day of backlog are a day's track by the device's time, and as many points as asked for by either", async () => {
+    await using telemetry = await startTelemetry();
+    const track = new TrackReader({ reads: telemetry.reads, heartbeats: telemetry.ingest.partitions });
+    const id = randomUUID();
+    const total = 1_440;
+    const beats = Array.from({ length: total }, (_, n) =>
+      beat(id, n + 1, 86_400 + Math.floor(n / 480), {
+        latitude: 1,
+        longitude: n / 10,
+        deviceTime: new Date(noon.getTime() + n * 60_000),
+      }),
+    );
+    telemetry.clock.advance(86_500_000);
+    await telemetry.store(beats);
+    const day = { deviceId: id, from: noon, to: new Date(noon.getTime() + 86_400_000) };
+    const whole = await track.read({ ...day, maxPoints: 5_000, basis: "device" }, reader);
+    expect(whole.map(({ madeAt }) => madeAt)).toEqual(beats.map(({ deviceTime }) => deviceTime));
+    const thin = await track.read({ ...day, maxPoints: 500, basis: "device" }, reader);
+    expect(thin).toHaveLength(500);
+    const gaps = thin.slice(1).map(({ madeAt }, n) => Number(madeAt) - Number(thin[n]?.madeAt));
+    expect(new Set(gaps)).toEqual(new Set([120_000, 180_000]));
+    expect(thin.at(-1)).toMatchObject({ madeAt: beats.at(-1)?.deviceTime });
+    expect(await track.read({ ...day, maxPoints: 500, basis: "receive" }, reader)).toEqual([]);
+    const late = { ...day, to: new Date(noon.getTime() + 90_000_000) };
+    expect(await track.read({ ...late, maxPoints: 500, basis: "receive" }, reader)).toHaveLength(500);
   });
 });

@@ -21,7 +21,10 @@ async function start() {
   return {
     ...telemetry,
     rollupJob: job,
-    series: { read: (request: SeriesRequest) => series.read(request, reader) },
+    series: {
+      read: (request: Omit<SeriesRequest, "basis" | "timeZone"> & Partial<SeriesRequest>) =>
+        series.read({ basis: "receive", timeZone: "", ...request }, reader),
+    },
   };
 }
 
@@ -185,6 +188,103 @@ describe("series", () => {
     expect(others).toEqual([]);
     expect(point).toMatchObject({ min: -huge, max: huge, last: Number.MIN_VALUE, count: 7 });
     expect((point?.avg ?? 0) / huge).toBeCloseTo(2 / 7, 6);
+  });
+
+  test("by the device's time draw a day of backlog as a day; what its clock cannot be right about counts as it came", async () => {
+    await using telemetry = await start();
+    const { clock, series } = telemetry;
+    const id = randomUUID();
+    const minutes = 24 * 60;
+    const made = (minute: number) => new Date(noon.getTime() + minute * minuteMs);
+    clock.advance(minutes * minuteMs);
+    await telemetry.store(
+      Array.from({ length: minutes }, (_, n) =>
+        beat(id, n + 1, minutes * 60, { cpuPercent: n % 100, deviceTime: made(n) }),
+      ),
+    );
+    await telemetry.store([
+      beat(id, minutes + 1, minutes * 60, { cpuPercent: 50, deviceTime: new Date(0) }),
+      beat(id, minutes + 2, minutes * 60, { cpuPercent: 50, deviceTime: new Date("4020-01-01T00:00:00Z") }),
+      beat(id, minutes + 3, minutes * 60, { cpuPercent: 50 }),
+    ]);
+    clock.advance(20 * minuteMs);
+    await telemetry.rollupJob.run();
+    const ask = (basis: "receive" | "device", to?: Date) =>
+      series.read({ devices: { id }, metrics: ["cpu_percent"], from: noon, to, maxPoints: 60, basis });
+    const [received] = (await ask("receive")).series;
+    expect(received?.points.map(({ count }) => count)).toEqual([minutes + 3]);
+    const answer = await ask("device");
+    expect(answer).toMatchObject({ source: "heartbeats", widthMs: 30 * minuteMs });
+    const counts = answer.series[0]?.points.map(({ count }) => count);
+    expect(counts).toEqual([...Array.from({ length: 48 }, () => 30), 3]);
+    const [hour] = (await ask("device", made(60))).series;
+    expect(hour?.points.map(({ start, count }) => [start, count])).toEqual(
+      Array.from({ length: 60 }, (_, n) => [made(n), 1]),
+    );
+  });
+
+  test.each([
+    // On the 25th of October 2026 clocks are set back there, on the 28th of March 2027 forward.
+    ["Europe/Berlin", "2027-03-26T23:00:00Z", 4, [24, 23, 24, 24]],
+    ["Europe/Berlin", "2026-10-23T22:00:00Z", 4, [24, 25, 24, 24]],
+    // Midnight itself is skipped in Beirut on that day.
+    ["Asia/Beirut", "2027-03-26T22:00:00Z", 3, [24, 23, 24]],
+    ["Asia/Kolkata", "2027-04-01T18:30:00Z", 3, [24, 24, 24]],
+    ["", "2027-03-28T00:00:00Z", 3, [24, 24, 24]],
+  ] as const)(
+    "by days of %s, from %s, have days as long as they are there",
+    async (timeZone, begin, days, hours) => {
+      await using telemetry = await start();
+      const { pool, clock } = telemetry;
+      const id = randomUUID();
+      const fromMs = Date.parse(begin);
+      const total = hours.reduce((sum, each) => sum + each, 0);
+      await telemetry.partitions["5m"].ensure(new Date(fromMs));
+      for (let day = -1; day <= days + 1; day++)
+        await telemetry.partitions["5m"].ensure(new Date(fromMs + day * 24 * 60 * minuteMs));
+      await pool.query(
+        `INSERT INTO heartbeat_rollups_5m (device_id, bucket, last_received_at, count, cpu_min, cpu_max, cpu_sum, cpu_n, cpu_last)
+       SELECT $1, at, at, 1, 1, 1, 1, 1, 1
+       FROM generate_series($2::timestamptz, $2::timestamptz + $3 * interval '30 minutes', '30 minutes') at`,
+        [id, begin, total * 2 - 1],
+      );
+      await pool.query("UPDATE rollup_progress SET next_bucket = '2028-01-01' WHERE resolution = '5m'");
+      await pool.query("UPDATE rollup_progress SET next_bucket = '2000-01-01' WHERE resolution = '1h'");
+      clock.advance(Math.max(0, fromMs + 10 * 24 * 60 * minuteMs - clock.now().getTime()));
+      const { widthMs, series } = await telemetry.series.read({
+        devices: { id },
+        metrics: ["cpu_percent"],
+        from: new Date(fromMs),
+        to: new Date(fromMs + total * 60 * minuteMs),
+        maxPoints: days,
+        timeZone,
+      });
+      expect(widthMs).toBe(24 * 60 * minuteMs);
+      let atMs = fromMs;
+      const expected = hours.map((each) => {
+        const start = new Date(atMs);
+        atMs += each * 60 * minuteMs;
+        return { start, count: each * 2 };
+      });
+      expect(series[0]?.points.map(({ start, count }) => ({ start, count }))).toEqual(expected);
+    },
+  );
+
+  test("refuse what is no time zone", async () => {
+    await using telemetry = await start();
+    for (const timeZone of ["Mars/Olympus", "+02:00", "'; --"]) {
+      const read = telemetry.series.read({
+        devices: { id: randomUUID() },
+        metrics: ["cpu_percent"],
+        from: new Date(0),
+        maxPoints: 1,
+        timeZone,
+      });
+      await expect(read).rejects.toMatchObject({
+        code: "invalid_argument",
+        fields: [{ field: "time_zone" }],
+      });
+    }
   });
 });
 

@@ -40,14 +40,14 @@ export declare type QuerySeriesRequest = Message<"ota.v1.QuerySeriesRequest"> & 
   metrics: string[];
 
   /**
-   * From this receive time on; roll-ups count whole. Required.
+   * From this time on, by `time_basis`; roll-ups count whole. Required.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 4;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * Before this receive time; by default now.
+   * Before this time; by default now.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 5;
    */
@@ -59,6 +59,21 @@ export declare type QuerySeriesRequest = Message<"ota.v1.QuerySeriesRequest"> & 
    * @generated from field: int32 max_points = 6;
    */
   maxPoints: number;
+
+  /**
+   * By which time heartbeats are placed; by default when they were received.
+   *
+   * @generated from field: ota.v1.TimeBasis time_basis = 7;
+   */
+  timeBasis: TimeBasis;
+
+  /**
+   * A time zone by its IANA name, for example `Europe/Berlin`: points that are days or more wide then begin at its
+   * midnight, and a day is as long as it is there, 23 or 25 hours where clocks change. Empty means UTC.
+   *
+   * @generated from field: string time_zone = 8;
+   */
+  timeZone: string;
 };
 
 /**
@@ -81,7 +96,8 @@ export declare type QuerySeriesResponse = Message<"ota.v1.QuerySeriesResponse"> 
   series: Series[];
 
   /**
-   * The width of a point. All points lie on multiples of it since the Unix epoch.
+   * The width of a point. All points lie on multiples of it since the Unix epoch; those of days or more, with `time_zone`,
+   * on multiples of that many days of the zone since the 1st of January 1970.
    *
    * @generated from field: google.protobuf.Duration bucket_duration = 2;
    */
@@ -402,25 +418,33 @@ export declare type GetTrackRequest = Message<"ota.v1.GetTrackRequest"> & {
   deviceId: string;
 
   /**
-   * From this receive time on; by default a day ago.
+   * From this time on, by `time_basis`; by default a day ago.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 2;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * Before this receive time; by default now.
+   * Before this time; by default now.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 3;
    */
   endTime?: Timestamp | undefined;
 
   /**
-   * The most points: default 500, at most 5,000; for a device at most 500 (larger values are lowered to it). A longer track is thinned out evenly in time; the last point stays.
+   * The most points: default 500, at most 5,000; for a device at most 500 (larger values are lowered to it). A longer track is thinned out to exactly as many: of each part of its points, in
+   * their order, the last one stays.
    *
    * @generated from field: int32 max_points = 4;
    */
   maxPoints: number;
+
+  /**
+   * By which time heartbeats are placed; by default when they were received.
+   *
+   * @generated from field: ota.v1.TimeBasis time_basis = 5;
+   */
+  timeBasis: TimeBasis;
 };
 
 /**
@@ -468,6 +492,13 @@ export declare type TrackPoint = Message<"ota.v1.TrackPoint"> & {
    * @generated from field: google.protobuf.Timestamp receive_time = 2;
    */
   receiveTime?: Timestamp | undefined;
+
+  /**
+   * When the device made it, by its own clock, if that can be right.
+   *
+   * @generated from field: google.protobuf.Timestamp device_time = 3;
+   */
+  deviceTime?: Timestamp | undefined;
 };
 
 /**
@@ -639,6 +670,39 @@ export declare type PositionCluster = Message<"ota.v1.PositionCluster"> & {
  * Use `create(PositionClusterSchema)` to create a new message.
  */
 export declare const PositionClusterSchema: GenMessage<PositionCluster>;
+
+/**
+ * By which time heartbeats are placed.
+ *
+ * @generated from enum ota.v1.TimeBasis
+ */
+export enum TimeBasis {
+  /**
+   * @generated from enum value: TIME_BASIS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * When the service received them.
+   *
+   * @generated from enum value: TIME_BASIS_RECEIVE = 1;
+   */
+  RECEIVE = 1,
+
+  /**
+   * When the device made them, by its own clock, as long as that can be right: not before the oldest heartbeat that is
+   * kept, and not more than a minute after it was received. Any other heartbeat is placed by its receive time. These are
+   * read from the heartbeats themselves and not from roll-ups, so they reach as far back as heartbeats are kept.
+   *
+   * @generated from enum value: TIME_BASIS_DEVICE = 2;
+   */
+  DEVICE = 2,
+}
+
+/**
+ * Describes the enum ota.v1.TimeBasis.
+ */
+export declare const TimeBasisSchema: GenEnum<TimeBasis>;
 
 /**
  * What a series was computed from.
