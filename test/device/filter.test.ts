@@ -23,7 +23,18 @@ const heartbeatIntervalMs = 60_000;
 const texts = ["", "a", "B", "ab", "Straße", "x*y", "%", "_", "\\", "O'Neil", "tx-200"];
 const names = ["berlin", "beta", "lab", "x.y"];
 const versions = ["1.0.0", "1.2.0-rc.1", "1.2.0-rc.10", "1.2.0", "1.10.0", "2.0.0+build.5", "not a version"];
-const moments = [-30 * 86_400_000, -3_600_000, -240_000, -239_999, -90_000, -89_999, 0];
+const moments = [
+  -30 * 86_400_000,
+  -3_600_000,
+  -240_000,
+  -239_999,
+  -90_000,
+  -89_999,
+  0,
+  60_999,
+  61_000,
+  3_600_000,
+];
 
 const quoted = (text: string) => `"${text.replaceAll(/[\\"*]/g, "\\$&")}"`;
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../src/agent/seeded-random.ts";
+import { parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
 import { FleetPresence } from "../../src/device/fleet/fleet-presence.ts";
 import { PresenceLog } from "../../src/device/fleet/presence-log.ts";
 import { RetiredPresence } from "../../src/device/fleet/retired-presence.ts";
@@ -167,6 +168,29 @@ describe("StatusOverview", () => {
     }
     expect(status).toMatchObject({ total: rows.length, ...counts });
     expect(rows.length).toBeLessThan(40);
+  });
+
+  it("takes a time to come for no sign of life, and a device for online again once it is heard", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices);
+    const { clock } = devices.access;
+    const { deviceId } = await devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
+    const now = clock.now();
+    // The database's clock was in 2038 for a while.
+    clock.setWallClock("2038-01-01T00:00:00Z");
+    devices.directory.observe([heartbeatOf(deviceId, 1, { receivedAt: clock.now() })]);
+    await devices.states.flush();
+    const { overview } = fleetOf(devices);
+    expect(await overview.get()).toMatchObject({ online: 1, offline: 0 });
+    clock.setWallClock(now);
+    expect(await fleetOf(devices).overview.get()).toMatchObject({ online: 0, offline: 1 });
+    const { signal } = new AbortController();
+    const count = (filter: string) => devices.registry.count(parseDeviceFilter(filter), { signal });
+    expect([await count("presence = ONLINE"), await count("presence = OFFLINE")]).toEqual([0, 1]);
+    devices.directory.observe([heartbeatOf(deviceId, 2, { receivedAt: now })]);
+    await devices.states.flush();
+    expect(await fleetOf(devices).overview.get()).toMatchObject({ online: 1, offline: 0 });
+    expect([await count("presence = ONLINE"), await count("presence = OFFLINE")]).toEqual([1, 0]);
   });
 
   it("puts right what was loaded behind the triggers' back", async () => {

@@ -232,17 +232,17 @@ function presenceTest(
   parameter: Parameter,
   { nowMs, heartbeatIntervalMs }: FilterSqlOptions,
 ): Sql {
-  const { onlineFrom, lateFrom } = presenceCutoffs(nowMs, heartbeatIntervalMs);
+  const { onlineFrom, lateFrom, seenUntil } = presenceCutoffs(nowMs, heartbeatIntervalMs);
   const since = (second: number) => parameter(new Date(second * 1_000), "timestamptz");
   switch (presence) {
     case "unknown":
       return sql`${columns.presence} IS NULL`;
     case "online":
-      return sql`${columns.presence} >= ${since(onlineFrom)}`;
+      return sql`${columns.presence} >= ${since(onlineFrom)} AND ${columns.presence} < ${since(seenUntil + 1)}`;
     case "late":
       return sql`${columns.presence} < ${since(onlineFrom)} AND ${columns.presence} >= ${since(lateFrom)}`;
     case "offline":
-      return sql`${columns.presence} < ${since(lateFrom)}`;
+      return sql`(${columns.presence} < ${since(lateFrom)} OR ${columns.presence} >= ${since(seenUntil + 1)})`;
   }
 }
 

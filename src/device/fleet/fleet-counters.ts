@@ -48,9 +48,10 @@ export class FleetCounters {
    * `offline` have one count each.
    */
   async read(now: Date): Promise<readonly FleetCount[]> {
-    const { onlineFrom, lateFrom } = presenceCutoffs(now.getTime(), this.#parts.heartbeatIntervalMs);
+    const cutoffs = presenceCutoffs(now.getTime(), this.#parts.heartbeatIntervalMs);
+    const { onlineFrom, lateFrom, seenUntil } = cutoffs;
     try {
-      const rows = await this.#pool.query<CountRow>(readSql, [onlineFrom, lateFrom]);
+      const rows = await this.#pool.query<CountRow>(readSql, [onlineFrom, lateFrom, seenUntil]);
       return rows.map(({ dimension, name, number, count }) => ({
         dimension,
         name: name ?? undefined,
@@ -156,7 +157,8 @@ const readSql = prepared(
   )
   SELECT dimension, name, number, count FROM ranked WHERE position <= ${maxValues}
   UNION ALL
-  SELECT CASE WHEN number >= $1 THEN 'online' WHEN number >= $2 THEN 'late' ELSE 'offline' END, NULL, NULL, sum(count)
+  SELECT CASE WHEN number > $3 THEN 'offline' WHEN number >= $1 THEN 'online' WHEN number >= $2 THEN 'late' ELSE 'offline' END,
+    NULL, NULL, sum(count)
     FROM sums WHERE dimension = 'seen' GROUP BY 1`,
 );
 

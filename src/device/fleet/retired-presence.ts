@@ -26,10 +26,10 @@ export class RetiredPresence {
   async deviceRetired(em: EntityManager, { id }: { readonly id: string }): Promise<void> {
     const { clock, heartbeatIntervalMs } = this.#parts;
     const now = clock.now();
-    const { onlineFrom, lateFrom } = presenceCutoffs(now.getTime(), heartbeatIntervalMs);
+    const { onlineFrom, lateFrom, seenUntil } = presenceCutoffs(now.getTime(), heartbeatIntervalMs);
     const session = sessionOf(em);
     await takeLock(session, appendLock);
-    await session.run(appendSql, [id, onlineFrom, lateFrom, now]);
+    await session.run(appendSql, [id, onlineFrom, lateFrom, now, seenUntil]);
     await session.run(trimSql);
   }
 }
@@ -38,7 +38,7 @@ export class RetiredPresence {
 const appendSql = sql`
   INSERT INTO presence_changes (device_id, presence, previous_presence, last_seen_at, changed_at)
   SELECT d.id, 'retired',
-         CASE WHEN s.seen IS NULL THEN 'unknown' WHEN s.seen >= $2 THEN 'online' WHEN s.seen >= $3 THEN 'late' ELSE 'offline' END,
+         CASE WHEN s.seen IS NULL THEN 'unknown' WHEN s.seen > $5 THEN 'offline' WHEN s.seen >= $2 THEN 'online' WHEN s.seen >= $3 THEN 'late' ELSE 'offline' END,
          s.last_seen_at, $4::timestamptz
     FROM devices d
     LEFT JOIN (SELECT device_id, last_seen_at, floor(date_part('epoch', last_seen_at)) AS seen FROM device_state) s

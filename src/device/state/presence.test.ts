@@ -15,6 +15,9 @@ describe("presenceOf", () => {
     ["a millisecond more than 4 intervals, in the next second", 240_001, "offline"],
     ["a year of silence", 365 * 86_400_000, "offline"],
     ["a heartbeat ahead of our clock", -5_000, "online"],
+    ["a heartbeat a minute ahead, as clocks may differ", -60_999, "online"],
+    ["a time to come, which is no sign of life", -61_000, "offline"],
+    ["ten years to come", -3_650 * 86_400_000, "offline"],
   ])("judges %s", (_, silentMs, presence) => {
     expect(presenceOf(now - silentMs, now, interval)).toBe(presence);
   });
