@@ -49,7 +49,7 @@ describe("DeviceBatches", () => {
       matched: 2,
       changed: 2,
     });
-    expect(await devices.registry.count(parseDeviceFilter("product = os"))).toBe(2);
+    expect(await devices.registry.count(parseDeviceFilter("product = os"), { signal: never })).toBe(2);
     expect(await devices.batches.apply({ ...batch, filter: "product:*", expectedCount: 2 }, never)).toEqual({
       matched: 2,
       changed: 0,
