@@ -7,6 +7,7 @@ import { type BenchResult, jsonLine, table } from "./harness/result.ts";
 import { heartbeatFleet } from "./heartbeat-fleet.ts";
 import { heartbeatLatency } from "./heartbeat-latency.ts";
 import { heartbeatStream } from "./heartbeat-stream.ts";
+import { hostileReaders } from "./hostile-readers.ts";
 import { idleStreams } from "./idle-streams.ts";
 import { SharedFleet } from "./load/running-fleet.ts";
 import { queries } from "./queries.ts";
@@ -30,6 +31,7 @@ const benches: Record<string, (options: BenchOptions) => Promise<BenchResult[]>>
   "rollout-rollback": rolloutRollback,
   "idle-streams": idleStreams,
   queries,
+  "hostile-readers": hostileReaders,
 };
 
 const { values } = parseArgs({

@@ -4,14 +4,13 @@ import { HeartbeatService } from "../gen/ota/v1/heartbeat_service_pb.js";
 import { TelemetryService } from "../gen/ota/v1/telemetry_service_pb.js";
 import { RpcClient } from "../src/client/rpc-client.ts";
 import type { BenchResult } from "./harness/result.ts";
+import { timed } from "./harness/timing.ts";
 import { seedFleet } from "./load/fleet.ts";
+import { beatsEach, dayMs, rollUp, seedHeartbeats } from "./load/heartbeat-history.ts";
 import { startProduct } from "./processes.ts";
 
 /** Heartbeats that there are: DEVICE_OTA_BENCH_HEARTBEATS overrides it, for example with 50000000. */
 const defaultHeartbeats = 5_000_000;
-
-/** A beat a minute for a day. */
-const beatsEach = 1_440;
 
 /** Calls of each kind; the median counts. Each asks for another device, so that none finds its pages warm. */
 const calls = 51;
@@ -87,7 +86,7 @@ export async function queries(options: { quick: boolean }): Promise<BenchResult[
         bench: "roll-up",
         value: (rolledUpMs * 1_000) / rows,
         floor:
-          ((await time(() =>
+          ((await timed(() =>
             database.query(
               "SELECT device_id, date_bin('5 minutes', received_at, 'epoch'), count(*), sum(battery_percent) FROM device_heartbeats GROUP BY 1, 2 OFFSET 1000000000",
             ),
@@ -115,44 +114,6 @@ export async function queries(options: { quick: boolean }): Promise<BenchResult[
   }
 }
 
-const dayMs = 86_400_000;
-
-/** In the order of time, as they would have come. */
-async function seedHeartbeats(database: pg.Client, day: Date): Promise<void> {
-  const name = `device_heartbeats_${day.toISOString().slice(0, 10).replaceAll("-", "")}`;
-  const end = new Date(day.getTime() + dayMs);
-  await database.query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF device_heartbeats
-    FOR VALUES FROM ('${day.toISOString()}') TO ('${end.toISOString()}')`);
-  // An hour at a time: one statement would hold all of it in memory for the sort.
-  for (let minute = 0; minute < beatsEach; minute += 60) {
-    await database.query(
-      `INSERT INTO device_heartbeats (device_id, received_at, sequence, epoch, device_time, firmware_version, boot_id, uptime_ms,
-         battery_percent, charging, cpu_percent, memory_percent, storage_free_bytes, temperature_celsius, latitude, longitude,
-         accuracy_meters, network, signal_dbm, carrier, security_counter)
-       SELECT d.id, date_trunc('milliseconds', $1::timestamptz + m * interval '1 minute' + random() * interval '59 seconds'), m + 1, 1, now(), '1.0.0',
-         '3f7c9a3e-3b1d-4b6f-8d0a-0c3b1c2d3e4f', m * 60000, 40 + random() * 60, false, random() * 100, random() * 100,
-         1e9 + m, 20 + random() * 10, 52 + random(), 13 + random(), 5, 'WIFI', -67, 'Carrier', 1
-       FROM generate_series($2::integer, $2::integer + 59) m, devices d ORDER BY m`,
-      [day, minute],
-    );
-  }
-  await database.query("ANALYZE device_heartbeats");
-}
-
-/** Has the service roll everything up from the beginning; returns how long that took. */
-async function rollUp(database: pg.Client, day: Date): Promise<number> {
-  return time(async () => {
-    await database.query("DELETE FROM rollup_progress");
-    for (;;) {
-      const { rows } = await database.query<{ next: Date }>(
-        "SELECT next_bucket AS next FROM rollup_progress WHERE resolution = '1h'",
-      );
-      if ((rows[0]?.next.getTime() ?? 0) >= day.getTime() + dayMs) return;
-      await database.query("SELECT pg_sleep(0.5)");
-    }
-  });
-}
-
 async function sizeOf(database: pg.Client, table: string): Promise<number> {
   const { rows } = await database.query<{ bytes: string }>(
     "SELECT sum(pg_total_relation_size(relid)) AS bytes FROM pg_partition_tree($1::regclass) WHERE isleaf",
@@ -165,13 +126,7 @@ async function median(ids: readonly string[], call: (id: string) => Promise<unkn
   // The first calls of a process compile it: that took more than the calls themselves, and a service runs for weeks.
   for (const id of ids.slice(0, warmUpCalls)) await call(id);
   const times: number[] = [];
-  for (const id of ids.slice(warmUpCalls)) times.push(await time(() => call(id)));
+  for (const id of ids.slice(warmUpCalls)) times.push(await timed(() => call(id)));
   times.sort((a, b) => a - b);
   return times[Math.floor(times.length / 2)] ?? 0;
-}
-
-async function time(work: () => Promise<unknown>): Promise<number> {
-  const started = performance.now();
-  await work();
-  return performance.now() - started;
 }
