@@ -10,3 +10,9 @@ it("of a device's tries the newest has the highest id, also after the clock was 
   expect(ids).toEqual(ids.toSorted());
   expect(new Set(ids.map((id) => id.slice(0, 13))).size).toBe(ids.length);
 });
+
+it("rises within one millisecond", () => {
+  const ids = Array.from({ length: 1_000 }, () => newUpdateId(at("12:00:00")));
+  expect(ids).toEqual(ids.toSorted());
+  expect(new Set(ids).size).toBe(ids.length);
+});
