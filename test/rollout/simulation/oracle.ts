@@ -22,6 +22,8 @@ export class Oracle {
   readonly #counted = new Map<string, { readonly ringId: string; readonly counts: RingCounters }>();
   readonly #rings = new Map<string, RingCounters>();
   readonly #over = new Map<string, string>();
+  /** Failed and missing devices in spite of which an operator opened a further ring, by ring. */
+  readonly #accepted = new Map<string, number>();
   /** For how long nothing has happened, of the time in which somebody looked. */
   #quietMs = 0;
 
@@ -52,6 +54,11 @@ export class Oracle {
       throw new Violation(`device ${deviceId} fares well and is ${last.update.state}: ${last.failureReason}`);
   }
 
+  /** Before an operator opens the next ring by hand. */
+  promotedByHand({ rings }: Rollout): void {
+    for (const { id, counters } of rings) this.#accepted.set(id, counters.failed + counters.missing);
+  }
+
   /** Before a decision is carried out. */
   decides(decision: Decision, { rings, policy, state }: Rollout): void {
     this.#quietMs = 0;
@@ -62,7 +69,7 @@ export class Oracle {
       if (counted === undefined || ring.state === "WAITING") continue;
       const { began, failed, missing } = counted;
       const unwell = failed + missing;
-      if (unwell <= (ring.gate.acceptedFailures ?? 0)) continue;
+      if (unwell <= Math.max(ring.gate.acceptedFailures ?? 0, this.#accepted.get(ring.id) ?? 0)) continue;
       // A ring that was passed is judged by what is more than chance.
       if (ring !== decision.ring && ring.name !== decision.ring.name && unwell < 2) continue;
       if ((unwell / began) * 100 > policy.failureThresholdPercent)
@@ -81,7 +88,8 @@ export class Oracle {
       (state === "RUNNING" && alert === "" && inProgress <= missing) ||
       (state === "ROLLING_BACK" && this.#openRows() === 0);
     this.#quietMs = waits ? this.#quietMs + sinceMs : 0;
-    const patienceMs = (front?.gate.soakMs ?? 0) + 15 * 60_000;
+    // A clock that is set back while a gate holds may have it hold for as long again.
+    const patienceMs = 2 * (front?.gate.soakMs ?? 0) + 15 * 60_000;
     if (this.#quietMs <= patienceMs) return;
     const minutes = Math.round(this.#quietMs / 60_000);
     throw new Violation(`it is ${state} for ${minutes} min in which nothing happened, and says nothing`);

@@ -118,6 +118,9 @@ class Simulation {
         this.#nowMs = lookMs;
         await this.#look();
       }
+      const { state, alert } = this.#store.read();
+      if (alert === "" && (state === "RUNNING" || state === "ROLLING_BACK"))
+        throw new Violation(`it is ${state} for ever, and says nothing`);
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
       violation = error.message;
@@ -191,6 +194,7 @@ class Simulation {
     if (verb === "promote" && this.#operated && !byHand) return;
     this.#operated ||= !byHand;
     this.#tell(`the operator does ${verb}: ${alert || stateReason || "its gate holds"}`);
+    if (verb === "promote") this.#oracle.promotedByHand(this.#store.read());
     this.#store.operate(verb, this.#sharedNow());
     this.#changedAtMs = this.#nowMs;
     this.#wake();
@@ -354,7 +358,8 @@ const largeFleet = 500;
 
 const settledAfterMs = 40 * 60_000;
 
-const horizonMs = 48 * 3_600_000;
+/** The longest deadline, and as far as clocks are set back: what is not over by then never will be. */
+const horizonMs = 72 * 3_600_000;
 
 /** Decisions at one time: each ring may be passed at once. */
 const maxRounds = 20;
