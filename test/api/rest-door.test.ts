@@ -169,7 +169,7 @@ describe("bodies", () => {
     ['{"nam": "x"}', 400],
     ['{"name": "x", "role": "ROLE_KING"}', 400],
     ['{"__proto__": {"name": "x"}}', 400],
-    [`{"name": "${"x".repeat(1600 * 1024)}"}`, 413],
+    [`{"name": "${"x".repeat(3 * 1024 * 1024)}"}`, 413],
   ])("%.40s is refused with %i", async (body, status) => {
     expect(await send("POST", "/api/v1/access/tokens", { body })).toMatchObject({ status });
     expect(seen).toEqual([]);

@@ -24,7 +24,7 @@ let rpc: RpcClient;
 let creator: RpcClient;
 
 beforeAll(async () => {
-  service = await startTestService();
+  service = await startTestService({ settings: { DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "off" } });
   rpc = service.client();
   const ada = { name: "ada", role: Role.OPERATOR };
   creator = service.client((await rpc.unary(AccessService.method.createToken, ada)).secret);

@@ -18,6 +18,8 @@ import type { Identity } from "../../src/call/identity.ts";
 import { PageTokens } from "../../src/call/page-token.ts";
 import { FleetPresence } from "../../src/device/fleet/fleet-presence.ts";
 import { deviceEndpoints } from "../../src/device/registry/device-handlers.ts";
+import { modelAliasEndpoints } from "../../src/device/registry/model-alias-handlers.ts";
+import { ModelAliases } from "../../src/device/registry/model-aliases.ts";
 import { silent } from "../access/access-fixture.ts";
 import { type DeviceReplica, enrolmentKey, heartbeatOf, startDevices } from "./device-fixture.ts";
 
@@ -49,6 +51,7 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
       clock,
       heartbeatIntervalMs,
     }),
+    ...modelAliasEndpoints(new ModelAliases({ database, audit })),
   ];
   const call = async <I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,

@@ -175,7 +175,7 @@ it("leaves all that can be listed readable, in more than 20,000 calls", async ()
   expect(ready).toBe(200);
 });
 
-/** Some at once, as many as a busy client would. */
+/** Some at once, as a busy client does: no more than uploads of one kind are taken at once. */
 async function each(
   requests: Iterable<HostileRequest>,
   knock: (request: HostileRequest) => Promise<void>,
@@ -184,7 +184,7 @@ async function each(
   const worker = async (): Promise<void> => {
     for (let next = iterator.next(); next.done !== true; next = iterator.next()) await knock(next.value);
   };
-  await Promise.all(Array.from({ length: 8 }, worker));
+  await Promise.all(Array.from({ length: 4 }, worker));
 }
 
 /** What is wrong with the answer of each door that can be told this; undefined if nothing is. */

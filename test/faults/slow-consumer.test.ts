@@ -22,7 +22,7 @@ it("a device that never reads its acks costs no memory: they merge into one, and
   using deaf = new DeafDevice(service.grpcAddress, device?.id ?? "", deviceToken);
   const rss = process.memoryUsage.rss();
   const total = 40_000;
-  for (let sequence = 1; sequence <= total; sequence += 50) await deaf.send(sequence, 50, 80);
+  for (let sequence = 1; sequence <= total; sequence += 50) await deaf.send(sequence, 50, "1.0.0");
   await eventually(async () => {
     const { rows } = await query<{ count: number }>(
       service.databaseUrl,
@@ -50,7 +50,7 @@ it("a device that does not read what was refused is not read either, and neither
   let taken = 0;
   const messages = 200;
   const sending = (async () => {
-    for (; taken < messages; taken++) await deaf.send(1 + taken * 1_000, 1_000, 101);
+    for (; taken < messages; taken++) await deaf.send(1 + taken * 1_000, 1_000, "\0");
   })();
   await eventually(() => expect(taken).toBeGreaterThan(0));
   await untilAcked(others, 40);
@@ -98,10 +98,10 @@ class DeafDevice implements Disposable {
   }
 
   /** Sends a message of heartbeats; resolves when the service has granted the room for it. */
-  send(first: number, count: number, batteryPercent: number): Promise<void> {
+  send(first: number, count: number, firmwareVersion: string): Promise<void> {
     const heartbeats = Array.from({ length: count }, (_, index) => ({
       sequence: BigInt(first + index),
-      batteryPercent,
+      firmwareVersion,
     }));
     return this.#write({ case: "batch", value: { heartbeats } });
   }

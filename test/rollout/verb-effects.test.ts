@@ -237,7 +237,7 @@ describe("a verb for one device", () => {
     await expect(retry(fine.id)).rejects.toMatchObject({
       reason: "ILLEGAL_TRANSITION",
       message:
-        "cannot retry the device: its update to 1.1.0 is OFFERED, and only an update that FAILED or TIMED_OUT can be tried again",
+        "cannot retry the device: its update to 1.1.0 is OFFERED, and only an update that FAILED or TIMED_OUT, or whose device drifted, can be tried again; with reinstall, one that SUCCEEDED",
     });
     await report(replica, device.id, update.id, "FAILED", "INSTALL_FAILED");
     expect((await retry(device.id)).effect).toMatchObject({
