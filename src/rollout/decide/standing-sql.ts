@@ -35,6 +35,7 @@ const standingsSql = sql`
     t.product, t.version, t.reported_versions AS "reportedVersions", t.is_newest AS "isNewest",
     t.state = 'SUCCEEDED' AND t.action = 'INSTALL' AND t.retry_at IS NULL AS succeeded, t.ended_at IS NULL AS "isOpen",
     coalesce(t.drifted_to, '') AS "driftedTo", t.rollback, t.returns, coalesce(t.is_away, false) AS "isAway",
+    coalesce(s.last_seen_at < greatest(t.proven_at, t.rollback_proven_at), false) AS "isBehind",
     EXISTS (SELECT FROM rollouts n WHERE n.firmware_id = r.firmware_id AND n.id > r.id AND n.started_at IS NOT NULL
       AND NOT n.is_deleted) AS "isBroughtAgain",
     coalesce(CASE t.component WHEN '' THEN s.firmware_version ELSE s.components ->> t.component END, '') AS running
@@ -44,13 +45,13 @@ const standingsSql = sql`
   CROSS JOIN LATERAL (
     SELECT DISTINCT ON (i.component, i.rollback IS NOT DISTINCT FROM 'SUCCEEDED') i.*
     FROM (
-      SELECT u.*, f.product, f.component, f.version, f.reported_versions, b.state AS rollback, b.state = 'TIMED_OUT' AND b.heard_at IS NULL AS is_away,
+      SELECT u.*, f.product, f.component, f.version, f.reported_versions, b.state AS rollback, b.proven_at AS rollback_proven_at, b.state = 'TIMED_OUT' AND b.heard_at IS NULL AS is_away,
         u.id = last_value(u.id) OVER (PARTITION BY f.component ORDER BY u.id
           ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS is_newest,
         ${returnsSql(sql`u`)} AS returns
       FROM device_updates u JOIN firmware_updates f ON f.id = u.firmware_id
       LEFT JOIN LATERAL (
-        SELECT k.state, k.heard_at FROM device_updates k
+        SELECT k.state, k.heard_at, k.proven_at FROM device_updates k
         WHERE k.device_id = u.device_id AND k.rollout_id = u.rollout_id AND k.action = 'ROLLBACK' AND k.attempt > 0
         ORDER BY k.id DESC LIMIT 1
       ) b ON true

@@ -23,6 +23,7 @@ const well: Standing = {
   running: "2.0.0",
   rollback: null,
   isAway: false,
+  isBehind: false,
   returns: 0,
   isBroughtAgain: false,
 };
@@ -35,6 +36,7 @@ it.each<[what: string, change: Partial<Standing>, verdict: ReturnType<typeof jud
   ["says so with build metadata", { running: "v2.0.0+7" }, "as_known"],
   ["says nothing of it", { running: "" }, "as_known"],
   ["runs an older version", { running: "1.9.9" }, "drifted"],
+  ["ran an older version before its proof", { running: "1.9.9", isBehind: true }, "unsettled"],
   ["runs an older version by another text", { running: "factory-7" }, "drifted"],
   ["runs what nothing explains", { running: "recovery" }, "drifted"],
   ["runs a newer version", { running: "2.0.1" }, "as_known"],

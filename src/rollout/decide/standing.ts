@@ -21,6 +21,8 @@ export interface Standing extends NamedVersion {
   readonly driftedTo: string;
   /** The version that it reports; empty if it says nothing of it. */
   readonly running: string;
+  /** Whether that is older than the proof of its install or rollback: what devices say is stored a little later than what it proves. */
+  readonly isBehind: boolean;
   /** How its rollback stands; null without one. */
   readonly rollback: DeviceUpdateState | null;
   /** Whether that timed out and the device is still to be heard again, which is seen to by itself. */
@@ -33,7 +35,7 @@ export interface Standing extends NamedVersion {
 
 /** What is to be done about a device. */
 export type StandingVerdict =
-  /** It has to be seen first what becomes of an install that is under way. */
+  /** It has to be seen first what becomes of an install that is under way, or what the device says after its proof. */
   | "unsettled"
   /** All is as it was known to be. */
   | "as_known"
@@ -50,6 +52,7 @@ export type StandingVerdict =
  */
 export function judgeStanding(standing: Standing, reported: ReportedVersions): StandingVerdict {
   const { running, rollback, rolloutState } = standing;
+  if (standing.isBehind) return "unsettled";
   const asProven = standing.driftedTo === "" ? "as_known" : "recovered";
   if (running === "") return "as_known";
   const runsIt = isReportOf(running, standing);
