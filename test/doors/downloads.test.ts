@@ -83,6 +83,15 @@ describe("a download from past the end", () => {
     });
   });
 
+  it("at what no client can count to is refused as such", async () => {
+    const offset = 2n ** 64n - 1n;
+    expect(await refusal(download(device.token, { updateId: offer.updateId, offset }))).toEqual({
+      code: "INVALID_ARGUMENT",
+      reason: "INVALID_REQUEST",
+      fields: ["offset"],
+    });
+  });
+
   it("cannot be satisfied over HTTP", async () => {
     const answer = await http(service, "GET", offer.downloadPath, {
       token: device.token,

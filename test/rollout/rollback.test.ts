@@ -35,7 +35,9 @@ describe("automatic rollback", () => {
     const fleet = await Fleet.enrol(world, 10);
     fleet.beat(replica);
     for (const device of fleet.devices) replica.connected.add(device.id);
-    const { id } = await run(replica, wanted(firmwareId, { rings: oneRing }));
+    // The ill say nothing until they crash, for longer than a device by default may.
+    const policy = { pauseOnFailure: false, returnMs: 60 * minute };
+    const { id } = await run(replica, wanted(firmwareId, { rings: oneRing, policy }));
     const offers = await fleet.offers(replica);
     expect(offers).toHaveLength(10);
     const [late, ...taken] = offers;
@@ -55,7 +57,7 @@ describe("automatic rollback", () => {
     }
     const rolling = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLING_BACK"));
     expect(rolling.stateReason).toMatch(
-      /ring all: of \d devices that began, \d (?:failed|are missing) .*the threshold is 10 %/,
+      /ring all: of \d devices that began, \d failed .*the threshold is 10 %/,
     );
     expect(ringOf(rolling, "all").state).toBe("FAILED");
     // Five failed, or fewer and the rest were rolled back while they were watched: all nine had taken it.
