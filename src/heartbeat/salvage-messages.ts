@@ -45,8 +45,13 @@ function addHeartbeats(heartbeats: Heartbeat[], values: readonly Uint8Array[]): 
   const broken = new Map<number, string>();
   for (const [place, bytes] of values.entries()) {
     const whole = readable(HeartbeatSchema, bytes);
-    if (whole === undefined) broken.set(place, brokenFieldOf(bytes));
-    heartbeats.push(whole ?? create(HeartbeatSchema, { sequence: sequenceOf(bytes) }));
+    if (whole !== undefined) {
+      heartbeats.push(whole);
+      continue;
+    }
+    const fields = intactFieldsOf(bytes);
+    broken.set(place, brokenFieldOf(fields));
+    heartbeats.push(create(HeartbeatSchema, { sequence: sequenceOf(fields) }));
   }
   unreadable.set(heartbeats, broken);
 }
@@ -97,25 +102,39 @@ function valuesOf(
 }
 
 /** The sequence of a heartbeat that is broken elsewhere; 0 if that cannot be read either. */
-function sequenceOf(bytes: Uint8Array): bigint {
-  let sequence = 0n;
-  for (const { bytes: field } of intactFieldsOf(bytes))
-    sequence = readable(HeartbeatSchema, field)?.sequence || sequence;
-  return sequence;
+function sequenceOf(fields: FieldsByNumber): bigint {
+  const bytes = fields.get(HeartbeatSchema.field.sequence.number);
+  return (bytes && readable(HeartbeatSchema, bytes)?.sequence) ?? 0n;
 }
 
 /** The contract's name of the first field that cannot be read; empty if the heartbeat is not well framed. */
-function brokenFieldOf(bytes: Uint8Array): string {
-  const broken = intactFieldsOf(bytes).find((field) => readable(HeartbeatSchema, field.bytes) === undefined);
-  return HeartbeatSchema.fields.find(({ number }) => number === broken?.number)?.name ?? "";
+function brokenFieldOf(fields: FieldsByNumber): string {
+  for (const [number, bytes] of fields) {
+    if (readable(HeartbeatSchema, bytes) === undefined)
+      return HeartbeatSchema.fields.find((field) => field.number === number)?.name ?? "";
+  }
+  return "";
 }
 
-function intactFieldsOf(bytes: Uint8Array): readonly WireField[] {
-  const fields: WireField[] = [];
+/** All that a message says of each field that its contract knows, in the order in which they first come. */
+type FieldsByNumber = ReadonlyMap<number, Uint8Array>;
+
+/**
+ * What of a heartbeat is well framed. A field that comes time and again is put together, so that reading them one by one costs
+ * no more than there are fields in the contract: a message has room for a million.
+ */
+function intactFieldsOf(bytes: Uint8Array): FieldsByNumber {
+  const parts = new Map<number, Uint8Array[]>();
   try {
-    for (const field of fieldsOf(bytes)) fields.push(field);
+    for (const { number, bytes: field } of fieldsOf(bytes)) {
+      const known = parts.get(number);
+      if (known !== undefined) known.push(field);
+      else if (heartbeatFields.has(number)) parts.set(number, [field]);
+    }
   } catch {
     // What came before the break counts.
   }
-  return fields;
+  return new Map([...parts].map(([number, fields]) => [number, Buffer.concat(fields)]));
 }
+
+const heartbeatFields = new Set(HeartbeatSchema.fields.map(({ number }) => number));
