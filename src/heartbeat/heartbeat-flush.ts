@@ -126,6 +126,14 @@ export class HeartbeatFlush {
     metrics.flushRows.observe(sent);
     metrics.rowsWritten.inc(stored.length);
     this.#observe(stored);
+    const newest = repeats.flatMap(({ records }) => records.at(-1) ?? []);
+    const begun = await this.#parts.boots.newOnes(newest).catch((error: unknown) => {
+      throw new PartialFailure(
+        [...repeats, ...unregistered].flatMap(({ slices: left }) => left),
+        error,
+      );
+    });
+    for (const repeated of repeats) this.#judgeRepeats(repeated, begun);
     if (unregistered.length > 0) {
       this.#work.push(unregistered.flatMap((group) => group.slices));
       await registerDevices(
@@ -138,14 +146,6 @@ export class HeartbeatFlush {
           error,
         );
       });
-    }
-    for (let repeated = repeats.shift(); repeated !== undefined; repeated = repeats.shift()) {
-      try {
-        await this.#judgeRepeats(repeated);
-      } catch (error) {
-        const undecided = [repeated, ...repeats].flatMap(({ slices: left }) => left);
-        throw new PartialFailure(undecided, error);
-      }
     }
   }
 
@@ -165,10 +165,13 @@ export class HeartbeatFlush {
     return { group, verdict, duplicates, records, slices };
   }
 
-  /** Tells repeats, which are done, from heartbeats of a counter that began again, which are still to be stored. */
-  async #judgeRepeats({ group, verdict, duplicates, records, slices }: Repeats): Promise<void> {
+  /** Tells repeats, which are done, from heartbeats of a counter that began again (`begun`), which are still to be stored. */
+  #judgeRepeats(
+    { group, verdict, duplicates, records, slices }: Repeats,
+    begun: ReadonlySet<HeartbeatRecord>,
+  ): void {
     const newest = records.at(-1);
-    if (newest !== undefined && (await this.#parts.boots.isNew(newest))) {
+    if (newest !== undefined && begun.has(newest)) {
       if (verdict.records.length === 0 || group.followsEpoch) this.#countAnew(group, verdict.epoch, slices);
       else this.#refuseRepeats(slices);
     } else if (this.#observeStored) {

@@ -17,13 +17,24 @@ export class KnownBoots {
   }
 
   /**
-   * Whether nothing is stored of the boot that a heartbeat is of, but for what has gone past it. False if it names none: nothing tells them apart then.
+   * Those of some heartbeats, one of a device each, of whose boot nothing is stored but for what has gone past them. None that
+   * names no boot: nothing tells them apart then. Looks all of them up at once.
    */
-  async isNew({ deviceId, bootId, sequence }: HeartbeatRecord): Promise<boolean> {
-    if (bootId === "" || this.#known.get(deviceId)?.bootId === bootId) return false;
-    const rows = await this.#pool.query(isStoredSql, [deviceId, bootId, sequence, maxLookedAt]);
-    if (rows.length > 0) this.#known.set(deviceId, { bootId, used: false });
-    return rows.length === 0;
+  async newOnes(heartbeats: readonly HeartbeatRecord[]): Promise<ReadonlySet<HeartbeatRecord>> {
+    const unknown = heartbeats.filter(
+      ({ deviceId, bootId }) => bootId !== "" && this.#known.get(deviceId)?.bootId !== bootId,
+    );
+    if (unknown.length === 0) return new Set();
+    const rows = await this.#pool.query<{ id: string }>(storedBootsSql, [
+      unknown.map(({ deviceId }) => deviceId),
+      unknown.map(({ bootId }) => bootId),
+      unknown.map(({ sequence }) => sequence),
+      maxLookedAt,
+    ]);
+    const stored = new Set(rows.map(({ id }) => id));
+    for (const { deviceId, bootId } of unknown)
+      if (stored.has(deviceId)) this.#known.set(deviceId, { bootId, used: false });
+    return new Set(unknown.filter(({ deviceId }) => !stored.has(deviceId)));
   }
 }
 
@@ -36,10 +47,13 @@ const maxLookedAt = 5_000;
 const maxRemembered = 10_000;
 
 /** From the newest on, so that a heartbeat that is sent again is found at once. */
-const isStoredSql = prepared(
-  "heartbeat_boot_is_stored",
+const storedBootsSql = prepared(
+  "heartbeat_boots_stored",
   sql`
-  SELECT 1 FROM (
-    SELECT boot_id, sequence FROM device_heartbeats WHERE device_id = $1::uuid ORDER BY received_at DESC LIMIT $4
-  ) AS newest WHERE boot_id = $2 AND sequence <= $3 LIMIT 1`,
+  SELECT t.id FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS t (id, boot_id, sequence)
+  CROSS JOIN LATERAL (
+    SELECT FROM (
+      SELECT boot_id, sequence FROM device_heartbeats WHERE device_id = t.id ORDER BY received_at DESC LIMIT $4
+    ) AS newest WHERE boot_id = t.boot_id AND sequence <= t.sequence LIMIT 1
+  ) AS found`,
 );

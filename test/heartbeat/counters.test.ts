@@ -70,6 +70,20 @@ describe("a counter that begins again under a new boot", () => {
     expect(await stored(fixture, id, 2)).toEqual([]);
   });
 
+  test("is told apart from repeats for each of many devices that come at once", async () => {
+    await using fixture = await startIngest();
+    const ids = Array.from({ length: 20 }, device);
+    await Promise.all(ids.map((id) => send(fixture, id, [1, 2, 3], follows)));
+    const answers = await Promise.all(
+      ids.map((id, at) => send(fixture, id, [1, 2], at % 2 === 0 ? rebooted : follows)),
+    );
+    expect(answers).toEqual(
+      ids.map((_, at) =>
+        at % 2 === 0 ? { ackedThrough: 2, epoch: 2, rejected: [] } : { ackedThrough: 3, rejected: [] },
+      ),
+    );
+  });
+
   test("is not seen where no boot is named", async () => {
     await using fixture = await startIngest();
     const id = device();
