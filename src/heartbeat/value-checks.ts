@@ -1,3 +1,4 @@
+import { textFault } from "../call/text-fault.ts";
 import type { FieldViolation } from "../errors.ts";
 
 /** Checks of single values of a heartbeat: each says what is wrong with the value of a field, or undefined if it is well. */
@@ -37,10 +38,8 @@ export function textViolation(
   if (text.length > maxCharacters && countCodePoints(text) > maxCharacters) {
     return { field, description: `must have at most ${maxCharacters} characters` };
   }
-  // PostgreSQL text holds neither; a lone surrogate is no character in any encoding.
-  if (text.includes("\0")) return { field, description: "must not contain the character NUL" };
-  if (!text.isWellFormed()) return { field, description: "must be well-formed Unicode" };
-  return undefined;
+  const description = textFault(text);
+  return description === undefined ? undefined : { field, description };
 }
 
 /** What of a text can be kept: its first characters, with U+FFFD for what is no character. */

@@ -8,6 +8,7 @@ import {
 } from "@bufbuild/protobuf";
 import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { field as fieldRules, Ignore } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { textFault } from "../../call/text-fault.ts";
 import type { FieldViolation } from "../../errors.ts";
 
 /** Finds the fields of a message that hold what no door could give back. */
@@ -126,11 +127,6 @@ function areItemsExempt(field: DescField): boolean {
   return type.case === "repeated" && type.value.items?.ignore === Ignore.ALWAYS;
 }
 
-const textRule = (text: string): string | undefined => {
-  if (text.includes("\0")) return "must not contain the character NUL";
-  return text.isWellFormed() ? undefined : "must be well-formed Unicode";
-};
-
 const wholeNumberRule = (value: bigint): string | undefined =>
   value <= maxWhole && value >= -maxWhole ? undefined : "must be a whole number below 2^53";
 
@@ -139,7 +135,7 @@ const finiteRule = (value: number): string | undefined =>
 
 /** The rules of scalars by type; any other will do. */
 const scalarRules: { readonly [type in ScalarType]?: ValueRule } = {
-  [ScalarType.STRING]: textRule,
+  [ScalarType.STRING]: textFault,
   [ScalarType.INT64]: wholeNumberRule,
   [ScalarType.UINT64]: wholeNumberRule,
   [ScalarType.SINT64]: wholeNumberRule,
