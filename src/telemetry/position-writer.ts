@@ -46,9 +46,8 @@ export class PositionWriter implements AsyncDisposable {
   /** Is told of what was stored. */
   observe(records: readonly DurableHeartbeat[]): void {
     for (const record of records) {
-      const { deviceId, latitude, backlog } = record;
-      if (latitude === undefined || record.longitude === undefined || backlog === true) continue;
-      const longitude = oneMeridian(record.longitude);
+      const { deviceId, latitude, longitude, backlog } = record;
+      if (latitude === undefined || longitude === undefined || backlog === true) continue;
       const written = this.#written.get(deviceId);
       const atMs = record.receivedAt.getTime();
       if (
@@ -57,7 +56,7 @@ export class PositionWriter implements AsyncDisposable {
         metersBetween(written, { latitude, longitude }) < movedMeters
       )
         continue;
-      this.writer.add({ ...record, longitude });
+      this.writer.add(record);
     }
   }
 
@@ -79,7 +78,7 @@ export class PositionWriter implements AsyncDisposable {
     await this.#pool.run(writePositionsSql, [
       rows.map(({ deviceId }) => deviceId),
       rows.map(({ receivedAt }) => receivedAt.toISOString()),
-      rows.map(({ longitude }) => longitude),
+      rows.map(({ longitude = 0 }) => oneMeridian(longitude)),
       rows.map(({ latitude }) => latitude),
       rows.map(({ accuracyMeters }) => accuracyMeters ?? null),
       rows.map(({ altitudeMeters }) => altitudeMeters ?? null),
