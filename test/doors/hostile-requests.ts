@@ -1,6 +1,6 @@
 import { type DescField, type DescMessage, type Message, ScalarType, toBinary } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
-
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 
 /** A request of which one field holds something that no client should send, in both encodings. */
@@ -341,11 +341,8 @@ function* hostileScalars(type: ScalarType, at: number): Generator<Hostile> {
       yield { name: "-1", json: -1, binary: undefined };
       return;
     case ScalarType.FIXED32:
-      for (const value of unsigned32) {
-        const bytes = Buffer.alloc(4);
-        bytes.writeUInt32LE(value);
-        yield { name: String(value), json: value, binary: joined(varint((BigInt(at) << 3n) | 5n), bytes) };
-      }
+      for (const value of unsigned32)
+        yield { name: String(value), json: value, binary: fixed32Field(at, value) };
       return;
     case ScalarType.SINT32:
     case ScalarType.INT32:
@@ -379,33 +376,26 @@ function joined(...parts: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(parts);
 }
 
-function varint(value: bigint): Uint8Array {
-  const bytes: number[] = [];
-  let rest = BigInt.asUintN(64, value);
-  do {
-    const low = Number(rest & 0x7fn);
-    rest >>= 7n;
-    bytes.push(rest === 0n ? low : low | 0x80);
-  } while (rest !== 0n);
-  return Uint8Array.from(bytes);
-}
-
 function varintField(number: number, value: bigint): Uint8Array {
-  return joined(varint(BigInt(number) << 3n), varint(value));
+  return new BinaryWriter().tag(number, WireType.Varint).int64(value).finish();
 }
 
 function delimited(number: number, content: Uint8Array): Uint8Array {
-  return joined(varint((BigInt(number) << 3n) | 2n), varint(BigInt(content.length)), content);
+  return new BinaryWriter().tag(number, WireType.LengthDelimited).bytes(content).finish();
+}
+
+function fixed32Field(number: number, value: number): Uint8Array {
+  return new BinaryWriter().tag(number, WireType.Bit32).fixed32(value).finish();
 }
 
 function floatField(number: number, value: number): Uint8Array {
-  const bytes = Buffer.alloc(4);
-  bytes.writeFloatLE(value);
-  return joined(varint((BigInt(number) << 3n) | 5n), bytes);
+  // Not by the writer, which refuses what a float does not hold: such a number is meant to become infinite.
+  return new BinaryWriter()
+    .tag(number, WireType.Bit32)
+    .raw(new Uint8Array(Float32Array.of(value).buffer))
+    .finish();
 }
 
 function doubleField(number: number, value: number): Uint8Array {
-  const bytes = Buffer.alloc(8);
-  bytes.writeDoubleLE(value);
-  return joined(varint((BigInt(number) << 3n) | 1n), bytes);
+  return new BinaryWriter().tag(number, WireType.Bit64).double(value).finish();
 }
