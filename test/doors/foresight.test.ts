@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { UpdatePin } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { RemedyAction } from "../../gen/ota/v1/remedy_pb.js";
@@ -82,13 +81,7 @@ it("a gate that waits for an operator says so by an alert, with what mends it", 
   const { firmwareId, product } = await scene(0);
   const rpc = service.client();
   const device = await PolledDevice.enrol(rpc, service.enrolmentKey);
-  const group = `g-${randomUUID()}`;
-  await rpc.unary(DeviceService.method.updateDevice, {
-    id: device.id,
-    product,
-    groups: { names: [group] },
-    updatePin: UpdatePin.CANARY,
-  });
+  const group = await device.joinGroup(rpc, product);
   const gate = { minSample: 1, minSuccessPercent: 90, soakDuration: "0s", manual: true };
   const { body } = await post("/api/v1/rollouts", {
     firmwareId,

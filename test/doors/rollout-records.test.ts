@@ -1,7 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { UpdatePin } from "../../gen/ota/v1/device_pb.js";
-import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { type HttpAnswer, http, httpRefusal, newContent, publish } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
@@ -116,13 +114,10 @@ describe("a rollout that is over", () => {
     const firmwareId = await firmware();
     const rpc = service.client();
     const device = await PolledDevice.enrol(rpc, service.enrolmentKey, "1.0.0");
-    const group = `g-${randomUUID()}`;
-    await rpc.unary(DeviceService.method.updateDevice, {
-      id: device.id,
-      product: (await call("GET", `/firmware/${firmwareId}`)).body.firmware.product,
-      groups: { names: [group] },
-      updatePin: UpdatePin.CANARY,
-    });
+    const group = await device.joinGroup(
+      rpc,
+      (await call("GET", `/firmware/${firmwareId}`)).body.firmware.product,
+    );
     const { id } = await create(firmwareId, { name: group, targeting: { groups: [group] } });
     const early = await call("POST", `/rollouts/${id}:archive`, {});
     expect(httpRefusal(early)).toMatchObject({ code: "FAILED_PRECONDITION", reason: "ILLEGAL_TRANSITION" });

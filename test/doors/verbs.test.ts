@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { UpdatePin } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { FirmwareState } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
@@ -152,13 +151,7 @@ describe("a base version that nobody signed", () => {
     const base = await uploaded(product, "1.0.0");
     const rpc = service.client();
     const device = await PolledDevice.enrol(rpc, service.enrolmentKey);
-    const group = `g-${randomUUID()}`;
-    await rpc.unary(DeviceService.method.updateDevice, {
-      id: device.id,
-      product,
-      groups: { names: [group] },
-      updatePin: UpdatePin.CANARY,
-    });
+    const group = await device.joinGroup(rpc, product);
     const { body } = await post(`/firmware/${await uploaded(product, "1.1.0")}/deploy`, {
       targeting: { groups: [group] },
       policy: { verificationDuration: "0s" },

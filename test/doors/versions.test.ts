@@ -1,7 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { UpdatePin } from "../../gen/ota/v1/device_pb.js";
-import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { NoOfferReason } from "../../gen/ota/v1/update_service_pb.js";
 import {
@@ -39,14 +37,8 @@ async function deviceOn(
   product = `app-${randomUUID()}`,
 ): Promise<{ device: PolledDevice; group: string }> {
   const rpc = service.client();
-  const group = `g-${randomUUID()}`;
   const device = await PolledDevice.enrol(rpc, service.enrolmentKey, version);
-  await rpc.unary(DeviceService.method.updateDevice, {
-    id: device.id,
-    product,
-    groups: { names: [group] },
-    updatePin: UpdatePin.CANARY,
-  });
+  const group = await device.joinGroup(rpc, product);
   await device.beat(service);
   return { device, group };
 }

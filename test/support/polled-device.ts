@@ -1,3 +1,6 @@
+import { randomUUID } from "node:crypto";
+import { UpdatePin } from "../../gen/ota/v1/device_pb.js";
+import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { DeviceUpdateState } from "../../gen/ota/v1/rollout_pb.js";
 import { NoOfferReason, type Offer, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
@@ -29,6 +32,18 @@ export class PolledDevice {
     this.#version = version;
     this.id = id;
     this.#token = token;
+  }
+
+  /** Makes it a device of a product, in a group of its own in which it comes first; returns the group's name. */
+  async joinGroup(rpc: RpcClient, product: string): Promise<string> {
+    const group = `g-${randomUUID()}`;
+    await rpc.unary(DeviceService.method.updateDevice, {
+      id: this.id,
+      product,
+      groups: { names: [group] },
+      updatePin: UpdatePin.CANARY,
+    });
+    return group;
   }
 
   async check(service: Door) {
