@@ -6,7 +6,7 @@ import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { DeviceUpdateState } from "../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { UpdateService } from "../../gen/ota/v1/update_service_pb.js";
-import { http, newContent, publish, refusal } from "../support/door-clients.ts";
+import { enrolDevice, http, newContent, publish, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 
@@ -30,17 +30,8 @@ async function scene(targeting: { filter?: string } = { filter: "" }) {
     targeting,
   });
   const serialNumber = `sn ${randomUUID()}`;
-  const enrol = async (hardwareModel: string, type = deviceType) => {
-    const { device, deviceToken } = await client.unary(DeviceService.method.enrolDevice, {
-      requestId: randomUUID(),
-      enrolmentKey: service.enrolmentKey,
-      serialNumber,
-      deviceType: type,
-      hardwareModel,
-      firmwareVersion: "1.0.0",
-    });
-    return { id: device?.id ?? "", token: deviceToken };
-  };
+  const enrol = (hardwareModel: string, type = deviceType) =>
+    enrolDevice(service, { serialNumber, deviceType: type, hardwareModel });
   const first = await enrol("rev a");
   const board = { token: first.token };
   const check = () =>

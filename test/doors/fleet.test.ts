@@ -143,7 +143,7 @@ describe("what a device says of itself", () => {
 
 describe("the overview over REST", () => {
   it("counts what devices said", async () => {
-    const device = await enrolDevice(service, "overview-kind");
+    const device = await enrolDevice(service, { deviceType: "overview-kind" });
     await service.client(device.token).unary(HeartbeatService.method.sendHeartbeat, {
       heartbeats: [
         {

@@ -15,7 +15,7 @@ describe("hostile readers", () => {
 
   beforeAll(async () => {
     service = await startTestService();
-    for (let n = 0; n < readers; n++) devices.push(await enrolDevice(service, "pump"));
+    for (let n = 0; n < readers; n++) devices.push(await enrolDevice(service, { deviceType: "pump" }));
   });
   afterAll(() => service[Symbol.asyncDispose]());
 
@@ -59,7 +59,7 @@ describe("hostile readers", () => {
   });
 
   test("that are devices may ask little", async () => {
-    const device = await enrolDevice(service, "pump");
+    const device = await enrolDevice(service, { deviceType: "pump" });
     const asked = Array.from({ length: 90 }, () => refusal(series(device)).catch(() => undefined));
     const reasons = new Set((await Promise.all(asked)).map((answer) => answer?.reason));
     expect(reasons).toContain("RATE_LIMITED");

@@ -5,7 +5,7 @@ import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { NoOfferReason, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
-import { newContent, publish } from "../support/door-clients.ts";
+import { enrolDevice, newContent, publish } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 
@@ -23,14 +23,7 @@ async function scene() {
   const type = `board ${randomUUID()}`;
   const model = `rpi4-b ${type.slice(6, 14)}`;
   const alias = `Raspberry Pi 4 Model B Rev 1.4 (${type.slice(6, 14)})`;
-  const { device, deviceToken } = await client.unary(DeviceService.method.enrolDevice, {
-    requestId: randomUUID(),
-    enrolmentKey: service.enrolmentKey,
-    serialNumber: `sn-${randomUUID()}`,
-    deviceType: type,
-    hardwareModel: alias,
-    firmwareVersion: "1.0.0",
-  });
+  const { id: deviceId, token } = await enrolDevice(service, { deviceType: type, hardwareModel: alias });
   const firmware = await publish(service, newContent(), {
     product: `os-${type.slice(6)}`,
     version: "1.1.0",
@@ -47,12 +40,12 @@ async function scene() {
     client,
     model,
     alias,
-    deviceId: device?.id ?? "",
+    deviceId,
     firmwareId: firmware.id,
     rolloutId: rollout?.id ?? "",
     check: async () => {
       const asking = { firmwareVersion: "1.0.0", bootId: "b" };
-      const answer = await service.client(deviceToken).unary(UpdateService.method.checkForUpdate, asking);
+      const answer = await service.client(token).unary(UpdateService.method.checkForUpdate, asking);
       return answer.offer?.version ?? NoOfferReason[answer.noOfferReason];
     },
   };

@@ -23,7 +23,7 @@ describe("telemetry", () => {
 
   beforeAll(async () => {
     service = await startTestService();
-    device = await enrolDevice(service, "pump");
+    device = await enrolDevice(service, { deviceType: "pump" });
     const client = service.client(device.token);
     await client.unary(HeartbeatService.method.sendHeartbeat, {
       heartbeats: [1, 2, 3].map((n) => ({
@@ -176,7 +176,7 @@ describe("telemetry", () => {
 
   test("an export whose reader stalls waits for it, and keeps none of it in memory", async () => {
     const rows = 60_000;
-    const { id } = await enrolDevice(service, "pump");
+    const { id } = await enrolDevice(service, { deviceType: "pump" });
     await execute(
       service.databaseUrl,
       `INSERT INTO device_heartbeats (device_id, received_at, sequence, epoch, firmware_version, boot_id, uptime_ms, security_counter, carrier)

@@ -7,7 +7,7 @@ import { Code } from "../../gen/google/rpc/code_pb.js";
 import { BadRequestSchema, ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
-import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
+import { DeviceService, type EnrolDeviceRequestSchema } from "../../gen/ota/v1/device_service_pb.js";
 import type { Firmware } from "../../gen/ota/v1/firmware_pb.js";
 import {
   type CreateFirmwareRequestSchema,
@@ -119,15 +119,19 @@ export interface EnrolledDevice {
   readonly token: string;
 }
 
-/** Enrols a device over gRPC, as devices do. */
-export async function enrolDevice(service: TestService, deviceType = "thermostat"): Promise<EnrolledDevice> {
+/** Enrols a device over gRPC, as devices do: one that nobody has seen before, unless the overrides name its serial number. */
+export async function enrolDevice(
+  service: TestService,
+  overrides: MessageInitShape<typeof EnrolDeviceRequestSchema> = {},
+): Promise<EnrolledDevice> {
   const { device, deviceToken } = await service.client().unary(DeviceService.method.enrolDevice, {
     requestId: randomUUID(),
     enrolmentKey: service.enrolmentKey,
     serialNumber: `sn-${randomUUID()}`,
-    deviceType,
+    deviceType: "thermostat",
     hardwareModel: "tx-200",
     firmwareVersion: "1.0.0",
+    ...overrides,
   });
   return { id: device?.id ?? "", token: deviceToken };
 }
