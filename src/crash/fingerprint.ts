@@ -3,7 +3,7 @@ import { conditionsText, type GroupingRule, ruleHolds } from "./grouping-rule.ts
 import { namedFrame } from "./stacks/named-frame.ts";
 import { withoutOrdinals } from "./stacks/names.ts";
 import { type ReadStack, readStack } from "./stacks/read-stack.ts";
-import type { CodeAddress, Frame, StackKind } from "./stacks/stack.ts";
+import type { CodeAddress, Frame, StackKind, UnnamedCall } from "./stacks/stack.ts";
 import { normaliseText } from "./words/normalise-text.ts";
 
 /** What of an error report tells its cause. */
@@ -85,14 +85,19 @@ function ofBuild(frame: Frame, buildId: string): Frame {
   return { ...frame, symbol: `${symbol} of ${buildId.slice(0, 12)}`, address: { ...address, buildId } };
 }
 
-/** The addresses that a stack leaves unnamed, the innermost first. */
-export function addressesOf({ stack }: ReadReport): CodeAddress[] {
-  return stack.frames.flatMap(({ address }) => (address === undefined ? [] : [address]));
+/** The calls that a stack leaves unnamed, the innermost first. */
+export function unnamedCallsOf({ stack }: ReadReport): UnnamedCall[] {
+  return stack.frames.flatMap((frame, index) => unnamedCall(frame, index) ?? []);
+}
+
+function unnamedCall({ address }: Frame, index: number): UnnamedCall | undefined {
+  if (address === undefined) return undefined;
+  return { ...address, instruction: index === 0 ? address.offset : address.offset - 1n };
 }
 
 /** The builds whose symbol files could name what a stack leaves unnamed. */
 export function buildIdsOf(read: ReadReport): string[] {
-  return addressesOf(read)
+  return unnamedCallsOf(read)
     .map(({ buildId }) => buildId)
     .filter((buildId) => buildId !== "");
 }
@@ -142,11 +147,9 @@ function fingerprint(digested: readonly string[], told: Omit<Fingerprint, "sha25
   };
 }
 
-/** A caller's address is where it goes on, which may be behind its end. */
 function named(frame: Frame, index: number, symbols: NonNullable<Deciders["symbols"]>): Frame {
-  const { address } = frame;
-  if (address === undefined) return frame;
-  const name = symbols.nameOf(index === 0 ? address : { ...address, offset: address.offset - 1n });
+  const call = unnamedCall(frame, index);
+  const name = call && symbols.nameOf({ ...call, offset: call.instruction });
   return name === undefined ? frame : namedFrame(name, frame.inApp);
 }
 

@@ -5,7 +5,7 @@ import { ErrorService, type UploadSymbolFileRequestSchema } from "../../gen/ota/
 import { clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf } from "../call/identity.ts";
 import type { ErrorGroups } from "./error-groups.ts";
-import { addressesOf, readReport } from "./fingerprint.ts";
+import { readReport, unnamedCallsOf } from "./fingerprint.ts";
 import type { SourceLineFinder } from "./symbols/source-lines.ts";
 import type { SymbolFile, SymbolFiles } from "./symbols/symbol-files.ts";
 
@@ -42,8 +42,8 @@ export function symbolEndpoints({ groups, symbols, sourceLines }: SymbolParts): 
       async ({ id }, { signal }) => {
         await groups.get(id);
         const [newest] = await groups.occurrences({ groupId: id }, { limit: 1 });
-        const addresses = newest === undefined ? [] : addressesOf(readReport(newest.report));
-        const { lines, missing } = await sourceLines.find(addresses, signal);
+        const calls = newest === undefined ? [] : unnamedCallsOf(readReport(newest.report));
+        const { lines, missing } = await sourceLines.find(calls, signal);
         return { lines: [...lines], missing };
       },
     ),

@@ -51,6 +51,8 @@ async function* chunksOf(fileName: string, data: Uint8Array) {
   }
 }
 
+const withoutTools = "neither llvm-symbolizer nor addr2line could be run on the service's machine";
+
 let sequence = 0;
 
 /** Reports a crash and returns the titles and reasons of the groups with its code. */
@@ -128,7 +130,29 @@ ELF file SHA256: ${sha256.slice(0, 9)}
             ["agent+0x1f5", "read_sensor", "/src/t.c", 2],
             ["agent+0x201", "poll_sensors", "/src/t.c", 3],
           ]
-        : "neither llvm-symbolizer nor addr2line could be run on the service's machine",
+        : withoutTools,
+    );
+  });
+
+  it("tell the line that a caller called from, though only what it called has a name", async () => {
+    const id = "62127a64a882a6f531c7c937620e3879a27f9ee5";
+    await upload("agent-lines.elf");
+    // Where a function ends with a call, the caller's address is the next function's.
+    await grouped("CALLER", [
+      `Module agent with build-id ${id}
+Stack trace of thread 77:
+#0  0x00005581aaaa0001 abort (libc.so.6 + 0x2a1)
+#1  0x00005581aaaa0002 n/a (agent + 0x1fb)
+`,
+    ]);
+    const { groups } = await service.client().unary(method.listErrorGroups, { text: "CALLER" });
+    expect(groups[0]?.groupedBy).toContain("in read_sensor");
+    const { lines, missing } = await service
+      .client()
+      .unary(method.getSourceLines, { id: groups[0]?.id ?? "" });
+    const found = lines.map(({ address, function: name, file, line }) => [address, name, file, line]);
+    expect(missing === "" ? found : missing).toEqual(
+      missing === "" ? [["agent+0x1fb", "read_sensor", "/src/t.c", 2]] : withoutTools,
     );
   });
 

@@ -38,6 +38,12 @@ export interface CodeAddress {
   readonly offset: bigint;
 }
 
+/** A call that the text of a stack leaves unnamed. */
+export interface UnnamedCall extends CodeAddress {
+  /** The offset to look it up by: that of a caller is where it goes on, which may be behind its end. */
+  readonly instruction: bigint;
+}
+
 /** What the text of a stack says. */
 export interface ParsedStack {
   /** The class of the exception or the sort of the fault; empty if the text does not say. */

@@ -9,7 +9,7 @@ import { OtaError } from "../../errors.ts";
 import type { Pool } from "../../infra/database/pool.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { ObjectStore } from "../../infra/objects/object-store.ts";
-import type { CodeAddress } from "../stacks/stack.ts";
+import type { UnnamedCall } from "../stacks/stack.ts";
 import { headBytes } from "./symbol-files.ts";
 
 /** What an address is. */
@@ -49,9 +49,9 @@ export class SourceLineFinder {
     this.#parts = parts;
   }
 
-  /** The lines of addresses of one build. Throws `QUEUE_FULL` if {@link maxRunning} are looked up at the moment. */
-  async find(addresses: readonly CodeAddress[], signal: AbortSignal): Promise<SourceLines> {
-    const known = addresses.filter(({ buildId }) => buildId.length >= 7);
+  /** The lines of calls of one build. Throws `QUEUE_FULL` if {@link maxRunning} are looked up at the moment. */
+  async find(calls: readonly UnnamedCall[], signal: AbortSignal): Promise<SourceLines> {
+    const known = calls.filter(({ buildId }) => buildId.length >= 7);
     const [first] = known;
     if (first === undefined) return missing("the newest stack has no raw addresses of a known build");
     const [row] = await this.#parts.pool.query<{ object_sha256: string }>(objectSql, [first.buildId]);
@@ -59,14 +59,14 @@ export class SourceLineFinder {
     if (this.#running >= maxRunning) throw busy();
     this.#running++;
     try {
-      const wanted = known.filter(({ buildId }) => buildId === first.buildId).slice(0, maxAddresses);
+      const wanted = known.filter(({ buildId }) => buildId === first.buildId).slice(0, maxCalls);
       return await this.#look(row.object_sha256, wanted, signal);
     } finally {
       this.#running--;
     }
   }
 
-  async #look(object: string, addresses: readonly CodeAddress[], signal: AbortSignal): Promise<SourceLines> {
+  async #look(object: string, calls: readonly UnnamedCall[], signal: AbortSignal): Promise<SourceLines> {
     const folder = await mkdtemp(join(tmpdir(), "device-ota-symbols-"));
     try {
       const path = join(folder, "program.elf");
@@ -76,8 +76,8 @@ export class SourceLineFinder {
         { signal },
       );
       for (const tool of this.#parts.tools ?? defaultTools) {
-        const output = await run(tool, path, addresses, signal);
-        if (output !== undefined) return { lines: linesOf(addresses, output), missing: "" };
+        const output = await run(tool, path, calls, signal);
+        if (output !== undefined) return { lines: linesOf(calls, output), missing: "" };
       }
       return missing("neither llvm-symbolizer nor addr2line could be run on the service's machine");
     } finally {
@@ -87,7 +87,7 @@ export class SourceLineFinder {
 }
 
 const defaultTools = ["llvm-symbolizer", "addr2line"];
-const maxAddresses = 32;
+const maxCalls = 32;
 const maxRunning = 2;
 const maxToolMs = 10_000;
 const maxToolBytes = 2 * 1024 * 1024 * 1024;
@@ -102,12 +102,10 @@ const execute = promisify(execFile);
 async function run(
   tool: string,
   path: string,
-  addresses: readonly CodeAddress[],
+  calls: readonly UnnamedCall[],
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const hexadecimal = addresses.map(
-    ({ offset }, index) => `0x${(index === 0 ? offset : offset - 1n).toString(16)}`,
-  );
+  const hexadecimal = calls.map(({ instruction }) => `0x${instruction.toString(16)}`);
   const style = tool === "llvm-symbolizer" ? ["--output-style=GNU", "--no-inlines"] : [];
   const args = [`--as=${maxToolBytes}`, tool, ...style, "-f", "-C", "-e", path, ...hexadecimal];
   try {
@@ -124,10 +122,10 @@ async function run(
   }
 }
 
-/** Two lines for each address: the function, and `file:line`, with `?` for what is not known. */
-function linesOf(addresses: readonly CodeAddress[], output: string): SourceLine[] {
+/** Two lines for each call: the function, and `file:line`, with `?` for what is not known. */
+function linesOf(calls: readonly UnnamedCall[], output: string): SourceLine[] {
   const printed = output.split("\n");
-  return addresses.map(({ module, offset }, index) => {
+  return calls.map(({ module, offset }, index) => {
     const name = (printed[index * 2] ?? "").trim();
     const [, file = "", line = ""] =
       /^(.{1,900}):(\d{1,9})/.exec((printed[index * 2 + 1] ?? "").trim()) ?? [];
