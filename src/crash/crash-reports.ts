@@ -45,9 +45,7 @@ export class CrashReports implements AsyncDisposable {
     this.symbols = new SymbolFiles(parts);
     this.sourceLines = new SourceLineFinder({ pool: parts.database.pool, store: parts.store });
     this.logs = new CrashLogs(parts);
-    const { database, store, logger } = parts;
-    const symbols = new SymbolTables({ pool: database.pool, store, logger });
-    this.collector = new ErrorCollector({ ...parts, symbols });
+    this.collector = new ErrorCollector({ ...parts, symbols: new SymbolTables(parts) });
     this.collector.start(parts.background);
     this.#cleaning = parts.background.round({
       name: "crash_logs",

@@ -30,7 +30,6 @@ import {
   type ReadReport,
   readReport,
 } from "./fingerprint.ts";
-import type { GroupingRule } from "./grouping-rule.ts";
 import { readRules } from "./grouping-rules.ts";
 import { dropPartitionsBefore, ensurePartitions } from "./occurrence-partitions.ts";
 import type { SymbolTables } from "./symbols/symbol-names.ts";
@@ -152,7 +151,7 @@ export class ErrorCollector implements AsyncDisposable {
         if (!(await takeTurn(session, collectorLock))) return 0;
         const { taken, heartbeats } = await takeHeartbeats(session, limit);
         if (heartbeats.length > 0)
-          await this.#count(em, session, await this.#sightingsOf(heartbeats, await readRules(session)));
+          await this.#count(em, session, await this.#sightingsOf(session, heartbeats));
         return taken;
       },
       { retry: { attempts: maxAttempts } },
@@ -160,17 +159,15 @@ export class ErrorCollector implements AsyncDisposable {
   }
 
   /** Reads each report, names what symbol files know, and computes the fingerprints; others get a turn in between. */
-  async #sightingsOf(
-    heartbeats: readonly InboxHeartbeat[],
-    rules: readonly GroupingRule[],
-  ): Promise<Sighting[]> {
+  async #sightingsOf(session: Session, heartbeats: readonly InboxHeartbeat[]): Promise<Sighting[]> {
+    const rules = await readRules(session);
     const reads = new Map<DeviceError, ReadReport>();
     const slice = new ComputeSlice();
     for (const report of heartbeats.flatMap(({ errors }) => errors)) {
       reads.set(report, readReport(report));
       await slice.pause();
     }
-    const symbols = await this.#parts.symbols?.of([...reads.values()].flatMap(buildIdsOf));
+    const symbols = await this.#parts.symbols?.of(session, [...reads.values()].flatMap(buildIdsOf));
     const sightings: Sighting[] = [];
     for (const { errors, receivedAtMs, ...heartbeat } of heartbeats) {
       for (const [position, report] of errors.entries()) {

@@ -7,9 +7,9 @@ import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import { OtaError } from "../../errors.ts";
 import type { Pool } from "../../infra/database/pool.ts";
-import { sql } from "../../infra/database/sql.ts";
 import type { ObjectStore } from "../../infra/objects/object-store.ts";
 import type { UnnamedCall } from "../stacks/stack.ts";
+import { objectsOf, tellsBuild } from "./build-objects.ts";
 import { headBytes } from "./symbol-files.ts";
 
 /** What an address is. */
@@ -51,16 +51,16 @@ export class SourceLineFinder {
 
   /** The lines of calls of one build. Throws `QUEUE_FULL` if {@link maxRunning} are looked up at the moment. */
   async find(calls: readonly UnnamedCall[], signal: AbortSignal): Promise<SourceLines> {
-    const known = calls.filter(({ buildId }) => buildId.length >= 7);
+    const known = calls.filter(({ buildId }) => tellsBuild(buildId));
     const [first] = known;
     if (first === undefined) return missing("the newest stack has no raw addresses of a known build");
-    const [row] = await this.#parts.pool.query<{ object_sha256: string }>(objectSql, [first.buildId]);
-    if (row === undefined) return missing(`no symbol file of build ${first.buildId} was uploaded`);
+    const object = (await objectsOf(this.#parts.pool, [first.buildId])).get(first.buildId);
+    if (object === undefined) return missing(`no symbol file of build ${first.buildId} was uploaded`);
     if (this.#running >= maxRunning) throw busy();
     this.#running++;
     try {
       const wanted = known.filter(({ buildId }) => buildId === first.buildId).slice(0, maxCalls);
-      return await this.#look(row.object_sha256, wanted, signal);
+      return await this.#look(object, wanted, signal);
     } finally {
       this.#running--;
     }
@@ -91,10 +91,6 @@ const maxCalls = 32;
 const maxRunning = 2;
 const maxToolMs = 10_000;
 const maxToolBytes = 2 * 1024 * 1024 * 1024;
-
-const objectSql = sql`
-  SELECT object_sha256 FROM symbol_files WHERE starts_with(build_id, $1) OR starts_with(sha256, $1)
-  ORDER BY created_at DESC LIMIT 1`;
 
 const execute = promisify(execFile);
 

@@ -1,9 +1,9 @@
-import type { Pool } from "../../infra/database/pool.ts";
-import { sql } from "../../infra/database/sql.ts";
+import type { ReadSession } from "../../infra/database/session.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { ObjectStore } from "../../infra/objects/object-store.ts";
 import type { CodeAddress } from "../stacks/stack.ts";
-import { readElf } from "./elf-file.ts";
+import { objectsOf, tellsBuild } from "./build-objects.ts";
+import { ElfError, readElf } from "./elf-file.ts";
 import type { FunctionTable } from "./function-table.ts";
 import { reader } from "./symbol-files.ts";
 
@@ -15,7 +15,6 @@ export interface SymbolNames {
 
 /** What {@link SymbolTables} is made of. */
 export interface SymbolTablesParts {
-  readonly pool: Pool;
   readonly store: ObjectStore;
   readonly logger: Logger;
 }
@@ -34,17 +33,12 @@ export class SymbolTables {
    * The names of these builds. A file that cannot be read is left out and logged: a report is worth more than its names. Builds
    * beyond {@link maxBuilds} at once, and texts too short to tell builds apart, are left out.
    */
-  async of(buildIds: Iterable<string>): Promise<SymbolNames> {
-    const wanted = [...new Set(buildIds)].filter((id) => id.length >= minIdLength).slice(0, maxBuilds);
+  async of(session: ReadSession, buildIds: Iterable<string>): Promise<SymbolNames> {
+    const wanted = [...new Set(buildIds)].filter(tellsBuild).slice(0, maxBuilds);
     const tables = new Map<string, FunctionTable>();
-    if (wanted.length > 0) {
-      const rows = await this.#parts.pool.query<{ wanted: string; object_sha256: string }>(objectsSql, [
-        JSON.stringify(wanted),
-      ]);
-      for (const { wanted: buildId, object_sha256: object } of rows) {
-        const table = await this.#load(object);
-        if (table !== undefined) tables.set(buildId, table);
-      }
+    for (const [buildId, object] of await objectsOf(session, wanted)) {
+      const table = await this.#load(object);
+      if (table !== undefined) tables.set(buildId, table);
     }
     return {
       nameOf: ({ buildId, offset }) => tables.get(buildId)?.nameAt(Number(offset)),
@@ -54,21 +48,21 @@ export class SymbolTables {
   async #load(object: string): Promise<FunctionTable | undefined> {
     const known = this.#tables.get(object);
     if (known === undefined && this.#tables.has(object)) return undefined;
-    const table = known ?? (await this.#read(object));
+    try {
+      this.#keep(object, known ?? (await readElf(reader(this.#parts.store, object))).functions);
+    } catch (err) {
+      this.#parts.logger.warn({ err, object }, "a symbol file cannot be read");
+      // The file itself stays as it is; the store may answer again.
+      if (err instanceof ElfError) this.#keep(object, undefined);
+    }
+    return this.#tables.get(object);
+  }
+
+  #keep(object: string, table: FunctionTable | undefined): void {
     this.#tables.delete(object);
     this.#tables.set(object, table);
     const [oldest] = this.#tables.keys();
     if (this.#tables.size > maxTables && oldest !== undefined) this.#tables.delete(oldest);
-    return table;
-  }
-
-  async #read(object: string): Promise<FunctionTable | undefined> {
-    try {
-      return (await readElf(reader(this.#parts.store, object))).functions;
-    } catch (err) {
-      this.#parts.logger.warn({ err, object }, "a symbol file cannot be read");
-      return undefined;
-    }
   }
 }
 
@@ -77,12 +71,3 @@ const maxBuilds = 32;
 
 /** In memory; a large program has some 100,000 functions, at 100 bytes each. */
 const maxTables = 16;
-
-/** What ESP-IDF prints of a digest at least. */
-const minIdLength = 7;
-
-const objectsSql = sql`
-  SELECT DISTINCT ON (w.id) w.id AS wanted, f.object_sha256
-  FROM (SELECT jsonb_array_elements_text($1::jsonb) AS id) w
-  JOIN symbol_files f ON starts_with(f.build_id, w.id) OR starts_with(f.sha256, w.id)
-  ORDER BY w.id, f.created_at DESC`;
