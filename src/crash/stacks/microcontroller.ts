@@ -1,4 +1,5 @@
 import { normaliseText } from "../words/normalise-text.ts";
+import { firstGroup } from "./first-group.ts";
 import { fileName, normaliseSymbol } from "./names.ts";
 import type { Frame, ParsedStack, StackFormat } from "./stack.ts";
 
@@ -11,7 +12,7 @@ export const microcontroller: StackFormat = {
   kind: "microcontroller",
   sign: (line) => faultSigns.test(line) || hardFault.test(line),
   parse(lines) {
-    const buildId = first(lines, elfDigest)?.toLowerCase() ?? "";
+    const buildId = firstGroup(lines, elfDigest)?.toLowerCase() ?? "";
     const fault = faultsOf(lines);
     const asserted = assertionOf(lines);
     if (asserted !== undefined) return { fault: fault || "assertion", frames: [asserted] };
@@ -74,11 +75,11 @@ function assertionOf(lines: readonly string[]): Frame | undefined {
     const zephyr = /ASSERTION FAIL \[(.{1,300})\] @ (\S{1,300}):\d{1,9}/.exec(line);
     if (zephyr !== null) return frameOfSource("", zephyr[2] ?? "", zephyr[1] ?? "");
   }
-  const checked = first(lines, /^expression: (.{1,200})/);
+  const checked = firstGroup(lines, /^expression: (.{1,200})/);
   if (checked === undefined) return undefined;
   return frameOfSource(
-    first(lines, /^func: (\w{1,100})/) ?? "",
-    first(lines, /^file: "(.{1,300})"/) ?? "",
+    firstGroup(lines, /^func: (\w{1,100})/) ?? "",
+    firstGroup(lines, /^file: "(.{1,300})"/) ?? "",
     checked,
   );
 }
@@ -119,7 +120,7 @@ function decodedPlace(line: string): Place[] | undefined {
 
 /** The program counter; where a call went to nowhere, the place that it came from. */
 function registersOf(lines: readonly string[]): Place[] {
-  const abort = first(lines, /^abort\(\) was called at PC 0x([0-9a-f]{8})/);
+  const abort = firstGroup(lines, /^abort\(\) was called at PC 0x([0-9a-f]{8})/);
   const pc = abort ?? firstOf(lines, programCounters);
   const places = pc === undefined ? [] : [hexadecimal(pc)];
   if (places[0] !== undefined && isNowhere(places[0])) {
@@ -159,17 +160,9 @@ export function isPanicMachinery(name: string): boolean {
 const panicMachinery =
   /^(?:panic_abort|esp_system_abort|abort|__assert_func|_esp_error_check_failed\w{0,20}|vPortTaskWrapper|esp_startup_start_app\w{0,20}|main_task)$/;
 
-function first(lines: readonly string[], expression: RegExp): string | undefined {
-  for (const line of lines) {
-    const found = expression.exec(line)?.[1];
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
 function firstOf(lines: readonly string[], expressions: readonly RegExp[]): string | undefined {
   for (const expression of expressions) {
-    const found = first(lines, expression);
+    const found = firstGroup(lines, expression);
     if (found !== undefined) return found;
   }
   return undefined;

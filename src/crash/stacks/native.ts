@@ -1,3 +1,4 @@
+import { firstGroup } from "./first-group.ts";
 import { fileName } from "./names.ts";
 import { type NativeCall, readCall } from "./native-calls.ts";
 import { isSystemCall, reportsAbort, signalHandler } from "./native-system.ts";
@@ -112,22 +113,14 @@ const namesNothing = /^(?:operator\(\)|<lambda.{0,200}|\{lambda.{0,200})$/;
 
 function faultOf(lines: readonly string[], calls: readonly NativeCall[]): string {
   const known =
-    first(lines, sanitizerFault) ??
-    first(lines, uncaught) ??
-    (first(lines, undefinedBehaviour) && "undefined behaviour");
+    firstGroup(lines, sanitizerFault) ??
+    firstGroup(lines, uncaught) ??
+    (firstGroup(lines, undefinedBehaviour) && "undefined behaviour");
   if (known !== undefined) return known;
   if (calls.some((call) => reportsAbort.test(call.name))) return "abort";
   // A bad access is what most crashes are, and what formats without the signal leave unsaid.
-  const signal = first(lines, signalName) ?? "SIGSEGV";
+  const signal = firstGroup(lines, signalName) ?? "SIGSEGV";
   return signal === "SIGSEGV" ? "" : signal === "SIGABRT" ? "abort" : signal;
-}
-
-function first(lines: readonly string[], expression: RegExp): string | undefined {
-  for (const line of lines) {
-    const found = expression.exec(line)?.[1];
-    if (found !== undefined) return found;
-  }
-  return undefined;
 }
 
 const sanitizerFault =
