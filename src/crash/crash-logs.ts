@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { buffer } from "node:stream/consumers";
 import { v7 as uuidv7 } from "uuid";
 import { notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
@@ -61,10 +62,7 @@ export class CrashLogs {
   async read(id: string, signal: AbortSignal): Promise<Buffer> {
     const [row] = await this.#pool.query<{ object_sha256: string }>(readSql, [id]);
     if (row === undefined) throw notFound("crash log", id);
-    const parts: Buffer[] = [];
-    for await (const part of await this.#parts.store.read(row.object_sha256, { signal }))
-      parts.push(part as Buffer);
-    return await decodeCrashLog(Buffer.concat(parts));
+    return await decodeCrashLog(await buffer(await this.#parts.store.read(row.object_sha256, { signal })));
   }
 
   /**

@@ -63,7 +63,9 @@ async function* dataOf(
   first: IteratorResult<UploadRequest>,
   rest: AsyncIterator<UploadRequest>,
 ): AsyncGenerator<Uint8Array> {
-  for (let next = first; next.done !== true; next = await rest.next()) yield next.value.data;
+  if (first.done === true) return;
+  yield first.value.data;
+  for await (const { data } of { [Symbol.asyncIterator]: () => rest }) yield data;
 }
 
 function symbolFileMessage({

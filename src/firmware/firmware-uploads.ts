@@ -1,6 +1,6 @@
 import { crc32c } from "@node-rs/crc32";
 import { OtaError } from "../errors.ts";
-import { abortable } from "../infra/objects/abortable.ts";
+import { withIdleLimit } from "../infra/objects/idle-limit.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import type { Firmware } from "./firmware.ts";
 import { type UploadSession, UploadSessions } from "./upload-sessions.ts";
@@ -72,13 +72,9 @@ export class FirmwareUploads {
     if (known.state !== "DRAFT") return { committedBytes: sizeBytes, firmware: known };
     if (await this.#isInStore(known, caller.signal)) return this.#stored(id, caller.actor);
     await using session = await this.#sessions.open(id, sizeBytes, caller.signal);
-    const idle = new AbortController();
-    const timer = setTimeout(() => idle.abort(idleTooLong()), IDLE_STREAM_MS);
-    timer.unref();
     try {
       const writer = session.takeOver();
-      for await (const chunk of abortable(chunks, AbortSignal.any([caller.signal, idle.signal]))) {
-        timer.refresh();
+      for await (const chunk of withIdleLimit(chunks, idleLimit, caller.signal)) {
         await addChunk(session, writer, chunk);
         if (!chunk.finish) continue;
         await session.finish(writer, { sha256, sizeBytes }, caller.signal);
@@ -89,8 +85,6 @@ export class FirmwareUploads {
       // What came is kept for the resume, as far as the store lets us; the first failure is the one to tell of.
       await session.commit().catch(() => undefined);
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -150,6 +144,8 @@ async function addChunk(
   }
   await session.append(writer, offset, data);
 }
+
+const idleLimit = { idleMs: IDLE_STREAM_MS, tooLong: idleTooLong };
 
 function idleTooLong(): OtaError {
   return new OtaError(

@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
+import { buffer } from "node:stream/consumers";
 import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../../access/audit-log.ts";
 import { invalidArgument, notFound, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { Pool } from "../../infra/database/pool.ts";
 import { sql } from "../../infra/database/sql.ts";
+import { withIdleLimit } from "../../infra/objects/idle-limit.ts";
 import type { ObjectStore } from "../../infra/objects/object-store.ts";
 import { ElfError, type ReadBytes, readElf } from "./elf-file.ts";
 
@@ -50,7 +52,8 @@ export class SymbolFiles {
 
   /**
    * Stores a file; one that is stored already is returned. Throws `INVALID_ARGUMENT` for what is no ELF file or has no symbols, and
-   * `QUEUE_FULL` beyond {@link maxFiles} files or {@link maxReceiving} on their way at once.
+   * `QUEUE_FULL` beyond {@link maxFiles} files or {@link maxReceiving} on their way at once, and `DEADLINE_EXCEEDED` for one of
+   * which nothing comes for {@link idleMs}.
    */
   async receive(
     { actor, fileName }: { readonly actor: string; readonly fileName: string },
@@ -94,8 +97,9 @@ export class SymbolFiles {
     const { store, database, audit } = this.#parts;
     const id = uuidv7();
     const digest = createHash("sha256");
+    const arriving = withIdleLimit(chunks, { idleMs, tooLong: idleTooLong }, signal);
     // Behind its id, so that no other object, be it firmware, has the same bytes and goes with it.
-    const { sha256: object, sizeBytes } = await store.put(behindId(id, chunks, digest), {
+    const { sha256: object, sizeBytes } = await store.put(behindId(id, arriving, digest), {
       maxBytes: maxSymbolFileBytes + headBytes,
       signal,
     });
@@ -133,18 +137,17 @@ export class SymbolFiles {
 
 /** Bytes of an object, behind the id that it begins with. */
 export function reader(store: ObjectStore, object: string): ReadBytes {
-  return async (offset, length) => {
-    const parts: Buffer[] = [];
-    for await (const part of await store.read(object, { offset: offset + headBytes, length }))
-      parts.push(part as Buffer);
-    return Buffer.concat(parts);
-  };
+  return async (offset, length) =>
+    await buffer(await store.read(object, { offset: offset + headBytes, length }));
 }
 
 /** Builds of a product that is shipped weekly, for years. */
 const maxFiles = 1_000;
 
 const maxReceiving = 4;
+
+/** A client that sends nothing for so long has gone away, and must not keep others from uploading. */
+const idleMs = 60_000;
 
 /** An id and a line feed. */
 export const headBytes = 37;
@@ -188,6 +191,14 @@ function fileOf(row: SymbolFileRow): SymbolFile {
 
 function tooMany(message: string): OtaError {
   return new OtaError("resource_exhausted", "QUEUE_FULL", message, { retryAfterMs: 5_000 });
+}
+
+function idleTooLong(): OtaError {
+  return new OtaError(
+    "deadline_exceeded",
+    "DEADLINE_EXCEEDED",
+    `the upload sent nothing for ${idleMs / 1_000} seconds`,
+  );
 }
 
 const listSql = sql`SELECT * FROM symbol_files ORDER BY created_at DESC, id DESC LIMIT $1`;
