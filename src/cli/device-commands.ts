@@ -85,8 +85,7 @@ export function addDeviceCommands(program: Command, cli: Cli): void {
           reason: options.reason ?? "",
         });
         printDevice(session, answer.device);
-        if (answer.unchanged && !session.json)
-          session.terminal.note("\nNothing changed: it was retired already.");
+        session.noteUnchanged(answer.unchanged, "it was retired already");
       }),
     );
   addDeviceInventoryCommands(device, cli);

@@ -30,7 +30,7 @@ import {
   resolvedRolloutParts,
   saltOption,
 } from "./rollout-options.ts";
-import { printSteered } from "./rollout-verb-commands.ts";
+import { printSteered } from "./rollout-output.ts";
 import { noteWarnings } from "./rollout-warnings.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 
@@ -109,7 +109,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
         const id = await firmwareId(session, reference);
         const { firmware: released, unchanged } = await session.call(method.releaseFirmware, { id });
         printFirmware(session, requireFirmware(released));
-        noteUnchanged(session, unchanged, "it was released already");
+        session.noteUnchanged(unchanged, "it was released already");
       }),
     );
 
@@ -158,7 +158,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
         const id = await firmwareId(session, reference);
         const { firmware: deleted, unchanged } = await session.call(method.deleteFirmware, { id });
         printFirmware(session, requireFirmware(deleted));
-        noteUnchanged(session, unchanged, "it was deleted already");
+        session.noteUnchanged(unchanged, "it was deleted already");
       }),
     );
 
@@ -225,7 +225,7 @@ async function submitSignature(
   const id = await firmwareId(session, reference);
   const { firmware, unchanged } = await session.call(method.signFirmware, { id, manifest, signature, keyId });
   printFirmware(session, requireFirmware(firmware));
-  noteUnchanged(session, unchanged, "the key had signed it already");
+  session.noteUnchanged(unchanged, "the key had signed it already");
 }
 
 /** The registered key under which a signature is right. */
@@ -321,8 +321,4 @@ function requireFirmware(firmware: Firmware | undefined): Firmware {
 
 function printFirmware(session: Session, firmware: Firmware): void {
   session.print(FirmwareSchema, firmware, () => renderFirmware(session.terminal, firmware));
-}
-
-function noteUnchanged(session: Session, unchanged: boolean, why: string): void {
-  if (unchanged && !session.json) session.terminal.note(`\nNothing changed: ${why}.`);
 }

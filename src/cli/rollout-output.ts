@@ -1,11 +1,24 @@
-import { type Rollout, RolloutSchema } from "../../gen/ota/v1/rollout_pb.js";
+import { type Rollout, RolloutSchema, type VerbEffect } from "../../gen/ota/v1/rollout_pb.js";
 import { CliError, exitCodes } from "./failure.ts";
 import { renderRollout } from "./rollout-view.ts";
 import type { Session } from "./session.ts";
 
+/** A rollout as it is after a verb, and what the verb changed. */
+export interface SteeredRollout {
+  readonly rollout?: Rollout | undefined;
+  readonly effect?: VerbEffect | undefined;
+}
+
 /** Shows the rollout of an answer in full, and says if it was as it was to be before. */
 export function printRollout(session: Session, rollout: Rollout | undefined, unchanged = false): void {
+  printSteered(session, { rollout });
+  session.noteUnchanged(unchanged, "so it was already");
+}
+
+/** Shows the rollout of an answer in full, and what a verb changed. */
+export function printSteered(session: Session, { rollout, effect }: SteeredRollout): void {
   if (rollout === undefined) throw new CliError(exitCodes.failure, "the service answered without a rollout");
-  session.print(RolloutSchema, rollout, () => renderRollout(session.terminal, rollout, Date.now()));
-  if (unchanged && !session.json) session.terminal.note("\nNothing changed: so it was already.");
+  session.printEffect(RolloutSchema, rollout, effect, () =>
+    renderRollout(session.terminal, rollout, Date.now()),
+  );
 }

@@ -1,24 +1,14 @@
 import type { Command } from "commander";
-import {
-  type DeviceUpdate,
-  DeviceUpdateSchema,
-  type Rollout,
-  RolloutSchema,
-  type VerbEffect,
-} from "../../gen/ota/v1/rollout_pb.js";
+import { type DeviceUpdate, DeviceUpdateSchema, type VerbEffect } from "../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { CliError, exitCodes } from "./failure.ts";
 import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
-import { renderDeviceUpdates, renderRollout } from "./rollout-view.ts";
+import { printSteered, type SteeredRollout } from "./rollout-output.ts";
+import { renderDeviceUpdates } from "./rollout-view.ts";
 import { noteWarnings } from "./rollout-warnings.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 
 const { method } = RolloutService;
-
-interface RolloutAnswer {
-  readonly rollout?: Rollout | undefined;
-  readonly effect?: VerbEffect | undefined;
-}
 
 /** `rollout start`, `promote`, `pause` and so on: each prints the rollout or the device's update, and what it changed. */
 export function addRolloutVerbs(rollout: Command, cli: Cli): void {
@@ -105,7 +95,7 @@ export function addRolloutVerbs(rollout: Command, cli: Cli): void {
   }
 }
 
-type Verb = (session: Session, request: { id: string; reason: string }) => Promise<RolloutAnswer>;
+type Verb = (session: Session, request: { id: string; reason: string }) => Promise<SteeredRollout>;
 
 async function retry(
   session: Session,
@@ -147,13 +137,5 @@ function printDeviceUpdate(
     throw new CliError(exitCodes.failure, "the service answered without a device update");
   session.printEffect(DeviceUpdateSchema, deviceUpdate, effect, () =>
     renderDeviceUpdates(session.terminal, [deviceUpdate], Date.now()),
-  );
-}
-
-/** Shows a rollout as it is after a verb, and what the verb changed. */
-export function printSteered(session: Session, { rollout, effect }: RolloutAnswer): void {
-  if (rollout === undefined) throw new CliError(exitCodes.failure, "the service answered without a rollout");
-  session.printEffect(RolloutSchema, rollout, effect, () =>
-    renderRollout(session.terminal, rollout, Date.now()),
   );
 }

@@ -14,6 +14,7 @@ import type { Command } from "commander";
 import { type VerbEffect, VerbEffectSchema } from "../../gen/ota/v1/rollout_pb.js";
 import { RpcClient } from "../client/rpc-client.ts";
 import { CliError, exitCodes } from "./failure.ts";
+import { cleanText } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What every command is given. */
@@ -94,7 +95,12 @@ export class Session implements Disposable {
       return this.terminal.out(JSON.stringify(parts, undefined, 2));
     }
     this.terminal.out(human());
-    if (effect !== undefined) this.terminal.note(`\n${effect.message}`);
+    if (effect !== undefined) this.terminal.note(`\n${cleanText(effect.message)}`);
+  }
+
+  /** Tells people, beside the output, that a verb found everything as it was to be. */
+  noteUnchanged(unchanged: boolean, why: string): void {
+    if (unchanged && !this.json) this.terminal.note(`\nNothing changed: ${why}.`);
   }
 
   [Symbol.dispose](): void {
