@@ -28,8 +28,9 @@ const route = getRouteApi("/rollouts/$rolloutId");
 
 /** One rollout, live: where each ring stands and what it waits for, who failed and why, what was decided and by whom. */
 export function RolloutPage() {
+  const { rolloutId } = route.useParams();
   return (
-    <VerbOutcomes>
+    <VerbOutcomes key={rolloutId}>
       <LiveRollout />
     </VerbOutcomes>
   );
