@@ -1,6 +1,7 @@
 import { Text, Tooltip } from "@mantine/core";
+import type { ReactNode } from "react";
 import { type DeviceUpdate, UpdateAction } from "../../../gen/ota/v1/rollout_pb.js";
-import { Status } from "../ui/status.tsx";
+import { Status, type Tone } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { deviceUpdateStates } from "./rollout-words.ts";
 
@@ -12,45 +13,50 @@ export function UpdateOutcome({ update }: { readonly update: DeviceUpdate }) {
   const words = action === UpdateAction.ROLLBACK ? `${text} (rollback)` : text;
   if (missingSinceTime !== undefined && endTime === undefined) {
     return (
-      <Tooltip
-        label="It began to install and was not heard again in the time that it has. It is held against its ring until it is."
-        multiline
-        maw={420}
-        withArrow
-      >
-        <span>
-          <Status tone="bad" text="Missing" />
-          <Text size="xs" c="dimmed">
+      <Explained
+        status={{ tone: "bad", text: "Missing" }}
+        detail={
+          <>
             {words}, since <TimeAgo at={missingSinceTime} />
-          </Text>
-        </span>
-      </Tooltip>
+          </>
+        }
+        why="It began to install and was not heard again in the time that it has. It is held against its ring until it is."
+      />
     );
   }
   if (driftTime !== undefined && retryTime === undefined) {
     return (
-      <Tooltip
-        label="It succeeded, and runs an older version again though nobody rolled it back. Let it try again, or have the rollout's policy heal drift."
-        multiline
-        maw={420}
-        withArrow
-      >
-        <span>
-          <Status tone="warn" text="Drifted" />
-          <Text size="xs" c="dimmed">
+      <Explained
+        status={{ tone: "warn", text: "Drifted" }}
+        detail={
+          <>
             to {driftVersion}, <TimeAgo at={driftTime} />
-          </Text>
-        </span>
-      </Tooltip>
+          </>
+        }
+        why="It succeeded, and runs an older version again though nobody rolled it back. Let it try again, or have the rollout's policy heal drift."
+      />
     );
   }
   if (failureReason === "") return <Status tone={tone} text={words} />;
   return (
-    <Tooltip label={failureMessage || failureReason} multiline maw={420} withArrow>
+    <Explained status={{ tone, text: words }} detail={failureReason} why={failureMessage || failureReason} />
+  );
+}
+
+interface ExplainedProps {
+  readonly status: { readonly tone: Tone; readonly text: string };
+  readonly detail: ReactNode;
+  /** Shown to who points at it. */
+  readonly why: string;
+}
+
+function Explained({ status, detail, why }: ExplainedProps) {
+  return (
+    <Tooltip label={why} multiline maw={420} withArrow>
       <span>
-        <Status tone={tone} text={words} />
+        <Status {...status} />
         <Text size="xs" c="dimmed">
-          {failureReason}
+          {detail}
         </Text>
       </span>
     </Tooltip>
