@@ -10,7 +10,7 @@ import {
 import { rollBackAgain } from "./roll-back-again.ts";
 import { updateIdSql } from "./rollback-sql.ts";
 import { maxReturns } from "./standing.ts";
-import { returnsSql } from "./standing-sql.ts";
+import { returnsSql, runningSql } from "./standing-sql.ts";
 
 /**
  * Rolls devices back whose rollback timed out in silence, once they are heard again on the version that was taken back, to what
@@ -106,7 +106,7 @@ const lateSql = sql`
     ${returnsSql(sql`b`)} AS returns,
     coalesce(t.reported_versions, '{}') AS "reportedVersions",
     CASE WHEN v.is_deleted OR v.board_since > b.offered_at THEN '' ELSE
-      coalesce(CASE t.component WHEN '' THEN s.firmware_version ELSE s.components ->> t.component END, '') END AS running
+      ${runningSql} END AS running
   FROM device_updates b JOIN device_state s ON s.device_id = b.device_id JOIN devices v ON v.id = b.device_id
   JOIN rollouts r ON r.id = b.rollout_id AND NOT r.is_deleted
   LEFT JOIN firmware_updates t ON t.id = b.from_firmware_id

@@ -26,6 +26,10 @@ export function returnsSql(update: Sql): Sql {
       AND x.attempt <= 0 AND x.state IN ('SUCCEEDED', 'TIMED_OUT'))`;
 }
 
+/** What the device with state `s` reports to run of what the firmware `t` updates; empty if it says nothing of it. */
+export const runningSql = sql`
+  coalesce(CASE t.component WHEN '' THEN s.firmware_version ELSE s.components ->> t.component END, '')`;
+
 /**
  * Of each device and what it runs: the last install of all, and the last one that was not rolled back with success. What a
  * board did that is gone says nothing of the one in its place.
@@ -38,7 +42,7 @@ const standingsSql = sql`
     coalesce(s.last_seen_at < greatest(t.proven_at, t.rollback_proven_at), false) AS "isBehind",
     EXISTS (SELECT FROM rollouts n WHERE n.firmware_id = r.firmware_id AND n.id > r.id AND n.started_at IS NOT NULL
       AND NOT n.is_deleted) AS "isBroughtAgain",
-    coalesce(CASE t.component WHEN '' THEN s.firmware_version ELSE s.components ->> t.component END, '') AS running
+    ${runningSql} AS running
   FROM unnest($1::uuid[]) AS d (id)
   JOIN devices v ON v.id = d.id AND NOT v.is_deleted
   JOIN device_state s ON s.device_id = d.id
