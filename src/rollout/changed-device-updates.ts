@@ -7,6 +7,7 @@ import { FirmwareUpdateEntity } from "../firmware/firmware-update.entity.ts";
 import type { Clock } from "../infra/clock.ts";
 import { type Session, sessionOf } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
+import { endOpenUpdate, type LockedOpenUpdate, lockOpenUpdate } from "./locked-open-update.ts";
 import { readRollouts } from "./model/rollout-rows.ts";
 import { checkedDevice } from "./offer/checked-device.ts";
 import { type CompiledRollout, compileRollout, withModelNames } from "./rules/compiled-rollout.ts";
@@ -38,7 +39,7 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
     const session = sessionOf(em);
     // What the old board was proven to run is no matter of the new one, whatever version that comes with.
     await session.run(versionChangedSql, [deviceId]);
-    const open = await lockOpen(session, deviceId);
+    const open = await lockOpenUpdate(session, deviceId);
     if (open === undefined) return;
     if (open.action === "ROLLBACK") {
       return await this.#end(session, deviceId, "CANCELLED", "DEVICE_REPLACED", "the board was replaced");
@@ -52,7 +53,7 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
 
   async identityCorrected(em: EntityManager, before: DeviceSnapshot, after: DeviceSnapshot): Promise<void> {
     const session = sessionOf(em);
-    const open = await lockOpen(session, after.id);
+    const open = await lockOpenUpdate(session, after.id);
     if (open === undefined) return;
     const rollout = await this.#compiled(em, open);
     // Which product it had been nobody may have known.
@@ -72,13 +73,13 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
     reason: string,
     message: string,
   ): Promise<void> {
-    await session.run(endSql, [deviceId, this.#clock.now().toISOString(), state, reason, message]);
+    await endOpenUpdate(session, deviceId, { at: this.#clock.now(), state, reason, message });
   }
 
   async #unmake(
     session: Session,
     deviceId: string,
-    open: OpenRow,
+    open: LockedOpenUpdate,
     reason: string,
     message: string,
   ): Promise<void> {
@@ -92,7 +93,7 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
   }
 
   /** The rollout of an open update with the firmware that this update brings, which is another one for a step or a rollback. */
-  async #compiled(em: EntityManager, open: OpenRow): Promise<CompiledRollout | undefined> {
+  async #compiled(em: EntityManager, open: LockedOpenUpdate): Promise<CompiledRollout | undefined> {
     const [rollout] = await readRollouts(sessionOf(em), { ids: [open.rollout_id] });
     const rows = await em.find(FirmwareUpdateEntity, { id: open.firmware_id }, withDeleted);
     const [firmware] = await withSignatures(em, rows);
@@ -123,38 +124,7 @@ const identityRules = targetingRules.filter(({ name }) => name !== "current_vers
 
 const whateverProduct = identityRules.filter((rule) => rule !== productRule);
 
-interface OpenRow {
-  readonly rollout_id: string;
-  readonly firmware_id: string;
-  readonly action: string;
-  /** Whether the device said that it installs it. */
-  readonly taken: boolean;
-}
-
-/** The device's open update. The rollout is locked first, as everywhere: whoever decides over it must not see half of this. */
-async function lockOpen(session: Session, deviceId: string): Promise<OpenRow | undefined> {
-  const [known] = await session.query<OpenRow>(openSql, [deviceId]);
-  if (known === undefined) return undefined;
-  await session.run(lockSql, [known.rollout_id]);
-  const [open] = await session.query<OpenRow>(openLockedSql, [deviceId]);
-  return open;
-}
-
-const openSql = sql`
-  SELECT rollout_id, firmware_id, action, installing_at IS NOT NULL AS taken FROM device_updates
-  WHERE device_id = $1::uuid AND ended_at IS NULL`;
-
-const openLockedSql = sql`${openSql} FOR UPDATE`;
-
-const lockSql = sql`SELECT 1 FROM rollouts WHERE id = $1::uuid FOR NO KEY UPDATE`;
-
 const versionChangedSql = sql`INSERT INTO device_version_changes (device_id) VALUES ($1::uuid)`;
-
-/** Ends the open update of device $1 at $2 in state $3, for reason $4 with message $5. */
-const endSql = sql`
-  UPDATE device_updates SET state = $3::text, ended_at = $2::timestamptz, updated_at = now(),
-    failure_reason = $4::text, failure_message = $5::text
-  WHERE device_id = $1::uuid AND ended_at IS NULL`;
 
 /**
  * Cancels the offer that device $1 has of rollout $2, at $3, as if it and what was tried before it had not been: they get

@@ -4,6 +4,7 @@ import type { FirmwareInUse } from "../firmware/firmware-catalog.ts";
 import type { Clock } from "../infra/clock.ts";
 import { sessionOf } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
+import { endOpenUpdate, lockOpenUpdate } from "./locked-open-update.ts";
 
 /** Tells the firmware catalogue which firmware is part of a rollout that is not over. */
 export class RolloutFirmwareUse implements FirmwareInUse {
@@ -23,11 +24,13 @@ export class RetiredDeviceUpdates implements DeviceRetired {
 
   async deviceRetired(em: EntityManager, { id }: { id: string }): Promise<void> {
     const session = sessionOf(em);
-    const [open] = await session.query<{ rollout_id: string }>(openSql, [id]);
-    if (open === undefined) return;
-    // The rollout first, as everywhere: whoever decides over it must not see half of this.
-    await session.run(lockSql, [open.rollout_id]);
-    await session.run(cancelUpdatesSql, [id, this.#clock.now().toISOString()]);
+    if ((await lockOpenUpdate(session, id)) === undefined) return;
+    await endOpenUpdate(session, id, {
+      at: this.#clock.now(),
+      state: "CANCELLED",
+      reason: "DEVICE_RETIRED",
+      message: "the device was retired",
+    });
   }
 }
 
@@ -35,12 +38,3 @@ const usingSql = sql`
   SELECT id FROM rollouts
   WHERE firmware_id = $1::uuid AND NOT is_deleted AND state NOT IN ('ROLLED_BACK', 'ABORTED')
   ORDER BY id DESC LIMIT 1`;
-
-const openSql = sql`SELECT rollout_id FROM device_updates WHERE device_id = $1::uuid AND ended_at IS NULL`;
-
-const lockSql = sql`SELECT 1 FROM rollouts WHERE id = $1::uuid FOR NO KEY UPDATE`;
-
-const cancelUpdatesSql = sql`
-  UPDATE device_updates SET state = 'CANCELLED', ended_at = $2::timestamptz, updated_at = now(),
-    failure_reason = 'DEVICE_RETIRED', failure_message = 'the device was retired'
-  WHERE device_id = $1::uuid AND ended_at IS NULL`;
