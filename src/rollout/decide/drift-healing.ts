@@ -1,5 +1,6 @@
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
+import { devicesText } from "../model/devices-text.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { makesOffers } from "../model/rollout-state.ts";
 import {
@@ -56,7 +57,7 @@ async function heal(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
     action: "rollout.heal_drift",
     resourceType: "rollout",
     resourceId: rollout.id,
-    reason: `${healed.length === 1 ? "1 device" : `${healed.length} devices`} that fell back may install ${rollout.version} again`,
+    reason: `${devicesText(healed.length)} that fell back may install ${rollout.version} again`,
     details: { devices: String(healed.length) },
   });
   tx.changed(rollout.id);

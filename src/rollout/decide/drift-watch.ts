@@ -5,6 +5,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { ReportedVersions } from "../../version/reported-versions.ts";
+import { devicesText } from "../model/devices-text.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
 import {
   lockRollout,
@@ -138,7 +139,7 @@ async function note(
   devices: number,
 ): Promise<void> {
   if (devices === 0) return;
-  const are = devices === 1 ? "1 device that succeeded runs" : `${devices} devices that succeeded run`;
+  const are = `${devicesText(devices)} that succeeded run${devices === 1 ? "s" : ""}`;
   await tx.audit.record(tx.em, {
     actor: "system:drift",
     action: `rollout.devices_${what}`,

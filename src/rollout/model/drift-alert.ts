@@ -1,8 +1,9 @@
+import { devicesText } from "./devices-text.ts";
+
 /** The alert of a rollout with devices that fell back by themselves; empty if there are none. */
 export function driftAlert(devices: number, version: string): string {
   if (devices === 0) return "";
-  const fell = devices === 1 ? "1 device" : `${devices} devices`;
-  return `${prefix}: ${fell} that succeeded run${devices === 1 ? "s" : ""} an older version than ${version} again; retry ${devices === 1 ? "it" : "them"}, or let the policy heal drift`;
+  return `${prefix}: ${devicesText(devices)} that succeeded run${devices === 1 ? "s" : ""} an older version than ${version} again; retry ${devices === 1 ? "it" : "them"}, or let the policy heal drift`;
 }
 
 /** Whether an alert is one of {@link driftAlert}. */
