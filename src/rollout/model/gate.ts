@@ -93,13 +93,10 @@ export function evaluateRing(
   if (stop !== undefined) return { ...stop, held: false, dueAtMs: undefined };
   const checks = gateChecks(ring, policy, now, context);
   const missing = checks.filter(({ holds }) => !holds);
-  const words = missing.map(({ message }) => message);
-  const held = !missing.some(({ rule }) => rule === "min_sample" || rule === "min_success_percent");
-  if (!held) {
-    const unheld = missing.filter(({ rule }) => rule === "min_sample" || rule === "min_success_percent");
-    const reasons = unheld.map(({ message }) => message);
-    return { verdict: "wait", held, missing: reasons, dueAtMs: smallRingDueAt(ring, policy, now) };
-  }
+  const unheld = missing.filter(({ rule }) => rule === "min_sample" || rule === "min_success_percent");
+  const held = unheld.length === 0;
+  const words = (held ? missing : unheld).map(({ message }) => message);
+  if (!held) return { verdict: "wait", held, missing: words, dueAtMs: smallRingDueAt(ring, policy, now) };
   if (missing.some(({ rule }) => rule === "soak_duration")) {
     const dueAtMs = (ring.gateHeldSince ?? now).getTime() + ring.gate.soakMs;
     return { verdict: "wait", held, missing: words, dueAtMs };

@@ -293,25 +293,18 @@ function gateStanding(
   now: Date,
   health: RolloutHealthVerdict | undefined,
 ): GateStanding {
+  const { policy, rings } = rollout;
+  const context = { isLast: ring === rings.at(-1), next: rings[ring.position + 1], health };
   return {
-    gateStatus: gateStatus(rollout, ring, now, health),
-    gateChecks: gateChecks(ring, rollout.policy, now, contextOf(rollout, ring, health)),
+    gateStatus: gateStatus(ring, policy, now, context),
+    gateChecks: gateChecks(ring, policy, now, context),
   };
 }
 
-function contextOf(rollout: Rollout, ring: Ring, health: RolloutHealthVerdict | undefined): GateContext {
-  return { isLast: ring === rollout.rings.at(-1), next: rollout.rings[ring.position + 1], health };
-}
-
-function gateStatus(
-  rollout: Rollout,
-  ring: Ring,
-  now: Date,
-  health: RolloutHealthVerdict | undefined,
-): string {
+function gateStatus(ring: Ring, policy: Rollout["policy"], now: Date, context: GateContext): string {
   if (ring.state === "WAITING") return "not open yet";
   if (ring.state === "PASSED") return "passed";
-  const { verdict, missing } = evaluateRing(ring, rollout.policy, now, contextOf(rollout, ring, health));
+  const { verdict, missing } = evaluateRing(ring, policy, now, context);
   return verdict === "promote" ? "holds" : missing.join("; ");
 }
 
