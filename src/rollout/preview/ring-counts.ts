@@ -1,4 +1,4 @@
-import { bucketCount, bucketOfHash, placeOfHash, ringOf } from "../model/bucket.ts";
+import { bucketCount, bucketOfHash, placeOfHash } from "../model/bucket.ts";
 import type { Ring, RingCensusCounts } from "../model/rollout.ts";
 import { ringEnds } from "./ring-ends.ts";
 
@@ -64,7 +64,10 @@ export class RingCounts {
 
   /** The first bucket in which a device waits for the update, of 10,000; undefined if none does. */
   get lowestAwaited(): number | undefined {
-    const lowest = this.#awaited().findIndex((count) => count > 0);
+    const { reachable, held_back, gone } = this.#byCell;
+    const lowest = reachable.findIndex(
+      (count, cell) => count > 0 || (held_back[cell] ?? 0) > 0 || (gone[cell] ?? 0) > 0,
+    );
     return lowest < 0 ? undefined : Math.floor(lowest / this.#cellsPerBucket);
   }
 
@@ -74,12 +77,16 @@ export class RingCounts {
   }
 
   #perRing(standing: Standing, rings: readonly RingShare[]): number[] {
-    const counts = rings.map((_, at) => (at === 0 ? this.#pinned[standing] : 0));
-    for (const [cell, count] of this.#byCell[standing].entries()) {
-      const at = count === 0 ? -1 : ringOf(cell / this.#cellsPerBucket, rings);
-      if (at >= 0) counts[at] = (counts[at] ?? 0) + count;
-    }
-    return counts;
+    const cells = this.#byCell[standing];
+    const cellsPerBucket = this.#cellsPerBucket;
+    // Each is in the first ring that ends behind it. There may be a million cells to walk, while nothing else goes on.
+    let cell = 0;
+    return rings.map(({ percentBasisPoints }, at) => {
+      let count = at === 0 ? this.#pinned[standing] : 0;
+      for (; cell < cells.length && cell / cellsPerBucket < percentBasisPoints; cell++)
+        count += cells[cell] ?? 0;
+      return count;
+    });
   }
 }
 
