@@ -119,9 +119,10 @@ export class PreviewTally {
 
   result(): Preview {
     const sized = this.#sized();
-    const reach = widenedReach(sized, this.places());
+    const places = this.#placesOf(sized);
+    const reach = widenedReach(sized, places);
     const widened = reach === undefined ? sized : widenedRings(sized, reach);
-    const counts = this.#rings.of(widened);
+    const counts = reach === undefined ? places.rings : this.#rings.of(widened);
     return {
       rollout: this.#rollout,
       targetedCount: this.#targeted,
@@ -143,7 +144,10 @@ export class PreviewTally {
 
   /** How many devices each ring holds as the rings are, and where the first one waits for the update. */
   places(): Places {
-    const sized = this.#sized();
+    return this.#placesOf(this.#sized());
+  }
+
+  #placesOf(sized: readonly Ring[]): Places {
     return {
       rings: this.#rings.of(sized),
       ends: sized.map(({ percentBasisPoints }) => percentBasisPoints),
