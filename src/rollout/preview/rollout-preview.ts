@@ -9,9 +9,9 @@ import type { Pool } from "../../infra/database/pool.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { Turns } from "../../infra/turns.ts";
 import { asRollout, type NewRollout, type RolloutDefaults } from "../model/new-rollout.ts";
-import { readRollout, requireUnarchived } from "../model/rollout-transactions.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
 import type { CompiledRollout, OfferFirmware } from "../rules/compiled-rollout.ts";
+import { compiledById } from "./compiled-by-id.ts";
 import type { DeviceClass } from "./device-class.ts";
 import { type PreviewSlice, type PreviewUpdates, previewSql } from "./preview-sql.ts";
 import { type Preview, PreviewTally } from "./preview-tally.ts";
@@ -73,12 +73,9 @@ export class RolloutPreview {
     return (await this.#tally(await this.#compiled(rolloutId), signal)).places();
   }
 
-  async #compiled(rolloutId: string): Promise<CompiledRollout> {
+  #compiled(rolloutId: string): Promise<CompiledRollout> {
     const { index, pool } = this.#parts;
-    const rollout = requireUnarchived(await readRollout(pool, rolloutId));
-    const firmware = await index.firmware(rollout.firmwareId);
-    if (firmware === undefined) throw notFound("firmware", rollout.firmwareId);
-    return await index.compile(rollout, firmware);
+    return compiledById(pool, index, rolloutId);
   }
 
   async #count(rollout: CompiledRollout, caller: AbortSignal | undefined): Promise<Preview> {

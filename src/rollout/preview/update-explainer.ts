@@ -1,15 +1,13 @@
-import { notFound } from "../../errors.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import { type OpenUpdate, takesSlot } from "../model/open-update.ts";
-import { readRollout, requireUnarchived } from "../model/rollout-transactions.ts";
 import { checkedDevice } from "../offer/checked-device.ts";
 import { decideOpenUpdate, type OpenUpdateCase } from "../offer/open-update-decision.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
 import type { DeviceSource } from "../offer/update-offers.ts";
-import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import type { CheckedDevice, OfferFacts } from "../rules/rule.ts";
+import { compiledById } from "./compiled-by-id.ts";
 import { type Explanation, explainRollout } from "./explain.ts";
 
 /** What an {@link UpdateExplainer} is made of. */
@@ -40,7 +38,7 @@ export class UpdateExplainer {
     const { pool, devices, index, tracker } = this.#parts;
     const [known, rollout, [update], tried] = await Promise.all([
       devices.get(deviceId),
-      this.#compiled(rolloutId),
+      index.get(rolloutId) ?? compiledById(pool, index, rolloutId),
       readDeviceUpdates(pool, { rolloutId, deviceId, states: [] }, { limit: 1 }),
       pool.query<{ rollout_id: string }>(triedSql, [deviceId]),
     ]);
@@ -55,16 +53,6 @@ export class UpdateExplainer {
     if (open?.rolloutId !== rolloutId) return { ...explanation, update };
     const firmware = await index.firmware(open.firmwareId);
     return { ...explanation, ...openOutcome({ update: open, firmware, rollout }, device, facts), update };
-  }
-
-  async #compiled(rolloutId: string): Promise<CompiledRollout> {
-    const { index, pool } = this.#parts;
-    const active = index.get(rolloutId);
-    if (active !== undefined) return active;
-    const rollout = requireUnarchived(await readRollout(pool, rolloutId));
-    const firmware = await index.firmware(rollout.firmwareId);
-    if (firmware === undefined) throw notFound("firmware", rollout.firmwareId);
-    return index.compile(rollout, firmware);
   }
 }
 
