@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { Cause } from "../call/cause.ts";
 import type { DeviceChange, DeviceChangeListener } from "../device/state/device-changes.ts";
@@ -41,6 +40,7 @@ import { readLastHeard, SilenceWatch } from "./proof/silence-watch.ts";
 import { TransitionWriter } from "./proof/transition-writer.ts";
 import { UpdateRechecks } from "./proof/update-rechecks.ts";
 import { UpdateTracker } from "./proof/update-tracker.ts";
+import { RolloutMemory } from "./rollout-memory.ts";
 import type { RolloutSettings } from "./rollout-settings.ts";
 
 /** What a {@link RolloutEngine} is made of. */
@@ -81,18 +81,15 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly #missingLog: MissingLog;
   readonly #census: RingCensus;
   readonly #drift: DriftWatch;
-  readonly #archived: ArchivedUpdates;
+  /** What a tick need not wait for. */
+  readonly #slowRounds: readonly Round[];
   readonly #writer: TransitionWriter;
   readonly #rechecks: UpdateRechecks;
   readonly #controller: RolloutController;
   readonly #announcer: UpdateAnnouncer;
   #sender: DirectiveSender = nobody;
-  /** Names this replica, which has acted on its own changes before it hears of them. */
-  readonly #origin = randomUUID();
-  readonly #stopListening: () => void;
+  readonly #memory: RolloutMemory;
   readonly #round: Round;
-  #spreading: Promise<void> = Promise.resolve();
-  #ticks = 0;
   #closing: Promise<void> | undefined;
 
   /** Reads what is open and begins to work. Throws `DATABASE_UNAVAILABLE` if it cannot. */
@@ -100,15 +97,13 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     let engine: RolloutEngine | undefined;
     try {
       engine = new RolloutEngine(parts, await readLastHeard(parts.database.pool));
-      await Promise.all([engine.index.poll(), engine.tracker.poll()]);
+      await engine.#memory.load();
     } catch (error) {
       await engine?.close();
       throw asDatabaseError(error) ?? error;
     }
     engine.#round.start();
-    engine.#census.round.start();
-    engine.#drift.round.start();
-    engine.#archived.round.start();
+    for (const round of engine.#slowRounds) round.start();
     return engine;
   }
 
@@ -190,7 +185,6 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     const catalog = new RolloutCatalog({ pool, transactions, idempotency, firmware, defaults: settings });
     const archived = new ArchivedUpdates({ pool, clock, logger });
     this.records = new RolloutRecords({ transactions, firmware, marking: () => archived.round.soon(0) });
-    this.#archived = archived;
     this.watch = new RolloutWatch({ read: (id) => catalog.get(id) });
     const serving = { devices, index, tracker, rechecks, facts, writer, downloads, outages, clock };
     const offers = new UpdateOffers(serving);
@@ -214,6 +208,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       logger,
       everyMs: driftTicks * (settings.tickMs ?? defaultTickMs),
     });
+    this.#slowRounds = [this.#census.round, this.#drift.round, archived.round];
     this.#announcer = new UpdateAnnouncer({
       sender: {
         updateAvailable: (deviceId, rolloutId) => this.#sender.updateAvailable(deviceId, rolloutId),
@@ -233,30 +228,25 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.catalog = catalog;
     this.offers = offers;
     events.on("alert_due", (rolloutId) => this.#controller.changed(rolloutId));
-    events.on("counted", (rolloutIds) => this.#counted(rolloutIds));
+    events.on("counted", (rolloutIds) => {
+      for (const rolloutId of rolloutIds) this.#changed(rolloutId);
+    });
     events.on("silence", (update, missing) => this.#missingLog.note(update, missing));
     events.on("ended", (update, state, here) => this.#ended(update, state, here));
-    events.on("changed", (rolloutId) => database.notify(channel, `${this.#origin}:${rolloutId}`));
-    events.on("changed", (rolloutId) => this.#changed(rolloutId));
-    this.#stopListening = database.listen(channel, {
-      notified: (payload) => {
-        const [origin, rolloutId] = payload.split(":");
-        if (origin !== this.#origin && rolloutId !== undefined) void this.#changed(rolloutId);
-      },
-      listening: () => void this.#spread(() => this.#catchUp()),
+    events.on("changed", (rolloutId) => this.#memory.changed(rolloutId));
+    this.#memory = new RolloutMemory({
+      database,
+      index,
+      tracker,
+      logger,
+      changed: (rolloutId) => this.#changed(rolloutId),
+      indexed: () => this.#announcer.announce(),
     });
   }
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [
-      this.#round,
-      this.#controller.round,
-      this.#writer.round,
-      this.#census.round,
-      this.#drift.round,
-      this.#archived.round,
-    ];
+    return [this.#round, this.#controller.round, this.#writer.round, ...this.#slowRounds];
   }
 
   /** Sends directives through this from now on. Until then devices learn by their own checks. */
@@ -278,7 +268,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   deviceChanged({ deviceId, kind }: DeviceChange): void {
     // The open update may have been ended with the change: no answer rests on it before that is known.
     const rechecked = this.#rechecks.begin(deviceId);
-    if (rechecked !== undefined) void this.#spread(() => rechecked);
+    if (rechecked !== undefined) void this.#memory.follow(() => rechecked);
     if (kind !== "updated") return;
     if (rechecked === undefined) this.#announcer.announceTo(deviceId);
     else void rechecked.then(() => this.#announcer.announceTo(deviceId));
@@ -317,25 +307,19 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    this.#stopListening();
+    this.#memory.stop();
     this.#announcer.close();
-    await this.#census.round.close();
-    await this.#drift.round.close();
-    await this.#archived.round.close();
+    for (const round of this.#slowRounds) await round.close();
     await this.#round.close();
     await this.#controller.close();
     await this.#writer.close();
-    await this.#spreading;
+    await this.#memory.idle();
   }
 
   async #tick(): Promise<void> {
     const nowMs = this.hearing.now().getTime();
     try {
-      this.#ticks += 1;
-      const every = this.tracker.size > largeTracker ? reconcileTicksWhenLarge : reconcileTicks;
-      await this.tracker.poll();
-      if (this.#ticks % every === 0) await this.tracker.reconcile();
-      if (await this.index.poll()) this.#indexed();
+      await this.#memory.poll();
       this.#outages.worked("database", nowMs);
     } catch (error) {
       this.#outages.failed("database", nowMs);
@@ -349,27 +333,10 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     await this.#controller.tick();
   }
 
-  /** After a commit on this replica or another one. */
-  #changed(rolloutId: string): Promise<void> {
-    return this.#spread(async () => {
-      await Promise.all([this.index.reload(), this.tracker.reconcile(rolloutId)]);
-      this.#controller.changed(rolloutId);
-      this.watch.changed(rolloutId);
-      this.#indexed();
-    });
-  }
-
-  /** After the catalogue and the rollouts were read anew. */
-  #indexed(): void {
-    this.tracker.renamed((firmwareId) => this.index.reportedVersions(firmwareId));
-    this.#announcer.announce();
-  }
-
-  #counted(rolloutIds: ReadonlySet<string>): void {
-    for (const rolloutId of rolloutIds) {
-      this.#controller.changed(rolloutId);
-      this.watch.changed(rolloutId);
-    }
+  /** The state of a rollout, or how its devices fare, changed. */
+  #changed(rolloutId: string): void {
+    this.#controller.changed(rolloutId);
+    this.watch.changed(rolloutId);
   }
 
   #ended(update: OpenUpdate, state: DeviceUpdateState, here: boolean): void {
@@ -386,32 +353,9 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     // It need not find out for itself what took the place of its update.
     if (state === "SUPERSEDED") this.#announcer.announceTo(update.deviceId);
   }
-
-  async #catchUp(): Promise<void> {
-    if (await this.index.poll()) this.#indexed();
-    await this.tracker.reconcile();
-  }
-
-  /** Runs one after the other what keeps memory in step. What fails is made up for by the next tick. */
-  #spread(work: () => Promise<void>): Promise<void> {
-    if (this.#closing !== undefined) return Promise.resolve();
-    this.#spreading = this.#spreading.then(work).catch((error: unknown) => {
-      this.#parts.logger.warn({ err: error }, "could not follow a change of a rollout at once");
-    });
-    return this.#spreading;
-  }
 }
-
-const channel = "ota_rollout";
 
 const defaultTickMs = 1_000;
 
 /** Devices that fell back or are heard again are looked for after this many ticks. */
 const driftTicks = 5;
-
-/** Updates ended by other replicas are noticed after this many ticks. */
-const reconcileTicks = 10;
-
-/** As {@link reconcileTicks}, where reading all open updates takes long. */
-const reconcileTicksWhenLarge = 60;
-const largeTracker = 5_000;
