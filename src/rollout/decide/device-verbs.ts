@@ -4,6 +4,7 @@ import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
 import type { Rollout } from "../model/rollout.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import { allowedVerbs, isActive } from "../model/rollout-state.ts";
 import { type RolloutTransaction, readRollout } from "../model/rollout-transactions.ts";
 import { newUpdateId } from "../model/update-id.ts";
@@ -212,11 +213,9 @@ async function record(
   details: Readonly<Record<string, string>>,
 ): Promise<void> {
   tx.changed(rollout.id);
-  await tx.audit.record(tx.em, {
+  await recordRollout(tx, rollout.id, {
     actor: by.actor,
     action,
-    resourceType: "rollout",
-    resourceId: rollout.id,
     reason: by.reason,
     details,
   });

@@ -2,6 +2,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { devicesText } from "../model/devices-text.ts";
 import type { Rollout } from "../model/rollout.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import { makesOffers } from "../model/rollout-state.ts";
 import {
   lockRollout,
@@ -52,11 +53,9 @@ async function heal(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
     from.map((at) => at.toISOString()),
     from.map((at) => new Date(at.getTime() + policy.deviceTimeoutMs).toISOString()),
   ]);
-  await tx.audit.record(tx.em, {
+  await recordRollout(tx, rollout.id, {
     actor: "system:drift",
     action: "rollout.heal_drift",
-    resourceType: "rollout",
-    resourceId: rollout.id,
     reason: `${devicesText(healed.length)} that fell back may install ${rollout.version} again`,
     details: { devices: String(healed.length) },
   });

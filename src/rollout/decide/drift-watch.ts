@@ -7,6 +7,7 @@ import type { Logger } from "../../infra/logger.ts";
 import type { ReportedVersions } from "../../version/reported-versions.ts";
 import { devicesText } from "../model/devices-text.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import {
   lockRollout,
   type RolloutTransaction,
@@ -140,11 +141,9 @@ async function note(
 ): Promise<void> {
   if (devices === 0) return;
   const are = `${devicesText(devices)} that succeeded run${devices === 1 ? "s" : ""}`;
-  await tx.audit.record(tx.em, {
+  await recordRollout(tx, rolloutId, {
     actor: "system:drift",
     action: `rollout.devices_${what}`,
-    resourceType: "rollout",
-    resourceId: rolloutId,
     reason: `${are} ${what === "drifted" ? "an older version again" : "that no more"}`,
     details: { devices: String(devices) },
   });

@@ -13,6 +13,7 @@ import {
   type RolloutDefaults,
 } from "../model/new-rollout.ts";
 import { RolloutEntity } from "../model/rollout.entity.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { assertRollbackTarget } from "./rollback-target.ts";
 
@@ -68,11 +69,9 @@ export async function insertRollout(
       passedAt: null,
     });
   }
-  await tx.audit.record(tx.em, {
+  await recordRollout(tx, id, {
     actor,
     action: "rollout.create",
-    resourceType: "rollout",
-    resourceId: id,
     details: { name, firmware_id: firmware.id, version: firmware.version },
   });
   tx.changed(id);

@@ -2,6 +2,7 @@ import type { Cause } from "../../call/cause.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { alertRollbackSql } from "../model/rollback-words.ts";
 import type { Rollout } from "../model/rollout.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { rollBackDevices } from "./roll-back-devices.ts";
 import { planWaiting } from "./rollback.ts";
@@ -38,11 +39,9 @@ export async function rollBackAgain(
     const by = { actor, reason: rollout.stateReason };
     await moveRollout(tx, rollout, "reopen_rollback", state, by, { devices: String(devices), why });
   } else if (devices > 0) {
-    await tx.audit.record(tx.em, {
+    await recordRollout(tx, rollout.id, {
       actor,
       action: "rollout.devices_taken_back",
-      resourceType: "rollout",
-      resourceId: rollout.id,
       reason: why,
       details: { devices: String(devices) },
     });

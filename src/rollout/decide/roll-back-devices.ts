@@ -1,5 +1,6 @@
 import { alertRollbackSql } from "../model/rollback-words.ts";
 import type { Rollout } from "../model/rollout.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { endTakenSql, insertRollbacksSql, supersedeSql } from "./rollback-sql.ts";
 import { leaveSql, waitSql } from "./waiting-rollback-sql.ts";
@@ -36,11 +37,9 @@ export async function rollBackDevices(
   }
   if (made.failed === 0) return;
   await tx.run(alertRollbackSql, [rollout.id]);
-  await tx.audit.record(tx.em, {
+  await recordRollout(tx, rollout.id, {
     actor: "system:rollback",
     action: "rollout.rollback_blocked",
-    resourceType: "rollout",
-    resourceId: rollout.id,
     reason:
       "devices must not be rolled back: there is no version to go back to, or its security counter is too low",
     details: { devices: String(made.failed), of: String(made.total) },

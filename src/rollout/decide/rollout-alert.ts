@@ -1,5 +1,6 @@
 import { sql } from "../../infra/database/sql.ts";
 import type { Rollout } from "../model/rollout.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 
 /** Says on a rollout what needs a person; empty if nothing does. In a transaction that has it locked. */
@@ -11,13 +12,10 @@ export async function setAlert(tx: RolloutTransaction, rolloutId: string, alert:
 /** Notes it, with its record. In a transaction that has the rollout locked. */
 export async function noteUnreadable(tx: RolloutTransaction, rollout: Rollout, alert: string): Promise<void> {
   await setAlert(tx, rollout.id, alert);
-  await tx.audit.record(tx.em, {
+  await recordRollout(tx, rollout.id, {
     actor: "system:targeting",
     action: alert === "" ? "rollout.readable" : "rollout.unreadable",
-    resourceType: "rollout",
-    resourceId: rollout.id,
     reason: alert === "" ? "all of it can be read again" : alert,
-    details: {},
   });
 }
 
@@ -27,12 +25,9 @@ const alertSql = sql`UPDATE rollouts SET alert = $2, updated_at = now() WHERE id
 export async function noteStuck(tx: RolloutTransaction, rollout: Rollout, alert: string): Promise<void> {
   await setAlert(tx, rollout.id, alert);
   if (alert === "") return;
-  await tx.audit.record(tx.em, {
+  await recordRollout(tx, rollout.id, {
     actor: "system:gate",
     action: "rollout.stuck",
-    resourceType: "rollout",
-    resourceId: rollout.id,
     reason: alert,
-    details: {},
   });
 }

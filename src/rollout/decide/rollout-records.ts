@@ -5,6 +5,7 @@ import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdate } from "../model/device-update-list.ts";
 import type { Metadata } from "../model/rollout.entity.ts";
 import type { Rollout } from "../model/rollout.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import { allowedVerbs, isFinalRollout, makesOffers } from "../model/rollout-state.ts";
 import {
   lockAnyRollout,
@@ -64,7 +65,7 @@ export class RolloutRecords {
         ...rings.map((ring) => `rings.${ring.name}.metadata`),
       ];
       tx.changed(id);
-      await record(tx, rollout, "rollout.update", { actor, reason: "" }, { fields: fields.join(",") });
+      await recordRollout(tx, id, { actor, action: "rollout.update", details: { fields: fields.join(",") } });
       return await readRollout(tx, id);
     });
   }
@@ -80,17 +81,11 @@ export class RolloutRecords {
       const changed = await tx.run(deviceUpdateSql, [key.deviceId, key.id, stored]);
       const update = changed === 0 ? undefined : await readDeviceUpdate(tx, key);
       if (update === undefined) throw notFound("device update", key.id);
-      await record(
-        tx,
-        { id: update.rolloutId },
-        "rollout.update_device_update",
-        { actor, reason: "" },
-        {
-          device_id: key.deviceId,
-          update_id: key.id,
-          fields: "metadata",
-        },
-      );
+      await recordRollout(tx, update.rolloutId, {
+        actor,
+        action: "rollout.update_device_update",
+        details: { device_id: key.deviceId, update_id: key.id, fields: "metadata" },
+      });
       return update;
     });
   }
@@ -147,22 +142,12 @@ export class RolloutRecords {
       await tx.run(archiveSql, [id, now]);
       await tx.run(archiveRingsSql, [id, now !== null]);
       tx.changed(id);
-      await record(tx, locked, `rollout.${verb}`, by, { state: locked.state });
+      await recordRollout(tx, id, { ...by, action: `rollout.${verb}`, details: { state: locked.state } });
       return { rollout: await readRollout(tx, id), unchanged: false };
     });
     this.#parts.marking();
     return kept;
   }
-}
-
-async function record(
-  tx: RolloutTransaction,
-  { id }: Pick<Rollout, "id">,
-  action: string,
-  { actor, reason }: Cause,
-  details: Readonly<Record<string, string>>,
-): Promise<void> {
-  await tx.audit.record(tx.em, { actor, action, resourceType: "rollout", resourceId: id, reason, details });
 }
 
 function stillOpen({ id, name }: Rollout, devices: number): OtaError {

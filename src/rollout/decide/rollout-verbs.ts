@@ -6,6 +6,7 @@ import { untakenStates } from "../model/device-update-state.ts";
 import { isDriftAlert } from "../model/drift-alert.ts";
 import { nextRingState, type RingEvent } from "../model/ring-state.ts";
 import { frontRing, isApproved, type Ring, type Rollout } from "../model/rollout.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import {
   allowedVerbs,
   nextRolloutState,
@@ -161,11 +162,9 @@ export async function moveRollout(
     begins || state === "SCHEDULED" || isStuckAlert(rollout.alert) || isDriftAlert(rollout.alert),
   ]);
   if (moved === 0) throw changedMeanwhile(rollout.id);
-  await tx.audit.record(tx.em, {
+  await recordRollout(tx, rollout.id, {
     actor: by.actor,
     action: `rollout.${event}`,
-    resourceType: "rollout",
-    resourceId: rollout.id,
     reason: by.reason,
     details: { ...by.details, ...details, from: rollout.state, to: state },
   });

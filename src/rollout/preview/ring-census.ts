@@ -5,6 +5,7 @@ import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
 import { percentText } from "../model/percent-text.ts";
 import { frontRing, isUnsized, type RingCensusCounts, type Rollout } from "../model/rollout.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import { readRollouts } from "../model/rollout-rows.ts";
 import {
   lockRollout,
@@ -92,11 +93,9 @@ async function size(tx: RolloutTransaction, rollout: Rollout, ends: readonly num
   for (const [at, ring] of rollout.rings.entries()) {
     if (!isUnsized(ring)) continue;
     const end = ends[at] ?? 0;
-    await tx.audit.record(tx.em, {
+    await recordRollout(tx, rollout.id, {
       actor: "system:gate",
       action: "rollout.size_ring",
-      resourceType: "rollout",
-      resourceId: rollout.id,
       reason: `ring ${ring.name} is to hold ${ring.deviceTarget} devices with those before it: it reaches ${percentText(end)}`,
       details: { ring: ring.name, devices: String(ring.deviceTarget), percent: String(end / 100) },
     });
@@ -108,11 +107,9 @@ async function size(tx: RolloutTransaction, rollout: Rollout, ends: readonly num
 async function widen(tx: RolloutTransaction, rollout: Rollout, percent: number): Promise<void> {
   const [first] = rollout.rings;
   await tx.run(widenSql, [rollout.id, percent]);
-  await tx.audit.record(tx.em, {
+  await recordRollout(tx, rollout.id, {
     actor: "system:gate",
     action: "rollout.widen",
-    resourceType: "rollout",
-    resourceId: rollout.id,
     reason: `ring ${first?.name}: no device is in it; it reaches ${percentText(percent)} now, to the first device`,
     details: { ring: first?.name ?? "", percent: String(percent / 100) },
   });

@@ -1,4 +1,5 @@
 import type { OpenUpdate } from "../model/open-update.ts";
+import { recordRollout } from "../model/rollout-audit.ts";
 import type { RolloutTransactions } from "../model/rollout-transactions.ts";
 
 /**
@@ -35,12 +36,10 @@ export class MissingLog {
 
   async #write(rolloutId: string, kind: "missing" | "back", devices: number, reason: string): Promise<void> {
     if (devices === 0) return;
-    await this.#transactions.run(({ em, audit }) =>
-      audit.record(em, {
+    await this.#transactions.run((tx) =>
+      recordRollout(tx, rolloutId, {
         actor: "system:silence",
         action: `rollout.devices_${kind}`,
-        resourceType: "rollout",
-        resourceId: rolloutId,
         reason,
         details: { devices: String(devices) },
       }),
