@@ -1,4 +1,3 @@
-import type { Cause } from "../../call/cause.ts";
 import { nothingToDo, type OtaError } from "../../errors.ts";
 import type { Ring, Rollout } from "../model/rollout.ts";
 import { isInForce } from "../model/rollout-state.ts";
@@ -13,11 +12,7 @@ import { rollBackFailed } from "./roll-back-again.ts";
 import { rollBack, rollBackRing } from "./rollback.ts";
 import { assertRollbackTarget, assertSameTarget } from "./rollback-target.ts";
 import { requireRing } from "./rollout-verbs.ts";
-
-/** Which rollout an operator rolls back, or a part of it, who he is and why. */
-interface RollbackCall extends Cause {
-  readonly id: string;
-}
+import type { VerbRequest } from "./verb-request.ts";
 
 /**
  * Rolls a rollout back at an operator's word, to the named firmware if one is: `ROLLBACK_TARGET_REFUSED` if that cannot be.
@@ -26,7 +21,7 @@ interface RollbackCall extends Cause {
  */
 export async function rollBackAll(
   tx: RolloutTransaction,
-  { id, firmwareId, ...by }: RollbackCall & { readonly firmwareId?: string | undefined },
+  { id, firmwareId, ...by }: VerbRequest & { readonly firmwareId?: string | undefined },
 ): Promise<SteeredRollout> {
   const before = await lockRollout(tx, id);
   if (isInForce(before.state, "rollback")) {
@@ -50,7 +45,7 @@ export async function rollBackAll(
  */
 export async function rollBackOneRing(
   transactions: RolloutTransactions,
-  { id, ring: name, ...by }: RollbackCall & { readonly ring: string },
+  { id, ring: name, ...by }: VerbRequest & { readonly ring: string },
 ): Promise<SteeredRollout> {
   try {
     return await transactions.run(async (tx) => {

@@ -1,11 +1,12 @@
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { type CallContext, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import type { RolloutHealthSource } from "../model/gate.ts";
 import type { HeardTime } from "../model/heard-time.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { toDeviceUpdateMessage, toRolloutMessage } from "../wire/rollout-messages.ts";
 import type { Kept, RolloutRecords } from "./rollout-records.ts";
+import { verb } from "./verb-request.ts";
 
 /** What these endpoints work on. */
 export interface RecordEndpointParts {
@@ -51,8 +52,4 @@ export function recordEndpoints({ records, hearing, health }: RecordEndpointPart
       return { deviceUpdate: toDeviceUpdateMessage(update) };
     }),
   ];
-}
-
-function verb({ id, reason }: { readonly id: string; readonly reason: string }, { identity }: CallContext) {
-  return { id, reason, actor: actorOf(identity) };
 }

@@ -27,6 +27,7 @@ import { retryDevice, rollBackDevice } from "./device-verbs.ts";
 import { insertRollout } from "./insert-rollout.ts";
 import { rollBackAll, rollBackOneRing } from "./operator-rollback.ts";
 import { abort, approve, changedMeanwhile, pause, promote, resume, start } from "./rollout-verbs.ts";
+import type { VerbRequest } from "./verb-request.ts";
 
 /** What a {@link RolloutCatalog} is made of. */
 export interface RolloutCatalogParts {
@@ -35,11 +36,6 @@ export interface RolloutCatalogParts {
   readonly idempotency: IdempotencyKeys;
   readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
   readonly defaults: RolloutDefaults;
-}
-
-/** A verb of an operator. */
-export interface VerbRequest extends Cause {
-  readonly id: string;
 }
 
 /** A promotion: to the named ring or to the next one, if the rollout still has the revision. */

@@ -1,5 +1,5 @@
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { type CallContext, type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
+import { type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
 import type { PageTokens } from "../../call/page-token.ts";
@@ -19,8 +19,9 @@ import {
   toVerbEffectMessage,
 } from "../wire/rollout-messages.ts";
 import { toWarningMessage } from "../wire/warning-messages.ts";
-import type { RolloutCatalog, VerbRequest } from "./rollout-catalog.ts";
+import type { RolloutCatalog } from "./rollout-catalog.ts";
 import type { RolloutWatch } from "./rollout-watch.ts";
+import { verb } from "./verb-request.ts";
 
 /** What the rollout endpoints work on. */
 export interface RolloutEndpointParts {
@@ -156,10 +157,3 @@ export function rolloutEndpoints({
 
 const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
 const operator = { access: { role: "operator" }, rate: "operator" } as const;
-
-function verb(
-  request: { readonly id: string; readonly reason?: string },
-  { identity }: CallContext,
-): VerbRequest {
-  return { id: request.id, actor: actorOf(identity), reason: request.reason ?? "" };
-}

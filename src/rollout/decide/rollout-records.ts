@@ -14,6 +14,7 @@ import {
   readRollout,
 } from "../model/rollout-transactions.ts";
 import { changedMeanwhile, requireRing } from "./rollout-verbs.ts";
+import type { VerbRequest } from "./verb-request.ts";
 
 /** What a {@link RolloutRecords} is made of. */
 export interface RolloutRecordsParts {
@@ -94,7 +95,7 @@ export class RolloutRecords {
    * Puts a rollout away that is over, with its rings and device updates. An archived one stays as it is.
    * `ILLEGAL_TRANSITION` in other states, or while a device is at its update.
    */
-  archive({ id, ...by }: Cause & { readonly id: string }): Promise<Kept> {
+  archive({ id, ...by }: VerbRequest): Promise<Kept> {
     return this.#move(id, "archive", by, async (tx, rollout) => {
       if (rollout.archivedAt !== undefined) return false;
       const { state } = rollout;
@@ -112,7 +113,7 @@ export class RolloutRecords {
    * Takes a rollout out of the archive. One that is not in it stays as it is. One that makes offers again needs a firmware
    * that is deployable: `FIRMWARE_NOT_READY` if it was deleted, else errors as of `FirmwareCatalog.requireDeployable`.
    */
-  unarchive({ id, ...by }: Cause & { readonly id: string }): Promise<Kept> {
+  unarchive({ id, ...by }: VerbRequest): Promise<Kept> {
     return this.#move(id, "unarchive", by, async (tx, rollout) => {
       if (rollout.archivedAt === undefined) return false;
       if (makesOffers(rollout.state)) await this.#requireDeployable(tx, rollout, by);
