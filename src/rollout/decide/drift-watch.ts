@@ -92,9 +92,13 @@ export class DriftWatch {
     const verdicts = Map.groupBy(standings, (standing) => this.#judge(standing));
     const unsettled = new Set(verdicts.get("unsettled")?.map(({ deviceId }) => deviceId));
     if (unsettled.size > 0) await tx.run(againSql, [[...unsettled]]);
-    const touched = [...(verdicts.get("drifted") ?? []), ...(verdicts.get("take_back") ?? []), ...drifted];
-    for (const rolloutId of [...new Set(touched.map((it) => it.rolloutId))].sort()) {
-      await this.#settle(tx, rolloutId, deviceIds);
+    const touched = Map.groupBy(
+      [...(verdicts.get("drifted") ?? []), ...(verdicts.get("take_back") ?? []), ...drifted],
+      (it) => it.rolloutId,
+    );
+    for (const rolloutId of [...touched.keys()].sort()) {
+      const touchedIds = new Set(touched.get(rolloutId)?.map(({ deviceId }) => deviceId));
+      await this.#settle(tx, rolloutId, [...touchedIds]);
     }
     return changes.length - unsettled.size;
   }
