@@ -31,9 +31,12 @@ export async function rollbackWarnings(
   rollout: CompiledRollout,
   kinds: readonly WaitingKind[],
 ): Promise<RolloutWarning[]> {
-  const bases = await readBases(session, rollout, kinds);
+  const versions = new Set([...new Set(kinds.map(({ version }) => version))].slice(0, maxVersions));
+  const bases = await readBases(session, rollout, versions);
   const problems = new Map<string, Problem & { count: number }>();
   for (const kind of kinds) {
+    // Of a version that was not looked up nothing is known.
+    if (!versions.has(kind.version)) continue;
     const problem = problemOf(rollout, kind, bases.get(kind.version));
     if (problem === undefined) continue;
     const key = `${problem.code} ${problem.subject}`;
@@ -51,6 +54,8 @@ export async function rollbackWarnings(
 
 /** The devices of a fleet are of few versions, unless they are of very many. */
 const maxWarnings = 10;
+
+/** Versions that are looked up, those first that most devices run. */
 const maxVersions = 1_000;
 
 function toWarning({ words, ...problem }: Problem & { readonly count: number }): RolloutWarning {
@@ -60,11 +65,10 @@ function toWarning({ words, ...problem }: Problem & { readonly count: number }):
 async function readBases(
   session: Session,
   { firmware, rollout }: CompiledRollout,
-  kinds: readonly WaitingKind[],
+  versions: ReadonlySet<string>,
 ): Promise<ReadonlyMap<string, Base>> {
-  const versions = [...new Set(kinds.map(({ version }) => version))].slice(0, maxVersions);
   const rows = await session.query<Base>(basesSql, [
-    versions,
+    [...versions],
     firmware.product,
     firmware.component,
     rollout.policy.rollbackFirmwareId,
