@@ -51,6 +51,19 @@ async function awayDevice() {
   };
 }
 
+/** A rollout of 2.0.0 that its only device took, and that an operator rolls back. */
+async function takenBack({ world, replica, catalog }: Awaited<ReturnType<typeof openReplica>>) {
+  const fleet = await Fleet.enrol(world, 1);
+  const [device] = fleet.devices;
+  if (device === undefined) throw new Error("no device");
+  fleet.beat(replica);
+  const { id } = await run(replica, wanted(await release(world, "2.0.0"), { rings, policy }));
+  await fleet.take(replica, await fleet.offers(replica));
+  await until(replica, id, (rollout) => expect(rollout.state).toBe("COMPLETED"));
+  await catalog.rollback({ id, actor, reason: "" });
+  return { fleet, device, id };
+}
+
 describe("a device whose rollback timed out", () => {
   it("is rolled back when it is heard again on the version that was taken back", async () => {
     await using test = await awayDevice();
@@ -137,14 +150,7 @@ describe("a rollback that failed", () => {
     await using opened = await openReplica();
     const { world, replica, catalog } = opened;
     await release(world, "1.0.0");
-    const fleet = await Fleet.enrol(world, 1);
-    const [device] = fleet.devices;
-    if (device === undefined) throw new Error("no device");
-    fleet.beat(replica);
-    const { id } = await run(replica, wanted(await release(world, "2.0.0"), { rings, policy }));
-    await fleet.take(replica, await fleet.offers(replica));
-    await until(replica, id, (rollout) => expect(rollout.state).toBe("COMPLETED"));
-    await catalog.rollback({ id, actor, reason: "" });
+    const { fleet, device, id } = await takenBack(opened);
     for (const again of ["device", "all"]) {
       await until(replica, id, () => expect(replica.engine.tracker.get(device.id)?.action).toBe("ROLLBACK"));
       const [offer] = await fleet.offers(replica);
@@ -171,12 +177,7 @@ describe("a rollback that failed", () => {
   it("for want of a version is made with another one that an operator names", async () => {
     await using opened = await openReplica();
     const { world, replica, catalog } = opened;
-    const fleet = await Fleet.enrol(world, 1);
-    fleet.beat(replica);
-    const { id } = await run(replica, wanted(await release(world, "2.0.0"), { rings, policy }));
-    await fleet.take(replica, await fleet.offers(replica));
-    await until(replica, id, (rollout) => expect(rollout.state).toBe("COMPLETED"));
-    await catalog.rollback({ id, actor, reason: "" });
+    const { fleet, id } = await takenBack(opened);
     await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
     const unchanged = await catalog.rollback({ id, actor, reason: "" });
     expect(unchanged.effect.unchanged).toBe(true);
@@ -193,14 +194,7 @@ it("a device whose own fall-back brings a version again that was taken back goes
   await using opened = await openReplica();
   const { world, replica, catalog } = opened;
   await release(world, "1.0.0");
-  const fleet = await Fleet.enrol(world, 1);
-  const [device] = fleet.devices;
-  if (device === undefined) throw new Error("no device");
-  fleet.beat(replica);
-  const { id } = await run(replica, wanted(await release(world, "2.0.0"), { rings, policy }));
-  await fleet.take(replica, await fleet.offers(replica));
-  await until(replica, id, (rollout) => expect(rollout.state).toBe("COMPLETED"));
-  await catalog.rollback({ id, actor, reason: "" });
+  const { fleet, device, id } = await takenBack(opened);
   for (let times = 0; times <= 3; times++) {
     await until(replica, id, () => expect(replica.engine.tracker.get(device.id)?.action).toBe("ROLLBACK"));
     await fleet.take(replica, await fleet.offers(replica));
