@@ -26,10 +26,11 @@ export class HeartbeatFaults {
     if (rejected.length > 0) this.refused(deviceId, rejected);
     if (leftOut.count === 0) return;
     const { metrics, log } = this.#parts;
+    const noticed = this.#noticed(deviceId);
     for (const [field, { count, newest }] of leftOut.byField) {
       metrics.readingsLeftOut.labels(field).inc(count);
       const { sequence, value, description } = newest;
-      log.add({ ...this.#fault(deviceId), kind: "left_out", field, count, sequence, value, description });
+      log.add({ ...noticed, kind: "left_out", field, count, sequence, value, description });
     }
   }
 
@@ -37,8 +38,9 @@ export class HeartbeatFaults {
   refused(deviceId: string, rejected: readonly HeartbeatRejection[]): void {
     const { metrics, log } = this.#parts;
     metrics.rowsRejected.inc(rejected.length);
+    const noticed = this.#noticed(deviceId);
     for (const { sequence, field, description } of rejected) {
-      const fault = { ...this.#fault(deviceId), kind: "refused", field: fieldKind(field) } as const;
+      const fault = { ...noticed, kind: "refused", field: fieldKind(field) } as const;
       log.add({ ...fault, count: 1, sequence, value: "", description });
     }
   }
@@ -47,11 +49,12 @@ export class HeartbeatFaults {
   repeated(deviceId: string, count: number, sequence: number): void {
     const { metrics, log } = this.#parts;
     metrics.rowsDuplicate.inc(count);
-    const fault = { ...this.#fault(deviceId), kind: "repeated", field: "" } as const;
+    const fault = { ...this.#noticed(deviceId), kind: "repeated", field: "" } as const;
     log.add({ ...fault, count, sequence: BigInt(sequence), value: "", description: "" });
   }
 
-  #fault(deviceId: string): Pick<HeartbeatFault, "deviceId" | "noticedAt"> {
+  /** Now: what is noticed of one batch is noticed at one time. */
+  #noticed(deviceId: string): Pick<HeartbeatFault, "deviceId" | "noticedAt"> {
     return { deviceId, noticedAt: this.#parts.clock.now() };
   }
 }
