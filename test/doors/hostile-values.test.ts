@@ -9,7 +9,7 @@ import {
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { http as httpRule } from "../../gen/google/api/annotations_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { contractServices } from "../../src/api/pipeline/endpoint-table.ts";
@@ -23,6 +23,9 @@ import { type Base, type HostileRequest, hostileRequests, type Json, jsonText } 
  * Every field of every request message, with every value of its kind that something stumbles over, through every door: whoever
  * sends it is told what is wrong with it, and nobody else notices.
  */
+
+// Thousands of calls for the largest requests.
+vi.setConfig({ testTimeout: 600_000 });
 
 let service: TestService;
 let client: Client;

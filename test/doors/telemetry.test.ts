@@ -198,7 +198,7 @@ describe("telemetry", () => {
     await eventually(() => expect(liveBytes() - before).toBeLessThan(5_000_000));
     // With the lines of the head.
     expect(await linesOf(stalled)).toBeGreaterThan(rows + 1);
-  }, 60_000);
+  });
 });
 
 async function linesOf(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {

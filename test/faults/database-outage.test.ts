@@ -73,4 +73,4 @@ it("loses no acknowledged heartbeat, bounds its queue and keeps its streams whil
   expect(await rpc.unary(DeviceService.method.listDevices, {})).toMatchObject({
     devices: expect.objectContaining({ length: devices.length }),
   });
-}, 60_000);
+});

@@ -37,7 +37,7 @@ describe("the network", () => {
     await cleanup.disposeAsync();
     expect(devices.map(({ streams }) => streams)).toEqual(devices.map(() => 2));
     expect(await history.check(service.databaseUrl)).toEqual([]);
-  }, 60_000);
+  });
 
   it("between the service and PostgreSQL may be slow, stand still and break", async () => {
     await using database = await createTestDatabase();
@@ -70,5 +70,5 @@ describe("the network", () => {
     await cleanup.disposeAsync();
     expect(devices.map(({ streams }) => streams)).toEqual(devices.map(() => 1));
     expect(await history.check(database.url)).toEqual([]);
-  }, 60_000);
+  });
 });

@@ -37,7 +37,7 @@ it("a device that never reads its acks costs no memory: they merge into one, and
   await eventually(() => expect(deaf.ackedThrough).toBe(total));
   // Hundreds of flushes, and what they had to say fits into a few messages.
   expect(deaf.acks).toBeLessThan(20);
-}, 60_000);
+});
 
 it("a device that does not read what was refused is not read either, and neither it nor others lose anything", async () => {
   await using service = await startTestService({ settings });
@@ -70,7 +70,7 @@ it("a device that does not read what was refused is not read either, and neither
       streamingCount: 0n,
     });
   });
-}, 60_000);
+});
 
 /** A device that grants the service no room to send anything, until it listens. */
 class DeafDevice implements Disposable {

@@ -59,7 +59,7 @@ it("an outage of the database loses no evidence, fails no device and refuses cal
     expect(ringOf(rollout, "all").counters).toMatchObject({ succeeded: 20, failed: 0 }),
   );
   await expectExactCounters(world);
-}, 60_000);
+});
 
 describe("an outage of the object store", () => {
   const minute = 60_000;

@@ -17,9 +17,9 @@ import {
 
 const minute = 60_000;
 
-/** Canaries are all of the fleet's devices, so that they are as many as a test needs. */
+/** Canaries are all of the fleet's devices but one in ten thousand, so that they are as many as a test needs. */
 const rings: NewRollout["rings"] = [
-  { name: "canary", percent: 99, gate: { minSample: 1, minSuccessPercent: 90, soakMs: minute } },
+  { name: "canary", percent: 99.99, gate: { minSample: 1, minSuccessPercent: 90, soakMs: minute } },
   { name: "early", percent: 100 },
 ];
 const policy = { pauseOnFailure: false, verificationMs: minute };
