@@ -159,23 +159,23 @@ export class DeviceRegistry {
     const details: Record<string, string> = {};
     const { deviceType = device.deviceType, hardwareModel = device.hardwareModel } = update;
     const { product = device.product } = update;
-    const before = await readDeviceIn(em, device.id);
     if (deviceType !== device.deviceType) {
       details["from_device_type"] = device.deviceType;
       details["to_device_type"] = deviceType;
-      device.deviceType = deviceType;
     }
     if (hardwareModel !== device.hardwareModel) {
       details["from_hardware_model"] = device.hardwareModel;
       details["to_hardware_model"] = hardwareModel;
-      device.hardwareModel = hardwareModel;
     }
     if (product !== device.product) {
       details["from_product"] = device.product;
       details["to_product"] = product;
-      device.product = product;
     }
     if (Object.keys(details).length === 0) return details;
+    const before = await readDeviceIn(em, device.id);
+    device.deviceType = deviceType;
+    device.hardwareModel = hardwareModel;
+    device.product = product;
     await em.flush();
     const after = await readDeviceIn(em, device.id);
     if (before === undefined || after === undefined) throw notFound("device", device.id);
