@@ -1,6 +1,7 @@
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { type NamedVersion, ReportedVersions } from "../../version/reported-versions.ts";
+import { KindAnswers } from "./kind-answers.ts";
 
 /** A firmware that devices report under further texts. */
 export interface ReportedFirmware extends NamedVersion {
@@ -27,9 +28,8 @@ export class ReportedIndex {
   readonly #byId: ReadonlyMap<string, ReportedFirmware>;
   readonly #byProduct: ReadonlyMap<string, ReportedVersions>;
   readonly #byType = new Map<string, ReportedVersions>();
-  /** Whether texts are explained for a device type: a fleet reports few. Bounded. */
-  readonly #explained = new Map<string, Map<string, boolean>>();
-  #kept = 0;
+  /** Whether texts are explained, by device type and text. */
+  readonly #explained = new KindAnswers<boolean>(maxKept);
 
   constructor(all: readonly ReportedFirmware[]) {
     this.#byId = new Map(all.map((each) => [each.id, each]));
@@ -61,18 +61,10 @@ export class ReportedIndex {
 
   /** Whether a firmware version that devices of a type report is a semantic version, or some firmware for them names it. */
   explains(deviceType: string, text: string): boolean {
-    const known = this.#explained.get(deviceType)?.get(text);
+    const known = this.#explained.get(deviceType, text);
     if (known !== undefined) return known;
     const explains = (this.#byType.get(deviceType) ?? plain).versionOf(text) !== undefined;
-    // Devices may report anything: start again rather than grow.
-    if (this.#kept >= maxKept) {
-      this.#explained.clear();
-      this.#kept = 0;
-    }
-    const ofType = this.#explained.get(deviceType) ?? new Map<string, boolean>();
-    this.#explained.set(deviceType, ofType);
-    ofType.set(text, explains);
-    this.#kept += 1;
+    this.#explained.set(deviceType, text, explains);
     return explains;
   }
 }

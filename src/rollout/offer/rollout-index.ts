@@ -17,6 +17,7 @@ import {
 } from "../rules/compiled-rollout.ts";
 import { type BookedFirmware, ProductBook } from "../rules/product-book.ts";
 import { versionFacts } from "../rules/version-facts.ts";
+import { KindAnswers } from "./kind-answers.ts";
 import { inPreference } from "./preference.ts";
 import { ReportedIndex, readReported } from "./reported-index.ts";
 import { dueAlert } from "./unreadable-alert.ts";
@@ -282,26 +283,18 @@ export class RolloutIndex {
 /** The rollouts for a device type, and those of them that a model with a version is not passed over by. */
 class TypeCandidates {
   readonly all: readonly CompiledRollout[];
-  readonly #byModel = new Map<string, Map<string, readonly CompiledRollout[]>>();
-  #kept = 0;
+  /** By model and version. */
+  readonly #lists = new KindAnswers<readonly CompiledRollout[]>(maxCandidateLists);
 
   constructor(all: readonly CompiledRollout[]) {
     this.all = all;
   }
 
   for(model: string, version: string): readonly CompiledRollout[] {
-    const known = this.#byModel.get(model)?.get(version);
+    const known = this.#lists.get(model, version);
     if (known !== undefined) return known;
     const list = this.all.filter((rollout) => !isOutOfQuestion(rollout, model, version));
-    // Devices may report anything: start again rather than grow.
-    if (this.#kept >= maxCandidateLists) {
-      this.#byModel.clear();
-      this.#kept = 0;
-    }
-    const byVersion = this.#byModel.get(model) ?? new Map<string, readonly CompiledRollout[]>();
-    this.#byModel.set(model, byVersion);
-    byVersion.set(version, list);
-    this.#kept += 1;
+    this.#lists.set(model, version, list);
     return list;
   }
 }
