@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
-import { serialNumberFault, targetNameFault } from "../../device-names.ts";
+import { serialNumberFault } from "../../device-names.ts";
 import { illegalTransition, invalidArgument, OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
@@ -17,6 +17,7 @@ import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
 import { forgetState } from "../state/replaced-state.ts";
 import type { DeviceIdentityObserver } from "./identity-observer.ts";
+import { requireTargetNames } from "./target-names.ts";
 
 /** What a device says of itself when it enrols. */
 export interface EnrolmentRequest {
@@ -325,19 +326,14 @@ const insertSql = sql`
   ON CONFLICT (serial_number) WHERE NOT is_deleted DO NOTHING
   RETURNING id`;
 
-/** The contract refuses most of these before; what it cannot ask is whether a text is composed. */
 function requireNames({
   serialNumber,
   deviceType,
   hardwareModel,
 }: Pick<NewDevice, "serialNumber" | "deviceType" | "hardwareModel">): void {
-  const faults = {
-    serial_number: serialNumberFault(serialNumber),
-    device_type: targetNameFault(deviceType),
-    hardware_model: targetNameFault(hardwareModel),
-  };
-  for (const [field, fault] of Object.entries(faults))
-    if (fault !== undefined) throw invalidArgument(field, fault);
+  const fault = serialNumberFault(serialNumber);
+  if (fault !== undefined) throw invalidArgument("serial_number", fault);
+  requireTargetNames({ device_type: deviceType, hardware_model: hardwareModel });
 }
 
 /** Devices call their versions what they like; the database keeps neither of these characters. */

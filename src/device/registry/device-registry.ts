@@ -3,8 +3,7 @@ import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import type { ListPosition } from "../../call/list-page.ts";
-import { targetNameFault } from "../../device-names.ts";
-import { illegalTransition, invalidArgument, notFound } from "../../errors.ts";
+import { illegalTransition, notFound } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { HeavyReader } from "../../infra/database/heavy-reads.ts";
@@ -18,6 +17,7 @@ import { readDeviceIn } from "../state/live-device-rows.ts";
 import { type DeviceDetails, readDevice } from "./device-details.ts";
 import { countDevices, type DeviceQuery, type ListedDevice, listDevices } from "./device-list.ts";
 import type { DeviceIdentityObserver } from "./identity-observer.ts";
+import { requireTargetNames } from "./target-names.ts";
 
 /** Whoever must act in the same transaction when a device is retired, for example to cancel its open update. */
 export interface DeviceRetired {
@@ -109,7 +109,7 @@ export class DeviceRegistry {
   async update(update: DeviceUpdate): Promise<DeviceDetails> {
     const { actor, id, displayName, groups, tags, updatePin, metadata } = update;
     const { audit, changes } = this.#parts;
-    requireTargetNames(update);
+    requireTargetNames({ device_type: update.deviceType, hardware_model: update.hardwareModel });
     await this.#transaction(async (em) => {
       const device = await findInService(em, id, "update");
       const details: Record<string, string> = await this.#correct(em, device, update);
@@ -266,16 +266,6 @@ export class DeviceRegistry {
       lastHeartbeat: unwritten,
       securityCounter: Math.max(securityCounter, unwritten.securityCounter),
     };
-  }
-}
-
-function requireTargetNames({ deviceType, hardwareModel }: DeviceUpdate): void {
-  for (const [field, name] of [
-    ["device_type", deviceType],
-    ["hardware_model", hardwareModel],
-  ] as const) {
-    const fault = name === undefined ? undefined : targetNameFault(name);
-    if (fault !== undefined) throw invalidArgument(field, fault);
   }
 }
 

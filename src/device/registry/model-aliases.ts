@@ -1,11 +1,11 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
-import { targetNameFault } from "../../device-names.ts";
 import { invalidArgument, notFound, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { sessionOf } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { ModelAliasEntity, type ModelAliasRow } from "./model-alias.entity.ts";
+import { requireTargetNames } from "./target-names.ts";
 
 /** An alias to keep. */
 export interface NewModelAlias {
@@ -90,13 +90,7 @@ const maxAliases = 500;
 const lockSql = sql`LOCK TABLE model_aliases IN SHARE ROW EXCLUSIVE MODE`;
 
 function requireNames(alias: string, hardwareModel: string): void {
-  for (const [field, name] of [
-    ["alias", alias],
-    ["hardware_model", hardwareModel],
-  ] as const) {
-    const fault = targetNameFault(name);
-    if (fault !== undefined) throw invalidArgument(field, fault);
-  }
+  requireTargetNames({ alias, hardware_model: hardwareModel });
   if (alias === hardwareModel) throw invalidArgument("alias", "must be another name than the model's own");
 }
 
