@@ -221,6 +221,35 @@ describe("manual rollback", () => {
     await expectExactCounters(world);
   });
 
+  it("makes rollbacks with higher ids than all that their devices had, also in the same millisecond", async () => {
+    await using opened = await openReplica();
+    const { world, replica } = opened;
+    await release(world, "1.0.0");
+    const fleet = await Fleet.enrol(world, 8);
+    fleet.beat(replica);
+    const firmwareId = await release(world, "1.1.0");
+    const { id } = await run(
+      replica,
+      wanted(firmwareId, { rings: oneRing, policy: { pauseOnFailure: false, verificationMs: 0 } }),
+    );
+    await fleet.take(replica, await fleet.offers(replica));
+    await until(replica, id, (rollout) => expect(ringOf(rollout, "all").counters.succeeded).toBe(8));
+    // From here on the clock stands still.
+    const maps = await run(
+      replica,
+      wanted(await release(world, "2.0.0", { component: "maps" }), { rings: oneRing }),
+    );
+    expect(await fleet.offers(replica)).toHaveLength(8);
+    await replica.engine.catalog.abort({ id: maps.id, actor, reason: "" });
+    await replica.engine.catalog.rollback({ id, actor, reason: "" });
+    const { rows } = await world.database.adminPool.query<{ newest: string; at: string }>(
+      `SELECT (array_agg(action ORDER BY id DESC))[1] AS newest, count(DISTINCT offered_at)::text AS at
+         FROM device_updates GROUP BY device_id`,
+    );
+    expect(rows).toEqual(fleet.devices.map(() => ({ newest: "ROLLBACK", at: "2" })));
+    await expectExactCounters(world);
+  });
+
   it("ends even if a device is never heard from again", async () => {
     await using opened = await openReplica();
     const { world, replica } = opened;

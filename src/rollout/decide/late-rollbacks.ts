@@ -129,7 +129,7 @@ const wentBackSql = sql`
 const backSql = sql`
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
     from_firmware_id, to_version, attempt, offered_at, proven_at, ended_at, enrolment_key_id)
-  SELECT b.device_id, ${updateIdSql(sql`$3::timestamptz`, sql`b.id`)}, b.rollout_id, b.ring_id, b.firmware_id, b.action, 'SUCCEEDED', b.from_version,
+  SELECT b.device_id, ${updateIdSql(sql`$3::timestamptz`, sql`b.device_id`)}, b.rollout_id, b.ring_id, b.firmware_id, b.action, 'SUCCEEDED', b.from_version,
     b.from_firmware_id, b.to_version, b.attempt + 1, $3::timestamptz, $3::timestamptz, $3::timestamptz, b.enrolment_key_id
   FROM unnest($1::uuid[], $2::uuid[]) AS c (device_id, id)
   JOIN device_updates b ON b.device_id = c.device_id AND b.id = c.id`;

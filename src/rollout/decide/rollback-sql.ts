@@ -65,17 +65,17 @@ export const supersedeSql = sql`
       = (SELECT c.component FROM firmware_updates c WHERE c.id = t.firmware_id))`;
 
 /**
- * The id of a new device update at time `now` that follows the update `before`, as `newUpdateId` makes it: a UUID of version 7
- * (RFC 9562, section 5.7), which PostgreSQL makes by itself only from version 18 on.
+ * The id of a new update of a device at time `now`, higher than those that it has, as `newUpdateId` makes it: a UUID of version
+ * 7 (RFC 9562, section 5.7), which PostgreSQL makes by itself only from version 18 on. It is one of the first of its
+ * millisecond, so that what is offered to the device in the same one comes after it.
  */
-export function updateIdSql(now: Sql, before: Sql): Sql {
-  const leastMs = sql`('x' || lpad(translate(left(${before}::text, 13), '-', ''), 16, '0'))::bit(64)::bigint + 1`;
+export function updateIdSql(now: Sql, deviceId: Sql): Sql {
+  const newest = sql`(SELECT w.id FROM device_updates w WHERE w.device_id = ${deviceId} ORDER BY w.id DESC LIMIT 1)`;
+  const leastMs = sql`('x' || lpad(translate(left(${newest}::text, 13), '-', ''), 16, '0'))::bit(64)::bigint + 1`;
   const atMs = sql`greatest((extract(epoch FROM ${now}) * 1000)::bigint, ${leastMs})`;
   return sql`
-  encode(set_bit(set_bit(
-    overlay(uuid_send(gen_random_uuid())
-      placing substring(int8send(${atMs}) FROM 3) FROM 1 FOR 6),
-    52, 1), 53, 1), 'hex')::uuid`;
+  encode(overlay(uuid_send(gen_random_uuid())
+    placing substring(int8send(${atMs}) FROM 3) || '\\x7000'::bytea FROM 1 FOR 8), 'hex')::uuid`;
 }
 
 /** Whether the firmware $1 was rolled back by its newest rollout. */
@@ -91,7 +91,7 @@ export const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS ref
  */
 export const insertRollbacksSql = sql`
   WITH due AS MATERIALIZED (${dueSql}), taken AS (SELECT * FROM due i WHERE NOT ${busySql}), plan AS (
-    SELECT t.device_id, t.id AS taken_update_id, t.rollout_id, t.ring_id, t.enrolment_key_id, t.to_version, t.origin_version, f.id AS target_id,
+    SELECT t.device_id, t.rollout_id, t.ring_id, t.enrolment_key_id, t.to_version, t.origin_version, f.id AS target_id,
       f.version AS target_version, t.firmware_id AS taken_id,
       CASE WHEN t.proven_at IS NOT NULL THEN coalesce(s.boot_id, '')
         WHEN t.state = 'FAILED' THEN '' ELSE t.from_boot_id END AS boot_id,
@@ -116,7 +116,7 @@ export const insertRollbacksSql = sql`
     INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
       from_firmware_id, to_version, from_boot_id, failure_reason, failure_message, offered_at, deadline_at, ended_at,
       enrolment_key_id)
-    SELECT device_id, ${updateIdSql(sql`$5::timestamptz`, sql`taken_update_id`)}, rollout_id, ring_id, coalesce(target_id, taken_id), 'ROLLBACK',
+    SELECT device_id, ${updateIdSql(sql`$5::timestamptz`, sql`plan.device_id`)}, rollout_id, ring_id, coalesce(target_id, taken_id), 'ROLLBACK',
       CASE WHEN problem IS NULL THEN 'OFFERED' ELSE 'FAILED' END, to_version, taken_id,
       coalesce(target_version, origin_version), boot_id, problem,
       CASE problem

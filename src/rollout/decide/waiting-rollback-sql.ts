@@ -31,7 +31,7 @@ export const giveUpSql = sql`
   WITH due AS (${dueSql})
   INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
     from_firmware_id, to_version, failure_reason, failure_message, offered_at, deadline_at, ended_at, enrolment_key_id)
-  SELECT d.device_id, ${updateIdSql(sql`$3::timestamptz`, sql`d.id`)}, d.rollout_id, d.ring_id, d.firmware_id, 'ROLLBACK', 'FAILED', d.to_version,
+  SELECT d.device_id, ${updateIdSql(sql`$3::timestamptz`, sql`d.device_id`)}, d.rollout_id, d.ring_id, d.firmware_id, 'ROLLBACK', 'FAILED', d.to_version,
     d.firmware_id, d.origin_version, 'DEVICE_BUSY', 'the device was at the update of another component for too long',
     $3::timestamptz, $3::timestamptz, $3::timestamptz, d.enrolment_key_id
   FROM due d JOIN device_updates u ON u.device_id = d.device_id AND u.id = d.id AND u.take_back_by <= $4::timestamptz
