@@ -16,3 +16,11 @@ it("rises within one millisecond", () => {
   expect(ids).toEqual(ids.toSorted());
   expect(new Set(ids).size).toBe(ids.length);
 });
+
+it("rises within one millisecond whatever is made for another one in between", () => {
+  const ids = Array.from({ length: 1_000 }, () => {
+    newUpdateId(at("12:00:00.001"));
+    return newUpdateId(at("12:00:00"));
+  });
+  expect(ids).toEqual(ids.toSorted());
+});
