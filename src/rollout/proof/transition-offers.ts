@@ -175,12 +175,15 @@ async function insertOffers(session: Session, offers: readonly NewOffer[]): Prom
   return new Set(rows.map(({ id }) => id));
 }
 
+/** Whether the update `w` is one that its rollout makes no more: steps on the way to it, and first tries that gave way, are none. */
+const triedSql = sql`(NOT (w.action = 'STEP' AND w.state = 'SUCCEEDED') AND w.attempt > 0)`;
+
 /** Whether a device may have an offer `o`, whatever it is at. */
 const mayHaveSql = sql`
   (SELECT r.state FROM deployment_rings r WHERE r.id = o.ring_id) <> 'WAITING'
     AND (SELECT w.id FROM device_updates w
       WHERE w.device_id = o.device_id AND (w.take_back_by IS NOT NULL OR
-        w.rollout_id = o.rollout_id AND NOT (w.action = 'STEP' AND w.state = 'SUCCEEDED') AND w.attempt > 0)
+        w.rollout_id = o.rollout_id AND ${triedSql})
       LIMIT 1) IS NULL`;
 
 /** Ends the open updates that give way to offers. Where one does not any more, its device has it still, and is given no other. */
@@ -246,17 +249,23 @@ async function explainRefusals(
   refused: readonly NewOffer[],
 ): Promise<[id: string, OfferOutcome][]> {
   if (refused.length === 0) return [];
-  const rows = await session.query<{ device_id: string; rollout_id: string; open: boolean }>(refusedSql, [
-    refused.map(({ deviceId }) => deviceId),
-  ]);
+  const rows = await session.query<RefusedRow>(refusedSql, [refused.map(({ deviceId }) => deviceId)]);
   const byDevice = Map.groupBy(rows, ({ device_id }) => device_id);
   return refused.map(({ id, deviceId, rolloutId }) => {
     const updates = byDevice.get(deviceId) ?? [];
     if (updates.some(({ open }) => open)) return [id, "open"];
-    return [id, updates.some(({ rollout_id }) => rollout_id === rolloutId) ? "tried" : "not_open"];
+    const isTried = updates.some(({ rollout_id, tried }) => tried && rollout_id === rolloutId);
+    return [id, isTried ? "tried" : "not_open"];
   });
 }
 
 const refusedSql = sql`
-  SELECT device_id, rollout_id, ended_at IS NULL OR take_back_by IS NOT NULL AS open FROM device_updates
-  WHERE device_id = ANY ($1::uuid[])`;
+  SELECT w.device_id, w.rollout_id, w.ended_at IS NULL OR w.take_back_by IS NOT NULL AS open, ${triedSql} AS tried
+  FROM device_updates w WHERE w.device_id = ANY ($1::uuid[])`;
+
+interface RefusedRow {
+  readonly device_id: string;
+  readonly rollout_id: string;
+  readonly open: boolean;
+  readonly tried: boolean;
+}
