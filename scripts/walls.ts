@@ -181,6 +181,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       access: ["support"],
       agent: ["support"],
       api: ["support"],
+      attacks: ["support", "api"],
       ci: ["support"],
       cli: ["support"],
       console: ["support"],

@@ -229,6 +229,24 @@ const table = {
     [1, 1_000_000],
     "The most gRPC streams open at once, per replica.",
   ),
+  requestTimeoutSeconds: integer(
+    "REQUEST_TIMEOUT_SECONDS",
+    120,
+    [1, 3_600],
+    "How long the single message of a call may take to arrive as a whole.",
+  ),
+  pendingRequestBytes: integer(
+    "PENDING_REQUEST_BYTES",
+    256 * 1024 * 1024,
+    [4 * 1024 * 1024, 1024 ** 4],
+    "The most memory that requests may hold that have not arrived as a whole, per replica.",
+  ),
+  pendingRequestBytesPerCaller: integer(
+    "PENDING_REQUEST_BYTES_PER_CALLER",
+    16 * 1024 * 1024,
+    [4 * 1024 * 1024, 1024 ** 4],
+    "The same of one device, token or, without a credential, address.",
+  ),
   corsOrigins: origins(
     "CORS_ORIGINS",
     "Web origins, separated by commas, whose pages may call the HTTP port; none by default.",
@@ -328,6 +346,11 @@ function assemble(values: Values, faults: string[]) {
     },
     drainSeconds: values.drainSeconds,
     maxStreams: values.maxStreams,
+    pendingRequests: {
+      timeoutMs: values.requestTimeoutSeconds * 1_000,
+      bytes: values.pendingRequestBytes,
+      bytesPerCaller: values.pendingRequestBytesPerCaller,
+    },
     corsOrigins: values.corsOrigins,
     trustProxy: values.trustProxy,
   };

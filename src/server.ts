@@ -84,6 +84,7 @@ async function start({ config, logger, clock: machine }: ServerOptions): Promise
     logger,
     metrics: metrics.rpc,
     clock,
+    pendingRequests: config.pendingRequests,
   });
   for (const work of pipeline.background) foundation.background.add(work);
   const table = endpointTable({ foundation, access, devices, updates, rateLimiter, serving });

@@ -19,6 +19,7 @@ import { reflectionEndpoints } from "../../src/api/grpc/reflection-handlers.ts";
 import { HttpApp, type HttpAppParts } from "../../src/api/http-app.ts";
 import type { AccessRule, Endpoint } from "../../src/api/pipeline/endpoint.ts";
 import { EndpointTable } from "../../src/api/pipeline/endpoint-table.ts";
+import type { PendingRequestLimits } from "../../src/api/pipeline/pending-requests.ts";
 import { methodName, Pipeline } from "../../src/api/pipeline/pipeline.ts";
 import { RateLimiter, type RateLimits } from "../../src/api/pipeline/rate-limit.ts";
 import type { Identity } from "../../src/call/identity.ts";
@@ -55,6 +56,7 @@ export interface Doors extends AsyncDisposable {
   readonly httpUrl: string;
   readonly grpc: GrpcDoor;
   readonly http: HttpApp;
+  readonly pipeline: Pipeline;
   readonly table: EndpointTable;
   readonly metrics: Metrics;
   readonly serving: ServingState;
@@ -70,6 +72,7 @@ export interface DoorsOptions {
   readonly rateLimits?: Partial<RateLimits>;
   readonly maxStreams?: number;
   readonly stallMs?: number;
+  readonly pendingRequests?: Partial<PendingRequestLimits>;
   readonly tls?: GrpcDoorOptions["tls"];
   readonly translateError?: (error: unknown) => OtaError | undefined;
   /** Answers identities late, as a miss of the credential cache does. */
@@ -97,6 +100,12 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     logger,
     metrics: metrics.rpc,
     clock: systemClock,
+    pendingRequests: {
+      timeoutMs: 60_000,
+      bytes: 64 * 1024 * 1024,
+      bytesPerCaller: 16 * 1024 * 1024,
+      ...options.pendingRequests,
+    },
   });
   const serving = new ServingState();
   serving.set(true);
@@ -136,6 +145,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     httpUrl: `http://127.0.0.1:${address.port}`,
     grpc,
     http,
+    pipeline,
     table,
     metrics,
     serving,

@@ -24,6 +24,7 @@ const works = [
   "partitions_device_heartbeats",
   "partitions_heartbeat_rollups_1h",
   "partitions_heartbeat_rollups_5m",
+  "pending_requests",
   "positions",
   "presence",
   "ring_census",

@@ -10,18 +10,19 @@ import {
   type MethodImpl,
 } from "@connectrpc/connect";
 import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
   RetryInfoSchema,
 } from "../../../gen/google/rpc/error_details_pb.js";
 import { OtaError } from "../../errors.ts";
-import { clientGone, errorDetailRegistry } from "../http/http-call.ts";
+import { clientGone, errorDetailRegistry, pendingBody } from "../http/http-call.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import type { Failure } from "../pipeline/failure.ts";
+import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
 import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
 
 /**
@@ -46,9 +47,9 @@ export async function registerConnectDoor(
     requireConnectProtocolHeader: true,
     shutdownSignal: shutdown,
     jsonOptions: { registry: errorDetailRegistry },
-    contextValues: (request) => createContextValues().set(peerKey, request.ip),
+    contextValues: (request) => createContextValues().set(requestKey, request as FastifyRequest),
     // Runs before the body is read: strangers are turned away cheaply.
-    requestGate: (context) => admit(routes.get(nameOf(context)) as Route, context),
+    requestGate: (context) => admit(routes.get(nameOf(context)) as Route, context, pipeline.pendingRequests),
     routes: (router: ConnectRouter) => {
       for (const endpoint of table) {
         const route = routes.get(methodName(endpoint)) as Route;
@@ -66,9 +67,13 @@ interface GatedCall {
   readonly call: Call;
   /** Whether its handler was reached; otherwise its body could not be read. */
   started: boolean;
+  /** Of calls with a single request message. */
+  body?: PendingRequest;
 }
 
-const peerKey = createContextKey<string>("unknown", { description: "the caller's address" });
+const requestKey = createContextKey<FastifyRequest | undefined>(undefined, {
+  description: "the HTTP request",
+});
 const gatedKey = createContextKey<GatedCall | undefined>(undefined, {
   description: "the call in the pipeline",
 });
@@ -77,7 +82,7 @@ function nameOf(context: HandlerContext): string {
   return `${context.service.typeName}/${context.method.name}`;
 }
 
-async function admit(route: Route, context: HandlerContext): Promise<void> {
+async function admit(route: Route, context: HandlerContext, pending: PendingRequests): Promise<void> {
   const call = route.open(originOf(context));
   const gated: GatedCall = { call, started: false };
   context.values.set(gatedKey, gated);
@@ -87,9 +92,27 @@ async function admit(route: Route, context: HandlerContext): Promise<void> {
   });
   try {
     await route.admit(call);
+    awaitBody(route, context, pending, gated);
   } catch (error) {
     throw toConnectError(route.fail(call, error));
   }
+}
+
+/** Counts the only message of a call while it is on its way. Throws if it may not come. */
+function awaitBody(route: Route, context: HandlerContext, pending: PendingRequests, gated: GatedCall): void {
+  const { methodKind } = context.method;
+  const request = context.values.get(requestKey);
+  if (request === undefined || methodKind === "client_streaming" || methodKind === "bidi_streaming") return;
+  let refusal: Error | undefined;
+  const refused = (reason: Error) => {
+    refusal = reason;
+    // Once Connect reads the body it takes no answer from anybody else.
+    if (gated.body !== undefined) request.raw.destroy();
+  };
+  const parts = { call: gated.call, route, most: maxMessageBytes };
+  const body = pendingBody(pending, request, parts, refused);
+  if (refusal !== undefined) throw refusal;
+  gated.body = body;
 }
 
 /** The signal aborts at the end of every call; by then the call is finished unless something went wrong on the way. */
@@ -197,6 +220,7 @@ function startedCall(context: HandlerContext): Call {
   const gated = context.values.get(gatedKey);
   if (gated === undefined) throw new Error("a call reached its handler without passing the gate");
   gated.started = true;
+  gated.body?.end();
   return gated.call;
 }
 
@@ -205,7 +229,7 @@ function originOf(context: HandlerContext): CallOrigin {
     door: "connect",
     authorization: context.requestHeader.get("authorization") ?? undefined,
     requestId: context.requestHeader.get("x-request-id") ?? undefined,
-    getPeer: () => context.values.get(peerKey),
+    getPeer: () => context.values.get(requestKey)?.ip ?? "unknown",
   };
 }
 

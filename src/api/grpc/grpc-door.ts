@@ -25,14 +25,13 @@ import type {
 } from "../pipeline/endpoint.ts";
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
-import { OversizeRefusals } from "./grpc-oversize.ts";
+import { GrpcAdmission } from "./grpc-admission.ts";
 import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
 import {
   type AnyCall,
   cancelReason,
   decode,
   encode,
-  GrpcOrigin,
   headersOf,
   sameBytes,
   toGrpcError,
@@ -53,7 +52,7 @@ export interface GrpcDoorOptions {
 
 /**
  * The gRPC door: @grpc/grpc-js, for devices and services. It moves bytes between HTTP/2 and the pipeline: requests are
- * decoded only after the caller is admitted, back-pressure is obeyed both ways, and an error leaves as a status with
+ * read only after the caller is admitted, back-pressure is obeyed both ways, and an error leaves as a status with
  * google.rpc details.
  */
 export class GrpcDoor implements AsyncDisposable {
@@ -61,7 +60,7 @@ export class GrpcDoor implements AsyncDisposable {
   readonly #logger: Logger;
   readonly #maxStreams: number;
   readonly #stallMs: number;
-  readonly #oversize: OversizeRefusals;
+  readonly #admission: GrpcAdmission;
   readonly #open = new Set<Call>();
   #openStreams = 0;
   #address: AddressInfo | undefined;
@@ -77,8 +76,11 @@ export class GrpcDoor implements AsyncDisposable {
     this.#stallMs = options.stallMs ?? defaultStallMs;
     const routes = new Map<string, Route>();
     for (const endpoint of table) routes.set(pathOf(endpoint), pipeline.rpc(endpoint, "grpc"));
-    this.#oversize = new OversizeRefusals(routes);
-    this.#server = new Server({ ...serverOptions, interceptors: [this.#oversize.interceptor] });
+    this.#admission = new GrpcAdmission(routes, pipeline.pendingRequests, {
+      began: (call) => this.#began(call),
+      refused: (call) => this.#end(call),
+    });
+    this.#server = new Server({ ...serverOptions, interceptors: [this.#admission.interceptor] });
     for (const endpoint of table) this.#register(endpoint, routes.get(pathOf(endpoint)) as Route);
   }
 
@@ -180,7 +182,7 @@ export class GrpcDoor implements AsyncDisposable {
 
   #unary(endpoint: UnaryEndpoint, route: Route): handleUnaryCall<Buffer, Buffer> {
     return (grpcCall, callback) => {
-      const call = this.#begin(grpcCall, route);
+      const call = this.#take(grpcCall);
       const handle = () => endpoint.handle(decode(endpoint, route, call, grpcCall.request), call);
       this.#answerOnce(endpoint, route, call, handle, callback);
     };
@@ -188,7 +190,7 @@ export class GrpcDoor implements AsyncDisposable {
 
   #clientStream(endpoint: ClientStreamEndpoint, route: Route): handleClientStreamingCall<Buffer, Buffer> {
     return (grpcCall, callback) => {
-      const call = this.#begin(grpcCall, route);
+      const call = this.#take(grpcCall);
       const requests = this.#requests(endpoint, route, call, grpcCall);
       const handle = () => {
         this.#requireRoom();
@@ -204,7 +206,7 @@ export class GrpcDoor implements AsyncDisposable {
 
   #serverStream(endpoint: ServerStreamEndpoint, route: Route): handleServerStreamingCall<Buffer, Buffer> {
     return (grpcCall) => {
-      const call = this.#begin(grpcCall, route);
+      const call = this.#take(grpcCall);
       void this.#answerMany(endpoint, route, call, grpcCall, () =>
         endpoint.handle(decode(endpoint, route, call, grpcCall.request), call),
       );
@@ -213,7 +215,7 @@ export class GrpcDoor implements AsyncDisposable {
 
   #bidiStream(endpoint: BidiStreamEndpoint, route: Route): handleBidiStreamingCall<Buffer, Buffer> {
     return (grpcCall) => {
-      const call = this.#begin(grpcCall, route);
+      const call = this.#take(grpcCall);
       const requests = this.#requests(endpoint, route, call, grpcCall);
       void this.#answerMany(endpoint, route, call, grpcCall, () => endpoint.handle(requests, call)).finally(
         () => void requests.return(),
@@ -221,10 +223,14 @@ export class GrpcDoor implements AsyncDisposable {
     };
   }
 
-  #begin(grpcCall: AnyCall, route: Route): Call {
-    const call = route.open(new GrpcOrigin(grpcCall));
+  #began(call: Call): void {
     this.#open.add(call);
     if (call.streaming) this.#openStreams++;
+  }
+
+  /** Takes over a call that was admitted. */
+  #take(grpcCall: AnyCall): Call {
+    const call = this.#admission.take(grpcCall);
     const events: EventEmitter = grpcCall;
     events.on("cancelled", () => {
       // Also emitted after a call that ended well.
@@ -254,7 +260,6 @@ export class GrpcDoor implements AsyncDisposable {
       onCut: () => call.abort(cancelReason(grpcCall)),
     });
     call.onAbort((reason) => requests.fail(reason));
-    this.#oversize.opened(grpcCall, call);
     return requests;
   }
 
@@ -285,8 +290,7 @@ export class GrpcDoor implements AsyncDisposable {
       this.#end(call);
     };
     try {
-      const admitted = route.admit(call);
-      (admitted === undefined ? handle() : admitted.then(handle)).then(succeed, fail);
+      handle().then(succeed, fail);
     } catch (error) {
       fail(error);
     }
@@ -304,7 +308,6 @@ export class GrpcDoor implements AsyncDisposable {
     call.onAbort((reason) => answers.close(reason));
     const { inPlace } = endpoint.options;
     try {
-      await route.admit(call);
       this.#requireRoom();
       // At once, so that a client knows that it is served before the first message comes.
       grpcCall.sendMetadata(headersOf(call));

@@ -1,7 +1,9 @@
 import { fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
+  type Deadline,
   Metadata,
   type ServerDuplexStream,
+  type ServerInterceptingCallInterface,
   type ServerReadableStream,
   type ServerUnaryCall,
   type ServerWritableStream,
@@ -24,12 +26,12 @@ export class GrpcOrigin implements CallOrigin {
   readonly door: Door = "grpc";
   readonly authorization: string | undefined;
   readonly requestId: string | undefined;
-  readonly #call: AnyCall;
+  readonly #call: Pick<ServerInterceptingCallInterface, "getPeer">;
 
-  constructor(call: AnyCall) {
+  constructor(call: Pick<ServerInterceptingCallInterface, "getPeer">, headers: Metadata) {
     this.#call = call;
-    this.authorization = headerOf(call.metadata, "authorization");
-    this.requestId = headerOf(call.metadata, "x-request-id");
+    this.authorization = headerOf(headers, "authorization");
+    this.requestId = headerOf(headers, "x-request-id");
   }
 
   getPeer(): string {
@@ -100,7 +102,7 @@ export function toGrpcError(
 const deadlineSlackMs = 50;
 
 /** Why grpc-js says that a call was cancelled. */
-export function cancelReason(grpcCall: AnyCall): OtaError {
+export function cancelReason(grpcCall: { getDeadline(): Deadline }): OtaError {
   if (Number(grpcCall.getDeadline()) <= Date.now() + deadlineSlackMs) {
     return new OtaError("deadline_exceeded", "DEADLINE_EXCEEDED", "the client's deadline passed");
   }

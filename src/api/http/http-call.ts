@@ -10,6 +10,12 @@ import { OtaError } from "../../errors.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Door } from "../pipeline/endpoint.ts";
 import type { Failure } from "../pipeline/failure.ts";
+import {
+  maxPublicMessageBytes,
+  type PendingRequest,
+  type PendingRequests,
+  publicMessageTooLarge,
+} from "../pipeline/pending-requests.ts";
 import type { Route } from "../pipeline/pipeline.ts";
 
 /** Begins a call that came by HTTP; it is aborted when the client goes away before the answer was sent. */
@@ -20,6 +26,27 @@ export function openHttpCall(route: Route, door: Door, request: FastifyRequest, 
     if (!reply.raw.writableFinished) call.abort(clientGone());
   });
   return call;
+}
+
+/**
+ * Counts the body that a request announces while it is on its way; one that announces no length counts as `most`.
+ * `refused` hears why it may not go on, at once or later. The caller ends it when the body is there.
+ */
+export function pendingBody(
+  pending: PendingRequests,
+  request: FastifyRequest,
+  { call, route, most }: { readonly call: Call; readonly route: Route; readonly most: number },
+  refused: (reason: Error) => void,
+): PendingRequest {
+  const { "content-length": length, "transfer-encoding": encoding } = request.headers;
+  const body = pending.begin({ identity: call.identity, peer: call.peer, abort: refused });
+  request.raw.once("close", () => body.end());
+  const announced = encoding === undefined ? Number(length ?? 0) : most;
+  const isPublic = route.target.access.public === true;
+  if (isPublic && announced > maxPublicMessageBytes) body.refuse(publicMessageTooLarge());
+  // What is larger than the door reads is refused by itself.
+  else if (announced > 0) body.grow(Math.min(announced, most));
+  return body;
 }
 
 /** Answers with a failure as google.rpc.Status JSON under the HTTP status of its code (AIP-193). */

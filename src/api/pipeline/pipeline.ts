@@ -10,6 +10,7 @@ import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";
 import type { AccessRule, Door, Endpoint, RateClass } from "./endpoint.ts";
 import { type Failure, failureOf, type TranslateError } from "./failure.ts";
 import { OperatorStreams } from "./operator-streams.ts";
+import { callerOf, type PendingRequestLimits, PendingRequests } from "./pending-requests.ts";
 import type { RateLimiter } from "./rate-limit.ts";
 import { RequestValidator } from "./validation.ts";
 
@@ -21,6 +22,7 @@ export interface PipelineParts {
   readonly logger: Logger;
   readonly metrics: RpcMetrics;
   readonly clock: Clock;
+  readonly pendingRequests: PendingRequestLimits;
 }
 
 /** What the pipeline must know of something callable, be it an RPC or a raw HTTP route. */
@@ -44,16 +46,19 @@ export interface Target {
 export class Pipeline {
   readonly parts: PipelineParts;
   readonly validator = new RequestValidator();
+  /** For the doors: the requests that are let in and still on their way. */
+  readonly pendingRequests: PendingRequests;
   readonly #operatorStreams: OperatorStreams;
 
   constructor(parts: PipelineParts) {
     this.parts = parts;
+    this.pendingRequests = new PendingRequests({ ...parts, limits: parts.pendingRequests });
     this.#operatorStreams = new OperatorStreams(parts);
   }
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [this.#operatorStreams.round];
+    return [this.#operatorStreams.round, this.pendingRequests.round];
   }
 
   /** The way of an RPC through one door; compiles its validation rules. */
@@ -201,14 +206,9 @@ export class Route {
   }
 
   #limit(call: Call): void {
-    const { identity } = call;
     const { rate, deviceRate = rate } = this.target;
-    let key: string;
-    if (identity.kind === "device") key = identity.deviceId;
-    else if (identity.kind === "operator") key = identity.tokenId;
-    else key = call.peer;
-    const counted = identity.kind === "device" ? deviceRate : rate;
-    const verdict = this.#parts.rateLimiter.consume(counted, key);
+    const counted = call.identity.kind === "device" ? deviceRate : rate;
+    const verdict = this.#parts.rateLimiter.consume(counted, callerOf(call));
     if (!verdict.ok) throw rateLimited(counted, verdict.retryAfterMs);
   }
 

@@ -1,10 +1,18 @@
 import { type DescField, type JsonObject, type JsonValue, type Message, toJson } from "@bufbuild/protobuf";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { OtaError } from "../../errors.ts";
-import { asHttpError, jsonType, openHttpCall, sendFailure, unsupportedMediaType } from "../http/http-call.ts";
+import {
+  asHttpError,
+  jsonType,
+  openHttpCall,
+  pendingBody,
+  sendFailure,
+  unsupportedMediaType,
+} from "../http/http-call.ts";
 import type { Call } from "../pipeline/call.ts";
 import type { UnaryEndpoint } from "../pipeline/endpoint.ts";
 import type { BoundEndpoint, EndpointTable } from "../pipeline/endpoint-table.ts";
+import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
 import { answerOf, maxMessageBytes, type Pipeline, type Route } from "../pipeline/pipeline.ts";
 import { requestFromHttp } from "./rest-binding.ts";
 
@@ -46,6 +54,7 @@ interface RestCall {
   readonly route: Route;
   readonly bound?: BoundEndpoint;
   readonly variables: ReadonlyMap<string, string>;
+  readonly body?: PendingRequest;
 }
 
 class RestDoor {
@@ -53,8 +62,10 @@ class RestDoor {
   readonly #routes = new Map<UnaryEndpoint, Route>();
   readonly #nowhere: Route;
   readonly #calls = new WeakMap<FastifyRequest, RestCall>();
+  readonly #pending: PendingRequests;
 
   constructor(pipeline: Pipeline, table: EndpointTable) {
+    this.#pending = pipeline.pendingRequests;
     this.#bindings = table.bindings;
     for (const { endpoint } of table.bindings) {
       if (!this.#routes.has(endpoint)) this.#routes.set(endpoint, pipeline.rpc(endpoint, "rest"));
@@ -71,15 +82,24 @@ class RestDoor {
     const found = this.#find(request.method === "HEAD" ? "GET" : request.method, path);
     const route = found === undefined ? this.#nowhere : (this.#routes.get(found.bound.endpoint) as Route);
     const call = openHttpCall(route, "rest", request, reply);
-    this.#calls.set(request, { call, route, variables: new Map(), ...found });
+    const restCall = { call, route, variables: new Map(), ...found };
+    this.#calls.set(request, restCall);
     await route.admit(call);
     if (found === undefined) throw this.#notHere(reply, path);
     requireJson(request);
+    const refused = (reason: Error) => {
+      // The connection ends with the answer: nobody reads what would still come.
+      void sendFailure(reply.header("connection", "close"), route.fail(call, reason));
+    };
+    const parts = { call, route, most: maxBodyBytes };
+    const body = pendingBody(this.#pending, request, parts, refused);
+    this.#calls.set(request, { ...restCall, body });
   }
 
   /** Reads the request, runs the handler and writes its answer. */
   async answer(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    const { call, route, bound, variables } = this.#calls.get(request) as Required<RestCall>;
+    const { call, route, bound, variables, body: pending } = this.#calls.get(request) as Required<RestCall>;
+    pending.end();
     const { endpoint, binding } = bound;
     const body = parseBody(request.body);
     const message = requestFromHttp(endpoint.method.input, binding, variables, queryOf(request), body);
