@@ -5,6 +5,7 @@ import {
   flag,
   foreignSecret,
   integer,
+  networks,
   origins,
   rate,
   type Setting,
@@ -251,10 +252,27 @@ const table = {
     "CORS_ORIGINS",
     "Web origins, separated by commas, whose pages may call the HTTP port; none by default.",
   ),
-  trustProxy: flag(
-    "TRUST_PROXY",
-    false,
-    "Whether `x-forwarded-for` names the caller: only behind a proxy that sets it.",
+  trustedProxies: networks(
+    "TRUSTED_PROXIES",
+    "Addresses and networks, separated by commas, of the proxies before the service: only what they say in `x-forwarded-for` names a caller.",
+  ),
+  maxConnections: integer(
+    "MAX_CONNECTIONS",
+    50_000,
+    [10, 1_000_000],
+    "The most connections to each port, per replica.",
+  ),
+  unauthenticatedConnections: integer(
+    "UNAUTHENTICATED_CONNECTIONS_PER_ADDRESS",
+    2_048,
+    [10, 1_000_000],
+    "The most connections of one address (IPv6: /64) over which no call has been let in yet; two more a second after that. The trusted proxies have no such limit.",
+  ),
+  authenticationSeconds: integer(
+    "AUTHENTICATION_SECONDS",
+    20,
+    [1, 3_600],
+    "How long a connection may stay open without a call that is let in.",
   ),
 };
 
@@ -352,7 +370,13 @@ function assemble(values: Values, faults: string[]) {
       bytesPerCaller: values.pendingRequestBytesPerCaller,
     },
     corsOrigins: values.corsOrigins,
-    trustProxy: values.trustProxy,
+    trustedProxies: values.trustedProxies,
+    connections: {
+      most: values.maxConnections,
+      unauthenticatedPerAddress: values.unauthenticatedConnections,
+      authenticationMs: values.authenticationSeconds * 1_000,
+      unlimited: values.trustedProxies,
+    },
   };
 }
 

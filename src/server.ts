@@ -108,11 +108,14 @@ async function start({ config, logger, clock: machine }: ServerOptions): Promise
         ...sessionRoutes(sessions, (token) => authenticator.identify(token)),
       ],
       corsOrigins: config.corsOrigins,
-      trustProxy: config.trustProxy,
+      trustedProxies: config.trustedProxies,
+      connections: config.connections,
       console: { sessions, folder: consoleFolder },
     }),
   );
-  const grpcDoor = opened.use(new GrpcDoor(pipeline, table, { maxStreams: config.maxStreams }));
+  const { maxStreams, connections } = config;
+  const grpcDoor = opened.use(new GrpcDoor(pipeline, table, { maxStreams, connections }));
+  for (const work of [...httpApp.background, ...grpcDoor.background]) foundation.background.add(work);
   metrics.observe(
     "heartbeat_streams",
     "Devices with a heartbeat stream open to this replica.",

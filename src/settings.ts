@@ -1,3 +1,5 @@
+import { BlockList, isIP } from "node:net";
+
 /** One setting of the service as its documentation shows it. */
 export interface SettingDoc {
   /** The environment variable. */
@@ -128,6 +130,31 @@ export function origins(name: string, meaning: string): Setting<readonly string[
     if (listed.every((each) => URL.canParse(each) && new URL(each).origin === each)) return listed;
     throw new SettingFault("must be origins such as https://console.example.com, separated by commas");
   });
+}
+
+/** IP addresses and networks in CIDR notation, separated by commas. */
+export function networks(name: string, meaning: string): Setting<BlockList> {
+  return setting(name, "", meaning, (value) => {
+    const listed = new BlockList();
+    for (const each of value.split(",").map((part) => part.trim())) {
+      if (each !== "") addNetwork(listed, each);
+    }
+    return listed;
+  });
+}
+
+function addNetwork(list: BlockList, text: string): void {
+  const [address = "", length, ...rest] = text.split("/");
+  const family = isIP(address);
+  const bits = family === 4 ? 32 : 128;
+  const prefix = length === undefined ? bits : Number(length);
+  const isPrefix = length === undefined || (/^\d{1,3}$/.test(length) && prefix <= bits);
+  if (family === 0 || !isPrefix || rest.length > 0) {
+    throw new SettingFault(
+      "must be addresses or networks such as 10.0.0.0/8 or 192.0.2.7, separated by commas",
+    );
+  }
+  list.addSubnet(address, prefix, family === 4 ? "ipv4" : "ipv6");
 }
 
 type Bounds = readonly [least: number, most: number];

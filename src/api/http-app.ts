@@ -1,14 +1,16 @@
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, type BlockList, isIPv6 } from "node:net";
 import { cors as connectCors } from "@connectrpc/connect";
 import { type FastifyCorsOptions, fastifyCors } from "@fastify/cors";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { OtaError } from "../errors.ts";
+import type { BackgroundWork } from "../infra/background/work-log.ts";
 import type { Metrics } from "../infra/metrics.ts";
 import { registerConnectDoor } from "./connect/connect-door.ts";
 import { registerConsoleFiles } from "./console/console-files.ts";
 import type { ConsoleSessions } from "./console/console-session.ts";
 import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
 import { setSecurityHeaders } from "./http/security-headers.ts";
+import { ConnectionGuard, type ConnectionLimits } from "./pipeline/connection-guard.ts";
 import type { EndpointTable } from "./pipeline/endpoint-table.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 import { Readiness, type ReadinessCheck } from "./readiness.ts";
@@ -23,8 +25,9 @@ export interface HttpAppParts {
   readonly rawRoutes: readonly RawRoute[];
   /** Origins whose scripts may call; without any, only pages of this very service. */
   readonly corsOrigins: readonly string[];
-  /** Whether `x-forwarded-for` names the caller: only behind a proxy that sets it. */
-  readonly trustProxy: boolean;
+  /** The proxies whose `x-forwarded-for` names the caller. */
+  readonly trustedProxies: BlockList;
+  readonly connections: ConnectionLimits;
   /** The console that is served at `/`; undefined: none. */
   readonly console: ConsoleParts | undefined;
 }
@@ -43,21 +46,36 @@ export class HttpApp implements AsyncDisposable {
   readonly fastify: FastifyInstance;
   readonly #parts: HttpAppParts;
   readonly #readiness: Readiness;
+  readonly #guard: ConnectionGuard;
   readonly #shutdown = new AbortController();
   #closing: Promise<void> | undefined;
 
   private constructor(parts: HttpAppParts) {
     this.#parts = parts;
     this.#readiness = new Readiness(parts.readiness, parts.pipeline.parts.logger);
+    const { clock, logger, metrics } = parts.pipeline.parts;
+    this.#guard = new ConnectionGuard({
+      name: "http",
+      limits: parts.connections,
+      clock,
+      logger,
+      refused: (reason) => metrics.refusedConnection("http", reason),
+    });
     this.fastify = fastify({
       logger: false,
-      trustProxy: parts.trustProxy,
+      trustProxy: (address) => isAmong(parts.trustedProxies, address),
       requestTimeout: requestTimeoutMs,
       keepAliveTimeout: keepAliveTimeoutMs,
       forceCloseConnections: "idle",
       return503OnClosing: true,
       http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 5_000 },
     });
+    this.fastify.server.on("connection", (socket) => this.#guard.accept(socket));
+  }
+
+  /** What goes on by itself. */
+  get background(): readonly BackgroundWork[] {
+    return [this.#guard.round];
   }
 
   /** Puts everything together; {@link listen} opens the port. */
@@ -118,6 +136,10 @@ export class HttpApp implements AsyncDisposable {
     const { pipeline, table, corsOrigins, rawRoutes, console } = this.#parts;
     const app = this.fastify;
     app.addHook("onRequest", setSecurityHeaders);
+    // Pages and probes need no credential: whatever was not refused counts as let in.
+    app.addHook("onResponse", async ({ raw }, { statusCode }) => {
+      if (statusCode < 400) this.#guard.admitted(raw.socket);
+    });
     if (console !== undefined) {
       app.addHook("onRequest", async (request) => {
         request.headers.authorization ??= console.sessions.authorizationOf(request);
@@ -151,6 +173,11 @@ export class HttpApp implements AsyncDisposable {
       return this.#parts.metrics.text();
     });
   }
+}
+
+/** Fastify asks also when the client has gone, and with it its address. */
+function isAmong(list: BlockList, address: string | undefined): boolean {
+  return address !== undefined && list.check(address, isIPv6(address) ? "ipv6" : "ipv4");
 }
 
 /** For a request to arrive as a whole: long enough for a slow uplink, short enough that trickling bytes holds nothing. */

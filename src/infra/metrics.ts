@@ -56,8 +56,15 @@ export class RpcMetrics {
   readonly #duration: Histogram<"method" | "door" | "code">;
   readonly #openStreams: Gauge<"method" | "door">;
   readonly #messages: Counter<"method" | "direction">;
+  readonly #refusedConnections: Counter<"door" | "reason">;
 
   constructor(registry: Registry) {
+    this.#refusedConnections = new Counter({
+      name: `${prefix}connections_refused_total`,
+      help: "Connections that were not taken, or cut before a call was let in.",
+      labelNames: ["door", "reason"],
+      registers: [registry],
+    });
     this.#duration = new Histogram({
       name: `${prefix}rpc_duration_seconds`,
       help: "Duration of finished calls; the count is the number of calls. Streams count when they end.",
@@ -87,6 +94,11 @@ export class RpcMetrics {
   /** A handle for the open streams of a method. */
   openStreams(method: string, door: string): { inc(): void; dec(): void } {
     return this.#openStreams.labels(method, door);
+  }
+
+  /** Counts a connection that was not taken, or that was cut before a call was let in. */
+  refusedConnection(door: string, reason: string): void {
+    this.#refusedConnections.inc({ door, reason });
   }
 
   /** A handle that counts stream messages. */

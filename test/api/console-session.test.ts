@@ -1,5 +1,6 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
+import { BlockList } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -29,7 +30,14 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function open(options: { trustProxy?: boolean; signIns?: number } = {}) {
+/** Where the test's own calls come from, as the address of a proxy. */
+function loopback(): BlockList {
+  const list = new BlockList();
+  list.addAddress("127.0.0.1");
+  return list;
+}
+
+async function open(options: { behindProxy?: boolean; signIns?: number } = {}) {
   const sessions = new ConsoleSessions(Buffer.alloc(32, 7), clock);
   doors = await openDoors({
     services: [AccessService],
@@ -44,7 +52,7 @@ async function open(options: { trustProxy?: boolean; signIns?: number } = {}) {
       ? {}
       : { rateLimits: { sign_in: { calls: options.signIns, periodMs: 3_600_000 } } }),
     http: {
-      trustProxy: options.trustProxy ?? false,
+      ...(options.behindProxy === true ? { trustedProxies: loopback() } : {}),
       console: { sessions, folder },
       rawRoutes: sessionRoutes(sessions, (token) => {
         if (token === "device") return { kind: "device", deviceId: "d", credentialId: "c" };
@@ -86,7 +94,7 @@ describe("a session of the console", () => {
   });
 
   it("is kept from scripts, from other sites, and under TLS from plain HTTP and from other hosts of the domain", async () => {
-    await open({ trustProxy: true });
+    await open({ behindProxy: true });
     const plain = await signIn("viewer");
     expect(plain.headers.get("set-cookie")).toMatch(
       /^ota_session=[\w-]+; Max-Age=43200; Path=\/; HttpOnly; SameSite=Strict$/,
@@ -177,6 +185,19 @@ describe("signing in", () => {
     const third = await signIn("viewer");
     expect(third.status).toBe(429);
     expect(third.headers.has("retry-after")).toBe(true);
+  });
+
+  it.each([
+    ["whatever addresses the caller makes up", false, (each: number) => `198.51.100.${each}`],
+    ["also where the caller makes up the first", true, (each: number) => `198.51.100.${each}, 203.0.113.9`],
+  ])("counts by the address that a trusted proxy saw, %s", async (_, behindProxy, forwarded) => {
+    await open({ signIns: 2, behindProxy });
+    const statuses: number[] = [];
+    for (let each = 1; each <= 4; each++) {
+      const headers = { ...fromConsole, "x-forwarded-for": forwarded(each) };
+      statuses.push((await signIn("nobody", headers)).status);
+    }
+    expect(statuses).toEqual([401, 401, 429, 429]);
   });
 });
 

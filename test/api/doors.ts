@@ -1,3 +1,4 @@
+import { BlockList } from "node:net";
 import type { DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import {
   create,
@@ -13,10 +14,12 @@ import { type Logger, pino } from "pino";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 import { Health } from "../../gen/grpc/health/v1/health_pb.js";
-import { GrpcDoor, type GrpcDoorOptions } from "../../src/api/grpc/grpc-door.ts";
+import { GrpcDoor } from "../../src/api/grpc/grpc-door.ts";
+import type { GrpcPortOptions } from "../../src/api/grpc/grpc-port.ts";
 import { healthEndpoints, ServingState } from "../../src/api/grpc/health-handlers.ts";
 import { reflectionEndpoints } from "../../src/api/grpc/reflection-handlers.ts";
 import { HttpApp, type HttpAppParts } from "../../src/api/http-app.ts";
+import type { ConnectionLimits } from "../../src/api/pipeline/connection-guard.ts";
 import type { AccessRule, Endpoint } from "../../src/api/pipeline/endpoint.ts";
 import { EndpointTable } from "../../src/api/pipeline/endpoint-table.ts";
 import type { PendingRequestLimits } from "../../src/api/pipeline/pending-requests.ts";
@@ -73,12 +76,13 @@ export interface DoorsOptions {
   readonly maxStreams?: number;
   readonly stallMs?: number;
   readonly pendingRequests?: Partial<PendingRequestLimits>;
-  readonly tls?: GrpcDoorOptions["tls"];
+  readonly connections?: Partial<ConnectionLimits>;
+  readonly tls?: GrpcPortOptions["tls"];
   readonly translateError?: (error: unknown) => OtaError | undefined;
   /** Answers identities late, as a miss of the credential cache does. */
   readonly slowIdentity?: boolean;
   readonly http?: Partial<
-    Pick<HttpAppParts, "readiness" | "rawRoutes" | "corsOrigins" | "trustProxy" | "console">
+    Pick<HttpAppParts, "readiness" | "rawRoutes" | "corsOrigins" | "trustedProxies" | "console">
   >;
   readonly restAccess?: AccessRule<unknown>;
 }
@@ -121,7 +125,15 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     ],
     options.services,
   );
+  const connections: ConnectionLimits = {
+    most: 10_000,
+    unauthenticatedPerAddress: 1_000,
+    authenticationMs: 60_000,
+    unlimited: new BlockList(),
+    ...options.connections,
+  };
   const grpc = new GrpcDoor(pipeline, table, {
+    connections,
     maxStreams: options.maxStreams ?? 100,
     ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
   });
@@ -133,7 +145,8 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     readiness: [],
     rawRoutes: [],
     corsOrigins: [],
-    trustProxy: false,
+    trustedProxies: new BlockList(),
+    connections,
     console: undefined,
     ...options.http,
   });

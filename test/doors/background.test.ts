@@ -8,6 +8,8 @@ const works = [
   "archived_updates",
   "client_facts",
   "clock",
+  "connections_grpc",
+  "connections_http",
   "crash_logs",
   "database_clock",
   "device_checks",

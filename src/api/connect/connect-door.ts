@@ -47,7 +47,11 @@ export async function registerConnectDoor(
     requireConnectProtocolHeader: true,
     shutdownSignal: shutdown,
     jsonOptions: { registry: errorDetailRegistry },
-    contextValues: (request) => createContextValues().set(requestKey, request as FastifyRequest),
+    contextValues: (request) =>
+      createContextValues()
+        .set(requestKey, request as FastifyRequest)
+        // Cannot be asked for any more when the client has gone.
+        .set(peerKey, request.ip),
     // Runs before the body is read: strangers are turned away cheaply.
     requestGate: (context) => admit(routes.get(nameOf(context)) as Route, context, pipeline.pendingRequests),
     routes: (router: ConnectRouter) => {
@@ -71,6 +75,7 @@ interface GatedCall {
   body?: PendingRequest;
 }
 
+const peerKey = createContextKey<string>("unknown", { description: "the caller's address" });
 const requestKey = createContextKey<FastifyRequest | undefined>(undefined, {
   description: "the HTTP request",
 });
@@ -229,7 +234,7 @@ function originOf(context: HandlerContext): CallOrigin {
     door: "connect",
     authorization: context.requestHeader.get("authorization") ?? undefined,
     requestId: context.requestHeader.get("x-request-id") ?? undefined,
-    getPeer: () => context.values.get(requestKey)?.ip ?? "unknown",
+    getPeer: () => context.values.get(peerKey),
   };
 }
 

@@ -1,4 +1,4 @@
-import { constants, type ServerHttp2Stream } from "node:http2";
+import { constants, type Http2Session, type ServerHttp2Stream } from "node:http2";
 import {
   type Metadata,
   type ServerInterceptingCall,
@@ -8,6 +8,7 @@ import {
 } from "@grpc/grpc-js";
 import { OtaError } from "../../errors.ts";
 import type { Call } from "../pipeline/call.ts";
+import type { ConnectionEnd } from "../pipeline/connection-guard.ts";
 import {
   maxPublicMessageBytes,
   type PendingRequest,
@@ -21,8 +22,10 @@ import { type AnyCall, cancelReason, GrpcOrigin, toGrpcError } from "./grpc-wire
 export interface AdmissionOwner {
   /** A call has come in. */
   began(call: Call): void;
-  /** A call is over that was never handed to its handler. */
-  refused(call: Call): void;
+  /** A call was let in over this connection. */
+  admitted(connection: ConnectionEnd): void;
+  /** A call is over that was never handed to its handler, with the connection that it came by. */
+  refused(call: Call, session: Http2Session | undefined): void;
 }
 
 /**
@@ -127,6 +130,7 @@ class Arrival implements Listener {
     call.onAbort((reason) => this.#refuse(call, reason));
     const admitted = () => {
       if (call.finished) return;
+      this.#owner.admitted(this.#inner.getConnectionInfo());
       this.#watchRequest(call);
       this.#listener?.onReceiveMetadata(metadata);
     };
@@ -173,8 +177,10 @@ class Arrival implements Listener {
     const failure = toGrpcError(this.#route.fail(call, error), call);
     this.#inner.sendStatus(failure);
     // Nothing more of the request is wanted, and a stream that its sender never ends would stay open (RFC 9113, section 8.1).
-    streamOf(this.#inner)?.close(constants.NGHTTP2_NO_ERROR);
-    this.#owner.refused(call);
+    const stream = streamOf(this.#inner);
+    const session = stream?.session;
+    if (stream?.closed !== true) stream?.close(constants.NGHTTP2_NO_ERROR);
+    this.#owner.refused(call, session);
   }
 }
 

@@ -7,7 +7,6 @@ import {
   type handleServerStreamingCall,
   type handleUnaryCall,
   Server,
-  ServerCredentials,
   type ServerDuplexStream,
   type ServerReadableStream,
   type sendUnaryData,
@@ -15,7 +14,9 @@ import {
 import type { Logger } from "pino";
 import { OtaError } from "../../errors.ts";
 import { Alarm } from "../../infra/alarm.ts";
+import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Call } from "../pipeline/call.ts";
+import type { ConnectionLimits } from "../pipeline/connection-guard.ts";
 import type {
   BidiStreamEndpoint,
   ClientStreamEndpoint,
@@ -26,6 +27,7 @@ import type {
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
 import { GrpcAdmission } from "./grpc-admission.ts";
+import { GrpcPort, type GrpcPortOptions } from "./grpc-port.ts";
 import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
 import {
   type AnyCall,
@@ -37,17 +39,13 @@ import {
   toGrpcError,
 } from "./grpc-wire.ts";
 
-/** How the gRPC door listens and what it bounds. */
+/** What the gRPC door bounds. */
 export interface GrpcDoorOptions {
-  readonly host: string;
-  /** 0 takes a free port. */
-  readonly port: number;
-  /** PEM certificate chain and private key; undefined listens in plaintext. */
-  readonly tls?: { readonly certificate: Buffer; readonly privateKey: Buffer } | undefined;
   /** The most streaming calls open at once in this replica; more are refused with TOO_MANY_STREAMS. */
   readonly maxStreams: number;
   /** How long a reader may leave a full stream unread before it is cut. */
   readonly stallMs?: number;
+  readonly connections: ConnectionLimits;
 }
 
 /**
@@ -56,21 +54,16 @@ export interface GrpcDoorOptions {
  * google.rpc details.
  */
 export class GrpcDoor implements AsyncDisposable {
-  readonly #server: Server;
   readonly #logger: Logger;
   readonly #maxStreams: number;
   readonly #stallMs: number;
   readonly #admission: GrpcAdmission;
+  readonly #port: GrpcPort;
   readonly #open = new Set<Call>();
   #openStreams = 0;
-  #address: AddressInfo | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(
-    pipeline: Pipeline,
-    table: EndpointTable,
-    options: Pick<GrpcDoorOptions, "maxStreams" | "stallMs">,
-  ) {
+  constructor(pipeline: Pipeline, table: EndpointTable, options: GrpcDoorOptions) {
     this.#logger = pipeline.parts.logger;
     this.#maxStreams = options.maxStreams;
     this.#stallMs = options.stallMs ?? defaultStallMs;
@@ -78,39 +71,32 @@ export class GrpcDoor implements AsyncDisposable {
     for (const endpoint of table) routes.set(pathOf(endpoint), pipeline.rpc(endpoint, "grpc"));
     this.#admission = new GrpcAdmission(routes, pipeline.pendingRequests, {
       began: (call) => this.#began(call),
-      refused: (call) => this.#end(call),
+      admitted: (connection) => this.#port.guard.admitted(connection),
+      refused: (call, session) => {
+        if (call.identity.kind === "anonymous") this.#port.wasted(session);
+        this.#end(call);
+      },
     });
-    this.#server = new Server({ ...serverOptions, interceptors: [this.#admission.interceptor] });
-    for (const endpoint of table) this.#register(endpoint, routes.get(pathOf(endpoint)) as Route);
+    const server = new Server({ ...serverOptions, interceptors: [this.#admission.interceptor] });
+    for (const endpoint of table) this.#register(server, endpoint, routes.get(pathOf(endpoint)) as Route);
+    this.#port = new GrpcPort(server, options.connections, pipeline.parts);
+  }
+
+  /** What goes on by itself. */
+  get background(): readonly BackgroundWork[] {
+    return this.#port.background;
   }
 
   /** Starts to listen; the address is known when it resolves. */
-  async listen(options: Pick<GrpcDoorOptions, "host" | "port" | "tls">): Promise<AddressInfo> {
-    const { host, port, tls } = options;
-    const credentials =
-      tls === undefined
-        ? ServerCredentials.createInsecure()
-        : ServerCredentials.createSsl(
-            null,
-            [{ cert_chain: tls.certificate, private_key: tls.privateKey }],
-            false,
-          );
-    const target = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-    const bound = await new Promise<number>((resolve, reject) => {
-      this.#server.bindAsync(target, credentials, (error, boundPort) => {
-        if (error === null) resolve(boundPort);
-        else reject(error);
-      });
-    });
-    this.#address = { address: host, port: bound, family: host.includes(":") ? "IPv6" : "IPv4" };
-    this.#logger.info({ host, port: bound, tls: tls !== undefined }, "gRPC door is open");
-    return this.#address;
+  async listen(options: GrpcPortOptions): Promise<AddressInfo> {
+    const { address, port } = await this.#port.listen(options);
+    this.#logger.info({ host: address, port, tls: options.tls !== undefined }, "gRPC door is open");
+    return this.address;
   }
 
   /** Where it listens. */
   get address(): AddressInfo {
-    if (this.#address === undefined) throw new Error("the gRPC door is not open yet");
-    return this.#address;
+    return this.#port.address;
   }
 
   /** How many calls are open, streaming ones included. */
@@ -139,44 +125,30 @@ export class GrpcDoor implements AsyncDisposable {
   }
 
   async #close(graceMs: number, signal: AbortSignal | undefined): Promise<void> {
-    const finished = new Promise<void>((resolve) => {
-      this.#server.tryShutdown(() => resolve());
-    });
+    const finished = this.#port.close();
     const finishedInTime = await withinMs(finished, graceMs, signal);
     if (!finishedInTime) {
       for (const call of this.#open) call.abort(shuttingDown());
       // Time for the last statuses to leave.
       await withinMs(finished, farewellMs, undefined);
     }
-    this.#server.forceShutdown();
+    await this.#port.cut();
   }
 
-  #register(endpoint: Endpoint, route: Route): void {
+  #register(server: Server, endpoint: Endpoint, route: Route): void {
     const path = pathOf(endpoint);
     switch (endpoint.kind) {
       case "unary":
-        this.#server.register(path, this.#unary(endpoint, route), sameBytes, sameBytes, "unary");
+        server.register(path, this.#unary(endpoint, route), sameBytes, sameBytes, "unary");
         return;
       case "server_stream":
-        this.#server.register(
-          path,
-          this.#serverStream(endpoint, route),
-          sameBytes,
-          sameBytes,
-          "serverStream",
-        );
+        server.register(path, this.#serverStream(endpoint, route), sameBytes, sameBytes, "serverStream");
         return;
       case "client_stream":
-        this.#server.register(
-          path,
-          this.#clientStream(endpoint, route),
-          sameBytes,
-          sameBytes,
-          "clientStream",
-        );
+        server.register(path, this.#clientStream(endpoint, route), sameBytes, sameBytes, "clientStream");
         return;
       case "bidi_stream":
-        this.#server.register(path, this.#bidiStream(endpoint, route), sameBytes, sameBytes, "bidi");
+        server.register(path, this.#bidiStream(endpoint, route), sameBytes, sameBytes, "bidi");
     }
   }
 

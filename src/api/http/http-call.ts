@@ -114,17 +114,18 @@ class HttpOrigin implements CallOrigin {
   readonly door: Door;
   readonly authorization: string | undefined;
   readonly requestId: string | undefined;
-  readonly #request: FastifyRequest;
+  readonly #peer: string;
 
   constructor(door: Door, request: FastifyRequest) {
     this.door = door;
     this.authorization = request.headers.authorization;
     const requestId = request.headers["x-request-id"];
     this.requestId = typeof requestId === "string" ? requestId : undefined;
-    this.#request = request;
+    // Cannot be asked for any more when the client has gone.
+    this.#peer = request.ip;
   }
 
   getPeer(): string {
-    return this.#request.ip;
+    return this.#peer;
   }
 }

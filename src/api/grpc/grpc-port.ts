@@ -1,0 +1,111 @@
+import { once } from "node:events";
+import type { Http2Server, Http2Session } from "node:http2";
+import { type AddressInfo, createServer, type Server as Listener } from "node:net";
+import { type Server, ServerCredentials } from "@grpc/grpc-js";
+import type { BackgroundWork } from "../../infra/background/work-log.ts";
+import type { Clock } from "../../infra/clock.ts";
+import { ConnectionGuard, type ConnectionLimits } from "../pipeline/connection-guard.ts";
+import type { PipelineParts } from "../pipeline/pipeline.ts";
+import { WastedCalls } from "./wasted-calls.ts";
+
+/** Where the gRPC port listens. */
+export interface GrpcPortOptions {
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** PEM certificate chain and private key; undefined listens in plaintext. */
+  readonly tls?: { readonly certificate: Buffer; readonly privateKey: Buffer } | undefined;
+}
+
+/**
+ * The port of the gRPC door. grpc-js could listen by itself, but would take every connection; this one asks its
+ * {@link ConnectionGuard}, and hands over those that it takes.
+ */
+export class GrpcPort {
+  readonly guard: ConnectionGuard;
+  readonly #server: Server;
+  readonly #clock: Clock;
+  readonly #wasted = new WeakMap<Http2Session, WastedCalls>();
+  #listener: Listener | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(server: Server, limits: ConnectionLimits, { clock, logger, metrics }: PipelineParts) {
+    this.#server = server;
+    this.#clock = clock;
+    this.guard = new ConnectionGuard({
+      name: "grpc",
+      limits,
+      clock,
+      logger,
+      refused: (reason) => metrics.refusedConnection("grpc", reason),
+    });
+  }
+
+  /** What goes on by itself. */
+  get background(): readonly BackgroundWork[] {
+    return [this.guard.round];
+  }
+
+  /** Starts to listen; the address is known when it resolves. Rejects where it cannot. */
+  async listen({ host, port, tls }: GrpcPortOptions): Promise<AddressInfo> {
+    const injector = this.#server.createConnectionInjector(credentialsOf(tls));
+    this.#watchSessions();
+    const listener = createServer((socket) => {
+      if (this.guard.accept(socket)) injector.injectConnection(socket);
+    });
+    listener.listen({ host, port });
+    await once(listener, "listening");
+    this.#listener = listener;
+    return this.address;
+  }
+
+  /** Where it listens. */
+  get address(): AddressInfo {
+    const address = this.#listener?.address() ?? null;
+    if (address === null || typeof address === "string") throw new Error("the gRPC door is not open");
+    return address;
+  }
+
+  /** A call came by this connection that was not let in, from whom nobody knows. */
+  wasted(session: Http2Session | undefined): void {
+    if (session !== undefined) this.#wasted.get(session)?.add();
+  }
+
+  /**
+   * Takes no more connections and calls; resolves when those that are open are over. grpc-js itself does not wait for
+   * connections that it was handed.
+   */
+  close(): Promise<void> {
+    this.#server.tryShutdown(() => {});
+    this.#closed ??= new Promise((resolve) => {
+      if (this.#listener === undefined) resolve();
+      else this.#listener.close(() => resolve());
+    });
+    return this.#closed;
+  }
+
+  /** Cuts what is still open. */
+  async cut(): Promise<void> {
+    this.#server.forceShutdown();
+    this.guard.cut();
+    await this.close();
+  }
+
+  /** Every HTTP/2 connection. grpc-js has no public way to it; tests watch that this one works. */
+  #watchSessions(): void {
+    const { http2Servers } = this.#server as unknown as { http2Servers: ReadonlyMap<Http2Server, unknown> };
+    for (const server of http2Servers.keys()) {
+      server.on("session", (session) => {
+        const { remoteAddress, remotePort } = session.socket;
+        const flooded = () => this.guard.flooded({ remoteAddress, remotePort });
+        this.#wasted.set(session, new WastedCalls(session, this.#clock, flooded));
+      });
+    }
+  }
+}
+
+function credentialsOf(tls: GrpcPortOptions["tls"]): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  const pair = { cert_chain: tls.certificate, private_key: tls.privateKey };
+  return ServerCredentials.createSsl(null, [pair], false);
+}
