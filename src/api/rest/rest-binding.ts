@@ -150,7 +150,7 @@ function parse(message: DescMessage, json: JsonObject): Message {
 /** The parser's complaint without its prefix, which names types that a REST client does not know. */
 function asInvalidJson(error: unknown): OtaError {
   const text = error instanceof Error ? error.message : "";
-  const unknown = /key "(?<key>.*)" is unknown$/s.exec(text)?.groups?.["key"];
+  const unknown = unknownKeyOf(text);
   if (unknown !== undefined) return invalidArgument(unknown.slice(0, 100), "is not a field of this request");
   const field = fieldOf(error);
   const cause = error instanceof Error ? error.cause : undefined;
@@ -160,6 +160,19 @@ function asInvalidJson(error: unknown): OtaError {
   const problem = type === undefined ? "the request cannot be read" : `not a valid ${type}: ${value}`;
   return new OtaError("invalid_argument", "INVALID_REQUEST", problem, { cause: error });
 }
+
+/**
+ * The key in protobuf-es' words `cannot decode message X from JSON: key "KEY" is unknown`. The client wrote it, and may repeat
+ * those words in it as often as fit into a request: an expression would begin anew at each of them.
+ */
+function unknownKeyOf(text: string): string | undefined {
+  const begin = text.indexOf(unknownKeyBegin);
+  if (begin === -1 || !text.endsWith(unknownKeyEnd)) return undefined;
+  return text.slice(begin + unknownKeyBegin.length, -unknownKeyEnd.length);
+}
+
+const unknownKeyBegin = ' from JSON: key "';
+const unknownKeyEnd = '" is unknown';
 
 /** protobuf-es puts the field that it could not read on the cause. */
 function fieldOf(error: unknown): string | undefined {
