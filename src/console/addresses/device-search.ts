@@ -37,12 +37,17 @@ export const deviceTabs = ["measurements", "map", "updates", "errors", "heartbea
 /** The spans of time that a device's page offers. */
 export const deviceRanges = ["1h", "6h", "24h", "7d", "30d"] as const;
 
+/** By which time a device's page places heartbeats, beside when they were received. */
+const deviceTimeBases = ["device"] as const;
+
 /** The address of one device. `from` and `to` are milliseconds since 1970 and go before `range`. */
 export interface DeviceSearch {
   readonly tab?: (typeof deviceTabs)[number];
   readonly range?: (typeof deviceRanges)[number];
   readonly from?: number;
   readonly to?: number;
+  /** By which time heartbeats are placed; without it by when they were received. */
+  readonly by?: (typeof deviceTimeBases)[number];
   /** Metrics by name, with commas between. */
   readonly metrics?: string;
 }
@@ -56,6 +61,7 @@ export function deviceSearch(raw: RawSearch): DeviceSearch {
     range: searchChoice(raw, "range", deviceRanges),
     from: hasSpan ? from : undefined,
     to: hasSpan ? to : undefined,
+    by: searchChoice(raw, "by", deviceTimeBases),
     metrics: searchText(raw, "metrics"),
   });
 }

@@ -1,9 +1,9 @@
-import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { useQuery } from "@connectrpc/connect-query";
-import { Card, Group, Skeleton, Text } from "@mantine/core";
+import { Card, Group, Skeleton, Stack, Text } from "@mantine/core";
 import { keepPreviousData } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { TelemetryService, type TrackPoint } from "../../../gen/ota/v1/telemetry_service_pb.js";
+import { TelemetryService, TimeBasis, type TrackPoint } from "../../../gen/ota/v1/telemetry_service_pb.js";
 import type { DeviceSearch } from "../addresses/device-search.ts";
 import { type Box, boxAround, longitudeIn } from "../charts/box.ts";
 import { type ChartColors, useChartColors } from "../charts/chart-colors.ts";
@@ -15,6 +15,7 @@ import { Nothing } from "../ui/nothing.tsx";
 import { Time } from "../ui/time.tsx";
 import { spanRequest, useSpan } from "./measurements/span.ts";
 import { SpanPicker } from "./measurements/span-picker.tsx";
+import { TimeBasisChoice, timeBasisOf } from "./measurements/time-basis.tsx";
 
 interface TrackPanelProps {
   readonly deviceId: string;
@@ -25,16 +26,18 @@ interface TrackPanelProps {
 /** Where a device was over a span of time. */
 export function TrackPanel({ deviceId, search, onChange }: TrackPanelProps) {
   const span = useSpan(search);
+  const timeBasis = timeBasisOf(search);
   const { data, error, refetch } = useQuery(
     TelemetryService.method.getTrack,
-    { deviceId, ...spanRequest(span), maxPoints },
+    { deviceId, ...spanRequest(span), maxPoints, timeBasis },
     { placeholderData: keepPreviousData },
   );
   return (
     <Card withBorder padding="md" component="section" aria-label="Map">
-      <Group mb="md">
+      <Stack gap="xs" mb="md">
         <SpanPicker span={span} search={search} onChange={onChange} />
-      </Group>
+        <TimeBasisChoice search={search} onChange={onChange} />
+      </Stack>
       {error !== null && <Failure error={error} doing="read its track" retry={refetch} />}
       {data === undefined && error === null && <Skeleton h={mapHeightPx} />}
       {data !== undefined && data.points.length === 0 && (
@@ -43,7 +46,11 @@ export function TrackPanel({ deviceId, search, onChange }: TrackPanelProps) {
         </Nothing>
       )}
       {data !== undefined && data.points.length > 0 && (
-        <Track key={`${search.range ?? ""} ${search.from ?? ""}`} points={data.points} />
+        <Track
+          key={`${search.range ?? ""} ${search.from ?? ""} ${timeBasis}`}
+          points={data.points}
+          timeBasis={timeBasis}
+        />
       )}
     </Card>
   );
@@ -54,7 +61,13 @@ const mapHeightPx = 420;
 /** As many as a line of this size can show. */
 const maxPoints = 1_000;
 
-function Track({ points }: { readonly points: readonly TrackPoint[] }) {
+interface TrackProps {
+  readonly points: readonly TrackPoint[];
+  /** By which their times are told. */
+  readonly timeBasis: TimeBasis;
+}
+
+function Track({ points, timeBasis }: TrackProps) {
   const colors = useChartColors();
   // The reader's place on the map stays when the device moves on; another span begins anew.
   const begin = useMemo<Box | undefined>(
@@ -63,8 +76,8 @@ function Track({ points }: { readonly points: readonly TrackPoint[] }) {
     [],
   );
   const series = useMemo(
-    () => (begin === undefined ? [] : trackSeries(points, begin, colors)),
-    [points, begin, colors],
+    () => (begin === undefined ? [] : trackSeries({ points, timeBasis }, begin, colors)),
+    [points, timeBasis, begin, colors],
   );
   const first = points[0];
   const last = points.at(-1);
@@ -83,8 +96,8 @@ function Track({ points }: { readonly points: readonly TrackPoint[] }) {
         <Facts
           facts={[
             ["Positions", counted(points.length, "position")],
-            ["Last", <Place key="l" point={last} />],
-            ["First", <Place key="f" point={first} />],
+            ["Last", <Place key="l" point={last} timeBasis={timeBasis} />],
+            ["First", <Place key="f" point={first} timeBasis={timeBasis} />],
           ]}
         />
       </Group>
@@ -95,12 +108,22 @@ function Track({ points }: { readonly points: readonly TrackPoint[] }) {
   );
 }
 
-function Place({ point }: { readonly point: TrackPoint | undefined }) {
+interface PlaceProps {
+  readonly point: TrackPoint | undefined;
+  readonly timeBasis: TimeBasis;
+}
+
+function Place({ point, timeBasis }: PlaceProps) {
   return (
     <>
-      {placeText(point)} · <Time at={point?.receiveTime} />
+      {placeText(point)} · <Time at={point && timeOf(point, timeBasis)} />
     </>
   );
+}
+
+/** When a device was there; the service leaves out a device's time that cannot be right. */
+function timeOf({ receiveTime, deviceTime }: TrackPoint, timeBasis: TimeBasis): Timestamp | undefined {
+  return timeBasis === TimeBasis.DEVICE ? (deviceTime ?? receiveTime) : receiveTime;
 }
 
 function placeText(point: TrackPoint | undefined): string {
@@ -110,14 +133,15 @@ function placeText(point: TrackPoint | undefined): string {
   return `${latitude.toFixed(5)}, ${longitude.toFixed(5)}${within}`;
 }
 
-function trackSeries(points: readonly TrackPoint[], box: Box, colors: ChartColors): readonly object[] {
+function trackSeries({ points, timeBasis }: TrackProps, box: Box, colors: ChartColors): readonly object[] {
   const places = points.flatMap((point) => {
-    const { location, receiveTime } = point;
-    if (location === undefined || receiveTime === undefined) return [];
+    const { location } = point;
+    const at = timeOf(point, timeBasis);
+    if (location === undefined || at === undefined) return [];
     return [
       {
         value: [longitudeIn(box, location.longitude), location.latitude],
-        text: `${moment.format(timestampDate(receiveTime))}\n${placeText(point)}`,
+        text: `${moment.format(timestampDate(at))}\n${placeText(point)}`,
       },
     ];
   });

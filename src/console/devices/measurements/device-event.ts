@@ -1,7 +1,7 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ErrorOccurrence } from "../../../../gen/ota/v1/error_group_pb.js";
 import { type DeviceUpdate, DeviceUpdateState, UpdateAction } from "../../../../gen/ota/v1/rollout_pb.js";
-import type { SeriesPoint } from "../../../../gen/ota/v1/telemetry_service_pb.js";
+import { type SeriesPoint, TimeBasis } from "../../../../gen/ota/v1/telemetry_service_pb.js";
 import type { Span } from "./span.ts";
 
 /** Something that happened on a device. */
@@ -45,19 +45,41 @@ export function updateEvents(updates: readonly DeviceUpdate[], span: Span): Devi
     .filter(({ atMs }) => atMs >= span.startMs && atMs < span.endMs);
 }
 
-/** Errors and crashes. */
-export function errorEvents(occurrences: readonly ErrorOccurrence[]): DeviceEvent[] {
-  return occurrences.flatMap(({ report, receiveTime, groupId, firmwareVersion }) => {
-    if (report === undefined || receiveTime === undefined) return [];
-    const { fatal, code, message } = report;
-    return {
-      kind: fatal ? ("Crashes" as const) : ("Errors" as const),
-      atMs: timestampMs(receiveTime),
-      text: `${code} on ${firmwareVersion}${message === "" ? "" : `: ${message.slice(0, 120)}`}`,
-      groupId,
-    };
-  });
+/** Errors and crashes of a span, placed as the heartbeats that brought them. */
+export function errorEvents(
+  occurrences: readonly ErrorOccurrence[],
+  span: Span,
+  basis: TimeBasis,
+): DeviceEvent[] {
+  return occurrences
+    .flatMap((occurrence) => {
+      const { report, groupId, firmwareVersion } = occurrence;
+      const atMs = placeOf(occurrence, basis);
+      if (report === undefined || atMs === undefined) return [];
+      const { fatal, code, message } = report;
+      return {
+        kind: fatal ? ("Crashes" as const) : ("Errors" as const),
+        atMs,
+        text: `${code} on ${firmwareVersion}${message === "" ? "" : `: ${message.slice(0, 120)}`}`,
+        groupId,
+      };
+    })
+    .filter(({ atMs }) => atMs >= span.startMs && atMs < span.endMs);
 }
+
+/** The device's time counts as long as it can be right, as in `TIME_BASIS_DEVICE`. */
+function placeOf({ receiveTime, deviceTime }: ErrorOccurrence, basis: TimeBasis): number | undefined {
+  if (receiveTime === undefined) return undefined;
+  const received = timestampMs(receiveTime);
+  if (basis !== TimeBasis.DEVICE || deviceTime === undefined) return received;
+  const made = timestampMs(deviceTime);
+  return made > received + mostAheadMs || made < received - mostBehindMs ? received : made;
+}
+
+const mostAheadMs = 60_000;
+
+/** For so long heartbeats are kept by default; no device sends one that is older. */
+const mostBehindMs = 30 * 86_400_000;
 
 /**
  * The reboots, found where the uptime falls: the newest value of a bucket lies below that of the one before. Several

@@ -1,5 +1,5 @@
 import { useQuery } from "@connectrpc/connect-query";
-import { Card, Group, MultiSelect, Skeleton, Stack, Text } from "@mantine/core";
+import { Box, Card, Group, MultiSelect, Skeleton, Stack, Text } from "@mantine/core";
 import { useMemo } from "react";
 import type { Device } from "../../../../gen/ota/v1/device_pb.js";
 import {
@@ -23,6 +23,7 @@ import { measurementsHeight, measurementsOption, plot } from "./measurements-opt
 import { uptimeMetric } from "./metric-words.ts";
 import { type Span, shortestSpanMs, useSpan } from "./span.ts";
 import { SpanPicker } from "./span-picker.tsx";
+import { TimeBasisChoice, timeBasisOf } from "./time-basis.tsx";
 import { maxMetrics, useMeasurements } from "./use-measurements.ts";
 
 interface MeasurementsPanelProps {
@@ -42,7 +43,7 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
   const metrics = catalogue.data?.metrics.filter(({ name }) => name !== uptimeMetric);
   const chosen =
     search.metrics === undefined ? metrics && usual(metrics) : search.metrics.split(",").slice(0, maxMetrics);
-  const measured = useMeasurements(device.id, chosen, span);
+  const measured = useMeasurements(device.id, chosen, span, timeBasisOf(search));
   const withValues = measured.series?.filter(({ points }) => points.length > 0) ?? [];
   const without = measured.series?.filter(({ points }) => points.length === 0) ?? [];
   const select = (from: number, to: number) => {
@@ -52,7 +53,7 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
   return (
     <Stack gap="md">
       <Card withBorder padding="md" component="section" aria-label="Measurements">
-        <Group justify="space-between" gap="sm" mb="md" align="flex-start">
+        <Group justify="space-between" gap="sm" mb="xs" align="flex-start">
           <SpanPicker span={span} search={search} onChange={onChange} />
           <MultiSelect
             aria-label="Metrics"
@@ -71,6 +72,9 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
             }}
           />
         </Group>
+        <Box mb="md">
+          <TimeBasisChoice search={search} onChange={onChange} />
+        </Box>
         {chosen === undefined && catalogue.isError && (
           <Failure error={catalogue.error} doing="read which metrics there are" retry={catalogue.refetch} />
         )}
@@ -102,7 +106,9 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
               ` No values of: ${without.map(({ displayName }) => displayName).join(", ")}.`}
           </Text>
           <SaveButton path={exportPath(device.id, span)} name={`${device.serialNumber}-heartbeats.csv`}>
-            Heartbeats of this time as CSV
+            {search.by === "device"
+              ? "Heartbeats received in this time as CSV"
+              : "Heartbeats of this time as CSV"}
           </SaveButton>
         </Group>
       </Card>

@@ -4,7 +4,12 @@ import { keepPreviousData } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
 import { RolloutService } from "../../../../gen/ota/v1/rollout_service_pb.js";
-import { type Series, SeriesSource, TelemetryService } from "../../../../gen/ota/v1/telemetry_service_pb.js";
+import {
+  type Series,
+  SeriesSource,
+  TelemetryService,
+  TimeBasis,
+} from "../../../../gen/ota/v1/telemetry_service_pb.js";
 import { type DeviceEvent, errorEvents, rebootEvents, updateEvents } from "./device-event.ts";
 import { uptimeMetric } from "./metric-words.ts";
 import { type Span, spanRequest } from "./span.ts";
@@ -32,8 +37,10 @@ export function useMeasurements(
   /** Undefined: not known yet, so that there is nothing to read. */
   metrics: readonly string[] | undefined,
   span: Span,
+  timeBasis: TimeBasis,
 ): DeviceMeasurements {
-  const shared = { deviceId, ...spanRequest(span), maxPoints };
+  const { startTime, endTime } = spanRequest(span);
+  const shared = { deviceId, startTime, endTime, timeBasis, maxPoints };
   const options = { placeholderData: keepPreviousData } as const;
   const first = useQuery(
     TelemetryService.method.querySeries,
@@ -48,7 +55,8 @@ export function useMeasurements(
   );
   const errors = useQuery(
     ErrorService.method.listErrorOccurrences,
-    { deviceId, ...spanRequest(span), pageSize: maxEvents },
+    // Occurrences are asked for by receipt: what a device kept may have come after the span.
+    { deviceId, startTime, ...(timeBasis === TimeBasis.DEVICE ? {} : { endTime }), pageSize: maxEvents },
     options,
   );
   const updates = useQuery(
@@ -68,9 +76,9 @@ export function useMeasurements(
       [
         ...updateEvents(updates.data?.deviceUpdates ?? [], { startMs, endMs, isLive }),
         ...rebootEvents(first.data?.series[0]?.points ?? [], bucketMs),
-        ...errorEvents(errors.data?.occurrences ?? []),
+        ...errorEvents(errors.data?.occurrences ?? [], { startMs, endMs, isLive }, timeBasis),
       ].toSorted((a, b) => a.atMs - b.atMs),
-    [updates.data, errors.data, first.data, bucketMs, startMs, endMs, isLive],
+    [updates.data, errors.data, first.data, bucketMs, startMs, endMs, isLive, timeBasis],
   );
   return {
     series,
