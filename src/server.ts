@@ -19,6 +19,7 @@ import { openFoundation } from "./assembly/foundation.ts";
 import { openUpdates } from "./assembly/updates.ts";
 import type { Config } from "./config.ts";
 import { crashLogRoutes } from "./crash/crash-log-routes.ts";
+import { symbolFileRoutes } from "./crash/symbol-file-routes.ts";
 import { OtaError } from "./errors.ts";
 import type { MachineClock } from "./infra/clock.ts";
 import type { Database } from "./infra/database/database.ts";
@@ -105,6 +106,7 @@ async function start({ config, logger, clock: machine }: ServerOptions): Promise
         exportRoute(exportOpener(telemetry.exports)),
         downloadRoute(downloadOpener({ offers: rollouts.offers, metrics: metrics.updates })),
         ...crashLogRoutes(crashes.logs),
+        ...symbolFileRoutes(crashes.symbols),
         ...sessionRoutes(sessions, (token) => authenticator.identify(token)),
       ],
       corsOrigins: config.corsOrigins,

@@ -7,6 +7,7 @@ import {
   ErrorService,
   GetSourceLinesResponseSchema,
   ListSymbolFilesResponseSchema,
+  type MissingBuild,
   type SourceLine,
   UploadSymbolFileResponseSchema,
 } from "../../gen/ota/v1/error_service_pb.js";
@@ -35,14 +36,23 @@ export function addSymbolCommands(program: Command, cli: Cli): void {
     );
   symbols
     .command("list")
-    .description("List the symbol files, the newest first")
+    .description("List the symbol files, the newest first, and the builds that crashed without one")
     .action(
       withSession(cli, async (session) => {
         const answer = await session.call(ErrorService.method.listSymbolFiles, {});
         session.print(ListSymbolFilesResponseSchema, answer, () =>
-          answer.symbolFiles.length === 0
-            ? "No symbol files."
-            : renderTable(session.terminal, columns, answer.symbolFiles),
+          [
+            answer.symbolFiles.length === 0
+              ? "No symbol files."
+              : renderTable(session.terminal, columns, answer.symbolFiles),
+            ...(answer.missingBuilds.length === 0
+              ? []
+              : [
+                  "",
+                  "Crashed lately without one:",
+                  renderTable(session.terminal, missingColumns, answer.missingBuilds),
+                ]),
+          ].join("\n"),
         );
       }),
     );
@@ -89,6 +99,13 @@ const columns: readonly Column<SymbolFile>[] = [
   { title: "build id", text: ({ buildId, sha256 }) => buildId || `sha256 ${sha256.slice(0, 16)}` },
   { title: "functions", text: ({ functionCount }) => String(functionCount), align: "right" },
   { title: "uploaded", text: ({ createTime }) => timeText(createTime) },
+];
+
+const missingColumns: readonly Column<MissingBuild>[] = [
+  { title: "build id", text: ({ buildId }) => cleanText(buildId) },
+  { title: "module", text: ({ module }) => cleanText(module) || "-" },
+  { title: "groups", text: ({ groupCount }) => String(groupCount), align: "right" },
+  { title: "last seen", text: ({ lastSeenTime }) => timeText(lastSeenTime) },
 ];
 
 function factsOf(file: SymbolFile | undefined): (readonly [string, string | undefined])[] {

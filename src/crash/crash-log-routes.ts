@@ -18,7 +18,7 @@ export function crashLogRoutes(logs: CrashLogs): RawRoute[] {
       access: { device: true },
       rate: "device",
       bodyLimit: maxCrashLogBytes,
-      rawBody: true,
+      body: "buffer",
       handle: async (request, reply, { identity, signal }) => {
         const body = request.body as Buffer | undefined;
         if (body !== undefined && body.length > maxCrashLogBytes) throw tooLarge();

@@ -10,6 +10,7 @@ import { ErrorCollector } from "./error-collector.ts";
 import { ErrorGroups } from "./error-groups.ts";
 import { GroupMerges } from "./group-merges.ts";
 import { GroupingRules } from "./grouping-rules.ts";
+import { RuleTrials } from "./rule-trials.ts";
 import { SourceLineFinder } from "./symbols/source-lines.ts";
 import { SymbolFiles } from "./symbols/symbol-files.ts";
 import { SymbolTables } from "./symbols/symbol-names.ts";
@@ -31,6 +32,7 @@ export class CrashReports implements AsyncDisposable {
   readonly groups: ErrorGroups;
   readonly merges: GroupMerges;
   readonly rules: GroupingRules;
+  readonly trials: RuleTrials;
   readonly symbols: SymbolFiles;
   readonly sourceLines: SourceLineFinder;
   readonly logs: CrashLogs;
@@ -42,10 +44,12 @@ export class CrashReports implements AsyncDisposable {
     this.groups = new ErrorGroups(parts);
     this.merges = new GroupMerges(parts);
     this.rules = new GroupingRules(parts);
+    const tables = new SymbolTables(parts);
+    this.trials = new RuleTrials({ pool: parts.database.pool, rules: this.rules, tables });
     this.symbols = new SymbolFiles(parts);
     this.sourceLines = new SourceLineFinder({ pool: parts.database.pool, store: parts.store });
     this.logs = new CrashLogs(parts);
-    this.collector = new ErrorCollector({ ...parts, symbols: new SymbolTables(parts) });
+    this.collector = new ErrorCollector({ ...parts, symbols: tables });
     this.collector.start(parts.background);
     this.#cleaning = parts.background.round({
       name: "crash_logs",

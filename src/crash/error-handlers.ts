@@ -5,6 +5,7 @@ import { actorOf, callingDevice } from "../call/identity.ts";
 import { keysetPage, listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
 import { timeRange } from "../call/request-date.ts";
+import type { Pool } from "../infra/database/pool.ts";
 import type { CrashLogs } from "./crash-logs.ts";
 import { affectedKey, type ErrorGroups, occurrenceKey } from "./error-groups.ts";
 import {
@@ -19,6 +20,7 @@ import {
 import type { GroupMerges } from "./group-merges.ts";
 import { groupingEndpoints } from "./grouping-handlers.ts";
 import type { GroupingRules } from "./grouping-rules.ts";
+import type { RuleTrials } from "./rule-trials.ts";
 import { symbolEndpoints } from "./symbol-handlers.ts";
 import type { SourceLineFinder } from "./symbols/source-lines.ts";
 import type { SymbolFiles } from "./symbols/symbol-files.ts";
@@ -29,9 +31,11 @@ export interface ErrorParts {
   readonly logs: CrashLogs;
   readonly merges: GroupMerges;
   readonly rules: GroupingRules;
+  readonly trials: RuleTrials;
   readonly symbols: SymbolFiles;
   readonly sourceLines: SourceLineFinder;
   readonly pageTokens: PageTokens;
+  readonly pool: Pool;
 }
 
 /** The endpoints of ErrorService. */

@@ -12,6 +12,7 @@ import {
 import type {
   AffectedDeviceSchema,
   ListErrorGroupsRequestSchema,
+  TryGroupingRuleResponseSchema,
 } from "../../gen/ota/v1/error_service_pb.js";
 import { Severity } from "../../gen/ota/v1/heartbeat_pb.js";
 import { dateOf } from "../call/request-date.ts";
@@ -28,6 +29,7 @@ import {
 } from "./error-group.ts";
 import type { GroupFilter } from "./error-groups.ts";
 import type { GroupingRule } from "./grouping-rule.ts";
+import type { RuleTrial } from "./rule-trials.ts";
 import type { StackKind } from "./stacks/stack.ts";
 
 /** A group on the wire. */
@@ -90,6 +92,22 @@ export function ruleMessage({
   ...rule
 }: GroupingRule): MessageInitShape<typeof GroupingRuleSchema> {
   return { ...rule, createTime: timestampFromDate(createdAt) };
+}
+
+/** How a report fares with the conditions of a rule, on the wire. */
+export function trialMessage({
+  subject,
+  stackKind,
+  failed,
+  ...trial
+}: RuleTrial): MessageInitShape<typeof TryGroupingRuleResponseSchema> {
+  return {
+    ...trial,
+    stackKind: wireKinds[stackKind],
+    fault: subject.fault,
+    frames: [...subject.frames],
+    failedConditions: [...failed],
+  };
 }
 
 /** A crash log on the wire. */

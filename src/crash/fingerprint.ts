@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { conditionsText, type GroupingRule, ruleHolds } from "./grouping-rule.ts";
+import { conditionsText, type GroupingRule, type RuleSubject, ruleHolds } from "./grouping-rule.ts";
 import { namedFrame } from "./stacks/named-frame.ts";
 import { withoutOrdinals } from "./stacks/names.ts";
 import { type ReadStack, readStack } from "./stacks/read-stack.ts";
@@ -109,13 +109,10 @@ export function fingerprintFrom(
 ): Fingerprint {
   const { code, message } = report;
   const stackKind = read.kind;
-  const frames =
-    symbols === undefined ? read.frames : read.frames.map((frame, index) => named(frame, index, symbols));
-  const top = innermost(frames, overflows.test(read.fault));
+  const top = topOf(read, symbols);
   const title = titleOf(code, message, read.fault, top[0]);
-  const rule = rules.find((each) =>
-    ruleHolds(each, { code, message, fault: read.fault, frames: top.map(({ symbol }) => symbol) }),
-  );
+  const subject = subjectFrom({ report, stack: read }, top);
+  const rule = rules.find((each) => ruleHolds(each, subject));
   if (rule !== undefined) {
     const groupedBy = `rule “${rule.title}”: ${conditionsText(rule)}`;
     return fingerprint(["rule", rule.fingerprint], { stackKind, title: rule.title, groupedBy });
@@ -135,6 +132,21 @@ export function fingerprintFrom(
     title,
     groupedBy: wordText(stackKind, words),
   });
+}
+
+/** What of a report the rules look at. */
+export function subjectOf(read: ReadReport, symbols: Deciders["symbols"]): RuleSubject {
+  return subjectFrom(read, topOf(read.stack, symbols));
+}
+
+function subjectFrom({ report, stack }: ReadReport, top: readonly Frame[]): RuleSubject {
+  const { code, message } = report;
+  return { code, message, fault: stack.fault, frames: top.map(({ symbol }) => symbol) };
+}
+
+function topOf({ fault, frames }: ReadStack, symbols: Deciders["symbols"]): readonly Frame[] {
+  const told = symbols === undefined ? frames : frames.map((frame, index) => named(frame, index, symbols));
+  return innermost(told, overflows.test(fault));
 }
 
 function fingerprint(digested: readonly string[], told: Omit<Fingerprint, "sha256">): Fingerprint {

@@ -3,19 +3,21 @@ import { type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf } from "../call/identity.ts";
 import { invalidArgument } from "../errors.ts";
 import type { ErrorGroups } from "./error-groups.ts";
-import { groupMessage, ruleMessage } from "./error-messages.ts";
+import { groupMessage, ruleMessage, trialMessage } from "./error-messages.ts";
 import type { GroupMerges } from "./group-merges.ts";
 import type { GroupingRules } from "./grouping-rules.ts";
+import type { RuleTrials } from "./rule-trials.ts";
 
 /** What these handlers call. */
 interface GroupingParts {
   readonly groups: ErrorGroups;
   readonly merges: GroupMerges;
   readonly rules: GroupingRules;
+  readonly trials: RuleTrials;
 }
 
 /** The endpoints of ErrorService by which operators say what belongs together. */
-export function groupingEndpoints({ groups, merges, rules }: GroupingParts): Endpoint[] {
+export function groupingEndpoints({ groups, merges, rules, trials }: GroupingParts): Endpoint[] {
   const { method } = ErrorService;
   return [
     unary(method.mergeErrorGroups, operator, async ({ id, mergedIds, reason }, { identity }) => {
@@ -28,7 +30,7 @@ export function groupingEndpoints({ groups, merges, rules }: GroupingParts): End
       return { group: groupMessage(await groups.get(id)) };
     }),
 
-    unary(method.listGroupingRules, { access: { role: "viewer" }, rate: "operator" }, async () => ({
+    unary(method.listGroupingRules, viewer, async () => ({
       rules: (await rules.list()).map(ruleMessage),
     })),
 
@@ -47,11 +49,20 @@ export function groupingEndpoints({ groups, merges, rules }: GroupingParts): End
       return { rule: ruleMessage(created) };
     }),
 
+    unary(method.tryGroupingRule, viewer, async ({ report, code, fault, frame, message }) => {
+      if (report === undefined) throw invalidArgument("report", "is required");
+      const { buildId, ...reported } = report;
+      const example = { ...reported, context: { build_id: buildId } };
+      return trialMessage(await trials.try({ code, fault, frame, message }, example));
+    }),
+
     unary(method.deleteGroupingRule, operator, async ({ id, reason }, { identity }) => {
       await rules.delete(id, actorOf(identity), reason);
       return {};
     }),
   ];
 }
+
+const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
 
 const operator = { access: { role: "operator" }, rate: "operator" } as const;

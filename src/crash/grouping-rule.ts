@@ -27,21 +27,28 @@ export interface RuleSubject {
 }
 
 /** Whether all conditions of a rule hold. */
-export function ruleHolds(rule: RuleConditions, { code, fault, frames, message }: RuleSubject): boolean {
-  return (
-    fits(rule.code, code) &&
-    fits(rule.fault, fault) &&
-    fits(rule.message, message) &&
-    (rule.frame === "" || frames.some((frame) => fits(rule.frame, frame)))
-  );
+export function ruleHolds(rule: RuleConditions, subject: RuleSubject): boolean {
+  return conditionNames.every((name) => conditionHolds(rule, name, subject));
+}
+
+/** The conditions of a rule that do not hold. */
+export function failedConditions(rule: RuleConditions, subject: RuleSubject): (keyof RuleConditions)[] {
+  return conditionNames.filter((name) => !conditionHolds(rule, name, subject));
 }
 
 /** The conditions of a rule for people: `fault *Timeout*, message *broker*`. */
 export function conditionsText(rule: RuleConditions): string {
-  return (["code", "fault", "frame", "message"] as const)
+  return conditionNames
     .filter((name) => rule[name] !== "")
     .map((name) => `${name} ${rule[name]}`)
     .join(", ");
+}
+
+const conditionNames = ["code", "fault", "frame", "message"] as const satisfies (keyof RuleConditions)[];
+
+function conditionHolds(rule: RuleConditions, name: keyof RuleConditions, subject: RuleSubject): boolean {
+  if (name !== "frame") return fits(rule[name], subject[name]);
+  return rule.frame === "" || subject.frames.some((frame) => fits(rule.frame, frame));
 }
 
 /**

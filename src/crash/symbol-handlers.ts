@@ -1,23 +1,25 @@
-import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { SymbolFileSchema } from "../../gen/ota/v1/error_group_pb.js";
+import type { MessageShape } from "@bufbuild/protobuf";
 import { ErrorService, type UploadSymbolFileRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
 import { clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf } from "../call/identity.ts";
+import type { Pool } from "../infra/database/pool.ts";
 import type { ErrorGroups } from "./error-groups.ts";
 import { readReport, unnamedCallsOf } from "./fingerprint.ts";
+import { findMissingBuilds } from "./missing-builds.ts";
+import { missingBuildMessage, symbolFileMessage } from "./symbol-messages.ts";
 import type { SourceLineFinder } from "./symbols/source-lines.ts";
-import type { SymbolFile, SymbolFiles } from "./symbols/symbol-files.ts";
+import type { SymbolFiles } from "./symbols/symbol-files.ts";
 
 /** What these handlers call. */
 interface SymbolParts {
   readonly groups: ErrorGroups;
   readonly symbols: SymbolFiles;
   readonly sourceLines: SourceLineFinder;
+  readonly pool: Pool;
 }
 
 /** The endpoints of ErrorService for symbol files and what they tell. */
-export function symbolEndpoints({ groups, symbols, sourceLines }: SymbolParts): Endpoint[] {
+export function symbolEndpoints({ groups, symbols, sourceLines, pool }: SymbolParts): Endpoint[] {
   const { method } = ErrorService;
   return [
     clientStream(method.uploadSymbolFile, operator, async (requests, { identity, signal }) => {
@@ -34,6 +36,7 @@ export function symbolEndpoints({ groups, symbols, sourceLines }: SymbolParts): 
 
     unary(method.listSymbolFiles, { access: { role: "viewer" }, rate: "operator" }, async () => ({
       symbolFiles: (await symbols.list()).map(symbolFileMessage),
+      missingBuilds: (await findMissingBuilds(pool)).map(missingBuildMessage),
     })),
 
     unary(
@@ -66,18 +69,4 @@ async function* dataOf(
   if (first.done === true) return;
   yield first.value.data;
   for await (const { data } of { [Symbol.asyncIterator]: () => rest }) yield data;
-}
-
-function symbolFileMessage({
-  createdAt,
-  sizeBytes,
-  functionCount,
-  ...file
-}: SymbolFile): MessageInitShape<typeof SymbolFileSchema> {
-  return {
-    ...file,
-    sizeBytes: BigInt(sizeBytes),
-    functionCount: BigInt(functionCount),
-    createTime: timestampFromDate(createdAt),
-  };
 }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { StackKind } from "../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../gen/ota/v1/error_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { type EnrolledDevice, enrolDevice, refusal } from "../support/door-clients.ts";
@@ -109,6 +110,63 @@ ELF file SHA256: ${sha256.slice(0, 9)}
     expect(await grouped("MCU", [crash])).toEqual([
       "stack (microcontroller): LoadProhibited, in read_sensor, called by poll_sensors",
     ]);
+  });
+
+  it("are uploaded over HTTP as they are, and asked for by the builds that crashed without one", async () => {
+    const id = builds.second.id;
+    const { symbolFiles } = await service.client().unary(method.listSymbolFiles, {});
+    for (const file of symbolFiles.filter(({ buildId }) => buildId === id))
+      await service.client().unary(method.deleteSymbolFile, { id: file.id });
+    await grouped("ASKED", [coredump(builds.second)]);
+    const missing = async () => {
+      const { missingBuilds } = await service.client().unary(method.listSymbolFiles, {});
+      return missingBuilds.filter(({ buildId }) => buildId === id);
+    };
+    const [build] = await missing();
+    expect(build).toMatchObject({ module: "agent" });
+    expect(build?.groupCount).toBeGreaterThan(0);
+    const { group } = await service.client().unary(method.getErrorGroup, { id: build?.groupId ?? "" });
+    expect(group?.lastSeenTime).toEqual(build?.lastSeenTime);
+
+    const post = async (
+      body: Uint8Array<ArrayBuffer> | null,
+      token: string,
+      query = "?fileName=agent-2.elf",
+    ) =>
+      await fetch(`${service.httpUrl}/api/v1/symbolFiles${query}`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/octet-stream" },
+        body,
+      });
+    const content = new Uint8Array(await readFile(join(folder, "agent-2.elf")));
+    const answer = await post(content, service.adminToken);
+    expect([answer.status, await answer.json()]).toMatchObject([
+      201,
+      { symbolFile: { buildId: id, fileName: "agent-2.elf", sizeBytes: String(content.length) } },
+    ]);
+    expect(await missing()).toEqual([]);
+    expect((await post(content, device.token)).status).toBe(403);
+    expect((await post(null, service.adminToken)).status).toBe(400);
+    expect((await post(content, service.adminToken, "?fileName=a&fileName=b")).status).toBe(400);
+  });
+
+  it("name what the conditions of a rule are tried on", async () => {
+    await upload("agent-1.elf");
+    const report = { code: "TRIED", message: "poll of bus 1 failed", stack: coredump(builds.first) };
+    const tried = async (conditions: object) =>
+      await service.client().unary(method.tryGroupingRule, { ...conditions, report });
+    expect(await tried({ frame: "READ_*", message: "*bus*" })).toMatchObject({
+      holds: true,
+      stackKind: StackKind.NATIVE,
+      frames: ["read_sensor", "poll_sensors"],
+      failedConditions: [],
+      groupedBy: "stack (native), in read_sensor, called by poll_sensors",
+    });
+    expect(await tried({ code: "TRIED", fault: "SIGSEGV", message: "bus" })).toMatchObject({
+      holds: false,
+      failedConditions: ["fault", "message"],
+    });
+    expect(await tried({})).toMatchObject({ holds: false, failedConditions: [] });
   });
 
   it("tell the source lines of a group's addresses where a tool is installed", async () => {

@@ -57,6 +57,7 @@ const contract: Readonly<Record<string, Readonly<Record<string, AccessRule<unkno
     SplitErrorGroup: operator,
     ListGroupingRules: viewer,
     CreateGroupingRule: operator,
+    TryGroupingRule: viewer,
     DeleteGroupingRule: operator,
     UploadSymbolFile: operator,
     ListSymbolFiles: viewer,

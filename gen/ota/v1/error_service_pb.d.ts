@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { CrashLog, ErrorCount, ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupingRule, SymbolFile } from "./error_group_pb.js";
+import type { CrashLog, ErrorCount, ErrorGroup, ErrorGroupState, ErrorOccurrence, GroupingRule, StackKind, SymbolFile } from "./error_group_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -413,6 +413,157 @@ export declare type CreateGroupingRuleResponse = Message<"ota.v1.CreateGroupingR
 export declare const CreateGroupingRuleResponseSchema: GenMessage<CreateGroupingRuleResponse>;
 
 /**
+ * The conditions of a rule, and the report to try them on.
+ *
+ * @generated from message ota.v1.TryGroupingRuleRequest
+ */
+export declare type TryGroupingRuleRequest = Message<"ota.v1.TryGroupingRuleRequest"> & {
+  /**
+   * See `GroupingRule.code`.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * See `GroupingRule.fault`.
+   *
+   * @generated from field: string fault = 2;
+   */
+  fault: string;
+
+  /**
+   * See `GroupingRule.frame`.
+   *
+   * @generated from field: string frame = 3;
+   */
+  frame: string;
+
+  /**
+   * See `GroupingRule.message`.
+   *
+   * @generated from field: string message = 4;
+   */
+  message: string;
+
+  /**
+   * What a device sent, or would. Required.
+   *
+   * @generated from field: ota.v1.ExampleReport report = 5;
+   */
+  report?: ExampleReport | undefined;
+};
+
+/**
+ * Describes the message ota.v1.TryGroupingRuleRequest.
+ * Use `create(TryGroupingRuleRequestSchema)` to create a new message.
+ */
+export declare const TryGroupingRuleRequestSchema: GenMessage<TryGroupingRuleRequest>;
+
+/**
+ * What of an error report decides to which group it belongs.
+ *
+ * @generated from message ota.v1.ExampleReport
+ */
+export declare type ExampleReport = Message<"ota.v1.ExampleReport"> & {
+  /**
+   * See `ErrorReport.code`.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * See `ErrorReport.message`.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * See `ErrorReport.stack`.
+   *
+   * @generated from field: string stack = 3;
+   */
+  stack: string;
+
+  /**
+   * See `ErrorReport.fingerprint`.
+   *
+   * @generated from field: string fingerprint = 4;
+   */
+  fingerprint: string;
+
+  /**
+   * The build whose addresses are in the stack, if that does not say: `build_id` of `ErrorReport.context`.
+   *
+   * @generated from field: string build_id = 5;
+   */
+  buildId: string;
+};
+
+/**
+ * Describes the message ota.v1.ExampleReport.
+ * Use `create(ExampleReportSchema)` to create a new message.
+ */
+export declare const ExampleReportSchema: GenMessage<ExampleReport>;
+
+/**
+ * What the conditions look at.
+ *
+ * @generated from message ota.v1.TryGroupingRuleResponse
+ */
+export declare type TryGroupingRuleResponse = Message<"ota.v1.TryGroupingRuleResponse"> & {
+  /**
+   * Whether all conditions hold. Without any condition they do not.
+   *
+   * @generated from field: bool holds = 1;
+   */
+  holds: boolean;
+
+  /**
+   * What the report's stack was recognised as.
+   *
+   * @generated from field: ota.v1.StackKind stack_kind = 2;
+   */
+  stackKind: StackKind;
+
+  /**
+   * The class of the exception or the sort of the fault; empty if the stack does not say.
+   *
+   * @generated from field: string fault = 3;
+   */
+  fault: string;
+
+  /**
+   * The innermost frames of the device's own code, of which one has to fit, with the names of symbol files; at most 5.
+   *
+   * @generated from field: repeated string frames = 4;
+   */
+  frames: string[];
+
+  /**
+   * Names of the conditions that do not hold: `code`, `fault`, `frame`, `message`.
+   *
+   * @generated from field: repeated string failed_conditions = 5;
+   */
+  failedConditions: string[];
+
+  /**
+   * By what the report would be grouped with the rules that there are: see `ErrorGroup.grouped_by`.
+   *
+   * @generated from field: string grouped_by = 6;
+   */
+  groupedBy: string;
+};
+
+/**
+ * Describes the message ota.v1.TryGroupingRuleResponse.
+ * Use `create(TryGroupingRuleResponseSchema)` to create a new message.
+ */
+export declare const TryGroupingRuleResponseSchema: GenMessage<TryGroupingRuleResponse>;
+
+/**
  * Names a rule of grouping.
  *
  * @generated from message ota.v1.DeleteGroupingRuleRequest
@@ -526,6 +677,14 @@ export declare type ListSymbolFilesResponse = Message<"ota.v1.ListSymbolFilesRes
    * @generated from field: repeated ota.v1.SymbolFile symbol_files = 1;
    */
   symbolFiles: SymbolFile[];
+
+  /**
+   * The builds without a symbol file that the 100 groups seen last, of stacks that may have raw addresses, name in their newest
+   * occurrence; the latest seen first.
+   *
+   * @generated from field: repeated ota.v1.MissingBuild missing_builds = 2;
+   */
+  missingBuilds: MissingBuild[];
 };
 
 /**
@@ -533,6 +692,54 @@ export declare type ListSymbolFilesResponse = Message<"ota.v1.ListSymbolFilesRes
  * Use `create(ListSymbolFilesResponseSchema)` to create a new message.
  */
 export declare const ListSymbolFilesResponseSchema: GenMessage<ListSymbolFilesResponse>;
+
+/**
+ * A build that crashed and of which no symbol file is there.
+ *
+ * @generated from message ota.v1.MissingBuild
+ */
+export declare type MissingBuild = Message<"ota.v1.MissingBuild"> & {
+  /**
+   * GNU build id or the digest of the ELF file, or how it begins, as the crash says, in lower-case hexadecimal.
+   *
+   * @generated from field: string build_id = 1;
+   */
+  buildId: string;
+
+  /**
+   * The file name of the program or library; empty for the only program of a microcontroller.
+   *
+   * @generated from field: string module = 2;
+   */
+  module: string;
+
+  /**
+   * In how many of these groups.
+   *
+   * @generated from field: int32 group_count = 3;
+   */
+  groupCount: number;
+
+  /**
+   * The group with the newest of these occurrences.
+   *
+   * @generated from field: string group_id = 4;
+   */
+  groupId: string;
+
+  /**
+   * When that occurrence was received.
+   *
+   * @generated from field: google.protobuf.Timestamp last_seen_time = 5;
+   */
+  lastSeenTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.MissingBuild.
+ * Use `create(MissingBuildSchema)` to create a new message.
+ */
+export declare const MissingBuildSchema: GenMessage<MissingBuild>;
 
 /**
  * Whose addresses to look up.
@@ -1066,6 +1273,16 @@ export declare const ErrorService: GenService<{
     output: typeof CreateGroupingRuleResponseSchema;
   },
   /**
+   * Says whether the conditions of a rule hold for a report, and what of it they look at. Changes nothing. Role: viewer.
+   *
+   * @generated from rpc ota.v1.ErrorService.TryGroupingRule
+   */
+  tryGroupingRule: {
+    methodKind: "unary";
+    input: typeof TryGroupingRuleRequestSchema;
+    output: typeof TryGroupingRuleResponseSchema;
+  },
+  /**
    * Removes a rule of grouping. The group that it made stays. Role: operator.
    *
    * @generated from rpc ota.v1.ErrorService.DeleteGroupingRule
@@ -1077,7 +1294,8 @@ export declare const ErrorService: GenService<{
   },
   /**
    * Uploads an ELF file with symbols, up to 512 MiB, in chunks. Crashes of that build that come from then on are grouped
-   * by the names of functions. A file that is there already is returned. Role: operator.
+   * by the names of functions. A file that is there already is returned. Over HTTP: `POST /api/v1/symbolFiles?fileName=` with
+   * the file as the body. Role: operator.
    *
    * @generated from rpc ota.v1.ErrorService.UploadSymbolFile
    */

@@ -13,8 +13,11 @@ export interface RawRoute {
   readonly rate: RateClass;
   /** The most bytes of a request body; Fastify's parsers read JSON. Default 1 MiB. */
   readonly bodyLimit?: number;
-  /** Hands the body over as it came, a Buffer, whatever its media type; undefined if there is none. */
-  readonly rawBody?: true;
+  /**
+   * Hands the body over as it came, whatever its media type: whole, as a Buffer, or as a stream of what arrives; undefined if there
+   * is none.
+   */
+  readonly body?: "buffer" | "stream";
   /**
    * Answers, either by returning the payload or by writing the reply itself; it resolves when the answer is complete.
    * Errors leave as google.rpc.Status JSON.
@@ -56,14 +59,16 @@ export function registerRawRoute(app: FastifyInstance, pipeline: Pipeline, raw: 
         void sendFailure(reply, route.fail(call, asHttpError(error) ?? error));
       },
     });
-  if (raw.rawBody !== true) {
+  if (raw.body === undefined) {
     mount(app);
     return;
   }
   // Parsers belong to a scope: this route's must not take the bodies of the others.
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+    if (raw.body === "buffer")
+      scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+    else scope.addContentTypeParser("*", (_request, body, done) => done(null, body));
     mount(scope);
   });
 }

@@ -32,7 +32,7 @@ export interface SymbolFilesParts {
 }
 
 /** The most bytes of a symbol file. */
-const maxSymbolFileBytes = 512 * 1024 * 1024;
+export const maxSymbolFileBytes = 512 * 1024 * 1024;
 
 /** ELF files in the object store, by which raw addresses get the names of functions. */
 export class SymbolFiles {
