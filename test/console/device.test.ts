@@ -146,6 +146,57 @@ describe("a device's page", () => {
     expect(opened.errors).toEqual([]);
   });
 
+  it("draws a kept day where it came back, or as a day by the device's time, and the address says which", async () => {
+    const { id, token } = await enrol("TX-3");
+    const madeMs = (hoursAgo: number) => Date.now() - hoursAgo * 3_600_000;
+    const heartbeats = Array.from({ length: 20 }, (_, index) => ({
+      sequence: String(index + 1),
+      deviceTime: new Date(madeMs(22 - index)).toISOString(),
+      firmwareVersion: "1.0.0",
+      bootId: index < 10 ? "first" : "second",
+      uptime: `${((index % 10) + 1) * 3_600}s`,
+      batteryPercent: 90 - index,
+      location: { latitude: 52.5 + index / 100, longitude: 13.4 },
+      errors: index === 5 ? [{ code: "TOO_COLD", severity: "SEVERITY_ERROR", message: "frost" }] : [],
+    }));
+    await post("/api/v1/heartbeat", { epoch: 1, heartbeats }, token);
+    const { deviceTime } = heartbeats[5] ?? {};
+    await eventually(async () => {
+      const { occurrences } = await service
+        .client()
+        .unary(ErrorService.method.listErrorOccurrences, { deviceId: id });
+      expect(occurrences).toHaveLength(1);
+    });
+
+    await using opened = await openSignedIn(browser, `${service.httpUrl}/devices/${id}`, service.adminToken);
+    const { page } = opened;
+    const happened = page.getByRole("region", { name: "What happened" });
+    await happened.getByText("TOO_COLD on 1.0.0: frost").waitFor();
+    expect(await happened.locator(`time[datetime="${deviceTime}"]`).count()).toBe(0);
+    // Of one point of receipt, no fall of the uptime can be seen.
+    expect(await happened.getByText("Rebooted").count()).toBe(0);
+
+    await page.getByRole("radiogroup", { name: "Placed by" }).getByText("Device's time").click();
+    await page.getByText(/a day that it kept is drawn as a day/).waitFor();
+    await happened.locator(`time[datetime="${deviceTime}"]`).waitFor();
+    await happened.getByText("Rebooted").waitFor();
+    await page.getByRole("button", { name: "Heartbeats received in this time as CSV" }).waitFor();
+    await expectAccessible(page);
+    expect(new URL(page.url()).searchParams.get("by")).toBe("device");
+
+    await page.getByRole("tab", { name: "Map" }).click();
+    const map = page.getByRole("region", { name: "Map" });
+    await map.locator(`time[datetime="${heartbeats[0]?.deviceTime}"]`).waitFor();
+    await map.getByText("20 positions").first().waitFor();
+    await page.reload();
+    await map.getByRole("radio", { name: "Device's time", checked: true }).waitFor({ state: "attached" });
+    await map.getByText("Time of receipt", { exact: true }).click();
+    await map.getByText(/lies where it came back/).waitFor();
+    expect(await map.locator(`time[datetime="${heartbeats[0]?.deviceTime}"]`).count()).toBe(0);
+    expect(new URL(page.url()).searchParams.get("by")).toBeNull();
+    expect(opened.errors).toEqual([]);
+  });
+
   it("gives the heartbeats of the time as CSV", async () => {
     await using opened = await openSignedIn(
       browser,

@@ -1,8 +1,8 @@
-import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ErrorOccurrence } from "../../../../gen/ota/v1/error_group_pb.js";
 import { type DeviceUpdate, DeviceUpdateState, UpdateAction } from "../../../../gen/ota/v1/rollout_pb.js";
 import { type SeriesPoint, TimeBasis } from "../../../../gen/ota/v1/telemetry_service_pb.js";
-import type { Span } from "./span.ts";
+import { type Span, spanRequest } from "./span.ts";
 
 /** Something that happened on a device. */
 export interface DeviceEvent {
@@ -65,6 +65,15 @@ export function errorEvents(
       };
     })
     .filter(({ atMs }) => atMs >= span.startMs && atMs < span.endMs);
+}
+
+/** Which occurrences to ask for, which is by receipt: what a device kept may have come long after it happened. */
+export function occurrenceRequest(
+  span: Span,
+  basis: TimeBasis,
+): { startTime: Timestamp; endTime?: Timestamp } {
+  if (basis !== TimeBasis.DEVICE) return spanRequest(span);
+  return { startTime: timestampFromMs(span.startMs - mostAheadMs) };
 }
 
 /** The device's time counts as long as it can be right, as in `TIME_BASIS_DEVICE`. */

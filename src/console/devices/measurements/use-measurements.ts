@@ -8,9 +8,15 @@ import {
   type Series,
   SeriesSource,
   TelemetryService,
-  TimeBasis,
+  type TimeBasis,
 } from "../../../../gen/ota/v1/telemetry_service_pb.js";
-import { type DeviceEvent, errorEvents, rebootEvents, updateEvents } from "./device-event.ts";
+import {
+  type DeviceEvent,
+  errorEvents,
+  occurrenceRequest,
+  rebootEvents,
+  updateEvents,
+} from "./device-event.ts";
 import { uptimeMetric } from "./metric-words.ts";
 import { type Span, spanRequest } from "./span.ts";
 
@@ -39,8 +45,7 @@ export function useMeasurements(
   span: Span,
   timeBasis: TimeBasis,
 ): DeviceMeasurements {
-  const { startTime, endTime } = spanRequest(span);
-  const shared = { deviceId, startTime, endTime, timeBasis, maxPoints };
+  const shared = { deviceId, ...spanRequest(span), timeBasis, maxPoints };
   const options = { placeholderData: keepPreviousData } as const;
   const first = useQuery(
     TelemetryService.method.querySeries,
@@ -55,8 +60,7 @@ export function useMeasurements(
   );
   const errors = useQuery(
     ErrorService.method.listErrorOccurrences,
-    // Occurrences are asked for by receipt: what a device kept may have come after the span.
-    { deviceId, startTime, ...(timeBasis === TimeBasis.DEVICE ? {} : { endTime }), pageSize: maxEvents },
+    { deviceId, ...occurrenceRequest(span, timeBasis), pageSize: maxEvents },
     options,
   );
   const updates = useQuery(
