@@ -25,6 +25,16 @@ export interface CrashListSearch {
   readonly order?: (typeof crashOrders)[number];
 }
 
+/** The address of the rules of grouping: the error group whose newest occurrence is the example for a new rule. */
+export interface GroupingRulesSearch {
+  readonly example?: string;
+}
+
+/** Reads {@link GroupingRulesSearch}. */
+export function groupingRulesSearch(raw: RawSearch): GroupingRulesSearch {
+  return compact({ example: searchText(raw, "example") });
+}
+
 /** Reads {@link CrashListSearch}; what it does not know is dropped. */
 export function crashListSearch(raw: RawSearch): CrashListSearch {
   return compact({

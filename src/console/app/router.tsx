@@ -1,7 +1,7 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
 import { accessSearch } from "../addresses/access-search.ts";
 import { auditSearch } from "../addresses/audit-search.ts";
-import { crashListSearch } from "../addresses/crash-search.ts";
+import { crashListSearch, groupingRulesSearch } from "../addresses/crash-search.ts";
 import { deviceListSearch, deviceSearch, mapSearch } from "../addresses/device-search.ts";
 import { compareSearch, firmwareListSearch } from "../addresses/firmware-search.ts";
 import { overviewSearch } from "../addresses/overview-search.ts";
@@ -103,6 +103,22 @@ const crash = createRoute({
   component: lazyRouteComponent(() => import("../crashes/crash-page.tsx"), "CrashPage"),
 });
 
+const groupingRules = createRoute({
+  getParentRoute: () => root,
+  path: "/crashes/rules",
+  validateSearch: groupingRulesSearch,
+  component: lazyRouteComponent(
+    () => import("../crashes/rules/grouping-rules-page.tsx"),
+    "GroupingRulesPage",
+  ),
+});
+
+const symbolFiles = createRoute({
+  getParentRoute: () => root,
+  path: "/crashes/symbols",
+  component: lazyRouteComponent(() => import("../crashes/symbols/symbol-files-page.tsx"), "SymbolFilesPage"),
+});
+
 const audit = createRoute({
   getParentRoute: () => root,
   path: "/audit",
@@ -137,6 +153,8 @@ const routes = root.addChildren([
   rollout,
   crashList,
   crash,
+  groupingRules,
+  symbolFiles,
   audit,
   access,
   settings,

@@ -1,12 +1,12 @@
-import { createConnectQueryKey, useMutation } from "@connectrpc/connect-query";
+import { useMutation } from "@connectrpc/connect-query";
 import { Button, Modal, Stack, Text, Textarea, TextInput } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type ErrorGroup, ErrorGroupState } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
+import { useReloadErrors } from "./use-reload-errors.ts";
 
 /** What an operator can do about an error group. Each can be undone by another. */
 export function CrashActions({ group }: { readonly group: ErrorGroup }) {
@@ -71,7 +71,7 @@ interface VerbFormProps {
 function VerbForm({ group, verb, done }: VerbFormProps) {
   const [version, setVersion] = useState(group.lastSeenVersion);
   const [reason, setReason] = useState("");
-  const queries = useQueryClient();
+  const reload = useReloadErrors();
   const update = useMutation(ErrorService.method.updateErrorGroup);
   const isResolving = verb.state === ErrorGroupState.RESOLVED;
   const submit = async (event: FormEvent) => {
@@ -82,9 +82,7 @@ function VerbForm({ group, verb, done }: VerbFormProps) {
       reason: reason.trim(),
       resolvedVersion: isResolving ? version.trim() : "",
     });
-    await queries.invalidateQueries({
-      queryKey: createConnectQueryKey({ schema: ErrorService, cardinality: undefined }),
-    });
+    await reload();
     done();
   };
   return (
