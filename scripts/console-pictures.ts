@@ -80,6 +80,12 @@ function fullShots({ device, crash, release, draft, running, rolledBack }: Story
     },
     { name: "crashes", path: "/crashes" },
     { name: "crash", path: `/crashes/${crash}` },
+    {
+      name: "grouping-rules",
+      path: `/crashes/rules?example=${crash}`,
+      prepare: (page) => page.getByRole("table", { name: "Conditions" }).waitFor(),
+    },
+    { name: "symbol-files", path: "/crashes/symbols" },
     { name: "audit", path: "/audit" },
     { name: "access", path: "/access" },
     { name: "settings", path: "/settings" },
