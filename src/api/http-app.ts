@@ -147,7 +147,8 @@ export class HttpApp implements AsyncDisposable {
     }
     if (corsOrigins.length > 0) await app.register(fastifyCors, crossOrigin(corsOrigins));
     this.#registerHealth();
-    for (const raw of rawRoutes) registerRawRoute(app, pipeline, raw);
+    for (const raw of rawRoutes)
+      registerRawRoute(app, pipeline, raw, (connection) => this.#guard.admitted(connection));
     await registerConnectDoor(app, pipeline, table, this.#shutdown.signal);
     await registerRestDoor(app, pipeline, table);
     if (console !== undefined) await registerConsoleFiles(app, console.folder);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { request } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { StackKind } from "../../gen/ota/v1/error_group_pb.js";
@@ -28,7 +29,7 @@ let service: TestService;
 let device: EnrolledDevice;
 
 beforeAll(async () => {
-  service = await startTestService();
+  service = await startTestService({ settings: { DEVICE_OTA_AUTHENTICATION_SECONDS: "1" } });
   device = await enrolDevice(service);
 });
 
@@ -148,6 +149,25 @@ ELF file SHA256: ${sha256.slice(0, 9)}
     expect((await post(content, device.token)).status).toBe(403);
     expect((await post(null, service.adminToken)).status).toBe(400);
     expect((await post(content, service.adminToken, "?fileName=a&fileName=b")).status).toBe(400);
+  });
+
+  it("may take longer over HTTP than a connection may stay open without a call that is let in", async () => {
+    const content = await readFile(join(folder, "agent-2.elf"));
+    const { hostname, port } = new URL(service.httpUrl);
+    const answer = await new Promise<number | undefined>((resolve, reject) => {
+      const upload = request({
+        host: hostname,
+        port,
+        method: "POST",
+        path: "/api/v1/symbolFiles",
+        headers: { authorization: `Bearer ${service.adminToken}`, "content-length": content.length },
+        agent: false,
+      });
+      upload.on("error", reject).on("response", (response) => resolve(response.resume().statusCode));
+      upload.write(content.subarray(0, 100));
+      setTimeout(() => upload.end(content.subarray(100)), 3_000);
+    });
+    expect(answer).toBe(201);
   });
 
   it("name what the conditions of a rule are tried on", async () => {

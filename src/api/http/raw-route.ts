@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from "fastify";
 import type { Call } from "../pipeline/call.ts";
 import type { AccessRule, CallContext, RateClass } from "../pipeline/endpoint.ts";
@@ -25,8 +26,16 @@ export interface RawRoute {
   handle(request: FastifyRequest, reply: FastifyReply, context: CallContext): Promise<unknown>;
 }
 
-/** Mounts a raw route: identity, limits, errors, log and metrics are the pipeline's. */
-export function registerRawRoute(app: FastifyInstance, pipeline: Pipeline, raw: RawRoute): void {
+/**
+ * Mounts a raw route: identity, limits, errors, log and metrics are the pipeline's. `letIn` hears of connections whose caller may
+ * call it, before a body is read: an upload takes its time.
+ */
+export function registerRawRoute(
+  app: FastifyInstance,
+  pipeline: Pipeline,
+  raw: RawRoute,
+  letIn: (connection: Socket) => void,
+): void {
   const route = pipeline.route(
     { name: raw.url, access: raw.access, rate: raw.rate, input: undefined, streaming: false },
     "http",
@@ -41,6 +50,7 @@ export function registerRawRoute(app: FastifyInstance, pipeline: Pipeline, raw: 
         const call = openHttpCall(route, "http", request, reply);
         calls.set(request, call);
         await route.admit(call);
+        letIn(request.raw.socket);
       },
       handler: async (request, reply) => {
         const call = calls.get(request) as Call;
