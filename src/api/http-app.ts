@@ -8,6 +8,7 @@ import type { Metrics } from "../infra/metrics.ts";
 import { registerConnectDoor } from "./connect/connect-door.ts";
 import { registerConsoleFiles } from "./console/console-files.ts";
 import type { ConsoleSessions } from "./console/console-session.ts";
+import type { LetIn } from "./http/http-call.ts";
 import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
 import { setSecurityHeaders } from "./http/security-headers.ts";
 import { ConnectionGuard, type ConnectionLimits } from "./pipeline/connection-guard.ts";
@@ -147,10 +148,10 @@ export class HttpApp implements AsyncDisposable {
     }
     if (corsOrigins.length > 0) await app.register(fastifyCors, crossOrigin(corsOrigins));
     this.#registerHealth();
-    for (const raw of rawRoutes)
-      registerRawRoute(app, pipeline, raw, (connection) => this.#guard.admitted(connection));
-    await registerConnectDoor(app, pipeline, table, this.#shutdown.signal);
-    await registerRestDoor(app, pipeline, table);
+    const letIn: LetIn = (connection) => this.#guard.admitted(connection);
+    for (const raw of rawRoutes) registerRawRoute(app, pipeline, raw, letIn);
+    await registerConnectDoor(app, pipeline, table, { shutdown: this.#shutdown.signal, letIn });
+    await registerRestDoor(app, pipeline, table, letIn);
     if (console !== undefined) await registerConsoleFiles(app, console.folder);
   }
 

@@ -184,6 +184,33 @@ describe("strangers' connections", () => {
     await callUnary(known, check, { firmwareVersion: "1.0.0" });
   });
 
+  it("stay when a call was let in, also while its body comes and its answers go on", async () => {
+    await openWith({ authenticationMs: 300 });
+    const { hostname, port } = new URL(doors.httpUrl);
+    const slow = ["/api/v1/updates:check", checkPath].map((path) => {
+      const socket = connectSocket(Number(port), hostname);
+      open.push(socket);
+      socket.on("error", () => {});
+      const headers = [
+        `host: ${hostname}`,
+        "authorization: Bearer device",
+        "content-type: application/json",
+        "connect-protocol-version: 1",
+        "content-length: 2",
+      ];
+      socket.write([`POST ${path} HTTP/1.1`, ...headers, "", "{"].join("\r\n"));
+      return socket;
+    });
+    const stranger = await bareConnection();
+    await once(stranger, "close");
+    for (const socket of slow) {
+      expect(socket.closed).toBe(false);
+      socket.write("}");
+      const [answer] = await once(socket, "data");
+      expect(String(answer)).toMatch(/^HTTP\/1\.1 (?:200|400) /);
+    }
+  });
+
   it("with nothing but refused calls are strangers still, pages and probes are not", async () => {
     await openWith({ authenticationMs: 300 });
     const keptAlive = async (path: string): Promise<Socket> => {

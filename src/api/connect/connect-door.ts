@@ -17,7 +17,7 @@ import {
   RetryInfoSchema,
 } from "../../../gen/google/rpc/error_details_pb.js";
 import { OtaError } from "../../errors.ts";
-import { clientGone, errorDetailRegistry, pendingBody } from "../http/http-call.ts";
+import { clientGone, errorDetailRegistry, type LetIn, pendingBody } from "../http/http-call.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
@@ -33,7 +33,7 @@ export async function registerConnectDoor(
   app: FastifyInstance,
   pipeline: Pipeline,
   table: EndpointTable,
-  shutdown: AbortSignal,
+  options: { readonly shutdown: AbortSignal; readonly letIn: LetIn },
 ): Promise<void> {
   const routes = new Map<string, Route>();
   for (const endpoint of table) routes.set(methodName(endpoint), pipeline.rpc(endpoint, "connect"));
@@ -45,7 +45,7 @@ export async function registerConnectDoor(
     maxTimeoutMs,
     // Forces a preflight for cross-origin calls of browsers.
     requireConnectProtocolHeader: true,
-    shutdownSignal: shutdown,
+    shutdownSignal: options.shutdown,
     jsonOptions: { registry: errorDetailRegistry },
     contextValues: (request) =>
       createContextValues()
@@ -53,7 +53,14 @@ export async function registerConnectDoor(
         // Cannot be asked for any more when the client has gone.
         .set(peerKey, request.ip),
     // Runs before the body is read: strangers are turned away cheaply.
-    requestGate: (context) => admit(routes.get(nameOf(context)) as Route, context, pipeline.pendingRequests),
+    requestGate: async (context) => {
+      const route = routes.get(nameOf(context)) as Route;
+      const gated = await admit(route, context);
+      const request = context.values.get(requestKey);
+      if (request === undefined) return;
+      options.letIn(request.raw.socket);
+      awaitBody(route, context, pipeline.pendingRequests, { gated, request });
+    },
     routes: (router: ConnectRouter) => {
       for (const endpoint of table) {
         const route = routes.get(methodName(endpoint)) as Route;
@@ -87,7 +94,7 @@ function nameOf(context: HandlerContext): string {
   return `${context.service.typeName}/${context.method.name}`;
 }
 
-async function admit(route: Route, context: HandlerContext, pending: PendingRequests): Promise<void> {
+async function admit(route: Route, context: HandlerContext): Promise<GatedCall> {
   const call = route.open(originOf(context));
   const gated: GatedCall = { call, started: false };
   context.values.set(gatedKey, gated);
@@ -97,17 +104,20 @@ async function admit(route: Route, context: HandlerContext, pending: PendingRequ
   });
   try {
     await route.admit(call);
-    awaitBody(route, context, pending, gated);
+    return gated;
   } catch (error) {
     throw toConnectError(route.fail(call, error));
   }
 }
 
 /** Counts the only message of a call while it is on its way. Throws if it may not come. */
-function awaitBody(route: Route, context: HandlerContext, pending: PendingRequests, gated: GatedCall): void {
-  const { methodKind } = context.method;
-  const request = context.values.get(requestKey);
-  if (request === undefined || methodKind === "client_streaming" || methodKind === "bidi_streaming") return;
+function awaitBody(
+  route: Route,
+  { method: { methodKind } }: HandlerContext,
+  pending: PendingRequests,
+  { gated, request }: { readonly gated: GatedCall; readonly request: FastifyRequest },
+): void {
+  if (methodKind === "client_streaming" || methodKind === "bidi_streaming") return;
   let refusal: Error | undefined;
   const refused = (reason: Error) => {
     refusal = reason;
@@ -116,7 +126,7 @@ function awaitBody(route: Route, context: HandlerContext, pending: PendingReques
   };
   const parts = { call: gated.call, route, most: maxMessageBytes };
   const body = pendingBody(pending, request, parts, refused);
-  if (refusal !== undefined) throw refusal;
+  if (refusal !== undefined) throw toConnectError(route.fail(gated.call, refusal));
   gated.body = body;
 }
 

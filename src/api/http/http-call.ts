@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { createRegistry, toJson } from "@bufbuild/protobuf";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import {
@@ -17,6 +18,12 @@ import {
   publicMessageTooLarge,
 } from "../pipeline/pending-requests.ts";
 import type { Route } from "../pipeline/pipeline.ts";
+
+/**
+ * Hears of connections whose caller may make a call, before its body is read and its answer written: both may take longer than
+ * a stranger's connection may stay open.
+ */
+export type LetIn = (connection: Socket) => void;
 
 /** Begins a call that came by HTTP; it is aborted when the client goes away before the answer was sent. */
 export function openHttpCall(route: Route, door: Door, request: FastifyRequest, reply: FastifyReply): Call {

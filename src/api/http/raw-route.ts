@@ -1,9 +1,8 @@
-import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from "fastify";
 import type { Call } from "../pipeline/call.ts";
 import type { AccessRule, CallContext, RateClass } from "../pipeline/endpoint.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
-import { asHttpError, openHttpCall, sendFailure } from "./http-call.ts";
+import { asHttpError, type LetIn, openHttpCall, sendFailure } from "./http-call.ts";
 
 /** Something on the HTTP port that is no RPC but goes through the same pipeline: a download, a foreign protocol. */
 export interface RawRoute {
@@ -26,15 +25,12 @@ export interface RawRoute {
   handle(request: FastifyRequest, reply: FastifyReply, context: CallContext): Promise<unknown>;
 }
 
-/**
- * Mounts a raw route: identity, limits, errors, log and metrics are the pipeline's. `letIn` hears of connections whose caller may
- * call it, before a body is read: an upload takes its time.
- */
+/** Mounts a raw route: identity, limits, errors, log and metrics are the pipeline's. */
 export function registerRawRoute(
   app: FastifyInstance,
   pipeline: Pipeline,
   raw: RawRoute,
-  letIn: (connection: Socket) => void,
+  letIn: LetIn,
 ): void {
   const route = pipeline.route(
     { name: raw.url, access: raw.access, rate: raw.rate, input: undefined, streaming: false },

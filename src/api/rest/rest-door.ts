@@ -4,6 +4,7 @@ import { OtaError } from "../../errors.ts";
 import {
   asHttpError,
   jsonType,
+  type LetIn,
   openHttpCall,
   pendingBody,
   sendFailure,
@@ -25,8 +26,9 @@ export async function registerRestDoor(
   app: FastifyInstance,
   pipeline: Pipeline,
   table: EndpointTable,
+  letIn: LetIn,
 ): Promise<void> {
-  const door = new RestDoor(pipeline, table);
+  const door = new RestDoor(pipeline, table, letIn);
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser(
@@ -63,8 +65,10 @@ class RestDoor {
   readonly #nowhere: Route;
   readonly #calls = new WeakMap<FastifyRequest, RestCall>();
   readonly #pending: PendingRequests;
+  readonly #letIn: LetIn;
 
-  constructor(pipeline: Pipeline, table: EndpointTable) {
+  constructor(pipeline: Pipeline, table: EndpointTable, letIn: LetIn) {
+    this.#letIn = letIn;
     this.#pending = pipeline.pendingRequests;
     this.#bindings = table.bindings;
     for (const { endpoint } of table.bindings) {
@@ -86,6 +90,7 @@ class RestDoor {
     this.#calls.set(request, restCall);
     await route.admit(call);
     if (found === undefined) throw this.#notHere(reply, path);
+    this.#letIn(request.raw.socket);
     requireJson(request);
     const refused = (reason: Error) => {
       // The connection ends with the answer: nobody reads what would still come.
