@@ -17,6 +17,7 @@ import { ModelAliasEntity } from "./device/registry/model-alias.entity.ts";
 import { SavedFilterEntity } from "./device/registry/saved-filter.entity.ts";
 import { DeviceEntity } from "./device/state/device.entity.ts";
 import { DeviceStateEntity } from "./device/state/device-state.entity.ts";
+import { DeviceTypeEntity } from "./device/state/device-type.entity.ts";
 import { HeartbeatFaultEntity } from "./device/state/heartbeat-fault.entity.ts";
 import { VersionChangeEntity } from "./device/state/version-change.entity.ts";
 import { FirmwareSignatureEntity } from "./firmware/firmware-signature.entity.ts";
@@ -53,6 +54,7 @@ export const entities = [
   SymbolFileEntity,
   DeviceEntity,
   DeviceStateEntity,
+  DeviceTypeEntity,
   VersionChangeEntity,
   HeartbeatFaultEntity,
   FleetCountEntity,

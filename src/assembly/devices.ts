@@ -2,6 +2,7 @@ import { FleetPresence } from "../device/fleet/fleet-presence.ts";
 import { RetiredPresence } from "../device/fleet/retired-presence.ts";
 import { DeviceEnrolment } from "../device/registry/device-enrolment.ts";
 import { DeviceRegistry } from "../device/registry/device-registry.ts";
+import { DeviceTypes } from "../device/registry/device-types.ts";
 import { CheckWriter } from "../device/state/check-writer.ts";
 import { ClientFactsWriter } from "../device/state/client-facts-writer.ts";
 import { DeviceChanges } from "../device/state/device-changes.ts";
@@ -36,7 +37,8 @@ export async function openDevices(
     }),
   );
   await fleet.start(background);
-  const facts = opened.use(new ClientFactsWriter({ database, clock, logger }));
+  changes.subscribe(fleet.tracker);
+  const facts = opened.use(new ClientFactsWriter({ database, changes, clock, logger }));
   const faults = opened.use(new HeartbeatFaultWriter({ database, clock, logger }));
   const states = new StateWriter({ database, clock, logger, presence: fleet.tracker });
   const checks = opened.use(new CheckWriter({ database, clock, logger, presence: fleet.tracker }));
@@ -73,5 +75,7 @@ export async function openDevices(
     clock,
     heartbeatIntervalMs,
   });
-  return { changes, fleet, facts, faults, directory, enrolment, registry, heartbeatIntervalMs };
+  const types = new DeviceTypes({ database, audit, changes, clock, logger });
+  types.start(background);
+  return { changes, fleet, facts, faults, directory, enrolment, registry, types, heartbeatIntervalMs };
 }

@@ -10,6 +10,7 @@ import { errorEndpoints } from "../crash/error-handlers.ts";
 import type { OpenUpdates } from "../device/fleet/status-overview.ts";
 import { DeviceBatches } from "../device/registry/device-batch.ts";
 import { deviceEndpoints } from "../device/registry/device-handlers.ts";
+import { deviceTypeEndpoints } from "../device/registry/device-type-handlers.ts";
 import { modelAliasEndpoints } from "../device/registry/model-alias-handlers.ts";
 import { ModelAliases } from "../device/registry/model-aliases.ts";
 import { SavedFilters } from "../device/registry/saved-filters.ts";
@@ -52,7 +53,7 @@ export function endpointTable({
 }: EndpointParts): EndpointTable {
   const { config, logger, clock, metrics, background, database, idempotency } = foundation;
   const { audit, enrolmentKeys, tokens, signingKeys, pageTokens } = access;
-  const { changes, fleet, facts, enrolment, registry, heartbeatIntervalMs } = devices;
+  const { changes, fleet, facts, enrolment, registry, types, heartbeatIntervalMs } = devices;
   const { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults } = updates;
   const openUpdates = updatesIn(rollouts);
   const view = fleet.view({ updates: openUpdates, streams });
@@ -78,6 +79,7 @@ export function endpointTable({
       clock,
       heartbeatIntervalMs,
     }),
+    ...deviceTypeEndpoints(types),
     ...modelAliasEndpoints(new ModelAliases({ database, audit })),
     ...firmwareEndpoints({ catalog: firmware, uploads, pageTokens }),
     ...deployEndpoints(rollouts),

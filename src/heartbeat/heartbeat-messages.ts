@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Capability, ClockQuality } from "../../gen/ota/v1/heartbeat_pb.js";
 import {
   type AckSchema,
@@ -37,6 +37,8 @@ export function helloOf(hello: Hello, deviceId: string): StreamHello {
     imageSha256: hello.imageSha256.length === 0 ? undefined : hello.imageSha256,
     capabilities: hello.capabilities.map((value) => Capability[value] ?? "UNSPECIFIED"),
     clockQuality: ClockQuality[hello.clockQuality] ?? "UNSPECIFIED",
+    heartbeatIntervalMs:
+      hello.heartbeatInterval === undefined ? undefined : durationMs(hello.heartbeatInterval),
   };
 }
 

@@ -14,6 +14,8 @@ export interface StreamHello {
   readonly capabilities: readonly string[];
   /** A name of `ota.v1.ClockQuality` without its prefix. */
   readonly clockQuality: string;
+  /** How often it sends a heartbeat by itself; undefined: as often as it is asked to. */
+  readonly heartbeatIntervalMs: number | undefined;
 }
 
 /**

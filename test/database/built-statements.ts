@@ -7,6 +7,7 @@ import {
   type FieldKind,
   fieldComparators,
 } from "../../src/device/filter/filter-fields.ts";
+import { SeenDevices } from "../../src/device/fleet/seen-devices.ts";
 import { DeviceBatches } from "../../src/device/registry/device-batch.ts";
 import { countDevices, listDevices } from "../../src/device/registry/device-list.ts";
 import type { DeviceChanges } from "../../src/device/state/device-changes.ts";
@@ -69,6 +70,9 @@ async function askForDevices(database: Database): Promise<void> {
   const moment = { nowMs: time.getTime(), heartbeatIntervalMs: 30_000 };
   const filters = filterTexts().map((text) => parseDeviceFilter(text));
   for (const filter of filters) await countDevices(pool, filter, moment);
+  const seen = new SeenDevices(pool);
+  await seen.present(moment, id, 1);
+  await seen.fellSilent(moment, moment, 1);
   const query = {
     deviceTypes: ["lamp"],
     hardwareModels: ["l1"],
@@ -233,7 +237,7 @@ async function foresee({ pool }: Database): Promise<void> {
       filter,
       slice: { after: part, upTo: part },
       updates: { tried: known, open: known },
-      heardFrom: 0,
+      moment: { nowMs: 0, heartbeatIntervalMs: 60_000 },
     };
     const statement = previewSql(rollout, scope, parameters);
     await pool.cancellable(statement, parameters.values, new AbortController().signal);

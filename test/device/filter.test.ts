@@ -68,6 +68,7 @@ const device = fc.record({
   metadata: fc.dictionary(fc.constantFrom("site", "my key", "a.b"), text),
   updatePin: fc.constantFrom("none", "canary", "excluded"),
   enrolledVersion: version,
+  expectedIntervalMs: fc.constantFrom(null, null, 1_500, 60_000, 3_600_000, 30 * 86_400_000),
   heard: fc.option(
     fc.record({ agoMs: fc.constantFrom(...moments), firmwareVersion: version, reading, counter: fc.nat(3) }),
   ),
@@ -193,7 +194,8 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
     );
     await pool.query(
       `UPDATE devices SET serial_number = $2, display_name = $3, groups = $4, tags = $5, metadata = $6, update_pin = $7,
-              reported = $8, created_at = $9, product = $10, hardware_model = $11 WHERE id = $1`,
+              reported = $8, created_at = $9, product = $10, hardware_model = $11, expected_interval_ms = $12
+        WHERE id = $1`,
       [
         deviceId,
         `${each.serialNumber}${"\u0001".repeat(index)}`,
@@ -206,6 +208,7 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
         "2026-01-01 00:00:00.123456Z",
         each.product,
         each.hardwareModel,
+        each.expectedIntervalMs,
       ],
     );
     devices.directory.reload(deviceId);

@@ -18,6 +18,8 @@ import type { Identity } from "../../src/call/identity.ts";
 import { PageTokens } from "../../src/call/page-token.ts";
 import { FleetPresence } from "../../src/device/fleet/fleet-presence.ts";
 import { deviceEndpoints } from "../../src/device/registry/device-handlers.ts";
+import { deviceTypeEndpoints } from "../../src/device/registry/device-type-handlers.ts";
+import { DeviceTypes } from "../../src/device/registry/device-types.ts";
 import { modelAliasEndpoints } from "../../src/device/registry/model-alias-handlers.ts";
 import { ModelAliases } from "../../src/device/registry/model-aliases.ts";
 import { silent } from "../access/access-fixture.ts";
@@ -51,6 +53,9 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
       clock,
       heartbeatIntervalMs,
     }),
+    ...deviceTypeEndpoints(
+      new DeviceTypes({ database, audit, changes: devices.changes, clock, logger: silent }),
+    ),
     ...modelAliasEndpoints(new ModelAliases({ database, audit })),
   ];
   const call = async <I extends DescMessage, O extends DescMessage>(

@@ -47,7 +47,12 @@ const cases: Readonly<Record<string, (replica: AccessReplica) => Case>> = {
     };
   },
   "what devices say of their clients": ({ database, clock }) => {
-    const facts = new ClientFactsWriter({ database, clock, logger: silent });
+    const facts = new ClientFactsWriter({
+      database,
+      changes: { publishUpdates: () => undefined },
+      clock,
+      logger: silent,
+    });
     return {
       writer: facts.writer,
       add: (deviceId, poisoned) =>
@@ -56,6 +61,7 @@ const cases: Readonly<Record<string, (replica: AccessReplica) => Case>> = {
           agentVersion: poisoned ? nul : "1.0.0",
           capabilities: [],
           clockQuality: "ntp",
+          heartbeatIntervalMs: undefined,
         }),
       stored: "SELECT id FROM devices WHERE reported ? 'agentVersion'",
     };

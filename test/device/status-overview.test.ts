@@ -121,7 +121,8 @@ describe("StatusOverview", () => {
         .filter(() => random() < 0.05)
         .map(async (id) => {
           const groups = ["x", "y", "z"].filter(() => random() < 0.5);
-          const update = { actor: "operator:root", id, groups };
+          const expectedIntervalMs = pick([undefined, 0, 1_000, 30_000, 600_000]);
+          const update = { actor: "operator:root", id, groups, expectedIntervalMs };
           await (random() < 0.3
             ? pick(replicas).registry.retire({ actor: "operator:root", id, reason: "" })
             : pick(replicas).registry.update({
@@ -158,12 +159,16 @@ describe("StatusOverview", () => {
     one.access.clock.advance(30 * 20_000);
     const { overview } = fleetOf(one);
     const status = await overview.get();
-    const { rows } = await one.access.database.adminPool.query<{ last_seen_at: Date | null }>(
-      "SELECT s.last_seen_at FROM devices d LEFT JOIN device_state s ON s.device_id = d.id WHERE NOT d.is_deleted",
+    const { rows } = await one.access.database.adminPool.query<{
+      last_seen_at: Date | null;
+      expected_interval_ms: string | null;
+    }>(
+      "SELECT s.last_seen_at, d.expected_interval_ms FROM devices d LEFT JOIN device_state s ON s.device_id = d.id WHERE NOT d.is_deleted",
     );
     const counts: Record<string, number> = { online: 0, late: 0, offline: 0, unknown: 0 };
-    for (const { last_seen_at: seen } of rows) {
-      const presence = presenceOf(seen?.getTime(), one.access.clock.now().getTime(), heartbeatIntervalMs);
+    for (const { last_seen_at: seen, expected_interval_ms: own } of rows) {
+      const intervalMs = own === null ? heartbeatIntervalMs : Number(own);
+      const presence = presenceOf(seen?.getTime(), one.access.clock.now().getTime(), intervalMs);
       counts[presence] = (counts[presence] ?? 0) + 1;
     }
     expect(status).toMatchObject({ total: rows.length, ...counts });

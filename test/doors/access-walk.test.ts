@@ -41,6 +41,8 @@ const contract: Readonly<Record<string, Readonly<Record<string, AccessRule<unkno
     BatchUpdateDevices: operator,
     CreateSavedFilter: operator,
     ListSavedFilters: viewer,
+    ListDeviceTypes: viewer,
+    UpdateDeviceType: operator,
     CreateModelAlias: operator,
     ListModelAliases: viewer,
     DeleteModelAlias: operator,

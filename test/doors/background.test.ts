@@ -14,6 +14,7 @@ const works = [
   "database_clock",
   "device_checks",
   "device_states",
+  "device_types",
   "drift",
   "error_collector",
   "fleet_counters",

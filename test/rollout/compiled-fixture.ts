@@ -50,6 +50,7 @@ export const device: CheckedDevice = {
   serialNumber: "sn-1",
   deviceType: "thermostat",
   hardwareModel: "t100",
+  expectedIntervalMs: undefined,
   product: "",
   displayName: "",
   groups: ["lab"],

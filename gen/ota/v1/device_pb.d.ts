@@ -201,6 +201,28 @@ export declare type Device = Message<"ota.v1.Device"> & {
    * @generated from field: google.protobuf.Duration clock_offset = 26;
    */
   clockOffset?: Duration | undefined;
+
+  /**
+   * How often a sign of life of it is expected: what `presence` is judged by. It tells the device nothing; how often it is asked to
+   * send a heartbeat is in `Welcome.heartbeat_interval`.
+   *
+   * @generated from field: google.protobuf.Duration expected_interval = 27;
+   */
+  expectedInterval?: Duration | undefined;
+
+  /**
+   * Who says so.
+   *
+   * @generated from field: ota.v1.ExpectedIntervalSource expected_interval_source = 28;
+   */
+  expectedIntervalSource: ExpectedIntervalSource;
+
+  /**
+   * How often the device itself says that it sends a heartbeat, as its newest `Hello` said; unset if that said nothing.
+   *
+   * @generated from field: google.protobuf.Duration reported_interval = 29;
+   */
+  reportedInterval?: Duration | undefined;
 };
 
 /**
@@ -270,6 +292,51 @@ export declare type HeartbeatFault = Message<"ota.v1.HeartbeatFault"> & {
  * Use `create(HeartbeatFaultSchema)` to create a new message.
  */
 export declare const HeartbeatFaultSchema: GenMessage<HeartbeatFault>;
+
+/**
+ * Who says how often a sign of life is expected of a device. What stands further up here goes before what stands below.
+ *
+ * @generated from enum ota.v1.ExpectedIntervalSource
+ */
+export enum ExpectedIntervalSource {
+  /**
+   * @generated from enum value: EXPECTED_INTERVAL_SOURCE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * An operator, for this device: `UpdateDeviceRequest.expected_interval`.
+   *
+   * @generated from enum value: EXPECTED_INTERVAL_SOURCE_OPERATOR = 1;
+   */
+  OPERATOR = 1,
+
+  /**
+   * The device itself: `Hello.heartbeat_interval`.
+   *
+   * @generated from enum value: EXPECTED_INTERVAL_SOURCE_DEVICE = 2;
+   */
+  DEVICE = 2,
+
+  /**
+   * An operator, for its device type: `UpdateDeviceTypeRequest.expected_interval`.
+   *
+   * @generated from enum value: EXPECTED_INTERVAL_SOURCE_DEVICE_TYPE = 3;
+   */
+  DEVICE_TYPE = 3,
+
+  /**
+   * Nobody: it is the service's setting DEVICE_OTA_HEARTBEAT_INTERVAL_SECONDS.
+   *
+   * @generated from enum value: EXPECTED_INTERVAL_SOURCE_SETTING = 4;
+   */
+  SETTING = 4,
+}
+
+/**
+ * Describes the enum ota.v1.ExpectedIntervalSource.
+ */
+export declare const ExpectedIntervalSourceSchema: GenEnum<ExpectedIntervalSource>;
 
 /**
  * What can be wrong with a heartbeat.
@@ -383,8 +450,9 @@ export enum UpdatePin {
 export declare const UpdatePinSchema: GenEnum<UpdatePin>;
 
 /**
- * Whether a device is being heard from, judged by the time of its last sign of life against its heartbeat interval. A
- * heartbeat is a sign of life, and so is an update check: a device that only polls is present too.
+ * Whether a device is being heard from, judged by the time of its last sign of life against its expected interval
+ * (`Device.expected_interval`). A heartbeat is a sign of life, and so is an update check: a device that only polls is present
+ * too. A time that is still to come is no sign of life.
  *
  * @generated from enum ota.v1.Presence
  */

@@ -5,7 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Device, Presence, UpdatePin } from "./device_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file ota/v1/device_service.proto.
@@ -446,6 +446,14 @@ export declare type UpdateDeviceRequest = Message<"ota.v1.UpdateDeviceRequest"> 
    * @generated from field: optional string product = 9;
    */
   product?: string | undefined;
+
+  /**
+   * How often a sign of life of it is expected, whatever it says itself and whatever holds for its type: 1 second to 30 days.
+   * 0 takes what was said away.
+   *
+   * @generated from field: google.protobuf.Duration expected_interval = 10;
+   */
+  expectedInterval?: Duration | undefined;
 };
 
 /**
@@ -1135,6 +1143,136 @@ export declare type DeleteModelAliasResponse = Message<"ota.v1.DeleteModelAliasR
 export declare const DeleteModelAliasResponseSchema: GenMessage<DeleteModelAliasResponse>;
 
 /**
+ * A device type, by the name under which devices enrol.
+ *
+ * @generated from message ota.v1.DeviceType
+ */
+export declare type DeviceType = Message<"ota.v1.DeviceType"> & {
+  /**
+   * The name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How many devices in service are of it.
+   *
+   * @generated from field: int64 device_count = 2;
+   */
+  deviceCount: bigint;
+
+  /**
+   * How often a sign of life of its devices is expected, as an operator said; unset if nobody did.
+   *
+   * @generated from field: google.protobuf.Duration expected_interval = 3;
+   */
+  expectedInterval?: Duration | undefined;
+
+  /**
+   * When an operator said so; unset if nobody did.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 4;
+   */
+  updateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.DeviceType.
+ * Use `create(DeviceTypeSchema)` to create a new message.
+ */
+export declare const DeviceTypeSchema: GenMessage<DeviceType>;
+
+/**
+ * Takes no arguments.
+ *
+ * @generated from message ota.v1.ListDeviceTypesRequest
+ */
+export declare type ListDeviceTypesRequest = Message<"ota.v1.ListDeviceTypesRequest"> & {
+};
+
+/**
+ * Describes the message ota.v1.ListDeviceTypesRequest.
+ * Use `create(ListDeviceTypesRequestSchema)` to create a new message.
+ */
+export declare const ListDeviceTypesRequestSchema: GenMessage<ListDeviceTypesRequest>;
+
+/**
+ * The device types.
+ *
+ * @generated from message ota.v1.ListDeviceTypesResponse
+ */
+export declare type ListDeviceTypesResponse = Message<"ota.v1.ListDeviceTypesResponse"> & {
+  /**
+   * The types by name.
+   *
+   * @generated from field: repeated ota.v1.DeviceType device_types = 1;
+   */
+  deviceTypes: DeviceType[];
+};
+
+/**
+ * Describes the message ota.v1.ListDeviceTypesResponse.
+ * Use `create(ListDeviceTypesResponseSchema)` to create a new message.
+ */
+export declare const ListDeviceTypesResponseSchema: GenMessage<ListDeviceTypesResponse>;
+
+/**
+ * What to change of a device type.
+ *
+ * @generated from message ota.v1.UpdateDeviceTypeRequest
+ */
+export declare type UpdateDeviceTypeRequest = Message<"ota.v1.UpdateDeviceTypeRequest"> & {
+  /**
+   * The type's name; see `EnrolDeviceRequest.device_type`. Required.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How often a sign of life of its devices is expected: 1 second to 30 days. What a device says itself (`Hello.heartbeat_interval`) and
+   * what an operator says of it alone goes before. 0 takes what was said away; unset leaves it as it is.
+   *
+   * @generated from field: google.protobuf.Duration expected_interval = 2;
+   */
+  expectedInterval?: Duration | undefined;
+
+  /**
+   * Why, for the audit log: up to 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.UpdateDeviceTypeRequest.
+ * Use `create(UpdateDeviceTypeRequestSchema)` to create a new message.
+ */
+export declare const UpdateDeviceTypeRequestSchema: GenMessage<UpdateDeviceTypeRequest>;
+
+/**
+ * The device type.
+ *
+ * @generated from message ota.v1.UpdateDeviceTypeResponse
+ */
+export declare type UpdateDeviceTypeResponse = Message<"ota.v1.UpdateDeviceTypeResponse"> & {
+  /**
+   * The type.
+   *
+   * @generated from field: ota.v1.DeviceType type = 1;
+   */
+  type?: DeviceType | undefined;
+};
+
+/**
+ * Describes the message ota.v1.UpdateDeviceTypeResponse.
+ * Use `create(UpdateDeviceTypeResponseSchema)` to create a new message.
+ */
+export declare const UpdateDeviceTypeResponseSchema: GenMessage<UpdateDeviceTypeResponse>;
+
+/**
  * Takes no arguments.
  *
  * @generated from message ota.v1.GetDeviceStatusOverviewRequest
@@ -1162,7 +1300,7 @@ export declare type GetDeviceStatusOverviewResponse = Message<"ota.v1.GetDeviceS
   totalCount: bigint;
 
   /**
-   * Devices heard from within 1.5 heartbeat intervals.
+   * Devices heard from within 1.5 of their expected intervals (`Device.expected_interval`).
    *
    * @generated from field: int64 online_count = 2;
    */
@@ -1736,6 +1874,29 @@ export declare const DeviceService: GenService<{
     methodKind: "unary";
     input: typeof DeleteModelAliasRequestSchema;
     output: typeof DeleteModelAliasResponseSchema;
+  },
+  /**
+   * Lists the device types: those of devices in service, and those of which an operator said something. By name, at most 1,000.
+   * Role: viewer.
+   *
+   * @generated from rpc ota.v1.DeviceService.ListDeviceTypes
+   */
+  listDeviceTypes: {
+    methodKind: "unary";
+    input: typeof ListDeviceTypesRequestSchema;
+    output: typeof ListDeviceTypesResponseSchema;
+  },
+  /**
+   * Says how often a sign of life of devices of a type is expected; a type may be named before its first device enrols. Devices
+   * that enrol follow at once, those that are there within seconds, some ten thousand a second. At most 1,000 types are kept.
+   * Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.UpdateDeviceType
+   */
+  updateDeviceType: {
+    methodKind: "unary";
+    input: typeof UpdateDeviceTypeRequestSchema;
+    output: typeof UpdateDeviceTypeResponseSchema;
   },
   /**
    * Returns the fleet's state: how many devices are online, late, offline or unknown, and which versions run. Role: viewer.

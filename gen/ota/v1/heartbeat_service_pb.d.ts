@@ -135,6 +135,15 @@ export declare type Hello = Message<"ota.v1.Hello"> & {
    * @generated from field: ota.v1.ClockQuality clock_quality = 10;
    */
   clockQuality: ClockQuality;
+
+  /**
+   * How often the device sends a heartbeat by itself, if it does not go by `Welcome.heartbeat_interval`: one that sleeps for a
+   * day is then not offline in the meantime. 1 second to 30 days. Unset: it goes by what the service asks for. What an operator
+   * says of the device (`UpdateDeviceRequest.expected_interval`) goes before it. It holds until a `Hello` says something else.
+   *
+   * @generated from field: google.protobuf.Duration heartbeat_interval = 11;
+   */
+  heartbeatInterval?: Duration | undefined;
 };
 
 /**

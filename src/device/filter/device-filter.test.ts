@@ -30,6 +30,7 @@ const device: FilterableDevice = {
   firmwareVersion: "1.10.0-rc.1",
   components: { app: "2.0.0" },
   lastSeenAtMs: nowMs - 120_000,
+  expectedIntervalMs: undefined,
   batteryPercent: 15,
   storageFreeBytes: 1_000,
   temperatureCelsius: -5,

@@ -19,8 +19,8 @@ export type DevicePredicate = (device: FilterableDevice, nowMs: number) => boole
 
 /**
  * Makes a predicate of a filter, for decisions in memory: nothing is parsed or allocated when it is asked, except the
- * sort key of a version that it has not seen before. `heartbeatIntervalMs` decides who is online: see presenceOf. `models` are
- * the names that hardware models have.
+ * sort key of a version that it has not seen before. `heartbeatIntervalMs` decides who is online among
+ * devices with no interval of their own: see presenceOf. `models` are the names that hardware models have.
  */
 export function compileFilterPredicate(
   filter: DeviceFilter,
@@ -284,5 +284,7 @@ class VersionKeys {
 const maxVersions = 1_000;
 
 function presencePredicate(presence: Presence, negated: boolean, intervalMs: number): DevicePredicate {
-  return (device, nowMs) => (presenceOf(device.lastSeenAtMs, nowMs, intervalMs) === presence) !== negated;
+  return (device, nowMs) =>
+    (presenceOf(device.lastSeenAtMs, nowMs, device.expectedIntervalMs ?? intervalMs) === presence) !==
+    negated;
 }

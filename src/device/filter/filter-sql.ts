@@ -1,6 +1,6 @@
 import type { Parameters } from "../../infra/database/parameters.ts";
 import { identifier, joined, type Sql, sql } from "../../infra/database/sql.ts";
-import { type Presence, presenceCutoffs } from "../state/presence.ts";
+import { type PresenceMoment, presenceTest } from "../state/presence-sql.ts";
 import { type HeldName, heldReadings } from "../state/readings.ts";
 import type {
   Comparison,
@@ -12,48 +12,36 @@ import type {
 } from "./device-filter.ts";
 import { type FieldName, fieldKind, isSinglePrecision } from "./filter-fields.ts";
 
-/** What a filter is made into a condition with. */
-export interface FilterSqlOptions {
-  /** The moment that the filter is asked about, in milliseconds since 1970. */
-  readonly nowMs: number;
-  /** Decides who is online: see presenceOf. */
-  readonly heartbeatIntervalMs: number;
-}
-
 /**
  * Makes a filter a condition for WHERE, over `devices d LEFT JOIN device_state s ON s.device_id = d.id`. It is in brackets,
  * and may be NULL, which WHERE takes for false. It holds for the same devices as the predicate of compileFilterPredicate.
  * Nothing of the filter's text is in it: that goes to the parameters. Comparisons of versions need the SQL function
  * `semver_key`.
  */
-export function compileFilterSql(
-  filter: DeviceFilter,
-  parameters: Parameters,
-  options: FilterSqlOptions,
-): Sql {
-  return condition(filter, (value, type) => parameters.add(value, type), options);
+export function compileFilterSql(filter: DeviceFilter, parameters: Parameters, moment: PresenceMoment): Sql {
+  return condition(filter, (value, type) => parameters.add(value, type), moment);
 }
 
 type Parameter = Parameters["add"];
 
-function condition(filter: DeviceFilter, parameter: Parameter, options: FilterSqlOptions): Sql {
+function condition(filter: DeviceFilter, parameter: Parameter, moment: PresenceMoment): Sql {
   switch (filter.kind) {
     case "all":
       return sql`(true)`;
     case "and":
     case "or": {
-      const operands = filter.operands.map((operand) => condition(operand, parameter, options));
+      const operands = filter.operands.map((operand) => condition(operand, parameter, moment));
       return sql`(${joined(operands, filter.kind === "and" ? sql` AND ` : sql` OR `)})`;
     }
     case "not":
       // A test of what is not known is NULL; AND and OR carry that along, and here it becomes "does not match".
-      return sql`(NOT coalesce(${condition(filter.operand, parameter, options)}, false))`;
+      return sql`(NOT coalesce(${condition(filter.operand, parameter, moment)}, false))`;
     default:
-      return sql`(${test(filter, parameter, options)})`;
+      return sql`(${test(filter, parameter, moment)})`;
   }
 }
 
-function test(tested: DeviceTest, parameter: Parameter, options: FilterSqlOptions): Sql {
+function test(tested: DeviceTest, parameter: Parameter, moment: PresenceMoment): Sql {
   switch (tested.kind) {
     case "search": {
       const text = parameter(lowerAscii(tested.text), "text");
@@ -72,11 +60,11 @@ function test(tested: DeviceTest, parameter: Parameter, options: FilterSqlOption
     case "number":
       return numberTest(tested.field.name, tested.comparison, tested.value, parameter);
     case "time":
-      return timeTest(columnOf(tested.field, parameter), tested.comparison, tested.value, parameter, options);
+      return timeTest(columnOf(tested.field, parameter), tested.comparison, tested.value, parameter, moment);
     case "version":
       return versionTest(tested.field, tested.comparison, tested.key, parameter);
     case "presence": {
-      const holds = presenceTest(tested.presence, parameter, options);
+      const holds = presenceTest(tested.presence, moment, parameter);
       return tested.negated ? sql`NOT coalesce(${holds}, false)` : holds;
     }
     case "pin":
@@ -205,7 +193,7 @@ function timeTest(
   comparison: Comparison,
   value: FilterTime,
   parameter: Parameter,
-  { nowMs }: FilterSqlOptions,
+  { nowMs }: PresenceMoment,
 ): Sql {
   const ms = "agoMs" in value ? nowMs - value.agoMs : value.sinceEpochMs;
   const from = () => parameter(new Date(ms), "timestamptz");
@@ -223,26 +211,6 @@ function timeTest(
       return sql`${column} >= ${until()}`;
     case ">=":
       return sql`${column} >= ${from()}`;
-  }
-}
-
-/** The limits of presenceOf. */
-function presenceTest(
-  presence: Presence,
-  parameter: Parameter,
-  { nowMs, heartbeatIntervalMs }: FilterSqlOptions,
-): Sql {
-  const { onlineFrom, lateFrom, seenUntil } = presenceCutoffs(nowMs, heartbeatIntervalMs);
-  const since = (second: number) => parameter(new Date(second * 1_000), "timestamptz");
-  switch (presence) {
-    case "unknown":
-      return sql`${columns.presence} IS NULL`;
-    case "online":
-      return sql`${columns.presence} >= ${since(onlineFrom)} AND ${columns.presence} < ${since(seenUntil + 1)}`;
-    case "late":
-      return sql`${columns.presence} < ${since(onlineFrom)} AND ${columns.presence} >= ${since(lateFrom)}`;
-    case "offline":
-      return sql`(${columns.presence} < ${since(lateFrom)} OR ${columns.presence} >= ${since(seenUntil + 1)})`;
   }
 }
 

@@ -7,7 +7,7 @@ import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Pool } from "../../infra/database/pool.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
-import { presenceCutoffs } from "../state/presence.ts";
+import { lateSecondSql, presenceWordSql } from "../state/presence-sql.ts";
 
 /** What {@link FleetCounters} are made of. */
 export interface FleetCountersParts {
@@ -29,7 +29,8 @@ export interface FleetCount {
  * The fleet's numbers, without looking at the fleet. Triggers on devices and device_state add to fleet_counts what each
  * statement changed, as rows of its own: writers never wait for one another, and what a transaction rolls back was never
  * counted. Reading sums them up; now and then equal ones are folded into one. Presence is counted by the second in which
- * devices were last heard, so that it is right at any moment without anyone moving devices from one state to the next.
+ * devices were last heard, and by their own interval, in milliseconds, of those that have one: so that it is right at any moment
+ * without anyone moving devices from one state to the next.
  */
 export class FleetCounters {
   readonly #parts: FleetCountersParts;
@@ -48,10 +49,8 @@ export class FleetCounters {
    * `offline` have one count each.
    */
   async read(now: Date): Promise<readonly FleetCount[]> {
-    const cutoffs = presenceCutoffs(now.getTime(), this.#parts.heartbeatIntervalMs);
-    const { onlineFrom, lateFrom, seenUntil } = cutoffs;
     try {
-      const rows = await this.#pool.query<CountRow>(readSql, [onlineFrom, lateFrom, seenUntil]);
+      const rows = await this.#pool.query<CountRow>(readSql, this.#moment(now));
       return rows.map(({ dimension, name, number, count }) => ({
         dimension,
         name: name ?? undefined,
@@ -82,7 +81,7 @@ export class FleetCounters {
   /** Folds equal rows into one. Devices that were last heard long ago share a row an hour. */
   async fold(): Promise<void> {
     await this.#exclusively(async (session) => {
-      await session.run(foldSql, [this.#coarseBefore()]);
+      await session.run(foldSql, this.#moment(this.#parts.clock.now()));
     });
   }
 
@@ -93,7 +92,7 @@ export class FleetCounters {
   async recount(): Promise<number> {
     let wrong = 0;
     await this.#exclusively(async (session) => {
-      wrong = await session.run(recountSql, [this.#coarseBefore()]);
+      wrong = await session.run(recountSql, this.#moment(this.#parts.clock.now()));
     });
     if (wrong > 0)
       this.#parts.logger.warn({ counts: wrong }, "counts of the fleet were wrong and are put right");
@@ -105,10 +104,9 @@ export class FleetCounters {
     await this.#round?.close();
   }
 
-  /** Before this second, since 1970, all devices are offline, and nobody asks for how long to the second. */
-  #coarseBefore(): number {
-    const nowMs = this.#parts.clock.now().getTime();
-    return presenceCutoffs(nowMs, this.#parts.heartbeatIntervalMs).lateFrom - coarseAfterSeconds;
+  /** By which the statements here judge who is late. */
+  #moment(now: Date): number[] {
+    return [now.getTime(), this.#parts.heartbeatIntervalMs];
   }
 
   /** In a transaction, unless another replica is doing it. */
@@ -141,7 +139,17 @@ interface CountRow {
   readonly count: string;
 }
 
-/** One statement, and so one moment. Presence by the same limits as `presenceAt`; equal versions count as one. */
+const nowMs = sql`$1::double precision`;
+
+/** Of what is counted under `seen`, whose name is the interval of devices that have one of their own. */
+const intervalMs = sql`coalesce(name::double precision, $2::double precision)`;
+
+/** A second before which all these devices are offline is an hour: nobody asks for how long to the second. */
+const coarseNumber = sql`CASE WHEN dimension = 'seen' THEN
+    CASE WHEN number < ${lateSecondSql(intervalMs, nowMs)} - ${coarseAfterSeconds} THEN number - number % 3600 ELSE number END
+  ELSE number END`;
+
+/** One statement, and so one moment. Equal versions count as one. */
 const readSql = prepared(
   "device_read_counts",
   sql`
@@ -157,16 +165,14 @@ const readSql = prepared(
   )
   SELECT dimension, name, number, count FROM ranked WHERE position <= ${maxValues}
   UNION ALL
-  SELECT CASE WHEN number > $3 THEN 'offline' WHEN number >= $1 THEN 'online' WHEN number >= $2 THEN 'late' ELSE 'offline' END,
-    NULL, NULL, sum(count)
+  SELECT ${presenceWordSql(sql`number`, intervalMs, nowMs)}, NULL, NULL, sum(count)
     FROM sums WHERE dimension = 'seen' GROUP BY 1`,
 );
 
 /** Only rows of values that have several, so that a large catalogue of values is not rewritten every time. */
 const foldSql = sql`
   WITH coarse AS (
-    SELECT id, dimension, name, CASE WHEN dimension = 'seen' AND number < $1 THEN number - number % 3600 ELSE number END AS number
-      FROM fleet_counts
+    SELECT id, dimension, name, ${coarseNumber} AS number FROM fleet_counts
   ), several AS (
     SELECT id, dimension, name, number FROM (
       SELECT *, count(*) OVER (PARTITION BY dimension, name, number) AS rows FROM coarse
@@ -181,7 +187,7 @@ const foldSql = sql`
 const recountSql = sql`
   INSERT INTO fleet_counts (dimension, name, number, count)
   SELECT dimension, name, number, sum(count) FROM (
-    SELECT dimension, name, CASE WHEN dimension = 'seen' AND number < $1 THEN number - number % 3600 ELSE number END AS number, count
+    SELECT dimension, name, ${coarseNumber} AS number, count
       FROM (SELECT dimension, name, number, count FROM fleet_recount()
             UNION ALL SELECT dimension, name, number, -count FROM fleet_counts) both_sides
   ) coarse GROUP BY dimension, name, number HAVING sum(count) <> 0`;

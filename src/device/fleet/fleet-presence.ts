@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Background } from "../../infra/background/background.ts";
-import type { Clock } from "../../infra/clock.ts";
+import type { MachineClock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { FleetCounters } from "./fleet-counters.ts";
 import { FleetWatch } from "./fleet-watch.ts";
@@ -13,7 +13,7 @@ import { VersionHistory } from "./version-history.ts";
 /** What {@link FleetPresence} is made of. */
 export interface FleetPresenceParts {
   readonly database: Pick<Database, "pool">;
-  readonly clock: Clock;
+  readonly clock: MachineClock;
   readonly logger: Logger;
   readonly heartbeatIntervalMs: number;
   /** How long the hours of the versions' history are kept; {@link defaultHistoryDays} unless given. */

@@ -1,20 +1,24 @@
 import type { Logger } from "pino";
 import type { Background } from "../../infra/background/background.ts";
 import { Round } from "../../infra/background/round.ts";
-import type { Clock } from "../../infra/clock.ts";
+import type { MachineClock } from "../../infra/clock.ts";
+import { ClockWatch } from "../../infra/clock-watch.ts";
 import type { Database } from "../../infra/database/database.ts";
-import type { Session } from "../../infra/database/session.ts";
-import { type Sql, sql } from "../../infra/database/sql.ts";
-import { type Presence, presenceAt, presenceCutoffs } from "../state/presence.ts";
+import type { DeviceChange, DeviceChangeListener } from "../state/device-changes.ts";
+import { type Presence, type PresenceCutoffs, presenceAt, presenceCutoffs } from "../state/presence.ts";
+import type { PresenceMoment } from "../state/presence-sql.ts";
 import type { PresenceLog } from "./presence-log.ts";
 import { type PresenceChange, PresenceWheel } from "./presence-wheel.ts";
+import { type SeenDevice, SeenDevices } from "./seen-devices.ts";
 
 /** What a {@link PresenceTracker} is made of. */
 export interface PresenceTrackerParts {
   readonly database: Pick<Database, "pool">;
   readonly log: PresenceLog;
-  readonly clock: Clock;
+  /** The one that stored times are of: the database's. */
+  readonly clock: MachineClock;
   readonly logger: Logger;
+  /** How often a sign of life is expected of devices with no interval of their own. */
   readonly heartbeatIntervalMs: number;
   /** The most devices to watch; 1,000,000 unless given. */
   readonly maxDevices?: number;
@@ -30,26 +34,39 @@ export interface Heard {
  * Notices that devices come and go, and writes it to the {@link PresenceLog}. Each replica watches the devices that it
  * hears, and at its start those that were heard lately. A device that falls silent here is looked up before it is called
  * late, because it may have moved to another replica. What a replica that died would have noticed the others find in a sweep
- * over the whole fleet: see {@link PresenceTracker.sweep}.
+ * over the whole fleet: see {@link PresenceTracker.sweep}. When the clock is set back it puts right when devices were last
+ * heard: one that beats once a day would be offline until tomorrow for a time that is still to come. Of devices whose records change it reads again at what interval
+ * they are expected.
  */
-export class PresenceTracker {
+export class PresenceTracker implements DeviceChangeListener {
   readonly #parts: PresenceTrackerParts;
-  readonly #pool: Session;
+  readonly #devices: SeenDevices;
   readonly #wheel: PresenceWheel;
+  readonly #clockWatch: ClockWatch;
+  /** By so many milliseconds the clock was set back; the times that it showed before are to be put right. */
+  #setBackMs = 0;
   /** Noticed, not written yet. */
   #changes: PresenceChange[] = [];
   #lost = 0;
   /** Up to here, in milliseconds since 1970, sweeps have looked for changes that nobody noticed. */
   #sweptToMs: number;
+  /** Devices whose interval may have changed. */
+  #changed = new Set<string>();
+  /** Whether that of any may have. */
+  #allChanged = false;
   readonly #round: Round;
   #closed = false;
 
   constructor(parts: PresenceTrackerParts) {
     this.#parts = parts;
-    this.#pool = parts.database.pool;
+    this.#devices = new SeenDevices(parts.database.pool);
     this.#wheel = new PresenceWheel(parts.heartbeatIntervalMs, parts.maxDevices ?? 1_000_000);
     this.#sweptToMs = parts.clock.now().getTime();
     const { clock, logger } = parts;
+    this.#clockWatch = new ClockWatch({ clock, lookEveryMs: tickMs });
+    this.#clockWatch.onGap(({ steppedMs }) => {
+      this.#setBackMs += Math.max(-steppedMs, 0);
+    });
     this.#round = new Round({ name: "presence", everyMs: tickMs, work: () => this.#tick(), clock, logger });
   }
 
@@ -60,22 +77,20 @@ export class PresenceTracker {
 
   /** Begins to watch, also the devices that are not offline now. */
   async start(background: Background): Promise<void> {
-    const nowMs = this.#parts.clock.now().getTime();
-    const { lateFrom } = presenceCutoffs(nowMs, this.#parts.heartbeatIntervalMs);
-    let after: string | undefined = firstId;
-    while (after !== undefined && !this.#closed) {
-      const rows: readonly SeenRow[] = await this.#seen(recentSql, [
-        new Date(lateFrom * 1_000),
-        after,
-        pageRows,
-      ]);
-      for (const { device_id, seen } of rows) {
-        if (!this.#wheel.add(device_id, Number(seen), nowMs)) this.#lost++;
-      }
-      after = rows.length < pageRows ? undefined : rows.at(-1)?.device_id;
-    }
+    await this.#readAll();
     background.add(this.#round);
     this.#round.start();
+  }
+
+  deviceChanged({ deviceId, kind }: DeviceChange): void {
+    if (kind !== "updated" || this.#allChanged) return;
+    this.#changed.add(deviceId);
+    if (this.#changed.size > maxChanged) this.changesMissed();
+  }
+
+  changesMissed(): void {
+    this.#allChanged = true;
+    this.#changed.clear();
   }
 
   /**
@@ -85,20 +100,18 @@ export class PresenceTracker {
   async prepare(heard: readonly Heard[]): Promise<void> {
     const strangers = heard.filter(({ deviceId }) => !this.#wheel.has(deviceId));
     if (strangers.length === 0) return;
-    const rows = await this.#seen(inServiceSql, [strangers.map(({ deviceId }) => deviceId)]);
-    const before = new Map(
-      rows.map(({ device_id, seen }) => [device_id, seen === null ? undefined : Number(seen)]),
-    );
-    const nowMs = this.#parts.clock.now().getTime();
-    const cutoffs = presenceCutoffs(nowMs, this.#parts.heartbeatIntervalMs);
+    const before = await this.#devices.inService(strangers.map(({ deviceId }) => deviceId));
+    const { nowMs } = this.#moment();
     for (const { deviceId, receivedAt } of strangers) {
-      if (!before.has(deviceId)) continue;
-      const seenBefore = before.get(deviceId);
+      const known = before.get(deviceId);
+      if (known === undefined) continue;
+      const { seenSecond: seenBefore, intervalMs } = known;
       const seenSecond = Math.floor(receivedAt.getTime() / 1_000);
+      const cutoffs = this.#cutoffsAt(nowMs, intervalMs);
       const previous: Presence = seenBefore === undefined ? "unknown" : presenceAt(seenBefore, cutoffs);
       const presence = presenceAt(seenSecond, cutoffs);
       if (seenBefore !== undefined && seenSecond <= seenBefore && !isToCome(seenBefore, nowMs)) continue;
-      if (!this.#wheel.add(deviceId, seenSecond, nowMs)) this.#lost++;
+      if (!this.#wheel.add(deviceId, seenSecond, nowMs, intervalMs)) this.#lost++;
       else if (presence !== previous) this.#note({ deviceId, presence, previous, seenSecond });
     }
   }
@@ -122,19 +135,20 @@ export class PresenceTracker {
    * that are watched here, or in the log already, are left out.
    */
   async sweep(): Promise<void> {
-    const { clock, heartbeatIntervalMs } = this.#parts;
     // Whoever watches a device is given the time to say it first.
-    const toMs = clock.now().getTime() - sweepGraceMs;
+    const toMs = this.#moment().nowMs - sweepGraceMs;
     if (toMs <= this.#sweptToMs) return;
-    const from = presenceCutoffs(this.#sweptToMs, heartbeatIntervalMs);
-    const to = presenceCutoffs(toMs, heartbeatIntervalMs);
-    const rows = await this.#seen(silentSql, [from.onlineFrom, to.onlineFrom, from.lateFrom, to.lateFrom]);
+    const silent = await this.#devices.fellSilent(
+      this.#moment(this.#sweptToMs),
+      this.#moment(toMs),
+      maxSwept,
+    );
     this.#sweptToMs = toMs;
-    for (const { device_id: deviceId, seen } of rows) {
+    for (const { deviceId, seenSecond, intervalMs } of silent) {
       if (this.#wheel.has(deviceId)) continue;
-      const isOffline = Number(seen) < to.lateFrom;
+      const isOffline = seenSecond < this.#cutoffsAt(toMs, intervalMs).lateFrom;
       const [presence, previous] = isOffline ? (["offline", "late"] as const) : (["late", "online"] as const);
-      this.#note({ deviceId, presence, previous, seenSecond: Number(seen) });
+      this.#note({ deviceId, presence, previous, seenSecond });
     }
   }
 
@@ -146,7 +160,13 @@ export class PresenceTracker {
 
   /** Changes of presence that cannot be written down count as lost. */
   async #tick(): Promise<void> {
-    const silent = this.#wheel.turn(this.#parts.clock.now().getTime());
+    this.#clockWatch.look();
+    if (this.#setBackMs > 0) {
+      await this.#devices.setBack(this.#setBackMs, this.#moment());
+      this.#setBackMs = 0;
+    }
+    await this.#readChanged();
+    const silent = this.#wheel.turn(this.#moment().nowMs);
     for (let start = 0; start < silent.length; start += pageRows) {
       for (const change of await this.#confirmed(silent.slice(start, start + pageRows))) this.#note(change);
     }
@@ -170,16 +190,57 @@ export class PresenceTracker {
     return sinceMs >= Math.min(Math.max(heartbeatIntervalMs, minSweepMs), maxSweepMs);
   }
 
+  /** Reads at what interval the devices are expected whose records changed. */
+  async #readChanged(): Promise<void> {
+    if (this.#allChanged) {
+      this.#allChanged = false;
+      await this.#readAll();
+    }
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    for (let start = 0; start < changed.length; start += pageRows) {
+      this.#expect(await this.#devices.seen(changed.slice(start, start + pageRows)));
+    }
+  }
+
+  /** Reads the devices that are not offline. */
+  async #readAll(): Promise<void> {
+    let after: string | undefined = firstId;
+    while (after !== undefined && !this.#closed) {
+      const page: readonly SeenDevice[] = await this.#devices.present(this.#moment(), after, pageRows);
+      this.#expect(page);
+      after = page.length < pageRows ? undefined : page.at(-1)?.deviceId;
+    }
+  }
+
+  /** Watches devices at the interval at which they are expected now. */
+  #expect(devices: readonly SeenDevice[]): void {
+    const { nowMs } = this.#moment();
+    for (const { deviceId, seenSecond, intervalMs } of devices) {
+      const change = this.#wheel.expect(deviceId, nowMs, intervalMs);
+      if (change !== undefined) this.#note(change);
+      else if (!this.#wheel.add(deviceId, seenSecond, nowMs, intervalMs)) this.#lost++;
+    }
+  }
+
+  #moment(nowMs = this.#parts.clock.now().getTime()): PresenceMoment {
+    return { nowMs, heartbeatIntervalMs: this.#parts.heartbeatIntervalMs };
+  }
+
+  #cutoffsAt(nowMs: number, ownIntervalMs: number | undefined): PresenceCutoffs {
+    return presenceCutoffs(nowMs, ownIntervalMs ?? this.#parts.heartbeatIntervalMs);
+  }
+
   /** Without the devices that another replica has heard since, or that are retired. */
   async #confirmed(changes: readonly PresenceChange[]): Promise<PresenceChange[]> {
-    let rows: readonly SeenRow[];
+    let devices: readonly SeenDevice[];
     try {
-      rows = await this.#seen(seenSql, [changes.map(({ deviceId }) => deviceId)]);
+      devices = await this.#devices.seen(changes.map(({ deviceId }) => deviceId));
     } catch (error) {
       this.#lost += changes.length;
       throw error;
     }
-    const seen = new Map(rows.map((row) => [row.device_id, Number(row.seen)]));
+    const seen = new Map(devices.map(({ deviceId, seenSecond }) => [deviceId, seenSecond]));
     const nowMs = this.#parts.clock.now().getTime();
     return changes.filter(({ deviceId, seenSecond }) => {
       const stored = seen.get(deviceId);
@@ -196,10 +257,6 @@ export class PresenceTracker {
       this.#lost++;
     }
     this.#changes.push(change);
-  }
-
-  async #seen(statement: Sql, values: readonly unknown[]): Promise<readonly SeenRow[]> {
-    return await this.#pool.query<SeenRow>(statement, values);
   }
 }
 
@@ -222,6 +279,9 @@ const maxSwept = 5_000;
 /** Devices asked about at once: some ten milliseconds for the server. */
 const pageRows = 5_000;
 
+/** Beyond so many changed records it is quicker to read whoever is not offline. */
+const maxChanged = 50_000;
+
 const firstId = "00000000-0000-0000-0000-000000000000";
 
 /** How often to sweep, at intervals shorter or longer than that. */
@@ -230,37 +290,3 @@ const maxSweepMs = 60_000;
 
 /** How long others have to write down what they noticed, which they do once a second. */
 const sweepGraceMs = 5_000;
-
-interface SeenRow {
-  readonly device_id: string;
-  /** In seconds since 1970; null if it was never heard. */
-  readonly seen: string | null;
-}
-
-const seenColumns = sql`device_id, floor(date_part('epoch', last_seen_at))::bigint AS seen`;
-
-const seenSql = sql`SELECT ${seenColumns} FROM device_state WHERE device_id = ANY($1::uuid[]) AND in_service`;
-
-const inServiceSql = sql`
-  SELECT d.id AS device_id, floor(date_part('epoch', s.last_seen_at))::bigint AS seen
-    FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
-   WHERE d.id = ANY($1::uuid[]) AND NOT d.is_deleted`;
-
-/**
- * Who was last heard before $2 and not before $1 became late meanwhile; before $4 and not before $3, offline. The log's
- * times are whole seconds.
- */
-const silentSql = sql`
-  SELECT device_id, floor(date_part('epoch', last_seen_at))::bigint AS seen
-    FROM device_state s
-   WHERE in_service
-     AND (last_seen_at >= to_timestamp($1) AND last_seen_at < to_timestamp($2)
-       OR last_seen_at >= to_timestamp($3) AND last_seen_at < to_timestamp($4))
-     AND NOT EXISTS (
-       SELECT FROM presence_changes c
-        WHERE c.device_id = s.device_id AND c.last_seen_at = date_trunc('second', s.last_seen_at)
-          AND c.presence = CASE WHEN s.last_seen_at < to_timestamp($4) THEN 'offline' ELSE 'late' END)
-   LIMIT ${maxSwept}`;
-
-const recentSql = sql`SELECT ${seenColumns} FROM device_state
-  WHERE last_seen_at >= $1 AND in_service AND device_id > $2 ORDER BY device_id LIMIT $3`;

@@ -43,6 +43,23 @@ describe("PresenceWheel", () => {
     expect(wheel.turn(backMs + 151_000)).toMatchObject([{ deviceId: "heard", presence: "late" }]);
   });
 
+  it("judges a device by its own interval, and by another one once that is said", () => {
+    const day = 86_400_000;
+    const wheel = new PresenceWheel(interval, 10);
+    wheel.add("daily", start, startMs, day);
+    expect(wheel.turn(startMs + day)).toEqual([]);
+    expect(wheel.turn(startMs + 1.5 * day + 1_000)).toMatchObject([{ deviceId: "daily", presence: "late" }]);
+    expect(wheel.expect("daily", startMs + 2 * day, 2 * day)).toMatchObject({ presence: "online" });
+    expect(wheel.turn(startMs + 2.9 * day)).toEqual([]);
+    // By the interval of all it has been offline for long.
+    expect(wheel.expect("daily", startMs + 2.9 * day)).toMatchObject({
+      presence: "offline",
+      previous: "online",
+    });
+    expect([wheel.size, wheel.expect("daily", startMs + 3 * day, day)]).toEqual([0, undefined]);
+    expect(wheel.turn(startMs + 100 * day)).toEqual([]);
+  });
+
   it("holds no more devices than it may", () => {
     const wheel = new PresenceWheel(interval, 1);
     expect(wheel.add("a", start, startMs)).toBe(true);
@@ -55,25 +72,37 @@ describe("PresenceWheel", () => {
     const step = fc.record({
       afterMs: fc.integer({ min: 0, max: 400_000 }),
       heard: fc.array(fc.constantFrom("a", "b", "c", "d"), { maxLength: 4 }),
+      expected: fc.dictionary(fc.constantFrom("a", "b"), fc.option(fc.integer({ min: 1_000, max: 600_000 }))),
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         const wheel = new PresenceWheel(interval, 10);
         const seen = new Map<string, number>();
         const told = new Map<string, Presence>();
+        const own = new Map<string, number | undefined>();
         let nowMs = startMs;
-        for (const { afterMs, heard } of steps) {
+        for (const { afterMs, heard, expected } of steps) {
           nowMs += afterMs;
           for (const { deviceId, presence } of wheel.turn(nowMs)) told.set(deviceId, presence);
           const second = Math.floor(nowMs / 1_000);
           for (const id of heard) {
             seen.set(id, second);
             if (wheel.has(id)) wheel.heard(id, second);
-            else wheel.add(id, second, nowMs);
+            else wheel.add(id, second, nowMs, own.get(id));
             told.set(id, "online");
           }
+          for (const [id, intervalMs] of Object.entries(expected)) {
+            own.set(id, intervalMs ?? undefined);
+            const change = wheel.expect(id, nowMs, own.get(id));
+            if (change !== undefined) told.set(id, change.presence);
+            const at = seen.get(id);
+            if (at === undefined || wheel.has(id)) continue;
+            // One that was offline, and forgotten, need not be so by another interval.
+            wheel.add(id, at, nowMs, own.get(id));
+            told.set(id, presenceAt(at, presenceCutoffs(nowMs, own.get(id) ?? interval)));
+          }
           for (const [id, at] of seen) {
-            expect(told.get(id)).toBe(presenceAt(at, presenceCutoffs(nowMs, interval)));
+            expect(told.get(id)).toBe(presenceAt(at, presenceCutoffs(nowMs, own.get(id) ?? interval)));
           }
         }
       }),

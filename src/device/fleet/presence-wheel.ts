@@ -1,4 +1,10 @@
-import { nextPresenceChange, type Presence, presenceAt, presenceCutoffs } from "../state/presence.ts";
+import {
+  nextPresenceChange,
+  type Presence,
+  type PresenceCutoffs,
+  presenceAt,
+  presenceCutoffs,
+} from "../state/presence.ts";
 
 /** A device whose presence changed. */
 export interface PresenceChange {
@@ -12,7 +18,7 @@ export interface PresenceChange {
 /**
  * The devices that are not offline, each under the second in which its silence would count. Being heard moves only a
  * number; the place in the wheel is put right when its second comes: about once in 1.5 intervals, however often the
- * device sends. Pure: it reads no clock and no database.
+ * device sends. A device may have an interval of its own. Pure: it reads no clock and no database.
  */
 export class PresenceWheel {
   readonly #intervalMs: number;
@@ -21,7 +27,7 @@ export class PresenceWheel {
   readonly #slots = new Map<number, string[]>();
   #turnedTo: number | undefined;
 
-  /** `maxDevices` bounds the memory, at some 150 bytes each. */
+  /** `intervalMs` is that of devices with none of their own. `maxDevices` bounds the memory, at some 170 bytes each. */
   constructor(intervalMs: number, maxDevices: number) {
     this.#intervalMs = intervalMs;
     this.#maxDevices = maxDevices;
@@ -38,14 +44,25 @@ export class PresenceWheel {
   }
 
   /** Begins to watch a device, unless it does already or is full; false if it is full. */
-  add(deviceId: string, seenSecond: number, nowMs: number): boolean {
+  add(deviceId: string, seenSecond: number, nowMs: number, ownIntervalMs?: number): boolean {
     if (this.#devices.has(deviceId)) return true;
     if (this.#devices.size >= this.#maxDevices) return false;
-    const presence = presenceAt(seenSecond, presenceCutoffs(nowMs, this.#intervalMs));
+    const intervalMs = ownIntervalMs ?? this.#intervalMs;
+    const presence = presenceAt(seenSecond, presenceCutoffs(nowMs, intervalMs));
     if (presence === "offline") return true;
-    this.#devices.set(deviceId, { seenSecond, presence });
-    this.#arm(deviceId, seenSecond, presence);
+    const device = { seenSecond, presence, intervalMs, slot: 0 };
+    this.#devices.set(deviceId, device);
+    this.#arm(deviceId, device);
     return true;
+  }
+
+  /** A watched device is expected at another interval, or at that of all. Returns the change if it is judged otherwise by that. */
+  expect(deviceId: string, nowMs: number, ownIntervalMs?: number): PresenceChange | undefined {
+    const device = this.#devices.get(deviceId);
+    const intervalMs = ownIntervalMs ?? this.#intervalMs;
+    if (device === undefined || device.intervalMs === intervalMs) return undefined;
+    device.intervalMs = intervalMs;
+    return this.#judge(deviceId, device, presenceCutoffs(nowMs, intervalMs));
   }
 
   /** Stops watching a device. */
@@ -61,7 +78,7 @@ export class PresenceWheel {
     const { presence: previous } = device;
     if (previous === "online") return undefined;
     device.presence = "online";
-    this.#arm(deviceId, seenSecond, "online");
+    this.#arm(deviceId, device);
     return { deviceId, presence: "online", previous, seenSecond };
   }
 
@@ -70,24 +87,32 @@ export class PresenceWheel {
     const second = Math.floor(nowMs / 1_000);
     if (second < (this.#turnedTo ?? second) - correctedSeconds) this.#turnBack(second);
     const cutoffs = presenceCutoffs(nowMs, this.#intervalMs);
-    const due: string[] = [];
-    for (const slot of this.#dueSlots(second)) {
-      due.push(...(this.#slots.get(slot) ?? []));
-      this.#slots.delete(slot);
-    }
+    const due = this.#dueSlots(second).map((slot) => ({ slot, deviceIds: this.#slots.get(slot) ?? [] }));
+    for (const { slot } of due) this.#slots.delete(slot);
     this.#turnedTo = Math.max(second, this.#turnedTo ?? second);
     const changes: PresenceChange[] = [];
-    for (const deviceId of due) {
-      const device = this.#devices.get(deviceId);
-      if (device === undefined) continue;
-      const { presence: previous, seenSecond } = device;
-      const presence = presenceAt(seenSecond, cutoffs);
-      if (presence !== previous) changes.push({ deviceId, presence, previous, seenSecond });
-      device.presence = presence;
-      if (presence === "offline") this.#devices.delete(deviceId);
-      else this.#arm(deviceId, seenSecond, presence);
+    for (const { slot, deviceIds } of due) {
+      for (const deviceId of deviceIds) {
+        const device = this.#devices.get(deviceId);
+        // It may have been given another place since, or be gone.
+        if (device?.slot !== slot) continue;
+        const { intervalMs } = device;
+        const own = intervalMs === this.#intervalMs ? cutoffs : presenceCutoffs(nowMs, intervalMs);
+        const change = this.#judge(deviceId, device, own);
+        if (change !== undefined) changes.push(change);
+      }
     }
     return changes;
+  }
+
+  /** Judges a device anew and gives it its place; returns the change, if it is one. */
+  #judge(deviceId: string, device: Tracked, cutoffs: PresenceCutoffs): PresenceChange | undefined {
+    const { presence: previous, seenSecond } = device;
+    const presence = presenceAt(seenSecond, cutoffs);
+    device.presence = presence;
+    if (presence === "offline") this.#devices.delete(deviceId);
+    else this.#arm(deviceId, device);
+    return presence === previous ? undefined : { deviceId, presence, previous, seenSecond };
   }
 
   /** After the clock was set back: what was heard at a time that is still to come counts as heard now. */
@@ -96,7 +121,7 @@ export class PresenceWheel {
     this.#slots.clear();
     for (const [deviceId, device] of this.#devices) {
       device.seenSecond = Math.min(device.seenSecond, second);
-      this.#arm(deviceId, device.seenSecond, device.presence);
+      this.#arm(deviceId, device);
     }
   }
 
@@ -111,11 +136,12 @@ export class PresenceWheel {
     return slots;
   }
 
-  #arm(deviceId: string, seenSecond: number, presence: Presence): void {
-    const due = nextPresenceChange(seenSecond, presence, this.#intervalMs);
+  #arm(deviceId: string, device: Tracked): void {
+    const due = nextPresenceChange(device.seenSecond, device.presence, device.intervalMs);
     if (due === undefined) return;
     // A second that has passed already is never turned to again.
     const slot = this.#turnedTo === undefined ? due : Math.max(due, this.#turnedTo + 1);
+    device.slot = slot;
     const ids = this.#slots.get(slot);
     if (ids === undefined) this.#slots.set(slot, [deviceId]);
     else ids.push(deviceId);
@@ -128,4 +154,7 @@ const correctedSeconds = 5;
 interface Tracked {
   seenSecond: number;
   presence: Presence;
+  intervalMs: number;
+  /** The second under which it stands in the wheel. */
+  slot: number;
 }

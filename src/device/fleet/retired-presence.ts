@@ -3,7 +3,7 @@ import type { Clock } from "../../infra/clock.ts";
 import { takeLock } from "../../infra/database/pool.ts";
 import { sessionOf } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
-import { presenceCutoffs } from "../state/presence.ts";
+import { presenceWordSql } from "../state/presence-sql.ts";
 import { appendLock, trimSql } from "./presence-log.ts";
 
 /** What {@link RetiredPresence} is made of. */
@@ -26,22 +26,23 @@ export class RetiredPresence {
   async deviceRetired(em: EntityManager, { id }: { readonly id: string }): Promise<void> {
     const { clock, heartbeatIntervalMs } = this.#parts;
     const now = clock.now();
-    const { onlineFrom, lateFrom, seenUntil } = presenceCutoffs(now.getTime(), heartbeatIntervalMs);
     const session = sessionOf(em);
     await takeLock(session, appendLock);
-    await session.run(appendSql, [id, onlineFrom, lateFrom, now, seenUntil]);
+    await session.run(appendSql, [id, now, now.getTime(), heartbeatIntervalMs]);
     await session.run(trimSql);
   }
 }
 
-/** As `presenceAt` judges. */
+const presence = presenceWordSql(
+  sql`floor(date_part('epoch', s.last_seen_at))`,
+  sql`coalesce(s.expected_interval_ms, $4::double precision)`,
+  sql`$3::double precision`,
+);
+
 const appendSql = sql`
   INSERT INTO presence_changes (device_id, presence, previous_presence, last_seen_at, changed_at)
   SELECT d.id, 'retired',
-         CASE WHEN s.seen IS NULL THEN 'unknown' WHEN s.seen > $5 THEN 'offline' WHEN s.seen >= $2 THEN 'online' WHEN s.seen >= $3 THEN 'late' ELSE 'offline' END,
-         s.last_seen_at, $4::timestamptz
-    FROM devices d
-    LEFT JOIN (SELECT device_id, last_seen_at, floor(date_part('epoch', last_seen_at)) AS seen FROM device_state) s
-      ON s.device_id = d.id
+         CASE WHEN s.last_seen_at IS NULL THEN 'unknown' ELSE ${presence} END, s.last_seen_at, $2::timestamptz
+    FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
    WHERE d.id = $1
   ON CONFLICT DO NOTHING`;

@@ -4,6 +4,7 @@ import type { ReportedFacts } from "../state/device.entity.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
 import { type ReadingRow, readingOf } from "../state/reading-row.ts";
+import { type ExpectedInterval, expectedInterval } from "./expected-interval.ts";
 
 /** A device as operators see it: its record and what its newest heartbeat said. */
 export interface DeviceDetails {
@@ -24,6 +25,7 @@ export interface DeviceDetails {
   /** Without errors and metrics; undefined before the first one. */
   readonly lastHeartbeat: HeartbeatRecord | undefined;
   readonly securityCounter: number;
+  readonly expectedInterval: ExpectedInterval;
   /** What it says of its client. */
   readonly reported: Readonly<ReportedFacts>;
 }
@@ -38,6 +40,8 @@ export async function readDevice(session: Session, id: string): Promise<DeviceDe
 export function selectDetails(extra?: Sql): Sql {
   return sql`
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.update_pin, d.metadata, d.reported,
+         d.expected_interval_ms AS operator_interval,
+         (SELECT t.expected_interval_ms FROM device_types t WHERE t.name = d.device_type) AS type_interval,
          d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at${extra === undefined ? sql`` : sql`, ${extra}`}, s.*
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
 }
@@ -55,6 +59,8 @@ export interface DeviceDetailsRow extends ReadingRow {
   readonly update_pin: UpdatePin;
   readonly metadata: Record<string, string>;
   readonly reported: ReportedFacts;
+  readonly operator_interval: string | null;
+  readonly type_interval: string | null;
   readonly made_at: Date;
   readonly changed_at: Date;
   readonly deleted_at: Date | null;
@@ -82,6 +88,11 @@ export function detailsOf(row: DeviceDetailsRow): DeviceDetails {
     retiredAt: row.deleted_at ?? undefined,
     lastHeartbeat: row.last_seen_at === null ? undefined : heartbeatOf(row, row.last_seen_at),
     securityCounter: Number(row.security_counter ?? 0),
+    expectedInterval: expectedInterval({
+      operatorMs: row.operator_interval === null ? undefined : Number(row.operator_interval),
+      deviceMs: row.reported.intervalMs,
+      typeMs: row.type_interval === null ? undefined : Number(row.type_interval),
+    }),
     reported: row.reported,
   };
 }

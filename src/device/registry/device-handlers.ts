@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { DeviceSchema } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
@@ -121,7 +122,18 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
       DeviceService.method.updateDevice,
       { access: { role: "operator" }, rate: "operator" },
       async (
-        { id, deviceType, hardwareModel, product, displayName, groups, metadata, tags, updatePin },
+        {
+          id,
+          deviceType,
+          hardwareModel,
+          product,
+          displayName,
+          groups,
+          metadata,
+          tags,
+          updatePin,
+          expectedInterval,
+        },
         { identity },
       ) => {
         const device = await registry.update({
@@ -135,6 +147,7 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
           metadata: metadata?.entries,
           tags: tags?.names,
           updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
+          expectedIntervalMs: expectedInterval && durationMs(expectedInterval),
         });
         return { device: await message(parts, device) };
       },
@@ -181,6 +194,6 @@ async function messages(
 function contextOf(
   { clock, heartbeatIntervalMs }: DeviceParts,
   openUpdateId: string | undefined,
-): { nowMs: number; intervalMs: number; openUpdateId: string | undefined } {
-  return { nowMs: clock.now().getTime(), intervalMs: heartbeatIntervalMs, openUpdateId };
+): { nowMs: number; heartbeatIntervalMs: number; openUpdateId: string | undefined } {
+  return { nowMs: clock.now().getTime(), heartbeatIntervalMs, openUpdateId };
 }

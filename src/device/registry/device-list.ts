@@ -4,7 +4,8 @@ import { Parameters } from "../../infra/database/parameters.ts";
 import type { ReadSession } from "../../infra/database/session.ts";
 import { allOf, type Sql, sql } from "../../infra/database/sql.ts";
 import type { DeviceFilter } from "../filter/device-filter.ts";
-import { compileFilterSql, type FilterSqlOptions } from "../filter/filter-sql.ts";
+import { compileFilterSql } from "../filter/filter-sql.ts";
+import type { PresenceMoment } from "../state/presence-sql.ts";
 import { type DeviceDetails, type DeviceDetailsRow, detailsOf, selectDetails } from "./device-details.ts";
 
 /** Which devices to list. All given conditions must hold; an empty list is no condition. */
@@ -53,7 +54,7 @@ export async function listDevices(
   session: ReadSession,
   query: DeviceQuery,
   { limit, after }: ListPosition,
-  options: FilterSqlOptions,
+  moment: PresenceMoment,
 ): Promise<ListedDevice[]> {
   const parameters = new Parameters();
   const conditions: Sql[] = [];
@@ -71,7 +72,7 @@ export async function listDevices(
     conditions.push(
       sql`(d.serial_number COLLATE "C") ^@ ${parameters.add(query.serialNumberPrefix, "text")}`,
     );
-  if (query.filter.kind !== "all") conditions.push(compileFilterSql(query.filter, parameters, options));
+  if (query.filter.kind !== "all") conditions.push(compileFilterSql(query.filter, parameters, moment));
   if (after !== undefined) conditions.push(behind(query.order, after, parameters));
   const { column } = orderColumns[query.order.by];
   const direction = query.order.descending ? sql`DESC` : sql`ASC`;
@@ -96,12 +97,12 @@ export async function listDevices(
 export async function countDevices(
   session: ReadSession,
   filter: DeviceFilter,
-  options: FilterSqlOptions,
+  moment: PresenceMoment,
 ): Promise<number> {
   const parameters = new Parameters();
   const [row] = await session.query<{ count: string }>(
     sql`SELECT count(*) FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
-        WHERE NOT d.is_deleted AND ${compileFilterSql(filter, parameters, options)}`,
+        WHERE NOT d.is_deleted AND ${compileFilterSql(filter, parameters, moment)}`,
     parameters.values,
   );
   return Number(row?.count ?? 0);

@@ -1,6 +1,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type DeviceSchema, UpdatePin as WireUpdatePin } from "../../../gen/ota/v1/device_pb.js";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type DeviceSchema,
+  ExpectedIntervalSource,
+  UpdatePin as WireUpdatePin,
+} from "../../../gen/ota/v1/device_pb.js";
 import type { SavedFilterSchema } from "../../../gen/ota/v1/device_service_pb.js";
 import { Capability, ClockQuality } from "../../../gen/ota/v1/heartbeat_pb.js";
 import { wirePresence } from "../fleet/fleet-messages.ts";
@@ -9,6 +13,7 @@ import type { HeartbeatFault } from "../state/heartbeat-fault-writer.ts";
 import { presenceOf } from "../state/presence.ts";
 import { heartbeatMessage } from "../state/record-messages.ts";
 import type { DeviceDetails } from "./device-details.ts";
+import type { IntervalSource } from "./expected-interval.ts";
 import { heartbeatFaultsMessage } from "./heartbeat-fault-messages.ts";
 import type { SavedFilterRow } from "./saved-filter.entity.ts";
 
@@ -17,13 +22,15 @@ export function deviceMessage(
   device: DeviceDetails,
   context: {
     readonly nowMs: number;
-    readonly intervalMs: number;
+    /** How often a sign of life is expected of devices of which nobody says so. */
+    readonly heartbeatIntervalMs: number;
     readonly openUpdateId: string | undefined;
     /** What is wrong with its heartbeats, if that is to be said. */
     readonly faults?: readonly HeartbeatFault[] | undefined;
   },
 ): MessageInitShape<typeof DeviceSchema> {
-  const last = device.lastHeartbeat;
+  const { lastHeartbeat: last, expectedInterval, reported } = device;
+  const intervalMs = expectedInterval.ms ?? context.heartbeatIntervalMs;
   return {
     id: device.id,
     serialNumber: device.serialNumber,
@@ -37,17 +44,20 @@ export function deviceMessage(
     updatePin: wireUpdatePins[device.updatePin],
     firmwareVersion: last?.firmwareVersion ?? "",
     openUpdateId: context.openUpdateId ?? "",
-    presence: wirePresence[presenceOf(last?.receivedAt.getTime(), context.nowMs, context.intervalMs)],
+    presence: wirePresence[presenceOf(last?.receivedAt.getTime(), context.nowMs, intervalMs)],
     ...(last === undefined
       ? {}
       : { lastSeenTime: timestampFromDate(last.receivedAt), lastHeartbeat: heartbeatMessage(last) }),
     securityCounter: BigInt(device.securityCounter),
     createTime: timestampFromDate(device.createdAt),
     updateTime: timestampFromDate(device.updatedAt),
-    agentVersion: device.reported.agentVersion ?? "",
-    capabilities: valuesOf(device.reported.capabilities ?? []),
-    clockQuality: valueOf(ClockQuality, device.reported.clockQuality) ?? ClockQuality.UNSPECIFIED,
+    agentVersion: reported.agentVersion ?? "",
+    capabilities: valuesOf(reported.capabilities ?? []),
+    clockQuality: valueOf(ClockQuality, reported.clockQuality) ?? ClockQuality.UNSPECIFIED,
     components: last?.components ?? {},
+    expectedInterval: durationFromMs(intervalMs),
+    expectedIntervalSource: wireSources[expectedInterval.source],
+    ...(reported.intervalMs === undefined ? {} : { reportedInterval: durationFromMs(reported.intervalMs) }),
     ...(context.faults === undefined ? {} : heartbeatFaultsMessage(context.faults, last)),
     ...(device.retiredAt === undefined ? {} : { retireTime: timestampFromDate(device.retiredAt) }),
   };
@@ -69,6 +79,13 @@ const wireUpdatePins: Readonly<Record<UpdatePin, WireUpdatePin>> = {
   none: WireUpdatePin.UNSPECIFIED,
   canary: WireUpdatePin.CANARY,
   excluded: WireUpdatePin.EXCLUDED,
+};
+
+const wireSources: Readonly<Record<IntervalSource, ExpectedIntervalSource>> = {
+  operator: ExpectedIntervalSource.OPERATOR,
+  device: ExpectedIntervalSource.DEVICE,
+  device_type: ExpectedIntervalSource.DEVICE_TYPE,
+  setting: ExpectedIntervalSource.SETTING,
 };
 
 function valuesOf(names: readonly string[]): Capability[] {

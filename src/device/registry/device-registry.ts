@@ -16,6 +16,7 @@ import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
 import { readDeviceIn } from "../state/live-device-rows.ts";
 import { type DeviceDetails, readDevice } from "./device-details.ts";
 import { countDevices, type DeviceQuery, type ListedDevice, listDevices } from "./device-list.ts";
+import { intervalText } from "./expected-interval.ts";
 import type { DeviceIdentityObserver } from "./identity-observer.ts";
 import { requireTargetNames } from "./target-names.ts";
 
@@ -56,6 +57,8 @@ export interface DeviceUpdate {
   readonly groups?: readonly string[] | undefined;
   readonly tags?: readonly string[] | undefined;
   readonly updatePin?: UpdatePin | undefined;
+  /** How often a sign of life of it is expected, in milliseconds; 0 takes away what was said. */
+  readonly expectedIntervalMs?: number | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Why, for the audit log. */
   readonly reason?: string | undefined;
@@ -107,7 +110,7 @@ export class DeviceRegistry {
    * meant for such a device. Throws `NOT_FOUND`, and `ILLEGAL_TRANSITION` for a retired device.
    */
   async update(update: DeviceUpdate): Promise<DeviceDetails> {
-    const { actor, id, displayName, groups, tags, updatePin, metadata } = update;
+    const { actor, id, displayName, groups, tags, updatePin, expectedIntervalMs, metadata } = update;
     const { audit, changes } = this.#parts;
     requireTargetNames({ device_type: update.deviceType, hardware_model: update.hardwareModel });
     await this.#transaction(async (em) => {
@@ -131,6 +134,12 @@ export class DeviceRegistry {
         details["from_update_pin"] = device.updatePin;
         details["to_update_pin"] = updatePin;
         device.updatePin = updatePin;
+      }
+      if (expectedIntervalMs !== undefined) {
+        const after = expectedIntervalMs === 0 ? null : expectedIntervalMs;
+        details["from_expected_interval"] = intervalText(device.expectedIntervalMs);
+        details["to_expected_interval"] = intervalText(after);
+        device.expectedIntervalMs = after;
       }
       if (metadata !== undefined) {
         details["metadata"] = Object.keys(metadata).join(",");

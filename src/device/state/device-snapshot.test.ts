@@ -14,6 +14,7 @@ function device(): LiveDevice {
       metadata: {},
       updatePin: "none",
       createdAtMs: 0,
+      expectedIntervalMs: undefined,
       groups: [],
       retired: false,
       product: "",

@@ -32,6 +32,7 @@ export interface DeviceFacts
     | "metadata"
     | "updatePin"
     | "createdAtMs"
+    | "expectedIntervalMs"
   > {
   readonly retired: boolean;
   readonly product: string;
@@ -65,6 +66,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
   readonly metadata: Readonly<Record<string, string>>;
   readonly updatePin: UpdatePin;
   readonly createdAtMs: number;
+  readonly expectedIntervalMs: number | undefined;
   readonly retired: boolean;
   readonly product: string;
   readonly enrolmentKeyId: string | undefined;
@@ -92,6 +94,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
     this.metadata = facts.metadata;
     this.updatePin = facts.updatePin;
     this.createdAtMs = facts.createdAtMs;
+    this.expectedIntervalMs = facts.expectedIntervalMs;
     this.retired = facts.retired;
     this.product = facts.product;
     this.enrolmentKeyId = facts.enrolmentKeyId;

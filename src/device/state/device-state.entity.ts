@@ -31,6 +31,11 @@ export const DeviceStateEntity = defineEntity({
     components: p.json<Record<string, string>>().strictNullable(),
     /** Whether the device is not retired: kept by triggers, so that the fleet's counters need no other table. */
     inService: p.boolean().default(true),
+    /**
+     * How often a sign of life of the device is expected, in milliseconds; null: as often as the service's setting says. Kept by
+     * triggers, and for all devices of a type by whoever changes the type, as the function expected_interval_of says.
+     */
+    expectedIntervalMs: count().strictNullable(),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },

@@ -1,5 +1,12 @@
 import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
-import { createdAt, entityNamed, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
+import {
+  count,
+  createdAt,
+  entityNamed,
+  instant,
+  notDeleted,
+  updatedAt,
+} from "../../infra/database/columns.ts";
 import type { UpdatePin } from "./filterable-device.ts";
 
 /** What a device says of itself when it enrols and connects. */
@@ -7,8 +14,10 @@ export interface ReportedFacts {
   /** The version that it ran when it enrolled. */
   firmwareVersion?: string;
   agentVersion?: string;
-  capabilities?: string[];
+  capabilities?: readonly string[];
   clockQuality?: string;
+  /** How often it sends a heartbeat by itself, in milliseconds. */
+  intervalMs?: number | undefined;
 }
 
 /** A registered device: what changes rarely. What every heartbeat changes is in device_state. */
@@ -36,6 +45,8 @@ export const DeviceEntity = defineEntity({
     boardSince: instant().nullable(),
     tags: p.array().columnType("text[]").defaultRaw("'{}'"),
     updatePin: p.text().$type<UpdatePin>().default("none"),
+    /** How often an operator expects a sign of life of it, in milliseconds; null if nobody said so of this device. */
+    expectedIntervalMs: count().strictNullable(),
     reported: p.json<ReportedFacts>().defaultRaw("'{}'"),
     isDeleted: p.boolean().default(false),
     deletedAt: instant().strictNullable(),

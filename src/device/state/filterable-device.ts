@@ -21,6 +21,8 @@ export interface FilterableDevice extends HeldReadings {
   readonly components: Readonly<Record<string, string>> | undefined;
   /** Milliseconds since 1970; undefined before the first heartbeat. */
   readonly lastSeenAtMs: number | undefined;
+  /** How often a sign of life of it is expected; undefined: as often as the service's setting says. */
+  readonly expectedIntervalMs: number | undefined;
   readonly securityCounter: number;
 }
 

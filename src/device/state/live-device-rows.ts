@@ -38,6 +38,7 @@ interface DeviceStateRow {
   readonly enrolment_key_id: string | null;
   readonly is_deleted: boolean;
   readonly enrolled_version: string | null;
+  readonly expected_interval: string | null;
   readonly last_seen_at: Date | null;
   readonly epoch: number | null;
   readonly last_sequence: string | null;
@@ -52,7 +53,7 @@ const held = heldReadings.map(({ column }) => sql`s.${identifier(column)}`);
 const readSql = sql`
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.metadata, d.update_pin,
          d.created_at, d.enrolment_key_id, d.is_deleted,
-         d.reported->>'firmwareVersion' AS enrolled_version,
+         d.reported->>'firmwareVersion' AS enrolled_version, expected_interval_of(d) AS expected_interval,
          s.last_seen_at, s.epoch, s.last_sequence, s.firmware_version, s.boot_id, s.components, s.security_counter,
          ${joined(held, sql`, `)}
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
@@ -77,6 +78,7 @@ function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: numb
       metadata: Object.keys(row.metadata).length === 0 ? noMetadata : row.metadata,
       updatePin: row.update_pin,
       createdAtMs: row.created_at.getTime(),
+      expectedIntervalMs: row.expected_interval === null ? undefined : Number(row.expected_interval),
       retired: row.is_deleted,
       product: texts.text(row.product),
       enrolmentKeyId: row.enrolment_key_id === null ? undefined : texts.text(row.enrolment_key_id),

@@ -5,13 +5,13 @@ export type Presence = "unknown" | "online" | "late" | "offline";
  * A heartbeat may come this many intervals after the one before and still be on time: devices add jitter, and networks
  * add theirs.
  */
-const onlineIntervals = 1.5;
+export const onlineIntervals = 1.5;
 
 /** After this many silent intervals a device is offline: three heartbeats in a row are missing. */
-const lateIntervals = 4;
+export const lateIntervals = 4;
 
 /** By so much the clocks of those who write and read a time may differ. */
-const clockSlackSeconds = 60;
+export const clockSlackSeconds = 60;
 
 /** From when on a device must have been heard to be online, or late; before that it is offline. */
 export interface PresenceCutoffs {

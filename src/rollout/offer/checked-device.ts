@@ -28,6 +28,7 @@ export function checkedDevice(device: DeviceSnapshot, reading?: CheckReading): C
     metadata: device.metadata,
     updatePin: device.updatePin,
     createdAtMs: device.createdAtMs,
+    expectedIntervalMs: device.expectedIntervalMs,
     firmwareVersion: reading?.firmwareVersion ?? device.firmwareVersion,
     components: reading?.components ?? device.components,
     lastSeenAtMs: device.lastSeenAtMs,

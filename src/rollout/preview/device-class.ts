@@ -77,6 +77,7 @@ export function representative(
     metadata: typeof row.time_zone === "string" ? { time_zone: row.time_zone } : {},
     updatePin: row.update_pin,
     createdAtMs: 0,
+    expectedIntervalMs: undefined,
     firmwareVersion: rollout.component === "" ? (row.version ?? "") : "",
     components:
       rollout.component === "" || row.version === null ? undefined : { [rollout.component]: row.version },

@@ -1,3 +1,4 @@
+import { type PresenceMoment, presenceTest } from "../../device/state/presence-sql.ts";
 import type { Parameters } from "../../infra/database/parameters.ts";
 import { allOf, joined, type Sql, sql } from "../../infra/database/sql.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
@@ -23,8 +24,8 @@ export interface PreviewScope {
   readonly filter: Sql;
   readonly slice: PreviewSlice;
   readonly updates: PreviewUpdates;
-  /** From when on a device must have been heard of not to be offline, in seconds since 1970. */
-  readonly heardFrom: number;
+  /** When devices are judged to be offline or not. */
+  readonly moment: PresenceMoment;
 }
 
 /**
@@ -34,7 +35,7 @@ export interface PreviewScope {
  */
 export function previewSql(
   rollout: CompiledRollout,
-  { filter, slice, updates, heardFrom }: PreviewScope,
+  { filter, slice, updates, moment }: PreviewScope,
   parameters: Parameters,
 ): Sql {
   const list = (names: ReadonlySet<string> | undefined): Sql => parameters.add([...(names ?? [])], "text[]");
@@ -83,7 +84,7 @@ export function previewSql(
     sql`d.product`,
     sql`d.update_pin`,
     // Of a boolean the planner knows how few values there are, and so hashes instead of sorting.
-    sql`s.last_seen_at >= to_timestamp(${parameters.add(heardFrom, "double precision")}) AS heard`,
+    sql`(${presenceTest("present", moment, (value, type) => parameters.add(value, type))}) AS heard`,
     isFirmware
       ? sql`coalesce(s.firmware_version, d.reported->>'firmwareVersion') AS version`
       : sql`s.components->>${parameters.add(rollout.component, "text")} AS version`,

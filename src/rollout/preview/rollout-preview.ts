@@ -1,7 +1,6 @@
 import { v4 as uuidv4, v7 as uuidv7 } from "uuid";
 import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
 import { compileFilterSql } from "../../device/filter/filter-sql.ts";
-import { presenceCutoffs } from "../../device/state/presence.ts";
 import { notFound, OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { Parameters } from "../../infra/database/parameters.ts";
@@ -95,7 +94,7 @@ export class RolloutPreview {
   async #read(rollout: CompiledRollout, signal: AbortSignal): Promise<PreviewTally> {
     const { pool, clock, heartbeatIntervalMs } = this.#parts;
     const nowMs = clock.now().getTime();
-    const heardFrom = presenceCutoffs(nowMs, heartbeatIntervalMs).lateFrom;
+    const moment = { nowMs, heartbeatIntervalMs };
     const tally = new PreviewTally(rollout, nowMs);
     if (rollout.unreadable !== undefined) return tally;
     const targeted = parseDeviceFilter(rollout.rollout.targeting.filter, "targeting.filter");
@@ -107,8 +106,8 @@ export class RolloutPreview {
     const work = async (): Promise<void> => {
       for (let slice = slices.shift(); slice !== undefined; slice = slices.shift()) {
         const parameters = new Parameters();
-        const filter = compileFilterSql(targeted, parameters, { nowMs, heartbeatIntervalMs });
-        const statement = previewSql(rollout, { filter, slice, updates, heardFrom }, parameters);
+        const filter = compileFilterSql(targeted, parameters, moment);
+        const statement = previewSql(rollout, { filter, slice, updates, moment }, parameters);
         const classes = await pool.cancellable<DeviceClass>(statement, parameters.values, either);
         for (const each of classes) tally.add(each);
       }
