@@ -24,6 +24,7 @@ import { HeartbeatSession, type SessionState } from "./heartbeat-session.ts";
 import type { Installer, RunningFirmware } from "./installer.ts";
 import { NetworkGate } from "./network-gate.ts";
 import type { Trust } from "./offer-check.ts";
+import { reportedInterval } from "./reported-interval.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
 import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 
@@ -225,6 +226,7 @@ export class DeviceAgent implements AsyncDisposable {
         securityCounter: BigInt(memory.state.securityCounter),
         capabilities: [Capability.RESUME],
         clockQuality: this.#clockCheck.quality,
+        ...reportedInterval(heartbeatIntervalMs),
         ...(running.imageSha256 === undefined ? {} : { imageSha256: running.imageSha256 }),
       }),
       onState: (state) => this.#options.onState?.(state),
