@@ -9,7 +9,6 @@ import { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import { HeartbeatIngest } from "../heartbeat/heartbeat-ingest.ts";
 import { HeartbeatStreams } from "../heartbeat/heartbeat-streams.ts";
 import { HeartbeatPartitions } from "../heartbeat/partitions.ts";
-import { defaultReturnMs } from "../rollout/model/new-rollout.ts";
 import type { DirectiveSender } from "../rollout/offer/directives.ts";
 import { RolloutEngine, type RolloutEngineParts } from "../rollout/rollout-engine.ts";
 import { RolloutFirmwareUse } from "../rollout/rollout-observers.ts";
@@ -131,7 +130,6 @@ export async function openRollouts(
     settings: {
       signatureThreshold: config.signatureThreshold,
       failureThresholdPercent: config.rollback.failureThresholdPercent,
-      returnMs: defaultReturnMs(heartbeatIntervalMs),
       deviceTimeoutMs: config.rollback.timeoutHours * 3_600_000,
       deadlineGraceMs: graceIntervals * heartbeatIntervalMs,
       heartbeatIntervalMs,

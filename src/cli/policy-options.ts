@@ -80,7 +80,8 @@ function defaultOf(field: Field): string | undefined {
   if (kind === "windows") return "default: at any time";
   if (kind === "flag" || kind === "choice" || kind === "firmware") return undefined;
   // Without spaces a length of time is as the option takes it.
-  return `default: ${fallback === null ? "no limit" : fieldText(field, fallback, policyWriters).replaceAll(" ", "")}`;
+  if (fallback === null) return `default: ${field.toldNone ?? "no limit"}`;
+  return `default: ${fieldText(field, fallback, policyWriters).replaceAll(" ", "")}`;
 }
 
 /** The choices that say something; the first is not to say anything. */

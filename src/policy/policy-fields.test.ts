@@ -76,7 +76,7 @@ describe.each<[string, DescMessage, Fields]>([
 });
 
 describe("a policy on the wire", () => {
-  const settingsOfService = { failureThresholdPercent: 12.5, deviceTimeoutMs: 3_600_000, returnMs: 300_000 };
+  const settingsOfService = { failureThresholdPercent: 12.5, deviceTimeoutMs: 3_600_000 };
 
   it("comes back as it was, whatever it says", () => {
     const said = {

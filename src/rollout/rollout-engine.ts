@@ -219,7 +219,14 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     });
     this.#outages = outages;
     this.hearing = hearing;
-    this.#silence = new SilenceWatch({ pool, updates: tracker, hearing, outages, graceMs });
+    this.#silence = new SilenceWatch({
+      pool,
+      updates: tracker,
+      hearing,
+      outages,
+      graceMs,
+      heartbeatIntervalMs,
+    });
     this.#writer = writer;
     this.#rechecks = rechecks;
     this.index = index;

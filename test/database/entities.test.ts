@@ -186,7 +186,7 @@ async function storeRolloutWithDevice(): Promise<Ids> {
         targeting: everyDevice,
         policy: planPolicy(
           { pauseOnFailure: false },
-          { failureThresholdPercent: 10, deviceTimeoutMs: 60_000, returnMs: 60_000 },
+          { failureThresholdPercent: 10, deviceTimeoutMs: 60_000 },
         ),
         creator: "operator:test",
       }),

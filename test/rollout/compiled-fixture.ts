@@ -131,10 +131,7 @@ export function compiled(wish: Wish = {}): CompiledRollout {
     stateReason: "",
     targeting: { ...everyDevice, ...wish.targeting },
     policy: {
-      ...planPolicy(
-        { pauseOnFailure: false },
-        { failureThresholdPercent: 10, deviceTimeoutMs: 1, returnMs: 1_000 },
-      ),
+      ...planPolicy({ pauseOnFailure: false }, { failureThresholdPercent: 10, deviceTimeoutMs: 1 }),
       maxInProgress: null,
       ...wish.policy,
     },

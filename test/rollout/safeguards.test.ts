@@ -216,7 +216,7 @@ describe("a preview", () => {
     const parts = {
       pool: replica.database.pool,
       index,
-      defaults: { failureThresholdPercent: 10, deviceTimeoutMs: hour, returnMs: hour },
+      defaults: { failureThresholdPercent: 10, deviceTimeoutMs: hour },
       clock: world.clock,
       heartbeatIntervalMs: 60_000,
     };

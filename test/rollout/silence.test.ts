@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { readDeviceUpdates } from "../../src/rollout/model/device-update-list.ts";
 import type { NewRollout } from "../../src/rollout/model/new-rollout.ts";
+import { eventually } from "../support/eventually.ts";
 import { pass } from "./passing-time.ts";
 import {
   createWorld,
@@ -129,4 +130,41 @@ it("who still downloads is never missing", async () => {
   await pass(world, 7 * minute, [replica], () => undefined);
   const { counters } = ringOf(await replica.engine.catalog.get(id), "canary");
   expect(counters).toMatchObject({ inProgress: offers.length, began: 0, missing: 0 });
+});
+
+it("a device is missing by how often it is expected", async () => {
+  await using world = await createWorld();
+  await using replica = await startReplica(world);
+  const fleet = await Fleet.enrol(world, 20);
+  const heard = async () => (await world.database.adminPool.query("SELECT 1 FROM device_state")).rowCount;
+  const lenient = { ...policy, failureThresholdPercent: 50 };
+  const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings, policy: lenient }));
+  const offers = await fleet.offers(replica);
+  fleet.beat(replica);
+  await eventually(async () => expect(await heard()).toBe(20));
+  const silent = offers.slice(0, 2);
+  const [rare] = silent;
+  await world.database.adminPool.query("UPDATE devices SET expected_interval_ms = $2 WHERE id = $1", [
+    rare?.[0].id,
+    3 * minute,
+  ]);
+  for (const [device, update] of silent) await report(replica, device.id, update.id, "REBOOTING");
+  const well = offers.slice(2);
+  await fleet.take(replica, well);
+  const devices = well.map(([device]) => device);
+  const missing = async () => {
+    const page = { limit: 50 };
+    const rows = await readDeviceUpdates(
+      world.database.pool,
+      { rolloutId: id, states: [], missing: true },
+      page,
+    );
+    return rows.map(({ deviceId }) => deviceId);
+  };
+  await pass(world, 7 * minute, [replica], () => fleet.beat(replica, devices));
+  await until(replica, id, async () => expect(await missing()).toEqual([silent[1]?.[0].id]));
+  await pass(world, 7 * minute, [replica], () => fleet.beat(replica, devices));
+  expect(await missing()).toEqual([silent[1]?.[0].id]);
+  await pass(world, 3 * minute, [replica], () => fleet.beat(replica, devices));
+  await until(replica, id, async () => expect(await missing()).toHaveLength(2));
 });

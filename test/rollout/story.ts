@@ -108,7 +108,6 @@ class Story {
     const defaults = {
       failureThresholdPercent: 10,
       deviceTimeoutMs: milliseconds("6h"),
-      returnMs: milliseconds("5m"),
     };
     const draft = asRollout(firmware.id, wanted, firmware, defaults, this.#now);
     this.#rollout = new RolloutInMemory({ ...draft, creator: "operator:story" });

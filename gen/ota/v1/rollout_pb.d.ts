@@ -876,7 +876,8 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
   /**
    * How long a device that began to install may be silent, its reboot included, before it is missing: held against its
    * ring until it is heard again. Counts time in which the service could hear. Should be some heartbeat intervals.
-   * Default: the setting DEVICE_OTA_HEARTBEAT_INTERVAL_SECONDS times 5, at least 5 minutes.
+   * Default: 5 times the interval in which each device is expected (`Device.expected_interval`), at least 5 minutes: a device that
+   * beats once a day is missing after 5 days. A time that is given holds for all devices alike.
    *
    * @generated from field: google.protobuf.Duration return_duration = 22;
    */

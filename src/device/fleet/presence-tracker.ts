@@ -34,8 +34,8 @@ export interface Heard {
  * Notices that devices come and go, and writes it to the {@link PresenceLog}. Each replica watches the devices that it
  * hears, and at its start those that were heard lately. A device that falls silent here is looked up before it is called
  * late, because it may have moved to another replica. What a replica that died would have noticed the others find in a sweep
- * over the whole fleet: see {@link PresenceTracker.sweep}. When the clock is set back it puts right when devices were last
- * heard: one that beats once a day would be offline until tomorrow for a time that is still to come. Of devices whose records change it reads again at what interval
+ * over the whole fleet: see {@link PresenceTracker.sweep}. When the clock is set back, devices that were heard at a time
+ * which is still to come by now count as heard just now: one that beats once a day would be offline until tomorrow. Of devices whose records change it reads again at what interval
  * they are expected.
  */
 export class PresenceTracker implements DeviceChangeListener {
@@ -43,8 +43,8 @@ export class PresenceTracker implements DeviceChangeListener {
   readonly #devices: SeenDevices;
   readonly #wheel: PresenceWheel;
   readonly #clockWatch: ClockWatch;
-  /** By so many milliseconds the clock was set back; the times that it showed before are to be put right. */
-  #setBackMs = 0;
+  /** Since when, by the monotonic clock, times that the clock showed before it was set back may still be to come. */
+  #setBackAtMs: number | undefined;
   /** Noticed, not written yet. */
   #changes: PresenceChange[] = [];
   #lost = 0;
@@ -65,7 +65,7 @@ export class PresenceTracker implements DeviceChangeListener {
     const { clock, logger } = parts;
     this.#clockWatch = new ClockWatch({ clock, lookEveryMs: tickMs });
     this.#clockWatch.onGap(({ steppedMs }) => {
-      this.#setBackMs += Math.max(-steppedMs, 0);
+      if (steppedMs < 0) this.#setBackAtMs ??= clock.monotonicMs();
     });
     this.#round = new Round({ name: "presence", everyMs: tickMs, work: () => this.#tick(), clock, logger });
   }
@@ -160,11 +160,7 @@ export class PresenceTracker implements DeviceChangeListener {
 
   /** Changes of presence that cannot be written down count as lost. */
   async #tick(): Promise<void> {
-    this.#clockWatch.look();
-    if (this.#setBackMs > 0) {
-      await this.#devices.setBack(this.#setBackMs, this.#moment());
-      this.#setBackMs = 0;
-    }
+    await this.#followClock();
     await this.#readChanged();
     const silent = this.#wheel.turn(this.#moment().nowMs);
     for (let start = 0; start < silent.length; start += pageRows) {
@@ -188,6 +184,15 @@ export class PresenceTracker implements DeviceChangeListener {
     // After a clock that was set back there is nothing to look for until it has caught up; one that is far behind was wrong.
     if (sinceMs < -maxSweepMs) this.#sweptToMs += sinceMs;
     return sinceMs >= Math.min(Math.max(heartbeatIntervalMs, minSweepMs), maxSweepMs);
+  }
+
+  /** See {@link SeenDevices.setBack}. */
+  async #followClock(): Promise<void> {
+    this.#clockWatch.look();
+    const sinceMs = this.#setBackAtMs;
+    if (sinceMs === undefined || this.#parts.clock.monotonicMs() - sinceMs < stepKnownMs) return;
+    await this.#devices.setBack(this.#moment());
+    this.#setBackAtMs = undefined;
   }
 
   /** Reads at what interval the devices are expected whose records changed. */
@@ -269,6 +274,9 @@ function isToCome(second: number, nowMs: number): boolean {
 const clockSlackSeconds = 5;
 
 const tickMs = 1_000;
+
+/** By then whoever measures by the times between two steps of the clock, such as rollouts, knows of a step. */
+const stepKnownMs = 10_000;
 
 /** More are not listed anyway. */
 const maxNoted = 2_000;

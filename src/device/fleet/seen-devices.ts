@@ -54,13 +54,10 @@ export class SeenDevices {
     return (await this.#pool.query<SeenRow>(statement, parameters.values)).map(seenDevice);
   }
 
-  /**
-   * Puts times that are still to come back by so many milliseconds: they were written before the clock was set back by that.
-   * Once done they are not to come any more, so that no other replica does it again.
-   */
-  async setBack(byMs: number, { nowMs, heartbeatIntervalMs }: PresenceMoment): Promise<void> {
+  /** Lets devices that were heard at a time which is still to come count as heard now, after the clock was set back. */
+  async setBack({ nowMs, heartbeatIntervalMs }: PresenceMoment): Promise<void> {
     const { seenUntil } = presenceCutoffs(nowMs, heartbeatIntervalMs);
-    const values = [new Date((seenUntil + 1) * 1_000), `${byMs} ms`, new Date(nowMs)];
+    const values = [new Date((seenUntil + 1) * 1_000), new Date(nowMs)];
     let changed: number;
     do {
       changed = await withRetry(() => this.#pool.run(setBackSql, values), { attempts: 3 });
@@ -112,7 +109,7 @@ function intervalOf(interval: string | null): number | undefined {
 const setBackRows = 1_000;
 
 const setBackSql = sql`
-  UPDATE device_state s SET last_seen_at = least(s.last_seen_at - $2::interval, $3)
+  UPDATE device_state s SET last_seen_at = $2
     FROM (SELECT device_id FROM device_state WHERE last_seen_at >= $1
            ORDER BY device_id LIMIT ${setBackRows} FOR UPDATE) l
    WHERE s.device_id = l.device_id`;

@@ -15,7 +15,7 @@ export function planWarnings(
       "TIMEOUT_TOO_SHORT",
       `device_timeout (${seconds(policy.deviceTimeoutMs)}) is not longer than verification_duration (${seconds(policy.verificationMs)}): no device can succeed in time`,
     ]);
-  if (policy.returnMs < leastBeats * heartbeatIntervalMs)
+  if (policy.returnMs !== null && policy.returnMs < leastBeats * heartbeatIntervalMs)
     found.push([
       "RETURN_TOO_SHORT",
       `return_duration (${seconds(policy.returnMs)}) is shorter than ${leastBeats} heartbeat intervals (${seconds(heartbeatIntervalMs)} each): healthy devices would be missing`,

@@ -11,7 +11,7 @@ const ago = (ms: number) => new Date(now.getTime() - ms);
 
 const policy: StoredPolicy = planPolicy(
   { pauseOnFailure: false },
-  { failureThresholdPercent: 10, deviceTimeoutMs: 60 * minute, returnMs: 5 * minute },
+  { failureThresholdPercent: 10, deviceTimeoutMs: 60 * minute },
 );
 const gateRules = { requireNoWorseHealth: false, requireApproval: false };
 

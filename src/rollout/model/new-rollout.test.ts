@@ -70,7 +70,7 @@ describe("planRings", () => {
 });
 
 describe("planPolicy", () => {
-  const defaults = { failureThresholdPercent: 7, deviceTimeoutMs: 1_000, returnMs: 300_000 };
+  const defaults = { failureThresholdPercent: 7, deviceTimeoutMs: 1_000 };
 
   it("takes what is given before the service's settings", () => {
     expect(planPolicy({ pauseOnFailure: false }, defaults)).toMatchObject(defaults);

@@ -62,16 +62,6 @@ export interface PlannedRing {
   readonly metadata: Metadata;
 }
 
-/** How long devices that began to install may be silent, if a rollout does not say, by how often they are asked to beat. */
-export function defaultReturnMs(heartbeatIntervalMs: number): number {
-  return Math.max(unsetReturnMs, returnIntervals * heartbeatIntervalMs);
-}
-
-/** The least of {@link defaultReturnMs}, and what holds for rollouts from before there was such a time. */
-export const unsetReturnMs = 5 * 60_000;
-
-const returnIntervals = 5;
-
 /** Targeting that leaves nothing out. */
 export const everyDevice: Readonly<StoredTargeting> = {
   deviceTypes: [],

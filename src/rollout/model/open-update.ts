@@ -28,8 +28,8 @@ export interface OpenUpdate extends UpdateKey {
   readonly retryBackoffMs: number;
   /** Of the rollout's policy. */
   readonly deviceTimeoutMs: number;
-  /** Of the rollout's policy. */
-  readonly returnMs: number;
+  /** Of the rollout's policy; null: by how often the device is expected. */
+  readonly returnMs: number | null;
   /** Which try this is, from 1. */
   readonly attempt: number;
   /** The device is not given it before; undefined: at once. */

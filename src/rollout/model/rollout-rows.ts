@@ -2,7 +2,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { type Sql, sql } from "../../infra/database/sql.ts";
 import { canonicalVersion } from "../../version/semantic-version.ts";
 import type { RingState, StoredGate } from "./deployment-ring.entity.ts";
-import { everyDevice, planGate, planPolicy, unsetReturnMs } from "./new-rollout.ts";
+import { everyDevice, planGate, planPolicy } from "./new-rollout.ts";
 import type {
   Metadata,
   RolloutState,
@@ -243,10 +243,7 @@ function toRing(row: RingRecord, keys: readonly KeyRecord[]): Ring {
   };
 }
 
-const unsetPolicy = planPolicy(
-  {},
-  { failureThresholdPercent: 100, deviceTimeoutMs: 0, returnMs: unsetReturnMs },
-);
+const unsetPolicy = planPolicy({}, { failureThresholdPercent: 100, deviceTimeoutMs: 0 });
 
 const unsetGate = planGate();
 

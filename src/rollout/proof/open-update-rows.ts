@@ -1,7 +1,6 @@
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState, UpdateAction } from "../model/device-update.entity.ts";
-import { unsetReturnMs } from "../model/new-rollout.ts";
 import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
 
 /** Which open updates to read; all of them if nothing is set. */
@@ -109,7 +108,7 @@ const openSql = prepared(
   sql`
   SELECT u.device_id, u.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, u.state, u.from_version, u.to_version,
     u.from_boot_id, u.crash_count, u.offered_at, u.installing_at, u.proven_at, u.deadline_at,
-    u.missing_since, coalesce((r.policy->>'returnMs')::float8, ${unsetReturnMs}) AS return_ms,
+    u.missing_since, (r.policy->>'returnMs')::float8 AS return_ms,
     (r.policy->>'verificationMs')::float8 AS verification_ms, (r.policy->>'crashLimit')::int AS crash_limit,
     coalesce((r.policy->>'maxRetries')::int, 0) AS max_retries,
     coalesce((r.policy->>'retryBackoffMs')::float8, 0) AS retry_backoff_ms,
@@ -138,7 +137,7 @@ interface OpenRow {
   proven_at: Date | null;
   deadline_at: Date | null;
   missing_since: Date | null;
-  return_ms: number;
+  return_ms: number | null;
   verification_ms: number;
   crash_limit: number;
   max_retries: number;

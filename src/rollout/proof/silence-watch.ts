@@ -2,6 +2,7 @@ import { OtaError } from "../../errors.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
 import type { OpenUpdate, UpdateKey } from "../model/open-update.ts";
+import { returnTime } from "../model/return-time.ts";
 import type { HearingTime } from "./hearing-time.ts";
 import type { OutageLog } from "./outage-log.ts";
 import type { UpdateChange } from "./transition-sql.ts";
@@ -14,6 +15,8 @@ export interface SilenceWatchParts {
   readonly outages: Pick<OutageLog, "touched">;
   /** How long after an outage devices have to be heard from. */
   readonly graceMs: number;
+  /** How often devices with no interval of their own are expected. */
+  readonly heartbeatIntervalMs: number;
 }
 
 /** The open updates, as they were heard of here. */
@@ -27,8 +30,8 @@ export interface SilentUpdates {
 
 /**
  * Finds devices that began to install and are not heard any more: missing. One is missing when this replica has not heard of
- * it for the policy's `return_duration` of {@link HearingTime}, and no other replica has either, by the state that all of
- * them write. A replica that starts knows nothing of what was heard before and gives each device its whole time again.
+ * it for its {@link returnTime} of {@link HearingTime}, and no other replica has either, by the state that all of them write,
+ * which also says how often the device is expected: who beats once a day is not missing after some minutes. A replica that starts knows nothing of what was heard before and gives each device its whole time again.
  *
  * A heartbeat ends it at once, where it is taken; what else shows life, such as an update check, or a heartbeat at a
  * replica that has not learnt of it yet, ends it here.
@@ -55,26 +58,29 @@ export class SilenceWatch {
   }
 
   #doubtful(mayJudge: boolean): Readonly<OpenUpdate>[] {
-    const { updates, hearing } = this.#parts;
+    const { updates, hearing, heartbeatIntervalMs } = this.#parts;
     const doubtful: Readonly<OpenUpdate>[] = [];
     for (const { update, heardMs } of updates.begun()) {
-      if (update.missingSinceMs !== undefined || (mayJudge && hearing.ms - heardMs >= update.returnMs))
-        doubtful.push(update);
+      const silentMs = hearing.ms - heardMs;
+      const isSilent = mayJudge && silentMs >= returnTime(update.returnMs, heartbeatIntervalMs);
+      if (isSilent || update.missingSinceMs !== undefined) doubtful.push(update);
     }
     return doubtful;
   }
 
   async #ask(doubtful: readonly Readonly<OpenUpdate>[]): Promise<void> {
-    const { pool, hearing, updates } = this.#parts;
+    const { pool, hearing, updates, heartbeatIntervalMs } = this.#parts;
     const lastSeen = await readLastSeen(pool, doubtful);
     const at = hearing.now();
     const changes = doubtful.flatMap((update) => {
-      const seenMs = lastSeen.get(update.deviceId) ?? Number.NEGATIVE_INFINITY;
+      const { seenMs = Number.NEGATIVE_INFINITY, intervalMs } = lastSeen.get(update.deviceId) ?? {};
       if (update.missingSinceMs === undefined) {
         const agoMs = hearing.between(seenMs, at);
-        if (agoMs >= update.returnMs) return [updates.change(update, (it) => lost(it, at))];
-        // No later than it was: looks are some time apart, and the device must not be given its whole time again for that.
-        updates.heard(update, agoMs);
+        const leftMs = returnTime(update.returnMs, intervalMs ?? heartbeatIntervalMs) - agoMs;
+        if (leftMs <= 0) return [updates.change(update, (it) => lost(it, at))];
+        // No later than it was: looks are some time apart, and the device must not be given its whole time again for that. One that
+        // is expected more rarely than others is asked about again when others are, since that may change.
+        updates.heard(update, Math.max(returnTime(update.returnMs, heartbeatIntervalMs) - leftMs, 0));
       } else if (hearing.between(update.missingSinceMs, seenMs) > 0) return [updates.change(update, found)];
       return [];
     });
@@ -110,16 +116,31 @@ function unmoved(update: Readonly<OpenUpdate>) {
   };
 }
 
-async function readLastSeen(pool: Session, updates: readonly UpdateKey[]): Promise<Map<string, number>> {
-  const rows = await pool.query<{ device_id: string; last_seen_at: Date }>(lastSeenSql, [
-    updates.map(({ deviceId }) => deviceId),
-  ]);
-  return new Map(rows.map(({ device_id, last_seen_at }) => [device_id, last_seen_at.getTime()]));
+interface LastSeen {
+  readonly seenMs: number;
+  /** How often the device is expected; undefined: as often as all. */
+  readonly intervalMs: number | undefined;
+}
+
+async function readLastSeen(pool: Session, updates: readonly UpdateKey[]): Promise<Map<string, LastSeen>> {
+  const rows = await pool.query<SeenRow>(lastSeenSql, [updates.map(({ deviceId }) => deviceId)]);
+  return new Map(
+    rows.map(({ device_id, last_seen_at, expected_interval_ms: ms }) => [
+      device_id,
+      { seenMs: last_seen_at.getTime(), intervalMs: ms === null ? undefined : Number(ms) },
+    ]),
+  );
+}
+
+interface SeenRow {
+  readonly device_id: string;
+  readonly last_seen_at: Date;
+  readonly expected_interval_ms: string | null;
 }
 
 const lastSeenSql = prepared(
   "rollout_last_seen",
-  sql`SELECT device_id, last_seen_at FROM device_state WHERE device_id = ANY ($1::uuid[])`,
+  sql`SELECT device_id, last_seen_at, expected_interval_ms FROM device_state WHERE device_id = ANY ($1::uuid[])`,
 );
 
 const lastHeardSql = sql`SELECT max(last_seen_at) AS heard_at FROM device_state`;

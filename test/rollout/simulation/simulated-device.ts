@@ -1,11 +1,12 @@
 import type { DurableHeartbeat } from "../../../src/device/state/heartbeat-record.ts";
 import type { ReportableState } from "../../../src/rollout/model/device-update-state.ts";
 import type { OpenUpdate } from "../../../src/rollout/model/open-update.ts";
+import { returnTime } from "../../../src/rollout/model/return-time.ts";
 import type { StoredPolicy } from "../../../src/rollout/model/rollout.entity.ts";
 import type { CheckedDevice } from "../../../src/rollout/rules/rule.ts";
 import { device as anyDevice } from "../compiled-fixture.ts";
 import type { DeviceScript } from "./scenario.ts";
-import type { SimulatedReplica } from "./simulated-replica.ts";
+import { heartbeatIntervalMs, type SimulatedReplica } from "./simulated-replica.ts";
 
 /** What a device does next. */
 type Step = "ask" | "downloaded" | "install" | "reboot" | "beat" | "gone";
@@ -13,7 +14,7 @@ type Step = "ask" | "downloaded" | "install" | "reboot" | "beat" | "gone";
 /** A device that asks, updates and beats as its script says. It does one thing at a time, and says when it does the next. */
 export class SimulatedDevice {
   readonly script: DeviceScript;
-  readonly #policy: Readonly<StoredPolicy>;
+  readonly #returnMs: number;
   readonly #idBytes: Buffer;
   #step: Step = "ask";
   #update: Readonly<OpenUpdate> | undefined;
@@ -24,7 +25,7 @@ export class SimulatedDevice {
 
   constructor(script: DeviceScript, policy: Readonly<StoredPolicy>) {
     this.script = script;
-    this.#policy = policy;
+    this.#returnMs = returnTime(policy.returnMs, heartbeatIntervalMs);
     this.#version = script.version;
     this.#idBytes = Buffer.from(script.id.replaceAll("-", ""), "hex");
   }
@@ -93,7 +94,7 @@ export class SimulatedDevice {
     if (fate === "bricked" && this.#installs) return this.#leave();
     this.#boot += 1;
     if (fate !== "reverts" || !this.#installs) this.#version = this.#installs ? reportsAs : version;
-    const away = fate === "slow" ? this.#policy.returnMs * 1.5 + awayMs : awayMs;
+    const away = fate === "slow" ? this.#returnMs * 1.5 + awayMs : awayMs;
     this.#bootedAtMs = nowMs + away;
     this.#step = "beat";
     return away;
@@ -102,7 +103,7 @@ export class SimulatedDevice {
   #beat(replica: SimulatedReplica, nowMs: number, receivedAt: Date): number | undefined {
     replica.observe(this.#record(nowMs, receivedAt));
     // Once its update is over it need not be heard for the rollout: it asks from time to time.
-    if (replica.isAt(this.script.id, this.#update?.id)) return Math.min(60_000, this.#policy.returnMs / 2);
+    if (replica.isAt(this.script.id, this.#update?.id)) return Math.min(60_000, this.#returnMs / 2);
     return this.#ask();
   }
 

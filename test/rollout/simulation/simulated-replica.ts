@@ -62,6 +62,7 @@ export class SimulatedReplica implements SilentUpdates {
       hearing: this.#hearing,
       outages,
       graceMs,
+      heartbeatIntervalMs,
     });
     this.#known = store.read();
     this.#before = this.#known;
@@ -170,7 +171,7 @@ export class SimulatedReplica implements SilentUpdates {
   #compile(): CompiledRollout {
     if (this.#compiled?.rollout.revision !== this.#known.revision) {
       const brought = { firmware: this.#parts.firmware, blocked: undefined };
-      this.#compiled = compileRollout(this.#known, brought, { heartbeatIntervalMs: 60_000 });
+      this.#compiled = compileRollout(this.#known, brought, { heartbeatIntervalMs });
     }
     return this.#compiled;
   }
@@ -251,11 +252,16 @@ function lastSeenIn({ lastSeen }: RolloutStore): Session {
     query: async <Row>(_: unknown, [ids]: readonly unknown[] = []) =>
       (ids as string[]).flatMap((id) => {
         const seenMs = lastSeen.get(id);
-        return seenMs === undefined ? [] : [{ device_id: id, last_seen_at: new Date(seenMs) }];
+        return seenMs === undefined
+          ? []
+          : [{ device_id: id, last_seen_at: new Date(seenMs), expected_interval_ms: null }];
       }) as Row[],
     run: async () => 0,
   };
 }
 
+/** How often devices are expected. */
+export const heartbeatIntervalMs = 60_000;
+
 /** How long devices have to be heard after an outage. */
-const graceMs = 3 * 60_000;
+const graceMs = 3 * heartbeatIntervalMs;

@@ -343,7 +343,6 @@ const plainFirmware = {
 const serviceDefaults = {
   failureThresholdPercent: 10,
   deviceTimeoutMs: 6 * 3_600_000,
-  returnMs: 5 * 60_000,
 };
 
 const startMs = Date.parse("2026-03-02T12:00:00Z");
