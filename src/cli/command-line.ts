@@ -5,6 +5,7 @@ import { addAgentCommand } from "./agent-command.ts";
 import { addDemoCommand } from "./demo/demo-command.ts";
 import { addDeviceCommands } from "./device-commands.ts";
 import { addErrorCommands } from "./error-commands.ts";
+import { addDeviceTypeCommands } from "./expected-interval-commands.ts";
 import { describeFailure, exitCodes, failureJson, failureText } from "./failure.ts";
 import { addFirmwareCommands } from "./firmware-commands.ts";
 import { addMigrateCommands, addRecountCommand } from "./migrate-command.ts";
@@ -92,6 +93,7 @@ export function createProgram(cli: Cli): Command {
   addRolloutCommands(program, cli);
   program.commandsGroup("Watch the fleet:");
   addDeviceCommands(program, cli);
+  addDeviceTypeCommands(program, cli);
   addModelAliasCommands(program, cli);
   addErrorCommands(program, cli);
   addSymbolCommands(program, cli);

@@ -21,6 +21,7 @@ import {
   type ReceivedHeartbeat,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { addDeviceInventoryCommands } from "./device-inventory-commands.ts";
+import { addDeviceExpectCommand, expectedText } from "./expected-interval-commands.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { renderOverview, watchFleet } from "./fleet-view.ts";
 import {
@@ -88,6 +89,7 @@ export function addDeviceCommands(program: Command, cli: Cli): void {
         session.noteUnchanged(answer.unchanged, "it was retired already");
       }),
     );
+  addDeviceExpectCommand(device, cli);
   addDeviceInventoryCommands(device, cli);
   addTelemetryCommands(device, cli);
 
@@ -220,6 +222,7 @@ function renderDevice(terminal: Terminal, device: Device, nowMs: number): string
     ["security counter", String(device.securityCounter)],
     ["update", device.openUpdateId === "" ? "none under way" : device.openUpdateId],
     ["presence", presenceText(terminal, device)],
+    ["expected", expectedText(device)],
     ["last seen", `${timeText(device.lastSeenTime)} (${agoText(device.lastSeenTime, nowMs)})`],
     ...(device.lastHeartbeat === undefined ? [] : heartbeatFacts(device.lastHeartbeat)),
     ["metadata", metadata.length === 0 ? undefined : listText(metadata)],

@@ -1,15 +1,17 @@
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { useMutation } from "@connectrpc/connect-query";
 import { Button, Menu, Modal, Select, Stack, TagsInput, TextInput } from "@mantine/core";
 import { IconDots } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
-import { type Device, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
+import { type Device, ExpectedIntervalSource, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { targetNameFault } from "../../device-names.ts";
 import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { Failure } from "../ui/failure.tsx";
+import { IntervalInput } from "../ui/interval-input.tsx";
 import { deviceTitle, pins } from "../words/device-words.ts";
 
 /** What an operator can do to a device. */
@@ -85,6 +87,8 @@ function EditForm({ device, done }: { readonly device: Device; readonly done: ()
   const [deviceType, setDeviceType] = useState(device.deviceType);
   const [hardwareModel, setHardwareModel] = useState(device.hardwareModel);
   const [product, setProduct] = useState(device.product);
+  const intervalBefore = saidInterval(device);
+  const [intervalMs, setInterval] = useState(intervalBefore);
   const faults = { deviceType: targetNameFault(deviceType), hardwareModel: targetNameFault(hardwareModel) };
   const [pin, setPin] = useState<UpdatePin>(device.updatePin);
   const queries = useQueryClient();
@@ -100,6 +104,7 @@ function EditForm({ device, done }: { readonly device: Device; readonly done: ()
       ...(deviceType === device.deviceType ? {} : { deviceType }),
       ...(hardwareModel === device.hardwareModel ? {} : { hardwareModel }),
       ...(product.trim() === device.product ? {} : { product: product.trim() }),
+      ...(intervalMs === intervalBefore ? {} : { expectedInterval: durationFromMs(intervalMs ?? 0) }),
     });
     await queries.invalidateQueries();
     done();
@@ -157,6 +162,12 @@ function EditForm({ device, done }: { readonly device: Device; readonly done: ()
           value={product}
           onChange={({ currentTarget }) => setProduct(currentTarget.value)}
         />
+        <IntervalInput
+          label="Expected every"
+          description="Silent for 4 times as long it is offline. Empty: as it says itself, or as is said of its type."
+          value={intervalMs}
+          onChange={setInterval}
+        />
         {update.error !== null && <Failure error={update.error} doing="change the device" />}
         <Button
           type="submit"
@@ -169,4 +180,10 @@ function EditForm({ device, done }: { readonly device: Device; readonly done: ()
       </Stack>
     </form>
   );
+}
+
+/** What an operator said of this device; undefined if nobody did. */
+function saidInterval({ expectedInterval, expectedIntervalSource }: Device): number | undefined {
+  const isSaid = expectedIntervalSource === ExpectedIntervalSource.OPERATOR && expectedInterval !== undefined;
+  return isSaid ? durationMs(expectedInterval) : undefined;
 }

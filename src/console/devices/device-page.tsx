@@ -11,13 +11,14 @@ import { type ServerStream, useServerStream } from "../data/use-server-stream.ts
 import { CopyText } from "../ui/copy-text.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { Failure } from "../ui/failure.tsx";
+import { duration } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
 import { LiveStatus } from "../ui/live-status.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { Time, TimeAgo } from "../ui/time.tsx";
-import { deviceTitle, pins, presences } from "../words/device-words.ts";
+import { deviceTitle, intervalSources, pins, presences } from "../words/device-words.ts";
 import { DeviceActions } from "./device-actions.tsx";
 import { DeviceReadings } from "./device-readings.tsx";
 import { DeviceUpdates } from "./device-updates.tsx";
@@ -153,6 +154,10 @@ function About({ device }: { readonly device: Device }) {
           ["Groups", device.groups.join(", ") || "none"],
           ["Tags", device.tags.join(", ") || undefined],
           ["In rollouts", pins[device.updatePin]],
+          [
+            "Expected",
+            `every ${duration(device.expectedInterval)}, ${intervalSources[device.expectedIntervalSource]}`,
+          ],
           ["Security counter", String(device.securityCounter)],
           ["Client", device.agentVersion || undefined],
           ...Object.entries(device.components).map(([name, version]) => [`App ${name}`, version] as const),

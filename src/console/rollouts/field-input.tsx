@@ -47,7 +47,9 @@ export function FieldInput({ field, path, form, fallback, size = "sm", width }: 
   const scale = unit === undefined ? 1 : unitSizes[unit];
   return (
     <NumberInput
-      placeholder={standard === undefined ? "no limit" : fieldText(field, standard, policyWriters)}
+      placeholder={
+        standard === undefined ? (field.toldNone ?? "no limit") : fieldText(field, standard, policyWriters)
+      }
       thousandSeparator=","
       allowDecimal={kind !== "count"}
       {...(range === undefined ? {} : { min: range[0] / scale, max: range[1] / scale })}

@@ -6,6 +6,7 @@ import { Failure } from "../ui/failure.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
+import { DeviceTypesPanel } from "./device-types-panel.tsx";
 import { ModelAliasesPanel } from "./model-aliases-panel.tsx";
 
 /** The settings in force, to read: they are set where the service is started. */
@@ -59,6 +60,7 @@ export function SettingsPage() {
           </Table.ScrollContainer>
         )}
       </Section>
+      <DeviceTypesPanel />
       <ModelAliasesPanel />
     </Page>
   );

@@ -1,4 +1,4 @@
-import { type Device, Presence, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
+import { type Device, ExpectedIntervalSource, Presence, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
 import { NetworkType } from "../../../gen/ota/v1/heartbeat_pb.js";
 import type { Tone } from "../ui/status.tsx";
 
@@ -16,6 +16,15 @@ export const pins: Readonly<Record<UpdatePin, string>> = {
   [UpdatePin.UNSPECIFIED]: "as any other",
   [UpdatePin.CANARY]: "always in the first ring",
   [UpdatePin.EXCLUDED]: "never offered an update",
+};
+
+/** Who says how often a device is expected. */
+export const intervalSources: Readonly<Record<ExpectedIntervalSource, string>> = {
+  [ExpectedIntervalSource.UNSPECIFIED]: "",
+  [ExpectedIntervalSource.OPERATOR]: "as an operator said of it",
+  [ExpectedIntervalSource.DEVICE]: "as it says itself",
+  [ExpectedIntervalSource.DEVICE_TYPE]: "as is said of its type",
+  [ExpectedIntervalSource.SETTING]: "by the service's setting",
 };
 
 /** A device's name for people: the one that it was given, or its serial number. */
