@@ -171,7 +171,7 @@ const table = {
     "HEARTBEAT_INTERVAL_SECONDS",
     60,
     [1, 86_400],
-    "How often devices are asked to send a heartbeat.",
+    "How often devices are asked to send a heartbeat, and expected where nothing else is said of them.",
   ),
   // Rows and bytes: together some 15 seconds of a fleet of 100,000 at a beat every 30 s, or half a minute of database outage
   // before the first stream is held back.
