@@ -214,7 +214,7 @@ async function foresee({ pool }: Database): Promise<void> {
     windows: { always: true },
     firmware: asked,
     steps: [],
-    rollout: { policy: { storageFactor: 1, maxMeteredBytes: null } },
+    rollout: { policy: { storageFactor: 1, maxMeteredBytes: null, returnMs: null } },
   } as unknown as CompiledRollout;
   const full = {
     ...bare,
@@ -226,7 +226,7 @@ async function foresee({ pool }: Database): Promise<void> {
     tags: names,
     canaryGroups: names,
     windows: { always: false },
-    rollout: { policy: { storageFactor: 1, maxMeteredBytes: 1 } },
+    rollout: { policy: { storageFactor: 1, maxMeteredBytes: 1, returnMs: 1 } },
   } as unknown as CompiledRollout;
   for (const [rollout, part, known] of [
     [bare, null, false],

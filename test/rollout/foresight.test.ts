@@ -213,6 +213,26 @@ describe("a warning", () => {
     ]);
   });
 
+  it("sees devices that are expected too rarely for the time to return, which are not offline in between", async () => {
+    const fleet = await heard(3, "3.0.0");
+    await world.database.adminPool.query("UPDATE devices SET expected_interval_ms = $2 WHERE id = ANY ($1)", [
+      fleet.devices.slice(1).map(({ id }) => id),
+      24 * 60 * minute,
+    ]);
+    world.clock.advance(10 * minute);
+    const firmwareId = await release(world, "3.4.1");
+    const found = await warnings(fleet, firmwareId, { policy: { returnMs: 10 * minute } });
+    expect(about(found, "DEVICES_OFFLINE")).toMatchObject([{ count: 1 }]);
+    expect(about(found, "RETURN_TOO_SHORT")).toMatchObject([
+      {
+        count: 2,
+        message:
+          "2 devices expected so rarely that they would be missing after return_duration (600 s) though they are well",
+      },
+    ]);
+    expect(about(await warnings(fleet, firmwareId), "RETURN_TOO_SHORT")).toEqual([]);
+  });
+
   it("names a rollout that goes first, and one whose update is under way", async () => {
     const fleet = await heard(3, "3.0.0");
     const other = await run(replica, wanted(await release(world, "3.6.0"), { policy: { priority: 5 } }));

@@ -226,7 +226,8 @@ export enum RolloutWarningCode {
   TIMEOUT_TOO_SHORT = 22,
 
   /**
-   * `return_duration` is shorter than two heartbeat intervals: healthy devices would be missing.
+   * `return_duration` is shorter than two heartbeat intervals, or than two of the intervals in which `count` devices are expected:
+   * healthy devices would be missing.
    *
    * @generated from enum value: ROLLOUT_WARNING_CODE_RETURN_TOO_SHORT = 23;
    */

@@ -62,6 +62,11 @@ export function deviceWarnings({
       `with a security counter above that of ${firmware.version}, and so never offered it`,
     ],
     ["DEVICES_NEVER_HEARD", waiting.neverHeard, "never heard of"],
+    [
+      "RETURN_TOO_SHORT",
+      waiting.rare,
+      `expected so rarely that they would be missing after return_duration (${(rollout.rollout.policy.returnMs ?? 0) / 1_000} s) though they are well`,
+    ],
     ["DEVICES_OFFLINE", waiting.offline, "offline, and reached only when back"],
     [
       "READING_UNKNOWN",

@@ -1,4 +1,5 @@
 import type { RolloutWarning, RolloutWarningCode } from "../model/foresight.ts";
+import { leastReturnIntervals } from "../model/return-time.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 
 /** What a rollout's own times do to it, whatever the fleet. */
@@ -15,10 +16,10 @@ export function planWarnings(
       "TIMEOUT_TOO_SHORT",
       `device_timeout (${seconds(policy.deviceTimeoutMs)}) is not longer than verification_duration (${seconds(policy.verificationMs)}): no device can succeed in time`,
     ]);
-  if (policy.returnMs !== null && policy.returnMs < leastBeats * heartbeatIntervalMs)
+  if (policy.returnMs !== null && policy.returnMs < leastReturnIntervals * heartbeatIntervalMs)
     found.push([
       "RETURN_TOO_SHORT",
-      `return_duration (${seconds(policy.returnMs)}) is shorter than ${leastBeats} heartbeat intervals (${seconds(heartbeatIntervalMs)} each): healthy devices would be missing`,
+      `return_duration (${seconds(policy.returnMs)}) is shorter than ${leastReturnIntervals} heartbeat intervals (${seconds(heartbeatIntervalMs)} each): healthy devices would be missing`,
     ]);
   const expiresMs = firmware.expiresAt?.getTime();
   if (expiresMs !== undefined && expiresMs < startMs + soonMs) {
@@ -38,9 +39,6 @@ export function planWarnings(
     ]);
   return found.map(([code, message]) => ({ code, message, count: 0, subject: "", remedies: [] }));
 }
-
-/** A heartbeat may be lost. */
-const leastBeats = 2;
 
 const farMs = 24 * 3_600_000;
 

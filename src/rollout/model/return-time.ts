@@ -6,6 +6,9 @@ export function returnTime(policyMs: number | null, expectedIntervalMs: number):
   return policyMs ?? Math.max(leastReturnMs, returnIntervals * expectedIntervalMs);
 }
 
+/** A time to return that is shorter than so many intervals of a device is too short for it: a heartbeat may be lost. */
+export const leastReturnIntervals = 2;
+
 /** A reboot and an installation take some minutes, however often the device beats. */
 const leastReturnMs = 5 * 60_000;
 

@@ -16,6 +16,8 @@ export interface DeviceClass {
   readonly update_pin: "none" | "canary" | "excluded";
   /** Whether they were heard of lately; null: never. */
   readonly heard: boolean | null;
+  /** Whether they are expected so rarely that they would be missing though they are well. */
+  readonly rare?: boolean;
   /** Whether they are in a group that is always in the first ring. */
   readonly canary?: boolean;
   readonly time_zone?: string | null;

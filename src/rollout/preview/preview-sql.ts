@@ -1,6 +1,7 @@
 import { type PresenceMoment, presenceTest } from "../../device/state/presence-sql.ts";
 import type { Parameters } from "../../infra/database/parameters.ts";
 import { allOf, joined, type Sql, sql } from "../../infra/database/sql.ts";
+import { leastReturnIntervals } from "../model/return-time.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import { needsOf } from "./device-class.ts";
 
@@ -73,6 +74,7 @@ export function previewSql(
       ON o.device_id = d.id`);
   }
   const isFirmware = rollout.component === "";
+  const { returnMs } = rollout.rollout.policy;
   const needs = needsOf(rollout);
   const met = (column: Sql, wanted: readonly number[]): Sql =>
     joined(
@@ -96,6 +98,11 @@ export function previewSql(
       : [sql`${met(sql`s.battery_percent`, needs.battery)} AS battery`, sql`s.charging`]),
     ...(needs.storage.length === 0 ? [] : [sql`${met(sql`s.storage_free_bytes`, needs.storage)} AS storage`]),
     ...(isFirmware ? [sql`s.security_counter`] : []),
+    ...(returnMs === null
+      ? []
+      : [
+          sql`coalesce(s.expected_interval_ms > ${parameters.add(returnMs / leastReturnIntervals, "double precision")}, false) AS rare`,
+        ]),
     ...(rollout.rollout.policy.maxMeteredBytes === null ? [] : [sql`s.network`]),
     ...(updates.tried ? [sql`coalesce(t.tried, false) AS tried`, sql`coalesce(t.had, false) AS had`] : []),
     ...(updates.open ? [sql`o.rollout_id AS open`] : []),

@@ -26,6 +26,7 @@ export class WaitingDevices {
   #versionUntold = 0;
   #offline = 0;
   #neverHeard = 0;
+  #rare = 0;
   #chargeUnknown = 0;
   #storageUnknown = 0;
 
@@ -40,6 +41,7 @@ export class WaitingDevices {
     if (reason === "VERSION_TOO_OLD") this.#versionUntold += count;
     if (heard === false) this.#offline += count;
     if (heard === null) this.#neverHeard += count;
+    if (row.rare === true) this.#rare += count;
     // Of a device that was never heard of, that is what there is to say.
     if (heard === null) return;
     if (needs.battery.length > 0 && row.battery === null && row.charging !== true)
@@ -63,6 +65,11 @@ export class WaitingDevices {
 
   get neverHeard(): number {
     return this.#neverHeard;
+  }
+
+  /** Those that are expected so rarely that they would be missing though they are well. */
+  get rare(): number {
+    return this.#rare;
   }
 
   /** Heard of, but never told their charge, nor charge now, where that counts. */
