@@ -180,6 +180,7 @@ describe("devices", () => {
     const serial = devices[0]?.serialNumber ?? "";
     const shown = await run("device", "show", serial);
     expect(shown.stdout).toMatch(/presence +online/);
+    expect(shown.stdout).toMatch(/expected +every /);
     const beats = await ask("heartbeat", "list", serial, "--since", "1h", "--limit", "1");
     expect(beats["heartbeats"]).toHaveLength(1);
     const series = await ask(

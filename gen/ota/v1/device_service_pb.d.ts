@@ -1888,7 +1888,7 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Says how often a sign of life of devices of a type is expected; a type may be named before its first device enrols. Devices
-   * that enrol follow at once, those that are there within seconds, some ten thousand a second. At most 1,000 types are kept.
+   * that enrol follow at once, those that are there within seconds, some thousands a second. At most 1,000 types are kept.
    * Role: operator.
    *
    * @generated from rpc ota.v1.DeviceService.UpdateDeviceType

@@ -57,11 +57,20 @@ export class SeenDevices {
   /** Lets devices that were heard at a time which is still to come count as heard now, after the clock was set back. */
   async setBack({ nowMs, heartbeatIntervalMs }: PresenceMoment): Promise<void> {
     const { seenUntil } = presenceCutoffs(nowMs, heartbeatIntervalMs);
-    const values = [new Date((seenUntil + 1) * 1_000), new Date(nowMs)];
-    let changed: number;
-    do {
-      changed = await withRetry(() => this.#pool.run(setBackSql, values), { attempts: 3 });
-    } while (changed === setBackRows);
+    const [tooLate, now] = [new Date((seenUntil + 1) * 1_000), new Date(nowMs)];
+    let after: string | undefined = firstId;
+    while (after !== undefined) {
+      const values = [tooLate, now, after];
+      const query = () => this.#pool.query<{ id: string }>(setBackSql, values);
+      const page: readonly { id: string }[] = await withRetry(query, { attempts: 3 });
+      after =
+        page.length < setBackRows
+          ? undefined
+          : page
+              .map(({ id }) => id)
+              .toSorted()
+              .at(-1);
+    }
   }
 
   /** Who became late or offline between two moments, and is not in the log with that. */
@@ -109,10 +118,13 @@ function intervalOf(interval: string | null): number | undefined {
 const setBackRows = 1_000;
 
 const setBackSql = sql`
-  UPDATE device_state s SET last_seen_at = $2
-    FROM (SELECT device_id FROM device_state WHERE last_seen_at >= $1
-           ORDER BY device_id LIMIT ${setBackRows} FOR UPDATE) l
-   WHERE s.device_id = l.device_id`;
+  WITH page AS MATERIALIZED (
+    SELECT device_id FROM device_state WHERE last_seen_at >= $1 AND device_id > $3::uuid
+     ORDER BY device_id LIMIT ${setBackRows} FOR UPDATE
+  )
+  UPDATE device_state s SET last_seen_at = $2 FROM page WHERE s.device_id = page.device_id RETURNING s.device_id AS id`;
+
+const firstId = "00000000-0000-0000-0000-000000000000";
 
 const seenColumn = sql`floor(date_part('epoch', s.last_seen_at))::bigint AS seen`;
 
