@@ -92,6 +92,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       preview: ["model", "wire", "rules", "offer"],
       foresight: ["model", "wire", "rules", "offer", "preview"],
       health: ["model", "rules", "proof", "offer", "decide"],
+      recall: ["model", "wire", "rules", "offer", "preview", "decide"],
     },
   },
   heartbeat: { may: [...ground, "driver", "device", "rollout/offer"], wireMay: handlers },

@@ -23,6 +23,7 @@ import { VersionChangeEntity } from "./device/state/version-change.entity.ts";
 import { FirmwareSignatureEntity } from "./firmware/firmware-signature.entity.ts";
 import { FirmwareUpdateEntity } from "./firmware/firmware-update.entity.ts";
 import { FirmwareVersionKeyEntity } from "./firmware/firmware-version-key.entity.ts";
+import { RecallEntity } from "./firmware/recall.entity.ts";
 import { DeviceHeartbeatEntity } from "./heartbeat/device-heartbeat.entity.ts";
 import { DeviceIngestEntity } from "./heartbeat/device-ingest.entity.ts";
 import { RequestIdEntity } from "./infra/database/request-id.entity.ts";
@@ -65,6 +66,7 @@ export const entities = [
   FirmwareUpdateEntity,
   FirmwareSignatureEntity,
   FirmwareVersionKeyEntity,
+  RecallEntity,
   DeviceHeartbeatEntity,
   DeviceIngestEntity,
   RequestIdEntity,

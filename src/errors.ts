@@ -81,7 +81,9 @@ export type ErrorReason =
   | "COUNT_MISMATCH"
   | "CROSS_SITE_REQUEST"
   | "NOTHING_TO_DO"
-  | "ROLLOUT_DIFFERS";
+  | "ROLLOUT_DIFFERS"
+  | "FIRMWARE_RECALLED"
+  | "ROLLBACK_TARGET_RECALLED";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

@@ -25,6 +25,7 @@ import { foresightEndpoints } from "../rollout/foresight/foresight-handlers.ts";
 import { rolloutHealthEndpoints } from "../rollout/health/health-handlers.ts";
 import { updateEndpoints } from "../rollout/offer/update-handlers.ts";
 import { explainEndpoints } from "../rollout/preview/explain-handlers.ts";
+import { recallEndpoints } from "../rollout/recall/recall-handlers.ts";
 import type { RolloutEngine } from "../rollout/rollout-engine.ts";
 import { telemetryEndpoints } from "../telemetry/telemetry-handlers.ts";
 import type { Access } from "./access.ts";
@@ -94,6 +95,11 @@ export function endpointTable({
     }),
     ...recordEndpoints({ records: rollouts.records, health: rollouts.health, hearing: rollouts.hearing }),
     ...explainEndpoints(rollouts),
+    ...recallEndpoints({
+      recalls: rollouts.recalls,
+      recallPreview: rollouts.recallPreview,
+      pageTokens,
+    }),
     ...foresightEndpoints({
       preview: rollouts.preview,
       index: rollouts.index,

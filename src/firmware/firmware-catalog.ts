@@ -8,6 +8,7 @@ import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
+import { sessionOf } from "../infra/database/session.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { createManifest } from "../manifest/manifest.ts";
 import type {
@@ -18,10 +19,11 @@ import type {
   FirmwareOutcome,
   NewSignature,
 } from "./firmware.ts";
-import { firmwareWhere, lockFirmware, withDeleted, withSignatures } from "./firmware-rows.ts";
+import { firmwareOf, firmwareWhere, lockFirmware, withDeleted } from "./firmware-rows.ts";
 import { assertChange, assertFields } from "./firmware-rules.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
 import { sameNames } from "./manifest-match.ts";
+import { assertNotRecalled } from "./recalls.ts";
 import type { SignOff } from "./sign-off.ts";
 import { type VersionClaims, versionClaimFault } from "./version-claims.ts";
 
@@ -126,7 +128,7 @@ export class FirmwareCatalog {
   async find(product: string, version: string): Promise<Firmware | undefined> {
     const em = this.#database.em();
     const row = await em.findOne(FirmwareUpdateEntity, { product, version });
-    return row === null ? undefined : (await withSignatures(em, [row]))[0];
+    return row === null ? undefined : (await firmwareOf(em, [row]))[0];
   }
 
   /** Up to `limit` firmware after the id `after`, newest first; ids are ordered by time (UUIDv7). */
@@ -137,7 +139,7 @@ export class FirmwareCatalog {
       limit: page.limit,
       ...(filter.showDeleted ? withDeleted : {}),
     });
-    return withSignatures(em, rows);
+    return firmwareOf(em, rows);
   }
 
   /**
@@ -244,8 +246,8 @@ export class FirmwareCatalog {
   }
 
   /**
-   * The firmware, if it may be deployed now: `FIRMWARE_NOT_READY`, `FIRMWARE_NOT_SIGNED` or `FIRMWARE_EXPIRED` if not, and
-   * `NOT_FOUND` if it is deleted. Releases what was not released yet. Within the caller's transaction, if one is given,
+   * The firmware, if it may be deployed now: `FIRMWARE_NOT_READY`, `FIRMWARE_NOT_SIGNED`, `FIRMWARE_EXPIRED` or
+   * `FIRMWARE_RECALLED` if not, and `NOT_FOUND` if it is deleted. Releases what was not released yet. Within the caller's transaction, if one is given,
    * the row stays locked until its end, so that the firmware cannot be deleted before the caller has noted its use.
    */
   requireDeployable(
@@ -267,7 +269,7 @@ export class FirmwareCatalog {
 
   async #load(em: EntityManager, id: string): Promise<Firmware> {
     const row = await em.findOne(FirmwareUpdateEntity, { id }, withDeleted);
-    const [firmware] = row === null ? [] : await withSignatures(em, [row]);
+    const [firmware] = row === null ? [] : await firmwareOf(em, [row]);
     if (firmware === undefined) throw notFound("firmware", id);
     return firmware;
   }
@@ -293,6 +295,7 @@ export class FirmwareCatalog {
   }
 
   async #releaseForDeployment(em: EntityManager, row: FirmwareUpdateRow, caller: Actor): Promise<boolean> {
+    await assertNotRecalled(sessionOf(em), row);
     const released = await this.#signOff.releaseForDeployment(em, row);
     if (released) await this.#recordRelease(em, row, caller);
     return released;

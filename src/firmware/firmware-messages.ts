@@ -4,6 +4,7 @@ import {
   type FirmwareSchema,
   type FirmwareSignatureSchema,
   FirmwareState,
+  type RecallSchema,
   UpdateKind,
 } from "../../gen/ota/v1/firmware_pb.js";
 import type {
@@ -20,10 +21,11 @@ import type {
 } from "./firmware.ts";
 import type { FirmwareUpdateRow, UpdateKind as UpdateKindName } from "./firmware-update.entity.ts";
 import type { UploadChunk } from "./firmware-uploads.ts";
+import type { Recall } from "./recalls.ts";
 
 /** A firmware on the wire. */
 export function toFirmwareMessage(firmware: Firmware): MessageInitShape<typeof FirmwareSchema> {
-  const { expiresAt, releasedAt, deletedAt } = firmware;
+  const { expiresAt, releasedAt, deletedAt, recall } = firmware;
   return {
     id: firmware.id,
     product: firmware.product,
@@ -51,6 +53,18 @@ export function toFirmwareMessage(firmware: Firmware): MessageInitShape<typeof F
     updateTime: timestampFromDate(firmware.updatedAt),
     ...(releasedAt === undefined ? {} : { releaseTime: timestampFromDate(releasedAt) }),
     ...(deletedAt === undefined ? {} : { deleteTime: timestampFromDate(deletedAt) }),
+    ...(recall === undefined ? {} : { recall: toRecallMessage(recall) }),
+  };
+}
+
+/** A recall on the wire. */
+export function toRecallMessage(recall: Recall): MessageInitShape<typeof RecallSchema> {
+  const { firmwareId, runningCount, recalledAt, ...told } = recall;
+  return {
+    ...told,
+    firmwareId: firmwareId ?? "",
+    recallTime: timestampFromDate(recalledAt),
+    ...(runningCount === undefined ? {} : { runningCount: BigInt(runningCount) }),
   };
 }
 

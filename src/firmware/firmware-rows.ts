@@ -1,11 +1,13 @@
 import { type EntityManager, type FilterQuery, LockMode } from "@mikro-orm/postgresql";
 import { SigningKeyEntity } from "../access/signing-key.entity.ts";
 import { notFound } from "../errors.ts";
+import { sessionOf } from "../infra/database/session.ts";
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
 import { canonicalVersion } from "../version/semantic-version.ts";
 import type { Firmware, FirmwareFilter } from "./firmware.ts";
 import { FirmwareSignatureEntity, type FirmwareSignatureRow } from "./firmware-signature.entity.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
+import { type Recall, readRecalls } from "./recalls.ts";
 
 /** Includes what is deleted. */
 export const withDeleted = { filters: { notDeleted: false } } as const;
@@ -21,19 +23,20 @@ export async function lockFirmware(em: EntityManager, id: string): Promise<Firmw
   return row;
 }
 
-/** Adds the signatures to rows, in the order of the rows. */
-export async function withSignatures(
-  em: EntityManager,
-  rows: readonly FirmwareUpdateRow[],
-): Promise<Firmware[]> {
+/** Rows as firmware, with what other tables say of it: its signatures, and whether it is recalled. In the order of the rows. */
+export async function firmwareOf(em: EntityManager, rows: readonly FirmwareUpdateRow[]): Promise<Firmware[]> {
+  if (rows.length === 0) return [];
+  const ids = rows.map(({ id }) => id);
   const signatures = await em.find(
     FirmwareSignatureEntity,
-    { firmwareId: { $in: rows.map(({ id }) => id) } },
+    { firmwareId: { $in: ids } },
     { orderBy: { id: "asc" } },
   );
   const byFirmware = Map.groupBy(signatures, ({ firmwareId }) => firmwareId);
   const keys = await readKeys(em, new Set(signatures.map(({ keyId }) => keyId)));
-  return rows.map((row) => toFirmware(row, byFirmware.get(row.id) ?? [], keys));
+  const recalls = await readRecalls(sessionOf(em), { firmwareIds: ids });
+  const recallOf = new Map(recalls.map((recall) => [recall.firmwareId, recall]));
+  return rows.map((row) => toFirmware(row, byFirmware.get(row.id) ?? [], keys, recallOf.get(row.id)));
 }
 
 /** What is told of the key of a signature. */
@@ -56,6 +59,7 @@ function toFirmware(
   row: FirmwareUpdateRow,
   signatures: readonly FirmwareSignatureRow[],
   keys: ReadonlyMap<string, SignatureKey>,
+  recall: Recall | undefined,
 ): Firmware {
   return {
     id: row.id,
@@ -91,6 +95,7 @@ function toFirmware(
     updatedAt: row.updatedAt,
     releasedAt: row.releasedAt ?? undefined,
     deletedAt: row.deletedAt ?? undefined,
+    recall,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
 import type { FirmwareState, UpdateKind } from "./firmware-update.entity.ts";
+import type { Recall } from "./recalls.ts";
 
 /** A firmware as the service knows it. */
 export interface Firmware extends FirmwareFields {
@@ -14,6 +15,8 @@ export interface Firmware extends FirmwareFields {
   readonly updatedAt: Date;
   readonly releasedAt: Date | undefined;
   readonly deletedAt: Date | undefined;
+  /** Set while no device may run it. */
+  readonly recall?: Recall | undefined;
 }
 
 /** What an operator says of a firmware when it is created. Limits as in the contract. */

@@ -2,7 +2,7 @@ import type { EntityManager } from "@mikro-orm/postgresql";
 import { readModelNames } from "../device/filter/model-names.ts";
 import type { DeviceIdentityObserver } from "../device/registry/identity-observer.ts";
 import type { DeviceSnapshot } from "../device/state/device-snapshot.ts";
-import { withDeleted, withSignatures } from "../firmware/firmware-rows.ts";
+import { firmwareOf, withDeleted } from "../firmware/firmware-rows.ts";
 import { FirmwareUpdateEntity } from "../firmware/firmware-update.entity.ts";
 import type { Clock } from "../infra/clock.ts";
 import { type Session, sessionOf } from "../infra/database/session.ts";
@@ -96,7 +96,7 @@ export class ChangedDeviceUpdates implements DeviceIdentityObserver {
   async #compiled(em: EntityManager, open: LockedOpenUpdate): Promise<CompiledRollout | undefined> {
     const [rollout] = await readRollouts(sessionOf(em), { ids: [open.rollout_id] });
     const rows = await em.find(FirmwareUpdateEntity, { id: open.firmware_id }, withDeleted);
-    const [firmware] = await withSignatures(em, rows);
+    const [firmware] = await firmwareOf(em, rows);
     if (rollout === undefined || firmware === undefined) return undefined;
     const models = await readModelNames(sessionOf(em));
     return compileRollout(

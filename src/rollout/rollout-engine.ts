@@ -40,6 +40,9 @@ import { readLastHeard, SilenceWatch } from "./proof/silence-watch.ts";
 import { TransitionWriter } from "./proof/transition-writer.ts";
 import { UpdateRechecks } from "./proof/update-rechecks.ts";
 import { UpdateTracker } from "./proof/update-tracker.ts";
+import { RecallCatalog } from "./recall/recall-catalog.ts";
+import { RecallPreview } from "./recall/recall-preview.ts";
+import { RecallWatch } from "./recall/recall-watch.ts";
 import { RolloutMemory } from "./rollout-memory.ts";
 import type { RolloutSettings } from "./rollout-settings.ts";
 
@@ -69,6 +72,8 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly explainer: UpdateExplainer;
   readonly preview: RolloutPreview;
   readonly foresight: Foresight;
+  readonly recalls: RecallCatalog;
+  readonly recallPreview: RecallPreview;
   readonly watch: RolloutWatch;
   readonly index: RolloutIndex;
   readonly tracker: UpdateTracker;
@@ -114,13 +119,14 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       parts;
     const { heartbeatIntervalMs, deadlineGraceMs: graceMs } = settings;
     const { pool } = database;
+    const { tickMs = defaultTickMs } = settings;
     const events = new RolloutEvents();
     const outages = new OutageLog(graceMs, clock.now().getTime());
     const hearing = new HearingTime({ clock, graceMs, outages, heardBefore });
     const nowMs = (): number => hearing.now().getTime();
     this.#round = new Round({
       name: "rollouts",
-      everyMs: settings.tickMs ?? defaultTickMs,
+      everyMs: tickMs,
       work: () => this.#tick(),
       clock,
       logger,
@@ -197,7 +203,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       transactions,
       clock,
       logger,
-      everyMs: settings.tickMs ?? defaultTickMs,
+      everyMs: tickMs,
     });
     this.#drift = new DriftWatch({
       pool,
@@ -206,9 +212,12 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       devices,
       clock,
       logger,
-      everyMs: driftTicks * (settings.tickMs ?? defaultTickMs),
+      everyMs: driftTicks * tickMs,
     });
-    this.#slowRounds = [this.#census.round, this.#drift.round, archived.round];
+    this.recalls = new RecallCatalog({ pool, transactions, firmware, defaults: settings });
+    this.recallPreview = new RecallPreview({ pool, transactions, firmware, preview: this.preview });
+    const recalled = new RecallWatch({ pool, transactions, clock, logger, everyMs: driftTicks * tickMs });
+    this.#slowRounds = [this.#census.round, this.#drift.round, archived.round, recalled.round];
     this.#announcer = new UpdateAnnouncer({
       sender: {
         updateAvailable: (deviceId, rolloutId) => this.#sender.updateAvailable(deviceId, rolloutId),
@@ -364,5 +373,5 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
 const defaultTickMs = 1_000;
 
-/** Devices that fell back or are heard again are looked for after this many ticks. */
+/** Devices that fell back or are heard again, and what brings recalled versions, are looked for after this many ticks. */
 const driftTicks = 5;

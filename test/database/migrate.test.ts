@@ -30,6 +30,7 @@ const all = [
   "0021-metadata-and-archive",
   "0022-grouping",
   "0023-heartbeat-faults",
+  "0025-recalls",
   "0026-expected-intervals",
 ];
 const replicas = 3;

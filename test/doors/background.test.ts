@@ -30,6 +30,7 @@ const works = [
   "pending_requests",
   "positions",
   "presence",
+  "recalls",
   "ring_census",
   "roll_ups",
   "rollout_decisions",

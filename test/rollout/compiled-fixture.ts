@@ -92,6 +92,7 @@ export interface Wish {
   steps?: OfferFirmware[];
   products?: ProductBook;
   blocked?: string;
+  recalledVersion?: string;
 }
 
 /** A rollout of {@link firmware}, open to every device unless wished otherwise. */
@@ -139,6 +140,7 @@ export function compiled(wish: Wish = {}): CompiledRollout {
     rollback: { total: 0, completed: 0, failed: 0, blocked: 0, away: 0, waiting: 0 },
     rollbackPlan: undefined,
     metadata: {},
+    recalledVersion: wish.recalledVersion,
     archivedAt: undefined,
     revision: 1,
     createdAt: new Date(0),

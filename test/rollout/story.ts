@@ -10,7 +10,7 @@ import { RolloutInMemory } from "./rollout-in-memory.ts";
  * Plays a story of a rollout: what happens to its devices, line by line, with what the planner decides printed below each
  * line. Decisions are carried out on the rollout in memory, one after the other, until the plan is empty.
  *
- * `policy <JSON>` and `ring <name> <JSON of its gate>` come first, then `start`. `offer`, `begin`, `lose`, `return`, `succeed`,
+ * `policy <JSON>`, `recalled <version>`, which makes it the way out of that, and `ring <name> <JSON of its gate>` come first, then `start`. `offer`, `begin`, `lose`, `return`, `succeed`,
  * `fail`, `time-out`, `cancel`, `drift` and `recover` `[ring] <devices>` move devices of the ring, the front one unless named: who succeeds or
  * fails began if need be, and it is missing devices that return and time out; `hold` `[ring] <devices>` says how many the ring holds, as counted then; `back <devices>` and `stuck <devices>` end
  * rollbacks; `wait <n>s|m|h` lets time pass; `health worse|ok <words>` is the verdict; `approve [ring]`, `pause` and `resume`
@@ -35,6 +35,7 @@ const mark = "  |";
 class Story {
   #policy: NewPolicy = { pauseOnFailure: false };
   readonly #rings: NewRollout["rings"][number][] = [];
+  #recalledVersion: string | undefined;
   #now = new Date("2026-03-02T12:00:00Z");
   #health: RolloutHealthVerdict | undefined;
   #rollout: RolloutInMemory | undefined;
@@ -45,6 +46,7 @@ class Story {
     const text = rest.join(" ");
     if (verb === "policy") this.#setPolicy(JSON.parse(text) as StoryPolicy);
     else if (verb === "ring") this.#addRing(rest);
+    else if (verb === "recalled") this.#recalledVersion = text;
     else this.#happen(verb, rest);
     if (this.#rollout === undefined) return [];
     const decisions = this.#settle();
@@ -110,7 +112,11 @@ class Story {
       deviceTimeoutMs: milliseconds("6h"),
     };
     const draft = asRollout(firmware.id, wanted, firmware, defaults, this.#now);
-    this.#rollout = new RolloutInMemory({ ...draft, creator: "operator:story" });
+    this.#rollout = new RolloutInMemory({
+      ...draft,
+      creator: "operator:story",
+      recalledVersion: this.#recalledVersion,
+    });
     this.#rollout.start(this.#now);
   }
 

@@ -415,6 +415,20 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_ROLLOUT_DIFFERS = 56;
    */
   ROLLOUT_DIFFERS = 56,
+
+  /**
+   * The firmware is recalled: no device may run its version; metadata `recall_id` names the recall. FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_FIRMWARE_RECALLED = 80;
+   */
+  FIRMWARE_RECALLED = 80,
+
+  /**
+   * The version to roll back to is recalled, and no other can take its place. FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_ROLLBACK_TARGET_RECALLED = 81;
+   */
+  ROLLBACK_TARGET_RECALLED = 81,
 }
 
 /**

@@ -201,6 +201,13 @@ export declare type Firmware = Message<"ota.v1.Firmware"> & {
    * @generated from field: repeated string reported_versions = 26;
    */
   reportedVersions: string[];
+
+  /**
+   * Set while its version is recalled: nothing brings it to a device, and whoever runs it is offered the way out.
+   *
+   * @generated from field: ota.v1.Recall recall = 45;
+   */
+  recall?: Recall | undefined;
 };
 
 /**
@@ -208,6 +215,105 @@ export declare type Firmware = Message<"ota.v1.Firmware"> & {
  * Use `create(FirmwareSchema)` to create a new message.
  */
 export declare const FirmwareSchema: GenMessage<Firmware>;
+
+/**
+ * A version that no device may run any more: no offer, mandatory step or rollback brings it, and whoever runs it is offered the
+ * replacement before all rollouts, as often as it comes back on it (three times a day at most).
+ *
+ * @generated from message ota.v1.Recall
+ */
+export declare type Recall = Message<"ota.v1.Recall"> & {
+  /**
+   * UUID (version 7).
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The product whose version it is.
+   *
+   * @generated from field: string product = 2;
+   */
+  product: string;
+
+  /**
+   * The application's name on the device, as in `Heartbeat.components`; empty for firmware.
+   *
+   * @generated from field: string component = 3;
+   */
+  component: string;
+
+  /**
+   * The version, or a text under which devices report it. It need not be in the catalogue.
+   *
+   * @generated from field: string version = 4;
+   */
+  version: string;
+
+  /**
+   * The firmware of this version, if the catalogue has it.
+   *
+   * @generated from field: string firmware_id = 5;
+   */
+  firmwareId: string;
+
+  /**
+   * The firmware that whoever runs the version is offered.
+   *
+   * @generated from field: string replacement_id = 6;
+   */
+  replacementId: string;
+
+  /**
+   * The version of that firmware.
+   *
+   * @generated from field: string replacement_version = 7;
+   */
+  replacementVersion: string;
+
+  /**
+   * Why it was recalled.
+   *
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+
+  /**
+   * Who recalled it, as the audit log names callers.
+   *
+   * @generated from field: string actor = 9;
+   */
+  actor: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp recall_time = 10;
+   */
+  recallTime?: Timestamp | undefined;
+
+  /**
+   * The rollout that brings the replacement: the way out. It runs until the version is reinstated, or it is aborted.
+   *
+   * @generated from field: string rollout_id = 11;
+   */
+  rolloutId: string;
+
+  /**
+   * How many devices run the version still, of those that the replacement is made for: the way out's census, of every half minute
+   * or so. Unset until it was counted.
+   *
+   * @generated from field: optional int64 running_count = 12;
+   */
+  runningCount?: bigint | undefined;
+};
+
+/**
+ * Describes the message ota.v1.Recall.
+ * Use `create(RecallSchema)` to create a new message.
+ */
+export declare const RecallSchema: GenMessage<Recall>;
 
 /**
  * A signature over a firmware's manifest.

@@ -4,9 +4,10 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Firmware, FirmwareState, UpdateKind } from "./firmware_pb.js";
+import type { Firmware, FirmwareState, Recall, UpdateKind } from "./firmware_pb.js";
 import type { RingSpec, Rollout, RolloutPolicy, RolloutTargeting, VerbEffect } from "./rollout_pb.js";
 import type { RolloutWarning } from "./rollout_warning_pb.js";
+import type { HeldBack } from "./rollout_service_pb.js";
 
 /**
  * Describes the file ota/v1/firmware_service.proto.
@@ -975,6 +976,320 @@ export declare type ReleaseFirmwareResponse = Message<"ota.v1.ReleaseFirmwareRes
 export declare const ReleaseFirmwareResponseSchema: GenMessage<ReleaseFirmwareResponse>;
 
 /**
+ * What to recall, and what to.
+ *
+ * @generated from message ota.v1.RecallFirmwareRequest
+ */
+export declare type RecallFirmwareRequest = Message<"ota.v1.RecallFirmwareRequest"> & {
+  /**
+   * The firmware's id. Set either this, or product and version.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The product of a version that the catalogue does not have, as `CreateFirmwareRequest.product`.
+   *
+   * @generated from field: string product = 2;
+   */
+  product: string;
+
+  /**
+   * That version, as devices report it; any version of equal precedence is the same. One that is in the catalogue will do as well.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
+
+  /**
+   * The firmware that whoever runs the version is offered: another version of the same product and component, newer or older, that can
+   * be deployed. Required.
+   *
+   * @generated from field: string replacement_id = 4;
+   */
+  replacementId: string;
+
+  /**
+   * Why, for people and the audit log.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * When and how devices take the replacement: windows, consent, metered networks, times, pace and the failure threshold, which pauses
+   * the way out and rolls nothing back. Priority, `allow_downgrade`, `heal_drift` and `rollback_firmware_id` are given by the recall;
+   * `start_time` must not be set.
+   *
+   * @generated from field: ota.v1.RolloutPolicy policy = 6;
+   */
+  policy?: RolloutPolicy | undefined;
+};
+
+/**
+ * Describes the message ota.v1.RecallFirmwareRequest.
+ * Use `create(RecallFirmwareRequestSchema)` to create a new message.
+ */
+export declare const RecallFirmwareRequestSchema: GenMessage<RecallFirmwareRequest>;
+
+/**
+ * The recall.
+ *
+ * @generated from message ota.v1.RecallFirmwareResponse
+ */
+export declare type RecallFirmwareResponse = Message<"ota.v1.RecallFirmwareResponse"> & {
+  /**
+   * The recall as it is now.
+   *
+   * @generated from field: ota.v1.Recall recall = 1;
+   */
+  recall?: Recall | undefined;
+
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 2;
+   */
+  effect?: VerbEffect | undefined;
+};
+
+/**
+ * Describes the message ota.v1.RecallFirmwareResponse.
+ * Use `create(RecallFirmwareResponseSchema)` to create a new message.
+ */
+export declare const RecallFirmwareResponseSchema: GenMessage<RecallFirmwareResponse>;
+
+/**
+ * Which version to reinstate.
+ *
+ * @generated from message ota.v1.ReinstateFirmwareRequest
+ */
+export declare type ReinstateFirmwareRequest = Message<"ota.v1.ReinstateFirmwareRequest"> & {
+  /**
+   * The firmware's id. Set either this, or product and version.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The product of a version that the catalogue does not have, as `CreateFirmwareRequest.product`.
+   *
+   * @generated from field: string product = 2;
+   */
+  product: string;
+
+  /**
+   * That version, as devices report it; any version of equal precedence is the same. One that is in the catalogue will do as well.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.ReinstateFirmwareRequest.
+ * Use `create(ReinstateFirmwareRequestSchema)` to create a new message.
+ */
+export declare const ReinstateFirmwareRequestSchema: GenMessage<ReinstateFirmwareRequest>;
+
+/**
+ * The version is reinstated.
+ *
+ * @generated from message ota.v1.ReinstateFirmwareResponse
+ */
+export declare type ReinstateFirmwareResponse = Message<"ota.v1.ReinstateFirmwareResponse"> & {
+  /**
+   * What the call changed.
+   *
+   * @generated from field: ota.v1.VerbEffect effect = 1;
+   */
+  effect?: VerbEffect | undefined;
+};
+
+/**
+ * Describes the message ota.v1.ReinstateFirmwareResponse.
+ * Use `create(ReinstateFirmwareResponseSchema)` to create a new message.
+ */
+export declare const ReinstateFirmwareResponseSchema: GenMessage<ReinstateFirmwareResponse>;
+
+/**
+ * What would be recalled, and what to.
+ *
+ * @generated from message ota.v1.PreviewRecallRequest
+ */
+export declare type PreviewRecallRequest = Message<"ota.v1.PreviewRecallRequest"> & {
+  /**
+   * The firmware's id. Set either this, or product and version.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The product of a version that the catalogue does not have, as `CreateFirmwareRequest.product`.
+   *
+   * @generated from field: string product = 2;
+   */
+  product: string;
+
+  /**
+   * That version, as devices report it; any version of equal precedence is the same. One that is in the catalogue will do as well.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
+
+  /**
+   * The firmware that whoever runs the version is offered: another version of the same product and component, newer or older, that can
+   * be deployed. Required.
+   *
+   * @generated from field: string replacement_id = 4;
+   */
+  replacementId: string;
+
+  /**
+   * When and how devices take the replacement: windows, consent, metered networks, times, pace and the failure threshold, which pauses
+   * the way out and rolls nothing back. Priority, `allow_downgrade`, `heal_drift` and `rollback_firmware_id` are given by the recall;
+   * `start_time` must not be set.
+   *
+   * @generated from field: ota.v1.RolloutPolicy policy = 5;
+   */
+  policy?: RolloutPolicy | undefined;
+};
+
+/**
+ * Describes the message ota.v1.PreviewRecallRequest.
+ * Use `create(PreviewRecallRequestSchema)` to create a new message.
+ */
+export declare const PreviewRecallRequestSchema: GenMessage<PreviewRecallRequest>;
+
+/**
+ * Whom a recall would reach.
+ *
+ * @generated from message ota.v1.PreviewRecallResponse
+ */
+export declare type PreviewRecallResponse = Message<"ota.v1.PreviewRecallResponse"> & {
+  /**
+   * Devices that run the version.
+   *
+   * @generated from field: int64 running_count = 1;
+   */
+  runningCount: bigint;
+
+  /**
+   * How many of them would be offered the replacement now.
+   *
+   * @generated from field: int64 ready_count = 2;
+   */
+  readyCount: bigint;
+
+  /**
+   * How many of them could not leave: the replacement is not for them, its security counter lies below theirs, or another rule of
+   * `held_back` stands in the way that does not pass by itself.
+   *
+   * @generated from field: int64 cannot_leave_count = 3;
+   */
+  cannotLeaveCount: bigint;
+
+  /**
+   * How many of those are of a type or model that the replacement is not for. Known only of a version that is in the catalogue.
+   *
+   * @generated from field: int64 unfit_count = 4;
+   */
+  unfitCount: bigint;
+
+  /**
+   * What holds the others back.
+   *
+   * @generated from field: repeated ota.v1.HeldBack held_back = 5;
+   */
+  heldBack: HeldBack[];
+
+  /**
+   * Rollouts that are under way and bring the version: they would be paused.
+   *
+   * @generated from field: int64 rollout_count = 6;
+   */
+  rolloutCount: bigint;
+};
+
+/**
+ * Describes the message ota.v1.PreviewRecallResponse.
+ * Use `create(PreviewRecallResponseSchema)` to create a new message.
+ */
+export declare const PreviewRecallResponseSchema: GenMessage<PreviewRecallResponse>;
+
+/**
+ * Asks for the recalls that are in force.
+ *
+ * @generated from message ota.v1.ListRecallsRequest
+ */
+export declare type ListRecallsRequest = Message<"ota.v1.ListRecallsRequest"> & {
+  /**
+   * The most to return: default 50, at most 1,000 (larger values are lowered to it).
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; the other fields must be as they were then.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Only those of this product.
+   *
+   * @generated from field: string product = 3;
+   */
+  product: string;
+};
+
+/**
+ * Describes the message ota.v1.ListRecallsRequest.
+ * Use `create(ListRecallsRequestSchema)` to create a new message.
+ */
+export declare const ListRecallsRequestSchema: GenMessage<ListRecallsRequest>;
+
+/**
+ * Recalls that are in force.
+ *
+ * @generated from message ota.v1.ListRecallsResponse
+ */
+export declare type ListRecallsResponse = Message<"ota.v1.ListRecallsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated ota.v1.Recall recalls = 1;
+   */
+  recalls: Recall[];
+
+  /**
+   * Ask with it for the next page; empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message ota.v1.ListRecallsResponse.
+ * Use `create(ListRecallsResponseSchema)` to create a new message.
+ */
+export declare const ListRecallsResponseSchema: GenMessage<ListRecallsResponse>;
+
+/**
  * The catalogue of firmware: create the metadata, upload the content, sign, deploy.
  *
  * @generated from service ota.v1.FirmwareService
@@ -1110,6 +1425,54 @@ export declare const FirmwareService: GenService<{
     methodKind: "unary";
     input: typeof DeployFirmwareRequestSchema;
     output: typeof DeployFirmwareResponseSchema;
+  },
+  /**
+   * Recalls a version: no device may run it any more, whoever brought it. Names a firmware, or a version that the catalogue does not
+   * have, because devices came with it. From then on it cannot be deployed, released or gone back to (FIRMWARE_RECALLED,
+   * ROLLBACK_TARGET_RECALLED); rollouts that bring it are paused with an alert, and updates and rollbacks to it that have not begun to
+   * install are ended; and whoever runs it is offered the replacement, by a rollout of its own that goes before all others. Again with
+   * another replacement, it leads there. Recalls whose replacement this version was are given its replacement. Refused with
+   * INVALID_REQUEST for a replacement that is no other version of the same product and component, and as a deployment of the
+   * replacement would be. Role: operator.
+   *
+   * @generated from rpc ota.v1.FirmwareService.RecallFirmware
+   */
+  recallFirmware: {
+    methodKind: "unary";
+    input: typeof RecallFirmwareRequestSchema;
+    output: typeof RecallFirmwareResponseSchema;
+  },
+  /**
+   * Takes a recall back: the version may be deployed, released and gone back to again, and its way out is aborted. Rollouts that the
+   * recall paused stay so until they are resumed. Role: operator.
+   *
+   * @generated from rpc ota.v1.FirmwareService.ReinstateFirmware
+   */
+  reinstateFirmware: {
+    methodKind: "unary";
+    input: typeof ReinstateFirmwareRequestSchema;
+    output: typeof ReinstateFirmwareResponseSchema;
+  },
+  /**
+   * Says what a recall would do, without doing it: who runs the version, who would be offered the replacement now, and who could not
+   * leave. Refused as the recall would be. Role: viewer.
+   *
+   * @generated from rpc ota.v1.FirmwareService.PreviewRecall
+   */
+  previewRecall: {
+    methodKind: "unary";
+    input: typeof PreviewRecallRequestSchema;
+    output: typeof PreviewRecallResponseSchema;
+  },
+  /**
+   * Lists the recalls that are in force, newest first, also those of versions that the catalogue does not have. Role: viewer.
+   *
+   * @generated from rpc ota.v1.FirmwareService.ListRecalls
+   */
+  listRecalls: {
+    methodKind: "unary";
+    input: typeof ListRecallsRequestSchema;
+    output: typeof ListRecallsResponseSchema;
   },
 }>;
 

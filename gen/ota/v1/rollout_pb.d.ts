@@ -202,6 +202,14 @@ export declare type Rollout = Message<"ota.v1.Rollout"> & {
    * @generated from field: google.protobuf.Timestamp archive_time = 41;
    */
   archiveTime?: Timestamp | undefined;
+
+  /**
+   * The recalled version that it leads devices away from: it is the way out of a recall, is never complete, and ends when the version is
+   * reinstated or it is aborted. Empty for all others.
+   *
+   * @generated from field: string recalled_version = 60;
+   */
+  recalledVersion: string;
 };
 
 /**
@@ -1026,6 +1034,13 @@ export declare type VerbEffect = Message<"ota.v1.VerbEffect"> & {
    * @generated from field: int64 retry_count = 10;
    */
   retryCount: bigint;
+
+  /**
+   * Rollouts that were paused, because what they bring was recalled.
+   *
+   * @generated from field: int64 paused_rollout_count = 25;
+   */
+  pausedRolloutCount: bigint;
 };
 
 /**

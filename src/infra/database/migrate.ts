@@ -26,6 +26,7 @@ import { ModelsRingsTries } from "./migrations/m0020-models-rings-tries.ts";
 import { MetadataAndArchive } from "./migrations/m0021-metadata-and-archive.ts";
 import { Grouping } from "./migrations/m0022-grouping.ts";
 import { HeartbeatFaults } from "./migrations/m0023-heartbeat-faults.ts";
+import { Recalls } from "./migrations/m0025-recalls.ts";
 import { ExpectedIntervals } from "./migrations/m0026-expected-intervals.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
@@ -98,6 +99,7 @@ const migrations = [
   { name: "0021-metadata-and-archive", class: MetadataAndArchive },
   { name: "0022-grouping", class: Grouping },
   { name: "0023-heartbeat-faults", class: HeartbeatFaults },
+  { name: "0025-recalls", class: Recalls },
   { name: "0026-expected-intervals", class: ExpectedIntervals },
 ];
 

@@ -23,11 +23,12 @@ export function deployEndpoints({
     unary(FirmwareService.method.deployFirmware, options, async (request, { identity, signal }) => {
       const wanted = fromNewRollout({ ...request, firmwareId: request.id, name: "" });
       const creator = { actor: actorOf(identity), requestId: request.requestId || undefined };
-      const [ongoing] = await catalog.list(
+      const all = await catalog.list(
         { firmwareId: request.id, states: ongoingStates, firmwareVersion: undefined },
-        { limit: 1 },
+        { limit: maxOngoing },
       );
-      const warnings = ongoing === undefined ? await foresight.ofNew(wanted, signal) : [];
+      const isOngoing = all.some(({ recalledVersion }) => recalledVersion === undefined);
+      const warnings = !isOngoing ? await foresight.ofNew(wanted, signal) : [];
       const rollout = await catalog.deploy(wanted, request.ring || undefined, creator);
       return {
         rollout: toRolloutMessage(rollout, hearing),
@@ -37,3 +38,6 @@ export function deployEndpoints({
     }),
   ];
 }
+
+/** Rollouts of a firmware that are under way are few, and so are the ways out that lead to it. */
+const maxOngoing = 1_000;

@@ -88,8 +88,8 @@ function differs({ id, name, state }: Rollout, differences: readonly string[]): 
   );
 }
 
-/** The rollouts of firmware $1 that have begun and are not over, newest first. */
+/** The rollouts of firmware $1 that have begun and are not over, newest first; ways out of recalls are none that could be taken on. */
 const ongoingSql = sql`
   SELECT id FROM rollouts
-  WHERE firmware_id = $1::uuid AND NOT is_deleted AND state IN (${words(ongoingStates)})
+  WHERE firmware_id = $1::uuid AND recall_id IS NULL AND NOT is_deleted AND state IN (${words(ongoingStates)})
   ORDER BY id DESC`;

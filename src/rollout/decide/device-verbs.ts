@@ -1,5 +1,6 @@
 import type { Cause } from "../../call/cause.ts";
 import { illegalTransition, notFound, nothingToDo, OtaError } from "../../errors.ts";
+import { assertNotRecalled } from "../../firmware/recalls.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import { isFinalUpdate } from "../model/device-update-state.ts";
@@ -18,8 +19,8 @@ import { planWaiting } from "./rollback.ts";
  * Rolls a rollout's update back from one device, in a transaction that has the rollout locked. Returns its rollback, or its
  * update as it ended if nothing had been installed, or if the rollback waits for the device's update of another component to
  * end; unchanged, if that was so before. `NOTHING_TO_DO` if the device never installed the update from this rollout, or does
- * not have it any more. `ROLLBACK_TARGET_MISSING`, `ROLLBACK_TARGET_REFUSED` or `ROLLBACK_BLOCKED_BY_SECURITY_COUNTER` if it
- * must not go back: then it stays as it is. A rollback that failed is made again.
+ * not have it any more. `ROLLBACK_TARGET_MISSING`, `ROLLBACK_TARGET_REFUSED`,
+ * `ROLLBACK_TARGET_RECALLED` or `ROLLBACK_BLOCKED_BY_SECURITY_COUNTER` if it must not go back: then it stays as it is. A rollback that failed is made again.
  */
 export async function rollBackDevice(
   tx: RolloutTransaction,
@@ -48,7 +49,7 @@ export async function rollBackDevice(
  * Lets a device try again, now, whose update failed or timed out, which drifted, or which waits for its next try; with
  * `reinstall` also one that runs what it installed. Returns the try that failed or drifted; unchanged, if the device may try
  * again already. `ILLEGAL_TRANSITION` if it has no need, was rolled back, or is at another update; `NOTHING_TO_DO` if it was
- * never offered the update.
+ * never offered the update; `FIRMWARE_RECALLED` if nobody may have it.
  */
 export async function retryDevice(
   tx: RolloutTransaction,
@@ -58,6 +59,7 @@ export async function retryDevice(
   reinstall = false,
 ): Promise<SteeredUpdate> {
   requireActive(rollout, "retry a device of");
+  await assertNotRecalled(tx, { id: rollout.firmwareId, version: rollout.version });
   const last = await newest(tx, rollout, deviceId);
   const now = tx.now.toISOString();
   let granted = 1;
@@ -167,6 +169,7 @@ function cannotGoBack({
 const blockedReasons = [
   "ROLLBACK_TARGET_MISSING",
   "ROLLBACK_TARGET_REFUSED",
+  "ROLLBACK_TARGET_RECALLED",
   "ROLLBACK_BLOCKED_BY_SECURITY_COUNTER",
 ] as const;
 

@@ -1,3 +1,4 @@
+import { recalledFirmwareSql } from "../../firmware/recalls.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { devicesText } from "../model/devices-text.ts";
@@ -68,6 +69,7 @@ const batch = 1_000;
 const healingSql = sql`
   SELECT r.id FROM rollouts r
   WHERE r.state IN ('RUNNING', 'COMPLETED') AND NOT r.is_deleted AND (r.policy->>'healDrift')::int > 0
+    AND r.firmware_id NOT IN ${recalledFirmwareSql}
     AND EXISTS (SELECT FROM device_updates u
       WHERE u.rollout_id = r.id AND u.drifted_at IS NOT NULL AND u.retry_at IS NULL)
   ORDER BY r.id`;

@@ -37,11 +37,12 @@ export async function insertRollout(
   }
   const id = uuidv7();
   const name = wanted.name || `${firmware.product} ${firmware.version}`;
-  const { salt } = wanted;
+  const { salt, recall } = wanted;
   try {
     await tx.em.insert(RolloutEntity, {
       id,
       ...(salt === undefined ? {} : { salt }),
+      ...(recall === undefined ? {} : { recallId: recall.id }),
       name,
       firmwareId: firmware.id,
       state: "DRAFT",

@@ -11,7 +11,7 @@ import { type SteeredRollout, steered, tookBack } from "../model/verb-effect.ts"
 import { rollBackFailed } from "./roll-back-again.ts";
 import { rollBack, rollBackRing } from "./rollback.ts";
 import { assertRollbackTarget, assertSameTarget } from "./rollback-target.ts";
-import { requireRing } from "./rollout-verbs.ts";
+import { assertNoWayOut, requireRing } from "./rollout-verbs.ts";
 import type { VerbRequest } from "./verb-request.ts";
 
 /**
@@ -23,7 +23,7 @@ export async function rollBackAll(
   tx: RolloutTransaction,
   { id, firmwareId, ...by }: VerbRequest & { readonly firmwareId?: string | undefined },
 ): Promise<SteeredRollout> {
-  const before = await lockRollout(tx, id);
+  const before = assertNoWayOut(await lockRollout(tx, id), "rollback");
   if (isInForce(before.state, "rollback")) {
     if (before.state === "ROLLED_BACK" && (await rollBackFailed(tx, before, by, firmwareId)) > 0)
       return steered(before, await readRollout(tx, id));
@@ -49,7 +49,7 @@ export async function rollBackOneRing(
 ): Promise<SteeredRollout> {
   try {
     return await transactions.run(async (tx) => {
-      const before = await lockRollout(tx, id);
+      const before = assertNoWayOut(await lockRollout(tx, id), "rollback");
       const ring = requireRing(before.rings, name);
       await rollBackRing(tx, before, ring, by);
       const after = steered(before, await readRollout(tx, id));

@@ -89,6 +89,7 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
   }
   if (state === "AWAITING_APPROVAL") return noteAlert(rollout, awaitedApprover(rollout));
   if (!isActive(state)) return [];
+  if (rollout.recalledVersion !== undefined) return judgeWayOut(rollout, now);
   const front = frontRing(rings);
   for (const ring of rings) {
     if (ring.state === "WAITING") continue;
@@ -114,6 +115,19 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
   return [];
 }
 
+/**
+ * What the rules want done with the way out of a recall: it is never complete, and nothing takes devices back to what they left. But
+ * where it fails as many devices as may, it pauses, for a person has to look.
+ */
+function judgeWayOut(rollout: Rollout, now: Date): Decision[] {
+  for (const ring of rollout.rings) {
+    const { verdict, missing } = evaluateRing(ring, rollout.policy, now, { isLast: true });
+    if ((verdict === "rollback" || verdict === "pause") && rollout.state === "RUNNING")
+      return [{ kind: "pause", ring, rule: missing.join("; "), byHealth: false }];
+  }
+  return noteAlert(rollout, "");
+}
+
 /** Whether nothing is left of a rollback that is under way. */
 function isRolledBack({ rollbackPlan, rollback }: Rollout): boolean {
   return rollbackPlan === undefined && rollback.completed + rollback.failed >= rollback.total;
@@ -126,9 +140,9 @@ const forNobody =
  * Sets the alert, or takes it away: that it cannot go on by itself goes before devices that drifted. Another one goes first,
  * until somebody has seen to it.
  */
-function noteAlert({ alert, rings, version }: Rollout, stuck: string): Decision[] {
+function noteAlert({ alert, rings, version, recalledVersion }: Rollout, stuck: string): Decision[] {
   const drifted = rings.reduce((sum, { counters }) => sum + counters.drifted, 0);
-  const due = stuck === "" ? driftAlert(drifted, version) : stuckAlert(stuck);
+  const due = stuck === "" ? driftAlert(drifted, version, recalledVersion) : stuckAlert(stuck);
   if (alert === due || (alert !== "" && !isStuckAlert(alert) && !isDriftAlert(alert))) return [];
   return [{ kind: isDriftAlert(due || alert) ? "note_drift" : "note_stuck", alert: due }];
 }

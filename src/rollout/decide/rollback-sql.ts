@@ -1,3 +1,4 @@
+import { recalledFirmwareSql } from "../../firmware/recalls.ts";
 import { type Sql, sql, words } from "../../infra/database/sql.ts";
 import { takenStates, untakenStates } from "../model/device-update-state.ts";
 import { refusedSql } from "../model/refused-firmware.ts";
@@ -82,6 +83,22 @@ export function updateIdSql(now: Sql, deviceId: Sql): Sql {
 export const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;
 
 /**
+ * What a device `t` goes back to in the place of a recalled version: the newest version below the one that is rolled back, of
+ * product $3 and application $7, that fits the device, is not recalled, was not rolled back itself, and that its security counter
+ * allows.
+ */
+const standInSql = sql`(
+  SELECT f.id FROM firmware_updates f
+  WHERE f.product = $3 AND f.component = $7 AND f.state = 'RELEASED' AND NOT f.is_deleted
+    AND semver_key(f.version) COLLATE "C" < semver_key(t.to_version) COLLATE "C"
+    AND t.device_type = ANY (f.device_types)
+    AND (f.hardware_models = '{}' OR t.hardware_model = ANY (model_names(f.hardware_models)))
+    AND f.id NOT IN ${recalledFirmwareSql} AND NOT coalesce(${refusedSql}, false)
+    AND ($7 <> '' OR f.security_counter >= coalesce((
+      SELECT y.security_counter FROM device_state y WHERE y.device_id = t.device_id), 0))
+  ORDER BY semver_key(f.version) COLLATE "C" DESC LIMIT 1)`;
+
+/**
  * Makes the rollbacks of the devices that are at nothing else; returns how many are due, how many of them it made, and how
  * many of these failed at once. Of devices that cannot go back but never left, for the install failed and they still report
  * what they came from, it makes none: they are `stayed`. $3: the product, $4: the firmware to go back to, or null, $5: now, $6: the deadline, $7: the
@@ -90,13 +107,19 @@ export const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS ref
  * else the one before the install, whose reboot may be on its way.
  */
 export const insertRollbacksSql = sql`
-  WITH due AS MATERIALIZED (${dueSql}), taken AS (SELECT * FROM due i WHERE NOT ${busySql}), plan AS (
+  WITH due AS MATERIALIZED (${dueSql}), taken AS (
+    SELECT i.*, EXISTS (
+      SELECT FROM recalls c WHERE c.product = $3 AND c.identity = version_identity(i.origin_version) AND c.reinstated_at IS NULL
+    ) AS origin_recalled
+    FROM due i WHERE NOT ${busySql}
+  ), plan AS (
     SELECT t.device_id, t.rollout_id, t.ring_id, t.enrolment_key_id, t.to_version, t.origin_version, f.id AS target_id,
       f.version AS target_version, t.firmware_id AS taken_id,
       CASE WHEN t.proven_at IS NOT NULL THEN coalesce(s.boot_id, '')
         WHEN t.state = 'FAILED' THEN '' ELSE t.from_boot_id END AS boot_id,
       CASE
-        WHEN f.id IS NULL THEN 'ROLLBACK_TARGET_MISSING'
+        WHEN f.id IS NULL THEN CASE WHEN t.origin_recalled THEN 'ROLLBACK_TARGET_RECALLED' ELSE 'ROLLBACK_TARGET_MISSING' END
+        WHEN f.id IN ${recalledFirmwareSql} THEN 'ROLLBACK_TARGET_RECALLED'
         WHEN NOT (t.device_type = ANY (f.device_types))
           OR (f.hardware_models <> '{}' AND NOT (t.hardware_model = ANY (model_names(f.hardware_models)))) THEN 'ROLLBACK_TARGET_UNFIT'
         WHEN ${refusedSql} THEN 'ROLLBACK_TARGET_REFUSED'
@@ -107,10 +130,11 @@ export const insertRollbacksSql = sql`
         ELSE coalesce(s.components->>$7, '') = t.origin_version END AS stayed
     FROM taken t
     LEFT JOIN device_state s ON s.device_id = t.device_id
-    LEFT JOIN firmware_updates f ON f.state = 'RELEASED' AND NOT f.is_deleted AND f.id = coalesce($4::uuid, (
-      SELECT o.id FROM firmware_version_keys k JOIN firmware_updates o ON o.id = k.firmware_id
-      WHERE k.product = $3 AND k.identity = version_identity(t.origin_version) AND o.component = $7
-        AND o.state = 'RELEASED'))
+    LEFT JOIN firmware_updates f ON f.state = 'RELEASED' AND NOT f.is_deleted AND f.id = coalesce($4::uuid,
+      CASE WHEN t.origin_recalled THEN ${standInSql} ELSE (
+        SELECT o.id FROM firmware_version_keys k JOIN firmware_updates o ON o.id = k.firmware_id
+        WHERE k.product = $3 AND k.identity = version_identity(t.origin_version) AND o.component = $7
+          AND o.state = 'RELEASED') END)
     ORDER BY t.device_id
   ), made AS (
     INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
@@ -122,6 +146,7 @@ export const insertRollbacksSql = sql`
       CASE problem
         WHEN 'ROLLBACK_TARGET_MISSING' THEN CASE origin_version WHEN '' THEN 'the version that it came from is not known'
           ELSE 'the catalogue has no released version ' || origin_version END
+        WHEN 'ROLLBACK_TARGET_RECALLED' THEN coalesce(target_version, origin_version) || ' is recalled, and no other version can take its place'
         WHEN 'ROLLBACK_TARGET_UNFIT' THEN target_version || ' is not for this device'
         WHEN 'ROLLBACK_TARGET_REFUSED' THEN target_version || ' was itself rolled back'
         WHEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER' THEN 'the security counter of ' || target_version || ' is ' ||

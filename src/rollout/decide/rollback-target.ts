@@ -1,4 +1,5 @@
 import { OtaError } from "../../errors.ts";
+import { recalledFirmwareSql } from "../../firmware/recalls.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Rollout } from "../model/rollout.ts";
@@ -6,8 +7,8 @@ import { wasRolledBackSql } from "./rollback-sql.ts";
 
 /**
  * Checks that devices which roll a firmware of this product can be rolled back to the target. `ROLLBACK_TARGET_REFUSED`
- * unless it is another, released firmware of the same product and component, for some of the same device types, that was
- * not itself rolled back by the newest rollout of it. Whether it fits each device, and its security counter, is judged
+ * unless it is another, released firmware of the same product and component, for some of the same device types, that is not
+ * recalled and was not itself rolled back by the newest rollout of it. Whether it fits each device, and its security counter, is judged
  * device by device.
  * `field` is where the request names the target.
  */
@@ -60,6 +61,7 @@ const targetSql = sql`
     WHEN t.product <> f.product THEN 'it is of another product'
     WHEN t.component <> f.component THEN 'it updates something else'
     WHEN t.state <> 'RELEASED' THEN 'it is not released'
+    WHEN t.id IN ${recalledFirmwareSql} THEN 'it is recalled'
     WHEN NOT (t.device_types && f.device_types) THEN 'it is for other device types'
   END AS problem
   FROM firmware_updates t, firmware_updates f

@@ -1,6 +1,7 @@
 import type { Cause, CreateCause } from "../../call/cause.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
+import { assertNotRecalled } from "../../firmware/recalls.ts";
 import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { Session } from "../../infra/database/session.ts";
@@ -26,7 +27,16 @@ import { ongoingRollout, startTo, takeTo } from "./deploy.ts";
 import { retryDevice, rollBackDevice } from "./device-verbs.ts";
 import { insertRollout } from "./insert-rollout.ts";
 import { rollBackAll, rollBackOneRing } from "./operator-rollback.ts";
-import { abort, approve, changedMeanwhile, pause, promote, resume, start } from "./rollout-verbs.ts";
+import {
+  abort,
+  approve,
+  assertNoWayOut,
+  changedMeanwhile,
+  pause,
+  promote,
+  resume,
+  start,
+} from "./rollout-verbs.ts";
 import type { VerbRequest } from "./verb-request.ts";
 
 /** What a {@link RolloutCatalog} is made of. */
@@ -144,6 +154,7 @@ export class RolloutCatalog {
    */
   promote(call: PromoteRequest): Promise<SteeredRollout> {
     return this.#verb("promote", call, async (tx, rollout, by) => {
+      assertNoWayOut(rollout, "promote");
       if (call.revision !== undefined && call.revision !== String(rollout.revision))
         throw changedMeanwhile(rollout.id);
       await promote(tx, rollout, by, call.ring);
@@ -166,10 +177,14 @@ export class RolloutCatalog {
     return this.#verb("pause", call, (tx, rollout, by) => pause(tx, rollout, by));
   }
 
-  /** Makes offers again. If it never began, the firmware must be deployable still. */
+  /**
+   * Makes offers again: `FIRMWARE_RECALLED` if nobody may have what it brings. If it never began, the firmware must be deployable
+   * still.
+   */
   resume(call: VerbRequest): Promise<SteeredRollout> {
     return this.#verb("resume", call, async (tx, rollout, by) => {
       if (rollout.startedAt === undefined) await this.#deployable(tx, rollout, call.actor);
+      else await assertNotRecalled(tx, { id: rollout.firmwareId, version: rollout.version });
       await resume(tx, rollout, by);
     });
   }
@@ -187,7 +202,7 @@ export class RolloutCatalog {
   /** See {@link rollBackDevice}. */
   rollbackDevice(call: VerbRequest & { readonly deviceId: string }): Promise<SteeredUpdate> {
     return this.#parts.transactions.run(async (tx) =>
-      rollBackDevice(tx, await lockRollout(tx, call.id), call.deviceId, call),
+      rollBackDevice(tx, assertNoWayOut(await lockRollout(tx, call.id), "rollback"), call.deviceId, call),
     );
   }
 

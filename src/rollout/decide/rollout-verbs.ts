@@ -15,6 +15,7 @@ import {
 } from "../model/rollout-state.ts";
 import type { RolloutTransaction } from "../model/rollout-transactions.ts";
 import { isStuckAlert } from "../model/stuck-alert.ts";
+import { isRecalledAlert } from "../model/way-out.ts";
 import { forgetWaitingSql } from "./waiting-rollback-sql.ts";
 
 /**
@@ -159,7 +160,7 @@ export async function moveRollout(
     ends,
     rollout.revision,
     // What kept it from starting, or from going on, does no more.
-    begins || state === "SCHEDULED" || isStuckAlert(rollout.alert) || isDriftAlert(rollout.alert),
+    begins || state === "SCHEDULED" || passing.some((isPassing) => isPassing(rollout.alert)),
   ]);
   if (moved === 0) throw changedMeanwhile(rollout.id);
   await recordRollout(tx, rollout.id, {
@@ -171,6 +172,9 @@ export async function moveRollout(
   tx.changed(rollout.id);
 }
 
+/** Alerts that a change of state takes away; what still holds is said again. */
+const passing = [isStuckAlert, isDriftAlert, isRecalledAlert];
+
 /** Moves a ring; returns its new state. */
 export async function moveRing(tx: RolloutTransaction, ring: Ring, event: RingEvent): Promise<RingState> {
   const state = nextRingState(ring.state, event);
@@ -178,6 +182,21 @@ export async function moveRing(tx: RolloutTransaction, ring: Ring, event: RingEv
   const now = tx.now.toISOString();
   await tx.run(moveRingSql, [ring.id, state, now, event === "open", event === "pass"]);
   return state;
+}
+
+/**
+ * The rollout, unless it is the way out of a recall, which runs for as long as that is in force, and takes nobody back to what was
+ * recalled: `ILLEGAL_TRANSITION`.
+ */
+export function assertNoWayOut(rollout: Rollout, verb: "promote" | "rollback"): Rollout {
+  const { id, state, recalledVersion, product } = rollout;
+  if (recalledVersion === undefined) return rollout;
+  throw new OtaError(
+    "failed_precondition",
+    "ILLEGAL_TRANSITION",
+    `the rollout is the way out of ${product} ${recalledVersion}, which is recalled; pause or abort it, or reinstate that version`,
+    { metadata: { resource: "rollout", id, verb, state, allowed: "pause, resume, abort" } },
+  );
 }
 
 /** The ring of that name. `UNKNOWN_RING` if the rollout has none. */

@@ -20,7 +20,7 @@ export function otherRolloutWarnings(
   return thoseBefore(rollout, active).flatMap((other) => {
     const count = kinds.reduce((sum, kind) => (wants(other, rollout, kind) ? sum + kind.count : sum), 0);
     if (count === 0) return [];
-    const { name, product, version, policy } = other.rollout;
+    const { name, product, version, policy, recalledVersion } = other.rollout;
     const effect =
       other.component !== rollout.component
         ? "that one is taken first"
@@ -31,13 +31,17 @@ export function otherRolloutWarnings(
         message: `up to ${devicesText(count)} may be in rollout ${name} (${product} ${version}, priority ${policy.priority}) as well, which goes before this one: ${effect}`,
         count,
         subject: other.id,
-        remedies: [
-          {
-            action: "ABORT" as const,
-            message: `an operator can abort rollout ${name}, or give this one a higher priority`,
-            rolloutId: other.id,
-          },
-        ],
+        // Nothing goes before the way out of a recall.
+        remedies:
+          recalledVersion !== undefined
+            ? []
+            : [
+                {
+                  action: "ABORT" as const,
+                  message: `an operator can abort rollout ${name}, or give this one a higher priority`,
+                  rolloutId: other.id,
+                },
+              ],
       },
     ];
   });

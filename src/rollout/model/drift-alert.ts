@@ -1,8 +1,14 @@
 import { devicesText } from "./devices-text.ts";
+import { waysOutADay } from "./way-out.ts";
 
-/** The alert of a rollout with devices that fell back by themselves; empty if there are none. */
-export function driftAlert(devices: number, version: string): string {
+/**
+ * The alert of a rollout with devices that fell back by themselves; empty if there are none. The way out of a recalled version is
+ * offered again by itself.
+ */
+export function driftAlert(devices: number, version: string, recalledVersion?: string): string {
   if (devices === 0) return "";
+  if (recalledVersion !== undefined)
+    return `${prefix}: ${devicesText(devices)} that left ${recalledVersion} fell back from ${version}, and may have it ${waysOutADay} times a day`;
   return `${prefix}: ${devicesText(devices)} that succeeded run${devices === 1 ? "s" : ""} an older version than ${version} again; retry ${devices === 1 ? "it" : "them"}, or let the policy heal drift`;
 }
 

@@ -28,6 +28,8 @@ export interface NewRollout {
   /** What its rings are told by: a UUID that no other rollout has. By default its own id. */
   readonly salt?: string | undefined;
   readonly metadata?: Metadata | undefined;
+  /** The recall whose way out it is to be. */
+  readonly recall?: { readonly id: string; readonly version: string } | undefined;
 }
 
 /** See the contract's RolloutTargeting; what is absent leaves nothing out. */
@@ -190,6 +192,7 @@ export function asRollout(
     rollback: { ...noCounts(rollbackCounters), waiting: 0 },
     rollbackPlan: undefined,
     metadata: wanted.metadata ?? {},
+    recalledVersion: wanted.recall?.version,
     archivedAt: undefined,
     revision: 0,
     createdAt: now,

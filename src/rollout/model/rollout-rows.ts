@@ -77,7 +77,8 @@ const rolloutsSql = sql`
     r.rollback_plan::text AS rollback_plan, r.alert, r.missing_versions, r.creator, f.kind, f.component,
     ${ms(sql`r.created_at`)} AS created_ms, ${ms(sql`r.updated_at`)} AS updated_ms,
     ${ms(sql`r.started_at`)} AS started_ms, ${ms(sql`r.ended_at`)} AS ended_ms,
-    r.metadata::text AS metadata, ${ms(sql`r.archived_at`)} AS archived_ms
+    r.metadata::text AS metadata, ${ms(sql`r.archived_at`)} AS archived_ms,
+    (SELECT c.version FROM recalls c WHERE c.id = r.recall_id) AS recalled_version
   FROM rollouts r JOIN firmware_updates f ON f.id = r.firmware_id
   WHERE (NOT r.is_deleted OR $8::boolean)
     AND ($1::uuid[] IS NULL OR r.id = ANY ($1::uuid[]))
@@ -142,6 +143,7 @@ interface RolloutRecord {
   ended_ms: number | null;
   metadata: string;
   archived_ms: number | null;
+  recalled_version: string | null;
 }
 
 interface RingRecord {
@@ -204,6 +206,7 @@ function toRollout(
     startedAt: dateOf(row.started_ms),
     endedAt: dateOf(row.ended_ms),
     metadata: JSON.parse(row.metadata) as Metadata,
+    recalledVersion: row.recalled_version ?? undefined,
     archivedAt: dateOf(row.archived_ms),
   };
 }

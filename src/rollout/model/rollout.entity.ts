@@ -1,5 +1,6 @@
 import { defineEntity, p } from "@mikro-orm/core";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
+import { RecallEntity } from "../../firmware/recall.entity.ts";
 import { createdAt, instant, notDeleted, updatedAt } from "../../infra/database/columns.ts";
 import type { Filled } from "../../policy/field.ts";
 import type { policyFields } from "../../policy/policy-fields.ts";
@@ -62,6 +63,8 @@ export const RolloutEntity = defineEntity({
     salt: p.uuid().nullable(),
     name: p.text(),
     firmwareId: p.manyToOne(FirmwareUpdateEntity).mapToPk().joinColumn("firmware_id"),
+    /** The recall whose way out it is; null for all others. */
+    recallId: p.manyToOne(RecallEntity).mapToPk().joinColumn("recall_id").deleteRule("restrict").nullable(),
     state: p.text().$type<RolloutState>(),
     stateReason: p.text().default(""),
     targeting: p.json<StoredTargeting>(),

@@ -41,6 +41,11 @@ export interface Rollout {
   /** Set while devices are still to be told to go back. */
   readonly rollbackPlan: Readonly<StoredRollbackPlan> | undefined;
   readonly metadata: Metadata;
+  /**
+   * The recalled version that it leads devices away from; undefined for all but such ways out. A way out goes before all others, is
+   * never complete, takes nothing back, and offers a device the replacement as often as it comes back on the version.
+   */
+  readonly recalledVersion: string | undefined;
   /** Undefined unless it is archived. */
   readonly archivedAt: Date | undefined;
   /** Rises with each transition: the compare-and-set value. */
@@ -127,6 +132,11 @@ export function awaitedApproval({ state, rings }: Pick<Rollout, "state" | "rings
     return undefined;
   const next = rings.find((ring) => ring.state === "WAITING");
   return next === undefined || isApproved(next) ? undefined : next;
+}
+
+/** Which rollout goes first for a device: the higher one. */
+export function rankOf({ recalledVersion, policy }: Pick<Rollout, "recalledVersion" | "policy">): number {
+  return recalledVersion === undefined ? policy.priority : Number.MAX_SAFE_INTEGER;
 }
 
 /** Whether nothing is left to be approved before the ring opens. */

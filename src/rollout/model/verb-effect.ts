@@ -28,6 +28,8 @@ interface Changes {
   readonly remaining: number;
   /** Devices that may try again. */
   readonly retries: number;
+  /** Rollouts that were paused, because what they bring was recalled. */
+  readonly pausedRollouts: number;
 }
 
 /** A rollout as it is after a verb. */
@@ -69,6 +71,15 @@ export function retryEffect(): VerbEffect {
   return { ...changes, unchanged: false, message: sentence(changeWords(changes)) };
 }
 
+/** What a recall or a reinstatement changed, beside what the words say. */
+export function recallEffect(
+  words: readonly string[],
+  changed: Partial<Pick<VerbEffect, "cancelled" | "rollbacks" | "blocked" | "pausedRollouts">>,
+): VerbEffect {
+  const changes = { ...noChanges, ...changed };
+  return { ...changes, unchanged: false, message: sentence([...words, ...changeWords(changes)]) };
+}
+
 /** Nothing was done, for what was asked for is so already. */
 export function nothing(words: string): VerbEffect {
   return { ...noChanges, unchanged: true, message: sentence([`nothing changed: ${words}`]) };
@@ -88,6 +99,7 @@ const noChanges: Changes = {
   waiting: 0,
   remaining: 0,
   retries: 0,
+  pausedRollouts: 0,
 };
 
 function changesOf(before: Rollout | undefined, after: Rollout): Changes {
@@ -136,6 +148,7 @@ function sumOf({ rings }: Rollout, counter: keyof Ring["counters"]): number {
 
 function changeWords(changes: Changes): string[] {
   const { openedRings, approvedRing, cancelled, rollbacks, blocked, waiting, remaining, retries } = changes;
+  const { pausedRollouts } = changes;
   return [
     ...(openedRings.length === 0 ? [] : [`${ringWords(openedRings)} opened`]),
     ...(approvedRing === "" ? [] : [`${ringWords([approvedRing])} is approved`]),
@@ -151,6 +164,7 @@ function changeWords(changes: Changes): string[] {
       ? []
       : [`up to ${counted(remaining, "device follows", "devices follow")} in batches`]),
     ...(retries === 0 ? [] : [`${counted(retries, "device", "devices")} may try again`]),
+    ...(pausedRollouts === 0 ? [] : [`${counted(pausedRollouts, "rollout is", "rollouts are")} paused`]),
   ];
 }
 

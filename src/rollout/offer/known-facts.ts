@@ -1,5 +1,7 @@
 import type { Clock } from "../../infra/clock.ts";
 import { type Cacheable, SecondChanceCache } from "../../infra/second-chance-cache.ts";
+import type { Rollout } from "../model/rollout.ts";
+import { waysOutRestMs } from "../model/way-out.ts";
 import type { UpdateTracker } from "../proof/update-tracker.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import { givesWay } from "../rules/giving-way.ts";
@@ -14,7 +16,7 @@ export class KnownFacts implements OfferFacts {
   readonly #rollouts: Pick<RolloutIndex, "get">;
   readonly #clock: Clock;
   /** Devices known to have had a rollout's update, so that they cost no write at each check. */
-  readonly #tried = new SecondChanceCache<Cacheable>(maxTried);
+  readonly #tried = new SecondChanceCache<Tried>(maxTried);
 
   constructor(
     tracker: Pick<UpdateTracker, "get" | "inProgress">,
@@ -26,9 +28,10 @@ export class KnownFacts implements OfferFacts {
     this.#clock = clock;
   }
 
-  /** Notes what the database said: the device has had the rollout's update. */
-  tried(rolloutId: string, deviceId: string): void {
-    this.#tried.set(`${rolloutId}:${deviceId}`, { used: false });
+  /** Notes what the database said: the device has had the rollout's update. Of the way out of a recall that passes. */
+  tried({ id, recalledVersion }: Pick<Rollout, "id" | "recalledVersion">, deviceId: string): void {
+    const untilMs = recalledVersion === undefined ? Number.POSITIVE_INFINITY : this.nowMs() + waysOutRestMs;
+    this.#tried.set(`${id}:${deviceId}`, { used: false, untilMs });
   }
 
   nowMs(): number {
@@ -36,7 +39,9 @@ export class KnownFacts implements OfferFacts {
   }
 
   wasTried(rolloutId: string, deviceId: string): boolean {
-    return this.#tried.size > 0 && this.#tried.get(`${rolloutId}:${deviceId}`) !== undefined;
+    if (this.#tried.size === 0) return false;
+    const tried = this.#tried.get(`${rolloutId}:${deviceId}`);
+    return tried !== undefined && tried.untilMs > this.nowMs();
   }
 
   inProgress(rolloutId: string): number {
@@ -52,6 +57,11 @@ export class KnownFacts implements OfferFacts {
     if (open === undefined || open.rolloutId === asking.id) return open?.rolloutId;
     return givesWay(open, this.#rollouts.get(open.rolloutId)?.rollout, asking) ? undefined : open.rolloutId;
   }
+}
+
+interface Tried extends Cacheable {
+  /** Until when it counts. */
+  readonly untilMs: number;
 }
 
 /** Pairs of rollout and device that are remembered, at some 150 bytes each. */

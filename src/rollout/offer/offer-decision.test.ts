@@ -8,8 +8,12 @@ import {
   step,
   type Wish,
 } from "../../../test/rollout/compiled-fixture.ts";
+import { ReportedVersions } from "../../version/reported-versions.ts";
 import { placeOf } from "../model/bucket.ts";
 import type { RingState } from "../model/deployment-ring.entity.ts";
+import type { OpenUpdate } from "../model/open-update.ts";
+import type { CompiledRollout } from "../rules/compiled-rollout.ts";
+import { givesWay } from "../rules/giving-way.ts";
 import type { CheckedDevice } from "../rules/rule.ts";
 import { versionFacts } from "../rules/version-facts.ts";
 import { decideOffer } from "./offer-decision.ts";
@@ -254,6 +258,63 @@ describe("several rollouts", () => {
 
   it("waits for the newer one rather than install twice", () => {
     expect(chosen([older, newer({ firmware: { minBatteryPercent: 90 } })])).toBe("BATTERY_TOO_LOW");
+  });
+});
+
+describe("the way out of a recall", () => {
+  const wayOut = (wish: Wish = {}) =>
+    compiled({
+      id: "a",
+      recalledVersion: "1.1.0",
+      policy: { allowDowngrade: true, ...wish.policy },
+      firmware: { version: "1.0.0", ...wish.firmware },
+    });
+  const newer = compiled({
+    id: "z",
+    firmware: { version: "1.3.0" },
+    policy: { priority: 100, allowDowngrade: true },
+  });
+  const chosen = (rollouts: readonly CompiledRollout[], firmwareVersion = "1.1.0"): string => {
+    const decision = decideOffer({ ...device, firmwareVersion }, inPreference(rollouts), nothingKnown);
+    return decision.kind === "offer" ? decision.rollout.id : decision.reason;
+  };
+
+  it("goes before all rollouts for whoever runs the version, and concerns nobody else", () => {
+    expect(chosen([newer, wayOut()])).toBe("a");
+    expect(chosen([newer, wayOut()], "v1.1.0+git.abc")).toBe("a");
+    expect(chosen([newer, wayOut()], "1.2.0")).toBe("z");
+    expect(chosen([wayOut()], "1.2.0")).toBe("UP_TO_DATE");
+    expect(chosen([wayOut()], "factory")).toBe("UP_TO_DATE");
+    expect(chosen([wayOut()], "")).toBe("UP_TO_DATE");
+  });
+
+  it("knows the version by every text that stands for it, and a text that nothing explains by itself", () => {
+    const reported = new ReportedVersions([{ version: "1.1.0", reportedVersions: ["34105904"] }]);
+    const named = { ...wayOut(), reported };
+    expect(chosen([named], "34105904")).toBe("a");
+    const plain = wayOut({ firmware: { minCurrentVersion: "" } });
+    const factory = { ...plain, rollout: { ...plain.rollout, recalledVersion: "2024.08.1" } };
+    expect(chosen([factory], "2024.08.1")).toBe("a");
+    expect(chosen([factory], "2024.8.1")).toBe("UP_TO_DATE");
+  });
+
+  it("keeps a device from others while it waits for it, and leaves it to them where it cannot serve it", () => {
+    expect(chosen([newer, wayOut({ firmware: { minBatteryPercent: 90 } })])).toBe("BATTERY_TOO_LOW");
+    expect(chosen([newer, wayOut({ firmware: { securityCounter: 1 } })])).toBe("z");
+    expect(chosen([newer, wayOut({ firmware: { minCurrentVersion: "1.1.1" } })])).toBe("z");
+  });
+
+  it("takes the place of an update that a device has not begun to install", () => {
+    const open = {
+      action: "INSTALL",
+      taken: false,
+      state: "DOWNLOADED",
+      component: "",
+      toVersion: "1.3.0",
+    } as OpenUpdate;
+    expect(givesWay(open, newer.rollout, wayOut())).toBe(true);
+    expect(givesWay({ ...open, toVersion: "1.0.0" }, wayOut().rollout, newer)).toBe(false);
+    expect(givesWay({ ...open, taken: true }, newer.rollout, wayOut())).toBe(false);
   });
 });
 

@@ -1,8 +1,9 @@
 import { compareVersions } from "../../version/compare-versions.ts";
+import { rankOf } from "../model/rollout.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 
 /**
- * Puts rollouts in the order in which a device takes them: by priority; among equals, firmware and each application by its
+ * Puts rollouts in the order in which a device takes them: ways out of recalls, then by priority; among equals, firmware and each application by its
  * newest rollout; and of what updates the same, the newest version first, then the newest rollout. Also sets what goes
  * before each of them whatever the version: see {@link CompiledRollout.outrankedBy}.
  */
@@ -27,7 +28,7 @@ function ordered(rollouts: readonly CompiledRollout[]): CompiledRollout[] {
   }
   return [...rollouts].sort(
     (a, b) =>
-      priorityOf(b) - priorityOf(a) ||
+      rankOf(b.rollout) - rankOf(a.rollout) ||
       compareText(newest.get(groupOf(b)) ?? "", newest.get(groupOf(a)) ?? "") ||
       compareVersions(b.firmware.version, a.firmware.version) ||
       compareText(b.id, a.id),
@@ -35,21 +36,19 @@ function ordered(rollouts: readonly CompiledRollout[]): CompiledRollout[] {
 }
 
 function groupOf(rollout: CompiledRollout): string {
-  return `${priorityOf(rollout)}:${rollout.component}`;
-}
-
-function priorityOf({ rollout }: CompiledRollout): number {
-  return rollout.policy.priority;
+  return `${rankOf(rollout.rollout)}:${rollout.component}`;
 }
 
 /**
  * Where a rollout may take devices to an older version, versions cannot tell which of two rollouts is meant to hold: the
- * higher priority does, then the newer rollout. Otherwise each would undo what the other did.
+ * higher priority does, then the newer rollout. Otherwise each would undo what the other did. The way out of a recall leaves
+ * devices to others that it cannot serve: whatever these bring, it is not what was recalled.
  */
 function outranks(other: CompiledRollout, rollout: CompiledRollout): boolean {
   if (other === rollout || other.component !== rollout.component) return false;
+  if (other.rollout.recalledVersion !== undefined) return false;
   if (!other.rollout.policy.allowDowngrade && !rollout.rollout.policy.allowDowngrade) return false;
-  const byPriority = priorityOf(other) - priorityOf(rollout);
+  const byPriority = rankOf(other.rollout) - rankOf(rollout.rollout);
   return byPriority > 0 || (byPriority === 0 && other.id > rollout.id);
 }
 

@@ -1,7 +1,8 @@
 import { type ModelNames, plainModels, readModelNames } from "../../device/filter/model-names.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
-import { withDeleted, withSignatures } from "../../firmware/firmware-rows.ts";
+import { firmwareOf, withDeleted } from "../../firmware/firmware-rows.ts";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
+import { recalledWords } from "../../firmware/recalls.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { sql, words } from "../../infra/database/sql.ts";
@@ -260,7 +261,7 @@ export class RolloutIndex {
       { id: { $in: [...ids] } },
       { ...withDeleted, disableIdentityMap: true },
     );
-    const firmware = await withSignatures(em, rows);
+    const firmware = await firmwareOf(em, rows);
     return new Map(
       firmware.map((each) => [
         each.id,
@@ -270,7 +271,8 @@ export class RolloutIndex {
   }
 
   #blocked(firmware: Firmware): string | undefined {
-    const { expiresAt, signatures, version } = firmware;
+    const { expiresAt, signatures, version, recall } = firmware;
+    if (recall !== undefined) return recalledWords(version, recall);
     if (expiresAt !== undefined && expiresAt <= this.#parts.clock.now())
       return `the manifest of ${version} has expired`;
     // Without any it was released as unsigned, which the operator allows.
@@ -354,5 +356,6 @@ const markSql = sql`
     (SELECT concat_ws(' ', count(*), sum(version), max(updated_at)) FROM rollouts
       WHERE state IN (${words(activeStates)}) AND NOT is_deleted),
     (SELECT concat_ws(' ', count(*), max(updated_at)) FROM firmware_updates),
+    (SELECT concat_ws(' ', count(*), max(updated_at)) FROM recalls),
     (SELECT concat_ws(' ', count(*), max(created_at)) FROM model_aliases),
     (SELECT concat_ws(' ', count(*), max(revoked_at)) FROM signing_keys WHERE revoked_at IS NOT NULL)) AS mark`;

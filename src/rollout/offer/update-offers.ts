@@ -327,7 +327,7 @@ export class UpdateOffers {
           : this.#withRetry(tooManyInProgress(rollout.policy.maxInProgress ?? 0, update));
       }
       case "tried":
-        this.#parts.facts.tried(rollout.id, device.id);
+        this.#parts.facts.tried(rollout, device.id);
         break;
       case "not_open":
         // What is in memory is behind what the database says.

@@ -86,7 +86,8 @@ const products = new ProductBook(
   })),
 );
 
-function build({ rollouts, device: other, inProgress, tried, paced }: World) {
+/** `recalledVersion` makes the first rollout the way out of that. */
+function build({ rollouts, device: other, inProgress, tried, paced }: World, recalledVersion?: string) {
   const all = rollouts.map((wish, at) =>
     compiled({
       id: `rollout-${at}`,
@@ -132,6 +133,7 @@ function build({ rollouts, device: other, inProgress, tried, paced }: World) {
               ),
             ],
       ...(wish.blocked === undefined ? {} : { blocked: wish.blocked }),
+      ...(recalledVersion === undefined || at > 0 ? {} : { recalledVersion }),
     }),
   );
   const facts: OfferFacts = {
@@ -175,27 +177,45 @@ const everyOutcome: readonly string[] = [
   "VERSION_UNKNOWN",
 ];
 
+/** What is decided, once the explanations of all rollouts are found to agree with it. */
+function agreedDecision(built: ReturnType<typeof build>) {
+  const decision = decideOffer(built.device, built.all, built.facts);
+  const agreed: boolean[] = [];
+  for (const rollout of built.all) {
+    const { reason } = explain(rollout, built);
+    const chosen = decision.kind === "offer" && decision.rollout === rollout;
+    const said = decision.kind === "none" && decision.rolloutId === rollout.id;
+    agreed.push((reason === undefined) === chosen && (!said || reason === decision.reason));
+  }
+  expect(agreed).not.toContain(false);
+  return decision;
+}
+
 describe("an explanation", () => {
   it("never disagrees with the decision", { timeout: 60_000 }, () => {
     const told = new Set<string>();
     fc.assert(
       fc.property(world, (wish) => {
-        const built = build(wish);
-        const decision = decideOffer(built.device, built.all, built.facts);
+        const decision = agreedDecision(build(wish));
         told.add(decision.kind === "offer" ? "OFFER" : decision.reason);
-        const agreed: boolean[] = [];
-        for (const rollout of built.all) {
-          const { reason } = explain(rollout, built);
-          const chosen = decision.kind === "offer" && decision.rollout === rollout;
-          const said = decision.kind === "none" && decision.rolloutId === rollout.id;
-          agreed.push((reason === undefined) === chosen && (!said || reason === decision.reason));
-        }
-        expect(agreed).not.toContain(false);
       }),
       { numRuns: 1_500, seed: 11 },
     );
     // What the worlds above can lead to, all of it was met.
     expect([...told].toSorted()).toEqual(everyOutcome);
+  });
+
+  it("agrees with it also where one of the rollouts is the way out of a recall", { timeout: 60_000 }, () => {
+    const recalled = fc.constantFrom("1.1.0", "factory");
+    const told = new Set<string>();
+    fc.assert(
+      fc.property(world, recalled, (wish, version) => {
+        const decision = agreedDecision(build(wish, version));
+        told.add(decision.kind);
+      }),
+      { numRuns: 500 },
+    );
+    expect(told).toContain("none");
   });
 
   it("lists every rule, and gives the first that fails as the reason", () => {

@@ -2,6 +2,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import { type OpenUpdate, takesSlot } from "../model/open-update.ts";
+import { waysOutADay, waysOutSql } from "../model/way-out.ts";
 import { checkedDevice } from "../offer/checked-device.ts";
 import { decideOpenUpdate, type OpenUpdateCase } from "../offer/open-update-decision.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
@@ -40,7 +41,7 @@ export class UpdateExplainer {
       devices.get(deviceId),
       index.get(rolloutId) ?? compiledById(pool, index, rolloutId),
       readDeviceUpdates(pool, { rolloutId, deviceId, states: [] }, { limit: 1 }),
-      pool.query<{ rollout_id: string }>(triedSql, [deviceId]),
+      pool.query<{ rollout_id: string }>(triedSql, [deviceId, new Date(this.#parts.facts.nowMs())]),
     ]);
     const device = checkedDevice(known);
     const hadBefore = new Set(tried.map(({ rollout_id }) => rollout_id));
@@ -56,11 +57,16 @@ export class UpdateExplainer {
   }
 }
 
-/** Rollouts whose update a device has had, as far as that is over; steps that it took are not the update. */
+/**
+ * Rollouts whose update a device has had, as far as that is over; steps that it took are not the update, and the way out of a
+ * recall it may have several times. $2: now.
+ */
 const triedSql = sql`
-  SELECT DISTINCT rollout_id FROM device_updates
-  WHERE device_id = $1::uuid AND ended_at IS NOT NULL AND retry_at IS NULL
-    AND NOT (action = 'STEP' AND state = 'SUCCEEDED')`;
+  SELECT DISTINCT u.rollout_id FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id
+  WHERE u.device_id = $1::uuid AND u.ended_at IS NOT NULL AND u.retry_at IS NULL
+    AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')
+    AND (r.recall_id IS NULL
+      OR ${waysOutSql(sql`u.device_id`, sql`u.rollout_id`, sql`$2::timestamptz`)} >= ${waysOutADay})`;
 
 /** What is known, with what the database says of the device; its own slot is not in its way. */
 function overlaid(

@@ -9,6 +9,7 @@ import { makesOffers } from "../model/rollout-state.ts";
 import { supersededSql } from "../model/superseded-sql.ts";
 import { plainArray, textArray } from "./array-text.ts";
 import { OfferPace } from "./offer-pace.ts";
+import { renewTries } from "./repeated-offers.ts";
 
 /** An offer to be made to a device. */
 export interface NewOffer extends UpdateKey {
@@ -56,7 +57,7 @@ export type OfferOutcome =
   | "too_many"
   /** The rollout has made as many offers in this minute as it may. */
   | "paced"
-  /** The rollout makes no offers any more, the ring is not open, or the device is retired. */
+  /** The rollout makes no offers any more, its version is recalled, the ring is not open, or the device is retired. */
   | "not_open";
 
 /** A rollout that the transaction has locked. */
@@ -68,6 +69,10 @@ export interface LockedRollout {
   /** When the minute began in which offers are counted, in milliseconds since 1970; null before the first one. */
   readonly pace_began_ms: number | null;
   readonly pace_count: number;
+  /** Whether the version that it brings is recalled. */
+  readonly recalled: boolean;
+  /** Whether it is the way out of a recall, which is offered more than once. */
+  readonly is_way_out: boolean;
 }
 
 /** Makes the offers, and lets devices begin with further tries, that the rollouts, locked by the caller, allow. */
@@ -87,7 +92,7 @@ export async function makeOffers(
     const count = inProgress.get(offer.rolloutId) ?? 0;
     const isTry = offer.kind === "further try";
     // What is open goes on, whatever the rollout's state.
-    if (rollout === undefined || !(isTry || makesOffers(rollout.state))) {
+    if (rollout === undefined || !(isTry || (makesOffers(rollout.state) && !rollout.recalled))) {
       outcomes.set(offer.id, "not_open");
       continue;
     }
@@ -103,6 +108,10 @@ export async function makeOffers(
     else wanted.push(offer);
     inProgress.set(offer.rolloutId, count + 1);
   }
+  await renewTries(
+    session,
+    wanted.filter(({ rolloutId }) => rollouts.get(rolloutId)?.is_way_out === true),
+  );
   const inserted = await insertOffers(session, wanted);
   await pace.write(session);
   for (const id of inserted) outcomes.set(id, "offered");

@@ -1,9 +1,9 @@
+import { recalledFirmwareSql } from "../../firmware/recalls.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import type { UpdateKey, UpdatePatch } from "../model/open-update.ts";
 import { alertRollbackSql } from "../model/rollback-words.ts";
-import type { RolloutState } from "../model/rollout.entity.ts";
 import { isActive } from "../model/rollout-state.ts";
 import { plainArray } from "./array-text.ts";
 import { insertTriesSql, type NextTry } from "./next-try.ts";
@@ -54,7 +54,7 @@ export async function writeBatch(
   ];
   const exclusive = offers.length > 0 || changes.some(({ endedAt }) => endedAt !== undefined);
   const rollouts = await lockRollouts(session, rolloutIds, exclusive);
-  const allowed = changes.map((change) => withAllowedTry(change, rollouts.get(change.rolloutId)?.state));
+  const allowed = changes.map((change) => withAllowedTry(change, rollouts.get(change.rolloutId)));
   const rows = await updateRows(session, allowed);
   const applied = new Set(rows.map(({ id }) => id));
   await makeTries(session, allowed, applied);
@@ -76,7 +76,8 @@ async function lockRollouts(
 const rolloutsSql = sql`
   SELECT id, state, (policy->>'maxInProgress')::int AS max_in_progress,
     (policy->>'offersPerMinute')::int AS offers_per_minute, pace_count,
-    (extract(epoch FROM pace_began_at) * 1000)::float8 AS pace_began_ms
+    (extract(epoch FROM pace_began_at) * 1000)::float8 AS pace_began_ms,
+    firmware_id IN ${recalledFirmwareSql} AS recalled, recall_id IS NOT NULL AS is_way_out
   FROM rollouts
   WHERE id = ANY ($1::uuid[]) AND NOT is_deleted ORDER BY id`;
 
@@ -85,11 +86,14 @@ const lockSql = prepared("rollout_lock", sql`${rolloutsSql} FOR NO KEY UPDATE`);
 const shareSql = prepared("rollout_share", sql`${rolloutsSql} FOR SHARE`);
 
 /** A failed try is followed by another one only where the rollout still wants that. */
-function withAllowedTry(change: UpdateChange, state: RolloutState | undefined): UpdateChange {
+function withAllowedTry(change: UpdateChange, rollout: LockedRollout | undefined): UpdateChange {
   const { nextTry } = change;
   if (nextTry === undefined) return change;
-  const wanted = state !== undefined && (isActive(state) || (nextTry.rollback && state === "ROLLING_BACK"));
-  return wanted ? change : { ...change, nextTry: undefined };
+  return rollout !== undefined && wantsTry(rollout, nextTry) ? change : { ...change, nextTry: undefined };
+}
+
+function wantsTry({ state, recalled }: LockedRollout, { rollback }: NextTry): boolean {
+  return rollback ? isActive(state) || state === "ROLLING_BACK" : isActive(state) && !recalled;
 }
 
 interface ChangedRow {

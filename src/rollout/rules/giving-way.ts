@@ -1,7 +1,7 @@
 import { compareVersions } from "../../version/compare-versions.ts";
 import { isTaken } from "../model/device-update-state.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
-import type { Rollout } from "../model/rollout.ts";
+import { type Rollout, rankOf } from "../model/rollout.ts";
 import type { CompiledRollout } from "./compiled-rollout.ts";
 
 /**
@@ -18,7 +18,7 @@ export function givesWay(
   { rollout, component, firmware }: CompiledRollout,
 ): boolean {
   if (open.action !== "INSTALL" || open.taken || isTaken(open.state)) return false;
-  if (of === undefined || rollout.policy.priority <= of.policy.priority) return false;
+  if (of === undefined || rankOf(rollout) <= rankOf(of)) return false;
   if (component !== open.component) return false;
   const order = compareVersions(firmware.version, open.toVersion);
   return order > 0 || (order < 0 && rollout.policy.allowDowngrade);

@@ -3,8 +3,9 @@ import { ringIndex } from "../model/ring-place.ts";
 import { isReached } from "../model/ring-state.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
 import { versionOf } from "../model/version-of.ts";
+import { waysOutADay } from "../model/way-out.ts";
 import type { CompiledRollout, OfferFirmware } from "./compiled-rollout.ts";
-import type { CheckedDevice, NoOfferReason, Rule } from "./rule.ts";
+import type { CheckedDevice, NoOfferReason, Rule, RuleWords } from "./rule.ts";
 import { reportedText, targetingRules, unknownVersionMessage, versionText } from "./targeting-rules.ts";
 import { isTooOldFor, versionFacts } from "./version-facts.ts";
 
@@ -152,13 +153,15 @@ export const progressRules: readonly Rule[] = [
     judge: (rollout, device, facts) => (facts.wasTried(rollout.id, device.id) ? "ALREADY_TRIED" : undefined),
     words: (rollout, device, _facts, reason) => {
       const { version } = nextFirmware(rollout, device).firmware;
+      const { name, recalledVersion } = rollout.rollout;
+      if (recalledVersion !== undefined) return wayOutWords(version, name, reason);
       return {
         required: "not offered before",
         actual: reason === undefined ? "not offered before" : "offered before",
         message:
           reason === undefined
             ? `The device has not had ${version} by this rollout.`
-            : `the device had ${version} by rollout ${rollout.rollout.name} before`,
+            : `the device had ${version} by rollout ${name} before`,
       };
     },
   },
@@ -253,6 +256,15 @@ function versionMessage(reason: NoOfferReason | undefined, version: string, runn
   if (reason === "UP_TO_DATE") return `The device runs ${version} already.`;
   if (reason === "DOWNGRADE") return `The device runs ${running}, which is newer than ${version}.`;
   return `${version} is what the device does not run yet.`;
+}
+
+/** Who comes back on a recalled version is offered the way out again. */
+function wayOutWords(version: string, name: string, reason: NoOfferReason | undefined): RuleWords {
+  const required = `offered less than ${waysOutADay} times in a day`;
+  if (reason === undefined)
+    return { required, actual: "fewer times", message: `The device may have ${version} by this rollout.` };
+  const message = `the device had ${version} by rollout ${name} ${waysOutADay} times in a day, and is offered it again later`;
+  return { required, actual: `offered ${waysOutADay} times`, message };
 }
 
 function stateMessage(state: RolloutState, name: string): string {

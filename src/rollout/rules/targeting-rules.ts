@@ -77,7 +77,7 @@ export const targetingRules: readonly Rule[] = [
       return explained ? "NOT_TARGETED" : "VERSION_UNKNOWN";
     },
     words: (rollout, device, _facts, reason) => ({
-      required: rollout.rollout.targeting.currentVersionRange || "any",
+      required: rangeText(rollout),
       actual: reportedText(rollout, device),
       message:
         reason === undefined
@@ -112,6 +112,11 @@ export const targetingRules: readonly Rule[] = [
     }),
   },
 ];
+
+function rangeText({ rollout: { recalledVersion, targeting } }: CompiledRollout): string {
+  if (recalledVersion !== undefined) return `${recalledVersion}, which is recalled`;
+  return targeting.currentVersionRange || "any";
+}
 
 /** The version that a device reports in words, with the one that it stands for, or that it stands for none. */
 export function reportedText(rollout: CompiledRollout, device: CheckedDevice): string {

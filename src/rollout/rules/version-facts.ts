@@ -1,4 +1,5 @@
 import { compareVersions } from "../../version/compare-versions.ts";
+import { versionIdentity } from "../../version/version-key.ts";
 import type { CompiledRollout, OfferFirmware, VersionFacts } from "./compiled-rollout.ts";
 
 /**
@@ -19,12 +20,17 @@ const maxVersions = 256;
 
 function judge(rollout: CompiledRollout, text: string): VersionFacts {
   const version = rollout.reported.versionOf(text);
-  const { range, firmware } = rollout;
+  const { firmware } = rollout;
+  const { recalledVersion } = rollout.rollout;
   const order = version === undefined ? -1 : compareVersions(version, firmware.version);
   return {
-    explained: version !== undefined || text === "",
+    // A text that nothing explains is the recalled one, or it is not.
+    explained: version !== undefined || text === "" || recalledVersion !== undefined,
     order: order < 0 ? -1 : order > 0 ? 1 : 0,
-    inRange: range === undefined || (version !== undefined && range.test(version)),
+    inRange:
+      recalledVersion === undefined
+        ? isInRange(rollout, version)
+        : isReported(rollout, text, recalledVersion),
     tooOld: isTooOldFor(firmware.minCurrentVersion, version),
     // A device that is taken down passes no steps.
     steps:
@@ -34,6 +40,17 @@ function judge(rollout: CompiledRollout, text: string): VersionFacts {
             (step) => version === undefined || compareVersions(step.firmware.version, version) > 0,
           ),
   };
+}
+
+function isInRange({ range }: CompiledRollout, version: string | undefined): boolean {
+  return range === undefined || (version !== undefined && range.test(version));
+}
+
+/** Whether two texts that devices report stand for the same version. */
+function isReported({ reported }: CompiledRollout, text: string, other: string): boolean {
+  if (text === "") return false;
+  const identity = (each: string): string => versionIdentity(reported.versionOf(each) ?? each);
+  return identity(text) === identity(other);
 }
 
 /** Whether a version, undefined if it is not known, lies below the one that must run; empty means that any may. */

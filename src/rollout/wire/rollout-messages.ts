@@ -106,6 +106,7 @@ export function toRolloutMessage(
     ...(startedAt === undefined ? {} : { startTime: timestampFromDate(startedAt) }),
     ...(endedAt === undefined ? {} : { endTime: timestampFromDate(endedAt) }),
     etag: String(rollout.revision),
+    recalledVersion: rollout.recalledVersion ?? "",
     metadata: rollout.metadata,
     ...(rollout.archivedAt === undefined ? {} : { archiveTime: timestampFromDate(rollout.archivedAt) }),
   };
@@ -124,6 +125,7 @@ export function toVerbEffectMessage(effect: VerbEffect): MessageInitShape<typeof
     waitingCount: BigInt(effect.waiting),
     remainingCount: BigInt(effect.remaining),
     retryCount: BigInt(effect.retries),
+    pausedRolloutCount: BigInt(effect.pausedRollouts),
   };
 }
 
