@@ -22,6 +22,7 @@ import { bytesText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue } from "./parse.ts";
 import { transferProgress } from "./progress.ts";
+import { addRecallCommands } from "./recall-commands.ts";
 import { firmwareId } from "./references.ts";
 import {
   addRolloutOptions,
@@ -161,6 +162,8 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
         session.noteUnchanged(unchanged, "it was deleted already");
       }),
     );
+
+  addRecallCommands(firmware, cli);
 
   addRolloutOptions(
     firmware

@@ -1,5 +1,10 @@
-import { type Firmware, FirmwareState, FirmwareStateSchema } from "../../gen/ota/v1/firmware_pb.js";
-import { agoText, bytesText, cleanText, enumText, listText, timeText } from "./format.ts";
+import {
+  type Firmware,
+  FirmwareState,
+  FirmwareStateSchema,
+  type Recall,
+} from "../../gen/ota/v1/firmware_pb.js";
+import { agoText, bytesText, cleanText, countText, enumText, listText, timeText } from "./format.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
 import type { Terminal, Tone } from "./terminal.ts";
 
@@ -35,6 +40,7 @@ export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
     ["reported as", firmware.reportedVersions.length === 0 ? undefined : listText(firmware.reportedVersions)],
     ["application", firmware.component === "" ? undefined : cleanText(firmware.component)],
     ["state", stateText(terminal, firmware)],
+    ["recalled", firmware.recall === undefined ? undefined : recallText(firmware.recall)],
     ["device types", listText(firmware.deviceTypes)],
     ["models", firmware.hardwareModels.length === 0 ? "all" : listText(firmware.hardwareModels)],
     ["size", `${bytesText(firmware.sizeBytes)} (${firmware.sizeBytes} bytes)`],
@@ -66,8 +72,17 @@ export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
   ]);
 }
 
-function stateText(terminal: Terminal, { state }: Firmware): string {
-  return terminal.paint(TONES[state] ?? "bold", enumText(FirmwareStateSchema, state));
+function stateText(terminal: Terminal, { state, recall }: Firmware): string {
+  const text = terminal.paint(TONES[state] ?? "bold", enumText(FirmwareStateSchema, state));
+  return recall === undefined ? text : `${text}, ${terminal.paint("red", "recalled")}`;
+}
+
+function recallText({ actor, recallTime, reason, replacementVersion, runningCount }: Recall): string {
+  return [
+    `by ${cleanText(actor)} at ${timeText(recallTime)}${reason === "" ? "" : `: ${cleanText(reason)}`}`,
+    `whoever runs it is offered ${cleanText(replacementVersion)}`,
+    ...(runningCount === undefined ? [] : [`${countText(runningCount, "device")} still to leave`]),
+  ].join("; ");
 }
 
 const TONES: Readonly<Partial<Record<FirmwareState, Tone>>> = {

@@ -18,6 +18,13 @@ export async function firmwareId(session: Session, reference: string): Promise<s
   return isUuid(reference) ? reference : (await findFirmware(session, reference)).id;
 }
 
+/** A version that a text names, whether the catalogue has it or not: by the UUID of its firmware or as `product@version`. */
+export function versionNamed(
+  reference: string,
+): { readonly id: string } | { readonly product: string; readonly version: string } {
+  return isUuid(reference) ? { id: reference } : productAndVersion(reference);
+}
+
 /** The id of the rollout that a text names: a UUID, `latest`, or `product@version`. */
 export async function rolloutId(session: Session, reference: string): Promise<string> {
   if (isUuid(reference)) return reference;
@@ -64,12 +71,16 @@ function isUuid(text: string): boolean {
   return /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 }
 
-async function findFirmware(session: Session, reference: string): Promise<Firmware> {
+function productAndVersion(reference: string): { readonly product: string; readonly version: string } {
   const at = reference.lastIndexOf("@");
   if (at < 1) {
     throw new CliError(exitCodes.usage, `"${reference}" is neither an id nor product@version`);
   }
-  const [product, version] = [reference.slice(0, at), reference.slice(at + 1)];
+  return { product: reference.slice(0, at), version: reference.slice(at + 1) };
+}
+
+async function findFirmware(session: Session, reference: string): Promise<Firmware> {
+  const { product, version } = productAndVersion(reference);
   const { firmware } = await session.call(FirmwareService.method.listFirmware, {
     product,
     version,

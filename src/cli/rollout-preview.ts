@@ -6,6 +6,7 @@ import {
   type ExplainedRule,
   type ExplainUpdateResponse,
   ExplainUpdateResponseSchema,
+  type HeldBack,
   PreviewRolloutRequestSchema,
   type PreviewRolloutResponse,
   PreviewRolloutResponseSchema,
@@ -93,7 +94,12 @@ function renderPreview(terminal: Terminal, preview: PreviewRolloutResponse): str
   ]);
   const rings = renderTable(terminal, censusColumns, namedCensus(preview));
   if (preview.heldBack.length === 0) return `${facts}\n\n${rings}`;
-  const held = renderTable(
+  return `${facts}\n\n${rings}\n\n${heldBackTable(terminal, preview.heldBack)}`;
+}
+
+/** Devices that would not be offered the update now, by what holds them back. */
+export function heldBackTable(terminal: Terminal, heldBack: readonly HeldBack[]): string {
+  return renderTable(
     terminal,
     [
       { title: "held back by", text: ({ reason }) => enumText(NoOfferReasonSchema, reason) },
@@ -101,9 +107,8 @@ function renderPreview(terminal: Terminal, preview: PreviewRolloutResponse): str
       { title: "rule", text: ({ message }) => cleanText(message) },
       { title: "for example", text: ({ deviceIds }) => deviceIds[0] ?? "" },
     ],
-    preview.heldBack,
+    heldBack,
   );
-  return `${facts}\n\n${rings}\n\n${held}`;
 }
 
 interface NamedCensus {

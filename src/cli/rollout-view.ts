@@ -46,6 +46,10 @@ export function renderRollout(terminal: Terminal, rollout: Rollout, nowMs: numbe
         ? undefined
         : `an approval of ring ${cleanText(rollout.awaitingApprovalRing)}`,
     ],
+    [
+      "leads away from",
+      rollout.recalledVersion === "" ? undefined : `${cleanText(rollout.recalledVersion)}, which is recalled`,
+    ],
     ["reaches", targetingText(targeting)],
     ...policyFacts(policy),
     [
