@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { newContent, publish } from "../support/door-clients.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { launchBrowser, openSignedIn } from "./browser.ts";
 
@@ -56,5 +57,31 @@ it("goes on with an upload where a broken connection stopped it, and tells which
   await page.locator('input[type="file"]').setInputFiles(path);
   await page.getByRole("button", { name: "Continue the upload" }).click();
   await page.getByText("Verified: what was uploaded has this size and SHA-256.").waitFor();
+  expect(opened.errors).toEqual([]);
+});
+
+it("recalls a version with what takes its place, says so on its page, and reinstates it", async () => {
+  const product = "recalled-os";
+  const bad = await publish(service, newContent(100), { product, version: "2.0.0" });
+  await publish(service, newContent(100), { product, version: "2.0.1" });
+  const address = `${service.httpUrl}/firmware/${bad.id}`;
+  await using opened = await openSignedIn(browser, address, service.adminToken);
+  const { page } = opened;
+  await page.getByRole("button", { name: "Recall", exact: true }).click();
+  const dialog = page.getByRole("dialog");
+  expect(await dialog.getByRole("button", { name: "Recall it" }).isDisabled()).toBe(true);
+  await dialog.getByRole("combobox", { name: "Replacement" }).click();
+  await page.getByRole("option", { name: `${product} 2.0.1` }).click();
+  await dialog.getByText(/0 devices run it/).waitFor();
+  await dialog.getByLabel("Reason").fill("it burns");
+  await dialog.getByRole("button", { name: "Recall it" }).click();
+
+  await page.getByText("No device may run this version").waitFor();
+  await page.getByText(/: it burns\. Whoever runs it is offered/).waitFor();
+  expect(await page.getByRole("link", { name: "Roll out" }).count()).toBe(0);
+  await page.getByRole("button", { name: "Reinstate" }).click();
+  await dialog.getByRole("button", { name: "Reinstate it" }).click();
+  await page.getByRole("link", { name: "Roll out" }).waitFor();
+  expect(await page.getByText("No device may run this version").count()).toBe(0);
   expect(opened.errors).toEqual([]);
 });

@@ -122,12 +122,11 @@ const columns: readonly Column<Firmware>[] = [
   {
     id: "state",
     header: "State",
-    cell: ({ state, deleteTime }) =>
-      deleteTime === undefined ? (
-        <Status tone={firmwareStates[state].tone} text={firmwareStates[state].text} />
-      ) : (
-        <Status tone="idle" text="Deleted" />
-      ),
+    cell: ({ state, deleteTime, recall }) => {
+      if (deleteTime !== undefined) return <Status tone="idle" text="Deleted" />;
+      if (recall !== undefined) return <Status tone="bad" text="Recalled" />;
+      return <Status tone={firmwareStates[state].tone} text={firmwareStates[state].text} />;
+    },
   },
   { id: "targets", header: "For", cell: firmwareTargets, wide: true },
   { id: "size", header: "Size", cell: ({ sizeBytes }) => bytes(sizeBytes), numeric: true, wide: true },

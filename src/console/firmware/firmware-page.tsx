@@ -18,6 +18,8 @@ import { firmwareKind, firmwareStates, firmwareTitle } from "../words/firmware-w
 import { ContentPanel } from "./content-panel.tsx";
 import { DeleteFirmware } from "./delete-firmware.tsx";
 import { FirmwareUse } from "./firmware-use.tsx";
+import { RecallFirmware } from "./recall-firmware.tsx";
+import { RecallNotice } from "./recall-notice.tsx";
 import { ReleaseFirmware } from "./release-firmware.tsx";
 import { SignPanel } from "./sign-panel.tsx";
 import { SignatureList } from "./signature-list.tsx";
@@ -51,10 +53,16 @@ export function FirmwarePage() {
     <Page
       title={firmwareTitle(firmware)}
       trail={trail}
-      aside={deleted ? <Status tone="idle" text="Deleted" /> : <Status tone={tone} text={text} />}
+      aside={
+        <>
+          {deleted ? <Status tone="idle" text="Deleted" /> : <Status tone={tone} text={text} />}
+          {firmware.recall !== undefined && <Status tone="bad" text="Recalled" />}
+        </>
+      }
       description={deleted ? "It was taken out of the catalogue; the record stays for history." : meaning}
       actions={<Actions firmware={firmware} />}
     >
+      <RecallNotice firmware={firmware} />
       <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="md" style={{ alignItems: "start" }}>
         <Stack gap="md">
           <ContentPanel firmware={firmware} />
@@ -79,16 +87,18 @@ export function FirmwarePage() {
 
 function Actions({ firmware }: { readonly firmware: Firmware }) {
   const { can } = useSession();
-  const { id, state, deleteTime } = firmware;
+  const { id, state, deleteTime, recall } = firmware;
   const mayChange = can(Role.OPERATOR) && deleteTime === undefined;
+  const mayServe = mayChange && recall === undefined;
   return (
     <>
       <LinkButton to="/firmware/compare" search={{ a: id }} variant="default" size="sm">
         Compare
       </LinkButton>
       {mayChange && <DeleteFirmware firmware={firmware} />}
-      {mayChange && state === FirmwareState.UPLOADED && <ReleaseFirmware firmware={firmware} />}
-      {mayChange && state === FirmwareState.RELEASED && (
+      {mayServe && <RecallFirmware firmware={firmware} />}
+      {mayServe && state === FirmwareState.UPLOADED && <ReleaseFirmware firmware={firmware} />}
+      {mayServe && state === FirmwareState.RELEASED && (
         <LinkButton to="/rollouts/new" search={{ firmware: id }} size="sm">
           Roll out
         </LinkButton>

@@ -8,7 +8,7 @@ import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { counted } from "../ui/format.ts";
-import { canRollBackParts } from "./rollout-verbs.ts";
+import { canRollBackParts, isWayOut } from "./rollout-verbs.ts";
 import { useTellOutcome } from "./verb-outcome.tsx";
 
 interface RollbackRingProps {
@@ -24,7 +24,7 @@ export function RollbackRing({ rollout, ring }: RollbackRingProps) {
   const [asking, setAsking] = useState(false);
   const tell = useTellOutcome();
   const wasOpened = ring.state === RingState.OPEN || ring.state === RingState.PASSED;
-  if (!can(Role.OPERATOR) || !canRollBackParts(rollout) || !wasOpened) return null;
+  if (!can(Role.OPERATOR) || !canRollBackParts(rollout) || isWayOut(rollout) || !wasOpened) return null;
   const { succeeded = 0n, inProgress = 0n } = ring.counters ?? {};
   return (
     <>

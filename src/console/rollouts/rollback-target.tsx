@@ -19,12 +19,13 @@ export function RollbackTarget({ rollout, value, onChange }: RollbackTargetProps
     pageSize: 1_000,
   });
   const choices = data?.firmware.filter(
-    ({ id, product }) => id !== rollout.firmwareId && product === rollout.product,
+    ({ id, product, recall }) =>
+      id !== rollout.firmwareId && product === rollout.product && recall === undefined,
   );
   return (
     <Select
       label="Roll back to"
-      description="A version that was itself rolled back is refused."
+      description="A version that was itself rolled back, or is recalled, is refused."
       allowDeselect={false}
       data={[
         { value: "", label: "the version that each device came from" },

@@ -119,10 +119,9 @@ function Planner({ defaults }: { readonly defaults: GetRolloutDefaultsResponse }
                     withAsterisk
                     placeholder="Choose the version"
                     nothingFoundMessage="Nothing is released yet"
-                    data={(list.data?.firmware ?? []).map((each) => ({
-                      value: each.id,
-                      label: firmwareTitle(each),
-                    }))}
+                    data={(list.data?.firmware ?? [])
+                      .filter(({ recall }) => recall === undefined)
+                      .map((each) => ({ value: each.id, label: firmwareTitle(each) }))}
                     {...form.getInputProps("firmwareId")}
                     onChange={(id) => form.setFieldValue("firmwareId", id ?? "")}
                   />

@@ -26,6 +26,7 @@ export function RolloutPlan({ rollout }: { readonly rollout: Rollout }) {
           ["Not in", list(targeting?.excludedGroups)],
           ["First of all", list(targeting?.canaryGroups)],
           ["Versions", targeting?.currentVersionRange || undefined],
+          ["Leads away from", rollout.recalledVersion && `${rollout.recalledVersion}, which is recalled`],
           ["Filter", targeting?.filter || undefined],
           ["Share", targeting?.percent === undefined ? undefined : percent(targeting.percent)],
           ...policyFacts(policy),

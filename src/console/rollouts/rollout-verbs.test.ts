@@ -30,6 +30,14 @@ it.each([
   expect(verbsFor(rolloutIn(state)).map(({ name }) => name)).toEqual(names);
 });
 
+it.each([
+  [RolloutState.RUNNING, ["pause", "abort"]],
+  [RolloutState.PAUSED, ["resume", "abort"]],
+])("neither promotes nor rolls back the way out of a recall in state %s", (state, names) => {
+  const rollout = create(RolloutSchema, { ...rolloutIn(state), recalledVersion: "1.1.0" });
+  expect(verbsFor(rollout).map(({ name }) => name)).toEqual(names);
+});
+
 it("only takes an archived rollout out of the archive", () => {
   const rollout = create(RolloutSchema, {
     ...rolloutIn(RolloutState.COMPLETED),

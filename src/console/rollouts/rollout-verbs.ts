@@ -29,8 +29,13 @@ export interface RolloutVerb {
  * rollout's creator: four eyes.
  */
 export function verbsFor(rollout: Rollout, isCreator = false): readonly RolloutVerb[] {
-  const verbs = stateVerbs(rollout);
+  const verbs = stateVerbs(rollout).filter((verb) => !isWayOut(rollout) || !notForWaysOut.has(verb));
   return awaitsApproval(rollout) && !isCreator ? [approve, ...verbs] : verbs;
+}
+
+/** Whether it leads devices away from a recalled version, for as long as that is recalled. */
+export function isWayOut({ recalledVersion }: Rollout): boolean {
+  return recalledVersion !== "";
 }
 
 /** Whether a rollout waits for a person to approve it, in its state. */
@@ -261,3 +266,6 @@ function canPromote(rollout: Rollout): boolean {
 function nextRing({ rings }: Rollout) {
   return rings.find(({ state }) => state === RingState.WAITING);
 }
+
+/** It runs for as long as the version is recalled, and takes nobody back to that. */
+const notForWaysOut: ReadonlySet<RolloutVerb> = new Set([promote, rollback]);

@@ -10,6 +10,8 @@ interface ConfirmProps {
   readonly consequences: readonly string[];
   /** What must be typed first; undefined for what can be undone. */
   readonly typed?: string;
+  /** Whether all that is asked below was answered; it is, unless this says otherwise. */
+  readonly complete?: boolean;
   /** The button's words: the act, not "OK". */
   readonly confirm: string;
   /** The act after "Could not". */
@@ -37,6 +39,7 @@ export function Confirm(props: ConfirmProps) {
 function ConfirmForm({
   consequences,
   typed,
+  complete = true,
   confirm,
   doing,
   withReason,
@@ -49,7 +52,7 @@ function ConfirmForm({
   const [reason, setReason] = useState("");
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<unknown>();
-  const ready = typed === undefined || text.trim() === typed;
+  const ready = complete && (typed === undefined || text.trim() === typed);
   const submit = async () => {
     setBusy(true);
     setFailure(undefined);
