@@ -25,6 +25,7 @@ const runPages = [
   "docs/walk-through.md",
   "docs/device.md",
   "docs/firmware.md",
+  "docs/recalls.md",
   "docs/access.md",
   "docs/telemetry.md",
   "README.md",
