@@ -312,12 +312,23 @@ describe("a recalled version", () => {
     const rollout = await run(replica, wanted(firmwareId, { rings: all }));
     const { rolloutId } = await recall(replica, firmwareId, old);
     expect(await recall(replica, firmwareId, old)).toMatchObject({ rolloutId, effect: { unchanged: true } });
+    // What is so already is other than asked for where the policy is another one, or the way out was aborted.
+    const consent = { name: { firmwareId }, replacementId: old, policy: { requireUserConsent: true } };
+    const asked = await replica.engine.recalls.recall(consent, by);
+    expect(asked.effect.unchanged).toBe(false);
+    expect(await replica.engine.recalls.recall(consent, by)).toMatchObject({ effect: { unchanged: true } });
+    expect(await recall(replica, firmwareId, old)).toMatchObject({ effect: { unchanged: true } });
+    await catalog.abort({ id: asked.rolloutId, ...by });
+    const anew = await recall(replica, firmwareId, old);
+    expect(anew.effect.unchanged).toBe(false);
     const effect = await replica.engine.recalls.reinstate({ firmwareId }, by);
     expect(effect).toMatchObject({
       unchanged: false,
       message: "Version 1.1.0 of os is reinstated; 1 paused of its rollouts can be resumed.",
     });
-    expect((await catalog.get(rolloutId)).state).toBe("ABORTED");
+    for (const id of [rolloutId, asked.rolloutId, anew.rolloutId]) {
+      expect((await catalog.get(id)).state).toBe("ABORTED");
+    }
     expect(await catalog.get(rollout.id)).toMatchObject({ state: "PAUSED", alert: "" });
     await catalog.resume({ id: rollout.id, ...by });
     expect(await versionsOffered(replica, fleet)).toEqual(["1.1.0"]);

@@ -1,7 +1,7 @@
+import { isDeepStrictEqual } from "node:util";
 import { v7 as uuidv7 } from "uuid";
 import type { Cause } from "../../call/cause.ts";
 import type { ListPosition } from "../../call/list-page.ts";
-import { invalidArgument } from "../../errors.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
 import { type Recall, readRecalls } from "../../firmware/recalls.ts";
@@ -10,9 +10,8 @@ import { sql } from "../../infra/database/sql.ts";
 import { insertRollout } from "../decide/insert-rollout.ts";
 import { setAlert } from "../decide/rollout-alert.ts";
 import { abort, start } from "../decide/rollout-verbs.ts";
-import type { NewPolicy, NewRollout, RolloutDefaults } from "../model/new-rollout.ts";
-import type { StoredPolicy } from "../model/rollout.entity.ts";
-import { nextRolloutState } from "../model/rollout-state.ts";
+import { type NewPolicy, planPolicy, type RolloutDefaults } from "../model/new-rollout.ts";
+import { isFinalRollout, nextRolloutState } from "../model/rollout-state.ts";
 import {
   lockAnyRollout,
   lockRollout,
@@ -22,7 +21,8 @@ import {
 import { nothing, recallEffect, type VerbEffect } from "../model/verb-effect.ts";
 import { isRecalledAlert } from "../model/way-out.ts";
 import { readBringing, type Stopped, stopRecalled } from "./recalled-updates.ts";
-import { assertReplaces, type NamedVersion, readVersion, type VersionName } from "./recalled-version.ts";
+import { type NamedVersion, readVersion, type VersionName } from "./recalled-version.ts";
+import { checkedRecall, givenByRecall, givenPolicy, type WantedRecall, wayOut } from "./wanted-recall.ts";
 
 /** What a {@link RecallCatalog} is made of. */
 export interface RecallCatalogParts {
@@ -30,14 +30,6 @@ export interface RecallCatalogParts {
   readonly transactions: RolloutTransactions;
   readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
   readonly defaults: RolloutDefaults;
-}
-
-/** A version to be recalled, and what is to take its place. */
-export interface WantedRecall {
-  readonly name: VersionName;
-  readonly replacementId: string;
-  /** How devices take the replacement; priority, downgrades, drift and the way back are given by the recall. */
-  readonly policy: NewPolicy;
 }
 
 /** A recall as it is after the verb. */
@@ -62,7 +54,7 @@ export class RecallCatalog {
   }
 
   /**
-   * Recalls a version, or leads its recall to another replacement. `NOT_FOUND`; `INVALID_REQUEST` unless the replacement is another
+   * Recalls a version, or leads its recall to another replacement, by another policy, or again after its way out was aborted. `NOT_FOUND`; `INVALID_REQUEST` unless the replacement is another
    * version of the same; the errors of a deployment of the replacement, `FIRMWARE_RECALLED` among them: so no recalls lead in a circle.
    * Recalls that led to this version lead to its replacement from then on.
    */
@@ -71,7 +63,7 @@ export class RecallCatalog {
       await tx.run(oneAtATimeSql);
       const { version, replacement } = await checkedRecall(tx, this.#parts.firmware, wanted, by.actor);
       const [before] = await readRecalls(tx, { product: version.product, version: version.version });
-      if (before?.replacementId === replacement.id) {
+      if (before !== undefined && (await this.#leadsSo(tx, before, wanted))) {
         return { ...before, effect: nothing(`${wordsOf(before)} already`) };
       }
       const id = before?.id ?? (await insert(tx, version, replacement, by));
@@ -112,6 +104,19 @@ export class RecallCatalog {
     });
   }
 
+  /** Whether a recall has a way out to the wanted replacement, by the wanted policy as far as that says anything. */
+  async #leadsSo(
+    tx: RolloutTransaction,
+    recall: Recall,
+    { replacementId, policy }: WantedRecall,
+  ): Promise<boolean> {
+    if (recall.replacementId !== replacementId) return false;
+    const rollout = await lockAnyRollout(tx, recall.rolloutId);
+    if (isFinalRollout(rollout.state)) return false;
+    const wanted = planPolicy({ ...givenPolicy(rollout.policy), ...policy }, this.#parts.defaults);
+    return isDeepStrictEqual({ ...wanted, ...givenByRecall }, { ...rollout.policy, ...givenByRecall });
+  }
+
   /** Leads a recall to a replacement: by a new rollout, which takes the place of the one that it had. */
   async #lead(
     tx: RolloutTransaction,
@@ -145,55 +150,6 @@ interface Led {
   readonly version: string;
   readonly before: Recall | undefined;
 }
-
-/**
- * What is wanted, checked: the version, and the replacement with its row locked. Errors as of {@link RecallCatalog.recall}.
- */
-export async function checkedRecall(
-  tx: Pick<RolloutTransaction, "em" | "query" | "run">,
-  firmware: Pick<FirmwareCatalog, "requireDeployable">,
-  { name, replacementId, policy }: WantedRecall,
-  actor: string,
-): Promise<{ readonly version: NamedVersion; readonly replacement: Firmware }> {
-  if (policy.startAt !== undefined && policy.startAt !== null) {
-    throw invalidArgument("policy.start_time", "must not be set: a recall begins at once");
-  }
-  const version = await readVersion(tx, name);
-  const replacement = await firmware.requireDeployable(replacementId, { actor, em: tx.em });
-  assertReplaces(replacement, version);
-  return { version, replacement };
-}
-
-/** The rollout that leads away from a recalled version: of one ring, for whoever runs it, in whichever direction. */
-export function wayOut(
-  recall: { readonly id: string; readonly version: string },
-  replacement: Pick<Firmware, "id" | "product" | "version">,
-  policy: NewPolicy,
-): NewRollout {
-  return {
-    firmwareId: replacement.id,
-    name: `${replacement.product} ${recall.version} recalled, to ${replacement.version}`,
-    targeting: {},
-    policy: {
-      ...policy,
-      allowDowngrade: true,
-      priority: highestPriority,
-      healDrift: 0,
-      rollbackFirmwareId: undefined,
-    },
-    rings: [{ name: "all", percent: 100, gate: { manual: true } }],
-    recall,
-  };
-}
-
-/** A stored policy as it could be given again: without the time of its start, for that has come. */
-function givenPolicy(policy: Readonly<StoredPolicy>): NewPolicy {
-  const given = Object.entries(policy).filter(([name, value]) => value !== null && name !== "startAt");
-  return Object.fromEntries(given) as NewPolicy;
-}
-
-/** What priorities go up to; ways out go before all of them. */
-const highestPriority = 100;
 
 async function insert(
   tx: RolloutTransaction,

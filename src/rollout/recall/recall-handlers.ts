@@ -12,9 +12,10 @@ import type { PageTokens } from "../../call/page-token.ts";
 import { toRecallMessage } from "../../firmware/firmware-messages.ts";
 import { fromPolicyMessage } from "../../policy/policy-messages.ts";
 import { toVerbEffectMessage } from "../wire/rollout-messages.ts";
-import type { RecallCatalog, WantedRecall } from "./recall-catalog.ts";
+import type { RecallCatalog } from "./recall-catalog.ts";
 import type { RecallPreview } from "./recall-preview.ts";
 import type { VersionName } from "./recalled-version.ts";
+import type { WantedRecall } from "./wanted-recall.ts";
 
 /** What the endpoints of recalls work on. */
 export interface RecallEndpointParts {

@@ -8,8 +8,8 @@ import type { RolloutTransactions } from "../model/rollout-transactions.ts";
 import type { Preview } from "../preview/preview-tally.ts";
 import type { RolloutPreview } from "../preview/rollout-preview.ts";
 import type { NoOfferReason } from "../rules/rule.ts";
-import { checkedRecall, type WantedRecall, wayOut } from "./recall-catalog.ts";
 import type { NamedVersion } from "./recalled-version.ts";
+import { checkedRecall, type WantedRecall, wayOut } from "./wanted-recall.ts";
 
 /** What a {@link RecallPreview} is made of. */
 export interface RecallPreviewParts {

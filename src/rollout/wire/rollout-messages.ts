@@ -295,7 +295,9 @@ function gateStanding(
   now: Date,
   health: RolloutHealthVerdict | undefined,
 ): GateStanding {
-  const { policy, rings } = rollout;
+  const { policy, rings, recalledVersion } = rollout;
+  if (recalledVersion !== undefined)
+    return { gateStatus: `open for as long as ${recalledVersion} is recalled`, gateChecks: [] };
   const context = { isLast: ring === rings.at(-1), next: rings[ring.position + 1], health };
   return {
     gateStatus: gateStatus(ring, policy, now, context),
