@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { newContent, publish } from "../support/door-clients.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { launchBrowser, openSignedIn } from "./browser.ts";
@@ -63,7 +64,7 @@ it("goes on with an upload where a broken connection stopped it, and tells which
 it("recalls a version with what takes its place, says so on its page, and reinstates it", async () => {
   const product = "recalled-os";
   const bad = await publish(service, newContent(100), { product, version: "2.0.0" });
-  await publish(service, newContent(100), { product, version: "2.0.1" });
+  const good = await publish(service, newContent(100), { product, version: "2.0.1" });
   const address = `${service.httpUrl}/firmware/${bad.id}`;
   await using opened = await openSignedIn(browser, address, service.adminToken);
   const { page } = opened;
@@ -83,5 +84,12 @@ it("recalls a version with what takes its place, says so on its page, and reinst
   await dialog.getByRole("button", { name: "Reinstate it" }).click();
   await page.getByRole("link", { name: "Roll out" }).waitFor();
   expect(await page.getByText("No device may run this version").count()).toBe(0);
+
+  // A version without a page of its own is seen in the list.
+  const factory = { product, version: "factory-7", replacementId: good.id, reason: "it never worked" };
+  await service.client().unary(FirmwareService.method.recallFirmware, factory);
+  await page.goto(`${service.httpUrl}/firmware`);
+  await page.getByRole("heading", { name: "Recalled, and not in the catalogue" }).waitFor();
+  await page.getByText(/: it never worked\. Whoever runs it is offered/).waitFor();
   expect(opened.errors).toEqual([]);
 });

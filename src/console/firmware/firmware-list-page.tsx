@@ -17,6 +17,7 @@ import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { firmwareStates, firmwareTargets } from "../words/firmware-words.ts";
+import { RecalledElsewhere } from "./recalled-elsewhere.tsx";
 
 const route = getRouteApi("/firmware");
 
@@ -99,6 +100,7 @@ export function FirmwareListPage() {
           }
         />
       </Section>
+      <RecalledElsewhere />
     </Page>
   );
 }

@@ -1,4 +1,5 @@
-import { type Firmware, FirmwareState, UpdateKind } from "../../../gen/ota/v1/firmware_pb.js";
+import { type Firmware, FirmwareState, type Recall, UpdateKind } from "../../../gen/ota/v1/firmware_pb.js";
+import { counted } from "../ui/format.ts";
 import type { Tone } from "../ui/status.tsx";
 
 /** How a firmware's state reads. */
@@ -21,6 +22,12 @@ export const firmwareStates: Readonly<Record<FirmwareState, { tone: Tone; text: 
       meaning: "It can be deployed, and what its signatures cover cannot be changed any more.",
     },
   };
+
+/** How many devices run a recalled version still, as a sentence. */
+export function runningWords({ runningCount }: Recall): string {
+  if (runningCount === undefined) return "How many run it still is being counted.";
+  return `${counted(runningCount, "device")} still ${runningCount === 1n ? "runs" : "run"} it.`;
+}
 
 /** `thermostat-os 1.4.0`. */
 export function firmwareTitle({ product, version }: Pick<Firmware, "product" | "version">): string {

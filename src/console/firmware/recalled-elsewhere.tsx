@@ -1,0 +1,40 @@
+import { useQuery } from "@connectrpc/connect-query";
+import { Group, Stack, Text } from "@mantine/core";
+import { Role } from "../../../gen/ota/v1/access_pb.js";
+import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
+import { useSession } from "../session/session.tsx";
+import { Link } from "../ui/link.tsx";
+import { Section } from "../ui/section.tsx";
+import { firmwareTitle, runningWords } from "../words/firmware-words.ts";
+import { ReinstateVersion } from "./reinstate-version.tsx";
+
+/** The recalled versions that have no page, because the catalogue does not have them; nothing without any. */
+export function RecalledElsewhere() {
+  const { can } = useSession();
+  const { data } = useQuery(FirmwareService.method.listRecalls, { pageSize: 1_000 });
+  const recalls = (data?.recalls ?? []).filter(({ firmwareId }) => firmwareId === "");
+  if (recalls.length === 0) return null;
+  return (
+    <Section title="Recalled, and not in the catalogue" description="No device may run these versions.">
+      <Stack gap="sm">
+        {recalls.map((recall) => (
+          <Group key={recall.id} justify="space-between" gap="sm">
+            <Text size="sm" component="div">
+              <b>{firmwareTitle(recall)}</b>
+              {recall.reason !== "" && `: ${recall.reason}`}. Whoever runs it is offered{" "}
+              <Link to="/firmware/$firmwareId" params={{ firmwareId: recall.replacementId }}>
+                {recall.replacementVersion}
+              </Link>{" "}
+              by{" "}
+              <Link to="/rollouts/$rolloutId" params={{ rolloutId: recall.rolloutId }}>
+                its way out
+              </Link>
+              . {runningWords(recall)}
+            </Text>
+            {can(Role.OPERATOR) && <ReinstateVersion recall={recall} />}
+          </Group>
+        ))}
+      </Stack>
+    </Section>
+  );
+}
