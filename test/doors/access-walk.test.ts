@@ -84,6 +84,10 @@ const contract: Readonly<Record<string, Readonly<Record<string, AccessRule<unkno
     SignFirmware: operator,
     ReleaseFirmware: operator,
     DeployFirmware: operator,
+    RecallFirmware: operator,
+    ReinstateFirmware: operator,
+    PreviewRecall: viewer,
+    ListRecalls: viewer,
   },
   "ota.v1.HeartbeatService": {
     StreamHeartbeats: device,
