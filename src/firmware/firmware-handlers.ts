@@ -23,7 +23,7 @@ export interface FirmwareEndpointParts {
   readonly pageTokens: PageTokens;
 }
 
-/** FirmwareService, except DeployFirmware, which belongs to rollouts. */
+/** FirmwareService, except DeployFirmware and recalls, which belong to rollouts. */
 export function firmwareEndpoints({ catalog, uploads, pageTokens }: FirmwareEndpointParts): Endpoint[] {
   const { method } = FirmwareService;
   return [
