@@ -17,17 +17,11 @@ export async function rollBackDevices(
   now: string,
 ): Promise<void> {
   await tx.run(endTakenSql, [rollout.id, deviceIds, now]);
-  await tx.run(supersedeSql, [rollout.id, deviceIds, now]);
+  const target = firmwareId ?? rollout.policy.rollbackFirmwareId;
+  const planned = [rollout.id, deviceIds, rollout.product, target, rollout.component, now];
+  await tx.run(supersedeSql, planned);
   const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
-  const [made] = await tx.query<MadeRollbacks>(insertRollbacksSql, [
-    rollout.id,
-    deviceIds,
-    rollout.product,
-    firmwareId ?? rollout.policy.rollbackFirmwareId,
-    now,
-    deadline,
-    rollout.component,
-  ]);
+  const [made] = await tx.query<MadeRollbacks>(insertRollbacksSql, [...planned, deadline]);
   if (made === undefined) return;
   const { stayed } = made;
   if (stayed.length > 0) await tx.run(leaveSql, [rollout.id, stayed]);

@@ -54,16 +54,64 @@ export const busySql = sql`
       AND uf.component <> (SELECT c.component FROM firmware_updates c WHERE c.id = i.firmware_id))`;
 
 /**
- * Ends what other rollouts have open for the devices that have to go back, for a device has one open update: all of the same
- * component, and of others what no device has begun with; devices that are at another component wait. $3: now.
+ * What a device `t` goes back to in the place of a recalled version: the newest version below the one that is rolled back, of
+ * product $3 and application $5, that fits the device, is not recalled, was not rolled back itself, and that its security counter
+ * allows.
+ */
+const standInSql = sql`(
+  SELECT f.id FROM firmware_updates f
+  WHERE f.product = $3 AND f.component = $5 AND f.state = 'RELEASED' AND NOT f.is_deleted
+    AND semver_key(f.version) COLLATE "C" < semver_key(t.to_version) COLLATE "C"
+    AND t.device_type = ANY (f.device_types)
+    AND (f.hardware_models = '{}' OR t.hardware_model = ANY (model_names(f.hardware_models)))
+    AND f.id NOT IN ${recalledFirmwareSql} AND NOT coalesce(${refusedSql}, false)
+    AND ($5 <> '' OR f.security_counter >= coalesce((
+      SELECT y.security_counter FROM device_state y WHERE y.device_id = t.device_id), 0))
+  ORDER BY semver_key(f.version) COLLATE "C" DESC LIMIT 1)`;
+
+/**
+ * The devices that have to go back, with the firmware that they go back to and, in `problem`, why they must not: none, it is
+ * recalled or unfit, was rolled back itself, or its security counter is too low. A device's security counter is that of its firmware.
+ * `stayed` says that a device never left, for the install failed and it still reports what it came from. $3: the product,
+ * $4: the firmware to go back to, or null, $5: the application that goes back, empty for firmware.
+ */
+const plannedSql = sql`
+  SELECT t.*, f.id AS target_id, f.version AS target_version, f.security_counter AS target_counter,
+    s.security_counter AS device_counter, s.boot_id AS device_boot_id,
+    CASE
+      WHEN f.id IS NULL THEN CASE WHEN t.origin_recalled THEN 'ROLLBACK_TARGET_RECALLED' ELSE 'ROLLBACK_TARGET_MISSING' END
+      WHEN f.id IN ${recalledFirmwareSql} THEN 'ROLLBACK_TARGET_RECALLED'
+      WHEN NOT (t.device_type = ANY (f.device_types))
+        OR (f.hardware_models <> '{}' AND NOT (t.hardware_model = ANY (model_names(f.hardware_models)))) THEN 'ROLLBACK_TARGET_UNFIT'
+      WHEN ${refusedSql} THEN 'ROLLBACK_TARGET_REFUSED'
+      WHEN f.component = '' AND f.security_counter < coalesce(s.security_counter, 0) THEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER'
+    END AS problem,
+    t.state = 'FAILED' AND CASE $5 WHEN '' THEN t.origin_version <> '' AND s.firmware_version = t.origin_version
+      ELSE coalesce(s.components->>$5, '') = t.origin_version END AS stayed
+  FROM (
+    SELECT i.*, EXISTS (
+      SELECT FROM recalls c WHERE c.product = $3 AND c.identity = version_identity(i.origin_version) AND c.reinstated_at IS NULL
+    ) AS origin_recalled
+    FROM (${dueSql}) i
+  ) t
+  LEFT JOIN device_state s ON s.device_id = t.device_id
+  LEFT JOIN firmware_updates f ON f.state = 'RELEASED' AND NOT f.is_deleted AND f.id = coalesce($4::uuid,
+    CASE WHEN t.origin_recalled THEN ${standInSql} ELSE (
+      SELECT o.id FROM firmware_version_keys k JOIN firmware_updates o ON o.id = k.firmware_id
+      WHERE k.product = $3 AND k.identity = version_identity(t.origin_version) AND o.component = $5
+        AND o.state = 'RELEASED') END)`;
+
+/**
+ * Ends what other rollouts have open for the devices that go back, for a device has one open update: all of the same
+ * component, and of others what no device has begun with; devices that are at another component wait. What a device that must
+ * not go back is at goes on: nothing would take its place. $3 to $5 as of {@link plannedSql}, $6: now.
  */
 export const supersedeSql = sql`
-  WITH due AS (${dueSql})
-  UPDATE device_updates u SET ${supersededSql(sql`$3::timestamptz`)}
-  FROM due t
-  WHERE u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
-    AND (${untouchedSql} OR (SELECT c.component FROM firmware_updates c WHERE c.id = u.firmware_id)
-      = (SELECT c.component FROM firmware_updates c WHERE c.id = t.firmware_id))`;
+  WITH planned AS MATERIALIZED (${plannedSql})
+  UPDATE device_updates u SET ${supersededSql(sql`$6::timestamptz`)}
+  FROM planned t
+  WHERE t.problem IS NULL AND u.device_id = t.device_id AND u.rollout_id <> t.rollout_id AND u.ended_at IS NULL
+    AND (${untouchedSql} OR (SELECT c.component FROM firmware_updates c WHERE c.id = u.firmware_id) = $5)`;
 
 /**
  * The id of a new update of a device at time `now`, higher than those that it has, as `newUpdateId` makes it: a UUID of version
@@ -83,66 +131,23 @@ export function updateIdSql(now: Sql, deviceId: Sql): Sql {
 export const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;
 
 /**
- * What a device `t` goes back to in the place of a recalled version: the newest version below the one that is rolled back, of
- * product $3 and application $7, that fits the device, is not recalled, was not rolled back itself, and that its security counter
- * allows.
- */
-const standInSql = sql`(
-  SELECT f.id FROM firmware_updates f
-  WHERE f.product = $3 AND f.component = $7 AND f.state = 'RELEASED' AND NOT f.is_deleted
-    AND semver_key(f.version) COLLATE "C" < semver_key(t.to_version) COLLATE "C"
-    AND t.device_type = ANY (f.device_types)
-    AND (f.hardware_models = '{}' OR t.hardware_model = ANY (model_names(f.hardware_models)))
-    AND f.id NOT IN ${recalledFirmwareSql} AND NOT coalesce(${refusedSql}, false)
-    AND ($7 <> '' OR f.security_counter >= coalesce((
-      SELECT y.security_counter FROM device_state y WHERE y.device_id = t.device_id), 0))
-  ORDER BY semver_key(f.version) COLLATE "C" DESC LIMIT 1)`;
-
-/**
  * Makes the rollbacks of the devices that are at nothing else; returns how many are due, how many of them it made, and how
- * many of these failed at once. Of devices that cannot go back but never left, for the install failed and they still report
- * what they came from, it makes none: they are `stayed`. $3: the product, $4: the firmware to go back to, or null, $5: now, $6: the deadline, $7: the
- * application that goes back, empty for firmware. A device's security counter is that of its firmware. The boot that a
- * device must leave to be back is the one that it is in, if heartbeats showed the new version; any, if it gave up before;
- * else the one before the install, whose reboot may be on its way.
+ * many of these failed at once. Of devices that cannot go back but never left it makes none: they are `stayed`. $3 to $5 as of
+ * {@link plannedSql}, $6: now, $7: the deadline. The boot that a device must leave to be back is the one that it is in, if
+ * heartbeats showed the new version; any, if it gave up before; else the one before the install, whose reboot may be on its way.
  */
 export const insertRollbacksSql = sql`
-  WITH due AS MATERIALIZED (${dueSql}), taken AS (
-    SELECT i.*, EXISTS (
-      SELECT FROM recalls c WHERE c.product = $3 AND c.identity = version_identity(i.origin_version) AND c.reinstated_at IS NULL
-    ) AS origin_recalled
-    FROM due i WHERE NOT ${busySql}
-  ), plan AS (
-    SELECT t.device_id, t.rollout_id, t.ring_id, t.enrolment_key_id, t.to_version, t.origin_version, f.id AS target_id,
-      f.version AS target_version, t.firmware_id AS taken_id,
-      CASE WHEN t.proven_at IS NOT NULL THEN coalesce(s.boot_id, '')
-        WHEN t.state = 'FAILED' THEN '' ELSE t.from_boot_id END AS boot_id,
-      CASE
-        WHEN f.id IS NULL THEN CASE WHEN t.origin_recalled THEN 'ROLLBACK_TARGET_RECALLED' ELSE 'ROLLBACK_TARGET_MISSING' END
-        WHEN f.id IN ${recalledFirmwareSql} THEN 'ROLLBACK_TARGET_RECALLED'
-        WHEN NOT (t.device_type = ANY (f.device_types))
-          OR (f.hardware_models <> '{}' AND NOT (t.hardware_model = ANY (model_names(f.hardware_models)))) THEN 'ROLLBACK_TARGET_UNFIT'
-        WHEN ${refusedSql} THEN 'ROLLBACK_TARGET_REFUSED'
-        WHEN f.component = '' AND f.security_counter < coalesce(s.security_counter, 0) THEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER'
-      END AS problem,
-      f.security_counter AS target_counter, s.security_counter AS device_counter,
-      t.state = 'FAILED' AND CASE $7 WHEN '' THEN t.origin_version <> '' AND s.firmware_version = t.origin_version
-        ELSE coalesce(s.components->>$7, '') = t.origin_version END AS stayed
-    FROM taken t
-    LEFT JOIN device_state s ON s.device_id = t.device_id
-    LEFT JOIN firmware_updates f ON f.state = 'RELEASED' AND NOT f.is_deleted AND f.id = coalesce($4::uuid,
-      CASE WHEN t.origin_recalled THEN ${standInSql} ELSE (
-        SELECT o.id FROM firmware_version_keys k JOIN firmware_updates o ON o.id = k.firmware_id
-        WHERE k.product = $3 AND k.identity = version_identity(t.origin_version) AND o.component = $7
-          AND o.state = 'RELEASED') END)
-    ORDER BY t.device_id
+  WITH planned AS MATERIALIZED (${plannedSql}), free AS (
+    SELECT * FROM planned i WHERE NOT ${busySql} ORDER BY device_id
   ), made AS (
     INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
       from_firmware_id, to_version, from_boot_id, failure_reason, failure_message, offered_at, deadline_at, ended_at,
       enrolment_key_id)
-    SELECT device_id, ${updateIdSql(sql`$5::timestamptz`, sql`plan.device_id`)}, rollout_id, ring_id, coalesce(target_id, taken_id), 'ROLLBACK',
-      CASE WHEN problem IS NULL THEN 'OFFERED' ELSE 'FAILED' END, to_version, taken_id,
-      coalesce(target_version, origin_version), boot_id, problem,
+    SELECT device_id, ${updateIdSql(sql`$6::timestamptz`, sql`free.device_id`)}, rollout_id, ring_id, coalesce(target_id, firmware_id), 'ROLLBACK',
+      CASE WHEN problem IS NULL THEN 'OFFERED' ELSE 'FAILED' END, to_version, firmware_id,
+      coalesce(target_version, origin_version),
+      CASE WHEN proven_at IS NOT NULL THEN coalesce(device_boot_id, '') WHEN state = 'FAILED' THEN '' ELSE from_boot_id END,
+      problem,
       CASE problem
         WHEN 'ROLLBACK_TARGET_MISSING' THEN CASE origin_version WHEN '' THEN 'the version that it came from is not known'
           ELSE 'the catalogue has no released version ' || origin_version END
@@ -151,11 +156,11 @@ export const insertRollbacksSql = sql`
         WHEN 'ROLLBACK_TARGET_REFUSED' THEN target_version || ' was itself rolled back'
         WHEN 'ROLLBACK_BLOCKED_BY_SECURITY_COUNTER' THEN 'the security counter of ' || target_version || ' is ' ||
           target_counter || ', the device is at ' || device_counter END,
-      $5::timestamptz, $6::timestamptz, CASE WHEN problem IS NOT NULL THEN $5::timestamptz END,
+      $6::timestamptz, $7::timestamptz, CASE WHEN problem IS NOT NULL THEN $6::timestamptz END,
       enrolment_key_id
-    FROM plan WHERE problem IS NULL OR NOT stayed
+    FROM free WHERE problem IS NULL OR NOT stayed
     ON CONFLICT DO NOTHING
     RETURNING state
   )
-  SELECT (SELECT count(*) FROM due)::float8 AS due,
-    (SELECT coalesce(array_agg(device_id::text), '{}') FROM plan WHERE problem IS NOT NULL AND stayed) AS stayed, count(*)::float8 AS total, (count(*) FILTER (WHERE state = 'FAILED'))::float8 AS failed FROM made`;
+  SELECT (SELECT count(*) FROM planned)::float8 AS due,
+    (SELECT coalesce(array_agg(device_id::text), '{}') FROM free WHERE problem IS NOT NULL AND stayed) AS stayed, count(*)::float8 AS total, (count(*) FILTER (WHERE state = 'FAILED'))::float8 AS failed FROM made`;
