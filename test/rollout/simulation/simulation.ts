@@ -59,6 +59,8 @@ class Simulation {
   #decisions = 0;
   #writes = 0;
   #changedAtMs = 0;
+  /** Devices that were offered the update by then, and since when it has been so many. */
+  #offered = { devices: 0, sinceMs: 0 };
   #countedAt: string | undefined;
   #stopped: { readonly atMs: number; readonly began: number } | undefined;
   #operated = false;
@@ -83,6 +85,8 @@ class Simulation {
         wrote: (deviceId) => {
           this.#writes += 1;
           this.#changedAtMs = this.#nowMs;
+          const { devices } = this.#store.rows;
+          if (devices > this.#offered.devices) this.#offered = { devices, sinceMs: this.#nowMs };
           this.#oracle.wrote(deviceId);
         },
         decides: (decision, locked) => {
@@ -119,7 +123,9 @@ class Simulation {
         await this.#look();
       }
       const { state, alert } = this.#store.read();
-      if (alert === "" && (state === "RUNNING" || state === "ROLLING_BACK"))
+      const waits = alert === "" && (state === "RUNNING" || state === "ROLLING_BACK");
+      // A large fleet that is updated one by one takes longer than anybody looks.
+      if (waits && this.#nowMs - this.#offered.sinceMs >= goesOnWithinMs)
         throw new Violation(`it is ${state} for ever, and says nothing`);
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
@@ -359,6 +365,9 @@ const settledAfterMs = 40 * 60_000;
 
 /** The longest deadline, and as far as clocks are set back: what is not over by then never will be. */
 const horizonMs = 72 * 3_600_000;
+
+/** The longest deadline with its tries: a rollout that goes on offers its update to another device within that. */
+const goesOnWithinMs = 24 * 3_600_000;
 
 /** Decisions at one time: each ring may be passed at once. */
 const maxRounds = 20;

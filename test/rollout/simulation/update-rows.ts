@@ -29,6 +29,11 @@ export class UpdateRows {
   readonly #keys = new Map<string, Map<string, Counting>>();
   readonly #rollback: CountingRollbacks = noCounts(rollbackCounters);
 
+  /** How many devices have any. */
+  get devices(): number {
+    return this.#byDevice.size;
+  }
+
   /** The device's tries, the first one first. */
   of(deviceId: string): readonly UpdateRow[] {
     return this.#byDevice.get(deviceId) ?? [];
