@@ -2,12 +2,9 @@ import fc from "fast-check";
 import { expect } from "vitest";
 import { OtaError } from "../../src/errors.ts";
 import type { OpenUpdate } from "../../src/rollout/model/open-update.ts";
-import { isSampled, ringIndex } from "../../src/rollout/model/ring-place.ts";
-import { isReached } from "../../src/rollout/model/ring-state.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   actor,
-  expectExactCounters,
   Fleet,
   type Replica,
   release,
@@ -173,77 +170,6 @@ export async function take(scene: Scene, each: Step): Promise<void> {
   }
 }
 
-/** Who is reached by a rollout stays so, however its rings go on. */
-export function expectNobodyDropped(scene: Scene): void {
-  for (const [replica, { engine }] of scene.place.replicas.entries()) {
-    for (const id of scene.ids) {
-      const compiled = engine.index.get(id);
-      if (compiled === undefined) continue;
-      const places = scene.fleet.devices.map((device) => {
-        const groups = scene.groups.get(device.id) ?? [];
-        return { id: device.id, groups, updatePin: scene.pins.get(device.id) ?? "none" } as const;
-      });
-      const reached = places.filter((place) => {
-        const ring = compiled.rings[ringIndex(compiled, place)];
-        return ring !== undefined && isReached(ring.state) && isSampled(compiled, place);
-      });
-      const now = new Set(reached.map((place) => place.id));
-      const before = scene.reached.get(`${replica} ${id}`) ?? new Set();
-      expect([...before].filter((deviceId) => !now.has(deviceId))).toEqual([]);
-      scene.reached.set(`${replica} ${id}`, now);
-    }
-  }
-}
-
-/** One update at a time, in the past as well; what ended stays as it ended; counters equal the rows. */
-export async function expectOneAtATime(scene: Scene): Promise<void> {
-  const ids = scene.fleet.devices.map(({ id }) => id);
-  const { rows } = await scene.place.world.database.adminPool.query<{
-    id: string;
-    state: string;
-    over: boolean;
-  }>(
-    "SELECT id, state, ended_at IS NOT NULL AS over FROM device_updates WHERE device_id = ANY ($1::uuid[])",
-    [ids],
-  );
-  for (const { id, state, over } of rows) {
-    expect(scene.ended.get(id) ?? state).toBe(state);
-    if (over) scene.ended.set(id, state);
-  }
-  const { rows: overlaps } = await scene.place.world.database.adminPool.query(
-    `SELECT a.id, b.id FROM device_updates a JOIN device_updates b
-       ON b.device_id = a.device_id AND b.id <> a.id AND b.offered_at >= a.offered_at
-       AND b.offered_at < coalesce(a.ended_at, 'infinity') AND b.id > a.id
-       AND b.failure_reason IS DISTINCT FROM 'DEVICE_BUSY'
-     WHERE a.device_id = ANY ($1::uuid[])`,
-    [ids],
-  );
-  expect(overlaps).toEqual([]);
-  const { rows: excluded } = await scene.place.world.database.adminPool.query(
-    "SELECT u.id FROM device_updates u JOIN devices d ON d.id = u.device_id WHERE d.update_pin = 'excluded'",
-  );
-  expect(excluded).toEqual([]);
-  // What had to make way, other than an offer that nobody began with, made it for a rollback of the same component or for a
-  // rollout of higher priority.
-  const { rows: displaced } = await scene.place.world.database.adminPool.query(
-    `SELECT u.id FROM device_updates u JOIN firmware_updates f ON f.id = u.firmware_id
-     WHERE u.device_id = ANY ($1::uuid[]) AND u.state = 'SUPERSEDED' AND u.attempt > 0 AND NOT EXISTS (
-       SELECT 1 FROM device_updates b JOIN firmware_updates g ON g.id = b.firmware_id
-       JOIN rollouts r ON r.id = b.rollout_id JOIN rollouts s ON s.id = u.rollout_id
-       WHERE b.device_id = u.device_id AND b.offered_at = u.ended_at AND g.component = f.component
-         AND (b.action = 'ROLLBACK' OR (r.policy->>'priority')::int > (s.policy->>'priority')::int))`,
-    [ids],
-  );
-  expect(displaced).toEqual([]);
-  // And nobody waits for a rollback that nothing makes any more.
-  const { rows: forgotten } = await scene.place.world.database.adminPool.query(
-    `SELECT u.id FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id
-     WHERE u.take_back_by IS NOT NULL AND (r.rollback_plan IS NULL OR r.state IN ('ROLLED_BACK', 'ABORTED'))`,
-  );
-  expect(forgotten).toEqual([]);
-  await expectExactCounters(scene.place.world);
-}
-
 /** Rolls back all that can be, stops the others, and waits until nothing of it is open any more. */
 export async function end(scene: Scene): Promise<void> {
   const [{ engine }] = scene.place.replicas;
@@ -269,27 +195,44 @@ export async function end(scene: Scene): Promise<void> {
 
 /** What the explanations say of each rollout is what the check then does. */
 async function check(scene: Scene, replica: Replica, device: SimulatedDevice): Promise<void> {
-  const { explainer } = replica.engine;
   const { rows: open } = await scene.place.world.database.adminPool.query(
     "SELECT 1 FROM device_updates WHERE device_id = $1::uuid AND ended_at IS NULL",
     [device.id],
   );
-  const before = whatIsKnown(scene, replica);
-  const explained = await Promise.all(
-    scene.ids.map(async (id) => [id, (await explainer.explain(id, device.id)).reason] as const),
-  );
-  const expected = explained.filter(([, reason]) => reason === undefined).map(([id]) => id);
+  const { expected, known } = await explain(scene, replica, device);
   const answer = await scene.fleet.check(replica, device);
   if (answer.kind === "offer") scene.offers += 1;
   // What is open is offered again. And meanwhile a ring may have been opened, or a place have been taken.
-  const offered = answer.kind === "offer" ? answer.update.rolloutId : undefined;
-  if (open.length > 0 || before !== whatIsKnown(scene, replica, offered)) return;
-  if (answer.kind === "offer") {
-    expect(expected).toEqual([answer.update.rolloutId]);
+  const offered = answer.kind === "offer" ? answer.update : undefined;
+  if (open.length > 0 || known !== whatIsKnown(scene, replica, { offered })) return;
+  if (offered !== undefined) {
+    expect(expected).toEqual([offered.rolloutId]);
     scene.agreed += 1;
-  } else if (expected.length > 0) {
+  } else if (answer.kind === "none" && expected.length > 0) {
     // Memory was behind what the database says.
     expect(answer.reason).toMatch(/^(?:RING_NOT_OPEN|ROLLOUT_PAUSED|TOO_MANY_IN_PROGRESS)$/);
+  }
+}
+
+/** The rollouts whose update the device would be offered, by all that the replica knew in one moment, the last one. */
+async function explain(
+  scene: Scene,
+  replica: Replica,
+  device: SimulatedDevice,
+): Promise<{ readonly expected: string[]; readonly known: string }> {
+  const { explainer, tracker } = replica.engine;
+  const atDevice = (): string => {
+    const update = tracker.get(device.id);
+    return `${whatIsKnown(scene, replica)} ${update?.id} ${update?.state} ${update?.notBeforeMs}`;
+  };
+  for (;;) {
+    const before = atDevice();
+    const explained = await Promise.all(
+      scene.ids.map(async (id) => [id, (await explainer.explain(id, device.id)).reason] as const),
+    );
+    if (before !== atDevice()) continue;
+    const expected = explained.filter(([, reason]) => reason === undefined).map(([id]) => id);
+    return { expected, known: whatIsKnown(scene, replica) };
   }
 }
 
@@ -297,10 +240,14 @@ async function check(scene: Scene, replica: Replica, device: SimulatedDevice): P
  * What the replica has in memory of the rollouts, apart from the offer that it just made: while it stays the same, it
  * decides in the same way.
  */
-function whatIsKnown(scene: Scene, { engine }: Replica, offered?: string): string {
+function whatIsKnown(
+  scene: Scene,
+  { engine }: Replica,
+  { offered }: { readonly offered?: Pick<OpenUpdate, "rolloutId"> | undefined } = {},
+): string {
   return scene.ids
     .map((id) => {
-      const inProgress = engine.tracker.inProgress(id) - (id === offered ? 1 : 0);
+      const inProgress = engine.tracker.inProgress(id) - (id === offered?.rolloutId ? 1 : 0);
       return `${engine.index.get(id)?.rollout.revision} ${inProgress}`;
     })
     .join();
