@@ -90,6 +90,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly #slowRounds: readonly Round[];
   readonly #writer: TransitionWriter;
   readonly #rechecks: UpdateRechecks;
+  readonly #facts: KnownFacts;
   readonly #controller: RolloutController;
   readonly #announcer: UpdateAnnouncer;
   #sender: DirectiveSender = nobody;
@@ -238,6 +239,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     });
     this.#writer = writer;
     this.#rechecks = rechecks;
+    this.#facts = facts;
     this.index = index;
     this.tracker = tracker;
     this.health = health;
@@ -282,12 +284,17 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   deviceChanged({ deviceId, kind }: DeviceChange): void {
+    this.#facts.forget(deviceId);
     // The open update may have been ended with the change: no answer rests on it before that is known.
     const rechecked = this.#rechecks.begin(deviceId);
     if (rechecked !== undefined) void this.#memory.follow(() => rechecked);
     if (kind !== "updated") return;
     if (rechecked === undefined) this.#announcer.announceTo(deviceId);
     else void rechecked.then(() => this.#announcer.announceTo(deviceId));
+  }
+
+  changesMissed(): void {
+    this.#facts.forget();
   }
 
   /** See {@link RolloutCatalog.signingKeyRevoked}. Running or not, what rests on the key is offered no more. */

@@ -51,8 +51,10 @@ async function scene(targeting: { filter?: string } = { filter: "" }) {
     },
     correct: (fields: { deviceType?: string; hardwareModel?: string }) =>
       client.unary(DeviceService.method.updateDevice, { id: first.id, ...fields }),
-    report: (state: DeviceUpdateState, updateId = offer.updateId) =>
-      service.client(board.token).unary(method.reportUpdateStatus, { updateId, state }),
+    report: (state: DeviceUpdateState, updateId = offer.updateId) => {
+      const failureReason = state === DeviceUpdateState.FAILED ? "NO_ROOM" : "";
+      return service.client(board.token).unary(method.reportUpdateStatus, { updateId, state, failureReason });
+    },
     /** What the download door says of the first offer. */
     async download(updateId = offer.updateId): Promise<string> {
       const parts = service.client(board.token).serverStream(method.downloadFirmware, { updateId });
@@ -117,6 +119,16 @@ describe("an open update whose device is swapped for another board", () => {
       DeviceUpdateState.INSTALLING,
       DeviceUpdateState.CANCELLED,
     ]);
+  });
+
+  it("is offered afresh although the board before is known to have failed at it", async () => {
+    const device = await scene();
+    await device.report(DeviceUpdateState.FAILED);
+    expect((await device.check()).offer).toBeUndefined();
+    const client = service.client();
+    await client.unary(RolloutService.method.retryDevice, { id: device.rolloutId, deviceId: device.id });
+    await device.swap("rev a");
+    expect((await device.check()).offer?.updateId).toEqual(expect.any(String));
   });
 
   it("has failed if the board before had begun to install it", async () => {

@@ -47,3 +47,27 @@ it("a device that cannot go back keeps the further try that a newer rollout has 
   ]);
   await expectExactCounters(world);
 });
+
+it("a device that is to go back first is told so, by checks and explanations alike", async () => {
+  await using opened = await openReplica();
+  const { world, replica } = opened;
+  const fleet = await Fleet.enrol(world, 1);
+  const [device] = fleet.devices;
+  if (device === undefined) throw new Error("no device");
+  fleet.beat(replica);
+  const older = await run(replica, wanted(await release(world, "1.1.0"), { rings }));
+  const [, update] = (await fleet.offers(replica))[0] ?? [];
+  await report(replica, device.id, update?.id ?? "", "FAILED", "NO_ROOM");
+  const newer = await run(replica, wanted(await release(world, "1.2.0"), { rings }));
+  // As between the end of what it waited for and the moment in which it is told.
+  await world.database.adminPool.query(
+    "UPDATE device_updates SET take_back_by = now() + interval '1 day' WHERE rollout_id = $1",
+    [older.id],
+  );
+  const { reason, message } = await replica.engine.explainer.explain(newer.id, device.id);
+  expect([reason, message]).toEqual([
+    "UPDATE_IN_PROGRESS",
+    `The device is at the update of rollout ${older.id}.`,
+  ]);
+  expect(await fleet.check(replica, device)).toMatchObject({ kind: "none", reason });
+});

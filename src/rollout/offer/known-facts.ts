@@ -15,8 +15,8 @@ export class KnownFacts implements OfferFacts {
   readonly #tracker: Pick<UpdateTracker, "get" | "inProgress">;
   readonly #rollouts: Pick<RolloutIndex, "get">;
   readonly #clock: Clock;
-  /** Devices known to have had a rollout's update, so that they cost no write at each check. */
-  readonly #tried = new SecondChanceCache<Tried>(maxTried);
+  /** Devices known to have had rollouts' updates, so that they cost no write at each check. */
+  #tried = new SecondChanceCache<TriedRollouts>(maxDevices);
 
   constructor(
     tracker: Pick<UpdateTracker, "get" | "inProgress">,
@@ -31,7 +31,15 @@ export class KnownFacts implements OfferFacts {
   /** Notes what the database said: the device has had the rollout's update. Of the way out of a recall that passes. */
   tried({ id, recalledVersion }: Pick<Rollout, "id" | "recalledVersion">, deviceId: string): void {
     const untilMs = recalledVersion === undefined ? Number.POSITIVE_INFINITY : this.nowMs() + waysOutRestMs;
-    this.#tried.set(`${id}:${deviceId}`, { used: false, untilMs });
+    const known = this.#tried.get(deviceId);
+    if (known === undefined) this.#tried.set(deviceId, { used: false, untilMs: new Map([[id, untilMs]]) });
+    else known.untilMs.set(id, untilMs);
+  }
+
+  /** Forgets what the database said of a device, or of all: another board in its place has had nothing. */
+  forget(deviceId?: string): void {
+    if (deviceId === undefined) this.#tried = new SecondChanceCache(maxDevices);
+    else this.#tried.delete(deviceId);
   }
 
   nowMs(): number {
@@ -40,8 +48,8 @@ export class KnownFacts implements OfferFacts {
 
   wasTried(rolloutId: string, deviceId: string): boolean {
     if (this.#tried.size === 0) return false;
-    const tried = this.#tried.get(`${rolloutId}:${deviceId}`);
-    return tried !== undefined && tried.untilMs > this.nowMs();
+    const untilMs = this.#tried.get(deviceId)?.untilMs.get(rolloutId);
+    return untilMs !== undefined && untilMs > this.nowMs();
   }
 
   inProgress(rolloutId: string): number {
@@ -59,10 +67,11 @@ export class KnownFacts implements OfferFacts {
   }
 }
 
-interface Tried extends Cacheable {
-  /** Until when it counts. */
-  readonly untilMs: number;
+/** The rollouts whose update a device has had. */
+interface TriedRollouts extends Cacheable {
+  /** Until when each of them counts, by id. */
+  readonly untilMs: Map<string, number>;
 }
 
-/** Pairs of rollout and device that are remembered, at some 150 bytes each. */
-const maxTried = 100_000;
+/** Devices that are remembered, at some 250 bytes each. */
+const maxDevices = 100_000;

@@ -326,6 +326,8 @@ export class UpdateOffers {
           ? none("TOO_MANY_IN_PROGRESS", "try again")
           : this.#withRetry(tooManyInProgress(rollout.policy.maxInProgress ?? 0, update));
       }
+      case "goes_back":
+        return none("UPDATE_IN_PROGRESS", "the device is to be rolled back first");
       case "tried":
         this.#parts.facts.tried(rollout, device.id);
         break;

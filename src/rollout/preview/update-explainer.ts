@@ -2,6 +2,7 @@ import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { type DeviceUpdateRecord, readDeviceUpdates } from "../model/device-update-list.ts";
 import { type OpenUpdate, takesSlot } from "../model/open-update.ts";
+import { triedSql } from "../model/tried-sql.ts";
 import { waysOutADay, waysOutSql } from "../model/way-out.ts";
 import { checkedDevice } from "../offer/checked-device.ts";
 import { decideOpenUpdate, type OpenUpdateCase } from "../offer/open-update-decision.ts";
@@ -37,16 +38,15 @@ export class UpdateExplainer {
   /** Explains a rollout in any state to a device. `NOT_FOUND` if one of them is not there. */
   async explain(rolloutId: string, deviceId: string): Promise<ExplainedUpdate> {
     const { pool, devices, index, tracker } = this.#parts;
-    const [known, rollout, [update], tried] = await Promise.all([
+    const [known, rollout, [update], stored] = await Promise.all([
       devices.get(deviceId),
       index.get(rolloutId) ?? compiledById(pool, index, rolloutId),
       readDeviceUpdates(pool, { rolloutId, deviceId, states: [] }, { limit: 1 }),
-      pool.query<{ rollout_id: string }>(triedSql, [deviceId, new Date(this.#parts.facts.nowMs())]),
+      pool.query<StoredPart>(partsSql, [deviceId, new Date(this.#parts.facts.nowMs())]),
     ]);
     const device = checkedDevice(known);
-    const hadBefore = new Set(tried.map(({ rollout_id }) => rollout_id));
     const open = tracker.get(deviceId);
-    const facts = overlaid(this.#parts.facts, (id) => hadBefore.has(id), open);
+    const facts = overlaid(this.#parts.facts, stored, open);
     const explanation = explainRollout(rollout, device, index.candidates(device.deviceType), facts);
     if (known.retired) {
       return { ...explanation, reason: "NOT_TARGETED", message: "The device is retired.", ring: "", update };
@@ -57,30 +57,39 @@ export class UpdateExplainer {
   }
 }
 
-/**
- * Rollouts whose update a device has had, as far as that is over; steps that it took are not the update, and the way out of a
- * recall it may have several times. $2: now.
- */
-const triedSql = sql`
-  SELECT DISTINCT u.rollout_id FROM device_updates u JOIN rollouts r ON r.id = u.rollout_id
-  WHERE u.device_id = $1::uuid AND u.ended_at IS NOT NULL AND u.retry_at IS NULL
-    AND NOT (u.action = 'STEP' AND u.state = 'SUCCEEDED')
-    AND (r.recall_id IS NULL
-      OR ${waysOutSql(sql`u.device_id`, sql`u.rollout_id`, sql`$2::timestamptz`)} >= ${waysOutADay})`;
+/** A rollout of which a device has had something, by the database. */
+interface StoredPart {
+  readonly rolloutId: string;
+  /** It has had the update, and that is over. */
+  readonly tried: boolean;
+  /** It is to be rolled back as soon as it is free. */
+  readonly goesBack: boolean;
+}
+
+/** The way out of a recall a device may have several times. $2: now. */
+const partsSql = sql`
+  SELECT w.rollout_id AS "rolloutId", bool_or(w.take_back_by IS NOT NULL) AS "goesBack",
+    CASE WHEN r.recall_id IS NULL THEN bool_or(${triedSql})
+      ELSE ${waysOutSql(sql`$1::uuid`, sql`w.rollout_id`, sql`$2::timestamptz`)} >= ${waysOutADay} END
+      AND NOT bool_or(w.ended_at IS NULL AND w.action <> 'ROLLBACK') AS tried
+  FROM device_updates w JOIN rollouts r ON r.id = w.rollout_id
+  WHERE w.device_id = $1::uuid GROUP BY w.rollout_id, r.recall_id`;
 
 /** What is known, with what the database says of the device; its own slot is not in its way. */
 function overlaid(
   facts: OfferFacts,
-  wasTried: (rolloutId: string) => boolean,
+  stored: readonly StoredPart[],
   open: Readonly<OpenUpdate> | undefined,
 ): OfferFacts {
+  const tried = new Set(stored.filter((part) => part.tried).map(({ rolloutId }) => rolloutId));
+  const goesBack = stored.find((part) => part.goesBack)?.rolloutId;
   const own = open !== undefined && takesSlot(open) ? open.rolloutId : undefined;
   return {
     nowMs: () => facts.nowMs(),
-    wasTried: (rolloutId, deviceId) => wasTried(rolloutId) || facts.wasTried(rolloutId, deviceId),
+    wasTried: (rolloutId, deviceId) => tried.has(rolloutId) || facts.wasTried(rolloutId, deviceId),
     inProgress: (rolloutId) => facts.inProgress(rolloutId) - (rolloutId === own ? 1 : 0),
     pacedUntilMs: (rolloutId) => facts.pacedUntilMs(rolloutId),
-    openRollout: (deviceId, asking) => facts.openRollout(deviceId, asking),
+    openRollout: (deviceId, asking) => facts.openRollout(deviceId, asking) ?? goesBack,
   };
 }
 

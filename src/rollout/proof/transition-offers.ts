@@ -7,6 +7,7 @@ import type { UpdateKey } from "../model/open-update.ts";
 import type { RolloutState } from "../model/rollout.entity.ts";
 import { makesOffers } from "../model/rollout-state.ts";
 import { supersededSql } from "../model/superseded-sql.ts";
+import { triedSql } from "../model/tried-sql.ts";
 import { plainArray, textArray } from "./array-text.ts";
 import { OfferPace } from "./offer-pace.ts";
 import { renewTries } from "./repeated-offers.ts";
@@ -51,8 +52,10 @@ export type OfferOutcome =
   | "offered"
   /** The device has had an update of this rollout before. */
   | "tried"
-  /** The device has another open update, or is to be rolled back first. */
+  /** The device has another open update. */
   | "open"
+  /** The device is to be rolled back first. */
+  | "goes_back"
   /** As many devices as may are updating. */
   | "too_many"
   /** The rollout has made as many offers in this minute as it may. */
@@ -184,9 +187,6 @@ async function insertOffers(session: Session, offers: readonly NewOffer[]): Prom
   return new Set(rows.map(({ id }) => id));
 }
 
-/** Whether the update `w` is one that its rollout makes no more: steps on the way to it, and first tries that gave way, are none. */
-const triedSql = sql`(NOT (w.action = 'STEP' AND w.state = 'SUCCEEDED') AND w.attempt > 0)`;
-
 /** Whether a device may have an offer `o`, whatever it is at. */
 const mayHaveSql = sql`
   (SELECT r.state FROM deployment_rings r WHERE r.id = o.ring_id) <> 'WAITING'
@@ -263,18 +263,21 @@ async function explainRefusals(
   return refused.map(({ id, deviceId, rolloutId }) => {
     const updates = byDevice.get(deviceId) ?? [];
     if (updates.some(({ open }) => open)) return [id, "open"];
+    if (updates.some(({ goes_back }) => goes_back)) return [id, "goes_back"];
     const isTried = updates.some(({ rollout_id, tried }) => tried && rollout_id === rolloutId);
     return [id, isTried ? "tried" : "not_open"];
   });
 }
 
 const refusedSql = sql`
-  SELECT w.device_id, w.rollout_id, w.ended_at IS NULL OR w.take_back_by IS NOT NULL AS open, ${triedSql} AS tried
+  SELECT w.device_id, w.rollout_id, w.ended_at IS NULL AS open, w.take_back_by IS NOT NULL AS goes_back,
+    ${triedSql} AS tried
   FROM device_updates w WHERE w.device_id = ANY ($1::uuid[])`;
 
 interface RefusedRow {
   readonly device_id: string;
   readonly rollout_id: string;
   readonly open: boolean;
+  readonly goes_back: boolean;
   readonly tried: boolean;
 }
