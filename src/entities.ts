@@ -32,6 +32,7 @@ import { DeploymentRingEntity } from "./rollout/model/deployment-ring.entity.ts"
 import { DeviceUpdateEntity } from "./rollout/model/device-update.entity.ts";
 import { RingKeyCountEntity } from "./rollout/model/ring-key-count.entity.ts";
 import { RolloutEntity } from "./rollout/model/rollout.entity.ts";
+import { ClockStepEntity } from "./rollout/proof/clock-step.entity.ts";
 import { DeviceMetricEntity } from "./telemetry/device-metric.entity.ts";
 import { DevicePositionEntity } from "./telemetry/device-position.entity.ts";
 import { FiveMinuteRollupEntity, OneHourRollupEntity } from "./telemetry/heartbeat-rollup.entity.ts";
@@ -57,6 +58,7 @@ export const entities = [
   DeviceStateEntity,
   DeviceTypeEntity,
   VersionChangeEntity,
+  ClockStepEntity,
   HeartbeatFaultEntity,
   FleetCountEntity,
   FleetVersionCountEntity,

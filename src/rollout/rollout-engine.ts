@@ -33,7 +33,9 @@ import { type DeviceSource, UpdateOffers } from "./offer/update-offers.ts";
 import { RingCensus } from "./preview/ring-census.ts";
 import { RolloutPreview } from "./preview/rollout-preview.ts";
 import { UpdateExplainer } from "./preview/update-explainer.ts";
-import { HearingTime } from "./proof/hearing-time.ts";
+import { ClockStepLog, readClockSteps } from "./proof/clock-step-log.ts";
+import type { ClockStep } from "./proof/hearing-span.ts";
+import { type HeardBefore, HearingTime } from "./proof/hearing-time.ts";
 import { MissingLog } from "./proof/missing-log.ts";
 import { OutageLog } from "./proof/outage-log.ts";
 import { readLastHeard, SilenceWatch } from "./proof/silence-watch.ts";
@@ -84,6 +86,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly #outages: OutageLog;
   readonly #silence: SilenceWatch;
   readonly #missingLog: MissingLog;
+  readonly #clockSteps: ClockStepLog;
   readonly #census: RingCensus;
   readonly #drift: DriftWatch;
   /** What a tick need not wait for. */
@@ -102,7 +105,9 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   static async start(parts: RolloutEngineParts): Promise<RolloutEngine> {
     let engine: RolloutEngine | undefined;
     try {
-      engine = new RolloutEngine(parts, await readLastHeard(parts.database.pool));
+      const { clock, database } = parts;
+      const lastHeard = await readLastHeard(database.pool, clock.now());
+      engine = new RolloutEngine(parts, { lastHeard, steps: await readClockSteps(database.pool) });
       await engine.#memory.load();
     } catch (error) {
       await engine?.close();
@@ -114,7 +119,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   /** In the order in which they need each other; who acts on what comes later says so at the end, by events. */
-  private constructor(parts: RolloutEngineParts, heardBefore: Date | undefined) {
+  private constructor(parts: RolloutEngineParts, before: HeardBefore) {
     this.#parts = parts;
     const { database, audit, clock, logger, settings, metrics, idempotency, firmware, devices, downloads } =
       parts;
@@ -123,7 +128,10 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     const { tickMs = defaultTickMs } = settings;
     const events = new RolloutEvents();
     const outages = new OutageLog(graceMs, clock.now().getTime());
-    const hearing = new HearingTime({ clock, graceMs, outages, heardBefore });
+    const clockSteps = new ClockStepLog(pool);
+    this.#clockSteps = clockSteps;
+    const stepped = (step: ClockStep): void => clockSteps.note(step);
+    const hearing = new HearingTime({ clock, graceMs, outages, before, stepped });
     const nowMs = (): number => hearing.now().getTime();
     this.#round = new Round({
       name: "rollouts",
@@ -349,6 +357,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       throw error;
     }
     this.hearing.look();
+    await this.#clockSteps.tick();
     this.tracker.tick();
     await this.#silence.tick();
     await this.#missingLog.tick(nowMs);

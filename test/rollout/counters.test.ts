@@ -111,6 +111,7 @@ describe("the counters of a rollout", () => {
       completed: 1,
       failed: 3,
       blocked: 1,
+      unreleased: 1,
       away: 0,
       waiting: 0,
     });

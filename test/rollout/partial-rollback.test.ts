@@ -135,7 +135,15 @@ describe("rolling back a part", () => {
     device.securityCounter = 7;
     fleet.beat(replica);
     const over = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-    expect(over.rollback).toEqual({ total: 1, completed: 0, failed: 1, blocked: 1, away: 0, waiting: 0 });
+    expect(over.rollback).toEqual({
+      total: 1,
+      completed: 0,
+      failed: 1,
+      blocked: 1,
+      unreleased: 0,
+      away: 0,
+      waiting: 0,
+    });
     expect(over.alert).toContain("1 device that must not be");
   });
 });
@@ -251,7 +259,15 @@ describe("the rollback of one component", () => {
     });
     await takeNavBack({ ...test, replica: next }, [installs[0]]);
     const back = await until(next, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-    expect(back.rollback).toEqual({ total: 4, completed: 4, failed: 0, blocked: 0, away: 0, waiting: 0 });
+    expect(back.rollback).toEqual({
+      total: 4,
+      completed: 4,
+      failed: 0,
+      blocked: 0,
+      unreleased: 0,
+      away: 0,
+      waiting: 0,
+    });
     await expectExactCounters(world);
   });
 
@@ -303,7 +319,15 @@ describe("the rollback of one component", () => {
     // The device is there all the time.
     test.fleet.beat(replica);
     const over = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-    expect(over.rollback).toEqual({ total: 2, completed: 1, failed: 1, blocked: 0, away: 0, waiting: 0 });
+    expect(over.rollback).toEqual({
+      total: 2,
+      completed: 1,
+      failed: 1,
+      blocked: 0,
+      unreleased: 0,
+      away: 0,
+      waiting: 0,
+    });
     const [failed] = await replica.engine.catalog.listDeviceUpdates(
       { rolloutId: id, deviceId: stays[0].id, states: [], action: "ROLLBACK" },
       { limit: 2 },

@@ -61,7 +61,15 @@ describe("automatic rollback", () => {
     );
     expect(ringOf(rolling, "all").state).toBe("FAILED");
     // Five failed, or fewer and the rest were rolled back while they were watched: all nine had taken it.
-    expect(rolling.rollback).toEqual({ total: 9, completed: 0, failed: 0, blocked: 0, away: 0, waiting: 0 });
+    expect(rolling.rollback).toEqual({
+      total: 9,
+      completed: 0,
+      failed: 0,
+      blocked: 0,
+      unreleased: 0,
+      away: 0,
+      waiting: 0,
+    });
     expect(replica.rolledBackByRule.count).toBe(1);
     await expectExactCounters(world);
     // The one that was downloading is told to stop, the others that something waits.
@@ -73,7 +81,15 @@ describe("automatic rollback", () => {
 
     await goBack(replica, fleet, [...well, ...ill]);
     const back = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-    expect(back.rollback).toEqual({ total: 9, completed: 9, failed: 0, blocked: 0, away: 0, waiting: 0 });
+    expect(back.rollback).toEqual({
+      total: 9,
+      completed: 9,
+      failed: 0,
+      blocked: 0,
+      unreleased: 0,
+      away: 0,
+      waiting: 0,
+    });
     expect(back.stateReason).toBe(rolling.stateReason);
     expect(fleet.devices.every(({ version }) => version === "1.0.0")).toBe(true);
     await expectExactCounters(world);
@@ -165,7 +181,15 @@ describe("manual rollback", () => {
     });
     const rolling = await replica.engine.catalog.rollback({ id, actor, reason: "smells odd" });
     expect(rolling.state).toBe("ROLLING_BACK");
-    expect(rolling.rollback).toEqual({ total: 3, completed: 0, failed: 2, blocked: 2, away: 0, waiting: 0 });
+    expect(rolling.rollback).toEqual({
+      total: 3,
+      completed: 0,
+      failed: 2,
+      blocked: 2,
+      unreleased: 1,
+      away: 0,
+      waiting: 0,
+    });
     expect(ringOf(rolling, "all").counters).toMatchObject({ inProgress: 0, rolledBack: 3 });
     const updates = await replica.engine.catalog.listDeviceUpdates(
       { rolloutId: id, states: [], action: "ROLLBACK" },
@@ -184,7 +208,15 @@ describe("manual rollback", () => {
     await until(replica, id, () => expect(replica.engine.tracker.get(plain.id)?.action).toBe("ROLLBACK"));
     await goBack(replica, fleet, [plain]);
     const back = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-    expect(back.rollback).toEqual({ total: 3, completed: 1, failed: 2, blocked: 2, away: 0, waiting: 0 });
+    expect(back.rollback).toEqual({
+      total: 3,
+      completed: 1,
+      failed: 2,
+      blocked: 2,
+      unreleased: 1,
+      away: 0,
+      waiting: 0,
+    });
     expect(back.alert).toBe(
       "not rolled back: 1 device until version 0.9.0 is released; 1 device that must not be, as their updates say",
     );
@@ -211,7 +243,15 @@ describe("manual rollback", () => {
     );
     await until(replica, id, () => expect(replica.engine.tracker.get(left.id)?.state).toBe("VERIFYING"));
     const { rollback, alert } = await replica.engine.catalog.rollback({ id, actor, reason: "" });
-    expect(rollback).toEqual({ total: 1, completed: 0, failed: 1, blocked: 1, waiting: 0, away: 0 });
+    expect(rollback).toEqual({
+      total: 1,
+      completed: 0,
+      failed: 1,
+      blocked: 1,
+      waiting: 0,
+      unreleased: 1,
+      away: 0,
+    });
     expect(alert).toBe("not rolled back: 1 device until version 0.9.0 is released");
     const of = (deviceId: string) =>
       replica.engine.catalog.listDeviceUpdates({ rolloutId: id, deviceId, states: [] }, { limit: 1 });
@@ -264,7 +304,15 @@ describe("manual rollback", () => {
     await replica.engine.catalog.rollback({ id, actor, reason: "" });
     world.clock.advance(24 * 60 * minute + 1);
     const back = await until(replica, id, (rollout) => expect(rollout.state).toBe("ROLLED_BACK"));
-    expect(back.rollback).toEqual({ total: 1, completed: 0, failed: 1, blocked: 0, away: 1, waiting: 0 });
+    expect(back.rollback).toEqual({
+      total: 1,
+      completed: 0,
+      failed: 1,
+      blocked: 0,
+      unreleased: 0,
+      away: 1,
+      waiting: 0,
+    });
   });
 
   it("takes the place of what another rollout offered meanwhile, and leaves alone who moved on", async () => {

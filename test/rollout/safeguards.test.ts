@@ -176,7 +176,15 @@ describe("the rollback of an application", () => {
     beat("4.1.0");
     beat("4.0.0");
     const ended = await until(replica, rollout.id, ({ state }) => expect(state).toBe("ROLLED_BACK"));
-    expect(ended.rollback).toEqual({ total: 1, completed: 1, failed: 0, blocked: 0, away: 0, waiting: 0 });
+    expect(ended.rollback).toEqual({
+      total: 1,
+      completed: 1,
+      failed: 0,
+      blocked: 0,
+      unreleased: 0,
+      away: 0,
+      waiting: 0,
+    });
     expect(ended.alert).toBe("");
   });
 

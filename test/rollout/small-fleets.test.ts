@@ -97,6 +97,32 @@ describe("with all defaults", () => {
   });
 });
 
+it("a rollout whose first ring was widened is still the one that its rings were asked for", async () => {
+  await using world = await createWorld();
+  await using replica = await startReplica(world);
+  await Fleet.enrol(world, 2);
+  const { catalog } = replica.engine;
+  const firmwareId = await release(world, "1.1.0");
+  const plan = (percent: number) =>
+    wanted(firmwareId, {
+      rings: [
+        { name: "canary", percent },
+        { name: "all", percent: 100 },
+      ],
+    });
+  const { id } = await catalog.deploy(plan(0.01), undefined, { actor });
+  await replica.engine.census();
+  await until(replica, id, (it) => expect(ringOf(it, "canary").percentBasisPoints).toBeGreaterThan(1));
+  expect(await catalog.deploy(plan(0.01), undefined, { actor })).toMatchObject({
+    id,
+    effect: { unchanged: true },
+  });
+  await expect(catalog.deploy(plan(0.02), undefined, { actor })).rejects.toMatchObject({
+    reason: "ROLLOUT_DIFFERS",
+    metadata: { fields: "rings[0].percent" },
+  });
+});
+
 it("a rollout that is for no device says so, and goes on by a canary once there are some", async () => {
   await using world = await createWorld();
   await using replica = await startReplica(world);

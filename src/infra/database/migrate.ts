@@ -28,6 +28,7 @@ import { Grouping } from "./migrations/m0022-grouping.ts";
 import { HeartbeatFaults } from "./migrations/m0023-heartbeat-faults.ts";
 import { Recalls } from "./migrations/m0025-recalls.ts";
 import { ExpectedIntervals } from "./migrations/m0026-expected-intervals.ts";
+import { KeptFacts } from "./migrations/m0028-kept-facts.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
@@ -101,6 +102,7 @@ const migrations = [
   { name: "0023-heartbeat-faults", class: HeartbeatFaults },
   { name: "0025-recalls", class: Recalls },
   { name: "0026-expected-intervals", class: ExpectedIntervals },
+  { name: "0028-kept-facts", class: KeptFacts },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

@@ -28,6 +28,8 @@ export const DeploymentRingEntity = defineEntity({
     name: p.text(),
     /** Share of the targeted devices that are in once the ring is open, of 10,000, earlier rings included. */
     percentBasisPoints: p.double(),
+    /** The share that it was asked for, if it has been widened since. */
+    askedBasisPoints: p.double().nullable(),
     /** How many devices it was asked to hold with those before it; null if it was asked for a share. */
     deviceTarget: p.integer().nullable(),
     state: p.text().$type<RingState>(),

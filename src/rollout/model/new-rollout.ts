@@ -179,6 +179,7 @@ export function asRollout(
       ...ring,
       id: ring.name,
       position,
+      askedBasisPoints: undefined,
       state: "WAITING",
       counters: noCounts(ringCounters),
       census: undefined,

@@ -11,19 +11,27 @@ const named = 20;
 /**
  * Sets the alert of rollout $1 to what its rollback still needs, by its counters: a version to be released, a look at devices
  * that must not go back, or devices that are to be heard again. If it needs nothing any more, it takes such an alert away.
+ * The versions come from an index, one look-up each: a rollout of a million devices sets it with every batch of them.
  */
 export const alertRollbackSql = sql`
-  WITH missing AS (
-    SELECT count(*) AS devices, array_agg(DISTINCT to_version ORDER BY to_version) AS versions FROM device_updates
-    WHERE rollout_id = $1::uuid AND failure_reason = 'ROLLBACK_TARGET_MISSING' AND retry_at IS NULL AND to_version <> ''
+  WITH RECURSIVE missing AS (
+    SELECT '' AS version, 0 AS place
+    UNION ALL
+    SELECT (SELECT min(u.to_version) FROM device_updates u
+      WHERE u.rollout_id = $1::uuid AND u.failure_reason = 'ROLLBACK_TARGET_MISSING' AND u.retry_at IS NULL
+        AND u.to_version > m.version), m.place + 1
+    FROM missing m WHERE m.version IS NOT NULL AND m.place < ${named}
+  ), named AS (
+    SELECT coalesce(array_agg(version ORDER BY place), '{}') AS versions FROM missing WHERE version <> ''
   ), due AS (
     SELECT concat_ws('; ',
-      CASE WHEN m.devices > 0 THEN ${devices(sql`m.devices`)} || ' until version ' || array_to_string(m.versions[1:${named}], ', ') || ' is released' END,
-      CASE WHEN rollback_blocked > m.devices THEN
-        ${devices(sql`(rollback_blocked - m.devices)`)} || ' that must not be, as their updates say' END,
+      CASE WHEN rollback_unreleased > 0 THEN ${devices(sql`rollback_unreleased`)} || ' until version ' ||
+        array_to_string(named.versions, ', ') || ' is released' END,
+      CASE WHEN rollback_blocked > rollback_unreleased THEN
+        ${devices(sql`(rollback_blocked - rollback_unreleased)`)} || ' that must not be, as their updates say' END,
       CASE WHEN rollback_away > 0 THEN ${devices(sql`rollback_away`)} || ' until heard again' END) AS words,
-      coalesce(m.versions[1:${named}], '{}') AS versions
-    FROM rollouts, missing m WHERE id = $1::uuid
+      named.versions
+    FROM rollouts, named WHERE id = $1::uuid
   )
   UPDATE rollouts SET updated_at = now(), alert = CASE words WHEN '' THEN '' ELSE 'not rolled back: ' || words END,
     missing_versions = due.versions

@@ -47,6 +47,8 @@ export const rollbackCounters = {
   failed: "rollback_failed",
   /** Of the failed ones, those that must not be rolled back. */
   blocked: "rollback_blocked",
+  /** Of the blocked ones, those that wait until the version to go back to is released. */
+  unreleased: "rollback_unreleased",
   /** Of the failed ones, those that timed out and have not been heard since. */
   away: "rollback_away",
 } as const;

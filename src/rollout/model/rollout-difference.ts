@@ -62,10 +62,14 @@ function ringDifferences({ rings }: Rollout, wanted: NewRollout): string[] {
   });
 }
 
-/** A ring that was asked for so many devices has become some share since. */
+/** A ring that was asked for so many devices has become some share since; one that held nobody reaches further. */
 function reachDifferences(path: string, plan: PlannedRing, ring: Ring): string[] {
   if (plan.deviceTarget !== ring.deviceTarget) return [`${path}.devices`];
-  if (plan.deviceTarget !== undefined || plan.percentBasisPoints === ring.percentBasisPoints) return [];
+  if (
+    plan.deviceTarget !== undefined ||
+    plan.percentBasisPoints === (ring.askedBasisPoints ?? ring.percentBasisPoints)
+  )
+    return [];
   return [`${path}.percent`];
 }
 

@@ -92,7 +92,7 @@ const rolloutsSql = sql`
   LIMIT $5::int`;
 
 const ringsSql = sql`
-  SELECT id, rollout_id, position::int AS position, name, percent_basis_points, device_target, state, gate::text AS gate,
+  SELECT id, rollout_id, position::int AS position, name, percent_basis_points, asked_basis_points, device_target, state, gate::text AS gate,
     ${countsSql(ringCounters, sql`g`)} AS counters,
     device_count::float8 AS device_count, eligible_count::float8 AS eligible_count,
     awaited_count::float8 AS awaited_count, reachable_count::float8 AS reachable_count,
@@ -152,6 +152,7 @@ interface RingRecord {
   position: number;
   name: string;
   percent_basis_points: number;
+  asked_basis_points: number | null;
   device_target: number | null;
   state: RingState;
   gate: string;
@@ -217,6 +218,7 @@ function toRing(row: RingRecord, keys: readonly KeyRecord[]): Ring {
     position: row.position,
     name: row.name,
     percentBasisPoints: row.percent_basis_points,
+    askedBasisPoints: row.asked_basis_points ?? undefined,
     deviceTarget: row.device_target ?? undefined,
     state: row.state,
     gate: { ...unsetGate, ...(JSON.parse(row.gate) as StoredGate) },

@@ -63,6 +63,8 @@ export interface Ring {
   readonly name: string;
   /** Where it ends, of 10,000, with two decimals. 0 while a ring of so many devices has not been sized. */
   readonly percentBasisPoints: number;
+  /** Where it was asked to end, if it has been widened since. */
+  readonly askedBasisPoints: number | undefined;
   /** How many devices it was asked to hold with those before it; undefined if it was asked for a share. */
   readonly deviceTarget: number | undefined;
   readonly state: RingState;

@@ -153,6 +153,8 @@ const sizeSql = sql`
 
 const widenSql = sql`
   UPDATE deployment_rings SET percent_basis_points = greatest(percent_basis_points, $2::float8), counted_at = NULL,
+    asked_basis_points = CASE WHEN percent_basis_points < $2::float8
+      THEN coalesce(asked_basis_points, percent_basis_points) ELSE asked_basis_points END,
     updated_at = now()
   WHERE rollout_id = $1::uuid`;
 

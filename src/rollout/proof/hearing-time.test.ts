@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { FakeClock } from "../../../test/support/fake-clock.ts";
+import type { ClockStep } from "./hearing-span.ts";
 import { HearingTime } from "./hearing-time.ts";
 
 const second = 1_000;
@@ -7,10 +8,23 @@ const minute = 60 * second;
 const day = 24 * 60 * minute;
 const graceMs = 3 * minute;
 
-function scene({ clock = new FakeClock(), heardBefore }: { clock?: FakeClock; heardBefore?: Date } = {}) {
+interface Before {
+  readonly clock?: FakeClock;
+  readonly lastHeard?: Date;
+  readonly steps?: readonly ClockStep[];
+}
+
+function scene({ clock = new FakeClock(), lastHeard, steps: before = [] }: Before = {}) {
+  const steps: ClockStep[] = [];
   const lost: number[] = [];
   const outages = { lost: (fromMs: number, toMs: number) => void lost.push(toMs - fromMs) };
-  const hearing = new HearingTime({ clock, graceMs, outages, heardBefore });
+  const hearing = new HearingTime({
+    clock,
+    graceMs,
+    outages,
+    before: { lastHeard, steps: before },
+    stepped: (at) => steps.push(at),
+  });
   hearing.look();
   const pass = (ms: number): void => {
     for (let passed = 0; passed < ms; passed += second) {
@@ -18,7 +32,7 @@ function scene({ clock = new FakeClock(), heardBefore }: { clock?: FakeClock; he
       hearing.look();
     }
   };
-  return { clock, hearing, lost, pass };
+  return { clock, hearing, lost, pass, steps };
 }
 
 describe("the time in which devices could be heard", () => {
@@ -113,12 +127,39 @@ describe("between two times of the clock", () => {
     const clock = new FakeClock();
     const from = clock.now();
     clock.stall(2 * minute);
-    const heardBefore = clock.now();
+    const lastHeard = clock.now();
     clock.stall(day);
-    const { hearing, pass } = scene({ clock, heardBefore });
+    const { hearing, pass } = scene({ clock, lastHeard });
     pass(minute);
     expect(hearing.between(from)).toBe(3 * minute);
     expect(hearing.elapsed(from)).toBe(3 * minute + day);
+  });
+
+  it.each([
+    ["forward", [day]],
+    ["back", [-60 * minute]],
+    ["forward and put right", [day, -day]],
+    ["back and forward", [-60 * minute, day]],
+  ])("that the clock was set %s before the start is known, also if two replicas noted it", (_, sizes) => {
+    const { clock, pass, steps, hearing: earlier } = scene();
+    pass(minute);
+    const from = clock.now();
+    pass(2 * minute);
+    for (const size of sizes) {
+      step(clock, size);
+      earlier.look();
+      pass(minute);
+    }
+    expect(steps.map(({ fromMs, toMs }) => toMs - fromMs)).toEqual(sizes);
+    const twice = steps.flatMap((each) => [each, { fromMs: each.fromMs + 1_500, toMs: each.toMs + 1_500 }]);
+    const heardMs = (2 + sizes.length) * minute;
+    expect(earlier.between(from)).toBe(heardMs);
+    for (const known of [steps, twice]) {
+      const later = scene({ clock, lastHeard: clock.now(), steps: known }).hearing;
+      expect(later.between(from)).toBe(heardMs);
+      expect(later.elapsed(from)).toBe(heardMs);
+      expect(later.ago(heardMs)).toEqual(from);
+    }
   });
 });
 

@@ -1,5 +1,6 @@
 import type { Clock, MachineClock } from "../../infra/clock.ts";
 import type { HeardTime } from "../model/heard-time.ts";
+import { type ClockStep, type HearingSpan, spansBefore } from "./hearing-span.ts";
 import type { OutageLog } from "./outage-log.ts";
 
 /** What a {@link HearingTime} is made of. */
@@ -10,8 +11,18 @@ export interface HearingTimeParts {
   readonly graceMs: number;
   /** Told of what the clock says to have passed and did not, or not while the machine was awake. */
   readonly outages: Pick<OutageLog, "lost">;
-  /** When a device was last heard before this replica began, by any replica; undefined if none ever was. */
-  readonly heardBefore?: Date | undefined;
+  /** What is known from before this replica began. */
+  readonly before?: HeardBefore | undefined;
+  /** Told that the clock was set. */
+  readonly stepped?: ((step: ClockStep) => void) | undefined;
+}
+
+/** What other replicas, or this one before a restart, have stored. */
+export interface HeardBefore {
+  /** When a device was last heard, by the clock as it is set now; undefined if none ever was. */
+  readonly lastHeard: Date | undefined;
+  /** When the clock was set, oldest first. */
+  readonly steps: readonly ClockStep[];
 }
 
 /**
@@ -29,19 +40,22 @@ export class HearingTime implements Clock, HeardTime {
   readonly #clock: MachineClock;
   readonly #graceMs: number;
   readonly #outages: Pick<OutageLog, "lost">;
-  #spans: readonly [...Span[], Span];
+  readonly #stepped: (step: ClockStep) => void;
+  #spans: readonly HearingSpan[];
   #settledAtMs = 0;
   #last: Reading;
 
-  constructor({ clock, graceMs, outages, heardBefore }: HearingTimeParts) {
+  constructor({ clock, graceMs, outages, before, stepped = () => undefined }: HearingTimeParts) {
     this.#clock = clock;
     this.#graceMs = graceMs;
     this.#outages = outages;
+    this.#stepped = stepped;
     this.#last = readingOf(clock);
     const { wallMs } = this.#last;
-    const begun = { fromMs: wallMs, toMs: wallMs, heardMs: 0, setByMs: 0 };
-    const before = { ...begun, fromMs: Number.NEGATIVE_INFINITY, toMs: heardBefore?.getTime() ?? wallMs };
-    this.#spans = before.toMs < wallMs - longestLookMs ? [before, begun] : [{ ...before, toMs: wallMs }];
+    const lastHeardMs = before?.lastHeard?.getTime() ?? wallMs;
+    const isGap = lastHeardMs < wallMs - longestLookMs;
+    const spans = spansBefore(before?.steps ?? [], isGap ? lastHeardMs : wallMs);
+    this.#spans = isGap ? [...spans, { ...lastOf(spans), fromMs: wallMs, toMs: wallMs }] : spans;
   }
 
   /** Milliseconds in which devices could be heard, from when this replica began to the last look. */
@@ -74,7 +88,7 @@ export class HearingTime implements Clock, HeardTime {
   ago(ms: number): Date {
     const heardMs = this.#heardAt(this.now().getTime()) - ms;
     const span = this.#spans.findLast(({ fromMs, toMs, heardMs: end }) => end - (toMs - fromMs) <= heardMs);
-    const { toMs, heardMs: endMs } = span ?? this.#spans[0];
+    const { toMs, heardMs: endMs } = span ?? (this.#spans[0] as HearingSpan);
     return new Date(toMs - (endMs - heardMs));
   }
 
@@ -100,11 +114,13 @@ export class HearingTime implements Clock, HeardTime {
       this.#spans = [...this.#spans.slice(0, -1), { ...span, toMs: reading.wallMs, heardMs }];
       return;
     }
+    const isSet = Math.abs(setByMs) >= leastStepMs;
+    if (isSet) this.#stepped({ fromMs: reading.wallMs - setByMs, toMs: reading.wallMs });
     const next = {
       fromMs: reading.wallMs - countedMs,
       toMs: reading.wallMs,
       heardMs,
-      setByMs: span.setByMs + (Math.abs(setByMs) < leastStepMs ? 0 : setByMs),
+      setByMs: span.setByMs + (isSet ? setByMs : 0),
     };
     this.#spans = [...this.#spans.slice(1 - maxSpans), next];
     if (isDeaf || Math.abs(steppedMs) > longestLookMs) this.#settledAtMs = heardMs + this.#graceMs;
@@ -112,8 +128,8 @@ export class HearingTime implements Clock, HeardTime {
   }
 
   /** The span that goes on. */
-  get #span(): Span {
-    return this.#spans[this.#spans.length - 1] as Span;
+  get #span(): HearingSpan {
+    return lastOf(this.#spans);
   }
 
   get #sinceLookMs(): number {
@@ -132,23 +148,18 @@ export class HearingTime implements Clock, HeardTime {
   }
 
   /** The last span in which the clock showed a time; else the last one that ended before it. */
-  #spanOf(ms: number): Span {
+  #spanOf(ms: number): HearingSpan {
     const span = this.#span;
     // It goes on past its last look: what a clock that was set back shows now, it may have shown in an earlier one as well.
     if (span.fromMs <= ms && ms <= this.now().getTime() + leastStepMs) return span;
     const begun = this.#spans.filter(({ fromMs }) => fromMs <= ms);
-    return begun.findLast(({ toMs }) => ms <= toMs) ?? begun.at(-1) ?? (this.#spans[0] as Span);
+    return begun.findLast(({ toMs }) => ms <= toMs) ?? begun.at(-1) ?? (this.#spans[0] as HearingSpan);
   }
 }
 
-/** Time that passed without a gap, by the clock that all replicas share. */
-interface Span {
-  readonly fromMs: number;
-  readonly toMs: number;
-  /** How far the hearing time was at its end. */
-  readonly heardMs: number;
-  /** By how much the clock was set before it, all in all. */
-  readonly setByMs: number;
+/** There is always one. */
+function lastOf(spans: readonly HearingSpan[]): HearingSpan {
+  return spans[spans.length - 1] as HearingSpan;
 }
 
 interface Reading {

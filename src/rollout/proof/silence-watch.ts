@@ -91,9 +91,12 @@ export class SilenceWatch {
   }
 }
 
-/** When a device was last heard, by any replica; undefined if none ever was. */
-export async function readLastHeard(pool: Session): Promise<Date | undefined> {
-  const [row] = await pool.query<{ heard_at: Date | null }>(lastHeardSql);
+/**
+ * When a device was last heard by `now`, by any replica; undefined if none ever was. What lies ahead is from before the clock
+ * was set back.
+ */
+export async function readLastHeard(pool: Session, now: Date): Promise<Date | undefined> {
+  const [row] = await pool.query<{ heard_at: Date | null }>(lastHeardSql, [now]);
   return row?.heard_at ?? undefined;
 }
 
@@ -143,7 +146,8 @@ const lastSeenSql = prepared(
   sql`SELECT device_id, last_seen_at, expected_interval_ms FROM device_state WHERE device_id = ANY ($1::uuid[])`,
 );
 
-const lastHeardSql = sql`SELECT max(last_seen_at) AS heard_at FROM device_state`;
+const lastHeardSql = sql`
+  SELECT max(last_seen_at) AS heard_at FROM device_state WHERE last_seen_at <= $1::timestamptz`;
 
 /** Often enough to be within a small part of any sensible time to return. */
 const lookEveryMs = 1_000;

@@ -48,6 +48,7 @@ it("a bad update is rolled back at the canaries, from each of them to the end, a
     completed: 0,
     failed: 0,
     blocked: 0,
+    unreleased: 0,
     away: 0,
     waiting: 0,
   });
@@ -76,6 +77,7 @@ it("a bad update is rolled back at the canaries, from each of them to the end, a
     completed: rest.length,
     failed: 1,
     blocked: 0,
+    unreleased: 0,
     away: 1,
     waiting: 0,
   });

@@ -43,6 +43,7 @@ it("a rollback leaves alone whom the security counter forbids to go back, and ra
       completed: 0,
       failed: fused.length,
       blocked: fused.length,
+      unreleased: 0,
       away: 0,
       waiting: 0,
     },
@@ -61,6 +62,7 @@ it("a rollback leaves alone whom the security counter forbids to go back, and ra
     completed: free.length,
     failed: fused.length,
     blocked: fused.length,
+    unreleased: 0,
     away: 0,
     waiting: 0,
   });

@@ -95,6 +95,7 @@ export class UpdateRows {
       if (state === "SUCCEEDED") this.#rollback.completed += sign;
       if (failed) this.#rollback.failed += sign;
       if (failed && failureReason.startsWith("ROLLBACK_")) this.#rollback.blocked += sign;
+      if (failed && failureReason === "ROLLBACK_TARGET_MISSING") this.#rollback.unreleased += sign;
       return;
     }
     add(this.#ring(update.ringId), row, sign);

@@ -62,7 +62,8 @@ const down = [
   "alter table devices drop column board_since",
 ];
 
-const counters: RolloutCounters = {
+/** What counts since this migration; a later one that goes back installs it again. */
+export const counters: RolloutCounters = {
   ...countersBefore,
   ring: {
     ...countersBefore.ring,
