@@ -69,7 +69,7 @@ async function correctDevice(
   if (deviceType === undefined && hardwareModel === undefined && product === undefined) {
     throw new CliError(exitCodes.usage, "say what to correct: --device-type, --model or --product");
   }
-  const { device } = await session.call(DeviceService.method.updateDevice, {
+  const { device, unchanged } = await session.call(DeviceService.method.updateDevice, {
     id: await deviceId(session, reference),
     ...(deviceType === undefined ? {} : { deviceType }),
     ...(hardwareModel === undefined ? {} : { hardwareModel }),
@@ -80,6 +80,7 @@ async function correctDevice(
     const runs = device.product === "" ? "" : `, which runs ${cleanText(device.product)}`;
     return `${cleanText(device.serialNumber)} is a ${cleanText(device.deviceType)} of model ${cleanText(device.hardwareModel)}${runs}.`;
   });
+  session.noteUnchanged(unchanged, "so it was already");
 }
 
 interface BatchOptions {

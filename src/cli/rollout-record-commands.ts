@@ -102,7 +102,7 @@ async function updateRollout(
       ? {}
       : { rings: [{ name: ring.name, metadata: change }] }),
   });
-  printRollout(session, answer.rollout);
+  printRollout(session, answer.rollout, answer.unchanged);
 }
 
 async function labelDeviceUpdate(
@@ -117,7 +117,7 @@ async function labelDeviceUpdate(
   if (newest === undefined) {
     throw new CliError(exitCodes.notFound, `the rollout has offered ${device} nothing`);
   }
-  const { deviceUpdate } = await session.call(method.updateDeviceUpdate, {
+  const { deviceUpdate, unchanged } = await session.call(method.updateDeviceUpdate, {
     deviceId: of.deviceId,
     id: newest.id,
     metadata: changed(newest.metadata, options),
@@ -126,4 +126,5 @@ async function labelDeviceUpdate(
   session.print(DeviceUpdateSchema, update, () =>
     renderDeviceUpdates(session.terminal, [update], Date.now()),
   );
+  session.noteUnchanged(unchanged, "so it was already");
 }

@@ -109,6 +109,10 @@ describe("DeviceRegistry", () => {
     expect(await devices.directory.get(id)).toMatchObject({ groups: ["beta"] });
     const [event] = await devices.access.audit.list({ action: "device.update" }, { limit: 1 });
     expect(event).toMatchObject({ actor, details: { from_groups: "", to_groups: "beta" } });
+    expect(device.unchanged).toBe(false);
+    const same = { actor, id, groups: ["beta"], metadata: { colour: "white" } };
+    expect((await devices.registry.update(same)).unchanged).toBe(true);
+    expect(await devices.access.audit.list({ action: "device.update" }, { limit: 2 })).toHaveLength(1);
     const missing = { actor, id: randomUUID(), displayName: "x", groups: undefined, metadata: undefined };
     await expect(devices.registry.update(missing)).rejects.toMatchObject({ code: "not_found" });
   });

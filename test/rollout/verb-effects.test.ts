@@ -79,6 +79,31 @@ describe("a verb says what it changed, and its repeat that nothing did", () => {
     await unchanged(() => catalog.abort(call(id)));
   });
 
+  it("update of names and metadata", async () => {
+    await using test = await openReplica();
+    const { replica, world } = test;
+    const fleet = await Fleet.enrol(world, 1);
+    const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));
+    const [[device, update] = []] = await fleet.offers(replica);
+    const { records } = replica.engine;
+    const change = {
+      name: "spring",
+      metadata: { ticket: "7" },
+      rings: [{ name: "all", metadata: { lot: "b" } }],
+    };
+    const first = await records.update(id, change, { actor });
+    expect(first).toMatchObject({ unchanged: false, rollout: { name: "spring", metadata: { ticket: "7" } } });
+    const again = await records.update(id, change, { actor });
+    expect(again).toMatchObject({ unchanged: true, rollout: { revision: first.rollout.revision } });
+    const key = { deviceId: device?.id ?? "", id: update?.id ?? "" };
+    const label = () => records.updateDeviceUpdate(key, { order: "12" }, { actor });
+    expect((await label()).unchanged).toBe(false);
+    expect(await label()).toMatchObject({ unchanged: true, update: { metadata: { order: "12" } } });
+    const events = await replica.audit.list({ resourceId: id }, { limit: 20 });
+    const updates = events.filter(({ action }) => action.startsWith("rollout.update"));
+    expect(updates.map(({ action }) => action)).toEqual(["rollout.update_device_update", "rollout.update"]);
+  });
+
   it("approve, which is refused where nothing needs it", async () => {
     await using test = await openReplica();
     const { catalog, world } = test;

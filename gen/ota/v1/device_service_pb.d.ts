@@ -534,6 +534,13 @@ export declare type UpdateDeviceResponse = Message<"ota.v1.UpdateDeviceResponse"
    * @generated from field: ota.v1.Device device = 1;
    */
   device?: Device | undefined;
+
+  /**
+   * Nothing changed: it was so already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
 };
 
 /**

@@ -716,6 +716,13 @@ export declare type UpdateRolloutResponse = Message<"ota.v1.UpdateRolloutRespons
    * @generated from field: ota.v1.Rollout rollout = 1;
    */
   rollout?: Rollout | undefined;
+
+  /**
+   * Nothing changed: it was so already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
 };
 
 /**
@@ -878,6 +885,13 @@ export declare type UpdateDeviceUpdateResponse = Message<"ota.v1.UpdateDeviceUpd
    * @generated from field: ota.v1.DeviceUpdate device_update = 1;
    */
   deviceUpdate?: DeviceUpdate | undefined;
+
+  /**
+   * Nothing changed: it was so already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
 };
 
 /**

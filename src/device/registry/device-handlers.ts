@@ -149,7 +149,7 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
           updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
           expectedIntervalMs: expectedInterval && durationMs(expectedInterval),
         });
-        return { device: await message(parts, device) };
+        return { device: await message(parts, device), unchanged: device.unchanged };
       },
     ),
     unary(

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
@@ -64,6 +65,12 @@ export interface DeviceUpdate {
   readonly reason?: string | undefined;
 }
 
+/** A device after an update. */
+export interface UpdatedDevice extends DeviceDetails {
+  /** Whether it was so before. */
+  readonly unchanged: boolean;
+}
+
 /** A device after its retirement. */
 export interface RetiredDevice extends DeviceDetails {
   /** Whether it was retired before. */
@@ -109,42 +116,14 @@ export class DeviceRegistry {
    * Changes what an operator may change. Where type, model or product are corrected, the open update is asked again whether it is
    * meant for such a device. Throws `NOT_FOUND`, and `ILLEGAL_TRANSITION` for a retired device.
    */
-  async update(update: DeviceUpdate): Promise<DeviceDetails> {
-    const { actor, id, displayName, groups, tags, updatePin, expectedIntervalMs, metadata } = update;
+  async update(update: DeviceUpdate): Promise<UpdatedDevice> {
+    const { actor, id } = update;
     const { audit, changes } = this.#parts;
     requireTargetNames({ device_type: update.deviceType, hardware_model: update.hardwareModel });
-    await this.#transaction(async (em) => {
+    const isChanged = await this.#transaction(async (em) => {
       const device = await findInService(em, id, "update");
-      const details: Record<string, string> = await this.#correct(em, device, update);
-      if (displayName !== undefined) {
-        details["display_name"] = displayName;
-        device.displayName = displayName;
-      }
-      if (groups !== undefined) {
-        details["from_groups"] = device.groups.join(",");
-        details["to_groups"] = groups.join(",");
-        device.groups = [...groups];
-      }
-      if (tags !== undefined) {
-        details["from_tags"] = device.tags.join(",");
-        details["to_tags"] = tags.join(",");
-        device.tags = [...tags];
-      }
-      if (updatePin !== undefined) {
-        details["from_update_pin"] = device.updatePin;
-        details["to_update_pin"] = updatePin;
-        device.updatePin = updatePin;
-      }
-      if (expectedIntervalMs !== undefined) {
-        const after = expectedIntervalMs === 0 ? null : expectedIntervalMs;
-        details["from_expected_interval"] = intervalText(device.expectedIntervalMs);
-        details["to_expected_interval"] = intervalText(after);
-        device.expectedIntervalMs = after;
-      }
-      if (metadata !== undefined) {
-        details["metadata"] = Object.keys(metadata).join(",");
-        device.metadata = { ...metadata };
-      }
+      const details = { ...(await this.#correct(em, device, update)), ...edit(device, update) };
+      if (Object.keys(details).length === 0) return false;
       await em.flush();
       await audit.record(em, {
         actor,
@@ -154,9 +133,10 @@ export class DeviceRegistry {
         ...(update.reason === undefined ? {} : { reason: update.reason }),
         details,
       });
+      return true;
     });
-    changes.publish({ deviceId: id, kind: "updated" });
-    return await this.get(id);
+    if (isChanged) changes.publish({ deviceId: id, kind: "updated" });
+    return { ...(await this.get(id)), unchanged: !isChanged };
   }
 
   /** Says what the device is; returns what changed, for the audit log. */
@@ -291,4 +271,42 @@ async function findInService(em: EntityManager, id: string, verb: string): Promi
   const device = await lock(em, id);
   if (device.isDeleted) throw illegalTransition("device", verb, "retired", []);
   return device;
+}
+
+/** Changes what is said of a device's inventory and differs; returns what that is, for the audit log. */
+function edit(
+  device: DeviceRow,
+  { displayName, groups, tags, updatePin, expectedIntervalMs, metadata }: DeviceUpdate,
+): Record<string, string> {
+  const details: Record<string, string> = {};
+  if (displayName !== undefined && displayName !== device.displayName) {
+    details["display_name"] = displayName;
+    device.displayName = displayName;
+  }
+  if (groups !== undefined && !isDeepStrictEqual(groups, device.groups)) {
+    details["from_groups"] = device.groups.join(",");
+    details["to_groups"] = groups.join(",");
+    device.groups = [...groups];
+  }
+  if (tags !== undefined && !isDeepStrictEqual(tags, device.tags)) {
+    details["from_tags"] = device.tags.join(",");
+    details["to_tags"] = tags.join(",");
+    device.tags = [...tags];
+  }
+  if (updatePin !== undefined && updatePin !== device.updatePin) {
+    details["from_update_pin"] = device.updatePin;
+    details["to_update_pin"] = updatePin;
+    device.updatePin = updatePin;
+  }
+  const interval = expectedIntervalMs === 0 ? null : expectedIntervalMs;
+  if (interval !== undefined && interval !== device.expectedIntervalMs) {
+    details["from_expected_interval"] = intervalText(device.expectedIntervalMs);
+    details["to_expected_interval"] = intervalText(interval);
+    device.expectedIntervalMs = interval;
+  }
+  if (metadata !== undefined && !isDeepStrictEqual({ ...metadata }, { ...device.metadata })) {
+    details["metadata"] = Object.keys(metadata).join(",");
+    device.metadata = { ...metadata };
+  }
+  return details;
 }

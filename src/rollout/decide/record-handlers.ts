@@ -32,8 +32,7 @@ export function recordEndpoints({ records, hearing, health }: RecordEndpointPart
         rings: request.rings.map(({ name, metadata }) => ({ name, metadata: metadata?.entries ?? {} })),
         revision: request.etag || undefined,
       };
-      const rollout = await records.update(request.id, change, { actor: actorOf(identity) });
-      return { rollout: message(rollout) };
+      return await answer(records.update(request.id, change, { actor: actorOf(identity) }));
     }),
 
     unary(method.archiveRollout, options, (request, context) =>
@@ -46,10 +45,10 @@ export function recordEndpoints({ records, hearing, health }: RecordEndpointPart
 
     unary(method.updateDeviceUpdate, options, async ({ deviceId, id, metadata }, { identity }) => {
       const entries = metadata?.entries ?? {};
-      const update = await records.updateDeviceUpdate({ deviceId, id }, entries, {
+      const { update, unchanged } = await records.updateDeviceUpdate({ deviceId, id }, entries, {
         actor: actorOf(identity),
       });
-      return { deviceUpdate: toDeviceUpdateMessage(update) };
+      return { deviceUpdate: toDeviceUpdateMessage(update), unchanged };
     }),
   ];
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../../call/cause.ts";
 import { illegalTransition, notFound, OtaError } from "../../errors.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
@@ -34,7 +35,7 @@ export interface RolloutChange {
   readonly revision?: string | undefined;
 }
 
-/** A rollout after it was to be put away or taken out. */
+/** A rollout after it was to be changed, put away or taken out. */
 export interface Kept {
   readonly rollout: Rollout;
   /** It was as it was to be. */
@@ -49,13 +50,18 @@ export class RolloutRecords {
     this.#parts = parts;
   }
 
-  /** Changes what is given, whatever the state. `UNKNOWN_RING`; `ABORTED` if the revision is another one. */
-  update(id: string, change: RolloutChange, { actor }: Pick<Cause, "actor">): Promise<Rollout> {
+  /**
+   * Changes what is given, whatever the state; what is so already is not recorded. `UNKNOWN_RING`; `ABORTED` if the revision is
+   * another one.
+   */
+  update(id: string, change: RolloutChange, { actor }: Pick<Cause, "actor">): Promise<Kept> {
     return this.#parts.transactions.run(async (tx) => {
       const rollout = await lockAnyRollout(tx, id);
       if (change.revision !== undefined && change.revision !== String(rollout.revision))
         throw changedMeanwhile(id);
-      const { name, metadata, rings } = change;
+      const { name, metadata, rings } = changesOf(rollout, change);
+      if (name === undefined && metadata === undefined && rings.length === 0)
+        return { rollout, unchanged: true };
       for (const ring of rings) {
         await tx.run(ringSql, [requireRing(rollout.rings, ring.name).id, JSON.stringify(ring.metadata)]);
       }
@@ -67,17 +73,20 @@ export class RolloutRecords {
       ];
       tx.changed(id);
       await recordRollout(tx, id, { actor, action: "rollout.update", details: { fields: fields.join(",") } });
-      return await readRollout(tx, id);
+      return { rollout: await readRollout(tx, id), unchanged: false };
     });
   }
 
-  /** Replaces the metadata of a device's update, whatever its state. `NOT_FOUND`. */
+  /** Replaces the metadata of a device's update, whatever its state; the same again is not recorded. `NOT_FOUND`. */
   updateDeviceUpdate(
     key: { readonly deviceId: string; readonly id: string },
     metadata: Metadata,
     { actor }: Pick<Cause, "actor">,
-  ): Promise<DeviceUpdateRecord> {
+  ): Promise<{ readonly update: DeviceUpdateRecord; readonly unchanged: boolean }> {
     return this.#parts.transactions.run(async (tx) => {
+      const before = await readDeviceUpdate(tx, key);
+      if (before !== undefined && isDeepStrictEqual({ ...before.metadata }, { ...metadata }))
+        return { update: before, unchanged: true };
       const stored = Object.keys(metadata).length === 0 ? null : JSON.stringify(metadata);
       const changed = await tx.run(deviceUpdateSql, [key.deviceId, key.id, stored]);
       const update = changed === 0 ? undefined : await readDeviceUpdate(tx, key);
@@ -87,7 +96,7 @@ export class RolloutRecords {
         action: "rollout.update_device_update",
         details: { device_id: key.deviceId, update_id: key.id, fields: "metadata" },
       });
-      return update;
+      return { update, unchanged: false };
     });
   }
 
@@ -149,6 +158,19 @@ export class RolloutRecords {
     this.#parts.marking();
     return kept;
   }
+}
+
+/** What of a change is not so already. */
+function changesOf(
+  rollout: Rollout,
+  { name, metadata, rings }: RolloutChange,
+): Pick<RolloutChange, "name" | "metadata" | "rings"> {
+  const isNew = (wanted: Metadata, is: Metadata): boolean => !isDeepStrictEqual({ ...wanted }, { ...is });
+  return {
+    name: name === rollout.name ? undefined : name,
+    metadata: metadata !== undefined && isNew(metadata, rollout.metadata) ? metadata : undefined,
+    rings: rings.filter((ring) => isNew(ring.metadata, requireRing(rollout.rings, ring.name).metadata)),
+  };
 }
 
 function stillOpen({ id, name }: Rollout, devices: number): OtaError {
