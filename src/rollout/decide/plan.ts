@@ -101,7 +101,12 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
   }
   if (state !== "RUNNING" || front?.state !== "OPEN") return noteAlert(rollout, "");
   if (front.gate.minSample > 0 && isForNobody(rollout)) return noteAlert(rollout, forNobody);
-  const context = { isLast: front === rings.at(-1), next: awaitedApproval(rollout), health };
+  const context = {
+    isLast: front === rings.at(-1),
+    before: rings.slice(0, front.position),
+    next: awaitedApproval(rollout),
+    health,
+  };
   const { verdict, held, missing, dueAtMs } = evaluateRing(front, policy, now, context);
   // Also takes such an alert away.
   if (verdict === "promote") return [{ kind: "promote", ring: front, reason: heldWords(front) }];

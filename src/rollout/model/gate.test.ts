@@ -29,6 +29,17 @@ function ring(counters: Partial<RingCounters>, other: Partial<JudgedRing> = {}):
 }
 
 describe("the gate", () => {
+  it("does not open a ring while too many of a ring before it failed or are missing, too few to be stopped", () => {
+    const judged = ring({ succeeded: 9, failed: 1 }, { name: "early", gateHeldSince: ago(60 * minute) });
+    const first = (failed: number) => ring({ succeeded: 5, failed, inProgress: 1 });
+    const { verdict, missing } = evaluateRing(judged, policy, now, { before: [first(2)] });
+    expect([verdict, missing]).toEqual([
+      "wait",
+      ["has ring canary before it, which may have at most 10 % failed or missing: of 7 that began, 2 failed"],
+    ]);
+    expect(evaluateRing(judged, policy, now, { before: [first(1)] }).verdict).toBe("promote");
+  });
+
   it("of the last ring waits for devices that are still updating", () => {
     const judged = ring({ succeeded: 2, inProgress: 1 }, { gateHeldSince: ago(60 * minute) });
     expect(evaluateRing(judged, policy, now, { isLast: true })).toMatchObject({

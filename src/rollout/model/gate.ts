@@ -1,4 +1,5 @@
 import { devicesText } from "./devices-text.ts";
+import { check, type GateCheck, percent, seconds } from "./gate-check.ts";
 import { withoutKey } from "./key-votes.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
 import { isApproved, type KeyCounters, type Ring, type RingCensusCounts } from "./rollout.ts";
@@ -19,22 +20,6 @@ export interface RingVerdict {
   readonly dueAtMs: number | undefined;
   /** Whether health, not failures, is behind `rollback` or `pause`. */
   readonly byHealth?: boolean;
-}
-
-/** One rule of a gate with its value; see the contract's GateCheck. */
-export interface GateCheck {
-  readonly rule:
-    | "min_sample"
-    | "min_success_percent"
-    | "soak_duration"
-    | "require_no_worse_health"
-    | "require_approval"
-    | "manual";
-  readonly holds: boolean;
-  readonly required: string;
-  readonly actual: string;
-  /** What is missing; empty if it holds. */
-  readonly message: string;
 }
 
 /** How a rollout's updated devices fare against the others. */
@@ -60,6 +45,8 @@ export type JudgedRing = Pick<Ring, "name" | "counters" | "gate" | "gateHeldSinc
 export interface GateContext {
   /** Whether it is the last ring. */
   readonly isLast?: boolean | undefined;
+  /** The rings before it. */
+  readonly before?: readonly JudgedRing[] | undefined;
   /** The ring that opens next. */
   readonly next?: Pick<Ring, "name" | "gate" | "approver"> | undefined;
   readonly health?: RolloutHealthVerdict | undefined;
@@ -79,7 +66,7 @@ export interface GateContext {
  * {@link withoutKey}. In a young ring the share is that of all devices that are or were updating: see {@link countedOf}. Then health: "worse" is acted upon as the policy says.
  *
  * Then the gate: the least sample, the least share of successes, both also without the devices of any one enrolment key, no
- * more failed and missing devices than the threshold allows, also where they are too few for it to be stopped, and held for the soak time without a break; then health, approval of the next ring, and the operator where it is manual.
+ * more failed and missing devices than the threshold allows, there and in the rings before, also where they are too few for it to be stopped, and held for the soak time without a break; then health, approval of the next ring, and the operator where it is manual.
  * A sample means that many devices or all there are in the ring, as they were last counted; a ring that holds nobody passes
  * at once. Past the last ring the rollout is complete, so its soak time begins only when none of its devices is updating any more.
  */
@@ -111,11 +98,11 @@ export function gateChecks(
   ring: JudgedRing,
   policy: Readonly<StoredPolicy>,
   now: Date,
-  { isLast = false, next, health }: GateContext = {},
+  { isLast = false, before = [], next, health }: GateContext = {},
 ): GateCheck[] {
   const { gate, gateHeldSince, counters } = ring;
   const sample = sampleCheck(ring, policy, isLast);
-  const success = successCheck(ring, policy);
+  const success = successCheck(ring, before, policy);
   const checks = [sample, success];
   const heldMs = sample.holds && success.holds ? now.getTime() - (gateHeldSince ?? now).getTime() : 0;
   // Nobody shows anything in that time; but whoever asks for no device at all asks for the time alone.
@@ -334,7 +321,11 @@ function sampleCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>, isLast: b
   return check("min_sample", true, required, String(finished));
 }
 
-function successCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>): GateCheck {
+function successCheck(
+  ring: JudgedRing,
+  before: readonly JudgedRing[],
+  policy: Readonly<StoredPolicy>,
+): GateCheck {
   const { counters, gate } = ring;
   const required = percent(gate.minSuccessPercent);
   const share = successShare(counters);
@@ -344,7 +335,12 @@ function successCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>): GateChe
     return check("min_success_percent", false, required, actual, () => words);
   }
   if (isOverThreshold(ring, policy)) {
-    const words = `may have at most ${percent(policy.failureThresholdPercent)} failed or missing: ${heldAgainst(counters)}`;
+    return check("min_success_percent", false, required, actual, () => thresholdLimit(counters, policy));
+  }
+  for (const other of before) {
+    // One alone is chance: it passed in spite of it, or fared well until then.
+    if (unwellOf(other.counters) < minFailures || !isOverThreshold(other, policy)) continue;
+    const words = `has ring ${other.name} before it, which ${thresholdLimit(other.counters, policy)}`;
     return check("min_success_percent", false, required, actual, () => words);
   }
   for (const key of ring.keys ?? []) {
@@ -354,6 +350,10 @@ function successCheck(ring: JudgedRing, policy: Readonly<StoredPolicy>): GateChe
     return check("min_success_percent", false, required, actual, () => words);
   }
   return check("min_success_percent", true, required, actual);
+}
+
+function thresholdLimit(counters: RingCounters, policy: Readonly<StoredPolicy>): string {
+  return `may have at most ${percent(policy.failureThresholdPercent)} failed or missing: ${heldAgainst(counters)}`;
 }
 
 /** Of the devices that began: who is silent, has not come back from its reboot yet, or fell back since, has not succeeded. */
@@ -372,22 +372,4 @@ function heldAgainst(counters: RingCounters): string {
   ] as const;
   const others = counts.filter(([count]) => count > 0).map(([count, words]) => `${count} ${words}`);
   return `of ${began} that began, ${others.join(", ")}`;
-}
-
-function check(
-  rule: GateCheck["rule"],
-  holds: boolean,
-  required: string,
-  actual: string,
-  words: () => string = () => "",
-): GateCheck {
-  return { rule, holds, required, actual, message: holds ? "" : words() };
-}
-
-function percent(value: number): string {
-  return `${Number(value.toFixed(2))} %`;
-}
-
-function seconds(ms: number): string {
-  return `${Math.ceil(ms / 1000)} s`;
 }

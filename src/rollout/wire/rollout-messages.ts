@@ -32,13 +32,8 @@ import type {
   UpdateAction as UpdateActionName,
 } from "../model/device-update.entity.ts";
 import type { DeviceUpdateFilter, DeviceUpdateRecord } from "../model/device-update-list.ts";
-import {
-  evaluateRing,
-  type GateCheck,
-  type GateContext,
-  gateChecks,
-  type RolloutHealthVerdict,
-} from "../model/gate.ts";
+import { evaluateRing, type GateContext, gateChecks, type RolloutHealthVerdict } from "../model/gate.ts";
+import type { GateCheck } from "../model/gate-check.ts";
 import { type HeardTime, heardRollout } from "../model/heard-time.ts";
 import {
   type NewRing,
@@ -298,7 +293,12 @@ function gateStanding(
   const { policy, rings, recalledVersion } = rollout;
   if (recalledVersion !== undefined)
     return { gateStatus: `open for as long as ${recalledVersion} is recalled`, gateChecks: [] };
-  const context = { isLast: ring === rings.at(-1), next: rings[ring.position + 1], health };
+  const context = {
+    isLast: ring === rings.at(-1),
+    before: rings.slice(0, ring.position),
+    next: rings[ring.position + 1],
+    health,
+  };
   return {
     gateStatus: gateStatus(ring, policy, now, context),
     gateChecks: gateChecks(ring, policy, now, context),
