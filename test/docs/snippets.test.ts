@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
+import { compileCache } from "../support/run-cli.ts";
 import { firstStart } from "./first-start.ts";
 import { pages, readPage, root, type Snippet, snippets } from "./pages.ts";
 
@@ -90,6 +91,7 @@ it.skipIf(!hasCurl())(
       DEVICE_OTA_TOKEN: service.adminToken,
       ENROLMENT_KEY: service.enrolmentKey,
       SERVICE: service.httpUrl,
+      NODE_COMPILE_CACHE: compileCache,
     };
     for (const page of runPages) {
       const blocks = snippets(await readPage(page));
