@@ -58,7 +58,7 @@ describe("a rollout that is over", () => {
     const { records } = replica.engine;
     const { fleet, firmwareId, id } = await complete(test, 3);
     const use = new RolloutFirmwareUse();
-    expect(await use.rolloutUsing(world.database.em(), firmwareId)).toBe(id);
+    expect(await use.rolloutUsing(replica.database.em(), firmwareId)).toBe(id);
     const before = await catalog.get(id);
 
     const { rollout: archived } = await records.archive(call(id));
@@ -76,7 +76,7 @@ describe("a rollout that is over", () => {
       await catalog.listDeviceUpdates({ ...all, deviceId, showArchived: true }, { limit: 10 }),
     ).toMatchObject([{ rolloutId: id, archived: true, state: "SUCCEEDED" }]);
     expect(await catalog.listDeviceUpdates({ ...all, rolloutId: id }, { limit: 10 })).toHaveLength(3);
-    expect(await use.rolloutUsing(world.database.em(), firmwareId)).toBeUndefined();
+    expect(await use.rolloutUsing(replica.database.em(), firmwareId)).toBeUndefined();
     const newcomers = await Fleet.enrol(world, 2);
     expect(await newcomers.offers(replica)).toEqual([]);
     await expect(catalog.rollback(call(id))).rejects.toMatchObject({

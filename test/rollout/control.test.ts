@@ -258,7 +258,7 @@ describe("other features", () => {
     await using test = await openReplica();
     const firmwareId = await release(test.world, "1.1.0");
     const use = new RolloutFirmwareUse();
-    const using = () => use.rolloutUsing(test.world.database.em(), firmwareId);
+    const using = () => use.rolloutUsing(test.replica.database.em(), firmwareId);
     expect(await using()).toBeUndefined();
     const { id } = await test.catalog.create(wanted(firmwareId), { actor });
     expect(await using()).toBe(id);

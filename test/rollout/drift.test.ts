@@ -143,7 +143,7 @@ describe("a device that falls back by itself after it succeeded", () => {
     await until(replica, other, (rollout) => expect(ringOf(rollout, "all").counters.succeeded).toBe(1));
     expect(moved.version).toBe("1.5.0");
     fall(replica, fleet, [newer], "3.0.0");
-    await replaceBoard(world, board);
+    await replaceBoard(replica, board);
     fall(replica, fleet, [board], "1.0.0");
     await allLookedAt(world, fleet.devices);
     const { alert, rings: after } = await replica.engine.catalog.get(id);
@@ -198,12 +198,12 @@ describe("the same version again", () => {
 });
 
 /** Another board enrols under the device's serial number. */
-async function replaceBoard(world: World, { id }: SimulatedDevice): Promise<void> {
+async function replaceBoard({ world, database }: Replica, { id }: SimulatedDevice): Promise<void> {
   world.clock.advance(1_000);
-  await world.database.transact(async (em) => {
+  await database.transact(async (em) => {
     await new ChangedDeviceUpdates(world.clock, minute).boardReplaced(em, id);
   });
-  await world.database.adminPool.query("UPDATE devices SET board_since = $2 WHERE id = $1", [
+  await database.adminPool.query("UPDATE devices SET board_since = $2 WHERE id = $1", [
     id,
     world.clock.now(),
   ]);

@@ -54,7 +54,10 @@ describe("HealthEvidence", () => {
     await using opened = await openReplica();
     const { world, replica } = opened;
     const { id } = await run(replica, wanted(await release(world, "1.1.0")));
-    const [store, other] = [new HealthEvidence(world.database.pool), new HealthEvidence(world.database.pool)];
+    const [store, other] = [
+      new HealthEvidence(replica.database.pool),
+      new HealthEvidence(replica.database.pool),
+    ];
     const seen = new Map([
       ["crash_rate", { ...noEvidence, updatedEvents: 1, logFactors: [0.5, 1, 1, 1] }],
       ["cpu_percent", { ...noEvidence, score: 2, information: 0.5 }],

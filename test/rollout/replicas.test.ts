@@ -70,7 +70,7 @@ describe("two replicas on one database", () => {
     await using one = await startReplica(world);
     const { id } = await run(one, wanted(firmwareId, { rings }));
     const dying = new RolloutTransactions({
-      database: world.database,
+      database: one.database,
       audit: one.audit,
       hearing: one.engine.hearing,
       changed: () => Promise.resolve(),

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import pg from "pg";
 import { v7 as uuidv7 } from "uuid";
 import { expect } from "vitest";
 import { AuditLog } from "../../src/access/audit-log.ts";
@@ -13,6 +14,7 @@ import { DeviceDirectory } from "../../src/device/state/device-directory.ts";
 import type { DeviceError, DurableHeartbeat } from "../../src/device/state/heartbeat-record.ts";
 import { StateWriter } from "../../src/device/state/state-writer.ts";
 import { entities } from "../../src/entities.ts";
+import { connectionSettings } from "../../src/infra/database/connection-settings.ts";
 import { Database } from "../../src/infra/database/database.ts";
 import { IdempotencyKeys } from "../../src/infra/database/idempotency-keys.ts";
 import { createLogger } from "../../src/infra/logger.ts";
@@ -43,7 +45,8 @@ export const gate = { minSample: 1, minSuccessPercent: 90, soakMs: minute, manua
 export interface World extends AsyncDisposable {
   readonly url: string;
   readonly clock: FakeClock;
-  readonly database: Database;
+  /** For a look into the tables. */
+  readonly database: Pick<Database, "adminPool">;
   readonly folder: string;
 }
 
@@ -72,14 +75,15 @@ export async function createWorld(): Promise<World> {
 /** The same on a migrated database of the test's own. */
 export async function openWorld(url: string): Promise<World> {
   await using cleanup = new AsyncDisposableStack();
-  const database = cleanup.use(await Database.connect({ url, logger, entities }));
+  const adminPool = new pg.Pool(connectionSettings(url, "tests"));
+  cleanup.defer(() => adminPool.end());
   const folder = await mkdtemp(join(tmpdir(), "rollouts-"));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
   const clock = new FakeClock("2026-03-01T00:00:00Z");
   const store = cleanup.use(new LocalObjectStore(folder, clock));
   await store.put(Readable.from([content]), { maxBytes: content.length });
   const owned = cleanup.move();
-  return { url, clock, database, folder, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { url, clock, database: { adminPool }, folder, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Starts a service's engine on the world's database. */
@@ -130,7 +134,7 @@ export async function startReplica(world: World): Promise<Replica> {
           ended: { labels: () => ({ inc: () => undefined }) },
           automaticRollbacks: { inc: () => void rolledBackByRule.count++ },
         },
-        tickMs: 25,
+        tickMs: 50,
       },
       {
         audit,

@@ -73,7 +73,7 @@ it("a missing device is shown as such by every replica, and moves to succeeded w
   await until(other, id, () => expect(other.engine.tracker.missing).toBe(3));
   const page = { limit: 50 };
   const listed = await readDeviceUpdates(
-    world.database.pool,
+    replica.database.pool,
     { rolloutId: id, states: [], missing: true },
     page,
   );
