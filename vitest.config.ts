@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/support/longest-first.ts";
 
 /** What plays rollouts in memory needs no database. */
 const planned = ["test/rollout/stories.test.ts", "test/rollout/simulation/**/*.test.ts"];
@@ -15,6 +16,7 @@ export default defineConfig({
     // Faults, kills and real sockets race with the machine's other work: in CI a test may have a second go, and no third.
     // scripts/test-totals.ts names those that needed it.
     retry: process.env.CI ? 1 : 0,
+    sequence: { sequencer: LongestFirst },
     expect: { requireAssertions: true },
     // Real services, several at once, on a machine that may be busy with other things as well.
     testTimeout: 120_000,
