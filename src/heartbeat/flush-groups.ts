@@ -1,22 +1,10 @@
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
-import type { HeartbeatRejection, QueuedBatch } from "./heartbeat-queue.ts";
+import type { FlushJob } from "./flush-job.ts";
 import { type DeviceRows, inEpoch } from "./ingest-transaction.ts";
-
-/** A batch and what became of it so far. */
-export interface Job {
-  readonly batch: QueuedBatch;
-  /** How far the device's heartbeats are stored, as far as this batch's submitter is told. */
-  mark: number;
-  /** The epoch of `mark`. */
-  epoch: number;
-  readonly rejected: HeartbeatRejection[];
-  error: unknown;
-  settled: boolean;
-}
 
 /** Some rows of a batch. */
 export interface Slice {
-  readonly job: Job;
+  readonly job: FlushJob;
   /** The epoch that they are to be counted in, if it is not the one that the device told. */
   readonly epoch?: number;
   readonly records: readonly HeartbeatRecord[];
@@ -34,8 +22,8 @@ export interface DeviceGroup extends DeviceRows {
 export function groupByDevice(slices: readonly Slice[]): DeviceGroup[] {
   const groups = new Map<string, DeviceGroup>();
   for (const slice of slices) {
+    if (slice.job.isOver) continue;
     const { submission } = slice.job.batch;
-    if (slice.job.settled || slice.job.error !== undefined) continue;
     // A call with nothing to store is told how far the device's heartbeats are stored.
     if (slice.records.length === 0 && submission.generation > 0) continue;
     const records = slice.epoch === undefined ? slice.records : inEpoch(slice.records, slice.epoch);
@@ -60,6 +48,21 @@ export function groupByDevice(slices: readonly Slice[]): DeviceGroup[] {
   const list = [...groups.values()];
   for (const group of list) if (!isRising(group.records)) putInOrder(group);
   return list;
+}
+
+/** The rows in two parts, in order; none if there are no two of them. */
+export function halves(slices: readonly Slice[]): Slice[][] {
+  if (slices.length > 1) {
+    const middle = slices.length >> 1;
+    return [slices.slice(0, middle), slices.slice(middle)];
+  }
+  const [slice] = slices;
+  if (slice === undefined || slice.records.length < 2) return [];
+  const middle = slice.records.length >> 1;
+  return [
+    [{ ...slice, records: slice.records.slice(0, middle) }],
+    [{ ...slice, records: slice.records.slice(middle) }],
+  ];
 }
 
 function isRising(records: readonly HeartbeatRecord[]): boolean {

@@ -1,17 +1,17 @@
 import type pg from "pg";
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
-import { OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { IngestMetrics } from "../infra/metrics.ts";
 import type { HeartbeatCopyEncoder } from "./copy-encoder.ts";
-import { type DeviceGroup, groupByDevice, type Job, type Slice } from "./flush-groups.ts";
+import { counterLost, staleEpoch, superseded } from "./device-refusals.ts";
+import { type DeviceGroup, groupByDevice, halves, type Slice } from "./flush-groups.ts";
+import { FlushJob } from "./flush-job.ts";
 import type { HeartbeatFaults } from "./heartbeat-faults.ts";
 import type { QueuedBatch } from "./heartbeat-queue.ts";
 import { describeBadRow, kindOfFailure } from "./ingest-failures.ts";
-import type { DurableHeartbeatObserver } from "./ingest-observers.ts";
+import type { HeartbeatObservers } from "./ingest-observers.ts";
 import {
-  type DeviceRows,
   type DeviceVerdict,
   IngestFailure,
   inEpoch,
@@ -20,12 +20,11 @@ import {
 } from "./ingest-transaction.ts";
 import type { KnownBoots } from "./known-boots.ts";
 
-/** What a {@link HeartbeatFlush} works with. */
+/** What every {@link HeartbeatFlush} works with. */
 export interface FlushParts {
   readonly pool: pg.Pool;
-  readonly encoder: HeartbeatCopyEncoder;
   readonly partitions: { ensure(day: Date): Promise<void> };
-  readonly observers: readonly DurableHeartbeatObserver[];
+  readonly observers: HeartbeatObservers;
   readonly metrics: IngestMetrics;
   readonly faults: HeartbeatFaults;
   readonly boots: KnownBoots;
@@ -44,30 +43,25 @@ export class HeartbeatFlush {
   /** Why the last run stopped; undefined after one that did not. */
   outage: unknown;
   readonly #parts: FlushParts;
-  readonly #jobs: Job[];
+  readonly #encoder: HeartbeatCopyEncoder;
+  readonly #jobs: FlushJob[];
   /** Transactions to do, the next one last. */
   readonly #work: Slice[][];
   /** Set when a commit was not answered: what then turns out to be stored was not told to the observers. */
   #observeStored = false;
   #retries = 0;
 
-  /** All batches of a device must be of one epoch and one stream. */
-  constructor(batches: readonly QueuedBatch[], parts: FlushParts) {
+  /** All batches of a device must be of one epoch and one stream; the encoder is the flush's alone. */
+  constructor(batches: readonly QueuedBatch[], encoder: HeartbeatCopyEncoder, parts: FlushParts) {
     this.#parts = parts;
-    this.#jobs = batches.map((batch) => ({
-      batch,
-      mark: 0,
-      epoch: 0,
-      rejected: [],
-      error: undefined,
-      settled: false,
-    }));
+    this.#encoder = encoder;
+    this.#jobs = batches.map((batch) => new FlushJob(batch, parts.release));
     this.#work = [this.#jobs.map((job) => ({ job, records: job.batch.submission.records }))];
   }
 
   /** Whether nobody waits for it any more. */
   get isEmpty(): boolean {
-    return this.#jobs.every(({ settled }) => settled);
+    return this.#jobs.every(({ isSettled }) => isSettled);
   }
 
   /** Works until all is stored or refused and everyone is told (true), or until the database is away (false). */
@@ -83,31 +77,33 @@ export class HeartbeatFlush {
         if (!goesOn) return false;
       }
     }
-    for (const job of this.#jobs) this.#settle(job);
+    for (const job of this.#jobs) job.settle();
     return true;
   }
 
   /** Gives up the batches of submitters that want no wait. */
   failFast(error: unknown): void {
-    for (const job of this.#jobs) if (job.batch.submission.failFast) this.#abandon(job, error);
+    for (const job of this.#jobs) if (job.batch.submission.failFast) job.abandon(error);
     for (const [index, slices] of this.#work.entries()) {
-      this.#work[index] = slices.filter(({ job }) => !job.settled);
+      this.#work[index] = slices.filter(({ job }) => !job.isSettled);
     }
   }
 
   /** Gives up everything. */
   abandon(error: unknown): void {
     this.#work.length = 0;
-    for (const job of this.#jobs) this.#abandon(job, error);
+    for (const job of this.#jobs) job.abandon(error);
   }
 
   async #store(slices: readonly Slice[]): Promise<void> {
     const groups = groupByDevice(slices);
     if (groups.length === 0) return;
-    const { pool, encoder, clock, metrics } = this.#parts;
-    await this.#prepare(slices);
+    const { pool, observers, clock, metrics } = this.#parts;
+    await observers.prepare(slices.flatMap(({ records }) => records)).catch((error: unknown) => {
+      throw new IngestFailure(error, false);
+    });
     const startedMs = clock.monotonicMs();
-    const verdicts = await storeHeartbeats(pool, encoder, groups);
+    const verdicts = await storeHeartbeats(pool, this.#encoder, groups);
     metrics.flushSeconds.observe((clock.monotonicMs() - startedMs) / 1_000);
     const stored: HeartbeatRecord[] = [];
     const unregistered: DeviceGroup[] = [];
@@ -121,11 +117,11 @@ export class HeartbeatFlush {
         const repeated = this.#noteStored(group, verdict, stored);
         if (repeated !== undefined) repeats.push(repeated);
       } else if (verdict.kind === "full") this.#countAnew(group, verdict.epoch, group.slices);
-      else for (const { job } of group.slices) job.error = refusal(group, verdict);
+      else for (const { job } of group.slices) job.fail(refusal(group.deviceId, verdict));
     }
     metrics.flushRows.observe(sent);
     metrics.rowsWritten.inc(stored.length);
-    this.#observe(stored);
+    observers.observe(stored);
     const newest = repeats.flatMap(({ records }) => records.at(-1) ?? []);
     const begun = await this.#parts.boots.newOnes(newest).catch((error: unknown) => {
       throw new PartialFailure(
@@ -152,10 +148,7 @@ export class HeartbeatFlush {
   /** Returns what was not stored because it lay at or below the device's mark. */
   #noteStored(group: DeviceGroup, verdict: StoredVerdict, stored: HeartbeatRecord[]): Repeats | undefined {
     for (const record of verdict.records) stored.push(record);
-    for (const { job } of group.slices) {
-      job.mark = verdict.epoch === job.epoch ? Math.max(job.mark, verdict.mark) : verdict.mark;
-      job.epoch = verdict.epoch;
-    }
+    for (const { job } of group.slices) job.storedThrough(verdict.epoch, verdict.mark);
     const duplicates = group.sent - verdict.records.length;
     if (duplicates === 0) return undefined;
     const fresh = new Set(verdict.records.map(({ sequence }) => sequence));
@@ -175,7 +168,7 @@ export class HeartbeatFlush {
       if (verdict.records.length === 0 || group.followsEpoch) this.#countAnew(group, verdict.epoch, slices);
       else this.#refuseRepeats(slices);
     } else if (this.#observeStored) {
-      this.#observe(inEpoch(records, verdict.epoch));
+      this.#parts.observers.observe(inEpoch(records, verdict.epoch));
     } else {
       this.#parts.faults.repeated(group.deviceId, duplicates, newest?.sequence ?? 0);
     }
@@ -185,7 +178,7 @@ export class HeartbeatFlush {
   #refuseRepeats(slices: readonly Slice[]): void {
     for (const { job, records } of slices) {
       const rejected = records.map(({ sequence }) => ({ sequence: BigInt(sequence), ...sequenceUsed }));
-      job.rejected.push(...rejected);
+      job.reject(rejected);
       this.#parts.faults.refused(job.batch.submission.deviceId, rejected);
     }
   }
@@ -198,7 +191,7 @@ export class HeartbeatFlush {
     if (group.followsEpoch) {
       this.#work.push(slices.map((slice) => ({ ...slice, epoch: epoch + 1 })));
     } else {
-      for (const { job } of slices) job.error = counterLost(group.deviceId, epoch);
+      for (const { job } of slices) job.fail(counterLost(group.deviceId, epoch));
     }
   }
 
@@ -222,32 +215,19 @@ export class HeartbeatFlush {
 
   /** Splits work in two around the row that the server refuses, or refuses the row if it is alone. */
   #halve(slices: readonly Slice[], error: unknown): void {
-    const [first] = slices;
-    if (first === undefined) return;
-    if (slices.length > 1) {
-      const middle = slices.length >> 1;
-      this.#work.push(slices.slice(middle), slices.slice(0, middle));
+    const [first, second] = halves(slices);
+    if (first !== undefined && second !== undefined) {
+      this.#work.push(second, first);
       return;
     }
-    const { job, records } = first;
-    if (records.length > 1) {
-      const middle = records.length >> 1;
-      this.#work.push(
-        [{ ...first, records: records.slice(middle) }],
-        [{ ...first, records: records.slice(0, middle) }],
-      );
-      return;
-    }
-    const [record] = records;
-    if (record === undefined) return;
-    this.#parts.logger.warn(
-      { err: error, deviceId: record.deviceId, sequence: record.sequence },
-      "refused a heartbeat",
-    );
-    job.mark = Math.max(job.mark, record.sequence);
-    const rejection = { sequence: BigInt(record.sequence), field: "", description: describeBadRow(error) };
-    this.#parts.faults.refused(record.deviceId, [rejection]);
-    job.rejected.push(rejection);
+    for (const { job, records } of slices) for (const record of records) this.#refuseRow(job, record, error);
+  }
+
+  #refuseRow(job: FlushJob, { deviceId, sequence }: HeartbeatRecord, error: unknown): void {
+    this.#parts.logger.warn({ err: error, deviceId, sequence }, "refused a heartbeat");
+    const rejected = [{ sequence: BigInt(sequence), field: "", description: describeBadRow(error) }];
+    this.#parts.faults.refused(deviceId, rejected);
+    job.reject(rejected, sequence);
   }
 
   async #makePartitions(slices: readonly Slice[]): Promise<boolean> {
@@ -262,49 +242,6 @@ export class HeartbeatFlush {
       this.#parts.logger.error({ err: error }, "cannot make a partition for heartbeats");
       return false;
     }
-  }
-
-  async #prepare(slices: readonly Slice[]): Promise<void> {
-    const records = slices.flatMap((slice) => slice.records);
-    for (const observer of this.#parts.observers) {
-      try {
-        const prepared = observer.prepare?.(records);
-        if (prepared !== undefined) await prepared;
-      } catch (error) {
-        throw new IngestFailure(error, false);
-      }
-    }
-  }
-
-  #observe(records: readonly HeartbeatRecord[]): void {
-    if (records.length === 0) return;
-    for (const observer of this.#parts.observers) {
-      try {
-        observer.observe(records);
-      } catch (error) {
-        this.#parts.logger.error({ err: error }, "an observer of heartbeats failed");
-      }
-    }
-  }
-
-  #settle(job: Job): void {
-    if (job.settled) return;
-    job.settled = true;
-    this.#parts.release(job.batch);
-    const { submission } = job.batch;
-    if (job.error !== undefined) submission.failed(job.error);
-    else {
-      submission.committed({
-        ackedThrough: job.mark,
-        rejected: job.rejected,
-        ...(job.epoch === 0 || job.epoch === submission.epoch ? {} : { epoch: job.epoch }),
-      });
-    }
-  }
-
-  #abandon(job: Job, error: unknown): void {
-    job.error ??= error;
-    this.#settle(job);
   }
 }
 
@@ -342,35 +279,8 @@ const sequenceUsed = {
 const dayMs = 24 * 60 * 60 * 1_000;
 
 function refusal(
-  { deviceId }: DeviceRows,
+  deviceId: string,
   verdict: Extract<DeviceVerdict, { kind: "stale_epoch" | "superseded" }>,
-): OtaError {
+): Error {
   return verdict.kind === "stale_epoch" ? staleEpoch(deviceId, verdict.epoch) : superseded(deviceId);
-}
-
-/** FAILED_PRECONDITION: the device has counted on in a later epoch. */
-export function staleEpoch(deviceId: string, currentEpoch: number): OtaError {
-  return new OtaError(
-    "failed_precondition",
-    "STALE_EPOCH",
-    `the device has used epoch ${currentEpoch} since; an earlier one is over`,
-    { metadata: { deviceId, epoch: String(currentEpoch) } },
-  );
-}
-
-/** The same: the device counts from the beginning again, or has no numbers left, and must begin the next epoch for that. */
-function counterLost(deviceId: string, currentEpoch: number): OtaError {
-  return new OtaError(
-    "failed_precondition",
-    "STALE_EPOCH",
-    `the counter of epoch ${currentEpoch} began again under another boot id, or is at its end; begin the next epoch`,
-    { metadata: { deviceId, epoch: String(currentEpoch) } },
-  );
-}
-
-/** ABORTED: a newer stream of the device took over. */
-export function superseded(deviceId: string): OtaError {
-  return new OtaError("aborted", "STREAM_SUPERSEDED", "a newer stream of this device took over", {
-    metadata: { deviceId },
-  });
 }

@@ -9,7 +9,7 @@ import type { Logger } from "../infra/logger.ts";
 import type { IngestMetrics } from "../infra/metrics.ts";
 import { HeartbeatCopyEncoder } from "./copy-encoder.ts";
 import type { HeartbeatFaults } from "./heartbeat-faults.ts";
-import { HeartbeatFlush } from "./heartbeat-flush.ts";
+import { type FlushParts, HeartbeatFlush } from "./heartbeat-flush.ts";
 import {
   HeartbeatQueue,
   type IngestResult,
@@ -17,7 +17,7 @@ import {
   type QueueLimits,
   type Submission,
 } from "./heartbeat-queue.ts";
-import type { DurableHeartbeatObserver } from "./ingest-observers.ts";
+import { type DurableHeartbeatObserver, HeartbeatObservers } from "./ingest-observers.ts";
 import { KnownBoots } from "./known-boots.ts";
 
 /** What a {@link HeartbeatIngest} is made of. */
@@ -59,7 +59,7 @@ export class HeartbeatIngest implements AsyncDisposable {
   readonly #queue: HeartbeatQueue;
   readonly #idleEncoders = [new HeartbeatCopyEncoder(), new HeartbeatCopyEncoder()];
   readonly #busyDevices = new Set<string>();
-  readonly #boots: KnownBoots;
+  readonly #flushParts: FlushParts;
   readonly #stop = new AbortController();
   #idle = Promise.withResolvers<void>();
   #running = 0;
@@ -74,7 +74,12 @@ export class HeartbeatIngest implements AsyncDisposable {
   constructor(parts: HeartbeatIngestParts) {
     this.#parts = parts;
     this.#limits = parts.limits;
-    this.#boots = new KnownBoots(sessionOn(parts.pool));
+    this.#flushParts = {
+      ...parts,
+      observers: new HeartbeatObservers(parts.observers, parts.logger),
+      boots: new KnownBoots(sessionOn(parts.pool)),
+      release: (batch) => this.#release(batch),
+    };
     this.#queue = new HeartbeatQueue(this.#limits);
     this.#idle.resolve();
   }
@@ -220,12 +225,7 @@ export class HeartbeatIngest implements AsyncDisposable {
   }
 
   async #flush(batches: readonly QueuedBatch[], encoder: HeartbeatCopyEncoder): Promise<void> {
-    const flush = new HeartbeatFlush(batches, {
-      ...this.#parts,
-      encoder,
-      boots: this.#boots,
-      release: (batch) => this.#release(batch),
-    });
+    const flush = new HeartbeatFlush(batches, encoder, this.#flushParts);
     // At random, so that replicas do not all come back at once.
     const backOff = new BackOff({ baseMs: firstPauseMs, capMs: maxPauseMs });
     let failures = 0;

@@ -2,8 +2,8 @@ import { v7 as uuidv7 } from "uuid";
 import { OtaError } from "../errors.ts";
 import { Alarm } from "../infra/alarm.ts";
 import type { DirectiveSender } from "../rollout/offer/directives.ts";
+import { superseded } from "./device-refusals.ts";
 import type { DirectiveAction } from "./directive.ts";
-import { superseded } from "./heartbeat-flush.ts";
 import type { StreamSession } from "./stream-session.ts";
 
 /** How to empty a replica. */

@@ -2,7 +2,7 @@ import { BatchLoader } from "../infra/batch-loader.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Session } from "../infra/database/session.ts";
 import { prepared, sql } from "../infra/database/sql.ts";
-import { staleEpoch } from "./heartbeat-flush.ts";
+import { staleEpoch } from "./device-refusals.ts";
 
 /** What the database says to a stream that opens. */
 export interface StreamOpening {
