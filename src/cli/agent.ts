@@ -1,0 +1,79 @@
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { credentials } from "@grpc/grpc-js";
+import { pino } from "pino";
+import { CommandInstaller } from "../agent/command-installer.ts";
+import { DeviceAgent } from "../agent/device-agent.ts";
+import { FileDeviceStorage } from "../agent/device-storage.ts";
+import { LinuxSensors } from "../agent/linux-sensors.ts";
+import { trustIn } from "../agent/offer-check.ts";
+import { systemClock } from "../infra/clock.ts";
+import { CliError, exitCodes } from "./failure.ts";
+import { type Cli, parseServer } from "./session.ts";
+
+/** What device this machine is, and how it installs. */
+export interface AgentOptions {
+  readonly server: string;
+  readonly stateDir: string;
+  readonly serial: string;
+  readonly deviceType: string;
+  readonly model: string;
+  readonly enrolmentKey?: string;
+  readonly trustedKey: string[];
+  readonly threshold: number;
+  readonly versionFile: string;
+  readonly componentsFile?: string;
+  readonly timeZone?: string;
+  readonly userConsent: boolean;
+  readonly installCommand: string;
+  readonly rebootCommand: string;
+  readonly installTimeout?: number;
+}
+
+/** Is a device until the signal. */
+export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
+  const { address, tls } = parseServer(options.server);
+  const logger = pino({ level: "info" });
+  const folder = resolve(options.stateDir);
+  const storage = new FileDeviceStorage(folder, logger);
+  const keys = await Promise.all(options.trustedKey.map((file) => readFile(file, "utf8")));
+  const enrolled = (await storage.load())?.identity !== undefined;
+  if (!enrolled && options.enrolmentKey === undefined) {
+    throw new CliError(exitCodes.usage, "the first start needs an --enrolment-key");
+  }
+  const agent = new DeviceAgent({
+    address,
+    ...(tls ? { channelCredentials: credentials.createSsl() } : {}),
+    enrolment: { enrolmentKey: options.enrolmentKey ?? "", serialNumber: options.serial },
+    deviceType: options.deviceType,
+    hardwareModel: options.model,
+    storage,
+    sensors: await LinuxSensors.open({ storageFolder: folder }),
+    installer: new CommandInstaller({
+      installCommand: options.installCommand,
+      rebootCommand: options.rebootCommand,
+      versionFile: options.versionFile,
+      componentsFile: options.componentsFile,
+      ...(options.installTimeout === undefined ? {} : { installTimeoutMs: options.installTimeout }),
+    }),
+    timeZone: options.timeZone,
+    userConsent: () => options.userConsent,
+    trust: trustIn(keys, { threshold: options.threshold }),
+    logger,
+    clock: systemClock,
+    onPhase: (phase) => logger.info({ phase }, "update"),
+    onState: (state) => logger.info({ state }, "heartbeat stream"),
+  });
+  const interrupted = new Promise<void>((done) => {
+    if (cli.signal.aborted) done();
+    cli.signal.addEventListener("abort", () => done(), { once: true });
+  });
+  try {
+    // Enrolment waits for a service that is away, and Ctrl-C must end that wait too.
+    await Promise.race([agent.start(), interrupted]);
+    logger.info({ deviceId: agent.deviceId, server: address }, "the agent is up");
+    await interrupted;
+  } finally {
+    await agent.stop();
+  }
+}
