@@ -1,5 +1,5 @@
 import type { Decision } from "../../src/rollout/decide/plan.ts";
-import { unwellOf } from "../../src/rollout/model/gate.ts";
+import { unwellOf } from "../../src/rollout/model/gate-samples.ts";
 import { nextRingState, type RingEvent } from "../../src/rollout/model/ring-state.ts";
 import { frontRing, type Ring, type Rollout } from "../../src/rollout/model/rollout.ts";
 import { nextRolloutState, type RolloutEvent } from "../../src/rollout/model/rollout-state.ts";

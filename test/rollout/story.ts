@@ -1,5 +1,5 @@
 import { type Decision, decisionText, plan } from "../../src/rollout/decide/plan.ts";
-import type { RolloutHealthVerdict } from "../../src/rollout/model/gate.ts";
+import type { RolloutHealthVerdict } from "../../src/rollout/model/health-verdict.ts";
 import { asRollout, type NewPolicy, type NewRollout } from "../../src/rollout/model/new-rollout.ts";
 import type { Ring } from "../../src/rollout/model/rollout.ts";
 import type { RingCounters } from "../../src/rollout/model/rollout-counters.ts";

@@ -1,4 +1,4 @@
-import type { GateCheck } from "../model/gate-check.ts";
+import type { GateCheck } from "../model/gate-checks.ts";
 import { awaitedApproval, type Ring, type Rollout } from "../model/rollout.ts";
 import { stuckAlert } from "../model/stuck-alert.ts";
 

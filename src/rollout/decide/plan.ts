@@ -1,6 +1,9 @@
 import { devicesText } from "../model/devices-text.ts";
 import { driftAlert, isDriftAlert } from "../model/drift-alert.ts";
-import { evaluateRing, gateChecks, isComplete, isEmpty, type RolloutHealthVerdict } from "../model/gate.ts";
+import { evaluateRing } from "../model/gate.ts";
+import { gateChecks } from "../model/gate-checks.ts";
+import { isComplete, isEmpty } from "../model/gate-samples.ts";
+import type { RolloutHealthVerdict } from "../model/health-verdict.ts";
 import { awaitedApproval, frontRing, isForNobody, type Ring, type Rollout } from "../model/rollout.ts";
 import { isActive, isFinalRollout } from "../model/rollout-state.ts";
 import { isStuckAlert, stuckAlert } from "../model/stuck-alert.ts";

@@ -1,7 +1,7 @@
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
-import type { RolloutHealthSource } from "../model/gate.ts";
+import type { RolloutHealthSource } from "../model/health-verdict.ts";
 import type { HeardTime } from "../model/heard-time.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { toDeviceUpdateMessage, toRolloutMessage } from "../wire/rollout-messages.ts";

@@ -5,7 +5,7 @@ import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
-import type { RolloutHealthSource } from "../model/gate.ts";
+import type { RolloutHealthSource } from "../model/health-verdict.ts";
 import { type HeardTime, heardRollout } from "../model/heard-time.ts";
 import type { Ring, Rollout } from "../model/rollout.ts";
 import { readRollouts } from "../model/rollout-rows.ts";

@@ -4,7 +4,7 @@ import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
 import type { PageTokens } from "../../call/page-token.ts";
 import type { Foresight } from "../model/foresight.ts";
-import type { RolloutHealthSource } from "../model/gate.ts";
+import type { RolloutHealthSource } from "../model/health-verdict.ts";
 import type { HeardTime } from "../model/heard-time.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { SteeredRollout } from "../model/verb-effect.ts";

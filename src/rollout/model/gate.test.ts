@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { evaluateRing, type JudgedRing } from "./gate.ts";
+import { evaluateRing } from "./gate.ts";
+import type { JudgedRing } from "./gate-samples.ts";
 import { planPolicy } from "./new-rollout.ts";
 import type { StoredPolicy } from "./rollout.entity.ts";
 import { keyCounters, noCounts, type RingCounters, ringCounters } from "./rollout-counters.ts";

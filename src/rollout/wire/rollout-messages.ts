@@ -32,8 +32,9 @@ import type {
   UpdateAction as UpdateActionName,
 } from "../model/device-update.entity.ts";
 import type { DeviceUpdateFilter, DeviceUpdateRecord } from "../model/device-update-list.ts";
-import { evaluateRing, type GateContext, gateChecks, type RolloutHealthVerdict } from "../model/gate.ts";
-import type { GateCheck } from "../model/gate-check.ts";
+import { evaluateRing } from "../model/gate.ts";
+import { type GateCheck, type GateContext, gateChecks } from "../model/gate-checks.ts";
+import type { RolloutHealthVerdict } from "../model/health-verdict.ts";
 import { type HeardTime, heardRollout } from "../model/heard-time.ts";
 import {
   type NewRing,
