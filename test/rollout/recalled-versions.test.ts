@@ -292,7 +292,7 @@ describe("a recalled version", () => {
     const fleet = await Fleet.enrol(world, 1);
     const first = await recall(replica, a, b);
     await recall(replica, b, c);
-    const [now] = await readRecalls(world.database.pool, { firmwareIds: [a] });
+    const [now] = await readRecalls(replica.database.pool, { firmwareIds: [a] });
     expect(now).toMatchObject({ replacementVersion: "1.2.0" });
     expect((await catalog.get(first.rolloutId)).state).toBe("ABORTED");
     expect(await versionsOffered(replica, fleet)).toEqual(["1.2.0"]);
@@ -353,10 +353,10 @@ describe("a recalled version", () => {
       unfit: 0,
       heldBack: [{ reason: "SECURITY_COUNTER", count: 1 }],
     });
-    expect(await readRecalls(world.database.pool, {})).toEqual([]);
+    expect(await readRecalls(replica.database.pool, {})).toEqual([]);
     await recall(replica, a, b);
     await replica.engine.census();
-    await expect.poll(async () => (await readRecalls(world.database.pool, {}))[0]?.runningCount).toBe(4);
+    await expect.poll(async () => (await readRecalls(replica.database.pool, {}))[0]?.runningCount).toBe(4);
   });
 });
 

@@ -155,7 +155,7 @@ it("a device is missing by how often it is expected", async () => {
   const missing = async () => {
     const page = { limit: 50 };
     const rows = await readDeviceUpdates(
-      world.database.pool,
+      replica.database.pool,
       { rolloutId: id, states: [], missing: true },
       page,
     );
