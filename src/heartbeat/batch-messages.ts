@@ -4,13 +4,12 @@ import { dateOf } from "../call/request-date.ts";
 import type { DeviceError, DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import type { ReadingProperty } from "../device/state/readings.ts";
 import { recordMaker, severityOf } from "../device/state/record-messages.ts";
-import type { FieldViolation } from "../errors.ts";
 import type { HeartbeatRejection } from "./heartbeat-queue.ts";
 import { identityViolation, valueViolation, withoutBadValues } from "./heartbeat-rules.ts";
 import { LeftOut } from "./left-out.ts";
-import { unreadableOf } from "./salvage-messages.ts";
 import type { StreamHello } from "./stream-hello.ts";
 import type { CheckedBatch } from "./stream-session.ts";
+import { unreadOf } from "./unread-values.ts";
 
 /** What a batch of heartbeats inherits from the call that it came by. */
 export interface BatchContext {
@@ -32,7 +31,7 @@ export function checkedBatch(heartbeats: readonly Heartbeat[], context: BatchCon
   const leftOut = new LeftOut();
   const nowMs = context.receivedAt.getTime();
   const newest = context.hello?.lastSequence ?? 0;
-  const unreadable = unreadableOf(heartbeats);
+  const unreadByPlace = unreadOf(heartbeats);
   let through = 0;
   for (let index = 0; index < heartbeats.length; index++) {
     const heartbeat = heartbeats[index] as Heartbeat;
@@ -40,24 +39,20 @@ export function checkedBatch(heartbeats: readonly Heartbeat[], context: BatchCon
     const isHistory = index < heartbeats.length - 1 || (sequence < newest && sequence > 0);
     const record = recordOf(heartbeat, sequence, isHistory, context);
     if (sequence > through && sequence <= Number.MAX_SAFE_INTEGER) through = sequence;
-    const violation = unreadableViolation(unreadable?.get(index)) ?? identityViolation(record);
+    const unread = unreadByPlace?.get(index);
+    const violation = unread?.refusal ?? identityViolation(record, unread?.values);
     if (violation !== undefined) {
-      rejected.push({ sequence: heartbeat.sequence, ...violation });
-    } else if (valueViolation(record, nowMs) === undefined) {
+      const { field, description } = violation;
+      rejected.push({ sequence: heartbeat.sequence, field, description });
+    } else if (unread === undefined && valueViolation(record, nowMs) === undefined) {
       records.push(record);
     } else {
-      const tolerated = withoutBadValues(record, nowMs);
+      const tolerated = withoutBadValues(record, nowMs, unread?.values);
       records.push(tolerated.record);
       leftOut.add(heartbeat.sequence, tolerated.leftOut);
     }
   }
   return { records, rejected, leftOut, through };
-}
-
-function unreadableViolation(field: string | undefined): FieldViolation | undefined {
-  return field === undefined
-    ? undefined
-    : { field, description: "cannot be read: every text must be UTF-8, and every field of its type" };
 }
 
 function recordOf(

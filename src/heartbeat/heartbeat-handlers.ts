@@ -11,7 +11,7 @@ import { maskedFields } from "./heartbeat-fields.ts";
 import { type HeartbeatHistory, historyKey } from "./heartbeat-history.ts";
 import { ackMessage, directiveMessage, epochOf } from "./heartbeat-messages.ts";
 import { maskedHeartbeat } from "./read-mask-messages.ts";
-import { salvagedCall, salvagedStreamMessage } from "./salvage-messages.ts";
+import { callSalvage, streamSalvage } from "./salvage-messages.ts";
 import { HeartbeatStreamHandler, type StreamHandlerParts } from "./stream-handlers.ts";
 
 /** What the handlers of HeartbeatService call. */
@@ -34,7 +34,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
           device: ({ message }) => (message.case === "hello" ? message.value.deviceId : undefined),
         },
         rate: "heartbeat",
-        salvage: salvagedStreamMessage,
+        salvage: streamSalvage,
       },
       (requests, context) => streamHandler.handle(requests, context),
     ),
@@ -44,7 +44,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
       {
         access: { device: ({ deviceId }) => (deviceId === "" ? undefined : deviceId) },
         rate: "heartbeat",
-        salvage: salvagedCall,
+        salvage: callSalvage,
       },
       async ({ epoch: claimedEpoch, heartbeats }, context) => {
         const deviceId = callingDevice(context.identity, "send heartbeats");

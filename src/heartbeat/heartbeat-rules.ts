@@ -9,6 +9,7 @@ import {
   keepableMetrics,
   metricsViolation,
 } from "./named-value-rules.ts";
+import type { UnreadValue } from "./unread-values.ts";
 import {
   choiceViolation,
   countViolation,
@@ -27,15 +28,22 @@ export interface LeftOutReading extends FieldViolation {
 
 /**
  * Finds what is wrong with that by which a heartbeat is known: its number, its version and its boot. Without these it proves
- * nothing and could not be told from others, so it is refused.
+ * nothing and could not be told from others, so it is refused. `unread` is what could not even be read of it.
  */
-export function identityViolation(record: HeartbeatRecord): FieldViolation | undefined {
+export function identityViolation(
+  record: HeartbeatRecord,
+  unread?: readonly UnreadValue[],
+): FieldViolation | undefined {
   return (
+    unread?.find(({ field }) => identityFields.has(field)) ??
     sequenceViolation(record.sequence) ??
     textViolation("firmware_version", record.firmwareVersion, 128) ??
     textViolation("boot_id", record.bootId, 64)
   );
 }
+
+/** That by which a heartbeat is known. */
+export const identityFields: ReadonlySet<string> = new Set(["sequence", "firmware_version", "boot_id"]);
 
 /**
  * Finds the first of the other values of a heartbeat that the contract does not allow, or undefined if all are well, as nearly
@@ -58,15 +66,21 @@ export function valueViolation(record: HeartbeatRecord, nowMs: number): FieldVio
 
 /**
  * A heartbeat without what the contract does not allow, and what that was: a heartbeat is worth more than its worst reading. For
- * those in which {@link valueViolation} finds something.
+ * those in which {@link valueViolation} finds something, or of which something could not be read: `unread`.
  */
 export function withoutBadValues<R extends HeartbeatRecord>(
   record: R,
   nowMs: number,
+  unread: readonly UnreadValue[] = [],
 ): { readonly record: R; readonly leftOut: readonly LeftOutReading[] } {
   const leftOut: LeftOutReading[] = [];
+  const add = ({ field, description }: FieldViolation, value: unknown): void => {
+    if (leftOut.length < maxLeftOut) leftOut.push({ field, description, value: shownValue(value) });
+  };
+  for (const each of unread) add(each, each.value);
+  // What could not be read is missing, which is no second fault.
   const note = (violation: FieldViolation, value?: unknown): void => {
-    if (leftOut.length < maxLeftOut) leftOut.push({ ...violation, value: shownValue(value) });
+    if (!unread.some(({ field }) => isWithin(violation.field, field))) add(violation, value);
   };
   const kept: { -readonly [P in keyof HeartbeatRecord]: HeartbeatRecord[P] } = { ...record };
   const clear = <P extends keyof HeartbeatRecord>(
@@ -83,8 +97,11 @@ export function withoutBadValues<R extends HeartbeatRecord>(
   clear("uptimeMs", uptimeViolation(record), 0, record.uptimeMs / 1_000);
   for (const [property, check] of readingChecks) clear(property, check(record, nowMs), undefined);
   // Half a position is none.
-  if (record.latitude !== kept.latitude || record.longitude !== kept.longitude)
-    for (const property of positionProperties) kept[property] = undefined;
+  const isHalf =
+    record.latitude !== kept.latitude ||
+    record.longitude !== kept.longitude ||
+    unread.some(({ field }) => coordinates.has(field));
+  if (isHalf) for (const property of positionProperties) kept[property] = undefined;
   clear("securityCounter", countViolation("security_counter", record.securityCounter), 0);
   clear("imageSha256", digestViolation(record.imageSha256), undefined);
   kept.errors = keepableErrors(record.errors, note);
@@ -103,9 +120,16 @@ const positionProperties = readings
   .filter(({ field }) => field.startsWith("location."))
   .map(({ property }) => property);
 
+const coordinates: ReadonlySet<string> = new Set(["location.latitude", "location.longitude"]);
+
+/** Whether a field is another one, or a part of it. */
+function isWithin(field: string, whole: string): boolean {
+  return field === whole || field.startsWith(`${whole}.`);
+}
+
 function shownValue(value: unknown): string {
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? "" : value.toISOString();
-  if (typeof value === "number") return String(value);
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
   return typeof value === "string" ? storableText(value, maxShownCharacters) : "";
 }
 

@@ -13,6 +13,7 @@ import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";
 import { withTimeLimit } from "../infra/time-limit.ts";
 import { checkedBatch } from "./batch-messages.ts";
+import { maxBatchSize } from "./batch-size.ts";
 import type { HeartbeatFaults } from "./heartbeat-faults.ts";
 import type { HeartbeatIngest } from "./heartbeat-ingest.ts";
 import { helloOf, outputMessage } from "./heartbeat-messages.ts";
@@ -188,9 +189,6 @@ export class HeartbeatStreamHandler {
     });
   }
 }
-
-/** The most heartbeats of one message, as in the contract. */
-const maxBatchSize = 1_000;
 
 /** A stream that says nothing holds memory; a device on a slow link may need a while. */
 const helloTimeoutMs = 30_000;

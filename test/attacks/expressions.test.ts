@@ -20,6 +20,8 @@ const otherPrograms = /^(?:cli|console|agent)\//;
 const linear: Readonly<Record<string, string>> = {
   '/\\[".*$/s': "what follows matches whatever comes",
   "/\\[\\d+\\]/g": "no text that it repeats holds its beginning",
+  '/"[^"\\\\]*(?:\\\\[^][^"\\\\]*)*(?:"|\\\\?$)|(?<![\\d.])-?[A-Za-z]+/g':
+    "a string that is not closed ends with the text",
   "/\\{[^}]*\\}|[^/{}]+/g": "reads the contract's own paths, at the start",
   "/\\(PostgreSQL\\) (\\d+)/": "reads what a program of ours says",
   "/pre-existing shared memory block|lock file .* already exists/i": "reads what PostgreSQL says",

@@ -24,6 +24,7 @@ import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import type { Failure } from "../pipeline/failure.ts";
 import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
 import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import { type ReadMessages, readInPlaceOfConnect } from "./salvaged-bodies.ts";
 
 /**
  * The Connect door: the Connect and gRPC-Web protocols on the HTTP port, for browsers. gRPC itself is not served here,
@@ -36,37 +37,54 @@ export async function registerConnectDoor(
   options: { readonly shutdown: AbortSignal; readonly letIn: LetIn },
 ): Promise<void> {
   const routes = new Map<string, Route>();
-  for (const endpoint of table) routes.set(methodName(endpoint), pipeline.rpc(endpoint, "connect"));
-  await app.register(fastifyConnectPlugin, {
-    grpc: false,
-    readMaxBytes: maxMessageBytes,
-    // Firmware would be compressed as well, at a fifth of the speed; and nothing that inflates needs a limit.
-    acceptCompression: [],
-    maxTimeoutMs,
-    // Forces a preflight for cross-origin calls of browsers.
-    requireConnectProtocolHeader: true,
-    shutdownSignal: options.shutdown,
-    jsonOptions: { registry: errorDetailRegistry },
-    contextValues: (request) =>
-      createContextValues()
-        .set(requestKey, request as FastifyRequest)
-        // Cannot be asked for any more when the client has gone.
-        .set(peerKey, request.ip),
-    // Runs before the body is read: strangers are turned away cheaply.
-    requestGate: async (context) => {
-      const route = routes.get(nameOf(context)) as Route;
-      const gated = await admit(route, context);
-      const request = context.values.get(requestKey);
-      if (request === undefined) return;
-      options.letIn(request.raw.socket);
-      awaitBody(route, context, pipeline.pendingRequests, { gated, request });
-    },
-    routes: (router: ConnectRouter) => {
-      for (const endpoint of table) {
-        const route = routes.get(methodName(endpoint)) as Route;
-        router.rpc(endpoint.method, implementationOf(endpoint, route) as MethodImpl<typeof endpoint.method>);
-      }
-    },
+  const salvaging = new Map<string, Endpoint>();
+  for (const endpoint of table) {
+    const name = methodName(endpoint);
+    routes.set(name, pipeline.rpc(endpoint, "connect"));
+    if (endpoint.options.salvage !== undefined) salvaging.set(`/${name}`, endpoint);
+  }
+  const readMessages = new WeakMap<FastifyRequest, ReadMessages>();
+  const readOurselves = async (request: FastifyRequest): Promise<void> => {
+    const endpoint = salvaging.get(request.routeOptions.url ?? "");
+    if (endpoint !== undefined) readMessages.set(request, readInPlaceOfConnect(request, endpoint));
+  };
+  await app.register(async (scope) => {
+    scope.addHook("preHandler", readOurselves);
+    await scope.register(fastifyConnectPlugin, {
+      grpc: false,
+      readMaxBytes: maxMessageBytes,
+      // Firmware would be compressed as well, at a fifth of the speed; and nothing that inflates needs a limit.
+      acceptCompression: [],
+      maxTimeoutMs,
+      // Forces a preflight for cross-origin calls of browsers.
+      requireConnectProtocolHeader: true,
+      shutdownSignal: options.shutdown,
+      jsonOptions: { registry: errorDetailRegistry },
+      contextValues: (request) =>
+        createContextValues()
+          .set(requestKey, request as FastifyRequest)
+          // Cannot be asked for any more when the client has gone.
+          .set(peerKey, request.ip)
+          .set(readKey, readMessages.get(request as FastifyRequest)),
+      // Runs before the body is read: strangers are turned away cheaply.
+      requestGate: async (context) => {
+        const route = routes.get(nameOf(context)) as Route;
+        const gated = await admit(route, context);
+        const request = context.values.get(requestKey);
+        if (request === undefined) return;
+        options.letIn(request.raw.socket);
+        awaitBody(route, context, pipeline.pendingRequests, { gated, request });
+      },
+      routes: (router: ConnectRouter) => {
+        for (const endpoint of table) {
+          const route = routes.get(methodName(endpoint)) as Route;
+          router.rpc(
+            endpoint.method,
+            implementationOf(endpoint, route) as MethodImpl<typeof endpoint.method>,
+          );
+        }
+      },
+    });
   });
 }
 
@@ -88,6 +106,10 @@ const requestKey = createContextKey<FastifyRequest | undefined>(undefined, {
 });
 const gatedKey = createContextKey<GatedCall | undefined>(undefined, {
   description: "the call in the pipeline",
+});
+
+const readKey = createContextKey<ReadMessages | undefined>(undefined, {
+  description: "messages that were not read by Connect",
 });
 
 function nameOf(context: HandlerContext): string {
@@ -113,11 +135,13 @@ async function admit(route: Route, context: HandlerContext): Promise<GatedCall> 
 /** Counts the only message of a call while it is on its way. Throws if it may not come. */
 function awaitBody(
   route: Route,
-  { method: { methodKind } }: HandlerContext,
+  { method: { methodKind }, values }: HandlerContext,
   pending: PendingRequests,
   { gated, request }: { readonly gated: GatedCall; readonly request: FastifyRequest },
 ): void {
   if (methodKind === "client_streaming" || methodKind === "bidi_streaming") return;
+  const announced = values.get(readKey)?.announcedBytes;
+  if (announced !== undefined) request.headers["content-length"] = announced;
   let refusal: Error | undefined;
   const refused = (reason: Error) => {
     refusal = reason;
@@ -163,13 +187,16 @@ function implementationOf(endpoint: Endpoint, route: Route): unknown {
   switch (endpoint.kind) {
     case "unary":
       return (request: Message, context: HandlerContext) =>
-        answerOnce(route, context, (call) => {
-          route.check(call, request);
-          return endpoint.handle(request, call);
+        answerOnce(route, context, async (call) => {
+          const message = await (context.values.get(readKey)?.take() ?? request);
+          route.check(call, message);
+          return endpoint.handle(message, call);
         });
     case "client_stream":
       return (requests: AsyncIterable<Message>, context: HandlerContext) =>
-        answerOnce(route, context, (call) => endpoint.handle(route.checked(call, readable(requests)), call));
+        answerOnce(route, context, (call) =>
+          endpoint.handle(route.checked(call, readable(requests, context)), call),
+        );
     case "server_stream":
       return (request: Message, context: HandlerContext) =>
         answerMany(route, context, (call) => {
@@ -178,14 +205,21 @@ function implementationOf(endpoint: Endpoint, route: Route): unknown {
         });
     case "bidi_stream":
       return (requests: AsyncIterable<Message>, context: HandlerContext) =>
-        answerMany(route, context, (call) => endpoint.handle(route.checked(call, readable(requests)), call));
+        answerMany(route, context, (call) =>
+          endpoint.handle(route.checked(call, readable(requests, context)), call),
+        );
   }
 }
 
 /** The messages of a stream; what Connect finds wrong with one (not readable, too large) becomes an error of ours. */
-async function* readable(requests: AsyncIterable<Message>): AsyncGenerator<Message, void> {
+async function* readable(
+  requests: AsyncIterable<Message>,
+  context: HandlerContext,
+): AsyncGenerator<Message, void> {
+  const read = context.values.get(readKey);
   try {
-    yield* requests;
+    if (read === undefined) yield* requests;
+    else for await (const _empty of requests) yield read.take();
   } catch (error) {
     throw error instanceof ConnectError ? reasonOf(error) : error;
   }

@@ -155,7 +155,12 @@ export class GrpcDoor implements AsyncDisposable {
   #unary(endpoint: UnaryEndpoint, route: Route): handleUnaryCall<Buffer, Buffer> {
     return (grpcCall, callback) => {
       const call = this.#take(grpcCall);
-      const handle = () => endpoint.handle(decode(endpoint, route, call, grpcCall.request), call);
+      const handle = () => {
+        const message = decode(endpoint, route, call, grpcCall.request);
+        return message instanceof Promise
+          ? message.then((salvaged) => endpoint.handle(salvaged, call))
+          : endpoint.handle(message, call);
+      };
       this.#answerOnce(endpoint, route, call, handle, callback);
     };
   }
@@ -179,8 +184,8 @@ export class GrpcDoor implements AsyncDisposable {
   #serverStream(endpoint: ServerStreamEndpoint, route: Route): handleServerStreamingCall<Buffer, Buffer> {
     return (grpcCall) => {
       const call = this.#take(grpcCall);
-      void this.#answerMany(endpoint, route, call, grpcCall, () =>
-        endpoint.handle(decode(endpoint, route, call, grpcCall.request), call),
+      void this.#answerMany(endpoint, route, call, grpcCall, async () =>
+        endpoint.handle(await decode(endpoint, route, call, grpcCall.request), call),
       );
     };
   }
@@ -274,7 +279,7 @@ export class GrpcDoor implements AsyncDisposable {
     route: Route,
     call: Call,
     grpcCall: WritableCall,
-    handle: () => AsyncIterable<object>,
+    handle: () => AsyncIterable<object> | Promise<AsyncIterable<object>>,
   ): Promise<void> {
     const answers = new AnswerStream(grpcCall, this.#stallMs, (count) => route.countMessages(0, count));
     call.onAbort((reason) => answers.close(reason));
@@ -284,7 +289,7 @@ export class GrpcDoor implements AsyncDisposable {
       // At once, so that a client knows that it is served before the first message comes.
       grpcCall.sendMetadata(headersOf(call));
       // Leaving the loop early, by whatever way, returns the handler's generator.
-      for await (const answer of handle()) {
+      for await (const answer of await handle()) {
         if (call.abortReason !== undefined) throw call.abortReason;
         const frame = inPlace?.frame(answer);
         const room =

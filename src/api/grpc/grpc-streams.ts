@@ -10,8 +10,8 @@ export type WritableCall = ServerWritableStream<Buffer, Buffer> | ServerDuplexSt
 
 /** Whom a {@link RequestStream} serves. */
 export interface RequestStreamOwner<T> {
-  /** Decodes and checks a message; may throw. */
-  accept(bytes: Buffer): T;
+  /** Decodes and checks a message, at once if it can; may throw. */
+  accept(bytes: Buffer): T | Promise<T>;
   /** Is told of sums of messages now and then. */
   onMessages(count: number): void;
   /** Is told when the client broke the stream off; calls {@link RequestStream.fail}. */
@@ -30,7 +30,12 @@ export class RequestStream<T> implements AsyncIterableIterator<T> {
   readonly #owner: RequestStreamOwner<T>;
   readonly #queue: Buffer[] = [];
   #queuedBytes = 0;
-  #waiting: { resolve: (result: IteratorResult<T>) => void; reject: (error: unknown) => void } | undefined;
+  #waiting:
+    | {
+        resolve: (result: IteratorResult<T> | Promise<IteratorResult<T>>) => void;
+        reject: (error: unknown) => void;
+      }
+    | undefined;
   #state: "idle" | "flowing" | "paused" | "ended" = "idle";
   #failure: { readonly error: unknown } | undefined;
   #uncounted = 0;
@@ -88,7 +93,7 @@ export class RequestStream<T> implements AsyncIterableIterator<T> {
     if (waiting !== undefined) {
       this.#waiting = undefined;
       try {
-        waiting.resolve({ done: false, value: this.#take(bytes) });
+        waiting.resolve(this.#take(bytes));
       } catch (error) {
         waiting.reject(error);
       }
@@ -122,15 +127,17 @@ export class RequestStream<T> implements AsyncIterableIterator<T> {
 
   #accepted(bytes: Buffer): Promise<IteratorResult<T>> {
     try {
-      return Promise.resolve({ done: false, value: this.#take(bytes) });
+      return Promise.resolve(this.#take(bytes));
     } catch (error) {
       return rejected(error);
     }
   }
 
-  #take(bytes: Buffer): T {
+  #take(bytes: Buffer): IteratorResult<T> | Promise<IteratorResult<T>> {
     if (++this.#uncounted === messagesPerReport) this.#report();
-    return this.#owner.accept(bytes);
+    const value = this.#owner.accept(bytes);
+    if (value instanceof Promise) return value.then((accepted) => ({ done: false, value: accepted }));
+    return { done: false, value };
   }
 
   #report(): void {

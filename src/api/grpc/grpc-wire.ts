@@ -1,4 +1,4 @@
-import { fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { type Message, toBinary } from "@bufbuild/protobuf";
 import {
   type Deadline,
   Metadata,
@@ -12,7 +12,8 @@ import { OtaError } from "../../errors.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Door, Endpoint } from "../pipeline/endpoint.ts";
 import { type Failure, statusBytes } from "../pipeline/failure.ts";
-import { answerOf, type Route, undecodable } from "../pipeline/pipeline.ts";
+import { answerOf, type Route } from "../pipeline/pipeline.ts";
+import { messageFromBinary } from "../pipeline/request-reading.ts";
 
 /** A call of any shape, as grpc-js hands it to a handler; messages are still bytes. */
 export type AnyCall =
@@ -58,22 +59,22 @@ export function sameBytes(bytes: Buffer): Buffer {
   return bytes;
 }
 
-/** Reads a request message and leads it through the pipeline's checks. Throws an OtaError. */
-export function decode(endpoint: Endpoint, route: Route, call: Call, bytes: Buffer): Message {
-  let message: Message;
-  try {
-    message = fromBinary(endpoint.method.input, bytes, binaryOptions);
-  } catch (error) {
-    const salvaged = endpoint.options.salvage?.(bytes);
-    if (salvaged === undefined) throw undecodable(endpoint.method.input, error);
-    message = salvaged;
-  }
+/** Reads a request message and leads it through the pipeline's checks. Throws an OtaError; a promise means that it is salvaged. */
+export function decode(
+  endpoint: Endpoint,
+  route: Route,
+  call: Call,
+  bytes: Buffer,
+): Message | Promise<Message> {
+  const read = messageFromBinary(endpoint, bytes);
+  if (read instanceof Promise) return read.then((message) => checked(route, call, message));
+  return checked(route, call, read);
+}
+
+function checked(route: Route, call: Call, message: Message): Message {
   route.check(call, message);
   return message;
 }
-
-/** What a client of a newer contract sends in unknown fields is of no use here. */
-const binaryOptions = { readUnknownFields: false };
 
 /** An answer as bytes. */
 export function encode(endpoint: Endpoint, answer: object): Buffer {

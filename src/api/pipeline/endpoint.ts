@@ -4,6 +4,7 @@ import type {
   DescMethodClientStreaming,
   DescMethodServerStreaming,
   DescMethodUnary,
+  JsonValue,
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
@@ -65,13 +66,25 @@ export interface EndpointOptions<Request> {
    * same; undefined leaves an answer to that one. Worth it only on the hottest paths.
    */
   readonly encode?: (answer: object) => Buffer | undefined;
-  /**
-   * Reads what there is to be read of a gRPC message that cannot be decoded as a whole, for methods that carry many things that
-   * should not suffer for each other; undefined refuses the message.
-   */
-  readonly salvage?: (bytes: Uint8Array) => Request | undefined;
+  /** For methods that carry many things that should not suffer for each other. */
+  readonly salvage?: Salvage<Request>;
   /** For streams of large answers, which gRPC then sends from where they lie. */
   readonly inPlace?: InPlaceAnswers;
+}
+
+/**
+ * Reads what there is to be read of a message that cannot be read as a whole. Undefined refuses the message; what is thrown says
+ * why.
+ */
+export interface Salvage<Request> {
+  fromBinary(bytes: Uint8Array): Promise<Request | undefined>;
+  fromJson(json: JsonValue, reading: JsonReading): Promise<Request | undefined>;
+}
+
+/** How a door reads JSON. */
+export interface JsonReading {
+  /** Whether names that the contract does not have are passed over, as in the binary encoding. */
+  readonly ignoreUnknownFields: boolean;
 }
 
 /** Answers of a stream whose memory is lent to the gRPC door. */

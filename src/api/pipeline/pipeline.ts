@@ -255,13 +255,6 @@ function rateLimited(rate: RateClass, retryAfterMs: number): OtaError {
   );
 }
 
-/** INVALID_ARGUMENT for bytes that are not the request message. */
-export function undecodable(input: DescMessage, cause: unknown): OtaError {
-  return new OtaError("invalid_argument", "INVALID_REQUEST", `the request is not a valid ${input.typeName}`, {
-    cause,
-  });
-}
-
 /** The message that a handler's answer stands for. */
 export function answerOf(endpoint: Endpoint, answer: object): Message {
   return create(endpoint.method.output, answer as Record<string, unknown>);

@@ -2,14 +2,15 @@ import {
   type DescEnum,
   type DescField,
   type DescMessage,
-  fromJson,
   type JsonObject,
   type JsonValue,
   type Message,
   ScalarType,
 } from "@bufbuild/protobuf";
 import { invalidArgument, OtaError } from "../../errors.ts";
+import type { BoundEndpoint } from "../pipeline/endpoint-table.ts";
 import type { HttpBinding } from "../pipeline/http-binding.ts";
+import { messageFromJson } from "../pipeline/request-reading.ts";
 
 /**
  * Builds the request message of a REST call as google/api/http.proto describes: path variables, then the body (all of
@@ -18,20 +19,24 @@ import type { HttpBinding } from "../pipeline/http-binding.ts";
  *
  * Throws INVALID_ARGUMENT that names the field.
  */
-export function requestFromHttp(
-  message: DescMessage,
-  binding: HttpBinding,
+export async function requestFromHttp(
+  { endpoint, binding }: BoundEndpoint,
   variables: ReadonlyMap<string, string>,
   query: URLSearchParams,
   body: JsonValue | undefined,
-): Message {
+): Promise<Message> {
+  const message = endpoint.method.input;
   const json = bodyAsRequest(binding, body);
   for (const name of new Set(query.keys())) {
     if (binding.body === "*" || isBound(message, binding, name)) throw unknownParameter(name);
     setField(json, message, name, query.getAll(name));
   }
   for (const [path, value] of variables) setField(json, message, path, [value]);
-  return parse(message, json);
+  try {
+    return await messageFromJson(endpoint, json, { ignoreUnknownFields: false });
+  } catch (error) {
+    throw asInvalidJson(error);
+  }
 }
 
 function bodyAsRequest(binding: HttpBinding, body: JsonValue | undefined): JsonObject {
@@ -137,14 +142,6 @@ function messageJson(message: DescMessage, path: string, value: string): JsonVal
     return scalarJson(wrapped.scalar, path, value);
   }
   throw invalidArgument(path, "is a message; name one of its fields");
-}
-
-function parse(message: DescMessage, json: JsonObject): Message {
-  try {
-    return fromJson(message, json);
-  } catch (error) {
-    throw asInvalidJson(error);
-  }
 }
 
 /** The parser's complaint without its prefix, which names types that a REST client does not know. */

@@ -15,6 +15,7 @@ import type { UnaryEndpoint } from "../pipeline/endpoint.ts";
 import type { BoundEndpoint, EndpointTable } from "../pipeline/endpoint-table.ts";
 import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
 import { answerOf, maxMessageBytes, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import { jsonFromBody } from "../pipeline/request-reading.ts";
 import { requestFromHttp } from "./rest-binding.ts";
 
 /**
@@ -106,8 +107,8 @@ class RestDoor {
     const { call, route, bound, variables, body: pending } = this.#calls.get(request) as Required<RestCall>;
     pending.end();
     const { endpoint, binding } = bound;
-    const body = parseBody(request.body);
-    const message = requestFromHttp(endpoint.method.input, binding, variables, queryOf(request), body);
+    const body = bodyOf(request, endpoint);
+    const message = await requestFromHttp(bound, variables, queryOf(request), body);
     route.check(call, message);
     const answer = answerOf(endpoint, await endpoint.handle(message, call));
     const json = JSON.stringify(jsonOf(endpoint, answer, binding.responseBody));
@@ -176,14 +177,8 @@ function requireJson({ headers }: FastifyRequest): void {
   }
 }
 
-function parseBody(body: unknown): JsonValue | undefined {
-  if (!Buffer.isBuffer(body) || body.length === 0) return undefined;
-  try {
-    // JSON is UTF-8 (RFC 8259, section 8.1); anything else would be stored as replacement characters.
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body)) as JsonValue;
-  } catch (error) {
-    throw new OtaError("invalid_argument", "INVALID_REQUEST", "the body is not valid JSON", { cause: error });
-  }
+function bodyOf({ body }: FastifyRequest, endpoint: UnaryEndpoint): JsonValue | undefined {
+  return Buffer.isBuffer(body) && body.length > 0 ? jsonFromBody(body, endpoint) : undefined;
 }
 
 function jsonOf(endpoint: UnaryEndpoint, answer: Message, field: DescField | undefined): JsonValue {

@@ -1,0 +1,2 @@
+/** The most heartbeats of one message, as in the contract. */
+export const maxBatchSize = 1_000;
