@@ -7,6 +7,8 @@ export interface Slice {
   readonly job: FlushJob;
   /** The epoch that they are to be counted in, if it is not the one that the device told. */
   readonly epoch?: number;
+  /** Whether an earlier transaction of the flush stored later ones of the same batches. */
+  readonly isOvertaken?: boolean;
   readonly records: readonly HeartbeatRecord[];
 }
 
@@ -16,6 +18,8 @@ export interface DeviceGroup extends DeviceRows {
   unnumbered: readonly HeartbeatRecord[];
   readonly slices: Slice[];
   sent: number;
+  /** Whether later ones are stored already: see {@link Slice.isOvertaken}. */
+  isOvertaken: boolean;
 }
 
 /** Puts rows together by device, each device's in order, with no sequence twice. All of a device are of one epoch and one stream. */
@@ -38,11 +42,13 @@ export function groupByDevice(slices: readonly Slice[]): DeviceGroup[] {
         unnumbered: [],
         slices: [slice],
         sent: records.length,
+        isOvertaken: slice.isOvertaken === true,
       });
     } else {
       group.slices.push(slice);
       group.records = group.records.concat(records);
       group.sent += records.length;
+      group.isOvertaken ||= slice.isOvertaken === true;
     }
   }
   const list = [...groups.values()];

@@ -154,18 +154,23 @@ export class HeartbeatFlush {
     const fresh = new Set(verdict.records.map(({ sequence }) => sequence));
     const isOld = ({ sequence }: HeartbeatRecord) => sequence > 0 && !fresh.has(sequence);
     const records = group.records.filter(isOld);
-    const slices = group.slices.map((slice) => ({ ...slice, records: slice.records.filter(isOld) }));
-    return { group, verdict, duplicates, records, slices };
+    const isOvertaken = group.isOvertaken || verdict.records.length > 0;
+    const slices = group.slices.map((slice) => ({
+      ...slice,
+      isOvertaken,
+      records: slice.records.filter(isOld),
+    }));
+    return { group, verdict, duplicates, records, slices, isOvertaken };
   }
 
   /** Tells repeats, which are done, from heartbeats of a counter that began again (`begun`), which are still to be stored. */
   #judgeRepeats(
-    { group, verdict, duplicates, records, slices }: Repeats,
+    { group, verdict, duplicates, records, slices, isOvertaken }: Repeats,
     begun: ReadonlySet<HeartbeatRecord>,
   ): void {
     const newest = records.at(-1);
     if (newest !== undefined && begun.has(newest)) {
-      if (verdict.records.length === 0 || group.followsEpoch) this.#countAnew(group, verdict.epoch, slices);
+      if (!isOvertaken || group.followsEpoch) this.#countAnew(group, verdict.epoch, slices);
       else this.#refuseRepeats(slices);
     } else if (this.#observeStored) {
       this.#parts.observers.observe(inEpoch(records, verdict.epoch));
@@ -254,6 +259,8 @@ interface Repeats {
   readonly records: readonly HeartbeatRecord[];
   /** The same by batch. */
   readonly slices: readonly Slice[];
+  /** Whether later ones of the same batches are stored. */
+  readonly isOvertaken: boolean;
 }
 
 type StoredVerdict = Extract<DeviceVerdict, { kind: "stored" }>;

@@ -1,5 +1,5 @@
-import { describe, expect, test } from "vitest";
-import { device, send, startIngest, stored } from "./heartbeat-fixture.ts";
+import { describe, expect, test, vi } from "vitest";
+import { device, records, send, startIngest, stored, stream } from "./heartbeat-fixture.ts";
 
 const follows = { followsEpoch: true } as const;
 
@@ -56,6 +56,32 @@ describe("a counter that begins again under a new boot", () => {
       rejected: [{ sequence: 3n, field: "sequence", description: expect.any(String) }],
     });
     expect(await send(fixture, id, [1], { bootId: "boot-3", epoch: 2 })).toMatchObject({ ackedThrough: 1 });
+    expect(await stored(fixture, id)).toEqual([1, 2, 3, 4]);
+  });
+
+  test("is told the same where it could not be looked up at first what is stored of it", async () => {
+    await using fixture = await startIngest();
+    const id = device();
+    await send(fixture, id, [1, 2, 3]);
+    const { pool } = fixture;
+    const query = pool.query.bind(pool) as (...args: unknown[]) => unknown;
+    let faults = 1;
+    vi.spyOn(pool, "query").mockImplementation((...args: unknown[]) => {
+      const { name } = args[0] as { readonly name?: string };
+      if (name === "heartbeat_boots_stored" && faults-- > 0)
+        throw new Error("Connection terminated unexpectedly");
+      return query(...args);
+    });
+    // The transaction that stores 4 is committed by then: told to begin anew, the device would repeat it.
+    const { result } = stream(fixture, {
+      deviceId: id,
+      records: records(id, [2, 3, 4], { bootId: "boot-2" }),
+    });
+    expect(await result).toMatchObject({
+      ackedThrough: 4,
+      rejected: [{ sequence: 2n }, { sequence: 3n }],
+    });
+    expect(faults).toBeLessThan(1);
     expect(await stored(fixture, id)).toEqual([1, 2, 3, 4]);
   });
 
