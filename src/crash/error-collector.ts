@@ -32,7 +32,7 @@ import {
 } from "./fingerprint.ts";
 import { readRules } from "./grouping-rules.ts";
 import { dropPartitionsBefore, ensurePartitions } from "./occurrence-partitions.ts";
-import type { SymbolTables } from "./symbols/symbol-names.ts";
+import type { FindNames, SymbolTables } from "./symbols/symbol-names.ts";
 
 /** What {@link ErrorCollector} is made of. */
 export interface ErrorCollectorParts {
@@ -43,7 +43,7 @@ export interface ErrorCollectorParts {
   /** How long occurrences are kept, in whole days before today, as their heartbeats are; 0 keeps them for ever. */
   readonly retentionDays: number;
   /** Names raw addresses; none are named without it. */
-  readonly symbols?: Pick<SymbolTables, "of"> | undefined;
+  readonly symbols?: Pick<SymbolTables, "inTries"> | undefined;
   /** The most groups that there may be; whatever comes then is counted in one that stands for all others. */
   readonly maxGroups?: number;
 }
@@ -146,12 +146,18 @@ export class ErrorCollector implements AsyncDisposable {
   }
 
   async #collectBatch(limit: number): Promise<number> {
+    const { symbols } = this.#parts;
+    if (symbols === undefined) return await this.#tryBatch(limit);
+    return await symbols.inTries((findNames) => this.#tryBatch(limit, findNames));
+  }
+
+  async #tryBatch(limit: number, findNames?: FindNames): Promise<number> {
     return await this.#parts.database.transact(
       async (em, session) => {
         if (!(await takeTurn(session, collectorLock))) return 0;
         const { taken, heartbeats } = await takeHeartbeats(session, limit);
         if (heartbeats.length > 0)
-          await this.#count(em, session, await this.#sightingsOf(session, heartbeats));
+          await this.#count(em, session, await this.#sightingsOf(session, heartbeats, findNames));
         return taken;
       },
       { retry: { attempts: maxAttempts } },
@@ -159,7 +165,11 @@ export class ErrorCollector implements AsyncDisposable {
   }
 
   /** Reads each report, names what symbol files know, and computes the fingerprints; others get a turn in between. */
-  async #sightingsOf(session: Session, heartbeats: readonly InboxHeartbeat[]): Promise<Sighting[]> {
+  async #sightingsOf(
+    session: Session,
+    heartbeats: readonly InboxHeartbeat[],
+    findNames: FindNames | undefined,
+  ): Promise<Sighting[]> {
     const rules = await readRules(session);
     const reads = new Map<DeviceError, ReadReport>();
     const slice = new ComputeSlice();
@@ -167,7 +177,7 @@ export class ErrorCollector implements AsyncDisposable {
       reads.set(report, readReport(report));
       await slice.pause();
     }
-    const symbols = await this.#parts.symbols?.of(session, [...reads.values()].flatMap(buildIdsOf));
+    const symbols = await findNames?.(session, [...reads.values()].flatMap(buildIdsOf));
     const sightings: Sighting[] = [];
     for (const { errors, receivedAtMs, ...heartbeat } of heartbeats) {
       for (const [position, report] of errors.entries()) {

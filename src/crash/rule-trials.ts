@@ -35,7 +35,7 @@ export class RuleTrials {
   async try(conditions: RuleConditions, report: ReportedError): Promise<RuleTrial> {
     const { pool, rules, tables } = this.#parts;
     const read = readReport(report);
-    const symbols = await tables.of(pool, buildIdsOf(read));
+    const symbols = await tables.inTries((find) => find(pool, buildIdsOf(read)));
     const subject = subjectOf(read, symbols);
     const failed = failedConditions(conditions, subject);
     const hasCondition = Object.values(conditions).some((condition) => condition !== "");

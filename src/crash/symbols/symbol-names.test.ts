@@ -34,19 +34,28 @@ async function namesFrom(content: Buffer, faults: number, times: number) {
     read: {
       value: async (...args: Parameters<ObjectStore["read"]>) => {
         reads++;
+        expect(isInTransaction).toBe(false);
         if (failing-- > 0) throw new Error("the store is away");
         return await store.read(...args);
       },
     },
   }) as ObjectStore;
+  let isInTransaction = false;
   const session: ReadSession = {
     query: async <Row>() => [{ wanted: buildId, object_sha256: sha256 }] as Row[],
   };
   const tables = new SymbolTables({ store: shaky, logger: pino({ enabled: false }) });
   const names: (string | undefined)[] = [];
   for (let time = 0; time < times; time++) {
-    const found = await tables.of(session, [buildId]);
-    names.push(found.nameOf({ module: "agent", buildId, offset: 0x1f5n }));
+    const name = await tables.inTries(async (find) => {
+      isInTransaction = true;
+      try {
+        return (await find(session, [buildId])).nameOf({ module: "agent", buildId, offset: 0x1f5n });
+      } finally {
+        isInTransaction = false;
+      }
+    });
+    names.push(name);
   }
   return { names, reads };
 }
