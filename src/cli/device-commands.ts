@@ -34,6 +34,7 @@ import {
   percentText,
   timeText,
 } from "./format.ts";
+import { troubleFacts, troubleText } from "./heartbeat-trouble.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { collectList, collectNames, parseSince } from "./parse.ts";
 import { deviceId } from "./references.ts";
@@ -198,6 +199,7 @@ function renderDevices(terminal: Terminal, devices: readonly Device[], nowMs: nu
     { title: "version", text: ({ firmwareVersion }) => cleanText(firmwareVersion) || "-" },
     { title: "presence", text: (device) => presenceText(terminal, device) },
     { title: "seen", text: ({ lastSeenTime }) => agoText(lastSeenTime, nowMs) },
+    { title: "trouble", text: troubleText },
     { title: "groups", text: ({ groups }) => listText(groups) },
   ];
   return renderTable(terminal, columns, devices);
@@ -225,6 +227,7 @@ function renderDevice(terminal: Terminal, device: Device, nowMs: number): string
     ["expected", expectedText(device)],
     ["last seen", `${timeText(device.lastSeenTime)} (${agoText(device.lastSeenTime, nowMs)})`],
     ...(device.lastHeartbeat === undefined ? [] : heartbeatFacts(device.lastHeartbeat)),
+    ...troubleFacts(device),
     ["metadata", metadata.length === 0 ? undefined : listText(metadata)],
     ["enrolled", timeText(device.createTime)],
     ["retired", device.retireTime === undefined ? undefined : timeText(device.retireTime)],

@@ -61,13 +61,15 @@ function recordOf(
   backlog: boolean,
   { deviceId, epoch, receivedAt, hello }: BatchContext,
 ): DurableHeartbeat {
-  const { deviceTime, uptime } = heartbeat;
+  const { uptime } = heartbeat;
+  const deviceTime = heartbeat.deviceTime && dateOf(heartbeat.deviceTime);
   return makeRecord(heartbeat, {
     deviceId,
     epoch,
     sequence,
     receivedAt,
-    deviceTime: deviceTime === undefined ? undefined : dateOf(deviceTime),
+    deviceTime,
+    clockOffsetMs: backlog ? undefined : clockOffset(deviceTime, receivedAt),
     // A device need not repeat on each heartbeat what it said when it opened the stream.
     firmwareVersion: heartbeat.firmwareVersion || (hello?.firmwareVersion ?? ""),
     bootId: heartbeat.bootId || (hello?.bootId ?? ""),
@@ -87,6 +89,7 @@ const makeRecord = recordMaker<Omit<DurableHeartbeat, ReadingProperty>>({
   sequence: true,
   receivedAt: true,
   deviceTime: true,
+  clockOffsetMs: true,
   firmwareVersion: true,
   bootId: true,
   uptimeMs: true,
@@ -97,6 +100,13 @@ const makeRecord = recordMaker<Omit<DurableHeartbeat, ReadingProperty>>({
   components: true,
   backlog: true,
 });
+
+function clockOffset(deviceTime: Date | undefined, receivedAt: Date): number | undefined {
+  if (deviceTime === undefined) return undefined;
+  const offsetMs = deviceTime.getTime() - receivedAt.getTime();
+  // A time that no clock of ours can tell.
+  return Number.isNaN(offsetMs) ? undefined : offsetMs;
+}
 
 const noErrors: readonly DeviceError[] = [];
 

@@ -32,6 +32,7 @@ const all = [
   "0023-heartbeat-faults",
   "0025-recalls",
   "0026-expected-intervals",
+  "0027-clock-verdicts",
   "0028-kept-facts",
 ];
 const replicas = 3;

@@ -70,7 +70,21 @@ const device = fc.record({
   enrolledVersion: version,
   expectedIntervalMs: fc.constantFrom(null, null, 1_500, 60_000, 3_600_000, 30 * 86_400_000),
   heard: fc.option(
-    fc.record({ agoMs: fc.constantFrom(...moments), firmwareVersion: version, reading, counter: fc.nat(3) }),
+    fc.record({
+      agoMs: fc.constantFrom(...moments),
+      firmwareVersion: version,
+      reading,
+      counter: fc.nat(3),
+      clockOffsetMs: fc.constantFrom(undefined, 0, -60_000, 60_001, -7_200_000, -1_000_000_000_000),
+    }),
+  ),
+  faults: fc.uniqueArray(
+    fc.tuple(
+      fc.constantFrom("left_out", "refused", "repeated"),
+      fc.constantFrom("", "boot_id"),
+      fc.constantFrom(...moments),
+    ),
+    { selector: ([kind, field]) => `${kind} ${field}` },
   ),
 });
 
@@ -129,6 +143,16 @@ const test = fc.oneof(
     .map(([comparator, value]) => `last_seen_time ${comparator} ${value}`),
   fc
     .tuple(
+      fc.constantFrom("reading_left_out_time", "heartbeat_refused_time", "heartbeat_repeated_time"),
+      comparison,
+      fc.constantFrom("ago(240s)", "ago(1h)", '"2026-01-01T00:00:00Z"'),
+    )
+    .map(([field, comparator, value]) => `${field} ${comparator} ${value}`),
+  fc
+    .tuple(fc.constantFrom("=", "!="), fc.constantFrom("RIGHT", "CLOCK_VERDICT_OFF", "UNSET"))
+    .map(([comparator, value]) => `clock_verdict ${comparator} ${value}`),
+  fc
+    .tuple(
       comparison,
       fc.constantFrom("ago(1s)", '"2026-01-01T00:00:00.123Z"', '"2000-01-01T00:00:00+02:00"'),
     )
@@ -164,6 +188,10 @@ const test = fc.oneof(
       "firmware_version",
       "last_seen_time",
       "create_time",
+      "clock_verdict",
+      "reading_left_out_time",
+      "heartbeat_refused_time",
+      "heartbeat_repeated_time",
     )
     .map((field) => `${field}:*`),
   fc.constantFrom("metadata:site", "components:app", "sn-1", "STRAssE", '"ße"', "a"),
@@ -211,14 +239,20 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
         each.expectedIntervalMs,
       ],
     );
+    for (const [kind, field, agoMs] of each.faults)
+      await pool.query(
+        "INSERT INTO heartbeat_faults (device_id, kind, field, noticed_at) VALUES ($1, $2, $3, $4)",
+        [deviceId, kind, field, new Date(nowMs + agoMs)],
+      );
     devices.directory.reload(deviceId);
     if (each.heard !== null) {
-      const { agoMs, firmwareVersion, reading: values, counter } = each.heard;
+      const { agoMs, firmwareVersion, reading: values, counter, clockOffsetMs } = each.heard;
       devices.directory.observe([
         heartbeatOf(deviceId, 1, {
           receivedAt: new Date(nowMs + agoMs),
           firmwareVersion,
           securityCounter: counter,
+          clockOffsetMs,
           ...values,
         }),
       ]);

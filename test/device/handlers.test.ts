@@ -42,7 +42,7 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
   const endpoints: Endpoint[] = [
     ...accessEndpoints({ tokens, enrolmentKeys, signingKeys, audit, pageTokens, settings: [] }),
     ...deviceEndpoints({
-      faults: { of: () => Promise.resolve([]) },
+      faults: { of: () => Promise.resolve(new Map()) },
       enrolment,
       registry,
       batches,

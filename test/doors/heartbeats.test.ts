@@ -219,6 +219,14 @@ describe("a device that is not heard as it means to be", () => {
     return device;
   }
 
+  /** The devices that a filter finds, with how many kinds of faults each is shown with. */
+  async function listed(filter: string) {
+    const { devices } = await service
+      .client()
+      .unary(DeviceService.method.listDevices, { filter, pageSize: 1_000 });
+    return devices.map(({ id, heartbeatFaults }) => [id, heartbeatFaults.length]);
+  }
+
   it("shows how many heartbeats were refused and came again", async () => {
     const device = await enrolDevice(service);
     const client = service.client(device.token);
@@ -232,6 +240,9 @@ describe("a device that is not heard as it means to be", () => {
         [HeartbeatFaultKind.REPEATED, "", 2n],
       ]);
     });
+    const recently = "heartbeat_refused_time > ago(1h) AND heartbeat_repeated_time:*";
+    expect(await listed(recently)).toContainEqual([device.id, 2]);
+    expect(await listed(`NOT (${recently})`)).not.toContainEqual([device.id, expect.any(Number)]);
   });
 
   it("shows what its clock is worth", async () => {
@@ -255,6 +266,7 @@ describe("a device that is not heard as it means to be", () => {
     await verdict(ClockVerdict.RIGHT, 0);
     await beat(3, new Date(Date.now() - 7_200_000));
     await verdict(ClockVerdict.OFF, -7_200);
+    expect(await listed("clock_verdict = OFF")).toEqual([[device.id, 0]]);
     await beat(4, new Date(20_000));
     await verdict(ClockVerdict.UNSET);
     await beat(5, new Date("4020-01-01T00:00:00Z"));

@@ -58,6 +58,8 @@ export const device: CheckedDevice = {
   metadata: {},
   updatePin: "none",
   createdAtMs: 0,
+  clockVerdict: undefined,
+  faultTimes: {},
   firmwareVersion: "1.1.0",
   components: undefined,
   lastSeenAtMs: 0,

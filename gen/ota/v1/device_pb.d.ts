@@ -181,15 +181,14 @@ export declare type Device = Message<"ota.v1.Device"> & {
   product: string;
 
   /**
-   * What is wrong with its heartbeats, newest first: readings that were left out, heartbeats that were refused or came again. Only
-   * `GetDevice` says it.
+   * What is wrong with its heartbeats, newest first: readings that were left out, heartbeats that were refused or came again.
    *
    * @generated from field: repeated ota.v1.HeartbeatFault heartbeat_faults = 24;
    */
   heartbeatFaults: HeartbeatFault[];
 
   /**
-   * What its newest heartbeat shows of its clock. Only `GetDevice` says it.
+   * What its newest heartbeat shows of its clock.
    *
    * @generated from field: ota.v1.ClockVerdict clock_verdict = 25;
    */

@@ -327,7 +327,8 @@ export declare type ListDevicesRequest = Message<"ota.v1.ListDevicesRequest"> & 
    * Only devices that match this filter (https://google.aip.dev/160), for example
    * `device_type = "thermostat" AND battery_percent < 20 AND groups:"berlin"`. The fields are `id`, `serial_number`,
    * `device_type`, `hardware_model`, `product`, `display_name`, `groups`, `tags`, `metadata.<name>`, `update_pin`,
-   * `create_time`, `firmware_version`, `components.<name>`, `presence`, `last_seen_time`, `battery_percent`, `charging`,
+   * `create_time`, `firmware_version`, `components.<name>`, `presence`, `last_seen_time`, `clock_verdict`,
+   * `reading_left_out_time`, `heartbeat_refused_time`, `heartbeat_repeated_time`, `battery_percent`, `charging`,
    * `cpu_percent`, `memory_percent`, `storage_free_bytes`, `temperature_celsius`, `network_type`, `carrier`,
    * `signal_dbm` and `security_counter`. Versions are compared as semantic versions.
    *

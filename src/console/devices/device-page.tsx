@@ -23,6 +23,7 @@ import { DeviceActions } from "./device-actions.tsx";
 import { DeviceReadings } from "./device-readings.tsx";
 import { DeviceUpdates } from "./device-updates.tsx";
 import { ErrorPanel } from "./error-panel.tsx";
+import { HeartbeatTrouble } from "./heartbeat-trouble.tsx";
 import { MeasurementsPanel } from "./measurements/measurements-panel.tsx";
 import { TrackPanel } from "./track-panel.tsx";
 import { WhyPanel } from "./why-panel.tsx";
@@ -86,6 +87,7 @@ export function DevicePage() {
           <About device={device} />
         </Grid.Col>
       </Grid>
+      <HeartbeatTrouble device={device} />
       <Parts device={device} />
     </Page>
   );

@@ -37,6 +37,8 @@ const device: FilterableDevice = {
   networkType: "WIFI",
   signalDbm: -90,
   securityCounter: 3,
+  clockVerdict: "OFF",
+  faultTimes: { refused: nowMs - 60_000 },
 };
 
 function matches(filter: string, other: Partial<FilterableDevice> = {}): boolean {
@@ -65,6 +67,9 @@ describe("parseDeviceFilter", () => {
     "update_pin = UNSPECIFIED AND network_type = WIFI",
     "last_seen_time < ago(1m) AND last_seen_time > ago(1h)",
     'create_time >= "2025-12-31T23:59:59Z" AND create_time < "2026-01-01T00:00:00+00:00"',
+    "clock_verdict = OFF AND clock_verdict != CLOCK_VERDICT_UNSET",
+    "heartbeat_refused_time > ago(1h) AND heartbeat_refused_time:*",
+    "NOT heartbeat_repeated_time:* AND NOT reading_left_out_time < ago(1s)",
     "id = 019A0000-0000-7000-8000-000000000001",
     // OR binds tighter than AND.
     "device_type = thermostat OR groups:x AND groups:berlin",

@@ -1,4 +1,6 @@
+import { clockVerdicts } from "../state/clock-verdict.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
+import type { HeartbeatFaultKind } from "../state/heartbeat-fault-writer.ts";
 import type { Presence } from "../state/presence.ts";
 import { type HeldName, heldReadings } from "../state/readings.ts";
 
@@ -82,6 +84,20 @@ const fields = {
     values: Object.keys(presences),
   },
   last_seen_time: { kind: "time", description: "When its newest heartbeat was received." },
+  clock_verdict: {
+    kind: "choice",
+    description: "What its newest heartbeat shows of its clock: right within a minute, off, or never set.",
+    values: clockVerdicts,
+  },
+  reading_left_out_time: {
+    kind: "time",
+    description: "When a reading was last left out of one of its heartbeats.",
+  },
+  heartbeat_refused_time: { kind: "time", description: "When one of its heartbeats was last refused." },
+  heartbeat_repeated_time: {
+    kind: "time",
+    description: "When it last sent a heartbeat again that was stored before.",
+  },
   ...readingFields(),
   security_counter: { kind: "number", description: "The signed security counter of what it runs." },
 } as const satisfies Record<string, FieldRow>;
@@ -103,6 +119,17 @@ export const deviceFilterFields: readonly DeviceFilterField[] = Object.entries(f
 export function fieldKind(name: FieldName): FieldKind {
   return fields[name].kind;
 }
+
+/** The kind of fault whose newest time a field is; undefined for all other fields. */
+export function faultKindOf(name: FieldName): HeartbeatFaultKind | undefined {
+  return faultKinds[name];
+}
+
+const faultKinds: { readonly [name in FieldName]?: HeartbeatFaultKind } = {
+  reading_left_out_time: "left_out",
+  heartbeat_refused_time: "refused",
+  heartbeat_repeated_time: "repeated",
+};
 
 /** Whether the database keeps a field's numbers in single precision: values are then compared as it holds them. */
 export function isSinglePrecision(name: FieldName): boolean {

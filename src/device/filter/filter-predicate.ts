@@ -11,7 +11,7 @@ import type {
   FilterTime,
   TextPattern,
 } from "./device-filter.ts";
-import { type FieldName, isSinglePrecision } from "./filter-fields.ts";
+import { type FieldName, faultKindOf, isSinglePrecision } from "./filter-fields.ts";
 import { type ModelNames, plainModels } from "./model-names.ts";
 
 /** Whether a device matches at a moment, in milliseconds since 1970. */
@@ -88,7 +88,7 @@ function testPredicate(test: DeviceTest, intervalMs: number, models: ModelNames)
       return (device) => (device.updatePin === pin) !== negated;
     }
     case "choice": {
-      const read = readingReader(test.field.name);
+      const read = choiceReader(test.field.name);
       const { value: wanted, negated } = test;
       return (device) => {
         const value = read(device);
@@ -132,6 +132,14 @@ function presentPredicate({ name, key }: FieldPath): DevicePredicate {
     }
     case "security_counter":
       return () => true;
+    case "clock_verdict":
+      return (device) => device.clockVerdict !== undefined;
+    case "reading_left_out_time":
+    case "heartbeat_refused_time":
+    case "heartbeat_repeated_time": {
+      const read = timeReader(name);
+      return (device) => read(device) !== undefined;
+    }
     default: {
       const read = readingReader(name);
       return (device) => (read(device) ?? "") !== "";
@@ -149,6 +157,16 @@ function hasEntry(entries: Readonly<Record<string, string>> | undefined, key: st
 /** Reads a field that is a reading. */
 function readingReader(name: FieldName): (device: FilterableDevice) => HeldReadings[HeldProperty] {
   return heldReader(name as HeldName);
+}
+
+function choiceReader(name: FieldName): (device: FilterableDevice) => HeldReadings[HeldProperty] {
+  return name === "clock_verdict" ? (device) => device.clockVerdict : readingReader(name);
+}
+
+function timeReader(name: FieldName): NumberReader {
+  const kind = faultKindOf(name);
+  if (kind !== undefined) return ({ faultTimes }) => faultTimes[kind];
+  return name === "create_time" ? (device) => device.createdAtMs : (device) => device.lastSeenAtMs;
 }
 
 function textReader({ name, key = "" }: FieldPath): (device: FilterableDevice) => string | undefined {
@@ -239,8 +257,7 @@ const comparisons: Readonly<Record<Comparison, <T extends number | string>(a: T,
 };
 
 function timePredicate(name: FieldName, comparison: Comparison, value: FilterTime): DevicePredicate {
-  const read: NumberReader =
-    name === "create_time" ? (device) => device.createdAtMs : (device) => device.lastSeenAtMs;
+  const read = timeReader(name);
   const holds = comparisons[comparison];
   if ("sinceEpochMs" in value) {
     const { sinceEpochMs } = value;

@@ -10,7 +10,7 @@ import type {
   FilterTime,
   TextPattern,
 } from "./device-filter.ts";
-import { type FieldName, fieldKind, isSinglePrecision } from "./filter-fields.ts";
+import { type FieldName, faultKindOf, fieldKind, isSinglePrecision } from "./filter-fields.ts";
 
 /**
  * Makes a filter a condition for WHERE, over `devices d LEFT JOIN device_state s ON s.device_id = d.id`. It is in brackets,
@@ -60,7 +60,9 @@ function test(tested: DeviceTest, parameter: Parameter, moment: PresenceMoment):
     case "number":
       return numberTest(tested.field.name, tested.comparison, tested.value, parameter);
     case "time":
-      return timeTest(columnOf(tested.field, parameter), tested.comparison, tested.value, parameter, moment);
+      return timeFieldTest(tested.field, parameter, (time) =>
+        timeTest(time, tested.comparison, tested.value, parameter, moment),
+      );
     case "version":
       return versionTest(tested.field, tested.comparison, tested.key, parameter);
     case "presence": {
@@ -89,6 +91,9 @@ function equality(negated: boolean): Sql {
   return negated ? sql`<>` : sql`=`;
 }
 
+/** Of the faults of one device, of one kind: see {@link timeFieldTest}. */
+const newestFault = sql`max(f.noticed_at)`;
+
 /** The columns of the fields; those of a map take the name of the entry. */
 const columns: Readonly<Record<FieldName, Sql>> = {
   id: sql`d.id`,
@@ -106,6 +111,10 @@ const columns: Readonly<Record<FieldName, Sql>> = {
   components: sql`s.components`,
   presence: sql`s.last_seen_at`,
   last_seen_time: sql`s.last_seen_at`,
+  clock_verdict: sql`s.clock_verdict`,
+  reading_left_out_time: newestFault,
+  heartbeat_refused_time: newestFault,
+  heartbeat_repeated_time: newestFault,
   ...(Object.fromEntries(
     heldReadings.map(({ name, column }) => [name, sql`s.${identifier(column)}`]),
   ) as Record<HeldName, Sql>),
@@ -121,6 +130,8 @@ function present(field: FieldPath, parameter: Parameter): Sql {
   if (field.key !== undefined) return sql`${column} IS NOT NULL`;
   if (field.name === "update_pin") return sql`${columns.update_pin} <> 'none'`;
   switch (fieldKind(field.name)) {
+    case "time":
+      return timeFieldTest(field, parameter, (time) => sql`${time} IS NOT NULL`);
     case "list":
       return sql`cardinality(${column}) > 0`;
     case "text_map":
@@ -185,6 +196,18 @@ function versionTest(field: FieldPath, comparison: Comparison, key: string, para
     SELECT version FROM (
       SELECT firmware_version AS version FROM device_state UNION SELECT reported->>'firmwareVersion' FROM devices OFFSET 0
     ) AS seen WHERE ${holds(sql`version`)}))`;
+}
+
+/**
+ * A condition on the time in a field. Few devices have faults: those that the condition holds for are gathered first, once a
+ * statement, and a device that has none fails it.
+ */
+function timeFieldTest(field: FieldPath, parameter: Parameter, test: (time: Sql) => Sql): Sql {
+  const holds = test(columnOf(field, parameter));
+  const kind = faultKindOf(field.name);
+  if (kind === undefined) return holds;
+  return sql`d.id IN (SELECT f.device_id FROM heartbeat_faults f
+    WHERE f.kind = ${parameter(kind, "text")} GROUP BY f.device_id HAVING ${holds})`;
 }
 
 /** Times count in whole milliseconds, as they are shown: what is finer in the database is cut off. */

@@ -1,5 +1,6 @@
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, type Sql, sql } from "../../infra/database/sql.ts";
+import type { ClockVerdict } from "../state/clock-verdict.ts";
 import type { ReportedFacts } from "../state/device.entity.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
@@ -26,6 +27,8 @@ export interface DeviceDetails {
   readonly lastHeartbeat: HeartbeatRecord | undefined;
   readonly securityCounter: number;
   readonly expectedInterval: ExpectedInterval;
+  /** What its newest heartbeat shows of its clock; undefined if nothing. */
+  readonly clock: { readonly verdict: ClockVerdict; readonly offsetMs: number } | undefined;
   /** What it says of its client. */
   readonly reported: Readonly<ReportedFacts>;
 }
@@ -66,6 +69,8 @@ export interface DeviceDetailsRow extends ReadingRow {
   readonly deleted_at: Date | null;
   readonly last_seen_at: Date | null;
   readonly last_device_time: Date | null;
+  readonly clock_offset_ms: string | null;
+  readonly clock_verdict: ClockVerdict | null;
   readonly last_sequence: string;
   readonly security_counter: string | null;
 }
@@ -93,8 +98,16 @@ export function detailsOf(row: DeviceDetailsRow): DeviceDetails {
       deviceMs: row.reported.intervalMs,
       typeMs: row.type_interval === null ? undefined : Number(row.type_interval),
     }),
+    clock: clockOf(row),
     reported: row.reported,
   };
+}
+
+function clockOf({
+  clock_verdict: verdict,
+  clock_offset_ms: offsetMs,
+}: DeviceDetailsRow): DeviceDetails["clock"] {
+  return verdict === null ? undefined : { verdict, offsetMs: Number(offsetMs) };
 }
 
 function heartbeatOf(row: DeviceDetailsRow, receivedAt: Date): HeartbeatRecord {

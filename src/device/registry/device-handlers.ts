@@ -10,7 +10,7 @@ import type { Clock } from "../../infra/clock.ts";
 import { parseDeviceFilter } from "../filter/device-filter.ts";
 import { type FleetParts, fleetEndpoints } from "../fleet/fleet-handlers.ts";
 import type { OpenUpdates } from "../fleet/status-overview.ts";
-import type { HeartbeatFault, HeartbeatFaultWriter } from "../state/heartbeat-fault-writer.ts";
+import type { HeartbeatFaultWriter } from "../state/heartbeat-fault-writer.ts";
 import type { DeviceDetails } from "./device-details.ts";
 import type { DeviceEnrolment } from "./device-enrolment.ts";
 import { parseDeviceOrder } from "./device-list.ts";
@@ -78,14 +78,13 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
 }
 
 function readEndpoints(parts: DeviceParts): Endpoint[] {
-  const { faults, registry, pageTokens } = parts;
+  const { registry, pageTokens } = parts;
   return [
     unary(
       DeviceService.method.getDevice,
       { access: { role: "viewer", device: (request) => request.id }, rate: "operator" },
       async ({ id }) => {
-        const device = await registry.get(id);
-        return { device: await message(parts, device, await faults.of(id)) };
+        return { device: await message(parts, await registry.get(id)) };
       },
     ),
     unary(
@@ -177,23 +176,25 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
 async function message(
   parts: DeviceParts,
   device: DeviceDetails,
-  faults?: readonly HeartbeatFault[],
 ): Promise<MessageInitShape<typeof DeviceSchema>> {
-  const openUpdates = await parts.updates.openUpdateIds([device.id]);
-  return deviceMessage(device, { ...contextOf(parts, openUpdates.get(device.id)), faults });
+  const [only = {}] = await messages(parts, [device]);
+  return only;
 }
 
 async function messages(
-  parts: DeviceParts,
+  { updates, faults, clock, heartbeatIntervalMs }: DeviceParts,
   devices: readonly DeviceDetails[],
 ): Promise<MessageInitShape<typeof DeviceSchema>[]> {
-  const openUpdates = await parts.updates.openUpdateIds(devices.map((device) => device.id));
-  return devices.map((device) => deviceMessage(device, contextOf(parts, openUpdates.get(device.id))));
-}
-
-function contextOf(
-  { clock, heartbeatIntervalMs }: DeviceParts,
-  openUpdateId: string | undefined,
-): { nowMs: number; heartbeatIntervalMs: number; openUpdateId: string | undefined } {
-  return { nowMs: clock.now().getTime(), heartbeatIntervalMs, openUpdateId };
+  const ids = devices.map(({ id }) => id);
+  const openUpdates = await updates.openUpdateIds(ids);
+  const faultsById = await faults.of(ids);
+  const nowMs = clock.now().getTime();
+  return devices.map((device) =>
+    deviceMessage(device, {
+      nowMs,
+      heartbeatIntervalMs,
+      openUpdateId: openUpdates.get(device.id),
+      faults: faultsById.get(device.id) ?? [],
+    }),
+  );
 }

@@ -14,7 +14,7 @@ import { presenceOf } from "../state/presence.ts";
 import { heartbeatMessage } from "../state/record-messages.ts";
 import type { DeviceDetails } from "./device-details.ts";
 import type { IntervalSource } from "./expected-interval.ts";
-import { heartbeatFaultsMessage } from "./heartbeat-fault-messages.ts";
+import { clockMessage, heartbeatFaultsMessage } from "./heartbeat-fault-messages.ts";
 import type { SavedFilterRow } from "./saved-filter.entity.ts";
 
 /** A device on the wire, as it stands at this moment. */
@@ -25,8 +25,8 @@ export function deviceMessage(
     /** How often a sign of life is expected of devices of which nobody says so. */
     readonly heartbeatIntervalMs: number;
     readonly openUpdateId: string | undefined;
-    /** What is wrong with its heartbeats, if that is to be said. */
-    readonly faults?: readonly HeartbeatFault[] | undefined;
+    /** What is wrong with its heartbeats. */
+    readonly faults: readonly HeartbeatFault[];
   },
 ): MessageInitShape<typeof DeviceSchema> {
   const { lastHeartbeat: last, expectedInterval, reported } = device;
@@ -58,7 +58,8 @@ export function deviceMessage(
     expectedInterval: durationFromMs(intervalMs),
     expectedIntervalSource: wireSources[expectedInterval.source],
     ...(reported.intervalMs === undefined ? {} : { reportedInterval: durationFromMs(reported.intervalMs) }),
-    ...(context.faults === undefined ? {} : heartbeatFaultsMessage(context.faults, last)),
+    ...heartbeatFaultsMessage(context.faults),
+    ...clockMessage(device.clock),
     ...(device.retiredAt === undefined ? {} : { retireTime: timestampFromDate(device.retiredAt) }),
   };
 }

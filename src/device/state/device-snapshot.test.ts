@@ -15,6 +15,7 @@ function device(): LiveDevice {
       updatePin: "none",
       createdAtMs: 0,
       expectedIntervalMs: undefined,
+      faultTimes: {},
       groups: [],
       retired: false,
       product: "",

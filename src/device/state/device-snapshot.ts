@@ -1,5 +1,6 @@
 import type { DeviceCheck } from "./check-writer.ts";
-import type { FilterableDevice, UpdatePin } from "./filterable-device.ts";
+import { type ClockVerdict, clockVerdictOf } from "./clock-verdict.ts";
+import type { FaultTimes, FilterableDevice, UpdatePin } from "./filterable-device.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import { LiveReadings } from "./held-readings.ts";
 import type { HeldProperty } from "./readings.ts";
@@ -33,6 +34,7 @@ export interface DeviceFacts
     | "updatePin"
     | "createdAtMs"
     | "expectedIntervalMs"
+    | "faultTimes"
   > {
   readonly retired: boolean;
   readonly product: string;
@@ -47,6 +49,7 @@ export type Reading = Pick<
   | "epoch"
   | "sequence"
   | "receivedAt"
+  | "clockOffsetMs"
   | "firmwareVersion"
   | "bootId"
   | "securityCounter"
@@ -67,12 +70,14 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
   readonly updatePin: UpdatePin;
   readonly createdAtMs: number;
   readonly expectedIntervalMs: number | undefined;
+  readonly faultTimes: FaultTimes;
   readonly retired: boolean;
   readonly product: string;
   readonly enrolmentKeyId: string | undefined;
   firmwareVersion: string;
   bootId = "";
   securityCounter = 0;
+  clockVerdict: ClockVerdict | undefined = undefined;
   lastSeenAtMs: number | undefined = undefined;
   components: Readonly<Record<string, string>> | undefined = undefined;
   epoch = -1;
@@ -95,6 +100,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
     this.updatePin = facts.updatePin;
     this.createdAtMs = facts.createdAtMs;
     this.expectedIntervalMs = facts.expectedIntervalMs;
+    this.faultTimes = facts.faultTimes;
     this.retired = facts.retired;
     this.product = facts.product;
     this.enrolmentKeyId = facts.enrolmentKeyId;
@@ -106,6 +112,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
   take(reading: Reading): boolean {
     if (!isNewer(reading, this)) return false;
     this.lastSeenAtMs = reading.receivedAt.getTime();
+    this.clockVerdict = clockVerdictOf(this.lastSeenAtMs, reading.clockOffsetMs);
     // Equal texts are not replaced, so that a device keeps the shared one and not one of every heartbeat.
     if (this.firmwareVersion !== reading.firmwareVersion) this.firmwareVersion = reading.firmwareVersion;
     if (this.bootId !== reading.bootId) this.bootId = reading.bootId;
@@ -127,12 +134,13 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
   takeReadingsOf(other: LiveDevice): void {
     if (!isNewer(other, this)) return;
     this.lastSeenAtMs = other.lastSeenAtMs;
+    this.clockVerdict = other.clockVerdict;
     this.firmwareVersion = other.firmwareVersion;
     this.bootId = other.bootId;
     this.#takeValues(other);
   }
 
-  #takeValues(from: Omit<Reading, "receivedAt">): void {
+  #takeValues(from: Omit<Reading, "receivedAt" | "clockOffsetMs">): void {
     this.epoch = from.epoch;
     this.sequence = from.sequence;
     this.takeReadings(from);

@@ -1,5 +1,6 @@
 import { defineEntity, p } from "@mikro-orm/core";
 import { count, createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
+import type { ClockVerdict } from "./clock-verdict.ts";
 import { DeviceEntity } from "./device.entity.ts";
 import { readingProperties } from "./reading-properties.ts";
 
@@ -15,6 +16,9 @@ export const DeviceStateEntity = defineEntity({
     lastSeenAt: instant(),
     /** The device's own clock: untrusted. */
     lastDeviceTime: instant().strictNullable(),
+    /** How far its clock was ahead of the service's, and what that shows; null if nobody knows. */
+    clockOffsetMs: count().nullable(),
+    clockVerdict: p.text().$type<ClockVerdict>().nullable(),
     epoch: p.integer(),
     lastSequence: count(),
     firmwareVersion: p.text(),

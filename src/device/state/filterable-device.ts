@@ -1,3 +1,5 @@
+import type { ClockVerdict } from "./clock-verdict.ts";
+import type { HeartbeatFaultKind } from "./heartbeat-fault-writer.ts";
 import type { HeldReadings } from "./held-readings.ts";
 
 /** What a filter may ask of a device: a live view, read at the moment of the decision. */
@@ -24,7 +26,14 @@ export interface FilterableDevice extends HeldReadings {
   /** How often a sign of life of it is expected; undefined: as often as the service's setting says. */
   readonly expectedIntervalMs: number | undefined;
   readonly securityCounter: number;
+  /** Of the newest heartbeat; undefined if that shows nothing of the clock. */
+  readonly clockVerdict: ClockVerdict | undefined;
+  /** When each kind of fault was last noticed in its heartbeats, in milliseconds since 1970, as it was when the record was read. */
+  readonly faultTimes: FaultTimes;
 }
+
+/** Times by kind of fault; a kind that was never noticed is absent. */
+export type FaultTimes = { readonly [kind in HeartbeatFaultKind]?: number };
 
 /** How all rollouts treat a device: by chance, always in the first ring, or never. */
 export type UpdatePin = "none" | "canary" | "excluded";

@@ -54,16 +54,19 @@ export class HeartbeatFaultWriter implements AsyncDisposable {
     this.writer.add(fault);
   }
 
-  /** What is wrong with a device's heartbeats, newest first; up to a few seconds old. */
-  async of(deviceId: string): Promise<readonly HeartbeatFault[]> {
-    const rows = await this.#database.pool.query<FaultRow>(readSql, [deviceId]);
-    return rows.map(({ count, sequence, noticed_at: noticedAt, ...row }) => ({
-      ...row,
-      deviceId,
-      count: Number(count),
-      sequence: BigInt(sequence),
-      noticedAt,
-    }));
+  /** What is wrong with the heartbeats of devices, by their ids, of each newest first; up to a few seconds old. */
+  async of(deviceIds: readonly string[]): Promise<ReadonlyMap<string, readonly HeartbeatFault[]>> {
+    const rows = await this.#database.pool.query<FaultRow>(readSql, [deviceIds]);
+    const faults = rows.map(
+      ({ device_id: deviceId, count, sequence, noticed_at: noticedAt, ...row }): HeartbeatFault => ({
+        ...row,
+        deviceId,
+        count: Number(count),
+        sequence: BigInt(sequence),
+        noticedAt,
+      }),
+    );
+    return Map.groupBy(faults, ({ deviceId }) => deviceId);
   }
 
   /** Writes what waits and takes no more. Idempotent. */
@@ -94,6 +97,7 @@ export interface HeartbeatFaultWriterParts {
 }
 
 interface FaultRow {
+  readonly device_id: string;
   readonly kind: HeartbeatFaultKind;
   readonly field: string;
   readonly count: string;
@@ -123,6 +127,6 @@ const writeSql = prepared(
 const readSql = prepared(
   "heartbeat_faults_read",
   sql`
-  SELECT kind, field, count, sequence::text AS sequence, value, description, noticed_at
-    FROM heartbeat_faults WHERE device_id = $1::uuid ORDER BY noticed_at DESC, kind, field`,
+  SELECT device_id, kind, field, count, sequence::text AS sequence, value, description, noticed_at
+    FROM heartbeat_faults WHERE device_id = ANY($1::uuid[]) ORDER BY noticed_at DESC, kind, field`,
 );

@@ -12,6 +12,11 @@ export interface HeartbeatRecord extends Readings {
   readonly receivedAt: Date;
   /** When the device says that it made it; not to be trusted. */
   readonly deviceTime?: Date | undefined;
+  /**
+   * How far the device's clock was ahead of the service's, also if what it told is no time to be kept; undefined if it told
+   * none, or sent this late.
+   */
+  readonly clockOffsetMs?: number | undefined;
   /** The version that runs. */
   readonly firmwareVersion: string;
   /** Changes with every reboot. */

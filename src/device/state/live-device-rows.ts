@@ -1,8 +1,9 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { type Session, sessionOf } from "../../infra/database/session.ts";
 import { identifier, joined, prepared, sql } from "../../infra/database/sql.ts";
+import type { ClockVerdict } from "./clock-verdict.ts";
 import { type DeviceSnapshot, LiveDevice, SharedTexts } from "./device-snapshot.ts";
-import type { UpdatePin } from "./filterable-device.ts";
+import type { FaultTimes, UpdatePin } from "./filterable-device.ts";
 import { readingsOfRow } from "./reading-row.ts";
 import { heldReadings, type Readings } from "./readings.ts";
 
@@ -39,7 +40,9 @@ interface DeviceStateRow {
   readonly is_deleted: boolean;
   readonly enrolled_version: string | null;
   readonly expected_interval: string | null;
+  readonly fault_times: FaultTimes | null;
   readonly last_seen_at: Date | null;
+  readonly clock_verdict: ClockVerdict | null;
   readonly epoch: number | null;
   readonly last_sequence: string | null;
   readonly firmware_version: string | null;
@@ -54,7 +57,10 @@ const readSql = sql`
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.metadata, d.update_pin,
          d.created_at, d.enrolment_key_id, d.is_deleted,
          d.reported->>'firmwareVersion' AS enrolled_version, expected_interval_of(d) AS expected_interval,
-         s.last_seen_at, s.epoch, s.last_sequence, s.firmware_version, s.boot_id, s.components, s.security_counter,
+         (SELECT jsonb_object_agg(kind, ms) FROM (
+            SELECT kind, floor(extract(epoch FROM max(noticed_at)) * 1000) AS ms
+              FROM heartbeat_faults WHERE device_id = d.id GROUP BY kind) AS noticed) AS fault_times,
+         s.last_seen_at, s.clock_verdict, s.epoch, s.last_sequence, s.firmware_version, s.boot_id, s.components, s.security_counter,
          ${joined(held, sql`, `)}
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
 
@@ -64,6 +70,7 @@ const readOneSql = sql`${readSql} WHERE d.id = $1`;
 
 /** Most devices have none: they share it. */
 const noMetadata: Readonly<Record<string, string>> = {};
+const noFaults: FaultTimes = {};
 
 function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: number): LiveDevice {
   const device = new LiveDevice(
@@ -79,6 +86,7 @@ function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: numb
       updatePin: row.update_pin,
       createdAtMs: row.created_at.getTime(),
       expectedIntervalMs: row.expected_interval === null ? undefined : Number(row.expected_interval),
+      faultTimes: row.fault_times ?? noFaults,
       retired: row.is_deleted,
       product: texts.text(row.product),
       enrolmentKeyId: row.enrolment_key_id === null ? undefined : texts.text(row.enrolment_key_id),
@@ -97,6 +105,7 @@ function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: numb
       components: row.components ?? undefined,
       securityCounter: Number(row.security_counter),
     });
+    device.clockVerdict = row.clock_verdict ?? undefined;
   }
   return device;
 }

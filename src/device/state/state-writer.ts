@@ -7,6 +7,7 @@ import { isDataError, withRetry } from "../../infra/database/errors.ts";
 import { type ColumnType, parameter } from "../../infra/database/parameters.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { identifier, joined, prepared, type Sql, sql } from "../../infra/database/sql.ts";
+import { clockVerdictOf } from "./clock-verdict.ts";
 import { isNewer } from "./device-snapshot.ts";
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import { newcomersLocked, withNewcomers } from "./newcomers.ts";
@@ -118,6 +119,12 @@ const columns: readonly Column[] = [
   { name: "device_id", type: "uuid", value: (r) => r.deviceId },
   { name: "last_seen_at", type: "timestamptz", value: (r) => r.receivedAt },
   { name: "last_device_time", type: "timestamptz", value: (r) => r.deviceTime },
+  { name: "clock_offset_ms", type: "bigint", value: (r) => r.clockOffsetMs },
+  {
+    name: "clock_verdict",
+    type: "text",
+    value: (r) => clockVerdictOf(r.receivedAt.getTime(), r.clockOffsetMs),
+  },
   { name: "epoch", type: "int", value: (r) => r.epoch },
   { name: "last_sequence", type: "bigint", value: (r) => r.sequence },
   { name: "firmware_version", type: "text", value: (r) => r.firmwareVersion },

@@ -28,6 +28,7 @@ import { Grouping } from "./migrations/m0022-grouping.ts";
 import { HeartbeatFaults } from "./migrations/m0023-heartbeat-faults.ts";
 import { Recalls } from "./migrations/m0025-recalls.ts";
 import { ExpectedIntervals } from "./migrations/m0026-expected-intervals.ts";
+import { ClockVerdicts } from "./migrations/m0027-clock-verdicts.ts";
 import { KeptFacts } from "./migrations/m0028-kept-facts.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
@@ -102,6 +103,7 @@ const migrations = [
   { name: "0023-heartbeat-faults", class: HeartbeatFaults },
   { name: "0025-recalls", class: Recalls },
   { name: "0026-expected-intervals", class: ExpectedIntervals },
+  { name: "0027-clock-verdicts", class: ClockVerdicts },
   { name: "0028-kept-facts", class: KeptFacts },
 ];
 

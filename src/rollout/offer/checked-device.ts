@@ -29,6 +29,8 @@ export function checkedDevice(device: DeviceSnapshot, reading?: CheckReading): C
     updatePin: device.updatePin,
     createdAtMs: device.createdAtMs,
     expectedIntervalMs: device.expectedIntervalMs,
+    clockVerdict: device.clockVerdict,
+    faultTimes: device.faultTimes,
     firmwareVersion: reading?.firmwareVersion ?? device.firmwareVersion,
     components: reading?.components ?? device.components,
     lastSeenAtMs: device.lastSeenAtMs,

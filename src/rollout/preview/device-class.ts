@@ -80,6 +80,8 @@ export function representative(
     updatePin: row.update_pin,
     createdAtMs: 0,
     expectedIntervalMs: undefined,
+    clockVerdict: undefined,
+    faultTimes: {},
     firmwareVersion: rollout.component === "" ? (row.version ?? "") : "",
     components:
       rollout.component === "" || row.version === null ? undefined : { [rollout.component]: row.version },

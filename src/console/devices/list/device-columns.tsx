@@ -1,10 +1,11 @@
 import { Text } from "@mantine/core";
 import type { ReactNode } from "react";
-import { type Device, UpdatePin } from "../../../../gen/ota/v1/device_pb.js";
+import { type Device, HeartbeatFaultKind, UpdatePin } from "../../../../gen/ota/v1/device_pb.js";
 import { Link } from "../../ui/link.tsx";
 import { Status } from "../../ui/status.tsx";
 import { TimeAgo } from "../../ui/time.tsx";
 import { deviceTitle, presences } from "../../words/device-words.ts";
+import { clockText } from "../../words/heartbeat-words.ts";
 
 /** A column of the table of devices. */
 export interface DeviceColumn {
@@ -44,8 +45,18 @@ export const deviceColumns: readonly DeviceColumn[] = [
     id: "presence",
     header: "Presence",
     width: "14%",
-    cell: ({ presence, retireTime }) =>
-      retireTime === undefined ? <Status {...presences[presence]} /> : <Status tone="idle" text="Retired" />,
+    cell: (device) =>
+      device.retireTime === undefined ? (
+        <>
+          <Status {...presences[device.presence]} />
+          {clockText(device) !== undefined && <Mark text="clock wrong" />}
+          {device.heartbeatFaults.some(({ kind }) => kind === HeartbeatFaultKind.REFUSED) && (
+            <Mark text="heartbeats refused" />
+          )}
+        </>
+      ) : (
+        <Status tone="idle" text="Retired" />
+      ),
   },
   {
     id: "version",
