@@ -116,6 +116,7 @@ export function endpointTable({
       observers: [rollouts, facts],
       consumeRate: (deviceId, points) => rateLimiter.consume("heartbeat", deviceId, points),
       history,
+      heavyReads: database.heavyReads,
       pendingDirectives: (deviceId) => waitingUpdates(rollouts, deviceId),
       pageTokens,
       clock,

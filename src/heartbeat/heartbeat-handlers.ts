@@ -4,7 +4,9 @@ import { bidiStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { callingDevice } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
+import { readerOf } from "../call/reader.ts";
 import { timeRange } from "../call/request-date.ts";
+import type { HeavyReads } from "../infra/database/heavy-reads.ts";
 import { checkedBatch } from "./batch-messages.ts";
 import type { Directive } from "./directive.ts";
 import { maskedFields } from "./heartbeat-fields.ts";
@@ -17,6 +19,7 @@ import { HeartbeatStreamHandler, type StreamHandlerParts } from "./stream-handle
 /** What the handlers of HeartbeatService call. */
 export interface HeartbeatParts extends StreamHandlerParts {
   readonly history: HeartbeatHistory;
+  readonly heavyReads: Pick<HeavyReads, "for">;
   readonly pageTokens: PageTokens;
   /** What a device that polls should do now: it has no stream that could tell it. */
   readonly pendingDirectives: (deviceId: string) => readonly Directive[];
@@ -82,7 +85,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
         rate: "operator",
         deviceRate: "device_read",
       },
-      async ({ deviceId, startTime, endTime, readMask, ...request }) => {
+      async ({ deviceId, startTime, endTime, readMask, ...request }, { identity, signal }) => {
         const fields = maskedFields(readMask?.paths);
         const filter = {
           deviceId,
@@ -91,7 +94,8 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
         };
         const bound = { deviceId, from: filter.from?.toISOString(), to: filter.to?.toISOString(), fields };
         const page = await listPage(parts.pageTokens, request, bound, {
-          list: (position) => history.list(filter, position),
+          list: (position) =>
+            history.list(filter, position, parts.heavyReads.for(readerOf(identity, signal))),
           keyOf: historyKey,
         });
         return {

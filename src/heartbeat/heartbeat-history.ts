@@ -36,19 +36,29 @@ export class HeartbeatHistory {
    * that it reaches into are read. `after` is {@link historyKey} of the last one of the page before.
    *
    * The last day before the page's begin is asked first, which holds all of the page of a device that is alive. To plan a
-   * statement over all days costs the database ten times what such a page costs to read: 1.4 ms with a month of them.
+   * statement over all days costs the database ten times what such a page costs to read: 1.4 ms with a month of them. What
+   * lies before, and pages of more than {@link maxQuickRows}, are read by `costly`.
    */
-  async list(filter: HistoryFilter, position: ListPosition): Promise<HeartbeatRecord[]> {
+  async list(
+    filter: HistoryFilter,
+    position: ListPosition,
+    costly: ReadSession = this.#session,
+  ): Promise<HeartbeatRecord[]> {
+    const quick = position.limit > maxQuickRows ? costly : this.#session;
     const end = position.after?.split(" ")[0] ?? filter.to ?? this.#clock.now();
     const recent = new Date(new Date(end).getTime() - recentMs);
-    if (filter.from !== undefined && filter.from >= recent) return await this.#page(filter, position);
-    const newest = await this.#page({ ...filter, from: recent }, position);
+    if (filter.from !== undefined && filter.from >= recent) return await this.#page(quick, filter, position);
+    const newest = await this.#page(quick, { ...filter, from: recent }, position);
     const limit = position.limit - newest.length;
     if (limit <= 0) return newest;
-    return newest.concat(await this.#page({ ...filter, to: recent }, { ...position, limit }));
+    return newest.concat(await this.#page(costly, { ...filter, to: recent }, { ...position, limit }));
   }
 
-  async #page(filter: HistoryFilter, { limit, after }: ListPosition): Promise<HeartbeatRecord[]> {
+  async #page(
+    session: ReadSession,
+    filter: HistoryFilter,
+    { limit, after }: ListPosition,
+  ): Promise<HeartbeatRecord[]> {
     const parameters = new Parameters();
     const conditions = [sql`device_id = ${parameters.add(filter.deviceId, "uuid")}`];
     if (filter.from !== undefined)
@@ -64,7 +74,7 @@ export class HeartbeatHistory {
       );
     }
     try {
-      const rows = await this.#session.query<HistoryRow>(
+      const rows = await session.query<HistoryRow>(
         sql`SELECT ${selectionOf(filter)} FROM device_heartbeats WHERE ${allOf(conditions)}
             ORDER BY received_at DESC, sequence DESC LIMIT ${parameters.add(limit, "int")}`,
         parameters.values,
@@ -110,6 +120,9 @@ export class HeartbeatHistory {
     }
   }
 }
+
+/** With all that heartbeats may hold, these are some ten megabytes; one more than the default of a page. */
+const maxQuickRows = 51;
 
 /** What a page is looked for in first. */
 const recentMs = 24 * 60 * 60_000;

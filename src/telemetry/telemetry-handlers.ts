@@ -9,9 +9,9 @@ import { type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts"
 import type { Identity } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
+import { readerOf } from "../call/reader.ts";
 import { requiredTimeRange, timeRange } from "../call/request-date.ts";
 import { invalidArgument } from "../errors.ts";
-import type { HeavyReader } from "../infra/database/heavy-reads.ts";
 import { type ExportRequest, exportRequest, exportRequestOfQuery, exportText } from "./export-messages.ts";
 import type { HeartbeatExport } from "./heartbeat-export.ts";
 import type { Telemetry } from "./telemetry.ts";
@@ -191,11 +191,6 @@ function basisOf(basis: WireTimeBasis): TimeBasis {
 function pointsFor({ kind }: Identity, asked: number, byDefault: number): number {
   if (asked === 0) return byDefault;
   return kind === "device" ? Math.min(asked, byDefault) : asked;
-}
-
-/** Of a device's reads one is worked on at a time. */
-function readerOf(identity: Identity, signal: AbortSignal): HeavyReader {
-  return { signal, alone: identity.kind === "device" ? identity.deviceId : undefined };
 }
 
 function written(exports: HeartbeatExport, request: ExportRequest, signal: AbortSignal) {

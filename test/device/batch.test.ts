@@ -200,11 +200,11 @@ describe("lists of devices", () => {
       filter: parseDeviceFilter("device_type = thermostat"),
       order: parseDeviceOrder(orderBy),
     };
-    const whole = await devices.registry.list(query, { limit: 100 });
+    const whole = await devices.registry.list(query, { limit: 100 }, { signal: never });
     expect(whole).toHaveLength(12);
     const paged: string[] = [];
     for (let after: string | undefined; ; ) {
-      const page = await devices.registry.list(query, { limit: 5, after });
+      const page = await devices.registry.list(query, { limit: 5, after }, { signal: never });
       paged.push(...page.map(({ device }) => device.id));
       if (page.length < 5) break;
       after = page.at(-1)?.place;

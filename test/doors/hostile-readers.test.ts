@@ -1,10 +1,12 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
 import { UpdateService } from "../../gen/ota/v1/update_service_pb.js";
 import { type EnrolledDevice, enrolDevice, http, refusal } from "../support/door-clients.ts";
+import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 
 const readers = 8;
@@ -56,6 +58,53 @@ describe("hostile readers", () => {
     const refused = (await Promise.allSettled(asked)).filter(({ status }) => status === "rejected");
     expect(refused.length).toBeGreaterThanOrEqual(readers);
     expect((await series(devices[1] as EnrolledDevice)).series).toHaveLength(1);
+  });
+
+  test("leave the first page of devices, and one device's newest heartbeats, to those who ask for little", async () => {
+    const operator = service.client();
+    const [device] = devices;
+    const deviceId = device?.id ?? "";
+    const ask = {
+      walk: () => operator.unary(DeviceService.method.listDevices, {}),
+      newest: () => operator.unary(HeartbeatService.method.listHeartbeats, { deviceId, pageSize: 1 }),
+      filtered: () => operator.unary(DeviceService.method.listDevices, { filter: "battery_percent < 20" }),
+      sorted: () => operator.unary(DeviceService.method.listDevices, { orderBy: "battery_percent" }),
+      foreseen: () =>
+        operator.unary(DeviceService.method.batchUpdateDevices, {
+          filter: "battery_percent < 20",
+          addTags: ["low"],
+          validateOnly: true,
+        }),
+      whole: () => operator.unary(HeartbeatService.method.listHeartbeats, { deviceId, pageSize: 1_000 }),
+    };
+    await ask.newest();
+    const holder = new pg.Client(service.databaseUrl);
+    const watcher = new pg.Client(service.databaseUrl);
+    await holder.connect();
+    await watcher.connect();
+    try {
+      // Nobody gets at the models' other names: two long reads wait for them, and all others behind these.
+      await holder.query("BEGIN; LOCK TABLE model_aliases IN ACCESS EXCLUSIVE MODE");
+      const count = () => operator.unary(DeviceService.method.countDevices, { filter: "hardware_model = x" });
+      const long = Promise.all([count(), count()]);
+      await eventually(async () => {
+        const { rows } = await watcher.query<{ count: number }>(
+          `SELECT count(*)::int AS count FROM pg_stat_activity
+            WHERE application_name LIKE '%heavy reads' AND wait_event_type = 'Lock'`,
+        );
+        expect(rows).toEqual([{ count: 2 }]);
+      });
+      const costly = [ask.filtered(), ask.sorted(), ask.foreseen(), ask.whole()];
+      const waiting = costly.map((answer) => answer.then(() => "answered"));
+      for (let n = 0; n < 5; n++) await Promise.all([ask.walk(), ask.newest()]);
+      expect(await Promise.race([...waiting, ask.walk().then(() => "waiting")])).toBe("waiting");
+      await holder.query("ROLLBACK");
+      await long;
+      expect(await Promise.all(waiting)).toEqual(costly.map(() => "answered"));
+    } finally {
+      await holder.end();
+      await watcher.end();
+    }
   });
 
   test("that are devices may ask little", async () => {

@@ -4,6 +4,7 @@ import { invalidArgument, OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { Parameters } from "../../infra/database/parameters.ts";
+import type { ReadSession } from "../../infra/database/session.ts";
 import { type Sql, sql } from "../../infra/database/sql.ts";
 import { type DeviceFilter, parseDeviceFilter } from "../filter/device-filter.ts";
 import { compileFilterSql } from "../filter/filter-sql.ts";
@@ -42,7 +43,7 @@ export interface BatchOutcome {
 
 /** What {@link DeviceBatches} is made of. */
 export interface DeviceBatchParts {
-  readonly database: Pick<Database, "transact" | "pool">;
+  readonly database: Pick<Database, "transact" | "pool" | "heavyReads">;
   readonly audit: AuditLog;
   readonly changes: DeviceChanges;
   readonly registry: Pick<DeviceRegistry, "retire" | "update">;
@@ -66,15 +67,18 @@ export class DeviceBatches {
     requireSensible(batch);
     const filter = batch.filter === "" ? undefined : parseDeviceFilter(batch.filter);
     if (filter?.kind === "all") throw invalidArgument("filter", "must not be blank", "INVALID_FILTER");
-    if (batch.validateOnly) return await this.#foresee(batch, filter);
-    if (filter !== undefined) await this.#requireCount(filter, batch.expectedCount);
+    const { pool, heavyReads } = this.#parts.database;
+    // Devices that are named are looked up; a filter may go through all of them.
+    const session = filter === undefined ? pool : heavyReads.for({ signal });
+    if (batch.validateOnly) return await this.#foresee(batch, filter, session);
+    if (filter !== undefined) await this.#requireCount(filter, batch.expectedCount, session);
     const batchId = uuidv7();
     let matched = 0;
     let changed = 0;
     let after = lowestId;
     for (;;) {
       signal.throwIfAborted();
-      const ids = await this.#nextIds(batch, filter, after);
+      const ids = await this.#nextIds(batch, filter, after, session);
       const last = ids.at(-1);
       if (last === undefined) return { matched, changed };
       if (batch.retire) changed += await this.#retire(batch, ids, signal);
@@ -85,9 +89,13 @@ export class DeviceBatches {
     }
   }
 
-  async #foresee(batch: BatchUpdate, filter: DeviceFilter | undefined): Promise<BatchOutcome> {
+  async #foresee(
+    batch: BatchUpdate,
+    filter: DeviceFilter | undefined,
+    session: ReadSession,
+  ): Promise<BatchOutcome> {
     const parameters = new Parameters();
-    const [row] = await this.#parts.database.pool.query<{ matched: string; changed: string }>(
+    const [row] = await session.query<{ matched: string; changed: string }>(
       sql`SELECT count(*) AS matched, count(*) FILTER (WHERE ${wouldChange(batch, parameters)}) AS changed
           FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
           WHERE NOT d.is_deleted AND ${this.#condition(batch, filter, parameters)}`,
@@ -96,9 +104,13 @@ export class DeviceBatches {
     return { matched: Number(row?.matched ?? 0), changed: Number(row?.changed ?? 0) };
   }
 
-  async #requireCount(filter: DeviceFilter, expected: number | undefined): Promise<void> {
+  async #requireCount(
+    filter: DeviceFilter,
+    expected: number | undefined,
+    session: ReadSession,
+  ): Promise<void> {
     if (expected === undefined) throw invalidArgument("expected_count", "is required with filter");
-    const actual = await countDevices(this.#parts.database.pool, filter, this.#moment());
+    const actual = await countDevices(session, filter, this.#moment());
     if (Math.abs(actual - expected) <= expected * toleratedShare) return;
     throw new OtaError(
       "failed_precondition",
@@ -109,9 +121,14 @@ export class DeviceBatches {
   }
 
   /** The next devices in the order of their ids: what a step changes cannot move a device behind the next one. */
-  async #nextIds(batch: BatchUpdate, filter: DeviceFilter | undefined, after: string): Promise<string[]> {
+  async #nextIds(
+    batch: BatchUpdate,
+    filter: DeviceFilter | undefined,
+    after: string,
+    session: ReadSession,
+  ): Promise<string[]> {
     const parameters = new Parameters();
-    const rows = await this.#parts.database.pool.query<{ id: string }>(
+    const rows = await session.query<{ id: string }>(
       sql`SELECT d.id FROM devices d LEFT JOIN device_state s ON s.device_id = d.id
           WHERE NOT d.is_deleted AND ${this.#condition(batch, filter, parameters)}
             AND d.id > ${parameters.add(after, "uuid")} ORDER BY d.id LIMIT ${devicesPerBatch}`,

@@ -6,6 +6,7 @@ import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
 import type { PageTokens } from "../../call/page-token.ts";
+import { readerOf } from "../../call/reader.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { parseDeviceFilter } from "../filter/device-filter.ts";
 import { type FleetParts, fleetEndpoints } from "../fleet/fleet-handlers.ts";
@@ -90,7 +91,7 @@ function readEndpoints(parts: DeviceParts): Endpoint[] {
     unary(
       DeviceService.method.listDevices,
       { access: { role: "viewer" }, rate: "operator" },
-      async (request) => {
+      async (request, { identity, signal }) => {
         const { deviceTypes, hardwareModels, groups, firmwareVersions, serialNumberPrefix, showRetired } =
           request;
         const query = {
@@ -104,7 +105,7 @@ function readEndpoints(parts: DeviceParts): Endpoint[] {
           order: parseDeviceOrder(request.orderBy),
         };
         const page = await listPage(pageTokens, request, query, {
-          list: (position) => registry.list(query, position),
+          list: (position) => registry.list(query, position, readerOf(identity, signal)),
           keyOf: ({ place }) => place,
         });
         const devices = page.rows.map(({ device }) => device);

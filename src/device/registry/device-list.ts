@@ -93,6 +93,21 @@ export async function listDevices(
   }));
 }
 
+/**
+ * Whether a page costs no more than it holds: it walks an index from its place on, and nothing that it meets there is left out
+ * but what is retired.
+ */
+export function isWalk(query: DeviceQuery): boolean {
+  const { deviceTypes, hardwareModels, groups, firmwareVersions, serialNumberPrefix, filter, order } = query;
+  const lists = [deviceTypes, hardwareModels, groups, firmwareVersions];
+  return (
+    filter.kind === "all" &&
+    serialNumberPrefix === "" &&
+    lists.every((wanted) => wanted.length === 0) &&
+    !hasGaps(order)
+  );
+}
+
 /** Counts the devices in service that match. */
 export async function countDevices(
   session: ReadSession,

@@ -16,7 +16,7 @@ import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
 import { readDeviceIn } from "../state/live-device-rows.ts";
 import { type DeviceDetails, readDevice } from "./device-details.ts";
-import { countDevices, type DeviceQuery, type ListedDevice, listDevices } from "./device-list.ts";
+import { countDevices, type DeviceQuery, isWalk, type ListedDevice, listDevices } from "./device-list.ts";
 import { intervalText } from "./expected-interval.ts";
 import type { DeviceIdentityObserver } from "./identity-observer.ts";
 import { requireTargetNames } from "./target-names.ts";
@@ -100,9 +100,14 @@ export class DeviceRegistry {
     return this.#withNewest(device);
   }
 
-  /** Lists devices in the order asked for; `after` is the place of the last device of the page before. */
-  async list(query: DeviceQuery, position: ListPosition): Promise<ListedDevice[]> {
-    const listed = await listDevices(this.#parts.database.pool, query, position, this.#moment());
+  /**
+   * Lists devices in the order asked for; `after` is the place of the last device of the page before. Whoever asks for more than
+   * a walk through an index waits with those whose reads are long.
+   */
+  async list(query: DeviceQuery, position: ListPosition, reader: HeavyReader): Promise<ListedDevice[]> {
+    const { pool, heavyReads } = this.#parts.database;
+    const session = isWalk(query) ? pool : heavyReads.for(reader);
+    const listed = await listDevices(session, query, position, this.#moment());
     return listed.map(({ device, place }) => ({ device: this.#withNewest(device), place }));
   }
 
