@@ -117,6 +117,27 @@ describe("the pages of devices and crashes, in light, in dark and on a phone", (
 });
 
 describe("a device's page", () => {
+  it("says what keeps it from being heard as it means to be, and the list finds it", async () => {
+    const { id, token } = await enrol("TX-TROUBLE");
+    const heartbeats = [
+      { sequence: 1, bootId: "x".repeat(65) },
+      { sequence: 2, batteryPercent: 101, deviceTime: new Date(Date.now() - 7_205_000).toISOString() },
+    ];
+    await post("/api/v1/heartbeat", { heartbeats }, token);
+    await using opened = await openSignedIn(browser, `${service.httpUrl}/devices/${id}`, service.adminToken);
+    const { page } = opened;
+    const trouble = page.getByRole("region", { name: "Trouble with its heartbeats" });
+    await trouble.getByText(/^clock is 2 h( \d+ s)? behind$/).waitFor();
+    await trouble.getByText("sends battery_percent 101, 1 time").waitFor();
+    await trouble.getByText("1 heartbeat refused: boot_id must have at most 64 characters").waitFor();
+    const filter = "heartbeat_refused_time > ago(1h) AND clock_verdict = OFF";
+    await visit(page, `${service.httpUrl}/devices?filter=${encodeURIComponent(filter)}`);
+    const row = page.getByRole("row", { name: /TX-TROUBLE/ });
+    await row.getByText("heartbeats refused").waitFor();
+    await row.getByText("clock wrong").waitFor();
+    await expectAccessible(page);
+  });
+
   it("draws what was measured and what happened, and zooms", async () => {
     const address = `${service.httpUrl}/devices/${device.id}?range=1h`;
     await using opened = await openSignedIn(browser, address, service.adminToken);
