@@ -121,9 +121,7 @@ async function admit(route: Route, context: HandlerContext): Promise<GatedCall> 
   const gated: GatedCall = { call, started: false };
   context.values.set(gatedKey, gated);
   context.responseHeader.set("x-request-id", call.requestId);
-  context.signal.addEventListener("abort", () => endEarly(route, gated, context.signal.reason), {
-    once: true,
-  });
+  context.signal.addEventListener("abort", () => endEarly(route, gated, context), { once: true });
   try {
     await route.admit(call);
     return gated;
@@ -155,7 +153,11 @@ function awaitBody(
 }
 
 /** The signal aborts at the end of every call; by then the call is finished unless something went wrong on the way. */
-function endEarly(route: Route, { call, started }: GatedCall, reason: unknown): void {
+function endEarly(route: Route, { call, started }: GatedCall, context: HandlerContext): void {
+  const { reason }: { readonly reason: unknown } = context.signal;
+  // What is left of a body that is given up would stand before the next request of its connection.
+  if (!started && context.values.get(requestKey)?.raw.complete === false)
+    context.responseHeader.set("connection", "close");
   if (call.finished) return;
   const error = reasonOf(reason);
   call.abort(error);
