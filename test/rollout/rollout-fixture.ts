@@ -76,6 +76,8 @@ export async function createWorld(): Promise<World> {
 export async function openWorld(url: string): Promise<World> {
   await using cleanup = new AsyncDisposableStack();
   const adminPool = new pg.Pool(connectionSettings(url, "tests"));
+  // A test may take the database away while a connection rests.
+  adminPool.on("error", () => {});
   cleanup.defer(() => adminPool.end());
   const folder = await mkdtemp(join(tmpdir(), "rollouts-"));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));

@@ -79,7 +79,7 @@ export class GrpcDoor implements AsyncDisposable {
     });
     const server = new Server({ ...serverOptions, interceptors: [this.#admission.interceptor] });
     for (const endpoint of table) this.#register(server, endpoint, routes.get(pathOf(endpoint)) as Route);
-    this.#port = new GrpcPort(server, options.connections, pipeline.parts);
+    this.#port = new GrpcPort(server, routes, options.connections, pipeline.parts);
   }
 
   /** What goes on by itself. */

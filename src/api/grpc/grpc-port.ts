@@ -24,13 +24,21 @@ export interface GrpcPortOptions {
 export class GrpcPort {
   readonly guard: ConnectionGuard;
   readonly #server: Server;
+  readonly #methods: ReadonlyMap<string, unknown>;
   readonly #clock: Clock;
   readonly #wasted = new WeakMap<Http2Session, WastedCalls>();
   #listener: Listener | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(server: Server, limits: ConnectionLimits, { clock, logger, metrics }: PipelineParts) {
+  /** `methods`: what may be called, by path. */
+  constructor(
+    server: Server,
+    methods: ReadonlyMap<string, unknown>,
+    limits: ConnectionLimits,
+    { clock, logger, metrics }: PipelineParts,
+  ) {
     this.#server = server;
+    this.#methods = methods;
     this.#clock = clock;
     this.guard = new ConnectionGuard({
       name: "grpc",
@@ -98,7 +106,10 @@ export class GrpcPort {
       server.on("session", (session) => {
         const { remoteAddress, remotePort } = session.socket;
         const flooded = () => this.guard.flooded({ remoteAddress, remotePort });
-        this.#wasted.set(session, new WastedCalls(session, this.#clock, flooded));
+        this.#wasted.set(
+          session,
+          new WastedCalls(session, { methods: this.#methods, clock: this.#clock, flooded }),
+        );
       });
     }
   }

@@ -1,9 +1,21 @@
-import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import {
+  constants,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
 import type { Clock } from "../../infra/clock.ts";
+
+interface WastedCallsParts {
+  readonly methods: ReadonlyMap<string, unknown>;
+  readonly clock: Clock;
+  /** Is told before the connection is cut. */
+  readonly flooded: () => void;
+}
 
 /**
  * Cuts an HTTP/2 connection whose client makes calls that cost work and bring nothing, at a rate that no client needs:
- * calls that it takes back at once (rapid reset, CVE-2023-44487), and calls that are not let in. nghttp2 bounds resets as
+ * calls that it takes back at once (rapid reset, CVE-2023-44487), calls of nothing that there is, and calls that are not let in. nghttp2 bounds resets as
  * well, 1,000 at once; this bound is lower, and `flooded` lets the port hold it against whoever connects again.
  */
 export class WastedCalls {
@@ -13,14 +25,20 @@ export class WastedCalls {
   #level = 0;
   #atMs: number;
 
-  constructor(session: ServerHttp2Session, clock: Clock, flooded: () => void) {
+  /** `methods`: what may be called, by path. */
+  constructor(session: ServerHttp2Session, { methods, clock, flooded }: WastedCallsParts) {
     this.#session = session;
     this.#clock = clock;
     this.#flooded = flooded;
     this.#atMs = clock.monotonicMs();
-    session.on("stream", (stream: ServerHttp2Stream) => {
+    session.on("stream", (stream: ServerHttp2Stream, { ":path": path = "" }: IncomingHttpHeaders) => {
+      if (!methods.has(path)) {
+        this.add();
+        return;
+      }
       stream.once("close", () => {
-        if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) this.add();
+        // What has begun to be answered may well be let go: a watch, or a call that was refused.
+        if (stream.aborted && !stream.headersSent) this.add();
       });
     });
   }
@@ -37,7 +55,8 @@ export class WastedCalls {
   }
 }
 
-/** A gateway whose devices all go away takes back all the calls that it may have open, 128, twice. */
-const wastedAtOnce = 256;
+/** A gateway whose devices all go away takes back all the calls that it may have open, 128, some times over. */
+const wastedAtOnce = 512;
 
-const wastedPerSecond = 20;
+/** Costs half a percent of a core. */
+const wastedPerSecond = 100;
