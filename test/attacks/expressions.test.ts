@@ -1,9 +1,12 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type DescMessage, getOption } from "@bufbuild/protobuf";
+import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { type AST, RegExpParser, visitRegExpAST } from "@eslint-community/regexpp";
 import { parseSync } from "oxc-parser";
 import { analyse } from "scslre";
 import { describe, expect, it } from "vitest";
+import { contractServices } from "../../src/api/pipeline/endpoint-table.ts";
 
 /**
  * Regular expressions that take longer than in proportion to their text stop a whole replica with one request. What
@@ -53,9 +56,36 @@ function expressionsOf(file: string): Expression[] {
   return found;
 }
 
+/** The patterns of the contract's own rules, wherever in a field's rules they stand. */
+function patternsOf(rules: unknown): string[] {
+  if (typeof rules !== "object" || rules === null) return [];
+  return Object.entries(rules).flatMap(([name, value]) =>
+    name === "pattern" && typeof value === "string" && value !== "" ? [value] : patternsOf(value),
+  );
+}
+
+function messagesOf(descs: readonly DescMessage[]): DescMessage[] {
+  return descs.flatMap((desc) => [desc, ...messagesOf(desc.nestedMessages)]);
+}
+
+const contract = new Set(
+  contractServices.map(({ file }) => file).flatMap((file) => [file, ...file.dependencies]),
+);
+const contractExpressions = [...contract]
+  .flatMap(({ messages }) => messagesOf(messages))
+  .flatMap(({ fields, typeName }) =>
+    fields.flatMap((field) =>
+      patternsOf(getOption(field, fieldRules)).map((pattern): Expression => {
+        const text = `/${new RegExp(pattern, "u").source}/u`;
+        return { file: `${typeName}.${field.name}`, text, literal: parser.parseLiteral(text) };
+      }),
+    ),
+  );
+
 const expressions = globSync("**/*.ts", { cwd: source })
   .filter((file) => !file.endsWith(".test.ts") && !otherPrograms.test(file))
-  .flatMap(expressionsOf);
+  .flatMap(expressionsOf)
+  .concat(contractExpressions);
 
 function beginsAtOnePlace({ flags, pattern }: AST.RegExpLiteral): boolean {
   if (flags.sticky) return true;
@@ -84,6 +114,7 @@ function unboundedBeforeEnd(literal: AST.RegExpLiteral): string[] {
 describe("expressions of the service", () => {
   it("are found", () => {
     expect(expressions.length).toBeGreaterThan(250);
+    expect(contractExpressions.length).toBeGreaterThan(20);
   });
 
   it("begin at one place, or repeat nothing without bound but at their end", () => {
