@@ -12,7 +12,7 @@ import { type Failure, failureOf, type TranslateError } from "./failure.ts";
 import { OperatorStreams } from "./operator-streams.ts";
 import { callerOf, type PendingRequestLimits, PendingRequests } from "./pending-requests.ts";
 import type { RateLimiter } from "./rate-limit.ts";
-import { RequestValidator } from "./validation.ts";
+import { checkRequest } from "./validation.ts";
 
 /** What the pipeline is made of. */
 export interface PipelineParts {
@@ -45,7 +45,6 @@ export interface Target {
  */
 export class Pipeline {
   readonly parts: PipelineParts;
-  readonly validator = new RequestValidator();
   /** For the doors: the requests that are let in and still on their way. */
   readonly pendingRequests: PendingRequests;
   readonly #operatorStreams: OperatorStreams;
@@ -61,10 +60,9 @@ export class Pipeline {
     return [this.#operatorStreams.round, this.pendingRequests.round];
   }
 
-  /** The way of an RPC through one door; compiles its validation rules. */
+  /** The way of an RPC through one door. */
   rpc(endpoint: Endpoint, door: Door): Route {
     const { method, options, kind } = endpoint;
-    this.validator.prepare(method.input);
     return this.route(
       {
         name: methodName(endpoint),
@@ -80,7 +78,7 @@ export class Pipeline {
 
   /** The way of anything else. */
   route(target: Target, door: Door): Route {
-    return new Route(target, door, this.parts, this.validator, this.#operatorStreams);
+    return new Route(target, door, this.parts, this.#operatorStreams);
   }
 }
 
@@ -94,24 +92,16 @@ export class Route {
   readonly target: Target;
   readonly #door: Door;
   readonly #parts: PipelineParts;
-  readonly #validator: RequestValidator;
   readonly #operatorStreams: OperatorStreams;
   readonly #durations = new Map<string, { observe(seconds: number): void }>();
   readonly #openStreams: { inc(): void; dec(): void } | undefined;
   readonly #messagesIn: { inc(count: number): void } | undefined;
   readonly #messagesOut: { inc(count: number): void } | undefined;
 
-  constructor(
-    target: Target,
-    door: Door,
-    parts: PipelineParts,
-    validator: RequestValidator,
-    operatorStreams: OperatorStreams,
-  ) {
+  constructor(target: Target, door: Door, parts: PipelineParts, operatorStreams: OperatorStreams) {
     this.target = target;
     this.#door = door;
     this.#parts = parts;
-    this.#validator = validator;
     this.#operatorStreams = operatorStreams;
     if (target.streaming) {
       this.#openStreams = parts.metrics.openStreams(target.name, door);
@@ -155,7 +145,7 @@ export class Route {
       const named = access.device(message as never) as string | undefined;
       if (named !== undefined && named !== call.identity.deviceId) throw notYourDevice(named);
     }
-    if (input !== undefined) this.#validator.check(input, message);
+    if (input !== undefined) checkRequest(input, message);
   }
 
   /** Checks each message of a request stream as it is pulled, and counts them. */
