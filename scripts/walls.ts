@@ -43,8 +43,9 @@ const handlers = ["wire", "api/pipeline"];
 export const rooms: Readonly<Record<string, Wall>> = {
   "errors.ts": { may: [] },
   "device-names.ts": { may: [] },
+  "loopback.ts": { may: [] },
   "settings.ts": { may: [] },
-  "config.ts": { may: ["settings.ts"] },
+  "config.ts": { may: ["loopback.ts", "settings.ts"] },
   schedule: { may: [] },
   version: { may: [] },
   manifest: { may: ["errors.ts", "device-names.ts"] },
@@ -124,10 +125,10 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "server.ts": {
     may: [...ground, "config.ts", "api", "assembly", "access", "rollout", "telemetry", "crash"],
   },
-  client: { may: ["errors.ts", "wire", "grpc"] },
+  client: { may: ["errors.ts", "loopback.ts", "wire", "grpc"] },
   agent: { may: ["client", "manifest", "schedule", "version", "errors.ts", ...time, "wire", "grpc"] },
   cli: {
-    may: ["agent", "client", "manifest", "policy", "errors.ts", ...time, "wire", "grpc"],
+    may: ["agent", "client", "manifest", "policy", "errors.ts", "loopback.ts", ...time, "wire", "grpc"],
     rooms: { demo: [".", "config.ts", "server.ts", "infra"] },
   },
   "cli/serve.ts": { may: ["server.ts", "config.ts", "errors.ts", "infra"] },
@@ -186,7 +187,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       access: ["support"],
       agent: ["support"],
       api: ["support"],
-      attacks: ["support", "api"],
+      attacks: ["support", "api", "agent"],
       ci: ["support"],
       cli: ["support"],
       console: ["support"],

@@ -108,6 +108,22 @@ describe("readConfig", () => {
     ]);
   });
 
+  it("listens in clear on this machine alone, unless told", () => {
+    const [cert, key] = [{ DEVICE_OTA_TLS_CERT_FILE: "/c" }, { DEVICE_OTA_TLS_KEY_FILE: "/k" }];
+    for (const host of ["0.0.0.0", "::", "10.0.0.1", "ota.example.com"]) {
+      const listening = { DEVICE_OTA_HOST: host };
+      expect(faultsOf(listening)).toEqual([
+        expect.stringContaining("the gRPC and the HTTP port would be in clear"),
+      ]);
+      expect(faultsOf({ ...listening, ...cert, ...key })).toEqual([
+        expect.stringContaining("the HTTP port would be in clear"),
+      ]);
+      expect(readConfig({ ...listening, DEVICE_OTA_ALLOW_PLAINTEXT: "true" }).host).toBe(host);
+    }
+    for (const host of ["127.0.0.2", "::1", "localhost"])
+      expect(readConfig({ DEVICE_OTA_HOST: host }).host).toBe(host);
+  });
+
   it("never repeats a secret", () => {
     const faults = faultsOf({
       DEVICE_OTA_ADMIN_TOKEN: "hunter2",

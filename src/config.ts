@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import { isLoopback } from "./loopback.ts";
 import {
   choice,
   decimal,
@@ -78,6 +79,11 @@ const table = {
   ),
   dataDir: textOr("DATA_DIR", "./data", "The folder for everything that the service keeps on this machine."),
   host: textOr("HOST", "127.0.0.1", "The address to listen on; 0.0.0.0 for all."),
+  allowPlaintext: flag(
+    "ALLOW_PLAINTEXT",
+    false,
+    "Whether a port without TLS may listen beyond this machine: only where a proxy before it terminates TLS, or nobody else is on the network.",
+  ),
   httpPort: integer(
     "HTTP_PORT",
     8080,
@@ -315,6 +321,7 @@ function assemble(values: Values, faults: string[]) {
   if (values.httpPort !== 0 && values.httpPort === values.grpcPort) {
     faults.push(`${table.grpcPort.name}: must differ from ${table.httpPort.name}`);
   }
+  refusePlaintext(values, faults);
   if (values.heartbeatFlushRows > values.heartbeatQueueRows) {
     faults.push(`${table.heartbeatFlushRows.name}: must not exceed ${table.heartbeatQueueRows.name}`);
   }
@@ -378,6 +385,16 @@ function assemble(values: Values, faults: string[]) {
       unlimited: values.trustedProxies,
     },
   };
+}
+
+/** Tokens, keys and offers in clear are for everybody on the way to read and change. */
+function refusePlaintext({ allowPlaintext, host, tlsCertFile }: Values, faults: string[]): void {
+  if (allowPlaintext || isLoopback(host)) return;
+  // The HTTP port has no TLS of its own.
+  const inClear = tlsCertFile === undefined ? "the gRPC and the HTTP port" : "the HTTP port";
+  faults.push(
+    `${table.host.name}: ${host} is beyond this machine, and ${inClear} would be in clear there; put a proxy that terminates TLS before it, then set ${table.allowPlaintext.name}=true`,
+  );
 }
 
 function tlsOf(

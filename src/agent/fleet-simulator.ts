@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ChannelCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../infra/clock.ts";
 import { trustIn } from "./offer-check.ts";
@@ -20,6 +21,8 @@ interface FleetModel {
 export interface FleetSimulatorOptions extends BehaviourRates {
   /** Host and port of the service's gRPC door. */
   readonly address: string;
+  /** TLS credentials; plaintext, on this machine alone, if left out. */
+  readonly channelCredentials?: ChannelCredentials | undefined;
   readonly enrolmentKey: string;
   /** Public keys in PEM that the devices trust to sign firmware. */
   readonly trustedKeys: readonly string[];
@@ -203,6 +206,7 @@ function makeDevices(
     return new SimulatedDevice({
       ...model,
       address: options.address,
+      channelCredentials: options.channelCredentials,
       enrolmentKey: options.enrolmentKey,
       trust,
       index,

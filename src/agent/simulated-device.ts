@@ -1,4 +1,5 @@
 import { rm } from "node:fs/promises";
+import type { ChannelCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
 import { Alarm } from "../infra/alarm.ts";
@@ -26,6 +27,7 @@ export type DeviceActivity =
 /** What a simulated device is and how it lives. */
 export interface SimulatedDeviceOptions {
   readonly address: string;
+  readonly channelCredentials: ChannelCredentials | undefined;
   readonly enrolmentKey: string;
   readonly trust: Trust;
   readonly index: number;

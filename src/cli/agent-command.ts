@@ -52,7 +52,7 @@ export function addAgentCommand(program: Command, cli: Cli): void {
 
 const AGENT_HELP = `
 Example:
-  $ device-ota agent --server ota.example.com:50051 --device-type thermostat --model tx-200 \\
+  $ device-ota agent --server https://ota.example.com:50051 --device-type thermostat --model tx-200 \\
       --enrolment-key ota_enrol_… --trusted-key release.pub.pem \\
       --install-command 'rauc install "$OTA_FILE"'
 

@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { credentials } from "@grpc/grpc-js";
 import { pino } from "pino";
 import { CommandInstaller } from "../agent/command-installer.ts";
 import { DeviceAgent } from "../agent/device-agent.ts";
@@ -8,12 +7,12 @@ import { FileDeviceStorage } from "../agent/device-storage.ts";
 import { LinuxSensors } from "../agent/linux-sensors.ts";
 import { trustIn } from "../agent/offer-check.ts";
 import { systemClock } from "../infra/clock.ts";
+import { type ConnectionOptions, connectionTo } from "./connection.ts";
 import { CliError, exitCodes } from "./failure.ts";
-import { type Cli, parseServer } from "./session.ts";
+import type { Cli } from "./session.ts";
 
 /** What device this machine is, and how it installs. */
-export interface AgentOptions {
-  readonly server: string;
+export interface AgentOptions extends ConnectionOptions {
   readonly stateDir: string;
   readonly serial: string;
   readonly deviceType: string;
@@ -32,7 +31,7 @@ export interface AgentOptions {
 
 /** Is a device until the signal. */
 export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
-  const { address, tls } = parseServer(options.server);
+  const connection = await connectionTo(options);
   const logger = pino({ level: "info" });
   const folder = resolve(options.stateDir);
   const storage = new FileDeviceStorage(folder, logger);
@@ -42,8 +41,7 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
     throw new CliError(exitCodes.usage, "the first start needs an --enrolment-key");
   }
   const agent = new DeviceAgent({
-    address,
-    ...(tls ? { channelCredentials: credentials.createSsl() } : {}),
+    ...connection,
     enrolment: { enrolmentKey: options.enrolmentKey ?? "", serialNumber: options.serial },
     deviceType: options.deviceType,
     hardwareModel: options.model,
@@ -71,7 +69,7 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
   try {
     // Enrolment waits for a service that is away, and Ctrl-C must end that wait too.
     await Promise.race([agent.start(), interrupted]);
-    logger.info({ deviceId: agent.deviceId, server: address }, "the agent is up");
+    logger.info({ deviceId: agent.deviceId, server: connection.address }, "the agent is up");
     await interrupted;
   } finally {
     await agent.stop();

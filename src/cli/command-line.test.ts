@@ -1,7 +1,7 @@
 import { type Command, CommanderError } from "commander";
 import { describe, expect, it } from "vitest";
 import { createProgram } from "./command-line.ts";
-import { type Cli, parseServer } from "./session.ts";
+import type { Cli } from "./session.ts";
 import { createTerminal } from "./terminal.ts";
 
 function testProgram(): { program: Command; printed: () => string } {
@@ -139,20 +139,5 @@ describe("the command tree", () => {
     const { program, printed } = testProgram();
     await expect(program.parseAsync(args, { from: "user" })).rejects.toBeInstanceOf(CommanderError);
     expect(printed()).toContain(message);
-  });
-});
-
-describe("parseServer", () => {
-  it.each([
-    ["127.0.0.1:50051", { address: "127.0.0.1:50051", tls: false }],
-    ["ota.example.com", { address: "ota.example.com:50051", tls: false }],
-    ["https://ota.example.com:443/", { address: "ota.example.com:443", tls: true }],
-    ["[::1]:9000", { address: "[::1]:9000", tls: false }],
-  ])("reads %s", (text, expected) => {
-    expect(parseServer(text)).toEqual(expected);
-  });
-
-  it.each(["", "host:", "host:99999", "http://host/path", "a b:1", "::1"])("refuses %j", (text) => {
-    expect(() => parseServer(text)).toThrow(/--server/);
   });
 });

@@ -70,6 +70,12 @@ export function createProgram(cli: Cli): Command {
         .default("127.0.0.1:50051"),
     )
     .addOption(
+      new Option("--ca <file>", "PEM of the authority that vouches for the service, if it is your own").env(
+        "DEVICE_OTA_CA_FILE",
+      ),
+    )
+    .option("--insecure", "reach another machine without TLS: everybody on the way can read and change it")
+    .addOption(
       new Option(
         "-t, --token <token>",
         "an operator's token (default: what `serve` left in the data folder)",

@@ -8,7 +8,7 @@ export function serviceConfig(
   env: Readonly<Record<string, string | undefined>>,
   overrides: Readonly<Record<string, string | undefined>>,
 ): Config {
-  const { DEVICE_OTA_SERVER: _server, DEVICE_OTA_TOKEN: _token, ...settings } = env;
+  const { DEVICE_OTA_SERVER: _server, DEVICE_OTA_TOKEN: _token, DEVICE_OTA_CA_FILE: _ca, ...settings } = env;
   const given = Object.entries(overrides).filter(([, value]) => value !== undefined);
   return readConfig({ ...settings, ...Object.fromEntries(given) });
 }

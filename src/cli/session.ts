@@ -9,11 +9,10 @@ import {
   type MessageShape,
   toJson,
 } from "@bufbuild/protobuf";
-import { credentials } from "@grpc/grpc-js";
 import type { Command } from "commander";
 import { type VerbEffect, VerbEffectSchema } from "../../gen/ota/v1/rollout_pb.js";
 import { RpcClient } from "../client/rpc-client.ts";
-import { CliError, exitCodes } from "./failure.ts";
+import { type Connection, type ConnectionOptions, connectionTo } from "./connection.ts";
 import { cleanText } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -26,8 +25,7 @@ export interface Cli {
 }
 
 /** The options that every command which talks to a service has. */
-interface GlobalOptions {
-  readonly server: string;
+interface GlobalOptions extends ConnectionOptions {
   readonly token?: string;
   readonly dataDir: string;
   readonly json?: boolean;
@@ -43,20 +41,20 @@ export class Session implements Disposable {
   readonly signal: AbortSignal;
   /** Whether the user wants JSON. */
   readonly json: boolean;
-  /** Host and port of the service's gRPC door. */
-  readonly address: string;
+  /** Where the service is, for commands with connections of their own. */
+  readonly connection: Connection;
 
   constructor(parts: {
     readonly rpc: RpcClient;
     readonly cli: Cli;
     readonly json: boolean;
-    readonly address: string;
+    readonly connection: Connection;
   }) {
     this.rpc = parts.rpc;
     this.terminal = parts.cli.terminal;
     this.signal = parts.cli.signal;
     this.json = parts.json;
-    this.address = parts.address;
+    this.connection = parts.connection;
   }
 
   /** Calls a unary method. */
@@ -135,33 +133,16 @@ export function withSession<A extends unknown[]>(
 
 /** Connects to the service that the options name. The connection is made with the first call. */
 async function openSession(cli: Cli, options: GlobalOptions): Promise<Session> {
-  const { address, tls } = parseServer(options.server);
-  const token = options.token ?? (await localToken(address, options.dataDir));
-  const rpc = new RpcClient({
-    address,
-    token,
-    ...(tls ? { channelCredentials: credentials.createSsl() } : {}),
-    userAgent: "device-ota-cli",
-  });
-  return new Session({ rpc, cli, json: options.json === true, address });
-}
-
-/** `host:port`, or `https://host:port` for TLS. The port defaults to 50051. */
-export function parseServer(text: string): { address: string; tls: boolean } {
-  const match = /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s/:[\]]+)(?::(\d{1,5}))?\/?$/.exec(text);
-  const port = Number(match?.[3] ?? DEFAULT_PORT);
-  if (match === null || port < 1 || port > 65_535) {
-    throw new CliError(exitCodes.usage, `--server: "${text}" is not host:port or https://host:port`);
-  }
-  return { address: `${match[2]}:${port}`, tls: match[1] === "https" };
+  const connection = await connectionTo(options);
+  const token = options.token ?? (await localToken(connection.address, options.dataDir));
+  const rpc = new RpcClient({ ...connection, token, userAgent: "device-ota-cli" });
+  return new Session({ rpc, cli, json: options.json === true, connection });
 }
 
 /** Where `serve` leaves the first administrator's token, readable by its user alone, so that a newcomer needs nothing. */
 export function adminTokenFile(dataDir: string): string {
   return join(dataDir, "admin-token");
 }
-
-const DEFAULT_PORT = 50_051;
 
 /** The token of the service on this machine. It is never sent to another machine. */
 async function localToken(address: string, dataDir: string): Promise<string | undefined> {

@@ -38,9 +38,9 @@ export async function simulate(session: Session, options: SimulateOptions): Prom
   const signal = end === undefined ? session.signal : AbortSignal.any([session.signal, end]);
   const enrolmentKey = options.enrolmentKey ?? (await createEnrolmentKey(session, options.count));
   const trustedKeys = await keysToTrust(session, options.trustedKey);
-  session.terminal.note(`Enrolling ${options.count} devices at ${session.address} …`);
+  session.terminal.note(`Enrolling ${options.count} devices at ${session.connection.address} …`);
   await using fleet = await FleetSimulator.start({
-    address: session.address,
+    ...session.connection,
     enrolmentKey,
     trustedKeys,
     allowUnsigned: options.allowUnsigned,

@@ -22,6 +22,7 @@ import {
   Metadata,
   type ServiceError,
 } from "@grpc/grpc-js";
+import { isLoopback } from "../loopback.ts";
 import { clientErrorFrom } from "./client-error.ts";
 
 /** The largest message that the service sends or takes, in bytes. */
@@ -42,8 +43,8 @@ export interface RpcClientOptions {
   readonly address: string;
   /** The bearer token to send; undefined for calls that need none. */
   readonly token?: string | undefined;
-  /** TLS credentials; plaintext if left out. */
-  readonly channelCredentials?: ChannelCredentials;
+  /** TLS credentials, or `createInsecure()` for plaintext, which is meant if they are left out on this machine alone. */
+  readonly channelCredentials?: ChannelCredentials | undefined;
   /**
    * Whether this client has a connection of its own instead of sharing the process's connection to the address.
    * Simulated devices do, as real ones would. Default false.
@@ -80,11 +81,18 @@ export class RpcClient implements Disposable {
   readonly #client: GrpcClient;
   readonly #token: string | undefined;
 
+  /** Throws if it would reach another machine in clear without having been told so. */
   constructor(options: RpcClientOptions) {
-    this.#token = options.token;
+    const { address, channelCredentials, token } = options;
+    if (channelCredentials === undefined && !isLoopback(address.replace(/:\d+$/, ""))) {
+      throw new Error(
+        `${address} is another machine: give TLS credentials, or createInsecure() if you mean it`,
+      );
+    }
+    this.#token = token;
     this.#client = new GrpcClient(
-      options.address,
-      options.channelCredentials ?? credentials.createInsecure(),
+      address,
+      channelCredentials ?? credentials.createInsecure(),
       channelOptions(options),
     );
   }
