@@ -37,6 +37,7 @@ export function addSigningCommands(firmware: Command, cli: Cli): void {
     .option("--device-type <names>", "the device types that it is for", collectNames)
     .option("--model <names>", "the hardware models that it runs on (default: all)", collectNames)
     .option("--min-current-version <version>", "the oldest version from which it installs", "")
+    .option("--downgrade-from <version>", "devices may go back to it from this version or an older one")
     .option("--security-counter <number>", "never falls on a device", parseCount(0, 2 ** 31 - 1), 0)
     .option("--security-fix", "it fixes a security fault", false)
     .option("--component <name>", "it is the application of this name on the device, not the firmware")
@@ -59,6 +60,7 @@ interface ManifestOptions {
   readonly deviceType?: string[];
   readonly model?: string[];
   readonly minCurrentVersion: string;
+  readonly downgradeFrom?: string;
   readonly securityCounter: number;
   readonly securityFix: boolean;
   readonly expires?: Timestamp;
@@ -149,6 +151,7 @@ async function manifestBytes(cli: Cli, file: string | undefined, options: SignOp
     deviceTypes: deviceType,
     hardwareModels: options.model ?? [],
     minCurrentVersion: options.minCurrentVersion,
+    downgradeFrom: options.downgradeFrom,
     securityCounter: options.securityCounter,
     securityFix: options.securityFix,
     sha256,

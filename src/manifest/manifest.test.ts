@@ -63,6 +63,13 @@ describe("createManifest", () => {
 `);
   });
 
+  it("names from where devices may go back only where somebody said so", () => {
+    expect(text({ ...example, downgradeFrom: "" })).toBe(text(example));
+    expect(text({ ...example, downgradeFrom: "1.5.0" })).toContain(
+      '"min_current_version": "1.2.0",\n  "downgrade_from": "1.5.0",\n  "created"',
+    );
+  });
+
   it("refuses fields that it could not read back", () => {
     expect(fieldOf(() => createManifest({ ...example, version: "1.4" }))).toBe("version");
     expect(fieldOf(() => createManifest({ ...example, created: new Date(Number.NaN) }))).toBe("created");
@@ -110,6 +117,9 @@ describe("parseManifest", () => {
     ["hardware_models", [1]],
     ["hardware_models", null],
     ["min_current_version", "1"],
+    ["downgrade_from", ""],
+    ["downgrade_from", "1.5"],
+    ["downgrade_from", null],
     ["created", null],
     ["created", "2026-02-31T00:00:00Z"],
     ["created", "2026-02-01T00:00:00+01:00"],
@@ -203,6 +213,7 @@ function anyManifest(): fc.Arbitrary<Manifest> {
     deviceTypes: fc.uniqueArray(target, { minLength: 1, maxLength: 5 }),
     hardwareModels: fc.uniqueArray(target, { maxLength: 5 }),
     minCurrentVersion: fc.oneof(fc.constant(""), version),
+    downgradeFrom: fc.option(version, { nil: undefined }),
     created: time,
     expires: fc.option(time, { nil: undefined }),
   });

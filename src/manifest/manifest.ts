@@ -25,6 +25,11 @@ export interface Manifest {
   readonly hardwareModels: readonly string[];
   /** The oldest version from which it may be installed; empty means any. */
   readonly minCurrentVersion: string;
+  /**
+   * The newest version that it may replace although that one is newer; `undefined` or empty means that no device goes back to
+   * it that has not run it before.
+   */
+  readonly downgradeFrom?: string | undefined;
   readonly created: Date;
   /** After this time it must no longer be offered or installed; `undefined` means never. */
   readonly expires: Date | undefined;
@@ -44,8 +49,8 @@ export const maxManifestBytes = 64 * 1024;
  * bytes and people can read what they sign. `INVALID_MANIFEST` if the fields are not what `parseManifest` accepts.
  */
 export function createManifest(fields: Manifest): Uint8Array {
-  const { component } = fields;
-  const members: Record<MemberName, unknown> & Partial<Record<ApplicationMember, unknown>> = {
+  const { component, downgradeFrom } = fields;
+  const members: Record<MemberName, unknown> & Partial<Record<OptionalMember, unknown>> = {
     type: manifestType,
     product: fields.product,
     version: fields.version,
@@ -57,6 +62,7 @@ export function createManifest(fields: Manifest): Uint8Array {
     device_types: fields.deviceTypes,
     hardware_models: fields.hardwareModels,
     min_current_version: fields.minCurrentVersion,
+    ...(downgradeFrom === undefined || downgradeFrom === "" ? {} : { downgrade_from: downgradeFrom }),
     created: timeText("created", fields.created),
     expires: fields.expires === undefined ? null : timeText("expires", fields.expires),
   };
@@ -73,7 +79,7 @@ export function createManifest(fields: Manifest): Uint8Array {
  * differently: an unknown type tag, a missing, unknown or repeated member, an escape sequence, a wrong type or a value
  * outside its limits is `INVALID_MANIFEST`, with the member in the metadata `field`. A member that this version does
  * not know may be a restriction that it would overlook. `kind` and `component` are there for applications only, and
- * together: a reader that knows firmware alone refuses them, as it must.
+ * together: a reader that knows firmware alone refuses them, as it must. `downgrade_from` is there where it says something.
  */
 export function parseManifest(bytes: Uint8Array): Manifest {
   if (bytes.length > maxManifestBytes) {
@@ -85,7 +91,7 @@ export function parseManifest(bytes: Uint8Array): Manifest {
   for (const name of memberNames) {
     if (!Object.hasOwn(members, name)) throw invalidManifest(name, "is missing");
   }
-  const known: readonly string[] = [...memberNames, ...applicationMembers];
+  const known: readonly string[] = [...memberNames, ...applicationMembers, downgradeMember];
   const unknown = Object.keys(members).find((name) => !known.includes(name));
   if (unknown !== undefined) throw invalidManifest(unknown.slice(0, 64), "is not a member of this format");
   const manifest: Manifest = {
@@ -102,6 +108,9 @@ export function parseManifest(bytes: Uint8Array): Manifest {
       members["min_current_version"] === ""
         ? ""
         : versionOf("min_current_version", members["min_current_version"]),
+    downgradeFrom: Object.hasOwn(members, downgradeMember)
+      ? versionOf(downgradeMember, members[downgradeMember])
+      : undefined,
     created: timeOf("created", members["created"]),
     expires: members["expires"] === null ? undefined : timeOf("expires", members["expires"]),
   };
@@ -138,7 +147,8 @@ const memberNames = [
 type MemberName = (typeof memberNames)[number];
 
 const applicationMembers = ["kind", "component"] as const;
-type ApplicationMember = (typeof applicationMembers)[number];
+const downgradeMember = "downgrade_from";
+type OptionalMember = (typeof applicationMembers)[number] | typeof downgradeMember;
 
 /** The only value of `kind`: without it the manifest is one of firmware. */
 const applicationKind = "application";

@@ -76,6 +76,8 @@ describe("firmware keygen and sign", () => {
       "--key",
       "release.key.pem",
       ...metadata,
+      "--downgrade-from",
+      "1.3.0",
       "--expires",
       "90d",
     );
@@ -86,6 +88,7 @@ describe("firmware keygen and sign", () => {
     expect(parseManifest(bytes)).toMatchObject({
       product: "app",
       version: "1.2.3",
+      downgradeFrom: "1.3.0",
       deviceTypes: ["thermostat", "gateway"],
       sizeBytes: 7,
     });
