@@ -34,6 +34,14 @@ describe("a device's clock", () => {
     expect(check.quality).toBe(ClockQuality.UNSET);
   });
 
+  test("that its builder vouches for goes on to decide what has expired, whatever the service says", () => {
+    const clock = wrongBy(-3_600_000);
+    const check = new ClockCheck(clock, ClockQuality.SYNCHRONISED);
+    check.told(right);
+    expect(check.trustedTime()).toEqual(clock.now());
+    expect(check.quality).toBe(ClockQuality.UNSET);
+  });
+
   test("is believed again once it is set, and no longer when it steps", () => {
     const clock = wrongBy(-3_600_000);
     const check = new ClockCheck(clock, undefined);

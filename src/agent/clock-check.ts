@@ -30,8 +30,13 @@ export class ClockCheck {
     return Math.abs(now.getTime() - expectedMs) <= maxErrorMs ? now : undefined;
   }
 
-  /** The time for what must not be decided by a wrong clock; undefined unless the clock is kept right. */
+  /**
+   * The time for what must not be decided by a wrong clock; undefined unless the clock is kept right. Where whoever built the
+   * device vouches for that, no service talks it out of it: else one that lies about the time could keep expired firmware alive.
+   */
   trustedTime(): Date | undefined {
+    const now = this.#clock.now();
+    if (this.#quality === ClockQuality.SYNCHRONISED && now.getTime() >= earliestTimeMs) return now;
     return this.quality === ClockQuality.SYNCHRONISED ? this.time() : undefined;
   }
 

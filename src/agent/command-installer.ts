@@ -7,7 +7,8 @@ import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmwar
 export interface CommandInstallerOptions {
   /**
    * Installs. Its environment has `OTA_FILE` (the verified content), `OTA_VERSION`, `OTA_SHA256`, `OTA_UPDATE_ID`,
-   * `OTA_ACTION` (`install` or `rollback`) and `OTA_COMPONENT` (an application's name; empty for firmware). An exit code other than 0 is a failure, with the end of what it wrote to
+   * `OTA_ACTION` (`install` or `rollback`) and `OTA_COMPONENT` (an application's name; empty for firmware). Variables of our own
+   * (`DEVICE_OTA_…`, the enrolment key among them) are not in it. An exit code other than 0 is a failure, with the end of what it wrote to
    * standard error as the message.
    */
   readonly installCommand: string;
@@ -64,10 +65,13 @@ export class CommandInstaller implements Installer {
   }
 }
 
-function run(command: string, environment: Record<string, string>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
+async function run(command: string, environment: Record<string, string>, signal: AbortSignal): Promise<void> {
+  // `spawn` throws a TypeError of its own for such a value.
+  const unfit = Object.keys(environment).find((name) => environment[name]?.includes("\0"));
+  if (unfit !== undefined) throw new InstallFailure(`${unfit} has a NUL, which no environment can hold`);
+  await new Promise<void>((resolve, reject) => {
     const child = spawn("/bin/sh", ["-c", command], {
-      env: { ...process.env, ...environment },
+      env: { ...inherited(), ...environment },
       stdio: ["ignore", "inherit", "pipe"],
       // A group of its own, so that a time-out ends what the shell has started too.
       detached: true,
@@ -95,6 +99,11 @@ function run(command: string, environment: Record<string, string>, signal: Abort
       reject(new InstallFailure(`the command ${how}: ${said.trim()}`));
     });
   });
+}
+
+/** The agent's environment without what is meant for the agent alone, such as its enrolment key. */
+function inherited(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("DEVICE_OTA_")));
 }
 
 /** How much of the command's complaint is reported, in characters. */

@@ -25,6 +25,7 @@ import type { Installer, RunningFirmware } from "./installer.ts";
 import { NetworkGate } from "./network-gate.ts";
 import type { Trust } from "./offer-check.ts";
 import { reportedInterval } from "./reported-interval.ts";
+import { withProduct, withRun } from "./run-history.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
 import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 
@@ -32,7 +33,7 @@ import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 export interface DeviceAgentOptions {
   /** Host and port of the service's gRPC door. */
   readonly address: string;
-  /** TLS credentials; plaintext if left out. */
+  /** TLS credentials; plaintext, on this machine alone, if left out. */
   readonly channelCredentials?: ChannelCredentials | undefined;
   /** How to enrol, for a device that has no credential in its storage yet. */
   readonly enrolment: Enrolment;
@@ -43,6 +44,10 @@ export interface DeviceAgentOptions {
   readonly installer: Installer;
   /** Whom to trust to sign firmware. */
   readonly trust: Trust;
+  /** See `UpdateEngineOptions`. */
+  readonly products?: ReadonlyMap<string, string> | undefined;
+  /** See `UpdateEngineOptions`. */
+  readonly maxFirmwareBytes?: number | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Random numbers in [0, 1), for jitter. Default `Math.random`. */
@@ -110,6 +115,7 @@ export class DeviceAgent implements AsyncDisposable {
     }
     this.#components = await installer.components?.();
     await settlePending(memory, running, sensors.bootId);
+    await rememberRun(memory, { ...this.#components, "": running.version });
     await this.#enrol(memory, running);
     if (this.#stop.signal.aborted) return;
     const client = this.#newClient(memory.state.identity?.token);
@@ -288,15 +294,26 @@ export class DeviceAgent implements AsyncDisposable {
  * image has really booted, so that a device that falls back by itself can still run what it has.
  */
 async function settlePending(memory: DeviceMemory, running: RunningFirmware, bootId: string): Promise<void> {
-  const { pending, reverted, securityFloor } = memory.state;
+  const { pending, products, reverted, securityFloor } = memory.state;
   if (pending === undefined || pending.bootId === bootId) return;
   if (isSameVersion(running.version, pending.version)) {
-    const { securityCounter } = pending;
-    const floor = Math.max(securityFloor, securityCounter);
-    await memory.update({ pending: undefined, securityCounter, securityFloor: floor });
+    const { product, securityCounter } = pending;
+    await memory.update({
+      pending: undefined,
+      securityCounter,
+      securityFloor: Math.max(securityFloor, securityCounter),
+      products: product === undefined ? products : withProduct(products, { component: "", product }),
+    });
   } else {
     await memory.update({ pending: undefined, reverted: remember(reverted, pending.updateId) });
   }
+}
+
+/** Remembers the versions, by component, that run in this boot: the device may come back to them. */
+async function rememberRun(memory: DeviceMemory, versions: Readonly<Record<string, string>>): Promise<void> {
+  let { ran } = memory.state;
+  for (const [component, version] of Object.entries(versions)) ran = withRun(ran, { component, version });
+  if (ran !== memory.state.ran) await memory.update({ ran });
 }
 
 /** How the agent names itself. */

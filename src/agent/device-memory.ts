@@ -20,7 +20,7 @@ export class DeviceMemory {
   /** Reads the state, or begins a new one. */
   static async open(storage: DeviceStorage): Promise<DeviceMemory> {
     const known = await storage.load();
-    if (known !== undefined) return new DeviceMemory(storage, known);
+    if (known !== undefined) return new DeviceMemory(storage, { ...firstState(), ...known });
     const memory = new DeviceMemory(storage, firstState());
     await memory.update({});
     return memory;
@@ -89,5 +89,7 @@ function firstState(): DeviceState {
     securityFloor: 0,
     pending: undefined,
     reverted: [],
+    ran: [],
+    products: [],
   };
 }

@@ -1,13 +1,20 @@
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { AgentFailure } from "./agent-failure.ts";
+import { isSha256 } from "./offer-form.ts";
+import type { KnownProduct, PastRun } from "./run-history.ts";
 
 /** An update that has been handed to the installer and whose outcome the next boot will show. */
-interface PendingUpdate {
+export interface PendingUpdate {
   readonly updateId: string;
+  /** Undefined if it was unsigned. */
+  readonly product?: string | undefined;
   readonly version: string;
   readonly securityCounter: number;
   readonly sha256: string;
+  /** Undefined if an older agent installed it. */
+  readonly sizeBytes?: number;
   /** The boot in which it was installed: the new version counts only under another. */
   readonly bootId: string;
 }
@@ -29,18 +36,25 @@ export interface DeviceState {
   readonly pending: PendingUpdate | undefined;
   /** Updates that were tried and did not hold, newest last: they are not tried again. */
   readonly reverted: readonly string[];
+  /** What ran on this device: it goes back to nothing else by itself. */
+  readonly ran: readonly PastRun[];
+  /** Whose firmware it has taken: it takes no other product's. */
+  readonly products: readonly KnownProduct[];
 }
 
 /** Where a device keeps its state, its backlog of heartbeats and the firmware that it downloads. */
 export interface DeviceStorage {
-  /** The state as it was saved last; undefined on a device that has none. */
+  /** The state as it was saved last, by an older agent without the newest fields; undefined on a device that has none. */
   load(): Promise<DeviceState | undefined>;
   /** Replaces the state: after a loss of power the old or the new one is there, whole. */
   save(state: DeviceState): Promise<void>;
   /** The bytes given to {@link saveBacklog} last; empty if none. */
   loadBacklog(): Promise<Uint8Array>;
   saveBacklog(bytes: Uint8Array): Promise<void>;
-  /** The file for the firmware with this SHA-256; removes what earlier, other downloads left behind. */
+  /**
+   * The file for the firmware with this SHA-256, 64 lower-case hexadecimal digits; removes what earlier, other downloads left
+   * behind. Throws {@link AgentFailure} `INVALID_OFFER` if it is no such digest: it names a file.
+   */
   downloadPath(sha256: string): Promise<string>;
   /** Whether what is kept survives a loss of power, so that writes are forced to the disk and spared. */
   readonly durable: boolean;
@@ -82,6 +96,8 @@ export class FileDeviceStorage implements DeviceStorage {
   }
 
   async downloadPath(sha256: string): Promise<string> {
+    if (!isSha256(sha256))
+      throw new AgentFailure("INVALID_OFFER", "a SHA-256 names a download, nothing else");
     const folder = join(this.#folder, "downloads");
     await mkdir(folder, { recursive: true, mode: 0o700 });
     for (const name of await readdir(folder)) {

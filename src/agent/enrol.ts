@@ -5,6 +5,7 @@ import { ClientError } from "../client/client-error.ts";
 import type { RpcClient } from "../client/rpc-client.ts";
 import { Alarm } from "../infra/alarm.ts";
 import { BackOff } from "../infra/back-off.ts";
+import { AgentFailure } from "./agent-failure.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 
 /** What a device says of itself when it enrols; see `EnrolDeviceRequest`. */
@@ -30,7 +31,8 @@ export interface EnrolOptions {
 /**
  * Gives the device its own credential, unless it has one. Waits while the service is away; a lost answer is asked for
  * again under the same request id. Throws the service's {@link ClientError} if it refuses, for example
- * `ENROLMENT_KEY_INVALID`, and the signal's reason if that aborts.
+ * `ENROLMENT_KEY_INVALID`, {@link AgentFailure} `INVALID_IDENTITY` if what it hands out cannot be one, and the signal's reason if
+ * that aborts.
  */
 export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): Promise<void> {
   const { client, enrolment, logger, memory, random } = options;
@@ -53,6 +55,10 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
         { signal, timeoutMs: callTimeoutMs },
       );
       const identity = { deviceId: device?.id ?? "", token: deviceToken };
+      // It is kept for life and goes into the header of every call.
+      if (!isHeaderText(identity.deviceId) || !isHeaderText(identity.token)) {
+        throw new AgentFailure("INVALID_IDENTITY", "the service handed out an identity that cannot be one");
+      }
       // Sequences go on rising: in a new epoch any start is right. A service from before epochs names none.
       await memory.update({ identity, epoch: epoch || memory.state.epoch });
       logger.info({ deviceId: device?.id }, "enrolled");
@@ -64,6 +70,10 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
       await new Alarm().wait(pauseMs, signal);
     }
   }
+}
+
+function isHeaderText(text: string): boolean {
+  return /^[\x20-\x7e]{1,1024}$/.test(text);
 }
 
 function mayPass(error: ClientError): boolean {

@@ -83,10 +83,11 @@ async function fetchRest(
       request,
       { signal: stall.signal },
     )) {
-      stall.progress();
       if (message.case === "header") checkHeader(message.value, options);
       if (message.case !== "chunk") continue;
       await target.append(message.value);
+      // Only what grows the file is progress.
+      stall.progress();
       await options.onProgress(target.offset);
       await pace.take(message.value.data.length, signal);
     }
@@ -142,6 +143,8 @@ class DownloadTarget {
     if (offset !== BigInt(this.offset)) {
       throw new ChunkDamaged(`expected a chunk at ${this.offset}, got one at ${offset}`);
     }
+    // Without content the download would neither end nor stall.
+    if (data.length === 0) throw new ChunkDamaged(`the chunk at ${offset} is empty`);
     if (crc32c(data) !== checksum) throw new ChunkDamaged(`the chunk at ${offset} is damaged`);
     if (this.offset + data.length > this.#sizeBytes) {
       throw new AgentFailure("SIZE_MISMATCH", `the service sent more than ${this.#sizeBytes} bytes`);

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Duration, durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Heartbeat } from "../../gen/ota/v1/heartbeat_pb.js";
@@ -12,7 +12,7 @@ import {
   type StreamHeartbeatsResponseSchema,
   type Welcome,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
-import { ClientError } from "../client/client-error.ts";
+import { ClientError, maxAskedWaitMs } from "../client/client-error.ts";
 import type { BidiCall, RpcClient } from "../client/rpc-client.ts";
 import { Alarm } from "../infra/alarm.ts";
 import { BackOff } from "../infra/back-off.ts";
@@ -172,7 +172,8 @@ export class HeartbeatSession {
         else if (message.case === "directive") this.#obey(live, message.value);
         if (live.reconnectAfterMs !== undefined) break;
       }
-      return live.reconnectAfterMs ?? this.#backOff.next();
+      // Never at once: a service that asks again and again would have the device do nothing else.
+      return this.#backOff.next(live.reconnectAfterMs);
     } catch (error) {
       if (end.aborted) return 0;
       if (isTooLarge(error)) this.#giveUpLarge();
@@ -208,10 +209,10 @@ export class HeartbeatSession {
       return;
     }
     if (welcome.heartbeatJitter !== undefined && intervalMs === undefined) {
-      this.#jitterMs = durationMs(welcome.heartbeatJitter);
+      this.#jitterMs = askedMs(welcome.heartbeatJitter);
     }
     if (welcome.heartbeatInterval !== undefined && intervalMs === undefined) {
-      this.#intervalMs = Math.max(minIntervalMs, durationMs(welcome.heartbeatInterval));
+      this.#intervalMs = Math.max(minIntervalMs, askedMs(welcome.heartbeatInterval));
     }
     this.#pulse.ring();
     this.#countAcked(welcome.durableSequence);
@@ -281,11 +282,10 @@ export class HeartbeatSession {
       case "cancelUpdate":
         return onCancelUpdate(action.value.updateId);
       case "slowDown":
-        this.#minIntervalMs =
-          action.value.minInterval === undefined ? 0 : durationMs(action.value.minInterval);
+        this.#minIntervalMs = askedMs(action.value.minInterval);
         return;
       case "reconnect":
-        live.reconnectAfterMs = action.value.after === undefined ? 0 : durationMs(action.value.after);
+        live.reconnectAfterMs = askedMs(action.value.after);
         return;
       case undefined:
         // A directive that this client does not know yet.
@@ -305,7 +305,7 @@ export class HeartbeatSession {
       return supersededPauseMs * (1 + random());
     }
     if (error.reason === "STALE_EPOCH") {
-      await this.#renewEpoch(Math.max(memory.state.epoch, Number(error.metadata["epoch"] ?? 0)));
+      await this.#renewEpoch(Math.max(memory.state.epoch, epochIn(error)));
       return this.#backOff.next();
     }
     if (error.code === status.UNAUTHENTICATED || error.code === status.PERMISSION_DENIED) {
@@ -321,9 +321,21 @@ export class HeartbeatSession {
   /** Sequences go on rising: in a new epoch any start is right. */
   async #renewEpoch(lastUsed: number): Promise<void> {
     const { logger, memory } = this.#options;
+    if (lastUsed >= maxEpoch) return;
     logger.warn({ epoch: lastUsed + 1 }, "the heartbeat counter was lost: a new epoch begins");
     await memory.beginEpoch(lastUsed + 1);
   }
+}
+
+/** What a service asks to wait, in milliseconds, within limits; 0 if it does not say. */
+function askedMs(duration: Duration | undefined): number {
+  return duration === undefined ? 0 : Math.min(Math.max(durationMs(duration), 0), maxAskedWaitMs);
+}
+
+/** The epoch that the service knows of; 0 if it does not say one, or none that a counter could reach. */
+function epochIn(error: ClientError): number {
+  const epoch = Number(error.metadata["epoch"] ?? 0);
+  return Number.isInteger(epoch) && epoch >= 0 && epoch < maxEpoch ? epoch : 0;
 }
 
 /** Whether a message was too large for the service, or for a proxy before it, which gives no reason. */
@@ -343,6 +355,8 @@ interface LiveStream {
   reconnectAfterMs: number | undefined;
 }
 
+/** `Hello.epoch` has no room for more. */
+const maxEpoch = 2 ** 32 - 1;
 /** How often to beat before the service has said it, in milliseconds. */
 const firstIntervalMs = 30_000;
 /** No service may ask for more often than this, in milliseconds. */

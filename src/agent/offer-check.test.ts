@@ -9,11 +9,20 @@ const target: OfferTarget = {
   hardwareModel: "l-1",
   version: "1.1.0",
   securityFloor: 0,
+  hasRun: () => false,
+  product: undefined,
+  maxSizeBytes: 1000,
   now: undefined,
 };
 
 function outcome(offered: string, running: string): string {
-  const offer = create(OfferSchema, { version: offered, component: "nav", sha256: "", sizeBytes: 1n });
+  const offer = create(OfferSchema, {
+    updateId: "11111111-1111-7111-8111-111111111111",
+    version: offered,
+    component: "nav",
+    sha256: "a".repeat(64),
+    sizeBytes: 1n,
+  });
   try {
     verifyOffer(offer, { ...target, version: running }, { keys: new Map(), allowUnsigned: true });
     return "taken";

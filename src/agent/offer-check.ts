@@ -8,6 +8,7 @@ import { verifyManifest } from "../manifest/verify-manifest.ts";
 import { compareVersions } from "../version/compare-versions.ts";
 import { isSemanticVersion } from "../version/semantic-version.ts";
 import { AgentFailure } from "./agent-failure.ts";
+import { checkOfferForm } from "./offer-form.ts";
 
 /** Whom a device trusts to sign its firmware. */
 export interface Trust {
@@ -32,6 +33,12 @@ export interface OfferTarget {
   readonly version: string;
   /** The highest security counter that ever ran. */
   readonly securityFloor: number;
+  /** Whether a version of what the offer updates ran on this device before: only there it may go back to without more. */
+  readonly hasRun: (version: string) => boolean;
+  /** Whose firmware it takes; undefined as long as it has taken none. */
+  readonly product: string | undefined;
+  /** The largest content that it takes, in bytes. */
+  readonly maxSizeBytes: number;
   /** The device's time; undefined if its clock cannot be trusted, and then nothing counts as expired. */
   readonly now: Date | undefined;
 }
@@ -39,6 +46,8 @@ export interface OfferTarget {
 /** What a device installs, as the signed manifest says it. */
 export interface VerifiedOffer {
   readonly updateId: string;
+  /** Undefined for unsigned firmware, which says none. */
+  readonly product: string | undefined;
   readonly version: string;
   readonly sha256: string;
   readonly sizeBytes: number;
@@ -49,52 +58,45 @@ export interface VerifiedOffer {
 }
 
 /**
- * Decides whether an offer is genuine and fits this device. The signature comes first; only then is the manifest read, and
- * only what it says counts: the offer must agree with it. A rollback may lower the version, but never the security counter
- * (anti-rollback, NIST SP 800-193, section 4.2.1.3).
+ * Decides whether an offer is genuine and fits this device. Each field is checked by its form, then comes the signature; only
+ * then is the manifest read, and only what it says counts: the offer must agree with it. What the offer says beyond it
+ * (`action`, `allow_downgrade`) permits nothing, because nobody signed it. The device goes back only to a version that it ran
+ * before, or that the manifest lets it go back to, and never below its security counter (anti-rollback, NIST SP 800-193,
+ * section 4.2.1.3).
  *
- * Throws {@link AgentFailure} with `SIGNATURE_MISSING`, `SIGNATURE_INVALID`, `INVALID_MANIFEST`, `FIRMWARE_EXPIRED`,
- * `OFFER_EXPIRED`, `INVALID_VERSION`, `MANIFEST_MISMATCH`, `WRONG_DEVICE_TYPE`, `WRONG_HARDWARE_MODEL`, `SECURITY_COUNTER_TOO_LOW`,
- * `VERSION_TOO_OLD` or `DOWNGRADE_REFUSED`. The security counter is that of the device's firmware: applications have none.
+ * Throws {@link AgentFailure} with `INVALID_OFFER`, `INVALID_VERSION`, `OFFER_EXPIRED`, `SIGNATURE_MISSING`, `SIGNATURE_INVALID`,
+ * `INVALID_MANIFEST`, `FIRMWARE_EXPIRED`, `MANIFEST_MISMATCH`, `WRONG_PRODUCT`, `WRONG_DEVICE_TYPE`, `WRONG_HARDWARE_MODEL`,
+ * `FIRMWARE_TOO_LARGE`, `SECURITY_COUNTER_TOO_LOW`, `VERSION_TOO_OLD` or `DOWNGRADE_REFUSED`. The security counter is that of the
+ * device's firmware: applications have none.
  */
 export function verifyOffer(offer: Offer, target: OfferTarget, trust: Trust): VerifiedOffer {
+  checkOfferForm(offer);
   const expired = offer.expireTime !== undefined && isPast(timestampDate(offer.expireTime), target.now);
   if (expired) throw new AgentFailure("OFFER_EXPIRED", "the offer is void");
-  if (!isSemanticVersion(offer.version)) {
-    throw new AgentFailure("INVALID_VERSION", `${offer.version} is not a semantic version`);
+  const manifest = offer.manifest.length === 0 ? undefined : readManifest(offer, target, trust);
+  if (manifest === undefined && trust.allowUnsigned !== true) {
+    throw new AgentFailure("SIGNATURE_MISSING", "this device takes signed firmware only");
   }
-  const rollback = offer.action === UpdateAction.ROLLBACK;
-  // Of a version of another kind nobody here knows which one is older: the service does.
-  const older = isSemanticVersion(target.version) && compareVersions(offer.version, target.version) < 0;
-  if (!rollback && !offer.allowDowngrade && older) {
-    throw new AgentFailure("DOWNGRADE_REFUSED", `${offer.version} is older than ${target.version}`);
+  if (manifest !== undefined) {
+    checkAgreement(manifest, offer);
+    checkFit(manifest, target);
   }
-  const verified = {
+  if (offer.sizeBytes > BigInt(target.maxSizeBytes)) {
+    throw new AgentFailure("FIRMWARE_TOO_LARGE", `this device takes ${target.maxSizeBytes} bytes at most`);
+  }
+  const securityCounter = manifest?.securityCounter ?? 0;
+  refuseCounter(securityCounter, offer.component === "" ? target.securityFloor : 0);
+  refuseDowngrade(offer.version, manifest?.downgradeFrom ?? "", target);
+  return {
     updateId: offer.updateId,
+    product: manifest?.product,
     version: offer.version,
     sha256: offer.sha256,
     sizeBytes: Number(offer.sizeBytes),
-    rollback,
+    securityCounter,
+    rollback: offer.action === UpdateAction.ROLLBACK,
     component: offer.component,
   };
-  const floor = offer.component === "" ? target.securityFloor : 0;
-  if (offer.manifest.length === 0) {
-    if (trust.allowUnsigned !== true) {
-      throw new AgentFailure("SIGNATURE_MISSING", "this device takes signed firmware only");
-    }
-    if (floor > 0) refuseCounter(0, floor);
-    return { ...verified, securityCounter: 0 };
-  }
-  const manifest = readManifest(offer, target, trust);
-  if (manifest.version !== offer.version) mismatch("version", manifest.version, offer.version);
-  const component = manifest.component ?? "";
-  if (component !== offer.component) mismatch("component", component, offer.component);
-  if (manifest.sha256 !== offer.sha256) mismatch("sha256", manifest.sha256, offer.sha256);
-  if (BigInt(manifest.sizeBytes) !== offer.sizeBytes) {
-    mismatch("size", String(manifest.sizeBytes), String(offer.sizeBytes));
-  }
-  checkFit(manifest, { ...target, securityFloor: floor }, rollback);
-  return { ...verified, securityCounter: manifest.securityCounter };
 }
 
 function readManifest(offer: Offer, target: OfferTarget, trust: Trust): Manifest {
@@ -112,24 +114,50 @@ function readManifest(offer: Offer, target: OfferTarget, trust: Trust): Manifest
   }
 }
 
-function checkFit(manifest: Manifest, target: OfferTarget, rollback: boolean): void {
+function checkAgreement(manifest: Manifest, offer: Offer): void {
+  if (manifest.version !== offer.version) mismatch("version", manifest.version, offer.version);
+  const component = manifest.component ?? "";
+  if (component !== offer.component) mismatch("component", component, offer.component);
+  if (manifest.sha256 !== offer.sha256) mismatch("sha256", manifest.sha256, offer.sha256);
+  if (BigInt(manifest.sizeBytes) !== offer.sizeBytes) {
+    mismatch("size", String(manifest.sizeBytes), String(offer.sizeBytes));
+  }
+}
+
+function checkFit(manifest: Manifest, target: OfferTarget): void {
+  if (target.product !== undefined && manifest.product !== target.product) {
+    throw new AgentFailure(
+      "WRONG_PRODUCT",
+      `this device takes ${target.product}, offered was ${manifest.product}`,
+    );
+  }
   if (!manifest.deviceTypes.includes(target.deviceType)) {
     throw new AgentFailure("WRONG_DEVICE_TYPE", `the firmware is not for ${target.deviceType}`);
   }
   if (manifest.hardwareModels.length > 0 && !manifest.hardwareModels.includes(target.hardwareModel)) {
     throw new AgentFailure("WRONG_HARDWARE_MODEL", `the firmware does not run on ${target.hardwareModel}`);
   }
-  refuseCounter(manifest.securityCounter, target.securityFloor);
   const { minCurrentVersion } = manifest;
   const tooOld =
     minCurrentVersion !== "" &&
     (!isSemanticVersion(target.version) || compareVersions(target.version, minCurrentVersion) < 0);
-  if (!rollback && tooOld) {
+  if (tooOld) {
     throw new AgentFailure(
       "VERSION_TOO_OLD",
       `it can be installed from ${minCurrentVersion} on, ${target.version || "none"} runs`,
     );
   }
+}
+
+function refuseDowngrade(version: string, downgradeFrom: string, target: OfferTarget): void {
+  // Of a version of another kind nobody here knows which one is older: the service does.
+  if (!isSemanticVersion(target.version) || compareVersions(version, target.version) >= 0) return;
+  if (target.hasRun(version)) return;
+  if (downgradeFrom !== "" && compareVersions(target.version, downgradeFrom) <= 0) return;
+  throw new AgentFailure(
+    "DOWNGRADE_REFUSED",
+    `${version} is older than ${target.version}, never ran here, and no signed downgrade_from allows it`,
+  );
 }
 
 function refuseCounter(counter: number, floor: number): void {

@@ -1,25 +1,26 @@
 import { rm } from "node:fs/promises";
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { NetworkType } from "../../gen/ota/v1/heartbeat_pb.js";
 import { DeviceUpdateState } from "../../gen/ota/v1/rollout_pb.js";
 import { type Offer, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
-import { ClientError } from "../client/client-error.ts";
+import { maxAskedWaitMs } from "../client/client-error.ts";
 import type { RpcClient } from "../client/rpc-client.ts";
 import { Alarm } from "../infra/alarm.ts";
 import type { Clock } from "../infra/clock.ts";
 import { isSameVersion } from "../version/compare-versions.ts";
 import { AgentFailure } from "./agent-failure.ts";
 import { type DeviceMemory, remember } from "./device-memory.ts";
-import type { DeviceStorage } from "./device-storage.ts";
+import type { DeviceStorage, PendingUpdate } from "./device-storage.ts";
 import { ChunkDamaged, downloadFirmware, storedBytes } from "./firmware-download.ts";
 import { type FirmwareImage, type Installer, InstallFailure, type RunningFirmware } from "./installer.ts";
 import type { NetworkGate } from "./network-gate.ts";
 import { type Trust, type VerifiedOffer, verifyOffer } from "./offer-check.ts";
 import { checkReadiness, NotYet, type UpdateStage } from "./readiness.ts";
 import { Retry } from "./retry.ts";
+import { hasRun, productOf, withProduct, withRun } from "./run-history.ts";
 import type { Sensors } from "./sensors.ts";
+import { callTimeoutMs, isOver, UpdateReports } from "./update-reports.ts";
 
 /** What the device is doing about an update. */
 export type UpdatePhase = "idle" | "downloading" | "installing" | "rebooting";
@@ -44,6 +45,10 @@ export interface UpdateEngineOptions {
   readonly deviceType: string;
   readonly hardwareModel: string;
   readonly trust: Trust;
+  /** Whose firmware it takes, product by component (empty: the firmware). Default: that of the first signed one that it took. */
+  readonly products?: ReadonlyMap<string, string> | undefined;
+  /** The largest content that it takes, in bytes. Default 16 GiB. */
+  readonly maxFirmwareBytes?: number | undefined;
   readonly gate: NetworkGate;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -69,13 +74,14 @@ export interface UpdateEngineOptions {
 export class UpdateEngine {
   readonly #options: UpdateEngineOptions;
   readonly #retry: Retry;
+  readonly #reports: UpdateReports;
   readonly #alarm = new Alarm();
   #work: Work | undefined;
-  #reportedAtMs = 0;
 
   constructor(options: UpdateEngineOptions) {
     this.#options = options;
     this.#retry = new Retry(options);
+    this.#reports = new UpdateReports({ ...options, retry: this.#retry });
   }
 
   /** Checks now instead of at the next regular time. */
@@ -126,7 +132,7 @@ export class UpdateEngine {
     const retryAfterMs =
       response.retryAfter === undefined ? defaultCheckPauseMs : durationMs(response.retryAfter);
     if (response.offer !== undefined) await this.#take(response.offer, signal);
-    return Math.max(retryAfterMs, minCheckPauseMs) * (1 + 0.1 * random());
+    return Math.min(Math.max(retryAfterMs, minCheckPauseMs), maxAskedWaitMs) * (1 + 0.1 * random());
   }
 
   async #take(offer: Offer, signal: AbortSignal): Promise<void> {
@@ -135,16 +141,21 @@ export class UpdateEngine {
     // The service offers until it has seen the outcome in the heartbeats, which may be a moment away.
     if (!offer.reinstall && isSameVersion(offer.version, this.#versionOf(offer))) return;
     if (reverted.includes(offer.updateId)) {
-      await this.#reportFailure(offer, revertedFailure(offer.version), signal);
+      await this.#reports.failure(offer.updateId, revertedFailure(offer.version), signal);
       return;
     }
     // The agent was restarted between installation and reboot.
     const installed = pending?.updateId === offer.updateId && pending.bootId === sensors.bootId;
-    const work: Work = { updateId: offer.updateId, cancelled: new AbortController(), committed: installed };
+    const work: Work = {
+      updateId: offer.updateId,
+      cancelled: new AbortController(),
+      committed: installed,
+      path: undefined,
+    };
     this.#work = work;
     logger.info({ updateId: offer.updateId, version: offer.version }, "taking an update");
     try {
-      if (installed) await this.#reboot(offer, signal);
+      if (installed) await this.#reboot(pending, signal);
       else await this.#perform(offer, work, AbortSignal.any([signal, work.cancelled.signal]));
     } catch (error) {
       if (signal.aborted) return;
@@ -156,40 +167,61 @@ export class UpdateEngine {
   }
 
   async #perform(offer: Offer, work: Work, signal: AbortSignal): Promise<void> {
-    const { memory, onPhase, sensors, storage, trust, trustedTime } = this.#options;
-    const verified = verifyOffer(
-      offer,
-      {
-        deviceType: this.#options.deviceType,
-        hardwareModel: this.#options.hardwareModel,
-        version: this.#versionOf(offer),
-        securityFloor: memory.state.securityFloor,
-        now: trustedTime(),
-      },
-      trust,
-    );
+    const { memory, onPhase, sensors, storage } = this.#options;
+    const verified = this.#verify(offer);
     const path = await storage.downloadPath(verified.sha256);
+    work.path = path;
     await this.#becomeReady(offer, "download", path, signal);
     onPhase("downloading");
-    await this.#report(offer, DeviceUpdateState.DOWNLOADING, 0, signal);
+    const { component, updateId, sizeBytes } = verified;
+    await this.#reports.step(updateId, DeviceUpdateState.DOWNLOADING, 0, signal);
     await this.#download(verified, path, signal);
-    await this.#report(offer, DeviceUpdateState.DOWNLOADED, verified.sizeBytes, signal);
+    await this.#reports.step(updateId, DeviceUpdateState.DOWNLOADED, sizeBytes, signal);
     await this.#becomeReady(offer, "install", path, signal);
-    await this.#report(offer, DeviceUpdateState.INSTALLING, verified.sizeBytes, signal);
+    await this.#reports.step(updateId, DeviceUpdateState.INSTALLING, sizeBytes, signal);
     signal.throwIfAborted();
     // From here on a call-off comes too late: a half-written image must not be left behind.
     work.committed = true;
     onPhase("installing");
-    const { updateId, version, sha256, securityCounter } = verified;
     await this.#install({ ...verified, path }, signal);
-    if (verified.component !== "") {
+    if (component !== "") {
       await rm(path, { force: true });
       await this.#startApplication(verified);
       return;
     }
-    await memory.update({ pending: { updateId, version, sha256, securityCounter, bootId: sensors.bootId } });
+    const { version, sha256, securityCounter, product } = verified;
+    const pending = {
+      updateId,
+      product,
+      version,
+      sha256,
+      sizeBytes,
+      securityCounter,
+      bootId: sensors.bootId,
+    };
+    await memory.update({ pending });
     await rm(path, { force: true });
-    await this.#reboot(offer, signal);
+    await this.#reboot(pending, signal);
+  }
+
+  #verify(offer: Offer): VerifiedOffer {
+    const { deviceType, hardwareModel, memory, products, trust, trustedTime } = this.#options;
+    const { component } = offer;
+    const { ran, securityFloor } = memory.state;
+    return verifyOffer(
+      offer,
+      {
+        deviceType,
+        hardwareModel,
+        version: this.#versionOf(offer),
+        securityFloor,
+        hasRun: (version) => hasRun(ran, { component, version }),
+        product: products?.get(component) ?? productOf(memory.state.products, component),
+        maxSizeBytes: this.#options.maxFirmwareBytes ?? defaultMaxFirmwareBytes,
+        now: trustedTime(),
+      },
+      trust,
+    );
   }
 
   async #install(image: FirmwareImage, signal: AbortSignal): Promise<void> {
@@ -202,24 +234,34 @@ export class UpdateEngine {
   }
 
   /** An application counts without a reboot: the next heartbeat shows it. */
-  async #startApplication({ component, version }: VerifiedOffer): Promise<void> {
-    await this.#options.componentsChanged();
-    const now = this.#options.components()?.[component] ?? "";
-    if (now === version) return;
-    throw new InstallFailure(`${component} runs ${now || "not at all"} after the installation of ${version}`);
+  async #startApplication({ component, product, version }: VerifiedOffer): Promise<void> {
+    const { componentsChanged, memory } = this.#options;
+    await componentsChanged();
+    const now = this.#versionOf({ component });
+    if (now !== version) {
+      throw new InstallFailure(
+        `${component} runs ${now || "not at all"} after the installation of ${version}`,
+      );
+    }
+    const { products, ran } = memory.state;
+    await memory.update({
+      ran: withRun(ran, { component, version }),
+      products: product === undefined ? products : withProduct(products, { component, product }),
+    });
   }
 
   /** The version that runs of what an offer updates. */
-  #versionOf({ component }: Offer): string {
-    const { components, running } = this.#options;
-    return component === "" ? running.version : (components()?.[component] ?? "");
+  #versionOf({ component }: { readonly component: string }): string {
+    if (component === "") return this.#options.running.version;
+    const components = this.#options.components() ?? {};
+    return (Object.hasOwn(components, component) ? components[component] : undefined) ?? "";
   }
 
-  async #reboot(offer: Offer, signal: AbortSignal): Promise<void> {
+  /** Boots what was installed: as it was verified, not as an offer says now. */
+  async #reboot({ updateId, version, sizeBytes }: PendingUpdate, signal: AbortSignal): Promise<void> {
     const { installer, memory, onPhase } = this.#options;
-    const { updateId, version } = offer;
     onPhase("rebooting");
-    await this.#report(offer, DeviceUpdateState.REBOOTING, Number(offer.sizeBytes), signal);
+    await this.#reports.step(updateId, DeviceUpdateState.REBOOTING, sizeBytes ?? 0, signal);
     await installer.reboot({ updateId, version }, signal);
     signal.throwIfAborted();
     await memory.update({ pending: undefined, reverted: remember(memory.state.reverted, updateId) });
@@ -260,7 +302,7 @@ export class UpdateEngine {
       const release = await downloadSlot?.(attempt);
       try {
         const { updateId, sha256, sizeBytes } = offer;
-        const onProgress = (bytes: number) => this.#reportProgress(updateId, bytes, attempt);
+        const onProgress = (bytes: number) => this.#reports.progress(updateId, bytes, attempt);
         const { durable } = storage;
         await downloadFirmware(
           { client, updateId, sha256, sizeBytes, path, durable, bytesPerSecond, onProgress },
@@ -280,62 +322,15 @@ export class UpdateEngine {
     });
   }
 
-  async #reportProgress(updateId: string, bytes: number, signal: AbortSignal): Promise<void> {
-    const nowMs = this.#options.clock.monotonicMs();
-    if (nowMs - this.#reportedAtMs < progressIntervalMs) return;
-    this.#reportedAtMs = nowMs;
-    await this.#sendReport({ updateId }, DeviceUpdateState.DOWNLOADING, bytes, signal);
-  }
-
-  #report(offer: Offer, state: DeviceUpdateState, bytes: number, signal: AbortSignal): Promise<void> {
-    this.#reportedAtMs = this.#options.clock.monotonicMs();
-    return this.#retry.run(signal, (attempt) => this.#sendReport(offer, state, bytes, attempt));
-  }
-
-  /** Tells the service how far the update is; if the service says that it is over, so does an {@link UpdateOver}. */
-  async #sendReport(
-    offer: { readonly updateId: string },
-    state: DeviceUpdateState,
-    bytes: number,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const response = await this.#options.client.unary(
-      UpdateService.method.reportUpdateStatus,
-      { updateId: offer.updateId, state, downloadedBytes: BigInt(bytes) },
-      { signal, timeoutMs: callTimeoutMs },
-    );
-    // After the installation the device boots what it installed, whatever the service has decided by then.
-    if (finalStates.has(response.state) && state !== DeviceUpdateState.REBOOTING) throw new UpdateOver();
-  }
-
   async #giveUp(offer: Offer, work: Work, error: unknown, signal: AbortSignal): Promise<void> {
-    const { logger, storage } = this.#options;
     const { updateId } = offer;
-    if (work.cancelled.signal.aborted || error instanceof UpdateOver || isNotOffered(error)) {
-      logger.info({ updateId }, "the update was cancelled");
-      await rm(await storage.downloadPath(offer.sha256), { force: true });
-      return;
-    }
-    if (!(error instanceof AgentFailure)) throw error;
-    await rm(await storage.downloadPath(offer.sha256), { force: true });
-    await this.#reportFailure(offer, error, signal);
-  }
-
-  async #reportFailure(offer: Offer, failure: AgentFailure, signal: AbortSignal): Promise<void> {
-    const { client, logger } = this.#options;
-    logger.warn({ updateId: offer.updateId, reason: failure.reason, err: failure }, "the update failed");
-    await this.#retry.run(signal, (attempt) =>
-      client.unary(
-        UpdateService.method.reportUpdateStatus,
-        {
-          updateId: offer.updateId,
-          state: DeviceUpdateState.FAILED,
-          failureReason: failure.reason.slice(0, maxReasonLength),
-          failureMessage: failure.message.slice(0, maxMessageLength),
-        },
-        { signal: attempt, timeoutMs: callTimeoutMs },
-      ),
-    );
+    const over = work.cancelled.signal.aborted || isOver(error);
+    const failure = error instanceof AgentFailure ? error : undefined;
+    if (!over && failure === undefined) throw error;
+    // What is not verified names no file.
+    if (work.path !== undefined) await rm(work.path, { force: true });
+    if (over || failure === undefined) this.#options.logger.info({ updateId }, "the update was cancelled");
+    else await this.#reports.failure(updateId, failure, signal);
   }
 }
 
@@ -349,47 +344,22 @@ interface Work {
   readonly cancelled: AbortController;
   /** Whether the installation has begun. */
   committed: boolean;
+  /** Where its content goes; undefined until the offer is verified. */
+  path: string | undefined;
 }
 
-/** The service says that the update is over. */
-class UpdateOver extends Error {
-  override readonly name = "UpdateOver";
-}
-
-/** How long one call may take, in milliseconds: an answer that comes later finds nobody. */
-const callTimeoutMs = 30_000;
 /** How long to wait between checks if the service does not say, in milliseconds. */
 const defaultCheckPauseMs = 60_000;
 /** The least time between two checks that nobody asked for, in milliseconds. */
 const minCheckPauseMs = 1000;
 /** How long to wait after the service refused a check for a reason that will not pass soon, in milliseconds. */
 const refusedPauseMs = 60_000;
-/** How often the progress of a download is reported, in milliseconds. */
-const progressIntervalMs = 10_000;
 /** How often to look whether the device has become ready, in milliseconds. */
 const readinessPollMs = 5000;
 /** How often the same place of a download may arrive damaged before the update is given up. */
 const maxDamagedTries = 4;
-/** Limits of `ReportUpdateStatusRequest`, in characters. */
-const maxReasonLength = 64;
-const maxMessageLength = 2000;
-
-const finalStates: ReadonlySet<DeviceUpdateState> = new Set([
-  DeviceUpdateState.SUCCEEDED,
-  DeviceUpdateState.FAILED,
-  DeviceUpdateState.TIMED_OUT,
-  DeviceUpdateState.SUPERSEDED,
-  DeviceUpdateState.CANCELLED,
-  DeviceUpdateState.ROLLED_BACK,
-]);
-
-/** Whether the service no longer knows of the update, or not for this device. */
-function isNotOffered(error: unknown): boolean {
-  return (
-    error instanceof ClientError &&
-    (error.reason === "NOT_OFFERED" || error.reason === "NOT_FOUND" || error.code === status.NOT_FOUND)
-  );
-}
+/** The largest content that a device takes if nobody says otherwise, in bytes. */
+const defaultMaxFirmwareBytes = 16 * 2 ** 30;
 
 function pick<T extends object, K extends keyof T>(from: T, ...keys: readonly K[]): Partial<Pick<T, K>> {
   const picked: Partial<Pick<T, K>> = {};

@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { type Command, Option } from "commander";
 import type { AgentOptions } from "./agent.ts";
-import { collectList, parseCount, parseDurationMs } from "./parse.ts";
+import { collectList, collectPairs, parseBytes, parseCount, parseDurationMs } from "./parse.ts";
 import type { Cli } from "./session.ts";
 
 /** `agent`: the reference agent, for a real Linux device. */
@@ -12,6 +12,14 @@ export function addAgentCommand(program: Command, cli: Cli): void {
     .requiredOption("--device-type <name>", "what kind of thing this is, for example thermostat")
     .requiredOption("--model <name>", "which build of the hardware, for example tx-200")
     .requiredOption("--trusted-key <files>", "public keys (PEM) that may sign its firmware", collectList)
+    .option("--product <name>", "takes this product's firmware alone (default: of the first one it took)")
+    .option("--component-product <component=product>", "the same of an application; repeatable", collectPairs)
+    .option("--max-firmware-size <size>", "takes no larger content (default: 16GiB)", parseBytes)
+    .option(
+      "--clock-synchronised",
+      "the clock is kept right: what has expired by it is refused, whatever the service says",
+      false,
+    )
     .option("--threshold <count>", "how many of them must have signed", parseCount(1, 16), 1)
     .option(
       "--serial <number>",

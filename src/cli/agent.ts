@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { pino } from "pino";
+import { ClockQuality } from "../../gen/ota/v1/heartbeat_pb.js";
 import { CommandInstaller } from "../agent/command-installer.ts";
 import { DeviceAgent } from "../agent/device-agent.ts";
 import { FileDeviceStorage } from "../agent/device-storage.ts";
@@ -20,6 +21,10 @@ export interface AgentOptions extends ConnectionOptions {
   readonly enrolmentKey?: string;
   readonly trustedKey: string[];
   readonly threshold: number;
+  readonly product?: string;
+  readonly componentProduct?: Readonly<Record<string, string>>;
+  readonly maxFirmwareSize?: bigint;
+  readonly clockSynchronised: boolean;
   readonly versionFile: string;
   readonly componentsFile?: string;
   readonly timeZone?: string;
@@ -57,6 +62,9 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
     timeZone: options.timeZone,
     userConsent: () => options.userConsent,
     trust: trustIn(keys, { threshold: options.threshold }),
+    products: productsOf(options),
+    ...(options.maxFirmwareSize === undefined ? {} : { maxFirmwareBytes: Number(options.maxFirmwareSize) }),
+    ...(options.clockSynchronised ? { clockQuality: ClockQuality.SYNCHRONISED } : {}),
     logger,
     clock: systemClock,
     onPhase: (phase) => logger.info({ phase }, "update"),
@@ -74,4 +82,12 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
   } finally {
     await agent.stop();
   }
+}
+
+/** By component; the firmware's under the empty one. */
+function productsOf({ product, componentProduct = {} }: AgentOptions): ReadonlyMap<string, string> {
+  return new Map([
+    ...(product === undefined ? [] : [["", product] as const]),
+    ...Object.entries(componentProduct),
+  ]);
 }

@@ -48,6 +48,9 @@ export class ClientError extends Error {
   }
 }
 
+/** The longest wait that a client lets a service ask of it, in milliseconds: longer ones would be a way to silence it. */
+export const maxAskedWaitMs = 24 * 3_600_000;
+
 /** Turns what grpc-js throws into a {@link ClientError}, with the details of `grpc-status-details-bin`. */
 export function clientErrorFrom(error: unknown): ClientError {
   if (error instanceof ClientError) return error;
@@ -65,6 +68,15 @@ function isServiceError(error: unknown): error is ServiceError {
 function readDetails(metadata: Metadata) {
   const [packed] = metadata.get("grpc-status-details-bin");
   if (!(packed instanceof Uint8Array)) return {};
+  try {
+    return unpackDetails(packed);
+  } catch {
+    // Details that cannot be read say nothing; to throw here, within the transport's callback, would end the process.
+    return {};
+  }
+}
+
+function unpackDetails(packed: Uint8Array) {
   let reason = "";
   let variables: Record<string, string> = {};
   let fields: FieldViolation[] = [];
@@ -80,7 +92,10 @@ function readDetails(metadata: Metadata) {
       fields = badRequest.fieldViolations.map(({ field, description }) => ({ field, description }));
     }
     const delay = anyUnpack(detail, RetryInfoSchema)?.retryDelay;
-    if (delay !== undefined) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+    if (delay !== undefined) {
+      const askedMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+      retryAfterMs = Math.min(Math.max(askedMs, 0), maxAskedWaitMs);
+    }
   }
   return { reason, metadata: variables, fields, retryAfterMs };
 }

@@ -21,6 +21,8 @@ export class TestDevice implements AsyncDisposable {
   version = "1.0.0";
   reading: SensorReading = { batteryPercent: 80, charging: false, storageFreeBytes: 1_000_000_000n };
   readonly installed: FirmwareImage[] = [];
+  /** The versions that reboots were asked for. */
+  readonly rebootedInto: string[] = [];
   /** Called in the middle of an installation. */
   onInstall: (image: FirmwareImage) => Promise<void> | void = () => undefined;
   /** Whether the next boot runs what was installed. */
@@ -106,7 +108,8 @@ export class TestDevice implements AsyncDisposable {
         await this.onInstall(image);
         this.installed.push(image);
       },
-      reboot: (_update, signal) => {
+      reboot: ({ version }, signal) => {
+        this.rebootedInto.push(version);
         this.#rebooted.resolve();
         return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
       },

@@ -56,6 +56,7 @@ export type DownloadFault =
   | { readonly kind: "corrupt"; readonly at: number }
   | { readonly kind: "cut"; readonly at: number }
   | { readonly kind: "endless" }
+  | { readonly kind: "empty" }
   | { readonly kind: "other-content" }
   | { readonly kind: "status"; readonly error: Partial<StatusObject> };
 
@@ -87,6 +88,10 @@ export class FixtureService implements AsyncDisposable {
   readonly downloadFaults: DownloadFault[] = [];
   /** Errors that the next calls of the method answer with. */
   readonly failures: { readonly method: string; readonly error: Partial<StatusObject> }[] = [];
+  /** Errors that the next streams are answered with. */
+  readonly streamFailures: Partial<StatusObject>[] = [];
+  /** What an enrolment hands out instead of an identity. */
+  identity: MessageInitShape<typeof EnrolDeviceResponseSchema> | undefined;
   readonly content = new Map<string, Buffer>();
   offerFor: (
     deviceId: string,
@@ -171,6 +176,7 @@ export class FixtureService implements AsyncDisposable {
     this.enrolments.push(request);
     const failure = this.#failure("enrolDevice");
     if (failure !== undefined) return answer(failure);
+    if (this.identity !== undefined) return answer(null, create(EnrolDeviceResponseSchema, this.identity));
     const id = `00000000-0000-7000-8000-${String(this.devices.size + 1).padStart(12, "0")}`;
     this.devices.set(id, {
       id,
@@ -206,6 +212,11 @@ export class FixtureService implements AsyncDisposable {
 
   #welcome(call: BidiCall, device: DeviceRecord, hello: Hello): void {
     device.hellos.push(hello);
+    const failure = this.streamFailures.shift();
+    if (failure !== undefined) {
+      call.emit("error", failure);
+      return;
+    }
     if (hello.epoch < device.epoch) {
       const epoch = String(device.epoch);
       call.emit("error", statusOf(status.FAILED_PRECONDITION, "STALE_EPOCH", { epoch }));
@@ -282,6 +293,11 @@ export class FixtureService implements AsyncDisposable {
     call.write(create(DownloadFirmwareResponseSchema, { message: { case: "header", value: header } }));
     const end = fault?.kind === "endless" ? Number.POSITIVE_INFINITY : bytes.length;
     while (offset < end && !call.cancelled) {
+      if (fault?.kind === "empty") {
+        const value = { offset: BigInt(offset), data: Buffer.alloc(0), crc32c: 0 };
+        call.write(create(DownloadFirmwareResponseSchema, { message: { case: "chunk", value } }));
+        break;
+      }
       const data =
         offset < bytes.length ? bytes.subarray(offset, offset + chunkBytes) : Buffer.alloc(chunkBytes);
       const checksum = crc32c(data);

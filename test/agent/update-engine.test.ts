@@ -101,10 +101,12 @@ describe("an update that goes well", () => {
   test("takes a rollback to a lower version with the same security counter", async () => {
     await using service = await FixtureService.start();
     await using device = await TestDevice.make(service);
+    device.version = "1.1.0";
+    await device.boot();
     device.version = "1.2.0";
+    await device.reboot();
     const offer = offerOf(service, content, { action: UpdateAction.ROLLBACK, version: "1.1.0" });
     service.offerFor = () => offer;
-    await device.boot();
     await device.rebootAsked;
     expect(device.installed[0]).toMatchObject({ version: "1.1.0", rollback: true });
   });
