@@ -94,7 +94,7 @@ export function verifyOffer(offer: Offer, target: OfferTarget, trust: Trust): Ve
     sha256: offer.sha256,
     sizeBytes: Number(offer.sizeBytes),
     securityCounter,
-    rollback: offer.action === UpdateAction.ROLLBACK,
+    rollback: offer.action === UpdateAction.ROLLBACK && !isNewer(offer.version, target.version),
     component: offer.component,
   };
 }
@@ -158,6 +158,11 @@ function refuseDowngrade(version: string, downgradeFrom: string, target: OfferTa
     "DOWNGRADE_REFUSED",
     `${version} is older than ${target.version}, never ran here, and no signed downgrade_from allows it`,
   );
+}
+
+/** No word of the service makes a newer version one that a device goes back to. */
+function isNewer(version: string, running: string): boolean {
+  return isSemanticVersion(running) && compareVersions(version, running) > 0;
 }
 
 function refuseCounter(counter: number, floor: number): void {

@@ -114,6 +114,7 @@ First steps:
   $ device-ota serve                     run the service; needs nothing else
   $ device-ota simulate --count 50       in a second terminal: 50 devices join it
   $ device-ota fleet status              in a third one
+  $ device-ota --server https://ota.example.com:50051 fleet status     on another machine: by TLS alone
 
 Exit codes: 0 done · 1 failed · 2 wrong usage · 3 not found · 4 not allowed · 5 not in this state · 6 service away
 Version: device-ota --version`;

@@ -99,6 +99,15 @@ describe("what nobody signed permits nothing", () => {
     expect(device.installed.at(-1)).toMatchObject({ version, rollback: true });
   });
 
+  it("a newer version is installed as one, whatever it is called", async () => {
+    await using service = await FixtureService.start();
+    await using device = await TestDevice.make(service);
+    service.offerFor = () => offerOf(service, content, { action: UpdateAction.ROLLBACK });
+    await device.boot();
+    await device.rebootAsked;
+    expect(device.installed[0]).toMatchObject({ version: "1.1.0", rollback: false });
+  });
+
   it("a product that was set holds from the first update on", async () => {
     await using service = await FixtureService.start();
     await using device = await TestDevice.make(service);

@@ -189,7 +189,8 @@ export declare type Offer = Message<"ota.v1.Offer"> & {
 
   /**
    * The signed manifest, byte for byte. The device verifies a signature over these bytes with a key that it trusts
-   * before it reads them; then size, SHA-256, hardware model and security counter must fit. Empty for unsigned firmware.
+   * before it reads them; then product, size, SHA-256, hardware model and security counter must fit. Empty for unsigned
+   * firmware. What stands beside it in this message is not signed: it can ask something of a device, and permit nothing.
    *
    * @generated from field: bytes manifest = 8;
    */
@@ -267,7 +268,8 @@ export declare type Offer = Message<"ota.v1.Offer"> & {
   requireUserConsent: boolean;
 
   /**
-   * Install even though the version is older than the one that runs.
+   * Install even though the version is older than the one that runs. Nobody has signed that: a careful device goes back
+   * only to what it ran before, or what the manifest lets it go back to (`downgrade_from`).
    *
    * @generated from field: bool allow_downgrade = 19;
    */
