@@ -178,6 +178,10 @@ export class UpdateEngine {
     await this.#download(verified, path, signal);
     await this.#reports.step(updateId, DeviceUpdateState.DOWNLOADED, sizeBytes, signal);
     await this.#becomeReady(offer, "install", path, signal);
+    // The wait for a window or the user can take days: what has expired by then is not installed. When the offer itself is
+    // over, the service says so with the next report.
+    const { expireTime: _heldUntil, ...lasting } = offer;
+    this.#verify(lasting);
     await this.#reports.step(updateId, DeviceUpdateState.INSTALLING, sizeBytes, signal);
     signal.throwIfAborted();
     // From here on a call-off comes too late: a half-written image must not be left behind.

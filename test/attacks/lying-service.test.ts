@@ -116,6 +116,23 @@ describe("what nobody signed permits nothing", () => {
     expect(await reason).toBe("WRONG_PRODUCT");
   });
 
+  it("what expires while the device waits for its user is not installed", async () => {
+    await using service = await FixtureService.start();
+    await using device = await TestDevice.make(service);
+    const expires = new Date("2026-06-01T00:00:00Z");
+    let [now, userConsent] = [new Date("2026-05-31T00:00:00Z"), false];
+    const offer = { ...offerOf(service, content, { fields: { expires } }), requireUserConsent: true };
+    const refused = refusal(service, offer);
+    await device.boot({
+      clock: { now: () => now, monotonicMs: () => performance.now() },
+      userConsent: () => userConsent,
+    });
+    await eventually(() => expect(service.states).toContain("DOWNLOADED"));
+    [now, userConsent] = [expires, true];
+    expect(await refused).toBe("FIRMWARE_EXPIRED");
+    expect(device.installed).toEqual([]);
+  });
+
   it("what was installed is booted as it was verified, whatever the offer says by then", async () => {
     await using service = await FixtureService.start();
     await using device = await TestDevice.make(service);
