@@ -135,6 +135,7 @@ describe("a device's page", () => {
     const row = page.getByRole("row", { name: /TX-TROUBLE/ });
     await row.getByText("heartbeats refused").waitFor();
     await row.getByText("clock wrong").waitFor();
+    expect(opened.errors).toEqual([]);
     await expectAccessible(page);
   });
 
