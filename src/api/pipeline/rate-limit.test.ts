@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FakeClock } from "../../../test/support/fake-clock.ts";
 import { RateLimiter } from "./rate-limit.ts";
@@ -20,26 +21,62 @@ function limiter(calls: number, periodMs: number) {
 }
 
 describe("RateLimiter", () => {
-  it("lets a quiet caller make all its calls at once, then one at a time", () => {
+  it("lets a quiet caller make all its calls at once, and the next ones a period later", () => {
     const { clock, limiter: rates } = limiter(10, 60_000);
     for (let i = 0; i < 10; i++) expect(rates.consume("heartbeat", "a").ok).toBe(true);
-    expect(rates.consume("heartbeat", "a")).toEqual({ ok: false, retryAfterMs: 6_000 });
-    clock.advance(5_999);
+    expect(rates.consume("heartbeat", "a")).toEqual({ ok: false, retryAfterMs: 60_001 });
+    clock.advance(60_000);
     expect(rates.consume("heartbeat", "a")).toEqual({ ok: false, retryAfterMs: 1 });
     clock.advance(1);
-    expect(rates.consume("heartbeat", "a").ok).toBe(true);
+    for (let i = 0; i < 10; i++) expect(rates.consume("heartbeat", "a").ok).toBe(true);
     expect(rates.consume("heartbeat", "a").ok).toBe(false);
   });
 
-  it("keeps the rate over many periods, across its turns", () => {
-    const { clock, limiter: rates } = limiter(10, 60_000);
+  it("lets a steady caller come to nineteen twentieths of the limit, over many periods", () => {
+    const { clock, limiter: rates } = limiter(100, 60_000);
     let passed = 0;
-    for (let ms = 0; ms < 20 * 60_000; ms += 500) {
+    for (let ms = 0; ms < 20 * 60_000; ms += 300) {
       if (rates.consume("heartbeat", "a").ok) passed++;
-      clock.advance(500);
+      clock.advance(300);
     }
-    expect(passed).toBeGreaterThanOrEqual(200);
-    expect(passed).toBeLessThanOrEqual(210);
+    expect(passed).toBeGreaterThanOrEqual(20 * 95);
+    expect(passed).toBeLessThanOrEqual(20 * 100);
+  });
+
+  it("lets no period have more calls than the limit, wherever it begins, and tells when the next one fits", () => {
+    const step = fc.record({
+      pauseMs: fc.oneof(fc.integer({ min: 0, max: 20 }), fc.integer({ min: 0, max: 2_500 })),
+      points: fc.integer({ min: 1, max: 12 }),
+    });
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 40 }),
+        fc.array(step, { minLength: 1, maxLength: 200 }),
+        (calls, steps) => {
+          const periodMs = 1_000;
+          const { clock, limiter: rates } = limiter(calls, periodMs);
+          const passed: { atMs: number; points: number }[] = [];
+          const told: { early: boolean; inTime: boolean }[] = [];
+          for (const { pauseMs, points } of steps) {
+            clock.advance(pauseMs);
+            let verdict = rates.consume("heartbeat", "a", points);
+            if (!verdict.ok && points % 2 === 0) {
+              clock.advance(verdict.retryAfterMs - 1);
+              const early = rates.consume("heartbeat", "a", points);
+              clock.advance(1);
+              verdict = rates.consume("heartbeat", "a", points);
+              told.push({ early: early.ok, inTime: verdict.ok });
+            }
+            if (verdict.ok) passed.push({ atMs: clock.monotonicMs(), points: Math.min(points, calls) });
+          }
+          for (const each of told) expect(each).toEqual({ early: false, inTime: true });
+          for (const { atMs } of passed) {
+            const within = passed.filter((each) => each.atMs >= atMs && each.atMs <= atMs + periodMs);
+            expect(within.reduce((sum, { points }) => sum + points, 0)).toBeLessThanOrEqual(calls);
+          }
+        },
+      ),
+    );
   });
 
   it("counts callers and classes apart, and knows no limit where none is set", () => {
@@ -53,9 +90,9 @@ describe("RateLimiter", () => {
   it("takes several points at once, all or none", () => {
     const { clock, limiter: rates } = limiter(10, 10_000);
     expect(rates.consume("heartbeat", "a", 8).ok).toBe(true);
-    expect(rates.consume("heartbeat", "a", 3)).toEqual({ ok: false, retryAfterMs: 1_000 });
+    expect(rates.consume("heartbeat", "a", 3)).toEqual({ ok: false, retryAfterMs: 10_001 });
     expect(rates.consume("heartbeat", "a", 2).ok).toBe(true);
-    clock.advance(10_000);
+    clock.advance(10_001);
     expect(rates.consume("heartbeat", "a", 1_000).ok).toBe(true);
     expect(rates.consume("heartbeat", "a", 1).ok).toBe(false);
   });
