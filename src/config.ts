@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import { limitSettings, limitsOf } from "./limit-settings.ts";
 import { isLoopback } from "./loopback.ts";
 import {
   choice,
@@ -8,7 +9,6 @@ import {
   integer,
   networks,
   origins,
-  rate,
   type Setting,
   type SettingDoc,
   SettingFault,
@@ -122,29 +122,7 @@ const table = {
     [0.001, 8_760],
     "A device that has not proven its update after this many hours has failed.",
   ),
-  rateHeartbeat: rate(
-    "RATE_LIMIT_HEARTBEAT",
-    "100/minute",
-    "Heartbeat calls and messages a device, per replica; a message with a backlog of 1,000 heartbeats counts once.",
-  ),
-  rateUpdateCheck: rate("RATE_LIMIT_UPDATE_CHECK", "10/minute", "Update checks a device, per replica."),
-  rateEnrol: rate("RATE_LIMIT_ENROL", "600/minute", "Enrolments an address, per replica."),
-  rateApi: rate("RATE_LIMIT_API", "1200/minute", "Other calls a device, token or address, per replica."),
-  rateDeviceRead: rate(
-    "RATE_LIMIT_DEVICE_READ",
-    "30/minute",
-    "Questions of a device about its own heartbeats, series and track, per replica.",
-  ),
-  rateDownload: rate(
-    "RATE_LIMIT_DOWNLOAD",
-    "60/minute",
-    "Downloads begun (resumed ones count again) a device, per replica.",
-  ),
-  rateSignIn: rate(
-    "RATE_LIMIT_SIGN_IN",
-    "20/minute",
-    "Tries to sign in to the console an address, per replica.",
-  ),
+  ...limitSettings,
   adminToken: secret(
     "ADMIN_TOKEN",
     "The first administrator's token; by default one is made and shown once.",
@@ -230,30 +208,6 @@ const table = {
     [0, 3_600],
     "How long open calls may take to finish when the service stops.",
   ),
-  maxStreams: integer(
-    "MAX_STREAMS",
-    20_000,
-    [1, 1_000_000],
-    "The most gRPC streams open at once, per replica.",
-  ),
-  requestTimeoutSeconds: integer(
-    "REQUEST_TIMEOUT_SECONDS",
-    120,
-    [1, 3_600],
-    "How long the single message of a call may take to arrive as a whole.",
-  ),
-  pendingRequestBytes: integer(
-    "PENDING_REQUEST_BYTES",
-    256 * 1024 * 1024,
-    [4 * 1024 * 1024, 1024 ** 4],
-    "The most memory that requests may hold that have not arrived as a whole, per replica.",
-  ),
-  pendingRequestBytesPerCaller: integer(
-    "PENDING_REQUEST_BYTES_PER_CALLER",
-    16 * 1024 * 1024,
-    [4 * 1024 * 1024, 1024 ** 4],
-    "The same of one device, token or, without a credential, address.",
-  ),
   corsOrigins: origins(
     "CORS_ORIGINS",
     "Web origins, separated by commas, whose pages may call the HTTP port; none by default.",
@@ -261,24 +215,6 @@ const table = {
   trustedProxies: networks(
     "TRUSTED_PROXIES",
     "Addresses and networks, separated by commas, of the proxies before the service: only what they say in `x-forwarded-for` names a caller.",
-  ),
-  maxConnections: integer(
-    "MAX_CONNECTIONS",
-    50_000,
-    [10, 1_000_000],
-    "The most connections to each port, per replica.",
-  ),
-  unauthenticatedConnections: integer(
-    "UNAUTHENTICATED_CONNECTIONS_PER_ADDRESS",
-    2_048,
-    [10, 1_000_000],
-    "The most connections of one address (IPv6: /64) over which no call has been let in yet; two more a second after that. The trusted proxies have no such limit.",
-  ),
-  authenticationSeconds: integer(
-    "AUTHENTICATION_SECONDS",
-    20,
-    [1, 3_600],
-    "How long a connection may stay open without a call that is let in.",
   ),
 };
 
@@ -341,17 +277,6 @@ function assemble(values: Values, faults: string[]) {
       failureThresholdPercent: values.failureThreshold,
       timeoutHours: values.rollbackTimeoutHours,
     },
-    /** By class of call; undefined: no limit. */
-    rateLimits: {
-      enrol: values.rateEnrol,
-      heartbeat: values.rateHeartbeat,
-      update_check: values.rateUpdateCheck,
-      download: values.rateDownload,
-      device: values.rateApi,
-      device_read: values.rateDeviceRead,
-      operator: values.rateApi,
-      sign_in: values.rateSignIn,
-    },
     /** The first administrator's token and the first enrolment key, preset for automation. */
     adminToken: values.adminToken,
     enrolmentKey: values.enrolmentKey,
@@ -370,20 +295,9 @@ function assemble(values: Values, faults: string[]) {
       oneHourRollupDays: values.rollup1hRetentionDays,
     },
     drainSeconds: values.drainSeconds,
-    maxStreams: values.maxStreams,
-    pendingRequests: {
-      timeoutMs: values.requestTimeoutSeconds * 1_000,
-      bytes: values.pendingRequestBytes,
-      bytesPerCaller: values.pendingRequestBytesPerCaller,
-    },
     corsOrigins: values.corsOrigins,
     trustedProxies: values.trustedProxies,
-    connections: {
-      most: values.maxConnections,
-      unauthenticatedPerAddress: values.unauthenticatedConnections,
-      authenticationMs: values.authenticationSeconds * 1_000,
-      unlimited: values.trustedProxies,
-    },
+    ...limitsOf(values, values.trustedProxies),
   };
 }
 

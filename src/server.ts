@@ -11,6 +11,7 @@ import { GrpcDoor } from "./api/grpc/grpc-door.ts";
 import { ServingState } from "./api/grpc/health-handlers.ts";
 import { HttpApp } from "./api/http-app.ts";
 import { Pipeline } from "./api/pipeline/pipeline.ts";
+import { Places } from "./api/pipeline/places.ts";
 import { RateLimiter } from "./api/pipeline/rate-limit.ts";
 import { openAccess } from "./assembly/access.ts";
 import { openDevices } from "./assembly/devices.ts";
@@ -81,6 +82,7 @@ async function start({ config, logger, clock: machine }: ServerOptions): Promise
   const pipeline = new Pipeline({
     authenticator,
     rateLimiter,
+    places: new Places(config.places, config.trustedProxies),
     translateError: asDatabaseError,
     logger,
     metrics: metrics.rpc,
@@ -115,8 +117,8 @@ async function start({ config, logger, clock: machine }: ServerOptions): Promise
       console: { sessions, folder: consoleFolder },
     }),
   );
-  const { maxStreams, connections } = config;
-  const grpcDoor = opened.use(new GrpcDoor(pipeline, table, { maxStreams, connections }));
+  const { connections } = config;
+  const grpcDoor = opened.use(new GrpcDoor(pipeline, table, { connections }));
   for (const work of [...httpApp.background, ...grpcDoor.background]) foundation.background.add(work);
   metrics.observe(
     "heartbeat_streams",

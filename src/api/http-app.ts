@@ -1,7 +1,7 @@
 import { type AddressInfo, type BlockList, isIPv6 } from "node:net";
 import { cors as connectCors } from "@connectrpc/connect";
 import { type FastifyCorsOptions, fastifyCors } from "@fastify/cors";
-import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import { type FastifyInstance, fastify } from "fastify";
 import { OtaError } from "../errors.ts";
 import type { BackgroundWork } from "../infra/background/work-log.ts";
 import type { Metrics } from "../infra/metrics.ts";
@@ -14,6 +14,7 @@ import { setSecurityHeaders } from "./http/security-headers.ts";
 import { ConnectionGuard, type ConnectionLimits } from "./pipeline/connection-guard.ts";
 import type { EndpointTable } from "./pipeline/endpoint-table.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
+import { probeRoutes } from "./probe-routes.ts";
 import { Readiness, type ReadinessCheck } from "./readiness.ts";
 import { registerRestDoor } from "./rest/rest-door.ts";
 
@@ -134,7 +135,7 @@ export class HttpApp implements AsyncDisposable {
   }
 
   async #register(): Promise<void> {
-    const { pipeline, table, corsOrigins, rawRoutes, console } = this.#parts;
+    const { pipeline, table, metrics, corsOrigins, rawRoutes, console } = this.#parts;
     const app = this.fastify;
     app.addHook("onRequest", setSecurityHeaders);
     // Pages and probes need no credential: whatever was not refused counts as let in.
@@ -147,33 +148,13 @@ export class HttpApp implements AsyncDisposable {
       });
     }
     if (corsOrigins.length > 0) await app.register(fastifyCors, crossOrigin(corsOrigins));
-    this.#registerHealth();
     const letIn: LetIn = (connection) => this.#guard.admitted(connection);
-    for (const raw of rawRoutes) registerRawRoute(app, pipeline, raw, letIn);
+    const { clock } = pipeline.parts;
+    const probes = probeRoutes({ readiness: this.#readiness, metrics, clock });
+    for (const raw of [...probes, ...rawRoutes]) registerRawRoute(app, pipeline, raw, letIn);
     await registerConnectDoor(app, pipeline, table, { shutdown: this.#shutdown.signal, letIn });
     await registerRestDoor(app, pipeline, table, letIn);
     if (console !== undefined) await registerConsoleFiles(app, console.folder);
-  }
-
-  #registerHealth(): void {
-    const app = this.fastify;
-    const ready = async (_request: FastifyRequest, reply: FastifyReply) => {
-      const report = await this.#readiness.report();
-      void reply.code(report.ready ? 200 : 503).header("cache-control", "no-store");
-      return { status: report.ready ? "ready" : "not ready", checks: report.checks };
-    };
-    app.get("/health", ready);
-    app.get("/health/", ready);
-    app.get("/health/ready", ready);
-    // Only that the process answers: a probe that restarts it must not do so because the database is away.
-    app.get("/health/live", async (_request, reply) => {
-      void reply.header("cache-control", "no-store");
-      return { status: "alive" };
-    });
-    app.get("/metrics", async (_request, reply) => {
-      void reply.type(this.#parts.metrics.contentType).header("cache-control", "no-store");
-      return this.#parts.metrics.text();
-    });
   }
 }
 

@@ -50,7 +50,7 @@ export async function openUpdates(
   const uploads = opened.adopt(new FirmwareUploads({ catalog: firmware, store }), (it) => it.close());
 
   // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
-  const streams = new HeartbeatStreams({ maxStreams: config.maxStreams });
+  const streams = new HeartbeatStreams({ maxStreams: config.places.heartbeats.most });
   const rollouts = opened.use(
     await openRollouts(
       { config, database, idempotency, clock, logger, metrics: metrics.updates },
@@ -69,7 +69,16 @@ export async function openUpdates(
   await partitions.start(background);
   const { retentionDays } = config.heartbeat;
   const crashes = opened.use(
-    CrashReports.start({ database, audit, store, clock, logger, background, retentionDays }),
+    CrashReports.start({
+      database,
+      audit,
+      store,
+      clock,
+      logger,
+      background,
+      retentionDays,
+      logQuota: config.crashLogs,
+    }),
   );
   const history = new HeartbeatHistory(database.pool, clock);
   const telemetry = opened.use(

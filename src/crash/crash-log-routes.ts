@@ -17,6 +17,7 @@ export function crashLogRoutes(logs: CrashLogs): RawRoute[] {
       url: "/api/v1/crashLogs",
       access: { device: true },
       rate: "device",
+      place: "crash_logs",
       bodyLimit: maxCrashLogBytes,
       body: "buffer",
       handle: async (request, reply, { identity, signal }) => {

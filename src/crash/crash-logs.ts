@@ -6,7 +6,8 @@ import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Pool } from "../infra/database/pool.ts";
-import { type Sql, sql } from "../infra/database/sql.ts";
+import type { ReadSession } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { decodeCrashLog, encodeCrashLog, maxCrashLogBytes, maxObjectBytes } from "./crash-log-codec.ts";
@@ -21,6 +22,12 @@ export interface CrashLog {
   readonly createdAt: Date;
 }
 
+/** Crash logs that a device may upload within a period, on whichever replica. */
+export interface CrashLogQuota {
+  readonly logs: number;
+  readonly periodMs: number;
+}
+
 /** What {@link CrashLogs} is made of. */
 export interface CrashLogsParts {
   readonly database: Pick<Database, "pool">;
@@ -29,13 +36,14 @@ export interface CrashLogsParts {
   readonly logger: Logger;
   /** How long logs are kept, in days, as the heartbeats that name them; 0 keeps them for ever. */
   readonly retentionDays: number;
+  /** Undefined: no limit. */
+  readonly logQuota: CrashLogQuota | undefined;
 }
 
 /** Crash logs in the object store, compressed. */
 export class CrashLogs {
   readonly #parts: CrashLogsParts;
   readonly #pool: Pool;
-  #receiving = 0;
 
   constructor(parts: CrashLogsParts) {
     this.#parts = parts;
@@ -43,19 +51,14 @@ export class CrashLogs {
   }
 
   /**
-   * Takes a log in. Throws `MESSAGE_TOO_LARGE` beyond 1 MiB, `RATE_LIMITED` if the device sent {@link maxLogsPerHour} within
-   * an hour, on whichever replica, `QUEUE_FULL` if {@link maxReceiving} logs are on their way to this one, and
-   * `DEADLINE_EXCEEDED` for one that takes longer than {@link receiveTimeoutMs} to arrive.
+   * Takes a log in. Throws `MESSAGE_TOO_LARGE` beyond 1 MiB, `RATE_LIMITED` beyond the device's quota, and
+   * `DEADLINE_EXCEEDED` for one that takes longer than {@link receiveTimeoutMs} to arrive. How many may be on their way is the
+   * pipeline's to say. What breaks off, before its end or while it is stored, is no log and counts for nothing.
    */
   async receive(deviceId: string, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<CrashLog> {
-    if (this.#receiving >= maxReceiving) throw tooMany();
-    this.#receiving++;
-    try {
-      await this.#requireQuota(deviceId);
-      return await this.store(deviceId, await gather(chunks, signal), signal);
-    } finally {
-      this.#receiving--;
-    }
+    // Before anything is read, though others of the device may still pass it; the row is what counts.
+    await this.#databaseErrors(() => this.#requireQuota(this.#pool, deviceId));
+    return await this.#store(deviceId, await gather(chunks, signal), signal);
   }
 
   /** The content of a log. Throws `NOT_FOUND`. */
@@ -92,7 +95,7 @@ export class CrashLogs {
   }
 
   /** Stores a log that is in memory. The row comes first, so that no object is ever without one. */
-  async store(deviceId: string, content: Buffer, signal: AbortSignal): Promise<CrashLog> {
+  async #store(deviceId: string, content: Buffer, signal: AbortSignal): Promise<CrashLog> {
     const id = uuidv7();
     const object = await encodeCrashLog(id, content);
     const log = {
@@ -103,32 +106,54 @@ export class CrashLogs {
       createdAt: this.#parts.clock.now(),
     };
     const expected = { sha256: createHash("sha256").update(object).digest("hex"), sizeBytes: object.length };
-    await this.#query(insertSql, [
-      id,
-      deviceId,
-      log.sha256,
-      log.sizeBytes,
-      expected.sha256,
-      log.createdAt.toISOString(),
-    ]);
-    await this.#parts.store.put(single(object), { maxBytes: maxObjectBytes, expected, signal });
-    await this.#query(storedSql, [id]);
-    return log;
+    signal.throwIfAborted();
+    await this.#databaseErrors(() => this.#reserve(log, expected.sha256));
+    try {
+      await this.#parts.store.put(single(object), { maxBytes: maxObjectBytes, expected, signal });
+      signal.throwIfAborted();
+      await this.#databaseErrors(() => this.#pool.run(storedSql, [id]));
+      return log;
+    } catch (error) {
+      await this.#takeBack(id, expected.sha256);
+      throw error;
+    }
   }
 
-  async #requireQuota(deviceId: string): Promise<void> {
-    const since = new Date(this.#parts.clock.now().getTime() - hourMs);
-    const rows = await this.#query<{ created_at: Date }>(latestSql, [
+  /** Writes the row of a log that is about to be stored, one at a time of each device: so it counts for the next one. */
+  async #reserve({ id, deviceId, sha256, sizeBytes, createdAt }: CrashLog, object: string): Promise<void> {
+    await this.#pool.transact(async (session) => {
+      await session.run(lockDeviceSql, [quotaLock, deviceId]);
+      await this.#requireQuota(session, deviceId);
+      await session.run(insertSql, [id, deviceId, sha256, sizeBytes, object, createdAt.toISOString()]);
+    });
+  }
+
+  /** Removes what is there of a log that broke off. What cannot be removed now is removed by {@link CrashLogs.removeOld}. */
+  async #takeBack(id: string, object: string): Promise<void> {
+    try {
+      await this.#parts.store.delete(object);
+      await this.#pool.run(deleteSql, [id]);
+    } catch (error) {
+      this.#parts.logger.warn({ err: error, crashLogId: id }, "what is left of a crash log is removed later");
+    }
+  }
+
+  async #requireQuota(session: ReadSession, deviceId: string): Promise<void> {
+    const { clock, logQuota } = this.#parts;
+    if (logQuota === undefined) return;
+    const nowMs = clock.now().getTime();
+    const since = new Date(nowMs - logQuota.periodMs);
+    const [oldest] = await session.query<{ created_at: Date }>(countedSql, [
       deviceId,
       since.toISOString(),
-      maxLogsPerHour,
+      new Date(nowMs - storingMs).toISOString(),
+      logQuota.logs - 1,
     ]);
-    const oldest = rows[maxLogsPerHour - 1];
     if (oldest === undefined) return;
     throw new OtaError(
       "resource_exhausted",
       "RATE_LIMITED",
-      `a device may upload ${maxLogsPerHour} crash logs within an hour`,
+      `a device may upload ${logQuota.logs} crash logs within ${logQuota.periodMs / 1_000} s`,
       {
         metadata: { limit: "crash_log" },
         retryAfterMs: Math.max(1_000, oldest.created_at.getTime() - since.getTime()),
@@ -136,20 +161,20 @@ export class CrashLogs {
     );
   }
 
-  async #query<Row>(statement: Sql, values: readonly unknown[]): Promise<Row[]> {
+  async #databaseErrors<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#pool.query<Row>(statement, values);
+      return await work();
     } catch (error) {
       throw asDatabaseError(error) ?? error;
     }
   }
 }
 
-/** Logs that a device may upload within an hour: more than its heartbeats could keep occurrences of. */
-const maxLogsPerHour = 20;
+/** A log whose row is older and whose content is not there yet broke off with its replica; it counts for no quota. */
+const storingMs = 120_000;
 
-/** Logs on their way in at once: with 1 MiB each, and as much again to compress, some 130 MB at the very worst. */
-const maxReceiving = 64;
+/** The first half of the advisory locks of devices' quotas. */
+const quotaLock = 0x63_72_6c_67;
 
 /** Time for a log to arrive: 1 MiB in it takes 140 kbit/s. */
 const receiveTimeoutMs = 60_000;
@@ -158,8 +183,7 @@ const receiveTimeoutMs = 60_000;
 const unnamedMs = 24 * 3_600_000;
 
 const removeAtOnce = 100;
-const hourMs = 3_600_000;
-const dayMs = 24 * hourMs;
+const dayMs = 24 * 3_600_000;
 
 const readSql = sql`SELECT object_sha256 FROM crash_logs WHERE id = $1 AND stored_at IS NOT NULL`;
 
@@ -176,8 +200,12 @@ const insertSql = sql`
 
 const storedSql = sql`UPDATE crash_logs SET stored_at = now() WHERE id = $1`;
 
-const latestSql = sql`
-  SELECT created_at FROM crash_logs WHERE device_id = $1 AND created_at > $2 ORDER BY created_at DESC LIMIT $3`;
+const lockDeviceSql = sql`SELECT pg_advisory_xact_lock($1::int, hashtext($2))`;
+
+const countedSql = sql`
+  SELECT created_at FROM crash_logs
+  WHERE device_id = $1 AND created_at > $2 AND (stored_at IS NOT NULL OR created_at > $3)
+  ORDER BY created_at DESC LIMIT 1 OFFSET $4`;
 
 async function gather(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Buffer> {
   const { promise: late, reject } = Promise.withResolvers<never>();
@@ -224,10 +252,4 @@ function tooSlow(): OtaError {
     "DEADLINE_EXCEEDED",
     `the crash log did not arrive within ${receiveTimeoutMs / 1_000} s`,
   );
-}
-
-function tooMany(): OtaError {
-  return new OtaError("resource_exhausted", "QUEUE_FULL", "too many crash logs at once; try again", {
-    retryAfterMs: 5_000,
-  });
 }

@@ -5,7 +5,7 @@ import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import type { Logger } from "../infra/logger.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
-import { CrashLogs } from "./crash-logs.ts";
+import { type CrashLogQuota, CrashLogs } from "./crash-logs.ts";
 import { ErrorCollector } from "./error-collector.ts";
 import { ErrorGroups } from "./error-groups.ts";
 import { GroupMerges } from "./group-merges.ts";
@@ -25,6 +25,8 @@ export interface CrashReportsParts {
   readonly background: Background;
   /** How long heartbeats are kept, in days, and with them occurrences and crash logs; 0 keeps them for ever. */
   readonly retentionDays: number;
+  /** Of each device; undefined: no limit. */
+  readonly logQuota: CrashLogQuota | undefined;
 }
 
 /** Errors and crashes of devices: collected from their heartbeats, grouped, and with their logs. */

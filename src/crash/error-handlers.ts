@@ -145,7 +145,7 @@ function logEndpoints({ logs }: ErrorParts): Endpoint[] {
   return [
     clientStream(
       method.uploadCrashLog,
-      { access: { device: true }, rate: "device" },
+      { access: { device: true }, rate: "device", place: "crash_logs" },
       async (requests, { identity, signal }) => ({
         crashLog: crashLogMessage(
           await logs.receive(callingDevice(identity, "upload crash logs"), dataOf(requests), signal),

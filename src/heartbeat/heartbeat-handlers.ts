@@ -37,6 +37,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
           device: ({ message }) => (message.case === "hello" ? message.value.deviceId : undefined),
         },
         rate: "heartbeat",
+        place: "heartbeats",
         salvage: streamSalvage,
       },
       (requests, context) => streamHandler.handle(requests, context),

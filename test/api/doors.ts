@@ -24,6 +24,7 @@ import type { AccessRule, Endpoint } from "../../src/api/pipeline/endpoint.ts";
 import { EndpointTable } from "../../src/api/pipeline/endpoint-table.ts";
 import type { PendingRequestLimits } from "../../src/api/pipeline/pending-requests.ts";
 import { methodName, Pipeline } from "../../src/api/pipeline/pipeline.ts";
+import { type PlaceLimits, Places } from "../../src/api/pipeline/places.ts";
 import { RateLimiter, type RateLimits } from "../../src/api/pipeline/rate-limit.ts";
 import type { Identity } from "../../src/call/identity.ts";
 import { OtaError } from "../../src/errors.ts";
@@ -51,6 +52,7 @@ const noLimits: RateLimits = {
   device_read: undefined,
   operator: undefined,
   sign_in: undefined,
+  probe: undefined,
 };
 
 /** Both ports over a table of tiny handlers; what a test leaves out of the services is filled up with refusals. */
@@ -73,7 +75,7 @@ export interface DoorsOptions {
   readonly services: readonly DescService[];
   readonly endpoints: readonly Endpoint[];
   readonly rateLimits?: Partial<RateLimits>;
-  readonly maxStreams?: number;
+  readonly places?: Partial<PlaceLimits>;
   readonly stallMs?: number;
   readonly pendingRequests?: Partial<PendingRequestLimits>;
   readonly connections?: Partial<ConnectionLimits>;
@@ -100,6 +102,17 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
         options.slowIdentity ? Promise.resolve().then(() => holder(token)) : holder(token),
     },
     rateLimiter: new RateLimiter({ ...noLimits, ...options.rateLimits }, systemClock),
+    places: new Places(
+      {
+        heartbeats: { most: 100, perCaller: 100 },
+        downloads: { most: 100, perCaller: 100 },
+        crash_logs: { most: 100, perCaller: 100 },
+        operators: { most: 100, perCaller: 100 },
+        anonymous: { most: 100, perCaller: 100 },
+        ...options.places,
+      },
+      new BlockList(),
+    ),
     translateError: options.translateError ?? (() => undefined),
     logger,
     metrics: metrics.rpc,
@@ -134,7 +147,6 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
   };
   const grpc = new GrpcDoor(pipeline, table, {
     connections,
-    maxStreams: options.maxStreams ?? 100,
     ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
   });
   const { port } = await grpc.listen({ host: "127.0.0.1", port: 0, tls: options.tls });

@@ -465,7 +465,7 @@ describe("a stream over gRPC", () => {
       bidiStream(stream, access, async function* (requests) {
         for await (const _ of requests) yield { message: { case: "ack" as const, value: {} } };
       }),
-      { maxStreams: 1 },
+      { places: { operators: { most: 1, perCaller: 1 } } },
     );
     const first = openStream();
     await once(first, "metadata");

@@ -47,6 +47,9 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       DEVICE_OTA_ADMIN_TOKEN: adminToken,
       DEVICE_OTA_ENROLMENT_KEY: enrolmentKey,
       DEVICE_OTA_RATE_LIMIT_ENROL: "off",
+      // Tests ask over and over whether something has happened, as nothing else does.
+      DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "off",
+      DEVICE_OTA_RATE_LIMIT_PROBE: "off",
       DEVICE_OTA_HEARTBEAT_INTERVAL_SECONDS: "1",
       DEVICE_OTA_DRAIN_SECONDS: "5",
       ...options.settings,

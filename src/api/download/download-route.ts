@@ -35,6 +35,7 @@ export function downloadRoute(open: DownloadOpener): RawRoute {
     url: "/api/v1/updates/:updateId/content",
     access: { device: true },
     rate: "download",
+    place: "downloads",
     handle: (request, reply, context) => serve(open, request, reply, context),
   };
 }

@@ -21,6 +21,7 @@ export function exportRoute(open: ExportOpener): RawRoute {
     url: "/api/v1/heartbeat/:deviceId/export",
     access: { role: "viewer" },
     rate: "operator",
+    place: "operators",
     handle: (request, reply, context) => serve(open, request, reply, context),
   };
 }

@@ -41,8 +41,6 @@ import {
 
 /** What the gRPC door bounds. */
 export interface GrpcDoorOptions {
-  /** The most streaming calls open at once in this replica; more are refused with TOO_MANY_STREAMS. */
-  readonly maxStreams: number;
   /** How long a reader may leave a full stream unread before it is cut. */
   readonly stallMs?: number;
   readonly connections: ConnectionLimits;
@@ -55,7 +53,6 @@ export interface GrpcDoorOptions {
  */
 export class GrpcDoor implements AsyncDisposable {
   readonly #logger: Logger;
-  readonly #maxStreams: number;
   readonly #stallMs: number;
   readonly #admission: GrpcAdmission;
   readonly #port: GrpcPort;
@@ -65,7 +62,6 @@ export class GrpcDoor implements AsyncDisposable {
 
   constructor(pipeline: Pipeline, table: EndpointTable, options: GrpcDoorOptions) {
     this.#logger = pipeline.parts.logger;
-    this.#maxStreams = options.maxStreams;
     this.#stallMs = options.stallMs ?? defaultStallMs;
     const routes = new Map<string, Route>();
     for (const endpoint of table) routes.set(pathOf(endpoint), pipeline.rpc(endpoint, "grpc"));
@@ -170,7 +166,6 @@ export class GrpcDoor implements AsyncDisposable {
       const call = this.#take(grpcCall);
       const requests = this.#requests(endpoint, route, call, grpcCall);
       const handle = () => {
-        this.#requireRoom();
         grpcCall.sendMetadata(headersOf(call));
         return endpoint.handle(requests, call);
       };
@@ -219,10 +214,6 @@ export class GrpcDoor implements AsyncDisposable {
   #end(call: Call): void {
     if (!this.#open.delete(call)) return;
     if (call.streaming) this.#openStreams--;
-  }
-
-  #requireRoom(): void {
-    if (this.#openStreams > this.#maxStreams) throw tooManyStreams(this.#maxStreams);
   }
 
   #requests(
@@ -285,7 +276,6 @@ export class GrpcDoor implements AsyncDisposable {
     call.onAbort((reason) => answers.close(reason));
     const { inPlace } = endpoint.options;
     try {
-      this.#requireRoom();
       // At once, so that a client knows that it is served before the first message comes.
       grpcCall.sendMetadata(headersOf(call));
       // Leaving the loop early, by whatever way, returns the handler's generator.
@@ -337,13 +327,6 @@ const farewellMs = 500;
 function shuttingDown(): OtaError {
   return new OtaError("unavailable", "SHUTTING_DOWN", "the service is stopping; connect again", {
     retryAfterMs: 1_000,
-  });
-}
-
-function tooManyStreams(limit: number): OtaError {
-  return new OtaError("resource_exhausted", "TOO_MANY_STREAMS", `more than ${limit} streams are open`, {
-    metadata: { limit: String(limit) },
-    retryAfterMs: 10_000,
   });
 }
 

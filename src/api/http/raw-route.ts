@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from "fastify";
 import type { Call } from "../pipeline/call.ts";
-import type { AccessRule, CallContext, RateClass } from "../pipeline/endpoint.ts";
+import type { AccessRule, CallContext, PlaceKind, RateClass } from "../pipeline/endpoint.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import { asHttpError, type LetIn, openHttpCall, sendFailure } from "./http-call.ts";
 
@@ -11,6 +11,8 @@ export interface RawRoute {
   readonly url: string;
   readonly access: Omit<AccessRule<never>, "device"> & { readonly device?: true };
   readonly rate: RateClass;
+  /** The places that its calls take. */
+  readonly place?: PlaceKind;
   /** The most bytes of a request body; Fastify's parsers read JSON. Default 1 MiB. */
   readonly bodyLimit?: number;
   /**
@@ -33,7 +35,14 @@ export function registerRawRoute(
   letIn: LetIn,
 ): void {
   const route = pipeline.route(
-    { name: raw.url, access: raw.access, rate: raw.rate, input: undefined, streaming: false },
+    {
+      name: raw.url,
+      access: raw.access,
+      rate: raw.rate,
+      place: raw.place,
+      input: undefined,
+      streaming: false,
+    },
     "http",
   );
   const calls = new WeakMap<FastifyRequest, Call>();

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import type { Identity } from "../../call/identity.ts";
 import type { CallContext, Door } from "./endpoint.ts";
+import type { Place } from "./places.ts";
 
 /** Says who holds a credential. Answers at once where it can, so that the hot path has no promise in it. */
 export interface CallerIdentifier {
@@ -37,6 +38,8 @@ export class Call implements CallContext {
   finished = false;
   /** Set while the call counts as an open stream. */
   streaming = false;
+  /** What it holds while it is open. */
+  place: Place | undefined;
   readonly #origin: CallOrigin;
   readonly #method: string;
   readonly #baseLogger: Logger;

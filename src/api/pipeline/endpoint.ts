@@ -53,7 +53,11 @@ export type RateClass =
   | "device"
   | "device_read"
   | "operator"
-  | "sign_in";
+  | "sign_in"
+  | "probe";
+
+/** Which places a call takes for as long as it is open. */
+export type PlaceKind = "heartbeats" | "downloads" | "crash_logs" | "operators" | "anonymous";
 
 /** What the endpoint table says of a method beside its handler. */
 export interface EndpointOptions<Request> {
@@ -61,6 +65,8 @@ export interface EndpointOptions<Request> {
   readonly rate: RateClass;
   /** The limit that calls of devices count against, where it is another one. */
   readonly deviceRate?: RateClass;
+  /** The places that its calls take; those of operators or, without credential, of anybody if a stream names none. */
+  readonly place?: PlaceKind;
   /**
    * Encodes for gRPC the answers that it can encode cheaper than the general encoder, because they are large or always the
    * same; undefined leaves an answer to that one. Worth it only on the hottest paths.

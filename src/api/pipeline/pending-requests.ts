@@ -3,6 +3,7 @@ import { OtaError } from "../../errors.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Logger } from "../../infra/logger.ts";
+import { addressKey } from "./connection-guard.ts";
 
 /** What requests that are still on their way may hold. */
 export interface PendingRequestLimits {
@@ -141,7 +142,7 @@ export class PendingRequest {
 /** Whose share a call counts for: the device, the token or, without either, the address. */
 export function callerOf({ identity, peer }: Pick<Sender, "identity" | "peer">): string {
   if (identity.kind === "device") return identity.deviceId;
-  return identity.kind === "operator" ? identity.tokenId : peer;
+  return identity.kind === "operator" ? identity.tokenId : addressKey(peer);
 }
 
 /** The largest request of those who need no credential: enrolments, questions about health and contract. */

@@ -7,10 +7,11 @@ import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { RpcMetrics } from "../../infra/metrics.ts";
 import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";
-import type { AccessRule, Door, Endpoint, RateClass } from "./endpoint.ts";
+import type { AccessRule, Door, Endpoint, PlaceKind, RateClass } from "./endpoint.ts";
 import { type Failure, failureOf, type TranslateError } from "./failure.ts";
 import { OperatorStreams } from "./operator-streams.ts";
 import { callerOf, type PendingRequestLimits, PendingRequests } from "./pending-requests.ts";
+import type { Places } from "./places.ts";
 import type { RateLimiter } from "./rate-limit.ts";
 import { checkRequest } from "./validation.ts";
 
@@ -18,6 +19,7 @@ import { checkRequest } from "./validation.ts";
 export interface PipelineParts {
   readonly authenticator: CallerIdentifier;
   readonly rateLimiter: RateLimiter;
+  readonly places: Places;
   readonly translateError: TranslateError;
   readonly logger: Logger;
   readonly metrics: RpcMetrics;
@@ -33,6 +35,8 @@ export interface Target {
   readonly rate: RateClass;
   /** The limit of devices, where it is another one. */
   readonly deviceRate?: RateClass | undefined;
+  /** The places that its calls take. */
+  readonly place?: PlaceKind | undefined;
   /** Of the request message; undefined for raw routes. */
   readonly input: DescMessage | undefined;
   readonly streaming: boolean;
@@ -63,14 +67,17 @@ export class Pipeline {
   /** The way of an RPC through one door. */
   rpc(endpoint: Endpoint, door: Door): Route {
     const { method, options, kind } = endpoint;
+    const isStream = kind !== "unary";
+    const anybodys = options.access.public === true ? "anonymous" : "operators";
     return this.route(
       {
         name: methodName(endpoint),
         access: options.access as AccessRule<never>,
         rate: options.rate,
         deviceRate: options.deviceRate,
+        place: options.place ?? (isStream ? anybodys : undefined),
         input: method.input,
-        streaming: kind !== "unary",
+        streaming: isStream,
       },
       door,
     );
@@ -121,14 +128,14 @@ export class Route {
   }
 
   /**
-   * Finds out who calls, whether they may, and whether not too often. It comes before a request is parsed, so that a
+   * Finds out who calls, whether they may, not too often, and whether there is a place for the call. It comes before a request is parsed, so that a
    * stranger costs little and learns nothing (AIP-211). Throws or rejects with an OtaError; returns a promise only if
    * the identity is not at hand.
    */
   admit(call: Call): undefined | Promise<void> {
     const { access } = this.target;
     if (access.public === true) {
-      this.#limit(call);
+      this.#letIn(call);
       return undefined;
     }
     const token = bearerToken(call.authorization);
@@ -191,19 +198,22 @@ export class Route {
   #admitAs(call: Call, identity: Identity): void {
     call.identity = identity;
     requireAccess(this.target.access, identity);
-    this.#limit(call);
+    this.#letIn(call);
     if (call.streaming && identity.kind === "operator" && !call.finished) this.#operatorStreams.add(call);
   }
 
-  #limit(call: Call): void {
-    const { rate, deviceRate = rate } = this.target;
+  #letIn(call: Call): void {
+    const { rate, deviceRate = rate, place } = this.target;
     const counted = call.identity.kind === "device" ? deviceRate : rate;
     const verdict = this.#parts.rateLimiter.consume(counted, callerOf(call));
     if (!verdict.ok) throw rateLimited(counted, verdict.retryAfterMs);
+    // Nothing would give back the place of a call that was over before its caller was known.
+    if (place !== undefined && !call.finished) call.place = this.#parts.places.take(place, call);
   }
 
   #finish(call: Call, code: string): number {
     call.finished = true;
+    call.place?.release();
     if (call.streaming) {
       this.#openStreams?.dec();
       this.#operatorStreams.delete(call);

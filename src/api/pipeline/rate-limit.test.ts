@@ -16,6 +16,7 @@ function limiter(calls: number, periodMs: number) {
     device_read: none,
     operator: none,
     sign_in: none,
+    probe: none,
   };
   return { clock, limiter: new RateLimiter(limits, clock) };
 }

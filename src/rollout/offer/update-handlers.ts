@@ -57,7 +57,7 @@ export function updateEndpoints({ offers, metrics }: UpdateEndpointParts): Endpo
 
     serverStream(
       method.downloadFirmware,
-      { access: { device: true }, rate: "download", inPlace: chunksInPlace },
+      { access: { device: true }, rate: "download", place: "downloads", inPlace: chunksInPlace },
       (request, context) => download(offers, metrics, request, context),
     ),
 
