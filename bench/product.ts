@@ -21,6 +21,7 @@ const server = await startServer({
     DEVICE_OTA_ADMIN_TOKEN: adminToken,
     DEVICE_OTA_LOG_LEVEL: "warn",
     DEVICE_OTA_RATE_LIMIT_API: "off",
+    DEVICE_OTA_RATE_LIMIT_HEARTBEAT_BYTES: "off",
     DEVICE_OTA_DRAIN_SECONDS: "1",
     ...settings,
   }),

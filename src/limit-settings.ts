@@ -31,6 +31,11 @@ export const limitSettings = {
     "600/minute",
     "Questions about health and metrics over HTTP an address, per replica.",
   ),
+  rateHeartbeatBytes: rate(
+    "RATE_LIMIT_HEARTBEAT_BYTES",
+    "67108864/hour",
+    "Bytes of heartbeats a device, as they lie in memory, per replica; a device that was quiet may send them at once.",
+  ),
   rateCrashLog: rate(
     "RATE_LIMIT_CRASH_LOG",
     "20/hour",
@@ -132,6 +137,7 @@ export type LimitValues = {
 
 /** The limits as those who hold them take them. */
 export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
+  const heartbeatBytes = values.rateHeartbeatBytes;
   return {
     /** By class of call; undefined: no limit. */
     rateLimits: {
@@ -145,6 +151,8 @@ export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
       sign_in: values.rateSignIn,
       probe: values.rateProbe,
     },
+    /** Of each device; undefined: no limit. */
+    heartbeatBytes: heartbeatBytes && { bytes: heartbeatBytes.calls, periodMs: heartbeatBytes.periodMs },
     /** Of each device; undefined: no limit. */
     crashLogs: values.rateCrashLog && {
       logs: values.rateCrashLog.calls,

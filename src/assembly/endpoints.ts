@@ -16,6 +16,7 @@ import { ModelAliases } from "../device/registry/model-aliases.ts";
 import { SavedFilters } from "../device/registry/saved-filters.ts";
 import { firmwareEndpoints } from "../firmware/firmware-handlers.ts";
 import type { Directive } from "../heartbeat/directive.ts";
+import { ByteBudgets } from "../heartbeat/heartbeat-bytes.ts";
 import { heartbeatEndpoints } from "../heartbeat/heartbeat-handlers.ts";
 import { StreamOpenings } from "../heartbeat/stream-openings.ts";
 import { deployEndpoints } from "../rollout/decide/deploy-handlers.ts";
@@ -115,6 +116,7 @@ export function endpointTable({
       openings: new StreamOpenings(database.pool),
       observers: [rollouts, facts],
       consumeRate: (deviceId, points) => rateLimiter.consume("heartbeat", deviceId, points),
+      budgets: new ByteBudgets(config.heartbeatBytes, clock),
       history,
       heavyReads: database.heavyReads,
       pendingDirectives: (deviceId) => waitingUpdates(rollouts, deviceId),

@@ -27,7 +27,7 @@ export interface HeartbeatParts extends StreamHandlerParts {
 
 /** The endpoints of HeartbeatService. */
 export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
-  const { ingest, faults, history, clock } = parts;
+  const { ingest, faults, budgets, history, clock } = parts;
   const streamHandler = new HeartbeatStreamHandler(parts);
   return [
     bidiStream(
@@ -61,6 +61,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
           receivedAt: clock.now(),
           hello: undefined,
         });
+        budgets.take(deviceId, batch.records);
         faults.checked(deviceId, batch);
         const { signal } = context;
         const result = await ingest.submit({ deviceId, epoch, followsEpoch, records: batch.records, signal });

@@ -1,4 +1,5 @@
 import type { HeartbeatRecord } from "../device/state/heartbeat-record.ts";
+import { recordBytes } from "./heartbeat-bytes.ts";
 
 /** A heartbeat that is refused for good, as its device is told. */
 export interface HeartbeatRejection {
@@ -98,7 +99,7 @@ export class HeartbeatQueue {
   push(submission: Submission): void {
     const { records } = submission;
     let bytes = batchBytes;
-    for (const record of records) bytes += estimateBytes(record);
+    for (const record of records) bytes += recordBytes(record);
     this.#batches.push({ submission, bytes });
     this.#queuedRows += records.length;
     this.#heldRows += records.length;
@@ -207,22 +208,3 @@ interface Waiter {
 
 /** Memory of a batch beside its rows. */
 const batchBytes = 200;
-
-/** Memory of a row without what varies. */
-const rowBytes = 400;
-
-const metricBytes = 40;
-
-/** Roughly what a record takes in memory: V8's strings take one or two bytes a character. */
-function estimateBytes(record: HeartbeatRecord): number {
-  let bytes = rowBytes;
-  if (record.errors.length > 0) {
-    for (const { code, message, stack } of record.errors) {
-      bytes += batchBytes + 2 * (code.length + message.length + stack.length);
-    }
-  }
-  if (record.metrics !== undefined) {
-    for (const name in record.metrics) bytes += metricBytes + name.length;
-  }
-  return bytes;
-}

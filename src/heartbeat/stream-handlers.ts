@@ -14,6 +14,7 @@ import type { Logger } from "../infra/logger.ts";
 import { withTimeLimit } from "../infra/time-limit.ts";
 import { checkedBatch } from "./batch-messages.ts";
 import { maxBatchSize } from "./batch-size.ts";
+import type { ByteBudgets } from "./heartbeat-bytes.ts";
 import type { HeartbeatFaults } from "./heartbeat-faults.ts";
 import type { HeartbeatIngest } from "./heartbeat-ingest.ts";
 import { helloOf, outputMessage } from "./heartbeat-messages.ts";
@@ -37,9 +38,10 @@ export interface StreamHandlerParts {
   readonly observers: readonly StreamObserver[];
   /**
    * The limit counts messages, not heartbeats: a device that catches up sends few large batches, and is not to be
-   * punished for having been offline. The queue bounds what it can send in them.
+   * punished for having been offline. The budgets bound what it can send in them.
    */
   readonly consumeRate: ConsumeRate;
+  readonly budgets: ByteBudgets;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How often devices are told to send a heartbeat. */
@@ -166,6 +168,7 @@ export class HeartbeatStreamHandler {
       receivedAt: this.#parts.clock.now(),
       hello,
     });
+    this.#parts.budgets.take(session.deviceId, batch.records);
     this.#parts.faults.checked(session.deviceId, batch);
     return this.#parts.ingest.enqueue(session.submission(batch), () => context.signal);
   }

@@ -5,6 +5,8 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ErrorService, UploadCrashLogRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
+import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import type { ClientError } from "../../src/client/client-error.ts";
 import { bytes, type EnrolledDevice, enrolDevice, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
@@ -15,6 +17,7 @@ const settings = {
   DEVICE_OTA_RATE_LIMIT_CRASH_LOG: "3/hour",
   DEVICE_OTA_MAX_CRASH_LOG_UPLOADS: "4",
   DEVICE_OTA_MAX_CRASH_LOG_UPLOADS_PER_DEVICE: "2",
+  DEVICE_OTA_RATE_LIMIT_HEARTBEAT_BYTES: "1000000/hour",
 };
 
 let service: TestService;
@@ -152,5 +155,57 @@ describe("uploads of crash logs that are taken back", () => {
     const logs = await storedLogs(device);
     expect(logs).toHaveLength(3);
     expect(logs).not.toContainEqual({ stored_at: null });
+  });
+});
+
+describe("heartbeats by the megabyte", () => {
+  const stack = "#1 f (x=1) at main.c:10\n".repeat(300);
+  const heavy = (sequence: number) => ({
+    sequence: BigInt(sequence),
+    firmwareVersion: "1.0.0",
+    bootId: "b",
+    errors: Array.from({ length: 40 }, (_, index) => ({ code: `E${index}`, message: "m", stack })),
+  });
+  const { method } = HeartbeatService;
+
+  it("of one device are refused with a time to wait, while others are heard", async () => {
+    const [attacker, healthy] = [await enrolDevice(service), await enrolDevice(service)];
+    const client = service.client(attacker.token);
+    const send = (sequence: number) => client.unary(method.sendHeartbeat, { heartbeats: [heavy(sequence)] });
+    await send(1);
+    let sequence = 2;
+    const error = await eventually(async () => {
+      const thrown = await send(sequence++).catch((refused: unknown) => refused as ClientError);
+      expect(thrown).toMatchObject({ reason: "RATE_LIMITED" });
+      return thrown as ClientError;
+    });
+    expect(error.retryAfterMs).toBeGreaterThan(60_000);
+    const { ack } = await service
+      .client(healthy.token)
+      .unary(method.sendHeartbeat, { heartbeats: [heavy(1)] });
+    expect(ack?.ackedThrough).toBe(1n);
+  });
+
+  it("end a stream in the same way, and what was not stored is not acknowledged", async () => {
+    const device = await enrolDevice(service);
+    const stream = service.client(device.token).bidi(method.streamHeartbeats);
+    await stream.send({ message: { case: "hello", value: { deviceId: device.id } } });
+    let acked = 0n;
+    const read = (async () => {
+      for await (const { message } of stream) if (message.case === "ack") acked = message.value.ackedThrough;
+    })();
+    const ended = read.then(
+      () => undefined,
+      (error: unknown) => error as ClientError,
+    );
+    for (let sequence = 1; sequence <= 20; sequence++) {
+      await stream
+        .send({ message: { case: "batch", value: { heartbeats: [heavy(sequence)] } } })
+        .catch(() => undefined);
+    }
+    const error = await ended;
+    expect(error).toMatchObject({ reason: "RATE_LIMITED" });
+    expect(error?.retryAfterMs).toBeGreaterThan(60_000);
+    expect(acked).toBeLessThan(5n);
   });
 });

@@ -6,6 +6,7 @@ import {
   type StreamHeartbeatsResponse,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import type { CallContext } from "../../src/api/pipeline/endpoint.ts";
+import { ByteBudgets } from "../../src/heartbeat/heartbeat-bytes.ts";
 import { HeartbeatStreams } from "../../src/heartbeat/heartbeat-streams.ts";
 import { type ConsumeRate, HeartbeatStreamHandler } from "../../src/heartbeat/stream-handlers.ts";
 import type { StreamHello } from "../../src/heartbeat/stream-hello.ts";
@@ -36,6 +37,7 @@ export async function startStreams(
     streams,
     openings: new StreamOpenings(sessionOn(fixture.pool)),
     observers: [{ streamOpened: (hello) => hellos.push(hello) }],
+    budgets: new ByteBudgets(undefined, options.clock ?? systemClock),
     consumeRate: options.consumeRate ?? (() => ({ ok: true })),
     clock: options.clock ?? systemClock,
     logger: silent,
