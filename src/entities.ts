@@ -1,5 +1,6 @@
 import { AuditEventEntity } from "./access/audit-event.entity.ts";
 import { DeviceCredentialEntity } from "./access/device-credential.entity.ts";
+import { EndedSessionEntity } from "./access/ended-session.entity.ts";
 import { EnrolmentKeyEntity } from "./access/enrolment-key.entity.ts";
 import { OperatorTokenEntity } from "./access/operator-token.entity.ts";
 import { ServiceSecretEntity } from "./access/service-secret.entity.ts";
@@ -42,6 +43,7 @@ import { LateBucketEntity, RollupProgressEntity } from "./telemetry/rollup-progr
 export const entities = [
   AuditEventEntity,
   DeviceCredentialEntity,
+  EndedSessionEntity,
   EnrolmentKeyEntity,
   OperatorTokenEntity,
   ServiceSecretEntity,

@@ -83,7 +83,8 @@ export type ErrorReason =
   | "NOTHING_TO_DO"
   | "ROLLOUT_DIFFERS"
   | "FIRMWARE_RECALLED"
-  | "ROLLBACK_TARGET_RECALLED";
+  | "ROLLBACK_TARGET_RECALLED"
+  | "LAST_ADMINISTRATOR";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

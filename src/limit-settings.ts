@@ -26,6 +26,12 @@ export const limitSettings = {
     "20/minute",
     "Tries to sign in to the console an address, per replica.",
   ),
+  rateCredential: rate("RATE_LIMIT_CREDENTIAL", "300/minute", "Wrong tokens an address, per replica."),
+  rateRefusal: rate(
+    "RATE_LIMIT_REFUSAL",
+    "10/minute",
+    "Refused calls that are put on the audit log, a device, token or address, per replica; of all together ten times as many.",
+  ),
   rateProbe: rate(
     "RATE_LIMIT_PROBE",
     "600/minute",
@@ -149,6 +155,8 @@ export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
       device_read: values.rateDeviceRead,
       operator: values.rateApi,
       sign_in: values.rateSignIn,
+      credential: values.rateCredential,
+      refusal: values.rateRefusal,
       probe: values.rateProbe,
     },
     /** Of each device; undefined: no limit. */

@@ -73,14 +73,16 @@ async function start({ config, logger, clock: machine }: ServerOptions): Promise
   const access = await openAccess(foundation, opened, {
     signingKeyRevoked: (keyId, why) => updates.rollouts.signingKeyRevoked(keyId, why),
   });
-  const { authenticator, firstCredentials } = access;
+  const { authenticator, endedSessions, firstCredentials, refusals } = access;
   const devices = await openDevices(foundation, access, opened);
   const updates = await openUpdates(foundation, access, devices, opened);
   const { streams, rollouts, crashes, telemetry, ingest } = updates;
 
   const rateLimiter = new RateLimiter(config.rateLimits, clock);
+  const sessionKey = await serviceSecret(database, "console sessions");
+  const sessions = new ConsoleSessions({ secret: sessionKey, clock, ended: endedSessions });
   const pipeline = new Pipeline({
-    authenticator,
+    authenticator: sessions.identifier(authenticator),
     rateLimiter,
     places: new Places(config.places, config.trustedProxies),
     translateError: asDatabaseError,
@@ -88,11 +90,12 @@ async function start({ config, logger, clock: machine }: ServerOptions): Promise
     metrics: metrics.rpc,
     clock,
     pendingRequests: config.pendingRequests,
+    refusals,
+    trustedProxies: config.trustedProxies,
   });
   for (const work of pipeline.background) foundation.background.add(work);
   const table = endpointTable({ foundation, access, devices, updates, rateLimiter, serving });
 
-  const sessions = new ConsoleSessions(await serviceSecret(database, "console sessions"), clock);
   const httpApp = opened.use(
     await HttpApp.create({
       pipeline,

@@ -73,6 +73,8 @@ export function auditEventMessage(event: AuditEventRow): MessageInitShape<typeof
     resourceId: event.resourceId,
     reason: event.reason ?? "",
     details: event.details,
+    address: event.address ?? "",
+    requestId: event.requestId ?? "",
   };
 }
 

@@ -15,6 +15,9 @@ export const AuditEventEntity = defineEntity({
     resourceId: p.text(),
     reason: p.text().strictNullable(),
     details: p.json<Record<string, string>>().defaultRaw("'{}'"),
+    /** Where the call came from, and its id; null for what no call did. */
+    address: p.text().strictNullable(),
+    requestId: p.text().strictNullable(),
   },
   indexes: [
     { name: "audit_events_resource_index", properties: ["resourceId", "id"] },

@@ -1,6 +1,7 @@
 import type { FilterQuery } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
+import { type CallSource, currentCall } from "../call/current-call.ts";
 import type { ListPosition } from "../call/list-page.ts";
 import type { Database } from "../infra/database/database.ts";
 import { AuditEventEntity, type AuditEventRow } from "./audit-event.entity.ts";
@@ -31,7 +32,7 @@ export interface AuditFilter {
   readonly endAt?: Date | undefined;
 }
 
-/** The record of who changed what, when and why. It is only ever added to. */
+/** The record of who changed what, when and why, and from where. It is only ever added to; the database refuses anything else. */
 export class AuditLog {
   readonly #database: Pick<Database, "em">;
 
@@ -41,6 +42,7 @@ export class AuditLog {
 
   /** Adds an entry within the caller's transaction: a change and its record are stored both or not at all. */
   async record(em: EntityManager, entry: AuditEntry): Promise<void> {
+    const source = sourceOf(entry);
     await em.insert(AuditEventEntity, {
       id: uuidv7(),
       actor: entry.actor,
@@ -49,6 +51,8 @@ export class AuditLog {
       resourceId: entry.resourceId,
       reason: entry.reason || null,
       details: { ...entry.details },
+      address: source?.address ?? null,
+      requestId: source?.requestId ?? null,
     });
   }
 
@@ -79,6 +83,13 @@ export class AuditLog {
         disableIdentityMap: true,
       });
   }
+}
+
+/** The call that did it: a call may also set going what acts by itself, and whoever enrols has no name before. */
+function sourceOf({ actor }: AuditEntry): CallSource | undefined {
+  const call = currentCall();
+  if (call?.actor === actor) return call;
+  return call?.actor === "anonymous" && actor.startsWith("device:") ? call : undefined;
 }
 
 /** The most that the clocks of replicas and database may differ. */

@@ -39,6 +39,7 @@ export class Authenticator implements CredentialMemory {
   readonly #unknown = new SecondChanceCache<Miss>(maxUnknown);
   readonly #loader: BatchLoader<Credential>;
   readonly #stopListening: () => void;
+  readonly #listeners: (() => void)[] = [];
   /** Since when every notice was heard, in monotonic milliseconds: what was read before must be read again. */
   #heardSinceMs = Number.NEGATIVE_INFINITY;
 
@@ -64,10 +65,11 @@ export class Authenticator implements CredentialMemory {
   }
 
   /**
-   * Says who holds a token. Throws (or rejects with) `CREDENTIAL_INVALID`, `CREDENTIAL_EXPIRED` or `CREDENTIAL_REVOKED`,
-   * and `DATABASE_UNAVAILABLE` if it must be read and cannot be.
+   * Says who holds a token; `beforeLookUp` may refuse to look for one that is not in memory. Throws (or rejects with)
+   * `CREDENTIAL_INVALID`, `CREDENTIAL_EXPIRED` or `CREDENTIAL_REVOKED`, and `DATABASE_UNAVAILABLE` if it must be read and
+   * cannot be.
    */
-  identify(token: string, signal?: AbortSignal): Identity | Promise<Identity> {
+  identify(token: string, beforeLookUp?: () => void): Identity | Promise<Identity> {
     const key = secretKey(token);
     const nowMs = this.#clock.monotonicMs();
     const known = this.#known.get(key);
@@ -76,7 +78,12 @@ export class Authenticator implements CredentialMemory {
     }
     const miss = this.#unknown.get(key);
     if (miss !== undefined && nowMs - miss.atMs < unknownForMs) throw credentialInvalid();
-    return this.#read(key, known, signal);
+    if (known === undefined) beforeLookUp?.();
+    return this.#read(key, known);
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
   }
 
   forget(secretHashes: readonly Uint8Array[]): void {
@@ -100,16 +107,13 @@ export class Authenticator implements CredentialMemory {
     this.#known.delete(key);
     this.#unknown.delete(key);
     this.#loader.changed(key);
+    for (const listener of this.#listeners) listener();
   }
 
-  async #read(
-    key: string,
-    known: Credential | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Identity> {
+  async #read(key: string, known: Credential | undefined): Promise<Identity> {
     let found: Credential | undefined;
     try {
-      found = await this.#loader.get(key, signal);
+      found = await this.#loader.get(key);
     } catch (error) {
       const outage = asDatabaseError(error);
       if (outage === undefined) throw error;

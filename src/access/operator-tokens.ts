@@ -1,12 +1,15 @@
 import { LockMode } from "@mikro-orm/core";
+import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import type { Role } from "../call/identity.ts";
 import type { ListPosition } from "../call/list-page.ts";
-import { notFound } from "../errors.ts";
+import { notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
+import { sessionOf } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { CredentialMemory } from "./authenticator.ts";
 import { OperatorTokenEntity, type OperatorTokenRow } from "./operator-token.entity.ts";
@@ -44,8 +47,8 @@ export class OperatorTokens {
 
   /**
    * Creates a token and returns its secret, which is stored nowhere. A repeat with the same request id returns the same
-   * token with a fresh secret, and the lost one stops working. Throws `REQUEST_ID_REUSED`, and `INVALID_REQUEST` for an
-   * expiry in the past.
+   * token with a fresh secret, and the lost one stops working. Throws `REQUEST_ID_REUSED`, `DUPLICATE` for the name of another
+   * token that works, and `INVALID_REQUEST` for an expiry in the past.
    */
   async create(request: NewOperatorToken): Promise<{ token: OperatorTokenRow; secret: string }> {
     const { database, idempotency, audit, memory, clock } = this.#parts;
@@ -61,6 +64,7 @@ export class OperatorTokens {
     };
     const token = await database.transact(async (em) => {
       const outcome = await idempotency.once(em, key, async () => {
+        await requireFreeName(em, name, clock.now());
         const id = uuidv7();
         await em.insert(OperatorTokenEntity, {
           id,
@@ -86,7 +90,7 @@ export class OperatorTokens {
         details: { name, role },
       });
       return row;
-    });
+    }, oneAtATime);
     memory.forget(replaced);
     return { token, secret: secret.text };
   }
@@ -102,7 +106,10 @@ export class OperatorTokens {
       });
   }
 
-  /** Revokes a token at once; one that is revoked already stays as it is. Throws `NOT_FOUND`. */
+  /**
+   * Revokes a token at once; one that is revoked already stays as it is. Throws `NOT_FOUND`, and `LAST_ADMINISTRATOR` if nobody
+   * could make tokens any more.
+   */
   async revoke(request: { actor: string; id: string; reason: string }): Promise<OperatorTokenRow> {
     const { database, audit, memory, clock } = this.#parts;
     const { actor, id, reason } = request;
@@ -110,6 +117,7 @@ export class OperatorTokens {
       const row = await em.findOne(OperatorTokenEntity, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
       if (row === null) throw notFound("token", id);
       if (row.revokedAt !== null) return row;
+      if (row.role === "admin") await requireOtherAdministrator(em, row, clock.now());
       row.revokedAt = clock.now();
       await audit.record(em, {
         actor,
@@ -120,8 +128,52 @@ export class OperatorTokens {
         details: { name: row.name },
       });
       return row;
-    });
+    }, oneAtATime);
     memory.forget([token.secretHash]);
     return token;
   }
 }
+
+/**
+ * What is asked of all tokens together holds only if they change one after the other: names, and that an administrator is left.
+ * The number is any that nothing else in the database locks.
+ */
+const oneAtATime = { lock: 7_236_400_913 };
+
+/** Names stand for tokens in the audit log, and people confuse `bob` and `Bob`. */
+async function requireFreeName(em: EntityManager, name: string, now: Date): Promise<void> {
+  const [holder] = await sessionOf(em).query<{ id: string }>(holderSql, [name, now]);
+  if (holder === undefined) return;
+  throw new OtaError(
+    "already_exists",
+    "DUPLICATE",
+    `a token named ${name} works already; choose another name or revoke that one`,
+    { metadata: { resource: "token", name, id: holder.id } },
+  );
+}
+
+async function requireOtherAdministrator(
+  em: EntityManager,
+  { id, name, expiresAt }: OperatorTokenRow,
+  now: Date,
+): Promise<void> {
+  // One that does not work any more is no loss.
+  if (expiresAt !== null && expiresAt <= now) return;
+  const [other] = await sessionOf(em).query<{ id: string }>(otherAdministratorSql, [id, now]);
+  if (other !== undefined) return;
+  throw new OtaError(
+    "failed_precondition",
+    "LAST_ADMINISTRATOR",
+    `${name} is the last administrator's token: without it nobody could make another one; create one with the role admin first`,
+    { metadata: { resource: "token", id, name } },
+  );
+}
+
+const holderSql = sql`
+  SELECT id FROM operator_tokens
+   WHERE lower(name) = lower($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2::timestamptz) LIMIT 1`;
+
+const otherAdministratorSql = sql`
+  SELECT id FROM operator_tokens
+   WHERE role = 'admin' AND id <> $1::uuid AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2::timestamptz)
+   LIMIT 1`;

@@ -1,9 +1,12 @@
+import { AdministratorWatch } from "../access/administrator-watch.ts";
 import { AuditLog } from "../access/audit-log.ts";
 import { Authenticator } from "../access/authenticator.ts";
 import { bootstrapAccess } from "../access/bootstrap.ts";
 import { DeviceCredentials } from "../access/device-credentials.ts";
+import { EndedSessions } from "../access/ended-sessions.ts";
 import { EnrolmentKeys } from "../access/enrolment-keys.ts";
 import { OperatorTokens } from "../access/operator-tokens.ts";
+import { RefusedCalls } from "../access/refused-calls.ts";
 import { serviceSecret } from "../access/service-secrets.ts";
 import { type SigningKeyRevoked, SigningKeys } from "../access/signing-keys.ts";
 import { TokenUses } from "../access/token-uses.ts";
@@ -22,6 +25,8 @@ export async function openAccess(
   const audit = new AuditLog({ database });
   const uses = opened.adopt(new TokenUses({ database, clock, logger }), (it) => it.close());
   background.add(uses.writer);
+  const refusals = opened.adopt(new RefusedCalls({ database, clock, logger }), (it) => it.close());
+  background.add(refusals.writer);
   const authenticator = opened.adopt(new Authenticator({ database, clock, uses }), (it) => it.close());
   const firstCredentials = await bootstrapAccess({
     database,
@@ -32,6 +37,14 @@ export async function openAccess(
     adminToken: config.adminToken,
     enrolmentKey: config.enrolmentKey,
   });
+  const endedSessions = opened.adopt(new EndedSessions({ database, clock, logger }), (it) => it.close());
+  background.add(endedSessions.round);
+  await endedSessions.start();
+  const administrators = opened.adopt(new AdministratorWatch({ database, clock, logger }).round, (it) =>
+    it.close(),
+  );
+  background.add(administrators);
+  administrators.start();
   const credentials = new DeviceCredentials({ clock, memory: authenticator });
   const enrolmentKeys = new EnrolmentKeys({ database, idempotency, audit, clock });
   const tokens = new OperatorTokens({ database, idempotency, audit, memory: authenticator, clock });
@@ -46,10 +59,12 @@ export async function openAccess(
     audit,
     authenticator,
     credentials,
+    endedSessions,
     enrolmentKeys,
     tokens,
     signingKeys,
     pageTokens,
+    refusals,
     firstCredentials,
   };
 }

@@ -55,6 +55,7 @@ describe("Authenticator", () => {
     await using here = await startAccess();
     await using there = await joinAccess(here.url);
     const { token, secret } = await here.tokens.create({ ...admin, name: "ada" });
+    await here.tokens.create({ ...admin, name: "bob" });
     await identified(here, secret);
     await identified(there, secret);
 

@@ -65,6 +65,8 @@ describe("bootstrapAccess", () => {
     const presets = { adminToken: "leaked-long-ago-1" };
     await start(replica, presets);
     const [token] = await replica.tokens.list({ limit: 1 });
+    const other = { name: "ada", role: "admin", requestId: undefined, expiresAt: undefined } as const;
+    await replica.tokens.create({ actor: "operator:root", ...other });
     await replica.tokens.revoke({ actor: "operator:root", id: token?.id ?? "", reason: "leaked" });
     await start(replica, presets);
     await expect((async () => replica.authenticator.identify(presets.adminToken))()).rejects.toMatchObject({

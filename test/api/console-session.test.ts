@@ -37,8 +37,21 @@ function loopback(): BlockList {
   return list;
 }
 
+function sessionsUnder(secret: Buffer): ConsoleSessions {
+  const ended = new Set<string>();
+  return new ConsoleSessions({
+    secret,
+    clock,
+    ended: {
+      has: (id) => ended.has(id),
+      end: async (id) => void ended.add(id),
+      onChange: () => {},
+    },
+  });
+}
+
 async function open(options: { behindProxy?: boolean; signIns?: number } = {}) {
-  const sessions = new ConsoleSessions(Buffer.alloc(32, 7), clock);
+  const sessions = sessionsUnder(Buffer.alloc(32, 7));
   doors = await openDoors({
     services: [AccessService],
     endpoints: [
@@ -51,6 +64,7 @@ async function open(options: { behindProxy?: boolean; signIns?: number } = {}) {
     ...(options.signIns === undefined
       ? {}
       : { rateLimits: { sign_in: { calls: options.signIns, periodMs: 3_600_000 } } }),
+    identifier: (tokens) => sessions.identifier(tokens),
     http: {
       ...(options.behindProxy === true ? { trustedProxies: loopback() } : {}),
       console: { sessions, folder },
@@ -145,7 +159,7 @@ describe("a session of the console", () => {
     for (const forged of [flipped, "ota_session=", "ota_session=AAAA", `ota_session=${"A".repeat(2_000)}`]) {
       expect((await whoAmI({ cookie: forged, ...fromConsole })).status).toBe(401);
     }
-    const other = new ConsoleSessions(Buffer.alloc(32, 8), clock);
+    const other = sessionsUnder(Buffer.alloc(32, 8));
     const foreign = other.open({ protocol: "http" } as never, "viewer").setCookie.split(";")[0] ?? "";
     expect((await whoAmI({ cookie: foreign, ...fromConsole })).status).toBe(401);
   });
@@ -157,7 +171,21 @@ describe("a session of the console", () => {
     expect(await response.json()).toMatchObject({ actor: "admin" });
   });
 
-  it("is removed from the browser when somebody signs out", async () => {
+  it("is removed from the browser when somebody signs out, and is over wherever else it is", async () => {
+    await open();
+    const cookie = await cookieOf(await signIn("viewer"));
+    const other = await cookieOf(await signIn("viewer"));
+    const response = await fetch(`${doors.httpUrl}/session`, {
+      method: "DELETE",
+      headers: { ...fromConsole, cookie },
+    });
+    expect(response.status).toBe(200);
+    expect(response.headers.get("set-cookie")).toContain("ota_session=; Max-Age=0");
+    expect((await whoAmI({ cookie, ...fromConsole })).status).toBe(401);
+    expect((await whoAmI({ cookie: other, ...fromConsole })).status).toBe(200);
+  });
+
+  it("is removed from the browser also where there was none", async () => {
     await open();
     const response = await fetch(`${doors.httpUrl}/session`, { method: "DELETE", headers: fromConsole });
     expect(response.status).toBe(200);

@@ -19,6 +19,7 @@ import type { GrpcPortOptions } from "../../src/api/grpc/grpc-port.ts";
 import { healthEndpoints, ServingState } from "../../src/api/grpc/health-handlers.ts";
 import { reflectionEndpoints } from "../../src/api/grpc/reflection-handlers.ts";
 import { HttpApp, type HttpAppParts } from "../../src/api/http-app.ts";
+import type { CallerIdentifier } from "../../src/api/pipeline/call.ts";
 import type { ConnectionLimits } from "../../src/api/pipeline/connection-guard.ts";
 import type { AccessRule, Endpoint } from "../../src/api/pipeline/endpoint.ts";
 import { EndpointTable } from "../../src/api/pipeline/endpoint-table.ts";
@@ -53,6 +54,8 @@ const noLimits: RateLimits = {
   operator: undefined,
   sign_in: undefined,
   probe: undefined,
+  credential: undefined,
+  refusal: undefined,
 };
 
 /** Both ports over a table of tiny handlers; what a test leaves out of the services is filled up with refusals. */
@@ -83,6 +86,8 @@ export interface DoorsOptions {
   readonly translateError?: (error: unknown) => OtaError | undefined;
   /** Answers identities late, as a miss of the credential cache does. */
   readonly slowIdentity?: boolean;
+  /** Says who calls where that is not only by token. */
+  readonly identifier?: (tokens: CallerIdentifier) => CallerIdentifier;
   readonly http?: Partial<
     Pick<HttpAppParts, "readiness" | "rawRoutes" | "corsOrigins" | "trustedProxies" | "console">
   >;
@@ -96,11 +101,12 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     { write: (line: string) => void logged.push(JSON.parse(line)) },
   );
   const metrics = new Metrics({ processMetrics: false });
+  const tokens: CallerIdentifier = {
+    identify: (token) => (options.slowIdentity ? Promise.resolve().then(() => holder(token)) : holder(token)),
+    onChange: () => {},
+  };
   const pipeline = new Pipeline({
-    authenticator: {
-      identify: (token) =>
-        options.slowIdentity ? Promise.resolve().then(() => holder(token)) : holder(token),
-    },
+    authenticator: options.identifier?.(tokens) ?? tokens,
     rateLimiter: new RateLimiter({ ...noLimits, ...options.rateLimits }, systemClock),
     places: new Places(
       {
@@ -123,6 +129,8 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
       bytesPerCaller: 16 * 1024 * 1024,
       ...options.pendingRequests,
     },
+    refusals: { note: () => {} },
+    trustedProxies: options.http?.trustedProxies ?? new BlockList(),
   });
   const serving = new ServingState();
   serving.set(true);

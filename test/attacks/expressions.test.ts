@@ -17,7 +17,7 @@ import { contractServices } from "../../src/api/pipeline/endpoint-table.ts";
 const source = join(import.meta.dirname, "../../src");
 
 /** Programs whose texts are written by their own user, or by the service. */
-const otherPrograms = /^(?:cli|console|agent)\//;
+const otherPrograms = /^(?:cli|client|console|agent)\//;
 
 /** Expressions that repeat without bound behind their beginning, and why they are linear all the same. */
 const linear: Readonly<Record<string, string>> = {

@@ -22,12 +22,15 @@ let service: TestService;
 let rpc: RpcClient;
 /** The rollouts' creator is not the one who runs the command line. */
 let creator: RpcClient;
+let operatorToken: string;
 
 beforeAll(async () => {
   service = await startTestService({ settings: { DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "off" } });
   rpc = service.client();
   const ada = { name: "ada", role: Role.OPERATOR };
   creator = service.client((await rpc.unary(AccessService.method.createToken, ada)).secret);
+  const grace = { name: "grace", role: Role.OPERATOR };
+  operatorToken = (await rpc.unary(AccessService.method.createToken, grace)).secret;
   const product = "thermostat-os";
   for (const version of ["1.0.0", "1.1.0", "1.2.0"]) {
     await publish(service, newContent(100), { product, version });
@@ -36,7 +39,7 @@ beforeAll(async () => {
 afterAll(() => service[Symbol.asyncDispose]());
 
 function run(...args: string[]): Promise<CliResult> {
-  const env = { DEVICE_OTA_SERVER: service.grpcAddress, DEVICE_OTA_TOKEN: service.adminToken };
+  const env = { DEVICE_OTA_SERVER: service.grpcAddress, DEVICE_OTA_TOKEN: operatorToken };
   return runCli(args, { cwd: tmpdir(), env });
 }
 

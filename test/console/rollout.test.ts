@@ -148,14 +148,19 @@ it("asks for the version before it aborts, says what will happen, and archives w
 it("plans by every rule, waits for somebody else's approval, and takes one ring and one device back", async () => {
   const key = await registerKey(service, "third team");
   const firmwareId = await releaseFirmware(service, key, "10.0.0");
-  const { secret: approver } = await service
-    .client()
-    .unary(AccessService.method.createToken, { name: "second pair of eyes", role: Role.OPERATOR });
+  const [creator = "", approver = ""] = await Promise.all(
+    ["first pair of eyes", "second pair of eyes"].map(async (name) => {
+      const made = await service
+        .client()
+        .unary(AccessService.method.createToken, { name, role: Role.OPERATOR });
+      return made.secret;
+    }),
+  );
   await using _fleet = await startFleet(service, key, { count: 12 });
   await using opened = await openSignedIn(
     browser,
     `${service.httpUrl}/rollouts/new?firmware=${firmwareId}`,
-    service.adminToken,
+    creator,
   );
   const { page } = opened;
 

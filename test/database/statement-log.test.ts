@@ -127,7 +127,8 @@ async function clientOfMarker(service: TestService): Promise<RpcClient> {
 async function callAccess(rpc: RpcClient): Promise<void> {
   const { method } = AccessService;
   const { token } = await rpc.unary(method.createToken, {
-    name: marker,
+    // A name that works is no other token's.
+    name: `${marker} of another`,
     role: Role.OPERATOR,
     requestId: randomUUID(),
   });

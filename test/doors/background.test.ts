@@ -5,6 +5,7 @@ import { startTestService } from "../support/service.ts";
 
 /** All that a service does by itself, as /metrics names it. */
 const works = [
+  "administrators",
   "archived_updates",
   "client_facts",
   "clock",
@@ -16,6 +17,7 @@ const works = [
   "device_states",
   "device_types",
   "drift",
+  "ended_sessions",
   "error_collector",
   "fleet_counters",
   "fleet_watch",
@@ -31,11 +33,13 @@ const works = [
   "positions",
   "presence",
   "recalls",
+  "refused_calls",
   "ring_census",
   "roll_ups",
   "rollout_decisions",
   "rollouts",
   "token_uses",
+  "unauthenticated_calls",
   "update_transitions",
   "version_history",
 ];

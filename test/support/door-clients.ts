@@ -141,13 +141,14 @@ export async function mintToken(
   service: TestService,
   role: Role,
   expires?: Date,
-): Promise<{ readonly id: string; readonly secret: string }> {
+): Promise<{ readonly id: string; readonly name: string; readonly secret: string }> {
+  const name = `${Role[role]} ${randomUUID()} of a test`;
   const { token, secret } = await service.client().unary(AccessService.method.createToken, {
-    name: `${Role[role]} of a test`,
+    name,
     role,
     ...(expires === undefined ? {} : { expireTime: timestampFromDate(expires) }),
   });
-  return { id: token?.id ?? "", secret };
+  return { id: token?.id ?? "", name, secret };
 }
 
 /** Content that no other test has. */

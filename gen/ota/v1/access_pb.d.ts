@@ -265,6 +265,20 @@ export declare type AuditEvent = Message<"ota.v1.AuditEvent"> & {
    * @generated from field: map<string, string> details = 8;
    */
   details: { [key: string]: string };
+
+  /**
+   * From which address the call came; empty for what no call did.
+   *
+   * @generated from field: string address = 9;
+   */
+  address: string;
+
+  /**
+   * The call's request id, as in its answer and in the log; empty for what no call did.
+   *
+   * @generated from field: string request_id = 10;
+   */
+  requestId: string;
 };
 
 /**

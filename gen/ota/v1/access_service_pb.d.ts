@@ -74,7 +74,8 @@ export declare type CreateTokenRequest = Message<"ota.v1.CreateTokenRequest"> & 
   requestId: string;
 
   /**
-   * Whose it is or what it is for: 1 to 64 characters. Required.
+   * Whose it is or what it is for: 1 to 64 printable characters. No other token that works has
+   * the name, in whatever case (`DUPLICATE`). Required.
    *
    * @generated from field: string name = 2;
    */
@@ -243,7 +244,7 @@ export declare type CreateEnrolmentKeyRequest = Message<"ota.v1.CreateEnrolmentK
   requestId: string;
 
   /**
-   * What it is for: 1 to 64 characters. Required.
+   * What it is for: 1 to 64 printable characters. Required.
    *
    * @generated from field: string name = 2;
    */
@@ -412,7 +413,7 @@ export declare const RevokeEnrolmentKeyResponseSchema: GenMessage<RevokeEnrolmen
  */
 export declare type RegisterSigningKeyRequest = Message<"ota.v1.RegisterSigningKeyRequest"> & {
   /**
-   * Whose it is: 1 to 64 characters. Required.
+   * Whose it is: 1 to 64 printable characters. Required.
    *
    * @generated from field: string name = 1;
    */
@@ -775,7 +776,7 @@ export declare const AccessService: GenService<{
     output: typeof ListTokensResponseSchema;
   },
   /**
-   * Revokes an operator's token at once. Role: admin.
+   * Revokes an operator's token at once; the last administrator's stays (`LAST_ADMINISTRATOR`). Role: admin.
    *
    * @generated from rpc ota.v1.AccessService.RevokeToken
    */

@@ -373,7 +373,8 @@ export enum ErrorReason {
   INTERNAL = 50,
 
   /**
-   * Who created a rollout may not approve it: another person must. PERMISSION_DENIED.
+   * Who created a rollout may not approve it, nor may who created the creator's token or has one that the creator created: another
+   * person must. PERMISSION_DENIED.
    *
    * @generated from enum value: ERROR_REASON_FOUR_EYES = 51;
    */
@@ -429,6 +430,13 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_ROLLBACK_TARGET_RECALLED = 81;
    */
   ROLLBACK_TARGET_RECALLED = 81,
+
+  /**
+   * Without this token nobody could create another one: make another administrator's first. FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_LAST_ADMINISTRATOR = 90;
+   */
+  LAST_ADMINISTRATOR = 90,
 }
 
 /**

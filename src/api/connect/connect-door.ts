@@ -146,8 +146,7 @@ function awaitBody(
     // Once Connect reads the body it takes no answer from anybody else.
     if (gated.body !== undefined) request.raw.destroy();
   };
-  const parts = { call: gated.call, route, most: maxMessageBytes };
-  const body = pendingBody(pending, request, parts, refused);
+  const body = pendingBody(pending, request, { call: gated.call, route }, refused);
   if (refusal !== undefined) throw toConnectError(route.fail(gated.call, refusal));
   gated.body = body;
 }

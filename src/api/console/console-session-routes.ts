@@ -10,7 +10,7 @@ type Identify = (token: string) => Identity | Promise<Identity>;
 
 /**
  * Signing in and out of the console: `POST /session` with `{"token": "…"}` sets the session cookie, `DELETE /session`
- * removes it. Both only answer the console's own pages, so that no other site can sign anybody in or out.
+ * ends the session and removes the cookie. Both only answer the console's own pages, so that no other site can sign anybody in or out.
  */
 export function sessionRoutes(sessions: ConsoleSessions, identify: Identify): RawRoute[] {
   return [
@@ -43,7 +43,9 @@ export function sessionRoutes(sessions: ConsoleSessions, identify: Identify): Ra
       rate: "operator",
       handle: async (request, reply) => {
         requireConsole(request);
-        answer(reply, sessions.end(request));
+        // The browser forgets it also where nobody can be told that it ended.
+        answer(reply, sessions.leave(request));
+        await sessions.end(request);
         return {};
       },
     },

@@ -36,23 +36,32 @@ export function openHttpCall(route: Route, door: Door, request: FastifyRequest, 
 }
 
 /**
- * Counts the body that a request announces while it is on its way; one that announces no length counts as `most`.
- * `refused` hears why it may not go on, at once or later. The caller ends it when the body is there.
+ * Counts the bytes of a request's body while it is on its way. `refused` hears why it may not go on, at once or later. The
+ * caller ends it when the body is there.
  */
 export function pendingBody(
   pending: PendingRequests,
-  request: FastifyRequest,
-  { call, route, most }: { readonly call: Call; readonly route: Route; readonly most: number },
+  { raw, headers }: FastifyRequest,
+  { call, route }: { readonly call: Call; readonly route: Route },
   refused: (reason: Error) => void,
 ): PendingRequest {
-  const { "content-length": length, "transfer-encoding": encoding } = request.headers;
   const body = pending.begin({ identity: call.identity, peer: call.peer, abort: refused });
-  request.raw.once("close", () => body.end());
-  const announced = encoding === undefined ? Number(length ?? 0) : most;
-  const isPublic = route.target.access.public === true;
-  if (isPublic && announced > maxPublicMessageBytes) body.refuse(publicMessageTooLarge());
-  // What is larger than the door reads is refused by itself.
-  else if (announced > 0) body.grow(Math.min(announced, most));
+  raw.once("close", () => body.end());
+  const most = route.target.access.public === true ? maxPublicMessageBytes : Number.POSITIVE_INFINITY;
+  let received = 0;
+  const count = (bytes: number) => {
+    received += bytes;
+    if (received > most) body.refuse(publicMessageTooLarge());
+    else body.grow(bytes);
+  };
+  if (Number(headers["content-length"] ?? 0) > most) body.refuse(publicMessageTooLarge());
+  count(raw.readableLength);
+  // A listener for `data` would let the body flow before anybody reads it.
+  const push = raw.push.bind(raw);
+  raw.push = (chunk: Buffer | null, encoding?: BufferEncoding) => {
+    if (chunk !== null) count(chunk.length);
+    return push(chunk, encoding);
+  };
   return body;
 }
 

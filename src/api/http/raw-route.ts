@@ -1,6 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from "fastify";
 import type { Call } from "../pipeline/call.ts";
-import type { AccessRule, CallContext, PlaceKind, RateClass } from "../pipeline/endpoint.ts";
+import {
+  type AccessRule,
+  type CallContext,
+  type PlaceKind,
+  type RateClass,
+  servingCall,
+} from "../pipeline/endpoint.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import { asHttpError, type LetIn, openHttpCall, sendFailure } from "./http-call.ts";
 
@@ -60,7 +66,7 @@ export function registerRawRoute(
       handler: async (request, reply) => {
         const call = calls.get(request) as Call;
         try {
-          const payload = await raw.handle(request, reply, call);
+          const payload = await servingCall(call, () => raw.handle(request, reply, call));
           route.succeed(call);
           return payload;
         } catch (error) {

@@ -6,8 +6,13 @@ import type { Place } from "./places.ts";
 
 /** Says who holds a credential. Answers at once where it can, so that the hot path has no promise in it. */
 export interface CallerIdentifier {
-  /** Throws (or rejects with) UNAUTHENTICATED for a token that is unknown, expired or revoked. */
-  identify(token: string): Identity | Promise<Identity>;
+  /**
+   * Throws (or rejects with) UNAUTHENTICATED for a token that is unknown, expired or revoked. `beforeLookUp` runs before a token
+   * is looked for that is not in memory; what it throws is thrown instead.
+   */
+  identify(token: string, beforeLookUp?: () => void): Identity | Promise<Identity>;
+  /** Tells the listener whenever a credential changed, on whichever replica. */
+  onChange(listener: () => void): void;
 }
 
 /** What a door tells the pipeline of a call that came in. */

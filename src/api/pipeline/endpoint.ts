@@ -9,7 +9,8 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
-import type { Identity, Role } from "../../call/identity.ts";
+import { duringCall } from "../../call/current-call.ts";
+import { actorOf, type Identity, type Role } from "../../call/identity.ts";
 
 /** The way a call came in. */
 export type Door = "grpc" | "connect" | "rest" | "http";
@@ -54,7 +55,11 @@ export type RateClass =
   | "device_read"
   | "operator"
   | "sign_in"
-  | "probe";
+  | "probe"
+  /** Wrong tokens; no endpoint is of this class. */
+  | "credential"
+  /** Refused calls that are put on record; no endpoint is of this class. */
+  | "refusal";
 
 /** Which places a call takes for as long as it is open. */
 export type PlaceKind = "heartbeats" | "downloads" | "crash_logs" | "operators" | "anonymous";
@@ -160,7 +165,10 @@ export function unary<I extends DescMessage, O extends DescMessage>(
   options: EndpointOptions<MessageShape<I>>,
   handle: UnaryEndpoint<I, O>["handle"],
 ): Endpoint {
-  return { kind: "unary", method, options, handle } as unknown as Endpoint;
+  const known: typeof handle = isFrequent(options.rate)
+    ? handle
+    : (request, context) => servingCall(context, () => handle(request, context));
+  return { kind: "unary", method, options, handle: known } as unknown as Endpoint;
 }
 
 /** Writes down a method that answers with a stream. The stream ends when the generator does. */
@@ -178,7 +186,8 @@ export function clientStream<I extends DescMessage, O extends DescMessage>(
   options: EndpointOptions<MessageShape<I>>,
   handle: ClientStreamEndpoint<I, O>["handle"],
 ): Endpoint {
-  return { kind: "client_stream", method, options, handle } as unknown as Endpoint;
+  const known: typeof handle = (requests, context) => servingCall(context, () => handle(requests, context));
+  return { kind: "client_stream", method, options, handle: known } as unknown as Endpoint;
 }
 
 /** Writes down a method with streams both ways. Each message is validated before the handler sees it. */
@@ -188,4 +197,15 @@ export function bidiStream<I extends DescMessage, O extends DescMessage>(
   handle: BidiStreamEndpoint<I, O>["handle"],
 ): Endpoint {
   return { kind: "bidi_stream", method, options, handle } as unknown as Endpoint;
+}
+
+/** Runs a handler so that what it puts on record says where the call came from. */
+export function servingCall<T>(context: CallContext, handle: () => Promise<T>): Promise<T> {
+  const { identity, peer, requestId } = context;
+  return duringCall({ actor: actorOf(identity), address: peer, requestId }, handle);
+}
+
+/** What devices call all the time changes nothing that is put on record, and would pay for it with each call. */
+function isFrequent(rate: RateClass): boolean {
+  return rate === "heartbeat" || rate === "update_check" || rate === "device";
 }

@@ -14,7 +14,7 @@ export interface OperatorStreamsParts {
 
 /**
  * The streams that operators hold open. A call is admitted once, but a watch may stay open for days: one whose token was
- * revoked or has expired is cut within seconds. Devices' streams are not looked at here: they are told of the revocation.
+ * revoked or has expired is cut within a second. Devices' streams are not looked at here: they are told of the revocation.
  */
 export class OperatorStreams {
   /** Looks at all that are open; runs only while some are. */
@@ -25,6 +25,9 @@ export class OperatorStreams {
   constructor({ authenticator, clock, logger }: OperatorStreamsParts) {
     this.#authenticator = authenticator;
     this.round = new Round({ name: "operator_streams", work: () => this.#check(), clock, logger });
+    authenticator.onChange(() => {
+      if (this.#open.size > 0) this.round.soon(afterChangeMs);
+    });
   }
 
   /** Looks after a call from now on. */
@@ -53,5 +56,8 @@ export class OperatorStreams {
   }
 }
 
-/** Few streams, and a look in memory each. */
-const checkIntervalMs = 2_000;
+/** Few streams, and a look in memory each: what expires is found out by looking. */
+const checkIntervalMs = 1_000;
+
+/** A change is heard of at once; many of them, as when a fleet enrols, are one look. */
+const afterChangeMs = 100;

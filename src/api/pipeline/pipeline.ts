@@ -1,18 +1,21 @@
+import type { BlockList } from "node:net";
 import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
-import { bearerToken } from "../../call/bearer.ts";
 import { type Identity, roleIncludes } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { RpcMetrics } from "../../infra/metrics.ts";
 import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";
+import { CredentialGuard } from "./credential-guard.ts";
 import type { AccessRule, Door, Endpoint, PlaceKind, RateClass } from "./endpoint.ts";
 import { type Failure, failureOf, type TranslateError } from "./failure.ts";
 import { OperatorStreams } from "./operator-streams.ts";
 import { callerOf, type PendingRequestLimits, PendingRequests } from "./pending-requests.ts";
 import type { Places } from "./places.ts";
-import type { RateLimiter } from "./rate-limit.ts";
+import { type RateLimiter, rateLimited } from "./rate-limit.ts";
+import { type RefusalRecord, Refusals } from "./refusals.ts";
+import { UnauthenticatedCalls } from "./unauthenticated-calls.ts";
 import { checkRequest } from "./validation.ts";
 
 /** What the pipeline is made of. */
@@ -25,6 +28,10 @@ export interface PipelineParts {
   readonly metrics: RpcMetrics;
   readonly clock: Clock;
   readonly pendingRequests: PendingRequestLimits;
+  /** Where refused calls are put on record. */
+  readonly refusals: RefusalRecord;
+  /** Proxies that are not limited by their address. */
+  readonly trustedProxies: BlockList;
 }
 
 /** What the pipeline must know of something callable, be it an RPC or a raw HTTP route. */
@@ -51,17 +58,23 @@ export class Pipeline {
   readonly parts: PipelineParts;
   /** For the doors: the requests that are let in and still on their way. */
   readonly pendingRequests: PendingRequests;
-  readonly #operatorStreams: OperatorStreams;
+  readonly #shared: Shared;
 
   constructor(parts: PipelineParts) {
     this.parts = parts;
     this.pendingRequests = new PendingRequests({ ...parts, limits: parts.pendingRequests });
-    this.#operatorStreams = new OperatorStreams(parts);
+    this.#shared = {
+      operatorStreams: new OperatorStreams(parts),
+      credentials: new CredentialGuard(parts),
+      unauthenticated: new UnauthenticatedCalls(parts),
+      refusals: new Refusals(parts),
+    };
   }
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [this.#operatorStreams.round, this.pendingRequests.round];
+    const { operatorStreams, unauthenticated } = this.#shared;
+    return [operatorStreams.round, unauthenticated.round, this.pendingRequests.round];
   }
 
   /** The way of an RPC through one door. */
@@ -85,8 +98,16 @@ export class Pipeline {
 
   /** The way of anything else. */
   route(target: Target, door: Door): Route {
-    return new Route(target, door, this.parts, this.#operatorStreams);
+    return new Route(target, door, this.parts, this.#shared);
   }
+}
+
+/** What the ways of all endpoints share. */
+interface Shared {
+  readonly operatorStreams: OperatorStreams;
+  readonly credentials: CredentialGuard;
+  readonly unauthenticated: UnauthenticatedCalls;
+  readonly refusals: Refusals;
 }
 
 /** An RPC's full name, `ota.v1.UpdateService/CheckForUpdate`. */
@@ -99,17 +120,17 @@ export class Route {
   readonly target: Target;
   readonly #door: Door;
   readonly #parts: PipelineParts;
-  readonly #operatorStreams: OperatorStreams;
+  readonly #shared: Shared;
   readonly #durations = new Map<string, { observe(seconds: number): void }>();
   readonly #openStreams: { inc(): void; dec(): void } | undefined;
   readonly #messagesIn: { inc(count: number): void } | undefined;
   readonly #messagesOut: { inc(count: number): void } | undefined;
 
-  constructor(target: Target, door: Door, parts: PipelineParts, operatorStreams: OperatorStreams) {
+  constructor(target: Target, door: Door, parts: PipelineParts, shared: Shared) {
     this.target = target;
     this.#door = door;
     this.#parts = parts;
-    this.#operatorStreams = operatorStreams;
+    this.#shared = shared;
     if (target.streaming) {
       this.#openStreams = parts.metrics.openStreams(target.name, door);
       this.#messagesIn = parts.metrics.messages(target.name, "in");
@@ -138,8 +159,7 @@ export class Route {
       this.#letIn(call);
       return undefined;
     }
-    const token = bearerToken(call.authorization);
-    const identity = this.#parts.authenticator.identify(token);
+    const identity = this.#shared.credentials.identify(call);
     if (identity instanceof Promise) return identity.then((known) => this.#admitAs(call, known));
     this.#admitAs(call, identity);
     return undefined;
@@ -192,6 +212,7 @@ export class Route {
     if (call.finished) return failure;
     const elapsedMs = this.#finish(call, failure.error.code);
     this.#logFailure(call, failure, elapsedMs);
+    this.#shared.refusals.note(call, this.target.name, this.target.access, failure.error);
     return failure;
   }
 
@@ -199,7 +220,8 @@ export class Route {
     call.identity = identity;
     requireAccess(this.target.access, identity);
     this.#letIn(call);
-    if (call.streaming && identity.kind === "operator" && !call.finished) this.#operatorStreams.add(call);
+    if (call.streaming && identity.kind === "operator" && !call.finished)
+      this.#shared.operatorStreams.add(call);
   }
 
   #letIn(call: Call): void {
@@ -216,7 +238,7 @@ export class Route {
     call.place?.release();
     if (call.streaming) {
       this.#openStreams?.dec();
-      this.#operatorStreams.delete(call);
+      this.#shared.operatorStreams.delete(call);
     }
     const elapsedMs = this.#parts.clock.monotonicMs() - call.startedMs;
     let duration = this.#durations.get(code);
@@ -229,6 +251,7 @@ export class Route {
   }
 
   #logFailure(call: Call, { error, code }: Failure, elapsedMs: number): void {
+    if (isUnauthenticated(error)) this.#shared.unauthenticated.note(call, error);
     const level = failureLevel(error, code.fault);
     if (!this.#parts.logger.isLevelEnabled(level)) return;
     const line = {
@@ -242,17 +265,6 @@ export class Route {
     };
     call.logger[level](line, code.fault === "service" ? "call failed" : error.message.toWellFormed());
   }
-}
-
-/** RESOURCE_EXHAUSTED with the time after which the call would fit. */
-function rateLimited(rate: RateClass, retryAfterMs: number): OtaError {
-  const seconds = Math.ceil(retryAfterMs / 1_000);
-  return new OtaError(
-    "resource_exhausted",
-    "RATE_LIMITED",
-    `too many calls (limit: ${rate}); try again in ${seconds} s`,
-    { metadata: { limit: rate }, retryAfterMs },
-  );
 }
 
 /** The message that a handler's answer stands for. */
@@ -271,7 +283,12 @@ const slowCallMs = 1_000;
 
 function failureLevel(error: OtaError, fault: "client" | "service"): "error" | "warn" | "info" | "debug" {
   if (fault === "service") return error.code === "unavailable" ? "warn" : "error";
-  return error.code === "unauthenticated" || error.code === "permission_denied" ? "info" : "debug";
+  return error.code === "permission_denied" ? "info" : "debug";
+}
+
+/** Nobody knows who called; such calls come in masses, and are logged together. */
+function isUnauthenticated(error: OtaError): boolean {
+  return error.code === "unauthenticated" || error.metadata["limit"] === ("credential" satisfies RateClass);
 }
 
 function requireAccess(access: AccessRule<never>, identity: Identity): void {

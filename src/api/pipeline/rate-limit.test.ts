@@ -17,6 +17,8 @@ function limiter(calls: number, periodMs: number) {
     operator: none,
     sign_in: none,
     probe: none,
+    credential: none,
+    refusal: none,
   };
   return { clock, limiter: new RateLimiter(limits, clock) };
 }

@@ -1,3 +1,4 @@
+import { OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { RecentMap } from "../../infra/recent-map.ts";
 import type { RateClass } from "./endpoint.ts";
@@ -45,12 +46,29 @@ export class RateLimiter {
     return windows === undefined ? allowed : windows.consume(key, points, this.#clock.monotonicMs());
   }
 
+  /** Whether a call would fit, without taking it. */
+  check(rate: RateClass, key: string): RateVerdict {
+    const windows = this.#classes.get(rate);
+    return windows === undefined ? allowed : windows.check(key, this.#clock.monotonicMs());
+  }
+
   /** How many callers are remembered now, for the tests of the bound. */
   get size(): number {
     let size = 0;
     for (const windows of this.#classes.values()) size += windows.size;
     return size;
   }
+}
+
+/** RESOURCE_EXHAUSTED with the time after which the call would fit. */
+export function rateLimited(rate: RateClass, retryAfterMs: number): OtaError {
+  const seconds = Math.ceil(retryAfterMs / 1_000);
+  return new OtaError(
+    "resource_exhausted",
+    "RATE_LIMITED",
+    `too many calls (limit: ${rate}); try again in ${seconds} s`,
+    { metadata: { limit: rate }, retryAfterMs },
+  );
 }
 
 const allowed: RateVerdict = { ok: true };
@@ -84,6 +102,16 @@ class SlidingWindows {
     window.add(taken, nowMs, this.#runMs);
     this.#windows.set(key, window);
     return allowed;
+  }
+
+  check(key: string, preciseMs: number): RateVerdict {
+    const nowMs = Math.floor(preciseMs);
+    const { calls, periodMs } = this.#limit;
+    const window = this.#windows.get(key, nowMs);
+    if (window === undefined) return allowed;
+    window.forget(nowMs - periodMs);
+    if (window.calls < calls) return allowed;
+    return { ok: false, retryAfterMs: window.timeOf(window.calls + 1 - calls) + periodMs + 1 - nowMs };
   }
 }
 

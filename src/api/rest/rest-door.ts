@@ -97,8 +97,7 @@ class RestDoor {
       // The connection ends with the answer: nobody reads what would still come.
       void sendFailure(reply.header("connection", "close"), route.fail(call, reason));
     };
-    const parts = { call, route, most: maxBodyBytes };
-    const body = pendingBody(this.#pending, request, parts, refused);
+    const body = pendingBody(this.#pending, request, { call, route }, refused);
     this.#calls.set(request, { ...restCall, body });
   }
 

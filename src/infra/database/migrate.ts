@@ -30,6 +30,7 @@ import { Recalls } from "./migrations/m0025-recalls.ts";
 import { ExpectedIntervals } from "./migrations/m0026-expected-intervals.ts";
 import { ClockVerdicts } from "./migrations/m0027-clock-verdicts.ts";
 import { KeptFacts } from "./migrations/m0028-kept-facts.ts";
+import { SignInAndAudit } from "./migrations/m0031-sign-in-and-audit.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
@@ -105,6 +106,7 @@ const migrations = [
   { name: "0026-expected-intervals", class: ExpectedIntervals },
   { name: "0027-clock-verdicts", class: ClockVerdicts },
   { name: "0028-kept-facts", class: KeptFacts },
+  { name: "0031-sign-in-and-audit", class: SignInAndAudit },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

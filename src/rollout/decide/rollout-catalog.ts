@@ -162,8 +162,8 @@ export class RolloutCatalog {
   }
 
   /**
-   * Lets a ring open that needs an approval: the named one or the next. `FOUR_EYES` for the rollout's creator;
-   * `UNKNOWN_RING`. For a rollout that has not begun the firmware must be deployable still.
+   * Lets a ring open that needs an approval: the named one or the next. `FOUR_EYES` for the rollout's creator
+   * and whoever may be the same person; `UNKNOWN_RING`. For a rollout that has not begun the firmware must be deployable still.
    */
   approve(call: VerbRequest & { readonly ring?: string | undefined }): Promise<SteeredRollout> {
     return this.#verb("approve", call, async (tx, rollout, by) => {

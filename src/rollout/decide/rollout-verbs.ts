@@ -1,3 +1,4 @@
+import { onePerson } from "../../access/token-descent.ts";
 import type { Cause } from "../../call/cause.ts";
 import { illegalTransition, nothingToDo, OtaError } from "../../errors.ts";
 import { sql, words } from "../../infra/database/sql.ts";
@@ -29,7 +30,7 @@ export async function start(tx: RolloutTransaction, rollout: Rollout, by: Cause)
 
 /**
  * Notes that the named ring, or the next one that waits for it, may open; the last approval that a start waits for starts
- * the rollout. `FOUR_EYES` for the rollout's creator; `NOTHING_TO_DO` for what needs no approval. A ring that has it stays as
+ * the rollout. `FOUR_EYES` for the rollout's creator, and for whoever may be the same person; `NOTHING_TO_DO` for what needs no approval. A ring that has it stays as
  * it is.
  */
 export async function approve(
@@ -42,7 +43,8 @@ export async function approve(
   const ring = ringName === undefined ? nextToApprove(rollout) : requireRing(rollout.rings, ringName);
   if (!ring.gate.requireApproval) throw noApprovalNeeded(rollout, ring);
   if (isApproved(ring)) return;
-  if (by.actor === rollout.creator) throw fourEyes(rollout);
+  const why = await onePerson(tx, by.actor, rollout.creator);
+  if (why !== undefined) throw fourEyes(rollout, why);
   const now = tx.now.toISOString();
   await tx.run(approveSql, [ring.id, by.actor, now]);
   const details = { ring: ring.name };
@@ -243,11 +245,11 @@ function noApprovalNeeded({ id, rings }: Rollout, ring?: Ring): OtaError {
   );
 }
 
-function fourEyes({ id, creator }: Rollout): OtaError {
+function fourEyes({ id, creator }: Rollout, why: string): OtaError {
   return new OtaError(
     "permission_denied",
     "FOUR_EYES",
-    `${creator} created the rollout; somebody else must approve`,
+    `${creator} created the rollout, so another person must approve it: ${why}`,
     {
       metadata: { id, creator },
     },
