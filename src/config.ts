@@ -128,6 +128,18 @@ const table = {
     "The first administrator's token; by default one is made and shown once.",
   ),
   enrolmentKey: secret("ENROLMENT_KEY", "The first enrolment key; by default one is made and shown once."),
+  enrolAgainHours: integer(
+    "ENROL_AGAIN_HOURS",
+    24,
+    [1, 8_760],
+    "How long a serial number may enrol once more after an operator reset its credential or reinstated it, in hours.",
+  ),
+  enrolmentRetryMinutes: integer(
+    "ENROLMENT_RETRY_MINUTES",
+    15,
+    [1, 1_440],
+    "How long a device whose answer got lost may repeat its enrolment, in minutes; after that an operator must reset it.",
+  ),
   logLevel: choice(
     "LOG_LEVEL",
     ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
@@ -280,6 +292,11 @@ function assemble(values: Values, faults: string[]) {
     /** The first administrator's token and the first enrolment key, preset for automation. */
     adminToken: values.adminToken,
     enrolmentKey: values.enrolmentKey,
+    /** For how long who may enrol again. */
+    enrolment: {
+      againMs: values.enrolAgainHours * 3_600_000,
+      retryMs: values.enrolmentRetryMinutes * 60_000,
+    },
     log: { level: values.logLevel, format: values.logFormat },
     requireSignature: values.requireSignature,
     signatureThreshold: values.signatureThreshold,

@@ -84,7 +84,9 @@ export type ErrorReason =
   | "ROLLOUT_DIFFERS"
   | "FIRMWARE_RECALLED"
   | "ROLLBACK_TARGET_RECALLED"
-  | "LAST_ADMINISTRATOR";
+  | "LAST_ADMINISTRATOR"
+  | "DEVICE_RETIRED"
+  | "DEVICE_BLOCKED";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

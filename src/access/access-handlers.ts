@@ -101,6 +101,7 @@ function enrolmentKeyEndpoints({ enrolmentKeys, pageTokens }: AccessParts): Endp
         name: request.name,
         maxUses: Number(request.maxUses),
         deviceTypes: request.deviceTypes,
+        requireApproval: request.requireApproval,
         expiresAt: dateOf(request.expireTime),
       });
       return { key: enrolmentKeyMessage(key), secret };

@@ -45,6 +45,7 @@ export function enrolmentKeyMessage(key: EnrolmentKeyRow): MessageInitShape<type
     maxUses: BigInt(key.maxUses),
     useCount: BigInt(key.useCount),
     deviceTypes: key.deviceTypes,
+    requireApproval: key.requireApproval,
     createTime: timestampFromDate(key.createdAt),
     ...lifetime(key),
   };

@@ -1,4 +1,4 @@
-import { credentialExpired, credentialInvalid, credentialRevoked } from "../call/bearer.ts";
+import { credentialExpired, credentialInvalid, credentialRevoked, deviceBlocked } from "../call/bearer.ts";
 import type { Identity, Role } from "../call/identity.ts";
 import { BatchLoader } from "../infra/batch-loader.ts";
 import type { Clock } from "../infra/clock.ts";
@@ -66,8 +66,8 @@ export class Authenticator implements CredentialMemory {
 
   /**
    * Says who holds a token; `beforeLookUp` may refuse to look for one that is not in memory. Throws (or rejects with)
-   * `CREDENTIAL_INVALID`, `CREDENTIAL_EXPIRED` or `CREDENTIAL_REVOKED`, and `DATABASE_UNAVAILABLE` if it must be read and
-   * cannot be.
+   * `CREDENTIAL_INVALID`, `CREDENTIAL_EXPIRED`, `CREDENTIAL_REVOKED` or `DEVICE_BLOCKED`, and `DATABASE_UNAVAILABLE` if it must be read
+   * and cannot be.
    */
   identify(token: string, beforeLookUp?: () => void): Identity | Promise<Identity> {
     const key = secretKey(token);
@@ -132,6 +132,7 @@ export class Authenticator implements CredentialMemory {
 
   #admit(credential: Credential): Identity {
     if (credential.revoked) throw credentialRevoked();
+    if (credential.blocked) throw deviceBlocked();
     if (credential.expiresAt !== undefined && credential.expiresAt <= this.#clock.now()) {
       throw credentialExpired(credential.expiresAt);
     }
@@ -164,6 +165,8 @@ interface Credential {
   readonly identity: Identity;
   readonly expiresAt: Date | undefined;
   readonly revoked: boolean;
+  /** Whether its device is blocked. */
+  readonly blocked: boolean;
   used: boolean;
   /** Monotonic milliseconds of the start of the read: what changed later is not in it. */
   readonly readAtMs: number;
@@ -182,6 +185,7 @@ interface CredentialRow {
   readonly secret_hash: Buffer;
   readonly expires_ms: number | null;
   readonly revoked: boolean;
+  readonly blocked: boolean;
 }
 
 async function readCredentials(
@@ -197,12 +201,13 @@ async function readCredentials(
 const readSql = prepared(
   "access_read_credentials",
   sql`
-  SELECT 'device' AS kind, id, device_id::text AS holder, NULL AS role, secret_hash,
-         (extract(epoch FROM expires_at) * 1000)::float8 AS expires_ms, revoked_at IS NOT NULL AS revoked
-    FROM device_credentials WHERE secret_hash = ANY($1::bytea[])
+  SELECT 'device' AS kind, c.id, c.device_id::text AS holder, NULL AS role, c.secret_hash,
+         (extract(epoch FROM c.expires_at) * 1000)::float8 AS expires_ms, c.revoked_at IS NOT NULL AS revoked,
+         d.blocked_at IS NOT NULL AS blocked
+    FROM device_credentials c JOIN devices d ON d.id = c.device_id WHERE c.secret_hash = ANY($1::bytea[])
   UNION ALL
   SELECT 'operator', id, name, role, secret_hash,
-         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL
+         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL, false
     FROM operator_tokens WHERE secret_hash = ANY($1::bytea[])`,
 );
 
@@ -215,6 +220,7 @@ function credentialOf(row: CredentialRow, readAtMs: number): Credential {
     identity,
     expiresAt: row.expires_ms === null ? undefined : new Date(row.expires_ms),
     revoked: row.revoked,
+    blocked: row.blocked,
     used: false,
     readAtMs,
   };

@@ -37,21 +37,19 @@ export class DeviceCredentials {
     return revoked.map((row) => row.secret_hash);
   }
 
-  /** Whether a device holds a credential that works. */
-  async hasLive(em: EntityManager, deviceId: string): Promise<boolean> {
-    const live = await em.count(DeviceCredentialEntity, {
-      deviceId,
-      revokedAt: null,
-      $or: [{ expiresAt: null }, { expiresAt: { $gt: this.#clock.now() } }],
-    });
-    return live > 0;
+  /** The hashes of the credentials that a device has, for {@link forget} when it is to be read anew what they are worth. */
+  async live(em: EntityManager, deviceId: string): Promise<readonly Uint8Array[]> {
+    const rows = await sessionOf(em).query<{ secret_hash: Uint8Array }>(liveSql, [deviceId]);
+    return rows.map((row) => row.secret_hash);
   }
 
-  /** Makes revoked credentials stop working at once here, and within moments on other replicas. */
+  /** Makes revoked or refused credentials stop working at once here, and within moments on other replicas. */
   forget(secretHashes: readonly Uint8Array[]): void {
     this.#memory.forget(secretHashes);
   }
 }
+
+const liveSql = sql`SELECT secret_hash FROM device_credentials WHERE device_id = $1 AND revoked_at IS NULL`;
 
 const revokeSql = sql`
   UPDATE device_credentials SET revoked_at = $2, revoke_reason = $3, updated_at = now()

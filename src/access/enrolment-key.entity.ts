@@ -14,6 +14,8 @@ export const EnrolmentKeyEntity = defineEntity({
     useCount: count().default(0),
     /** Device types that may enrol with it; empty: all. */
     deviceTypes: p.array().columnType("text[]").defaultRaw("'{}'"),
+    /** Whether who enrols with it is in quarantine until an operator approves it. */
+    requireApproval: p.boolean().default(false),
     requestId: p.uuid().strictNullable(),
     expiresAt: instant().strictNullable(),
     revokedAt: instant().strictNullable(),

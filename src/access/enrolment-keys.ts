@@ -21,9 +21,14 @@ export interface NewEnrolmentKey {
   readonly maxUses: number;
   /** Only these device types; empty means all. */
   readonly deviceTypes: readonly string[];
+  /** Whether who enrols with it is in quarantine until an operator approves it. */
+  readonly requireApproval: boolean;
   /** Undefined means that it never expires. */
   readonly expiresAt: Date | undefined;
 }
+
+/** What matters of the key that a device showed. */
+export type ShownKey = Pick<EnrolmentKeyRow, "id" | "requireApproval">;
 
 /** The keys with which batches of devices enrol: creates, lists, revokes and uses them up. */
 export class EnrolmentKeys {
@@ -40,14 +45,21 @@ export class EnrolmentKeys {
    */
   async create(request: NewEnrolmentKey): Promise<{ key: EnrolmentKeyRow; secret: string }> {
     const { database, idempotency, audit, clock } = this.#parts;
-    const { actor, name, maxUses, deviceTypes, expiresAt } = request;
+    const { actor, name, maxUses, deviceTypes, requireApproval, expiresAt } = request;
     requireFuture(expiresAt, clock);
     const secret = newSecret("enrolment");
     const requestKey = {
       caller: actor,
       method: "ota.v1.AccessService/CreateEnrolmentKey",
       requestId: request.requestId,
-      requestDigest: requestDigest({ name, maxUses, deviceTypes, expiresAt }),
+      requestDigest: requestDigest({
+        name,
+        maxUses,
+        deviceTypes,
+        // Only if it is said, so that a repeat is one across releases.
+        requireApproval: requireApproval || undefined,
+        expiresAt,
+      }),
     };
     const key = await database.transact(async (em) => {
       const outcome = await idempotency.once(em, requestKey, async () => {
@@ -58,6 +70,7 @@ export class EnrolmentKeys {
           secretHash: secret.hash,
           maxUses,
           deviceTypes: [...deviceTypes],
+          requireApproval,
           requestId: request.requestId ?? null,
           expiresAt: expiresAt ?? null,
         });
@@ -70,7 +83,12 @@ export class EnrolmentKeys {
         action: outcome.repeated ? "enrolment_key.reissue" : "enrolment_key.create",
         resourceType: "enrolment_key",
         resourceId: row.id,
-        details: { name, max_uses: String(maxUses), device_types: deviceTypes.join(",") },
+        details: {
+          name,
+          max_uses: String(maxUses),
+          device_types: deviceTypes.join(","),
+          require_approval: String(requireApproval),
+        },
       });
       return row;
     });
@@ -110,10 +128,9 @@ export class EnrolmentKeys {
   }
 
   /**
-   * Finds the key that a device showed, if a device of this type may enrol with it, and returns its id. It takes no use
-   * and no lock. Throws `ENROLMENT_KEY_INVALID`.
+   * Finds the key that a device showed, if a device of this type may enrol with it. It takes no use and no lock. Throws `ENROLMENT_KEY_INVALID`.
    */
-  async check(em: EntityManager, secret: string, deviceType: string): Promise<string> {
+  async check(em: EntityManager, secret: string, deviceType: string): Promise<ShownKey> {
     const row = await em.findOne(EnrolmentKeyEntity, { secretHash: hashSecret(secret) });
     if (row === null) throw keyInvalid("the enrolment key is not one of this service");
     if (row.revokedAt !== null) throw keyInvalid("the enrolment key was revoked");
@@ -123,7 +140,7 @@ export class EnrolmentKeys {
     if (row.deviceTypes.length > 0 && !row.deviceTypes.includes(deviceType)) {
       throw keyInvalid(`the enrolment key is not for devices of type ${deviceType}`);
     }
-    return row.id;
+    return row;
   }
 
   /**

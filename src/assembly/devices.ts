@@ -2,6 +2,8 @@ import { FleetPresence } from "../device/fleet/fleet-presence.ts";
 import { RetiredPresence } from "../device/fleet/retired-presence.ts";
 import { DeviceEnrolment } from "../device/registry/device-enrolment.ts";
 import { DeviceRegistry } from "../device/registry/device-registry.ts";
+import { DeviceReinstatement } from "../device/registry/device-reinstatement.ts";
+import { DeviceStandings } from "../device/registry/device-standings.ts";
 import { DeviceTypes } from "../device/registry/device-types.ts";
 import { CheckWriter } from "../device/state/check-writer.ts";
 import { ClientFactsWriter } from "../device/state/client-facts-writer.ts";
@@ -11,7 +13,7 @@ import { HeartbeatFaultWriter } from "../device/state/heartbeat-fault-writer.ts"
 import { StateWriter } from "../device/state/state-writer.ts";
 import { DeviceMarks } from "../heartbeat/device-marks.ts";
 import { ChangedDeviceUpdates } from "../rollout/changed-device-updates.ts";
-import { RetiredDeviceUpdates } from "../rollout/rollout-observers.ts";
+import { StoppedDeviceUpdates } from "../rollout/rollout-observers.ts";
 import { ReplacedDevicePositions, RetiredDevicePositions } from "../telemetry/position-writer.ts";
 import type { Access } from "./access.ts";
 import type { Foundation } from "./foundation.ts";
@@ -26,6 +28,7 @@ export async function openDevices(
   opened: AsyncDisposableStack,
 ) {
   const heartbeatIntervalMs = config.heartbeat.intervalSeconds * 1_000;
+  const enrolAgainMs = config.enrolment.againMs;
   const changes = opened.adopt(new DeviceChanges({ database }), (it) => it.close());
   const fleet = opened.use(
     new FleetPresence({
@@ -58,6 +61,7 @@ export async function openDevices(
     marks: new DeviceMarks(),
     identity,
     clock,
+    retryMs: config.enrolment.retryMs,
   });
   const registry = new DeviceRegistry({
     database,
@@ -67,15 +71,37 @@ export async function openDevices(
     states,
     // The presence log's lock, which all who retire share, comes last.
     retired: [
-      new RetiredDeviceUpdates(clock),
+      new StoppedDeviceUpdates(clock),
       new RetiredDevicePositions(),
       new RetiredPresence({ clock, heartbeatIntervalMs }),
     ],
     identity,
     clock,
     heartbeatIntervalMs,
+    enrolAgainMs,
+  });
+  const reinstatement = new DeviceReinstatement({ database, audit, clock, enrolAgainMs });
+  const standings = new DeviceStandings({
+    database,
+    credentials,
+    audit,
+    changes,
+    blocked: [new StoppedDeviceUpdates(clock)],
+    clock,
   });
   const types = new DeviceTypes({ database, audit, changes, clock, logger });
   types.start(background);
-  return { changes, fleet, facts, faults, directory, enrolment, registry, types, heartbeatIntervalMs };
+  return {
+    changes,
+    fleet,
+    facts,
+    faults,
+    directory,
+    enrolment,
+    registry,
+    reinstatement,
+    standings,
+    types,
+    heartbeatIntervalMs,
+  };
 }

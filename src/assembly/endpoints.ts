@@ -55,7 +55,7 @@ export function endpointTable({
 }: EndpointParts): EndpointTable {
   const { config, logger, clock, metrics, background, database, idempotency } = foundation;
   const { audit, enrolmentKeys, tokens, signingKeys, pageTokens } = access;
-  const { changes, fleet, facts, enrolment, registry, types, heartbeatIntervalMs } = devices;
+  const { changes, fleet, facts, enrolment, registry, reinstatement, types, heartbeatIntervalMs } = devices;
   const { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults } = updates;
   const openUpdates = updatesIn(rollouts);
   const view = fleet.view({ updates: openUpdates, streams });
@@ -72,6 +72,8 @@ export function endpointTable({
     ...deviceEndpoints({
       enrolment,
       registry,
+      reinstatement,
+      standings: devices.standings,
       faults: devices.faults,
       batches: new DeviceBatches({ database, audit, changes, registry, clock, heartbeatIntervalMs }),
       savedFilters: new SavedFilters({ database, idempotency, audit }),

@@ -1,3 +1,4 @@
+import { deviceBlocked } from "../call/bearer.ts";
 import { CrashReports } from "../crash/crash-reports.ts";
 import { OtaError } from "../errors.ts";
 import { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
@@ -114,7 +115,8 @@ export async function openUpdates(
   );
   changes.subscribe({
     deviceChanged: ({ deviceId, kind }) => {
-      if (kind !== "updated") streams.disconnect(deviceId, credentialsGone());
+      if (kind !== "updated")
+        streams.disconnect(deviceId, kind === "blocked" ? deviceBlocked() : credentialsGone());
     },
   });
   return { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults };

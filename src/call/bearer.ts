@@ -43,6 +43,11 @@ export function credentialRevoked(): OtaError {
   return new OtaError("unauthenticated", "CREDENTIAL_REVOKED", "the credential was revoked");
 }
 
+/** `PERMISSION_DENIED` for the credential of a device that an operator blocked. */
+export function deviceBlocked(): OtaError {
+  return new OtaError("permission_denied", "DEVICE_BLOCKED", "an operator has blocked the device");
+}
+
 function malformed(): OtaError {
   return new OtaError(
     "unauthenticated",

@@ -117,19 +117,27 @@ function addEnrolmentKeyCommands(program: Command, cli: Cli): void {
       0,
     )
     .option("--device-type <names>", "only these device types (default: all)", collectNames)
+    .option("--require-approval", "whoever enrols with it is in quarantine until `device approve`")
     .option("--expires <time>", "when it stops working: 2026-12-31 or 90d (default: never)", parseTime)
     .action(
       withSession(
         cli,
         async (
           session,
-          options: { name: string; maxUses: number; deviceType?: string[]; expires?: Timestamp },
+          options: {
+            name: string;
+            maxUses: number;
+            deviceType?: string[];
+            requireApproval?: boolean;
+            expires?: Timestamp;
+          },
         ) => {
           const answer = await session.call(method.createEnrolmentKey, {
             requestId: newRequestId(),
             name: options.name,
             maxUses: BigInt(options.maxUses),
             deviceTypes: options.deviceType ?? [],
+            requireApproval: options.requireApproval === true,
             ...expiry(options.expires),
           });
           session.print(CreateEnrolmentKeyResponseSchema, answer, () =>

@@ -6,6 +6,8 @@ import {
   DeviceSchema,
   Presence,
   PresenceSchema,
+  Standing,
+  StandingSchema,
   UpdatePin,
   UpdatePinSchema,
 } from "../../gen/ota/v1/device_pb.js";
@@ -20,6 +22,7 @@ import {
   ListHeartbeatsResponseSchema,
   type ReceivedHeartbeat,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import { addDeviceAdmissionCommands } from "./device-admission-commands.ts";
 import { addDeviceInventoryCommands } from "./device-inventory-commands.ts";
 import { addDeviceExpectCommand, expectedText } from "./expected-interval-commands.ts";
 import { CliError, exitCodes } from "./failure.ts";
@@ -90,6 +93,7 @@ export function addDeviceCommands(program: Command, cli: Cli): void {
         session.noteUnchanged(answer.unchanged, "it was retired already");
       }),
     );
+  addDeviceAdmissionCommands(device, cli);
   addDeviceExpectCommand(device, cli);
   addDeviceInventoryCommands(device, cli);
   addTelemetryCommands(device, cli);
@@ -220,6 +224,10 @@ function renderDevice(terminal: Terminal, device: Device, nowMs: number): string
       "pin",
       device.updatePin === UpdatePin.UNSPECIFIED ? undefined : enumText(UpdatePinSchema, device.updatePin),
     ],
+    [
+      "standing",
+      device.standing === Standing.ADMITTED ? undefined : enumText(StandingSchema, device.standing),
+    ],
     ["version", cleanText(device.firmwareVersion) || "-"],
     ["security counter", String(device.securityCounter)],
     ["update", device.openUpdateId === "" ? "none under way" : device.openUpdateId],
@@ -230,6 +238,7 @@ function renderDevice(terminal: Terminal, device: Device, nowMs: number): string
     ...troubleFacts(device),
     ["metadata", metadata.length === 0 ? undefined : listText(metadata)],
     ["enrolled", timeText(device.createTime)],
+    ["may enrol until", device.enrolUntilTime === undefined ? undefined : timeText(device.enrolUntilTime)],
     ["retired", device.retireTime === undefined ? undefined : timeText(device.retireTime)],
   ]);
 }

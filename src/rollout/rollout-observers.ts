@@ -1,5 +1,6 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { DeviceRetired } from "../device/registry/device-registry.ts";
+import type { DeviceBlocked } from "../device/registry/device-standings.ts";
 import type { FirmwareInUse } from "../firmware/firmware-catalog.ts";
 import type { Clock } from "../infra/clock.ts";
 import { sessionOf } from "../infra/database/session.ts";
@@ -14,8 +15,8 @@ export class RolloutFirmwareUse implements FirmwareInUse {
   }
 }
 
-/** Cancels the open update of a device that is being retired, in the transaction that retires it. */
-export class RetiredDeviceUpdates implements DeviceRetired {
+/** Cancels the open update of a device that is being retired or blocked, in the transaction that does it. */
+export class StoppedDeviceUpdates implements DeviceRetired, DeviceBlocked {
   readonly #clock: Clock;
 
   constructor(clock: Clock) {
@@ -23,13 +24,20 @@ export class RetiredDeviceUpdates implements DeviceRetired {
   }
 
   async deviceRetired(em: EntityManager, { id }: { id: string }): Promise<void> {
+    await this.#cancel(em, id, { reason: "DEVICE_RETIRED", message: "the device was retired" });
+  }
+
+  async deviceBlocked(em: EntityManager, { id }: { id: string }): Promise<void> {
+    await this.#cancel(em, id, { reason: "DEVICE_BLOCKED", message: "the device was blocked" });
+  }
+
+  async #cancel(em: EntityManager, id: string, why: { reason: string; message: string }): Promise<void> {
     const session = sessionOf(em);
     if ((await lockOpenUpdate(session, id)) === undefined) return;
     await endOpenUpdate(session, id, {
       at: this.#clock.now(),
       state: "CANCELLED",
-      reason: "DEVICE_RETIRED",
-      message: "the device was retired",
+      ...why,
     });
   }
 }

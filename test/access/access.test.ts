@@ -97,13 +97,16 @@ describe("EnrolmentKeys", () => {
       name: "line 3",
       maxUses: 5,
       deviceTypes: ["thermostat"],
+      requireApproval: false,
       expiresAt: undefined,
     };
     const first = await access.enrolmentKeys.create(request);
     const second = await access.enrolmentKeys.create(request);
     expect(second.key.id).toBe(first.key.id);
     const em = access.database.em();
-    expect(await access.enrolmentKeys.check(em, second.secret, "thermostat")).toBe(first.key.id);
+    expect(await access.enrolmentKeys.check(em, second.secret, "thermostat")).toMatchObject({
+      id: first.key.id,
+    });
     await expect(access.enrolmentKeys.check(em, first.secret, "thermostat")).rejects.toMatchObject({
       code: "permission_denied",
       reason: "ENROLMENT_KEY_INVALID",
@@ -119,6 +122,7 @@ describe("EnrolmentKeys", () => {
         name,
         maxUses: 0,
         deviceTypes: ["thermostat"],
+        requireApproval: false,
         expiresAt,
       });
     const brief = await create("brief", new Date(access.clock.now().getTime() + 1_000));
@@ -127,7 +131,7 @@ describe("EnrolmentKeys", () => {
       access.enrolmentKeys.check(access.database.em(), secret, type);
 
     await expect(check(lost.secret, "toaster")).rejects.toThrow(/not for devices of type toaster/);
-    expect(await check(brief.secret)).toBe(brief.key.id);
+    expect(await check(brief.secret)).toMatchObject({ id: brief.key.id });
     access.clock.advance(1_000);
     await expect(check(brief.secret)).rejects.toThrow(/expired/);
     await access.enrolmentKeys.revoke({ actor, id: lost.key.id, reason: "found on a forum" });

@@ -18,7 +18,9 @@ describe("bootstrapAccess", () => {
     const first = await start(replica);
     expect(await replica.authenticator.identify(first.adminToken ?? "")).toMatchObject({ role: "admin" });
     const em = replica.database.em();
-    expect(await replica.enrolmentKeys.check(em, first.enrolmentKey ?? "", "any")).toBeTypeOf("string");
+    expect(await replica.enrolmentKeys.check(em, first.enrolmentKey ?? "", "any")).toMatchObject({
+      requireApproval: false,
+    });
     expect(await start(replica)).toEqual({ adminToken: undefined, enrolmentKey: undefined });
     const events = await replica.audit.list({}, { limit: 10 });
     expect(events.map((event) => `${event.actor} ${event.action}`)).toEqual([

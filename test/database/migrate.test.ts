@@ -34,6 +34,7 @@ const all = [
   "0026-expected-intervals",
   "0027-clock-verdicts",
   "0028-kept-facts",
+  "0030-enrolment-consent",
   "0031-sign-in-and-audit",
 ];
 const replicas = 3;

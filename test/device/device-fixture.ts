@@ -2,6 +2,8 @@ import { randomUUID } from "node:crypto";
 import { type BatchUpdate, DeviceBatches } from "../../src/device/registry/device-batch.ts";
 import { DeviceEnrolment, type EnrolmentRequest } from "../../src/device/registry/device-enrolment.ts";
 import { DeviceRegistry, type DeviceRetired } from "../../src/device/registry/device-registry.ts";
+import { DeviceReinstatement } from "../../src/device/registry/device-reinstatement.ts";
+import { DeviceStandings } from "../../src/device/registry/device-standings.ts";
 import { SavedFilters } from "../../src/device/registry/saved-filters.ts";
 import type { DeviceChange } from "../../src/device/state/device-changes.ts";
 import { DeviceChanges } from "../../src/device/state/device-changes.ts";
@@ -22,6 +24,8 @@ export interface DeviceReplica extends AsyncDisposable {
   readonly directory: DeviceDirectory;
   readonly enrolment: DeviceEnrolment;
   readonly registry: DeviceRegistry;
+  readonly reinstatement: DeviceReinstatement;
+  readonly standings: DeviceStandings;
   readonly batches: DeviceBatches;
   readonly savedFilters: SavedFilters;
 }
@@ -65,8 +69,9 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
   const directory = new DeviceDirectory({ database, changes, states, clock, logger: silent });
   await heard(database);
   const heartbeatIntervalMs = 60_000;
+  const enrolAgainMs = 24 * 3_600_000;
   const parts = { database, audit, changes, clock, heartbeatIntervalMs };
-  const registry = new DeviceRegistry({ ...parts, credentials, states, retired, identity: [] });
+  const registry = new DeviceRegistry({ ...parts, credentials, states, retired, identity: [], enrolAgainMs });
   return {
     access,
     changes,
@@ -83,8 +88,11 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       marks: new DeviceMarks(),
       identity: [],
       clock,
+      retryMs: 15 * 60_000,
     }),
     registry,
+    standings: new DeviceStandings({ database, credentials, audit, changes, blocked: [], clock }),
+    reinstatement: new DeviceReinstatement({ database, audit, clock, enrolAgainMs }),
     batches: new DeviceBatches({ ...parts, registry }),
     savedFilters: new SavedFilters({ database, idempotency, audit }),
     async [Symbol.asyncDispose]() {
@@ -98,7 +106,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
 /** The secret of an enrolment key. */
 export async function enrolmentKey(
   { access }: DeviceReplica,
-  limits: { maxUses?: number; deviceTypes?: string[] } = {},
+  limits: { maxUses?: number; deviceTypes?: string[]; requireApproval?: boolean } = {},
 ): Promise<string> {
   const { secret } = await access.enrolmentKeys.create({
     actor: "operator:root",
@@ -106,6 +114,7 @@ export async function enrolmentKey(
     name: "tests",
     maxUses: limits.maxUses ?? 0,
     deviceTypes: limits.deviceTypes ?? [],
+    requireApproval: limits.requireApproval ?? false,
     expiresAt: undefined,
   });
   return secret;
@@ -119,6 +128,7 @@ export function enrolmentOf(
 ): EnrolmentRequest {
   return {
     requestId: randomUUID(),
+    source: "203.0.113.7",
     enrolmentKey: key,
     serialNumber,
     deviceType: "thermostat",

@@ -62,12 +62,12 @@ describe("enrolment", () => {
       metadata: { serial_number: "SN-1" },
     });
 
-    const revoked = await devices.registry.resetCredential({
+    const { revokedCredentials } = await devices.registry.resetCredential({
       actor: operator,
       id: first.deviceId,
       reason: "factory reset",
     });
-    expect(revoked).toBe(1);
+    expect(revokedCredentials).toBe(1);
     await expect(identity(devices, first.token)).rejects.toMatchObject({ reason: "CREDENTIAL_REVOKED" });
 
     const second = await devices.enrolment.enrol(again);
@@ -134,14 +134,88 @@ describe("enrolment", () => {
     }
   });
 
-  it("gives the serial number of a retired device to a new one", async () => {
+  it("gives the serial number of a retired device to a new one once an operator reinstates it", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices, { maxUses: 2 });
+    const first = await devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
+    const verb = { actor: operator, id: first.deviceId, reason: "repaired" };
+    await expect(devices.reinstatement.reinstate(verb)).rejects.toMatchObject({
+      reason: "ILLEGAL_TRANSITION",
+    });
+    await devices.registry.retire({ ...verb, reason: "broken" });
+    const again = () => devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
+    await expect(again()).rejects.toMatchObject({ code: "permission_denied", reason: "DEVICE_RETIRED" });
+
+    await devices.reinstatement.reinstate(verb);
+    const [event] = await devices.access.audit.list({ action: "device.reinstate" }, { limit: 1 });
+    expect(event).toMatchObject({ actor: operator, reason: "repaired", resourceId: first.deviceId });
+    const second = await again();
+    expect(second.deviceId).not.toBe(first.deviceId);
+    expect(await devices.registry.get(first.deviceId)).toMatchObject({
+      serialNumber: "SN-1",
+      enrolUntil: undefined,
+    });
+    await expect(devices.reinstatement.reinstate(verb)).rejects.toMatchObject({ reason: "NOTHING_TO_DO" });
+    // Once: the one that came is not let in again when it is retired in its turn.
+    await devices.registry.retire({ ...verb, id: second.deviceId });
+    await expect(again()).rejects.toMatchObject({ reason: "DEVICE_RETIRED" });
+    await devices.enrolment.register({
+      actor: operator,
+      requestId: randomUUID(),
+      serialNumber: "SN-1",
+      deviceType: "thermostat",
+      hardwareModel: "tx-200",
+      product: "",
+      displayName: "",
+      groups: [],
+      metadata: {},
+    });
+  });
+
+  it("does not let a serial number come back when the time is over that an operator gave it", async () => {
     await using devices = await startDevices();
     const key = await enrolmentKey(devices);
-    const first = await devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
-    await devices.registry.retire({ actor: operator, id: first.deviceId, reason: "broken" });
-    const second = await devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
-    expect(second.deviceId).not.toBe(first.deviceId);
-    expect(await devices.registry.get(first.deviceId)).toMatchObject({ serialNumber: "SN-1" });
+    const again = (serialNumber: string) => devices.enrolment.enrol(enrolmentOf(key, serialNumber));
+    const [reset, retired] = [await again("SN-1"), await again("SN-2")];
+    const verb = { actor: operator, reason: "" };
+    await devices.registry.resetCredential({ ...verb, id: reset.deviceId });
+    await devices.registry.retire({ ...verb, id: retired.deviceId });
+    await devices.reinstatement.reinstate({ ...verb, id: retired.deviceId });
+    devices.access.clock.advance(24 * 3_600_000);
+    await expect(again("SN-1")).rejects.toMatchObject({ reason: "DUPLICATE" });
+    await expect(again("SN-2")).rejects.toMatchObject({ reason: "DEVICE_RETIRED" });
+  });
+
+  it("lets a device that was reset back once, and no more after it was retired", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices);
+    const again = () => devices.enrolment.enrol(enrolmentOf(key, "SN-1"));
+    const { deviceId: id } = await again();
+    await devices.registry.resetCredential({ actor: operator, id, reason: "" });
+    await again();
+    await expect(again()).rejects.toMatchObject({ reason: "DUPLICATE" });
+    await devices.registry.resetCredential({ actor: operator, id, reason: "" });
+    await devices.registry.retire({ actor: operator, id, reason: "" });
+    await expect(again()).rejects.toMatchObject({ reason: "DEVICE_RETIRED" });
+  });
+
+  it("takes no repeat for a retry that comes late, from elsewhere or by another key", async () => {
+    await using devices = await startDevices();
+    const key = await enrolmentKey(devices);
+    const request = enrolmentOf(key, "SN-1");
+    const { token } = await devices.enrolment.enrol(request);
+    const duplicate = { code: "already_exists", reason: "DUPLICATE" };
+    const elsewhere = { ...request, source: "203.0.113.8" };
+    await expect(devices.enrolment.enrol(elsewhere)).rejects.toMatchObject(duplicate);
+    const otherKey = { ...request, enrolmentKey: await enrolmentKey(devices) };
+    await expect(devices.enrolment.enrol(otherKey)).rejects.toMatchObject(duplicate);
+    const otherVersion = { ...request, firmwareVersion: "1.0.1" };
+    await expect(devices.enrolment.enrol(otherVersion)).rejects.toMatchObject({
+      reason: "REQUEST_ID_REUSED",
+    });
+    devices.access.clock.advance(15 * 60_000 + 1);
+    await expect(devices.enrolment.enrol(request)).rejects.toMatchObject(duplicate);
+    expect(await identity(devices, token)).toMatchObject({ kind: "device" });
   });
 });
 

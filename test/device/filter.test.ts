@@ -67,6 +67,8 @@ const device = fc.record({
   tags: fc.uniqueArray(fc.constantFrom(...names)),
   metadata: fc.dictionary(fc.constantFrom("site", "my key", "a.b"), text),
   updatePin: fc.constantFrom("none", "canary", "excluded"),
+  quarantined: fc.boolean(),
+  blocked: fc.boolean(),
   enrolledVersion: version,
   expectedIntervalMs: fc.constantFrom(null, null, 1_500, 60_000, 3_600_000, 30 * 86_400_000),
   heard: fc.option(
@@ -164,6 +166,9 @@ const test = fc.oneof(
     .tuple(fc.constantFrom("=", "!="), fc.constantFrom("UNSPECIFIED", "CANARY", "UPDATE_PIN_EXCLUDED"))
     .map(([comparator, value]) => `update_pin ${comparator} ${value}`),
   fc
+    .tuple(fc.constantFrom("=", "!="), fc.constantFrom("ADMITTED", "QUARANTINED", "STANDING_BLOCKED"))
+    .map(([comparator, value]) => `standing ${comparator} ${value}`),
+  fc
     .tuple(fc.constantFrom("=", "!="), fc.constantFrom("ETHERNET", "NETWORK_TYPE_WIFI", "SATELLITE"))
     .map(([comparator, value]) => `network_type ${comparator} ${value}`),
   fc
@@ -178,6 +183,7 @@ const test = fc.oneof(
       "metadata.site",
       "components.app",
       "update_pin",
+      "standing",
       "presence",
       "charging",
       "battery_percent",
@@ -222,7 +228,8 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
     );
     await pool.query(
       `UPDATE devices SET serial_number = $2, display_name = $3, groups = $4, tags = $5, metadata = $6, update_pin = $7,
-              reported = $8, created_at = $9, product = $10, hardware_model = $11, expected_interval_ms = $12
+              reported = $8, created_at = $9, product = $10, hardware_model = $11, expected_interval_ms = $12,
+              quarantined_at = $13, blocked_at = $14
         WHERE id = $1`,
       [
         deviceId,
@@ -237,6 +244,8 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
         each.product,
         each.hardwareModel,
         each.expectedIntervalMs,
+        each.quarantined ? new Date(0) : null,
+        each.blocked ? new Date(0) : null,
       ],
     );
     for (const [kind, field, agoMs] of each.faults)

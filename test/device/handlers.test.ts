@@ -30,7 +30,7 @@ const heartbeatIntervalMs = 60_000;
 
 /** Calls the handlers as the pipeline does, after identity and validation. */
 function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, string> = new Map()) {
-  const { access, enrolment, registry, batches, savedFilters } = devices;
+  const { access, enrolment, registry, reinstatement, standings, batches, savedFilters } = devices;
   const { database, clock, tokens, enrolmentKeys, signingKeys, audit } = access;
   const pageTokens = new PageTokens(Buffer.alloc(32, 1));
   const updates = {
@@ -45,6 +45,8 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
       faults: { of: () => Promise.resolve(new Map()) },
       enrolment,
       registry,
+      reinstatement,
+      standings,
       batches,
       savedFilters,
       ...view,

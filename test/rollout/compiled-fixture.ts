@@ -57,6 +57,7 @@ export const device: CheckedDevice = {
   tags: [],
   metadata: {},
   updatePin: "none",
+  standing: "admitted",
   createdAtMs: 0,
   clockVerdict: undefined,
   faultTimes: {},

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { RetiredDeviceUpdates, RolloutFirmwareUse } from "../../src/rollout/rollout-observers.ts";
+import { RolloutFirmwareUse, StoppedDeviceUpdates } from "../../src/rollout/rollout-observers.ts";
 import {
   actor,
   content,
@@ -244,7 +244,7 @@ describe("other features", () => {
     const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));
     const [[device, update] = []] = await fleet.offers(replica);
     if (device === undefined || update === undefined) throw new Error("no offer");
-    const observer = new RetiredDeviceUpdates(world.clock);
+    const observer = new StoppedDeviceUpdates(world.clock);
     await replica.database.em().transactional((em) => observer.deviceRetired(em, { id: device.id }));
     replica.changes.publish({ deviceId: device.id, kind: "retired" });
     await until(replica, id, (rollout) => {

@@ -150,6 +150,8 @@ describe("a preview", () => {
       `UPDATE devices SET hardware_model = 't' || (length(id::text) + ('x' || right(id::text, 1))::bit(4)::int % 3),
          tags = CASE WHEN right(id::text, 1) < '5' THEN '{a}' ELSE '{b}' END::text[],
          update_pin = CASE right(id::text, 1) WHEN '1' THEN 'canary' WHEN '2' THEN 'excluded' ELSE 'none' END,
+         quarantined_at = CASE WHEN right(id::text, 1) IN ('a', 'b') THEN now() END,
+         blocked_at = CASE WHEN right(id::text, 1) = 'b' THEN now() END,
          metadata = CASE WHEN right(id::text, 1) = '3' THEN '{"time_zone": "Asia/Tokyo"}' ELSE '{}' END::jsonb
        WHERE groups @> '{preview}'`,
     );

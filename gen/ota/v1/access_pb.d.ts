@@ -141,6 +141,13 @@ export declare type EnrolmentKey = Message<"ota.v1.EnrolmentKey"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 8;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * Whether who enrols with it is in quarantine until an operator approves it.
+   *
+   * @generated from field: bool require_approval = 20;
+   */
+  requireApproval: boolean;
 };
 
 /**

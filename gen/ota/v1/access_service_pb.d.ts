@@ -270,6 +270,13 @@ export declare type CreateEnrolmentKeyRequest = Message<"ota.v1.CreateEnrolmentK
    * @generated from field: google.protobuf.Timestamp expire_time = 5;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * Whether who enrols with it is in quarantine until an operator approves it (`ApproveDevice`).
+   *
+   * @generated from field: bool require_approval = 20;
+   */
+  requireApproval: boolean;
 };
 
 /**

@@ -222,6 +222,20 @@ export declare type Device = Message<"ota.v1.Device"> & {
    * @generated from field: google.protobuf.Duration reported_interval = 29;
    */
   reportedInterval?: Duration | undefined;
+
+  /**
+   * Until when its serial number may enrol once more, because an operator reset its credential or reinstated it; unset if it may not.
+   *
+   * @generated from field: google.protobuf.Timestamp enrol_until_time = 40;
+   */
+  enrolUntilTime?: Timestamp | undefined;
+
+  /**
+   * How far it is let in.
+   *
+   * @generated from field: ota.v1.Standing standing = 41;
+   */
+  standing: Standing;
 };
 
 /**
@@ -291,6 +305,44 @@ export declare type HeartbeatFault = Message<"ota.v1.HeartbeatFault"> & {
  * Use `create(HeartbeatFaultSchema)` to create a new message.
  */
 export declare const HeartbeatFaultSchema: GenMessage<HeartbeatFault>;
+
+/**
+ * How far a device is let in.
+ *
+ * @generated from enum ota.v1.Standing
+ */
+export enum Standing {
+  /**
+   * @generated from enum value: STANDING_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is heard, and offered updates.
+   *
+   * @generated from enum value: STANDING_ADMITTED = 1;
+   */
+  ADMITTED = 1,
+
+  /**
+   * It is heard, and offered nothing, until an operator approves it.
+   *
+   * @generated from enum value: STANDING_QUARANTINED = 2;
+   */
+  QUARANTINED = 2,
+
+  /**
+   * Nothing of it is let in, until an operator unblocks it.
+   *
+   * @generated from enum value: STANDING_BLOCKED = 3;
+   */
+  BLOCKED = 3,
+}
+
+/**
+ * Describes the enum ota.v1.Standing.
+ */
+export declare const StandingSchema: GenEnum<Standing>;
 
 /**
  * Who says how often a sign of life is expected of a device. What stands further up here goes before what stands below.

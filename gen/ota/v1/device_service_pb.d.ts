@@ -19,7 +19,7 @@ export declare const file_ota_v1_device_service: GenFile;
  */
 export declare type EnrolDeviceRequest = Message<"ota.v1.EnrolDeviceRequest"> & {
   /**
-   * Identifies this try, so that a retry is known as one: a UUID (AIP-155). Required.
+   * Identifies this try, so that a retry is known as one: a UUID (AIP-155) that nobody can guess, not the nil UUID. Required.
    *
    * @generated from field: string request_id = 1;
    */
@@ -327,7 +327,7 @@ export declare type ListDevicesRequest = Message<"ota.v1.ListDevicesRequest"> & 
    * Only devices that match this filter (https://google.aip.dev/160), for example
    * `device_type = "thermostat" AND battery_percent < 20 AND groups:"berlin"`. The fields are `id`, `serial_number`,
    * `device_type`, `hardware_model`, `product`, `display_name`, `groups`, `tags`, `metadata.<name>`, `update_pin`,
-   * `create_time`, `firmware_version`, `components.<name>`, `presence`, `last_seen_time`, `clock_verdict`,
+   * `standing`, `create_time`, `firmware_version`, `components.<name>`, `presence`, `last_seen_time`, `clock_verdict`,
    * `reading_left_out_time`, `heartbeat_refused_time`, `heartbeat_repeated_time`, `battery_percent`, `charging`,
    * `cpu_percent`, `memory_percent`, `storage_free_bytes`, `temperature_celsius`, `network_type`, `carrier`,
    * `signal_dbm` and `security_counter`. Versions are compared as semantic versions.
@@ -650,6 +650,13 @@ export declare type ResetDeviceCredentialResponse = Message<"ota.v1.ResetDeviceC
    * @generated from field: int32 revoked_count = 1;
    */
   revokedCount: number;
+
+  /**
+   * Until when its serial number may enrol once more.
+   *
+   * @generated from field: google.protobuf.Timestamp enrol_until_time = 2;
+   */
+  enrolUntilTime?: Timestamp | undefined;
 };
 
 /**
@@ -657,6 +664,269 @@ export declare type ResetDeviceCredentialResponse = Message<"ota.v1.ResetDeviceC
  * Use `create(ResetDeviceCredentialResponseSchema)` to create a new message.
  */
 export declare const ResetDeviceCredentialResponseSchema: GenMessage<ResetDeviceCredentialResponse>;
+
+/**
+ * Which retired device's serial number may enrol again, and why.
+ *
+ * @generated from message ota.v1.ReinstateDeviceRequest
+ */
+export declare type ReinstateDeviceRequest = Message<"ota.v1.ReinstateDeviceRequest"> & {
+  /**
+   * The retired device's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log: up to 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.ReinstateDeviceRequest.
+ * Use `create(ReinstateDeviceRequestSchema)` to create a new message.
+ */
+export declare const ReinstateDeviceRequestSchema: GenMessage<ReinstateDeviceRequest>;
+
+/**
+ * The serial number may enrol again.
+ *
+ * @generated from message ota.v1.ReinstateDeviceResponse
+ */
+export declare type ReinstateDeviceResponse = Message<"ota.v1.ReinstateDeviceResponse"> & {
+  /**
+   * The retired device; `enrol_until_time` says until when.
+   *
+   * @generated from field: ota.v1.Device device = 1;
+   */
+  device?: Device | undefined;
+};
+
+/**
+ * Describes the message ota.v1.ReinstateDeviceResponse.
+ * Use `create(ReinstateDeviceResponseSchema)` to create a new message.
+ */
+export declare const ReinstateDeviceResponseSchema: GenMessage<ReinstateDeviceResponse>;
+
+/**
+ * Which device to block, and why.
+ *
+ * @generated from message ota.v1.BlockDeviceRequest
+ */
+export declare type BlockDeviceRequest = Message<"ota.v1.BlockDeviceRequest"> & {
+  /**
+   * The device's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log: up to 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.BlockDeviceRequest.
+ * Use `create(BlockDeviceRequestSchema)` to create a new message.
+ */
+export declare const BlockDeviceRequestSchema: GenMessage<BlockDeviceRequest>;
+
+/**
+ * The device after that.
+ *
+ * @generated from message ota.v1.BlockDeviceResponse
+ */
+export declare type BlockDeviceResponse = Message<"ota.v1.BlockDeviceResponse"> & {
+  /**
+   * The device as it is now.
+   *
+   * @generated from field: ota.v1.Device device = 1;
+   */
+  device?: Device | undefined;
+
+  /**
+   * Nothing changed: it was blocked already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
+};
+
+/**
+ * Describes the message ota.v1.BlockDeviceResponse.
+ * Use `create(BlockDeviceResponseSchema)` to create a new message.
+ */
+export declare const BlockDeviceResponseSchema: GenMessage<BlockDeviceResponse>;
+
+/**
+ * Which device to unblock, and why.
+ *
+ * @generated from message ota.v1.UnblockDeviceRequest
+ */
+export declare type UnblockDeviceRequest = Message<"ota.v1.UnblockDeviceRequest"> & {
+  /**
+   * The device's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log: up to 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.UnblockDeviceRequest.
+ * Use `create(UnblockDeviceRequestSchema)` to create a new message.
+ */
+export declare const UnblockDeviceRequestSchema: GenMessage<UnblockDeviceRequest>;
+
+/**
+ * The device after that.
+ *
+ * @generated from message ota.v1.UnblockDeviceResponse
+ */
+export declare type UnblockDeviceResponse = Message<"ota.v1.UnblockDeviceResponse"> & {
+  /**
+   * The device as it is now.
+   *
+   * @generated from field: ota.v1.Device device = 1;
+   */
+  device?: Device | undefined;
+
+  /**
+   * Nothing changed: it was not blocked.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
+};
+
+/**
+ * Describes the message ota.v1.UnblockDeviceResponse.
+ * Use `create(UnblockDeviceResponseSchema)` to create a new message.
+ */
+export declare const UnblockDeviceResponseSchema: GenMessage<UnblockDeviceResponse>;
+
+/**
+ * Which device to quarantine, and why.
+ *
+ * @generated from message ota.v1.QuarantineDeviceRequest
+ */
+export declare type QuarantineDeviceRequest = Message<"ota.v1.QuarantineDeviceRequest"> & {
+  /**
+   * The device's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log: up to 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.QuarantineDeviceRequest.
+ * Use `create(QuarantineDeviceRequestSchema)` to create a new message.
+ */
+export declare const QuarantineDeviceRequestSchema: GenMessage<QuarantineDeviceRequest>;
+
+/**
+ * The device after that.
+ *
+ * @generated from message ota.v1.QuarantineDeviceResponse
+ */
+export declare type QuarantineDeviceResponse = Message<"ota.v1.QuarantineDeviceResponse"> & {
+  /**
+   * The device as it is now.
+   *
+   * @generated from field: ota.v1.Device device = 1;
+   */
+  device?: Device | undefined;
+
+  /**
+   * Nothing changed: it was in quarantine already.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
+};
+
+/**
+ * Describes the message ota.v1.QuarantineDeviceResponse.
+ * Use `create(QuarantineDeviceResponseSchema)` to create a new message.
+ */
+export declare const QuarantineDeviceResponseSchema: GenMessage<QuarantineDeviceResponse>;
+
+/**
+ * Which device to approve, and why.
+ *
+ * @generated from message ota.v1.ApproveDeviceRequest
+ */
+export declare type ApproveDeviceRequest = Message<"ota.v1.ApproveDeviceRequest"> & {
+  /**
+   * The device's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log: up to 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.ApproveDeviceRequest.
+ * Use `create(ApproveDeviceRequestSchema)` to create a new message.
+ */
+export declare const ApproveDeviceRequestSchema: GenMessage<ApproveDeviceRequest>;
+
+/**
+ * The device after that.
+ *
+ * @generated from message ota.v1.ApproveDeviceResponse
+ */
+export declare type ApproveDeviceResponse = Message<"ota.v1.ApproveDeviceResponse"> & {
+  /**
+   * The device as it is now.
+   *
+   * @generated from field: ota.v1.Device device = 1;
+   */
+  device?: Device | undefined;
+
+  /**
+   * Nothing changed: it was not in quarantine.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
+};
+
+/**
+ * Describes the message ota.v1.ApproveDeviceResponse.
+ * Use `create(ApproveDeviceResponseSchema)` to create a new message.
+ */
+export declare const ApproveDeviceResponseSchema: GenMessage<ApproveDeviceResponse>;
 
 /**
  * Which devices to count.
@@ -1724,10 +1994,12 @@ export declare const DeviceService: GenService<{
   /**
    * Enrols a device with an enrolment key and gives it its own credential. Called by the device, once in its life.
    *
-   * The serial number is the device's natural key. A repeat with the same `request_id`, serial number and key is a
-   * retry: it answers with the same device and a fresh credential, and the credential that got lost stops working.
-   * A serial number that is already enrolled is refused with ALREADY_EXISTS until an operator resets it. Then it enrols as
-   * the same device, with its history, groups and tags; what was known of the board before (version, readings) is forgotten.
+   * The serial number is the device's natural key. A repeat of all fields, from the same address (IPv6: /64) and within
+   * DEVICE_OTA_ENROLMENT_RETRY_MINUTES, is a retry: it answers with the same device and a fresh credential, and the credential
+   * that got lost stops working. A serial number that is already enrolled is refused with ALREADY_EXISTS until an operator
+   * resets it (`ResetDeviceCredential`). Then it enrols once more as the same device, with its history, groups and tags; what
+   * was known of the board before (version, readings) is forgotten. A retired one is refused (DEVICE_RETIRED) until an
+   * operator reinstates it (`ReinstateDevice`), and is a new device then.
    * A crowd is served in order; who comes when too many wait gets RESOURCE_EXHAUSTED with `google.rpc.RetryInfo`.
    *
    * @generated from rpc ota.v1.DeviceService.EnrolDevice
@@ -1779,7 +2051,8 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Takes a device out of service: its credentials are revoked, its streams end, and its open update is cancelled.
-   * The record and its history stay. Role: operator.
+   * The record and its history stay. Its serial number may not enrol again until an operator says so (`ReinstateDevice`).
+   * Role: operator.
    *
    * @generated from rpc ota.v1.DeviceService.RetireDevice
    */
@@ -1789,8 +2062,8 @@ export declare const DeviceService: GenService<{
     output: typeof RetireDeviceResponseSchema;
   },
   /**
-   * Revokes a device's credentials, so that it can (and must) enrol again under the same serial number, for example
-   * after a factory reset or a theft. Role: operator.
+   * Revokes a device's credentials and lets its serial number enrol once more, within DEVICE_OTA_ENROL_AGAIN_HOURS, for example
+   * after a factory reset. Another board may come in its place, of another type or model too. Role: operator.
    *
    * @generated from rpc ota.v1.DeviceService.ResetDeviceCredential
    */
@@ -1798,6 +2071,60 @@ export declare const DeviceService: GenService<{
     methodKind: "unary";
     input: typeof ResetDeviceCredentialRequestSchema;
     output: typeof ResetDeviceCredentialResponseSchema;
+  },
+  /**
+   * Lets the serial number of a retired device enrol once more, as a new device, within DEVICE_OTA_ENROL_AGAIN_HOURS. The
+   * retired record and its history stay as they are. Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.ReinstateDevice
+   */
+  reinstateDevice: {
+    methodKind: "unary";
+    input: typeof ReinstateDeviceRequestSchema;
+    output: typeof ReinstateDeviceResponseSchema;
+  },
+  /**
+   * Lets nothing of a device in: its streams end at once on all replicas, its credentials and its serial number's enrolments are
+   * refused (DEVICE_BLOCKED), its open update is cancelled, and no rollout waits for it. Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.BlockDevice
+   */
+  blockDevice: {
+    methodKind: "unary";
+    input: typeof BlockDeviceRequestSchema;
+    output: typeof BlockDeviceResponseSchema;
+  },
+  /**
+   * Lets a blocked device in again, with the credential that it has. One that was in quarantine is there again. Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.UnblockDevice
+   */
+  unblockDevice: {
+    methodKind: "unary";
+    input: typeof UnblockDeviceRequestSchema;
+    output: typeof UnblockDeviceResponseSchema;
+  },
+  /**
+   * Offers a device no update any more, though it is heard; no rollout waits for it. An update that it is taking goes on. Role:
+   * operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.QuarantineDevice
+   */
+  quarantineDevice: {
+    methodKind: "unary";
+    input: typeof QuarantineDeviceRequestSchema;
+    output: typeof QuarantineDeviceResponseSchema;
+  },
+  /**
+   * Takes a device out of quarantine, in which an operator put it or in which it enrolled
+   * (`CreateEnrolmentKeyRequest.require_approval`). Role: operator.
+   *
+   * @generated from rpc ota.v1.DeviceService.ApproveDevice
+   */
+  approveDevice: {
+    methodKind: "unary";
+    input: typeof ApproveDeviceRequestSchema;
+    output: typeof ApproveDeviceResponseSchema;
   },
   /**
    * Counts the devices that a filter matches, for example before a bulk action. Role: viewer.

@@ -437,6 +437,20 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_LAST_ADMINISTRATOR = 90;
    */
   LAST_ADMINISTRATOR = 90,
+
+  /**
+   * A device of this serial number was retired, and no operator has reinstated it. PERMISSION_DENIED: do not try again.
+   *
+   * @generated from enum value: ERROR_REASON_DEVICE_RETIRED = 130;
+   */
+  DEVICE_RETIRED = 130,
+
+  /**
+   * An operator has blocked the device. PERMISSION_DENIED.
+   *
+   * @generated from enum value: ERROR_REASON_DEVICE_BLOCKED = 131;
+   */
+  DEVICE_BLOCKED = 131,
 }
 
 /**

@@ -693,6 +693,20 @@ export enum NoOfferReason {
    * @generated from enum value: NO_OFFER_REASON_STORAGE_UNKNOWN = 25;
    */
   STORAGE_UNKNOWN = 25,
+
+  /**
+   * The device is in quarantine: an operator has to approve it.
+   *
+   * @generated from enum value: NO_OFFER_REASON_QUARANTINED = 40;
+   */
+  QUARANTINED = 40,
+
+  /**
+   * The device is blocked. Only in previews and explanations: it is not let in to ask.
+   *
+   * @generated from enum value: NO_OFFER_REASON_BLOCKED = 41;
+   */
+  BLOCKED = 41,
 }
 
 /**

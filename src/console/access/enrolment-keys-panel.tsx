@@ -1,5 +1,5 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { Button, Group, NumberInput, Stack, TagsInput, TextInput } from "@mantine/core";
+import { Button, Group, NumberInput, Stack, Switch, TagsInput, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import type { EnrolmentKey } from "../../../gen/ota/v1/access_pb.js";
@@ -49,6 +49,7 @@ function KeyForm({ created }: { readonly created: (secret: string) => void }) {
   const [name, setName] = useState("");
   const [maxUses, setMaxUses] = useState<number | string>(0);
   const [deviceTypes, setDeviceTypes] = useState<string[]>([]);
+  const [requireApproval, setRequireApproval] = useState(false);
   const [expiry, setExpiry] = useState<Expiry>("30");
   const [requestId] = useState(newRequestId);
   const queries = useQueryClient();
@@ -61,6 +62,7 @@ function KeyForm({ created }: { readonly created: (secret: string) => void }) {
       name: name.trim(),
       maxUses: BigInt(Math.round(Number(maxUses))),
       deviceTypes,
+      requireApproval,
       ...(expireTime === undefined ? {} : { expireTime }),
     });
     await queries.invalidateQueries();
@@ -92,6 +94,12 @@ function KeyForm({ created }: { readonly created: (secret: string) => void }) {
           acceptValueOnBlur
           value={deviceTypes}
           onChange={setDeviceTypes}
+        />
+        <Switch
+          label="Devices must be approved"
+          description="Whoever enrols with it is in quarantine until then: heard, and offered nothing."
+          checked={requireApproval}
+          onChange={({ currentTarget }) => setRequireApproval(currentTarget.checked)}
         />
         <ExpirySelect value={expiry} onChange={setExpiry} />
         {create.error !== null && <Failure error={create.error} doing="make the key" />}

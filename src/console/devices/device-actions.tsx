@@ -13,12 +13,14 @@ import { Confirm } from "../ui/confirm.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { IntervalInput } from "../ui/interval-input.tsx";
 import { deviceTitle, pins } from "../words/device-words.ts";
+import { StandingConfirm, StandingItems, type StandingVerb } from "./device-standing.tsx";
 
 /** What an operator can do to a device. */
 export function DeviceActions({ device }: { readonly device: Device }) {
   const { can } = useSession();
   const queries = useQueryClient();
   const [open, setOpen] = useState<"edit" | "retire" | "reset" | undefined>();
+  const [standing, setStanding] = useState<StandingVerb | undefined>();
   const retire = useMutation(DeviceService.method.retireDevice);
   const reset = useMutation(DeviceService.method.resetDeviceCredential);
   if (!can(Role.OPERATOR)) return null;
@@ -37,6 +39,7 @@ export function DeviceActions({ device }: { readonly device: Device }) {
         <Menu.Dropdown>
           <Menu.Item onClick={() => setOpen("reset")}>Reset its credential…</Menu.Item>
           <Menu.Item onClick={() => setOpen("retire")}>Retire it…</Menu.Item>
+          <StandingItems standing={device.standing} choose={setStanding} />
         </Menu.Dropdown>
       </Menu>
       <Modal opened={open === "edit"} onClose={close} title={`Edit ${deviceTitle(device)}`} centered>
@@ -47,7 +50,7 @@ export function DeviceActions({ device }: { readonly device: Device }) {
         title={`Reset the credential of ${deviceTitle(device)}?`}
         consequences={[
           "Its credentials are revoked and its streams end at once.",
-          "It can, and must, enrol again under the same serial number.",
+          "It must enrol again under the same serial number, and may do so once, within the time that the settings say.",
         ]}
         typed={device.serialNumber}
         confirm="Reset it"
@@ -65,6 +68,7 @@ export function DeviceActions({ device }: { readonly device: Device }) {
         consequences={[
           "Its credentials are revoked, its streams end, and its open update is cancelled.",
           "It is offered nothing any more and is not counted. Its record and history stay.",
+          "Its serial number may not enrol again unless it is reinstated.",
         ]}
         typed={device.serialNumber}
         confirm="Retire it"
@@ -75,6 +79,39 @@ export function DeviceActions({ device }: { readonly device: Device }) {
           await queries.invalidateQueries();
         }}
         close={close}
+      />
+      <StandingConfirm device={device} verb={standing} close={() => setStanding(undefined)} />
+    </>
+  );
+}
+
+/** What an operator can do to a device that is retired. */
+export function RetiredDeviceActions({ device }: { readonly device: Device }) {
+  const { can } = useSession();
+  const queries = useQueryClient();
+  const [open, setOpen] = useState(false);
+  const reinstate = useMutation(DeviceService.method.reinstateDevice);
+  if (!can(Role.OPERATOR)) return null;
+  return (
+    <>
+      <Button variant="default" size="sm" onClick={() => setOpen(true)}>
+        Reinstate it…
+      </Button>
+      <Confirm
+        opened={open}
+        title={`Reinstate ${deviceTitle(device)}?`}
+        consequences={[
+          "Its serial number may enrol once more, within the time that the settings say.",
+          "What enrols is a new device. This record and its history stay as they are.",
+        ]}
+        confirm="Reinstate it"
+        doing="reinstate it"
+        withReason
+        act={async (reason) => {
+          await reinstate.mutateAsync({ id: device.id, reason });
+          await queries.invalidateQueries();
+        }}
+        close={() => setOpen(false)}
       />
     </>
   );

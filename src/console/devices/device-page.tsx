@@ -2,7 +2,7 @@ import { toJsonString } from "@bufbuild/protobuf";
 import { useQuery } from "@connectrpc/connect-query";
 import { Code, Grid, Skeleton, Stack, Tabs, Text } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import type { Device } from "../../../gen/ota/v1/device_pb.js";
+import { type Device, Standing } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatSchema } from "../../../gen/ota/v1/heartbeat_pb.js";
 import { type DeviceSearch, deviceTabs } from "../addresses/device-search.ts";
@@ -18,8 +18,8 @@ import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { Time, TimeAgo } from "../ui/time.tsx";
-import { deviceTitle, intervalSources, pins, presences } from "../words/device-words.ts";
-import { DeviceActions } from "./device-actions.tsx";
+import { deviceTitle, intervalSources, pins, presences, standings } from "../words/device-words.ts";
+import { DeviceActions, RetiredDeviceActions } from "./device-actions.tsx";
 import { DeviceReadings } from "./device-readings.tsx";
 import { DeviceUpdates } from "./device-updates.tsx";
 import { ErrorPanel } from "./error-panel.tsx";
@@ -66,6 +66,7 @@ export function DevicePage() {
           <Status tone="idle" text="Retired" />
         ) : (
           <>
+            {device.standing !== Standing.ADMITTED && <Status {...standings[device.standing]} />}
             <Status {...presences[device.presence]} />
             <LiveStatus state={stream.state} />
           </>
@@ -77,7 +78,7 @@ export function DevicePage() {
           <TimeAgo at={device.lastSeenTime} none="never" />
         </>
       }
-      actions={retired ? undefined : <DeviceActions device={device} />}
+      actions={retired ? <RetiredDeviceActions device={device} /> : <DeviceActions device={device} />}
     >
       <Grid gap="md" align="stretch">
         <Grid.Col span={{ base: 12, lg: 7 }}>
@@ -166,6 +167,7 @@ function About({ device }: { readonly device: Device }) {
           ...Object.entries(device.metadata),
           ["Enrolled", <Time key="c" at={device.createTime} />],
           ["Changed", <TimeAgo key="u" at={device.updateTime} />],
+          ["May enrol until", device.enrolUntilTime && <Time key="e" at={device.enrolUntilTime} />],
           ["Retired", device.retireTime && <Time key="r" at={device.retireTime} />],
           ["Id", <CopyText key="i" text={device.id} />],
         ]}

@@ -68,6 +68,12 @@ export const filterFields: readonly FilterField[] = [
     hint: "treatment by rollouts",
     values: ["UNSPECIFIED", "CANARY", "EXCLUDED"],
   },
+  {
+    name: "standing",
+    kind: "choice",
+    hint: "how far it is let in",
+    values: ["ADMITTED", "QUARANTINED", "BLOCKED"],
+  },
   { name: "metadata", kind: "map", hint: "metadata.<name>" },
   { name: "components", kind: "versions", hint: "components.<name>" },
   { name: "security_counter", kind: "number", hint: "signed security counter" },

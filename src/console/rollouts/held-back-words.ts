@@ -27,5 +27,7 @@ export const heldBackWords: Readonly<Record<NoOfferReason, string>> = {
   [NoOfferReason.VERSION_UNKNOWN]: "report a version that nothing explains",
   [NoOfferReason.PRODUCT_UNKNOWN]: "run a product that is not known",
   [NoOfferReason.BATTERY_UNKNOWN]: "never told their charge",
+  [NoOfferReason.QUARANTINED]: "in quarantine",
+  [NoOfferReason.BLOCKED]: "blocked",
   [NoOfferReason.STORAGE_UNKNOWN]: "never told their free storage",
 };

@@ -1,4 +1,10 @@
-import { type Device, ExpectedIntervalSource, Presence, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
+import {
+  type Device,
+  ExpectedIntervalSource,
+  Presence,
+  Standing,
+  UpdatePin,
+} from "../../../gen/ota/v1/device_pb.js";
 import { NetworkType } from "../../../gen/ota/v1/heartbeat_pb.js";
 import type { Tone } from "../ui/status.tsx";
 
@@ -16,6 +22,14 @@ export const pins: Readonly<Record<UpdatePin, string>> = {
   [UpdatePin.UNSPECIFIED]: "as any other",
   [UpdatePin.CANARY]: "always in the first ring",
   [UpdatePin.EXCLUDED]: "never offered an update",
+};
+
+/** How far a device is let in. */
+export const standings: Readonly<Record<Standing, { tone: Tone; text: string }>> = {
+  [Standing.UNSPECIFIED]: { tone: "idle", text: "" },
+  [Standing.ADMITTED]: { tone: "good", text: "Let in" },
+  [Standing.QUARANTINED]: { tone: "warn", text: "In quarantine" },
+  [Standing.BLOCKED]: { tone: "bad", text: "Blocked" },
 };
 
 /** Who says how often a device is expected. */

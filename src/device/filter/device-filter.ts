@@ -1,6 +1,7 @@
 import { versionKey } from "../../version/version-key.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { Presence } from "../state/presence.ts";
+import type { Standing } from "../state/standing.ts";
 import { invalidFilter } from "./filter-fault.ts";
 import {
   type DeviceFilterField,
@@ -10,6 +11,7 @@ import {
   fieldComparators,
   pinNames,
   presences,
+  standingNames,
 } from "./filter-fields.ts";
 import type { Comparator, WordToken } from "./filter-lexer.ts";
 import {
@@ -62,6 +64,7 @@ export type DeviceTest =
     }
   | { readonly kind: "presence"; readonly negated: boolean; readonly presence: Presence }
   | { readonly kind: "pin"; readonly negated: boolean; readonly pin: UpdatePin }
+  | { readonly kind: "standing"; readonly negated: boolean; readonly standing: Standing }
   | { readonly kind: "choice"; readonly field: FieldPath; readonly negated: boolean; readonly value: string }
   | { readonly kind: "flag"; readonly field: FieldPath; readonly value: boolean };
 
@@ -233,6 +236,8 @@ class Checker {
     const presence = presences[value];
     const pin = pinNames[value];
     if (name === "presence" && presence !== undefined) return { kind: "presence", negated, presence };
+    const standing = standingNames[value];
+    if (name === "standing" && standing !== undefined) return { kind: "standing", negated, standing };
     if (name === "update_pin" && pin !== undefined) return { kind: "pin", negated, pin };
     return { kind: "choice", field, negated, value };
   }

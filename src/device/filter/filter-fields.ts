@@ -3,6 +3,7 @@ import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatFaultKind } from "../state/heartbeat-fault-writer.ts";
 import type { Presence } from "../state/presence.ts";
 import { type HeldName, heldReadings } from "../state/readings.ts";
+import type { Standing } from "../state/standing.ts";
 
 /** A field that a filter can name. Fields of a map are followed by a dot and a name. */
 export interface DeviceFilterField {
@@ -56,6 +57,13 @@ export const pinNames: Readonly<Record<string, UpdatePin>> = {
   EXCLUDED: "excluded",
 };
 
+/** Standings as filters write them. */
+export const standingNames: Readonly<Record<string, Standing>> = {
+  ADMITTED: "admitted",
+  QUARANTINED: "quarantined",
+  BLOCKED: "blocked",
+};
+
 /** The fields by name. */
 const fields = {
   id: { kind: "id", description: "The device's id." },
@@ -71,6 +79,11 @@ const fields = {
     kind: "choice",
     description: "How all rollouts treat it.",
     values: Object.keys(pinNames),
+  },
+  standing: {
+    kind: "choice",
+    description: "How far it is let in.",
+    values: Object.keys(standingNames),
   },
   create_time: { kind: "time", description: "When it enrolled or was registered." },
   firmware_version: {

@@ -87,6 +87,10 @@ function testPredicate(test: DeviceTest, intervalMs: number, models: ModelNames)
       const { pin, negated } = test;
       return (device) => (device.updatePin === pin) !== negated;
     }
+    case "standing": {
+      const { standing, negated } = test;
+      return (device) => (device.standing === standing) !== negated;
+    }
     case "choice": {
       const read = choiceReader(test.field.name);
       const { value: wanted, negated } = test;
@@ -119,6 +123,7 @@ function presentPredicate({ name, key }: FieldPath): DevicePredicate {
     case "last_seen_time":
       return (device) => device.lastSeenAtMs !== undefined;
     case "id":
+    case "standing":
     case "create_time":
       return () => true;
     case "serial_number":

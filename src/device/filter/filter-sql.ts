@@ -2,6 +2,7 @@ import type { Parameters } from "../../infra/database/parameters.ts";
 import { identifier, joined, type Sql, sql } from "../../infra/database/sql.ts";
 import { type PresenceMoment, presenceTest } from "../state/presence-sql.ts";
 import { type HeldName, heldReadings } from "../state/readings.ts";
+import { standingSql } from "../state/standing.ts";
 import type {
   Comparison,
   DeviceFilter,
@@ -71,6 +72,8 @@ function test(tested: DeviceTest, parameter: Parameter, moment: PresenceMoment):
     }
     case "pin":
       return sql`${columns.update_pin} ${equality(tested.negated)} ${parameter(tested.pin, "text")}`;
+    case "standing":
+      return sql`${columns.standing} ${equality(tested.negated)} ${parameter(tested.standing, "text")}`;
     case "choice":
       return sql`${columnOf(tested.field, parameter)} ${equality(tested.negated)} ${parameter(tested.value, "text")}`;
     case "flag":
@@ -106,6 +109,7 @@ const columns: Readonly<Record<FieldName, Sql>> = {
   tags: sql`d.tags`,
   metadata: sql`d.metadata`,
   update_pin: sql`d.update_pin`,
+  standing: standingSql,
   create_time: sql`d.created_at`,
   firmware_version: sql`coalesce(s.firmware_version, nullif(d.reported->>'firmwareVersion', ''))`,
   components: sql`s.components`,

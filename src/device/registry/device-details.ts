@@ -5,6 +5,7 @@ import type { ReportedFacts } from "../state/device.entity.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
 import { type ReadingRow, readingOf } from "../state/reading-row.ts";
+import { type Standing, standingSql } from "../state/standing.ts";
 import { type ExpectedInterval, expectedInterval } from "./expected-interval.ts";
 
 /** A device as operators see it: its record and what its newest heartbeat said. */
@@ -18,11 +19,14 @@ export interface DeviceDetails {
   readonly groups: readonly string[];
   readonly tags: readonly string[];
   readonly updatePin: UpdatePin;
+  readonly standing: Standing;
   readonly metadata: Readonly<Record<string, string>>;
   readonly createdAt: Date;
   readonly updatedAt: Date;
   /** Undefined while it is in service. */
   readonly retiredAt: Date | undefined;
+  /** Until when its serial number may enrol once more; undefined if it may not. The time may have passed. */
+  readonly enrolUntil: Date | undefined;
   /** Without errors and metrics; undefined before the first one. */
   readonly lastHeartbeat: HeartbeatRecord | undefined;
   readonly securityCounter: number;
@@ -42,10 +46,10 @@ export async function readDevice(session: Session, id: string): Promise<DeviceDe
 /** The head of a query for devices, to be followed by WHERE; `extra` is one more column. */
 export function selectDetails(extra?: Sql): Sql {
   return sql`
-  SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.update_pin, d.metadata, d.reported,
+  SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.update_pin, ${standingSql} AS standing, d.metadata, d.reported,
          d.expected_interval_ms AS operator_interval,
          (SELECT t.expected_interval_ms FROM device_types t WHERE t.name = d.device_type) AS type_interval,
-         d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at${extra === undefined ? sql`` : sql`, ${extra}`}, s.*
+         d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at, d.enrol_until${extra === undefined ? sql`` : sql`, ${extra}`}, s.*
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
 }
 
@@ -60,6 +64,7 @@ export interface DeviceDetailsRow extends ReadingRow {
   readonly groups: string[];
   readonly tags: string[];
   readonly update_pin: UpdatePin;
+  readonly standing: Standing;
   readonly metadata: Record<string, string>;
   readonly reported: ReportedFacts;
   readonly operator_interval: string | null;
@@ -67,6 +72,7 @@ export interface DeviceDetailsRow extends ReadingRow {
   readonly made_at: Date;
   readonly changed_at: Date;
   readonly deleted_at: Date | null;
+  readonly enrol_until: Date | null;
   readonly last_seen_at: Date | null;
   readonly last_device_time: Date | null;
   readonly clock_offset_ms: string | null;
@@ -87,10 +93,12 @@ export function detailsOf(row: DeviceDetailsRow): DeviceDetails {
     groups: row.groups,
     tags: row.tags,
     updatePin: row.update_pin,
+    standing: row.standing,
     metadata: row.metadata,
     createdAt: row.made_at,
     updatedAt: row.changed_at,
     retiredAt: row.deleted_at ?? undefined,
+    enrolUntil: row.enrol_until ?? undefined,
     lastHeartbeat: row.last_seen_at === null ? undefined : heartbeatOf(row, row.last_seen_at),
     securityCounter: Number(row.security_counter ?? 0),
     expectedInterval: expectedInterval({

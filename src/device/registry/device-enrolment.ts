@@ -1,28 +1,30 @@
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
-import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
-import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
-import { serialNumberFault } from "../../device-names.ts";
-import { illegalTransition, invalidArgument, OtaError } from "../../errors.ts";
+import type { EnrolmentKeys, ShownKey } from "../../access/enrolment-keys.ts";
+import { deviceBlocked } from "../../call/bearer.ts";
+import { illegalTransition } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
-import { sessionOf } from "../../infra/database/session.ts";
-import { sql } from "../../infra/database/sql.ts";
 import { Turns } from "../../infra/turns.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
 import { forgetState } from "../state/replaced-state.ts";
+import { duplicate, retiredMeanwhile } from "./enrolment-refusals.ts";
+import { type EnrolmentMark, isRetry } from "./enrolment-retry.ts";
 import type { DeviceIdentityObserver } from "./identity-observer.ts";
-import { requireTargetNames } from "./target-names.ts";
+import { insertDevice, requireNames, requireStorable } from "./new-device.ts";
+import { requireNotRetired } from "./retired-serial.ts";
 
 /** What a device says of itself when it enrols. */
 export interface EnrolmentRequest {
   /** The device's UUID of this try. */
   readonly requestId: string;
+  /** The address that it comes from. */
+  readonly source: string;
   /** The secret of an enrolment key. */
   readonly enrolmentKey: string;
   readonly serialNumber: string;
@@ -84,6 +86,8 @@ export interface DeviceEnrolmentParts {
   readonly marks: HeartbeatMarks;
   readonly identity: readonly DeviceIdentityObserver[];
   readonly clock: Clock;
+  /** For how long a device whose answer got lost may repeat its enrolment, in milliseconds. */
+  readonly retryMs: number;
 }
 
 /** How devices come into the fleet: by themselves with an enrolment key, or registered by an operator. */
@@ -96,12 +100,12 @@ export class DeviceEnrolment {
   }
 
   /**
-   * Enrols a device. The serial number is its natural key: a repeat with the same request id, serial number and key is a
-   * retry and gets the same device with a fresh credential, while the lost one stops working; a device that holds no
-   * working credential, because an operator reset it, enrols again as the same device, whatever board it is now: its
-   * heartbeats are counted anew, and what the board before had said of itself is forgotten. A crowd waits in order. Throws
-   * `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`, `DUPLICATE`, `REQUEST_ID_REUSED` for a retry that differs,
-   * `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
+   * Enrols a device. The serial number is its natural key: a retry (see {@link isRetry}) gets the same device with a fresh
+   * credential, while the lost one stops working; a device that an operator reset a while ago enrols again, once, as the same
+   * device, whatever board it is now: its heartbeats are counted anew, and what the board before had said of itself is
+   * forgotten. A crowd waits in order. Throws `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`, `DUPLICATE`, `DEVICE_RETIRED`,
+   * `DEVICE_BLOCKED`,
+   * `REQUEST_ID_REUSED` for a retry that differs, `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
    */
   async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<EnrolledDevice> {
     requireNames(request);
@@ -127,9 +131,10 @@ export class DeviceEnrolment {
       const outcome = await idempotency.once(em, key, async () => {
         const id = await insertDevice(em, {
           ...request,
-          requestId: null,
           firmwareVersion: undefined,
           keyId: null,
+          mark: undefined,
+          quarantinedAt: undefined,
         });
         if (id === undefined) throw duplicate(request.serialNumber);
         return id;
@@ -154,9 +159,14 @@ export class DeviceEnrolment {
   }
 
   async #admit(request: EnrolmentRequest): Promise<Admission & Mark> {
+    const mark = this.#markOf(request);
     return await this.#transaction(async (em) => {
-      const keyId = await this.#parts.keys.check(em, request.enrolmentKey, request.deviceType);
-      const deviceId = await insertDevice(em, { ...request, displayName: "", groups: [], keyId });
+      const key = await this.#parts.keys.check(em, request.enrolmentKey, request.deviceType);
+      const keyId = key.id;
+      const quarantinedAt = key.requireApproval ? mark.at : undefined;
+      const newcomer = { ...request, displayName: "", groups: [], keyId, mark, quarantinedAt };
+      const deviceId = await insertDevice(em, newcomer);
+      if (deviceId !== undefined) await requireNotRetired(em, request.serialNumber, mark.at);
       if (deviceId !== undefined) return await this.#admitNew(em, request, deviceId, keyId);
       const known = await em.findOne(
         DeviceEntity,
@@ -164,12 +174,20 @@ export class DeviceEnrolment {
         { lockMode: LockMode.PESSIMISTIC_WRITE },
       );
       if (known === null) throw retiredMeanwhile(request.serialNumber);
-      if (known.enrolRequestId === request.requestId && known.enrolmentKeyId === keyId) {
+      if (known.blockedAt !== null) throw deviceBlocked();
+      if (isRetry(known, { mark, keyId, retryMs: this.#parts.retryMs })) {
         return await this.#admitRetry(em, request, known);
       }
-      if (await this.#parts.credentials.hasLive(em, known.id)) throw duplicate(request.serialNumber);
-      return await this.#admitAgain(em, request, known, keyId);
+      if (known.enrolUntil === null || known.enrolUntil <= mark.at) throw duplicate(request.serialNumber);
+      return await this.#admitAgain(em, request, known, { key, mark });
     });
+  }
+
+  #markOf(request: EnrolmentRequest): EnrolmentMark {
+    const { requestId, source, ...said } = request;
+    // The secret is no part of what is kept: the key is compared by its id.
+    const digest = requestDigest({ ...said, enrolmentKey: undefined });
+    return { requestId, source, digest, at: this.#parts.clock.now() };
   }
 
   async #transaction<T>(work: (em: EntityManager) => Promise<T>): Promise<T> {
@@ -193,13 +211,6 @@ export class DeviceEnrolment {
     request: EnrolmentRequest,
     device: DeviceRow,
   ): Promise<Admission & Mark> {
-    if (device.deviceType !== request.deviceType || device.hardwareModel !== request.hardwareModel) {
-      throw invalidArgument(
-        "request_id",
-        "came with another device type or hardware model before",
-        "REQUEST_ID_REUSED",
-      );
-    }
     const replaced = await this.#parts.credentials.revokeAll(em, device.id, "its enrolment was retried");
     const token = await this.#parts.credentials.issue(em, device.id);
     await this.#record(em, "device.reissue_credential", device.id, request, device.enrolmentKeyId);
@@ -211,17 +222,24 @@ export class DeviceEnrolment {
     em: EntityManager,
     request: EnrolmentRequest,
     device: DeviceRow,
-    keyId: string,
+    { key, mark: enrolment }: { readonly key: ShownKey; readonly mark: EnrolmentMark },
   ): Promise<Admission & Mark> {
     for (const observer of this.#parts.identity) await observer.boardReplaced(em, device.id);
     // The key counts devices, and this one it has counted already.
+    const keyId = key.id;
     const counted = device.enrolmentKeyId === keyId;
     device.deviceType = request.deviceType;
     device.hardwareModel = request.hardwareModel;
     device.product = request.product;
-    device.boardSince = this.#parts.clock.now();
+    device.boardSince = enrolment.at;
     device.enrolmentKeyId = keyId;
-    device.enrolRequestId = request.requestId;
+    device.enrolRequestId = enrolment.requestId;
+    device.enrolledAt = enrolment.at;
+    device.enrolSource = enrolment.source;
+    device.enrolDigest = enrolment.digest;
+    // Once: whoever comes after this one needs an operator's leave again.
+    device.enrolUntil = null;
+    if (key.requireApproval) device.quarantinedAt ??= enrolment.at;
     // What an operator noted stays unless the device says otherwise.
     device.metadata = { ...device.metadata, ...request.metadata };
     // What the client of the board before could do says nothing of this one.
@@ -283,84 +301,4 @@ interface Admission extends AdmittedDevice {
   readonly replaced: readonly Uint8Array[];
   /** What to announce; nothing of a new device, which nobody remembers yet. */
   readonly change: DeviceChange["kind"] | undefined;
-}
-
-interface NewDevice {
-  readonly product: string;
-  readonly serialNumber: string;
-  readonly deviceType: string;
-  readonly hardwareModel: string;
-  readonly displayName: string;
-  readonly groups: readonly string[];
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly requestId: string | null;
-  readonly firmwareVersion: string | undefined;
-  readonly keyId: string | null;
-}
-
-/**
- * Inserts a device and returns its id, or undefined if the serial number is in service. Two at the same time: the second
- * waits for the first one's transaction.
- */
-async function insertDevice(em: EntityManager, device: NewDevice): Promise<string | undefined> {
-  const [row] = await sessionOf(em).query<{ id: string }>(insertSql, [
-    uuidv7(),
-    device.serialNumber,
-    device.deviceType,
-    device.hardwareModel,
-    device.product,
-    device.displayName,
-    device.groups,
-    JSON.stringify(device.metadata),
-    device.keyId,
-    device.requestId,
-    JSON.stringify(device.firmwareVersion === undefined ? {} : { firmwareVersion: device.firmwareVersion }),
-  ]);
-  return row?.id;
-}
-
-const insertSql = sql`
-  INSERT INTO devices (id, serial_number, device_type, hardware_model, product, display_name, groups, metadata,
-                       enrolment_key_id, enrol_request_id, reported)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-  ON CONFLICT (serial_number) WHERE NOT is_deleted DO NOTHING
-  RETURNING id`;
-
-function requireNames({
-  serialNumber,
-  deviceType,
-  hardwareModel,
-}: Pick<NewDevice, "serialNumber" | "deviceType" | "hardwareModel">): void {
-  const fault = serialNumberFault(serialNumber);
-  if (fault !== undefined) throw invalidArgument("serial_number", fault);
-  requireTargetNames({ device_type: deviceType, hardware_model: hardwareModel });
-}
-
-/** Devices call their versions what they like; the database keeps neither of these characters. */
-function requireStorable(version: string): void {
-  if (version.includes("\0") || !version.isWellFormed()) {
-    throw invalidArgument(
-      "firmware_version",
-      "must be well-formed text without the character NUL",
-      "INVALID_VERSION",
-    );
-  }
-}
-
-function duplicate(serialNumber: string): OtaError {
-  return new OtaError(
-    "already_exists",
-    "DUPLICATE",
-    `a device with the serial number ${serialNumber} is enrolled; an operator can reset its credential`,
-    { metadata: { serial_number: serialNumber } },
-  );
-}
-
-function retiredMeanwhile(serialNumber: string): OtaError {
-  return new OtaError(
-    "unavailable",
-    "DATABASE_UNAVAILABLE",
-    `the device ${serialNumber} was retired at this moment; try again`,
-    { retryAfterMs: 1_000 },
-  );
 }

@@ -1,8 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { durationMs } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { DeviceSchema } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
-import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { addressKey } from "../../api/pipeline/connection-guard.ts";
+import { type CallContext, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
 import type { PageTokens } from "../../call/page-token.ts";
@@ -16,11 +17,16 @@ import type { DeviceDetails } from "./device-details.ts";
 import type { DeviceEnrolment } from "./device-enrolment.ts";
 import { parseDeviceOrder } from "./device-list.ts";
 import { deviceMessage, updatePinOf } from "./device-messages.ts";
+import type { DeviceVerb } from "./device-registry.ts";
+import type { DeviceReinstatement } from "./device-reinstatement.ts";
+import type { DeviceStandings } from "./device-standings.ts";
 import { type InventoryParts, inventoryEndpoints } from "./inventory-handlers.ts";
 
 /** What the handlers of DeviceService call. */
 export interface DeviceParts extends FleetParts, InventoryParts {
   readonly enrolment: DeviceEnrolment;
+  readonly reinstatement: DeviceReinstatement;
+  readonly standings: DeviceStandings;
   readonly faults: Pick<HeartbeatFaultWriter, "of">;
   readonly updates: OpenUpdates;
   readonly pageTokens: PageTokens;
@@ -35,6 +41,7 @@ export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
     ...readEndpoints(parts),
     ...fleetEndpoints(parts),
     ...changeEndpoints(parts),
+    ...standingEndpoints(parts),
     ...inventoryEndpoints(parts),
   ];
 }
@@ -45,8 +52,23 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
     unary(
       DeviceService.method.enrolDevice,
       { access: { public: true }, rate: "enrol" },
-      async (request, { signal }) => {
-        const { deviceId, token, epoch, durableSequence } = await enrolment.enrol(request, signal);
+      async (request, { peer, signal }) => {
+        const { requestId, enrolmentKey, serialNumber, deviceType, hardwareModel, product } = request;
+        const { firmwareVersion, metadata } = request;
+        const { deviceId, token, epoch, durableSequence } = await enrolment.enrol(
+          {
+            requestId,
+            source: addressKey(peer),
+            enrolmentKey,
+            serialNumber,
+            deviceType,
+            hardwareModel,
+            product,
+            firmwareVersion,
+            metadata,
+          },
+          signal,
+        );
         return {
           device: await message(parts, await registry.get(deviceId)),
           deviceToken: token,
@@ -116,7 +138,7 @@ function readEndpoints(parts: DeviceParts): Endpoint[] {
 }
 
 function changeEndpoints(parts: DeviceParts): Endpoint[] {
-  const { registry } = parts;
+  const { registry, reinstatement } = parts;
   return [
     unary(
       DeviceService.method.updateDevice,
@@ -167,9 +189,55 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
     unary(
       DeviceService.method.resetDeviceCredential,
       { access: { role: "operator" }, rate: "operator" },
-      async ({ id, reason }, { identity }) => ({
-        revokedCount: await registry.resetCredential({ actor: actorOf(identity), id, reason }),
-      }),
+      async ({ id, reason }, { identity }) => {
+        const reset = await registry.resetCredential({ actor: actorOf(identity), id, reason });
+        return {
+          revokedCount: reset.revokedCredentials,
+          enrolUntilTime: timestampFromDate(reset.enrolUntil),
+        };
+      },
+    ),
+    unary(
+      DeviceService.method.reinstateDevice,
+      { access: { role: "operator" }, rate: "operator" },
+      async ({ id, reason }, { identity }) => {
+        await reinstatement.reinstate({ actor: actorOf(identity), id, reason });
+        return { device: await message(parts, await registry.get(id)) };
+      },
+    ),
+  ];
+}
+
+function standingEndpoints(parts: DeviceParts): Endpoint[] {
+  const { registry, standings } = parts;
+  const { blockDevice, unblockDevice, quarantineDevice, approveDevice } = DeviceService.method;
+  const options = { access: { role: "operator" }, rate: "operator" } as const;
+  const handler =
+    (act: (verb: DeviceVerb) => Promise<boolean>) =>
+    async ({ id, reason }: { id: string; reason: string }, { identity }: CallContext) => {
+      const changed = await act({ actor: actorOf(identity), id, reason });
+      return { device: await message(parts, await registry.get(id)), unchanged: !changed };
+    };
+  return [
+    unary(
+      blockDevice,
+      options,
+      handler((verb) => standings.block(verb)),
+    ),
+    unary(
+      unblockDevice,
+      options,
+      handler((verb) => standings.unblock(verb)),
+    ),
+    unary(
+      quarantineDevice,
+      options,
+      handler((verb) => standings.quarantine(verb)),
+    ),
+    unary(
+      approveDevice,
+      options,
+      handler((verb) => standings.approve(verb)),
     ),
   ];
 }

@@ -3,6 +3,7 @@ import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type DeviceSchema,
   ExpectedIntervalSource,
+  Standing as WireStanding,
   UpdatePin as WireUpdatePin,
 } from "../../../gen/ota/v1/device_pb.js";
 import type { SavedFilterSchema } from "../../../gen/ota/v1/device_service_pb.js";
@@ -12,6 +13,7 @@ import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatFault } from "../state/heartbeat-fault-writer.ts";
 import { presenceOf } from "../state/presence.ts";
 import { heartbeatMessage } from "../state/record-messages.ts";
+import type { Standing } from "../state/standing.ts";
 import type { DeviceDetails } from "./device-details.ts";
 import type { IntervalSource } from "./expected-interval.ts";
 import { clockMessage, heartbeatFaultsMessage } from "./heartbeat-fault-messages.ts";
@@ -42,6 +44,7 @@ export function deviceMessage(
     metadata: device.metadata,
     tags: [...device.tags],
     updatePin: wireUpdatePins[device.updatePin],
+    standing: wireStandings[device.standing],
     firmwareVersion: last?.firmwareVersion ?? "",
     openUpdateId: context.openUpdateId ?? "",
     presence: wirePresence[presenceOf(last?.receivedAt.getTime(), context.nowMs, intervalMs)],
@@ -60,6 +63,9 @@ export function deviceMessage(
     ...(reported.intervalMs === undefined ? {} : { reportedInterval: durationFromMs(reported.intervalMs) }),
     ...heartbeatFaultsMessage(context.faults),
     ...clockMessage(device.clock),
+    ...(device.enrolUntil === undefined || device.enrolUntil.getTime() <= context.nowMs
+      ? {}
+      : { enrolUntilTime: timestampFromDate(device.enrolUntil) }),
     ...(device.retiredAt === undefined ? {} : { retireTime: timestampFromDate(device.retiredAt) }),
   };
 }
@@ -80,6 +86,12 @@ const wireUpdatePins: Readonly<Record<UpdatePin, WireUpdatePin>> = {
   none: WireUpdatePin.UNSPECIFIED,
   canary: WireUpdatePin.CANARY,
   excluded: WireUpdatePin.EXCLUDED,
+};
+
+const wireStandings: Readonly<Record<Standing, WireStanding>> = {
+  admitted: WireStanding.ADMITTED,
+  quarantined: WireStanding.QUARANTINED,
+  blocked: WireStanding.BLOCKED,
 };
 
 const wireSources: Readonly<Record<IntervalSource, ExpectedIntervalSource>> = {

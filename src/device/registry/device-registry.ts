@@ -44,6 +44,8 @@ export interface DeviceRegistryParts {
   readonly clock: Clock;
   /** Decides who is online, where a filter asks. */
   readonly heartbeatIntervalMs: number;
+  /** For how long a device may enrol again after a reset, in milliseconds. */
+  readonly enrolAgainMs: number;
 }
 
 /** What an operator changes of a device; what is undefined stays as it is. */
@@ -76,6 +78,13 @@ export interface RetiredDevice extends DeviceDetails {
   /** Whether it was retired before. */
   readonly unchanged: boolean;
   readonly revokedCredentials: number;
+}
+
+/** What a reset of a device's credential did. */
+export interface ResetCredential {
+  readonly revokedCredentials: number;
+  /** Until when the device may enrol again. */
+  readonly enrolUntil: Date;
 }
 
 /** Whom a verb is about, who asks for it and why. */
@@ -188,6 +197,8 @@ export class DeviceRegistry {
       if (device.isDeleted) return undefined;
       device.isDeleted = true;
       device.deletedAt = clock.now();
+      // Leave to enrol again was given for what was in service.
+      device.enrolUntil = null;
       await em.flush();
       const hashes = await credentials.revokeAll(em, id, "the device was retired");
       for (const observer of retired) await observer.deviceRetired(em, { id, actor, reason });
@@ -213,15 +224,17 @@ export class DeviceRegistry {
   }
 
   /**
-   * Revokes a device's credentials, so that it must enrol again, and returns how many there were. Throws `NOT_FOUND`, and
+   * Revokes a device's credentials, so that it must enrol again, and lets it do so once within a while. Throws `NOT_FOUND`, and
    * `ILLEGAL_TRANSITION` for a retired device.
    */
-  async resetCredential({ actor, id, reason }: DeviceVerb): Promise<number> {
-    const { audit, changes, credentials } = this.#parts;
+  async resetCredential({ actor, id, reason }: DeviceVerb): Promise<ResetCredential> {
+    const { audit, changes, clock, credentials, enrolAgainMs } = this.#parts;
+    const enrolUntil = new Date(clock.now().getTime() + enrolAgainMs);
     const revoked = await this.#transaction(async (em) => {
       const device = await findInService(em, id, "reset");
       // A retry of the old enrolment is no longer one: whoever comes now enrols again.
       device.enrolRequestId = null;
+      device.enrolUntil = enrolUntil;
       await em.flush();
       const hashes = await credentials.revokeAll(em, id, "an operator reset the credential");
       await audit.record(em, {
@@ -230,13 +243,13 @@ export class DeviceRegistry {
         resourceType: "device",
         resourceId: id,
         reason,
-        details: { revoked_count: String(hashes.length) },
+        details: { revoked_count: String(hashes.length), enrol_until: enrolUntil.toISOString() },
       });
       return hashes;
     });
     credentials.forget(revoked);
     changes.publish({ deviceId: id, kind: "credentials_revoked" });
-    return revoked.length;
+    return { revokedCredentials: revoked.length, enrolUntil };
   }
 
   /** Again where it meets a writer that came from the other side: an offer locks the rollout first, and then its devices. */

@@ -4,8 +4,8 @@ import type { Database } from "../../infra/database/database.ts";
 /** What an operator, or the device itself by enrolling, did to a device. */
 export interface DeviceChange {
   readonly deviceId: string;
-  /** `updated`: its record changed. The other two also end its connections: their credential works no more. */
-  readonly kind: "updated" | "credentials_revoked" | "retired";
+  /** `updated`: its record changed. The others also end its connections: their credential works no more, or not for now. */
+  readonly kind: "updated" | "credentials_revoked" | "retired" | "blocked";
 }
 
 /** Whoever keeps something of devices in memory, or their connections. Must not throw. */
@@ -76,5 +76,5 @@ const channel = "device_changed";
 const idsPerNotification = 200;
 
 function isKind(text: string | undefined): text is DeviceChange["kind"] {
-  return text === "updated" || text === "credentials_revoked" || text === "retired";
+  return text === "updated" || text === "credentials_revoked" || text === "retired" || text === "blocked";
 }

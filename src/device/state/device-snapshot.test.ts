@@ -13,6 +13,7 @@ function device(): LiveDevice {
       tags: [],
       metadata: {},
       updatePin: "none",
+      standing: "admitted",
       createdAtMs: 0,
       expectedIntervalMs: undefined,
       faultTimes: {},

@@ -4,6 +4,7 @@ import type { FaultTimes, FilterableDevice, UpdatePin } from "./filterable-devic
 import type { HeartbeatRecord } from "./heartbeat-record.ts";
 import { LiveReadings } from "./held-readings.ts";
 import type { HeldProperty } from "./readings.ts";
+import type { Standing } from "./standing.ts";
 
 /**
  * What the service keeps in memory of a device: enough to decide about its updates. It is a live view: newer heartbeats
@@ -32,6 +33,7 @@ export interface DeviceFacts
     | "tags"
     | "metadata"
     | "updatePin"
+    | "standing"
     | "createdAtMs"
     | "expectedIntervalMs"
     | "faultTimes"
@@ -68,6 +70,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
   readonly tags: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
   readonly updatePin: UpdatePin;
+  readonly standing: Standing;
   readonly createdAtMs: number;
   readonly expectedIntervalMs: number | undefined;
   readonly faultTimes: FaultTimes;
@@ -98,6 +101,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
     this.tags = facts.tags;
     this.metadata = facts.metadata;
     this.updatePin = facts.updatePin;
+    this.standing = facts.standing;
     this.createdAtMs = facts.createdAtMs;
     this.expectedIntervalMs = facts.expectedIntervalMs;
     this.faultTimes = facts.faultTimes;

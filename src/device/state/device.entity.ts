@@ -41,6 +41,15 @@ export const DeviceEntity = defineEntity({
       .nullable(),
     /** The request id of its latest enrolment, so that a retried one is answered alike. */
     enrolRequestId: p.uuid().strictNullable(),
+    /** When, from which address and with which content that came; null of one that an operator registered. */
+    enrolledAt: instant().strictNullable(),
+    enrolSource: p.text().strictNullable(),
+    enrolDigest: p.blob().strictNullable(),
+    /** Until when an operator lets the serial number enrol once more; null: not at all. */
+    enrolUntil: instant().strictNullable(),
+    /** Since when it is in quarantine, and since when it is blocked; see `Standing`. */
+    quarantinedAt: instant().strictNullable(),
+    blockedAt: instant().strictNullable(),
     /** Since when another board is under this serial number; null for the first. */
     boardSince: instant().nullable(),
     tags: p.array().columnType("text[]").defaultRaw("'{}'"),

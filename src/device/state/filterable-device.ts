@@ -1,6 +1,7 @@
 import type { ClockVerdict } from "./clock-verdict.ts";
 import type { HeartbeatFaultKind } from "./heartbeat-fault-writer.ts";
 import type { HeldReadings } from "./held-readings.ts";
+import type { Standing } from "./standing.ts";
 
 /** What a filter may ask of a device: a live view, read at the moment of the decision. */
 export interface FilterableDevice extends HeldReadings {
@@ -15,6 +16,7 @@ export interface FilterableDevice extends HeldReadings {
   readonly tags: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
   readonly updatePin: UpdatePin;
+  readonly standing: Standing;
   /** Milliseconds since 1970. */
   readonly createdAtMs: number;
   /** Of the newest heartbeat or, before the first one, of the enrolment; empty if unknown. */

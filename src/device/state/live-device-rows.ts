@@ -6,6 +6,7 @@ import { type DeviceSnapshot, LiveDevice, SharedTexts } from "./device-snapshot.
 import type { FaultTimes, UpdatePin } from "./filterable-device.ts";
 import { readingsOfRow } from "./reading-row.ts";
 import { heldReadings, type Readings } from "./readings.ts";
+import { type Standing, standingSql } from "./standing.ts";
 
 /** Reads devices by id, retired ones too, with texts shared among them. */
 export async function readDevices(
@@ -35,6 +36,7 @@ interface DeviceStateRow {
   readonly tags: string[];
   readonly metadata: Record<string, string>;
   readonly update_pin: UpdatePin;
+  readonly standing: Standing;
   readonly created_at: Date;
   readonly enrolment_key_id: string | null;
   readonly is_deleted: boolean;
@@ -55,6 +57,7 @@ const held = heldReadings.map(({ column }) => sql`s.${identifier(column)}`);
 
 const readSql = sql`
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.metadata, d.update_pin,
+         ${standingSql} AS standing,
          d.created_at, d.enrolment_key_id, d.is_deleted,
          d.reported->>'firmwareVersion' AS enrolled_version, expected_interval_of(d) AS expected_interval,
          (SELECT jsonb_object_agg(kind, ms) FROM (
@@ -84,6 +87,7 @@ function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: numb
       tags: texts.list(row.tags),
       metadata: Object.keys(row.metadata).length === 0 ? noMetadata : row.metadata,
       updatePin: row.update_pin,
+      standing: row.standing,
       createdAtMs: row.created_at.getTime(),
       expectedIntervalMs: row.expected_interval === null ? undefined : Number(row.expected_interval),
       faultTimes: row.fault_times ?? noFaults,

@@ -30,6 +30,7 @@ import { Recalls } from "./migrations/m0025-recalls.ts";
 import { ExpectedIntervals } from "./migrations/m0026-expected-intervals.ts";
 import { ClockVerdicts } from "./migrations/m0027-clock-verdicts.ts";
 import { KeptFacts } from "./migrations/m0028-kept-facts.ts";
+import { EnrolmentConsent } from "./migrations/m0030-enrolment-consent.ts";
 import { SignInAndAudit } from "./migrations/m0031-sign-in-and-audit.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { type Session, sessionOn } from "./session.ts";
@@ -106,6 +107,7 @@ const migrations = [
   { name: "0026-expected-intervals", class: ExpectedIntervals },
   { name: "0027-clock-verdicts", class: ClockVerdicts },
   { name: "0028-kept-facts", class: KeptFacts },
+  { name: "0030-enrolment-consent", class: EnrolmentConsent },
   { name: "0031-sign-in-and-audit", class: SignInAndAudit },
 ];
 

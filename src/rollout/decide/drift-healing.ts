@@ -81,6 +81,7 @@ const healedSql = sql`
       (SELECT count(*) FROM device_updates h WHERE h.device_id = u.device_id AND h.rollout_id = u.rollout_id
         AND h.drifted_at IS NOT NULL AND h.retry_at IS NOT NULL)::int AS heals
     FROM device_updates u JOIN devices v ON v.id = u.device_id AND NOT v.is_deleted AND v.update_pin <> 'excluded'
+      AND v.quarantined_at IS NULL AND v.blocked_at IS NULL
     WHERE u.rollout_id = $1::uuid AND u.drifted_at IS NOT NULL AND u.retry_at IS NULL AND u.state = 'SUCCEEDED'
       AND NOT EXISTS (
         SELECT FROM device_updates o

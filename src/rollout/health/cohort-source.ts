@@ -32,7 +32,8 @@ export class RolloutCohortSource implements CohortSource {
 
   rolloutsOf(device: DeviceSnapshot): readonly ComparedRollout[] {
     const candidates = this.#parts.index.candidates(device.deviceType);
-    if (candidates.length === 0 || device.updatePin === "excluded") return none;
+    if (candidates.length === 0 || device.updatePin === "excluded" || device.standing !== "admitted")
+      return none;
     const compared: ComparedRollout[] = [];
     for (const candidate of candidates) {
       if (!isUnderWay(candidate) || isPinnedCanary(candidate, device)) continue;

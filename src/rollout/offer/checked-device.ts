@@ -27,6 +27,7 @@ export function checkedDevice(device: DeviceSnapshot, reading?: CheckReading): C
     tags: device.tags,
     metadata: device.metadata,
     updatePin: device.updatePin,
+    standing: device.standing,
     createdAtMs: device.createdAtMs,
     expectedIntervalMs: device.expectedIntervalMs,
     clockVerdict: device.clockVerdict,

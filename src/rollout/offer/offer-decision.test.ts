@@ -99,6 +99,8 @@ describe("one rollout", () => {
     ["matches the filter", { targeting: { filter: "groups:lab" } }, {}, "OFFER"],
     ["does not match the filter", { targeting: { filter: "groups:field" } }, {}, "UP_TO_DATE"],
     ["pinned as excluded", {}, { updatePin: "excluded" }, "EXCLUDED"],
+    ["in quarantine", {}, { standing: "quarantined" }, "QUARANTINED"],
+    ["blocked", {}, { standing: "blocked" }, "BLOCKED"],
     ["pinned as canary", { rings: [[1, "OPEN"]] }, { updatePin: "canary" }, "OFFER"],
     ["in a canary group", { rings: [[1, "OPEN"]], targeting: { canaryGroups: ["lab"] } }, {}, "OFFER"],
     ["not in the share", { targeting: { percentBasisPoints: 1 } }, {}, "UP_TO_DATE"],

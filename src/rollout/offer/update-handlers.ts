@@ -123,6 +123,8 @@ const retryAfterMs: Readonly<Record<NoOfferReasonName, number>> = {
   PACED: 60_000,
   DOWNGRADE: 15 * 60_000,
   EXCLUDED: 15 * 60_000,
+  QUARANTINED: 15 * 60_000,
+  BLOCKED: 15 * 60_000,
   BACKING_OFF: 5 * 60_000,
   NOT_STARTED: 15 * 60_000,
   NOT_TARGETED: 15 * 60_000,

@@ -1,6 +1,7 @@
 import { stringify } from "uuid";
 import { nothingHeld } from "../../device/state/held-readings.ts";
 import type { NetworkType } from "../../device/state/readings.ts";
+import type { Standing } from "../../device/state/standing.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
 import { storageNeed } from "../rules/readiness-rules.ts";
 import type { CheckedDevice, OfferFacts } from "../rules/rule.ts";
@@ -14,6 +15,7 @@ export interface DeviceClass {
   readonly hardware_model: string;
   readonly product: string;
   readonly update_pin: "none" | "canary" | "excluded";
+  readonly standing: Standing;
   /** Whether they were heard of lately; null: never. */
   readonly heard: boolean | null;
   /** Whether they are expected so rarely that they would be missing though they are well. */
@@ -78,6 +80,7 @@ export function representative(
     tags: [],
     metadata: typeof row.time_zone === "string" ? { time_zone: row.time_zone } : {},
     updatePin: row.update_pin,
+    standing: row.standing,
     createdAtMs: 0,
     expectedIntervalMs: undefined,
     clockVerdict: undefined,

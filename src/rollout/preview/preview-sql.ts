@@ -1,4 +1,5 @@
 import { type PresenceMoment, presenceTest } from "../../device/state/presence-sql.ts";
+import { standingSql } from "../../device/state/standing.ts";
 import type { Parameters } from "../../infra/database/parameters.ts";
 import { allOf, joined, type Sql, sql } from "../../infra/database/sql.ts";
 import { leastReturnIntervals } from "../model/return-time.ts";
@@ -85,6 +86,7 @@ export function previewSql(
     sql`d.hardware_model`,
     sql`d.product`,
     sql`d.update_pin`,
+    sql`${standingSql} AS standing`,
     // Of a boolean the planner knows how few values there are, and so hashes instead of sorting.
     sql`(${presenceTest("present", moment, (value, type) => parameters.add(value, type))}) AS heard`,
     isFirmware

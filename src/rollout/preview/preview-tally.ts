@@ -187,6 +187,8 @@ const neverOffered: ReadonlySet<NoOfferReason> = new Set([
   "UP_TO_DATE",
   "DOWNGRADE",
   "EXCLUDED",
+  "QUARANTINED",
+  "BLOCKED",
   "ALREADY_TRIED",
   "VERSION_TOO_OLD",
   "SECURITY_COUNTER",

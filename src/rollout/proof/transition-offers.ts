@@ -210,13 +210,16 @@ async function makeWay(session: Session, offers: readonly NewOffer[]): Promise<v
   ]);
 }
 
+/** Of the device `v`: it is in service and neither blocked nor in quarantine. */
+const mayBeOfferedSql = sql`NOT v.is_deleted AND v.blocked_at IS NULL AND v.quarantined_at IS NULL`;
+
 const makeWaySql = prepared(
   "rollout_make_way",
   sql`
   WITH due AS MATERIALIZED (
     SELECT o.* FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[])
       AS o (device_id, replaced_id, rollout_id, ring_id, offered_at)
-    CROSS JOIN LATERAL (SELECT FROM devices v WHERE v.id = o.device_id AND NOT v.is_deleted FOR SHARE) d
+    CROSS JOIN LATERAL (SELECT FROM devices v WHERE v.id = o.device_id AND ${mayBeOfferedSql} FOR SHARE) d
     WHERE ${mayHaveSql}
   )
   UPDATE device_updates u SET ${supersededSql(sql`due.offered_at`)}
@@ -228,7 +231,7 @@ const makeWaySql = prepared(
 /**
  * A device that had the rollout's firmware before, or failed at a step on the way to it, is not offered it again, and one
  * that another rollout has to roll back is offered nothing before that. The lock keeps a device from being retired
- * meanwhile: a retired device has no open update. There are no joins: each row costs its look-ups, whatever the planner
+ * or blocked meanwhile: such a device has no open update. There are no joins: each row costs its look-ups, whatever the planner
  * thinks of a table that grows by thousands of rows a second.
  */
 const insertSql = prepared(
@@ -246,7 +249,7 @@ const insertSql = prepared(
     AS o (device_id, id, rollout_id, ring_id, firmware_id, product, from_version, to_version, from_boot_id,
       offered_at, deadline_at, action, component, from_identity)
   CROSS JOIN LATERAL (
-    SELECT v.enrolment_key_id FROM devices v WHERE v.id = o.device_id AND NOT v.is_deleted FOR SHARE
+    SELECT v.enrolment_key_id FROM devices v WHERE v.id = o.device_id AND ${mayBeOfferedSql} FOR SHARE
   ) d
   WHERE ${mayHaveSql}
   ON CONFLICT DO NOTHING

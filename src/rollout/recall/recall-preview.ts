@@ -105,6 +105,8 @@ class OnlyLooked extends Error {}
 /** What does not pass by itself. */
 const lasting: ReadonlySet<NoOfferReason> = new Set([
   "EXCLUDED",
+  "QUARANTINED",
+  "BLOCKED",
   "SECURITY_COUNTER",
   "VERSION_TOO_OLD",
   "VERSION_UNKNOWN",

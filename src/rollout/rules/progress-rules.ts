@@ -44,6 +44,16 @@ export const progressRules: readonly Rule[] = [
     }),
   },
   {
+    name: "standing",
+    scope: "device",
+    judge: (_rollout, { standing }) => heldByStanding[standing],
+    words: (_rollout, { standing }, _facts, reason) => ({
+      required: "admitted",
+      actual: standing,
+      message: reason === undefined ? "The device is let in." : standingMessages[standing],
+    }),
+  },
+  {
     name: "open_update",
     scope: "device",
     judge: (rollout, { id }, facts) => {
@@ -210,6 +220,18 @@ export const progressRules: readonly Rule[] = [
     },
   },
 ];
+
+const heldByStanding: Readonly<Record<CheckedDevice["standing"], NoOfferReason | undefined>> = {
+  admitted: undefined,
+  quarantined: "QUARANTINED",
+  blocked: "BLOCKED",
+};
+
+const standingMessages: Readonly<Record<CheckedDevice["standing"], string>> = {
+  admitted: "",
+  quarantined: "The device is in quarantine: an operator has to approve it.",
+  blocked: "The device is blocked: nothing of it is let in.",
+};
 
 /**
  * What the device installs next on its way to the rollout's version: the lowest mandatory step above its own version that

@@ -27,7 +27,9 @@ export type NoOfferReason =
   | "VERSION_UNKNOWN"
   | "PRODUCT_UNKNOWN"
   | "BATTERY_UNKNOWN"
-  | "STORAGE_UNKNOWN";
+  | "STORAGE_UNKNOWN"
+  | "QUARANTINED"
+  | "BLOCKED";
 
 /** A device as an update check sees it: what the registry knows, with the check's own readings before the stored ones. */
 export interface CheckedDevice extends FilterableDevice {

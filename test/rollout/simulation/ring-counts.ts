@@ -21,6 +21,7 @@ export function countRings(
       product: "",
       device_type: anyDevice.deviceType,
       update_pin: device.script.pin,
+      standing: "admitted" as const,
       heard: true,
       version: device.version,
       security_counter: "0",

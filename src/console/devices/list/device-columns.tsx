@@ -1,6 +1,6 @@
 import { Text } from "@mantine/core";
 import type { ReactNode } from "react";
-import { type Device, HeartbeatFaultKind, UpdatePin } from "../../../../gen/ota/v1/device_pb.js";
+import { type Device, HeartbeatFaultKind, Standing, UpdatePin } from "../../../../gen/ota/v1/device_pb.js";
 import { Link } from "../../ui/link.tsx";
 import { Status } from "../../ui/status.tsx";
 import { TimeAgo } from "../../ui/time.tsx";
@@ -63,12 +63,14 @@ export const deviceColumns: readonly DeviceColumn[] = [
     header: "Version",
     width: "12%",
     wide: true,
-    cell: ({ firmwareVersion, openUpdateId, updatePin }) => (
+    cell: ({ firmwareVersion, openUpdateId, updatePin, standing }) => (
       <>
         {firmwareVersion || "—"}
         {openUpdateId !== "" && <Mark text="updating" />}
         {updatePin === UpdatePin.CANARY && <Mark text="canary" />}
         {updatePin === UpdatePin.EXCLUDED && <Mark text="excluded" />}
+        {standing === Standing.QUARANTINED && <Mark text="in quarantine" />}
+        {standing === Standing.BLOCKED && <Mark text="blocked" />}
       </>
     ),
   },

@@ -1,0 +1,31 @@
+import { OtaError } from "../../errors.ts";
+
+/** `ALREADY_EXISTS` for a serial number that is in service. */
+export function duplicate(serialNumber: string): OtaError {
+  return new OtaError(
+    "already_exists",
+    "DUPLICATE",
+    `a device with the serial number ${serialNumber} is enrolled; an operator can reset its credential`,
+    { metadata: { serial_number: serialNumber } },
+  );
+}
+
+/** `UNAVAILABLE` for one that was retired while it was looked at. */
+export function retiredMeanwhile(serialNumber: string): OtaError {
+  return new OtaError(
+    "unavailable",
+    "DATABASE_UNAVAILABLE",
+    `the device ${serialNumber} was retired at this moment; try again`,
+    { retryAfterMs: 1_000 },
+  );
+}
+
+/** `PERMISSION_DENIED` for one that must stay out. */
+export function deviceRetired(serialNumber: string): OtaError {
+  return new OtaError(
+    "permission_denied",
+    "DEVICE_RETIRED",
+    `the device ${serialNumber} was retired; an operator can reinstate it`,
+    { metadata: { serial_number: serialNumber } },
+  );
+}
