@@ -72,7 +72,7 @@ export const limitSettings = {
     [1, 10_000],
     "The most crash logs on their way in at once, with some 2 MiB of memory each, per replica.",
   ),
-  maxCrashLogsPerDevice: integer("MAX_CRASH_LOG_UPLOADS_PER_DEVICE", 2, [1, 100], "The same of one device."),
+  maxCrashLogsPerDevice: integer("MAX_CRASH_LOG_UPLOADS_PER_DEVICE", 4, [1, 100], "The same of one device."),
   maxOperatorStreams: integer(
     "MAX_OPERATOR_STREAMS",
     2_000,

@@ -51,7 +51,9 @@ beforeAll(async () => {
     .client()
     .unary(RolloutService.method.createRollout, { firmwareId: firmware.id });
   tokens = { device: device.token, admin: service.adminToken };
-  bases = requestsThatWouldDo({ device: device.id, firmware: firmware.id, rollout: rollout?.id ?? "" });
+  // What is done to a device is done to another one: the one that calls goes on.
+  const other = await enrolDevice(service);
+  bases = requestsThatWouldDo({ device: device.id, other: other.id, firmware: firmware.id, rollout: rollout?.id ?? "" });
 });
 afterAll(async () => {
   client.close();
@@ -61,12 +63,13 @@ afterAll(async () => {
 
 interface Ids {
   readonly device: string;
+  readonly other: string;
   readonly firmware: string;
   readonly rollout: string;
 }
 
 /** What would do, where an empty request would not even come to the field in question. What ends something names nothing there is. */
-function requestsThatWouldDo({ device, firmware, rollout }: Ids): typeof bases {
+function requestsThatWouldDo({ device, other, firmware, rollout }: Ids): typeof bases {
   const nobody = randomUUID();
   const time = { startTime: "2026-01-01T00:00:00Z", endTime: "2026-01-02T00:00:00Z" };
   return {
@@ -83,10 +86,10 @@ function requestsThatWouldDo({ device, firmware, rollout }: Ids): typeof bases {
       hardwareModel: "rev a",
     },
     "DeviceService/GetDevice": { id: device },
-    "DeviceService/UpdateDevice": { id: device },
+    "DeviceService/UpdateDevice": { id: other },
     "DeviceService/RetireDevice": { id: nobody },
     "DeviceService/ResetDeviceCredential": { id: nobody },
-    "DeviceService/BatchUpdateDevices": { deviceIds: [device] },
+    "DeviceService/BatchUpdateDevices": { deviceIds: [other] },
     "DeviceService/CreateSavedFilter": { name: "some", filter: 'device_type = "thermostat"' },
     "DeviceService/DeleteSavedFilter": { id: nobody },
     "DeviceService/QueryVersionHistory": time,
@@ -180,6 +183,10 @@ it("leaves all that can be listed readable, in more than 20,000 calls", async ()
       expect([list, code, code === 200 ? "" : body]).toEqual([list, 200, ""]);
       pageToken = body.nextPageToken ?? "";
     } while (pageToken !== "");
+  }
+  for (const token of [tokens.device, tokens.admin]) {
+    const { status: code } = await http(service, "GET", "/api/v1/access/whoami", { token });
+    expect(code).toBe(200);
   }
   const { status: ready } = await http(service, "GET", "/health/ready");
   expect(ready).toBe(200);

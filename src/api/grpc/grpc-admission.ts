@@ -9,6 +9,7 @@ import {
 import { OtaError } from "../../errors.ts";
 import type { Call } from "../pipeline/call.ts";
 import type { ConnectionEnd } from "../pipeline/connection-guard.ts";
+import type { Failure } from "../pipeline/failure.ts";
 import {
   maxPublicMessageBytes,
   type PendingRequest,
@@ -24,8 +25,8 @@ export interface AdmissionOwner {
   began(call: Call): void;
   /** A call was let in over this connection. */
   admitted(connection: ConnectionEnd): void;
-  /** A call is over that was never handed to its handler, with the connection that it came by. */
-  refused(call: Call, session: Http2Session | undefined): void;
+  /** A call is over that was never handed to its handler; why, and by which connection it came. */
+  refused(call: Call, failure: Failure, session: Http2Session | undefined): void;
 }
 
 /**
@@ -174,13 +175,13 @@ class Arrival implements Listener {
   #refuse(call: Call, error: unknown): void {
     if (this.#handedOver || call.finished) return;
     this.#request?.end();
-    const failure = toGrpcError(this.#route.fail(call, error), call);
-    this.#inner.sendStatus(failure);
+    const failure = this.#route.fail(call, error);
+    this.#inner.sendStatus(toGrpcError(failure, call));
     // Nothing more of the request is wanted, and a stream that its sender never ends would stay open (RFC 9113, section 8.1).
     const stream = streamOf(this.#inner);
     const session = stream?.session;
     if (stream?.closed !== true) stream?.close(constants.NGHTTP2_NO_ERROR);
-    this.#owner.refused(call, session);
+    this.#owner.refused(call, failure, session);
   }
 }
 

@@ -68,8 +68,8 @@ export class GrpcDoor implements AsyncDisposable {
     this.#admission = new GrpcAdmission(routes, pipeline.pendingRequests, {
       began: (call) => this.#began(call),
       admitted: (connection) => this.#port.guard.admitted(connection),
-      refused: (call, session) => {
-        if (call.identity.kind === "anonymous") this.#port.wasted(session);
+      refused: (call, { error }, session) => {
+        if (error.code === "unauthenticated") this.#port.wasted(session);
         this.#end(call);
       },
     });

@@ -74,7 +74,7 @@ export class GrpcPort {
     return address;
   }
 
-  /** A call came by this connection that was not let in, from whom nobody knows. */
+  /** A call came by this connection from nobody that is known. */
   wasted(session: Http2Session | undefined): void {
     if (session !== undefined) this.#wasted.get(session)?.add();
   }

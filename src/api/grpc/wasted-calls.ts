@@ -15,7 +15,7 @@ interface WastedCallsParts {
 
 /**
  * Cuts an HTTP/2 connection whose client makes calls that cost work and bring nothing, at a rate that no client needs:
- * calls that it takes back at once (rapid reset, CVE-2023-44487), calls of nothing that there is, and calls that are not let in. nghttp2 bounds resets as
+ * calls that it takes back at once (rapid reset, CVE-2023-44487), calls of nothing that there is, and calls without a credential that is known. nghttp2 bounds resets as
  * well, 1,000 at once; this bound is lower, and `flooded` lets the port hold it against whoever connects again.
  */
 export class WastedCalls {
