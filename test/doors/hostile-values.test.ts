@@ -53,7 +53,12 @@ beforeAll(async () => {
   tokens = { device: device.token, admin: service.adminToken };
   // What is done to a device is done to another one: the one that calls goes on.
   const other = await enrolDevice(service);
-  bases = requestsThatWouldDo({ device: device.id, other: other.id, firmware: firmware.id, rollout: rollout?.id ?? "" });
+  bases = requestsThatWouldDo({
+    device: device.id,
+    other: other.id,
+    firmware: firmware.id,
+    rollout: rollout?.id ?? "",
+  });
 });
 afterAll(async () => {
   client.close();

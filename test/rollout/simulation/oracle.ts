@@ -88,8 +88,8 @@ export class Oracle {
       (state === "RUNNING" && alert === "" && inProgress <= missing) ||
       (state === "ROLLING_BACK" && this.#openRows() === 0);
     this.#quietMs = waits ? this.#quietMs + sinceMs : 0;
-    // A clock that is set back while a gate holds may have it hold for as long again.
-    const patienceMs = 2 * (front?.gate.soakMs ?? 0) + 15 * 60_000;
+    // A clock that is set back while a gate holds may have it hold for as long again, and it may be set back twice.
+    const patienceMs = 3 * (front?.gate.soakMs ?? 0) + 15 * 60_000;
     if (this.#quietMs <= patienceMs) return;
     const minutes = Math.round(this.#quietMs / 60_000);
     throw new Violation(`it is ${state} for ${minutes} min in which nothing happened, and says nothing`);
