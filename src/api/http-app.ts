@@ -1,7 +1,8 @@
-import { type AddressInfo, type BlockList, isIPv6 } from "node:net";
+import type { AddressInfo, BlockList } from "node:net";
 import { cors as connectCors } from "@connectrpc/connect";
 import { type FastifyCorsOptions, fastifyCors } from "@fastify/cors";
 import { type FastifyInstance, fastify } from "fastify";
+import { isListed } from "../call/address.ts";
 import { OtaError } from "../errors.ts";
 import type { BackgroundWork } from "../infra/background/work-log.ts";
 import type { Metrics } from "../infra/metrics.ts";
@@ -65,7 +66,9 @@ export class HttpApp implements AsyncDisposable {
     });
     this.fastify = fastify({
       logger: false,
-      trustProxy: (address) => isAmong(parts.trustedProxies, address),
+      // Fastify asks also when the client has gone, and with it its address.
+      trustProxy: (address: string | undefined) =>
+        address !== undefined && isListed(address, parts.trustedProxies),
       requestTimeout: requestTimeoutMs,
       keepAliveTimeout: keepAliveTimeoutMs,
       forceCloseConnections: "idle",
@@ -156,11 +159,6 @@ export class HttpApp implements AsyncDisposable {
     await registerRestDoor(app, pipeline, table, letIn);
     if (console !== undefined) await registerConsoleFiles(app, console.folder);
   }
-}
-
-/** Fastify asks also when the client has gone, and with it its address. */
-function isAmong(list: BlockList, address: string | undefined): boolean {
-  return address !== undefined && list.check(address, isIPv6(address) ? "ipv6" : "ipv4");
 }
 
 /** For a request to arrive as a whole: long enough for a slow uplink, short enough that trickling bytes holds nothing. */

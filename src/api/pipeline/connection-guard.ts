@@ -1,4 +1,5 @@
-import { type BlockList, isIPv6, type Socket } from "node:net";
+import type { BlockList, Socket } from "node:net";
+import { addressKey, isListed } from "../../call/address.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Logger } from "../../infra/logger.ts";
@@ -80,7 +81,7 @@ export class ConnectionGuard {
       this.#refused("too_many");
       return end(socket);
     }
-    const isLimited = !this.#isUnlimited(remoteAddress);
+    const isLimited = !isListed(remoteAddress, this.#limits.unlimited);
     const address = addressKey(remoteAddress);
     if (isLimited && !this.#take(address)) {
       this.#refused("address");
@@ -112,17 +113,13 @@ export class ConnectionGuard {
   /** The client of this connection flooded it; the caller cuts it. */
   flooded({ remoteAddress }: ConnectionEnd): void {
     this.#refused("flood");
-    if (remoteAddress === undefined || this.#isUnlimited(remoteAddress)) return;
+    if (remoteAddress === undefined || isListed(remoteAddress, this.#limits.unlimited)) return;
     this.#buckets.set(addressKey(remoteAddress), { level: -floodPenalty, atMs: this.#clock.monotonicMs() });
   }
 
   /** Ends all connections. */
   cut(): void {
     for (const socket of this.#open) socket.destroy();
-  }
-
-  #isUnlimited(address: string): boolean {
-    return this.#limits.unlimited.check(address, isIPv6(address) ? "ipv6" : "ipv4");
   }
 
   #take(address: string): boolean {
@@ -189,18 +186,4 @@ function end(socket: Socket): false {
 
 function endKey({ remoteAddress, remotePort }: ConnectionEnd): string {
   return `${remoteAddress} ${remotePort}`;
-}
-
-/** An IPv4 address as it is; of an IPv6 address the /64, which one subscriber has as a whole (RFC 6177). */
-export function addressKey(address: string): string {
-  const mapped = /^::ffff:(?<v4>\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.groups?.["v4"];
-  if (mapped !== undefined) return mapped;
-  if (!isIPv6(address)) return address;
-  const [head = "", tail = ""] = address.split("%", 1)[0]?.split("::") ?? [];
-  const front = head === "" ? [] : head.split(":");
-  const back = tail === "" ? [] : tail.split(":");
-  const zeros = address.includes("::")
-    ? Array.from({ length: 8 - front.length - back.length }, () => "0")
-    : [];
-  return [...front, ...zeros, ...back].slice(0, 4).join(":");
 }

@@ -1,9 +1,9 @@
-import { type BlockList, isIPv6 } from "node:net";
+import type { BlockList } from "node:net";
+import { addressKey, isListed } from "../../call/address.ts";
 import { bearerToken } from "../../call/bearer.ts";
 import type { Identity } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { Call, CallerIdentifier } from "./call.ts";
-import { addressKey } from "./connection-guard.ts";
 import { type RateLimiter, rateLimited } from "./rate-limit.ts";
 
 /** What a {@link CredentialGuard} is made of. */
@@ -54,7 +54,7 @@ export class CredentialGuard {
   }
 
   #isProxy(peer: string): boolean {
-    return this.#parts.trustedProxies.check(peer, isIPv6(peer) ? "ipv6" : "ipv4");
+    return isListed(peer, this.#parts.trustedProxies);
   }
 }
 

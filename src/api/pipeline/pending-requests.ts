@@ -1,9 +1,8 @@
-import type { Identity } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Logger } from "../../infra/logger.ts";
-import { addressKey } from "./connection-guard.ts";
+import { type Caller, callerOf } from "./caller.ts";
 
 /** What requests that are still on their way may hold. */
 export interface PendingRequestLimits {
@@ -23,10 +22,7 @@ export interface PendingRequestsParts {
 }
 
 /** A call whose request is on its way. */
-export interface Sender {
-  readonly identity: Identity;
-  /** The caller's address, without port. */
-  readonly peer: string;
+export interface Sender extends Caller {
   /** Tells the door to refuse the call. */
   abort(reason: Error): void;
 }
@@ -137,12 +133,6 @@ export class PendingRequest {
     this.#ended = true;
     this.#requests.release(this, callerOf(this.#sender), this.#bytes);
   }
-}
-
-/** Whose share a call counts for: the device, the token or, without either, the address. */
-export function callerOf({ identity, peer }: Pick<Sender, "identity" | "peer">): string {
-  if (identity.kind === "device") return identity.deviceId;
-  return identity.kind === "operator" ? identity.tokenId : addressKey(peer);
 }
 
 /** The largest request of those who need no credential: enrolments, questions about health and contract. */

@@ -1,8 +1,8 @@
-import { type BlockList, isIPv6 } from "node:net";
+import type { BlockList } from "node:net";
+import { addressKey, isListed } from "../../call/address.ts";
 import { OtaError } from "../../errors.ts";
-import { addressKey } from "./connection-guard.ts";
+import { type Caller, callerOf } from "./caller.ts";
 import type { PlaceKind } from "./endpoint.ts";
-import { callerOf, type Sender } from "./pending-requests.ts";
 
 /** How many calls of a kind may be open at once. */
 interface PlaceLimit {
@@ -40,7 +40,7 @@ export class Places {
   }
 
   /** Takes a place. Throws RESOURCE_EXHAUSTED with the limit that is reached. */
-  take(kind: PlaceKind, caller: Omit<Sender, "abort">): Place {
+  take(kind: PlaceKind, caller: Caller): Place {
     const pool = this.#pools.get(kind) as Pool;
     const reached = pool.reached(caller);
     if (reached !== undefined) throw noPlace(kind, reached, this.#limits[kind][reached] ?? 0);
@@ -66,15 +66,20 @@ class Pool {
   }
 
   /** The limit that leaves the caller no place. */
-  reached(caller: Omit<Sender, "abort">): keyof PlaceLimit | undefined {
+  reached(caller: Caller): keyof PlaceLimit | undefined {
     const { most, perCaller, perAddress } = this.#limit;
     if ((this.#byCaller.get(callerOf(caller)) ?? 0) >= perCaller) return "perCaller";
-    if (perAddress !== undefined && (this.#byAddress.get(addressKey(caller.peer)) ?? 0) >= perAddress)
+    const address = this.#addressOf(caller.peer);
+    if (
+      perAddress !== undefined &&
+      address !== undefined &&
+      (this.#byAddress.get(address) ?? 0) >= perAddress
+    )
       return "perAddress";
     return this.size >= most ? "most" : undefined;
   }
 
-  take(caller: Omit<Sender, "abort">): Place {
+  take(caller: Caller): Place {
     const name = callerOf(caller);
     const address = this.#addressOf(caller.peer);
     this.size++;
@@ -92,7 +97,7 @@ class Pool {
   /** Undefined where addresses do not count. */
   #addressOf(peer: string): string | undefined {
     if (this.#limit.perAddress === undefined) return undefined;
-    return this.#proxies.check(peer, isIPv6(peer) ? "ipv6" : "ipv4") ? undefined : addressKey(peer);
+    return isListed(peer, this.#proxies) ? undefined : addressKey(peer);
   }
 }
 

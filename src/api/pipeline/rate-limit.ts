@@ -90,29 +90,34 @@ class SlidingWindows {
   }
 
   consume(key: string, points: number, preciseMs: number): RateVerdict {
-    // Whole milliseconds are small integers, which V8 keeps without a box.
-    const nowMs = Math.floor(preciseMs);
-    const { calls, periodMs } = this.#limit;
-    const taken = Math.min(points, calls);
+    const nowMs = wholeMs(preciseMs);
+    const taken = Math.min(points, this.#limit.calls);
     const window = this.#windows.get(key, nowMs) ?? new Window();
-    window.forget(nowMs - periodMs);
-    const excess = window.calls + taken - calls;
-    // What was called in the same millisecond may have been called at its end.
-    if (excess > 0) return { ok: false, retryAfterMs: window.timeOf(excess) + periodMs + 1 - nowMs };
+    const verdict = this.#verdict(window, taken, nowMs);
+    if (!verdict.ok) return verdict;
     window.add(taken, nowMs, this.#runMs);
     this.#windows.set(key, window);
-    return allowed;
+    return verdict;
   }
 
   check(key: string, preciseMs: number): RateVerdict {
-    const nowMs = Math.floor(preciseMs);
-    const { calls, periodMs } = this.#limit;
+    const nowMs = wholeMs(preciseMs);
     const window = this.#windows.get(key, nowMs);
-    if (window === undefined) return allowed;
-    window.forget(nowMs - periodMs);
-    if (window.calls < calls) return allowed;
-    return { ok: false, retryAfterMs: window.timeOf(window.calls + 1 - calls) + periodMs + 1 - nowMs };
+    return window === undefined ? allowed : this.#verdict(window, 1, nowMs);
   }
+
+  #verdict(window: Window, taken: number, nowMs: number): RateVerdict {
+    const { calls, periodMs } = this.#limit;
+    window.forget(nowMs - periodMs);
+    const excess = window.calls + taken - calls;
+    // What was called in the same millisecond may have been called at its end.
+    return excess > 0 ? { ok: false, retryAfterMs: window.timeOf(excess) + periodMs + 1 - nowMs } : allowed;
+  }
+}
+
+/** Whole milliseconds are small integers, which V8 keeps without a box. */
+function wholeMs(preciseMs: number): number {
+  return Math.floor(preciseMs);
 }
 
 /**

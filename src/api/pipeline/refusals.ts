@@ -1,9 +1,8 @@
 import { actorOf } from "../../call/identity.ts";
 import type { OtaError } from "../../errors.ts";
 import type { Call } from "./call.ts";
-import { addressKey } from "./connection-guard.ts";
+import { callerOf } from "./caller.ts";
 import type { AccessRule } from "./endpoint.ts";
-import { callerOf } from "./pending-requests.ts";
 import type { RateLimiter } from "./rate-limit.ts";
 
 /** Keeps the record of refused calls. */
@@ -42,9 +41,9 @@ export class Refusals {
     if (!isRefusal(access, error)) return;
     const { rateLimiter, refusals } = this.#parts;
     const { identity, peer, requestId } = call;
-    const caller = identity.kind === "anonymous" ? addressKey(peer) : callerOf(call);
     const fits =
-      rateLimiter.consume("refusal", caller).ok && rateLimiter.consume("refusal", all, 1 / callersAtOnce).ok;
+      rateLimiter.consume("refusal", callerOf(call)).ok &&
+      rateLimiter.consume("refusal", all, 1 / callersAtOnce).ok;
     if (!fits) {
       this.#omitted++;
       return;
