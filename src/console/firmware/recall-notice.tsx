@@ -3,10 +3,9 @@ import { IconBan } from "@tabler/icons-react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";
 import { useSession } from "../session/session.tsx";
-import { Link } from "../ui/link.tsx";
 import { readableTitle } from "../ui/readable-title.ts";
 import { Time } from "../ui/time.tsx";
-import { runningWords } from "../words/firmware-words.ts";
+import { RecallWayOut } from "./recall-way-out.tsx";
 import { ReinstateVersion } from "./reinstate-version.tsx";
 
 /** Says of a recalled firmware who recalled it, when and why, and where its devices go. */
@@ -25,15 +24,7 @@ export function RecallNotice({ firmware }: { readonly firmware: Firmware }) {
       <Stack gap="xs" align="flex-start">
         <Text size="sm" component="div">
           Recalled by {recall.actor}, <Time at={recall.recallTime} />
-          {recall.reason !== "" && `: ${recall.reason}`}. Whoever runs it is offered{" "}
-          <Link to="/firmware/$firmwareId" params={{ firmwareId: recall.replacementId }}>
-            {recall.replacementVersion}
-          </Link>{" "}
-          by{" "}
-          <Link to="/rollouts/$rolloutId" params={{ rolloutId: recall.rolloutId }}>
-            its way out
-          </Link>
-          . {runningWords(recall)}
+          <RecallWayOut recall={recall} />
         </Text>
         {can(Role.OPERATOR) && <ReinstateVersion recall={recall} />}
       </Stack>

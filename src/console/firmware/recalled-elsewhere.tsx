@@ -3,9 +3,9 @@ import { Group, Stack, Text } from "@mantine/core";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { useSession } from "../session/session.tsx";
-import { Link } from "../ui/link.tsx";
 import { Section } from "../ui/section.tsx";
-import { firmwareTitle, runningWords } from "../words/firmware-words.ts";
+import { firmwareTitle } from "../words/firmware-words.ts";
+import { RecallWayOut } from "./recall-way-out.tsx";
 import { ReinstateVersion } from "./reinstate-version.tsx";
 
 /** The recalled versions that have no page, because the catalogue does not have them; nothing without any. */
@@ -21,15 +21,7 @@ export function RecalledElsewhere() {
           <Group key={recall.id} justify="space-between" gap="sm">
             <Text size="sm" component="div">
               <b>{firmwareTitle(recall)}</b>
-              {recall.reason !== "" && `: ${recall.reason}`}. Whoever runs it is offered{" "}
-              <Link to="/firmware/$firmwareId" params={{ firmwareId: recall.replacementId }}>
-                {recall.replacementVersion}
-              </Link>{" "}
-              by{" "}
-              <Link to="/rollouts/$rolloutId" params={{ rolloutId: recall.rolloutId }}>
-                its way out
-              </Link>
-              . {runningWords(recall)}
+              <RecallWayOut recall={recall} />
             </Text>
             {can(Role.OPERATOR) && <ReinstateVersion recall={recall} />}
           </Group>

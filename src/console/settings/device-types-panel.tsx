@@ -1,12 +1,12 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { createConnectQueryKey, useMutation, useQuery } from "@connectrpc/connect-query";
+import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Button, Group, Skeleton, Stack, Text, TextInput } from "@mantine/core";
 import { IconTrash } from "@tabler/icons-react";
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { targetNameFault } from "../../device-names.ts";
+import { useReload } from "../data/use-reload.ts";
 import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { counted, duration } from "../ui/format.ts";
@@ -20,7 +20,7 @@ export function DeviceTypesPanel() {
   const mayChange = useSession().can(Role.OPERATOR);
   const { data, error, refetch } = useQuery(method.listDeviceTypes, {});
   const update = useMutation(method.updateDeviceType);
-  const reload = useReload();
+  const reload = useReload(method.listDeviceTypes);
   return (
     <Section
       title="Device types"
@@ -69,7 +69,7 @@ function IntervalForm() {
   const [name, setName] = useState("");
   const [intervalMs, setInterval] = useState<number | undefined>();
   const update = useMutation(method.updateDeviceType);
-  const reload = useReload();
+  const reload = useReload(method.listDeviceTypes);
   const submit = async () => {
     if (intervalMs === undefined) return;
     await update.mutateAsync({ name: name.trim(), expectedInterval: durationFromMs(intervalMs) });
@@ -103,10 +103,4 @@ function IntervalForm() {
       {update.error !== null && <Failure error={update.error} doing="change the device type" />}
     </form>
   );
-}
-
-function useReload(): () => Promise<void> {
-  const queries = useQueryClient();
-  const queryKey = createConnectQueryKey({ schema: method.listDeviceTypes, cardinality: "finite" });
-  return () => queries.invalidateQueries({ queryKey });
 }

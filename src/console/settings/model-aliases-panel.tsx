@@ -1,10 +1,10 @@
-import { createConnectQueryKey, useMutation, useQuery } from "@connectrpc/connect-query";
+import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Button, Group, Skeleton, Stack, Text, TextInput } from "@mantine/core";
 import { IconTrash } from "@tabler/icons-react";
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import { useReload } from "../data/use-reload.ts";
 import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { Section } from "../ui/section.tsx";
@@ -16,7 +16,7 @@ export function ModelAliasesPanel() {
   const mayChange = useSession().can(Role.OPERATOR);
   const { data, error, refetch } = useQuery(method.listModelAliases, {});
   const remove = useMutation(method.deleteModelAlias);
-  const reload = useReload();
+  const reload = useReload(method.listModelAliases);
   return (
     <Section
       title="Model aliases"
@@ -58,7 +58,7 @@ function AliasForm() {
   const [alias, setAlias] = useState("");
   const [hardwareModel, setModel] = useState("");
   const create = useMutation(method.createModelAlias);
-  const reload = useReload();
+  const reload = useReload(method.listModelAliases);
   const submit = async () => {
     await create.mutateAsync({ alias: alias.trim(), hardwareModel: hardwareModel.trim() });
     await reload();
@@ -95,10 +95,4 @@ function AliasForm() {
       {create.error !== null && <Failure error={create.error} doing="add the alias" />}
     </form>
   );
-}
-
-function useReload(): () => Promise<void> {
-  const queries = useQueryClient();
-  const queryKey = createConnectQueryKey({ schema: method.listModelAliases, cardinality: "finite" });
-  return () => queries.invalidateQueries({ queryKey });
 }

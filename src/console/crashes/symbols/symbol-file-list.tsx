@@ -1,15 +1,12 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { ActionIcon } from "@mantine/core";
-import { IconTrash } from "@tabler/icons-react";
-import { useState } from "react";
 import { Role } from "../../../../gen/ota/v1/access_pb.js";
 import type { SymbolFile } from "../../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
 import { useList } from "../../data/use-list.ts";
 import { useSession } from "../../session/session.tsx";
-import { Confirm } from "../../ui/confirm.tsx";
 import { CopyText } from "../../ui/copy-text.tsx";
 import { type Column, DataTable } from "../../ui/data-table.tsx";
+import { DeleteButton } from "../../ui/delete-button.tsx";
 import { bytes, count } from "../../ui/format.ts";
 import { Nothing } from "../../ui/nothing.tsx";
 import { Section } from "../../ui/section.tsx";
@@ -79,37 +76,19 @@ const deletion: Column<SymbolFile> = {
 };
 
 function DeleteSymbols({ file: { id, fileName, buildId, sha256 } }: { readonly file: SymbolFile }) {
-  const [asking, setAsking] = useState(false);
   const reload = useReloadErrors();
   const remove = useMutation(ErrorService.method.deleteSymbolFile);
-  const name = fileName || buildId || sha256;
   return (
-    <>
-      <ActionIcon
-        variant="subtle"
-        color="gray"
-        aria-label={`Delete the symbols ${name}`}
-        onClick={() => setAsking(true)}
-      >
-        <IconTrash size={16} aria-hidden />
-      </ActionIcon>
-      <Confirm
-        opened={asking}
-        title={`Delete the symbols ${name}?`}
-        consequences={[
-          "Crashes of this build that come from now on are grouped by addresses.",
-          "Groups that were made with its names stay. The same file can be uploaded again.",
-        ]}
-        confirm="Delete it"
-        doing="delete it"
-        danger
-        withReason
-        act={async (reason) => {
-          await remove.mutateAsync({ id, reason });
-          await reload();
-        }}
-        close={() => setAsking(false)}
-      />
-    </>
+    <DeleteButton
+      what={`the symbols ${fileName || buildId || sha256}`}
+      consequences={[
+        "Crashes of this build that come from now on are grouped by addresses.",
+        "Groups that were made with its names stay. The same file can be uploaded again.",
+      ]}
+      act={async (reason) => {
+        await remove.mutateAsync({ id, reason });
+        await reload();
+      }}
+    />
   );
 }

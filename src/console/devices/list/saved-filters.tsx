@@ -1,10 +1,10 @@
-import { createConnectQueryKey, useMutation, useQuery } from "@connectrpc/connect-query";
+import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Button, Group, Menu, Modal, Stack, Text, TextInput } from "@mantine/core";
 import { IconBookmark, IconTrash } from "@tabler/icons-react";
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Role } from "../../../../gen/ota/v1/access_pb.js";
 import { DeviceService, type SavedFilter } from "../../../../gen/ota/v1/device_service_pb.js";
+import { useReload } from "../../data/use-reload.ts";
 import { useSession } from "../../session/session.tsx";
 import { Confirm } from "../../ui/confirm.tsx";
 import { Failure } from "../../ui/failure.tsx";
@@ -23,7 +23,7 @@ export function SavedFilters({ filter, onChoose }: SavedFiltersProps) {
   const [forgetting, setForgetting] = useState<SavedFilter | undefined>();
   const { data, error } = useQuery(DeviceService.method.listSavedFilters, {});
   const forget = useMutation(DeviceService.method.deleteSavedFilter);
-  const reload = useReload();
+  const reload = useReload(DeviceService.method.listSavedFilters);
   const saved = data?.savedFilters ?? [];
   const inForce = saved.find((each) => each.filter === filter);
   return (
@@ -94,7 +94,7 @@ export function SavedFilters({ filter, onChoose }: SavedFiltersProps) {
 function SaveForm({ filter, done }: { readonly filter: string; readonly done: () => void }) {
   const [name, setName] = useState("");
   const save = useMutation(DeviceService.method.createSavedFilter);
-  const reload = useReload();
+  const reload = useReload(DeviceService.method.listSavedFilters);
   const submit = async () => {
     await save.mutateAsync({ name: name.trim(), filter });
     await reload();
@@ -127,13 +127,4 @@ function SaveForm({ filter, done }: { readonly filter: string; readonly done: ()
       </Stack>
     </form>
   );
-}
-
-function useReload(): () => Promise<void> {
-  const queries = useQueryClient();
-  const queryKey = createConnectQueryKey({
-    schema: DeviceService.method.listSavedFilters,
-    cardinality: "finite",
-  });
-  return () => queries.invalidateQueries({ queryKey });
 }
