@@ -1,6 +1,6 @@
 import { ActionIcon, Combobox, Group, Kbd, Loader, Text, TextInput, useCombobox } from "@mantine/core";
 import { IconFilter, IconX } from "@tabler/icons-react";
-import { type KeyboardEvent, useRef, useState } from "react";
+import { type KeyboardEvent, useLayoutEffect, useRef, useState } from "react";
 import { type Choice, completeFilter } from "./complete-filter.ts";
 import type { FilterFault } from "./filter-fault.ts";
 import classes from "./filter-field.module.css";
@@ -21,6 +21,13 @@ export function FilterField({ value, fault, isLoading, onChange }: FilterFieldPr
   const [typed, setTyped] = useState(value);
   const [caret, setCaret] = useState(value.length);
   const input = useRef<HTMLInputElement>(null);
+  const completedAt = useRef<number>(undefined);
+  // As soon as the completed text is in the field, and before another key is: later, the caret would jump back behind it.
+  useLayoutEffect(() => {
+    if (completedAt.current === undefined) return;
+    input.current?.setSelectionRange(completedAt.current, completedAt.current);
+    completedAt.current = undefined;
+  });
   const combobox = useCombobox({ onDropdownClose: () => combobox.resetSelectedOption() });
   const known = useKnownValues();
   const [applied, setApplied] = useState(value);
@@ -40,8 +47,7 @@ export function FilterField({ value, fault, isLoading, onChange }: FilterFieldPr
     const next = `${typed.slice(0, completion.from)}${text}${rest === "" || !rest.startsWith(" ") ? " " : ""}`;
     setTyped(next + rest);
     setCaret(next.length);
-    // The caret is set once the text is in the field.
-    requestAnimationFrame(() => input.current?.setSelectionRange(next.length, next.length));
+    completedAt.current = next.length;
     combobox.resetSelectedOption();
   };
   const onKeyDown = (event: KeyboardEvent<HTMLInputElement>) => {
