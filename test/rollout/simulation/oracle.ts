@@ -24,12 +24,15 @@ export class Oracle {
   readonly #over = new Map<string, string>();
   /** Failed and missing devices in spite of which an operator opened a further ring, by ring. */
   readonly #accepted = new Map<string, number>();
+  readonly #setBacks: number;
   /** For how long nothing has happened, of the time in which somebody looked. */
   #quietMs = 0;
 
-  constructor(rows: UpdateRows, fateOf: (deviceId: string) => Fate | undefined) {
+  /** `setBacks`: how often the clock is set back. */
+  constructor(rows: UpdateRows, fateOf: (deviceId: string) => Fate | undefined, setBacks: number) {
     this.#rows = rows;
     this.#fateOf = fateOf;
+    this.#setBacks = setBacks;
   }
 
   /** After a transaction that wrote a device's updates. */
@@ -88,8 +91,8 @@ export class Oracle {
       (state === "RUNNING" && alert === "" && inProgress <= missing) ||
       (state === "ROLLING_BACK" && this.#openRows() === 0);
     this.#quietMs = waits ? this.#quietMs + sinceMs : 0;
-    // A clock that is set back while a gate holds may have it hold for as long again, and it may be set back twice.
-    const patienceMs = 3 * (front?.gate.soakMs ?? 0) + 15 * 60_000;
+    // Of a time that the clock showed twice the later one counts: each time that it is set back a gate may have to hold anew.
+    const patienceMs = (1 + this.#setBacks) * (front?.gate.soakMs ?? 0) + 15 * 60_000;
     if (this.#quietMs <= patienceMs) return;
     const minutes = Math.round(this.#quietMs / 60_000);
     throw new Violation(`it is ${state} for ${minutes} min in which nothing happened, and says nothing`);

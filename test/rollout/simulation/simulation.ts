@@ -98,7 +98,8 @@ class Simulation {
       },
     });
     const fates = new Map(devices.map(({ id, fate }) => [id, fate]));
-    this.#oracle = new Oracle(this.#store.rows, (deviceId) => fates.get(deviceId));
+    const setBacks = scenario.clockSteps.filter(({ byMs }) => byMs < 0).length;
+    this.#oracle = new Oracle(this.#store.rows, (deviceId) => fates.get(deviceId), setBacks);
     this.#replicas = Array.from({ length: scenario.replicas }, (_, at) => this.#newReplica(at));
     for (const script of devices) {
       const device = new SimulatedDevice(script, draft.policy);
