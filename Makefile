@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run dev console console-test pictures test simulation check bench gen format fresh-machine fresh-test
+.PHONY: help install demo run dev console console-test pictures test simulation check bench gen format sbom licences fresh-machine fresh-test
 
 # Written at the end of every installation, by make or by npm, once it is complete.
 installed := node_modules/.installed
@@ -46,7 +46,7 @@ simulation: $(installed) ## Play rollouts to 10,000 random fleets in memory, and
 	@$(npm) simulation
 
 # Cheap checks first. `make --keep-going check` shows all that is wrong instead of the first fault.
-check: check-format check-lint check-types check-proto check-gen check-unused test ## Run everything that must pass before a commit
+check: check-format check-lint check-types check-proto check-gen check-unused check-licences test ## Run everything that must pass before a commit
 
 bench: $(installed) ## Measure throughput and latency against floors
 	@$(npm) bench
@@ -56,6 +56,12 @@ gen: $(installed) ## Generate gen/ from proto/
 
 format: $(installed) ## Format sources and protos
 	@$(npm) format
+
+sbom: $(installed) ## Write what the service is made of into dist/sbom, as CycloneDX
+	@$(npm) sbom
+
+licences: $(installed) ## List the licences of all packages
+	@$(npm) licences
 
 fresh-machine: ## Try the first commands on a fresh Debian 12 and 13 (as root, half an hour)
 	@scripts/fresh-machine

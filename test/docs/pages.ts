@@ -6,9 +6,12 @@ import { join } from "node:path";
 export const root = join(import.meta.dirname, "../..");
 
 /** Every page of the documentation, as paths from the root. The changelog tells of the past, so it is no page. */
-export const pages: readonly string[] = globSync(["README.md", "CONTRIBUTING.md", "docs/**/*.md"], {
-  cwd: root,
-}).toSorted();
+export const pages: readonly string[] = globSync(
+  ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md"],
+  {
+    cwd: root,
+  },
+).toSorted();
 
 /** A Markdown file of the repository. */
 export function readPage(path: string): Promise<string> {

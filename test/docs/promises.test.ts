@@ -3,8 +3,11 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { readPage, root } from "./pages.ts";
 
-it("docs/heartbeats.md names a test that is there for each promise", async () => {
-  const page = await readPage("docs/heartbeats.md");
+it.each([
+  ["docs/heartbeats.md", "promise"],
+  ["SECURITY.md", "threat"],
+])("%s names a test that is there for each %s", async (path) => {
+  const page = await readPage(path);
   const rows = [...page.matchAll(/\[(test\/\S+\.ts)\]\([^)]*\): “([^”]+)”/g)];
   expect(rows.length).toBeGreaterThan(10);
   for (const [, file, title] of rows) {
