@@ -25,6 +25,7 @@ import { OtaError } from "./errors.ts";
 import type { MachineClock } from "./infra/clock.ts";
 import type { Database } from "./infra/database/database.ts";
 import { asDatabaseError } from "./infra/database/errors.ts";
+import type { LogOutput } from "./infra/log-output.ts";
 import { downloadOpener } from "./rollout/offer/update-handlers.ts";
 import { exportOpener } from "./telemetry/telemetry-handlers.ts";
 
@@ -32,6 +33,8 @@ import { exportOpener } from "./telemetry/telemetry-handlers.ts";
 export interface ServerOptions {
   readonly config: Config;
   readonly logger: Logger;
+  /** Where the log goes, if the metrics shall tell what it loses. */
+  readonly logOutput?: LogOutput;
   /** The clocks of the machine; the real ones unless given. */
   readonly clock?: MachineClock;
 }
@@ -65,7 +68,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
-async function start({ config, logger, clock: machine }: ServerOptions): Promise<RunningServer> {
+async function start({ config, logger, logOutput, clock: machine }: ServerOptions): Promise<RunningServer> {
   await using opened = new AsyncDisposableStack();
   const serving = new ServingState();
   const foundation = await openFoundation(config, logger, opened, machine);
@@ -127,6 +130,11 @@ async function start({ config, logger, clock: machine }: ServerOptions): Promise
     "heartbeat_streams",
     "Devices with a heartbeat stream open to this replica.",
     () => streams.size,
+  );
+  metrics.observe(
+    "log_lines_dropped",
+    "Lines of the log that were lost because its output was full, slow or gone.",
+    () => logOutput?.droppedLines ?? 0,
   );
   metrics.observe("open_updates", "Device updates that are not over.", () => rollouts.tracker.size);
   metrics.observe(

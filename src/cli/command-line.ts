@@ -18,16 +18,19 @@ import { addSymbolCommands } from "./symbol-commands.ts";
 import { createTerminal } from "./terminal.ts";
 
 /**
- * Runs one command line and returns its exit code; see {@link exitCodes}. The first Ctrl-C or SIGTERM asks the command to
- * end in order, the second ends the process at once.
+ * Runs one command line and returns its exit code; see {@link exitCodes}. The first Ctrl-C, SIGTERM or SIGHUP (its terminal was
+ * closed) asks the command to end in order, a second Ctrl-C or SIGTERM ends the process at once.
  */
 export async function runCommandLine(args: readonly string[]): Promise<number> {
   const terminal = createTerminal(process.stdout, process.stderr, process.env);
   // A reader that went away (`device-ota device list | head -1`) is no failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(exitCodes.ok);
-    throw error;
+    terminal.note(`standard output cannot be written: ${error.message}`);
+    process.exit(exitCodes.failed);
   });
+  // Nobody reads the notes any more, or their disk is full: what the command does goes on.
+  process.stderr.on("error", () => undefined);
   if (args[0] === "--version" || args[0] === "-V") {
     terminal.out(await ownVersion());
     return exitCodes.ok;
@@ -125,20 +128,21 @@ interface Interruption extends Disposable {
 
 function listenForSignals(): Interruption {
   const controller = new AbortController();
-  const onSignal = () => {
-    if (controller.signal.aborted) process.exit(exitCodes.interrupted);
+  const onSignal = (signal: NodeJS.Signals) => {
+    // A closing terminal may say so twice, by itself and by its shell.
+    if (controller.signal.aborted && signal !== "SIGHUP") process.exit(exitCodes.interrupted);
     controller.abort(new Error("interrupted"));
   };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  for (const signal of endingSignals) process.on(signal, onSignal);
   return {
     signal: controller.signal,
     [Symbol.dispose]: () => {
-      process.off("SIGINT", onSignal);
-      process.off("SIGTERM", onSignal);
+      for (const signal of endingSignals) process.off(signal, onSignal);
     },
   };
 }
+
+const endingSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 async function ownVersion(): Promise<string> {
   const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as {

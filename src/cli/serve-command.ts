@@ -22,4 +22,4 @@ const SERVE_HELP = `
 Needs nothing: without DEVICE_OTA_DATABASE_URL it runs a PostgreSQL of its own in the data folder. At the first start it
 makes an administrator's token and an enrolment key, shows them once, and leaves the token in <data-dir>/admin-token for
 this command line. All settings are environment variables that begin with DEVICE_OTA_; docs/settings.md lists them.
-SIGTERM or Ctrl-C ends it in order: streams are told to go, what is queued is written, exit code 0.`;
+SIGTERM, SIGHUP or Ctrl-C ends it in order: streams are told to go, what is queued is written, exit code 0.`;

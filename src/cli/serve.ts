@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Config } from "../config.ts";
+import { LogOutput } from "../infra/log-output.ts";
 import { createLogger } from "../infra/logger.ts";
 import { consoleFolder, type RunningServer, startServer } from "../server.ts";
 import { serviceConfig } from "./service-settings.ts";
@@ -25,8 +26,9 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<void> {
     DEVICE_OTA_GRPC_PORT: options.grpcPort,
   });
   const pretty = config.log.format === "pretty" || (config.log.format === "auto" && cli.terminal.interactive);
-  const logger = createLogger({ level: config.log.level, pretty });
-  const server = await startServer({ config, logger });
+  await using logOutput = LogOutput.standard();
+  const logger = createLogger({ level: config.log.level, pretty, destination: logOutput });
+  const server = await startServer({ config, logger, logOutput });
   try {
     await welcome(cli.terminal, config, server);
     await aborted(cli.signal);

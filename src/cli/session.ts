@@ -19,7 +19,7 @@ import type { Terminal } from "./terminal.ts";
 /** What every command is given. */
 export interface Cli {
   readonly terminal: Terminal;
-  /** Aborted by the first Ctrl-C or SIGTERM. */
+  /** Aborted by the first Ctrl-C, SIGTERM or SIGHUP. */
   readonly signal: AbortSignal;
   readonly env: Readonly<Record<string, string | undefined>>;
 }

@@ -1,5 +1,7 @@
+import { writeSync } from "node:fs";
 import { type DestinationStream, type Level, type Logger, pino } from "pino";
-import { PinoPretty } from "pino-pretty";
+import { prettyFactory } from "pino-pretty";
+import { LogOutput } from "./log-output.ts";
 
 export type { Logger } from "pino";
 
@@ -26,15 +28,10 @@ export function createLogger(options: LoggerOptions): Logger {
     // No process id and host name: the collector adds its own.
     base: null,
   };
-  if (options.pretty) {
-    const pretty = PinoPretty({
-      colorize: options.destination === undefined,
-      translateTime: "SYS:HH:MM:ss.l",
-      ...(options.destination === undefined ? { sync: true } : { destination: options.destination }),
-    });
-    return pino(settings, pretty);
-  }
-  return options.destination === undefined ? pino(settings) : pino(settings, options.destination);
+  const destination = options.destination ?? new LogOutput((bytes) => writeSync(1, bytes));
+  if (!options.pretty) return pino(settings, destination);
+  const pretty = prettyFactory({ colorize: true, translateTime: "SYS:HH:MM:ss.l" });
+  return pino(settings, { write: (line) => destination.write(pretty(line)) });
 }
 
 /** What stands in a log line where a secret stood. */

@@ -25,7 +25,12 @@ export interface CliRun {
 /** Starts the real command line as a process of its own, with nothing of the user's settings. */
 export function startCli(
   args: readonly string[],
-  options: { readonly cwd: string; readonly env?: Readonly<Record<string, string>> },
+  options: {
+    readonly cwd: string;
+    readonly env?: Readonly<Record<string, string>>;
+    /** A file for its standard output; or a pipe that nobody reads. */
+    readonly stdout?: number | "unread";
+  },
 ): CliRun {
   const child = spawn(process.execPath, [main, ...args], {
     cwd: options.cwd,
@@ -35,13 +40,15 @@ export function startCli(
       NODE_COMPILE_CACHE: compileCache,
       ...options.env,
     },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["ignore", typeof options.stdout === "number" ? options.stdout : "pipe", "pipe"],
   });
   const output = { stdout: "", stderr: "" };
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    output.stdout += text;
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+  if (options.stdout !== "unread") {
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      output.stdout += text;
+    });
+  }
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     output.stderr += text;
   });
   const result = once(child, "close").then(

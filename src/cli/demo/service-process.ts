@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import { readConfig } from "../../config.ts";
+import { LogOutput } from "../../infra/log-output.ts";
 import { createLogger } from "../../infra/logger.ts";
 import { type RunningServer, startServer } from "../../server.ts";
 import type { ServiceMessage } from "./service-child.ts";
@@ -17,7 +18,7 @@ process.on("SIGTERM", () => undefined);
 
 let server: RunningServer | undefined;
 try {
-  const logger = createLogger({ level: "info", pretty: false });
+  const logger = createLogger({ level: "info", pretty: false, destination: LogOutput.standard() });
   server = await startServer({ config: readConfig(process.env), logger });
   tell({ kind: "ready", httpUrl: server.httpUrl, grpcAddress: server.grpcAddress });
   await parentGone;
