@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { type FirstSecrets } from "./access/bootstrap.ts";
+import type { FirstSecrets } from "./access/bootstrap.ts";
 import { serviceSecret } from "./access/service-secrets.ts";
 import { ConsoleSessions } from "./api/console/console-session.ts";
 import { sessionRoutes } from "./api/console/console-session-routes.ts";
@@ -29,12 +29,19 @@ import type { LogOutput } from "./infra/log-output.ts";
 import { downloadOpener } from "./rollout/offer/update-handlers.ts";
 import { exportOpener } from "./telemetry/telemetry-handlers.ts";
 
+export type { FirstSecrets } from "./access/bootstrap.ts";
+
 /** What the service is started with. */
 export interface ServerOptions {
   readonly config: Config;
   readonly logger: Logger;
   /** Where the log goes, if the metrics shall tell what it loses. */
   readonly logOutput?: LogOutput;
+  /**
+   * Shows the secrets that a first start makes, which can never be read again: they work once it has. Without it none are
+   * made.
+   */
+  readonly showFirstSecrets?: (secrets: FirstSecrets) => Promise<void>;
   /** The clocks of the machine; the real ones unless given. */
   readonly clock?: MachineClock;
 }
@@ -47,8 +54,6 @@ export interface RunningServer extends AsyncDisposable {
   readonly grpcAddress: string;
   /** The database in use, with its password. */
   readonly databaseUrl: string;
-  /** Secrets that were made at this start and can never be read again. */
-  readonly firstCredentials: FirstSecrets;
   /**
    * Drains and stops: devices are told to reconnect, what is queued is written and acknowledged, then everything is
    * closed. It takes at most the setting DRAIN_SECONDS and a little. Idempotent.
@@ -68,7 +73,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
-async function start({ config, logger, logOutput, clock: machine }: ServerOptions): Promise<RunningServer> {
+async function start(options: ServerOptions): Promise<RunningServer> {
+  const { config, logger, logOutput, clock: machine } = options;
   await using opened = new AsyncDisposableStack();
   const serving = new ServingState();
   const foundation = await openFoundation(config, logger, opened, machine);
@@ -76,7 +82,7 @@ async function start({ config, logger, logOutput, clock: machine }: ServerOption
   const access = await openAccess(foundation, opened, {
     signingKeyRevoked: (keyId, why) => updates.rollouts.signingKeyRevoked(keyId, why),
   });
-  const { authenticator, endedSessions, firstCredentials, refusals } = access;
+  const { authenticator, endedSessions, refusals } = access;
   const devices = await openDevices(foundation, access, opened);
   const updates = await openUpdates(foundation, access, devices, opened);
   const { streams, rollouts, crashes, telemetry, ingest } = updates;
@@ -154,6 +160,7 @@ async function start({ config, logger, logOutput, clock: machine }: ServerOption
   };
   const grpc = await grpcDoor.listen({ host: config.host, port: config.grpcPort, tls });
   const http = await httpApp.listen({ host: config.host, port: config.httpPort });
+  await access.letFirstIn(options.showFirstSecrets);
   serving.set(true);
 
   const resources = opened.move();
@@ -172,7 +179,6 @@ async function start({ config, logger, logOutput, clock: machine }: ServerOption
     httpUrl: `http://${hostInUrl(http.address)}:${http.port}`,
     grpcAddress: `${hostInUrl(grpc.address)}:${grpc.port}`,
     databaseUrl,
-    firstCredentials,
     close: () => {
       closing ??= close();
       return closing;

@@ -13,7 +13,7 @@ import { EnrolmentKeyEntity } from "./enrolment-key.entity.ts";
 import { OperatorTokenEntity } from "./operator-token.entity.ts";
 import { hashSecret, minPresetLength, newSecret, type SecretKind, secretKindOf } from "./secret.ts";
 
-/** What {@link bootstrapAccess} works with. */
+/** What somebody is let in with at the start. */
 export interface BootstrapParts {
   readonly database: Pick<Database, "transact">;
   readonly audit: AuditLog;
@@ -26,30 +26,49 @@ export interface BootstrapParts {
   readonly enrolmentKey?: string | undefined;
 }
 
-/** Secrets that were made just now and must be shown to the operator: nobody can read them again. */
+/** Secrets that are being made and must be shown to the operator: nobody can read them again. */
 export interface FirstSecrets {
   readonly adminToken: string | undefined;
   readonly enrolmentKey: string | undefined;
 }
 
 /**
- * Makes sure that somebody can get in. Chosen secrets are made to work, and a chosen secret that was changed replaces the
- * one chosen before. Without a chosen one, the very first start makes one at random and returns it. Any number of
- * replicas may start at once. Throws `INVALID_REQUEST`, naming the setting, for a chosen secret that is too weak.
+ * Makes chosen secrets work; a chosen secret that was changed replaces the one chosen before. Any number of replicas may start
+ * at once. Throws `INVALID_REQUEST`, naming the setting, for a chosen secret that is too weak.
  */
-export async function bootstrapAccess(parts: BootstrapParts): Promise<FirstSecrets> {
+export async function adoptChosenSecrets(parts: BootstrapParts): Promise<void> {
   for (const kind of kinds) checkPreset(parts[kind.part], kind);
   const replaced: Uint8Array[] = [];
-  // One replica at a time: the others wait and then find what the first one made.
-  const secrets = await parts.database.transact(
-    async (em) => ({
-      adminToken: await ensure(em, parts, operatorKind, replaced),
-      enrolmentKey: await ensure(em, parts, enrolmentKind, replaced),
-    }),
+  await parts.database.transact(
+    async (em) => {
+      for (const kind of kinds) {
+        const preset = parts[kind.part];
+        if (preset !== undefined) await adopt(em, parts, kind, hashSecret(preset), replaced);
+      }
+    },
     { lock: bootstrapLock },
   );
   parts.memory.forget(replaced);
-  return secrets;
+}
+
+/**
+ * Makes, where there is none, a first administrator's token and enrolment key at random, and shows them. They work only after
+ * they were shown: a start that fails before leaves them to the next one. Any number of replicas may start at once, and
+ * one of them shows them.
+ */
+export async function makeFirstSecrets(
+  parts: BootstrapParts,
+  show: (secrets: FirstSecrets) => Promise<void>,
+): Promise<void> {
+  // One replica at a time: the others wait and then find what the first one made.
+  await parts.database.transact(
+    async (em) => {
+      const adminToken = await makeFirst(em, parts, operatorKind);
+      const enrolmentKey = await makeFirst(em, parts, enrolmentKind);
+      if (adminToken !== undefined || enrolmentKey !== undefined) await show({ adminToken, enrolmentKey });
+    },
+    { lock: bootstrapLock },
+  );
 }
 
 /** Who made what was made at start, in the audit log. */
@@ -113,18 +132,6 @@ function checkPreset(secret: string | undefined, { setting, secret: kind }: Boot
   const prefix = secretKindOf(secret);
   if (prefix !== undefined && prefix !== kind)
     throw invalidArgument(setting, "is the secret of something else");
-}
-
-async function ensure(
-  em: EntityManager,
-  parts: BootstrapParts,
-  kind: BootstrapKind,
-  replaced: Uint8Array[],
-): Promise<string | undefined> {
-  const preset = parts[kind.part];
-  if (preset === undefined) return await makeFirst(em, parts, kind);
-  await adopt(em, parts, kind, hashSecret(preset), replaced);
-  return undefined;
 }
 
 async function makeFirst(

@@ -1,7 +1,7 @@
 import { AdministratorWatch } from "../access/administrator-watch.ts";
 import { AuditLog } from "../access/audit-log.ts";
 import { Authenticator } from "../access/authenticator.ts";
-import { bootstrapAccess } from "../access/bootstrap.ts";
+import { adoptChosenSecrets, type FirstSecrets, makeFirstSecrets } from "../access/bootstrap.ts";
 import { DeviceCredentials } from "../access/device-credentials.ts";
 import { EndedSessions } from "../access/ended-sessions.ts";
 import { EnrolmentKeys } from "../access/enrolment-keys.ts";
@@ -16,7 +16,7 @@ import type { Foundation } from "./foundation.ts";
 /** Who may call, and the keys that count. */
 export type Access = Awaited<ReturnType<typeof openAccess>>;
 
-/** Opens the access feature; on a first start it makes the first credentials. `revoked` is told of signing keys. */
+/** Opens the access feature and makes chosen secrets work. `revoked` is told of signing keys. */
 export async function openAccess(
   { config, logger, clock, background, database, idempotency }: Foundation,
   opened: AsyncDisposableStack,
@@ -28,7 +28,7 @@ export async function openAccess(
   const refusals = opened.adopt(new RefusedCalls({ database, clock, logger }), (it) => it.close());
   background.add(refusals.writer);
   const authenticator = opened.adopt(new Authenticator({ database, clock, uses }), (it) => it.close());
-  const firstCredentials = await bootstrapAccess({
+  const bootstrap = {
     database,
     audit,
     memory: authenticator,
@@ -36,7 +36,8 @@ export async function openAccess(
     logger,
     adminToken: config.adminToken,
     enrolmentKey: config.enrolmentKey,
-  });
+  };
+  await adoptChosenSecrets(bootstrap);
   const endedSessions = opened.adopt(new EndedSessions({ database, clock, logger }), (it) => it.close());
   background.add(endedSessions.round);
   await endedSessions.start();
@@ -44,7 +45,6 @@ export async function openAccess(
     it.close(),
   );
   background.add(administrators);
-  administrators.start();
   const credentials = new DeviceCredentials({ clock, memory: authenticator });
   const enrolmentKeys = new EnrolmentKeys({ database, idempotency, audit, clock });
   const tokens = new OperatorTokens({ database, idempotency, audit, memory: authenticator, clock });
@@ -65,6 +65,10 @@ export async function openAccess(
     signingKeys,
     pageTokens,
     refusals,
-    firstCredentials,
+    /** Lets somebody in who never was, once the doors are open; see {@link makeFirstSecrets}. */
+    letFirstIn: async (show: ((secrets: FirstSecrets) => Promise<void>) | undefined) => {
+      if (show !== undefined) await makeFirstSecrets(bootstrap, show);
+      administrators.start();
+    },
   };
 }

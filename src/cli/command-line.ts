@@ -27,7 +27,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(exitCodes.ok);
     terminal.note(`standard output cannot be written: ${error.message}`);
-    process.exit(exitCodes.failed);
+    process.exit(exitCodes.failure);
   });
   // Nobody reads the notes any more, or their disk is full: what the command does goes on.
   process.stderr.on("error", () => undefined);

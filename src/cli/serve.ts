@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import type { Config } from "../config.ts";
 import { LogOutput } from "../infra/log-output.ts";
 import { createLogger } from "../infra/logger.ts";
-import { consoleFolder, type RunningServer, startServer } from "../server.ts";
+import { consoleFolder, type FirstSecrets, type RunningServer, startServer } from "../server.ts";
 import { serviceConfig } from "./service-settings.ts";
 import { adminTokenFile, type Cli } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
@@ -28,9 +28,14 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<void> {
   const pretty = config.log.format === "pretty" || (config.log.format === "auto" && cli.terminal.interactive);
   await using logOutput = LogOutput.standard();
   const logger = createLogger({ level: config.log.level, pretty, destination: logOutput });
-  const server = await startServer({ config, logger, logOutput });
+  const server = await startServer({
+    config,
+    logger,
+    logOutput,
+    showFirstSecrets: (secrets) => showFirstSecrets(cli.terminal, config, secrets),
+  });
   try {
-    await welcome(cli.terminal, config, server);
+    welcome(cli.terminal, config, server);
     await aborted(cli.signal);
     logger.info("stopping: streams are told to go, what is queued is written");
   } finally {
@@ -39,7 +44,7 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<void> {
 }
 
 /** Tells what runs where. On standard error, because standard output is the log, which collectors read as JSON. */
-async function welcome(terminal: Terminal, config: Config, server: RunningServer): Promise<void> {
+function welcome(terminal: Terminal, config: Config, server: RunningServer): void {
   const database =
     config.databaseUrl === undefined
       ? `embedded PostgreSQL in ${config.dataDir}`
@@ -54,28 +59,31 @@ async function welcome(terminal: Terminal, config: Config, server: RunningServer
     `  gRPC            ${server.grpcAddress}`,
     `  database        ${database}`,
     `  firmware        ${firmware}`,
-  ];
-  const token = server.firstCredentials?.adminToken;
-  const enrolmentKey = server.firstCredentials?.enrolmentKey;
-  if (token !== undefined || enrolmentKey !== undefined) {
-    lines.push("", terminal.paint("bold", "First start: these are shown only now"));
-    if (token !== undefined) {
-      await saveAdminToken(config.dataDir, token);
-      lines.push(
-        `  admin token     ${token}`,
-        `                  (also in ${adminTokenFile(config.dataDir)}, for this command line)`,
-      );
-    }
-    if (enrolmentKey !== undefined) lines.push(`  enrolment key   ${enrolmentKey}`);
-  }
-  lines.push(
     "",
     terminal.paint("bold", "Try this next, in another terminal"),
     "  device-ota simulate --count 50     50 simulated devices join",
     "  device-ota fleet status            who is online, on which version",
     "  device-ota firmware --help         from a file to the fleet",
     "",
-  );
+  ];
+  for (const line of lines) terminal.note(line);
+}
+
+/** On standard error as well, and the administrator's token also in a file: who misses the one finds the other. */
+async function showFirstSecrets(
+  terminal: Terminal,
+  { dataDir }: Config,
+  { adminToken, enrolmentKey }: FirstSecrets,
+): Promise<void> {
+  const lines = ["", terminal.paint("bold", "First start: these are shown only now")];
+  if (adminToken !== undefined) {
+    await saveAdminToken(dataDir, adminToken);
+    lines.push(
+      `  admin token     ${adminToken}`,
+      `                  (also in ${adminTokenFile(dataDir)}, for this command line)`,
+    );
+  }
+  if (enrolmentKey !== undefined) lines.push(`  enrolment key   ${enrolmentKey}`);
   for (const line of lines) terminal.note(line);
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bootstrapAccess } from "../../src/access/bootstrap.ts";
+import { adoptChosenSecrets, type FirstSecrets, makeFirstSecrets } from "../../src/access/bootstrap.ts";
 import { type AccessReplica, joinAccess, silent, startAccess } from "./access-fixture.ts";
 
 interface Presets {
@@ -7,12 +7,32 @@ interface Presets {
   enrolmentKey?: string;
 }
 
-function start(replica: AccessReplica, presets: Presets = {}) {
+/** As a start does it; what it showed. */
+async function start(replica: AccessReplica, presets: Presets = {}): Promise<FirstSecrets> {
   const { database, audit, authenticator, clock } = replica;
-  return bootstrapAccess({ database, audit, memory: authenticator, clock, logger: silent, ...presets });
+  const parts = { database, audit, memory: authenticator, clock, logger: silent, ...presets };
+  let shown: FirstSecrets = { adminToken: undefined, enrolmentKey: undefined };
+  await adoptChosenSecrets(parts);
+  await makeFirstSecrets(parts, async (secrets) => {
+    shown = secrets;
+  });
+  return shown;
 }
 
-describe("bootstrapAccess", () => {
+describe("a start", () => {
+  it("leaves the first secrets to the next one if it could not show them", async () => {
+    await using replica = await startAccess();
+    const { database, audit, authenticator: memory, clock } = replica;
+    const failing = makeFirstSecrets({ database, audit, memory, clock, logger: silent }, () =>
+      Promise.reject(new Error("no terminal")),
+    );
+    await expect(failing).rejects.toThrow("no terminal");
+    expect(await replica.tokens.list({ limit: 10 })).toEqual([]);
+    const { adminToken, enrolmentKey } = await start(replica);
+    expect(await replica.authenticator.identify(adminToken ?? "")).toMatchObject({ role: "admin" });
+    expect(enrolmentKey).toBeDefined();
+  });
+
   it("makes an administrator's token and an enrolment key on the first start only", async () => {
     await using replica = await startAccess();
     const first = await start(replica);
