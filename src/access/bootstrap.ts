@@ -46,7 +46,7 @@ export async function adoptChosenSecrets(parts: BootstrapParts): Promise<void> {
         if (preset !== undefined) await adopt(em, parts, kind, hashSecret(preset), replaced);
       }
     },
-    { lock: bootstrapLock },
+    { lock: "first secrets" },
   );
   parts.memory.forget(replaced);
 }
@@ -67,15 +67,12 @@ export async function makeFirstSecrets(
       const enrolmentKey = await makeFirst(em, parts, enrolmentKind);
       if (adminToken !== undefined || enrolmentKey !== undefined) await show({ adminToken, enrolmentKey });
     },
-    { lock: bootstrapLock },
+    { lock: "first secrets" },
   );
 }
 
 /** Who made what was made at start, in the audit log. */
 const actor = "system:bootstrap";
-
-/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
-const bootstrapLock = 7_236_400_912;
 
 interface BootstrapKind {
   readonly secret: SecretKind;

@@ -138,7 +138,7 @@ export class OperatorTokens {
  * What is asked of all tokens together holds only if they change one after the other: names, and that an administrator is left.
  * The number is any that nothing else in the database locks.
  */
-const oneAtATime = { lock: 7_236_400_913 };
+const oneAtATime = { lock: "operator tokens" } as const;
 
 /** Names stand for tokens in the audit log, and people confuse `bob` and `Bob`. */
 async function requireFreeName(em: EntityManager, name: string, now: Date): Promise<void> {

@@ -123,7 +123,7 @@ export class ErrorCollector implements AsyncDisposable {
   /** Forgets what is older than it is kept. Another replica that collects at the moment does it later itself. */
   async purge(): Promise<void> {
     const { database, clock, retentionDays, logger } = this.#parts;
-    await database.pool.inTurn(collectorLock, async (session) => {
+    await database.pool.inTurn("error collector", async (session) => {
       const now = clock.now().getTime();
       if (retentionDays > 0) {
         const partitions = await dropPartitionsBefore(session, new Date(now - retentionDays * dayMs));
@@ -154,7 +154,7 @@ export class ErrorCollector implements AsyncDisposable {
   async #tryBatch(limit: number, findNames?: FindNames): Promise<number> {
     return await this.#parts.database.transact(
       async (em, session) => {
-        if (!(await takeTurn(session, collectorLock))) return 0;
+        if (!(await takeTurn(session, "error collector"))) return 0;
         const { taken, heartbeats } = await takeHeartbeats(session, limit);
         if (heartbeats.length > 0)
           await this.#count(em, session, await this.#sightingsOf(session, heartbeats, findNames));
@@ -193,7 +193,7 @@ export class ErrorCollector implements AsyncDisposable {
   /** Takes the oldest heartbeat out of the inbox and counts nothing of it. */
   async #skipOne(err: unknown): Promise<number> {
     return await this.#parts.database.pool.transact(async (session) => {
-      if (!(await takeTurn(session, collectorLock))) return 0;
+      if (!(await takeTurn(session, "error collector"))) return 0;
       const dropped = await dropOldest(session);
       if (dropped === undefined) return 0;
       this.#rows.refused++;
@@ -271,9 +271,6 @@ const countRetentionDays = 400;
 
 /** Bounds what devices that make up errors can store, at a few kilobytes a group. */
 const defaultMaxGroups = 50_000;
-
-/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
-const collectorLock = 7_236_400_951;
 
 const forgetCountsSql = sql`DELETE FROM error_counts WHERE day < $1::timestamptz::date`;
 const forgetGroupsSql = sql`DELETE FROM error_groups WHERE last_seen_at < $1::timestamptz`;

@@ -233,7 +233,7 @@ export class RollupJob implements AsyncDisposable {
 
   /** Works in a transaction under the lock; false if another replica has it. */
   async #locked(work: (session: Session) => Promise<void>): Promise<boolean> {
-    return await this.#parts.pool.inTurn(rollupLock, work, { settings: planSql, statementTimeoutMs });
+    return await this.#parts.pool.inTurn("roll-ups", work, { settings: planSql, statementTimeoutMs });
   }
 }
 
@@ -261,9 +261,6 @@ const dayMs = 24 * 60 * 60_000;
  */
 const planSql = sql`SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off;
   SET LOCAL enable_hashagg = on; SET LOCAL work_mem = '64MB'`;
-
-/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
-const rollupLock = 7_236_400_914;
 
 function boundsOf({ widthMs }: RollupResolution, bucket: Date): [from: string, to: string] {
   return [bucket.toISOString(), new Date(bucket.getTime() + widthMs).toISOString()];

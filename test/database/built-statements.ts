@@ -38,7 +38,7 @@ const logger = createLogger({ level: "silent", pretty: false });
 export async function buildEveryStatement(url: string): Promise<void> {
   await using database = await connect(url);
   await makeAndDropPartitions(database);
-  await database.pool.inTurn(1, () => Promise.resolve(), { statementTimeoutMs: 60_000 });
+  await database.pool.inTurn("partitions", () => Promise.resolve(), { statementTimeoutMs: 60_000 });
   await hear(database);
   await askForDevices(database);
   await askForErrors(database);

@@ -177,22 +177,24 @@ describe("a transaction", () => {
         hold();
         await released;
       },
-      { lock: 42 },
+      { lock: "partitions" },
     );
     await held;
     const order: string[] = [];
     const waiters = [
-      database.pool.transact(async () => void order.push("pool"), { lock: 42 }),
-      database.transact(async () => void order.push("orm"), { lock: 42 }),
+      database.pool.transact(async () => void order.push("pool"), { lock: "partitions" }),
+      database.transact(async () => void order.push("orm"), { lock: "partitions" }),
     ];
-    expect(await database.pool.inTurn(42, () => Promise.reject(new Error("not its turn")))).toBe(false);
+    expect(await database.pool.inTurn("partitions", () => Promise.reject(new Error("not its turn")))).toBe(
+      false,
+    );
     await delay(50);
     expect(order).toEqual([]);
     release();
     await Promise.all([holder, ...waiters]);
     expect(order.toSorted()).toEqual(["orm", "pool"]);
     let runs = 0;
-    expect(await database.pool.inTurn(42, async () => void runs++)).toBe(true);
+    expect(await database.pool.inTurn("partitions", async () => void runs++)).toBe(true);
     expect(runs).toBe(1);
   });
 

@@ -112,7 +112,7 @@ export class FleetCounters {
   /** In a transaction, unless another replica is doing it. */
   async #exclusively(work: (session: Session) => Promise<void>): Promise<void> {
     try {
-      await this.#pool.inTurn(upkeepLock, work);
+      await this.#pool.inTurn("fleet counters", work);
     } catch (error) {
       throw asDatabaseError(error) ?? error;
     }
@@ -128,9 +128,6 @@ const foldMs = 10_000;
 const recountMs = 3_600_000;
 
 const coarseAfterSeconds = 3_600;
-
-/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
-const upkeepLock = 7_236_400_922;
 
 interface CountRow {
   readonly dimension: string;

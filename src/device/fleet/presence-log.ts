@@ -62,7 +62,7 @@ export class PresenceLog {
           ]);
           await session.run(trimSql);
         },
-        { lock: appendLock },
+        { lock: "presence log" },
       );
     } catch (error) {
       throw asDatabaseError(error) ?? error;
@@ -92,9 +92,6 @@ const maxAppended = 1_000;
 
 /** Some minutes of a fleet with a hundred changes a second; watchers that were away longer see that they missed some. */
 const keptChanges = 20_000;
-
-/** Names the lock of all who append to PostgreSQL: any number that nothing else in the database locks. */
-export const appendLock = 7_236_400_921;
 
 /** Forgets the oldest changes. Who appends does it under the lock. */
 export const trimSql = sql`

@@ -4,7 +4,7 @@ import { takeLock } from "../../infra/database/pool.ts";
 import { sessionOf } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { presenceWordSql } from "../state/presence-sql.ts";
-import { appendLock, trimSql } from "./presence-log.ts";
+import { trimSql } from "./presence-log.ts";
 
 /** What {@link RetiredPresence} is made of. */
 export interface RetiredPresenceParts {
@@ -27,7 +27,7 @@ export class RetiredPresence {
     const { clock, heartbeatIntervalMs } = this.#parts;
     const now = clock.now();
     const session = sessionOf(em);
-    await takeLock(session, appendLock);
+    await takeLock(session, "presence log");
     await session.run(appendSql, [id, now, now.getTime(), heartbeatIntervalMs]);
     await session.run(trimSql);
   }

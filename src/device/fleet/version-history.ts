@@ -87,7 +87,7 @@ export class VersionHistory implements AsyncDisposable {
     const oldest = new Date(now.getTime() - this.#parts.retentionDays * 24 * hourMs).toISOString();
     let counted = 0;
     try {
-      await this.#pool.inTurn(historyLock, async (session) => {
+      await this.#pool.inTurn("version history", async (session) => {
         counted = await session.run(recordSql, [hour, now.toISOString(), rest]);
         await session.run(forgetSql, [oldest]);
       });
@@ -177,9 +177,6 @@ const hourMs = 3_600_000;
 
 /** How late after its beginning an hour is counted, at most. */
 const roundMs = 30_000;
-
-/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
-const historyLock = 7_236_400_925;
 
 /** Whoever comes second finds the hour counted: the rows of one moment are never mixed with those of another. */
 const recordSql = sql`

@@ -2,6 +2,7 @@ import { Migrator } from "@mikro-orm/migrations";
 import { MikroORM } from "@mikro-orm/postgresql";
 import pg from "pg";
 import type { Logger } from "../logger.ts";
+import { lockNumber } from "./advisory-locks.ts";
 import { connectionSettings } from "./connection-settings.ts";
 import { asDatabaseError } from "./errors.ts";
 import { InitialSchema } from "./migrations/m0001-initial-schema.ts";
@@ -117,9 +118,6 @@ const migratedSql = sql`SELECT to_regclass('mikro_orm_migrations') IS NOT NULL A
 const doneSql = sql`SELECT name FROM mikro_orm_migrations`;
 const waitSql = sql`SELECT pg_advisory_lock($1)`;
 
-/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
-const migrationLock = 7_236_400_911;
-
 /** Longer than any migration may take. */
 const lockWaitMs = 10 * 60_000;
 
@@ -145,7 +143,7 @@ async function underLock<T>(
     options.signal?.throwIfAborted();
     const session = sessionOn(lock);
     await requireServerVersion(session);
-    await session.run(waitSql, [migrationLock]);
+    await session.run(waitSql, [lockNumber("migrations")]);
     options.signal?.removeEventListener("abort", giveUp);
     return await withMigrator(url, options, work);
   } catch (error) {

@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { type AdvisoryLock, lockNumber } from "./advisory-locks.ts";
 import { cancellableQuery } from "./cancellable-query.ts";
 import { answerTimeoutMs } from "./connection-settings.ts";
 import { asDatabaseError, type RetryOptions, withRetry } from "./errors.ts";
@@ -7,8 +8,8 @@ import { type Sql, sql } from "./sql.ts";
 
 /** How a transaction is run. */
 export interface TransactOptions {
-  /** The number of an advisory lock to wait for: of all transactions with it, on all replicas, one runs at a time. */
-  readonly lock?: number;
+  /** The advisory lock to wait for: of all transactions with it, on all replicas, one runs at a time. */
+  readonly lock?: AdvisoryLock;
   /** Runs it again while it fails as `isRetryable` says; once only unless given. */
   readonly retry?: RetryOptions;
 }
@@ -53,10 +54,10 @@ export class Pool implements Session {
 
   /**
    * As {@link transact}, for work that one replica at a time does for all: without waiting, and not at all while another
-   * holds the advisory lock of that number. Returns whether it was done.
+   * holds that advisory lock. Returns whether it was done.
    */
   async inTurn(
-    lock: number,
+    lock: AdvisoryLock,
     work: (session: Session) => Promise<void>,
     options: Omit<PoolTransactOptions, "lock"> = {},
   ): Promise<boolean> {
@@ -95,7 +96,7 @@ export class Pool implements Session {
 
 /** The work, after the wait for an advisory lock that the transaction then holds until its end. */
 export function locked<T>(
-  lock: number | undefined,
+  lock: AdvisoryLock | undefined,
   work: (session: Session) => Promise<T>,
 ): (session: Session) => Promise<T> {
   if (lock === undefined) return work;
@@ -106,13 +107,13 @@ export function locked<T>(
 }
 
 /** Waits for an advisory lock, and holds it until the transaction ends. */
-export async function takeLock(session: Session, lock: number): Promise<void> {
-  await session.run(lockSql, [lock]);
+export async function takeLock(session: Session, lock: AdvisoryLock): Promise<void> {
+  await session.run(lockSql, [lockNumber(lock)]);
 }
 
 /** Takes an advisory lock until the transaction ends; false if another one holds it. */
-export async function takeTurn(session: Session, lock: number): Promise<boolean> {
-  const [row] = await session.query<{ locked: boolean }>(tryLockSql, [lock]);
+export async function takeTurn(session: Session, lock: AdvisoryLock): Promise<boolean> {
+  const [row] = await session.query<{ locked: boolean }>(tryLockSql, [lockNumber(lock)]);
   return row?.locked === true;
 }
 

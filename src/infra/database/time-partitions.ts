@@ -111,7 +111,7 @@ export class TimePartitions implements AsyncDisposable {
               FOR VALUES FROM (${instantLiteral(start)}) TO (${instantLiteral(end)})`,
         );
       },
-      { lock: partitionLock },
+      { lock: "partitions" },
     );
     if (this.#oldest === undefined || start < this.#oldest) this.#oldest = start;
   }
@@ -144,7 +144,7 @@ export class TimePartitions implements AsyncDisposable {
     for (const { name, day } of await this.#list()) {
       if (day.getTime() + this.#spanMs > keptFromMs) continue;
       try {
-        await this.#pool.inTurn(partitionLock, async (session) => {
+        await this.#pool.inTurn("partitions", async (session) => {
           // Dropping locks the whole table: behind a long query it would hold up every writer that comes after it.
           await session.run(sql`SET LOCAL lock_timeout = ${dropLockTimeoutMs}`);
           await session.run(sql`DROP TABLE IF EXISTS ${identifier(name)}`);
@@ -195,6 +195,3 @@ const maintenanceIntervalMs = 60 * 60 * 1_000;
 const dropLockTimeoutMs = 1_500;
 
 const dayMs = 24 * 60 * 60 * 1_000;
-
-/** Names the lock to PostgreSQL: any number that nothing else in the database locks. */
-const partitionLock = 7_236_400_912;
