@@ -71,6 +71,9 @@ describe("readConfig", () => {
       bucket: "firmware",
       region: "us-east-1",
     });
+    expect(faultsOf({ DEVICE_OTA_MIGRATION_DATABASE_URL: "postgres://owner@db/ota" })).toEqual([
+      "DEVICE_OTA_MIGRATION_DATABASE_URL: is of use only with DEVICE_OTA_DATABASE_URL",
+    ]);
     expect(faultsOf({ DEVICE_OTA_STORAGE_TYPE: "s3", DEVICE_OTA_STORAGE_S3_ACCESS_KEY: "k" })).toEqual([
       "DEVICE_OTA_STORAGE_S3_BUCKET: is required with DEVICE_OTA_STORAGE_TYPE=s3",
       "DEVICE_OTA_STORAGE_S3_SECRET_KEY: is missing; access key and secret key come together",

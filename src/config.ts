@@ -77,6 +77,11 @@ const table = {
     ["postgresql:", "postgres:"],
     "The PostgreSQL to use, version 16 or newer; without it the service runs a private one in the data folder.",
   ),
+  migrationDatabaseUrl: url(
+    "MIGRATION_DATABASE_URL",
+    ["postgresql:", "postgres:"],
+    "The same database as the role that owns the schema, for migrations alone; then `DEVICE_OTA_DATABASE_URL` names a role that only reads and writes rows.",
+  ),
   dataDir: textOr("DATA_DIR", "./data", "The folder for everything that the service keeps on this machine."),
   host: textOr("HOST", "127.0.0.1", "The address to listen on; 0.0.0.0 for all."),
   allowPlaintext: flag(
@@ -270,12 +275,17 @@ function assemble(values: Values, faults: string[]) {
     faults.push(`${table.grpcPort.name}: must differ from ${table.httpPort.name}`);
   }
   refusePlaintext(values, faults);
+  if (values.migrationDatabaseUrl !== undefined && values.databaseUrl === undefined) {
+    faults.push(`${table.migrationDatabaseUrl.name}: is of use only with ${table.databaseUrl.name}`);
+  }
   if (values.heartbeatFlushRows > values.heartbeatQueueRows) {
     faults.push(`${table.heartbeatFlushRows.name}: must not exceed ${table.heartbeatQueueRows.name}`);
   }
   return {
     /** Undefined: the service runs a PostgreSQL of its own in the data folder. */
     databaseUrl: values.databaseUrl,
+    /** As whom to migrate; undefined: as whom the service works. */
+    migrationDatabaseUrl: values.migrationDatabaseUrl,
     /** Absolute path. */
     dataDir,
     host: values.host,

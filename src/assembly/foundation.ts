@@ -9,11 +9,12 @@ import { Database } from "../infra/database/database.ts";
 import { DatabaseClock } from "../infra/database/database-clock.ts";
 import { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { migrateUp } from "../infra/database/migrate.ts";
+import type { DatabaseUrls } from "../infra/database/service-role.ts";
 import { Metrics } from "../infra/metrics.ts";
 import { LocalObjectStore } from "../infra/objects/local-object-store.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { S3ObjectStore } from "../infra/objects/s3-object-store.ts";
-import { type EmbeddedPostgres, startEmbeddedPostgres } from "../infra/postgres/embedded-postgres.ts";
+import { startEmbeddedPostgres } from "../infra/postgres/embedded-postgres.ts";
 
 /** What every feature stands on. */
 export interface Foundation {
@@ -26,7 +27,7 @@ export interface Foundation {
   readonly metrics: Metrics;
   /** All that goes on by itself. */
   readonly background: Background;
-  /** With its password. */
+  /** As the role that the service works as, with its password. */
   readonly databaseUrl: string;
   readonly database: Database;
   readonly store: ObjectStore;
@@ -45,8 +46,8 @@ export async function openFoundation(
 ): Promise<Foundation> {
   const metrics = new Metrics({ processMetrics: true });
 
-  const databaseUrl = config.databaseUrl ?? (await embeddedDatabase(config, logger, opened)).url;
-  await migrateUp(databaseUrl, { logger });
+  const { serviceUrl: databaseUrl, ownerUrl } = await databaseUrls(config, logger, opened);
+  await migrateUp(ownerUrl, { logger, serviceUrl: databaseUrl });
   const database = opened.use(await Database.connect({ url: databaseUrl, logger, entities }));
   const store = opened.use(objectStore(config));
   const idempotency = new IdempotencyKeys();
@@ -88,12 +89,15 @@ const staleUploadMs = 24 * 3_600_000;
 
 const housekeepingMs = 3_600_000;
 
-async function embeddedDatabase(
-  config: Config,
+/** Those of the settings, or else of the embedded PostgreSQL, which this starts. */
+async function databaseUrls(
+  { databaseUrl, migrationDatabaseUrl, dataDir }: Config,
   logger: Logger,
   opened: AsyncDisposableStack,
-): Promise<EmbeddedPostgres> {
-  return opened.use(await startEmbeddedPostgres({ dataDir: join(config.dataDir, "postgres"), logger }));
+): Promise<DatabaseUrls> {
+  if (databaseUrl !== undefined)
+    return { serviceUrl: databaseUrl, ownerUrl: migrationDatabaseUrl ?? databaseUrl };
+  return opened.use(await startEmbeddedPostgres({ dataDir: join(dataDir, "postgres"), logger }));
 }
 
 function objectStore({ storage, dataDir }: Config): ObjectStore {

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { DatabaseUrls } from "../infra/database/service-role.ts";
 import { createLogger } from "../infra/logger.ts";
 import { startEmbeddedPostgres } from "../infra/postgres/embedded-postgres.ts";
 import { serviceConfig } from "./service-settings.ts";
@@ -16,15 +17,17 @@ export interface LocalDatabaseOptions {
 export async function withLocalDatabase(
   cli: Cli,
   { dataDir }: LocalDatabaseOptions,
-  work: (url: string) => Promise<void>,
+  work: (urls: DatabaseUrls) => Promise<void>,
 ): Promise<void> {
   const config = serviceConfig(cli.env, { DEVICE_OTA_DATA_DIR: dataDir });
-  if (config.databaseUrl !== undefined) return work(config.databaseUrl);
+  const { databaseUrl, migrationDatabaseUrl } = config;
+  if (databaseUrl !== undefined)
+    return work({ serviceUrl: databaseUrl, ownerUrl: migrationDatabaseUrl ?? databaseUrl });
   await using embedded = await startEmbeddedPostgres({
     dataDir: join(config.dataDir, "postgres"),
     // Standard output is the answer.
     logger: createLogger({ level: "error", pretty: false, destination: process.stderr }),
     signal: cli.signal,
   });
-  await work(embedded.url);
+  await work(embedded);
 }

@@ -4,7 +4,8 @@ import type { RecountOptions } from "./recount.ts";
 import type { Cli } from "./session.ts";
 
 const databaseHelp =
-  "\nThe database is the one that `serve` would use: DEVICE_OTA_DATABASE_URL, or the embedded PostgreSQL in the data folder.";
+  "\nThe database is the one that `serve` would use: DEVICE_OTA_DATABASE_URL, or the embedded PostgreSQL in the data folder.\n" +
+  "With DEVICE_OTA_MIGRATION_DATABASE_URL migrations run as its role, and `up` grants that of DEVICE_OTA_DATABASE_URL what it needs.";
 
 /** `migrate …`: the database's schema. `serve` migrates up by itself; these are for operators who want to decide when. */
 export function addMigrateCommands(program: Command, cli: Cli): void {

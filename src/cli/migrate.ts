@@ -11,8 +11,8 @@ export type MigrateOptions = LocalDatabaseOptions & { readonly json?: boolean };
 /** Prints the migrations that are still to be run; fails with `precondition` if there are any. */
 export async function showMigrations(cli: Cli, options: MigrateOptions): Promise<void> {
   const say = saying(cli, options.json);
-  await withLocalDatabase(cli, options, async (url) => {
-    await using session = await openSession(url);
+  await withLocalDatabase(cli, options, async ({ ownerUrl }) => {
+    await using session = await openSession(ownerUrl);
     const pending = await pendingMigrations(session);
     say("pending", pending);
     if (pending.length > 0) {
@@ -24,16 +24,16 @@ export async function showMigrations(cli: Cli, options: MigrateOptions): Promise
 /** Brings the schema up to date. */
 export async function runMigrations(cli: Cli, options: MigrateOptions): Promise<void> {
   const say = saying(cli, options.json);
-  await withLocalDatabase(cli, options, async (url) =>
-    say("ran", await migrateUp(url, { signal: cli.signal })),
+  await withLocalDatabase(cli, options, async ({ ownerUrl, serviceUrl }) =>
+    say("ran", await migrateUp(ownerUrl, { signal: cli.signal, serviceUrl })),
   );
 }
 
 /** Takes the last migration back, or all. */
 export async function undoMigrations(cli: Cli, options: MigrateOptions, all: boolean): Promise<void> {
   const say = saying(cli, options.json);
-  await withLocalDatabase(cli, options, async (url) => {
-    say("rolled back", await migrateDown(url, { signal: cli.signal, to: all ? "nothing" : "previous" }));
+  await withLocalDatabase(cli, options, async ({ ownerUrl }) => {
+    say("rolled back", await migrateDown(ownerUrl, { signal: cli.signal, to: all ? "nothing" : "previous" }));
   });
 }
 

@@ -14,8 +14,8 @@ export type RecountOptions = LocalDatabaseOptions & { readonly json?: boolean; r
  * `precondition` if there are any, unless they are to be repaired.
  */
 export async function recount(cli: Cli, options: RecountOptions): Promise<void> {
-  await withLocalDatabase(cli, options, async (url) => {
-    await using session = await openSession(url);
+  await withLocalDatabase(cli, options, async ({ serviceUrl }) => {
+    await using session = await openSession(serviceUrl);
     const rows = await session.query<WrongCounter>(recountSql);
     if (options.json === true) cli.terminal.out(JSON.stringify({ wrong: rows }));
     else if (rows.length === 0) cli.terminal.out("Every counter is what its devices add up to.");

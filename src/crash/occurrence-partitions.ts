@@ -1,5 +1,6 @@
+import { dropPartition, makePartition } from "../infra/database/partition-functions.ts";
 import type { Session } from "../infra/database/session.ts";
-import { identifier, instantLiteral, sql } from "../infra/database/sql.ts";
+import { sql } from "../infra/database/sql.ts";
 
 /**
  * The daily partitions of error_occurrences. Only the collector writes there, one replica at a time, so a day's partition is
@@ -9,10 +10,7 @@ export async function ensurePartitions(session: Session, days: ReadonlySet<strin
   for (const day of days) {
     const start = new Date(day);
     const end = new Date(start.getTime() + dayMs);
-    await session.run(
-      sql`CREATE TABLE IF NOT EXISTS ${identifier(nameOf(day))} PARTITION OF error_occurrences
-          FOR VALUES FROM (${instantLiteral(start)}) TO (${instantLiteral(end)})`,
-    );
+    await makePartition(session, { table, name: nameOf(day), start, end });
   }
 }
 
@@ -21,7 +19,7 @@ export async function dropPartitionsBefore(session: Session, firstKept: Date): P
   const limit = nameOf(firstKept.toISOString().slice(0, 10));
   const rows = await session.query<{ name: string }>(partitionsSql);
   const old = rows.map(({ name }) => name).filter((name) => ours.test(name) && name < limit);
-  for (const name of old) await session.run(sql`DROP TABLE ${identifier(name)}`);
+  for (const name of old) await dropPartition(session, { table, name });
   return old;
 }
 
@@ -29,9 +27,10 @@ const partitionsSql = sql`
   SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
   WHERE i.inhparent = 'error_occurrences'::regclass ORDER BY c.relname`;
 
+const table = "error_occurrences";
 const ours = /^error_occurrences_\d{8}$/;
 const dayMs = 24 * 3_600_000;
 
 function nameOf(day: string): string {
-  return `error_occurrences_${day.replaceAll("-", "")}`;
+  return `${table}_${day.replaceAll("-", "")}`;
 }

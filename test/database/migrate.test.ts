@@ -36,6 +36,7 @@ const all = [
   "0028-kept-facts",
   "0030-enrolment-consent",
   "0031-sign-in-and-audit",
+  "0038-separate-roles",
 ];
 const replicas = 3;
 

@@ -89,7 +89,7 @@ async function startLoggingPostgres() {
   );
   const running = opened.move();
   return {
-    url: server.url,
+    url: server.ownerUrl,
     statements: () => statementsOf(lines),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };

@@ -110,7 +110,7 @@ async function violationsIn(service: ServiceProcess, history: DeliveryHistory): 
     dataDir: service.databaseFolder,
     logger: createLogger({ level: "silent", pretty: false }),
   });
-  return await history.check(database.url);
+  return await history.check(database.ownerUrl);
 }
 
 function digestOf(content: Uint8Array): string {

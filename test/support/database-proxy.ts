@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { FaultProxy } from "./fault-proxy.ts";
+import { cutOff, FaultProxy } from "./fault-proxy.ts";
 
 /**
  * The steps of a flush of heartbeats, as the wire between the service and PostgreSQL shows them:
@@ -114,14 +114,14 @@ class Session implements HeldFlush {
 
   cut(): void {
     this.#hasEnded = true;
-    this.#client.resetAndDestroy();
-    this.#server.resetAndDestroy();
+    cutOff(this.#client);
+    cutOff(this.#server);
   }
 
   fail(sqlState: string, message: string): void {
     this.#hasEnded = true;
     // Without the end of the rows PostgreSQL commits nothing, and the lost connection ends the transaction.
-    this.#server.resetAndDestroy();
+    cutOff(this.#server);
     this.#client.end(errorAnswer(sqlState, message));
   }
 

@@ -15,7 +15,7 @@ const keepAlive = setInterval(() => undefined, 60_000);
 try {
   const logger = createLogger({ level: "silent", pretty: false });
   await using server = await startEmbeddedPostgres({ dataDir, logger });
-  process.stdout.write(`${JSON.stringify({ url: server.url, takenOver: server.takenOver })}\n`);
+  process.stdout.write(`${JSON.stringify({ url: server.ownerUrl, takenOver: server.takenOver })}\n`);
   await stopped;
 } catch (error) {
   process.stdout.write(`${JSON.stringify({ error: (error as Error).message })}\n`);

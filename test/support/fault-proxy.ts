@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
+type Target = { readonly host: string; readonly port: number } | { readonly path: string };
+
 /** How a proxy joins the two ends of a connection. */
 export type Link = (client: Socket, server: Socket) => void;
 
@@ -9,7 +11,7 @@ export type Link = (client: Socket, server: Socket) => void;
  * new ones. A new proxy passes everything on at once.
  */
 export class FaultProxy implements AsyncDisposable {
-  readonly #target: { readonly host: string; readonly port: number };
+  readonly #target: Target;
   readonly #link: Link;
   readonly #listener: Server;
   readonly #sockets = new Set<Socket>();
@@ -18,16 +20,23 @@ export class FaultProxy implements AsyncDisposable {
   #refuses = false;
   #accepted = 0;
 
-  /** A proxy in front of `target`, `host:port`. `link` replaces the plain passing on of bytes. */
+  /**
+   * A proxy in front of `target`, `host:port`, or, as in a database's URL, the folder of PostgreSQL's Unix socket with its
+   * slashes encoded. `link` replaces the plain passing on of bytes.
+   */
   static async start(target: string, link?: Link): Promise<FaultProxy> {
     const { hostname, port } = new URL(`tcp://${target}`);
-    const proxy = new FaultProxy({ host: hostname, port: Number(port) }, link);
+    const folder = decodeURIComponent(hostname);
+    const place = folder.startsWith("/")
+      ? { path: `${folder}/.s.PGSQL.5432` }
+      : { host: hostname, port: Number(port) };
+    const proxy = new FaultProxy(place, link);
     proxy.#listener.listen(0, "127.0.0.1");
     await once(proxy.#listener, "listening");
     return proxy;
   }
 
-  private constructor(target: { readonly host: string; readonly port: number }, link?: Link) {
+  private constructor(target: Target, link?: Link) {
     this.#target = target;
     this.#link = link ?? ((client, server) => this.#pass(client, server));
     this.#listener = createServer({ allowHalfOpen: true }, (client) => this.#accept(client));
@@ -63,7 +72,7 @@ export class FaultProxy implements AsyncDisposable {
 
   /** Ends all connections at once, with a reset. */
   cut(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) cutOff(socket);
   }
 
   /** Ends delays, the black hole and refusals. */
@@ -122,4 +131,10 @@ export class FaultProxy implements AsyncDisposable {
     });
     from.on("end", () => to.end());
   }
+}
+
+/** Ends a connection at once; with a reset where it is of TCP, which a Unix socket does not know. */
+export function cutOff(socket: Socket): void {
+  if (socket.remoteAddress === undefined) socket.destroy();
+  else socket.resetAndDestroy();
 }

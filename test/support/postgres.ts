@@ -6,15 +6,16 @@ import { inject } from "vitest";
 import { createLogger, type Logger } from "../../src/infra/logger.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/infra/postgres/embedded-postgres.ts";
 import { readPostmasterPid } from "../../src/infra/postgres/orphan.ts";
-import { execute, withDatabase } from "./global-setup.ts";
+import { asSuperuser, execute, withDatabase } from "./global-setup.ts";
 
 /** A database of its own on the run's shared server. Disposing drops it, with the sessions that are still open. */
 export interface TestDatabase extends AsyncDisposable {
+  /** As a role that may do everything. */
   readonly url: string;
 }
 
 /** Clones the migrated template: some ten milliseconds, and nothing of another test in it. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+export async function createTestDatabase(): Promise<TestDatabase & { readonly serviceUrl: string }> {
   const serverUrl = inject("databaseUrl");
   const name = `test_${randomBytes(8).toString("hex")}`;
   // Without fsync a copy of the files takes a third of the time that writing them to the WAL takes.
@@ -24,6 +25,8 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   );
   return {
     url: withDatabase(serverUrl, name),
+    /** As the role that the service works as. */
+    serviceUrl: withDatabase(inject("serviceUrl"), name),
     [Symbol.asyncDispose]: () => execute(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
   };
 }
@@ -44,7 +47,7 @@ export class DedicatedPostgres implements AsyncDisposable {
   }
 
   private constructor(dataDir: string, logger: Logger, server: EmbeddedPostgres) {
-    this.url = server.url;
+    this.url = asSuperuser(server);
     this.#dataDir = dataDir;
     this.#logger = logger;
     this.#server = server;
@@ -55,13 +58,9 @@ export class DedicatedPostgres implements AsyncDisposable {
     await this.#server.stop();
   }
 
-  /** Brings a stopped server back on the same port. */
+  /** Brings a stopped server back on the same socket. */
   async startAgain(): Promise<void> {
-    this.#server = await startEmbeddedPostgres({
-      dataDir: this.#dataDir,
-      logger: this.#logger,
-      port: Number(new URL(this.url).port),
-    });
+    this.#server = await startEmbeddedPostgres({ dataDir: this.#dataDir, logger: this.#logger });
   }
 
   /** Kills the server as a crash would (SIGKILL to the postmaster); its supervisor brings it back by itself. */

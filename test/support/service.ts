@@ -13,6 +13,7 @@ export interface TestService extends AsyncDisposable {
   readonly server: RunningServer;
   readonly httpUrl: string;
   readonly grpcAddress: string;
+  /** As a role that may do everything; the service itself works as one that reads and writes rows. */
   readonly databaseUrl: string;
   readonly dataDir: string;
   /** An administrator's token. */
@@ -38,9 +39,12 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
   try {
     const dataDir = await mkdtemp(join(tmpdir(), "device-ota-test-"));
     opened.defer(() => rm(dataDir, { recursive: true, force: true }));
-    const databaseUrl = options.databaseUrl ?? opened.use(await createTestDatabase()).url;
+    const { url: databaseUrl, serviceUrl } =
+      options.databaseUrl === undefined
+        ? opened.use(await createTestDatabase())
+        : { url: options.databaseUrl, serviceUrl: options.databaseUrl };
     const config = readConfig({
-      DEVICE_OTA_DATABASE_URL: databaseUrl,
+      DEVICE_OTA_DATABASE_URL: serviceUrl,
       DEVICE_OTA_DATA_DIR: dataDir,
       DEVICE_OTA_HTTP_PORT: "0",
       DEVICE_OTA_GRPC_PORT: "0",

@@ -33,7 +33,9 @@ import { ClockVerdicts } from "./migrations/m0027-clock-verdicts.ts";
 import { KeptFacts } from "./migrations/m0028-kept-facts.ts";
 import { EnrolmentConsent } from "./migrations/m0030-enrolment-consent.ts";
 import { SignInAndAudit } from "./migrations/m0031-sign-in-and-audit.ts";
+import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
 import { requireServerVersion } from "./server-version.ts";
+import { grantService, roleOf } from "./service-role.ts";
 import { type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
 
@@ -46,12 +48,34 @@ export interface MigrateOptions {
 }
 
 /**
- * Brings the database up to date; returns the names of the migrations that it ran. Of several processes that start at
+ * Brings the database up to date; returns the names of the migrations that it ran. `url` names the role that owns the schema;
+ * that of `serviceUrl`, if it is another one, is granted what the service needs. Of several processes that start at
  * once one migrates and the others wait, at most {@link lockWaitMs}. All or nothing: the migrations are one transaction.
  * Throws with words if the server is older than the service's SQL.
  */
-export async function migrateUp(url: string, options: MigrateOptions = {}): Promise<string[]> {
-  return underLock(url, options, async (migrator) => (await migrator.up()).map(({ name }) => name));
+export async function migrateUp(
+  url: string,
+  options: MigrateOptions & { readonly serviceUrl?: string } = {},
+): Promise<string[]> {
+  return underLock(url, options, async (session) => {
+    const ran = await runPending(session, url, options);
+    if (options.serviceUrl !== undefined) await grantService(session, roleOf(options.serviceUrl));
+    return ran;
+  });
+}
+
+async function runPending(session: Session, url: string, options: MigrateOptions): Promise<string[]> {
+  // A role that may not change the schema is one to work as, as long as there is nothing to change.
+  const pending = await pendingMigrations(session);
+  if (pending.length === 0) return [];
+  const [right] = await session.query<{ granted: boolean; role: string }>(mayMigrateSql);
+  if (right?.granted !== true) {
+    throw new Error(
+      `the database needs ${pending.length} migrations, and the role ${right?.role} may not run them: set ` +
+        "DEVICE_OTA_MIGRATION_DATABASE_URL to the same database as the role that owns its tables",
+    );
+  }
+  return await withMigrator(url, options, async (migrator) => (await migrator.up()).map(({ name }) => name));
 }
 
 /**
@@ -62,10 +86,12 @@ export async function migrateDown(
   url: string,
   options: MigrateOptions & { readonly to?: "previous" | "nothing" } = {},
 ): Promise<string[]> {
-  return underLock(url, options, async (migrator) => {
-    const undone = await migrator.down(options.to === "nothing" ? { to: 0 } : {});
-    return undone.map(({ name }) => name);
-  });
+  return underLock(url, options, () =>
+    withMigrator(url, options, async (migrator) => {
+      const undone = await migrator.down(options.to === "nothing" ? { to: 0 } : {});
+      return undone.map(({ name }) => name);
+    }),
+  );
 }
 
 /** The names of the migrations that the database still needs, oldest first. Changes nothing, not even an empty database. */
@@ -110,12 +136,15 @@ const migrations = [
   { name: "0028-kept-facts", class: KeptFacts },
   { name: "0030-enrolment-consent", class: EnrolmentConsent },
   { name: "0031-sign-in-and-audit", class: SignInAndAudit },
+  { name: "0038-separate-roles", class: SeparateRoles },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
 
 const migratedSql = sql`SELECT to_regclass('mikro_orm_migrations') IS NOT NULL AS made`;
 const doneSql = sql`SELECT name FROM mikro_orm_migrations`;
+const mayMigrateSql = sql`
+  SELECT has_schema_privilege(current_schema()::text, 'CREATE') AS granted, current_user::text AS role`;
 const waitSql = sql`SELECT pg_advisory_lock($1)`;
 
 /** Longer than any migration may take. */
@@ -124,7 +153,7 @@ const lockWaitMs = 10 * 60_000;
 async function underLock<T>(
   url: string,
   options: MigrateOptions,
-  work: (migrator: Migrator) => Promise<T>,
+  work: (session: Session) => Promise<T>,
 ): Promise<T> {
   // A connection of its own: the lock belongs to the session and must outlive every transaction of the migrator.
   const lock = new pg.Client({
@@ -145,7 +174,7 @@ async function underLock<T>(
     await requireServerVersion(session);
     await session.run(waitSql, [lockNumber("migrations")]);
     options.signal?.removeEventListener("abort", giveUp);
-    return await withMigrator(url, options, work);
+    return await work(session);
   } catch (error) {
     options.signal?.throwIfAborted();
     throw asDatabaseError(error) ?? error;

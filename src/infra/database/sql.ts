@@ -65,11 +65,6 @@ export function words(texts: readonly string[]): Sql {
   return new Sql(texts.map((text) => `'${text}'`).join(", "));
 }
 
-/** A point in time as a literal. For the bounds of partitions alone, for which PostgreSQL takes no parameter. */
-export function instantLiteral(time: Date): Sql {
-  return new Sql(`'${time.toISOString()}'`);
-}
-
 /** Told of each piece of SQL as it is made: a test learns of every statement that way. Nobody listens in the service. */
 export const sqlObserver: { made?: (piece: Sql) => void } = {};
 

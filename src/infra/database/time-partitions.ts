@@ -2,8 +2,9 @@ import type { Background } from "../background/background.ts";
 import type { Round } from "../background/round.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
+import { dropPartition, makePartition, summarizePartition } from "./partition-functions.ts";
 import type { Pool } from "./pool.ts";
-import { identifier, instantLiteral, sql } from "./sql.ts";
+import { sql } from "./sql.ts";
 
 /** What {@link TimePartitions} is made of. */
 export interface TimePartitionsParts {
@@ -94,31 +95,21 @@ export class TimePartitions implements AsyncDisposable {
     const start = this.#startOf(time);
     const end = new Date(start.getTime() + this.#spanMs);
     const name = this.#nameOf(start);
-    const partition = identifier(name);
-    const table = identifier(this.#table);
     // Waits its turn, within the connection's lock_timeout: the caller needs the partition.
     await this.#pool.transact(
       async (session) => {
         const [found] = await session.query<{ made: boolean }>(isMadeSql, [name]);
         if (found?.made === true) return;
-        // Attaching an empty table takes a weaker lock than CREATE ... PARTITION OF: writers do not stop for it. No CHECK
-        // is needed to spare it a scan, there is nothing to scan. Indexes come with the attachment.
-        await session.run(
-          sql`CREATE TABLE ${partition} (LIKE ${table} INCLUDING DEFAULTS INCLUDING COMPRESSION)`,
-        );
-        await session.run(
-          sql`ALTER TABLE ${table} ATTACH PARTITION ${partition}
-              FOR VALUES FROM (${instantLiteral(start)}) TO (${instantLiteral(end)})`,
-        );
+        await makePartition(session, { table: this.#table, name, start, end });
       },
       { lock: "partitions" },
     );
     if (this.#oldest === undefined || start < this.#oldest) this.#oldest = start;
   }
 
-  /** The name of the partition that holds a time, be it there or not. */
-  partitionOf(time: Date): string {
-    return this.#nameOf(this.#startOf(time));
+  /** Brings the BRIN indexes of the partition that holds a time up to date; fails while a vacuum does the same. */
+  async summarize(time: Date): Promise<void> {
+    await summarizePartition(this.#pool, { table: this.#table, name: this.#nameOf(this.#startOf(time)) });
   }
 
   /** The first days of the partitions that there are, oldest first. */
@@ -147,7 +138,7 @@ export class TimePartitions implements AsyncDisposable {
         await this.#pool.inTurn("partitions", async (session) => {
           // Dropping locks the whole table: behind a long query it would hold up every writer that comes after it.
           await session.run(sql`SET LOCAL lock_timeout = ${dropLockTimeoutMs}`);
-          await session.run(sql`DROP TABLE IF EXISTS ${identifier(name)}`);
+          await dropPartition(session, { table: this.#table, name });
           this.#logger.info({ partition: name }, "dropped a partition past its retention");
         });
       } catch (err) {

@@ -1,22 +1,20 @@
 import { execFile } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { chown, mkdir, mkdtemp, open, readdir, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { EmbeddedPostgresError } from "./embedded-postgres-error.ts";
 import type { PostgresBinaries } from "./postgres-binaries.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
+import { EMBEDDED_ROLES } from "./roles.ts";
 
 const execFileAsync = promisify(execFile);
-
-/** Name of the one role, a superuser of the embedded server, and of the service's database. */
-export const EMBEDDED_ROLE = "device_ota";
 
 /**
  * The folder of one embedded PostgreSQL:
  *
  *     owner.lock, owner.pid   who runs on it
- *     password                of the role, readable only by the service's user
+ *     socket/                 where the server listens while it runs
+ *     pg_hba.conf, pg_ident.conf   who may connect
  *     cluster/                PostgreSQL's data directory, bound to one major version
  *     init-XXXXXX/            a data directory in the making
  */
@@ -45,35 +43,26 @@ export async function openClusterFolder(dataDir: string): Promise<ClusterFolder>
 }
 
 /**
- * Makes the data directory if there is none yet, and returns the role's password.
+ * Makes the data directory if there is none yet.
  *
  * A crash at any point leaves either no `cluster` (the next start begins again and removes the remains) or a whole one: it
- * is made under another name and renamed, and its password is on disk before it. The caller holds the folder's lock.
+ * is made under another name and renamed. The caller holds the folder's lock.
  */
 export async function ensureCluster(
   folder: ClusterFolder,
   binaries: PostgresBinaries,
   identity: ProcessIdentity,
   signal?: AbortSignal,
-): Promise<string> {
+): Promise<void> {
   await removeUnfinished(folder);
-  const passwordFile = join(folder.home, "password");
-  const known = await readOptional(passwordFile);
-  if (await exists(folder.cluster)) {
-    await checkVersion(folder, binaries);
-    if (known !== undefined && known.trim() !== "") return known.trim();
-    throw new EmbeddedPostgresError(
-      `${passwordFile} is missing, and without it the database in ${folder.cluster} cannot be opened; ` +
-        "restore it from the backup of the data folder",
-    );
-  }
-  const password = known?.trim() || randomBytes(PASSWORD_BYTES).toString("hex");
-  await writeDurably(passwordFile, `${password}\n`);
-  await initialise(folder, binaries, identity, password, signal);
-  return password;
+  if (await exists(folder.cluster)) await checkVersion(folder, binaries);
+  else await initialise(folder, binaries, identity, signal);
 }
 
-const PASSWORD_BYTES = 32;
+/** Removes the superuser's password, which earlier versions of the service kept here. It opens nothing any more. */
+export async function removePassword(folder: ClusterFolder): Promise<void> {
+  await rm(join(folder.home, "password"), { force: true });
+}
 
 /** `initdb` takes about half a second; a slow SD card may take a minute. */
 const INITDB_TIMEOUT_MS = 180_000;
@@ -82,23 +71,20 @@ async function initialise(
   folder: ClusterFolder,
   binaries: PostgresBinaries,
   identity: ProcessIdentity,
-  password: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const workshop = await mkdtemp(join(folder.home, "init-"));
-  const passwordFile = join(workshop, "password");
   const cluster = join(workshop, "cluster");
-  await writeDurably(passwordFile, `${password}\n`);
   const { owner } = identity;
-  if (owner !== undefined)
-    for (const path of [workshop, passwordFile]) await chown(path, owner.uid, owner.gid);
+  if (owner !== undefined) await chown(workshop, owner.uid, owner.gid);
   const [file, ...args] = [
     ...identity.prefix,
     binaries.initdb,
     `--pgdata=${cluster}`,
-    `--username=${EMBEDDED_ROLE}`,
-    `--pwfile=${passwordFile}`,
-    "--auth=scram-sha-256",
+    `--username=${EMBEDDED_ROLES.superuser}`,
+    // Should anybody start a server on it without our own rules.
+    "--auth-local=peer",
+    "--auth-host=reject",
     "--encoding=UTF8",
     // Compiled into the server: sorts the same on every machine, whatever locales that one has.
     "--locale-provider=builtin",
@@ -155,14 +141,6 @@ async function removeUnfinished(folder: ClusterFolder): Promise<void> {
     if (!name.startsWith("init-")) continue;
     await rm(join(folder.home, name), { recursive: true, force: true, maxRetries: 5 });
   }
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  await using file = await open(temporary, "w", 0o600);
-  await file.writeFile(text);
-  await file.sync();
-  await rename(temporary, path);
 }
 
 async function syncFolder(path: string): Promise<void> {

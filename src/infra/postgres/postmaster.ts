@@ -14,6 +14,7 @@ import type { ProcessIdentity } from "./process-identity.ts";
 /** What one start of the server needs. */
 export interface PostmasterOptions {
   readonly cluster: string;
+  /** The number in the socket's name. */
   readonly port: number;
   readonly binaries: PostgresBinaries;
   readonly identity: ProcessIdentity;
@@ -23,14 +24,11 @@ export interface PostmasterOptions {
 
 /** The server ended before it was ready. */
 export class PostmasterStartError extends EmbeddedPostgresError {
-  /** The port is taken: another one would do. */
-  readonly portTaken: boolean;
   /** Backends of a killed server still hold its shared memory; they end by themselves within moments. */
   readonly remainsInUse: boolean;
 
   constructor(cluster: string, output: string) {
     super(`PostgreSQL does not start on ${cluster}: ${output || "it ended without a message"}`);
-    this.portTaken = /could not bind|Address already in use/i.test(output);
     this.remainsInUse = /pre-existing shared memory block|lock file .* already exists/i.test(output);
   }
 }

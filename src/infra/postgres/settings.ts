@@ -11,10 +11,8 @@ export const EMBEDDED_POSTGRES_SETTINGS: Readonly<Record<string, string>> = {
   fsync: "on",
   synchronous_commit: "on",
 
-  // Loopback TCP only. No unix socket: its path is limited to about 107 bytes, which a data folder soon exceeds.
-  listen_addresses: "127.0.0.1",
-  unix_socket_directories: "",
-  password_encryption: "scram-sha-256",
+  // A Unix socket alone, in a folder of its own: a port could be bound by anybody on the machine while the server restarts.
+  listen_addresses: "",
 
   // One replica uses about 11 connections; the rest is for tools, tests and a second replica during an upgrade.
   max_connections: "100",
