@@ -123,6 +123,7 @@ describe("the command tree", () => {
       "signing-key list",
       "signing-key revoke",
       "audit list",
+      "certificate self-signed",
     ]);
   });
 

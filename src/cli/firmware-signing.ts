@@ -7,6 +7,7 @@ import { generateSigningKey, publicKeyOf, signManifest, thumbprint } from "../ma
 import { CliError, exitCodes } from "./failure.ts";
 import { readManifestFile } from "./firmware-description.ts";
 import { digestFile } from "./firmware-file.ts";
+import { writeNew } from "./new-file.ts";
 import { collectNames, parseCount, parseTime } from "./parse.ts";
 import type { Cli } from "./session.ts";
 import { renderFacts } from "./table.ts";
@@ -159,21 +160,6 @@ async function manifestBytes(cli: Cli, file: string | undefined, options: SignOp
     created: new Date(),
     expires: options.expires === undefined ? undefined : timestampDate(options.expires),
   });
-}
-
-async function writeNew(path: string, text: string, mode: number): Promise<void> {
-  try {
-    await writeFile(path, text, { mode, flag: "wx" });
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") {
-      throw new CliError(
-        exitCodes.precondition,
-        `${path} exists; it is not overwritten`,
-        "Choose another --out.",
-      );
-    }
-    throw error;
-  }
 }
 
 function isJson(command: Command): boolean {
