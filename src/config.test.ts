@@ -60,7 +60,7 @@ describe("readConfig", () => {
       rollback: { failureThresholdPercent: 12.5 },
       requireSignature: false,
       corsOrigins: ["https://a.example", "http://localhost:5173"],
-      tls: { certFile: "/c.pem", keyFile: "/k.pem" },
+      tls: { certFile: "/c.pem", keyFile: "/k.pem", minVersion: "TLSv1.2", http: true },
     });
   });
 
@@ -115,16 +115,21 @@ describe("readConfig", () => {
     const [cert, key] = [{ DEVICE_OTA_TLS_CERT_FILE: "/c" }, { DEVICE_OTA_TLS_KEY_FILE: "/k" }];
     for (const host of ["0.0.0.0", "::", "10.0.0.1", "ota.example.com"]) {
       const listening = { DEVICE_OTA_HOST: host };
-      expect(faultsOf(listening)).toEqual([
-        expect.stringContaining("the gRPC and the HTTP port would be in clear"),
-      ]);
-      expect(faultsOf({ ...listening, ...cert, ...key })).toEqual([
+      expect(faultsOf(listening)).toEqual([expect.stringContaining("both ports would be in clear")]);
+      expect(readConfig({ ...listening, ...cert, ...key }).host).toBe(host);
+      expect(faultsOf({ ...listening, ...cert, ...key, DEVICE_OTA_TLS_HTTP: "false" })).toEqual([
         expect.stringContaining("the HTTP port would be in clear"),
       ]);
       expect(readConfig({ ...listening, DEVICE_OTA_ALLOW_PLAINTEXT: "true" }).host).toBe(host);
     }
     for (const host of ["127.0.0.2", "::1", "localhost"])
       expect(readConfig({ DEVICE_OTA_HOST: host }).host).toBe(host);
+  });
+
+  it("finds ciphers that OpenSSL does not know", () => {
+    expect(faultsOf({ DEVICE_OTA_TLS_CIPHERS: "RC4-ISH" })).toEqual([
+      expect.stringContaining("DEVICE_OTA_TLS_CIPHERS: must be cipher suites"),
+    ]);
   });
 
   it("never repeats a secret", () => {

@@ -18,6 +18,7 @@ import {
   textOr,
   url,
 } from "./settings.ts";
+import { tlsOf, tlsSettings } from "./tls-settings.ts";
 
 /** Everything that an operator can set, checked and with defaults filled in. Read once at start. */
 export type Config = Readonly<ReturnType<typeof assemble>> & {
@@ -96,11 +97,7 @@ const table = {
     "The port for REST, Connect, health and metrics; 0 takes a free one.",
   ),
   grpcPort: integer("GRPC_PORT", 50_051, [0, 65_535], "The port for gRPC; 0 takes a free one."),
-  tlsCertFile: text(
-    "TLS_CERT_FILE",
-    "PEM file with the certificate chain of the gRPC port; without it gRPC is plaintext.",
-  ),
-  tlsKeyFile: text("TLS_KEY_FILE", "PEM file with the private key of that certificate."),
+  ...tlsSettings,
   storageType: choice("STORAGE_TYPE", ["local", "s3"], "local", "Where firmware is kept: `local` or `s3`."),
   storageBasePath: text(
     "STORAGE_BASE_PATH",
@@ -291,7 +288,7 @@ function assemble(values: Values, faults: string[]) {
     host: values.host,
     httpPort: values.httpPort,
     grpcPort: values.grpcPort,
-    /** Certificate and key of the gRPC door; undefined: plaintext. */
+    /** Of the ports; undefined: they are in clear. */
     tls: tlsOf(values, faults),
     /** Where firmware is kept. */
     storage: storageOf(values, dataDir, faults),
@@ -329,26 +326,12 @@ function assemble(values: Values, faults: string[]) {
 }
 
 /** Tokens, keys and offers in clear are for everybody on the way to read and change. */
-function refusePlaintext({ allowPlaintext, host, tlsCertFile }: Values, faults: string[]): void {
-  if (allowPlaintext || isLoopback(host)) return;
-  // The HTTP port has no TLS of its own.
-  const inClear = tlsCertFile === undefined ? "the gRPC and the HTTP port" : "the HTTP port";
+function refusePlaintext({ allowPlaintext, host, tlsCertFile, tlsHttp }: Values, faults: string[]): void {
+  if (allowPlaintext || isLoopback(host) || (tlsCertFile !== undefined && tlsHttp)) return;
+  const inClear = tlsCertFile === undefined ? "both ports" : "the HTTP port";
   faults.push(
-    `${table.host.name}: ${host} is beyond this machine, and ${inClear} would be in clear there; put a proxy that terminates TLS before it, then set ${table.allowPlaintext.name}=true`,
+    `${table.host.name}: ${host} is beyond this machine, and ${inClear} would be in clear there; give a certificate (${table.tlsCertFile.name}, \`device-ota certificate self-signed\`), or put a proxy that terminates TLS before it and set ${table.allowPlaintext.name}=true`,
   );
-}
-
-function tlsOf(
-  { tlsCertFile, tlsKeyFile }: Values,
-  faults: string[],
-): { certFile: string; keyFile: string } | undefined {
-  if (tlsCertFile === undefined && tlsKeyFile === undefined) return undefined;
-  if (tlsCertFile === undefined || tlsKeyFile === undefined) {
-    const missing = tlsCertFile === undefined ? table.tlsCertFile : table.tlsKeyFile;
-    faults.push(`${missing.name}: is missing; certificate and key come together`);
-    return undefined;
-  }
-  return { certFile: resolve(tlsCertFile), keyFile: resolve(tlsKeyFile) };
 }
 
 function storageOf(values: Values, dataDir: string, faults: string[]) {

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { FirstSecrets } from "./access/bootstrap.ts";
@@ -9,14 +8,15 @@ import { downloadRoute } from "./api/download/download-route.ts";
 import { exportRoute } from "./api/download/export-route.ts";
 import { GrpcDoor } from "./api/grpc/grpc-door.ts";
 import { ServingState } from "./api/grpc/health-handlers.ts";
-import { HttpApp } from "./api/http-app.ts";
+import { HttpApp, type HttpTls } from "./api/http-app.ts";
 import { Pipeline } from "./api/pipeline/pipeline.ts";
 import { Places } from "./api/pipeline/places.ts";
 import { RateLimiter } from "./api/pipeline/rate-limit.ts";
+import { PortTls } from "./api/tls/port-tls.ts";
 import { openAccess } from "./assembly/access.ts";
 import { openDevices } from "./assembly/devices.ts";
 import { endpointTable } from "./assembly/endpoints.ts";
-import { openFoundation } from "./assembly/foundation.ts";
+import { type Foundation, openFoundation } from "./assembly/foundation.ts";
 import { openUpdates } from "./assembly/updates.ts";
 import type { Config } from "./config.ts";
 import { crashLogRoutes } from "./crash/crash-log-routes.ts";
@@ -105,6 +105,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   for (const work of pipeline.background) foundation.background.add(work);
   const table = endpointTable({ foundation, access, devices, updates, rateLimiter, serving });
 
+  const tls = await openTls(foundation);
   const httpApp = opened.use(
     await HttpApp.create({
       pipeline,
@@ -126,6 +127,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
       corsOrigins: config.corsOrigins,
       trustedProxies: config.trustedProxies,
       connections: config.connections,
+      tls: httpTls(config, tls),
       console: { sessions, folder: consoleFolder },
     }),
   );
@@ -154,10 +156,6 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     () => rollouts.drifted,
   );
 
-  const tls = config.tls && {
-    certificate: await readFile(config.tls.certFile),
-    privateKey: await readFile(config.tls.keyFile),
-  };
   const grpc = await grpcDoor.listen({ host: config.host, port: config.grpcPort, tls });
   const http = await httpApp.listen({ host: config.host, port: config.httpPort });
   await access.letFirstIn(options.showFirstSecrets);
@@ -176,7 +174,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     logger.info("stopped");
   };
   const server: RunningServer = {
-    httpUrl: `http://${hostInUrl(http.address)}:${http.port}`,
+    httpUrl: `${config.tls?.http === true ? "https" : "http"}://${hostInUrl(http.address)}:${http.port}`,
     grpcAddress: `${hostInUrl(grpc.address)}:${grpc.port}`,
     databaseUrl,
     close: () => {
@@ -199,6 +197,29 @@ const reconnectWithinMs = 10_000;
 
 /** How long open calls may take to finish once the streams are gone. */
 const farewellMs = 2_000;
+
+async function openTls({
+  config,
+  clock,
+  logger,
+  background,
+  metrics,
+}: Foundation): Promise<PortTls | undefined> {
+  if (config.tls === undefined) return undefined;
+  const tls = await PortTls.open(config.tls, { clock, logger });
+  background.add(tls.round);
+  tls.round.start();
+  metrics.observe(
+    "tls_certificate_expiry_timestamp_seconds",
+    "When the certificate of the ports ends, in seconds since 1970.",
+    () => tls.expiresAt.getTime() / 1_000,
+  );
+  return tls;
+}
+
+function httpTls({ tls }: Config, port: PortTls | undefined): HttpTls | undefined {
+  return port === undefined || tls?.http !== true ? undefined : { port, hstsSeconds: tls.hstsSeconds };
+}
 
 function requireServing(serving: ServingState): void {
   if (!serving.serving)

@@ -1,4 +1,4 @@
-import type { AddressInfo, BlockList } from "node:net";
+import type { AddressInfo, BlockList, Socket } from "node:net";
 import { cors as connectCors } from "@connectrpc/connect";
 import { type FastifyCorsOptions, fastifyCors } from "@fastify/cors";
 import { type FastifyInstance, fastify } from "fastify";
@@ -11,13 +11,14 @@ import { registerConsoleFiles } from "./console/console-files.ts";
 import type { ConsoleSessions } from "./console/console-session.ts";
 import type { LetIn } from "./http/http-call.ts";
 import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
-import { setSecurityHeaders } from "./http/security-headers.ts";
+import { securityHeaders } from "./http/security-headers.ts";
 import { ConnectionGuard, type ConnectionLimits } from "./pipeline/connection-guard.ts";
 import type { EndpointTable } from "./pipeline/endpoint-table.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
 import { probeRoutes } from "./probe-routes.ts";
 import { Readiness, type ReadinessCheck } from "./readiness.ts";
 import { registerRestDoor } from "./rest/rest-door.ts";
+import type { PortTls } from "./tls/port-tls.ts";
 
 /** What the HTTP port is made of. */
 export interface HttpAppParts {
@@ -31,8 +32,17 @@ export interface HttpAppParts {
   /** The proxies whose `x-forwarded-for` names the caller. */
   readonly trustedProxies: BlockList;
   readonly connections: ConnectionLimits;
+  /** Undefined: the port is in clear. */
+  readonly tls?: HttpTls | undefined;
   /** The console that is served at `/`; undefined: none. */
   readonly console: ConsoleParts | undefined;
+}
+
+/** TLS of the HTTP port. */
+export interface HttpTls {
+  readonly port: PortTls;
+  /** For how long browsers are to reach this host by TLS alone; 0 tells them nothing. */
+  readonly hstsSeconds: number;
 }
 
 /** What the console needs of the HTTP port. */
@@ -64,18 +74,9 @@ export class HttpApp implements AsyncDisposable {
       logger,
       refused: (reason) => metrics.refusedConnection("http", reason),
     });
-    this.fastify = fastify({
-      logger: false,
-      // Fastify asks also when the client has gone, and with it its address.
-      trustProxy: (address: string | undefined) =>
-        address !== undefined && isListed(address, parts.trustedProxies),
-      requestTimeout: requestTimeoutMs,
-      keepAliveTimeout: keepAliveTimeoutMs,
-      forceCloseConnections: "idle",
-      return503OnClosing: true,
-      http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 5_000 },
-    });
-    this.fastify.server.on("connection", (socket) => this.#guard.accept(socket));
+    this.fastify = openFastify(parts);
+    // By TLS this is the connection below it.
+    this.fastify.server.on("connection", (socket: Socket) => this.#guard.accept(socket));
   }
 
   /** What goes on by itself. */
@@ -94,7 +95,10 @@ export class HttpApp implements AsyncDisposable {
   async listen(options: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
     await this.fastify.listen({ host: options.host, port: options.port });
     const { address, port } = this.address;
-    this.#parts.pipeline.parts.logger.info({ host: address, port }, "HTTP door is open");
+    this.#parts.pipeline.parts.logger.info(
+      { host: address, port, tls: this.#parts.tls !== undefined },
+      "HTTP door is open",
+    );
     return this.address;
   }
 
@@ -140,7 +144,7 @@ export class HttpApp implements AsyncDisposable {
   async #register(): Promise<void> {
     const { pipeline, table, metrics, corsOrigins, rawRoutes, console } = this.#parts;
     const app = this.fastify;
-    app.addHook("onRequest", setSecurityHeaders);
+    app.addHook("onRequest", securityHeaders(this.#parts.tls?.hstsSeconds ?? 0));
     // Pages and probes need no credential: whatever was not refused counts as let in.
     app.addHook("onResponse", async ({ raw }, { statusCode }) => {
       if (statusCode < 400) this.#guard.admitted(raw.socket);
@@ -159,6 +163,25 @@ export class HttpApp implements AsyncDisposable {
     await registerRestDoor(app, pipeline, table, letIn);
     if (console !== undefined) await registerConsoleFiles(app, console.folder);
   }
+}
+
+function openFastify({ tls, trustedProxies }: HttpAppParts): FastifyInstance {
+  const options = {
+    logger: false,
+    // Fastify asks also when the client has gone, and with it its address.
+    trustProxy: (address: string | undefined) => address !== undefined && isListed(address, trustedProxies),
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    forceCloseConnections: "idle" as const,
+    return503OnClosing: true,
+  };
+  const timeouts = { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 5_000 };
+  if (tls === undefined) return fastify({ ...options, http: timeouts });
+  // HTTP/1.1 alone, by ALPN too: what HTTP/2 lets a stranger do is bounded at the gRPC port, and not here.
+  const https = { ...tls.port.options, ...timeouts, ALPNProtocols: ["http/1.1"] };
+  const secure = fastify({ ...options, https });
+  tls.port.keep(secure.server);
+  return secure;
 }
 
 /** For a request to arrive as a whole: long enough for a slow uplink, short enough that trickling bytes holds nothing. */

@@ -1,4 +1,5 @@
 import { BlockList } from "node:net";
+import { fileURLToPath } from "node:url";
 import type { DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import {
   create,
@@ -27,10 +28,12 @@ import type { PendingRequestLimits } from "../../src/api/pipeline/pending-reques
 import { methodName, Pipeline } from "../../src/api/pipeline/pipeline.ts";
 import { type PlaceLimits, Places } from "../../src/api/pipeline/places.ts";
 import { RateLimiter, type RateLimits } from "../../src/api/pipeline/rate-limit.ts";
+import { PortTls, type PortTlsSettings } from "../../src/api/tls/port-tls.ts";
 import type { Identity } from "../../src/call/identity.ts";
 import { OtaError } from "../../src/errors.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import { Metrics } from "../../src/infra/metrics.ts";
+import { tlsSettings } from "../../src/tls-settings.ts";
 
 /** The device that the token `device` belongs to. */
 export const deviceId = "0190f3a0-0000-7000-8000-000000000001";
@@ -168,6 +171,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     trustedProxies: new BlockList(),
     connections,
     console: undefined,
+    tls: options.tls && { port: options.tls, hstsSeconds: 600 },
     ...options.http,
   });
   const address = await http.listen({ host: "127.0.0.1", port: 0 });
@@ -175,7 +179,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
   const clients: Client[] = [];
   return {
     grpcAddress,
-    httpUrl: `http://127.0.0.1:${address.port}`,
+    httpUrl: `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${address.port}`,
     grpc,
     http,
     pipeline,
@@ -193,6 +197,23 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
       await Promise.all([grpc.close({ graceMs: 0 }), http.close({ graceMs: 0 })]);
     },
   };
+}
+
+/** TLS with the certificate of fixtures/, or with other files and rules. */
+export function localhostTls(settings: Partial<PortTlsSettings> = {}, logger = pino({ level: "silent" })) {
+  const fixture = (name: string) =>
+    fileURLToPath(new URL(`./fixtures/localhost-${name}.pem`, import.meta.url));
+  return PortTls.open(
+    {
+      certFile: fixture("certificate"),
+      keyFile: fixture("key"),
+      minVersion: "TLSv1.2",
+      ciphers: tlsSettings.tlsCiphers.default,
+      reloadMs: 60_000,
+      ...settings,
+    },
+    { clock: systemClock, logger },
+  );
 }
 
 /** A gRPC client that knows its token. */

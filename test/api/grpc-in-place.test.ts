@@ -16,10 +16,9 @@ import { systemClock } from "../../src/infra/clock.ts";
 import { LocalObjectStore } from "../../src/infra/objects/local-object-store.ts";
 import { ChunkAnswer, chunksInPlace } from "../../src/rollout/offer/download-messages.ts";
 import { eventually } from "../support/eventually.ts";
-import { codecs, type Doors, deviceId, openDoors } from "./doors.ts";
+import { codecs, type Doors, deviceId, localhostTls, openDoors } from "./doors.ts";
 
 const certificate = await readFile(new URL("./fixtures/localhost-certificate.pem", import.meta.url));
-const privateKey = await readFile(new URL("./fixtures/localhost-key.pem", import.meta.url));
 const download = UpdateService.method.downloadFirmware;
 const [path, serialize] = codecs(download);
 const content = randomBytes(16 * 1024 * 1024 + 99);
@@ -78,7 +77,7 @@ async function open(tls: boolean, stallMs = 60_000): Promise<void> {
       ),
     ],
     stallMs,
-    ...(tls ? { tls: { certificate, privateKey } } : {}),
+    ...(tls ? { tls: await localhostTls() } : {}),
   });
 }
 

@@ -5,10 +5,9 @@ import { type ChannelCredentials, Client, credentials, Metadata, status } from "
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { UpdateService } from "../../gen/ota/v1/update_service_pb.js";
 import { unary } from "../../src/api/pipeline/endpoint.ts";
-import { codecs, type Doors, deviceId, openDoors } from "./doors.ts";
+import { codecs, type Doors, deviceId, localhostTls, openDoors } from "./doors.ts";
 
 const certificate = await readFile(new URL("./fixtures/localhost-certificate.pem", import.meta.url));
-const privateKey = await readFile(new URL("./fixtures/localhost-key.pem", import.meta.url));
 const check = UpdateService.method.checkForUpdate;
 let doors: Doors;
 let clients: Client[];
@@ -26,7 +25,7 @@ beforeEach(async () => {
         }),
       ),
     ],
-    tls: { certificate, privateKey },
+    tls: await localhostTls(),
   });
 });
 afterEach(async () => {

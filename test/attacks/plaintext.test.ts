@@ -1,24 +1,26 @@
-import { mkdtempDisposable, writeFile } from "node:fs/promises";
+import { mkdtempDisposable, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RpcClient } from "../../src/client/rpc-client.ts";
 import { eventually } from "../support/eventually.ts";
+import { httpsCall } from "../support/https-call.ts";
 import { type CliRun, runCli, startCli } from "../support/run-cli.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 
 /** Listeners on the way: nothing is said to another machine in clear unless somebody means it. */
 
-const ca = fileURLToPath(new URL("../api/fixtures/localhost-certificate.pem", import.meta.url));
-const key = fileURLToPath(new URL("../api/fixtures/localhost-key.pem", import.meta.url));
-
+let ca: string;
+let key: string;
 let service: TestService;
 let server: string;
 let folder: Awaited<ReturnType<typeof mkdtempDisposable>>;
 
 beforeAll(async () => {
   folder = await mkdtempDisposable(join(tmpdir(), "device-ota-plaintext-"));
+  await runCli(["certificate", "self-signed", "--host", "localhost,127.0.0.1"], { cwd: folder.path });
+  ca = join(folder.path, "certificate.pem");
+  key = join(folder.path, "key.pem");
   service = await startTestService({
     settings: { DEVICE_OTA_TLS_CERT_FILE: ca, DEVICE_OTA_TLS_KEY_FILE: key },
   });
@@ -34,7 +36,15 @@ afterAll(async () => {
 const run = (...args: string[]) =>
   runCli(args, { cwd: folder.path, env: { DEVICE_OTA_TOKEN: service.adminToken } });
 
-describe("by TLS, with an authority of one's own", () => {
+describe("by TLS, with a certificate that the command line made", () => {
+  it("its key is for its owner alone, and never made anew in its place", async () => {
+    expect((await stat(key)).mode & 0o777).toBe(0o600);
+    const again = await run("certificate", "self-signed", "--host", "localhost");
+    expect(again).toMatchObject({ exitCode: 5, stderr: expect.stringContaining("key.pem exists") });
+    const wrong = await run("certificate", "self-signed", "--host", "https://localhost", "--out", "/");
+    expect(wrong).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("neither a DNS name") });
+  });
+
   it("the command line reaches the service, named by an option or the environment", async () => {
     const named = await run("--server", server, "--ca", ca, "token", "list");
     expect(named).toMatchObject({ exitCode: 0, stderr: "" });
@@ -61,6 +71,31 @@ describe("by TLS, with an authority of one's own", () => {
       env: { DEVICE_OTA_ENROLMENT_KEY: service.enrolmentKey },
     });
     expect(await outputUntil(agent, '"state":"connected"')).toContain("enrolled");
+  });
+
+  it("browsers and scripts reach the HTTP port, and the console's cookie is for TLS alone", async () => {
+    const trust = { ca: await readFile(ca) };
+    const body = JSON.stringify({ token: service.adminToken });
+    const headers = { "x-ota-console": "1", "content-type": "application/json" };
+    const signedIn = await httpsCall(`${service.httpUrl}/session`, {
+      ...trust,
+      method: "POST",
+      headers,
+      body,
+    });
+    expect(signedIn.headers["strict-transport-security"]).toBe("max-age=31536000");
+    const cookie = signedIn.headers["set-cookie"]?.[0] ?? "";
+    expect(cookie).toMatch(/^__Host-ota_session=.*; Secure/);
+    const asked = { ...trust, headers: { ...headers, cookie: cookie.split(";")[0] } };
+    const me = await httpsCall(`${service.httpUrl}/api/v1/access/whoami`, asked);
+    expect(JSON.parse(me.body)).toMatchObject({ role: "ROLE_ADMIN" });
+  });
+
+  it("metrics tell when the certificate ends, and that it is looked after", async () => {
+    const { body } = await httpsCall(`${service.httpUrl}/metrics`, { ca: await readFile(ca) });
+    const ends = Number(/^device_ota_tls_certificate_expiry_timestamp_seconds (\S+)$/m.exec(body)?.[1]);
+    expect(ends).toBeGreaterThan(Date.now() / 1_000 + 364 * 86_400);
+    expect(body).toContain('device_ota_background_runs_total{work="certificate",outcome="failed"} 0');
   });
 
   it("who does not know the authority, or speaks in clear, gets nothing", async () => {

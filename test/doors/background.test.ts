@@ -3,7 +3,7 @@ import { eventually } from "../support/eventually.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
 
-/** All that a service does by itself, as /metrics names it. */
+/** All that a service does by itself, as /metrics names it; with TLS also `certificate` (test/attacks/plaintext.test.ts). */
 const works = [
   "administrators",
   "archived_updates",

@@ -1,11 +1,13 @@
 import { once } from "node:events";
 import type { Http2Server, Http2Session } from "node:http2";
 import { type AddressInfo, createServer, type Server as Listener } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 import { type Server, ServerCredentials } from "@grpc/grpc-js";
 import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { ConnectionGuard, type ConnectionLimits } from "../pipeline/connection-guard.ts";
 import type { PipelineParts } from "../pipeline/pipeline.ts";
+import type { PortTls } from "../tls/port-tls.ts";
 import { WastedCalls } from "./wasted-calls.ts";
 
 /** Where the gRPC port listens. */
@@ -13,8 +15,8 @@ export interface GrpcPortOptions {
   readonly host: string;
   /** 0 takes a free port. */
   readonly port: number;
-  /** PEM certificate chain and private key; undefined listens in plaintext. */
-  readonly tls?: { readonly certificate: Buffer; readonly privateKey: Buffer } | undefined;
+  /** Undefined listens in plaintext. */
+  readonly tls?: PortTls | undefined;
 }
 
 /**
@@ -56,11 +58,15 @@ export class GrpcPort {
 
   /** Starts to listen; the address is known when it resolves. Rejects where it cannot. */
   async listen({ host, port, tls }: GrpcPortOptions): Promise<AddressInfo> {
-    const injector = this.#server.createConnectionInjector(credentialsOf(tls));
+    // TLS ends here: grpc-js would not ask for certificates of clients without insisting on them.
+    const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     this.#watchSessions();
-    const listener = createServer((socket) => {
-      if (this.guard.accept(socket)) injector.injectConnection(socket);
-    });
+    const listener =
+      tls === undefined
+        ? createServer((socket) => {
+            if (this.guard.accept(socket)) injector.injectConnection(socket);
+          })
+        : this.#secureListener(tls, injector);
     listener.listen({ host, port });
     await once(listener, "listening");
     this.#listener = listener;
@@ -99,6 +105,17 @@ export class GrpcPort {
     await this.close();
   }
 
+  #secureListener(tls: PortTls, injector: ReturnType<Server["createConnectionInjector"]>): Listener {
+    const listener = createTlsServer({ ...tls.options, ALPNProtocols: ["h2"] }, (socket) => {
+      // What breaks below HTTP/2 is told to nobody else (https://github.com/nodejs/node/issues/35824).
+      socket.on("error", () => {});
+      injector.injectConnection(socket);
+    });
+    listener.on("connection", (socket) => this.guard.accept(socket));
+    tls.keep(listener);
+    return listener;
+  }
+
   /** Every HTTP/2 connection. grpc-js has no public way to it; tests watch that this one works. */
   #watchSessions(): void {
     const { http2Servers } = this.#server as unknown as { http2Servers: ReadonlyMap<Http2Server, unknown> };
@@ -113,10 +130,4 @@ export class GrpcPort {
       });
     }
   }
-}
-
-function credentialsOf(tls: GrpcPortOptions["tls"]): ServerCredentials {
-  if (tls === undefined) return ServerCredentials.createInsecure();
-  const pair = { cert_chain: tls.certificate, private_key: tls.privateKey };
-  return ServerCredentials.createSsl(null, [pair], false);
 }

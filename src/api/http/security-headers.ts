@@ -1,18 +1,22 @@
-import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fastify";
+import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
 import helmet from "helmet";
 
 /**
- * An `onRequest` hook for all doors of the HTTP port: sets the headers that tell browsers what an answer may do. They are
- * helmet's, but nothing may be framed, and the content security policy is our own.
+ * Makes the `onRequest` hook for all doors of the HTTP port that sets the headers which tell browsers what an answer may do.
+ * They are helmet's, but nothing may be framed, and the content security policy is our own. `hstsSeconds`: for how long they
+ * reach this host by TLS alone (RFC 6797); 0 where the port is in clear, because whoever puts TLS before it knows whether all
+ * of the host has TLS. Other hosts of the domain are never ours to promise for.
  *
  * This is helmet itself: @fastify/helmet makes all of it anew for each request, which measured 10 us of each.
  */
-export function setSecurityHeaders(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  done: HookHandlerDoneFunction,
-): void {
-  setHeaders(request.raw, reply.raw, (error) => done(error as Error | undefined));
+export function securityHeaders(hstsSeconds: number): onRequestHookHandler {
+  const setHeaders = helmet({
+    contentSecurityPolicy: { useDefaults: false, directives: policyOf() },
+    xFrameOptions: { action: "deny" },
+    strictTransportSecurity: hstsSeconds > 0 && { maxAge: hstsSeconds, includeSubDomains: false },
+  });
+  return (request, reply, done) =>
+    setHeaders(request.raw, reply.raw, (error) => done(error as Error | undefined));
 }
 
 /** Lets the page that is the answer make style elements that name `nonce`, as the console's component library does. */
@@ -35,10 +39,3 @@ function policyOf(nonce?: string): Record<string, string[]> {
     "object-src": ["'none'"],
   };
 }
-
-const setHeaders = helmet({
-  contentSecurityPolicy: { useDefaults: false, directives: policyOf() },
-  xFrameOptions: { action: "deny" },
-  // This port speaks plain HTTP: whoever puts TLS before it knows whether all of the host has TLS.
-  strictTransportSecurity: false,
-});

@@ -1,0 +1,91 @@
+import { resolve } from "node:path";
+import { createSecureContext } from "node:tls";
+import { choice, flag, integer, type Setting, SettingFault, text, textOr } from "./settings.ts";
+
+/** Mozilla's "intermediate" list, with its names of OpenSSL: forward secrecy and authenticated encryption alone. */
+const forwardSecret = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+].join(":");
+
+/** The settings of TLS: the certificate of the ports, and what is spoken with it. */
+export const tlsSettings = {
+  tlsCertFile: text(
+    "TLS_CERT_FILE",
+    "PEM file with the certificate chain of both ports; without it they are in clear.",
+  ),
+  tlsKeyFile: text("TLS_KEY_FILE", "PEM file with the private key of that certificate."),
+  tlsHttp: flag(
+    "TLS_HTTP",
+    true,
+    "Whether a certificate is for the HTTP port too; `false` where a proxy before that port terminates TLS.",
+  ),
+  tlsMinVersion: choice(
+    "TLS_MIN_VERSION",
+    ["1.2", "1.3"],
+    "1.2",
+    "The oldest version of TLS that is spoken.",
+  ),
+  tlsCiphers: ciphers(
+    "TLS_CIPHERS",
+    "The cipher suites, as OpenSSL names them, separated by colons, the preferred ones first.",
+  ),
+  tlsReloadSeconds: integer(
+    "TLS_RELOAD_SECONDS",
+    60,
+    [1, 86_400],
+    "How often is looked whether certificate and key were renewed.",
+  ),
+  hstsSeconds: integer(
+    "HSTS_SECONDS",
+    31_536_000,
+    [0, 63_072_000],
+    "For how long browsers that saw the HTTP port by TLS reach this host by TLS alone, on all its ports; 0 tells them nothing.",
+  ),
+};
+
+/** Their values. */
+export type TlsValues = {
+  [K in keyof typeof tlsSettings]: (typeof tlsSettings)[K] extends Setting<infer T> ? T : never;
+};
+
+/** What the ports need; undefined: they are in clear. */
+export function tlsOf(values: TlsValues, faults: string[]) {
+  const { tlsCertFile, tlsKeyFile } = values;
+  if (tlsCertFile === undefined && tlsKeyFile === undefined) return undefined;
+  if (tlsCertFile === undefined || tlsKeyFile === undefined) {
+    const missing = tlsCertFile === undefined ? tlsSettings.tlsCertFile : tlsSettings.tlsKeyFile;
+    faults.push(`${missing.name}: is missing; certificate and key come together`);
+    return undefined;
+  }
+  return {
+    certFile: resolve(tlsCertFile),
+    keyFile: resolve(tlsKeyFile),
+    minVersion: `TLSv${values.tlsMinVersion}` as const,
+    ciphers: values.tlsCiphers,
+    reloadMs: values.tlsReloadSeconds * 1_000,
+    /** Whether the HTTP port has it too. */
+    http: values.tlsHttp,
+    hstsSeconds: values.hstsSeconds,
+  };
+}
+
+/** What OpenSSL does not know would be found out with the first connection. */
+function ciphers(name: string, meaning: string): Setting<string> {
+  const parse = (value: string) => {
+    try {
+      createSecureContext({ ciphers: value });
+      return value;
+    } catch {
+      throw new SettingFault("must be cipher suites that OpenSSL knows, separated by colons");
+    }
+  };
+  return { ...textOr(name, forwardSecret, meaning), parse };
+}
