@@ -126,6 +126,20 @@ describe("readConfig", () => {
       expect(readConfig({ DEVICE_OTA_HOST: host }).host).toBe(host);
   });
 
+  it("asks for devices' certificates where there is TLS alone", () => {
+    const names = { DEVICE_OTA_TLS_CLIENT_CA_FILE: "/ca", DEVICE_OTA_TLS_CLIENT_CRL_FILE: "/crl" };
+    const tls = { DEVICE_OTA_TLS_CERT_FILE: "/c", DEVICE_OTA_TLS_KEY_FILE: "/k" };
+    expect(readConfig({ ...tls, ...names }).tls?.clients).toMatchObject({
+      caFile: "/ca",
+      crlFile: "/crl",
+      from: "cn",
+    });
+    expect(faultsOf(names)).toEqual(["DEVICE_OTA_TLS_CLIENT_CA_FILE: needs DEVICE_OTA_TLS_CERT_FILE"]);
+    expect(faultsOf({ ...tls, DEVICE_OTA_TLS_CLIENT_CRL_FILE: "/crl" })).toEqual([
+      "DEVICE_OTA_TLS_CLIENT_CRL_FILE: needs DEVICE_OTA_TLS_CLIENT_CA_FILE",
+    ]);
+  });
+
   it("finds ciphers that OpenSSL does not know", () => {
     expect(faultsOf({ DEVICE_OTA_TLS_CIPHERS: "RC4-ISH" })).toEqual([
       expect.stringContaining("DEVICE_OTA_TLS_CIPHERS: must be cipher suites"),

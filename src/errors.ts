@@ -86,7 +86,10 @@ export type ErrorReason =
   | "ROLLBACK_TARGET_RECALLED"
   | "LAST_ADMINISTRATOR"
   | "DEVICE_RETIRED"
-  | "DEVICE_BLOCKED";
+  | "DEVICE_BLOCKED"
+  | "CERTIFICATE_INVALID"
+  | "CERTIFICATE_UNKNOWN"
+  | "CALLERS_DIFFER";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

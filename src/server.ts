@@ -92,6 +92,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const sessions = new ConsoleSessions({ secret: sessionKey, clock, ended: endedSessions });
   const pipeline = new Pipeline({
     authenticator: sessions.identifier(authenticator),
+    certificates: devices.certificates,
     rateLimiter,
     places: new Places(config.places, config.trustedProxies),
     translateError: asDatabaseError,
@@ -214,6 +215,13 @@ async function openTls({
     "When the certificate of the ports ends, in seconds since 1970.",
     () => tls.expiresAt.getTime() / 1_000,
   );
+  if (config.tls.clients?.crlFile !== undefined) {
+    metrics.observe(
+      "tls_revocations_expiry_timestamp_seconds",
+      "When the first revocation list of devices' certificates ends, and with it all of these, in seconds since 1970.",
+      () => (tls.revocationsExpireAt?.getTime() ?? Number.POSITIVE_INFINITY) / 1_000,
+    );
+  }
   return tls;
 }
 

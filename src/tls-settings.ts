@@ -49,6 +49,31 @@ export const tlsSettings = {
     [0, 63_072_000],
     "For how long browsers that saw the HTTP port by TLS reach this host by TLS alone, on all its ports; 0 tells them nothing.",
   ),
+  tlsClientCa: text(
+    "TLS_CLIENT_CA_FILE",
+    "PEM file with the authorities whose certificates are devices' credentials; without it nobody is asked for a certificate.",
+  ),
+  tlsClientCrl: text(
+    "TLS_CLIENT_CRL_FILE",
+    "PEM file with the revocation lists of these authorities, one of each in a chain; when one of them ends, no certificate counts.",
+  ),
+  tlsClientName: choice(
+    "TLS_CLIENT_NAME",
+    ["cn", "serial_number", "san_dns", "san_uri"],
+    "cn",
+    "What in such a certificate is the device's name: the subject's `cn` or `serial_number` (IEEE 802.1AR), or an alternative name, `san_dns` or `san_uri`.",
+  ),
+  tlsClientNamePrefix: textOr(
+    "TLS_CLIENT_NAME_PREFIX",
+    "",
+    "What stands before that name, for example `urn:device:`; other names are none.",
+  ),
+  tlsClientDevice: choice(
+    "TLS_CLIENT_DEVICE",
+    ["serial_number", "id"],
+    "serial_number",
+    "What of a device that name is: its serial number, or the id that the service gave it.",
+  ),
 };
 
 /** Their values. */
@@ -58,7 +83,11 @@ export type TlsValues = {
 
 /** What the ports need; undefined: they are in clear. */
 export function tlsOf(values: TlsValues, faults: string[]) {
-  const { tlsCertFile, tlsKeyFile } = values;
+  const { tlsCertFile, tlsKeyFile, tlsClientCa, tlsClientCrl } = values;
+  if (tlsClientCa !== undefined && tlsCertFile === undefined)
+    faults.push(`${tlsSettings.tlsClientCa.name}: needs ${tlsSettings.tlsCertFile.name}`);
+  if (tlsClientCrl !== undefined && tlsClientCa === undefined)
+    faults.push(`${tlsSettings.tlsClientCrl.name}: needs ${tlsSettings.tlsClientCa.name}`);
   if (tlsCertFile === undefined && tlsKeyFile === undefined) return undefined;
   if (tlsCertFile === undefined || tlsKeyFile === undefined) {
     const missing = tlsCertFile === undefined ? tlsSettings.tlsCertFile : tlsSettings.tlsKeyFile;
@@ -74,6 +103,17 @@ export function tlsOf(values: TlsValues, faults: string[]) {
     /** Whether the HTTP port has it too. */
     http: values.tlsHttp,
     hstsSeconds: values.hstsSeconds,
+    /** Undefined: nobody is asked for a certificate. */
+    clients:
+      tlsClientCa === undefined
+        ? undefined
+        : {
+            caFile: resolve(tlsClientCa),
+            crlFile: tlsClientCrl && resolve(tlsClientCrl),
+            from: values.tlsClientName,
+            prefix: values.tlsClientNamePrefix,
+            device: values.tlsClientDevice,
+          },
   };
 }
 

@@ -1,5 +1,6 @@
 import { FleetPresence } from "../device/fleet/fleet-presence.ts";
 import { RetiredPresence } from "../device/fleet/retired-presence.ts";
+import { DeviceCertificates } from "../device/registry/device-certificates.ts";
 import { DeviceEnrolment } from "../device/registry/device-enrolment.ts";
 import { DeviceRegistry } from "../device/registry/device-registry.ts";
 import { DeviceReinstatement } from "../device/registry/device-reinstatement.ts";
@@ -89,9 +90,13 @@ export async function openDevices(
     blocked: [new StoppedDeviceUpdates(clock)],
     clock,
   });
+  const names = config.tls?.clients?.device;
+  const certificates = names && opened.use(new DeviceCertificates({ database, changes, clock, names }));
   const types = new DeviceTypes({ database, audit, changes, clock, logger });
   types.start(background);
   return {
+    /** Undefined where no certificates of devices count. */
+    certificates,
     changes,
     fleet,
     facts,

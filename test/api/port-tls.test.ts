@@ -74,7 +74,7 @@ describe("renewed files", () => {
       await expect(reach(port)).rejects.toThrow("self-signed");
     }
     expect(before.map(({ readyState }) => readyState)).toEqual(["open", "open"]);
-    expect(logged.map(({ msg }) => msg)).toEqual(["the ports have a new certificate"]);
+    expect(logged.map(({ msg }) => msg)).toEqual(["the ports have new certificates"]);
     expect(tls.expiresAt.getTime() - Date.now()).toBeGreaterThan(59 * 86_400_000);
   });
 

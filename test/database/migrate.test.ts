@@ -37,6 +37,7 @@ const all = [
   "0030-enrolment-consent",
   "0031-sign-in-and-audit",
   "0038-separate-roles",
+  "0034-device-certificates",
 ];
 const replicas = 3;
 

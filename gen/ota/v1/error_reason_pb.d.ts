@@ -451,6 +451,29 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_DEVICE_BLOCKED = 131;
    */
   DEVICE_BLOCKED = 131,
+
+  /**
+   * The certificate of the connection counts for nothing, as the message says: no authority of the service vouches for it, it has
+   * ended or was revoked, it is not for clients, or it names no device or several. UNAUTHENTICATED.
+   *
+   * @generated from enum value: ERROR_REASON_CERTIFICATE_INVALID = 137;
+   */
+  CERTIFICATE_INVALID = 137,
+
+  /**
+   * The certificate of the connection names no device in service; it may have to enrol. UNAUTHENTICATED.
+   *
+   * @generated from enum value: ERROR_REASON_CERTIFICATE_UNKNOWN = 138;
+   */
+  CERTIFICATE_UNKNOWN = 138,
+
+  /**
+   * The certificate of the connection is another caller's than the token, or names another serial number than the enrolment.
+   * PERMISSION_DENIED.
+   *
+   * @generated from enum value: ERROR_REASON_CALLERS_DIFFER = 139;
+   */
+  CALLERS_DIFFER = 139,
 }
 
 /**

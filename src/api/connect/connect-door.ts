@@ -24,6 +24,7 @@ import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import type { Failure } from "../pipeline/failure.ts";
 import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
 import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import { certificateOf } from "../tls/port-tls.ts";
 import { type ReadMessages, readInPlaceOfConnect } from "./salvaged-bodies.ts";
 
 /**
@@ -278,6 +279,7 @@ function originOf(context: HandlerContext): CallOrigin {
   return {
     door: "connect",
     authorization: context.requestHeader.get("authorization") ?? undefined,
+    certificate: certificateOf(context.values.get(requestKey)?.raw.socket),
     requestId: context.requestHeader.get("x-request-id") ?? undefined,
     getPeer: () => context.values.get(peerKey),
   };

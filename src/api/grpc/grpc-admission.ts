@@ -17,6 +17,7 @@ import {
   publicMessageTooLarge,
 } from "../pipeline/pending-requests.ts";
 import type { Route } from "../pipeline/pipeline.ts";
+import { certificateOf } from "../tls/port-tls.ts";
 import { type AnyCall, cancelReason, GrpcOrigin, toGrpcError } from "./grpc-wire.ts";
 
 /** What {@link GrpcAdmission} tells of. */
@@ -125,7 +126,10 @@ class Arrival implements Listener {
   }
 
   onReceiveMetadata(metadata: Metadata): void {
-    const call = this.#route.open(new GrpcOrigin(this.#inner, metadata));
+    const session = streamOf(this.#inner)?.session;
+    // Its socket cannot be asked for any more when it is over.
+    const certificate = session?.destroyed === false ? certificateOf(session.socket) : undefined;
+    const call = this.#route.open(new GrpcOrigin(this.#inner, metadata, certificate));
     this.#call = call;
     this.#owner.began(call);
     call.onAbort((reason) => this.#refuse(call, reason));

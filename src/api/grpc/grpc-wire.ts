@@ -8,6 +8,7 @@ import {
   type ServerUnaryCall,
   type ServerWritableStream,
 } from "@grpc/grpc-js";
+import type { ShownCertificate } from "../../call/client-certificate.ts";
 import { OtaError } from "../../errors.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Door, Endpoint } from "../pipeline/endpoint.ts";
@@ -26,11 +27,17 @@ export type AnyCall =
 export class GrpcOrigin implements CallOrigin {
   readonly door: Door = "grpc";
   readonly authorization: string | undefined;
+  readonly certificate: ShownCertificate | undefined;
   readonly requestId: string | undefined;
   readonly #call: Pick<ServerInterceptingCallInterface, "getPeer">;
 
-  constructor(call: Pick<ServerInterceptingCallInterface, "getPeer">, headers: Metadata) {
+  constructor(
+    call: Pick<ServerInterceptingCallInterface, "getPeer">,
+    headers: Metadata,
+    certificate: ShownCertificate | undefined,
+  ) {
     this.#call = call;
+    this.certificate = certificate;
     this.authorization = headerOf(headers, "authorization");
     this.requestId = headerOf(headers, "x-request-id");
   }

@@ -7,6 +7,7 @@ import {
   RetryInfoSchema,
 } from "../../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../../gen/google/rpc/status_pb.js";
+import type { ShownCertificate } from "../../call/client-certificate.ts";
 import { OtaError } from "../../errors.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Door } from "../pipeline/endpoint.ts";
@@ -18,6 +19,7 @@ import {
   publicMessageTooLarge,
 } from "../pipeline/pending-requests.ts";
 import type { Route } from "../pipeline/pipeline.ts";
+import { certificateOf } from "../tls/port-tls.ts";
 
 /**
  * Hears of connections whose caller may make a call, before its body is read and its answer written: both may take longer than
@@ -129,12 +131,14 @@ function httpStatusOf({ error, code }: Failure): number {
 class HttpOrigin implements CallOrigin {
   readonly door: Door;
   readonly authorization: string | undefined;
+  readonly certificate: ShownCertificate | undefined;
   readonly requestId: string | undefined;
   readonly #peer: string;
 
   constructor(door: Door, request: FastifyRequest) {
     this.door = door;
     this.authorization = request.headers.authorization;
+    this.certificate = certificateOf(request.raw.socket);
     const requestId = request.headers["x-request-id"];
     this.requestId = typeof requestId === "string" ? requestId : undefined;
     // Cannot be asked for any more when the client has gone.

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
+import type { ShownCertificate } from "../../call/client-certificate.ts";
 import type { Identity } from "../../call/identity.ts";
 import type { CallContext, Door } from "./endpoint.ts";
 import type { Place } from "./places.ts";
@@ -20,6 +21,8 @@ export interface CallOrigin {
   readonly door: Door;
   /** The `authorization` header as it came. */
   readonly authorization: string | undefined;
+  /** What the client showed when the connection began, if it is TLS and asks for certificates. */
+  readonly certificate?: ShownCertificate | undefined;
   /** The `x-request-id` header as it came. */
   readonly requestId: string | undefined;
   /** The caller's address, without port. */
@@ -33,6 +36,7 @@ export interface CallOrigin {
 export class Call implements CallContext {
   readonly door: Door;
   readonly authorization: string | undefined;
+  readonly certificate: ShownCertificate | undefined;
   readonly requestId: string;
   /** Whether the caller named the call, and so wants to hear the name again. */
   readonly isNamed: boolean;
@@ -56,6 +60,7 @@ export class Call implements CallContext {
   constructor(origin: CallOrigin, method: string, baseLogger: Logger, startedMs: number) {
     this.door = origin.door;
     this.authorization = origin.authorization;
+    this.certificate = origin.certificate;
     const named = isSaneRequestId(origin.requestId) ? origin.requestId : undefined;
     this.isNamed = named !== undefined;
     this.requestId = named ?? randomUUID();

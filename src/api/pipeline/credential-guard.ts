@@ -1,6 +1,7 @@
 import type { BlockList } from "node:net";
 import { addressKey, isListed } from "../../call/address.ts";
 import { bearerToken } from "../../call/bearer.ts";
+import { type CertificateHolders, callersDiffer, certificateInvalid } from "../../call/client-certificate.ts";
 import type { Identity } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { Call, CallerIdentifier } from "./call.ts";
@@ -9,6 +10,8 @@ import { type RateLimiter, rateLimited } from "./rate-limit.ts";
 /** What a {@link CredentialGuard} is made of. */
 export interface CredentialGuardParts {
   readonly authenticator: CallerIdentifier;
+  /** Who devices are by their certificates; undefined where none count. */
+  readonly certificates?: CertificateHolders<Identity> | undefined;
   readonly rateLimiter: RateLimiter;
   /** Addresses without a limit of their own: proxies, behind which everybody is. */
   readonly trustedProxies: BlockList;
@@ -27,10 +30,9 @@ export class CredentialGuard {
   }
 
   /** Throws (or rejects with) UNAUTHENTICATED, or `RATE_LIMITED` for an address that has tried too much. */
-  identify(call: Pick<Call, "authorization" | "peer">): Identity | Promise<Identity> {
+  identify(call: Shown): Identity | Promise<Identity> {
     try {
-      const token = bearerToken(call.authorization);
-      const identity = this.#parts.authenticator.identify(token, () => this.#requireRoom(call.peer));
+      const identity = this.#identify(call);
       if (!(identity instanceof Promise)) return identity;
       return identity.catch((error: unknown) => {
         throw this.#counted(call.peer, error);
@@ -38,6 +40,35 @@ export class CredentialGuard {
     } catch (error) {
       throw this.#counted(call.peer, error);
     }
+  }
+
+  /**
+   * By the certificate of the connection, by the token, or by both, which must be of the same device then. A certificate that does
+   * not count leaves it to the token.
+   */
+  #identify(call: Shown): Identity | Promise<Identity> {
+    const { certificate, authorization } = call;
+    const { certificates } = this.#parts;
+    if (certificate === undefined || certificates === undefined) return this.#byToken(call);
+    const hasToken = authorization !== undefined && authorization !== "";
+    if ("refused" in certificate) {
+      if (hasToken) return this.#byToken(call);
+      throw certificateInvalid(certificate.refused);
+    }
+    const holder = certificates.identify(certificate, () => this.#requireRoom(call.peer));
+    return hasToken ? this.#byBoth(holder, call) : holder;
+  }
+
+  #byToken({ authorization, peer }: Shown): Identity | Promise<Identity> {
+    return this.#parts.authenticator.identify(bearerToken(authorization), () => this.#requireRoom(peer));
+  }
+
+  async #byBoth(byCertificate: Identity | Promise<Identity>, call: Shown): Promise<Identity> {
+    const holder = await byCertificate;
+    const caller = await this.#byToken(call);
+    if (holder.kind === "device" && caller.kind === "device" && holder.deviceId === caller.deviceId)
+      return caller;
+    throw callersDiffer();
   }
 
   #requireRoom(peer: string): void {
@@ -58,6 +89,12 @@ export class CredentialGuard {
   }
 }
 
+/** What of a call says who calls. */
+type Shown = Pick<Call, "authorization" | "certificate" | "peer">;
+
 function isWrongToken(error: unknown): boolean {
-  return error instanceof OtaError && error.reason === "CREDENTIAL_INVALID";
+  return (
+    error instanceof OtaError &&
+    (error.reason === "CREDENTIAL_INVALID" || error.reason === "CERTIFICATE_UNKNOWN")
+  );
 }

@@ -1,6 +1,7 @@
 import type { BlockList } from "node:net";
 import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
+import type { CertificateHolders } from "../../call/client-certificate.ts";
 import { type Identity, roleIncludes } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { BackgroundWork } from "../../infra/background/work-log.ts";
@@ -22,6 +23,8 @@ import { checkRequest } from "./validation.ts";
 /** What the pipeline is made of. */
 export interface PipelineParts {
   readonly authenticator: CallerIdentifier;
+  /** Who devices are by their certificates; undefined where none count. */
+  readonly certificates?: CertificateHolders<Identity> | undefined;
   readonly rateLimiter: RateLimiter;
   readonly places: Places;
   readonly translateError: TranslateError;

@@ -5,11 +5,14 @@ import {
   type SecureContextOptions,
   type SecureVersion,
   type Server,
+  type TLSSocket,
   type TlsOptions,
 } from "node:tls";
+import type { ShownCertificate } from "../../call/client-certificate.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Logger } from "../../infra/logger.ts";
+import type { NameRule, ReadCertificate } from "./client-certificates.ts";
 
 /** Where the certificate of the ports is, and how TLS is spoken with it. */
 export interface PortTlsSettings {
@@ -22,6 +25,16 @@ export interface PortTlsSettings {
   readonly ciphers: string;
   /** How often the files are looked at, in milliseconds. */
   readonly reloadMs: number;
+  /** Undefined: nobody is asked for a certificate. */
+  readonly clients?: ClientCertificateSettings | undefined;
+}
+
+/** Which certificates of clients count. */
+interface ClientCertificateSettings extends NameRule {
+  /** PEM: the authorities of the devices. */
+  readonly caFile: string;
+  /** PEM: the revocation lists of all authorities of a chain; without it nothing is revoked. */
+  readonly crlFile: string | undefined;
 }
 
 /** What {@link PortTls} is made of. */
@@ -42,6 +55,8 @@ export class PortTls {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #servers = new Set<Server>();
+  /** Connections whose clients showed a certificate that counts. */
+  readonly #certified = new Map<TLSSocket, ReadCertificate>();
   #loaded: Loaded;
   /** When was told last that the certificate ends soon, by the monotonic clock. */
   #warnedAtMs = Number.NEGATIVE_INFINITY;
@@ -68,7 +83,14 @@ export class PortTls {
 
   /** With which a server is made that is to {@link keep} up. */
   get options(): TlsOptions {
-    return this.#loaded.options;
+    const { options, clients } = this.#loaded;
+    // Asked for, and not insisted on: whoever has none comes with a token, and whose does not count hears why.
+    return clients === undefined ? options : { ...options, requestCert: true, rejectUnauthorized: false };
+  }
+
+  /** When the first of the revocation lists ends, and with it all certificates of devices; undefined if none does. */
+  get revocationsExpireAt(): Date | undefined {
+    return this.#loaded.clients?.nextUpdate;
   }
 
   /** When the certificate ends. */
@@ -80,6 +102,7 @@ export class PortTls {
   keep(server: Server): void {
     this.#servers.add(server);
     server.once("close", () => this.#servers.delete(server));
+    server.prependListener("secureConnection", (socket) => this.#met(socket));
   }
 
   /** Takes what is new in the files. Rejects if it cannot be used; what was there before stays. */
@@ -90,11 +113,31 @@ export class PortTls {
       if (next.expiresAt <= now && this.#loaded.expiresAt > now)
         throw new Error(`${this.#settings.certFile}: ended ${next.expiresAt.toISOString()}`);
       for (const server of this.#servers) server.setSecureContext(next.options);
+      const authoritiesChanged = next.clients?.ca !== this.#loaded.clients?.ca;
       this.#loaded = next;
+      if (authoritiesChanged) for (const socket of this.#certified.keys()) socket.destroy();
       this.#warnedAtMs = Number.NEGATIVE_INFINITY;
-      this.#logger.info({ expires: next.expiresAt }, "the ports have a new certificate");
+      this.#logger.info({ expires: next.expiresAt }, "the ports have new certificates");
     }
+    this.#cutRefused();
     this.#warnOfEnd();
+  }
+
+  #met(socket: TLSSocket): void {
+    const shown = this.#loaded.clients?.shownBy(socket);
+    if (shown === undefined) return;
+    (socket as MarkedSocket)[shownCertificate] = shown;
+    if ("refused" in shown) return;
+    this.#certified.set(socket, shown);
+    socket.once("close", () => this.#certified.delete(socket));
+  }
+
+  /** What was opened with a certificate that has ended or was revoked since. */
+  #cutRefused(): void {
+    const now = this.#clock.now();
+    const revoked = this.#loaded.clients?.revoked;
+    for (const [socket, { expiresAt, revokedAs }] of this.#certified)
+      if (expiresAt <= now || revoked?.has(revokedAs) === true) socket.destroy();
   }
 
   #warnOfEnd(): void {
@@ -107,12 +150,31 @@ export class PortTls {
   }
 }
 
+/** What the client at the other end of a connection showed; undefined if nothing, or if nobody asked. */
+export function certificateOf(socket: object | undefined): ShownCertificate | undefined {
+  return (socket as MarkedSocket | undefined)?.[shownCertificate];
+}
+
+/** A mark and no map: HTTP/2 shows its sockets only behind proxies, which are other objects. */
+const shownCertificate = Symbol("shown certificate");
+
+type MarkedSocket = { [shownCertificate]?: ShownCertificate };
+
 /** What was read, and found to be usable. */
 interface Loaded {
   /** All files, as they were. */
   readonly pem: Buffer;
   readonly options: SecureContextOptions;
   readonly expiresAt: Date;
+  readonly clients: LoadedClients | undefined;
+}
+
+interface LoadedClients {
+  readonly ca: string;
+  readonly lists: readonly string[];
+  readonly revoked: ReadonlySet<string>;
+  readonly nextUpdate: Date | undefined;
+  readonly shownBy: (socket: TLSSocket) => ReadCertificate | { readonly refused: string } | undefined;
 }
 
 /** Automatic renewals come 30 days before the end: at half of that something is wrong with them. */
@@ -120,14 +182,18 @@ const endsSoonMs = 14 * 86_400_000;
 
 const warnEveryMs = 86_400_000;
 
-async function load({ certFile, keyFile, minVersion, ciphers }: PortTlsSettings): Promise<Loaded> {
+async function load(settings: PortTlsSettings): Promise<Loaded> {
+  const { certFile, keyFile, minVersion, ciphers } = settings;
   const cert = await readFile(certFile);
   const key = await readFile(keyFile);
   const certificate = usable(certFile, () => new X509Certificate(cert));
   const privateKey = usable(keyFile, () => createPrivateKey(key));
   if (!certificate.checkPrivateKey(privateKey))
     throw new Error(`${keyFile}: is not the key of the certificate in ${certFile}`);
+  const clients = settings.clients && (await loadClients(settings.clients));
   const options: SecureContextOptions = {
+    ...(clients && { ca: clients.ca }),
+    ...(clients && clients.lists.length > 0 && { crl: [...clients.lists] }),
     cert,
     key,
     minVersion,
@@ -138,7 +204,29 @@ async function load({ certFile, keyFile, minVersion, ciphers }: PortTlsSettings)
   };
   // The rest of the chain, and what OpenSSL thinks of key and digest.
   usable(certFile, () => createSecureContext(options));
-  return { pem: Buffer.concat([cert, key]), options, expiresAt: certificate.validToDate };
+  const texts = clients === undefined ? [] : [clients.ca, ...clients.lists];
+  const pem = Buffer.concat([cert, key, Buffer.from(texts.join(""))]);
+  return { pem, options, expiresAt: certificate.validToDate, clients };
+}
+
+async function loadClients({
+  caFile,
+  crlFile,
+  from,
+  prefix,
+}: ClientCertificateSettings): Promise<LoadedClients> {
+  // It takes a tenth of a second to load, and most services do without.
+  const { readRevocations, shownBy } = await import("./client-certificates.ts");
+  const ca = await readFile(caFile, "utf8");
+  usable(caFile, () => new X509Certificate(ca));
+  // Node.js reads the first list of a text alone.
+  const lists =
+    crlFile === undefined ? [] : (await readFile(crlFile, "utf8")).split(/(?=-----BEGIN X509 CRL-----)/);
+  const revocations = usable(crlFile ?? "", () => {
+    createSecureContext({ crl: lists });
+    return readRevocations(lists);
+  });
+  return { ca, lists, ...revocations, shownBy: (socket) => shownBy(socket, { from, prefix }) };
 }
 
 function usable<T>(file: string, read: () => T): T {

@@ -229,12 +229,15 @@ export class DeviceRegistry {
    */
   async resetCredential({ actor, id, reason }: DeviceVerb): Promise<ResetCredential> {
     const { audit, changes, clock, credentials, enrolAgainMs } = this.#parts;
-    const enrolUntil = new Date(clock.now().getTime() + enrolAgainMs);
+    const now = clock.now();
+    const enrolUntil = new Date(now.getTime() + enrolAgainMs);
     const revoked = await this.#transaction(async (em) => {
       const device = await findInService(em, id, "reset");
       // A retry of the old enrolment is no longer one: whoever comes now enrols again.
       device.enrolRequestId = null;
       device.enrolUntil = enrolUntil;
+      device.certificatesSince = now;
+      device.certificateSha256 = null;
       await em.flush();
       const hashes = await credentials.revokeAll(em, id, "an operator reset the credential");
       await audit.record(em, {

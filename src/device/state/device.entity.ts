@@ -47,6 +47,12 @@ export const DeviceEntity = defineEntity({
     enrolDigest: p.blob().strictNullable(),
     /** Until when an operator lets the serial number enrol once more; null: not at all. */
     enrolUntil: instant().strictNullable(),
+    /**
+     * Since when certificates that name it count, after a reset; null: all of them. An older one counts if it has this digest:
+     * with it the device enrolled again.
+     */
+    certificatesSince: instant().strictNullable(),
+    certificateSha256: p.blob().strictNullable(),
     /** Since when it is in quarantine, and since when it is blocked; see `Standing`. */
     quarantinedAt: instant().strictNullable(),
     blockedAt: instant().strictNullable(),

@@ -34,6 +34,7 @@ import { KeptFacts } from "./migrations/m0028-kept-facts.ts";
 import { EnrolmentConsent } from "./migrations/m0030-enrolment-consent.ts";
 import { SignInAndAudit } from "./migrations/m0031-sign-in-and-audit.ts";
 import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
+import { DeviceCertificates } from "./migrations/m0034-device-certificates.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type Session, sessionOn } from "./session.ts";
@@ -137,6 +138,7 @@ const migrations = [
   { name: "0030-enrolment-consent", class: EnrolmentConsent },
   { name: "0031-sign-in-and-audit", class: SignInAndAudit },
   { name: "0038-separate-roles", class: SeparateRoles },
+  { name: "0034-device-certificates", class: DeviceCertificates },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
