@@ -1,17 +1,16 @@
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
-import { type AccessRule, type Endpoint, type EndpointOptions, unary } from "../api/pipeline/endpoint.ts";
-import { actorOf, type Role } from "../call/identity.ts";
+import { apiCalls, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { actorOf } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
 import { dateOf, timeRange } from "../call/request-date.ts";
+import { fromWireRole, wireRole } from "../call/wire-role.ts";
 import { invalidArgument } from "../errors.ts";
 import {
   auditEventMessage,
   enrolmentKeyMessage,
-  roleOf,
   signingKeyMessage,
   tokenMessage,
-  wireRole,
 } from "./access-messages.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { EnrolmentKeys } from "./enrolment-keys.ts";
@@ -55,37 +54,33 @@ export function accessEndpoints(parts: AccessParts): Endpoint[] {
 }
 
 function whoAmI(): Endpoint {
-  return unary(
-    AccessService.method.whoAmI,
-    options({ role: "viewer", device: true }),
-    async (_, { identity }) => ({
-      actor: actorOf(identity),
-      ...(identity.kind === "operator" ? { role: wireRole(identity.role) } : {}),
-      ...(identity.kind === "device" ? { deviceId: identity.deviceId } : {}),
-    }),
-  );
+  return unary(AccessService.method.whoAmI, apiCalls, async (_, { identity }) => ({
+    actor: actorOf(identity),
+    ...(identity.kind === "operator" ? { role: wireRole(identity.role) } : {}),
+    ...(identity.kind === "device" ? { deviceId: identity.deviceId } : {}),
+  }));
 }
 
 function tokenEndpoints({ tokens, pageTokens }: AccessParts): Endpoint[] {
   return [
-    unary(AccessService.method.createToken, forRole("admin"), async (request, { identity }) => {
+    unary(AccessService.method.createToken, apiCalls, async (request, { identity }) => {
       const { token, secret } = await tokens.create({
         actor: actorOf(identity),
         requestId: request.requestId || undefined,
         name: request.name,
-        role: roleOf(request.role),
+        role: fromWireRole(request.role) ?? "viewer",
         expiresAt: dateOf(request.expireTime),
       });
       return { token: tokenMessage(token), secret };
     }),
-    unary(AccessService.method.listTokens, forRole("admin"), async (request) => {
+    unary(AccessService.method.listTokens, apiCalls, async (request) => {
       const page = await listPage(pageTokens, request, "tokens", {
         list: (position) => tokens.list(position),
         keyOf: (token) => token.id,
       });
       return { tokens: page.rows.map(tokenMessage), nextPageToken: page.nextPageToken };
     }),
-    unary(AccessService.method.revokeToken, forRole("admin"), async ({ id, reason }, { identity }) => ({
+    unary(AccessService.method.revokeToken, apiCalls, async ({ id, reason }, { identity }) => ({
       token: tokenMessage(await tokens.revoke({ actor: actorOf(identity), id, reason })),
     })),
   ];
@@ -93,7 +88,7 @@ function tokenEndpoints({ tokens, pageTokens }: AccessParts): Endpoint[] {
 
 function enrolmentKeyEndpoints({ enrolmentKeys, pageTokens }: AccessParts): Endpoint[] {
   return [
-    unary(AccessService.method.createEnrolmentKey, forRole("admin"), async (request, { identity }) => {
+    unary(AccessService.method.createEnrolmentKey, apiCalls, async (request, { identity }) => {
       if (request.maxUses > maxCount) throw invalidArgument("max_uses", `must be at most ${maxCount}`);
       const { key, secret } = await enrolmentKeys.create({
         actor: actorOf(identity),
@@ -106,20 +101,16 @@ function enrolmentKeyEndpoints({ enrolmentKeys, pageTokens }: AccessParts): Endp
       });
       return { key: enrolmentKeyMessage(key), secret };
     }),
-    unary(AccessService.method.listEnrolmentKeys, forRole("admin"), async (request) => {
+    unary(AccessService.method.listEnrolmentKeys, apiCalls, async (request) => {
       const page = await listPage(pageTokens, request, "enrolment_keys", {
         list: (position) => enrolmentKeys.list(position),
         keyOf: (key) => key.id,
       });
       return { keys: page.rows.map(enrolmentKeyMessage), nextPageToken: page.nextPageToken };
     }),
-    unary(
-      AccessService.method.revokeEnrolmentKey,
-      forRole("admin"),
-      async ({ id, reason }, { identity }) => ({
-        key: enrolmentKeyMessage(await enrolmentKeys.revoke({ actor: actorOf(identity), id, reason })),
-      }),
-    ),
+    unary(AccessService.method.revokeEnrolmentKey, apiCalls, async ({ id, reason }, { identity }) => ({
+      key: enrolmentKeyMessage(await enrolmentKeys.revoke({ actor: actorOf(identity), id, reason })),
+    })),
   ];
 }
 
@@ -127,19 +118,19 @@ function signingKeyEndpoints({ signingKeys, pageTokens }: AccessParts): Endpoint
   return [
     unary(
       AccessService.method.registerSigningKey,
-      forRole("admin"),
+      apiCalls,
       async ({ name, publicKeyPem }, { identity }) => ({
         key: signingKeyMessage(await signingKeys.register({ actor: actorOf(identity), name, publicKeyPem })),
       }),
     ),
-    unary(AccessService.method.listSigningKeys, forRole("viewer"), async (request) => {
+    unary(AccessService.method.listSigningKeys, apiCalls, async (request) => {
       const page = await listPage(pageTokens, request, "signing_keys", {
         list: (position) => signingKeys.list(position),
         keyOf: signingKeyPosition,
       });
       return { keys: page.rows.map(signingKeyMessage), nextPageToken: page.nextPageToken };
     }),
-    unary(AccessService.method.revokeSigningKey, forRole("admin"), async ({ id, reason }, { identity }) => {
+    unary(AccessService.method.revokeSigningKey, apiCalls, async ({ id, reason }, { identity }) => {
       const { key, pausedRollouts } = await signingKeys.revoke({ actor: actorOf(identity), id, reason });
       return { key: signingKeyMessage(key), pausedRolloutCount: pausedRollouts };
     }),
@@ -147,7 +138,7 @@ function signingKeyEndpoints({ signingKeys, pageTokens }: AccessParts): Endpoint
 }
 
 function audit({ audit, pageTokens }: AccessParts): Endpoint {
-  return unary(AccessService.method.listAuditEvents, forRole("viewer"), async (request) => {
+  return unary(AccessService.method.listAuditEvents, apiCalls, async (request) => {
     const { resourceId, action, actor, resourceType } = request;
     const { from: startAt, to: endAt } = timeRange(request);
     const filter = { resourceId, action, actor, resourceType, startAt, endAt };
@@ -162,7 +153,7 @@ function audit({ audit, pageTokens }: AccessParts): Endpoint {
 }
 
 function listSettings({ settings }: AccessParts): Endpoint {
-  return unary(AccessService.method.listSettings, forRole("viewer"), async () => ({
+  return unary(AccessService.method.listSettings, apiCalls, async () => ({
     settings: settings.map(({ name, value, defaultValue, set, description }) => ({
       name,
       value,
@@ -175,11 +166,3 @@ function listSettings({ settings }: AccessParts): Endpoint {
 
 /** What a JavaScript number counts exactly. */
 const maxCount = BigInt(Number.MAX_SAFE_INTEGER);
-
-function forRole<Request>(role: Role): EndpointOptions<Request> {
-  return options({ role });
-}
-
-function options<Request>(access: AccessRule<Request>): EndpointOptions<Request> {
-  return { access, rate: "operator" };
-}

@@ -5,24 +5,12 @@ import {
   type EnrolmentKeySchema,
   type OperatorTokenSchema,
   type SigningKeySchema,
-  Role as WireRole,
 } from "../../gen/ota/v1/access_pb.js";
-import type { Role } from "../call/identity.ts";
+import { wireRole } from "../call/wire-role.ts";
 import type { AuditEventRow } from "./audit-event.entity.ts";
 import type { EnrolmentKeyRow } from "./enrolment-key.entity.ts";
 import type { OperatorTokenRow } from "./operator-token.entity.ts";
 import type { SigningKeyRow } from "./signing-key.entity.ts";
-
-/** A role on the wire. */
-export function wireRole(role: Role): WireRole {
-  return wireRoles[role];
-}
-
-/** A role from the wire, where the contract's rules have refused everything that is none. */
-export function roleOf(wire: WireRole): Role {
-  if (wire === WireRole.ADMIN) return "admin";
-  return wire === WireRole.OPERATOR ? "operator" : "viewer";
-}
 
 /** A token on the wire, without its secret. */
 export function tokenMessage(token: OperatorTokenRow): MessageInitShape<typeof OperatorTokenSchema> {
@@ -78,12 +66,6 @@ export function auditEventMessage(event: AuditEventRow): MessageInitShape<typeof
     requestId: event.requestId ?? "",
   };
 }
-
-const wireRoles: Readonly<Record<Role, WireRole>> = {
-  viewer: WireRole.VIEWER,
-  operator: WireRole.OPERATOR,
-  admin: WireRole.ADMIN,
-};
 
 function lifetime(row: { expiresAt: Date | null; revokedAt: Date | null }): {
   expireTime?: Timestamp;

@@ -1,4 +1,6 @@
+import { ErrorService } from "../../gen/ota/v1/error_service_pb.js";
 import type { RawRoute } from "../api/http/raw-route.ts";
+import { accessRuleOf } from "../api/pipeline/access-rule.ts";
 import { callingDevice } from "../call/identity.ts";
 import { invalidArgument } from "../errors.ts";
 import { maxCrashLogBytes } from "./crash-log-codec.ts";
@@ -15,7 +17,7 @@ export function crashLogRoutes(logs: CrashLogs): RawRoute[] {
     {
       method: "POST",
       url: "/api/v1/crashLogs",
-      access: { device: true },
+      access: accessRuleOf(ErrorService.method.uploadCrashLog),
       rate: "device",
       place: "crash_logs",
       bodyLimit: maxCrashLogBytes,
@@ -35,7 +37,7 @@ export function crashLogRoutes(logs: CrashLogs): RawRoute[] {
     {
       method: "GET",
       url: "/api/v1/crashLogs/:id",
-      access: { role: "viewer" },
+      access: accessRuleOf(ErrorService.method.downloadCrashLog),
       rate: "operator",
       handle: async (request, reply, { signal }) => {
         const { id } = request.params as { id: string };

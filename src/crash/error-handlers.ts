@@ -1,6 +1,6 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { ErrorService, type UploadCrashLogRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
-import { clientStream, type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
+import { apiCalls, clientStream, type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf, callingDevice } from "../call/identity.ts";
 import { keysetPage, listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
@@ -52,7 +52,7 @@ export function errorEndpoints(parts: ErrorParts): Endpoint[] {
 function groupEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
   const { method } = ErrorService;
   return [
-    unary(method.listErrorGroups, viewer, async (request) => {
+    unary(method.listErrorGroups, apiCalls, async (request) => {
       const filter = groupFilterOf(request);
       const order = groupOrderOf(request.orderBy);
       const page = await keysetPage(
@@ -67,7 +67,7 @@ function groupEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
       };
     }),
 
-    unary(method.getErrorGroup, viewer, async ({ id }) => {
+    unary(method.getErrorGroup, apiCalls, async ({ id }) => {
       const group = await groups.get(id);
       const [newest] = await groups.occurrences({ groupId: id }, { limit: 1 });
       const merged = await groups.mergedInto(id, maxMergedShown);
@@ -80,7 +80,7 @@ function groupEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
 
     unary(
       method.updateErrorGroup,
-      { access: { role: "operator" }, rate: "operator" },
+      apiCalls,
       async ({ id, state, resolvedVersion, reason }, { identity }) => ({
         group: groupMessage(
           await groups.decide({
@@ -99,14 +99,14 @@ function groupEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
 function detailEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
   const { method } = ErrorService;
   return [
-    unary(method.getErrorTimeline, viewer, async ({ id, days }) => ({
+    unary(method.getErrorTimeline, apiCalls, async ({ id, days }) => ({
       counts: (await groups.timeline(id, days === 0 ? defaultTimelineDays : days)).map((count) => ({
         ...count,
         occurrenceCount: BigInt(count.occurrenceCount),
       })),
     })),
 
-    unary(method.listErrorOccurrences, viewer, async (request) => {
+    unary(method.listErrorOccurrences, apiCalls, async (request) => {
       const filter = {
         groupId: request.groupId,
         deviceId: request.deviceId,
@@ -125,7 +125,7 @@ function detailEndpoints({ groups, pageTokens }: ErrorParts): Endpoint[] {
       return { occurrences: page.rows.map(occurrenceMessage), nextPageToken: page.nextPageToken };
     }),
 
-    unary(method.listErrorGroupDevices, viewer, async ({ id, ...request }) => {
+    unary(method.listErrorGroupDevices, apiCalls, async ({ id, ...request }) => {
       const page = await listPage(
         pageTokens,
         request,
@@ -145,7 +145,7 @@ function logEndpoints({ logs }: ErrorParts): Endpoint[] {
   return [
     clientStream(
       method.uploadCrashLog,
-      { access: { device: true }, rate: "device", place: "crash_logs" },
+      { rate: "device", place: "crash_logs" },
       async (requests, { identity, signal }) => ({
         crashLog: crashLogMessage(
           await logs.receive(callingDevice(identity, "upload crash logs"), dataOf(requests), signal),
@@ -153,7 +153,7 @@ function logEndpoints({ logs }: ErrorParts): Endpoint[] {
       }),
     ),
 
-    serverStream(method.downloadCrashLog, viewer, async function* ({ id }, { signal }) {
+    serverStream(method.downloadCrashLog, apiCalls, async function* ({ id }, { signal }) {
       const content = await logs.read(id, signal);
       for (let offset = 0; offset < content.length; offset += chunkBytes) {
         yield { data: new Uint8Array(content.subarray(offset, offset + chunkBytes)) };
@@ -161,8 +161,6 @@ function logEndpoints({ logs }: ErrorParts): Endpoint[] {
     }),
   ];
 }
-
-const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
 
 const defaultTimelineDays = 30;
 

@@ -1,5 +1,5 @@
 import { ErrorService } from "../../gen/ota/v1/error_service_pb.js";
-import { type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf } from "../call/identity.ts";
 import { invalidArgument } from "../errors.ts";
 import type { ErrorGroups } from "./error-groups.ts";
@@ -20,21 +20,21 @@ interface GroupingParts {
 export function groupingEndpoints({ groups, merges, rules, trials }: GroupingParts): Endpoint[] {
   const { method } = ErrorService;
   return [
-    unary(method.mergeErrorGroups, operator, async ({ id, mergedIds, reason }, { identity }) => {
+    unary(method.mergeErrorGroups, apiCalls, async ({ id, mergedIds, reason }, { identity }) => {
       await merges.merge({ actor: actorOf(identity), id, ids: mergedIds, reason });
       return { group: groupMessage(await groups.get(id)) };
     }),
 
-    unary(method.splitErrorGroup, operator, async ({ id, reason }, { identity }) => {
+    unary(method.splitErrorGroup, apiCalls, async ({ id, reason }, { identity }) => {
       await merges.split({ actor: actorOf(identity), id, reason });
       return { group: groupMessage(await groups.get(id)) };
     }),
 
-    unary(method.listGroupingRules, viewer, async () => ({
+    unary(method.listGroupingRules, apiCalls, async () => ({
       rules: (await rules.list()).map(ruleMessage),
     })),
 
-    unary(method.createGroupingRule, operator, async ({ rule }, { identity }) => {
+    unary(method.createGroupingRule, apiCalls, async ({ rule }, { identity }) => {
       if (rule === undefined) throw invalidArgument("rule", "is required");
       const { title, fingerprint, code, fault, frame, message } = rule;
       const created = await rules.create({
@@ -49,20 +49,16 @@ export function groupingEndpoints({ groups, merges, rules, trials }: GroupingPar
       return { rule: ruleMessage(created) };
     }),
 
-    unary(method.tryGroupingRule, viewer, async ({ report, code, fault, frame, message }) => {
+    unary(method.tryGroupingRule, apiCalls, async ({ report, code, fault, frame, message }) => {
       if (report === undefined) throw invalidArgument("report", "is required");
       const { buildId, ...reported } = report;
       const example = { ...reported, context: { build_id: buildId } };
       return trialMessage(await trials.try({ code, fault, frame, message }, example));
     }),
 
-    unary(method.deleteGroupingRule, operator, async ({ id, reason }, { identity }) => {
+    unary(method.deleteGroupingRule, apiCalls, async ({ id, reason }, { identity }) => {
       await rules.delete(id, actorOf(identity), reason);
       return {};
     }),
   ];
 }
-
-const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
-
-const operator = { access: { role: "operator" }, rate: "operator" } as const;

@@ -1,5 +1,7 @@
 import type { Readable } from "node:stream";
+import { ErrorService } from "../../gen/ota/v1/error_service_pb.js";
 import type { RawRoute } from "../api/http/raw-route.ts";
+import { accessRuleOf } from "../api/pipeline/access-rule.ts";
 import { actorOf } from "../call/identity.ts";
 import { invalidArgument } from "../errors.ts";
 import { symbolFileJson } from "./symbol-messages.ts";
@@ -14,7 +16,7 @@ export function symbolFileRoutes(symbols: SymbolFiles): RawRoute[] {
     {
       method: "POST",
       url: "/api/v1/symbolFiles",
-      access: { role: "operator" },
+      access: accessRuleOf(ErrorService.method.uploadSymbolFile),
       rate: "operator",
       bodyLimit: maxSymbolFileBytes,
       body: "stream",

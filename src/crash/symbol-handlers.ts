@@ -1,6 +1,6 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { ErrorService, type UploadSymbolFileRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
-import { clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { apiCalls, clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf } from "../call/identity.ts";
 import type { Pool } from "../infra/database/pool.ts";
 import type { ErrorGroups } from "./error-groups.ts";
@@ -22,7 +22,7 @@ interface SymbolParts {
 export function symbolEndpoints({ groups, symbols, sourceLines, pool }: SymbolParts): Endpoint[] {
   const { method } = ErrorService;
   return [
-    clientStream(method.uploadSymbolFile, operator, async (requests, { identity, signal }) => {
+    clientStream(method.uploadSymbolFile, apiCalls, async (requests, { identity, signal }) => {
       const messages = requests[Symbol.asyncIterator]();
       const first = await messages.next();
       const fileName = first.done === true ? "" : first.value.fileName;
@@ -34,31 +34,25 @@ export function symbolEndpoints({ groups, symbols, sourceLines, pool }: SymbolPa
       return { symbolFile: symbolFileMessage(file) };
     }),
 
-    unary(method.listSymbolFiles, { access: { role: "viewer" }, rate: "operator" }, async () => ({
+    unary(method.listSymbolFiles, apiCalls, async () => ({
       symbolFiles: (await symbols.list()).map(symbolFileMessage),
       missingBuilds: (await findMissingBuilds(pool)).map(missingBuildMessage),
     })),
 
-    unary(
-      method.getSourceLines,
-      { access: { role: "viewer" }, rate: "operator" },
-      async ({ id }, { signal }) => {
-        await groups.get(id);
-        const [newest] = await groups.occurrences({ groupId: id }, { limit: 1 });
-        const calls = newest === undefined ? [] : unnamedCallsOf(readReport(newest.report));
-        const { lines, missing } = await sourceLines.find(calls, signal);
-        return { lines: [...lines], missing };
-      },
-    ),
+    unary(method.getSourceLines, apiCalls, async ({ id }, { signal }) => {
+      await groups.get(id);
+      const [newest] = await groups.occurrences({ groupId: id }, { limit: 1 });
+      const calls = newest === undefined ? [] : unnamedCallsOf(readReport(newest.report));
+      const { lines, missing } = await sourceLines.find(calls, signal);
+      return { lines: [...lines], missing };
+    }),
 
-    unary(method.deleteSymbolFile, operator, async ({ id, reason }, { identity }) => {
+    unary(method.deleteSymbolFile, apiCalls, async ({ id, reason }, { identity }) => {
       await symbols.delete(id, actorOf(identity), reason);
       return {};
     }),
   ];
 }
-
-const operator = { access: { role: "operator" }, rate: "operator" } as const;
 
 type UploadRequest = MessageShape<typeof UploadSymbolFileRequestSchema>;
 

@@ -1,6 +1,6 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { FirmwareService, type UploadFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
-import { type CallContext, clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { apiCalls, type CallContext, clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
 import { actorOf } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
@@ -27,13 +27,13 @@ export interface FirmwareEndpointParts {
 export function firmwareEndpoints({ catalog, uploads, pageTokens }: FirmwareEndpointParts): Endpoint[] {
   const { method } = FirmwareService;
   return [
-    unary(method.createFirmware, operator, async (request, context) => {
+    unary(method.createFirmware, apiCalls, async (request, context) => {
       const creator = { ...callerOf(context), requestId: request.requestId || undefined };
       const firmware = await catalog.create(fromCreateRequest(request), creator);
       return { firmware: toFirmwareMessage(firmware) };
     }),
 
-    clientStream(method.uploadFirmware, operator, async (requests, context) => {
+    clientStream(method.uploadFirmware, apiCalls, async (requests, context) => {
       const iterator = requests[Symbol.asyncIterator]();
       const first = await iterator.next();
       const id = first.done === true ? "" : first.value.id;
@@ -41,20 +41,20 @@ export function firmwareEndpoints({ catalog, uploads, pageTokens }: FirmwareEndp
       return toProgress(await uploads.receive(id, chunksOf(first.value, iterator), callerOf(context)));
     }),
 
-    unary(method.uploadFirmwareChunk, operator, async (request, context) =>
+    unary(method.uploadFirmwareChunk, apiCalls, async (request, context) =>
       toProgress(await uploads.append(request.id, fromUploadRequest(request), callerOf(context))),
     ),
 
-    unary(method.getFirmwareUpload, operator, async ({ id }, { signal }) => {
+    unary(method.getFirmwareUpload, apiCalls, async ({ id }, { signal }) => {
       const { committedBytes, sizeBytes } = await uploads.progress(id, signal);
       return { committedBytes: BigInt(committedBytes), sizeBytes: BigInt(sizeBytes) };
     }),
 
-    unary(method.getFirmware, viewer, async ({ id }) => ({
+    unary(method.getFirmware, apiCalls, async ({ id }) => ({
       firmware: toFirmwareMessage(await catalog.get(id)),
     })),
 
-    unary(method.listFirmware, viewer, async (request) => {
+    unary(method.listFirmware, apiCalls, async (request) => {
       const filter = fromListRequest(request);
       const page = await listPage(pageTokens, request, filter, {
         list: (position) => catalog.list(filter, position),
@@ -63,32 +63,29 @@ export function firmwareEndpoints({ catalog, uploads, pageTokens }: FirmwareEndp
       return { firmware: page.rows.map(toFirmwareMessage), nextPageToken: page.nextPageToken };
     }),
 
-    unary(method.updateFirmware, operator, async (request, context) => ({
+    unary(method.updateFirmware, apiCalls, async (request, context) => ({
       firmware: toFirmwareMessage(
         await catalog.update(request.id, fromUpdateRequest(request), callerOf(context)),
       ),
     })),
 
-    unary(method.deleteFirmware, operator, async ({ id }, context) =>
+    unary(method.deleteFirmware, apiCalls, async ({ id }, context) =>
       toOutcome(await catalog.softDelete(id, callerOf(context))),
     ),
 
-    unary(method.getFirmwareManifest, operator, async ({ id }) => ({
+    unary(method.getFirmwareManifest, apiCalls, async ({ id }) => ({
       manifest: new Uint8Array(await catalog.manifest(id)),
     })),
 
-    unary(method.signFirmware, operator, async ({ id, manifest, keyId, signature }, context) =>
+    unary(method.signFirmware, apiCalls, async ({ id, manifest, keyId, signature }, context) =>
       toOutcome(await catalog.sign(id, { manifest, keyId, signature }, callerOf(context))),
     ),
 
-    unary(method.releaseFirmware, operator, async ({ id }, context) =>
+    unary(method.releaseFirmware, apiCalls, async ({ id }, context) =>
       toOutcome(await catalog.release(id, callerOf(context))),
     ),
   ];
 }
-
-const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
-const operator = { access: { role: "operator" }, rate: "operator" } as const;
 
 function callerOf({ identity, signal }: CallContext): { actor: string; signal: AbortSignal } {
   return { actor: actorOf(identity), signal };

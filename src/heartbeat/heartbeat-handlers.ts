@@ -33,9 +33,6 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
     bidiStream(
       HeartbeatService.method.streamHeartbeats,
       {
-        access: {
-          device: ({ message }) => (message.case === "hello" ? message.value.deviceId : undefined),
-        },
         rate: "heartbeat",
         place: "heartbeats",
         salvage: streamSalvage,
@@ -46,7 +43,6 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
     unary(
       HeartbeatService.method.sendHeartbeat,
       {
-        access: { device: ({ deviceId }) => (deviceId === "" ? undefined : deviceId) },
         rate: "heartbeat",
         salvage: callSalvage,
       },
@@ -83,7 +79,6 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
     unary(
       HeartbeatService.method.listHeartbeats,
       {
-        access: { role: "viewer", device: ({ deviceId }) => deviceId },
         rate: "operator",
         deviceRate: "device_read",
       },

@@ -5,7 +5,7 @@ import {
   TimeBasis as WireTimeBasis,
 } from "../../gen/ota/v1/telemetry_service_pb.js";
 import type { ExportOpener } from "../api/download/export-route.ts";
-import { type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
 import type { Identity } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
@@ -24,7 +24,6 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
     unary(
       TelemetryService.method.querySeries,
       {
-        access: { role: "viewer", device: ({ deviceId }) => (deviceId === "" ? undefined : deviceId) },
         rate: "operator",
         deviceRate: "device_read",
       },
@@ -61,46 +60,37 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
       },
     ),
 
-    unary(
-      TelemetryService.method.listMetrics,
-      { access: { role: "viewer" }, rate: "operator" },
-      async ({ deviceType, ...request }) => {
-        const page = await listPage(
-          pageTokens,
-          request,
-          { deviceType },
-          {
-            list: (position) => catalogue.list(deviceType, position),
-            keyOf: ({ name }) => name,
-          },
-        );
-        return {
-          metrics: page.rows.map(({ name, words, builtIn, unit, deviceTypes, firstSeen, lastSeen }) => ({
-            name,
-            displayName: words,
-            builtIn,
-            unit,
-            deviceTypes: [...deviceTypes],
-            ...(firstSeen === undefined ? {} : { firstSeenTime: timestampFromDate(firstSeen) }),
-            ...(lastSeen === undefined ? {} : { lastSeenTime: timestampFromDate(lastSeen) }),
-          })),
-          nextPageToken: page.nextPageToken,
-        };
-      },
-    ),
+    unary(TelemetryService.method.listMetrics, apiCalls, async ({ deviceType, ...request }) => {
+      const page = await listPage(
+        pageTokens,
+        request,
+        { deviceType },
+        {
+          list: (position) => catalogue.list(deviceType, position),
+          keyOf: ({ name }) => name,
+        },
+      );
+      return {
+        metrics: page.rows.map(({ name, words, builtIn, unit, deviceTypes, firstSeen, lastSeen }) => ({
+          name,
+          displayName: words,
+          builtIn,
+          unit,
+          deviceTypes: [...deviceTypes],
+          ...(firstSeen === undefined ? {} : { firstSeenTime: timestampFromDate(firstSeen) }),
+          ...(lastSeen === undefined ? {} : { lastSeenTime: timestampFromDate(lastSeen) }),
+        })),
+        nextPageToken: page.nextPageToken,
+      };
+    }),
 
-    serverStream(
-      TelemetryService.method.exportHeartbeats,
-      { access: { role: "viewer" }, rate: "operator" },
-      async function* (request, { signal }) {
-        for await (const data of written(exports, exportRequest(request), signal)) yield { data };
-      },
-    ),
+    serverStream(TelemetryService.method.exportHeartbeats, apiCalls, async function* (request, { signal }) {
+      for await (const data of written(exports, exportRequest(request), signal)) yield { data };
+    }),
 
     unary(
       TelemetryService.method.getTrack,
       {
-        access: { role: "viewer", device: ({ deviceId }) => deviceId },
         rate: "operator",
         deviceRate: "device_read",
       },
@@ -130,7 +120,7 @@ export function telemetryEndpoints(telemetry: Telemetry, pageTokens: PageTokens)
 
     unary(
       TelemetryService.method.searchPositions,
-      { access: { role: "viewer" }, rate: "operator" },
+      apiCalls,
       async ({ south, west, north, east, filter, maxDevices }, { identity, signal }) => {
         const found = await positions.search(
           {

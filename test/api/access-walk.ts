@@ -55,7 +55,7 @@ export async function walkAccess(
   return outcomes;
 }
 
-function expectedOf({ options: { access } }: Endpoint, caller: Caller): AccessOutcome["expected"] {
+function expectedOf({ access }: Endpoint, caller: Caller): AccessOutcome["expected"] {
   if (access.public === true) return "admitted";
   if (caller === "nobody") return "unauthenticated";
   const allowed =

@@ -20,9 +20,10 @@ import type { GrpcPortOptions } from "../../src/api/grpc/grpc-port.ts";
 import { healthEndpoints, ServingState } from "../../src/api/grpc/health-handlers.ts";
 import { reflectionEndpoints } from "../../src/api/grpc/reflection-handlers.ts";
 import { HttpApp, type HttpAppParts } from "../../src/api/http-app.ts";
+import type { AccessRule } from "../../src/api/pipeline/access-rule.ts";
 import type { CallerIdentifier } from "../../src/api/pipeline/call.ts";
 import type { ConnectionLimits } from "../../src/api/pipeline/connection-guard.ts";
-import type { AccessRule, Endpoint } from "../../src/api/pipeline/endpoint.ts";
+import type { Endpoint } from "../../src/api/pipeline/endpoint.ts";
 import { EndpointTable } from "../../src/api/pipeline/endpoint-table.ts";
 import type { PendingRequestLimits } from "../../src/api/pipeline/pending-requests.ts";
 import { methodName, Pipeline } from "../../src/api/pipeline/pipeline.ts";
@@ -315,7 +316,7 @@ function completed(
             : method.methodKind === "bidi_streaming"
               ? "bidi_stream"
               : "unary";
-      return { kind, method, options: { access, rate: "operator" }, handle: refuse } as unknown as Endpoint;
+      return { kind, method, access, options: { rate: "operator" }, handle: refuse } as unknown as Endpoint;
     });
   return [...endpoints, ...missing];
 }

@@ -117,7 +117,7 @@ it("finds files by name with their imports, and extensions", async () => {
   expect(
     await ask({ case: "allExtensionNumbersOfType", value: "google.protobuf.MethodOptions" }),
   ).toMatchObject({
-    value: { extensionNumber: [72295728] },
+    value: { extensionNumber: [72295728, 51344] },
   });
 });
 

@@ -95,9 +95,9 @@ describe("firmware endpoints", () => {
     ]);
     const names = FirmwareService.methods.map(({ name }) => name).filter((name) => !ofRollouts.has(name));
     expect(endpoints.map((row) => row.method.name)).toEqual(names);
-    for (const { options } of endpoints) {
-      expect(options.access.role).toMatch(/viewer|operator/);
-      expect(options.access.device).toBeUndefined();
+    for (const { access } of endpoints) {
+      expect(access.role).toMatch(/viewer|operator/);
+      expect(access.device).toBeUndefined();
     }
   });
 

@@ -753,7 +753,7 @@ export declare const SettingSchema: GenMessage<Setting>;
  */
 export declare const AccessService: GenService<{
   /**
-   * Says who the caller is. Any credential.
+   * Says who the caller is.
    *
    * @generated from rpc ota.v1.AccessService.WhoAmI
    */
@@ -763,7 +763,7 @@ export declare const AccessService: GenService<{
     output: typeof WhoAmIResponseSchema;
   },
   /**
-   * Creates an operator's token. Role: admin.
+   * Creates an operator's token.
    *
    * @generated from rpc ota.v1.AccessService.CreateToken
    */
@@ -773,7 +773,7 @@ export declare const AccessService: GenService<{
     output: typeof CreateTokenResponseSchema;
   },
   /**
-   * Lists operators' tokens, newest first. Role: admin.
+   * Lists operators' tokens, newest first.
    *
    * @generated from rpc ota.v1.AccessService.ListTokens
    */
@@ -783,7 +783,7 @@ export declare const AccessService: GenService<{
     output: typeof ListTokensResponseSchema;
   },
   /**
-   * Revokes an operator's token at once; the last administrator's stays (`LAST_ADMINISTRATOR`). Role: admin.
+   * Revokes an operator's token at once; the last administrator's stays (`LAST_ADMINISTRATOR`).
    *
    * @generated from rpc ota.v1.AccessService.RevokeToken
    */
@@ -793,7 +793,7 @@ export declare const AccessService: GenService<{
     output: typeof RevokeTokenResponseSchema;
   },
   /**
-   * Creates an enrolment key. Role: admin.
+   * Creates an enrolment key.
    *
    * @generated from rpc ota.v1.AccessService.CreateEnrolmentKey
    */
@@ -803,7 +803,7 @@ export declare const AccessService: GenService<{
     output: typeof CreateEnrolmentKeyResponseSchema;
   },
   /**
-   * Lists enrolment keys, newest first. Role: admin.
+   * Lists enrolment keys, newest first.
    *
    * @generated from rpc ota.v1.AccessService.ListEnrolmentKeys
    */
@@ -813,7 +813,7 @@ export declare const AccessService: GenService<{
     output: typeof ListEnrolmentKeysResponseSchema;
   },
   /**
-   * Revokes an enrolment key; devices that enrolled with it stay. Role: admin.
+   * Revokes an enrolment key; devices that enrolled with it stay.
    *
    * @generated from rpc ota.v1.AccessService.RevokeEnrolmentKey
    */
@@ -823,7 +823,7 @@ export declare const AccessService: GenService<{
     output: typeof RevokeEnrolmentKeyResponseSchema;
   },
   /**
-   * Registers a public key that may sign firmware; registering a known key again answers with it. Role: admin.
+   * Registers a public key that may sign firmware; registering a known key again answers with it.
    *
    * @generated from rpc ota.v1.AccessService.RegisterSigningKey
    */
@@ -833,7 +833,7 @@ export declare const AccessService: GenService<{
     output: typeof RegisterSigningKeyResponseSchema;
   },
   /**
-   * Lists signing keys, newest first. Role: viewer.
+   * Lists signing keys, newest first.
    *
    * @generated from rpc ota.v1.AccessService.ListSigningKeys
    */
@@ -843,7 +843,7 @@ export declare const AccessService: GenService<{
     output: typeof ListSigningKeysResponseSchema;
   },
   /**
-   * Revokes a signing key: its signatures count no more, and rollouts that rest on them are paused. Role: admin.
+   * Revokes a signing key: its signatures count no more, and rollouts that rest on them are paused.
    *
    * @generated from rpc ota.v1.AccessService.RevokeSigningKey
    */
@@ -853,7 +853,7 @@ export declare const AccessService: GenService<{
     output: typeof RevokeSigningKeyResponseSchema;
   },
   /**
-   * Lists audit events, newest first. Role: viewer.
+   * Lists audit events, newest first.
    *
    * @generated from rpc ota.v1.AccessService.ListAuditEvents
    */
@@ -863,7 +863,7 @@ export declare const AccessService: GenService<{
     output: typeof ListAuditEventsResponseSchema;
   },
   /**
-   * Lists the settings that are in force; secrets are never shown. Role: viewer.
+   * Lists the settings that are in force; secrets are never shown.
    *
    * @generated from rpc ota.v1.AccessService.ListSettings
    */

@@ -2010,7 +2010,7 @@ export declare const DeviceService: GenService<{
     output: typeof EnrolDeviceResponseSchema;
   },
   /**
-   * Registers a device on its behalf, for operators who provision credentials at the factory. Role: operator.
+   * Registers a device on its behalf, for operators who provision credentials at the factory.
    *
    * @generated from rpc ota.v1.DeviceService.RegisterDevice
    */
@@ -2020,7 +2020,7 @@ export declare const DeviceService: GenService<{
     output: typeof RegisterDeviceResponseSchema;
   },
   /**
-   * Returns one device, retired or not. Role: viewer, or the device itself.
+   * Returns one device, retired or not.
    *
    * @generated from rpc ota.v1.DeviceService.GetDevice
    */
@@ -2030,7 +2030,7 @@ export declare const DeviceService: GenService<{
     output: typeof GetDeviceResponseSchema;
   },
   /**
-   * Lists devices, newest first. Role: viewer.
+   * Lists devices, newest first.
    *
    * @generated from rpc ota.v1.DeviceService.ListDevices
    */
@@ -2040,7 +2040,7 @@ export declare const DeviceService: GenService<{
     output: typeof ListDevicesResponseSchema;
   },
   /**
-   * Changes what an operator may change of a device; fields that are not set stay as they are. Role: operator.
+   * Changes what an operator may change of a device; fields that are not set stay as they are.
    *
    * @generated from rpc ota.v1.DeviceService.UpdateDevice
    */
@@ -2052,7 +2052,6 @@ export declare const DeviceService: GenService<{
   /**
    * Takes a device out of service: its credentials are revoked, its streams end, and its open update is cancelled.
    * The record and its history stay. Its serial number may not enrol again until an operator says so (`ReinstateDevice`).
-   * Role: operator.
    *
    * @generated from rpc ota.v1.DeviceService.RetireDevice
    */
@@ -2063,7 +2062,7 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Revokes a device's credentials and lets its serial number enrol once more, within DEVICE_OTA_ENROL_AGAIN_HOURS, for example
-   * after a factory reset. Another board may come in its place, of another type or model too. Role: operator.
+   * after a factory reset. Another board may come in its place, of another type or model too.
    *
    * @generated from rpc ota.v1.DeviceService.ResetDeviceCredential
    */
@@ -2074,7 +2073,7 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Lets the serial number of a retired device enrol once more, as a new device, within DEVICE_OTA_ENROL_AGAIN_HOURS. The
-   * retired record and its history stay as they are. Role: operator.
+   * retired record and its history stay as they are.
    *
    * @generated from rpc ota.v1.DeviceService.ReinstateDevice
    */
@@ -2085,7 +2084,7 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Lets nothing of a device in: its streams end at once on all replicas, its credentials and its serial number's enrolments are
-   * refused (DEVICE_BLOCKED), its open update is cancelled, and no rollout waits for it. Role: operator.
+   * refused (DEVICE_BLOCKED), its open update is cancelled, and no rollout waits for it.
    *
    * @generated from rpc ota.v1.DeviceService.BlockDevice
    */
@@ -2095,7 +2094,7 @@ export declare const DeviceService: GenService<{
     output: typeof BlockDeviceResponseSchema;
   },
   /**
-   * Lets a blocked device in again, with the credential that it has. One that was in quarantine is there again. Role: operator.
+   * Lets a blocked device in again, with the credential that it has. One that was in quarantine is there again.
    *
    * @generated from rpc ota.v1.DeviceService.UnblockDevice
    */
@@ -2105,8 +2104,7 @@ export declare const DeviceService: GenService<{
     output: typeof UnblockDeviceResponseSchema;
   },
   /**
-   * Offers a device no update any more, though it is heard; no rollout waits for it. An update that it is taking goes on. Role:
-   * operator.
+   * Offers a device no update any more, though it is heard; no rollout waits for it. An update that it is taking goes on.
    *
    * @generated from rpc ota.v1.DeviceService.QuarantineDevice
    */
@@ -2117,7 +2115,7 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Takes a device out of quarantine, in which an operator put it or in which it enrolled
-   * (`CreateEnrolmentKeyRequest.require_approval`). Role: operator.
+   * (`CreateEnrolmentKeyRequest.require_approval`).
    *
    * @generated from rpc ota.v1.DeviceService.ApproveDevice
    */
@@ -2127,7 +2125,7 @@ export declare const DeviceService: GenService<{
     output: typeof ApproveDeviceResponseSchema;
   },
   /**
-   * Counts the devices that a filter matches, for example before a bulk action. Role: viewer.
+   * Counts the devices that a filter matches, for example before a bulk action.
    *
    * @generated from rpc ota.v1.DeviceService.CountDevices
    */
@@ -2138,7 +2136,7 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Changes many devices at once: those named, or those that a filter matches. Works in batches of 1,000 devices; a
-   * failure in between leaves the steps before done, and the call can be repeated. Role: operator.
+   * failure in between leaves the steps before done, and the call can be repeated.
    *
    * @generated from rpc ota.v1.DeviceService.BatchUpdateDevices
    */
@@ -2148,7 +2146,7 @@ export declare const DeviceService: GenService<{
     output: typeof BatchUpdateDevicesResponseSchema;
   },
   /**
-   * Keeps a filter under a name, for all operators. Role: operator.
+   * Keeps a filter under a name, for all operators.
    *
    * @generated from rpc ota.v1.DeviceService.CreateSavedFilter
    */
@@ -2158,7 +2156,7 @@ export declare const DeviceService: GenService<{
     output: typeof CreateSavedFilterResponseSchema;
   },
   /**
-   * Lists the saved filters by name; at most 1,000 are kept. Role: viewer.
+   * Lists the saved filters by name; at most 1,000 are kept.
    *
    * @generated from rpc ota.v1.DeviceService.ListSavedFilters
    */
@@ -2168,7 +2166,7 @@ export declare const DeviceService: GenService<{
     output: typeof ListSavedFiltersResponseSchema;
   },
   /**
-   * Forgets a saved filter. Role: operator.
+   * Forgets a saved filter.
    *
    * @generated from rpc ota.v1.DeviceService.DeleteSavedFilter
    */
@@ -2181,7 +2179,6 @@ export declare const DeviceService: GenService<{
    * Says that devices which report a name are of a hardware model: wherever models are compared (firmware, targeting, filters),
    * the name then stands for the model, within about a second also in rollouts that run. Devices keep the name that they
    * enrolled with, and hold it against a signed manifest themselves. At most 500 are kept. The same again changes nothing.
-   * Role: operator.
    *
    * @generated from rpc ota.v1.DeviceService.CreateModelAlias
    */
@@ -2191,7 +2188,7 @@ export declare const DeviceService: GenService<{
     output: typeof CreateModelAliasResponseSchema;
   },
   /**
-   * Lists the aliases of all hardware models by name. Role: viewer.
+   * Lists the aliases of all hardware models by name.
    *
    * @generated from rpc ota.v1.DeviceService.ListModelAliases
    */
@@ -2201,7 +2198,7 @@ export declare const DeviceService: GenService<{
     output: typeof ListModelAliasesResponseSchema;
   },
   /**
-   * Takes an alias away: devices that report it are of a model of that name again. Role: operator.
+   * Takes an alias away: devices that report it are of a model of that name again.
    *
    * @generated from rpc ota.v1.DeviceService.DeleteModelAlias
    */
@@ -2212,7 +2209,6 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Lists the device types: those of devices in service, and those of which an operator said something. By name, at most 1,000.
-   * Role: viewer.
    *
    * @generated from rpc ota.v1.DeviceService.ListDeviceTypes
    */
@@ -2224,7 +2220,6 @@ export declare const DeviceService: GenService<{
   /**
    * Says how often a sign of life of devices of a type is expected; a type may be named before its first device enrols. Devices
    * that enrol follow at once, those that are there within seconds, some thousands a second. At most 1,000 types are kept.
-   * Role: operator.
    *
    * @generated from rpc ota.v1.DeviceService.UpdateDeviceType
    */
@@ -2234,7 +2229,7 @@ export declare const DeviceService: GenService<{
     output: typeof UpdateDeviceTypeResponseSchema;
   },
   /**
-   * Returns the fleet's state: how many devices are online, late, offline or unknown, and which versions run. Role: viewer.
+   * Returns the fleet's state: how many devices are online, late, offline or unknown, and which versions run.
    *
    * @generated from rpc ota.v1.DeviceService.GetDeviceStatusOverview
    */
@@ -2245,7 +2240,7 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Returns how many devices ran which version over time, as it was counted each hour, thinned out by the service. The hours
-   * are kept as long as the roll-ups of 1 hour (DEVICE_OTA_ROLLUP_1H_RETENTION_DAYS). Role: viewer.
+   * are kept as long as the roll-ups of 1 hour (DEVICE_OTA_ROLLUP_1H_RETENTION_DAYS).
    *
    * @generated from rpc ota.v1.DeviceService.QueryVersionHistory
    */
@@ -2257,7 +2252,7 @@ export declare const DeviceService: GenService<{
   /**
    * Sends the fleet's state now, and again after changes, at most once a second, until the caller goes away. With the
    * `resume_token` of an earlier message the stream goes on from there: presence changes that were missed are sent,
-   * if the replica still has them, or `presence_changes_lost` says that it has not. Role: viewer.
+   * if the replica still has them, or `presence_changes_lost` says that it has not.
    *
    * @generated from rpc ota.v1.DeviceService.WatchFleet
    */

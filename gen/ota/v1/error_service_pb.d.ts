@@ -1202,7 +1202,7 @@ export declare const DownloadCrashLogResponseSchema: GenMessage<DownloadCrashLog
  */
 export declare const ErrorService: GenService<{
   /**
-   * Lists error groups, by default the latest seen first. Role: viewer.
+   * Lists error groups, by default the latest seen first.
    *
    * @generated from rpc ota.v1.ErrorService.ListErrorGroups
    */
@@ -1212,7 +1212,7 @@ export declare const ErrorService: GenService<{
     output: typeof ListErrorGroupsResponseSchema;
   },
   /**
-   * Returns one error group with its newest occurrence. Role: viewer.
+   * Returns one error group with its newest occurrence.
    *
    * @generated from rpc ota.v1.ErrorService.GetErrorGroup
    */
@@ -1222,7 +1222,7 @@ export declare const ErrorService: GenService<{
     output: typeof GetErrorGroupResponseSchema;
   },
   /**
-   * Resolves, ignores or reopens an error group. Role: operator.
+   * Resolves, ignores or reopens an error group.
    *
    * @generated from rpc ota.v1.ErrorService.UpdateErrorGroup
    */
@@ -1233,7 +1233,7 @@ export declare const ErrorService: GenService<{
   },
   /**
    * Makes groups one: what they counted is added to the first, and further errors of any of them count there. Each keeps
-   * what is its own, so that it can be split off again. Role: operator.
+   * what is its own, so that it can be split off again.
    *
    * @generated from rpc ota.v1.ErrorService.MergeErrorGroups
    */
@@ -1243,7 +1243,7 @@ export declare const ErrorService: GenService<{
     output: typeof MergeErrorGroupsResponseSchema;
   },
   /**
-   * Takes a merged group out of the one that it was merged into, with all that it counted before and since. Role: operator.
+   * Takes a merged group out of the one that it was merged into, with all that it counted before and since.
    *
    * @generated from rpc ota.v1.ErrorService.SplitErrorGroup
    */
@@ -1253,7 +1253,7 @@ export declare const ErrorService: GenService<{
     output: typeof SplitErrorGroupResponseSchema;
   },
   /**
-   * Lists the rules of grouping in the order in which they are tried. Role: viewer.
+   * Lists the rules of grouping in the order in which they are tried.
    *
    * @generated from rpc ota.v1.ErrorService.ListGroupingRules
    */
@@ -1263,7 +1263,7 @@ export declare const ErrorService: GenService<{
     output: typeof ListGroupingRulesResponseSchema;
   },
   /**
-   * Adds a rule of grouping, the last to be tried. It holds for errors that come from now on, at most 200 rules. Role: operator.
+   * Adds a rule of grouping, the last to be tried. It holds for errors that come from now on, at most 200 rules.
    *
    * @generated from rpc ota.v1.ErrorService.CreateGroupingRule
    */
@@ -1273,7 +1273,7 @@ export declare const ErrorService: GenService<{
     output: typeof CreateGroupingRuleResponseSchema;
   },
   /**
-   * Says whether the conditions of a rule hold for a report, and what of it they look at. Changes nothing. Role: viewer.
+   * Says whether the conditions of a rule hold for a report, and what of it they look at. Changes nothing.
    *
    * @generated from rpc ota.v1.ErrorService.TryGroupingRule
    */
@@ -1283,7 +1283,7 @@ export declare const ErrorService: GenService<{
     output: typeof TryGroupingRuleResponseSchema;
   },
   /**
-   * Removes a rule of grouping. The group that it made stays. Role: operator.
+   * Removes a rule of grouping. The group that it made stays.
    *
    * @generated from rpc ota.v1.ErrorService.DeleteGroupingRule
    */
@@ -1295,7 +1295,7 @@ export declare const ErrorService: GenService<{
   /**
    * Uploads an ELF file with symbols, up to 512 MiB, in chunks. Crashes of that build that come from then on are grouped
    * by the names of functions. A file that is there already is returned. Over HTTP: `POST /api/v1/symbolFiles?fileName=` with
-   * the file as the body. Role: operator.
+   * the file as the body.
    *
    * @generated from rpc ota.v1.ErrorService.UploadSymbolFile
    */
@@ -1305,7 +1305,7 @@ export declare const ErrorService: GenService<{
     output: typeof UploadSymbolFileResponseSchema;
   },
   /**
-   * Lists symbol files, the newest first. Role: viewer.
+   * Lists symbol files, the newest first.
    *
    * @generated from rpc ota.v1.ErrorService.ListSymbolFiles
    */
@@ -1316,7 +1316,7 @@ export declare const ErrorService: GenService<{
   },
   /**
    * Looks up the functions and source lines of the raw addresses in a group's newest stack, by its build's symbol file and
-   * the tool llvm-symbolizer or addr2line of the service's machine. Role: viewer.
+   * the tool llvm-symbolizer or addr2line of the service's machine.
    *
    * @generated from rpc ota.v1.ErrorService.GetSourceLines
    */
@@ -1326,7 +1326,7 @@ export declare const ErrorService: GenService<{
     output: typeof GetSourceLinesResponseSchema;
   },
   /**
-   * Removes a symbol file. Groups that were made with its names stay. Role: operator.
+   * Removes a symbol file. Groups that were made with its names stay.
    *
    * @generated from rpc ota.v1.ErrorService.DeleteSymbolFile
    */
@@ -1336,7 +1336,7 @@ export declare const ErrorService: GenService<{
     output: typeof DeleteSymbolFileResponseSchema;
   },
   /**
-   * Counts a group's occurrences by day, firmware version and device type. Role: viewer.
+   * Counts a group's occurrences by day, firmware version and device type.
    *
    * @generated from rpc ota.v1.ErrorService.GetErrorTimeline
    */
@@ -1347,7 +1347,7 @@ export declare const ErrorService: GenService<{
   },
   /**
    * Lists occurrences of a group or of a device, newest first. They are kept as long as heartbeats; the counts of
-   * their groups stay. Role: viewer.
+   * their groups stay.
    *
    * @generated from rpc ota.v1.ErrorService.ListErrorOccurrences
    */
@@ -1357,7 +1357,7 @@ export declare const ErrorService: GenService<{
     output: typeof ListErrorOccurrencesResponseSchema;
   },
   /**
-   * Lists the devices on which a group was seen, those that had it last first. Role: viewer.
+   * Lists the devices on which a group was seen, those that had it last first.
    *
    * @generated from rpc ota.v1.ErrorService.ListErrorGroupDevices
    */
@@ -1369,7 +1369,7 @@ export declare const ErrorService: GenService<{
   /**
    * Uploads a crash log of up to 1 MiB, in chunks. Put the returned id into `ErrorReport.crash_log_id` of the
    * heartbeat that reports the crash. Over HTTP: `POST /api/v1/crashLogs` with the log as the body. A log that no
-   * heartbeat names within a day is thrown away. Called by devices.
+   * heartbeat names within a day is thrown away.
    *
    * @generated from rpc ota.v1.ErrorService.UploadCrashLog
    */
@@ -1379,7 +1379,7 @@ export declare const ErrorService: GenService<{
     output: typeof UploadCrashLogResponseSchema;
   },
   /**
-   * Sends a crash log, uncompressed. Over HTTP: `GET /api/v1/crashLogs/{id}`. Role: viewer.
+   * Sends a crash log, uncompressed. Over HTTP: `GET /api/v1/crashLogs/{id}`.
    *
    * @generated from rpc ota.v1.ErrorService.DownloadCrashLog
    */

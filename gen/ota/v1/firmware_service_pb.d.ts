@@ -1296,7 +1296,7 @@ export declare const ListRecallsResponseSchema: GenMessage<ListRecallsResponse>;
  */
 export declare const FirmwareService: GenService<{
   /**
-   * Creates the metadata of a firmware. Role: operator.
+   * Creates the metadata of a firmware.
    *
    * @generated from rpc ota.v1.FirmwareService.CreateFirmware
    */
@@ -1308,7 +1308,7 @@ export declare const FirmwareService: GenService<{
   /**
    * Uploads the content in one client stream. Chunks are durable as they come: after a broken stream ask
    * `GetFirmwareUpload` for the offset and go on from there. The last message sets `finish`; then size and SHA-256
-   * must be as declared, or everything is discarded. Role: operator.
+   * must be as declared, or everything is discarded.
    *
    * @generated from rpc ota.v1.FirmwareService.UploadFirmware
    */
@@ -1319,7 +1319,7 @@ export declare const FirmwareService: GenService<{
   },
   /**
    * Uploads one chunk of the content, for browsers and HTTP clients, which cannot stream. Semantics as in
-   * `UploadFirmware`; a chunk that was committed before is accepted again. Role: operator.
+   * `UploadFirmware`; a chunk that was committed before is accepted again.
    *
    * @generated from rpc ota.v1.FirmwareService.UploadFirmwareChunk
    */
@@ -1329,7 +1329,7 @@ export declare const FirmwareService: GenService<{
     output: typeof UploadFirmwareChunkResponseSchema;
   },
   /**
-   * Says how far an upload has come. Role: operator.
+   * Says how far an upload has come.
    *
    * @generated from rpc ota.v1.FirmwareService.GetFirmwareUpload
    */
@@ -1339,7 +1339,7 @@ export declare const FirmwareService: GenService<{
     output: typeof GetFirmwareUploadResponseSchema;
   },
   /**
-   * Returns one firmware, deleted or not. Role: viewer.
+   * Returns one firmware, deleted or not.
    *
    * @generated from rpc ota.v1.FirmwareService.GetFirmware
    */
@@ -1349,7 +1349,7 @@ export declare const FirmwareService: GenService<{
     output: typeof GetFirmwareResponseSchema;
   },
   /**
-   * Lists firmware, newest first. Role: viewer.
+   * Lists firmware, newest first.
    *
    * @generated from rpc ota.v1.FirmwareService.ListFirmware
    */
@@ -1360,7 +1360,7 @@ export declare const FirmwareService: GenService<{
   },
   /**
    * Changes a firmware's configuration; fields that are not set stay as they are. What a signature covers
-   * (`device_types`, `hardware_models`, `min_current_version`) is immutable once released. Role: operator.
+   * (`device_types`, `hardware_models`, `min_current_version`) is immutable once released.
    *
    * @generated from rpc ota.v1.FirmwareService.UpdateFirmware
    */
@@ -1371,7 +1371,7 @@ export declare const FirmwareService: GenService<{
   },
   /**
    * Takes a firmware out of the catalogue; the record stays for history. Refused with FIRMWARE_IN_USE while a
-   * rollout that is not over has it. Role: operator.
+   * rollout that is not over has it.
    *
    * @generated from rpc ota.v1.FirmwareService.DeleteFirmware
    */
@@ -1382,7 +1382,7 @@ export declare const FirmwareService: GenService<{
   },
   /**
    * Returns a manifest made from the firmware's record, ready to be signed elsewhere. Its bytes may be signed as
-   * they are; any other manifest that agrees with the record will do as well. Role: operator.
+   * they are; any other manifest that agrees with the record will do as well.
    *
    * @generated from rpc ota.v1.FirmwareService.GetFirmwareManifest
    */
@@ -1394,7 +1394,7 @@ export declare const FirmwareService: GenService<{
   /**
    * Adds a detached signature over a manifest. The signature is checked before the manifest is read; then product,
    * version, SHA-256, size and targets must agree with the record. With enough signatures, and its content there,
-   * the firmware is released and immutable. Role: operator.
+   * the firmware is released and immutable.
    *
    * @generated from rpc ota.v1.FirmwareService.SignFirmware
    */
@@ -1406,7 +1406,7 @@ export declare const FirmwareService: GenService<{
   /**
    * Releases a firmware without a deployment, so that devices can go back to it: an unsigned one where the service requires no
    * signatures (DEVICE_OTA_REQUIRE_SIGNATURE), else one whose signatures suffice. Refused with FIRMWARE_NOT_READY,
-   * FIRMWARE_NOT_SIGNED or FIRMWARE_EXPIRED. Role: operator.
+   * FIRMWARE_NOT_SIGNED or FIRMWARE_EXPIRED.
    *
    * @generated from rpc ota.v1.FirmwareService.ReleaseFirmware
    */
@@ -1417,7 +1417,7 @@ export declare const FirmwareService: GenService<{
   },
   /**
    * Deploys a firmware to a ring: creates and starts its rollout, or takes the one that runs on to that ring. Targeting, policy,
-   * rings and metadata that are given must be those of the rollout that runs: refused with ROLLOUT_DIFFERS otherwise. Role: operator.
+   * rings and metadata that are given must be those of the rollout that runs: refused with ROLLOUT_DIFFERS otherwise.
    *
    * @generated from rpc ota.v1.FirmwareService.DeployFirmware
    */
@@ -1433,7 +1433,7 @@ export declare const FirmwareService: GenService<{
    * install are ended; and whoever runs it is offered the replacement, by a rollout of its own that goes before all others. Again with
    * another replacement, it leads there. Recalls whose replacement this version was are given its replacement. Refused with
    * INVALID_REQUEST for a replacement that is no other version of the same product and component, and as a deployment of the
-   * replacement would be. Role: operator.
+   * replacement would be.
    *
    * @generated from rpc ota.v1.FirmwareService.RecallFirmware
    */
@@ -1444,7 +1444,7 @@ export declare const FirmwareService: GenService<{
   },
   /**
    * Takes a recall back: the version may be deployed, released and gone back to again, and its way out is aborted. Rollouts that the
-   * recall paused stay so until they are resumed. Role: operator.
+   * recall paused stay so until they are resumed.
    *
    * @generated from rpc ota.v1.FirmwareService.ReinstateFirmware
    */
@@ -1455,7 +1455,7 @@ export declare const FirmwareService: GenService<{
   },
   /**
    * Says what a recall would do, without doing it: who runs the version, who would be offered the replacement now, and who could not
-   * leave. Refused as the recall would be. Role: viewer.
+   * leave. Refused as the recall would be.
    *
    * @generated from rpc ota.v1.FirmwareService.PreviewRecall
    */
@@ -1465,7 +1465,7 @@ export declare const FirmwareService: GenService<{
     output: typeof PreviewRecallResponseSchema;
   },
   /**
-   * Lists the recalls that are in force, newest first, also those of versions that the catalogue does not have. Role: viewer.
+   * Lists the recalls that are in force, newest first, also those of versions that the catalogue does not have.
    *
    * @generated from rpc ota.v1.FirmwareService.ListRecalls
    */

@@ -793,7 +793,7 @@ export declare const HeartbeatService: GenService<{
     output: typeof StreamHeartbeatsResponseSchema;
   },
   /**
-   * Takes heartbeats in one call, for devices that poll. Answers when they are committed. Called by devices.
+   * Takes heartbeats in one call, for devices that poll. Answers when they are committed.
    *
    * @generated from rpc ota.v1.HeartbeatService.SendHeartbeat
    */
@@ -803,7 +803,7 @@ export declare const HeartbeatService: GenService<{
     output: typeof SendHeartbeatResponseSchema;
   },
   /**
-   * Lists a device's heartbeats, newest received first. Role: viewer, or the device itself.
+   * Lists a device's heartbeats, newest received first.
    *
    * @generated from rpc ota.v1.HeartbeatService.ListHeartbeats
    */

@@ -1723,7 +1723,7 @@ export declare const ListFailureReasonsResponseSchema: GenMessage<ListFailureRea
  */
 export declare const RolloutService: GenService<{
   /**
-   * Creates a rollout without starting it. Role: operator.
+   * Creates a rollout without starting it.
    *
    * @generated from rpc ota.v1.RolloutService.CreateRollout
    */
@@ -1734,7 +1734,7 @@ export declare const RolloutService: GenService<{
   },
   /**
    * Returns what holds for a new rollout that says nothing of its policy and its rings: the defaults of the contract, and
-   * those that the service's settings give. Role: viewer.
+   * those that the service's settings give.
    *
    * @generated from rpc ota.v1.RolloutService.GetRolloutDefaults
    */
@@ -1744,7 +1744,7 @@ export declare const RolloutService: GenService<{
     output: typeof GetRolloutDefaultsResponseSchema;
   },
   /**
-   * Returns one rollout with its rings and counters. Role: viewer.
+   * Returns one rollout with its rings and counters.
    *
    * @generated from rpc ota.v1.RolloutService.GetRollout
    */
@@ -1754,7 +1754,7 @@ export declare const RolloutService: GenService<{
     output: typeof GetRolloutResponseSchema;
   },
   /**
-   * Lists rollouts, newest first. Role: viewer.
+   * Lists rollouts, newest first.
    *
    * @generated from rpc ota.v1.RolloutService.ListRollouts
    */
@@ -1764,7 +1764,7 @@ export declare const RolloutService: GenService<{
     output: typeof ListRolloutsResponseSchema;
   },
   /**
-   * Starts a rollout: opens its first ring. No device row is written until a device is offered the update. Role: operator.
+   * Starts a rollout: opens its first ring. No device row is written until a device is offered the update.
    *
    * @generated from rpc ota.v1.RolloutService.StartRollout
    */
@@ -1774,7 +1774,7 @@ export declare const RolloutService: GenService<{
     output: typeof StartRolloutResponseSchema;
   },
   /**
-   * Opens the next ring, or every ring up to the named one, whether or not the gate holds. Role: operator.
+   * Opens the next ring, or every ring up to the named one, whether or not the gate holds.
    *
    * @generated from rpc ota.v1.RolloutService.PromoteRollout
    */
@@ -1784,7 +1784,7 @@ export declare const RolloutService: GenService<{
     output: typeof PromoteRolloutResponseSchema;
   },
   /**
-   * Stops making offers; devices that are updating go on. Role: operator.
+   * Stops making offers; devices that are updating go on.
    *
    * @generated from rpc ota.v1.RolloutService.PauseRollout
    */
@@ -1794,7 +1794,7 @@ export declare const RolloutService: GenService<{
     output: typeof PauseRolloutResponseSchema;
   },
   /**
-   * Makes offers again. Role: operator.
+   * Makes offers again.
    *
    * @generated from rpc ota.v1.RolloutService.ResumeRollout
    */
@@ -1805,7 +1805,7 @@ export declare const RolloutService: GenService<{
   },
   /**
    * Rolls the update back: devices that have not installed it are told to stop, those that did are offered the
-   * version that they came from. Role: operator.
+   * version that they came from.
    *
    * @generated from rpc ota.v1.RolloutService.RollbackRollout
    */
@@ -1816,7 +1816,7 @@ export declare const RolloutService: GenService<{
   },
   /**
    * Approves that a ring opens which needs it (`RingGate.require_approval`). The approver must not be the rollout's
-   * creator: FOUR_EYES. Role: operator.
+   * creator: FOUR_EYES.
    *
    * @generated from rpc ota.v1.RolloutService.ApproveRollout
    */
@@ -1826,7 +1826,7 @@ export declare const RolloutService: GenService<{
     output: typeof ApproveRolloutResponseSchema;
   },
   /**
-   * Rolls the update back from the devices of one ring, and pauses the rollout. Role: operator.
+   * Rolls the update back from the devices of one ring, and pauses the rollout.
    *
    * @generated from rpc ota.v1.RolloutService.RollbackRing
    */
@@ -1837,7 +1837,7 @@ export declare const RolloutService: GenService<{
   },
   /**
    * Rolls the update back from one device. The rollout does not offer it to that device again. While the device is at an
-   * update of another component the rollback waits for it, and the answer is the device's present update. Role: operator.
+   * update of another component the rollback waits for it, and the answer is the device's present update.
    *
    * @generated from rpc ota.v1.RolloutService.RollbackDevice
    */
@@ -1848,7 +1848,7 @@ export declare const RolloutService: GenService<{
   },
   /**
    * Lets a device try again whose update failed, or that fell back from it by itself (it drifted); with `reinstall` also one
-   * that runs it. Role: operator.
+   * that runs it.
    *
    * @generated from rpc ota.v1.RolloutService.RetryDevice
    */
@@ -1859,7 +1859,7 @@ export declare const RolloutService: GenService<{
   },
   /**
    * Says what a rollout would reach before it starts: how many devices in each ring, of which models and versions, and
-   * how many are held back now by which rule. Reads the whole fleet; changes nothing. Role: viewer.
+   * how many are held back now by which rule. Reads the whole fleet; changes nothing.
    *
    * @generated from rpc ota.v1.RolloutService.PreviewRollout
    */
@@ -1869,7 +1869,7 @@ export declare const RolloutService: GenService<{
     output: typeof PreviewRolloutResponseSchema;
   },
   /**
-   * Says why a device gets a rollout's update now, or why it does not: every rule with its value. Role: viewer.
+   * Says why a device gets a rollout's update now, or why it does not: every rule with its value.
    *
    * @generated from rpc ota.v1.RolloutService.ExplainUpdate
    */
@@ -1879,7 +1879,7 @@ export declare const RolloutService: GenService<{
     output: typeof ExplainUpdateResponseSchema;
   },
   /**
-   * Compares the heartbeats of updated devices with those of the others; see `RolloutHealth`. Role: viewer.
+   * Compares the heartbeats of updated devices with those of the others; see `RolloutHealth`.
    *
    * @generated from rpc ota.v1.RolloutService.GetRolloutHealth
    */
@@ -1889,7 +1889,7 @@ export declare const RolloutService: GenService<{
     output: typeof GetRolloutHealthResponseSchema;
   },
   /**
-   * Counts a rollout's failed devices by reason, most first. Role: viewer.
+   * Counts a rollout's failed devices by reason, most first.
    *
    * @generated from rpc ota.v1.RolloutService.ListFailureReasons
    */
@@ -1899,7 +1899,7 @@ export declare const RolloutService: GenService<{
     output: typeof ListFailureReasonsResponseSchema;
   },
   /**
-   * Stops a rollout for good where it stands; nothing is rolled back. Role: operator.
+   * Stops a rollout for good where it stands; nothing is rolled back.
    *
    * @generated from rpc ota.v1.RolloutService.AbortRollout
    */
@@ -1910,7 +1910,6 @@ export declare const RolloutService: GenService<{
   },
   /**
    * Changes a rollout's name and its metadata, in any state, archived or not; fields that are not set stay as they are.
-   * Role: operator.
    *
    * @generated from rpc ota.v1.RolloutService.UpdateRollout
    */
@@ -1922,7 +1921,7 @@ export declare const RolloutService: GenService<{
   /**
    * Puts a rollout that is over away, with its rings and its device updates: lists leave it out, it makes no offers any
    * more, and its firmware may be deleted. Refused with ILLEGAL_TRANSITION unless it is COMPLETED, ROLLED_BACK or ABORTED
-   * and no device is at its update. Nothing is lost: see `UnarchiveRollout`. Role: operator.
+   * and no device is at its update. Nothing is lost: see `UnarchiveRollout`.
    *
    * @generated from rpc ota.v1.RolloutService.ArchiveRollout
    */
@@ -1933,7 +1932,7 @@ export declare const RolloutService: GenService<{
   },
   /**
    * Takes a rollout out of the archive, as it was. A COMPLETED one makes offers again: its firmware must be deployable
-   * still. Role: operator.
+   * still.
    *
    * @generated from rpc ota.v1.RolloutService.UnarchiveRollout
    */
@@ -1943,7 +1942,7 @@ export declare const RolloutService: GenService<{
     output: typeof UnarchiveRolloutResponseSchema;
   },
   /**
-   * Replaces the metadata of one device's update, in any state. Role: operator.
+   * Replaces the metadata of one device's update, in any state.
    *
    * @generated from rpc ota.v1.RolloutService.UpdateDeviceUpdate
    */
@@ -1953,7 +1952,7 @@ export declare const RolloutService: GenService<{
     output: typeof UpdateDeviceUpdateResponseSchema;
   },
   /**
-   * Lists the devices that a rollout has touched, newest first. Role: viewer.
+   * Lists the devices that a rollout has touched, newest first.
    *
    * @generated from rpc ota.v1.RolloutService.ListDeviceUpdates
    */
@@ -1964,7 +1963,7 @@ export declare const RolloutService: GenService<{
   },
   /**
    * Sends the rollout now and again after each change, at most five times a second, until it reaches a final state
-   * or the caller goes away. Role: viewer.
+   * or the caller goes away.
    *
    * @generated from rpc ota.v1.RolloutService.WatchRollout
    */

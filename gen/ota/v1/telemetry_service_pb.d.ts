@@ -787,7 +787,7 @@ export declare const TelemetryService: GenService<{
   /**
    * Returns metrics over time, of one device or of a group of devices, thinned out by the service. Recent and short
    * spans are read from the heartbeats themselves, longer and older ones from roll-ups of 5 minutes or 1 hour, which
-   * are kept longer. Role: viewer, or the device itself.
+   * are kept longer.
    *
    * @generated from rpc ota.v1.TelemetryService.QuerySeries
    */
@@ -798,7 +798,7 @@ export declare const TelemetryService: GenService<{
   },
   /**
    * Lists the metrics that exist: the built-in ones, and of each device type up to 1,000 custom ones, the first that came.
-   * Others can be queried all the same. Role: viewer.
+   * Others can be queried all the same.
    *
    * @generated from rpc ota.v1.TelemetryService.ListMetrics
    */
@@ -810,7 +810,7 @@ export declare const TelemetryService: GenService<{
   /**
    * Sends heartbeats as text, oldest first, however many there are: newline-delimited JSON (each line a
    * `ReceivedHeartbeat` in its JSON mapping) or CSV with a header. HTTP clients get the same from
-   * `GET /api/v1/heartbeat/{device_id}/export?format=csv`. Role: viewer.
+   * `GET /api/v1/heartbeat/{device_id}/export?format=csv`.
    *
    * @generated from rpc ota.v1.TelemetryService.ExportHeartbeats
    */
@@ -820,7 +820,7 @@ export declare const TelemetryService: GenService<{
     output: typeof ExportHeartbeatsResponseSchema;
   },
   /**
-   * Returns a device's track: where it was, oldest first. Role: viewer, or the device itself.
+   * Returns a device's track: where it was, oldest first.
    *
    * @generated from rpc ota.v1.TelemetryService.GetTrack
    */
@@ -831,7 +831,6 @@ export declare const TelemetryService: GenService<{
   },
   /**
    * Returns where the devices within a box are now, for a map. Where there are too many they come as clusters.
-   * Role: viewer.
    *
    * @generated from rpc ota.v1.TelemetryService.SearchPositions
    */

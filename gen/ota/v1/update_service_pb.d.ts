@@ -723,7 +723,7 @@ export declare const NoOfferReasonSchema: GenEnum<NoOfferReason>;
 export declare const UpdateService: GenService<{
   /**
    * Asks whether an update waits for the calling device. While an update is open for the device the answer is the
-   * same offer each time. Called by devices.
+   * same offer each time.
    *
    * @generated from rpc ota.v1.UpdateService.CheckForUpdate
    */
@@ -734,7 +734,7 @@ export declare const UpdateService: GenService<{
   },
   /**
    * Sends the content of an offered update: first a header, then chunks. To resume, call again with the offset of
-   * the first byte that is missing. The device must check the whole against the manifest's SHA-256. Called by devices.
+   * the first byte that is missing. The device must check the whole against the manifest's SHA-256.
    *
    * @generated from rpc ota.v1.UpdateService.DownloadFirmware
    */
@@ -745,7 +745,7 @@ export declare const UpdateService: GenService<{
   },
   /**
    * Reports how the device's update stands. The same report twice is harmless; a report that lies behind what is
-   * known changes nothing. Called by devices.
+   * known changes nothing.
    *
    * @generated from rpc ota.v1.UpdateService.ReportUpdateStatus
    */

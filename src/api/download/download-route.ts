@@ -1,8 +1,10 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { UpdateService } from "../../../gen/ota/v1/update_service_pb.js";
 import type { Identity } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { RawRoute } from "../http/raw-route.ts";
 import { sendBody } from "../http/send-body.ts";
+import { accessRuleOf } from "../pipeline/access-rule.ts";
 import type { CallContext } from "../pipeline/endpoint.ts";
 import { byteRange, isKnown, rangeApplies } from "./http-range.ts";
 
@@ -33,7 +35,7 @@ export function downloadRoute(open: DownloadOpener): RawRoute {
   return {
     method: ["GET", "HEAD"],
     url: "/api/v1/updates/:updateId/content",
-    access: { device: true },
+    access: accessRuleOf(UpdateService.method.downloadFirmware),
     rate: "download",
     place: "downloads",
     handle: (request, reply, context) => serve(open, request, reply, context),

@@ -1,6 +1,8 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { TelemetryService } from "../../../gen/ota/v1/telemetry_service_pb.js";
 import type { RawRoute } from "../http/raw-route.ts";
 import { sendBody } from "../http/send-body.ts";
+import { accessRuleOf } from "../pipeline/access-rule.ts";
 import type { CallContext } from "../pipeline/endpoint.ts";
 
 /** A text that is sent as it is made. */
@@ -19,7 +21,7 @@ export function exportRoute(open: ExportOpener): RawRoute {
   return {
     method: "GET",
     url: "/api/v1/heartbeat/:deviceId/export",
-    access: { role: "viewer" },
+    access: accessRuleOf(TelemetryService.method.exportHeartbeats),
     rate: "operator",
     place: "operators",
     handle: (request, reply, context) => serve(open, request, reply, context),

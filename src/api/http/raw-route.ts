@@ -1,12 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from "fastify";
+import type { AccessRule } from "../pipeline/access-rule.ts";
 import type { Call } from "../pipeline/call.ts";
-import {
-  type AccessRule,
-  type CallContext,
-  type PlaceKind,
-  type RateClass,
-  servingCall,
-} from "../pipeline/endpoint.ts";
+import { type CallContext, type PlaceKind, type RateClass, servingCall } from "../pipeline/endpoint.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import { asHttpError, type LetIn, openHttpCall, sendFailure } from "./http-call.ts";
 
@@ -15,7 +10,8 @@ export interface RawRoute {
   readonly method: HTTPMethods | HTTPMethods[];
   /** A Fastify path; also the route's name in logs and metrics. */
   readonly url: string;
-  readonly access: Omit<AccessRule<never>, "device"> & { readonly device?: true };
+  /** There is no message in which a device could name itself; what it names otherwise is for the handler to check. */
+  readonly access: AccessRule<never>;
   readonly rate: RateClass;
   /** The places that its calls take. */
   readonly place?: PlaceKind;

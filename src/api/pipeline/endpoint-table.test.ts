@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Health } from "../../../gen/grpc/health/v1/health_pb.js";
 import { HeartbeatService } from "../../../gen/ota/v1/heartbeat_service_pb.js";
+import { accessRuleOf } from "./access-rule.ts";
 import { bidiStream, type Endpoint, unary } from "./endpoint.ts";
 import { contractServices, EndpointTable } from "./endpoint-table.ts";
 
@@ -58,6 +59,7 @@ describe("EndpointTable", () => {
               bidi_streaming: "bidi_stream",
             }[method.methodKind],
             method,
+            access: accessRuleOf(method),
             options,
           }) as unknown as Endpoint,
       ),

@@ -70,7 +70,7 @@ export class EndpointTable implements Iterable<Endpoint> {
   }
 }
 
-function requireCallers(name: string, { options: { access } }: Endpoint): void {
+function requireCallers(name: string, { access }: Endpoint): void {
   if (access.public !== true && access.role === undefined && access.device === undefined) {
     throw new Error(`nobody may call ${name}: its access rule is empty`);
   }

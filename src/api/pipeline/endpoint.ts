@@ -1,5 +1,6 @@
 import type {
   DescMessage,
+  DescMethod,
   DescMethodBiDiStreaming,
   DescMethodClientStreaming,
   DescMethodServerStreaming,
@@ -10,7 +11,8 @@ import type {
 } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
 import { duringCall } from "../../call/current-call.ts";
-import { actorOf, type Identity, type Role } from "../../call/identity.ts";
+import { actorOf, type Identity } from "../../call/identity.ts";
+import { type AccessRule, accessRuleOf } from "./access-rule.ts";
 
 /** The way a call came in. */
 export type Door = "grpc" | "connect" | "rest" | "http";
@@ -27,22 +29,6 @@ export interface CallContext {
   readonly door: Door;
   /** Writes lines that carry the request id and the method. */
   readonly logger: Logger;
-}
-
-/**
- * Who may call an endpoint. Nothing is allowed that is not named here; an endpoint with no rule at all cannot be
- * written down.
- */
-export interface AccessRule<Request> {
-  /** Callable without a credential. */
-  readonly public?: true;
-  /** The least role with which operators may call. */
-  readonly role?: Role;
-  /**
-   * Devices may call. A function returns the device id that the request names, or undefined if it names none; the
-   * pipeline refuses a device that names another one.
-   */
-  readonly device?: true | ((request: Request) => string | undefined);
 }
 
 /** Which limit a call counts against, per device, token or (without credential) address. */
@@ -66,7 +52,8 @@ export type PlaceKind = "heartbeats" | "downloads" | "crash_logs" | "operators" 
 
 /** What the endpoint table says of a method beside its handler. */
 export interface EndpointOptions<Request> {
-  readonly access: AccessRule<Request>;
+  /** Who may call a method of somebody else's contract, which cannot say so; ours have an option for it. */
+  readonly access?: AccessRule<Request>;
   readonly rate: RateClass;
   /** The limit that calls of devices count against, where it is another one. */
   readonly deviceRate?: RateClass;
@@ -116,6 +103,7 @@ export type Endpoint = UnaryEndpoint | ServerStreamEndpoint | ClientStreamEndpoi
 export interface UnaryEndpoint<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
   readonly kind: "unary";
   readonly method: DescMethodUnary<I, O>;
+  readonly access: AccessRule<MessageShape<I>>;
   readonly options: EndpointOptions<MessageShape<I>>;
   readonly handle: (request: MessageShape<I>, context: CallContext) => Promise<MessageInitShape<O>>;
 }
@@ -127,6 +115,7 @@ export interface ServerStreamEndpoint<
 > {
   readonly kind: "server_stream";
   readonly method: DescMethodServerStreaming<I, O>;
+  readonly access: AccessRule<MessageShape<I>>;
   readonly options: EndpointOptions<MessageShape<I>>;
   readonly handle: (request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageInitShape<O>>;
 }
@@ -138,6 +127,7 @@ export interface ClientStreamEndpoint<
 > {
   readonly kind: "client_stream";
   readonly method: DescMethodClientStreaming<I, O>;
+  readonly access: AccessRule<MessageShape<I>>;
   readonly options: EndpointOptions<MessageShape<I>>;
   readonly handle: (
     requests: AsyncIterable<MessageShape<I>>,
@@ -152,6 +142,7 @@ export interface BidiStreamEndpoint<
 > {
   readonly kind: "bidi_stream";
   readonly method: DescMethodBiDiStreaming<I, O>;
+  readonly access: AccessRule<MessageShape<I>>;
   readonly options: EndpointOptions<MessageShape<I>>;
   readonly handle: (
     requests: AsyncIterable<MessageShape<I>>,
@@ -168,7 +159,7 @@ export function unary<I extends DescMessage, O extends DescMessage>(
   const known: typeof handle = isFrequent(options.rate)
     ? handle
     : (request, context) => servingCall(context, () => handle(request, context));
-  return { kind: "unary", method, options, handle: known } as unknown as Endpoint;
+  return endpoint("unary", method, options, known);
 }
 
 /** Writes down a method that answers with a stream. The stream ends when the generator does. */
@@ -177,7 +168,7 @@ export function serverStream<I extends DescMessage, O extends DescMessage>(
   options: EndpointOptions<MessageShape<I>>,
   handle: ServerStreamEndpoint<I, O>["handle"],
 ): Endpoint {
-  return { kind: "server_stream", method, options, handle } as unknown as Endpoint;
+  return endpoint("server_stream", method, options, handle);
 }
 
 /** Writes down a method that takes a stream. Each message is validated before the handler sees it. */
@@ -187,7 +178,7 @@ export function clientStream<I extends DescMessage, O extends DescMessage>(
   handle: ClientStreamEndpoint<I, O>["handle"],
 ): Endpoint {
   const known: typeof handle = (requests, context) => servingCall(context, () => handle(requests, context));
-  return { kind: "client_stream", method, options, handle: known } as unknown as Endpoint;
+  return endpoint("client_stream", method, options, known);
 }
 
 /** Writes down a method with streams both ways. Each message is validated before the handler sees it. */
@@ -196,13 +187,26 @@ export function bidiStream<I extends DescMessage, O extends DescMessage>(
   options: EndpointOptions<MessageShape<I>>,
   handle: BidiStreamEndpoint<I, O>["handle"],
 ): Endpoint {
-  return { kind: "bidi_stream", method, options, handle } as unknown as Endpoint;
+  return endpoint("bidi_stream", method, options, handle);
 }
+
+/** What most methods need: they count against the limit of the API. */
+export const apiCalls = { rate: "operator" } as const;
 
 /** Runs a handler so that what it puts on record says where the call came from. */
 export function servingCall<T>(context: CallContext, handle: () => Promise<T>): Promise<T> {
   const { identity, peer, requestId } = context;
   return duringCall({ actor: actorOf(identity), address: peer, requestId }, handle);
+}
+
+function endpoint<Request>(
+  kind: Endpoint["kind"],
+  method: DescMethod,
+  options: EndpointOptions<Request>,
+  handle: unknown,
+): Endpoint {
+  const access = options.access ?? accessRuleOf(method);
+  return { kind, method, access, options, handle } as unknown as Endpoint;
 }
 
 /** What devices call all the time changes nothing that is put on record, and would pay for it with each call. */

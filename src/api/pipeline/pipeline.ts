@@ -7,10 +7,11 @@ import { OtaError } from "../../errors.ts";
 import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { RpcMetrics } from "../../infra/metrics.ts";
+import type { AccessRule } from "./access-rule.ts";
 import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";
 import { callerOf } from "./caller.ts";
 import { CredentialGuard } from "./credential-guard.ts";
-import type { AccessRule, Door, Endpoint, PlaceKind, RateClass } from "./endpoint.ts";
+import type { Door, Endpoint, PlaceKind, RateClass } from "./endpoint.ts";
 import { type Failure, failureOf, type TranslateError } from "./failure.ts";
 import { OperatorStreams } from "./operator-streams.ts";
 import { type PendingRequestLimits, PendingRequests } from "./pending-requests.ts";
@@ -83,13 +84,13 @@ export class Pipeline {
 
   /** The way of an RPC through one door. */
   rpc(endpoint: Endpoint, door: Door): Route {
-    const { method, options, kind } = endpoint;
+    const { method, access, options, kind } = endpoint;
     const isStream = kind !== "unary";
-    const anybodys = options.access.public === true ? "anonymous" : "operators";
+    const anybodys = access.public === true ? "anonymous" : "operators";
     return this.route(
       {
         name: methodName(endpoint),
-        access: options.access as AccessRule<never>,
+        access: access as AccessRule<never>,
         rate: options.rate,
         deviceRate: options.deviceRate,
         place: options.place ?? (isStream ? anybodys : undefined),

@@ -1,8 +1,8 @@
 import { actorOf } from "../../call/identity.ts";
 import type { OtaError } from "../../errors.ts";
+import type { AccessRule } from "./access-rule.ts";
 import type { Call } from "./call.ts";
 import { callerOf } from "./caller.ts";
-import type { AccessRule } from "./endpoint.ts";
 import type { RateLimiter } from "./rate-limit.ts";
 
 /** Keeps the record of refused calls. */

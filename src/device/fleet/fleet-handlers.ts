@@ -1,5 +1,5 @@
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
-import { type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
 import { requiredTimeRange } from "../../call/request-date.ts";
 import { historyMessage, momentMessage, statusMessage } from "./fleet-messages.ts";
 import type { FleetWatch } from "./fleet-watch.ts";
@@ -16,14 +16,12 @@ export interface FleetParts {
 /** The endpoints of DeviceService that show the fleet as a whole. */
 export function fleetEndpoints({ overview, watch, versions }: FleetParts): Endpoint[] {
   return [
-    unary(
-      DeviceService.method.getDeviceStatusOverview,
-      { access: { role: "viewer" }, rate: "operator" },
-      async () => statusMessage(await overview.get()),
+    unary(DeviceService.method.getDeviceStatusOverview, apiCalls, async () =>
+      statusMessage(await overview.get()),
     ),
     unary(
       DeviceService.method.queryVersionHistory,
-      { access: { role: "viewer" }, rate: "operator" },
+      apiCalls,
       async ({ startTime, endTime, component, maxPoints }) => {
         const { from, to } = requiredTimeRange({ startTime, endTime });
         return historyMessage(
@@ -36,13 +34,9 @@ export function fleetEndpoints({ overview, watch, versions }: FleetParts): Endpo
         );
       },
     ),
-    serverStream(
-      DeviceService.method.watchFleet,
-      { access: { role: "viewer" }, rate: "operator" },
-      async function* ({ resumeToken }, { signal }) {
-        for await (const moment of watch.watch(resumeToken, signal)) yield momentMessage(moment);
-      },
-    ),
+    serverStream(DeviceService.method.watchFleet, apiCalls, async function* ({ resumeToken }, { signal }) {
+      for await (const moment of watch.watch(resumeToken, signal)) yield momentMessage(moment);
+    }),
   ];
 }
 

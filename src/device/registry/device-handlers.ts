@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { DeviceSchema } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
-import { type CallContext, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type CallContext, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { addressKey } from "../../call/address.ts";
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
@@ -49,91 +49,75 @@ export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
 function admissionEndpoints(parts: DeviceParts): Endpoint[] {
   const { enrolment, registry } = parts;
   return [
-    unary(
-      DeviceService.method.enrolDevice,
-      { access: { public: true }, rate: "enrol" },
-      async (request, { peer, signal }) => {
-        const { requestId, enrolmentKey, serialNumber, deviceType, hardwareModel, product } = request;
-        const { firmwareVersion, metadata } = request;
-        const { deviceId, token, epoch, durableSequence } = await enrolment.enrol(
-          {
-            requestId,
-            source: addressKey(peer),
-            enrolmentKey,
-            serialNumber,
-            deviceType,
-            hardwareModel,
-            product,
-            firmwareVersion,
-            metadata,
-          },
-          signal,
-        );
-        return {
-          device: await message(parts, await registry.get(deviceId)),
-          deviceToken: token,
-          epoch,
-          durableSequence: BigInt(durableSequence),
-        };
-      },
-    ),
-    unary(
-      DeviceService.method.registerDevice,
-      { access: { role: "operator" }, rate: "operator" },
-      async (request, { identity }) => {
-        const { requestId, serialNumber, deviceType, hardwareModel, product, displayName, groups, metadata } =
-          request;
-        const { deviceId, token } = await enrolment.register({
-          actor: actorOf(identity),
+    unary(DeviceService.method.enrolDevice, { rate: "enrol" }, async (request, { peer, signal }) => {
+      const { requestId, enrolmentKey, serialNumber, deviceType, hardwareModel, product } = request;
+      const { firmwareVersion, metadata } = request;
+      const { deviceId, token, epoch, durableSequence } = await enrolment.enrol(
+        {
           requestId,
+          source: addressKey(peer),
+          enrolmentKey,
           serialNumber,
           deviceType,
           hardwareModel,
           product,
-          displayName,
-          groups,
+          firmwareVersion,
           metadata,
-        });
-        return { device: await message(parts, await registry.get(deviceId)), deviceToken: token };
-      },
-    ),
+        },
+        signal,
+      );
+      return {
+        device: await message(parts, await registry.get(deviceId)),
+        deviceToken: token,
+        epoch,
+        durableSequence: BigInt(durableSequence),
+      };
+    }),
+    unary(DeviceService.method.registerDevice, apiCalls, async (request, { identity }) => {
+      const { requestId, serialNumber, deviceType, hardwareModel, product, displayName, groups, metadata } =
+        request;
+      const { deviceId, token } = await enrolment.register({
+        actor: actorOf(identity),
+        requestId,
+        serialNumber,
+        deviceType,
+        hardwareModel,
+        product,
+        displayName,
+        groups,
+        metadata,
+      });
+      return { device: await message(parts, await registry.get(deviceId)), deviceToken: token };
+    }),
   ];
 }
 
 function readEndpoints(parts: DeviceParts): Endpoint[] {
   const { registry, pageTokens } = parts;
   return [
-    unary(
-      DeviceService.method.getDevice,
-      { access: { role: "viewer", device: (request) => request.id }, rate: "operator" },
-      async ({ id }) => {
-        return { device: await message(parts, await registry.get(id)) };
-      },
-    ),
-    unary(
-      DeviceService.method.listDevices,
-      { access: { role: "viewer" }, rate: "operator" },
-      async (request, { identity, signal }) => {
-        const { deviceTypes, hardwareModels, groups, firmwareVersions, serialNumberPrefix, showRetired } =
-          request;
-        const query = {
-          deviceTypes,
-          hardwareModels,
-          groups,
-          firmwareVersions,
-          serialNumberPrefix,
-          showRetired,
-          filter: parseDeviceFilter(request.filter),
-          order: parseDeviceOrder(request.orderBy),
-        };
-        const page = await listPage(pageTokens, request, query, {
-          list: (position) => registry.list(query, position, readerOf(identity, signal)),
-          keyOf: ({ place }) => place,
-        });
-        const devices = page.rows.map(({ device }) => device);
-        return { devices: await messages(parts, devices), nextPageToken: page.nextPageToken };
-      },
-    ),
+    unary(DeviceService.method.getDevice, apiCalls, async ({ id }) => {
+      return { device: await message(parts, await registry.get(id)) };
+    }),
+    unary(DeviceService.method.listDevices, apiCalls, async (request, { identity, signal }) => {
+      const { deviceTypes, hardwareModels, groups, firmwareVersions, serialNumberPrefix, showRetired } =
+        request;
+      const query = {
+        deviceTypes,
+        hardwareModels,
+        groups,
+        firmwareVersions,
+        serialNumberPrefix,
+        showRetired,
+        filter: parseDeviceFilter(request.filter),
+        order: parseDeviceOrder(request.orderBy),
+      };
+      const page = await listPage(pageTokens, request, query, {
+        list: (position) => registry.list(query, position, readerOf(identity, signal)),
+        keyOf: ({ place }) => place,
+      });
+      const devices = page.rows.map(({ device }) => device);
+      return { devices: await messages(parts, devices), nextPageToken: page.nextPageToken };
+    }),
   ];
 }
 
@@ -142,7 +126,7 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
   return [
     unary(
       DeviceService.method.updateDevice,
-      { access: { role: "operator" }, rate: "operator" },
+      apiCalls,
       async (
         {
           id,
@@ -174,44 +158,31 @@ function changeEndpoints(parts: DeviceParts): Endpoint[] {
         return { device: await message(parts, device), unchanged: device.unchanged };
       },
     ),
-    unary(
-      DeviceService.method.retireDevice,
-      { access: { role: "operator" }, rate: "operator" },
-      async ({ id, reason }, { identity }) => {
-        const device = await registry.retire({ actor: actorOf(identity), id, reason });
-        return {
-          device: await message(parts, device),
-          unchanged: device.unchanged,
-          revokedCount: device.revokedCredentials,
-        };
-      },
-    ),
-    unary(
-      DeviceService.method.resetDeviceCredential,
-      { access: { role: "operator" }, rate: "operator" },
-      async ({ id, reason }, { identity }) => {
-        const reset = await registry.resetCredential({ actor: actorOf(identity), id, reason });
-        return {
-          revokedCount: reset.revokedCredentials,
-          enrolUntilTime: timestampFromDate(reset.enrolUntil),
-        };
-      },
-    ),
-    unary(
-      DeviceService.method.reinstateDevice,
-      { access: { role: "operator" }, rate: "operator" },
-      async ({ id, reason }, { identity }) => {
-        await reinstatement.reinstate({ actor: actorOf(identity), id, reason });
-        return { device: await message(parts, await registry.get(id)) };
-      },
-    ),
+    unary(DeviceService.method.retireDevice, apiCalls, async ({ id, reason }, { identity }) => {
+      const device = await registry.retire({ actor: actorOf(identity), id, reason });
+      return {
+        device: await message(parts, device),
+        unchanged: device.unchanged,
+        revokedCount: device.revokedCredentials,
+      };
+    }),
+    unary(DeviceService.method.resetDeviceCredential, apiCalls, async ({ id, reason }, { identity }) => {
+      const reset = await registry.resetCredential({ actor: actorOf(identity), id, reason });
+      return {
+        revokedCount: reset.revokedCredentials,
+        enrolUntilTime: timestampFromDate(reset.enrolUntil),
+      };
+    }),
+    unary(DeviceService.method.reinstateDevice, apiCalls, async ({ id, reason }, { identity }) => {
+      await reinstatement.reinstate({ actor: actorOf(identity), id, reason });
+      return { device: await message(parts, await registry.get(id)) };
+    }),
   ];
 }
 
 function standingEndpoints(parts: DeviceParts): Endpoint[] {
   const { registry, standings } = parts;
   const { blockDevice, unblockDevice, quarantineDevice, approveDevice } = DeviceService.method;
-  const options = { access: { role: "operator" }, rate: "operator" } as const;
   const handler =
     (act: (verb: DeviceVerb) => Promise<boolean>) =>
     async ({ id, reason }: { id: string; reason: string }, { identity }: CallContext) => {
@@ -221,22 +192,22 @@ function standingEndpoints(parts: DeviceParts): Endpoint[] {
   return [
     unary(
       blockDevice,
-      options,
+      apiCalls,
       handler((verb) => standings.block(verb)),
     ),
     unary(
       unblockDevice,
-      options,
+      apiCalls,
       handler((verb) => standings.unblock(verb)),
     ),
     unary(
       quarantineDevice,
-      options,
+      apiCalls,
       handler((verb) => standings.quarantine(verb)),
     ),
     unary(
       approveDevice,
-      options,
+      apiCalls,
       handler((verb) => standings.approve(verb)),
     ),
   ];

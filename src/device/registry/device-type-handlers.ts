@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { DeviceService, type DeviceTypeSchema } from "../../../gen/ota/v1/device_service_pb.js";
-import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import type { DeviceType, DeviceTypes } from "./device-types.ts";
 
@@ -9,22 +9,18 @@ import type { DeviceType, DeviceTypes } from "./device-types.ts";
 export function deviceTypeEndpoints(types: DeviceTypes): Endpoint[] {
   const { method } = DeviceService;
   return [
-    unary(method.listDeviceTypes, { access: { role: "viewer" }, rate: "operator" }, async () => ({
+    unary(method.listDeviceTypes, apiCalls, async () => ({
       deviceTypes: (await types.list()).map(toMessage),
     })),
-    unary(
-      method.updateDeviceType,
-      { access: { role: "operator" }, rate: "operator" },
-      async ({ name, expectedInterval, reason }, { identity }) => {
-        const type = await types.update({
-          actor: actorOf(identity),
-          name,
-          expectedIntervalMs: expectedInterval && durationMs(expectedInterval),
-          reason,
-        });
-        return { type: toMessage(type) };
-      },
-    ),
+    unary(method.updateDeviceType, apiCalls, async ({ name, expectedInterval, reason }, { identity }) => {
+      const type = await types.update({
+        actor: actorOf(identity),
+        name,
+        expectedIntervalMs: expectedInterval && durationMs(expectedInterval),
+        reason,
+      });
+      return { type: toMessage(type) };
+    }),
   ];
 }
 

@@ -1,5 +1,5 @@
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
-import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import { parseDeviceFilter } from "../filter/device-filter.ts";
 import type { DeviceBatches } from "./device-batch.ts";
@@ -17,61 +17,47 @@ export interface InventoryParts {
 /** The endpoints of DeviceService that deal with many devices at once. */
 export function inventoryEndpoints({ registry, batches, savedFilters }: InventoryParts): Endpoint[] {
   return [
-    unary(
-      DeviceService.method.countDevices,
-      { access: { role: "viewer" }, rate: "operator" },
-      async ({ filter }, { signal }) => ({
-        count: BigInt(await registry.count(parseDeviceFilter(filter), { signal })),
-      }),
-    ),
-    unary(
-      DeviceService.method.batchUpdateDevices,
-      { access: { role: "operator" }, rate: "operator" },
-      async (request, { identity, signal }) => {
-        const { deviceIds, filter, addGroups, removeGroups, addTags, removeTags } = request;
-        const { expectedCount, updatePin, product, retire, reason, validateOnly } = request;
-        const outcome = await batches.apply(
-          {
-            actor: actorOf(identity),
-            deviceIds,
-            filter,
-            expectedCount: expectedCount === undefined ? undefined : Number(expectedCount),
-            addGroups,
-            removeGroups,
-            addTags,
-            removeTags,
-            updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
-            product,
-            retire,
-            reason,
-            validateOnly,
-          },
-          signal,
-        );
-        return { matchedCount: BigInt(outcome.matched), changedCount: BigInt(outcome.changed) };
-      },
-    ),
+    unary(DeviceService.method.countDevices, apiCalls, async ({ filter }, { signal }) => ({
+      count: BigInt(await registry.count(parseDeviceFilter(filter), { signal })),
+    })),
+    unary(DeviceService.method.batchUpdateDevices, apiCalls, async (request, { identity, signal }) => {
+      const { deviceIds, filter, addGroups, removeGroups, addTags, removeTags } = request;
+      const { expectedCount, updatePin, product, retire, reason, validateOnly } = request;
+      const outcome = await batches.apply(
+        {
+          actor: actorOf(identity),
+          deviceIds,
+          filter,
+          expectedCount: expectedCount === undefined ? undefined : Number(expectedCount),
+          addGroups,
+          removeGroups,
+          addTags,
+          removeTags,
+          updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
+          product,
+          retire,
+          reason,
+          validateOnly,
+        },
+        signal,
+      );
+      return { matchedCount: BigInt(outcome.matched), changedCount: BigInt(outcome.changed) };
+    }),
     unary(
       DeviceService.method.createSavedFilter,
-      { access: { role: "operator" }, rate: "operator" },
+      apiCalls,
       async ({ requestId, name, filter }, { identity }) => {
         const actor = actorOf(identity);
         const row = await savedFilters.create({ actor, requestId: requestId || undefined, name, filter });
         return { savedFilter: savedFilterMessage(row) };
       },
     ),
-    unary(
-      DeviceService.method.listSavedFilters,
-      { access: { role: "viewer" }, rate: "operator" },
-      async () => ({ savedFilters: (await savedFilters.list()).map(savedFilterMessage) }),
-    ),
-    unary(
-      DeviceService.method.deleteSavedFilter,
-      { access: { role: "operator" }, rate: "operator" },
-      async ({ id }, { identity }) => {
-        await savedFilters.delete({ actor: actorOf(identity), id });
-        return {};
-      },
-    ),
+    unary(DeviceService.method.listSavedFilters, apiCalls, async () => ({
+      savedFilters: (await savedFilters.list()).map(savedFilterMessage),
+    })),
+    unary(DeviceService.method.deleteSavedFilter, apiCalls, async ({ id }, { identity }) => {
+      await savedFilters.delete({ actor: actorOf(identity), id });
+      return {};
+    }),
   ];
 }

@@ -1,5 +1,5 @@
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
-import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import type { Foresight } from "../model/foresight.ts";
 import type { HeardTime } from "../model/heard-time.ts";
@@ -18,9 +18,8 @@ export function deployEndpoints({
   readonly hearing: HeardTime;
   readonly foresight: Foresight;
 }): Endpoint[] {
-  const options = { access: { role: "operator" }, rate: "operator" } as const;
   return [
-    unary(FirmwareService.method.deployFirmware, options, async (request, { identity, signal }) => {
+    unary(FirmwareService.method.deployFirmware, apiCalls, async (request, { identity, signal }) => {
       const wanted = fromNewRollout({ ...request, firmwareId: request.id, name: "" });
       const creator = { actor: actorOf(identity), requestId: request.requestId || undefined };
       const all = await catalog.list(

@@ -1,5 +1,5 @@
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import type { RolloutHealthSource } from "../model/health-verdict.ts";
 import type { HeardTime } from "../model/heard-time.ts";
@@ -18,14 +18,13 @@ export interface RecordEndpointParts {
 /** RolloutService's names, metadata and archive. */
 export function recordEndpoints({ records, hearing, health }: RecordEndpointParts): Endpoint[] {
   const { method } = RolloutService;
-  const options = { access: { role: "operator" }, rate: "operator" } as const;
   const message = (rollout: Rollout) => toRolloutMessage(rollout, hearing, health.verdictOf(rollout.id));
   const answer = async (kept: Promise<Kept>) => {
     const { rollout, unchanged } = await kept;
     return { rollout: message(rollout), unchanged };
   };
   return [
-    unary(method.updateRollout, options, async (request, { identity }) => {
+    unary(method.updateRollout, apiCalls, async (request, { identity }) => {
       const change = {
         name: request.name,
         metadata: request.metadata?.entries,
@@ -35,15 +34,15 @@ export function recordEndpoints({ records, hearing, health }: RecordEndpointPart
       return await answer(records.update(request.id, change, { actor: actorOf(identity) }));
     }),
 
-    unary(method.archiveRollout, options, (request, context) =>
+    unary(method.archiveRollout, apiCalls, (request, context) =>
       answer(records.archive(verb(request, context))),
     ),
 
-    unary(method.unarchiveRollout, options, (request, context) =>
+    unary(method.unarchiveRollout, apiCalls, (request, context) =>
       answer(records.unarchive(verb(request, context))),
     ),
 
-    unary(method.updateDeviceUpdate, options, async ({ deviceId, id, metadata }, { identity }) => {
+    unary(method.updateDeviceUpdate, apiCalls, async ({ deviceId, id, metadata }, { identity }) => {
       const entries = metadata?.entries ?? {};
       const { update, unchanged } = await records.updateDeviceUpdate({ deviceId, id }, entries, {
         actor: actorOf(identity),

@@ -1,5 +1,5 @@
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
 import type { PageTokens } from "../../call/page-token.ts";
@@ -50,7 +50,7 @@ export function rolloutEndpoints({
     return { rollout: message(rollout), effect: toVerbEffectMessage(rollout.effect) };
   };
   return [
-    unary(method.createRollout, operator, (request, context) =>
+    unary(method.createRollout, apiCalls, (request, context) =>
       answer(
         catalog.create(fromNewRollout(request), {
           actor: actorOf(context.identity),
@@ -59,11 +59,11 @@ export function rolloutEndpoints({
       ),
     ),
 
-    unary(method.getRolloutDefaults, viewer, async () => toDefaultsMessage(catalog.defaults)),
+    unary(method.getRolloutDefaults, apiCalls, async () => toDefaultsMessage(catalog.defaults)),
 
-    unary(method.getRollout, viewer, ({ id }) => answer(catalog.get(id))),
+    unary(method.getRollout, apiCalls, ({ id }) => answer(catalog.get(id))),
 
-    unary(method.listRollouts, viewer, async (request) => {
+    unary(method.listRollouts, apiCalls, async (request) => {
       const filter = {
         states: fromRolloutStates(request.states),
         firmwareId: request.firmwareId || undefined,
@@ -78,14 +78,14 @@ export function rolloutEndpoints({
       return { rollouts: page.rows.map(message), nextPageToken: page.nextPageToken };
     }),
 
-    unary(method.startRollout, operator, async (request, context) => {
+    unary(method.startRollout, apiCalls, async (request, context) => {
       const { state } = await catalog.get(request.id);
       const warnings = state === "DRAFT" ? await foresight.ofRollout(request.id, context.signal) : [];
       const answered = await steered(catalog.start(verb(request, context)));
       return { ...answered, warnings: warnings.map(toWarningMessage) };
     }),
 
-    unary(method.promoteRollout, operator, (request, context) =>
+    unary(method.promoteRollout, apiCalls, (request, context) =>
       steered(
         catalog.promote({
           ...verb(request, context),
@@ -95,49 +95,49 @@ export function rolloutEndpoints({
       ),
     ),
 
-    unary(method.pauseRollout, operator, (request, context) =>
+    unary(method.pauseRollout, apiCalls, (request, context) =>
       steered(catalog.pause(verb(request, context))),
     ),
 
-    unary(method.resumeRollout, operator, (request, context) =>
+    unary(method.resumeRollout, apiCalls, (request, context) =>
       steered(catalog.resume(verb(request, context))),
     ),
 
-    unary(method.approveRollout, operator, (request, context) =>
+    unary(method.approveRollout, apiCalls, (request, context) =>
       steered(catalog.approve({ ...verb(request, context), ring: request.ring || undefined })),
     ),
 
-    unary(method.rollbackRollout, operator, (request, context) =>
+    unary(method.rollbackRollout, apiCalls, (request, context) =>
       steered(catalog.rollback({ ...verb(request, context), firmwareId: request.firmwareId || undefined })),
     ),
 
-    unary(method.rollbackRing, operator, (request, context) =>
+    unary(method.rollbackRing, apiCalls, (request, context) =>
       steered(catalog.rollbackRing({ ...verb(request, context), ring: request.ring })),
     ),
 
-    unary(method.rollbackDevice, operator, async (request, context) => {
+    unary(method.rollbackDevice, apiCalls, async (request, context) => {
       const update = await catalog.rollbackDevice({ ...verb(request, context), deviceId: request.deviceId });
       return { deviceUpdate: toDeviceUpdateMessage(update), effect: toVerbEffectMessage(update.effect) };
     }),
 
-    unary(method.retryDevice, operator, async (request, context) => {
+    unary(method.retryDevice, apiCalls, async (request, context) => {
       const { deviceId, reinstall } = request;
       const update = await catalog.retryDevice({ ...verb(request, context), deviceId, reinstall });
       return { deviceUpdate: toDeviceUpdateMessage(update), effect: toVerbEffectMessage(update.effect) };
     }),
 
-    unary(method.listFailureReasons, viewer, async ({ id }) => ({
+    unary(method.listFailureReasons, apiCalls, async ({ id }) => ({
       failureReasons: (await catalog.listFailureReasons(id)).map(({ name, count }) => ({
         name,
         count: BigInt(count),
       })),
     })),
 
-    unary(method.abortRollout, operator, (request, context) =>
+    unary(method.abortRollout, apiCalls, (request, context) =>
       steered(catalog.abort(verb(request, context))),
     ),
 
-    unary(method.listDeviceUpdates, viewer, async (request) => {
+    unary(method.listDeviceUpdates, apiCalls, async (request) => {
       const filter = fromUpdatesRequest(request);
       const page = await listPage(pageTokens, request, filter, {
         list: (position) => catalog.listDeviceUpdates(filter, position),
@@ -149,11 +149,8 @@ export function rolloutEndpoints({
       };
     }),
 
-    serverStream(method.watchRollout, viewer, async function* ({ id }, { signal }) {
+    serverStream(method.watchRollout, apiCalls, async function* ({ id }, { signal }) {
       for await (const rollout of watch.watch(id, signal)) yield { rollout: message(rollout) };
     }),
   ];
 }
-
-const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
-const operator = { access: { role: "operator" }, rate: "operator" } as const;

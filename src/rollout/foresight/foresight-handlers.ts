@@ -1,7 +1,7 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { NoOfferReason } from "../../../gen/ota/v1/update_service_pb.js";
-import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import type { NamedCount } from "../preview/preview-tally.ts";
 import type { RolloutPreview } from "../preview/rollout-preview.ts";
 import { fromNewRollout, toCensusMessage } from "../wire/rollout-messages.ts";
@@ -15,9 +15,8 @@ export interface ForesightEndpointParts extends WarningParts {
 
 /** RolloutService.PreviewRollout: what if, and what to know before. */
 export function foresightEndpoints(parts: ForesightEndpointParts): Endpoint[] {
-  const options = { access: { role: "viewer" }, rate: "operator" } as const;
   return [
-    unary(RolloutService.method.previewRollout, options, async (request, { signal }) => {
+    unary(RolloutService.method.previewRollout, apiCalls, async (request, { signal }) => {
       const preview =
         request.rolloutId === ""
           ? await parts.preview.ofNew(fromNewRollout({ ...request, name: "" }), signal)

@@ -43,7 +43,6 @@ export function updateEndpoints({ offers, metrics }: UpdateEndpointParts): Endpo
     unary(
       method.checkForUpdate,
       {
-        access: { device: true },
         rate: "update_check",
         encode: (answer) => checks.upToDate.encode(answer),
       },
@@ -57,28 +56,24 @@ export function updateEndpoints({ offers, metrics }: UpdateEndpointParts): Endpo
 
     serverStream(
       method.downloadFirmware,
-      { access: { device: true }, rate: "download", place: "downloads", inPlace: chunksInPlace },
+      { rate: "download", place: "downloads", inPlace: chunksInPlace },
       (request, context) => download(offers, metrics, request, context),
     ),
 
-    unary(
-      method.reportUpdateStatus,
-      { access: { device: true }, rate: "device" },
-      async (request, { identity }) => {
-        const state = fromUpdateState(request.state) as ReportableState;
-        if (state === "FAILED" && request.failureReason === "") {
-          throw invalidArgument("failure_reason", "is required with FAILED");
-        }
-        const after = await offers.report(deviceOf(identity), {
-          updateId: request.updateId,
-          state,
-          failureReason: request.failureReason,
-          failureMessage: request.failureMessage,
-          downloadedBytes: Number(request.downloadedBytes),
-        });
-        return { state: toUpdateState(after) };
-      },
-    ),
+    unary(method.reportUpdateStatus, { rate: "device" }, async (request, { identity }) => {
+      const state = fromUpdateState(request.state) as ReportableState;
+      if (state === "FAILED" && request.failureReason === "") {
+        throw invalidArgument("failure_reason", "is required with FAILED");
+      }
+      const after = await offers.report(deviceOf(identity), {
+        updateId: request.updateId,
+        state,
+        failureReason: request.failureReason,
+        failureMessage: request.failureMessage,
+        downloadedBytes: Number(request.downloadedBytes),
+      });
+      return { state: toUpdateState(after) };
+    }),
   ];
 }
 

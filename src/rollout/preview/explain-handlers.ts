@@ -1,14 +1,13 @@
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { NoOfferReason } from "../../../gen/ota/v1/update_service_pb.js";
-import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { toDeviceUpdateMessage } from "../wire/rollout-messages.ts";
 import type { UpdateExplainer } from "./update-explainer.ts";
 
 /** RolloutService.ExplainUpdate: why. */
 export function explainEndpoints({ explainer }: { readonly explainer: UpdateExplainer }): Endpoint[] {
-  const options = { access: { role: "viewer" }, rate: "operator" } as const;
   return [
-    unary(RolloutService.method.explainUpdate, options, async ({ rolloutId, deviceId }) => {
+    unary(RolloutService.method.explainUpdate, apiCalls, async ({ rolloutId, deviceId }) => {
       const { message, reason, ring, rules, update } = await explainer.explain(rolloutId, deviceId);
       return {
         summary: message,

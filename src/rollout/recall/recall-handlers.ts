@@ -5,7 +5,7 @@ import {
   type RecallFirmwareRequestSchema,
 } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { NoOfferReason } from "../../../gen/ota/v1/update_service_pb.js";
-import { type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
+import { apiCalls, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
 import type { PageTokens } from "../../call/page-token.ts";
@@ -28,18 +28,18 @@ export interface RecallEndpointParts {
 export function recallEndpoints({ recalls, recallPreview, pageTokens }: RecallEndpointParts): Endpoint[] {
   const { method } = FirmwareService;
   return [
-    unary(method.recallFirmware, operator, async (request, { identity }) => {
+    unary(method.recallFirmware, apiCalls, async (request, { identity }) => {
       const by = { actor: actorOf(identity), reason: request.reason };
       const { effect, ...recall } = await recalls.recall(fromRequest(request), by);
       return { recall: toRecallMessage(recall), effect: toVerbEffectMessage(effect) };
     }),
 
-    unary(method.reinstateFirmware, operator, async (request, { identity }) => {
+    unary(method.reinstateFirmware, apiCalls, async (request, { identity }) => {
       const by = { actor: actorOf(identity), reason: request.reason };
       return { effect: toVerbEffectMessage(await recalls.reinstate(nameOf(request), by)) };
     }),
 
-    unary(method.previewRecall, viewer, async (request, { identity, signal }) => {
+    unary(method.previewRecall, apiCalls, async (request, { identity, signal }) => {
       const reach = await recallPreview.of(fromRequest(request), actorOf(identity), signal);
       return {
         runningCount: BigInt(reach.running),
@@ -56,7 +56,7 @@ export function recallEndpoints({ recalls, recallPreview, pageTokens }: RecallEn
       };
     }),
 
-    unary(method.listRecalls, viewer, async (request) => {
+    unary(method.listRecalls, apiCalls, async (request) => {
       const filter = { product: request.product || undefined };
       const page = await listPage(pageTokens, request, filter, {
         list: (position) => recalls.list(filter, position),
@@ -66,9 +66,6 @@ export function recallEndpoints({ recalls, recallPreview, pageTokens }: RecallEn
     }),
   ];
 }
-
-const viewer = { access: { role: "viewer" }, rate: "operator" } as const;
-const operator = { access: { role: "operator" }, rate: "operator" } as const;
 
 type RecallRequest =
   | MessageShape<typeof RecallFirmwareRequestSchema>
