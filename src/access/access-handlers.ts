@@ -68,6 +68,7 @@ function tokenEndpoints({ tokens, pageTokens }: AccessParts): Endpoint[] {
         actor: actorOf(identity),
         requestId: request.requestId || undefined,
         name: request.name,
+        owner: request.owner || undefined,
         role: fromWireRole(request.role) ?? "viewer",
         expiresAt: dateOf(request.expireTime),
       });

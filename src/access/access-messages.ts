@@ -17,6 +17,7 @@ export function tokenMessage(token: OperatorTokenRow): MessageInitShape<typeof O
   return {
     id: token.id,
     name: token.name,
+    owner: token.owner,
     role: wireRole(token.role),
     createTime: timestampFromDate(token.createdAt),
     creator: token.creator,

@@ -90,7 +90,14 @@ const operatorKind: BootstrapKind = {
   statements: statementsOf(sql`operator_tokens`),
   resource: "token",
   insert: (em, id, name, secretHash) =>
-    em.insert(OperatorTokenEntity, { id, name, role: "admin", secretHash, creator: actor }),
+    em.insert(OperatorTokenEntity, {
+      id,
+      name,
+      owner: firstOwner,
+      role: "admin",
+      secretHash,
+      creator: actor,
+    }),
 };
 
 const enrolmentKind: BootstrapKind = {
@@ -114,6 +121,9 @@ function statementsOf(table: Sql) {
 }
 
 const kinds = [operatorKind, enrolmentKind] as const;
+
+/** Whoever starts the service knows both tokens that are made then. */
+const firstOwner = "administrator";
 
 /** The name of what was made at random on the first start. */
 const firstName = "first-start";

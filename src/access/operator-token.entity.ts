@@ -9,6 +9,8 @@ export const OperatorTokenEntity = defineEntity({
   properties: {
     id: p.uuid().primary(),
     name: p.text(),
+    /** Whose it is: tokens of one owner are one person. */
+    owner: p.text(),
     role: p.text().$type<Role>(),
     secretHash: p.blob(),
     requestId: p.uuid().strictNullable(),

@@ -32,6 +32,8 @@ export interface NewOperatorToken {
   /** The caller's UUID of this try (AIP-155). */
   readonly requestId: string | undefined;
   readonly name: string;
+  /** Whose it is; by default the name. */
+  readonly owner?: string | undefined;
   readonly role: Role;
   /** Undefined means that it never expires. */
   readonly expiresAt: Date | undefined;
@@ -53,6 +55,7 @@ export class OperatorTokens {
   async create(request: NewOperatorToken): Promise<{ token: OperatorTokenRow; secret: string }> {
     const { database, idempotency, audit, memory, clock } = this.#parts;
     const { actor, name, role, expiresAt } = request;
+    const owner = request.owner ?? name;
     requireFuture(expiresAt, clock);
     const secret = newSecret("operator");
     const replaced: Uint8Array[] = [];
@@ -60,7 +63,7 @@ export class OperatorTokens {
       caller: actor,
       method: "ota.v1.AccessService/CreateToken",
       requestId: request.requestId,
-      requestDigest: requestDigest({ name, role, expiresAt }),
+      requestDigest: requestDigest({ name, owner, role, expiresAt }),
     };
     const token = await database.transact(async (em) => {
       const outcome = await idempotency.once(em, key, async () => {
@@ -69,6 +72,7 @@ export class OperatorTokens {
         await em.insert(OperatorTokenEntity, {
           id,
           name,
+          owner,
           role,
           secretHash: secret.hash,
           requestId: request.requestId ?? null,
@@ -87,7 +91,7 @@ export class OperatorTokens {
         action: outcome.repeated ? "token.reissue" : "token.create",
         resourceType: "token",
         resourceId: row.id,
-        details: { name, role },
+        details: { name, owner, role },
       });
       return row;
     }, oneAtATime);

@@ -54,7 +54,8 @@ function addTokenCommands(program: Command, cli: Cli): void {
   token
     .command("create")
     .description("Create a token; its secret is shown once")
-    .requiredOption("--name <name>", "whose it is, or what it is for")
+    .requiredOption("--name <name>", "what it is called in the audit log")
+    .option("--owner <name>", "whose it is: one person's tokens never approve each other (default: the name)")
     .option(
       "--role <role>",
       "viewer (reads), operator (changes) or admin (also who may what)",
@@ -63,11 +64,12 @@ function addTokenCommands(program: Command, cli: Cli): void {
     )
     .option("--expires <time>", "when it stops working: 2026-12-31 or 90d (default: never)", parseTime)
     .action(
-      withSession(cli, async (session, options: { name: string; role: Role; expires?: Timestamp }) => {
+      withSession(cli, async (session, options: TokenOptions) => {
         const answer = await session.call(method.createToken, {
           requestId: newRequestId(),
           name: options.name,
           role: options.role,
+          owner: options.owner ?? "",
           ...expiry(options.expires),
         });
         session.print(CreateTokenResponseSchema, answer, () =>
@@ -102,6 +104,13 @@ function addTokenCommands(program: Command, cli: Cli): void {
         session.print(OperatorTokenSchema, revoked, () => `Revoked token ${cleanText(revoked.name)}.`);
       }),
     );
+}
+
+interface TokenOptions {
+  readonly name: string;
+  readonly owner?: string;
+  readonly role: Role;
+  readonly expires?: Timestamp;
 }
 
 function addEnrolmentKeyCommands(program: Command, cli: Cli): void {
@@ -253,9 +262,11 @@ function renderTokens(session: Session, tokens: readonly OperatorToken[]): strin
   const columns: Column<OperatorToken>[] = [
     { title: "id", text: ({ id }) => id },
     { title: "name", text: ({ name }) => cleanText(name) },
+    { title: "owner", text: ({ owner }) => cleanText(owner) },
     { title: "role", text: ({ role }) => enumText(RoleSchema, role) },
     { title: "created", text: ({ createTime }) => agoText(createTime, nowMs) },
     { title: "by", text: ({ creator }) => cleanText(creator) },
+    { title: "last used", text: ({ lastUseTime }) => agoText(lastUseTime, nowMs) },
     { title: "validity", text: (token) => validityText(token, nowMs) },
   ];
   return renderTable(session.terminal, columns, tokens);

@@ -79,8 +79,13 @@ describe("four eyes", () => {
   const { createRollout, startRollout, approveRollout } = RolloutService.method;
 
   /** A token of that name, created with another one. */
-  async function tokenOf(name: string, creator: RpcClient, role = Role.ADMIN): Promise<RpcClient> {
-    const { secret } = await creator.unary(createToken, { name, role });
+  async function tokenOf(
+    name: string,
+    creator: RpcClient,
+    role = Role.ADMIN,
+    owner = "",
+  ): Promise<RpcClient> {
+    const { secret } = await creator.unary(createToken, { name, role, owner });
     return service.client(secret);
   }
 
@@ -113,6 +118,29 @@ describe("four eyes", () => {
     for (const id of [ofAlice, ofMallory]) {
       const { rollout } = await carol.unary(approveRollout, { id });
       expect(rollout?.state).toBe(RolloutState.RUNNING);
+    }
+  });
+
+  it("are not those of two tokens of one owner, nor of whoever made a token of that owner", async () => {
+    const desk = await tokenOf("erin at her desk", admin, Role.ADMIN, "erin@example.com");
+    const pager = await tokenOf("erin on call", admin, Role.OPERATOR, "Erin@Example.com");
+    // Named after the owner: so may somebody be who signs in without a token.
+    const bare = await tokenOf("ERIN@example.com", admin, Role.OPERATOR);
+    const frank = await tokenOf("frank", desk, Role.OPERATOR, "frank@example.com");
+    const gwen = await tokenOf("gwen", admin, Role.OPERATOR, "gwen@example.com");
+
+    const ofPager = await waiting(pager);
+    for (const approver of [desk, bare, frank]) {
+      expect(await refusal(approver.unary(approveRollout, { id: ofPager }))).toMatchObject(refused);
+    }
+    await expect(desk.unary(approveRollout, { id: ofPager })).rejects.toThrow(
+      /operator:erin at her desk and operator:erin on call have the same owner/,
+    );
+    const { rollout } = await gwen.unary(approveRollout, { id: ofPager });
+    expect(rollout?.state).toBe(RolloutState.RUNNING);
+    const ofFrank = await waiting(frank);
+    for (const approver of [pager, bare]) {
+      expect(await refusal(approver.unary(approveRollout, { id: ofFrank }))).toMatchObject(refused);
     }
   });
 

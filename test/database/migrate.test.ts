@@ -38,6 +38,7 @@ const all = [
   "0031-sign-in-and-audit",
   "0038-separate-roles",
   "0034-device-certificates",
+  "0036-token-rights",
 ];
 const replicas = 3;
 

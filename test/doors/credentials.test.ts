@@ -77,6 +77,22 @@ describe("credentials", () => {
     expect(await refusalsAtAllDoors(secret)).toEqual(unauthenticated("CREDENTIAL_REVOKED"));
   });
 
+  it("of operators stop working on another replica too, which just took them and has a stream of theirs open", async () => {
+    await using replica = await startTestService({ databaseUrl: service.databaseUrl });
+    const { id, secret } = await mintToken(service, Role.VIEWER);
+    const there = replica.client(secret);
+    const stream = there.serverStream(DeviceService.method.watchFleet, {})[Symbol.asyncIterator]();
+    await Promise.all([stream.next(), there.unary(AccessService.method.whoAmI, {})]);
+    await service.client().unary(AccessService.method.revokeToken, { id, reason: "lost" });
+    const revoked = { code: "UNAUTHENTICATED", reason: "CREDENTIAL_REVOKED" };
+    // Long before the replica would look at the token again by itself.
+    await eventually(
+      async () => expect(await refusal(there.unary(AccessService.method.whoAmI, {}))).toMatchObject(revoked),
+      10_000,
+    );
+    expect(await refusal(drain(stream))).toMatchObject(revoked);
+  });
+
   it("of operators end the streams that they opened when they are revoked or expire", async () => {
     const { watchFleet } = DeviceService.method;
     const lost = await mintToken(service, Role.VIEWER);

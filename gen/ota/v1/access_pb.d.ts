@@ -72,6 +72,13 @@ export declare type OperatorToken = Message<"ota.v1.OperatorToken"> & {
    * @generated from field: google.protobuf.Timestamp last_use_time = 8;
    */
   lastUseTime?: Timestamp | undefined;
+
+  /**
+   * Whose it is. Approvals take all tokens of one owner, in whatever case, for one person (`FOUR_EYES`).
+   *
+   * @generated from field: string owner = 30;
+   */
+  owner: string;
 };
 
 /**

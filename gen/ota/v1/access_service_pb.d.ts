@@ -94,6 +94,13 @@ export declare type CreateTokenRequest = Message<"ota.v1.CreateTokenRequest"> & 
    * @generated from field: google.protobuf.Timestamp expire_time = 4;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * See `OperatorToken.owner`: 1 to 128 printable characters, for example a mail address. By default the name.
+   *
+   * @generated from field: string owner = 30;
+   */
+  owner: string;
 };
 
 /**

@@ -373,8 +373,8 @@ export enum ErrorReason {
   INTERNAL = 50,
 
   /**
-   * Who created a rollout may not approve it, nor may who created the creator's token or has one that the creator created: another
-   * person must. PERMISSION_DENIED.
+   * Who created a rollout may not approve it, also with another token of the same owner, nor may who created the creator's token or
+   * has one that the creator created: another person must. PERMISSION_DENIED.
    *
    * @generated from enum value: ERROR_REASON_FOUR_EYES = 51;
    */

@@ -47,6 +47,7 @@ export function TokensPanel() {
 
 function TokenForm({ created }: { readonly created: (secret: string) => void }) {
   const [name, setName] = useState("");
+  const [owner, setOwner] = useState("");
   const [role, setRole] = useState<string>(String(Role.VIEWER));
   const [expiry, setExpiry] = useState<Expiry>("90");
   const [requestId] = useState(newRequestId);
@@ -58,6 +59,7 @@ function TokenForm({ created }: { readonly created: (secret: string) => void }) 
     const answer = await create.mutateAsync({
       requestId,
       name: name.trim(),
+      owner: owner.trim(),
       role: Number(role) as Role,
       ...(expireTime === undefined ? {} : { expireTime }),
     });
@@ -69,12 +71,19 @@ function TokenForm({ created }: { readonly created: (secret: string) => void }) 
       <Stack>
         <TextInput
           label="Name"
-          description="Whose it is or what it is for; the audit log names it."
+          description="The audit log names it."
           maxLength={64}
           required
           data-autofocus
           value={name}
           onChange={({ currentTarget }) => setName(currentTarget.value)}
+        />
+        <TextInput
+          label="Owner"
+          description="Whose it is, if that is not the name. One person's tokens never approve each other."
+          maxLength={128}
+          value={owner}
+          onChange={({ currentTarget }) => setOwner(currentTarget.value)}
         />
         <Select
           label="Role"
@@ -114,6 +123,7 @@ function Revoke({ token }: { readonly token: OperatorToken }) {
 
 const columns: readonly Column<OperatorToken>[] = [
   { id: "name", header: "Name", cell: ({ name }) => <b>{name}</b> },
+  { id: "owner", header: "Owner", cell: ({ owner }) => owner, wide: true },
   { id: "role", header: "Role", cell: ({ role }) => roleNames[role] },
   {
     id: "status",

@@ -35,6 +35,7 @@ import { EnrolmentConsent } from "./migrations/m0030-enrolment-consent.ts";
 import { SignInAndAudit } from "./migrations/m0031-sign-in-and-audit.ts";
 import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
 import { DeviceCertificates } from "./migrations/m0034-device-certificates.ts";
+import { TokenRights } from "./migrations/m0036-token-rights.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type Session, sessionOn } from "./session.ts";
@@ -139,6 +140,7 @@ const migrations = [
   { name: "0031-sign-in-and-audit", class: SignInAndAudit },
   { name: "0038-separate-roles", class: SeparateRoles },
   { name: "0034-device-certificates", class: DeviceCertificates },
+  { name: "0036-token-rights", class: TokenRights },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
