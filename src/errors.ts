@@ -77,6 +77,7 @@ export type ErrorReason =
   | "UNIMPLEMENTED"
   | "INTERNAL"
   | "FOUR_EYES"
+  | "OUT_OF_SCOPE"
   | "ROLLBACK_TARGET_REFUSED"
   | "COUNT_MISMATCH"
   | "CROSS_SITE_REQUEST"

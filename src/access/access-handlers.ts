@@ -4,6 +4,7 @@ import { actorOf } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
 import { dateOf, timeRange } from "../call/request-date.ts";
+import { type Scope, scopeOf } from "../call/scope.ts";
 import { fromWireRole, wireRole } from "../call/wire-role.ts";
 import { invalidArgument } from "../errors.ts";
 import {
@@ -56,7 +57,9 @@ export function accessEndpoints(parts: AccessParts): Endpoint[] {
 function whoAmI(): Endpoint {
   return unary(AccessService.method.whoAmI, apiCalls, async (_, { identity }) => ({
     actor: actorOf(identity),
-    ...(identity.kind === "operator" ? { role: wireRole(identity.role) } : {}),
+    ...(identity.kind === "operator"
+      ? { role: wireRole(identity.role), ...scopeMessage(identity.scope) }
+      : {}),
     ...(identity.kind === "device" ? { deviceId: identity.deviceId } : {}),
   }));
 }
@@ -70,6 +73,7 @@ function tokenEndpoints({ tokens, pageTokens }: AccessParts): Endpoint[] {
         name: request.name,
         owner: request.owner || undefined,
         role: fromWireRole(request.role) ?? "viewer",
+        scope: scopeOf(request.products, request.deviceFilter.trim()),
         expiresAt: dateOf(request.expireTime),
       });
       return { token: tokenMessage(token), secret };
@@ -163,6 +167,10 @@ function listSettings({ settings }: AccessParts): Endpoint {
       description,
     })),
   }));
+}
+
+function scopeMessage(scope: Scope | undefined) {
+  return scope === undefined ? {} : { products: [...scope.products], deviceFilter: scope.deviceFilter };
 }
 
 /** What a JavaScript number counts exactly. */

@@ -18,6 +18,8 @@ export function tokenMessage(token: OperatorTokenRow): MessageInitShape<typeof O
     id: token.id,
     name: token.name,
     owner: token.owner,
+    products: token.products,
+    deviceFilter: token.deviceFilter,
     role: wireRole(token.role),
     createTime: timestampFromDate(token.createdAt),
     creator: token.creator,

@@ -1,5 +1,6 @@
 import { credentialExpired, credentialInvalid, credentialRevoked, deviceBlocked } from "../call/bearer.ts";
 import type { Identity, Role } from "../call/identity.ts";
+import { scopeOf } from "../call/scope.ts";
 import { BatchLoader } from "../infra/batch-loader.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
@@ -186,6 +187,8 @@ interface CredentialRow {
   readonly expires_ms: number | null;
   readonly revoked: boolean;
   readonly blocked: boolean;
+  readonly products: readonly string[] | null;
+  readonly device_filter: string | null;
 }
 
 async function readCredentials(
@@ -203,11 +206,11 @@ const readSql = prepared(
   sql`
   SELECT 'device' AS kind, c.id, c.device_id::text AS holder, NULL AS role, c.secret_hash,
          (extract(epoch FROM c.expires_at) * 1000)::float8 AS expires_ms, c.revoked_at IS NOT NULL AS revoked,
-         d.blocked_at IS NOT NULL AS blocked
+         d.blocked_at IS NOT NULL AS blocked, NULL::text[] AS products, NULL AS device_filter
     FROM device_credentials c JOIN devices d ON d.id = c.device_id WHERE c.secret_hash = ANY($1::bytea[])
   UNION ALL
   SELECT 'operator', id, name, role, secret_hash,
-         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL, false
+         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL, false, products, device_filter
     FROM operator_tokens WHERE secret_hash = ANY($1::bytea[])`,
 );
 
@@ -215,7 +218,13 @@ function credentialOf(row: CredentialRow, readAtMs: number): Credential {
   const identity: Identity =
     row.kind === "device"
       ? { kind: "device", deviceId: row.holder, credentialId: row.id }
-      : { kind: "operator", tokenId: row.id, name: row.holder, role: row.role ?? "viewer" };
+      : {
+          kind: "operator",
+          tokenId: row.id,
+          name: row.holder,
+          role: row.role ?? "viewer",
+          scope: scopeOf(row.products ?? [], row.device_filter ?? ""),
+        };
   return {
     identity,
     expiresAt: row.expires_ms === null ? undefined : new Date(row.expires_ms),

@@ -12,6 +12,10 @@ export const OperatorTokenEntity = defineEntity({
     /** Whose it is: tokens of one owner are one person. */
     owner: p.text(),
     role: p.text().$type<Role>(),
+    /** Only these products; empty for all. */
+    products: p.array().columnType("text[]").defaultRaw("'{}'"),
+    /** Only devices that match; empty for all. */
+    deviceFilter: p.text().default(""),
     secretHash: p.blob(),
     requestId: p.uuid().strictNullable(),
     /** Who made it, as the audit log names callers. */

@@ -3,6 +3,7 @@ import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import type { Role } from "../call/identity.ts";
 import type { ListPosition } from "../call/list-page.ts";
+import type { Scope } from "../call/scope.ts";
 import { notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
@@ -25,6 +26,12 @@ export interface CredentialParts {
   readonly clock: Clock;
 }
 
+/** What {@link OperatorTokens} are made of. */
+export interface OperatorTokensParts extends CredentialParts {
+  /** Throws `INVALID_FILTER` for what is no filter over devices. */
+  readonly checkDeviceFilter: (text: string) => void;
+}
+
 /** A token to create. */
 export interface NewOperatorToken {
   /** Who asks, as the audit log names callers. */
@@ -35,15 +42,17 @@ export interface NewOperatorToken {
   /** Whose it is; by default the name. */
   readonly owner?: string | undefined;
   readonly role: Role;
+  /** What it is limited to; by default nothing. */
+  readonly scope?: Scope | undefined;
   /** Undefined means that it never expires. */
   readonly expiresAt: Date | undefined;
 }
 
 /** Operators' bearer tokens: creates, lists and revokes them. */
 export class OperatorTokens {
-  readonly #parts: CredentialParts;
+  readonly #parts: OperatorTokensParts;
 
-  constructor(parts: CredentialParts) {
+  constructor(parts: OperatorTokensParts) {
     this.#parts = parts;
   }
 
@@ -54,16 +63,17 @@ export class OperatorTokens {
    */
   async create(request: NewOperatorToken): Promise<{ token: OperatorTokenRow; secret: string }> {
     const { database, idempotency, audit, memory, clock } = this.#parts;
-    const { actor, name, role, expiresAt } = request;
+    const { actor, name, role, expiresAt, scope } = request;
     const owner = request.owner ?? name;
     requireFuture(expiresAt, clock);
+    if (scope !== undefined) this.#parts.checkDeviceFilter(scope.deviceFilter);
     const secret = newSecret("operator");
     const replaced: Uint8Array[] = [];
     const key = {
       caller: actor,
       method: "ota.v1.AccessService/CreateToken",
       requestId: request.requestId,
-      requestDigest: requestDigest({ name, owner, role, expiresAt }),
+      requestDigest: requestDigest({ name, owner, role, scope, expiresAt }),
     };
     const token = await database.transact(async (em) => {
       const outcome = await idempotency.once(em, key, async () => {
@@ -74,6 +84,8 @@ export class OperatorTokens {
           name,
           owner,
           role,
+          products: [...(scope?.products ?? [])],
+          deviceFilter: scope?.deviceFilter ?? "",
           secretHash: secret.hash,
           requestId: request.requestId ?? null,
           creator: actor,
@@ -91,7 +103,12 @@ export class OperatorTokens {
         action: outcome.repeated ? "token.reissue" : "token.create",
         resourceType: "token",
         resourceId: row.id,
-        details: { name, owner, role },
+        details: {
+          name,
+          owner,
+          role,
+          ...(scope && { products: scope.products.join(", "), device_filter: scope.deviceFilter }),
+        },
       });
       return row;
     }, oneAtATime);

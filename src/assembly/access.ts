@@ -11,6 +11,7 @@ import { serviceSecret } from "../access/service-secrets.ts";
 import { type SigningKeyRevoked, SigningKeys } from "../access/signing-keys.ts";
 import { TokenUses } from "../access/token-uses.ts";
 import { PageTokens } from "../call/page-token.ts";
+import { parseDeviceFilter } from "../device/filter/device-filter.ts";
 import type { Foundation } from "./foundation.ts";
 
 /** Who may call, and the keys that count. */
@@ -47,7 +48,14 @@ export async function openAccess(
   background.add(administrators);
   const credentials = new DeviceCredentials({ clock, memory: authenticator });
   const enrolmentKeys = new EnrolmentKeys({ database, idempotency, audit, clock });
-  const tokens = new OperatorTokens({ database, idempotency, audit, memory: authenticator, clock });
+  const tokens = new OperatorTokens({
+    database,
+    idempotency,
+    audit,
+    memory: authenticator,
+    clock,
+    checkDeviceFilter: (text) => void parseDeviceFilter(text, "device_filter"),
+  });
   const signingKeys = new SigningKeys({
     database,
     audit,

@@ -6,6 +6,7 @@ import { healthEndpoints } from "../api/grpc/health-handlers.ts";
 import { reflectionEndpoints } from "../api/grpc/reflection-handlers.ts";
 import { contractServices, EndpointTable } from "../api/pipeline/endpoint-table.ts";
 import type { RateLimiter } from "../api/pipeline/rate-limit.ts";
+import { scopedEndpoint } from "../api/pipeline/scoped-endpoint.ts";
 import { errorEndpoints } from "../crash/error-handlers.ts";
 import type { OpenUpdates } from "../device/fleet/status-overview.ts";
 import { DeviceBatches } from "../device/registry/device-batch.ts";
@@ -24,6 +25,7 @@ import { recordEndpoints } from "../rollout/decide/record-handlers.ts";
 import { rolloutEndpoints } from "../rollout/decide/rollout-handlers.ts";
 import { foresightEndpoints } from "../rollout/foresight/foresight-handlers.ts";
 import { rolloutHealthEndpoints } from "../rollout/health/health-handlers.ts";
+import { OperatorScopes } from "../rollout/model/operator-scopes.ts";
 import { updateEndpoints } from "../rollout/offer/update-handlers.ts";
 import { explainEndpoints } from "../rollout/preview/explain-handlers.ts";
 import { recallEndpoints } from "../rollout/recall/recall-handlers.ts";
@@ -60,7 +62,8 @@ export function endpointTable({
   const openUpdates = updatesIn(rollouts);
   const view = fleet.view({ updates: openUpdates, streams });
   background.add(view.watch.round);
-  return new EndpointTable([
+  const scopes = new OperatorScopes({ session: database.pool, clock, heartbeatIntervalMs });
+  const endpoints = [
     ...accessEndpoints({
       tokens,
       enrolmentKeys,
@@ -141,7 +144,8 @@ export function endpointTable({
     }),
     ...healthEndpoints(serving, contractServices),
     ...reflectionEndpoints([...contractServices, Health]),
-  ]);
+  ];
+  return new EndpointTable(endpoints.map((endpoint) => scopedEndpoint(endpoint, scopes)));
 }
 
 /** The share of the heartbeat interval that devices add at random. */

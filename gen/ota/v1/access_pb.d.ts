@@ -79,6 +79,20 @@ export declare type OperatorToken = Message<"ota.v1.OperatorToken"> & {
    * @generated from field: string owner = 30;
    */
   owner: string;
+
+  /**
+   * Only these products; empty means all. With `device_filter` it bounds what the token may see and do (OUT_OF_SCOPE).
+   *
+   * @generated from field: repeated string products = 31;
+   */
+  products: string[];
+
+  /**
+   * Only devices that match this filter; empty means all.
+   *
+   * @generated from field: string device_filter = 32;
+   */
+  deviceFilter: string;
 };
 
 /**

@@ -52,6 +52,20 @@ export declare type WhoAmIResponse = Message<"ota.v1.WhoAmIResponse"> & {
    * @generated from field: string device_id = 3;
    */
   deviceId: string;
+
+  /**
+   * See `OperatorToken.products`.
+   *
+   * @generated from field: repeated string products = 31;
+   */
+  products: string[];
+
+  /**
+   * See `OperatorToken.device_filter`.
+   *
+   * @generated from field: string device_filter = 32;
+   */
+  deviceFilter: string;
 };
 
 /**
@@ -101,6 +115,21 @@ export declare type CreateTokenRequest = Message<"ota.v1.CreateTokenRequest"> & 
    * @generated from field: string owner = 30;
    */
   owner: string;
+
+  /**
+   * Only these products: at most 8, each as `Firmware.product`. Empty means all. A token with products or a device filter may call what
+   * `MethodAccess.scope` says, within those limits.
+   *
+   * @generated from field: repeated string products = 31;
+   */
+  products: string[];
+
+  /**
+   * Only devices that match this filter; see `ListDevicesRequest.filter`. Empty means all. At most 512 characters.
+   *
+   * @generated from field: string device_filter = 32;
+   */
+  deviceFilter: string;
 };
 
 /**

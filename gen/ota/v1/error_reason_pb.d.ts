@@ -474,6 +474,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_CALLERS_DIFFER = 139;
    */
   CALLERS_DIFFER = 139,
+
+  /**
+   * The operator's token is limited to products or devices, and this lies beyond them, or does not exist, or cannot be told apart.
+   * PERMISSION_DENIED.
+   *
+   * @generated from enum value: ERROR_REASON_OUT_OF_SCOPE = 144;
+   */
+  OUT_OF_SCOPE = 144,
 }
 
 /**

@@ -46,6 +46,14 @@ export declare type MethodAccess = Message<"ota.v1.MethodAccess"> & {
    * @generated from field: bool enrolment_key = 4;
    */
   enrolmentKey: boolean;
+
+  /**
+   * How a call is held against the limits of a token that has some (`OperatorToken.products`, `OperatorToken.device_filter`). Unset:
+   * such tokens may not call the method (OUT_OF_SCOPE).
+   *
+   * @generated from field: ota.v1.MethodScope scope = 5;
+   */
+  scope?: MethodScope | undefined;
 };
 
 /**
@@ -53,6 +61,85 @@ export declare type MethodAccess = Message<"ota.v1.MethodAccess"> & {
  * Use `create(MethodAccessSchema)` to create a new message.
  */
 export declare const MethodAccessSchema: GenMessage<MethodAccess>;
+
+/**
+ * By which fields of a request it is known what a call concerns. Each one that is set must lie within the token's limits, and one
+ * must be set, if there are any: OUT_OF_SCOPE otherwise, whether the thing exists or not.
+ *
+ * @generated from message ota.v1.MethodScope
+ */
+export declare type MethodScope = Message<"ota.v1.MethodScope"> & {
+  /**
+   * Whether the method concerns no device and no product.
+   *
+   * @generated from field: bool nothing = 1;
+   */
+  nothing: boolean;
+
+  /**
+   * The path of the field that names a device, or devices.
+   *
+   * @generated from field: string device_field = 2;
+   */
+  deviceField: string;
+
+  /**
+   * The path of the field with a filter over devices. It counts as set unless a device or a rollout is named, and the service narrows
+   * it to the token's devices.
+   *
+   * @generated from field: string filter_field = 3;
+   */
+  filterField: string;
+
+  /**
+   * The path of the field that names a product.
+   *
+   * @generated from field: string product_field = 4;
+   */
+  productField: string;
+
+  /**
+   * The path of the field that names a firmware. Its product counts.
+   *
+   * @generated from field: string firmware_field = 5;
+   */
+  firmwareField: string;
+
+  /**
+   * A further one.
+   *
+   * @generated from field: string other_firmware_field = 6;
+   */
+  otherFirmwareField: string;
+
+  /**
+   * The path of the field that names a rollout. The product of its firmware counts, and its targeting: the token's filter must be
+   * one of the conditions of `RolloutTargeting.filter`.
+   *
+   * @generated from field: string rollout_field = 7;
+   */
+  rolloutField: string;
+
+  /**
+   * The field of the response that lists firmware. What lies beyond the limits is left out, so that a page may be short, or empty.
+   *
+   * @generated from field: string listed_firmware_field = 8;
+   */
+  listedFirmwareField: string;
+
+  /**
+   * The same for rollouts.
+   *
+   * @generated from field: string listed_rollouts_field = 9;
+   */
+  listedRolloutsField: string;
+};
+
+/**
+ * Describes the message ota.v1.MethodScope.
+ * Use `create(MethodScopeSchema)` to create a new message.
+ */
+export declare const MethodScopeSchema: GenMessage<MethodScope>;
 
 /**
  * Who may call the method. Every method has it: the service reads it at its start, and lets in nobody whom it does not name.

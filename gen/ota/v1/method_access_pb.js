@@ -10,7 +10,7 @@ import { file_ota_v1_access } from "./access_pb.js";
  * Describes the file ota/v1/method_access.proto.
  */
 export const file_ota_v1_method_access = /*@__PURE__*/
-  fileDesc("ChpvdGEvdjEvbWV0aG9kX2FjY2Vzcy5wcm90bxIGb3RhLnYxImcKDE1ldGhvZEFjY2VzcxIaCgRyb2xlGAEgASgOMgwub3RhLnYxLlJvbGUSDgoGZGV2aWNlGAIgASgIEhQKDGRldmljZV9maWVsZBgDIAEoCRIVCg1lbnJvbG1lbnRfa2V5GAQgASgIOk4KBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGJCRAyABKAsyFC5vdGEudjEuTWV0aG9kQWNjZXNzUgZhY2Nlc3NiBnByb3RvMw", [file_google_protobuf_descriptor, file_ota_v1_access]);
+  fileDesc("ChpvdGEvdjEvbWV0aG9kX2FjY2Vzcy5wcm90bxIGb3RhLnYxIosBCgxNZXRob2RBY2Nlc3MSGgoEcm9sZRgBIAEoDjIMLm90YS52MS5Sb2xlEg4KBmRldmljZRgCIAEoCBIUCgxkZXZpY2VfZmllbGQYAyABKAkSFQoNZW5yb2xtZW50X2tleRgEIAEoCBIiCgVzY29wZRgFIAEoCzITLm90YS52MS5NZXRob2RTY29wZSLsAQoLTWV0aG9kU2NvcGUSDwoHbm90aGluZxgBIAEoCBIUCgxkZXZpY2VfZmllbGQYAiABKAkSFAoMZmlsdGVyX2ZpZWxkGAMgASgJEhUKDXByb2R1Y3RfZmllbGQYBCABKAkSFgoOZmlybXdhcmVfZmllbGQYBSABKAkSHAoUb3RoZXJfZmlybXdhcmVfZmllbGQYBiABKAkSFQoNcm9sbG91dF9maWVsZBgHIAEoCRIdChVsaXN0ZWRfZmlybXdhcmVfZmllbGQYCCABKAkSHQoVbGlzdGVkX3JvbGxvdXRzX2ZpZWxkGAkgASgJOk4KBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGJCRAyABKAsyFC5vdGEudjEuTWV0aG9kQWNjZXNzUgZhY2Nlc3NiBnByb3RvMw", [file_google_protobuf_descriptor, file_ota_v1_access]);
 
 /**
  * Describes the message ota.v1.MethodAccess.
@@ -18,6 +18,13 @@ export const file_ota_v1_method_access = /*@__PURE__*/
  */
 export const MethodAccessSchema = /*@__PURE__*/
   messageDesc(file_ota_v1_method_access, 0);
+
+/**
+ * Describes the message ota.v1.MethodScope.
+ * Use `create(MethodScopeSchema)` to create a new message.
+ */
+export const MethodScopeSchema = /*@__PURE__*/
+  messageDesc(file_ota_v1_method_access, 1);
 
 /**
  * Who may call the method. Every method has it: the service reads it at its start, and lets in nobody whom it does not name.

@@ -18,6 +18,7 @@ import { type PendingRequestLimits, PendingRequests } from "./pending-requests.t
 import type { Places } from "./places.ts";
 import { type RateLimiter, rateLimited } from "./rate-limit.ts";
 import { type RefusalRecord, Refusals } from "./refusals.ts";
+import { outOfScope, scopeOfCaller } from "./scoped-endpoint.ts";
 import { UnauthenticatedCalls } from "./unauthenticated-calls.ts";
 import { checkRequest } from "./validation.ts";
 
@@ -302,7 +303,10 @@ function requireAccess(access: AccessRule<never>, identity: Identity): void {
     throw roleRequired(`only operators with the role ${access.role} may call this`, access.role);
   }
   if (identity.kind === "operator" && access.role !== undefined) {
-    if (roleIncludes(identity.role, access.role)) return;
+    if (roleIncludes(identity.role, access.role)) {
+      if (access.scope !== undefined || scopeOfCaller(identity) === undefined) return;
+      throw outOfScope("this call is not for tokens that are limited to products or devices");
+    }
     throw roleRequired(
       `this call needs the role ${access.role}; the token has ${identity.role}`,
       access.role,

@@ -1,5 +1,5 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { Button, Group, Select, Stack, TextInput } from "@mantine/core";
+import { Button, Group, Select, Stack, TagsInput, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { type OperatorToken, Role } from "../../../gen/ota/v1/access_pb.js";
@@ -48,11 +48,14 @@ export function TokensPanel() {
 function TokenForm({ created }: { readonly created: (secret: string) => void }) {
   const [name, setName] = useState("");
   const [owner, setOwner] = useState("");
+  const [products, setProducts] = useState<string[]>([]);
+  const [deviceFilter, setDeviceFilter] = useState("");
   const [role, setRole] = useState<string>(String(Role.VIEWER));
   const [expiry, setExpiry] = useState<Expiry>("90");
   const [requestId] = useState(newRequestId);
   const queries = useQueryClient();
   const create = useMutation(AccessService.method.createToken);
+  const isAdmin = role === String(Role.ADMIN);
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     const expireTime = expiryTime(expiry);
@@ -60,6 +63,7 @@ function TokenForm({ created }: { readonly created: (secret: string) => void }) 
       requestId,
       name: name.trim(),
       owner: owner.trim(),
+      ...(isAdmin ? {} : { products, deviceFilter }),
       role: Number(role) as Role,
       ...(expireTime === undefined ? {} : { expireTime }),
     });
@@ -96,6 +100,24 @@ function TokenForm({ created }: { readonly created: (secret: string) => void }) 
             { value: String(Role.ADMIN), label: "Admin: also changes who may do what" },
           ]}
         />
+        {!isAdmin && (
+          <>
+            <TagsInput
+              label="Only these products"
+              description="None for all. With a limit the token opens nothing beyond it."
+              maxTags={8}
+              value={products}
+              onChange={setProducts}
+            />
+            <TextInput
+              label="Only devices that match this filter"
+              description={'Empty for all; for example groups:"berlin"'}
+              maxLength={512}
+              value={deviceFilter}
+              onChange={({ currentTarget }) => setDeviceFilter(currentTarget.value)}
+            />
+          </>
+        )}
         <ExpirySelect value={expiry} onChange={setExpiry} />
         {create.error !== null && <Failure error={create.error} doing="make the token" />}
         <Group justify="flex-end">
@@ -125,6 +147,13 @@ const columns: readonly Column<OperatorToken>[] = [
   { id: "name", header: "Name", cell: ({ name }) => <b>{name}</b> },
   { id: "owner", header: "Owner", cell: ({ owner }) => owner, wide: true },
   { id: "role", header: "Role", cell: ({ role }) => roleNames[role] },
+  {
+    id: "limits",
+    header: "Limited to",
+    cell: ({ products, deviceFilter }) =>
+      [...products, ...(deviceFilter === "" ? [] : [deviceFilter])].join(", "),
+    wide: true,
+  },
   {
     id: "status",
     header: "Status",
