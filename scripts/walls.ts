@@ -46,8 +46,11 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "loopback.ts": { may: [] },
   "settings.ts": { may: [] },
   "limit-settings.ts": { may: ["settings.ts"] },
+  "oidc-settings.ts": { may: ["loopback.ts", "settings.ts"] },
   "tls-settings.ts": { may: ["settings.ts"] },
-  "config.ts": { may: ["limit-settings.ts", "loopback.ts", "settings.ts", "tls-settings.ts"] },
+  "config.ts": {
+    may: ["limit-settings.ts", "loopback.ts", "oidc-settings.ts", "settings.ts", "tls-settings.ts"],
+  },
   schedule: { may: [] },
   version: { may: [] },
   manifest: { may: ["errors.ts", "device-names.ts"] },
@@ -76,7 +79,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       console: ["pipeline", "http"],
     },
   },
-  access: { may: [...ground, "manifest"], wireMay: handlers },
+  access: { may: [...ground, "manifest"], wireMay: handlers, rooms: { oidc: ["."] } },
   device: {
     may: [...ground, "access", "device-names.ts", "version"],
     wireMay: handlers,

@@ -1,6 +1,7 @@
 import { join, resolve } from "node:path";
 import { limitSettings, limitsOf } from "./limit-settings.ts";
 import { isLoopback } from "./loopback.ts";
+import { oidcOf, oidcSettings } from "./oidc-settings.ts";
 import {
   choice,
   decimal,
@@ -142,6 +143,7 @@ const table = {
     [1, 1_440],
     "How long a device whose answer got lost may repeat its enrolment, in minutes; after that an operator must reset it.",
   ),
+  ...oidcSettings,
   logLevel: choice(
     "LOG_LEVEL",
     ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
@@ -304,6 +306,8 @@ function assemble(values: Values, faults: string[]) {
       againMs: values.enrolAgainHours * 3_600_000,
       retryMs: values.enrolmentRetryMinutes * 60_000,
     },
+    /** Where operators sign in beside tokens; undefined: nowhere. */
+    oidc: oidcOf(values, faults),
     log: { level: values.logLevel, format: values.logFormat },
     requireSignature: values.requireSignature,
     signatureThreshold: values.signatureThreshold,

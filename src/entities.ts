@@ -2,6 +2,7 @@ import { AuditEventEntity } from "./access/audit-event.entity.ts";
 import { DeviceCredentialEntity } from "./access/device-credential.entity.ts";
 import { EndedSessionEntity } from "./access/ended-session.entity.ts";
 import { EnrolmentKeyEntity } from "./access/enrolment-key.entity.ts";
+import { PersonEntity } from "./access/oidc/person.entity.ts";
 import { OperatorTokenEntity } from "./access/operator-token.entity.ts";
 import { ServiceSecretEntity } from "./access/service-secret.entity.ts";
 import { SigningKeyEntity } from "./access/signing-key.entity.ts";
@@ -46,6 +47,7 @@ export const entities = [
   EndedSessionEntity,
   EnrolmentKeyEntity,
   OperatorTokenEntity,
+  PersonEntity,
   ServiceSecretEntity,
   SigningKeyEntity,
   CrashLogEntity,

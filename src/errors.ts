@@ -90,7 +90,11 @@ export type ErrorReason =
   | "DEVICE_BLOCKED"
   | "CERTIFICATE_INVALID"
   | "CERTIFICATE_UNKNOWN"
-  | "CALLERS_DIFFER";
+  | "CALLERS_DIFFER"
+  | "OIDC_ROLE_MISSING"
+  | "OIDC_ISSUER_UNAVAILABLE"
+  | "PERSON_DISABLED"
+  | "OIDC_SIGN_IN_FAILED";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

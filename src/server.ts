@@ -17,6 +17,7 @@ import { openAccess } from "./assembly/access.ts";
 import { openDevices } from "./assembly/devices.ts";
 import { endpointTable } from "./assembly/endpoints.ts";
 import { type Foundation, openFoundation } from "./assembly/foundation.ts";
+import { identifierOf, openOidc } from "./assembly/oidc.ts";
 import { openUpdates } from "./assembly/updates.ts";
 import type { Config } from "./config.ts";
 import { crashLogRoutes } from "./crash/crash-log-routes.ts";
@@ -83,6 +84,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     signingKeyRevoked: (keyId, why) => updates.rollouts.signingKeyRevoked(keyId, why),
   });
   const { authenticator, endedSessions, refusals } = access;
+  const oidc = openOidc(foundation, opened);
   const devices = await openDevices(foundation, access, opened);
   const updates = await openUpdates(foundation, access, devices, opened);
   const { streams, rollouts, crashes, telemetry, ingest } = updates;
@@ -91,7 +93,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const sessionKey = await serviceSecret(database, "console sessions");
   const sessions = new ConsoleSessions({ secret: sessionKey, clock, ended: endedSessions });
   const pipeline = new Pipeline({
-    authenticator: sessions.identifier(authenticator),
+    authenticator: sessions.identifier(identifierOf(authenticator, oidc)),
     certificates: devices.certificates,
     rateLimiter,
     places: new Places(config.places, config.trustedProxies),

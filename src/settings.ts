@@ -161,7 +161,8 @@ type Bounds = readonly [least: number, most: number];
 
 const periodsMs = { second: 1_000, minute: 60_000, hour: 3_600_000 };
 
-function setting<T>(
+/** A setting that is read by a function of its own. */
+export function setting<T>(
   name: string,
   fallback: string,
   meaning: string,

@@ -1,7 +1,10 @@
 import { OtaError } from "../errors.ts";
 
-/** No credential is longer; longer texts are refused before they are hashed. */
+/** No secret is longer; longer texts are refused before they are hashed. */
 export const maxSecretLength = 256;
+
+/** No signed token (JWT) is longer: with all of a large company's groups in it one has some kilobytes. */
+const maxJwtLength = 8_192;
 
 /**
  * Takes the token out of an `authorization` header (RFC 6750, section 2.1; the scheme's case does not matter, RFC 9110,
@@ -9,12 +12,20 @@ export const maxSecretLength = 256;
  */
 export function bearerToken(authorization: string | undefined): string {
   if (authorization === undefined || authorization === "") throw credentialMissing();
-  if (authorization.length > maxSecretLength + scheme.length) throw malformed();
+  if (authorization.length > maxJwtLength + scheme.length) throw malformed();
   if (authorization.slice(0, scheme.length).toLowerCase() !== scheme) throw malformed();
   const token = authorization.slice(scheme.length).trim();
-  if (!isToken.test(token)) throw malformed();
+  if (token.length > maxSecretLength ? !isJwt(token) : !isToken.test(token)) throw malformed();
   return token;
 }
+
+/** Whether a credential has the form of a signed token (RFC 7515, section 7.1), whose header is a JSON object. */
+export function isJwt(credential: string): boolean {
+  return credential.startsWith("eyJ") && jwtForm.test(credential);
+}
+
+/** Three parts in base64url. The last one may be empty, as where nobody signed: whoever checks it says so. */
+const jwtForm = /^[\w-]+\.[\w-]+\.[\w-]*$/;
 
 /** `UNAUTHENTICATED` for a call without a credential. */
 function credentialMissing(): OtaError {

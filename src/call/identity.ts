@@ -11,9 +11,13 @@ export type Role = (typeof roles)[number];
 export type Identity =
   | {
       readonly kind: "operator";
+      /** The token's id, or the person's. */
       readonly tokenId: string;
+      /** The token's name, or of a person as {@link personName} has it. */
       readonly name: string;
       readonly role: Role;
+      /** A person of the OpenID Connect issuer, and not a token of the service. */
+      readonly person?: true;
       /** What the token is limited to; undefined if it is not. */
       readonly scope?: Scope | undefined;
     }
@@ -25,17 +29,33 @@ export function roleIncludes(held: Role, needed: Role): boolean {
   return roles.indexOf(held) >= roles.indexOf(needed);
 }
 
-/** The caller as the audit log names it: `operator:<token name>`, `device:<id>` or `anonymous`. */
+/** The caller as the audit log names it: `operator:<token name>`, `oidc:<subject> (<name>)`, `device:<id>` or `anonymous`. */
 export function actorOf(identity: Identity): string {
   switch (identity.kind) {
     case "operator":
-      return `operator:${identity.name}`;
+      return identity.person === true ? `${personKind}${identity.name}` : `operator:${identity.name}`;
     case "device":
       return `device:${identity.deviceId}`;
     case "anonymous":
       return "anonymous";
   }
 }
+
+/**
+ * A person of the OpenID Connect issuer by its subject, which is nobody else's and has no blanks, and by what it is called, which
+ * anybody may be called: the subject comes first, so that no name can pass for it.
+ */
+export function personName(subject: string, name: string): string {
+  return name === "" ? subject : `${subject} (${name})`;
+}
+
+/** The same as the audit log names it. */
+export function personActor(subject: string, name: string): string {
+  return personKind + personName(subject, name);
+}
+
+/** Not that of tokens, whose names administrators choose. */
+const personKind = "oidc:";
 
 /** The device that calls. `ROLE_REQUIRED` for anybody else, who is told that only devices do `what`. */
 export function callingDevice(identity: Identity, what: string): string {

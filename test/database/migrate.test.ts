@@ -39,6 +39,7 @@ const all = [
   "0038-separate-roles",
   "0034-device-certificates",
   "0036-token-rights",
+  "0035-oidc-people",
 ];
 const replicas = 3;
 

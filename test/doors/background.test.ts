@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
+import { OidcIssuer } from "../support/oidc-issuer.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
 
@@ -25,6 +26,7 @@ const works = [
   "housekeeping",
   "metric_catalogue",
   "notifications",
+  "oidc_issuer",
   "operator_streams",
   "partitions_device_heartbeats",
   "partitions_heartbeat_rollups_1h",
@@ -46,7 +48,8 @@ const works = [
 
 it("metrics name all that goes on in the background, and none of it fails", async () => {
   await using database = await createTestDatabase();
-  await using service = await startTestService({ databaseUrl: database.url });
+  await using issuer = await OidcIssuer.start();
+  await using service = await startTestService({ databaseUrl: database.url, settings: issuer.settings });
   const runs = async (outcome: string): Promise<Map<string, number>> => {
     const text = await (await fetch(`${service.httpUrl}/metrics`)).text();
     const pattern = new RegExp(

@@ -482,6 +482,34 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_OUT_OF_SCOPE = 144;
    */
   OUT_OF_SCOPE = 144,
+
+  /**
+   * The claims of the issuer's token stand for no role of this service; metadata `claim` names the one that is asked. PERMISSION_DENIED.
+   *
+   * @generated from enum value: ERROR_REASON_OIDC_ROLE_MISSING = 140;
+   */
+  OIDC_ROLE_MISSING = 140,
+
+  /**
+   * The OpenID Connect issuer has not answered since the start, so its tokens cannot be checked. UNAVAILABLE: try again.
+   *
+   * @generated from enum value: ERROR_REASON_OIDC_ISSUER_UNAVAILABLE = 141;
+   */
+  OIDC_ISSUER_UNAVAILABLE = 141,
+
+  /**
+   * An administrator has shut out the person. UNAUTHENTICATED.
+   *
+   * @generated from enum value: ERROR_REASON_PERSON_DISABLED = 142;
+   */
+  PERSON_DISABLED = 142,
+
+  /**
+   * The issuer's answer to a sign-in of the console is not the one that was asked for. UNAUTHENTICATED: begin again.
+   *
+   * @generated from enum value: ERROR_REASON_OIDC_SIGN_IN_FAILED = 143;
+   */
+  OIDC_SIGN_IN_FAILED = 143,
 }
 
 /**

@@ -34,6 +34,7 @@ import { KeptFacts } from "./migrations/m0028-kept-facts.ts";
 import { EnrolmentConsent } from "./migrations/m0030-enrolment-consent.ts";
 import { SignInAndAudit } from "./migrations/m0031-sign-in-and-audit.ts";
 import { DeviceCertificates } from "./migrations/m0034-device-certificates.ts";
+import { OidcPeople } from "./migrations/m0035-oidc-people.ts";
 import { TokenRights } from "./migrations/m0036-token-rights.ts";
 import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
 import { requireServerVersion } from "./server-version.ts";
@@ -141,6 +142,7 @@ const migrations = [
   { name: "0038-separate-roles", class: SeparateRoles },
   { name: "0034-device-certificates", class: DeviceCertificates },
   { name: "0036-token-rights", class: TokenRights },
+  { name: "0035-oidc-people", class: OidcPeople },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

@@ -1,0 +1,41 @@
+import type { Authenticator } from "../access/authenticator.ts";
+import { Issuer } from "../access/oidc/issuer.ts";
+import { OidcTokens } from "../access/oidc/oidc-tokens.ts";
+import { People } from "../access/oidc/people.ts";
+import type { CallerIdentifier } from "../api/pipeline/call.ts";
+import { isJwt } from "../call/bearer.ts";
+import type { Foundation } from "./foundation.ts";
+
+/** The people of the OpenID Connect issuer; undefined where there is none. */
+export type Oidc = ReturnType<typeof openOidc>;
+
+/** Begins to ask the issuer of the settings, if there is one. The service does not wait for it. */
+export function openOidc(
+  { config, logger, clock, background, database }: Foundation,
+  opened: AsyncDisposableStack,
+) {
+  const settings = config.oidc;
+  if (settings === undefined) return undefined;
+  const issuer = opened.adopt(new Issuer({ settings, clock, logger }), (it) => it.close());
+  background.add(issuer.round);
+  const people = opened.adopt(new People({ database, clock, issuer: settings.issuer }), (it) => it.close());
+  const tokens = new OidcTokens({ issuer, people, settings, clock });
+  issuer.start();
+  return { issuer, people, tokens, settings };
+}
+
+/** Says who calls by a token of the service or, if there is an issuer, by one of its own. */
+export function identifierOf(authenticator: Authenticator, oidc: Oidc): CallerIdentifier {
+  if (oidc === undefined) return authenticator;
+  const { tokens } = oidc;
+  return {
+    identify: (credential, beforeLookUp) =>
+      isJwt(credential)
+        ? tokens.identify(credential, beforeLookUp)
+        : authenticator.identify(credential, beforeLookUp),
+    onChange: (listener) => {
+      authenticator.onChange(listener);
+      tokens.onChange(listener);
+    },
+  };
+}

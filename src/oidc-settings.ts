@@ -1,0 +1,179 @@
+import { isLoopback } from "./loopback.ts";
+import { foreignSecret, integer, type Setting, SettingFault, setting, text, textOr } from "./settings.ts";
+
+/**
+ * The signature algorithms that an issuer's tokens may have (RFC 7518, 8037 and 9864). All are asymmetric: with HMAC whoever can
+ * check a token could make one.
+ */
+const algorithms = [
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "ES256",
+  "ES384",
+  "ES512",
+  "EdDSA",
+  "Ed25519",
+] as const;
+
+/** The settings for operators who sign in at an OpenID Connect issuer. */
+export const oidcSettings = {
+  oidcIssuer: text(
+    "OIDC_ISSUER",
+    "The OpenID Connect issuer whose people are operators, as it stands in its tokens; without it there are tokens alone.",
+  ),
+  oidcAudience: text(
+    "OIDC_AUDIENCE",
+    "What stands in `aud` of access tokens for this service; required with an issuer.",
+  ),
+  oidcName: textOr("OIDC_NAME", "single sign-on", "What the console's button calls the issuer."),
+  oidcClientId: text(
+    "OIDC_CLIENT_ID",
+    "The console's client at the issuer; without it the console offers no sign-in there.",
+  ),
+  oidcClientSecret: foreignSecret(
+    "OIDC_CLIENT_SECRET",
+    "The client's secret; without it the client is a public one.",
+  ),
+  oidcScopes: textOr("OIDC_SCOPES", "openid profile", "The scopes that the console asks for."),
+  oidcRedirectUrl: text(
+    "OIDC_REDIRECT_URL",
+    "Where the issuer sends browsers back, as it is registered there; by default `/session/oidc/callback` under the address that the browser uses.",
+  ),
+  oidcSessionMinutes: integer(
+    "OIDC_SESSION_MINUTES",
+    60,
+    [1, 720],
+    "How long a console session that was opened at the issuer lasts, in minutes: roles that are taken away there hold at most that long.",
+  ),
+  oidcRoleClaim: textOr(
+    "OIDC_ROLE_CLAIM",
+    "roles",
+    "The claim that names a person's roles; dots lead into objects, as in `realm_access.roles`.",
+  ),
+  oidcGroupClaim: textOr(
+    "OIDC_GROUP_CLAIM",
+    "groups",
+    "The claim that names a person's groups, which count as roles do.",
+  ),
+  oidcViewers: names("OIDC_VIEWERS", "device-ota-viewer", "viewer"),
+  oidcOperators: names("OIDC_OPERATORS", "device-ota-operator", "operator"),
+  oidcAdmins: names("OIDC_ADMINS", "device-ota-admin", "admin"),
+  oidcAlgorithms: setting(
+    "OIDC_ALGORITHMS",
+    "RS256,PS256,ES256,EdDSA",
+    `The algorithms with which the issuer may sign, separated by commas: ${algorithms.join(", ")}.`,
+    parseAlgorithms,
+  ),
+  oidcClockTolerance: integer(
+    "OIDC_CLOCK_TOLERANCE_SECONDS",
+    30,
+    [0, 300],
+    "By how much the issuer's clock may differ, in seconds.",
+  ),
+  oidcTimeout: integer(
+    "OIDC_TIMEOUT_SECONDS",
+    5,
+    [1, 60],
+    "How long an answer of the issuer may take, in seconds.",
+  ),
+  oidcMaxAnswer: integer(
+    "OIDC_MAX_ANSWER_BYTES",
+    262_144,
+    [4_096, 16_777_216],
+    "The most bytes of an answer of the issuer.",
+  ),
+  oidcRefresh: integer(
+    "OIDC_REFRESH_SECONDS",
+    600,
+    [10, 86_400],
+    "How often the issuer is asked for its keys, in seconds.",
+  ),
+  oidcUnknownKey: integer(
+    "OIDC_UNKNOWN_KEY_SECONDS",
+    60,
+    [1, 3_600],
+    "How often, at most, it is asked because a token names a key that it did not have, in seconds.",
+  ),
+};
+
+type Values = {
+  [K in keyof typeof oidcSettings]: (typeof oidcSettings)[K] extends Setting<infer T> ? T : never;
+};
+
+/** What the settings say of an issuer; undefined without one. */
+export function oidcOf(values: Values, faults: string[]) {
+  const { oidcIssuer: issuer, oidcAudience: audience, oidcClientId: clientId } = values;
+  if (issuer === undefined) {
+    for (const [key, value] of Object.entries({ oidcAudience: audience, oidcClientId: clientId })) {
+      if (value !== undefined) {
+        const { name } = oidcSettings[key as "oidcAudience" | "oidcClientId"];
+        faults.push(`${name}: says nothing without ${oidcSettings.oidcIssuer.name}`);
+      }
+    }
+    return undefined;
+  }
+  requireSecure(oidcSettings.oidcIssuer.name, issuer, faults);
+  if (values.oidcRedirectUrl !== undefined)
+    requireSecure(oidcSettings.oidcRedirectUrl.name, values.oidcRedirectUrl, faults);
+  if (audience === undefined)
+    faults.push(`${oidcSettings.oidcAudience.name}: is required with ${oidcSettings.oidcIssuer.name}`);
+  return {
+    issuer,
+    audience: audience ?? "",
+    algorithms: values.oidcAlgorithms,
+    clockToleranceSeconds: values.oidcClockTolerance,
+    timeoutMs: values.oidcTimeout * 1_000,
+    maxAnswerBytes: values.oidcMaxAnswer,
+    refreshMs: values.oidcRefresh * 1_000,
+    unknownKeyMs: values.oidcUnknownKey * 1_000,
+    roles: {
+      claims: [values.oidcRoleClaim, values.oidcGroupClaim],
+      names: { viewer: values.oidcViewers, operator: values.oidcOperators, admin: values.oidcAdmins },
+    },
+    /** The console's sign-in; undefined: tokens alone. */
+    client:
+      clientId === undefined
+        ? undefined
+        : {
+            id: clientId,
+            secret: values.oidcClientSecret,
+            name: values.oidcName,
+            scopes: values.oidcScopes,
+            redirectUrl: values.oidcRedirectUrl,
+            sessionMs: values.oidcSessionMinutes * 60_000,
+          },
+  };
+}
+
+/** Whoever can change what the issuer says on the way is the issuer. */
+function requireSecure(name: string, given: string, faults: string[]): void {
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  const isSecure = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
+  if (!isSecure || url.search !== "" || url.hash !== "")
+    faults.push(
+      `${name}: must be an https:// URL without a query (http:// on this machine alone), not ${JSON.stringify(given.slice(0, 100))}`,
+    );
+}
+
+function names(name: string, fallback: string, role: string): Setting<readonly string[]> {
+  const meaning = `The roles and groups of the issuer, separated by commas, whose people have the role \`${role}\` here.`;
+  return setting(name, fallback, meaning, listOf);
+}
+
+function listOf(value: string): readonly string[] {
+  return value
+    .split(",")
+    .map((each) => each.trim())
+    .filter((each) => each !== "");
+}
+
+function parseAlgorithms(value: string): readonly string[] {
+  const listed = listOf(value);
+  const known: readonly string[] = algorithms;
+  if (listed.length > 0 && listed.every((each) => known.includes(each))) return listed;
+  throw new SettingFault(`must be some of ${algorithms.join(", ")}, separated by commas`);
+}
