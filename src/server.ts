@@ -106,7 +106,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     trustedProxies: config.trustedProxies,
   });
   for (const work of pipeline.background) foundation.background.add(work);
-  const table = endpointTable({ foundation, access, devices, updates, rateLimiter, serving });
+  const table = endpointTable({ foundation, access, oidc, devices, updates, rateLimiter, serving });
 
   const tls = await openTls(foundation);
   const httpApp = opened.use(

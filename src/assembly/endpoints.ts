@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { Health } from "../../gen/grpc/health/v1/health_pb.js";
 import { accessEndpoints } from "../access/access-handlers.ts";
+import { peopleEndpoints } from "../access/oidc/people-handlers.ts";
+import { PeopleRegister } from "../access/oidc/people-register.ts";
 import type { ServingState } from "../api/grpc/health-handlers.ts";
 import { healthEndpoints } from "../api/grpc/health-handlers.ts";
 import { reflectionEndpoints } from "../api/grpc/reflection-handlers.ts";
@@ -34,12 +36,14 @@ import { telemetryEndpoints } from "../telemetry/telemetry-handlers.ts";
 import type { Access } from "./access.ts";
 import type { Devices } from "./devices.ts";
 import type { Foundation } from "./foundation.ts";
+import type { Oidc } from "./oidc.ts";
 import type { Updates } from "./updates.ts";
 
 /** What the endpoints are made of. */
 export interface EndpointParts {
   readonly foundation: Foundation;
   readonly access: Access;
+  readonly oidc: Oidc;
   readonly devices: Devices;
   readonly updates: Updates;
   readonly rateLimiter: RateLimiter;
@@ -50,6 +54,7 @@ export interface EndpointParts {
 export function endpointTable({
   foundation,
   access,
+  oidc,
   devices,
   updates,
   rateLimiter,
@@ -71,6 +76,10 @@ export function endpointTable({
       audit,
       pageTokens,
       settings: config.settings,
+    }),
+    ...peopleEndpoints({
+      people: new PeopleRegister({ database, audit, clock, memory: oidc?.people }),
+      pageTokens,
     }),
     ...deviceEndpoints({
       enrolment,

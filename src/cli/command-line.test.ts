@@ -124,6 +124,10 @@ describe("the command tree", () => {
       "signing-key revoke",
       "audit list",
       "certificate self-signed",
+      "person list",
+      "person disable",
+      "person enable",
+      "person end-sessions",
     ]);
   });
 

@@ -11,6 +11,7 @@ import { describeFailure, exitCodes, failureJson, failureText } from "./failure.
 import { addFirmwareCommands } from "./firmware-commands.ts";
 import { addMigrateCommands, addRecountCommand } from "./migrate-command.ts";
 import { addModelAliasCommands } from "./model-alias-commands.ts";
+import { addPersonCommands } from "./person-commands.ts";
 import { addRolloutCommands } from "./rollout-commands.ts";
 import { addServeCommand } from "./serve-command.ts";
 import type { Cli } from "./session.ts";
@@ -110,6 +111,7 @@ export function createProgram(cli: Cli): Command {
   program.commandsGroup("Who may do what:");
   addAccessCommands(program, cli);
   addCertificateCommand(program, cli);
+  addPersonCommands(program, cli);
   return program;
 }
 

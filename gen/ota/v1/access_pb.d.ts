@@ -233,6 +233,82 @@ export declare type SigningKey = Message<"ota.v1.SigningKey"> & {
 export declare const SigningKeySchema: GenMessage<SigningKey>;
 
 /**
+ * A person of the OpenID Connect issuer who came once.
+ *
+ * @generated from message ota.v1.Person
+ */
+export declare type Person = Message<"ota.v1.Person"> & {
+  /**
+   * UUID (version 7).
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The issuer.
+   *
+   * @generated from field: string issuer = 2;
+   */
+  issuer: string;
+
+  /**
+   * Who it is at the issuer: never given to anybody else there.
+   *
+   * @generated from field: string subject = 3;
+   */
+  subject: string;
+
+  /**
+   * What the person was called when it first came. Nothing follows from it.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+
+  /**
+   * The person as the audit log names it: `oidc:<subject> (<name>)`.
+   *
+   * @generated from field: string actor = 5;
+   */
+  actor: string;
+
+  /**
+   * When the person first came.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 6;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When the person was last seen, to the minute.
+   *
+   * @generated from field: google.protobuf.Timestamp last_seen_time = 7;
+   */
+  lastSeenTime?: Timestamp | undefined;
+
+  /**
+   * Sessions and tokens of before count no more; unset if none were ended.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 8;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Since when nothing of the person is let in; unset while it is.
+   *
+   * @generated from field: google.protobuf.Timestamp disable_time = 9;
+   */
+  disableTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.Person.
+ * Use `create(PersonSchema)` to create a new message.
+ */
+export declare const PersonSchema: GenMessage<Person>;
+
+/**
  * Something that happened, and who did it.
  *
  * @generated from message ota.v1.AuditEvent
@@ -253,7 +329,7 @@ export declare type AuditEvent = Message<"ota.v1.AuditEvent"> & {
   time?: Timestamp | undefined;
 
   /**
-   * Who: `operator:<token name>`, `device:<id>` or `system:<rule>`.
+   * Who: `operator:<token name>`, `oidc:<subject> (<name>)`, `device:<id>` or `system:<rule>`.
    *
    * @generated from field: string actor = 3;
    */

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { AuditEvent, EnrolmentKey, OperatorToken, Role, SigningKey } from "./access_pb.js";
+import type { AuditEvent, EnrolmentKey, OperatorToken, Person, Role, SigningKey } from "./access_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -33,7 +33,7 @@ export declare const WhoAmIRequestSchema: GenMessage<WhoAmIRequest>;
  */
 export declare type WhoAmIResponse = Message<"ota.v1.WhoAmIResponse"> & {
   /**
-   * `operator:<token name>` or `device:<id>`.
+   * `operator:<token name>`, `oidc:<subject> (<name>)` or `device:<id>`.
    *
    * @generated from field: string actor = 1;
    */
@@ -783,6 +783,201 @@ export declare type Setting = Message<"ota.v1.Setting"> & {
 export declare const SettingSchema: GenMessage<Setting>;
 
 /**
+ * Which people to list.
+ *
+ * @generated from message ota.v1.ListPeopleRequest
+ */
+export declare type ListPeopleRequest = Message<"ota.v1.ListPeopleRequest"> & {
+  /**
+   * The most to return: default 50, at most 1,000 (larger values are lowered to it).
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message ota.v1.ListPeopleRequest.
+ * Use `create(ListPeopleRequestSchema)` to create a new message.
+ */
+export declare const ListPeopleRequestSchema: GenMessage<ListPeopleRequest>;
+
+/**
+ * One page of people.
+ *
+ * @generated from message ota.v1.ListPeopleResponse
+ */
+export declare type ListPeopleResponse = Message<"ota.v1.ListPeopleResponse"> & {
+  /**
+   * The people, who came last for the first time first.
+   *
+   * @generated from field: repeated ota.v1.Person people = 1;
+   */
+  people: Person[];
+
+  /**
+   * Pass it as `page_token` for the next page; empty on the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message ota.v1.ListPeopleResponse.
+ * Use `create(ListPeopleResponseSchema)` to create a new message.
+ */
+export declare const ListPeopleResponseSchema: GenMessage<ListPeopleResponse>;
+
+/**
+ * Whom to let in no more.
+ *
+ * @generated from message ota.v1.DisablePersonRequest
+ */
+export declare type DisablePersonRequest = Message<"ota.v1.DisablePersonRequest"> & {
+  /**
+   * The person's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.DisablePersonRequest.
+ * Use `create(DisablePersonRequestSchema)` to create a new message.
+ */
+export declare const DisablePersonRequestSchema: GenMessage<DisablePersonRequest>;
+
+/**
+ * The person after that.
+ *
+ * @generated from message ota.v1.DisablePersonResponse
+ */
+export declare type DisablePersonResponse = Message<"ota.v1.DisablePersonResponse"> & {
+  /**
+   * The person's record as it is now.
+   *
+   * @generated from field: ota.v1.Person person = 1;
+   */
+  person?: Person | undefined;
+};
+
+/**
+ * Describes the message ota.v1.DisablePersonResponse.
+ * Use `create(DisablePersonResponseSchema)` to create a new message.
+ */
+export declare const DisablePersonResponseSchema: GenMessage<DisablePersonResponse>;
+
+/**
+ * Whom to let in again.
+ *
+ * @generated from message ota.v1.EnablePersonRequest
+ */
+export declare type EnablePersonRequest = Message<"ota.v1.EnablePersonRequest"> & {
+  /**
+   * The person's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.EnablePersonRequest.
+ * Use `create(EnablePersonRequestSchema)` to create a new message.
+ */
+export declare const EnablePersonRequestSchema: GenMessage<EnablePersonRequest>;
+
+/**
+ * The person after that.
+ *
+ * @generated from message ota.v1.EnablePersonResponse
+ */
+export declare type EnablePersonResponse = Message<"ota.v1.EnablePersonResponse"> & {
+  /**
+   * The person's record as it is now.
+   *
+   * @generated from field: ota.v1.Person person = 1;
+   */
+  person?: Person | undefined;
+};
+
+/**
+ * Describes the message ota.v1.EnablePersonResponse.
+ * Use `create(EnablePersonResponseSchema)` to create a new message.
+ */
+export declare const EnablePersonResponseSchema: GenMessage<EnablePersonResponse>;
+
+/**
+ * Whose sessions to end.
+ *
+ * @generated from message ota.v1.EndPersonSessionsRequest
+ */
+export declare type EndPersonSessionsRequest = Message<"ota.v1.EndPersonSessionsRequest"> & {
+  /**
+   * The person's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.EndPersonSessionsRequest.
+ * Use `create(EndPersonSessionsRequestSchema)` to create a new message.
+ */
+export declare const EndPersonSessionsRequestSchema: GenMessage<EndPersonSessionsRequest>;
+
+/**
+ * The person after that.
+ *
+ * @generated from message ota.v1.EndPersonSessionsResponse
+ */
+export declare type EndPersonSessionsResponse = Message<"ota.v1.EndPersonSessionsResponse"> & {
+  /**
+   * The person's record as it is now.
+   *
+   * @generated from field: ota.v1.Person person = 1;
+   */
+  person?: Person | undefined;
+};
+
+/**
+ * Describes the message ota.v1.EndPersonSessionsResponse.
+ * Use `create(EndPersonSessionsResponseSchema)` to create a new message.
+ */
+export declare const EndPersonSessionsResponseSchema: GenMessage<EndPersonSessionsResponse>;
+
+/**
  * Who may do what: operators' tokens, devices' enrolment keys, firmware signing keys, and the audit log.
  *
  * @generated from service ota.v1.AccessService
@@ -907,6 +1102,46 @@ export declare const AccessService: GenService<{
     methodKind: "unary";
     input: typeof ListSettingsRequestSchema;
     output: typeof ListSettingsResponseSchema;
+  },
+  /**
+   * Lists people of the OpenID Connect issuer, who came last for the first time first. Role: admin.
+   *
+   * @generated from rpc ota.v1.AccessService.ListPeople
+   */
+  listPeople: {
+    methodKind: "unary";
+    input: typeof ListPeopleRequestSchema;
+    output: typeof ListPeopleResponseSchema;
+  },
+  /**
+   * Lets nothing of a person in any more: its tokens and sessions are refused (`PERSON_DISABLED`), its streams end. Role: admin.
+   *
+   * @generated from rpc ota.v1.AccessService.DisablePerson
+   */
+  disablePerson: {
+    methodKind: "unary";
+    input: typeof DisablePersonRequestSchema;
+    output: typeof DisablePersonResponseSchema;
+  },
+  /**
+   * Lets a person in again, with what the issuer signs from now on. Role: admin.
+   *
+   * @generated from rpc ota.v1.AccessService.EnablePerson
+   */
+  enablePerson: {
+    methodKind: "unary";
+    input: typeof EnablePersonRequestSchema;
+    output: typeof EnablePersonResponseSchema;
+  },
+  /**
+   * Ends the sessions and tokens of a person that were issued until now; it may sign in again. Role: admin.
+   *
+   * @generated from rpc ota.v1.AccessService.EndPersonSessions
+   */
+  endPersonSessions: {
+    methodKind: "unary";
+    input: typeof EndPersonSessionsRequestSchema;
+    output: typeof EndPersonSessionsResponseSchema;
   },
 }>;
 

@@ -1,4 +1,4 @@
-import { defineEntity, p } from "@mikro-orm/core";
+import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
 import { createdAt, instant, updatedAt } from "../../infra/database/columns.ts";
 
 /** A person who came with a token of an OpenID Connect issuer, or signed in there. */
@@ -22,3 +22,6 @@ export const PersonEntity = defineEntity({
   },
   uniques: [{ name: "oidc_people_issuer_subject_unique", properties: ["issuer", "subject"] }],
 });
+
+/** A row of oidc_people. */
+export type PersonRow = InferEntity<typeof PersonEntity>;
