@@ -138,6 +138,10 @@ describe("readConfig", () => {
     expect(faultsOf({ ...tls, DEVICE_OTA_TLS_CLIENT_CRL_FILE: "/crl" })).toEqual([
       "DEVICE_OTA_TLS_CLIENT_CRL_FILE: needs DEVICE_OTA_TLS_CLIENT_CA_FILE",
     ]);
+    const byId = { DEVICE_OTA_TLS_CLIENT_DEVICE: "id", DEVICE_OTA_TLS_CLIENT_ENROL: "on" };
+    expect(faultsOf({ ...tls, ...names, ...byId })).toEqual([
+      expect.stringContaining("DEVICE_OTA_TLS_CLIENT_ENROL: needs DEVICE_OTA_TLS_CLIENT_CA_FILE"),
+    ]);
   });
 
   it("finds ciphers that OpenSSL does not know", () => {

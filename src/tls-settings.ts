@@ -74,6 +74,12 @@ export const tlsSettings = {
     "serial_number",
     "What of a device that name is: its serial number, or the id that the service gave it.",
   ),
+  tlsClientEnrol: choice(
+    "TLS_CLIENT_ENROL",
+    ["off", "approval", "on"],
+    "off",
+    "Whether a certificate lets its serial number enrol without an enrolment key: not at all, in quarantine until an operator approves it, or at once.",
+  ),
 };
 
 /** Their values. */
@@ -94,6 +100,10 @@ export function tlsOf(values: TlsValues, faults: string[]) {
     faults.push(`${missing.name}: is missing; certificate and key come together`);
     return undefined;
   }
+  if (values.tlsClientEnrol !== "off" && (tlsClientCa === undefined || values.tlsClientDevice === "id"))
+    faults.push(
+      `${tlsSettings.tlsClientEnrol.name}: needs ${tlsSettings.tlsClientCa.name} and certificates that name serial numbers`,
+    );
   return {
     certFile: resolve(tlsCertFile),
     keyFile: resolve(tlsKeyFile),
@@ -113,6 +123,7 @@ export function tlsOf(values: TlsValues, faults: string[]) {
             from: values.tlsClientName,
             prefix: values.tlsClientNamePrefix,
             device: values.tlsClientDevice,
+            enrol: values.tlsClientEnrol,
           },
   };
 }

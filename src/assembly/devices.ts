@@ -62,6 +62,7 @@ export async function openDevices(
     marks: new DeviceMarks(),
     identity,
     clock,
+    certificates: config.tls?.clients,
     retryMs: config.enrolment.retryMs,
   });
   const registry = new DeviceRegistry({

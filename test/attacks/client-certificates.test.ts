@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { Standing } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { selfSigned } from "../../src/cli/self-signed.ts";
@@ -51,6 +52,7 @@ beforeAll(async () => {
       DEVICE_OTA_TLS_CLIENT_CA_FILE: file("ca"),
       DEVICE_OTA_TLS_CLIENT_CRL_FILE: file("crl"),
       DEVICE_OTA_TLS_CLIENT_NAME: "serial_number",
+      DEVICE_OTA_TLS_CLIENT_ENROL: "approval",
       DEVICE_OTA_TLS_RELOAD_SECONDS: "1",
     },
   });
@@ -210,6 +212,73 @@ describe("what is no certificate of a device", () => {
 
   it.each(["nobody", "a\u0000b", " ", "x".repeat(200)])("nor is the name %j a device's", async (name) => {
     expect(await told(await maker.issue(named(name)))).toEqual(atAllDoors("CERTIFICATE_UNKNOWN"));
+  });
+});
+
+/** What gRPC and REST answer to an enrolment: the device's id and token, or the reason of the refusal. */
+async function enrol(pair: KeyPair | undefined, serialNumber: string, enrolmentKey = "") {
+  const [deviceType, hardwareModel, firmwareVersion] = ["lamp", "l-1", "1.0.0"];
+  const request = { enrolmentKey, serialNumber, deviceType, hardwareModel, firmwareVersion };
+  const call = client(pair).unary(DeviceService.method.enrolDevice, { ...request, requestId: randomUUID() });
+  const grpc = await call.then(
+    ({ device: enrolled, deviceToken }) => ({ id: enrolled?.id ?? "", token: deviceToken }),
+    async () => (await refusal(call)).reason,
+  );
+  const rest = await httpsCall(`${service.httpUrl}/api/v1/devices:enrol`, {
+    ca: trust,
+    ...(pair && { key: pair.key, cert: pair.certificate }),
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ ...request, requestId: randomUUID() }),
+  });
+  return { grpc, rest: /"reason":\s*"(\w+)"/.exec(rest.body)?.[1] };
+}
+
+const bothRefuse = (reason: string) => ({ grpc: reason, rest: reason });
+
+describe("enrolment by a factory's certificate", () => {
+  it("is for the serial number that it names, once, and needs no key and gives no token", async () => {
+    const serialNumber = `F ${randomUUID()}`;
+    const pair = await factory.issue(named(serialNumber));
+    expect(await enrol(pair, "another")).toEqual(bothRefuse("CALLERS_DIFFER"));
+    expect(await enrol(pair, "another", service.enrolmentKey)).toEqual(bothRefuse("CALLERS_DIFFER"));
+    const { grpc, rest } = await enrol(pair, serialNumber);
+    expect(grpc).toEqual({ id: expect.any(String), token: "" });
+    expect(rest).toBe("DUPLICATE");
+    const id = typeof grpc === "string" ? "" : grpc.id;
+    expect(await told(pair)).toEqual(atAllDoors(id));
+    const { device: enrolled } = await operator().unary(DeviceService.method.getDevice, { id });
+    const { events } = await operator().unary(AccessService.method.listAuditEvents, { resourceId: id });
+    expect(events[0]?.details["certificate_sha256"]).toMatch(/^[0-9a-f]{64}$/);
+    expect(enrolled).toMatchObject({ standing: Standing.QUARANTINED });
+  });
+
+  it("is not for whoever has none that counts", async () => {
+    const serialNumber = `F ${randomUUID()}`;
+    const stranger = await TestAuthority.create("Lamp Works");
+    expect(await enrol(undefined, serialNumber)).toEqual(bothRefuse("INVALID_REQUEST"));
+    const refused = bothRefuse("CERTIFICATE_INVALID");
+    expect(await enrol(await stranger.issue(named(serialNumber)), serialNumber)).toEqual(refused);
+    expect(await enrol(await web.issue(named(serialNumber)), serialNumber)).toEqual(refused);
+  });
+
+  it("brings a device back that was reset, with the certificate that it had, and no other of before", async () => {
+    const { id, pair, serialNumber } = await device();
+    const stolen = await factory.issue(named(serialNumber));
+    expect(await enrol(pair, serialNumber)).toEqual(bothRefuse("DUPLICATE"));
+    await operator().unary(resetDeviceCredential, { id, reason: "its board was exchanged" });
+    expect(await told(pair)).toEqual(atAllDoors("CREDENTIAL_REVOKED"));
+    expect((await enrol(pair, serialNumber)).grpc).toEqual({ id, token: "" });
+    expect(await told(pair)).toEqual(atAllDoors(id));
+    expect(await told(stolen)).toEqual(atAllDoors("CREDENTIAL_REVOKED"));
+  });
+
+  it("keeps a blocked and a retired serial number out", async () => {
+    const [blocked, retired] = [await device(), await device()];
+    await operator().unary(blockDevice, { id: blocked.id });
+    expect(await enrol(blocked.pair, blocked.serialNumber)).toEqual(bothRefuse("DEVICE_BLOCKED"));
+    await operator().unary(retireDevice, { id: retired.id });
+    expect(await enrol(retired.pair, retired.serialNumber)).toEqual(bothRefuse("DEVICE_RETIRED"));
   });
 });
 

@@ -26,7 +26,8 @@ export declare type EnrolDeviceRequest = Message<"ota.v1.EnrolDeviceRequest"> & 
   requestId: string;
 
   /**
-   * The enrolment key that the operator gave to this batch of devices. Required.
+   * The enrolment key that the operator gave to this batch of devices. Required, but of a device whose certificate lets it enrol
+   * (mutual TLS).
    *
    * @generated from field: string enrolment_key = 2;
    */
@@ -98,6 +99,7 @@ export declare type EnrolDeviceResponse = Message<"ota.v1.EnrolDeviceResponse"> 
 
   /**
    * The device's own bearer token. It is shown only here: the service keeps a hash. Send it as `authorization: Bearer <token>`.
+   * Empty for a device that enrolled without a key: its certificate is its credential.
    *
    * @generated from field: string device_token = 2;
    */

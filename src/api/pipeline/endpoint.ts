@@ -10,6 +10,7 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
+import type { ShownCertificate } from "../../call/client-certificate.ts";
 import { duringCall } from "../../call/current-call.ts";
 import { actorOf, type Identity } from "../../call/identity.ts";
 import { type AccessRule, accessRuleOf } from "./access-rule.ts";
@@ -26,6 +27,8 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** The caller's address, without port. */
   readonly peer: string;
+  /** What the client showed when the connection began, if it is TLS and asks for certificates. */
+  readonly certificate?: ShownCertificate | undefined;
   readonly door: Door;
   /** Writes lines that carry the request id and the method. */
   readonly logger: Logger;

@@ -2,8 +2,9 @@ import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
-import type { EnrolmentKeys, ShownKey } from "../../access/enrolment-keys.ts";
+import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
 import { deviceBlocked } from "../../call/bearer.ts";
+import type { ShownCertificate } from "../../call/client-certificate.ts";
 import { illegalTransition } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
@@ -13,6 +14,7 @@ import { Turns } from "../../infra/turns.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
 import { forgetState } from "../state/replaced-state.ts";
+import { type Admittance, type CertificateEnrolment, certificateFor } from "./enrolment-by-certificate.ts";
 import { duplicate, retiredMeanwhile } from "./enrolment-refusals.ts";
 import { type EnrolmentMark, isRetry } from "./enrolment-retry.ts";
 import type { DeviceIdentityObserver } from "./identity-observer.ts";
@@ -25,7 +27,9 @@ export interface EnrolmentRequest {
   readonly requestId: string;
   /** The address that it comes from. */
   readonly source: string;
-  /** The secret of an enrolment key. */
+  /** What it showed when the connection began. */
+  readonly certificate?: ShownCertificate | undefined;
+  /** The secret of an enrolment key; empty if it comes by its certificate. */
   readonly enrolmentKey: string;
   readonly serialNumber: string;
   readonly deviceType: string;
@@ -54,7 +58,7 @@ export interface RegistrationRequest {
 /** A device that may speak from now on. */
 export interface AdmittedDevice {
   readonly deviceId: string;
-  /** Its bearer token, which is stored nowhere. */
+  /** Its bearer token, which is stored nowhere; empty if its certificate is its credential. */
   readonly token: string;
 }
 
@@ -86,6 +90,8 @@ export interface DeviceEnrolmentParts {
   readonly marks: HeartbeatMarks;
   readonly identity: readonly DeviceIdentityObserver[];
   readonly clock: Clock;
+  /** What certificates are worth here; undefined where nobody is asked for one. */
+  readonly certificates?: CertificateEnrolment | undefined;
   /** For how long a device whose answer got lost may repeat its enrolment, in milliseconds. */
   readonly retryMs: number;
 }
@@ -100,11 +106,11 @@ export class DeviceEnrolment {
   }
 
   /**
-   * Enrols a device. The serial number is its natural key: a retry (see {@link isRetry}) gets the same device with a fresh
+   * Enrols a device, by a key or, where that is allowed, by its certificate alone. The serial number is its natural key: a retry (see {@link isRetry}) gets the same device with a fresh
    * credential, while the lost one stops working; a device that an operator reset a while ago enrols again, once, as the same
    * device, whatever board it is now: its heartbeats are counted anew, and what the board before had said of itself is
    * forgotten. A crowd waits in order. Throws `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`, `DUPLICATE`, `DEVICE_RETIRED`,
-   * `DEVICE_BLOCKED`,
+   * `DEVICE_BLOCKED`, `CALLERS_DIFFER` for a certificate that names another serial number,
    * `REQUEST_ID_REUSED` for a retry that differs, `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
    */
   async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<EnrolledDevice> {
@@ -161,9 +167,9 @@ export class DeviceEnrolment {
   async #admit(request: EnrolmentRequest): Promise<Admission & Mark> {
     const mark = this.#markOf(request);
     return await this.#transaction(async (em) => {
-      const key = await this.#parts.keys.check(em, request.enrolmentKey, request.deviceType);
-      const keyId = key.id;
-      const quarantinedAt = key.requireApproval ? mark.at : undefined;
+      const admittance = await this.#admittance(em, request);
+      const { keyId } = admittance;
+      const quarantinedAt = admittance.requireApproval ? mark.at : undefined;
       const newcomer = { ...request, displayName: "", groups: [], keyId, mark, quarantinedAt };
       const deviceId = await insertDevice(em, newcomer);
       if (deviceId !== undefined) await requireNotRetired(em, request.serialNumber, mark.at);
@@ -179,14 +185,29 @@ export class DeviceEnrolment {
         return await this.#admitRetry(em, request, known);
       }
       if (known.enrolUntil === null || known.enrolUntil <= mark.at) throw duplicate(request.serialNumber);
-      return await this.#admitAgain(em, request, known, { key, mark });
+      return await this.#admitAgain(em, request, known, { admittance, mark });
     });
+  }
+
+  async #admittance(em: EntityManager, request: EnrolmentRequest): Promise<Admittance> {
+    const { certificates, keys } = this.#parts;
+    const certificate = certificateFor(request, certificates);
+    const sha256 = certificate?.sha256;
+    if (request.enrolmentKey === "")
+      return { keyId: null, requireApproval: certificates?.enrol === "approval", sha256 };
+    const { id, requireApproval } = await keys.check(em, request.enrolmentKey, request.deviceType);
+    return { keyId: id, requireApproval, sha256 };
+  }
+
+  /** The device's token; whoever enrolled by its certificate has none that could be stolen. */
+  async #token(em: EntityManager, deviceId: string, keyId: string | null | undefined): Promise<string> {
+    return keyId === null || keyId === undefined ? "" : await this.#parts.credentials.issue(em, deviceId);
   }
 
   #markOf(request: EnrolmentRequest): EnrolmentMark {
     const { requestId, source, ...said } = request;
-    // The secret is no part of what is kept: the key is compared by its id.
-    const digest = requestDigest({ ...said, enrolmentKey: undefined });
+    // The secret is no part of what is kept, for the key is compared by its id; and a certificate may be renewed meanwhile.
+    const digest = requestDigest({ ...said, enrolmentKey: undefined, certificate: undefined });
     return { requestId, source, digest, at: this.#parts.clock.now() };
   }
 
@@ -198,11 +219,11 @@ export class DeviceEnrolment {
     em: EntityManager,
     request: EnrolmentRequest,
     id: string,
-    keyId: string,
+    keyId: string | null,
   ): Promise<Admission & Mark> {
-    const token = await this.#parts.credentials.issue(em, id);
+    const token = await this.#token(em, id, keyId);
     await this.#record(em, "device.enrol", id, request, keyId);
-    await this.#parts.keys.use(em, keyId);
+    if (keyId !== null) await this.#parts.keys.use(em, keyId);
     return { deviceId: id, token, replaced: [], change: undefined, ...firstMark };
   }
 
@@ -212,7 +233,7 @@ export class DeviceEnrolment {
     device: DeviceRow,
   ): Promise<Admission & Mark> {
     const replaced = await this.#parts.credentials.revokeAll(em, device.id, "its enrolment was retried");
-    const token = await this.#parts.credentials.issue(em, device.id);
+    const token = await this.#token(em, device.id, device.enrolmentKeyId);
     await this.#record(em, "device.reissue_credential", device.id, request, device.enrolmentKeyId);
     const mark = await this.#parts.marks.current(em, device.id);
     return { deviceId: device.id, token, replaced, change: "credentials_revoked", ...mark };
@@ -222,12 +243,12 @@ export class DeviceEnrolment {
     em: EntityManager,
     request: EnrolmentRequest,
     device: DeviceRow,
-    { key, mark: enrolment }: { readonly key: ShownKey; readonly mark: EnrolmentMark },
+    { admittance, mark: enrolment }: { readonly admittance: Admittance; readonly mark: EnrolmentMark },
   ): Promise<Admission & Mark> {
     for (const observer of this.#parts.identity) await observer.boardReplaced(em, device.id);
     // The key counts devices, and this one it has counted already.
-    const keyId = key.id;
-    const counted = device.enrolmentKeyId === keyId;
+    const { keyId, requireApproval, sha256 } = admittance;
+    const counted = keyId === null || device.enrolmentKeyId === keyId;
     device.deviceType = request.deviceType;
     device.hardwareModel = request.hardwareModel;
     device.product = request.product;
@@ -239,7 +260,8 @@ export class DeviceEnrolment {
     device.enrolDigest = enrolment.digest;
     // Once: whoever comes after this one needs an operator's leave again.
     device.enrolUntil = null;
-    if (key.requireApproval) device.quarantinedAt ??= enrolment.at;
+    if (requireApproval) device.quarantinedAt ??= enrolment.at;
+    device.certificateSha256 = sha256 ?? null;
     // What an operator noted stays unless the device says otherwise.
     device.metadata = { ...device.metadata, ...request.metadata };
     // What the client of the board before could do says nothing of this one.
@@ -253,7 +275,7 @@ export class DeviceEnrolment {
       heardBefore,
     });
     const replaced = await this.#parts.credentials.revokeAll(em, device.id, "it enrolled again");
-    const token = await this.#parts.credentials.issue(em, device.id);
+    const token = await this.#token(em, device.id, keyId);
     await this.#record(em, "device.enrol_again", device.id, request, keyId);
     if (!counted) await this.#parts.keys.use(em, keyId);
     return { deviceId: device.id, token, replaced, change: "updated", ...mark };
@@ -276,6 +298,7 @@ export class DeviceEnrolment {
         device_type: request.deviceType,
         hardware_model: request.hardwareModel,
         enrolment_key_id: keyId ?? "",
+        ...certificateDetail(request.certificate),
       },
     });
   }
@@ -285,6 +308,12 @@ export class DeviceEnrolment {
     if (change !== undefined) this.#parts.changes.publish({ deviceId: admitted.deviceId, kind: change });
     return admitted;
   }
+}
+
+function certificateDetail(shown: ShownCertificate | undefined): Record<string, string> {
+  return shown === undefined || "refused" in shown
+    ? {}
+    : { certificate_sha256: shown.sha256.toString("hex") };
 }
 
 /** Of a device that was never here. */

@@ -49,30 +49,35 @@ export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
 function admissionEndpoints(parts: DeviceParts): Endpoint[] {
   const { enrolment, registry } = parts;
   return [
-    unary(DeviceService.method.enrolDevice, { rate: "enrol" }, async (request, { peer, signal }) => {
-      const { requestId, enrolmentKey, serialNumber, deviceType, hardwareModel, product } = request;
-      const { firmwareVersion, metadata } = request;
-      const { deviceId, token, epoch, durableSequence } = await enrolment.enrol(
-        {
-          requestId,
-          source: addressKey(peer),
-          enrolmentKey,
-          serialNumber,
-          deviceType,
-          hardwareModel,
-          product,
-          firmwareVersion,
-          metadata,
-        },
-        signal,
-      );
-      return {
-        device: await message(parts, await registry.get(deviceId)),
-        deviceToken: token,
-        epoch,
-        durableSequence: BigInt(durableSequence),
-      };
-    }),
+    unary(
+      DeviceService.method.enrolDevice,
+      { rate: "enrol" },
+      async (request, { certificate, peer, signal }) => {
+        const { requestId, enrolmentKey, serialNumber, deviceType, hardwareModel, product } = request;
+        const { firmwareVersion, metadata } = request;
+        const { deviceId, token, epoch, durableSequence } = await enrolment.enrol(
+          {
+            requestId,
+            source: addressKey(peer),
+            certificate,
+            enrolmentKey,
+            serialNumber,
+            deviceType,
+            hardwareModel,
+            product,
+            firmwareVersion,
+            metadata,
+          },
+          signal,
+        );
+        return {
+          device: await message(parts, await registry.get(deviceId)),
+          deviceToken: token,
+          epoch,
+          durableSequence: BigInt(durableSequence),
+        };
+      },
+    ),
     unary(DeviceService.method.registerDevice, apiCalls, async (request, { identity }) => {
       const { requestId, serialNumber, deviceType, hardwareModel, product, displayName, groups, metadata } =
         request;

@@ -13,13 +13,13 @@ export interface EnrolmentMark {
 }
 
 /**
- * Whether an enrolment is that of a device whose answer got lost: the same again, by the same key, from the same address and
+ * Whether an enrolment is that of a device whose answer got lost: the same again, by the same key (or by certificate), from the same address and
  * soon after. The request id alone would be a secret that takes the identity over for ever. Throws `REQUEST_ID_REUSED` for a
  * request id that came with something else.
  */
 export function isRetry(
   device: DeviceRow,
-  attempt: { readonly mark: EnrolmentMark; readonly keyId: string; readonly retryMs: number },
+  attempt: { readonly mark: EnrolmentMark; readonly keyId: string | null; readonly retryMs: number },
 ): boolean {
   const { mark, keyId, retryMs } = attempt;
   if (device.enrolRequestId !== mark.requestId || device.enrolmentKeyId !== keyId) return false;
