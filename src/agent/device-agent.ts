@@ -35,6 +35,8 @@ export interface DeviceAgentOptions {
   readonly address: string;
   /** TLS credentials; plaintext, on this machine alone, if left out. */
   readonly channelCredentials?: ChannelCredentials | undefined;
+  /** Whether the TLS credentials hold a certificate of the device's own, which stands for token and enrolment key. */
+  readonly certified?: boolean;
   /** How to enrol, for a device that has no credential in its storage yet. */
   readonly enrolment: Enrolment;
   readonly deviceType: string;
@@ -118,7 +120,8 @@ export class DeviceAgent implements AsyncDisposable {
     await rememberRun(memory, { ...this.#components, "": running.version });
     await this.#enrol(memory, running);
     if (this.#stop.signal.aborted) return;
-    const client = this.#newClient(memory.state.identity?.token);
+    // Who enrolled by its certificate has no token.
+    const client = this.#newClient(memory.state.identity?.token || undefined);
     this.#client = client;
     const session = this.#newSession(client, memory, running);
     const engine = this.#newEngine(client, memory, running);
@@ -198,7 +201,17 @@ export class DeviceAgent implements AsyncDisposable {
     using client = this.#newClient(undefined);
     const firmwareVersion = running.version;
     await enrolDevice(
-      { client, memory, enrolment, deviceType, hardwareModel, firmwareVersion, logger, random },
+      {
+        client,
+        certified: this.#options.certified === true,
+        memory,
+        enrolment,
+        deviceType,
+        hardwareModel,
+        firmwareVersion,
+        logger,
+        random,
+      },
       this.#stop.signal,
     );
   }

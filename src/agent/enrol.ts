@@ -1,5 +1,6 @@
 import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { ClientError } from "../client/client-error.ts";
 import type { RpcClient } from "../client/rpc-client.ts";
@@ -19,6 +20,8 @@ export interface Enrolment {
 export interface EnrolOptions {
   /** A client without a token. */
   readonly client: RpcClient;
+  /** Whether it shows a certificate, which may be the credential of a device that is known already. */
+  readonly certified: boolean;
   readonly memory: DeviceMemory;
   readonly enrolment: Enrolment;
   readonly deviceType: string;
@@ -41,6 +44,7 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
   for (;;) {
     signal.throwIfAborted();
     try {
+      if (options.certified && (await isKnown(options, signal))) return;
       const { device, deviceToken, epoch } = await client.unary(
         DeviceService.method.enrolDevice,
         {
@@ -56,7 +60,8 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
       );
       const identity = { deviceId: device?.id ?? "", token: deviceToken };
       // It is kept for life and goes into the header of every call.
-      if (!isHeaderText(identity.deviceId) || !isHeaderText(identity.token)) {
+      const hasCredential = isHeaderText(identity.token) || (options.certified && identity.token === "");
+      if (!isHeaderText(identity.deviceId) || !hasCredential) {
         throw new AgentFailure("INVALID_IDENTITY", "the service handed out an identity that cannot be one");
       }
       // Sequences go on rising: in a new epoch any start is right. A service from before epochs names none.
@@ -69,6 +74,28 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
       logger.debug({ err: error, pauseMs }, "enrolment will be tried again");
       await new Alarm().wait(pauseMs, signal);
     }
+  }
+}
+
+/**
+ * Whether the device's certificate is a credential as it is: of a device that an operator registered, or that has lost what it
+ * knew. How far its heartbeats are counted the first stream tells.
+ */
+async function isKnown({ client, memory, logger }: EnrolOptions, signal: AbortSignal): Promise<boolean> {
+  try {
+    const { deviceId } = await client.unary(
+      AccessService.method.whoAmI,
+      {},
+      { signal, timeoutMs: callTimeoutMs },
+    );
+    if (!isHeaderText(deviceId)) return false;
+    await memory.update({ identity: { deviceId, token: "" } });
+    logger.info({ deviceId }, "known by its certificate");
+    return true;
+  } catch (error) {
+    // Its certificate does not say who it is, or not any more: then it enrols.
+    if (error instanceof ClientError && error.code === status.UNAUTHENTICATED) return false;
+    throw error;
   }
 }
 

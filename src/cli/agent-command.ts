@@ -27,10 +27,12 @@ export function addAgentCommand(program: Command, cli: Cli): void {
       hostname(),
     )
     .addOption(
-      new Option("--enrolment-key <secret>", "the key to enrol with; needed once").env(
+      new Option("--enrolment-key <secret>", "the key to enrol with; needed once, but by a certificate").env(
         "DEVICE_OTA_ENROLMENT_KEY",
       ),
     )
+    .option("--cert <file>", "PEM of the device's own certificate, its credential instead of key and token")
+    .option("--key <file>", "PEM of the private key of that certificate")
     .option("--state-dir <folder>", "identity, backlog and downloads; readable by its user alone", "./device")
     .option(
       "--version-file <file>",

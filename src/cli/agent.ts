@@ -8,12 +8,12 @@ import { FileDeviceStorage } from "../agent/device-storage.ts";
 import { LinuxSensors } from "../agent/linux-sensors.ts";
 import { trustIn } from "../agent/offer-check.ts";
 import { systemClock } from "../infra/clock.ts";
-import { type ConnectionOptions, connectionTo } from "./connection.ts";
+import { type ConnectionOptions, connectionTo, type OwnCertificate } from "./connection.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import type { Cli } from "./session.ts";
 
 /** What device this machine is, and how it installs. */
-export interface AgentOptions extends ConnectionOptions {
+export interface AgentOptions extends ConnectionOptions, OwnCertificate {
   readonly stateDir: string;
   readonly serial: string;
   readonly deviceType: string;
@@ -36,17 +36,19 @@ export interface AgentOptions extends ConnectionOptions {
 
 /** Is a device until the signal. */
 export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
-  const connection = await connectionTo(options);
+  const connection = await connectionTo(options, options);
   const logger = pino({ level: "info" });
   const folder = resolve(options.stateDir);
   const storage = new FileDeviceStorage(folder, logger);
   const keys = await Promise.all(options.trustedKey.map((file) => readFile(file, "utf8")));
   const enrolled = (await storage.load())?.identity !== undefined;
-  if (!enrolled && options.enrolmentKey === undefined) {
-    throw new CliError(exitCodes.usage, "the first start needs an --enrolment-key");
+  const certified = options.cert !== undefined;
+  if (!enrolled && !certified && options.enrolmentKey === undefined) {
+    throw new CliError(exitCodes.usage, "the first start needs an --enrolment-key, or a --cert");
   }
   const agent = new DeviceAgent({
     ...connection,
+    certified,
     enrolment: { enrolmentKey: options.enrolmentKey ?? "", serialNumber: options.serial },
     deviceType: options.deviceType,
     hardwareModel: options.model,

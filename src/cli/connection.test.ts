@@ -44,6 +44,15 @@ describe("connectionTo", () => {
     }
   });
 
+  it("shows a certificate of the device's own, and refuses half of one or another's key", async () => {
+    const https = { server: "https://ota.example.com" };
+    const key = ca.replace("certificate", "key");
+    expect((await connectionTo(https, { cert: ca, key })).channelCredentials._isSecure()).toBe(true);
+    await expect(connectionTo(https, { cert: ca })).rejects.toThrow("come together");
+    await expect(connectionTo(https, { cert: ca, key: ca })).rejects.toThrow("cannot be read");
+    await expect(connectionTo({ server: "127.0.0.1" }, { cert: ca, key })).rejects.toThrow("no TLS without");
+  });
+
   it.each([
     [{ server: "https://ota.example.com", insecure: true }, "--insecure"],
     [{ server: "127.0.0.1", ca }, "no TLS without https://"],

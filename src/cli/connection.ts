@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type ChannelCredentials, credentials } from "@grpc/grpc-js";
 import { isLoopback } from "../loopback.ts";
@@ -13,6 +13,12 @@ export interface ConnectionOptions {
   readonly insecure?: boolean;
 }
 
+/** PEM files of a certificate (with those between it and its authority) and its key, to show to the service. */
+export interface OwnCertificate {
+  readonly cert?: string;
+  readonly key?: string;
+}
+
 /** Where a service is, and how to talk to it. */
 export interface Connection {
   /** Host and port of its gRPC door. */
@@ -24,12 +30,23 @@ export interface Connection {
  * Reads the options. Another machine is reached by TLS alone unless the user says `--insecure`: tokens, keys and offers would go
  * over the network for everybody to read and change. Throws a {@link CliError} if they do not fit together.
  */
-export async function connectionTo({ server, ca, insecure = false }: ConnectionOptions): Promise<Connection> {
+export async function connectionTo(
+  { server, ca, insecure = false }: ConnectionOptions,
+  own: OwnCertificate = {},
+): Promise<Connection> {
   const { address, host, tls } = parseServer(server);
   if (tls) {
     if (insecure) throw new CliError(exitCodes.usage, `--insecure: ${server} is reached by TLS`);
     const roots = ca === undefined ? undefined : await authorities(ca);
-    return { address, channelCredentials: credentials.createSsl(roots) };
+    const { key, cert } = await readOwn(own);
+    return { address, channelCredentials: credentials.createSsl(roots, key, cert) };
+  }
+  if (own.cert !== undefined || own.key !== undefined) {
+    throw new CliError(
+      exitCodes.usage,
+      "--cert, --key: there is no TLS without https://",
+      `Write https://${address}.`,
+    );
   }
   if (ca !== undefined) {
     throw new CliError(
@@ -70,4 +87,18 @@ async function authorities(file: string): Promise<Buffer> {
     throw new CliError(exitCodes.usage, `--ca: ${file} holds no certificate (PEM)`);
   }
   return pem;
+}
+
+async function readOwn({ cert: certFile, key: keyFile }: OwnCertificate) {
+  if (certFile === undefined && keyFile === undefined) return {};
+  if (certFile === undefined || keyFile === undefined)
+    throw new CliError(exitCodes.usage, "--cert, --key: a certificate and its key come together");
+  const [cert, key] = [await readFile(certFile), await readFile(keyFile)];
+  try {
+    if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) return { cert, key };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new CliError(exitCodes.usage, `--cert, --key: ${certFile} or ${keyFile} cannot be read: ${why}`);
+  }
+  throw new CliError(exitCodes.usage, `--key: ${keyFile} is not the key of the certificate in ${certFile}`);
 }

@@ -10,10 +10,12 @@ import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { selfSigned } from "../../src/cli/self-signed.ts";
 import { RpcClient } from "../../src/client/rpc-client.ts";
+import { generateSigningKey } from "../../src/manifest/signature.ts";
 import { type KeyPair, TestAuthority } from "../support/certificates.ts";
 import { refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { httpsCall } from "../support/https-call.ts";
+import { startCli } from "../support/run-cli.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 
 /** Whoever has a certificate that is not the device's, or not a device's any more, and wants to be one. */
@@ -279,6 +281,32 @@ describe("enrolment by a factory's certificate", () => {
     expect(await enrol(blocked.pair, blocked.serialNumber)).toEqual(bothRefuse("DEVICE_BLOCKED"));
     await operator().unary(retireDevice, { id: retired.id });
     expect(await enrol(retired.pair, retired.serialNumber)).toEqual(bothRefuse("DEVICE_RETIRED"));
+  });
+});
+
+describe("our agent", () => {
+  it.each(["enrolled", "known by its certificate"])("is %s, and streams", async (how) => {
+    const known = await device();
+    const serialNumber = how === "enrolled" ? `A ${randomUUID()}` : known.serialNumber;
+    const pair = await factory.issue(named(serialNumber));
+    const files = { version: "1.0.0", "own.pem": pair.certificate, "own.key": pair.key, "trust.pem": trust };
+    const own = await mkdtempDisposable(join(tmpdir(), "device-ota-agent-"));
+    for (const [name, text] of Object.entries(files)) await writeFile(join(own.path, name), text);
+    await writeFile(join(own.path, "signing.pem"), generateSigningKey().publicKeyPem);
+    const server = `https://${service.grpcAddress.replace("127.0.0.1", "localhost")}`;
+    const what = "--device-type lamp --model l-1 --version-file version --trusted-key signing.pem";
+    const tls = "--ca trust.pem --cert own.pem --key own.key";
+    const does = "--install-command true --reboot-command true";
+    const args = `agent ${what} ${tls} ${does}`.split(" ");
+    const agent = startCli(["--server", server, ...args, "--serial", serialNumber], { cwd: own.path });
+    try {
+      await eventually(() => expect(agent.output.stdout).toContain('"state":"connected"'));
+    } finally {
+      agent.child.kill("SIGTERM");
+      await agent.result;
+      await own[Symbol.asyncDispose]();
+    }
+    expect(agent.output.stdout).toContain(`"msg":"${how}"`);
   });
 });
 
