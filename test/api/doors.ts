@@ -32,7 +32,7 @@ import { RateLimiter, type RateLimits } from "../../src/api/pipeline/rate-limit.
 import { PortTls, type PortTlsSettings } from "../../src/api/tls/port-tls.ts";
 import type { Identity } from "../../src/call/identity.ts";
 import { OtaError } from "../../src/errors.ts";
-import { systemClock } from "../../src/infra/clock.ts";
+import { type Clock, systemClock } from "../../src/infra/clock.ts";
 import { Metrics } from "../../src/infra/metrics.ts";
 import { tlsSettings } from "../../src/tls-settings.ts";
 
@@ -201,7 +201,11 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
 }
 
 /** TLS with the certificate of fixtures/, or with other files and rules. */
-export function localhostTls(settings: Partial<PortTlsSettings> = {}, logger = pino({ level: "silent" })) {
+export function localhostTls(
+  settings: Partial<PortTlsSettings> = {},
+  logger = pino({ level: "silent" }),
+  clock: Clock = systemClock,
+) {
   const fixture = (name: string) =>
     fileURLToPath(new URL(`./fixtures/localhost-${name}.pem`, import.meta.url));
   return PortTls.open(
@@ -213,7 +217,7 @@ export function localhostTls(settings: Partial<PortTlsSettings> = {}, logger = p
       reloadMs: 60_000,
       ...settings,
     },
-    { clock: systemClock, logger },
+    { clock, logger },
   );
 }
 

@@ -8,8 +8,10 @@ import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import type { ConnectionLimits } from "../../src/api/pipeline/connection-guard.ts";
-import type { PortTls, PortTlsSettings } from "../../src/api/tls/port-tls.ts";
+import { certificateOf, type PortTls, type PortTlsSettings } from "../../src/api/tls/port-tls.ts";
 import { selfSigned } from "../../src/cli/self-signed.ts";
+import { systemClock } from "../../src/infra/clock.ts";
+import { type KeyPair, TestAuthority } from "../support/certificates.ts";
 import { eventually } from "../support/eventually.ts";
 import { httpsCall } from "../support/https-call.ts";
 import { type Doors, localhostTls, openDoors } from "./doors.ts";
@@ -21,10 +23,12 @@ let tls: PortTls;
 let first: string;
 let logged: { msg: string }[];
 let sockets: TLSSocket[];
+/** By how much the service's clock is ahead. */
+let aheadMs: number;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "device-ota-tls-"));
-  [sockets, logged] = [[], []];
+  [sockets, logged, aheadMs] = [[], [], 0];
   first = await renew();
 });
 afterEach(async () => {
@@ -49,7 +53,9 @@ async function open(
   connections: Partial<ConnectionLimits> = {},
 ): Promise<void> {
   const logger = pino({}, { write: (line: string) => void logged.push(JSON.parse(line)) });
-  tls = await localhostTls({ certFile: file("certificate"), keyFile: file("key"), ...settings }, logger);
+  const clock = { ...systemClock, now: () => new Date(Date.now() + aheadMs) };
+  const files = { certFile: file("certificate"), keyFile: file("key") };
+  tls = await localhostTls({ ...files, ...settings }, logger, clock);
   doors = await openDoors({ services: [AccessService], endpoints: [], tls, connections });
 }
 
@@ -107,6 +113,61 @@ describe("renewed files", () => {
     await open();
     await tls.reload();
     expect(logged.map(({ msg }) => msg)).toEqual(["the certificate of the ports ends soon, or has ended"]);
+  });
+});
+
+describe("certificates of clients", () => {
+  let authority: TestAuthority;
+  const clients = { caFile: "", crlFile: "", from: "cn", prefix: "urn:lamp:" } as const;
+  const subject = [{ CN: ["urn:lamp:7"] }];
+
+  beforeEach(async () => {
+    authority = await TestAuthority.create("Lamp Works");
+    await writeFile(file("ca"), authority.pem);
+    await writeFile(file("crl"), await authority.revocations([]));
+    await open({ clients: { ...clients, caFile: file("ca"), crlFile: file("crl") } });
+  });
+
+  /** Connects with a certificate to each port; what the service saw, and the connections. */
+  async function show({ certificate, key }: KeyPair) {
+    const seen: unknown[] = [];
+    const server = doors.http.fastify.server;
+    server.once("secureConnection", (socket: object) => seen.push(certificateOf(socket)));
+    const open = await Promise.all(ports().map((port) => reach(port, { cert: certificate, key })));
+    await eventually(() => expect(seen).toHaveLength(1));
+    return { seen: seen[0], ended: Promise.all(open.map((socket) => once(socket.resume(), "close"))) };
+  }
+
+  it("count with their name, and are cut when they end", async () => {
+    const { seen, ended } = await show(await authority.issue({ subject }));
+    expect(seen).toMatchObject({ name: "7" });
+    aheadMs = 25 * 3_600_000;
+    await tls.reload();
+    await ended;
+    expect(logged).toEqual([]);
+  });
+
+  it("are cut when their authority is no longer one", async () => {
+    const { ended } = await show(await authority.issue({ subject }));
+    const next = await TestAuthority.create("Bulb Works");
+    await writeFile(file("ca"), next.pem);
+    await writeFile(file("crl"), await next.revocations([]));
+    await tls.reload();
+    await ended;
+    const { seen } = await show(await authority.issue({ subject }));
+    expect(seen).toMatchObject({ refused: expect.stringContaining("UNABLE_TO") });
+  });
+
+  it("count for nothing once a revocation list has ended, and a list that is none changes nothing", async () => {
+    const pair = await authority.issue({ subject });
+    await writeFile(file("crl"), "-----BEGIN X509 CRL-----");
+    await expect(tls.reload()).rejects.toThrow(`${file("crl")}: cannot be used`);
+    expect((await show(pair)).seen).toMatchObject({ name: "7" });
+    const ended = new Date(Date.now() - 60_000);
+    await writeFile(file("crl"), await authority.revocations([], ended));
+    await tls.reload();
+    expect((await show(pair)).seen).toEqual({ refused: "CRL_HAS_EXPIRED" });
+    expect(tls.revocationsExpireAt?.getTime()).toBe(Math.floor(ended.getTime() / 1_000) * 1_000);
   });
 });
 

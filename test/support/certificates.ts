@@ -102,13 +102,16 @@ export class TestAuthority {
     };
   }
 
-  /** Its revocation list. */
-  async revocations(revoked: readonly KeyPair[]): Promise<string> {
+  /** Its revocation list, until `nextUpdate`. */
+  async revocations(
+    revoked: readonly KeyPair[],
+    nextUpdate = new Date(Date.now() + 86_400_000),
+  ): Promise<string> {
     const now = new Date();
     const list = await X509CrlGenerator.create({
       issuer: this.#certificate.subject,
-      thisUpdate: new Date(now.getTime() - 60_000),
-      nextUpdate: new Date(now.getTime() + 86_400_000),
+      thisUpdate: new Date(now.getTime() - 3_600_000),
+      nextUpdate,
       entries: revoked.map(({ serialNumber }) => ({ serialNumber, revocationDate: now })),
       signingAlgorithm: algorithm,
       signingKey: this.#keys.privateKey,
