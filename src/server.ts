@@ -4,6 +4,7 @@ import type { FirstSecrets } from "./access/bootstrap.ts";
 import { serviceSecret } from "./access/service-secrets.ts";
 import { ConsoleSessions } from "./api/console/console-session.ts";
 import { sessionRoutes } from "./api/console/console-session-routes.ts";
+import { issuerSignInRoutes } from "./api/console/issuer-sign-in-routes.ts";
 import { downloadRoute } from "./api/download/download-route.ts";
 import { exportRoute } from "./api/download/export-route.ts";
 import { GrpcDoor } from "./api/grpc/grpc-door.ts";
@@ -91,7 +92,12 @@ async function start(options: ServerOptions): Promise<RunningServer> {
 
   const rateLimiter = new RateLimiter(config.rateLimits, clock);
   const sessionKey = await serviceSecret(database, "console sessions");
-  const sessions = new ConsoleSessions({ secret: sessionKey, clock, ended: endedSessions });
+  const sessions = new ConsoleSessions({
+    secret: sessionKey,
+    clock,
+    ended: endedSessions,
+    people: oidc?.tokens,
+  });
   const pipeline = new Pipeline({
     authenticator: sessions.identifier(identifierOf(authenticator, oidc)),
     certificates: devices.certificates,
@@ -126,6 +132,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
         ...crashLogRoutes(crashes.logs),
         ...symbolFileRoutes(crashes.symbols),
         ...sessionRoutes(sessions, (token) => authenticator.identify(token)),
+        ...issuerSignInRoutes({ issuer: oidc?.console, sessions, secret: sessionKey, clock }),
       ],
       corsOrigins: config.corsOrigins,
       trustedProxies: config.trustedProxies,

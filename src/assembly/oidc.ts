@@ -2,6 +2,7 @@ import type { Authenticator } from "../access/authenticator.ts";
 import { Issuer } from "../access/oidc/issuer.ts";
 import { OidcTokens } from "../access/oidc/oidc-tokens.ts";
 import { People } from "../access/oidc/people.ts";
+import { SignIn } from "../access/oidc/sign-in.ts";
 import type { CallerIdentifier } from "../api/pipeline/call.ts";
 import { isJwt } from "../call/bearer.ts";
 import type { Foundation } from "./foundation.ts";
@@ -21,7 +22,9 @@ export function openOidc(
   const people = opened.adopt(new People({ database, clock, issuer: settings.issuer }), (it) => it.close());
   const tokens = new OidcTokens({ issuer, people, settings, clock });
   issuer.start();
-  return { issuer, people, tokens, settings };
+  const { client } = settings;
+  const signIn = client && new SignIn({ issuer, tokens, people, client, settings, clock });
+  return { people, tokens, console: signIn && { ...client, signIn, claims: settings.roles.claims } };
 }
 
 /** Says who calls by a token of the service or, if there is an issuer, by one of its own. */

@@ -2,19 +2,24 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { OidcIssuer } from "../support/oidc-issuer.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { expectAccessible, launchBrowser, openConsole, openSignedIn, signIn } from "./browser.ts";
 
+let issuer: OidcIssuer;
 let service: TestService;
 let browser: Browser;
 
 beforeAll(async () => {
-  [service, browser] = await Promise.all([startTestService(), launchBrowser()]);
+  issuer = await OidcIssuer.start();
+  const { settings } = issuer;
+  [service, browser] = await Promise.all([startTestService({ settings }), launchBrowser()]);
 });
 
 afterAll(async () => {
   await browser.close();
   await service[Symbol.asyncDispose]();
+  await issuer[Symbol.asyncDispose]();
 });
 
 async function makeToken(role: Role) {
@@ -60,6 +65,33 @@ describe("signing in", () => {
     await opened.page.goto(`${service.httpUrl}/firmware`);
     await opened.page.getByLabel("Token", { exact: true }).waitFor();
     expect(await opened.page.getByRole("navigation").count()).toBe(0);
+  });
+});
+
+describe("signing in at the issuer", () => {
+  it("leads back to the deep link as the person, until it signs out", async () => {
+    issuer.person = { sub: "s-1", preferred_username: "ada", roles: ["device-ota-operator"] };
+    await using opened = await openConsole(browser, `${service.httpUrl}/firmware?product=none`);
+    const { page } = opened;
+    await page.getByRole("link", { name: "Sign in with Test ID" }).click();
+    await page.getByRole("button", { name: /^Signed in as ada/ }).click();
+    expect(new URL(page.url()).pathname + new URL(page.url()).search).toBe("/firmware?product=none");
+    await page.getByRole("menuitem", { name: "Sign out" }).click();
+    await page.getByLabel("Token", { exact: true }).waitFor();
+    expect(opened.errors).toEqual([]);
+  });
+
+  it("tells who has no role which claim is missing, and no words of a link's own", async () => {
+    issuer.person = { sub: "s-2", roles: [] };
+    await using opened = await openConsole(browser, service.httpUrl);
+    const { page } = opened;
+    await page.getByRole("link", { name: "Sign in with Test ID" }).click();
+    await page.getByRole("alert").getByText("it belongs into the claim roles or groups").waitFor();
+    await expectAccessible(page);
+    await page.goto(`${service.httpUrl}/?sign_in_refused=Call+0900`);
+    await page.getByRole("alert").getByText("The sign-in was not finished in this browser").waitFor();
+    expect(await page.getByText("0900").count()).toBe(0);
+    expect(opened.errors).toEqual([]);
   });
 });
 

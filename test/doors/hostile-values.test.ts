@@ -141,6 +141,9 @@ function requestsThatWouldDo({ device, other, firmware, rollout }: Ids): typeof 
     "AccessService/RevokeToken": { id: nobody },
     "AccessService/RevokeEnrolmentKey": { id: nobody },
     "AccessService/RevokeSigningKey": { id: nobody, reason: "lost" },
+    "AccessService/DisablePerson": { id: nobody },
+    "AccessService/EnablePerson": { id: nobody },
+    "AccessService/EndPersonSessions": { id: nobody },
   };
 }
 

@@ -32,6 +32,8 @@ export class OidcIssuer implements AsyncDisposable {
   person: IssuerPerson = { sub: "nobody" };
   /** Changes what the next ID tokens say. */
   idTokenClaims: JWTPayload = {};
+  /** Signs the next ID tokens instead of the issuer's first key. */
+  idTokenKey: IssuerKey | undefined;
   /** How often the key set was asked for. */
   keyReads = 0;
   /** Answers instead of the issuer; undefined lets it answer. */
@@ -110,6 +112,7 @@ export class OidcIssuer implements AsyncDisposable {
           jwks_uri: `${this.url}/keys`,
           response_types_supported: ["code"],
           code_challenge_methods_supported: ["S256"],
+          id_token_signing_alg_values_supported: ["ES256"],
         });
       case "/keys":
         this.keyReads++;
@@ -153,7 +156,7 @@ export class OidcIssuer implements AsyncDisposable {
     return json(response, 200, {
       token_type: "Bearer",
       access_token: await this.accessToken(pending.person),
-      id_token: await this.accessToken(idToken, { typ: "JWT" }),
+      id_token: await this.accessToken(idToken, { typ: "JWT" }, this.idTokenKey),
       expires_in: 300,
     });
   }

@@ -4,6 +4,11 @@ export interface IssuerLimits {
   readonly maxAnswerBytes: number;
 }
 
+/** The issuer did not answer, or not as it may. */
+export class IssuerUnreachable extends Error {
+  override readonly name = "IssuerUnreachable";
+}
+
 /**
  * Asks the issuer for JSON. An answer is bounded in bytes and time, and a redirect is refused: where the issuer's keys are is said by
  * nobody else. Throws in words.
@@ -23,7 +28,7 @@ export async function readFromIssuer(
 }
 
 /** A `fetch` for the issuer, with the whole answer in memory: never more than it may be, nor later. */
-function boundedFetch(limits: IssuerLimits): (url: string, init: RequestInit) => Promise<Response> {
+export function boundedFetch(limits: IssuerLimits): (url: string, init: RequestInit) => Promise<Response> {
   return async (url, init) => {
     const timeout = AbortSignal.timeout(limits.timeoutMs);
     const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
@@ -33,7 +38,7 @@ function boundedFetch(limits: IssuerLimits): (url: string, init: RequestInit) =>
       const { status, statusText, headers } = response;
       return new Response(nullBodyStatuses.has(status) ? null : body, { status, statusText, headers });
     } catch (error) {
-      throw new Error(`${url} cannot be read: ${wordsOf(error)}`, { cause: error });
+      throw new IssuerUnreachable(`${url} cannot be read: ${wordsOf(error)}`, { cause: error });
     }
   };
 }

@@ -1,9 +1,11 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes, randomUUID } from "node:crypto";
-import { parseCookie, stringifySetCookie } from "cookie";
+import { randomUUID } from "node:crypto";
 import type { FastifyRequest } from "fastify";
 import { credentialExpired, credentialInvalid, credentialRevoked } from "../../call/bearer.ts";
+import { type Identity, type Role, roles } from "../../call/identity.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { CallerIdentifier } from "../pipeline/call.ts";
+import { type BrowserCookie, cookieHeader, cookieOf } from "./browser-cookie.ts";
+import { Seal } from "./seal.ts";
 
 /** Sessions that somebody signed out of, as all replicas know them. */
 export interface EndedSessions {
@@ -13,41 +15,62 @@ export interface EndedSessions {
   onChange(listener: () => void): void;
 }
 
+/** A person who signed in at the OpenID Connect issuer: what a session holds instead of a token. */
+export interface SessionPerson {
+  /** A UUID. */
+  readonly personId: string;
+  readonly role: Role;
+  /** When the person signed in, in milliseconds since 1970. */
+  readonly signedMs: number;
+}
+
+/** Says who a person is now. Throws (or rejects with) UNAUTHENTICATED for one who is shut out, or whose sessions were ended. */
+export interface SessionPeople {
+  ofSession(personId: string, role: Role, signedMs: number): Identity | Promise<Identity>;
+}
+
 /** What {@link ConsoleSessions} are made of. */
 export interface ConsoleSessionsParts {
   /** Of the service; serves nothing else. */
   readonly secret: Uint8Array;
   readonly clock: Clock;
   readonly ended: EndedSessions;
+  /** Undefined where nobody signs in but by a token. */
+  readonly people?: SessionPeople | undefined;
 }
 
 /**
- * The console's sessions. A session is a cookie that holds the operator's own token, an id and an expiry, sealed with
- * AES-256-GCM under a secret of the service. So nothing is stored but the ids of those that were ended, any replica can read
+ * The console's sessions. A session is a cookie that holds the operator's own token or who signed in at the issuer, an id and an expiry,
+ * sealed under a secret of the service. So nothing is stored but the ids of those that were ended, any replica can read
  * it after any restart, and it ends with the token: each call presents the token to the authenticator, which knows whether it
- * was revoked.
+ * was revoked. A person is looked up likewise.
  */
 export class ConsoleSessions {
-  readonly #key: Buffer;
+  readonly #seal: Seal;
   readonly #clock: Clock;
   readonly #ended: EndedSessions;
+  readonly #people: SessionPeople | undefined;
 
-  constructor({ secret, clock, ended }: ConsoleSessionsParts) {
-    this.#key = createHash("sha256").update(secret).digest();
+  constructor({ secret, clock, ended, people }: ConsoleSessionsParts) {
+    this.#seal = new Seal(secret);
     this.#clock = clock;
     this.#ended = ended;
+    this.#people = people;
   }
 
   /** The `set-cookie` header that opens a session with a token, and when it ends. */
   open(request: FastifyRequest, token: string): { setCookie: string; expireTime: Date } {
-    const expireTime = new Date(this.#clock.now().getTime() + sessionLifetimeMs);
-    const value = this.#seal({ id: randomUUID(), expiresMs: expireTime.getTime(), token });
-    return { setCookie: cookieHeader(request, value, sessionLifetimeMs / 1_000), expireTime };
+    return this.#open(request, token, sessionLifetimeMs);
+  }
+
+  /** The `set-cookie` header that opens a session for a person, for so long. */
+  openFor(request: FastifyRequest, person: SessionPerson, lifetimeMs: number): string {
+    return this.#open(request, textOf(person), lifetimeMs).setCookie;
   }
 
   /** The `set-cookie` header with which the browser forgets its session. */
   leave(request: FastifyRequest): string {
-    return cookieHeader(request, "", 0);
+    return cookieHeader(request, sessionCookie, "", 0);
   }
 
   /** Ends a request's session, if it has one, so that no copy of its cookie is worth anything on any replica. */
@@ -75,8 +98,15 @@ export class ConsoleSessions {
    */
   identifier(tokens: CallerIdentifier): CallerIdentifier {
     return {
-      identify: (credential, beforeLookUp) =>
-        tokens.identify(credential.startsWith(prefix) ? this.#tokenOf(credential) : credential, beforeLookUp),
+      identify: (credential, beforeLookUp) => {
+        if (!credential.startsWith(prefix)) return tokens.identify(credential, beforeLookUp);
+        const holder = this.#holderOf(credential);
+        const person = personOf(holder);
+        if (person === undefined) return tokens.identify(holder, beforeLookUp);
+        // Nobody signs in at an issuer any more.
+        if (this.#people === undefined) throw credentialInvalid();
+        return this.#people.ofSession(person.personId, person.role, person.signedMs);
+      },
       onChange: (listener) => {
         tokens.onChange(listener);
         this.#ended.onChange(listener);
@@ -84,46 +114,40 @@ export class ConsoleSessions {
     };
   }
 
-  #tokenOf(credential: string): string {
+  #holderOf(credential: string): string {
     const session = this.#unseal(credential.slice(prefix.length));
     if (session === undefined) throw credentialInvalid();
     if (session.expiresMs <= this.#clock.now().getTime())
       throw credentialExpired(new Date(session.expiresMs));
     if (this.#ended.has(session.id)) throw credentialRevoked();
-    return session.token;
+    return session.holder;
   }
 
-  #seal({ id, expiresMs, token }: Session): string {
-    const nonce = randomBytes(nonceBytes);
-    const cipher = createCipheriv(algorithm, this.#key, nonce);
+  #open(
+    request: FastifyRequest,
+    holder: string,
+    lifetimeMs: number,
+  ): { setCookie: string; expireTime: Date } {
+    const expireTime = new Date(this.#clock.now().getTime() + lifetimeMs);
     const head = Buffer.alloc(headBytes);
-    head.writeUIntBE(expiresMs, 0, expiryBytes);
-    Buffer.from(id.replaceAll("-", ""), "hex").copy(head, expiryBytes);
-    const sealed = Buffer.concat([cipher.update(head), cipher.update(token, "latin1"), cipher.final()]);
-    return Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString("base64url");
+    head.writeUIntBE(expireTime.getTime(), 0, expiryBytes);
+    Buffer.from(randomUUID().replaceAll("-", ""), "hex").copy(head, expiryBytes);
+    const value = this.#seal.close(head, Buffer.from(holder, "latin1"));
+    return {
+      setCookie: cookieHeader(request, sessionCookie, value, Math.floor(lifetimeMs / 1_000)),
+      expireTime,
+    };
   }
 
   #unseal(value: string): Session | undefined {
     if (value.length > maxCookieLength) return undefined;
-    const bytes = Buffer.from(value, "base64url");
-    if (bytes.length <= nonceBytes + tagBytes + headBytes) return undefined;
-    const decipher = createDecipheriv(algorithm, this.#key, bytes.subarray(0, nonceBytes), {
-      authTagLength: tagBytes,
-    });
-    decipher.setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes));
-    try {
-      const opened = Buffer.concat([
-        decipher.update(bytes.subarray(nonceBytes + tagBytes)),
-        decipher.final(),
-      ]);
-      return {
-        id: uuidOf(opened.subarray(expiryBytes, headBytes)),
-        expiresMs: opened.readUIntBE(0, expiryBytes),
-        token: opened.toString("latin1", headBytes),
-      };
-    } catch {
-      return undefined;
-    }
+    const opened = this.#seal.open(value);
+    if (opened === undefined || opened.length <= headBytes) return undefined;
+    return {
+      id: uuidOf(opened.subarray(expiryBytes, headBytes)),
+      expiresMs: opened.readUIntBE(0, expiryBytes),
+      holder: opened.toString("latin1", headBytes),
+    };
   }
 }
 
@@ -149,11 +173,7 @@ const sessionLifetimeMs = 12 * 60 * 60 * 1_000;
 /** Above what the longest token makes; anything longer was not made here. */
 const maxCookieLength = 512;
 
-const algorithm = "aes-256-gcm";
-const nonceBytes = 12;
-const tagBytes = 16;
-
-/** Before the token: when the session ends, in milliseconds since 1970, and its id. Short: all of it must fit a credential. */
+/** Before the holder: when the session ends, in milliseconds since 1970, and its id. Short: all of it must fit a credential. */
 const expiryBytes = 6;
 const headBytes = expiryBytes + 16;
 
@@ -164,8 +184,18 @@ interface Session {
   /** A UUID. */
   readonly id: string;
   readonly expiresMs: number;
-  /** Printable ASCII. */
-  readonly token: string;
+  /** A token, which has no blanks, or a person as {@link textOf} writes it. Printable ASCII. */
+  readonly holder: string;
+}
+
+function textOf({ personId, role, signedMs }: SessionPerson): string {
+  return `person ${personId} ${role} ${signedMs}`;
+}
+
+function personOf(holder: string): SessionPerson | undefined {
+  const [kind, personId = "", named, signed] = holder.split(" ");
+  const role = roles.find((each) => each === named);
+  return kind !== "person" || role === undefined ? undefined : { personId, role, signedMs: Number(signed) };
 }
 
 function uuidOf(bytes: Buffer): string {
@@ -173,23 +203,7 @@ function uuidOf(bytes: Buffer): string {
 }
 
 function sealedOf(request: FastifyRequest): string | undefined {
-  const { cookie } = request.headers;
-  return cookie === undefined ? undefined : parseCookie(cookie)[cookieName(request)];
+  return cookieOf(request, sessionCookie);
 }
 
-/** Over TLS no other host of the domain can set a cookie with the `__Host-` prefix (RFC 6265bis, section 4.1.3.2). */
-function cookieName({ protocol }: FastifyRequest): string {
-  return protocol === "https" ? "__Host-ota_session" : "ota_session";
-}
-
-function cookieHeader(request: FastifyRequest, value: string, maxAge: number): string {
-  return stringifySetCookie({
-    name: cookieName(request),
-    value,
-    path: "/",
-    httpOnly: true,
-    sameSite: "strict",
-    secure: request.protocol === "https",
-    maxAge,
-  });
-}
+const sessionCookie: BrowserCookie = { name: "ota_session", sameSite: "strict" };

@@ -7,6 +7,7 @@ import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { newRequestId } from "../data/request-id.ts";
 import { usePages } from "../data/use-pages.ts";
 import { roleNames } from "../session/session.tsx";
+import { actorName } from "../ui/actor-name.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { Nothing } from "../ui/nothing.tsx";
@@ -166,7 +167,7 @@ const columns: readonly Column<OperatorToken>[] = [
     cell: ({ expireTime }) => <TimeAgo at={expireTime} none="never" />,
     wide: true,
   },
-  { id: "creator", header: "Made by", cell: ({ creator }) => creator.replace(/^operator:/, ""), wide: true },
+  { id: "creator", header: "Made by", cell: ({ creator }) => actorName(creator), wide: true },
   { id: "created", header: "Made", cell: ({ createTime }) => <TimeAgo at={createTime} />, wide: true },
   { id: "revoke", header: <span aria-hidden />, cell: (token) => <Revoke token={token} />, numeric: true },
 ];

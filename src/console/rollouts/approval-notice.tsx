@@ -9,7 +9,7 @@ import { awaitsApproval } from "./rollout-verbs.ts";
 
 /** Says that a ring waits for an approval, and who may give it. */
 export function ApprovalNotice({ rollout }: { readonly rollout: Rollout }) {
-  const { name } = useSession();
+  const { actor } = useSession();
   if (!awaitsApproval(rollout)) return null;
   const ring = rollout.awaitingApprovalRing || (rollout.rings[0]?.name ?? "");
   return (
@@ -22,7 +22,7 @@ export function ApprovalNotice({ rollout }: { readonly rollout: Rollout }) {
     >
       <Text size="sm">
         The ring {ring} opens only once an operator other than the rollout's creator has approved it.{" "}
-        {isCreator(rollout, name)
+        {isCreator(rollout, actor)
           ? "You created it, so somebody else has to: four eyes see more than two."
           : `It was created by ${who(rollout.creator)}.`}
       </Text>

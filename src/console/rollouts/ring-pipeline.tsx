@@ -12,6 +12,7 @@ import {
 import { tellFields } from "../../policy/field-text.ts";
 import { gateFields } from "../../policy/gate-fields.ts";
 import { fromGateMessage, gateFieldOfRule } from "../../policy/policy-messages.ts";
+import { actorName } from "../ui/actor-name.ts";
 import { count } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
 import { Status, type Tone, toneColor } from "../ui/status.tsx";
@@ -195,7 +196,7 @@ function Gate({ ring, isLast }: { readonly ring: Ring; readonly isLast: boolean 
       )}
       {approver !== "" && (
         <Text size="xs" c="dimmed">
-          Approved by {approver.replace(/^operator:/, "")} <TimeAgo at={approveTime} />
+          Approved by {actorName(approver)} <TimeAgo at={approveTime} />
         </Text>
       )}
     </div>

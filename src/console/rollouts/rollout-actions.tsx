@@ -20,7 +20,7 @@ export function RolloutActions({ rollout, changed }: RolloutActionsProps) {
   if (!session.can(Role.OPERATOR)) return null;
   return (
     <>
-      {verbsFor(rollout, isCreator(rollout, session.name)).map((verb) => (
+      {verbsFor(rollout, isCreator(rollout, session.actor)).map((verb) => (
         <Button
           key={verb.name}
           size="sm"

@@ -24,7 +24,7 @@ export function RolloutAlert({ rollout, changed }: RolloutAlertProps) {
   const [first] = rollout.remedies;
   // Approvals have a notice of their own.
   if (rollout.alert === "" || first?.action === RemedyAction.APPROVE) return null;
-  const verbs = session.can(Role.OPERATOR) ? verbsFor(rollout, isCreator(rollout, session.name)) : [];
+  const verbs = session.can(Role.OPERATOR) ? verbsFor(rollout, isCreator(rollout, session.actor)) : [];
   const isOnlyWaiting = first?.action === RemedyAction.PROMOTE;
   return (
     <Alert

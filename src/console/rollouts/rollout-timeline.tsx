@@ -1,3 +1,4 @@
+import { actorName } from "../ui/actor-name.ts";
 import "@mantine/core/styles/Timeline.css";
 import { Button, Text, Timeline } from "@mantine/core";
 import { IconRobot, IconUser } from "@tabler/icons-react";
@@ -66,8 +67,7 @@ function decision({ action, details }: Pick<AuditEvent, "action" | "details">): 
 /** `alice`, or `rule: failure threshold`. */
 export function who(actor: string): string {
   const [kind, ...name] = actor.split(":");
-  if (kind === "operator") return name.join(":");
-  return kind === "system" ? `rule: ${name.join(":").replaceAll("_", " ")}` : actor;
+  return kind === "system" ? `rule: ${name.join(":").replaceAll("_", " ")}` : actorName(actor);
 }
 
 const verbs: Readonly<Record<string, string>> = {

@@ -6,11 +6,14 @@ import { createContext, lazy, type ReactNode, Suspense, use, useMemo } from "rea
 import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { consoleHeaders } from "../data/transport.ts";
+import { actorName } from "../ui/actor-name.ts";
 import { Failure, isConnectError } from "../ui/failure.tsx";
 
 /** Who works here. */
 export interface Session {
-  /** The name of the operator's token. */
+  /** As the audit log has it. */
+  readonly actor: string;
+  /** The name of the operator's token, or what the person is called. */
   readonly name: string;
   readonly role: Role;
   /** Whether the role includes another; what it does not is not offered. The service refuses it all the same. */
@@ -46,7 +49,8 @@ export function SessionGate({ children }: { readonly children: ReactNode }) {
   const session = useMemo<Session | undefined>(
     () =>
       data && {
-        name: data.actor.replace(/^operator:/, ""),
+        actor: data.actor,
+        name: actorName(data.actor),
         role: data.role,
         can: (role) => data.role >= role,
         signOut: async () => {

@@ -3,6 +3,7 @@ import { useForm } from "@mantine/form";
 import { useState } from "react";
 import { consoleHeaders } from "../data/transport.ts";
 import { BrandMark } from "../ui/brand-mark.tsx";
+import { IssuerSignIn } from "./issuer-sign-in.tsx";
 
 /** Takes an operator's token and opens a session with it. */
 export function SignInPage({ signedIn }: { readonly signedIn: () => Promise<void> }) {
@@ -32,6 +33,7 @@ export function SignInPage({ signedIn }: { readonly signedIn: () => Promise<void
                 Sign in with your operator's token.
               </Text>
             </div>
+            <IssuerSignIn />
             <PasswordInput
               label="Token"
               placeholder="ota_op_…"

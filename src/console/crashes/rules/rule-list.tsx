@@ -4,6 +4,7 @@ import type { GroupingRule } from "../../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
 import { useList } from "../../data/use-list.ts";
 import { useSession } from "../../session/session.tsx";
+import { actorName } from "../../ui/actor-name.ts";
 import { type Column, DataTable } from "../../ui/data-table.tsx";
 import { Nothing } from "../../ui/nothing.tsx";
 import { Section } from "../../ui/section.tsx";
@@ -76,7 +77,7 @@ const columns: readonly Column<PlacedRule>[] = [
   {
     id: "creator",
     header: "Made by",
-    cell: ({ rule }) => rule.createdBy.replace(/^operator:/, ""),
+    cell: ({ rule }) => actorName(rule.createdBy),
     wide: true,
   },
   { id: "created", header: "Made", cell: ({ rule }) => <TimeAgo at={rule.createTime} />, wide: true },

@@ -4,6 +4,7 @@ import type { SymbolFile } from "../../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
 import { useList } from "../../data/use-list.ts";
 import { useSession } from "../../session/session.tsx";
+import { actorName } from "../../ui/actor-name.ts";
 import { CopyText } from "../../ui/copy-text.tsx";
 import { type Column, DataTable } from "../../ui/data-table.tsx";
 import { DeleteButton } from "../../ui/delete-button.tsx";
@@ -57,7 +58,7 @@ const columns: readonly Column<SymbolFile>[] = [
   {
     id: "creator",
     header: "Uploaded by",
-    cell: ({ createdBy }) => createdBy.replace(/^operator:/, ""),
+    cell: ({ createdBy }) => actorName(createdBy),
     wide: true,
   },
   {
