@@ -4,7 +4,8 @@ import { sql } from "../infra/database/sql.ts";
 /**
  * Why two operators may be one person, in words; undefined if nothing speaks for it. All tokens of one owner are one person. Whoever
  * creates a token sees its secret, and so is whoever it stands for, and whoever the tokens stand for that are created with it.
- * Actors are named as the audit log does; an owner who signs in without a token may be an actor too. Upper and lower case are the
+ * Actors are named as the audit log does; an owner who signs in without a token may be an actor too, and is so by the subject: a token
+ * of the owner `oidc:s-1` or `oidc:s-1 (alice)` is one of the issuer's person `s-1`. Upper and lower case are the
  * same. Names of revoked tokens count with those that have the name now: rather one refusal too many.
  */
 export async function onePerson(session: Session, one: string, other: string): Promise<string | undefined> {
@@ -31,11 +32,14 @@ interface DescentRow {
  */
 const descentSql = sql`
   WITH RECURSIVE token AS (
-    SELECT lower('operator:' || name) AS name, lower('operator:' || owner) AS owner, lower(creator) AS creator
+    SELECT lower('operator:' || name) AS name, lower(creator) AS creator,
+           CASE WHEN owner LIKE 'oidc:%' THEN lower(split_part(owner, ' ', 1)) ELSE lower('operator:' || owner) END AS owner
       FROM operator_tokens
   ),
   person (actor, alias) AS (
-    SELECT actor, lower(actor) FROM unnest(ARRAY[$1::text, $2::text]) AS actor
+    SELECT actor, alias FROM unnest(ARRAY[$1::text, $2::text]) AS actor
+      CROSS JOIN LATERAL (VALUES (lower(actor)),
+        (CASE WHEN actor LIKE 'oidc:%' THEN lower(split_part(actor, ' ', 1)) ELSE lower(actor) END)) AS called (alias)
     UNION
     SELECT person.actor, tie.alias FROM person
       JOIN token ON person.alias IN (token.name, token.owner)
@@ -48,6 +52,9 @@ const descentSql = sql`
       JOIN token ON descent.maker IN (token.name, token.owner)
       CROSS JOIN LATERAL (VALUES (token.name), (token.owner), (token.creator)) AS tie (alias)
   )
-  SELECT EXISTS (SELECT FROM person WHERE actor = $1 AND alias = lower($2)) AS same_owner,
-         EXISTS (SELECT FROM descent WHERE actor = $2 AND maker = lower($1)) AS made_other,
-         EXISTS (SELECT FROM descent WHERE actor = $1 AND maker = lower($2)) AS made_one`;
+  SELECT EXISTS (SELECT FROM person AS one JOIN person AS other USING (alias)
+                  WHERE one.actor = $1 AND other.actor = $2) AS same_owner,
+         EXISTS (SELECT FROM descent JOIN person ON person.alias = maker
+                  WHERE descent.actor = $2 AND person.actor = $1) AS made_other,
+         EXISTS (SELECT FROM descent JOIN person ON person.alias = maker
+                  WHERE descent.actor = $1 AND person.actor = $2) AS made_one`;

@@ -3,6 +3,7 @@ import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { RolloutState } from "../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
+import type { RpcClient } from "../../src/client/rpc-client.ts";
 import { http, newContent, publish, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { OidcIssuer } from "../support/oidc-issuer.ts";
@@ -139,6 +140,14 @@ describe("four eyes", () => {
 
     const renamed = home.client(await tokenOf("s-1", "bob"));
     for (const same of [alice, renamed, home.client(secret)]) {
+      expect(await refusal(same.unary(approveRollout, { id }))).toMatchObject({ reason: "FOUR_EYES" });
+    }
+    // Tokens that somebody else made for the person, and what such a token made.
+    const made = async (maker: RpcClient, name: string, owner: string) =>
+      home.client((await maker.unary(createToken, { name, role: 3, owner })).secret);
+    const own = await made(home.client(), "for scripts", "oidc:s-1");
+    const named = await made(home.client(), "for more scripts", "oidc:s-1 (alice)");
+    for (const same of [own, named, await made(own, "a hand of scripts", "carol")]) {
       expect(await refusal(same.unary(approveRollout, { id }))).toMatchObject({ reason: "FOUR_EYES" });
     }
     const namesake = home.client(await tokenOf("s-2", "alice"));
