@@ -2,6 +2,8 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
+import { enrolDevice } from "../support/door-clients.ts";
 import { OidcIssuer } from "../support/oidc-issuer.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { expectAccessible, launchBrowser, openConsole, openSignedIn, signIn } from "./browser.ts";
@@ -109,11 +111,38 @@ describe("roles", () => {
     expect(opened.errors).toEqual([]);
   });
 
+  it("a token that is limited is offered what it may open, and begins with its devices", async () => {
+    const { id } = await enrolDevice(service, { serialNumber: "sn-of-berlin" });
+    await enrolDevice(service, { serialNumber: "sn-of-munich" });
+    const groups = { names: ["berlin"] };
+    await service.client().unary(DeviceService.method.updateDevice, { id, groups });
+    const { secret } = await service.client().unary(AccessService.method.createToken, {
+      name: "berlin",
+      role: Role.OPERATOR,
+      deviceFilter: "groups:berlin",
+    });
+    await using opened = await openSignedIn(browser, service.httpUrl, secret);
+    const { page } = opened;
+    await page.getByText("sn-of-berlin").waitFor();
+    expect(await page.getByText("sn-of-munich").count()).toBe(0);
+    expect(await page.getByRole("navigation").getByRole("link").allTextContents()).toEqual([
+      "Devices",
+      "Rollouts",
+      "Firmware",
+      "Access",
+    ]);
+    expect(await page.getByRole("button", { name: "Saved filters" }).count()).toBe(0);
+    await page.getByRole("link", { name: "Rollouts" }).click();
+    await page.getByRole("link", { name: "New rollout" }).first().waitFor();
+  });
+
   it("an administrator makes a token that is shown once, and revokes it by typing its name", async () => {
     await using opened = await openSignedIn(browser, `${service.httpUrl}/access`, service.adminToken);
     const { page } = opened;
     await page.getByRole("button", { name: "New token" }).click();
     await page.getByLabel("Name").fill("bob");
+    await page.getByLabel("Owner").fill("bob@example.com");
+    await page.getByLabel("Only devices that match this filter").fill("groups:berlin");
     await page.getByRole("button", { name: "Make the token" }).click();
     const secret =
       (await page
@@ -122,12 +151,15 @@ describe("roles", () => {
         .textContent()) ?? "";
     expect(secret).toMatch(/^ota_op_.{40,}/);
     await page.getByRole("button", { name: "I have it" }).click();
+    const row = page.getByRole("row", { name: /^bob/ });
+    await row.getByText("bob@example.com").waitFor();
+    await row.getByText("groups:berlin").waitFor();
     await page.getByRole("button", { name: "Revoke bob" }).click();
     const revoke = page.getByRole("button", { name: "Revoke it" });
     expect(await revoke.isDisabled()).toBe(true);
     await page.getByLabel("Type bob to confirm").fill("bob");
     await revoke.click();
-    await page.getByRole("row", { name: /^bob/ }).getByText("Revoked").waitFor();
+    await row.getByText("Revoked").waitFor();
     await expect(service.client(secret).unary(AccessService.method.whoAmI, {})).rejects.toThrow("revoked");
     expect(opened.errors).toEqual([]);
   });

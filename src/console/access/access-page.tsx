@@ -1,6 +1,6 @@
 import { Tabs } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
+import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { type AccessSearch, accessTabs } from "../addresses/access-search.ts";
 import { useSession } from "../session/session.tsx";
 import { Page } from "../ui/page.tsx";
@@ -15,7 +15,7 @@ export function AccessPage() {
   const { can } = useSession();
   const search = route.useSearch();
   const navigate = route.useNavigate();
-  const shown = accessTabs.filter((tab) => tab === "signing-keys" || can(Role.ADMIN));
+  const shown = accessTabs.filter((tab) => tab === "signing-keys" || can(AccessService.method.listTokens));
   const tab = search.tab !== undefined && shown.includes(search.tab) ? search.tab : shown[0];
   return (
     <Page

@@ -3,7 +3,7 @@ import { Button, Code, FileButton, Group, Modal, Stack, Text, Textarea, TextInpu
 import { IconPlus } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { Role, type SigningKey } from "../../../gen/ota/v1/access_pb.js";
+import type { SigningKey } from "../../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { usePages } from "../data/use-pages.ts";
 import { useSession } from "../session/session.tsx";
@@ -27,7 +27,7 @@ export function SigningKeysPanel() {
       description="Public keys that firmware signatures are checked with. The private ones never come near this service."
       flush
       actions={
-        can(Role.ADMIN) && (
+        can(AccessService.method.registerSigningKey) && (
           <Button size="xs" leftSection={<IconPlus size={14} aria-hidden />} onClick={() => setAdding(true)}>
             Register a key
           </Button>
@@ -121,7 +121,7 @@ const maxPemBytes = 4_096;
 function Revoke({ signingKey }: { readonly signingKey: SigningKey }) {
   const { can } = useSession();
   const revoke = useMutation(AccessService.method.revokeSigningKey);
-  if (signingKey.revokeTime !== undefined || !can(Role.ADMIN)) return null;
+  if (signingKey.revokeTime !== undefined || !can(AccessService.method.revokeSigningKey)) return null;
   return (
     <RevokeButton
       name={signingKey.name}

@@ -15,16 +15,18 @@ export interface NavigationEntry {
   readonly to: "/" | "/devices" | "/firmware" | "/rollouts" | "/crashes" | "/audit" | "/access" | "/settings";
   readonly label: string;
   readonly icon: ComponentType<{ readonly size?: number; readonly stroke?: number }>;
+  /** Whether there is something for a token that is limited. The contract says it of the page's methods, which are no part of the first load. */
+  readonly forLimited: boolean;
 }
 
-/** The main navigation, in order. Everyone may read; what only some may do is decided on the pages. */
+/** The main navigation, in order. What only some may do is decided on the pages. */
 export const navigation: readonly NavigationEntry[] = [
-  { to: "/", label: "Overview", icon: IconLayoutDashboard },
-  { to: "/devices", label: "Devices", icon: IconDevices },
-  { to: "/rollouts", label: "Rollouts", icon: IconRocket },
-  { to: "/firmware", label: "Firmware", icon: IconCpu },
-  { to: "/crashes", label: "Crashes", icon: IconBug },
-  { to: "/audit", label: "Audit", icon: IconHistory },
-  { to: "/access", label: "Access", icon: IconKey },
-  { to: "/settings", label: "Settings", icon: IconSettings },
+  { to: "/", label: "Overview", icon: IconLayoutDashboard, forLimited: false },
+  { to: "/devices", label: "Devices", icon: IconDevices, forLimited: true },
+  { to: "/rollouts", label: "Rollouts", icon: IconRocket, forLimited: true },
+  { to: "/firmware", label: "Firmware", icon: IconCpu, forLimited: true },
+  { to: "/crashes", label: "Crashes", icon: IconBug, forLimited: false },
+  { to: "/audit", label: "Audit", icon: IconHistory, forLimited: false },
+  { to: "/access", label: "Access", icon: IconKey, forLimited: true },
+  { to: "/settings", label: "Settings", icon: IconSettings, forLimited: false },
 ];

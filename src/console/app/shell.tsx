@@ -2,6 +2,7 @@ import { AppShell, Box, Burger, Group, NavLink, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { createLink, Outlet, useRouterState } from "@tanstack/react-router";
 import { type ComponentPropsWithRef, useEffect } from "react";
+import { useSession } from "../session/session.tsx";
 import { BrandMark } from "../ui/brand-mark.tsx";
 import { navigation } from "./navigation.ts";
 import { SchemeMenu } from "./scheme-menu.tsx";
@@ -54,9 +55,11 @@ export function Shell() {
 }
 
 function Navigation({ path }: { readonly path: string }) {
+  const { isLimited } = useSession();
+  const entries = navigation.filter(({ forLimited }) => forLimited || !isLimited);
   return (
     <Box component="ul" m={0} p={0} style={{ listStyle: "none" }}>
-      {navigation.map(({ to, label, icon: Icon }) => {
+      {entries.map(({ to, label, icon: Icon }) => {
         const active = to === "/" ? path === "/" : path === to || path.startsWith(`${to}/`);
         return (
           <li key={to}>

@@ -1,7 +1,6 @@
 import { useMutation } from "@connectrpc/connect-query";
 import { Button, Modal, Stack, Text, Textarea, TextInput } from "@mantine/core";
 import { type FormEvent, useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type ErrorGroup, ErrorGroupState } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { useSession } from "../session/session.tsx";
@@ -12,7 +11,7 @@ import { useReloadErrors } from "./use-reload-errors.ts";
 export function CrashActions({ group }: { readonly group: ErrorGroup }) {
   const { can } = useSession();
   const [verb, setVerb] = useState<Verb | undefined>();
-  if (!can(Role.OPERATOR)) return null;
+  if (!can(ErrorService.method.updateErrorGroup)) return null;
   const offered = verbs.filter(({ state }) => state !== group.state);
   return (
     <>

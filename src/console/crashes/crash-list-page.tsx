@@ -1,7 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Card, Stack } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { ErrorGroupState } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { type crashAges, crashOrders, type crashStates } from "../addresses/crash-search.ts";
@@ -23,7 +22,7 @@ const route = getRouteApi("/crashes");
 export function CrashListPage() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
-  const mayMerge = useSession().can(Role.OPERATOR);
+  const mayMerge = useSession().can(ErrorService.method.mergeErrorGroups);
   const chosen = useChosenGroups();
   const { state = "open", order = crashOrders[0], new: age } = search;
   // To the hour, so that the list is not another one with each drawing.

@@ -2,7 +2,6 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Alert, Grid, Skeleton, Stack, Text } from "@mantine/core";
 import { IconArrowMerge, IconRefreshAlert } from "@tabler/icons-react";
 import { getRouteApi } from "@tanstack/react-router";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { ErrorGroupState } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { useSession } from "../session/session.tsx";
@@ -29,7 +28,7 @@ const route = getRouteApi("/crashes/$groupId");
 /** One cause of errors: when and on which versions it happened, what it looks like, which devices have it. */
 export function CrashPage() {
   const { groupId } = route.useParams();
-  const isOperator = useSession().can(Role.OPERATOR);
+  const isOperator = useSession().can(ErrorService.method.splitErrorGroup);
   const { data, error, refetch } = useQuery(
     ErrorService.method.getErrorGroup,
     { id: groupId },

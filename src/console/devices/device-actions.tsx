@@ -4,7 +4,6 @@ import { Button, Menu, Modal, Select, Stack, TagsInput, TextInput } from "@manti
 import { IconDots } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Device, ExpectedIntervalSource, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { targetNameFault } from "../../device-names.ts";
@@ -23,7 +22,7 @@ export function DeviceActions({ device }: { readonly device: Device }) {
   const [standing, setStanding] = useState<StandingVerb | undefined>();
   const retire = useMutation(DeviceService.method.retireDevice);
   const reset = useMutation(DeviceService.method.resetDeviceCredential);
-  if (!can(Role.OPERATOR)) return null;
+  if (!can(DeviceService.method.updateDevice)) return null;
   const close = () => setOpen(undefined);
   return (
     <>
@@ -91,7 +90,7 @@ export function RetiredDeviceActions({ device }: { readonly device: Device }) {
   const queries = useQueryClient();
   const [open, setOpen] = useState(false);
   const reinstate = useMutation(DeviceService.method.reinstateDevice);
-  if (!can(Role.OPERATOR)) return null;
+  if (!can(DeviceService.method.reinstateDevice)) return null;
   return (
     <>
       <Button variant="default" size="sm" onClick={() => setOpen(true)}>

@@ -4,7 +4,6 @@ import { IconMap, IconRefresh } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { type DeviceListSearch, deviceOrders } from "../addresses/device-search.ts";
 import { usePages } from "../data/use-pages.ts";
@@ -50,7 +49,7 @@ export function DeviceListPage() {
     queries.resetQueries({
       queryKey: createConnectQueryKey({ schema: DeviceService, cardinality: undefined }),
     });
-  const mayChange = can(Role.OPERATOR);
+  const mayChange = can(DeviceService.method.batchUpdateDevices);
   return (
     <Page
       title="Devices"
@@ -86,7 +85,9 @@ export function DeviceListPage() {
               onChange={(next) => change({ ...search, filter: next })}
             />
           </div>
-          <SavedFilters filter={filter} onChoose={(next) => change({ ...search, filter: next })} />
+          {can(DeviceService.method.listSavedFilters) && (
+            <SavedFilters filter={filter} onChoose={(next) => change({ ...search, filter: next })} />
+          )}
         </Group>
         <Group justify="space-between" mt="sm" mb="sm" gap="xs" mih={30}>
           {selection.size > 0 ? (

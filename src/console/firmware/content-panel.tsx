@@ -2,7 +2,6 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Button, Group, Stack, Text } from "@mantine/core";
 import { IconCircleCheck } from "@tabler/icons-react";
 import { useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Firmware, FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { useSession } from "../session/session.tsx";
@@ -38,8 +37,10 @@ export function ContentPanel({ firmware }: { readonly firmware: Firmware }) {
           </Group>
         )}
         {!complete && upload !== undefined && <UploadProgress firmwareId={firmware.id} />}
-        {!complete && upload === undefined && can(Role.OPERATOR) && <Continue firmware={firmware} />}
-        {!complete && upload === undefined && !can(Role.OPERATOR) && (
+        {!complete && upload === undefined && can(FirmwareService.method.uploadFirmwareChunk) && (
+          <Continue firmware={firmware} />
+        )}
+        {!complete && upload === undefined && !can(FirmwareService.method.uploadFirmwareChunk) && (
           <Text size="sm">Its content has not been uploaded yet.</Text>
         )}
         {facts}

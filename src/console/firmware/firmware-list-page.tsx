@@ -1,7 +1,6 @@
 import { Group, Select, Switch } from "@mantine/core";
 import { IconPlus } from "@tabler/icons-react";
 import { getRouteApi } from "@tanstack/react-router";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Firmware, FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { type FirmwareListSearch, firmwareStateChoices } from "../addresses/firmware-search.ts";
@@ -36,7 +35,7 @@ export function FirmwareListPage() {
     },
     { rowsOf: (answer) => answer.firmware },
   );
-  const create = can(Role.OPERATOR) ? (
+  const create = can(FirmwareService.method.createFirmware) ? (
     <LinkButton to="/firmware/new" size="sm" leftSection={<IconPlus size={16} aria-hidden />}>
       New firmware
     </LinkButton>
@@ -92,7 +91,7 @@ export function FirmwareListPage() {
               <Nothing title="No firmware matches">Change or clear the filters above.</Nothing>
             ) : (
               <Nothing title="No firmware yet" actions={create}>
-                {can(Role.OPERATOR)
+                {can(FirmwareService.method.createFirmware)
                   ? "Create the first one: choose its file, and the rest follows."
                   : "An operator has to create the first one."}
               </Nothing>

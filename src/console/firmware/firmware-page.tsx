@@ -1,7 +1,6 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Code as CodeText, Group, SimpleGrid, Skeleton, Stack, Text } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Firmware, FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { useSession } from "../session/session.tsx";
@@ -88,7 +87,7 @@ export function FirmwarePage() {
 function Actions({ firmware }: { readonly firmware: Firmware }) {
   const { can } = useSession();
   const { id, state, deleteTime, recall } = firmware;
-  const mayChange = can(Role.OPERATOR) && deleteTime === undefined;
+  const mayChange = can(FirmwareService.method.deleteFirmware) && deleteTime === undefined;
   const mayServe = mayChange && recall === undefined;
   return (
     <>
@@ -96,7 +95,7 @@ function Actions({ firmware }: { readonly firmware: Firmware }) {
         Compare
       </LinkButton>
       {mayChange && <DeleteFirmware firmware={firmware} />}
-      {mayServe && <RecallFirmware firmware={firmware} />}
+      {mayServe && can(FirmwareService.method.recallFirmware) && <RecallFirmware firmware={firmware} />}
       {mayServe && state === FirmwareState.UPLOADED && <ReleaseFirmware firmware={firmware} />}
       {mayServe && state === FirmwareState.RELEASED && (
         <LinkButton to="/rollouts/new" search={{ firmware: id }} size="sm">

@@ -1,7 +1,7 @@
 import { Alert, Stack, Text } from "@mantine/core";
 import { IconBan } from "@tabler/icons-react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";
+import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { readableTitle } from "../ui/readable-title.ts";
 import { Time } from "../ui/time.tsx";
@@ -26,7 +26,7 @@ export function RecallNotice({ firmware }: { readonly firmware: Firmware }) {
           Recalled by {recall.actor}, <Time at={recall.recallTime} />
           <RecallWayOut recall={recall} />
         </Text>
-        {can(Role.OPERATOR) && <ReinstateVersion recall={recall} />}
+        {can(FirmwareService.method.reinstateFirmware) && <ReinstateVersion recall={recall} />}
       </Stack>
     </Alert>
   );

@@ -1,6 +1,5 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Group, Stack, Text } from "@mantine/core";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { Section } from "../ui/section.tsx";
@@ -23,7 +22,7 @@ export function RecalledElsewhere() {
               <b>{firmwareTitle(recall)}</b>
               <RecallWayOut recall={recall} />
             </Text>
-            {can(Role.OPERATOR) && <ReinstateVersion recall={recall} />}
+            {can(FirmwareService.method.reinstateFirmware) && <ReinstateVersion recall={recall} />}
           </Group>
         ))}
       </Stack>

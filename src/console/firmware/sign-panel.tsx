@@ -3,7 +3,6 @@ import { callUnaryMethod, useMutation, useQuery, useTransport } from "@connectrp
 import { Button, Code, FileButton, Group, Select, Stack, Text, Textarea, Timeline } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { type Firmware, FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
@@ -17,7 +16,7 @@ import { readSignature } from "./read-signature.ts";
 /** Takes a detached signature that was made elsewhere: the private key never comes near this service. */
 export function SignPanel({ firmware }: { readonly firmware: Firmware }) {
   const { can } = useSession();
-  const isOperator = can(Role.OPERATOR);
+  const isOperator = can(FirmwareService.method.signFirmware);
   const { data, error, refetch } = useQuery(AccessService.method.listSigningKeys, { pageSize: 1_000 });
   if (!isOperator) return null;
   const keys = data?.keys.filter(({ revokeTime }) => revokeTime === undefined) ?? [];

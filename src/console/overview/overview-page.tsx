@@ -1,6 +1,6 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Grid, Group, SimpleGrid, Skeleton, Stack, Text } from "@mantine/core";
-import { getRouteApi } from "@tanstack/react-router";
+import { getRouteApi, Navigate } from "@tanstack/react-router";
 import { useCallback, useState } from "react";
 import {
   DeviceService,
@@ -9,6 +9,7 @@ import {
 } from "../../../gen/ota/v1/device_service_pb.js";
 import { useRolloutRefresh } from "../data/use-rollout-refresh.ts";
 import { useServerStream } from "../data/use-server-stream.ts";
+import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { LiveStatus } from "../ui/live-status.tsx";
 import { Nothing } from "../ui/nothing.tsx";
@@ -23,8 +24,13 @@ import { VersionHistory } from "./version-history.tsx";
 
 const route = getRouteApi("/");
 
-/** The fleet at a glance, live. */
+/** The fleet at a glance, live; whose token is limited to some of it begins with the list of its devices. */
 export function OverviewPage() {
+  const { can } = useSession();
+  return can(DeviceService.method.watchFleet) ? <FleetOverview /> : <Navigate to="/devices" replace />;
+}
+
+function FleetOverview() {
   const read = useQuery(DeviceService.method.getDeviceStatusOverview, {});
   const [watched, setWatched] = useState<GetDeviceStatusOverviewResponse | undefined>();
   const changes = usePresenceChanges();

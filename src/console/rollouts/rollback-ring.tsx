@@ -2,7 +2,6 @@ import { callUnaryMethod, useTransport } from "@connectrpc/connect-query";
 import { Button } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Ring, RingState, type Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../session/session.tsx";
@@ -24,7 +23,13 @@ export function RollbackRing({ rollout, ring }: RollbackRingProps) {
   const [asking, setAsking] = useState(false);
   const tell = useTellOutcome();
   const wasOpened = ring.state === RingState.OPEN || ring.state === RingState.PASSED;
-  if (!can(Role.OPERATOR) || !canRollBackParts(rollout) || isWayOut(rollout) || !wasOpened) return null;
+  if (
+    !can(RolloutService.method.rollbackRing) ||
+    !canRollBackParts(rollout) ||
+    isWayOut(rollout) ||
+    !wasOpened
+  )
+    return null;
   const { succeeded = 0n, inProgress = 0n } = ring.counters ?? {};
   return (
     <>

@@ -1,7 +1,7 @@
 import { Button } from "@mantine/core";
 import { useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { isCreator } from "./rollout-creator.ts";
 import { RolloutVerbDialog } from "./rollout-verb-dialog.tsx";
@@ -17,7 +17,7 @@ interface RolloutActionsProps {
 export function RolloutActions({ rollout, changed }: RolloutActionsProps) {
   const session = useSession();
   const [asking, setAsking] = useState<RolloutVerb | undefined>();
-  if (!session.can(Role.OPERATOR)) return null;
+  if (!session.can(RolloutService.method.pauseRollout)) return null;
   return (
     <>
       {verbsFor(rollout, isCreator(rollout, session.actor)).map((verb) => (

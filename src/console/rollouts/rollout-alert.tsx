@@ -1,9 +1,9 @@
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
 import { IconAlertTriangle, IconUserCheck } from "@tabler/icons-react";
 import { useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { type Remedy, RemedyAction } from "../../../gen/ota/v1/remedy_pb.js";
 import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
+import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { readableTitle } from "../ui/readable-title.ts";
 import { RemedyLink } from "./remedy-link.tsx";
@@ -24,7 +24,9 @@ export function RolloutAlert({ rollout, changed }: RolloutAlertProps) {
   const [first] = rollout.remedies;
   // Approvals have a notice of their own.
   if (rollout.alert === "" || first?.action === RemedyAction.APPROVE) return null;
-  const verbs = session.can(Role.OPERATOR) ? verbsFor(rollout, isCreator(rollout, session.actor)) : [];
+  const verbs = session.can(RolloutService.method.pauseRollout)
+    ? verbsFor(rollout, isCreator(rollout, session.actor))
+    : [];
   const isOnlyWaiting = first?.action === RemedyAction.PROMOTE;
   return (
     <Alert

@@ -2,7 +2,6 @@ import { callUnaryMethod, useTransport } from "@connectrpc/connect-query";
 import { Button } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import {
   type DeviceUpdate,
   DeviceUpdateState,
@@ -28,7 +27,8 @@ export function RolloutDeviceActions({ rollout, update }: RolloutDeviceActionsPr
   const [asking, setAsking] = useState(false);
   const tell = useTellOutcome();
   const verb = verbFor(update);
-  if (verb === undefined || !can(Role.OPERATOR) || !canRollBackParts(rollout)) return null;
+  if (verb === undefined || !can(RolloutService.method.retryDevice) || !canRollBackParts(rollout))
+    return null;
   const words = verb === "retry" ? retryWords : rollbackWords;
   const device = `…${update.deviceId.slice(-12)}`;
   return (

@@ -1,7 +1,6 @@
 import { Progress, SegmentedControl, Stack, Text, Tooltip } from "@mantine/core";
 import { IconPlus } from "@tabler/icons-react";
 import { getRouteApi } from "@tanstack/react-router";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
@@ -34,7 +33,7 @@ export function RolloutListPage() {
   const { show } = route.useSearch();
   const navigate = route.useNavigate();
   const { can } = useSession();
-  const create = can(Role.OPERATOR) ? (
+  const create = can(RolloutService.method.createRollout) ? (
     <LinkButton to="/rollouts/new" size="sm" leftSection={<IconPlus size={16} aria-hidden />}>
       New rollout
     </LinkButton>

@@ -1,10 +1,12 @@
+import { type DescMethod, getOption } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { callUnaryMethod, useTransport } from "@connectrpc/connect-query";
 import { Center, Loader } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, lazy, type ReactNode, Suspense, use, useMemo } from "react";
 import { Role } from "../../../gen/ota/v1/access_pb.js";
-import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
+import { AccessService, type WhoAmIResponse } from "../../../gen/ota/v1/access_service_pb.js";
+import { access } from "../../../gen/ota/v1/method_access_pb.js";
 import { consoleHeaders } from "../data/transport.ts";
 import { actorName } from "../ui/actor-name.ts";
 import { Failure, isConnectError } from "../ui/failure.tsx";
@@ -16,8 +18,10 @@ export interface Session {
   /** The name of the operator's token, or what the person is called. */
   readonly name: string;
   readonly role: Role;
-  /** Whether the role includes another; what it does not is not offered. The service refuses it all the same. */
-  readonly can: (role: Role) => boolean;
+  /** Whether the contract lets the token call a method; what it does not is not offered. The service refuses it all the same. */
+  readonly can: (method: DescMethod) => boolean;
+  /** Whether the token opens some products or devices only. */
+  readonly isLimited: boolean;
   /** Ends the session in this browser. */
   readonly signOut: () => Promise<void>;
 }
@@ -52,7 +56,8 @@ export function SessionGate({ children }: { readonly children: ReactNode }) {
         actor: data.actor,
         name: actorName(data.actor),
         role: data.role,
-        can: (role) => data.role >= role,
+        isLimited: isLimited(data),
+        can: (method) => mayCall(data, method),
         signOut: async () => {
           await fetch("/session", { method: "DELETE", headers: consoleHeaders });
           // Nothing that was read stays behind; the question who is signed in is asked anew.
@@ -78,6 +83,16 @@ export function SessionGate({ children }: { readonly children: ReactNode }) {
       )}
     </Center>
   );
+}
+
+/** A token with limits may call what can be held against them. */
+function mayCall(caller: WhoAmIResponse, method: DescMethod): boolean {
+  const { role, scope } = getOption(method, access);
+  return role !== Role.UNSPECIFIED && caller.role >= role && (!isLimited(caller) || scope !== undefined);
+}
+
+function isLimited({ products, deviceFilter }: WhoAmIResponse): boolean {
+  return products.length > 0 || deviceFilter !== "";
 }
 
 /** The roles in words. */

@@ -3,7 +3,6 @@ import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Button, Group, Skeleton, Stack, Text, TextInput } from "@mantine/core";
 import { IconTrash } from "@tabler/icons-react";
 import { useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { targetNameFault } from "../../device-names.ts";
 import { useReload } from "../data/use-reload.ts";
@@ -17,7 +16,7 @@ const { method } = DeviceService;
 
 /** The device types and how often their devices are expected, to read and to change. */
 export function DeviceTypesPanel() {
-  const mayChange = useSession().can(Role.OPERATOR);
+  const mayChange = useSession().can(DeviceService.method.updateDeviceType);
   const { data, error, refetch } = useQuery(method.listDeviceTypes, {});
   const update = useMutation(method.updateDeviceType);
   const reload = useReload(method.listDeviceTypes);

@@ -2,7 +2,6 @@ import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Button, Group, Skeleton, Stack, Text, TextInput } from "@mantine/core";
 import { IconTrash } from "@tabler/icons-react";
 import { useState } from "react";
-import { Role } from "../../../gen/ota/v1/access_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { useReload } from "../data/use-reload.ts";
 import { useSession } from "../session/session.tsx";
@@ -13,7 +12,7 @@ const { method } = DeviceService;
 
 /** The names under which devices report hardware models beside their own, to read and to change. */
 export function ModelAliasesPanel() {
-  const mayChange = useSession().can(Role.OPERATOR);
+  const mayChange = useSession().can(DeviceService.method.createModelAlias);
   const { data, error, refetch } = useQuery(method.listModelAliases, {});
   const remove = useMutation(method.deleteModelAlias);
   const reload = useReload(method.listModelAliases);

@@ -1,6 +1,6 @@
 import { Group, Stack, Text } from "@mantine/core";
-import { Role } from "../../../../gen/ota/v1/access_pb.js";
 import type { ErrorGroup } from "../../../../gen/ota/v1/error_group_pb.js";
+import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
 import { useSession } from "../../session/session.tsx";
 import { counted } from "../../ui/format.ts";
 import { Link } from "../../ui/link.tsx";
@@ -15,7 +15,7 @@ interface WhyOneGroupProps {
 
 /** By what the errors of a group belong together, what was merged into it, and how to change either. */
 export function WhyOneGroup({ group, merged }: WhyOneGroupProps) {
-  const isOperator = useSession().can(Role.OPERATOR);
+  const isOperator = useSession().can(ErrorService.method.splitErrorGroup);
   return (
     <Section title="Why it is one group">
       <Stack gap="sm">

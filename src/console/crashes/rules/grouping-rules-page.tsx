@@ -1,7 +1,6 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Skeleton } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { Role } from "../../../../gen/ota/v1/access_pb.js";
 import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
 import { useSession } from "../../session/session.tsx";
 import { Failure } from "../../ui/failure.tsx";
@@ -15,7 +14,7 @@ const route = getRouteApi("/crashes/rules");
 /** What operators say belongs together before any fingerprint: the rules, and a new one to write and try. */
 export function GroupingRulesPage() {
   const { example } = route.useSearch();
-  const isOperator = useSession().can(Role.OPERATOR);
+  const isOperator = useSession().can(ErrorService.method.createGroupingRule);
   return (
     <Page
       title="Grouping rules"

@@ -1,5 +1,4 @@
 import { Stack, Text } from "@mantine/core";
-import { Role } from "../../../../gen/ota/v1/access_pb.js";
 import type { GroupingRule } from "../../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
 import { useList } from "../../data/use-list.ts";
@@ -20,7 +19,7 @@ interface PlacedRule {
 
 /** The rules in the order in which they are tried. */
 export function RuleList() {
-  const isOperator = useSession().can(Role.OPERATOR);
+  const isOperator = useSession().can(ErrorService.method.deleteGroupingRule);
   const pages = useList(ErrorService.method.listGroupingRules, {}, ({ rules }): readonly PlacedRule[] =>
     rules.map((rule, index) => ({ rule, place: index + 1 })),
   );

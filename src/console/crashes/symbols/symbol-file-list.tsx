@@ -1,5 +1,4 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { Role } from "../../../../gen/ota/v1/access_pb.js";
 import type { SymbolFile } from "../../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
 import { useList } from "../../data/use-list.ts";
@@ -16,7 +15,7 @@ import { useReloadErrors } from "../use-reload-errors.ts";
 
 /** The symbol files, the newest first. */
 export function SymbolFileList() {
-  const isOperator = useSession().can(Role.OPERATOR);
+  const isOperator = useSession().can(ErrorService.method.deleteSymbolFile);
   const pages = useList(ErrorService.method.listSymbolFiles, {}, ({ symbolFiles }) => symbolFiles);
   return (
     <Section title="Files" description="The newest first" flush>

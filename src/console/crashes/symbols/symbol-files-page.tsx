@@ -1,4 +1,4 @@
-import { Role } from "../../../../gen/ota/v1/access_pb.js";
+import { ErrorService } from "../../../../gen/ota/v1/error_service_pb.js";
 import { useSession } from "../../session/session.tsx";
 import { Link } from "../../ui/link.tsx";
 import { Page } from "../../ui/page.tsx";
@@ -8,7 +8,7 @@ import { UploadSymbols } from "./upload-symbols.tsx";
 
 /** The ELF files that name the raw addresses of crashes, and the builds that lack one. */
 export function SymbolFilesPage() {
-  const isOperator = useSession().can(Role.OPERATOR);
+  const isOperator = useSession().can(ErrorService.method.uploadSymbolFile);
   return (
     <Page
       title="Symbol files"

@@ -2,7 +2,6 @@ import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Button, Group, Menu, Modal, Stack, Text, TextInput } from "@mantine/core";
 import { IconBookmark, IconTrash } from "@tabler/icons-react";
 import { useState } from "react";
-import { Role } from "../../../../gen/ota/v1/access_pb.js";
 import { DeviceService, type SavedFilter } from "../../../../gen/ota/v1/device_service_pb.js";
 import { useReload } from "../../data/use-reload.ts";
 import { useSession } from "../../session/session.tsx";
@@ -18,7 +17,7 @@ interface SavedFiltersProps {
 /** The filters that operators keep under a name. */
 export function SavedFilters({ filter, onChoose }: SavedFiltersProps) {
   const { can } = useSession();
-  const mayChange = can(Role.OPERATOR);
+  const mayChange = can(DeviceService.method.createSavedFilter);
   const [isSaving, setSaving] = useState(false);
   const [forgetting, setForgetting] = useState<SavedFilter | undefined>();
   const { data, error } = useQuery(DeviceService.method.listSavedFilters, {});
