@@ -148,6 +148,22 @@ describe("a token with limits", () => {
     ).toMatchObject(refused);
   });
 
+  it("of a product goes on with its rollouts, whoever made them and for whatever devices", async () => {
+    const { client } = await limited([product], "");
+    const { id: firmwareId } = await publish(service, newContent(100), { product, version: "2.0.0" });
+    const made = await admin.unary(RolloutService.method.createRollout, {
+      firmwareId,
+      targeting: { groups: ["theirs"] },
+    });
+    const id = made.rollout?.id ?? "";
+    await client.unary(RolloutService.method.startRollout, { id });
+    const deployed = await client.unary(FirmwareService.method.deployFirmware, {
+      id: firmwareId,
+      ring: "early",
+    });
+    expect(deployed).toMatchObject({ rollout: { id, targeting: { groups: ["theirs"], filter: "" } } });
+  });
+
   it("has no way around by HTTP", async () => {
     const { secret: token } = await limited([], 'groups:"mine"');
     expect((await http(service, "GET", `/api/v1/devices/${mine}`, { token })).status).toBe(200);

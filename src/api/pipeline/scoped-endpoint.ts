@@ -126,7 +126,8 @@ class ScopeGuard {
     }
     if (this.#filters !== undefined && !found.has("device") && !found.has("rollout")) {
       const limit = this.#ofFirmware ? scope.deviceFilter : devicesOf(scope);
-      this.#filters(request, (filter) => narrowedFilter(limit, filter));
+      // A targeting that is not given is not the same as one that chooses everything.
+      if (limit !== "") this.#filters(request, (filter) => narrowedFilter(limit, filter));
       return;
     }
     if (this.#needsName && found.size === 0) {
