@@ -4,7 +4,9 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
-import { connectClient, http, httpRefusal, refusal } from "../support/door-clients.ts";
+import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
+import type { RpcClient } from "../../src/client/rpc-client.ts";
+import { connectClient, http, httpRefusal, newContent, publish, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { newIssuerKey, OidcIssuer } from "../support/oidc-issuer.ts";
 import { startTestService, type TestService } from "../support/service.ts";
@@ -232,6 +234,43 @@ describe("roles", () => {
     const viewer = service.client(await issuer.accessToken());
     const call = viewer.unary(AccessService.method.createToken, { name: "mine", role: Role.ADMIN });
     expect(await refusal(call)).toMatchObject({ code: "PERMISSION_DENIED", reason: "ROLE_REQUIRED" });
+  });
+});
+
+describe("four eyes", () => {
+  const { createRollout, startRollout, approveRollout } = RolloutService.method;
+
+  async function waitingOf(client: RpcClient): Promise<string> {
+    const { id: firmwareId } = await publish(service, newContent(100));
+    const rings = [{ name: "all", percent: 100, gate: { requireApproval: true } }];
+    const { rollout } = await client.unary(createRollout, { firmwareId, rings });
+    await client.unary(startRollout, { id: rollout?.id ?? "" });
+    return rollout?.id ?? "";
+  }
+
+  it("are not those of a person and of a token that is the person's, nor of one that the person made", async () => {
+    const roles = { roles: ["device-ota-admin"] };
+    const ada = service.client(await issuer.accessToken(roles));
+    const grace = service.client(
+      await issuer.accessToken({ ...roles, sub: "7", preferred_username: "grace" }),
+    );
+    const tokenOf = async (client: RpcClient, name: string, owner: string) => {
+      const role = Role.OPERATOR;
+      const { secret } = await client.unary(AccessService.method.createToken, { name, owner, role });
+      return service.client(secret);
+    };
+    const adas = await tokenOf(service.client(), "night shift", "oidc:248289761001");
+    const made = await tokenOf(ada, "build server", "");
+    const refused = { code: "PERMISSION_DENIED", reason: "FOUR_EYES" };
+    for (const creator of [adas, made]) {
+      const id = await waitingOf(creator);
+      expect(await refusal(ada.unary(approveRollout, { id }))).toMatchObject(refused);
+      await grace.unary(approveRollout, { id });
+    }
+    const id = await waitingOf(ada);
+    for (const approver of [adas, made]) {
+      expect(await refusal(approver.unary(approveRollout, { id }))).toMatchObject(refused);
+    }
   });
 });
 

@@ -74,7 +74,8 @@ export declare type OperatorToken = Message<"ota.v1.OperatorToken"> & {
   lastUseTime?: Timestamp | undefined;
 
   /**
-   * Whose it is. Approvals take all tokens of one owner, in whatever case, for one person (`FOUR_EYES`).
+   * Whose it is. Approvals take all tokens of one owner, in whatever case, for one person (`FOUR_EYES`). A person of the OpenID Connect
+   * issuer is `oidc:<subject>`.
    *
    * @generated from field: string owner = 30;
    */
