@@ -7,29 +7,24 @@ import {
   type AuditEvent,
   type EnrolmentKey,
   EnrolmentKeySchema,
-  type OperatorToken,
-  OperatorTokenSchema,
-  type Role,
-  RoleSchema,
   type SigningKey,
   SigningKeySchema,
 } from "../../gen/ota/v1/access_pb.js";
 import {
   AccessService,
   CreateEnrolmentKeyResponseSchema,
-  CreateTokenResponseSchema,
   ListAuditEventsResponseSchema,
   ListEnrolmentKeysResponseSchema,
   ListSigningKeysResponseSchema,
-  ListTokensResponseSchema,
   RevokeSigningKeyResponseSchema,
 } from "../../gen/ota/v1/access_service_pb.js";
-import { CliError, exitCodes } from "./failure.ts";
-import { agoText, cleanText, countText, enumText, listText, timeText } from "./format.ts";
+import { expiry, required, secretText, validityText } from "./credential-text.ts";
+import { agoText, cleanText, countText, listText, timeText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
-import { collectNames, parseCount, parseRole, parseTime } from "./parse.ts";
+import { collectNames, parseCount, parseTime } from "./parse.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
+import { addTokenCommands } from "./token-commands.ts";
 
 const { method } = AccessService;
 
@@ -47,76 +42,6 @@ export function addAccessCommands(program: Command, cli: Cli): void {
     .option("--action <action>", "only this action, for example rollout.rollback")
     .addOption(limitOption())
     .action(withSession(cli, listAuditEvents));
-}
-
-function addTokenCommands(program: Command, cli: Cli): void {
-  const token = program.command("token").description("Operators' tokens (role admin)");
-  token
-    .command("create")
-    .description("Create a token; its secret is shown once")
-    .requiredOption("--name <name>", "what it is called in the audit log")
-    .option("--owner <name>", "whose it is: one person's tokens never approve each other (default: the name)")
-    .option(
-      "--role <role>",
-      "viewer (reads), operator (changes) or admin (also who may what)",
-      parseRole,
-      parseRole("viewer"),
-    )
-    .option("--product <names>", "only these products (default: all)", collectNames)
-    .option("--device-filter <filter>", "only devices that match this filter (default: all)")
-    .option("--expires <time>", "when it stops working: 2026-12-31 or 90d (default: never)", parseTime)
-    .action(
-      withSession(cli, async (session, options: TokenOptions) => {
-        const answer = await session.call(method.createToken, {
-          requestId: newRequestId(),
-          name: options.name,
-          role: options.role,
-          owner: options.owner ?? "",
-          products: options.product ?? [],
-          deviceFilter: options.deviceFilter ?? "",
-          ...expiry(options.expires),
-        });
-        session.print(CreateTokenResponseSchema, answer, () =>
-          secretText(session, "token", answer.token?.id, answer.secret),
-        );
-      }),
-    );
-  token
-    .command("list")
-    .description("List tokens, newest first")
-    .addOption(limitOption())
-    .action(
-      withSession(cli, async (session, options: { limit: number }) => {
-        const { items, nextPageToken } = await readPages(options.limit, async (page) => {
-          const answer = await session.call(method.listTokens, page);
-          return { items: answer.tokens, nextPageToken: answer.nextPageToken };
-        });
-        const answer = create(ListTokensResponseSchema, { tokens: items, nextPageToken });
-        session.print(ListTokensResponseSchema, answer, () => renderTokens(session, items));
-        noteMore(session, nextPageToken);
-      }),
-    );
-  token
-    .command("revoke")
-    .argument("<id>", "the token's id")
-    .description("Revoke a token at once")
-    .option("--reason <text>", "why, for the audit log")
-    .action(
-      withSession(cli, async (session, id: string, options: { reason?: string }) => {
-        const answer = await session.call(method.revokeToken, { id, reason: options.reason ?? "" });
-        const revoked = required(answer.token);
-        session.print(OperatorTokenSchema, revoked, () => `Revoked token ${cleanText(revoked.name)}.`);
-      }),
-    );
-}
-
-interface TokenOptions {
-  readonly name: string;
-  readonly owner?: string;
-  readonly product?: string[];
-  readonly deviceFilter?: string;
-  readonly role: Role;
-  readonly expires?: Timestamp;
 }
 
 function addEnrolmentKeyCommands(program: Command, cli: Cli): void {
@@ -262,27 +187,6 @@ async function listAuditEvents(
   noteMore(session, nextPageToken);
 }
 
-function renderTokens(session: Session, tokens: readonly OperatorToken[]): string {
-  if (tokens.length === 0) return "No tokens.";
-  const nowMs = Date.now();
-  const columns: Column<OperatorToken>[] = [
-    { title: "id", text: ({ id }) => id },
-    { title: "name", text: ({ name }) => cleanText(name) },
-    { title: "owner", text: ({ owner }) => cleanText(owner) },
-    { title: "role", text: ({ role }) => enumText(RoleSchema, role) },
-    { title: "limited to", text: limitsText },
-    { title: "created", text: ({ createTime }) => agoText(createTime, nowMs) },
-    { title: "by", text: ({ creator }) => cleanText(creator) },
-    { title: "last used", text: ({ lastUseTime }) => agoText(lastUseTime, nowMs) },
-    { title: "validity", text: (token) => validityText(token, nowMs) },
-  ];
-  return renderTable(session.terminal, columns, tokens);
-}
-
-function limitsText({ products, deviceFilter }: OperatorToken): string {
-  return cleanText([...products, ...(deviceFilter === "" ? [] : [deviceFilter])].join(", "));
-}
-
 function renderEnrolmentKeys(session: Session, keys: readonly EnrolmentKey[]): string {
   if (keys.length === 0) return "No enrolment keys.";
   const nowMs = Date.now();
@@ -329,29 +233,4 @@ function renderAuditEvents(session: Session, events: readonly AuditEvent[]): str
     { title: "why", text: ({ reason }) => cleanText(reason) },
   ];
   return renderTable(session.terminal, columns, events);
-}
-
-function secretText(session: Session, what: string, id: string | undefined, secret: string): string {
-  return renderFacts(session.terminal, [
-    [what, id],
-    ["secret", `${session.terminal.paint("bold", secret)}`],
-    ["", "Keep it now: the service has only a hash of it."],
-  ]);
-}
-
-function validityText(
-  credential: { readonly revokeTime?: Timestamp | undefined; readonly expireTime?: Timestamp | undefined },
-  nowMs: number,
-): string {
-  if (credential.revokeTime !== undefined) return `revoked ${agoText(credential.revokeTime, nowMs)}`;
-  return credential.expireTime === undefined ? "valid" : `expires ${agoText(credential.expireTime, nowMs)}`;
-}
-
-function expiry(expireTime: Timestamp | undefined): { expireTime?: Timestamp } {
-  return expireTime === undefined ? {} : { expireTime };
-}
-
-function required<T>(record: T | undefined): T {
-  if (record === undefined) throw new CliError(exitCodes.failure, "the service answered without the record");
-  return record;
 }
