@@ -60,23 +60,7 @@ export class Telemetry implements AsyncDisposable {
 
   private constructor(parts: TelemetryParts) {
     const { pool, heavyReads: reads, raw, clock, logger, heartbeatIntervalMs } = parts;
-    const fiveMinutes = new TimePartitions({
-      pool,
-      clock,
-      logger,
-      table: "heartbeat_rollups_5m",
-      daysEach: 1,
-      retentionDays: parts.retention.fiveMinuteRollupDays,
-    });
-    const oneHour = new TimePartitions({
-      pool,
-      clock,
-      logger,
-      table: "heartbeat_rollups_1h",
-      daysEach: 7,
-      retentionDays: parts.retention.oneHourRollupDays,
-      ahead: 1,
-    });
+    const { fiveMinutes, oneHour } = rollupPartitions(parts);
     const devices = new DeviceSelection({ clock, heartbeatIntervalMs });
     this.#partitions = [fiveMinutes, oneHour];
     this.clock = clock;
@@ -124,4 +108,29 @@ export class Telemetry implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** The partitions of the roll-ups: a day each of five minutes, a week each of one hour. */
+export function rollupPartitions({
+  pool,
+  clock,
+  logger,
+  retention,
+}: Pick<TelemetryParts, "pool" | "clock" | "logger" | "retention">) {
+  const parts = { pool, clock, logger };
+  return {
+    fiveMinutes: new TimePartitions({
+      ...parts,
+      table: "heartbeat_rollups_5m",
+      daysEach: 1,
+      retentionDays: retention.fiveMinuteRollupDays,
+    }),
+    oneHour: new TimePartitions({
+      ...parts,
+      table: "heartbeat_rollups_1h",
+      daysEach: 7,
+      retentionDays: retention.oneHourRollupDays,
+      ahead: 1,
+    }),
+  };
 }

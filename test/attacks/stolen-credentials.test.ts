@@ -14,7 +14,7 @@ let home: TestService;
 let elsewhere: TestService;
 
 beforeAll(async () => {
-  const { url: databaseUrl } = cleanup.use(await createTestDatabase());
+  const { url: databaseUrl } = cleanup.use(await createTestDatabase({ partitioned: true }));
   home = cleanup.use(await startTestService({ databaseUrl }));
   elsewhere = cleanup.use(await startTestService({ databaseUrl }));
 });

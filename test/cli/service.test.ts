@@ -28,7 +28,7 @@ let rpc: RpcClient;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "device-ota-cli-"));
-  database = await createTestDatabase();
+  database = await createTestDatabase({ partitioned: true });
   service = startCli(["serve", "--http-port", "0", "--grpc-port", "0"], {
     cwd: folder,
     env: { DEVICE_OTA_DATABASE_URL: database.url, DEVICE_OTA_LOG_LEVEL: "warn" },

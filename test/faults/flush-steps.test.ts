@@ -16,7 +16,7 @@ describe("at every step of a flush", () => {
   it(
     "a connection that is cut costs a retry and nothing else",
     async () => {
-      await using database = await createTestDatabase();
+      await using database = await createTestDatabase({ partitioned: true });
       await using proxy = await DatabaseProxy.start(database.url);
       await using service = await startTestService({ databaseUrl: proxy.url, settings });
       await using cleanup = new AsyncDisposableStack();
@@ -39,7 +39,7 @@ describe("at every step of a flush", () => {
   it(
     "a service that is killed has lost nothing that it acknowledged, and doubled nothing",
     async () => {
-      await using database = await createTestDatabase();
+      await using database = await createTestDatabase({ partitioned: true });
       await using proxy = await DatabaseProxy.start(database.url);
       await using service = await ServiceProcess.start(proxy.url);
       await using cleanup = new AsyncDisposableStack();

@@ -40,7 +40,7 @@ describe("the network", () => {
   });
 
   it("between the service and PostgreSQL may be slow, stand still and break", async () => {
-    await using database = await createTestDatabase();
+    await using database = await createTestDatabase({ partitioned: true });
     const { host } = new URL(database.url);
     await using line = await FaultProxy.start(host);
     const url = new URL(database.url);

@@ -25,7 +25,7 @@ it("a process that is killed in the middle of a promotion: the other one promote
   timeout: 3 * startDeadlineMs,
 }, async () => {
   await using cleanup = new AsyncDisposableStack();
-  const database = cleanup.use(await createTestDatabase());
+  const database = cleanup.use(await createTestDatabase({ partitioned: true }));
   const lines = [
     cleanup.use(await SeverableLine.lay(database.url)),
     cleanup.use(await SeverableLine.lay(database.url)),

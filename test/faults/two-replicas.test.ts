@@ -80,7 +80,7 @@ describe("a device that reconnects to another replica while the first one still 
 /** Two replicas on one database; the devices reach the first one by a line, and it reaches the database by a proxy. */
 async function startPair() {
   await using opened = new AsyncDisposableStack();
-  const database = opened.use(await createTestDatabase());
+  const database = opened.use(await createTestDatabase({ partitioned: true }));
   const proxy = opened.use(await DatabaseProxy.start(database.url));
   const settings = { DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off" };
   const first = opened.use(await startTestService({ databaseUrl: proxy.url, settings }));

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
 import { access, constants, mkdtemp, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
+import { systemClock } from "../../src/infra/clock.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/infra/postgres/embedded-postgres.ts";
 import { EMBEDDED_ROLES } from "../../src/infra/postgres/roles.ts";
@@ -17,6 +17,8 @@ declare module "vitest" {
     serviceUrl: string;
     /** A migrated database that nobody connects to, to be cloned. */
     templateDatabase: string;
+    /** The same with the partitions of these days, as each start of a service leaves them. */
+    partitionedTemplate: string;
   }
 }
 
@@ -32,13 +34,14 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   const ownServer = process.env["DEVICE_OTA_TEST_DATABASE_URL"];
   const { databaseUrl, serviceUrl } =
     ownServer === undefined ? await startShared(cleanup) : { databaseUrl: ownServer, serviceUrl: ownServer };
-  const templateDatabase = `template_${randomBytes(6).toString("hex")}`;
-  await execute(databaseUrl, `CREATE DATABASE ${templateDatabase}`);
-  cleanup.defer(() => execute(databaseUrl, `DROP DATABASE IF EXISTS ${templateDatabase} WITH (FORCE)`));
+  const templateDatabase = await createTemplate(databaseUrl, cleanup);
   await migrate(withDatabase(databaseUrl, templateDatabase), withDatabase(serviceUrl, templateDatabase));
+  const partitionedTemplate = await createTemplate(databaseUrl, cleanup, templateDatabase);
+  await makePartitions(withDatabase(serviceUrl, partitionedTemplate));
   project.provide("databaseUrl", databaseUrl);
   project.provide("serviceUrl", serviceUrl);
   project.provide("templateDatabase", templateDatabase);
+  project.provide("partitionedTemplate", partitionedTemplate);
   const tearDown = cleanup.move();
   return () => tearDown.disposeAsync();
 }
@@ -91,7 +94,7 @@ async function startShared(
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
   const server = await startEmbeddedPostgres({
     dataDir: join(folder, "postgres"),
-    logger: createLogger({ level: "error", pretty: false }),
+    logger,
     // What these tests write need not outlive them. Tests of durability start a server of their own.
     settings: { fsync: "off", synchronous_commit: "off", full_page_writes: "off" },
   });
@@ -99,11 +102,35 @@ async function startShared(
   return { databaseUrl: asSuperuser(server), serviceUrl: server.serviceUrl };
 }
 
+/** A database that others are made of; of another one, or empty. */
+async function createTemplate(url: string, cleanup: AsyncDisposableStack, of = "template1"): Promise<string> {
+  const name = `template_${randomBytes(6).toString("hex")}`;
+  await execute(url, `CREATE DATABASE ${name} TEMPLATE ${of}`);
+  cleanup.defer(() => execute(url, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
+  return name;
+}
+
+// What these two need is imported when they run, as every worker imports this file for the functions above.
+
 async function migrate(url: string, serviceUrl: string): Promise<void> {
-  const file = join(import.meta.dirname, "../../src/infra/database/migrate.ts");
-  if (!existsSync(file)) return;
-  const { migrateUp } = (await import(file)) as {
-    migrateUp: (url: string, options: { serviceUrl: string }) => Promise<unknown>;
-  };
+  const { migrateUp } = await import("../../src/infra/database/migrate.ts");
   await migrateUp(url, { serviceUrl });
 }
+
+async function makePartitions(url: string): Promise<void> {
+  const { Pool } = await import("../../src/infra/database/pool.ts");
+  const { HeartbeatPartitions } = await import("../../src/heartbeat/partitions.ts");
+  const { rollupPartitions } = await import("../../src/telemetry/telemetry.ts");
+  const connections = new pg.Pool({ connectionString: url, max: 1 });
+  try {
+    const parts = { pool: new Pool(connections), clock: systemClock, logger };
+    const retention = { fiveMinuteRollupDays: 0, oneHourRollupDays: 0 };
+    const { fiveMinutes, oneHour } = rollupPartitions({ ...parts, retention });
+    for (const each of [new HeartbeatPartitions({ ...parts, retentionDays: 0 }), fiveMinutes, oneHour])
+      await each.maintain();
+  } finally {
+    await connections.end();
+  }
+}
+
+const logger = createLogger({ level: "error", pretty: false });

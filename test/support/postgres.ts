@@ -2,11 +2,12 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import { inject } from "vitest";
 import { createLogger, type Logger } from "../../src/infra/logger.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/infra/postgres/embedded-postgres.ts";
 import { readPostmasterPid } from "../../src/infra/postgres/orphan.ts";
-import { asSuperuser, execute, withDatabase } from "./global-setup.ts";
+import { asSuperuser, withDatabase } from "./global-setup.ts";
 
 /** A database of its own on the run's shared server. Disposing drops it, with the sessions that are still open. */
 export interface TestDatabase extends AsyncDisposable {
@@ -14,22 +15,43 @@ export interface TestDatabase extends AsyncDisposable {
   readonly url: string;
 }
 
-/** Clones the migrated template: some ten milliseconds, and nothing of another test in it. */
-export async function createTestDatabase(): Promise<TestDatabase & { readonly serviceUrl: string }> {
+/**
+ * Clones the migrated template: some ten milliseconds, and nothing of another test in it.
+ *
+ * @param options `partitioned`: with the partitions of these days, which a service would make when it starts
+ */
+export async function createTestDatabase(
+  options: { readonly partitioned?: true } = {},
+): Promise<TestDatabase & { readonly serviceUrl: string }> {
   const serverUrl = inject("databaseUrl");
   const name = `test_${randomBytes(8).toString("hex")}`;
+  const template = inject(options.partitioned ? "partitionedTemplate" : "templateDatabase");
+  const administration = administrationOf(serverUrl);
   // Without fsync a copy of the files takes a third of the time that writing them to the WAL takes.
-  await execute(
-    serverUrl,
-    `CREATE DATABASE ${name} TEMPLATE ${inject("templateDatabase")} STRATEGY FILE_COPY`,
-  );
+  await administration.query(`CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY FILE_COPY`);
   return {
     url: withDatabase(serverUrl, name),
     /** As the role that the service works as. */
     serviceUrl: withDatabase(inject("serviceUrl"), name),
-    [Symbol.asyncDispose]: () => execute(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+    [Symbol.asyncDispose]: async () => {
+      await administration.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    },
   };
 }
+
+/** Connections that a worker keeps: one for each database made or dropped would cost as much as that itself. */
+function administrationOf(serverUrl: string): pg.Pool {
+  administration ??= new pg.Pool({
+    connectionString: serverUrl,
+    // They wait for each other, on a machine that may be busy.
+    connectionTimeoutMillis: 60_000,
+    max: 2,
+    allowExitOnIdle: true,
+  });
+  return administration;
+}
+
+let administration: pg.Pool | undefined;
 
 /**
  * A server that a test may break: durable as in production, stopped, started and killed at will, always on the same

@@ -39,9 +39,11 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
   try {
     const dataDir = await mkdtemp(join(tmpdir(), "device-ota-test-"));
     opened.defer(() => rm(dataDir, { recursive: true, force: true }));
+    // A clock of its own may be on other days.
+    const made = options.clock === undefined ? ({ partitioned: true } as const) : {};
     const { url: databaseUrl, serviceUrl } =
       options.databaseUrl === undefined
-        ? opened.use(await createTestDatabase())
+        ? opened.use(await createTestDatabase(made))
         : { url: options.databaseUrl, serviceUrl: options.databaseUrl };
     const config = readConfig({
       DEVICE_OTA_DATABASE_URL: serviceUrl,
