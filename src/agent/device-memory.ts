@@ -1,4 +1,4 @@
-import { v4 } from "uuid";
+import { randomUUID } from "node:crypto";
 import type { DeviceState, DeviceStorage } from "./device-storage.ts";
 
 /**
@@ -81,7 +81,7 @@ const sequenceBlock = 64;
 
 function firstState(): DeviceState {
   return {
-    enrolmentRequestId: v4(),
+    enrolmentRequestId: randomUUID(),
     identity: undefined,
     epoch: 1,
     sequence: 0,

@@ -1,8 +1,8 @@
+import { randomUUID as newRequestId } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
-import { v4 as newRequestId } from "uuid";
 import {
   type AuditEvent,
   type EnrolmentKey,

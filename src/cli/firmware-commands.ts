@@ -1,7 +1,7 @@
+import { randomUUID as newRequestId } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
-import { v4 as newRequestId } from "uuid";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { type Firmware, FirmwareSchema, FirmwareState } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService, ListFirmwareResponseSchema } from "../../gen/ota/v1/firmware_service_pb.js";

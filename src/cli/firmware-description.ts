@@ -1,7 +1,7 @@
+import { randomUUID as newRequestId } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Command, Option } from "commander";
-import { v4 as newRequestId } from "uuid";
 import { UpdateKind } from "../../gen/ota/v1/firmware_pb.js";
 import type { CreateFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
 import { maxManifestBytes, parseManifest } from "../manifest/manifest.ts";

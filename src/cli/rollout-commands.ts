@@ -1,6 +1,6 @@
+import { randomUUID as newRequestId } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
-import { v4 as newRequestId } from "uuid";
 import { DeviceUpdateState, type Rollout, RolloutSchema, RolloutState } from "../../gen/ota/v1/rollout_pb.js";
 import {
   GetRolloutDefaultsResponseSchema,

@@ -1,6 +1,6 @@
+import { randomUUID as newRequestId } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { pino } from "pino";
-import { v4 as newRequestId } from "uuid";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { FleetSimulator, type FleetSnapshot } from "../agent/fleet-simulator.ts";
 import { CliError, exitCodes } from "./failure.ts";

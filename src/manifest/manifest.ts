@@ -1,4 +1,4 @@
-import { valid } from "semver";
+import valid from "semver/functions/valid.js";
 import { targetNameFault } from "../device-names.ts";
 import { OtaError } from "../errors.ts";
 
