@@ -156,6 +156,12 @@ const table = {
     "auto",
     "`json`, `pretty`, or `auto`: pretty on a terminal.",
   ),
+  auditAnchorMinutes: integer(
+    "AUDIT_ANCHOR_MINUTES",
+    60,
+    [1, 10_080],
+    "How often the log is told what the audit log's hash chain has come to (`audit.anchor`), in minutes.",
+  ),
   requireSignature: flag(
     "REQUIRE_SIGNATURE",
     true,
@@ -309,6 +315,7 @@ function assemble(values: Values, faults: string[]) {
     /** Where operators sign in beside tokens; undefined: nowhere. */
     oidc: oidcOf(values, faults),
     log: { level: values.logLevel, format: values.logFormat },
+    audit: { anchorMs: values.auditAnchorMinutes * 60_000 },
     requireSignature: values.requireSignature,
     signatureThreshold: values.signatureThreshold,
     /** How heartbeats are asked for, queued, written and kept. */

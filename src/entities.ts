@@ -1,4 +1,5 @@
 import { AuditEventEntity } from "./access/audit-event.entity.ts";
+import { AuditLinkEntity, UnlinkedAuditEventEntity } from "./access/audit-link.entity.ts";
 import { DeviceCredentialEntity } from "./access/device-credential.entity.ts";
 import { EndedSessionEntity } from "./access/ended-session.entity.ts";
 import { EnrolmentKeyEntity } from "./access/enrolment-key.entity.ts";
@@ -43,6 +44,8 @@ import { LateBucketEntity, RollupProgressEntity } from "./telemetry/rollup-progr
 /** Every entity of the service, listed by hand: nothing is discovered from the file system. */
 export const entities = [
   AuditEventEntity,
+  AuditLinkEntity,
+  UnlinkedAuditEventEntity,
   DeviceCredentialEntity,
   EndedSessionEntity,
   EnrolmentKeyEntity,

@@ -7,13 +7,17 @@ import { dateOf, timeRange } from "../call/request-date.ts";
 import { type Scope, scopeOf } from "../call/scope.ts";
 import { fromWireRole, wireRole } from "../call/wire-role.ts";
 import { invalidArgument } from "../errors.ts";
+import type { HeavyReads } from "../infra/database/heavy-reads.ts";
 import {
   auditEventMessage,
+  auditPlace,
+  auditVerdictMessage,
   enrolmentKeyMessage,
   signingKeyMessage,
   tokenMessage,
 } from "./access-messages.ts";
 import type { AuditLog } from "./audit-log.ts";
+import { verifyAuditLog } from "./audit-verification.ts";
 import type { EnrolmentKeys } from "./enrolment-keys.ts";
 import type { OperatorTokens } from "./operator-tokens.ts";
 import { type SigningKeys, signingKeyPosition } from "./signing-keys.ts";
@@ -24,6 +28,7 @@ export interface AccessParts {
   readonly enrolmentKeys: EnrolmentKeys;
   readonly signingKeys: SigningKeys;
   readonly audit: AuditLog;
+  readonly heavyReads: HeavyReads;
   readonly pageTokens: PageTokens;
   /** The settings that are in force. */
   readonly settings: readonly SettingInForce[];
@@ -50,6 +55,7 @@ export function accessEndpoints(parts: AccessParts): Endpoint[] {
     ...enrolmentKeyEndpoints(parts),
     ...signingKeyEndpoints(parts),
     audit(parts),
+    verifyAudit(parts),
     listSettings(parts),
   ];
 }
@@ -156,6 +162,18 @@ function audit({ audit, pageTokens }: AccessParts): Endpoint {
     return { events: page.rows.map(auditEventMessage), nextPageToken: page.nextPageToken };
   });
 }
+
+function verifyAudit({ heavyReads }: AccessParts): Endpoint {
+  return unary(AccessService.method.verifyAuditLog, apiCalls, async (request, { identity, signal }) => {
+    const session = heavyReads.for({ signal, alone: `audit ${actorOf(identity)}` });
+    const after = request.after && auditPlace(request.after);
+    const anchors = request.anchors.map(auditPlace);
+    return auditVerdictMessage(await verifyAuditLog(session, { after, anchors, limit: verifiedLinks }));
+  });
+}
+
+/** The most links that one call verifies: some seconds of work. */
+const verifiedLinks = 20_000;
 
 function listSettings({ settings }: AccessParts): Endpoint {
   return unary(AccessService.method.listSettings, apiCalls, async () => ({

@@ -2,12 +2,17 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type AuditEventSchema,
+  AuditFaultKind,
+  type AuditPlace,
   type EnrolmentKeySchema,
   type OperatorTokenSchema,
   type SigningKeySchema,
 } from "../../gen/ota/v1/access_pb.js";
+import type { VerifyAuditLogResponseSchema } from "../../gen/ota/v1/access_service_pb.js";
 import { wireRole } from "../call/wire-role.ts";
 import type { AuditEventRow } from "./audit-event.entity.ts";
+import type { ChainPlace } from "./audit-hash.ts";
+import type { AuditVerdict } from "./audit-verification.ts";
 import type { EnrolmentKeyRow } from "./enrolment-key.entity.ts";
 import type { OperatorTokenRow } from "./operator-token.entity.ts";
 import type { SigningKeyRow } from "./signing-key.entity.ts";
@@ -67,6 +72,36 @@ export function auditEventMessage(event: AuditEventRow): MessageInitShape<typeof
     details: event.details,
     address: event.address ?? "",
     requestId: event.requestId ?? "",
+  };
+}
+
+/** A place of the audit log's chain from the wire, where the contract's rules have refused everything that is none. */
+export function auditPlace({ sequence, hash }: AuditPlace): ChainPlace {
+  return { sequence: Number(sequence), hash };
+}
+
+/** What was found in the audit log, on the wire. */
+export function auditVerdictMessage({
+  through,
+  checked,
+  complete,
+  fault,
+}: AuditVerdict): MessageInitShape<typeof VerifyAuditLogResponseSchema> {
+  return {
+    ...(through.sequence === 0
+      ? {}
+      : { through: { sequence: BigInt(through.sequence), hash: through.hash } }),
+    checkedCount: checked,
+    complete,
+    ...(fault === undefined
+      ? {}
+      : {
+          fault: {
+            kind: AuditFaultKind[fault.kind],
+            sequence: BigInt(fault.sequence),
+            eventId: fault.eventId,
+          },
+        }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { AdministratorWatch } from "../access/administrator-watch.ts";
+import { AuditChain } from "../access/audit-chain.ts";
 import { AuditLog } from "../access/audit-log.ts";
 import { Authenticator } from "../access/authenticator.ts";
 import { adoptChosenSecrets, type FirstSecrets, makeFirstSecrets } from "../access/bootstrap.ts";
@@ -24,6 +25,10 @@ export async function openAccess(
   revoked: SigningKeyRevoked,
 ) {
   const audit = new AuditLog({ database });
+  const chain = new AuditChain({ database, clock, logger, anchorEveryMs: config.audit.anchorMs });
+  opened.adopt(chain.round, (it) => it.close());
+  background.add(chain.round);
+  chain.round.start();
   const uses = opened.adopt(new TokenUses({ database, clock, logger }), (it) => it.close());
   background.add(uses.writer);
   const refusals = opened.adopt(new RefusedCalls({ database, clock, logger }), (it) => it.close());

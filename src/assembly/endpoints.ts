@@ -74,6 +74,7 @@ export function endpointTable({
       enrolmentKeys,
       signingKeys,
       audit,
+      heavyReads: database.heavyReads,
       pageTokens,
       settings: config.settings,
     }),

@@ -4,7 +4,6 @@ import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
 import {
-  type AuditEvent,
   type EnrolmentKey,
   EnrolmentKeySchema,
   type SigningKey,
@@ -13,13 +12,12 @@ import {
 import {
   AccessService,
   CreateEnrolmentKeyResponseSchema,
-  ListAuditEventsResponseSchema,
   ListEnrolmentKeysResponseSchema,
   ListSigningKeysResponseSchema,
   RevokeSigningKeyResponseSchema,
 } from "../../gen/ota/v1/access_service_pb.js";
 import { expiry, required, secretText, validityText } from "./credential-text.ts";
-import { agoText, cleanText, countText, listText, timeText } from "./format.ts";
+import { agoText, cleanText, countText, listText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { collectNames, parseCount, parseTime } from "./parse.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
@@ -28,20 +26,11 @@ import { addTokenCommands } from "./token-commands.ts";
 
 const { method } = AccessService;
 
-/** `token …`, `enrolment-key …`, `signing-key …` and `audit …`: who may do what, and who did. */
+/** `token …`, `enrolment-key …` and `signing-key …`: who may do what. */
 export function addAccessCommands(program: Command, cli: Cli): void {
   addTokenCommands(program, cli);
   addEnrolmentKeyCommands(program, cli);
   addSigningKeyCommands(program, cli);
-  program
-    .command("audit")
-    .description("Who did what, when and why")
-    .command("list", { isDefault: true })
-    .description("List audit events, newest first")
-    .option("--resource <id>", "only what happened to this")
-    .option("--action <action>", "only this action, for example rollout.rollback")
-    .addOption(limitOption())
-    .action(withSession(cli, listAuditEvents));
 }
 
 function addEnrolmentKeyCommands(program: Command, cli: Cli): void {
@@ -173,20 +162,6 @@ function addSigningKeyCommands(program: Command, cli: Cli): void {
     );
 }
 
-async function listAuditEvents(
-  session: Session,
-  options: { limit: number; resource?: string; action?: string },
-): Promise<void> {
-  const filter = { resourceId: options.resource ?? "", action: options.action ?? "" };
-  const { items, nextPageToken } = await readPages(options.limit, async (page) => {
-    const answer = await session.call(method.listAuditEvents, { ...filter, ...page });
-    return { items: answer.events, nextPageToken: answer.nextPageToken };
-  });
-  const answer = create(ListAuditEventsResponseSchema, { events: items, nextPageToken });
-  session.print(ListAuditEventsResponseSchema, answer, () => renderAuditEvents(session, items));
-  noteMore(session, nextPageToken);
-}
-
 function renderEnrolmentKeys(session: Session, keys: readonly EnrolmentKey[]): string {
   if (keys.length === 0) return "No enrolment keys.";
   const nowMs = Date.now();
@@ -221,16 +196,4 @@ function renderSigningKeys(session: Session, keys: readonly SigningKey[]): strin
     },
   ];
   return renderTable(session.terminal, columns, keys);
-}
-
-function renderAuditEvents(session: Session, events: readonly AuditEvent[]): string {
-  if (events.length === 0) return "No events.";
-  const columns: Column<AuditEvent>[] = [
-    { title: "time", text: ({ time }) => timeText(time) },
-    { title: "who", text: ({ actor }) => cleanText(actor) },
-    { title: "what", text: ({ action }) => cleanText(action) },
-    { title: "to", text: ({ resourceType, resourceId }) => cleanText(`${resourceType} ${resourceId}`) },
-    { title: "why", text: ({ reason }) => cleanText(reason) },
-  ];
-  return renderTable(session.terminal, columns, events);
 }

@@ -123,6 +123,8 @@ describe("the command tree", () => {
       "signing-key list",
       "signing-key revoke",
       "audit list",
+      "audit export",
+      "audit verify",
       "certificate self-signed",
       "person list",
       "person disable",

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { Command, CommanderError, Option } from "commander";
 import { addAccessCommands } from "./access-commands.ts";
 import { addAgentCommand } from "./agent-command.ts";
+import { addAuditCommands } from "./audit-commands.ts";
 import { addCertificateCommand } from "./certificate-command.ts";
 import { addDemoCommand } from "./demo/demo-command.ts";
 import { addDeviceCommands } from "./device-commands.ts";
@@ -110,6 +111,7 @@ export function createProgram(cli: Cli): Command {
   addSymbolCommands(program, cli);
   program.commandsGroup("Who may do what:");
   addAccessCommands(program, cli);
+  addAuditCommands(program, cli);
   addCertificateCommand(program, cli);
   addPersonCommands(program, cli);
   return program;

@@ -40,6 +40,7 @@ const all = [
   "0034-device-certificates",
   "0036-token-rights",
   "0035-oidc-people",
+  "0039-audit-chain",
 ];
 const replicas = 3;
 

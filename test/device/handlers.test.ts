@@ -40,7 +40,15 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
   const fleet = new FleetPresence({ database, clock, logger: silent, heartbeatIntervalMs });
   const view = fleet.view({ updates, streams: { size: 1 } });
   const endpoints: Endpoint[] = [
-    ...accessEndpoints({ tokens, enrolmentKeys, signingKeys, audit, pageTokens, settings: [] }),
+    ...accessEndpoints({
+      tokens,
+      enrolmentKeys,
+      signingKeys,
+      audit,
+      heavyReads: database.heavyReads,
+      pageTokens,
+      settings: [],
+    }),
     ...deviceEndpoints({
       faults: { of: () => Promise.resolve(new Map()) },
       enrolment,

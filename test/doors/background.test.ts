@@ -8,6 +8,7 @@ import { startTestService } from "../support/service.ts";
 const works = [
   "administrators",
   "archived_updates",
+  "audit_chain",
   "client_facts",
   "clock",
   "connections_grpc",

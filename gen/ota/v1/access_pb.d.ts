@@ -393,6 +393,67 @@ export declare type AuditEvent = Message<"ota.v1.AuditEvent"> & {
 export declare const AuditEventSchema: GenMessage<AuditEvent>;
 
 /**
+ * A place in the audit log's hash chain. Whoever keeps one outside can tell whether anything before it was changed.
+ *
+ * @generated from message ota.v1.AuditPlace
+ */
+export declare type AuditPlace = Message<"ota.v1.AuditPlace"> & {
+  /**
+   * The number of the link, from 1 on.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * SHA-256 of the link, in lower-case hexadecimal.
+   *
+   * @generated from field: string hash = 2;
+   */
+  hash: string;
+};
+
+/**
+ * Describes the message ota.v1.AuditPlace.
+ * Use `create(AuditPlaceSchema)` to create a new message.
+ */
+export declare const AuditPlaceSchema: GenMessage<AuditPlace>;
+
+/**
+ * What is wrong with the audit log.
+ *
+ * @generated from message ota.v1.AuditFault
+ */
+export declare type AuditFault = Message<"ota.v1.AuditFault"> & {
+  /**
+   * What it is.
+   *
+   * @generated from field: ota.v1.AuditFaultKind kind = 1;
+   */
+  kind: AuditFaultKind;
+
+  /**
+   * The number of the link at which it shows; 0 for an event without one.
+   *
+   * @generated from field: int64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * The event's id, if it is known.
+   *
+   * @generated from field: string event_id = 3;
+   */
+  eventId: string;
+};
+
+/**
+ * Describes the message ota.v1.AuditFault.
+ * Use `create(AuditFaultSchema)` to create a new message.
+ */
+export declare const AuditFaultSchema: GenMessage<AuditFault>;
+
+/**
  * What an operator may do. Each role may do what the ones before it may.
  *
  * @generated from enum ota.v1.Role
@@ -429,4 +490,65 @@ export enum Role {
  * Describes the enum ota.v1.Role.
  */
 export declare const RoleSchema: GenEnum<Role>;
+
+/**
+ * What can be wrong with the audit log.
+ *
+ * @generated from enum ota.v1.AuditFaultKind
+ */
+export enum AuditFaultKind {
+  /**
+   * Nothing.
+   *
+   * @generated from enum value: AUDIT_FAULT_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A link was taken out, and there are later ones.
+   *
+   * @generated from enum value: AUDIT_FAULT_KIND_LINK_MISSING = 1;
+   */
+  LINK_MISSING = 1,
+
+  /**
+   * An event was deleted.
+   *
+   * @generated from enum value: AUDIT_FAULT_KIND_EVENT_MISSING = 2;
+   */
+  EVENT_MISSING = 2,
+
+  /**
+   * The event or its link is not what it was, or stands in another place.
+   *
+   * @generated from enum value: AUDIT_FAULT_KIND_CHANGED = 3;
+   */
+  CHANGED = 3,
+
+  /**
+   * An event was put in beside the chain.
+   *
+   * @generated from enum value: AUDIT_FAULT_KIND_NOT_LINKED = 4;
+   */
+  NOT_LINKED = 4,
+
+  /**
+   * The link is another one than is known from outside: the chain was made anew.
+   *
+   * @generated from enum value: AUDIT_FAULT_KIND_ANCHOR_DIFFERS = 5;
+   */
+  ANCHOR_DIFFERS = 5,
+
+  /**
+   * A link that is known from outside is gone from the end.
+   *
+   * @generated from enum value: AUDIT_FAULT_KIND_CUT_OFF = 6;
+   */
+  CUT_OFF = 6,
+}
+
+/**
+ * Describes the enum ota.v1.AuditFaultKind.
+ */
+export declare const AuditFaultKindSchema: GenEnum<AuditFaultKind>;
 

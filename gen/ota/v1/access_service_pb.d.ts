@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { AuditEvent, EnrolmentKey, OperatorToken, Person, Role, SigningKey } from "./access_pb.js";
+import type { AuditEvent, AuditFault, AuditPlace, EnrolmentKey, OperatorToken, Person, Role, SigningKey } from "./access_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -701,6 +701,75 @@ export declare type ListAuditEventsResponse = Message<"ota.v1.ListAuditEventsRes
 export declare const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse>;
 
 /**
+ * From where on to verify, and what is known of the chain from outside.
+ *
+ * @generated from message ota.v1.VerifyAuditLogRequest
+ */
+export declare type VerifyAuditLogRequest = Message<"ota.v1.VerifyAuditLogRequest"> & {
+  /**
+   * `through` of the answer before, or a place that is known from outside, after which to begin; unset: at the beginning.
+   *
+   * @generated from field: ota.v1.AuditPlace after = 1;
+   */
+  after?: AuditPlace | undefined;
+
+  /**
+   * Places that are known from outside, such as those in the service's log (`audit.anchor`). The chain must have them all: without any,
+   * nobody can tell that its end was cut off or that it was made anew. At most 1,000.
+   *
+   * @generated from field: repeated ota.v1.AuditPlace anchors = 2;
+   */
+  anchors: AuditPlace[];
+};
+
+/**
+ * Describes the message ota.v1.VerifyAuditLogRequest.
+ * Use `create(VerifyAuditLogRequestSchema)` to create a new message.
+ */
+export declare const VerifyAuditLogRequestSchema: GenMessage<VerifyAuditLogRequest>;
+
+/**
+ * What was found.
+ *
+ * @generated from message ota.v1.VerifyAuditLogResponse
+ */
+export declare type VerifyAuditLogResponse = Message<"ota.v1.VerifyAuditLogResponse"> & {
+  /**
+   * How far the chain was verified; unset if it has no links.
+   *
+   * @generated from field: ota.v1.AuditPlace through = 1;
+   */
+  through?: AuditPlace | undefined;
+
+  /**
+   * How many links of this call were verified.
+   *
+   * @generated from field: int32 checked_count = 2;
+   */
+  checkedCount: number;
+
+  /**
+   * Whether the log was verified up to its end. If not, and there is no fault, go on with `after`.
+   *
+   * @generated from field: bool complete = 3;
+   */
+  complete: boolean;
+
+  /**
+   * The first fault; nothing after it was looked at.
+   *
+   * @generated from field: ota.v1.AuditFault fault = 4;
+   */
+  fault?: AuditFault | undefined;
+};
+
+/**
+ * Describes the message ota.v1.VerifyAuditLogResponse.
+ * Use `create(VerifyAuditLogResponseSchema)` to create a new message.
+ */
+export declare const VerifyAuditLogResponseSchema: GenMessage<VerifyAuditLogResponse>;
+
+/**
  * Takes no arguments.
  *
  * @generated from message ota.v1.ListSettingsRequest
@@ -1092,6 +1161,17 @@ export declare const AccessService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEventsRequestSchema;
     output: typeof ListAuditEventsResponseSchema;
+  },
+  /**
+   * Calculates the audit log's hash chain again and compares: says which link or event is the first that was changed, deleted, put in,
+   * moved or cut off. A call looks at no more than 20,000 links; go on after `through`.
+   *
+   * @generated from rpc ota.v1.AccessService.VerifyAuditLog
+   */
+  verifyAuditLog: {
+    methodKind: "unary";
+    input: typeof VerifyAuditLogRequestSchema;
+    output: typeof VerifyAuditLogResponseSchema;
   },
   /**
    * Lists the settings that are in force; secrets are never shown.

@@ -11,6 +11,7 @@ const numbers = {
   "presence log": 7_236_400_921,
   "fleet counters": 7_236_400_922,
   "version history": 7_236_400_925,
+  "audit chain": 7_236_400_939,
   "error collector": 7_236_400_951,
 } as const;
 

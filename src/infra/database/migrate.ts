@@ -37,6 +37,7 @@ import { DeviceCertificates } from "./migrations/m0034-device-certificates.ts";
 import { OidcPeople } from "./migrations/m0035-oidc-people.ts";
 import { TokenRights } from "./migrations/m0036-token-rights.ts";
 import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
+import { AuditChain } from "./migrations/m0039-audit-chain.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type Session, sessionOn } from "./session.ts";
@@ -143,6 +144,7 @@ const migrations = [
   { name: "0034-device-certificates", class: DeviceCertificates },
   { name: "0036-token-rights", class: TokenRights },
   { name: "0035-oidc-people", class: OidcPeople },
+  { name: "0039-audit-chain", class: AuditChain },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

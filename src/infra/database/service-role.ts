@@ -39,7 +39,7 @@ export function roleOf(url: string): string {
 }
 
 /** Tables whose rows the service adds and never changes, whatever is made of it. */
-const addedTo: ReadonlySet<string> = new Set(["audit_events"]);
+const addedTo: ReadonlySet<string> = new Set(["audit_events", "audit_links"]);
 
 /** Tables that are the migrations' own. */
 const readOnly: ReadonlySet<string> = new Set(["mikro_orm_migrations"]);
