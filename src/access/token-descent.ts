@@ -27,12 +27,14 @@ interface DescentRow {
 }
 
 /**
- * A token ties its name to its owner in both directions, and leads from either to its creator. UNION drops what is there already, so
+ * A token ties its name to its owner in both directions, and leads from either to its creator. People of the issuer are compared by
+ * their subject everywhere: what they are called may differ. UNION drops what is there already, so
  * it ends also where names go in a circle.
  */
 const descentSql = sql`
   WITH RECURSIVE token AS (
-    SELECT lower('operator:' || name) AS name, lower(creator) AS creator,
+    SELECT lower('operator:' || name) AS name,
+           CASE WHEN creator LIKE 'oidc:%' THEN lower(split_part(creator, ' ', 1)) ELSE lower(creator) END AS creator,
            CASE WHEN owner LIKE 'oidc:%' THEN lower(split_part(owner, ' ', 1)) ELSE lower('operator:' || owner) END AS owner
       FROM operator_tokens
   ),

@@ -262,9 +262,13 @@ describe("four eyes", () => {
     const adas = await tokenOf(service.client(), "night shift", "oidc:248289761001");
     const made = await tokenOf(ada, "build server", "");
     const refused = { code: "PERMISSION_DENIED", reason: "FOUR_EYES" };
-    for (const creator of [adas, made]) {
+    for (const [creator, other] of [
+      [adas, made],
+      [made, adas],
+    ] as const) {
       const id = await waitingOf(creator);
       expect(await refusal(ada.unary(approveRollout, { id }))).toMatchObject(refused);
+      expect(await refusal(other.unary(approveRollout, { id }))).toMatchObject(refused);
       await grace.unary(approveRollout, { id });
     }
     const id = await waitingOf(ada);
