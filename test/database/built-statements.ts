@@ -19,6 +19,7 @@ import { grantService } from "../../src/infra/database/service-role.ts";
 import { sql } from "../../src/infra/database/sql.ts";
 import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
 import { createLogger } from "../../src/infra/logger.ts";
+import { OperatorScopes } from "../../src/rollout/model/operator-scopes.ts";
 import { previewSql } from "../../src/rollout/preview/preview-sql.ts";
 import type { CompiledRollout } from "../../src/rollout/rules/compiled-rollout.ts";
 import { DeviceSelection } from "../../src/telemetry/device-selection.ts";
@@ -47,6 +48,12 @@ export async function buildEveryStatement(url: string): Promise<void> {
   await foresee(database);
   await readHeartbeats(database);
   await measure(database);
+  await lieWithin(database);
+}
+
+async function lieWithin({ pool }: Database): Promise<void> {
+  const scopes = new OperatorScopes({ session: pool, clock: systemClock, heartbeatIntervalMs: 60_000 });
+  await scopes.devicesWithin({ products: ["app"], deviceFilter: "presence = ONLINE" }, []);
 }
 
 /** To nobody: a role belongs to a server, and not to a database. */
