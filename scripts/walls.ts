@@ -79,7 +79,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       console: ["pipeline", "http"],
     },
   },
-  access: { may: [...ground, "manifest"], wireMay: handlers, rooms: { oidc: ["."] } },
+  access: { may: [...ground, "device-names.ts", "manifest"], wireMay: handlers, rooms: { oidc: ["."] } },
   device: {
     may: [...ground, "access", "device-names.ts", "version"],
     wireMay: handlers,

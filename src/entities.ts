@@ -3,6 +3,7 @@ import { AuditLinkEntity, UnlinkedAuditEventEntity } from "./access/audit-link.e
 import { DeviceCredentialEntity } from "./access/device-credential.entity.ts";
 import { EndedSessionEntity } from "./access/ended-session.entity.ts";
 import { EnrolmentKeyEntity } from "./access/enrolment-key.entity.ts";
+import { EnrolmentKeySerialEntity } from "./access/enrolment-key-serial.entity.ts";
 import { PersonEntity } from "./access/oidc/person.entity.ts";
 import { OperatorTokenEntity } from "./access/operator-token.entity.ts";
 import { ServiceSecretEntity } from "./access/service-secret.entity.ts";
@@ -49,6 +50,7 @@ export const entities = [
   DeviceCredentialEntity,
   EndedSessionEntity,
   EnrolmentKeyEntity,
+  EnrolmentKeySerialEntity,
   OperatorTokenEntity,
   PersonEntity,
   ServiceSecretEntity,

@@ -94,7 +94,8 @@ export type ErrorReason =
   | "OIDC_ROLE_MISSING"
   | "OIDC_ISSUER_UNAVAILABLE"
   | "PERSON_DISABLED"
-  | "OIDC_SIGN_IN_FAILED";
+  | "OIDC_SIGN_IN_FAILED"
+  | "SERIAL_NUMBER_NOT_ALLOWED";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

@@ -107,6 +107,8 @@ function enrolmentKeyEndpoints({ enrolmentKeys, pageTokens }: AccessParts): Endp
         name: request.name,
         maxUses: Number(request.maxUses),
         deviceTypes: request.deviceTypes,
+        serialNumberPatterns: request.serialNumberPatterns,
+        serialNumbers: request.serialNumbers,
         requireApproval: request.requireApproval,
         expiresAt: dateOf(request.expireTime),
       });

@@ -42,6 +42,8 @@ export function enrolmentKeyMessage(key: EnrolmentKeyRow): MessageInitShape<type
     useCount: BigInt(key.useCount),
     deviceTypes: key.deviceTypes,
     requireApproval: key.requireApproval,
+    serialNumberPatterns: key.serialNumberPatterns,
+    serialNumberCount: key.serialNumberCount,
     createTime: timestampFromDate(key.createdAt),
     ...lifetime(key),
   };

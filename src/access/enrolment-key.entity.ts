@@ -14,6 +14,10 @@ export const EnrolmentKeyEntity = defineEntity({
     useCount: count().default(0),
     /** Device types that may enrol with it; empty: all. */
     deviceTypes: p.array().columnType("text[]").defaultRaw("'{}'"),
+    /** Serial numbers that may enrol with it, beside those in enrolment_key_serials; neither: all. */
+    serialNumberPatterns: p.array().columnType("text[]").defaultRaw("'{}'"),
+    /** How many enrolment_key_serials has of it. */
+    serialNumberCount: count().default(0),
     /** Whether who enrols with it is in quarantine until an operator approves it. */
     requireApproval: p.boolean().default(false),
     requestId: p.uuid().strictNullable(),

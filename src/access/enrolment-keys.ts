@@ -7,6 +7,7 @@ import { requestDigest } from "../infra/database/request-digest.ts";
 import { sessionOf } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
 import { EnrolmentKeyEntity, type EnrolmentKeyRow } from "./enrolment-key.entity.ts";
+import { requireAllowedSerial, requireSerials, storeSerials } from "./enrolment-key-serials.ts";
 import type { CredentialParts } from "./operator-tokens.ts";
 import { hashSecret, newSecret, requireFuture } from "./secret.ts";
 
@@ -21,6 +22,9 @@ export interface NewEnrolmentKey {
   readonly maxUses: number;
   /** Only these device types; empty means all. */
   readonly deviceTypes: readonly string[];
+  /** Only serial numbers that one of these patterns matches, or that are named here; neither means all. */
+  readonly serialNumberPatterns: readonly string[];
+  readonly serialNumbers: readonly string[];
   /** Whether who enrols with it is in quarantine until an operator approves it. */
   readonly requireApproval: boolean;
   /** Undefined means that it never expires. */
@@ -41,12 +45,14 @@ export class EnrolmentKeys {
   /**
    * Creates a key and returns its secret, which is stored nowhere. A repeat with the same request id returns the same key
    * with a fresh secret, and the lost one stops working. Throws `REQUEST_ID_REUSED`, and `INVALID_REQUEST` for an expiry
-   * in the past.
+   * in the past and for what can be no serial number.
    */
   async create(request: NewEnrolmentKey): Promise<{ key: EnrolmentKeyRow; secret: string }> {
     const { database, idempotency, audit, clock } = this.#parts;
-    const { actor, name, maxUses, deviceTypes, requireApproval, expiresAt } = request;
+    const { actor, name, maxUses, deviceTypes, serialNumberPatterns, requireApproval, expiresAt } = request;
     requireFuture(expiresAt, clock);
+    requireSerials(request.serialNumbers, serialNumberPatterns);
+    const serialNumbers = [...new Set(request.serialNumbers)];
     const secret = newSecret("enrolment");
     const requestKey = {
       caller: actor,
@@ -58,6 +64,8 @@ export class EnrolmentKeys {
         deviceTypes,
         // Only if it is said, so that a repeat is one across releases.
         requireApproval: requireApproval || undefined,
+        serialNumberPatterns: serialNumberPatterns.length === 0 ? undefined : serialNumberPatterns,
+        serialNumbers: serialNumbers.length === 0 ? undefined : serialNumbers,
         expiresAt,
       }),
     };
@@ -70,10 +78,13 @@ export class EnrolmentKeys {
           secretHash: secret.hash,
           maxUses,
           deviceTypes: [...deviceTypes],
+          serialNumberPatterns: [...serialNumberPatterns],
+          serialNumberCount: serialNumbers.length,
           requireApproval,
           requestId: request.requestId ?? null,
           expiresAt: expiresAt ?? null,
         });
+        await storeSerials(em, id, serialNumbers);
         return id;
       });
       const row = await em.findOneOrFail(EnrolmentKeyEntity, outcome.resourceId);
@@ -87,6 +98,8 @@ export class EnrolmentKeys {
           name,
           max_uses: String(maxUses),
           device_types: deviceTypes.join(","),
+          serial_number_patterns: serialNumberPatterns.join(","),
+          serial_number_count: String(serialNumbers.length),
           require_approval: String(requireApproval),
         },
       });
@@ -128,9 +141,14 @@ export class EnrolmentKeys {
   }
 
   /**
-   * Finds the key that a device showed, if a device of this type may enrol with it. It takes no use and no lock. Throws `ENROLMENT_KEY_INVALID`.
+   * Finds the key that a device showed, if a device of this type and serial number may enrol with it. It takes no use and no lock. Throws
+   * `ENROLMENT_KEY_INVALID` and `SERIAL_NUMBER_NOT_ALLOWED`.
    */
-  async check(em: EntityManager, secret: string, deviceType: string): Promise<ShownKey> {
+  async check(
+    em: EntityManager,
+    secret: string,
+    { deviceType, serialNumber }: { readonly deviceType: string; readonly serialNumber: string },
+  ): Promise<ShownKey> {
     const row = await em.findOne(EnrolmentKeyEntity, { secretHash: hashSecret(secret) });
     if (row === null) throw keyInvalid("the enrolment key is not one of this service");
     if (row.revokedAt !== null) throw keyInvalid("the enrolment key was revoked");
@@ -140,6 +158,7 @@ export class EnrolmentKeys {
     if (row.deviceTypes.length > 0 && !row.deviceTypes.includes(deviceType)) {
       throw keyInvalid(`the enrolment key is not for devices of type ${deviceType}`);
     }
+    await requireAllowedSerial(em, row, serialNumber);
     return row;
   }
 

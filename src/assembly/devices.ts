@@ -24,7 +24,7 @@ export type Devices = Awaited<ReturnType<typeof openDevices>>;
 
 /** Opens the device feature. */
 export async function openDevices(
-  { config, logger, clock, background, database, idempotency }: Foundation,
+  { config, logger, clock, metrics, background, database, idempotency }: Foundation,
   { audit, credentials, enrolmentKeys }: Access,
   opened: AsyncDisposableStack,
 ) {
@@ -61,6 +61,7 @@ export async function openDevices(
     changes,
     marks: new DeviceMarks(),
     identity,
+    metrics: metrics.devices,
     clock,
     certificates: config.tls?.clients,
     retryMs: config.enrolment.retryMs,

@@ -11,6 +11,7 @@ export class Metrics {
   readonly rpc: RpcMetrics;
   readonly ingest: IngestMetrics;
   readonly updates: UpdateMetrics;
+  readonly devices: DeviceMetrics;
   readonly clock: ClockMetrics;
   readonly #registry = new Registry();
 
@@ -19,6 +20,7 @@ export class Metrics {
     this.rpc = new RpcMetrics(this.#registry);
     this.ingest = createIngestMetrics(this.#registry);
     this.updates = createUpdateMetrics(this.#registry);
+    this.devices = createDeviceMetrics(this.#registry);
     this.clock = createClockMetrics(this.#registry);
     if (options.processMetrics) collectDefaultMetrics({ register: this.#registry });
   }
@@ -143,6 +145,12 @@ export interface UpdateMetrics {
   readonly automaticRollbacks: Count;
 }
 
+/** What the registry of devices counts. */
+export interface DeviceMetrics {
+  /** Enrolments that were refused, by the reason that the device was told. */
+  readonly enrolmentsRefused: LabelledCount;
+}
+
 /** What the watch over the machine's clocks counts. */
 export interface ClockMetrics {
   /** Seconds in which the service can have heard nobody. */
@@ -236,6 +244,17 @@ function createUpdateMetrics(registry: Registry): UpdateMetrics {
       name: `${prefix}automatic_rollbacks_total`,
       help: "Rollouts that were rolled back because of their failure rate.",
       registers,
+    }),
+  };
+}
+
+function createDeviceMetrics(registry: Registry): DeviceMetrics {
+  return {
+    enrolmentsRefused: new Counter({
+      name: `${prefix}enrolments_refused_total`,
+      help: "Enrolments that were refused, by reason.",
+      labelNames: ["reason"],
+      registers: [registry],
     }),
   };
 }

@@ -97,6 +97,8 @@ describe("EnrolmentKeys", () => {
       name: "line 3",
       maxUses: 5,
       deviceTypes: ["thermostat"],
+      serialNumberPatterns: [],
+      serialNumbers: [],
       requireApproval: false,
       expiresAt: undefined,
     };
@@ -104,10 +106,14 @@ describe("EnrolmentKeys", () => {
     const second = await access.enrolmentKeys.create(request);
     expect(second.key.id).toBe(first.key.id);
     const em = access.database.em();
-    expect(await access.enrolmentKeys.check(em, second.secret, "thermostat")).toMatchObject({
+    expect(
+      await access.enrolmentKeys.check(em, second.secret, { deviceType: "thermostat", serialNumber: "sn-1" }),
+    ).toMatchObject({
       id: first.key.id,
     });
-    await expect(access.enrolmentKeys.check(em, first.secret, "thermostat")).rejects.toMatchObject({
+    await expect(
+      access.enrolmentKeys.check(em, first.secret, { deviceType: "thermostat", serialNumber: "sn-1" }),
+    ).rejects.toMatchObject({
       code: "permission_denied",
       reason: "ENROLMENT_KEY_INVALID",
     });
@@ -122,13 +128,15 @@ describe("EnrolmentKeys", () => {
         name,
         maxUses: 0,
         deviceTypes: ["thermostat"],
+        serialNumberPatterns: [],
+        serialNumbers: [],
         requireApproval: false,
         expiresAt,
       });
     const brief = await create("brief", new Date(access.clock.now().getTime() + 1_000));
     const lost = await create("lost");
     const check = (secret: string, type = "thermostat") =>
-      access.enrolmentKeys.check(access.database.em(), secret, type);
+      access.enrolmentKeys.check(access.database.em(), secret, { deviceType: type, serialNumber: "sn-1" });
 
     await expect(check(lost.secret, "toaster")).rejects.toThrow(/not for devices of type toaster/);
     expect(await check(brief.secret)).toMatchObject({ id: brief.key.id });

@@ -7,6 +7,8 @@ interface Presets {
   enrolmentKey?: string;
 }
 
+const anyDevice = { deviceType: "any", serialNumber: "sn-1" };
+
 /** As a start does it; what it showed. */
 async function start(replica: AccessReplica, presets: Presets = {}): Promise<FirstSecrets> {
   const { database, audit, authenticator, clock } = replica;
@@ -38,7 +40,7 @@ describe("a start", () => {
     const first = await start(replica);
     expect(await replica.authenticator.identify(first.adminToken ?? "")).toMatchObject({ role: "admin" });
     const em = replica.database.em();
-    expect(await replica.enrolmentKeys.check(em, first.enrolmentKey ?? "", "any")).toMatchObject({
+    expect(await replica.enrolmentKeys.check(em, first.enrolmentKey ?? "", anyDevice)).toMatchObject({
       requireApproval: false,
     });
     expect(await start(replica)).toEqual({ adminToken: undefined, enrolmentKey: undefined });

@@ -1,13 +1,16 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { RpcClient } from "../../src/client/rpc-client.ts";
 import { enrolDevice, http, httpRefusal, refusal } from "../support/door-clients.ts";
+import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 
 /** Whoever holds a fleet's enrolment key and knows serial numbers, and wants to be a device that is known or must stay out. */
 
+const { createEnrolmentKey, listEnrolmentKeys } = AccessService.method;
 const { enrolDevice: enrol, resetDeviceCredential, retireDevice } = DeviceService.method;
 const duplicate = { code: "ALREADY_EXISTS", reason: "DUPLICATE", fields: [] };
 const retired = { code: "PERMISSION_DENIED", reason: "DEVICE_RETIRED", fields: [] };
@@ -145,5 +148,74 @@ describe("the request id of another device's enrolment", () => {
     const nil = "00000000-0000-0000-0000-000000000000";
     const refused = { code: "INVALID_ARGUMENT", reason: "INVALID_REQUEST", fields: ["request_id"] };
     expect(await refusalsAtBothDoors(request(`sn-${randomUUID()}`, nil))).toEqual(atBothDoors(refused));
+  });
+});
+
+describe("a key for some serial numbers", () => {
+  const refused = {
+    code: "PERMISSION_DENIED",
+    reason: "SERIAL_NUMBER_NOT_ALLOWED",
+    fields: ["serial_number"],
+  };
+  const made = async (limits: object) => {
+    const body = { name: "line 3", ...limits };
+    const { secret } = await service.client().unary(createEnrolmentKey, body);
+    return secret;
+  };
+  const tried = (secret: string, serialNumber: string) =>
+    refusalsAtBothDoors({ ...request(serialNumber), enrolmentKey: secret });
+
+  it("lets in those that it names or whose pattern fits, and nobody else at either door", async () => {
+    const batch = randomUUID();
+    const secret = await made({
+      serialNumberPatterns: [`TH-${batch}-*`],
+      serialNumbers: [`one-${batch}`, `one-${batch}`],
+    });
+    for (const stranger of [`th-${batch}-1`, `one-${batch}2`, `x TH-${batch}-1`, `TH-${batch}`, "*"])
+      expect(await tried(secret, stranger), stranger).toEqual(atBothDoors(refused));
+    for (const serialNumber of [`TH-${batch}-1`, `one-${batch}`])
+      await enrolDevice(service, { serialNumber, enrolmentKey: secret });
+    const { keys } = await service.client().unary(listEnrolmentKeys, {});
+    expect(keys[0]).toMatchObject({
+      useCount: 2n,
+      serialNumberPatterns: [`TH-${batch}-*`],
+      serialNumberCount: 1,
+    });
+  });
+
+  it("does not take over a device of another key either, reset or not, and what it refuses is counted", async () => {
+    const serialNumber = `sn-${randomUUID()}`;
+    const { id } = await enrolDevice(service, { serialNumber });
+    await service.client().unary(resetDeviceCredential, { id });
+    const secret = await made({ serialNumberPatterns: ["other-*"] });
+    const counted = async () => {
+      const text = String((await http(service, "GET", "/metrics")).body);
+      return Number(
+        /enrolments_refused_total\{reason="SERIAL_NUMBER_NOT_ALLOWED"\} (\d+)/u.exec(text)?.[1] ?? 0,
+      );
+    };
+    const before = await counted();
+    expect(await tried(secret, serialNumber)).toEqual(atBothDoors(refused));
+    await eventually(async () => expect(await counted()).toBe(before + 2));
+    expect((await enrolDevice(service, { serialNumber })).id).toBe(id);
+  });
+
+  it("takes ten thousand of them, and no more", async () => {
+    const all = Array.from({ length: 10_000 }, (_, index) => `${index} ${"x".repeat(100)}`);
+    const secret = await made({ serialNumbers: all });
+    expect(await tried(secret, "10000")).toEqual(atBothDoors(refused));
+    const tooMany = refusal(made({ serialNumbers: [...all, "10000"] }));
+    expect(await tooMany).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["serial_numbers"] });
+  });
+
+  it.each([
+    ["serial_numbers[1]", { serialNumbers: ["fine", "hidden\u200b"] }],
+    ["serial_number_patterns[0]", { serialNumberPatterns: ["*\n"] }],
+  ])("is refused with %s that is none", async (field, limits) => {
+    expect(await refusal(made(limits))).toEqual({
+      code: "INVALID_ARGUMENT",
+      reason: "INVALID_REQUEST",
+      fields: [field],
+    });
   });
 });

@@ -41,6 +41,7 @@ const all = [
   "0036-token-rights",
   "0035-oidc-people",
   "0039-audit-chain",
+  "0032-serials-and-clones",
 ];
 const replicas = 3;
 

@@ -12,6 +12,7 @@ import type { HeartbeatRecord } from "../../src/device/state/heartbeat-record.ts
 import { StateWriter } from "../../src/device/state/state-writer.ts";
 import { DeviceMarks } from "../../src/heartbeat/device-marks.ts";
 import type { Clock } from "../../src/infra/clock.ts";
+import { Metrics } from "../../src/infra/metrics.ts";
 import { type AccessReplica, heard, joinAccess, silent, startAccess } from "../access/access-fixture.ts";
 
 /** One replica's device classes, beside its access classes. */
@@ -87,6 +88,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       changes,
       marks: new DeviceMarks(),
       identity: [],
+      metrics: new Metrics({ processMetrics: false }).devices,
       clock,
       retryMs: 15 * 60_000,
     }),
@@ -114,6 +116,8 @@ export async function enrolmentKey(
     name: "tests",
     maxUses: limits.maxUses ?? 0,
     deviceTypes: limits.deviceTypes ?? [],
+    serialNumberPatterns: [],
+    serialNumbers: [],
     requireApproval: limits.requireApproval ?? false,
     expiresAt: undefined,
   });

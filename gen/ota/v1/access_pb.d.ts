@@ -170,6 +170,21 @@ export declare type EnrolmentKey = Message<"ota.v1.EnrolmentKey"> & {
    * @generated from field: bool require_approval = 20;
    */
   requireApproval: boolean;
+
+  /**
+   * Only serial numbers of which one of these matches the whole: `*` stands for any characters, or none, all else for itself. With
+   * `serial_number_count`, either is enough; neither means all serial numbers.
+   *
+   * @generated from field: repeated string serial_number_patterns = 21;
+   */
+  serialNumberPatterns: string[];
+
+  /**
+   * How many serial numbers it names beside the patterns.
+   *
+   * @generated from field: int32 serial_number_count = 22;
+   */
+  serialNumberCount: number;
 };
 
 /**

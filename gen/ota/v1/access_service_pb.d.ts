@@ -313,6 +313,21 @@ export declare type CreateEnrolmentKeyRequest = Message<"ota.v1.CreateEnrolmentK
    * @generated from field: bool require_approval = 20;
    */
   requireApproval: boolean;
+
+  /**
+   * Only serial numbers that one of these matches as a whole, for example `TH-2026-*`: `*` stands for any characters, or none, all else
+   * for itself. Each at most 128 characters.
+   *
+   * @generated from field: repeated string serial_number_patterns = 21;
+   */
+  serialNumberPatterns: string[];
+
+  /**
+   * Only these serial numbers, beside those that a pattern matches. Without patterns and serial numbers all may enrol.
+   *
+   * @generated from field: repeated string serial_numbers = 22;
+   */
+  serialNumbers: string[];
 };
 
 /**

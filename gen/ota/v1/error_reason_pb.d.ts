@@ -510,6 +510,13 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_OIDC_SIGN_IN_FAILED = 143;
    */
   OIDC_SIGN_IN_FAILED = 143,
+
+  /**
+   * The enrolment key is not for this serial number. PERMISSION_DENIED.
+   *
+   * @generated from enum value: ERROR_REASON_SERIAL_NUMBER_NOT_ALLOWED = 132;
+   */
+  SERIAL_NUMBER_NOT_ALLOWED = 132,
 }
 
 /**

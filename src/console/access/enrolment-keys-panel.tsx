@@ -1,5 +1,5 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { Button, Group, NumberInput, Stack, Switch, TagsInput, TextInput } from "@mantine/core";
+import { Button, Group, NumberInput, Stack, Switch, TagsInput, Textarea, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import type { EnrolmentKey } from "../../../gen/ota/v1/access_pb.js";
@@ -49,6 +49,8 @@ function KeyForm({ created }: { readonly created: (secret: string) => void }) {
   const [name, setName] = useState("");
   const [maxUses, setMaxUses] = useState<number | string>(0);
   const [deviceTypes, setDeviceTypes] = useState<string[]>([]);
+  const [patterns, setPatterns] = useState<string[]>([]);
+  const [serialNumbers, setSerialNumbers] = useState("");
   const [requireApproval, setRequireApproval] = useState(false);
   const [expiry, setExpiry] = useState<Expiry>("30");
   const [requestId] = useState(newRequestId);
@@ -62,6 +64,8 @@ function KeyForm({ created }: { readonly created: (secret: string) => void }) {
       name: name.trim(),
       maxUses: BigInt(Math.round(Number(maxUses))),
       deviceTypes,
+      serialNumberPatterns: patterns,
+      serialNumbers: linesOf(serialNumbers),
       requireApproval,
       ...(expireTime === undefined ? {} : { expireTime }),
     });
@@ -95,6 +99,25 @@ function KeyForm({ created }: { readonly created: (secret: string) => void }) {
           value={deviceTypes}
           onChange={setDeviceTypes}
         />
+        <TagsInput
+          label="Serial numbers like"
+          splitChars={[]}
+          placeholder="TH-2026-*"
+          description="Only these; * stands for anything. Press Enter after each."
+          acceptValueOnBlur
+          maxTags={100}
+          value={patterns}
+          onChange={setPatterns}
+        />
+        <Textarea
+          label="Serial numbers"
+          description="Only these, one a line, at most 10,000, beside those above. Without either all may enrol."
+          autosize
+          minRows={2}
+          maxRows={8}
+          value={serialNumbers}
+          onChange={({ currentTarget }) => setSerialNumbers(currentTarget.value)}
+        />
         <Switch
           label="Devices must be approved"
           description="Whoever enrols with it is in quarantine until then: heard, and offered nothing."
@@ -113,6 +136,13 @@ function KeyForm({ created }: { readonly created: (secret: string) => void }) {
   );
 }
 
+function linesOf(text: string): string[] {
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+}
+
 function Revoke({ enrolmentKey }: { readonly enrolmentKey: EnrolmentKey }) {
   const revoke = useMutation(AccessService.method.revokeEnrolmentKey);
   if (enrolmentKey.revokeTime !== undefined) return null;
@@ -124,6 +154,11 @@ function Revoke({ enrolmentKey }: { readonly enrolmentKey: EnrolmentKey }) {
       revoke={(reason) => revoke.mutateAsync({ id: enrolmentKey.id, reason })}
     />
   );
+}
+
+function serialNumbersOf({ serialNumberPatterns, serialNumberCount }: EnrolmentKey): string {
+  const named = serialNumberCount === 0 ? [] : [`${count(serialNumberCount)} named`];
+  return [...serialNumberPatterns, ...named].join(", ") || "all";
 }
 
 const columns: readonly Column<EnrolmentKey>[] = [
@@ -146,6 +181,13 @@ const columns: readonly Column<EnrolmentKey>[] = [
     id: "types",
     header: "Device types",
     cell: ({ deviceTypes }) => deviceTypes.join(", ") || "all",
+    wide: true,
+  },
+  { id: "serials", header: "Serial numbers", cell: serialNumbersOf, wide: true },
+  {
+    id: "approval",
+    header: "Approval",
+    cell: ({ requireApproval }) => (requireApproval ? "required" : "not asked for"),
     wide: true,
   },
   {

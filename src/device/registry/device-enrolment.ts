@@ -5,11 +5,12 @@ import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
 import { deviceBlocked } from "../../call/bearer.ts";
 import type { ShownCertificate } from "../../call/client-certificate.ts";
-import { illegalTransition } from "../../errors.ts";
+import { illegalTransition, OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
+import type { DeviceMetrics } from "../../infra/metrics.ts";
 import { Turns } from "../../infra/turns.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
@@ -89,6 +90,7 @@ export interface DeviceEnrolmentParts {
   readonly changes: DeviceChanges;
   readonly marks: HeartbeatMarks;
   readonly identity: readonly DeviceIdentityObserver[];
+  readonly metrics: Pick<DeviceMetrics, "enrolmentsRefused">;
   readonly clock: Clock;
   /** What certificates are worth here; undefined where nobody is asked for one. */
   readonly certificates?: CertificateEnrolment | undefined;
@@ -109,14 +111,20 @@ export class DeviceEnrolment {
    * Enrols a device, by a key or, where that is allowed, by its certificate alone. The serial number is its natural key: a retry (see {@link isRetry}) gets the same device with a fresh
    * credential, while the lost one stops working; a device that an operator reset a while ago enrols again, once, as the same
    * device, whatever board it is now: its heartbeats are counted anew, and what the board before had said of itself is
-   * forgotten. A crowd waits in order. Throws `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`, `DUPLICATE`, `DEVICE_RETIRED`,
+   * forgotten. A crowd waits in order. Throws `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`,
+   * `SERIAL_NUMBER_NOT_ALLOWED`, `DUPLICATE`, `DEVICE_RETIRED`,
    * `DEVICE_BLOCKED`, `CALLERS_DIFFER` for a certificate that names another serial number,
    * `REQUEST_ID_REUSED` for a retry that differs, `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
    */
   async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<EnrolledDevice> {
-    requireNames(request);
-    requireStorable(request.firmwareVersion);
-    return await this.#turns.run(async () => this.#finish(await this.#admit(request)), signal);
+    try {
+      requireNames(request);
+      requireStorable(request.firmwareVersion);
+      return await this.#turns.run(async () => this.#finish(await this.#admit(request)), signal);
+    } catch (error) {
+      if (error instanceof OtaError) this.#parts.metrics.enrolmentsRefused.labels(error.reason).inc();
+      throw error;
+    }
   }
 
   /**
@@ -195,7 +203,7 @@ export class DeviceEnrolment {
     const sha256 = certificate?.sha256;
     if (request.enrolmentKey === "")
       return { keyId: null, requireApproval: certificates?.enrol === "approval", sha256 };
-    const { id, requireApproval } = await keys.check(em, request.enrolmentKey, request.deviceType);
+    const { id, requireApproval } = await keys.check(em, request.enrolmentKey, request);
     return { keyId: id, requireApproval, sha256 };
   }
 

@@ -145,6 +145,7 @@ const migrations = [
   { name: "0036-token-rights", class: TokenRights },
   { name: "0035-oidc-people", class: OidcPeople },
   { name: "0039-audit-chain", class: AuditChain },
+  { name: "0032-serials-and-clones", class: SerialsAndClones },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
