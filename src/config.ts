@@ -144,6 +144,18 @@ const table = {
     "How long a device whose answer got lost may repeat its enrolment, in minutes; after that an operator must reset it.",
   ),
   ...oidcSettings,
+  cloneReturns: integer(
+    "CLONE_RETURNS",
+    3,
+    [0, 100],
+    "A device is suspected to have a clone when boots of it came back this often after another one was heard; 0 suspects nobody.",
+  ),
+  cloneWindowHours: integer("CLONE_WINDOW_HOURS", 24, [1, 720], "Within how many hours they must come back."),
+  quarantineClones: flag(
+    "QUARANTINE_CLONES",
+    false,
+    "Whether a device that is suspected to have a clone is put in quarantine, until an operator approves it.",
+  ),
   logLevel: choice(
     "LOG_LEVEL",
     ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
@@ -314,6 +326,12 @@ function assemble(values: Values, faults: string[]) {
     },
     /** Where operators sign in beside tokens; undefined: nowhere. */
     oidc: oidcOf(values, faults),
+    /** When a device is suspected to have a clone. */
+    clones: {
+      returns: values.cloneReturns,
+      windowMs: values.cloneWindowHours * 3_600_000,
+      quarantine: values.quarantineClones,
+    },
     log: { level: values.logLevel, format: values.logFormat },
     audit: { anchorMs: values.auditAnchorMinutes * 60_000 },
     requireSignature: values.requireSignature,

@@ -17,6 +17,7 @@ import { SymbolFileEntity } from "./crash/symbols/symbol-file.entity.ts";
 import { FleetCountEntity } from "./device/fleet/fleet-count.entity.ts";
 import { FleetVersionCountEntity } from "./device/fleet/fleet-version-count.entity.ts";
 import { PresenceChangeEntity } from "./device/fleet/presence-change.entity.ts";
+import { DeviceBootsEntity } from "./device/registry/device-boots.entity.ts";
 import { ModelAliasEntity } from "./device/registry/model-alias.entity.ts";
 import { SavedFilterEntity } from "./device/registry/saved-filter.entity.ts";
 import { DeviceEntity } from "./device/state/device.entity.ts";
@@ -72,6 +73,7 @@ export const entities = [
   FleetCountEntity,
   FleetVersionCountEntity,
   PresenceChangeEntity,
+  DeviceBootsEntity,
   ModelAliasEntity,
   SavedFilterEntity,
   FirmwareUpdateEntity,

@@ -1,5 +1,6 @@
 import { FleetPresence } from "../device/fleet/fleet-presence.ts";
 import { RetiredPresence } from "../device/fleet/retired-presence.ts";
+import { CloneWatch } from "../device/registry/clone-watch.ts";
 import { DeviceCertificates } from "../device/registry/device-certificates.ts";
 import { DeviceEnrolment } from "../device/registry/device-enrolment.ts";
 import { DeviceRegistry } from "../device/registry/device-registry.ts";
@@ -46,11 +47,22 @@ export async function openDevices(
   const faults = opened.use(new HeartbeatFaultWriter({ database, clock, logger }));
   const states = new StateWriter({ database, clock, logger, presence: fleet.tracker });
   const checks = opened.use(new CheckWriter({ database, clock, logger, presence: fleet.tracker }));
+  const clones = opened.use(
+    new CloneWatch({
+      database,
+      audit,
+      changes,
+      metrics: metrics.devices,
+      clock,
+      logger,
+      rules: config.clones,
+    }),
+  );
   const directory = opened.adopt(
-    new DeviceDirectory({ database, changes, states, checks, clock, logger }),
+    new DeviceDirectory({ database, changes, states, checks, boots: clones, clock, logger }),
     (it) => it.close(),
   );
-  for (const { writer } of [facts, faults, states, checks]) background.add(writer);
+  for (const { writer } of [facts, faults, states, checks, clones]) background.add(writer);
   const identity = [new ChangedDeviceUpdates(clock, heartbeatIntervalMs), new ReplacedDevicePositions()];
   const enrolment = new DeviceEnrolment({
     database,
@@ -103,6 +115,7 @@ export async function openDevices(
     fleet,
     facts,
     faults,
+    clones,
     directory,
     enrolment,
     registry,

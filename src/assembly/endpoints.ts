@@ -130,6 +130,7 @@ export function endpointTable({
       streams,
       openings: new StreamOpenings(database.pool),
       observers: [rollouts, facts],
+      boots: devices.clones,
       consumeRate: (deviceId, points) => rateLimiter.consume("heartbeat", deviceId, points),
       budgets: new ByteBudgets(config.heartbeatBytes, clock),
       history,

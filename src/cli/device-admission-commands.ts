@@ -92,10 +92,10 @@ const standingVerbs = [
   },
   {
     name: "approve",
-    description: "Take a device out of quarantine, also one that enrolled with a key that asks for approval",
+    description: "Take a device out of quarantine, or clear that it is suspected to have a clone",
     call: (session: Session, request: DeviceVerb) =>
       session.call(DeviceService.method.approveDevice, request),
-    unchanged: "it was not in quarantine",
+    unchanged: "it was neither in quarantine nor suspected",
   },
 ] as const;
 

@@ -228,6 +228,10 @@ function renderDevice(terminal: Terminal, device: Device, nowMs: number): string
       "standing",
       device.standing === Standing.ADMITTED ? undefined : enumText(StandingSchema, device.standing),
     ],
+    [
+      "clone suspected",
+      device.cloneSuspectedTime === undefined ? undefined : `since ${timeText(device.cloneSuspectedTime)}`,
+    ],
     ["version", cleanText(device.firmwareVersion) || "-"],
     ["security counter", String(device.securityCounter)],
     ["update", device.openUpdateId === "" ? "none under way" : device.openUpdateId],

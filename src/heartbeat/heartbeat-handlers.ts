@@ -12,6 +12,7 @@ import type { Directive } from "./directive.ts";
 import { maskedFields } from "./heartbeat-fields.ts";
 import { type HeartbeatHistory, historyKey } from "./heartbeat-history.ts";
 import { ackMessage, directiveMessage, epochOf } from "./heartbeat-messages.ts";
+import { bootOfBatch } from "./live-boots.ts";
 import { maskedHeartbeat } from "./read-mask-messages.ts";
 import { callSalvage, streamSalvage } from "./salvage-messages.ts";
 import { HeartbeatStreamHandler, type StreamHandlerParts } from "./stream-handlers.ts";
@@ -27,7 +28,7 @@ export interface HeartbeatParts extends StreamHandlerParts {
 
 /** The endpoints of HeartbeatService. */
 export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
-  const { ingest, faults, budgets, history, clock } = parts;
+  const { ingest, faults, budgets, boots, history, clock } = parts;
   const streamHandler = new HeartbeatStreamHandler(parts);
   return [
     bidiStream(
@@ -59,6 +60,8 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
         });
         budgets.take(deviceId, batch.records);
         faults.checked(deviceId, batch);
+        const sighting = bootOfBatch(batch.records, undefined);
+        if (sighting !== undefined) boots.sighted(sighting);
         const { signal } = context;
         const result = await ingest.submit({ deviceId, epoch, followsEpoch, records: batch.records, signal });
         return {

@@ -8,6 +8,8 @@ import {
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import type { CallContext } from "../api/pipeline/endpoint.ts";
 import { callingDevice } from "../call/identity.ts";
+import type { BootObserver } from "../device/state/boot-sighting.ts";
+import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import { invalidArgument, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Logger } from "../infra/logger.ts";
@@ -19,6 +21,7 @@ import type { HeartbeatFaults } from "./heartbeat-faults.ts";
 import type { HeartbeatIngest } from "./heartbeat-ingest.ts";
 import { helloOf, outputMessage } from "./heartbeat-messages.ts";
 import type { HeartbeatStreams } from "./heartbeat-streams.ts";
+import { bootOfBatch, bootOfHello } from "./live-boots.ts";
 import type { StreamHello, StreamObserver } from "./stream-hello.ts";
 import type { StreamOpening, StreamOpenings } from "./stream-openings.ts";
 import { StreamSession } from "./stream-session.ts";
@@ -36,6 +39,8 @@ export interface StreamHandlerParts {
   readonly openings: StreamOpenings;
   readonly faults: HeartbeatFaults;
   readonly observers: readonly StreamObserver[];
+  /** Is told which boots live. */
+  readonly boots: BootObserver;
   /**
    * The limit counts messages, not heartbeats: a device that catches up sends few large batches, and is not to be
    * punished for having been offline. The budgets bound what it can send in them.
@@ -86,6 +91,7 @@ export class HeartbeatStreamHandler {
       }
       const hello = { ...told, epoch: opening.epoch };
       for (const observer of this.#parts.observers) observer.streamOpened(hello);
+      this.#parts.boots.sighted(bootOfHello(hello, this.#parts.clock.now()));
       void this.#read(incoming, session, hello, context);
       // What observers and acks have queued in the session comes behind it.
       yield this.#welcome(hello, opening);
@@ -170,7 +176,17 @@ export class HeartbeatStreamHandler {
     });
     this.#parts.budgets.take(session.deviceId, batch.records);
     this.#parts.faults.checked(session.deviceId, batch);
+    this.#sight(session, batch.records, hello);
     return this.#parts.ingest.enqueue(session.submission(batch), () => context.signal);
+  }
+
+  /** Once a stream: it is one machine, and stays the same boot while it is open. */
+  #sight(session: StreamSession, records: readonly DurableHeartbeat[], hello: StreamHello): void {
+    if (session.isBootSeen) return;
+    const sighting = bootOfBatch(records, hello);
+    if (sighting === undefined) return;
+    session.isBootSeen = true;
+    this.#parts.boots.sighted(sighting);
   }
 
   /** Asks a device that is too fast to slow down, and after a while of being ignored ends its stream. */

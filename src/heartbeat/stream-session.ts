@@ -49,6 +49,8 @@ export class StreamSession {
   /** Whether the device leaves the epoch to the service, which may begin a new one while the stream is open. */
   readonly followsEpoch: boolean;
   readonly generation: number;
+  /** Whether it was noted which boot lives at its other end. */
+  isBootSeen = false;
   /** When the device was first asked to slow down and when it last was too fast, in monotonic milliseconds. */
   slowDown: { readonly sinceMs: number; lastMs: number; count: number } | undefined;
   #ackedThrough: number;

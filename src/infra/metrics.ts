@@ -149,6 +149,8 @@ export interface UpdateMetrics {
 export interface DeviceMetrics {
   /** Enrolments that were refused, by the reason that the device was told. */
   readonly enrolmentsRefused: LabelledCount;
+  /** Devices that began to be suspected to have a clone. */
+  readonly clonesSuspected: Count;
 }
 
 /** What the watch over the machine's clocks counts. */
@@ -254,6 +256,11 @@ function createDeviceMetrics(registry: Registry): DeviceMetrics {
       name: `${prefix}enrolments_refused_total`,
       help: "Enrolments that were refused, by reason.",
       labelNames: ["reason"],
+      registers: [registry],
+    }),
+    clonesSuspected: new Counter({
+      name: `${prefix}clones_suspected_total`,
+      help: "Devices that began to be suspected to have a clone.",
       registers: [registry],
     }),
   };

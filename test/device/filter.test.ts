@@ -69,6 +69,7 @@ const device = fc.record({
   updatePin: fc.constantFrom("none", "canary", "excluded"),
   quarantined: fc.boolean(),
   blocked: fc.boolean(),
+  cloneSuspectedAgoMs: fc.constantFrom(null, null, ...moments),
   enrolledVersion: version,
   expectedIntervalMs: fc.constantFrom(null, null, 1_500, 60_000, 3_600_000, 30 * 86_400_000),
   heard: fc.option(
@@ -145,7 +146,12 @@ const test = fc.oneof(
     .map(([comparator, value]) => `last_seen_time ${comparator} ${value}`),
   fc
     .tuple(
-      fc.constantFrom("reading_left_out_time", "heartbeat_refused_time", "heartbeat_repeated_time"),
+      fc.constantFrom(
+        "clone_suspected_time",
+        "reading_left_out_time",
+        "heartbeat_refused_time",
+        "heartbeat_repeated_time",
+      ),
       comparison,
       fc.constantFrom("ago(240s)", "ago(1h)", '"2026-01-01T00:00:00Z"'),
     )
@@ -195,6 +201,7 @@ const test = fc.oneof(
       "last_seen_time",
       "create_time",
       "clock_verdict",
+      "clone_suspected_time",
       "reading_left_out_time",
       "heartbeat_refused_time",
       "heartbeat_repeated_time",
@@ -229,7 +236,7 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
     await pool.query(
       `UPDATE devices SET serial_number = $2, display_name = $3, groups = $4, tags = $5, metadata = $6, update_pin = $7,
               reported = $8, created_at = $9, product = $10, hardware_model = $11, expected_interval_ms = $12,
-              quarantined_at = $13, blocked_at = $14
+              quarantined_at = $13, blocked_at = $14, clone_suspected_at = $15
         WHERE id = $1`,
       [
         deviceId,
@@ -246,6 +253,7 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
         each.expectedIntervalMs,
         each.quarantined ? new Date(0) : null,
         each.blocked ? new Date(0) : null,
+        each.cloneSuspectedAgoMs === null ? null : new Date(nowMs + each.cloneSuspectedAgoMs),
       ],
     );
     for (const [kind, field, agoMs] of each.faults)

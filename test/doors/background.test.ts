@@ -15,6 +15,7 @@ const works = [
   "connections_http",
   "crash_logs",
   "database_clock",
+  "device_boots",
   "device_checks",
   "device_states",
   "device_types",

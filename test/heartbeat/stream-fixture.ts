@@ -36,6 +36,7 @@ export async function startStreams(
     faults: fixture.faults,
     streams,
     openings: new StreamOpenings(sessionOn(fixture.pool)),
+    boots: { sighted: () => undefined },
     observers: [{ streamOpened: (hello) => hellos.push(hello) }],
     budgets: new ByteBudgets(undefined, options.clock ?? systemClock),
     consumeRate: options.consumeRate ?? (() => ({ ok: true })),

@@ -58,6 +58,7 @@ export const device: CheckedDevice = {
   metadata: {},
   updatePin: "none",
   standing: "admitted",
+  cloneSuspectedAtMs: undefined,
   createdAtMs: 0,
   clockVerdict: undefined,
   faultTimes: {},

@@ -236,6 +236,14 @@ export declare type Device = Message<"ota.v1.Device"> & {
    * @generated from field: ota.v1.Standing standing = 41;
    */
   standing: Standing;
+
+  /**
+   * Since when another machine is suspected to run under its identity, because boots of it were heard in turns; unset if none is, or
+   * since an operator cleared it (`ApproveDevice`, `ResetDeviceCredential`).
+   *
+   * @generated from field: google.protobuf.Timestamp clone_suspected_time = 42;
+   */
+  cloneSuspectedTime?: Timestamp | undefined;
 };
 
 /**

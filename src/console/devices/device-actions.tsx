@@ -38,7 +38,7 @@ export function DeviceActions({ device }: { readonly device: Device }) {
         <Menu.Dropdown>
           <Menu.Item onClick={() => setOpen("reset")}>Reset its credential…</Menu.Item>
           <Menu.Item onClick={() => setOpen("retire")}>Retire it…</Menu.Item>
-          <StandingItems standing={device.standing} choose={setStanding} />
+          <StandingItems device={device} choose={setStanding} />
         </Menu.Dropdown>
       </Menu>
       <Modal opened={open === "edit"} onClose={close} title={`Edit ${deviceTitle(device)}`} centered>

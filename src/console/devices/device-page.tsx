@@ -67,6 +67,7 @@ export function DevicePage() {
         ) : (
           <>
             {device.standing !== Standing.ADMITTED && <Status {...standings[device.standing]} />}
+            {device.cloneSuspectedTime !== undefined && <Status tone="bad" text="Clone suspected" />}
             <Status {...presences[device.presence]} />
             <LiveStatus state={stream.state} />
           </>
@@ -168,6 +169,7 @@ function About({ device }: { readonly device: Device }) {
           ["Enrolled", <Time key="c" at={device.createTime} />],
           ["Changed", <TimeAgo key="u" at={device.updateTime} />],
           ["May enrol until", device.enrolUntilTime && <Time key="e" at={device.enrolUntilTime} />],
+          ["Clone suspected", device.cloneSuspectedTime && <Time key="k" at={device.cloneSuspectedTime} />],
           ["Retired", device.retireTime && <Time key="r" at={device.retireTime} />],
           ["Id", <CopyText key="i" text={device.id} />],
         ]}

@@ -11,16 +11,21 @@ export type StandingVerb = "block" | "unblock" | "quarantine" | "approve";
 
 /** The verbs that change something, as items of a menu. */
 export function StandingItems({
-  standing,
+  device: { standing, cloneSuspectedTime },
   choose,
 }: {
-  readonly standing: Standing;
+  readonly device: Device;
   readonly choose: (verb: StandingVerb) => void;
 }) {
+  const isQuarantined = standing === Standing.QUARANTINED;
   const verbs: readonly StandingVerb[] =
     standing === Standing.BLOCKED
       ? ["unblock"]
-      : [standing === Standing.QUARANTINED ? "approve" : "quarantine", "block"];
+      : [
+          ...(isQuarantined || cloneSuspectedTime !== undefined ? (["approve"] as const) : []),
+          ...(isQuarantined ? [] : (["quarantine"] as const)),
+          "block",
+        ];
   return verbs.map((verb) => (
     <Menu.Item key={verb} onClick={() => choose(verb)}>
       {words[verb].item}
@@ -99,7 +104,10 @@ const words: Readonly<Record<StandingVerb, Words>> = {
   approve: {
     item: "Approve it…",
     title: (device) => `Approve ${device}?`,
-    consequences: ["It is offered updates as any other device."],
+    consequences: [
+      "It is offered updates as any other device.",
+      "If a clone is suspected, it is so no more, until two boots are heard in turns again.",
+    ],
     confirm: "Approve it",
   },
 };

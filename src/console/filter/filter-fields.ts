@@ -74,6 +74,7 @@ export const filterFields: readonly FilterField[] = [
     hint: "how far it is let in",
     values: ["ADMITTED", "QUARANTINED", "BLOCKED"],
   },
+  { name: "clone_suspected_time", kind: "time", hint: "since when a clone is suspected" },
   { name: "metadata", kind: "map", hint: "metadata.<name>" },
   { name: "components", kind: "versions", hint: "components.<name>" },
   { name: "security_counter", kind: "number", hint: "signed security counter" },

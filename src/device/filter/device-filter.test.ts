@@ -27,6 +27,7 @@ const device: FilterableDevice = {
   metadata: { site: "hq", "my key": "x" },
   updatePin: "none",
   standing: "admitted",
+  cloneSuspectedAtMs: undefined,
   createdAtMs: nowMs - 1_000,
   firmwareVersion: "1.10.0-rc.1",
   components: { app: "2.0.0" },

@@ -85,6 +85,10 @@ const fields = {
     description: "How far it is let in.",
     values: Object.keys(standingNames),
   },
+  clone_suspected_time: {
+    kind: "time",
+    description: "Since when it is suspected to have a clone, until an operator clears it.",
+  },
   create_time: { kind: "time", description: "When it enrolled or was registered." },
   firmware_version: {
     kind: "version",

@@ -139,6 +139,7 @@ function presentPredicate({ name, key }: FieldPath): DevicePredicate {
       return () => true;
     case "clock_verdict":
       return (device) => device.clockVerdict !== undefined;
+    case "clone_suspected_time":
     case "reading_left_out_time":
     case "heartbeat_refused_time":
     case "heartbeat_repeated_time": {
@@ -171,6 +172,7 @@ function choiceReader(name: FieldName): (device: FilterableDevice) => HeldReadin
 function timeReader(name: FieldName): NumberReader {
   const kind = faultKindOf(name);
   if (kind !== undefined) return ({ faultTimes }) => faultTimes[kind];
+  if (name === "clone_suspected_time") return ({ cloneSuspectedAtMs }) => cloneSuspectedAtMs;
   return name === "create_time" ? (device) => device.createdAtMs : (device) => device.lastSeenAtMs;
 }
 

@@ -110,6 +110,7 @@ const columns: Readonly<Record<FieldName, Sql>> = {
   metadata: sql`d.metadata`,
   update_pin: sql`d.update_pin`,
   standing: standingSql,
+  clone_suspected_time: sql`d.clone_suspected_at`,
   create_time: sql`d.created_at`,
   firmware_version: sql`coalesce(s.firmware_version, nullif(d.reported->>'firmwareVersion', ''))`,
   components: sql`s.components`,

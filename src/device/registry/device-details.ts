@@ -27,6 +27,8 @@ export interface DeviceDetails {
   readonly retiredAt: Date | undefined;
   /** Until when its serial number may enrol once more; undefined if it may not. The time may have passed. */
   readonly enrolUntil: Date | undefined;
+  /** Since when it is suspected to have a clone; undefined if it is not. */
+  readonly cloneSuspectedAt: Date | undefined;
   /** Without errors and metrics; undefined before the first one. */
   readonly lastHeartbeat: HeartbeatRecord | undefined;
   readonly securityCounter: number;
@@ -49,7 +51,7 @@ export function selectDetails(extra?: Sql): Sql {
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.update_pin, ${standingSql} AS standing, d.metadata, d.reported,
          d.expected_interval_ms AS operator_interval,
          (SELECT t.expected_interval_ms FROM device_types t WHERE t.name = d.device_type) AS type_interval,
-         d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at, d.enrol_until${extra === undefined ? sql`` : sql`, ${extra}`}, s.*
+         d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at, d.enrol_until, d.clone_suspected_at${extra === undefined ? sql`` : sql`, ${extra}`}, s.*
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
 }
 
@@ -73,6 +75,7 @@ export interface DeviceDetailsRow extends ReadingRow {
   readonly changed_at: Date;
   readonly deleted_at: Date | null;
   readonly enrol_until: Date | null;
+  readonly clone_suspected_at: Date | null;
   readonly last_seen_at: Date | null;
   readonly last_device_time: Date | null;
   readonly clock_offset_ms: string | null;
@@ -99,6 +102,7 @@ export function detailsOf(row: DeviceDetailsRow): DeviceDetails {
     updatedAt: row.changed_at,
     retiredAt: row.deleted_at ?? undefined,
     enrolUntil: row.enrol_until ?? undefined,
+    cloneSuspectedAt: row.clone_suspected_at ?? undefined,
     lastHeartbeat: row.last_seen_at === null ? undefined : heartbeatOf(row, row.last_seen_at),
     securityCounter: Number(row.security_counter ?? 0),
     expectedInterval: expectedInterval({

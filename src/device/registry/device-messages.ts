@@ -66,6 +66,9 @@ export function deviceMessage(
     ...(device.enrolUntil === undefined || device.enrolUntil.getTime() <= context.nowMs
       ? {}
       : { enrolUntilTime: timestampFromDate(device.enrolUntil) }),
+    ...(device.cloneSuspectedAt === undefined
+      ? {}
+      : { cloneSuspectedTime: timestampFromDate(device.cloneSuspectedAt) }),
     ...(device.retiredAt === undefined ? {} : { retireTime: timestampFromDate(device.retiredAt) }),
   };
 }

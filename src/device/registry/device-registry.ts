@@ -15,6 +15,7 @@ import { isNewer } from "../state/device-snapshot.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatRecord } from "../state/heartbeat-record.ts";
 import { readDeviceIn } from "../state/live-device-rows.ts";
+import { forgetBoots } from "./clone-watch.ts";
 import { type DeviceDetails, readDevice } from "./device-details.ts";
 import { countDevices, type DeviceQuery, isWalk, type ListedDevice, listDevices } from "./device-list.ts";
 import { intervalText } from "./expected-interval.ts";
@@ -238,7 +239,10 @@ export class DeviceRegistry {
       device.enrolUntil = enrolUntil;
       device.certificatesSince = now;
       device.certificateSha256 = null;
+      // Both of two machines are out: who comes now is one.
+      device.cloneSuspectedAt = null;
       await em.flush();
+      await forgetBoots(em, id);
       const hashes = await credentials.revokeAll(em, id, "an operator reset the credential");
       await audit.record(em, {
         actor,

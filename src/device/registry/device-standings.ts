@@ -8,6 +8,7 @@ import type { Database } from "../../infra/database/database.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
 import { standingOf } from "../state/standing.ts";
+import { forgetBoots } from "./clone-watch.ts";
 import type { DeviceVerb } from "./device-registry.ts";
 
 /** Whoever must act in the same transaction when a device is blocked, for example to cancel its open update. */
@@ -69,12 +70,17 @@ export class DeviceStandings {
     });
   }
 
-  /** Takes a device out of quarantine, or approves one that enrolled with a key that asks for it. */
+  /**
+   * Takes a device out of quarantine, or approves one that enrolled with a key that asks for it; one that is suspected to have a clone is
+   * so no more, until it happens again.
+   */
   async approve(verb: DeviceVerb): Promise<boolean> {
     return await this.#change(verb, "approve", async (em, device) => {
-      if (device.quarantinedAt === null) return undefined;
+      if (device.quarantinedAt === null && device.cloneSuspectedAt === null) return undefined;
       device.quarantinedAt = null;
+      device.cloneSuspectedAt = null;
       await em.flush();
+      await forgetBoots(em, device.id);
       return "updated";
     });
   }

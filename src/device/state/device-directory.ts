@@ -6,6 +6,7 @@ import type { Database } from "../../infra/database/database.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { SecondChanceCache } from "../../infra/second-chance-cache.ts";
+import type { BootObserver } from "./boot-sighting.ts";
 import type { CheckWriter, DeviceCheck } from "./check-writer.ts";
 import type { DeviceChange, DeviceChangeListener, DeviceChanges } from "./device-changes.ts";
 import { type DeviceSnapshot, isNewer, type LiveDevice, SharedTexts } from "./device-snapshot.ts";
@@ -20,6 +21,8 @@ export interface DeviceDirectoryParts {
   readonly states: StateWriter;
   /** Without it, update checks are forgotten. */
   readonly checks?: CheckWriter;
+  /** Is told under which boots devices ask for updates. */
+  readonly boots?: BootObserver;
   readonly clock: Clock;
   readonly logger: Logger;
   /** The most devices to remember, at some 600 bytes each; 300,000 unless given. */
@@ -36,6 +39,7 @@ export class DeviceDirectory implements DeviceChangeListener {
   readonly #changes: DeviceChanges;
   readonly #states: StateWriter;
   readonly #checks: CheckWriter | undefined;
+  readonly #boots: BootObserver | undefined;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #texts = new SharedTexts();
@@ -52,6 +56,7 @@ export class DeviceDirectory implements DeviceChangeListener {
     this.#changes = parts.changes;
     this.#states = parts.states;
     this.#checks = parts.checks;
+    this.#boots = parts.boots;
     this.#clock = parts.clock;
     this.#logger = parts.logger;
     this.#devices = new SecondChanceCache(parts.maxDevices ?? 300_000);
@@ -105,6 +110,13 @@ export class DeviceDirectory implements DeviceChangeListener {
    * devices that keep a stream cost nothing here.
    */
   observeCheck(check: DeviceCheck): void {
+    this.#boots?.sighted({
+      deviceId: check.deviceId,
+      bootId: check.bootId,
+      atMs: check.receivedAt.getTime(),
+      startedAtMs: undefined,
+      beginsStream: false,
+    });
     const device = this.#devices.peek(check.deviceId);
     if (device === undefined || this.#checks === undefined) return;
     const { firmwareVersion, bootId, lastSeenAtMs } = device;

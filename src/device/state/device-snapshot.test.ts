@@ -14,6 +14,7 @@ function device(): LiveDevice {
       metadata: {},
       updatePin: "none",
       standing: "admitted",
+      cloneSuspectedAtMs: undefined,
       createdAtMs: 0,
       expectedIntervalMs: undefined,
       faultTimes: {},

@@ -34,6 +34,7 @@ export interface DeviceFacts
     | "metadata"
     | "updatePin"
     | "standing"
+    | "cloneSuspectedAtMs"
     | "createdAtMs"
     | "expectedIntervalMs"
     | "faultTimes"
@@ -71,6 +72,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
   readonly metadata: Readonly<Record<string, string>>;
   readonly updatePin: UpdatePin;
   readonly standing: Standing;
+  readonly cloneSuspectedAtMs: number | undefined;
   readonly createdAtMs: number;
   readonly expectedIntervalMs: number | undefined;
   readonly faultTimes: FaultTimes;
@@ -102,6 +104,7 @@ export class LiveDevice extends LiveReadings implements DeviceSnapshot {
     this.metadata = facts.metadata;
     this.updatePin = facts.updatePin;
     this.standing = facts.standing;
+    this.cloneSuspectedAtMs = facts.cloneSuspectedAtMs;
     this.createdAtMs = facts.createdAtMs;
     this.expectedIntervalMs = facts.expectedIntervalMs;
     this.faultTimes = facts.faultTimes;

@@ -56,6 +56,8 @@ export const DeviceEntity = defineEntity({
     /** Since when it is in quarantine, and since when it is blocked; see `Standing`. */
     quarantinedAt: instant().strictNullable(),
     blockedAt: instant().strictNullable(),
+    /** Since when another machine is suspected to run under its identity; null if none is. */
+    cloneSuspectedAt: instant().strictNullable(),
     /** Since when another board is under this serial number; null for the first. */
     boardSince: instant().nullable(),
     tags: p.array().columnType("text[]").defaultRaw("'{}'"),
@@ -79,6 +81,11 @@ export const DeviceEntity = defineEntity({
       expression: 'create index devices_serial_number_order_index on devices (serial_number collate "C", id)',
     },
     { name: "devices_enrolment_key_id_index", properties: ["enrolmentKeyId"] },
+    {
+      name: "devices_clone_suspected_at_index",
+      properties: ["cloneSuspectedAt", "id"],
+      where: "clone_suspected_at is not null",
+    },
   ],
   uniques: [{ name: "devices_serial_number_unique", properties: ["serialNumber"], where: "not is_deleted" }],
 });

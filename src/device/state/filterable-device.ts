@@ -17,6 +17,8 @@ export interface FilterableDevice extends HeldReadings {
   readonly metadata: Readonly<Record<string, string>>;
   readonly updatePin: UpdatePin;
   readonly standing: Standing;
+  /** Since when it is suspected to have a clone, in milliseconds since 1970; undefined if it is not. */
+  readonly cloneSuspectedAtMs: number | undefined;
   /** Milliseconds since 1970. */
   readonly createdAtMs: number;
   /** Of the newest heartbeat or, before the first one, of the enrolment; empty if unknown. */

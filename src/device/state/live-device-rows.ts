@@ -37,6 +37,7 @@ interface DeviceStateRow {
   readonly metadata: Record<string, string>;
   readonly update_pin: UpdatePin;
   readonly standing: Standing;
+  readonly clone_suspected_at: Date | null;
   readonly created_at: Date;
   readonly enrolment_key_id: string | null;
   readonly is_deleted: boolean;
@@ -57,7 +58,7 @@ const held = heldReadings.map(({ column }) => sql`s.${identifier(column)}`);
 
 const readSql = sql`
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.metadata, d.update_pin,
-         ${standingSql} AS standing,
+         ${standingSql} AS standing, d.clone_suspected_at,
          d.created_at, d.enrolment_key_id, d.is_deleted,
          d.reported->>'firmwareVersion' AS enrolled_version, expected_interval_of(d) AS expected_interval,
          (SELECT jsonb_object_agg(kind, ms) FROM (
@@ -88,6 +89,7 @@ function liveDevice(row: DeviceStateRow, texts: SharedTexts, readAtSeconds: numb
       metadata: Object.keys(row.metadata).length === 0 ? noMetadata : row.metadata,
       updatePin: row.update_pin,
       standing: row.standing,
+      cloneSuspectedAtMs: row.clone_suspected_at?.getTime(),
       createdAtMs: row.created_at.getTime(),
       expectedIntervalMs: row.expected_interval === null ? undefined : Number(row.expected_interval),
       faultTimes: row.fault_times ?? noFaults,

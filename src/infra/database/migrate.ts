@@ -33,6 +33,7 @@ import { ClockVerdicts } from "./migrations/m0027-clock-verdicts.ts";
 import { KeptFacts } from "./migrations/m0028-kept-facts.ts";
 import { EnrolmentConsent } from "./migrations/m0030-enrolment-consent.ts";
 import { SignInAndAudit } from "./migrations/m0031-sign-in-and-audit.ts";
+import { SerialsAndClones } from "./migrations/m0032-serials-and-clones.ts";
 import { DeviceCertificates } from "./migrations/m0034-device-certificates.ts";
 import { OidcPeople } from "./migrations/m0035-oidc-people.ts";
 import { TokenRights } from "./migrations/m0036-token-rights.ts";

@@ -28,6 +28,7 @@ export function checkedDevice(device: DeviceSnapshot, reading?: CheckReading): C
     metadata: device.metadata,
     updatePin: device.updatePin,
     standing: device.standing,
+    cloneSuspectedAtMs: device.cloneSuspectedAtMs,
     createdAtMs: device.createdAtMs,
     expectedIntervalMs: device.expectedIntervalMs,
     clockVerdict: device.clockVerdict,

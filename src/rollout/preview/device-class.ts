@@ -81,6 +81,7 @@ export function representative(
     metadata: typeof row.time_zone === "string" ? { time_zone: row.time_zone } : {},
     updatePin: row.update_pin,
     standing: row.standing,
+    cloneSuspectedAtMs: undefined,
     createdAtMs: 0,
     expectedIntervalMs: undefined,
     clockVerdict: undefined,

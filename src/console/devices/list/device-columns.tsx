@@ -63,7 +63,7 @@ export const deviceColumns: readonly DeviceColumn[] = [
     header: "Version",
     width: "12%",
     wide: true,
-    cell: ({ firmwareVersion, openUpdateId, updatePin, standing }) => (
+    cell: ({ firmwareVersion, openUpdateId, updatePin, standing, cloneSuspectedTime }) => (
       <>
         {firmwareVersion || "—"}
         {openUpdateId !== "" && <Mark text="updating" />}
@@ -71,6 +71,7 @@ export const deviceColumns: readonly DeviceColumn[] = [
         {updatePin === UpdatePin.EXCLUDED && <Mark text="excluded" />}
         {standing === Standing.QUARANTINED && <Mark text="in quarantine" />}
         {standing === Standing.BLOCKED && <Mark text="blocked" />}
+        {cloneSuspectedTime !== undefined && <Mark text="clone?" />}
       </>
     ),
   },
