@@ -144,6 +144,12 @@ const table = {
     "How long a device whose answer got lost may repeat its enrolment, in minutes; after that an operator must reset it.",
   ),
   ...oidcSettings,
+  maxStandingChanges: integer(
+    "MAX_STANDING_CHANGES",
+    10_000,
+    [1, 1_000_000],
+    "The most devices that one call may block, unblock, put in quarantine or approve.",
+  ),
   cloneReturns: integer(
     "CLONE_RETURNS",
     3,
@@ -326,6 +332,8 @@ function assemble(values: Values, faults: string[]) {
     },
     /** Where operators sign in beside tokens; undefined: nowhere. */
     oidc: oidcOf(values, faults),
+    /** The most devices whose standing one call may change. */
+    maxStandingChanges: values.maxStandingChanges,
     /** When a device is suspected to have a clone. */
     clones: {
       returns: values.cloneReturns,

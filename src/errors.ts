@@ -95,7 +95,8 @@ export type ErrorReason =
   | "OIDC_ISSUER_UNAVAILABLE"
   | "PERSON_DISABLED"
   | "OIDC_SIGN_IN_FAILED"
-  | "SERIAL_NUMBER_NOT_ALLOWED";
+  | "SERIAL_NUMBER_NOT_ALLOWED"
+  | "TOO_MANY_DEVICES";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

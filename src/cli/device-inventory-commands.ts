@@ -5,6 +5,7 @@ import {
   BatchUpdateDevicesResponseSchema,
   CountDevicesResponseSchema,
   DeviceService,
+  StandingVerb,
 } from "../../gen/ota/v1/device_service_pb.js";
 import { CliError, exitCodes } from "./failure.ts";
 import { cleanText } from "./format.ts";
@@ -49,6 +50,9 @@ export function addDeviceInventoryCommands(device: Command, cli: Cli): void {
     .addOption(new Option("--pin <pin>", "how all rollouts treat them").choices(Object.keys(pins)))
     .option("--product <name>", "the product that they run; '' if nobody is to say")
     .option("--retire", "take them out of service")
+    .addOption(
+      new Option("--standing <verb>", "how far they shall be let in").choices(Object.keys(standingVerbs)),
+    )
     .option("--dry-run", "only say how many devices would be changed")
     .option("--reason <text>", "why, for the audit log")
     .action(withSession(cli, changeDevices));
@@ -58,6 +62,13 @@ const pins: Readonly<Record<string, UpdatePin>> = {
   none: UpdatePin.UNSPECIFIED,
   canary: UpdatePin.CANARY,
   excluded: UpdatePin.EXCLUDED,
+};
+
+const standingVerbs: Readonly<Record<string, StandingVerb>> = {
+  block: StandingVerb.BLOCK,
+  unblock: StandingVerb.UNBLOCK,
+  quarantine: StandingVerb.QUARANTINE,
+  approve: StandingVerb.APPROVE,
 };
 
 async function correctDevice(
@@ -93,6 +104,7 @@ interface BatchOptions {
   readonly pin?: string;
   readonly product?: string;
   readonly retire?: boolean;
+  readonly standing?: string;
   readonly dryRun?: boolean;
   readonly reason?: string;
 }
@@ -105,6 +117,7 @@ async function changeDevices(
   const deviceIds: string[] = [];
   for (const reference of references) deviceIds.push(await deviceId(session, reference));
   const pin = options.pin === undefined ? undefined : pins[options.pin];
+  const standingVerb = options.standing === undefined ? undefined : standingVerbs[options.standing];
   const answer = await session.call(DeviceService.method.batchUpdateDevices, {
     deviceIds,
     filter: options.filter ?? "",
@@ -115,6 +128,7 @@ async function changeDevices(
     removeTags: options.removeTag ?? [],
     ...(pin === undefined ? {} : { updatePin: pin }),
     ...(options.product === undefined ? {} : { product: options.product }),
+    ...(standingVerb === undefined ? {} : { standingVerb }),
     retire: options.retire === true,
     validateOnly: options.dryRun === true,
     reason: options.reason ?? "",

@@ -116,6 +116,7 @@ async function askForDevices(database: Database): Promise<void> {
       }
     }
   }
+  const unchanged = () => Promise.resolve(false);
   const batches = new DeviceBatches({
     database,
     audit: new AuditLog({ database }),
@@ -124,6 +125,8 @@ async function askForDevices(database: Database): Promise<void> {
       retire: () => Promise.reject(new Error("nothing is retired")),
       update: () => Promise.reject(new Error("nothing is corrected")),
     },
+    standings: { block: unchanged, unblock: unchanged, quarantine: unchanged, approve: unchanged },
+    maxStandings: 10,
     clock: systemClock,
     heartbeatIntervalMs: moment.heartbeatIntervalMs,
   });
@@ -143,6 +146,7 @@ async function askForDevices(database: Database): Promise<void> {
     updatePin: "canary",
     product: undefined,
     retire: false,
+    standingVerb: undefined,
     reason: "",
     validateOnly: true,
   } as const;
@@ -151,6 +155,10 @@ async function askForDevices(database: Database): Promise<void> {
   await batches.apply({ ...batch, updatePin: undefined, validateOnly: false }, signal);
   const corrected = { ...batch, addGroups: [], removeGroups: [], updatePin: undefined, product: "" };
   await batches.apply({ ...corrected, validateOnly: false }, signal);
+  for (const standingVerb of ["block", "unblock", "quarantine", "approve"] as const) {
+    const verb = { ...corrected, product: undefined, standingVerb };
+    await batches.apply({ ...verb, validateOnly: false }, signal);
+  }
   await batches.apply(
     { ...batch, addGroups: [], removeGroups: [], updatePin: undefined, retire: true },
     signal,

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
-import type { BatchUpdate } from "../../src/device/registry/device-batch.ts";
+import type { BatchUpdate } from "../../src/device/registry/batch-update.ts";
 import { parseDeviceOrder } from "../../src/device/registry/device-list.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -147,9 +147,60 @@ describe("DeviceBatches", () => {
     expect(await devices.registry.count(parseDeviceFilter(""), { signal: never })).toBe(1);
   });
 
+  it("changes how far devices are let in as the single verbs do, those that are not so already", async () => {
+    await using devices = await startDevices();
+    const ids = await enrolled(devices, 5);
+    const filter = "device_type = thermostat";
+    const [blocked = "", suspected = ""] = ids;
+    await devices.standings.block({ actor: "operator:ada", id: blocked, reason: "" });
+    const batch = { ...nothing, deviceIds: ids.slice(0, 3), standingVerb: "block" } as const;
+    const foreseen = { matched: 3, changed: 2 };
+    expect(await devices.batches.apply({ ...batch, validateOnly: true }, never)).toEqual(foreseen);
+    expect(await devices.batches.apply(batch, never)).toEqual(foreseen);
+    const standings = async () =>
+      await Promise.all(ids.map(async (id) => (await devices.registry.get(id)).standing));
+    expect(await standings()).toEqual(["blocked", "blocked", "blocked", "admitted", "admitted"]);
+    const events = await devices.access.audit.list({ action: "device.block" }, { limit: 10 });
+    expect(events.map(({ reason }) => reason ?? "")).toEqual(["spring cleaning", "spring cleaning", ""]);
+
+    const all = { ...nothing, filter, expectedCount: 5 };
+    expect(await devices.batches.apply({ ...all, standingVerb: "unblock" }, never)).toEqual({
+      matched: 5,
+      changed: 3,
+    });
+    await devices.access.database.adminPool.query(
+      "UPDATE devices SET clone_suspected_at = now() WHERE id = $1",
+      [suspected],
+    );
+    expect(await devices.batches.apply({ ...all, standingVerb: "approve" }, never)).toEqual({
+      matched: 5,
+      changed: 1,
+    });
+    expect(await standings()).toEqual(Array.from(ids, () => "admitted"));
+  });
+
+  it("changes no more devices' standing at once than the limit, three here, not even some", async () => {
+    await using devices = await startDevices();
+    await insert(devices, 4);
+    const batch = { ...nothing, filter: "groups:all", expectedCount: 4, standingVerb: "quarantine" } as const;
+    const refused = { reason: "TOO_MANY_DEVICES", metadata: { count: "4", limit: "3" } };
+    for (const validateOnly of [true, false])
+      await expect(devices.batches.apply({ ...batch, validateOnly }, never)).rejects.toMatchObject(refused);
+    const count = async (filter: string) =>
+      await devices.registry.count(parseDeviceFilter(filter), { signal: never });
+    expect(await count("standing = QUARANTINED")).toBe(0);
+    // Who is in quarantine already does not count.
+    const odd = { ...batch, filter: "device_type = odd", expectedCount: 2 };
+    expect(await devices.batches.apply(odd, never)).toEqual({ matched: 2, changed: 2 });
+    expect(await devices.batches.apply(batch, never)).toEqual({ matched: 4, changed: 2 });
+    expect(await count("standing = QUARANTINED")).toBe(4);
+  });
+
   it.each([
     ["no change", {}],
     ["a name added and removed", { addGroups: ["a"], removeGroups: ["a"] }],
+    ["a standing with another change", { standingVerb: "block", addTags: ["t"] } as const],
+    ["a standing with retirement", { standingVerb: "block", retire: true } as const],
     ["retirement with another change", { retire: true, addTags: ["t"] }],
     ["a blank filter", { filter: "  ", addTags: ["t"], expectedCount: 1 }],
     ["a wrong filter", { filter: "battery_percent < low", addTags: ["t"], expectedCount: 1 }],

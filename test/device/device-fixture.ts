@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { type BatchUpdate, DeviceBatches } from "../../src/device/registry/device-batch.ts";
+import type { BatchUpdate } from "../../src/device/registry/batch-update.ts";
+import { DeviceBatches } from "../../src/device/registry/device-batch.ts";
 import { DeviceEnrolment, type EnrolmentRequest } from "../../src/device/registry/device-enrolment.ts";
 import { DeviceRegistry, type DeviceRetired } from "../../src/device/registry/device-registry.ts";
 import { DeviceReinstatement } from "../../src/device/registry/device-reinstatement.ts";
@@ -44,6 +45,7 @@ export const noChange: BatchUpdate = {
   updatePin: undefined,
   product: undefined,
   retire: false,
+  standingVerb: undefined,
   reason: "",
   validateOnly: false,
 };
@@ -73,6 +75,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
   const enrolAgainMs = 24 * 3_600_000;
   const parts = { database, audit, changes, clock, heartbeatIntervalMs };
   const registry = new DeviceRegistry({ ...parts, credentials, states, retired, identity: [], enrolAgainMs });
+  const standings = new DeviceStandings({ database, credentials, audit, changes, blocked: [], clock });
   return {
     access,
     changes,
@@ -93,9 +96,9 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       retryMs: 15 * 60_000,
     }),
     registry,
-    standings: new DeviceStandings({ database, credentials, audit, changes, blocked: [], clock }),
+    standings,
     reinstatement: new DeviceReinstatement({ database, audit, clock, enrolAgainMs }),
-    batches: new DeviceBatches({ ...parts, registry }),
+    batches: new DeviceBatches({ ...parts, registry, standings, maxStandings: 3 }),
     savedFilters: new SavedFilters({ database, idempotency, audit }),
     async [Symbol.asyncDispose]() {
       await directory.close();

@@ -218,3 +218,33 @@ describe("a device in quarantine", () => {
     expect(device?.standing).toBe(Standing.QUARANTINED);
   });
 });
+
+describe("many devices at once", () => {
+  it("are put in quarantine and approved as the count before said, and unknown verbs are refused", async () => {
+    const deviceType = `batch ${randomUUID()}`;
+    const ids: string[] = [];
+    for (let each = 0; each < 3; each++) ids.push((await enrolDevice(service, { deviceType })).id);
+    const batch = async (body: object) =>
+      await http(service, "POST", "/api/v1/devices:batchUpdate", { token: service.adminToken, body });
+    const filter = `device_type = "${deviceType}"`;
+    const change = { filter, standingVerb: "STANDING_VERB_QUARANTINE", reason: "odd readings" };
+    const counts = { matchedCount: "3", changedCount: "3" };
+    expect((await batch({ ...change, validateOnly: true })).body).toEqual(counts);
+    expect((await batch({ ...change, expectedCount: 3 })).body).toEqual(counts);
+    const inQuarantine = async () =>
+      (
+        await service
+          .client()
+          .unary(DeviceService.method.countDevices, { filter: `${filter} standing = QUARANTINED` })
+      ).count;
+    expect(await inQuarantine()).toBe(3n);
+    const { body } = await batch({ deviceIds: ids.slice(1), standingVerb: "STANDING_VERB_APPROVE" });
+    expect(body).toEqual({ matchedCount: "2", changedCount: "2" });
+    expect(await inQuarantine()).toBe(1n);
+    for (const standingVerb of ["STANDING_VERB_UNSPECIFIED", 99])
+      expect(httpRefusal(await batch({ deviceIds: ids, standingVerb }))).toMatchObject({
+        code: "INVALID_ARGUMENT",
+        fields: ["standing_verb"],
+      });
+  });
+});

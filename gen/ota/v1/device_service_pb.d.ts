@@ -2,7 +2,7 @@
 // @generated from file ota/v1/device_service.proto (package ota.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Device, Presence, UpdatePin } from "./device_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
@@ -917,7 +917,7 @@ export declare type ApproveDeviceResponse = Message<"ota.v1.ApproveDeviceRespons
   device?: Device | undefined;
 
   /**
-   * Nothing changed: it was not in quarantine.
+   * Nothing changed: it was neither in quarantine nor suspected.
    *
    * @generated from field: bool unchanged = 2;
    */
@@ -1061,6 +1061,14 @@ export declare type BatchUpdateDevicesRequest = Message<"ota.v1.BatchUpdateDevic
    * @generated from field: optional string product = 12;
    */
   product?: string | undefined;
+
+  /**
+   * How far they shall be let in; see `BlockDevice` and the verbs behind it. Each device is a change of its own on the audit log. Not
+   * together with the other changes. More than `DEVICE_OTA_MAX_STANDING_CHANGES` are refused: TOO_MANY_DEVICES.
+   *
+   * @generated from field: optional ota.v1.StandingVerb standing_verb = 20;
+   */
+  standingVerb?: StandingVerb | undefined;
 };
 
 /**
@@ -1988,6 +1996,51 @@ export declare type CountByName = Message<"ota.v1.CountByName"> & {
 export declare const CountByNameSchema: GenMessage<CountByName>;
 
 /**
+ * What operators do to a device's standing.
+ *
+ * @generated from enum ota.v1.StandingVerb
+ */
+export enum StandingVerb {
+  /**
+   * @generated from enum value: STANDING_VERB_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * See `BlockDevice`.
+   *
+   * @generated from enum value: STANDING_VERB_BLOCK = 1;
+   */
+  BLOCK = 1,
+
+  /**
+   * See `UnblockDevice`.
+   *
+   * @generated from enum value: STANDING_VERB_UNBLOCK = 2;
+   */
+  UNBLOCK = 2,
+
+  /**
+   * See `QuarantineDevice`.
+   *
+   * @generated from enum value: STANDING_VERB_QUARANTINE = 3;
+   */
+  QUARANTINE = 3,
+
+  /**
+   * See `ApproveDevice`.
+   *
+   * @generated from enum value: STANDING_VERB_APPROVE = 4;
+   */
+  APPROVE = 4,
+}
+
+/**
+ * Describes the enum ota.v1.StandingVerb.
+ */
+export declare const StandingVerbSchema: GenEnum<StandingVerb>;
+
+/**
  * The registry of devices: enrolment, inventory and the fleet's state at a glance.
  *
  * @generated from service ota.v1.DeviceService
@@ -2117,7 +2170,7 @@ export declare const DeviceService: GenService<{
   },
   /**
    * Takes a device out of quarantine, in which an operator put it or in which it enrolled
-   * (`CreateEnrolmentKeyRequest.require_approval`).
+   * (`CreateEnrolmentKeyRequest.require_approval`), and clears that it is suspected to have a clone.
    *
    * @generated from rpc ota.v1.DeviceService.ApproveDevice
    */

@@ -517,6 +517,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_SERIAL_NUMBER_NOT_ALLOWED = 132;
    */
   SERIAL_NUMBER_NOT_ALLOWED = 132,
+
+  /**
+   * The change is for more devices than one call may change; metadata `count` and `limit` say how many. FAILED_PRECONDITION: narrow the
+   * filter.
+   *
+   * @generated from enum value: ERROR_REASON_TOO_MANY_DEVICES = 133;
+   */
+  TOO_MANY_DEVICES = 133,
 }
 
 /**

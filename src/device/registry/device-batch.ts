@@ -9,31 +9,17 @@ import { type Sql, sql } from "../../infra/database/sql.ts";
 import { type DeviceFilter, parseDeviceFilter } from "../filter/device-filter.ts";
 import { compileFilterSql } from "../filter/filter-sql.ts";
 import type { DeviceChanges } from "../state/device-changes.ts";
-import type { UpdatePin } from "../state/filterable-device.ts";
+import {
+  type BatchUpdate,
+  changeSql,
+  detailsOf,
+  requireRoom,
+  requireSensible,
+  wouldChange,
+} from "./batch-update.ts";
 import { countDevices } from "./device-list.ts";
 import type { DeviceRegistry } from "./device-registry.ts";
-
-/** A change to many devices at once: those named by `deviceIds`, or those that `filter` matches. */
-export interface BatchUpdate {
-  readonly actor: string;
-  readonly deviceIds: readonly string[];
-  /** Empty if devices are named. */
-  readonly filter: string;
-  /** How many devices the caller believes that the filter matches; required with it, except to validate only. */
-  readonly expectedCount: number | undefined;
-  readonly addGroups: readonly string[];
-  readonly removeGroups: readonly string[];
-  readonly addTags: readonly string[];
-  readonly removeTags: readonly string[];
-  /** Undefined leaves pins as they are. */
-  readonly updatePin: UpdatePin | undefined;
-  /** The product that they run, empty for none; not together with other changes. Undefined leaves it as it is. */
-  readonly product: string | undefined;
-  /** Takes the devices out of service; not together with other changes. */
-  readonly retire: boolean;
-  readonly reason: string;
-  readonly validateOnly: boolean;
-}
+import type { DeviceStandings, StandingVerb } from "./device-standings.ts";
 
 /** What a batch did, or would do. */
 export interface BatchOutcome {
@@ -47,6 +33,9 @@ export interface DeviceBatchParts {
   readonly audit: AuditLog;
   readonly changes: DeviceChanges;
   readonly registry: Pick<DeviceRegistry, "retire" | "update">;
+  readonly standings: Pick<DeviceStandings, StandingVerb>;
+  /** The most devices whose standing one call may change. */
+  readonly maxStandings: number;
   readonly clock: Clock;
   readonly heartbeatIntervalMs: number;
 }
@@ -61,7 +50,7 @@ export class DeviceBatches {
 
   /**
    * Applies a change. What fails in between leaves the steps before done; a repeat does the rest. Retired devices never
-   * match. Throws `INVALID_FILTER`, `INVALID_REQUEST`, and `COUNT_MISMATCH` before anything is changed.
+   * match. Throws `INVALID_FILTER`, `INVALID_REQUEST`, `COUNT_MISMATCH` and `TOO_MANY_DEVICES` before anything is changed.
    */
   async apply(batch: BatchUpdate, signal: AbortSignal): Promise<BatchOutcome> {
     requireSensible(batch);
@@ -70,7 +59,11 @@ export class DeviceBatches {
     const { pool, heavyReads } = this.#parts.database;
     // Devices that are named are looked up; a filter may go through all of them.
     const session = filter === undefined ? pool : heavyReads.for({ signal });
-    if (batch.validateOnly) return await this.#foresee(batch, filter, session);
+    if (batch.validateOnly || batch.standingVerb !== undefined) {
+      const foreseen = await this.#foresee(batch, filter, session);
+      if (batch.standingVerb !== undefined) this.#requireFew(foreseen);
+      if (batch.validateOnly) return foreseen;
+    }
     if (filter !== undefined) await this.#requireCount(filter, batch.expectedCount, session);
     const batchId = uuidv7();
     let matched = 0;
@@ -82,7 +75,8 @@ export class DeviceBatches {
       const last = ids.at(-1);
       if (last === undefined) return { matched, changed };
       if (batch.retire) changed += await this.#retire(batch, ids, signal);
-      else if (batch.product !== undefined) changed += await this.#correct(batch, batch.product, ids, signal);
+      else if (batch.product !== undefined || batch.standingVerb !== undefined)
+        changed += await this.#changeEach(batch, ids, signal);
       else changed += await this.#change(batch, batchId, ids);
       matched += ids.length;
       after = last;
@@ -176,25 +170,32 @@ export class DeviceBatches {
     return ids.length;
   }
 
-  /** One by one: each correction asks the device's open update again, in a transaction of its own. */
-  async #correct(
-    batch: BatchUpdate,
-    product: string,
-    ids: readonly string[],
-    signal: AbortSignal,
-  ): Promise<number> {
+  /** One by one, those that would change: each asks the device's open update again, or cancels it, in a transaction of its own. */
+  async #changeEach(batch: BatchUpdate, ids: readonly string[], signal: AbortSignal): Promise<number> {
     const parameters = new Parameters();
     const others = await this.#parts.database.pool.query<{ id: string }>(
       sql`SELECT d.id FROM devices d WHERE d.id = ANY(${parameters.add(ids, "uuid[]")}) AND NOT d.is_deleted
             AND ${wouldChange(batch, parameters)} ORDER BY d.id`,
       parameters.values,
     );
-    const { actor, reason } = batch;
+    const { actor, reason, product, standingVerb } = batch;
     for (const { id } of others) {
       signal.throwIfAborted();
-      await this.#parts.registry.update({ actor, id, product, reason });
+      if (standingVerb !== undefined) await this.#parts.standings[standingVerb]({ actor, id, reason });
+      else if (product !== undefined) await this.#parts.registry.update({ actor, id, product, reason });
     }
     return others.length;
+  }
+
+  #requireFew({ changed }: BatchOutcome): void {
+    const { maxStandings } = this.#parts;
+    if (changed <= maxStandings) return;
+    throw new OtaError(
+      "failed_precondition",
+      "TOO_MANY_DEVICES",
+      `${changed} devices would be let in otherwise than before, and one call changes at most ${maxStandings}: nothing was changed`,
+      { metadata: { count: String(changed), limit: String(maxStandings) } },
+    );
   }
 
   #condition({ deviceIds }: BatchUpdate, filter: DeviceFilter | undefined, parameters: Parameters): Sql {
@@ -214,87 +215,4 @@ const devicesPerBatch = 1_000;
 /** By how much a fleet may grow or shrink between the look and the deed. */
 const toleratedShare = 0.01;
 
-/** Of groups, and of tags, by the contract. */
-const maxNames = 32;
-
 const lowestId = "00000000-0000-0000-0000-000000000000";
-
-function requireSensible(batch: BatchUpdate): void {
-  const { addGroups, removeGroups, addTags, removeTags, updatePin, product, retire } = batch;
-  const names = [...addGroups, ...removeGroups, ...addTags, ...removeTags];
-  const changes = names.length > 0 || updatePin !== undefined;
-  if (retire && changes) throw invalidArgument("retire", "cannot come together with other changes");
-  if (product !== undefined && (changes || retire))
-    throw invalidArgument("product", "cannot come together with other changes");
-  if (!retire && !changes && product === undefined)
-    throw invalidArgument("add_groups", "or another change is required");
-  requireDistinct("remove_groups", addGroups, removeGroups);
-  requireDistinct("remove_tags", addTags, removeTags);
-}
-
-function requireDistinct(field: string, added: readonly string[], removed: readonly string[]): void {
-  const both = removed.find((name) => added.includes(name));
-  if (both !== undefined) throw invalidArgument(field, `${both} cannot be added and removed at once`);
-}
-
-function requireRoom(id: string, groups: number, tags: number): void {
-  if (groups > maxNames)
-    throw invalidArgument("add_groups", `device ${id} would be in more than ${maxNames} groups`);
-  if (tags > maxNames)
-    throw invalidArgument("add_tags", `device ${id} would carry more than ${maxNames} tags`);
-}
-
-function wouldChange(batch: BatchUpdate, parameters: Parameters): Sql {
-  if (batch.retire) return sql`true`;
-  if (batch.product !== undefined) return sql`d.product <> ${parameters.add(batch.product, "text")}`;
-  const { updatePin } = batch;
-  const list = (names: readonly string[]) => parameters.add(names, "text[]");
-  const pin =
-    updatePin === undefined ? sql`false` : sql`d.update_pin <> ${parameters.add(updatePin, "text")}`;
-  return sql`(NOT d.groups @> ${list(batch.addGroups)} OR d.groups && ${list(batch.removeGroups)}
-    OR NOT d.tags @> ${list(batch.addTags)} OR d.tags && ${list(batch.removeTags)} OR ${pin})`;
-}
-
-/** Rows are locked in the order of their ids, so that two batches wait for each other and never in a circle. */
-function changeSql(batch: BatchUpdate, ids: readonly string[], parameters: Parameters): Sql {
-  const pin = parameters.add(batch.updatePin ?? null, "text");
-  return sql`
-    WITH locked AS MATERIALIZED (
-      SELECT id FROM devices WHERE id = ANY(${parameters.add(ids, "uuid[]")}) AND NOT is_deleted ORDER BY id FOR UPDATE)
-    UPDATE devices AS d
-       SET groups = ${merged(sql`d.groups`, batch.addGroups, batch.removeGroups, parameters)},
-           tags = ${merged(sql`d.tags`, batch.addTags, batch.removeTags, parameters)},
-           update_pin = coalesce(${pin}, d.update_pin),
-           updated_at = now()
-      FROM locked WHERE d.id = locked.id AND ${wouldChange(batch, parameters)}
-    RETURNING d.id, cardinality(d.groups) AS groups, cardinality(d.tags) AS tags`;
-}
-
-/** In the order in which they were, the new ones last. */
-function merged(
-  column: Sql,
-  added: readonly string[],
-  removed: readonly string[],
-  parameters: Parameters,
-): Sql {
-  return sql`array(
-    SELECT name FROM unnest(${column} || ${parameters.add(added, "text[]")}) WITH ORDINALITY AS u (name, place)
-    WHERE name <> ALL(${parameters.add(removed, "text[]")}) GROUP BY name ORDER BY min(place))`;
-}
-
-function detailsOf(batch: BatchUpdate, ids: readonly string[], changed: number): Record<string, string> {
-  const { filter, addGroups, removeGroups, addTags, removeTags, updatePin } = batch;
-  const given = {
-    filter,
-    add_groups: addGroups.join(","),
-    remove_groups: removeGroups.join(","),
-    add_tags: addTags.join(","),
-    remove_tags: removeTags.join(","),
-    update_pin: updatePin ?? "",
-    first_device_id: ids[0] ?? "",
-    last_device_id: ids.at(-1) ?? "",
-    matched_count: String(ids.length),
-    changed_count: String(changed),
-  };
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ""));
-}

@@ -17,6 +17,9 @@ export interface DeviceBlocked {
   deviceBlocked(em: EntityManager, device: { readonly id: string }): Promise<void>;
 }
 
+/** What operators do to a device's standing. */
+export type StandingVerb = "block" | "unblock" | "quarantine" | "approve";
+
 /** What {@link DeviceStandings} is made of. */
 export interface DeviceStandingsParts {
   readonly database: Pick<Database, "transact">;
@@ -88,7 +91,7 @@ export class DeviceStandings {
   /** Runs a verb's work, which returns how to announce it; puts it on record, and lets every replica read the credentials again. */
   async #change(
     { actor, id, reason }: DeviceVerb,
-    verb: string,
+    verb: StandingVerb,
     work: (em: EntityManager, device: DeviceRow) => Promise<DeviceChange["kind"] | undefined>,
   ): Promise<boolean> {
     const { database, credentials, audit, changes } = this.#parts;

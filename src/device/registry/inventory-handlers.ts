@@ -1,10 +1,11 @@
-import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import { DeviceService, StandingVerb as WireStandingVerb } from "../../../gen/ota/v1/device_service_pb.js";
 import { apiCalls, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { actorOf } from "../../call/identity.ts";
 import { parseDeviceFilter } from "../filter/device-filter.ts";
 import type { DeviceBatches } from "./device-batch.ts";
 import { savedFilterMessage, updatePinOf } from "./device-messages.ts";
 import type { DeviceRegistry } from "./device-registry.ts";
+import type { StandingVerb } from "./device-standings.ts";
 import type { SavedFilters } from "./saved-filters.ts";
 
 /** What the handlers of counts, bulk changes and saved filters call. */
@@ -22,7 +23,7 @@ export function inventoryEndpoints({ registry, batches, savedFilters }: Inventor
     })),
     unary(DeviceService.method.batchUpdateDevices, apiCalls, async (request, { identity, signal }) => {
       const { deviceIds, filter, addGroups, removeGroups, addTags, removeTags } = request;
-      const { expectedCount, updatePin, product, retire, reason, validateOnly } = request;
+      const { expectedCount, updatePin, product, retire, standingVerb, reason, validateOnly } = request;
       const outcome = await batches.apply(
         {
           actor: actorOf(identity),
@@ -36,6 +37,7 @@ export function inventoryEndpoints({ registry, batches, savedFilters }: Inventor
           updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
           product,
           retire,
+          standingVerb: standingVerb === undefined ? undefined : standingVerbs[standingVerb],
           reason,
           validateOnly,
         },
@@ -61,3 +63,12 @@ export function inventoryEndpoints({ registry, batches, savedFilters }: Inventor
     }),
   ];
 }
+
+/** The contract's rules have refused what is none. */
+const standingVerbs: Readonly<Record<WireStandingVerb, StandingVerb | undefined>> = {
+  [WireStandingVerb.UNSPECIFIED]: undefined,
+  [WireStandingVerb.BLOCK]: "block",
+  [WireStandingVerb.UNBLOCK]: "unblock",
+  [WireStandingVerb.QUARANTINE]: "quarantine",
+  [WireStandingVerb.APPROVE]: "approve",
+};

@@ -1,6 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { UpdatePin } from "../../../../gen/ota/v1/device_pb.js";
-import type { BatchUpdateDevicesRequestSchema } from "../../../../gen/ota/v1/device_service_pb.js";
+import {
+  type BatchUpdateDevicesRequestSchema,
+  StandingVerb,
+} from "../../../../gen/ota/v1/device_service_pb.js";
 import { counted } from "../../ui/format.ts";
 
 type BatchRequest = MessageInitShape<typeof BatchUpdateDevicesRequestSchema>;
@@ -13,6 +16,10 @@ export const bulkKinds = [
   "remove_tags",
   "pin",
   "product",
+  "quarantine",
+  "approve",
+  "block",
+  "unblock",
   "retire",
 ] as const;
 
@@ -27,6 +34,10 @@ export const bulkNames: Readonly<Record<BulkKind, string>> = {
   remove_tags: "Take tags away",
   pin: "Pin in rollouts",
   product: "Say which product they run",
+  quarantine: "Put in quarantine",
+  approve: "Approve",
+  block: "Block",
+  unblock: "Unblock",
   retire: "Retire",
 };
 
@@ -40,9 +51,14 @@ export interface BulkChange {
   readonly product: string;
 }
 
+/** Whether a change is one of groups or tags, which have names. */
+export function hasNames(kind: BulkKind): boolean {
+  return kind.endsWith("groups") || kind.endsWith("tags");
+}
+
 /** Whether a change says enough to be made. */
 export function isComplete({ kind, names }: BulkChange): boolean {
-  return kind === "pin" || kind === "product" || kind === "retire" || names.length > 0;
+  return !hasNames(kind) || names.length > 0;
 }
 
 /** The change's part of the request. */
@@ -60,6 +76,14 @@ export function requestOf({ kind, names, pin, product }: BulkChange): BatchReque
       return { updatePin: pin };
     case "product":
       return { product };
+    case "quarantine":
+      return { standingVerb: StandingVerb.QUARANTINE };
+    case "approve":
+      return { standingVerb: StandingVerb.APPROVE };
+    case "block":
+      return { standingVerb: StandingVerb.BLOCK };
+    case "unblock":
+      return { standingVerb: StandingVerb.UNBLOCK };
     case "retire":
       return { retire: true };
   }
@@ -75,6 +99,9 @@ export function consequencesOf(change: BulkChange, matched: bigint, changed: big
       ? [
           `${counted(same, "device")} of ${counted(matched, "device")} stay as they are: they have it already.`,
         ]
+      : []),
+    ...(change.kind === "block"
+      ? ["Their streams end, their credentials are refused, and their open updates are cancelled."]
       : []),
     ...(change.kind === "retire"
       ? [
@@ -102,6 +129,14 @@ function sentence({ kind, names, pin, product }: BulkChange, devices: string): s
       return product === ""
         ? `Which product ${devices} run will be told by their versions.`
         : `${devices} will be taken for devices that run ${product}; open updates of other products are called off.`;
+    case "quarantine":
+      return `${devices} will be heard, and offered no update until they are approved.`;
+    case "approve":
+      return `${devices} will be offered updates as any other device, and be suspected of no clone.`;
+    case "block":
+      return `${devices} will be let in no more, until they are unblocked.`;
+    case "unblock":
+      return `${devices} will be let in again with the credentials that they have.`;
     case "retire":
       return `${devices} will be taken out of service.`;
   }

@@ -13,6 +13,7 @@ import {
   bulkKinds,
   bulkNames,
   consequencesOf,
+  hasNames,
   isComplete,
   requestOf,
 } from "./bulk-change.ts";
@@ -40,7 +41,7 @@ export function BulkModal({ target, close, changed }: BulkModalProps) {
     setPlan(undefined);
     close();
   };
-  const isRetiring = plan?.change.kind === "retire";
+  const takesAway = plan?.change.kind === "retire" || plan?.change.kind === "block";
   return (
     <>
       <Modal
@@ -56,10 +57,10 @@ export function BulkModal({ target, close, changed }: BulkModalProps) {
           opened
           title={`${bulkNames[plan.change.kind]}: ${counted(plan.outcome.changedCount, "device")}?`}
           consequences={consequencesOf(plan.change, plan.outcome.matchedCount, plan.outcome.changedCount)}
-          {...(isRetiring ? { typed: String(plan.outcome.changedCount) } : {})}
+          {...(takesAway ? { typed: String(plan.outcome.changedCount) } : {})}
           confirm={
-            isRetiring
-              ? `Retire ${count(plan.outcome.changedCount)}`
+            takesAway
+              ? `${bulkNames[plan.change.kind]} ${count(plan.outcome.changedCount)}`
               : `Change ${count(plan.outcome.changedCount)}`
           }
           doing="change the devices"
@@ -156,7 +157,7 @@ function PlanForm({ target, done }: { readonly target: BulkTarget; readonly done
             }}
           />
         )}
-        {kind !== "pin" && kind !== "product" && kind !== "retire" && (
+        {hasNames(kind) && (
           <TagsInput
             label={kind.endsWith("groups") ? "Groups" : "Tags"}
             description="Press Enter after each."
