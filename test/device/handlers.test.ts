@@ -13,6 +13,8 @@ import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { Presence } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { accessEndpoints } from "../../src/access/access-handlers.ts";
+import { peopleEndpoints } from "../../src/access/oidc/people-handlers.ts";
+import { PeopleRegister } from "../../src/access/oidc/people-register.ts";
 import type { CallContext, Endpoint, UnaryEndpoint } from "../../src/api/pipeline/endpoint.ts";
 import type { Identity } from "../../src/call/identity.ts";
 import { PageTokens } from "../../src/call/page-token.ts";
@@ -48,6 +50,10 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
       heavyReads: database.heavyReads,
       pageTokens,
       settings: [],
+    }),
+    ...peopleEndpoints({
+      people: new PeopleRegister({ database, audit, clock, memory: undefined }),
+      pageTokens,
     }),
     ...deviceEndpoints({
       faults: { of: () => Promise.resolve(new Map()) },
