@@ -191,6 +191,11 @@ const table = {
     [1, 16],
     "How many keys must have signed a firmware.",
   ),
+  acceptTestKeys: flag(
+    "ACCEPT_TEST_KEYS",
+    false,
+    "Whether signing keys with the role test count like release keys: for a service with devices under test alone.",
+  ),
   heartbeatInterval: integer(
     "HEARTBEAT_INTERVAL_SECONDS",
     60,
@@ -344,6 +349,7 @@ function assemble(values: Values, faults: string[]) {
     audit: { anchorMs: values.auditAnchorMinutes * 60_000 },
     requireSignature: values.requireSignature,
     signatureThreshold: values.signatureThreshold,
+    acceptTestKeys: values.acceptTestKeys,
     /** How heartbeats are asked for, queued, written and kept. */
     heartbeat: {
       intervalSeconds: values.heartbeatInterval,

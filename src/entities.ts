@@ -7,6 +7,7 @@ import { EnrolmentKeySerialEntity } from "./access/enrolment-key-serial.entity.t
 import { PersonEntity } from "./access/oidc/person.entity.ts";
 import { OperatorTokenEntity } from "./access/operator-token.entity.ts";
 import { ServiceSecretEntity } from "./access/service-secret.entity.ts";
+import { SignatureRequirementEntity } from "./access/signature-requirement.entity.ts";
 import { SigningKeyEntity } from "./access/signing-key.entity.ts";
 import { CrashLogEntity } from "./crash/crash-log.entity.ts";
 import { ErrorCountEntity, ErrorGroupDeviceEntity, ErrorGroupEntity } from "./crash/error-group.entity.ts";
@@ -55,6 +56,7 @@ export const entities = [
   OperatorTokenEntity,
   PersonEntity,
   ServiceSecretEntity,
+  SignatureRequirementEntity,
   SigningKeyEntity,
   CrashLogEntity,
   ErrorGroupEntity,

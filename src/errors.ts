@@ -96,7 +96,8 @@ export type ErrorReason =
   | "PERSON_DISABLED"
   | "OIDC_SIGN_IN_FAILED"
   | "SERIAL_NUMBER_NOT_ALLOWED"
-  | "TOO_MANY_DEVICES";
+  | "TOO_MANY_DEVICES"
+  | "SIGNING_KEY_EXPIRED";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

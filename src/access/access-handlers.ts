@@ -13,6 +13,8 @@ import {
   auditPlace,
   auditVerdictMessage,
   enrolmentKeyMessage,
+  keyRoleOf,
+  requirementMessage,
   signingKeyMessage,
   tokenMessage,
 } from "./access-messages.ts";
@@ -20,6 +22,7 @@ import type { AuditLog } from "./audit-log.ts";
 import { verifyAuditLog } from "./audit-verification.ts";
 import type { EnrolmentKeys } from "./enrolment-keys.ts";
 import type { OperatorTokens } from "./operator-tokens.ts";
+import type { SignatureRequirements } from "./signature-requirements.ts";
 import { type SigningKeys, signingKeyPosition } from "./signing-keys.ts";
 
 /** What the handlers of AccessService call. */
@@ -27,6 +30,7 @@ export interface AccessParts {
   readonly tokens: OperatorTokens;
   readonly enrolmentKeys: EnrolmentKeys;
   readonly signingKeys: SigningKeys;
+  readonly requirements: SignatureRequirements;
   readonly audit: AuditLog;
   readonly heavyReads: HeavyReads;
   readonly pageTokens: PageTokens;
@@ -54,6 +58,7 @@ export function accessEndpoints(parts: AccessParts): Endpoint[] {
     ...tokenEndpoints(parts),
     ...enrolmentKeyEndpoints(parts),
     ...signingKeyEndpoints(parts),
+    ...requirementEndpoints(parts),
     audit(parts),
     verifyAudit(parts),
     listSettings(parts),
@@ -129,13 +134,25 @@ function enrolmentKeyEndpoints({ enrolmentKeys, pageTokens }: AccessParts): Endp
 
 function signingKeyEndpoints({ signingKeys, pageTokens }: AccessParts): Endpoint[] {
   return [
-    unary(
-      AccessService.method.registerSigningKey,
-      apiCalls,
-      async ({ name, publicKeyPem }, { identity }) => ({
-        key: signingKeyMessage(await signingKeys.register({ actor: actorOf(identity), name, publicKeyPem })),
-      }),
-    ),
+    unary(AccessService.method.registerSigningKey, apiCalls, async (request, { identity }) => {
+      const { name, publicKeyPem } = request;
+      const role = keyRoleOf(request.role);
+      const expiresAt = dateOf(request.expireTime);
+      const actor = actorOf(identity);
+      return {
+        key: signingKeyMessage(await signingKeys.register({ actor, name, publicKeyPem, role, expiresAt })),
+      };
+    }),
+    unary(AccessService.method.updateSigningKey, apiCalls, async (request, { identity }) => {
+      const { id, reason } = request;
+      const role = keyRoleOf(request.role);
+      const expiresAt = dateOf(request.expireTime);
+      return {
+        key: signingKeyMessage(
+          await signingKeys.update({ actor: actorOf(identity), id, reason, role, expiresAt }),
+        ),
+      };
+    }),
     unary(AccessService.method.listSigningKeys, apiCalls, async (request) => {
       const page = await listPage(pageTokens, request, "signing_keys", {
         list: (position) => signingKeys.list(position),
@@ -146,6 +163,24 @@ function signingKeyEndpoints({ signingKeys, pageTokens }: AccessParts): Endpoint
     unary(AccessService.method.revokeSigningKey, apiCalls, async ({ id, reason }, { identity }) => {
       const { key, pausedRollouts } = await signingKeys.revoke({ actor: actorOf(identity), id, reason });
       return { key: signingKeyMessage(key), pausedRolloutCount: pausedRollouts };
+    }),
+  ];
+}
+
+function requirementEndpoints({ requirements, pageTokens }: AccessParts): Endpoint[] {
+  return [
+    unary(AccessService.method.setSignatureRequirement, apiCalls, async (request, { identity }) => {
+      const { product, releaseSignatures: release, securitySignatures: security, reason } = request;
+      const cause = { actor: actorOf(identity), reason };
+      const row = await requirements.set({ product, release, security }, cause);
+      return row === undefined ? {} : { requirement: requirementMessage(row) };
+    }),
+    unary(AccessService.method.listSignatureRequirements, apiCalls, async (request) => {
+      const page = await listPage(pageTokens, request, "signature_requirements", {
+        list: (position) => requirements.list(position),
+        keyOf: ({ product }) => product,
+      });
+      return { requirements: page.rows.map(requirementMessage), nextPageToken: page.nextPageToken };
     }),
   ];
 }

@@ -6,15 +6,19 @@ import {
   type AuditPlace,
   type EnrolmentKeySchema,
   type OperatorTokenSchema,
+  type SignatureRequirementSchema,
+  SigningKeyRole,
   type SigningKeySchema,
 } from "../../gen/ota/v1/access_pb.js";
 import type { VerifyAuditLogResponseSchema } from "../../gen/ota/v1/access_service_pb.js";
 import { wireRole } from "../call/wire-role.ts";
+import { type KeyRole, keyRoles } from "../manifest/required-signatures.ts";
 import type { AuditEventRow } from "./audit-event.entity.ts";
 import type { ChainPlace } from "./audit-hash.ts";
 import type { AuditVerdict } from "./audit-verification.ts";
 import type { EnrolmentKeyRow } from "./enrolment-key.entity.ts";
 import type { OperatorTokenRow } from "./operator-token.entity.ts";
+import type { SignatureRequirementRow } from "./signature-requirement.entity.ts";
 import type { SigningKeyRow } from "./signing-key.entity.ts";
 
 /** A token on the wire, without its secret. */
@@ -56,9 +60,28 @@ export function signingKeyMessage(key: SigningKeyRow): MessageInitShape<typeof S
     name: key.name,
     algorithm: key.algorithm,
     publicKeyPem: key.publicKeyPem,
+    role: wireKeyRole(key.role),
     createTime: timestampFromDate(key.createdAt),
-    ...(key.revokedAt === null ? {} : { revokeTime: timestampFromDate(key.revokedAt) }),
+    ...lifetime(key),
   };
+}
+
+/** A signing key's role from the wire; undefined if it says none. */
+export function keyRoleOf(wire: SigningKeyRole): KeyRole | undefined {
+  return keyRoles.find((role) => keyRoleValues[role] === wire);
+}
+
+/** A signing key's role on the wire. */
+export function wireKeyRole(role: KeyRole): SigningKeyRole {
+  return keyRoleValues[role];
+}
+
+/** What a product asks for, on the wire. */
+export function requirementMessage(
+  row: SignatureRequirementRow,
+): MessageInitShape<typeof SignatureRequirementSchema> {
+  const { product, releaseSignatures, securitySignatures, updatedAt } = row;
+  return { product, releaseSignatures, securitySignatures, updateTime: timestampFromDate(updatedAt) };
 }
 
 /** An audit event on the wire. */
@@ -76,6 +99,12 @@ export function auditEventMessage(event: AuditEventRow): MessageInitShape<typeof
     requestId: event.requestId ?? "",
   };
 }
+
+const keyRoleValues: Readonly<Record<KeyRole, SigningKeyRole>> = {
+  release: SigningKeyRole.RELEASE,
+  security: SigningKeyRole.SECURITY,
+  test: SigningKeyRole.TEST,
+};
 
 /** A place of the audit log's chain from the wire, where the contract's rules have refused everything that is none. */
 export function auditPlace({ sequence, hash }: AuditPlace): ChainPlace {

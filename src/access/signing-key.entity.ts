@@ -1,5 +1,6 @@
 import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
 import { createdAt, instant, updatedAt } from "../infra/database/columns.ts";
+import type { KeyRole } from "../manifest/required-signatures.ts";
 
 /** A public key that firmware may be signed with. The service never holds its private half. */
 export const SigningKeyEntity = defineEntity({
@@ -11,6 +12,9 @@ export const SigningKeyEntity = defineEntity({
     name: p.text(),
     algorithm: p.text(),
     publicKeyPem: p.text(),
+    role: p.text().$type<KeyRole>().default("release"),
+    /** From then on its signatures count no more. */
+    expiresAt: instant().strictNullable(),
     revokedAt: instant().strictNullable(),
     createdAt: createdAt(),
     updatedAt: updatedAt(),

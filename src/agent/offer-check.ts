@@ -1,10 +1,11 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { UpdateAction } from "../../gen/ota/v1/rollout_pb.js";
 import type { Offer } from "../../gen/ota/v1/update_service_pb.js";
-import { OtaError } from "../errors.ts";
+import { invalidArgument, OtaError } from "../errors.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import { missingSignatures, type RequiredSignatures } from "../manifest/required-signatures.ts";
 import { thumbprint } from "../manifest/signature.ts";
-import { verifyManifest } from "../manifest/verify-manifest.ts";
+import { type TrustedKey, verifyManifest } from "../manifest/verify-manifest.ts";
 import { compareVersions } from "../version/compare-versions.ts";
 import { isSemanticVersion } from "../version/semantic-version.ts";
 import { AgentFailure } from "./agent-failure.ts";
@@ -12,17 +13,33 @@ import { checkOfferForm } from "./offer-form.ts";
 
 /** Whom a device trusts to sign its firmware. */
 export interface Trust {
-  /** Public keys in PEM by key id. */
-  readonly keys: ReadonlyMap<string, string>;
-  /** How many different keys must have signed; default 1. */
-  readonly threshold?: number;
+  /** By key id. */
+  readonly keys: ReadonlyMap<string, TrustedKey>;
+  /** How many different keys must have signed, and of which roles; one of any unless given. */
+  readonly required?: RequiredSignatures;
   /** Whether firmware without a manifest is taken on the service's word alone; default false. */
   readonly allowUnsigned?: boolean;
 }
 
-/** Trust in these public keys, in PEM. `INVALID_REQUEST` if one cannot be read. */
-export function trustIn(publicKeyPems: readonly string[], options: Omit<Trust, "keys"> = {}): Trust {
-  return { ...options, keys: new Map(publicKeyPems.map((pem) => [thumbprint(pem), pem])) };
+/**
+ * Trust in these public keys; one that is given in PEM alone is a release key. `INVALID_REQUEST` if one cannot be read, has two
+ * roles, or if more keys are required than there are: such a device would never take an update.
+ */
+export function trustIn(trusted: readonly (string | TrustedKey)[], options: Omit<Trust, "keys"> = {}): Trust {
+  const keys = new Map<string, TrustedKey>();
+  for (const each of trusted) {
+    const key: TrustedKey = typeof each === "string" ? { publicKeyPem: each, role: "release" } : each;
+    const id = thumbprint(key.publicKeyPem);
+    const { role } = keys.get(id) ?? key;
+    if (role !== key.role)
+      throw invalidArgument("trusted_keys", `the key ${id} is given as ${role} and as ${key.role}`);
+    keys.set(id, key);
+  }
+  const { required } = options;
+  const roles = [...keys.values()].map(({ role }) => role);
+  const missing = required && missingSignatures(roles, required);
+  if (missing !== undefined) throw invalidArgument("trusted_keys", `too few of them: ${missing}`);
+  return { ...options, keys };
 }
 
 /** The device that an offer must fit. */
@@ -105,7 +122,7 @@ function readManifest(offer: Offer, target: OfferTarget, trust: Trust): Manifest
       manifest: offer.manifest,
       signatures: offer.signatures.map(({ keyId, signature }) => ({ keyId, signature })),
       trustedKeys: trust.keys,
-      threshold: trust.threshold ?? 1,
+      required: trust.required ?? { total: 1 },
       now: target.now,
     });
   } catch (error) {

@@ -9,6 +9,8 @@ import { EnrolmentKeys } from "../access/enrolment-keys.ts";
 import { OperatorTokens } from "../access/operator-tokens.ts";
 import { RefusedCalls } from "../access/refused-calls.ts";
 import { serviceSecret } from "../access/service-secrets.ts";
+import { SignatureRequirements } from "../access/signature-requirements.ts";
+import { SigningKeyWatch } from "../access/signing-key-watch.ts";
 import { type SigningKeyRevoked, SigningKeys } from "../access/signing-keys.ts";
 import { TokenUses } from "../access/token-uses.ts";
 import { PageTokens } from "../call/page-token.ts";
@@ -51,6 +53,11 @@ export async function openAccess(
     it.close(),
   );
   background.add(administrators);
+  const expiringKeys = opened.adopt(new SigningKeyWatch({ database, clock, logger }).round, (it) =>
+    it.close(),
+  );
+  background.add(expiringKeys);
+  expiringKeys.start();
   const credentials = new DeviceCredentials({ clock, memory: authenticator });
   const enrolmentKeys = new EnrolmentKeys({ database, idempotency, audit, clock });
   const tokens = new OperatorTokens({
@@ -67,6 +74,7 @@ export async function openAccess(
     clock,
     revoked,
   });
+  const requirements = new SignatureRequirements({ database, audit, clock });
   const pageTokens = new PageTokens(await serviceSecret(database, "page tokens"));
   return {
     audit,
@@ -76,6 +84,7 @@ export async function openAccess(
     enrolmentKeys,
     tokens,
     signingKeys,
+    requirements,
     pageTokens,
     refusals,
     /** Lets somebody in who never was, once the doors are open; see {@link makeFirstSecrets}. */

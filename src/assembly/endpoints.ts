@@ -61,7 +61,7 @@ export function endpointTable({
   serving,
 }: EndpointParts): EndpointTable {
   const { config, logger, clock, metrics, background, database, idempotency } = foundation;
-  const { audit, enrolmentKeys, tokens, signingKeys, pageTokens } = access;
+  const { audit, enrolmentKeys, tokens, signingKeys, requirements, pageTokens } = access;
   const { changes, fleet, facts, enrolment, registry, reinstatement, types, heartbeatIntervalMs } = devices;
   const { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults } = updates;
   const openUpdates = updatesIn(rollouts);
@@ -73,6 +73,7 @@ export function endpointTable({
       tokens,
       enrolmentKeys,
       signingKeys,
+      requirements,
       audit,
       heavyReads: database.heavyReads,
       pageTokens,

@@ -5,6 +5,7 @@ import { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
 import { FirmwareUploads } from "../firmware/firmware-uploads.ts";
 import { SignOff } from "../firmware/sign-off.ts";
+import type { ReleasePolicy } from "../firmware/signature-rule.ts";
 import { HeartbeatFaults } from "../heartbeat/heartbeat-faults.ts";
 import { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import { HeartbeatIngest } from "../heartbeat/heartbeat-ingest.ts";
@@ -26,15 +27,22 @@ export function openFirmware(
   { config, database, idempotency, store, clock }: FirmwareNeeds,
   { audit, signingKeys }: Pick<Access, "audit" | "signingKeys">,
 ) {
-  const { requireSignature, signatureThreshold } = config;
-  const signOff = new SignOff(signingKeys, { requireSignature, signatureThreshold }, clock);
+  const signOff = new SignOff(signingKeys, releasePolicyOf(config), clock);
   const inUse = new RolloutFirmwareUse();
   const firmware = new FirmwareCatalog({ database, idempotency, audit, store, signOff, inUse, clock });
   return { firmware, downloads: new FirmwareDownloads(store, clock) };
 }
 
+function releasePolicyOf({
+  requireSignature,
+  signatureThreshold,
+  acceptTestKeys,
+}: ReleasePolicy): ReleasePolicy {
+  return { requireSignature, signatureThreshold, acceptTestKeys };
+}
+
 type FirmwareNeeds = Pick<Foundation, "database" | "idempotency" | "store" | "clock"> & {
-  readonly config: Pick<Foundation["config"], "requireSignature" | "signatureThreshold">;
+  readonly config: ReleasePolicy;
 };
 
 /** Opens firmware, rollouts, heartbeats and what is read from them. */
@@ -139,7 +147,7 @@ export async function openRollouts(
     logger,
     metrics,
     settings: {
-      signatureThreshold: config.signatureThreshold,
+      release: releasePolicyOf(config),
       failureThresholdPercent: config.rollback.failureThresholdPercent,
       deviceTimeoutMs: config.rollback.timeoutHours * 3_600_000,
       deadlineGraceMs: graceIntervals * heartbeatIntervalMs,
@@ -154,9 +162,10 @@ export async function openRollouts(
 }
 
 interface RolloutNeeds extends Pick<Foundation, "database" | "idempotency" | "clock" | "logger"> {
-  readonly config: Pick<Foundation["config"], "signatureThreshold" | "rollback"> & {
-    readonly heartbeat: Pick<Foundation["config"]["heartbeat"], "intervalSeconds">;
-  };
+  readonly config: ReleasePolicy &
+    Pick<Foundation["config"], "rollback"> & {
+      readonly heartbeat: Pick<Foundation["config"]["heartbeat"], "intervalSeconds">;
+    };
   readonly metrics: RolloutEngineParts["metrics"];
   /** How often gates, deadlines and other replicas are looked at; the engine's own default unless given. */
   readonly tickMs?: number;

@@ -1,8 +1,9 @@
 import { hostname } from "node:os";
 import { type Command, Option } from "commander";
 import type { AgentOptions } from "./agent.ts";
-import { collectList, collectPairs, parseBytes, parseCount, parseDurationMs } from "./parse.ts";
+import { collectList, collectPairs, parseBytes, parseDurationMs } from "./parse.ts";
 import type { Cli } from "./session.ts";
+import { parseRequiredSignatures } from "./trusted-keys.ts";
 
 /** `agent`: the reference agent, for a real Linux device. */
 export function addAgentCommand(program: Command, cli: Cli): void {
@@ -11,7 +12,11 @@ export function addAgentCommand(program: Command, cli: Cli): void {
     .description("Be a device: heartbeats and updates for the Linux machine that this runs on")
     .requiredOption("--device-type <name>", "what kind of thing this is, for example thermostat")
     .requiredOption("--model <name>", "which build of the hardware, for example tx-200")
-    .requiredOption("--trusted-key <files>", "public keys (PEM) that may sign its firmware", collectList)
+    .requiredOption(
+      "--trusted-key <files>",
+      "public keys (PEM) that may sign its firmware; security=FILE for one with that role; repeatable",
+      collectList,
+    )
     .option("--product <name>", "takes this product's firmware alone (default: of the first one it took)")
     .option("--component-product <component=product>", "the same of an application; repeatable", collectPairs)
     .option("--max-firmware-size <size>", "takes no larger content (default: 16GiB)", parseBytes)
@@ -20,7 +25,12 @@ export function addAgentCommand(program: Command, cli: Cli): void {
       "the clock is kept right: what has expired by it is refused, whatever the service says",
       false,
     )
-    .option("--threshold <count>", "how many of them must have signed", parseCount(1, 16), 1)
+    .option(
+      "--signatures-required <counts>",
+      "how many different ones must have signed: 2, or by role release=1,security=1",
+      parseRequiredSignatures,
+      { total: 1 },
+    )
     .option(
       "--serial <number>",
       "the serial number, unique in the fleet (default: the host name)",
@@ -68,4 +78,7 @@ Example:
 
 The commands also get OTA_VERSION, OTA_SHA256, OTA_UPDATE_ID, OTA_ACTION (install or rollback) and OTA_COMPONENT (the
 application's name; empty for firmware). That an update took is
-proven by the heartbeats after the reboot, so run the agent at boot.`;
+proven by the heartbeats after the reboot, so run the agent at boot.
+
+Two of three keys, and one of them of whoever looks after security:
+  --trusted-key a.pub.pem,b.pub.pem,security=sec.pub.pem --signatures-required release=1,security=1`;

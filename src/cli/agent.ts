@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { pino } from "pino";
 import { ClockQuality } from "../../gen/ota/v1/heartbeat_pb.js";
@@ -8,9 +7,11 @@ import { FileDeviceStorage } from "../agent/device-storage.ts";
 import { LinuxSensors } from "../agent/linux-sensors.ts";
 import { trustIn } from "../agent/offer-check.ts";
 import { systemClock } from "../infra/clock.ts";
+import type { RequiredSignatures } from "../manifest/required-signatures.ts";
 import { type ConnectionOptions, connectionTo, type OwnCertificate } from "./connection.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import type { Cli } from "./session.ts";
+import { readTrustedKeys } from "./trusted-keys.ts";
 
 /** What device this machine is, and how it installs. */
 export interface AgentOptions extends ConnectionOptions, OwnCertificate {
@@ -20,7 +21,7 @@ export interface AgentOptions extends ConnectionOptions, OwnCertificate {
   readonly model: string;
   readonly enrolmentKey?: string;
   readonly trustedKey: string[];
-  readonly threshold: number;
+  readonly signaturesRequired: RequiredSignatures;
   readonly product?: string;
   readonly componentProduct?: Readonly<Record<string, string>>;
   readonly maxFirmwareSize?: bigint;
@@ -40,7 +41,7 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
   const logger = pino({ level: "info" });
   const folder = resolve(options.stateDir);
   const storage = new FileDeviceStorage(folder, logger);
-  const keys = await Promise.all(options.trustedKey.map((file) => readFile(file, "utf8")));
+  const keys = await readTrustedKeys(options.trustedKey);
   const enrolled = (await storage.load())?.identity !== undefined;
   const certified = options.cert !== undefined;
   if (!enrolled && !certified && options.enrolmentKey === undefined) {
@@ -63,7 +64,7 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
     }),
     timeZone: options.timeZone,
     userConsent: () => options.userConsent,
-    trust: trustIn(keys, { threshold: options.threshold }),
+    trust: trustIn(keys, { required: options.signaturesRequired }),
     products: productsOf(options),
     ...(options.maxFirmwareSize === undefined ? {} : { maxFirmwareBytes: Number(options.maxFirmwareSize) }),
     ...(options.clockSynchronised ? { clockQuality: ClockQuality.SYNCHRONISED } : {}),

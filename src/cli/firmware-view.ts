@@ -1,3 +1,4 @@
+import { SigningKeyRoleSchema } from "../../gen/ota/v1/access_pb.js";
 import {
   type Firmware,
   FirmwareState,
@@ -29,8 +30,13 @@ export function renderFirmwareList(terminal: Terminal, firmware: readonly Firmwa
 /** One firmware in full. */
 export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
   const signatures = firmware.signatures.map(
-    ({ keyId, keyName, keyRevoked, algorithm }) =>
-      `${cleanText(algorithm)} by ${cleanText(keyName || "key")} (${cleanText(keyId)}${keyRevoked ? ", revoked" : ""})`,
+    ({ keyId, keyName, keyRole, keyRevoked, keyExpireTime, algorithm }) =>
+      `${cleanText(algorithm)} by ${cleanText(keyName || "key")} (${[
+        `${enumText(SigningKeyRoleSchema, keyRole)} key`,
+        cleanText(keyId),
+        ...(keyRevoked ? ["revoked"] : []),
+        ...(keyExpireTime === undefined ? [] : [`counts until ${timeText(keyExpireTime)}`]),
+      ].join(", ")})`,
   );
   const metadata = Object.entries(firmware.metadata).map(([name, value]) => `${name}=${value}`);
   return renderFacts(terminal, [

@@ -260,6 +260,12 @@ export class FirmwareCatalog {
     return this.#change(id, check, caller.em);
   }
 
+  /** Checks within the caller's transaction that a firmware has the signatures that it needs: `FIRMWARE_NOT_SIGNED` if not. */
+  async assertSigned(id: string, em: EntityManager): Promise<void> {
+    const row = await em.findOneOrFail(FirmwareUpdateEntity, { id }, withDeleted);
+    await this.#signOff.assertSigned(em, row);
+  }
+
   /** The firmware with that id that is not deleted, or `NOT_FOUND`. */
   async getActive(id: string): Promise<Firmware> {
     const firmware = await this.get(id);

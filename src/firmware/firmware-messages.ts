@@ -12,6 +12,7 @@ import type {
   ListFirmwareRequestSchema,
   UpdateFirmwareRequestSchema,
 } from "../../gen/ota/v1/firmware_service_pb.js";
+import { wireKeyRole } from "../access/access-messages.ts";
 import type {
   Firmware,
   FirmwareChange,
@@ -79,6 +80,10 @@ export function toSignatureMessage(
     keyName: signature.keyName,
     verifyTime: timestampFromDate(signature.verifiedAt),
     keyRevoked: signature.keyRevoked,
+    keyRole: wireKeyRole(signature.keyRole),
+    ...(signature.keyExpiresAt === undefined
+      ? {}
+      : { keyExpireTime: timestampFromDate(signature.keyExpiresAt) }),
   };
 }
 

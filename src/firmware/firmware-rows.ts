@@ -1,5 +1,5 @@
 import { type EntityManager, type FilterQuery, LockMode } from "@mikro-orm/postgresql";
-import { SigningKeyEntity } from "../access/signing-key.entity.ts";
+import { SigningKeyEntity, type SigningKeyRow } from "../access/signing-key.entity.ts";
 import { notFound } from "../errors.ts";
 import { sessionOf } from "../infra/database/session.ts";
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
@@ -40,10 +40,7 @@ export async function firmwareOf(em: EntityManager, rows: readonly FirmwareUpdat
 }
 
 /** What is told of the key of a signature. */
-interface SignatureKey {
-  readonly name: string;
-  readonly revokedAt: Date | null;
-}
+type SignatureKey = Pick<SigningKeyRow, "name" | "role" | "expiresAt" | "revokedAt">;
 
 async function readKeys(
   em: EntityManager,
@@ -89,6 +86,8 @@ function toFirmware(
       keyName: keys.get(keyId)?.name ?? "",
       verifiedAt: createdAt,
       keyRevoked: (keys.get(keyId)?.revokedAt ?? null) !== null,
+      keyRole: keys.get(keyId)?.role ?? "test",
+      keyExpiresAt: keys.get(keyId)?.expiresAt ?? undefined,
     })),
     expiresAt: row.expiresAt ?? undefined,
     createdAt: row.createdAt,

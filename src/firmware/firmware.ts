@@ -1,3 +1,4 @@
+import type { KeyRole } from "../manifest/required-signatures.ts";
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
 import type { FirmwareState, UpdateKind } from "./firmware-update.entity.ts";
 import type { Recall } from "./recalls.ts";
@@ -59,6 +60,9 @@ export interface FirmwareSignature {
   readonly verifiedAt: Date;
   /** Whether the key has been revoked since: the signature then counts no more. */
   readonly keyRevoked: boolean;
+  readonly keyRole: KeyRole;
+  /** From when on it counts no more. */
+  readonly keyExpiresAt: Date | undefined;
 }
 
 /** What to change of a firmware; what is `undefined` stays. */

@@ -8,19 +8,11 @@ import type { NewSignature } from "./firmware.ts";
 import { FirmwareSignatureEntity, type FirmwareSignatureRow } from "./firmware-signature.entity.ts";
 import type { FirmwareUpdateRow } from "./firmware-update.entity.ts";
 import { assertManifestMatches } from "./manifest-match.ts";
-
-/** What a firmware needs before it may be deployed. */
-export interface ReleasePolicy {
-  /** Whether firmware without valid signatures is refused. */
-  readonly requireSignature: boolean;
-  /** How many different registered keys must have signed: at least 1. */
-  readonly signatureThreshold: number;
-}
+import { type ReleasePolicy, readSignatureRule, type SignerKey } from "./signature-rule.ts";
 
 /** A public key that an operator registered. */
-export interface RegisteredKey {
+export interface RegisteredKey extends SignerKey {
   readonly publicKeyPem: string;
-  readonly revoked: boolean;
 }
 
 /** The registered signing keys, by id (RFC 7638 thumbprint). */
@@ -46,7 +38,7 @@ export class SignOff {
   }
 
   /**
-   * Adds a signature. In this order, so that nothing unsigned is ever read: the key is registered and not revoked, the
+   * Adds a signature. In this order, so that nothing unsigned is ever read: the key is registered, not revoked and not expired, the
    * signature is right for these exact bytes, the manifest can be read, agrees with the record and has not expired, and
    * the signatures of other active keys cover the same bytes. A key that signed the same bytes before changes nothing;
    * until the release, a key that is the only active one may sign other bytes instead, say to correct a date. Returns whether
@@ -65,7 +57,7 @@ export class SignOff {
     const stored = await em.find(FirmwareSignatureEntity, { firmwareId: row.id });
     if (row.manifest !== null && Buffer.compare(row.manifest, bytes) !== 0) {
       const others = stored.filter((other) => other.keyId !== keyId);
-      if (row.state === "RELEASED" || (await this.#votes(em, row, others)) > 0) throw otherManifest();
+      if (row.state === "RELEASED" || (await this.#hasVotes(em, row, others))) throw otherManifest();
       await this.discard(em, row);
       stored.length = 0;
     }
@@ -94,7 +86,9 @@ export class SignOff {
     if (row.state !== "UPLOADED" || row.manifest === null) return false;
     if (row.expiresAt !== null && row.expiresAt <= this.#clock.now()) return false;
     const stored = await em.find(FirmwareSignatureEntity, { firmwareId: row.id });
-    if ((await this.#votes(em, row, stored)) < this.#policy.signatureThreshold) return false;
+    const rule = await readSignatureRule(em, this.#policy, row.product);
+    if (rule.missing(row.product, await this.#signers(em, row, stored), this.#clock.now()) !== undefined)
+      return false;
     this.#release(row);
     return true;
   }
@@ -116,16 +110,24 @@ export class SignOff {
       );
     }
     this.#assertNotExpired(row.id, row.expiresAt ?? undefined);
-    if (this.#policy.requireSignature) {
-      const stored = await em.find(FirmwareSignatureEntity, { firmwareId: row.id });
-      const votes = await this.#votes(em, row, stored);
-      if (votes < this.#policy.signatureThreshold)
-        throw notSigned(row.id, votes, this.#policy.signatureThreshold);
-      if (row.manifest !== null) this.#assertManifest(row, parseManifest(row.manifest));
-    }
+    if ((await this.assertSigned(em, row)) && row.manifest !== null)
+      this.#assertManifest(row, parseManifest(row.manifest));
     if (row.state === "RELEASED") return false;
     this.#release(row);
     return true;
+  }
+
+  /** Checks that the signatures suffice by now: `FIRMWARE_NOT_SIGNED` if not. Returns whether any are required. */
+  async assertSigned(em: EntityManager, row: FirmwareUpdateRow): Promise<boolean> {
+    const rule = await readSignatureRule(em, this.#policy, row.product);
+    const stored = await em.find(FirmwareSignatureEntity, { firmwareId: row.id });
+    const signers = await this.#signers(em, row, stored);
+    const fault = rule.fault(row.product, signers, this.#clock.now());
+    if (fault !== undefined) {
+      const votes = signers.filter((key) => rule.voteOf(key, this.#clock.now()) !== undefined).length;
+      throw notSigned(row.id, fault, { signatures: votes, threshold: rule.threshold });
+    }
+    return rule.isRequired(row.product);
   }
 
   #assertManifest(row: FirmwareUpdateRow, manifest: Manifest): void {
@@ -133,20 +135,31 @@ export class SignOff {
     this.#assertNotExpired(row.id, manifest.expires);
   }
 
-  /** How many active keys have a valid signature; the database holds one row per key. */
-  async #votes(
+  /** The keys, counting or not, whose signature is right; the database holds one row per key. */
+  async #signers(
     em: EntityManager,
     row: FirmwareUpdateRow,
     stored: readonly FirmwareSignatureRow[],
-  ): Promise<number> {
-    if (row.manifest === null) return 0;
-    let votes = 0;
+  ): Promise<RegisteredKey[]> {
+    if (row.manifest === null) return [];
+    const signers: RegisteredKey[] = [];
     for (const { keyId, signature } of stored) {
       const key = await this.#keys.find(keyId, em);
-      if (key === undefined || key.revoked) continue;
-      if (verifySignature({ publicKeyPem: key.publicKeyPem, bytes: row.manifest, signature })) votes++;
+      if (key === undefined) continue;
+      const { publicKeyPem } = key;
+      if (verifySignature({ publicKeyPem, bytes: row.manifest, signature })) signers.push(key);
     }
-    return votes;
+    return signers;
+  }
+
+  async #hasVotes(
+    em: EntityManager,
+    row: FirmwareUpdateRow,
+    stored: readonly FirmwareSignatureRow[],
+  ): Promise<boolean> {
+    const rule = await readSignatureRule(em, this.#policy, row.product);
+    const now = this.#clock.now();
+    return (await this.#signers(em, row, stored)).some((key) => rule.voteOf(key, now) !== undefined);
   }
 
   async #activeKey(em: EntityManager, keyId: string): Promise<RegisteredKey> {
@@ -169,6 +182,15 @@ export class SignOff {
         {
           metadata: { key_id: keyId },
         },
+      );
+    }
+    const { expiresAt } = key;
+    if (expiresAt !== undefined && expiresAt <= this.#clock.now()) {
+      throw new OtaError(
+        "failed_precondition",
+        "SIGNING_KEY_EXPIRED",
+        `the signing key ${keyId} expired at ${expiresAt.toISOString()}`,
+        { metadata: { key_id: keyId, expire_time: expiresAt.toISOString() } },
       );
     }
     return key;
@@ -208,11 +230,15 @@ function otherManifest(): OtaError {
   });
 }
 
-function notSigned(firmwareId: string, signatures: number, threshold: number): OtaError {
+function notSigned(
+  firmwareId: string,
+  fault: string,
+  { signatures, threshold }: { readonly signatures: number; readonly threshold: number },
+): OtaError {
   return new OtaError(
     "failed_precondition",
     "FIRMWARE_NOT_SIGNED",
-    `firmware ${firmwareId} has ${signatures} valid signatures of registered keys, ${threshold} are needed`,
+    `firmware ${firmwareId} is not signed as its product asks: ${fault}`,
     { metadata: { firmware_id: firmwareId, signatures: String(signatures), threshold: String(threshold) } },
   );
 }

@@ -18,6 +18,7 @@ import { RolloutCatalog } from "./decide/rollout-catalog.ts";
 import { RolloutController } from "./decide/rollout-controller.ts";
 import { RolloutRecords } from "./decide/rollout-records.ts";
 import { RolloutWatch } from "./decide/rollout-watch.ts";
+import { SignatureWatch } from "./decide/signature-watch.ts";
 import { StartForesight } from "./foresight/start-foresight.ts";
 import { RolloutCohortSource } from "./health/cohort-source.ts";
 import { HealthWatch } from "./health/health-watch.ts";
@@ -53,7 +54,7 @@ export interface RolloutEngineParts {
   readonly database: Pick<Database, "em" | "transact" | "pool" | "listen" | "notify">;
   readonly audit: AuditLog;
   readonly idempotency: IdempotencyKeys;
-  readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
+  readonly firmware: Pick<FirmwareCatalog, "requireDeployable" | "assertSigned">;
   readonly downloads: Pick<FirmwareDownloads, "open">;
   readonly devices: DeviceSource;
   readonly metrics: Pick<UpdateMetrics, "ended" | "automaticRollbacks">;
@@ -143,7 +144,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     const index = new RolloutIndex({
       database,
       clock,
-      requiredSignatures: settings.signatureThreshold,
+      release: settings.release,
       heartbeatIntervalMs,
       alertDue: (rolloutId) => void events.emit("alert_due", rolloutId),
     });
@@ -226,7 +227,16 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     this.recalls = new RecallCatalog({ pool, transactions, firmware, defaults: settings });
     this.recallPreview = new RecallPreview({ pool, transactions, firmware, preview: this.preview });
     const recalled = new RecallWatch({ pool, transactions, clock, logger, everyMs: driftTicks * tickMs });
-    this.#slowRounds = [this.#census.round, this.#drift.round, archived.round, recalled.round];
+    const signed = new SignatureWatch({
+      index,
+      firmware,
+      transactions,
+      settled: () => hearing.isSettled,
+      clock,
+      logger,
+      everyMs: tickMs,
+    });
+    this.#slowRounds = [this.#census.round, this.#drift.round, archived.round, recalled.round, signed.round];
     this.#announcer = new UpdateAnnouncer({
       sender: {
         updateAvailable: (deviceId, rolloutId) => this.#sender.updateAvailable(deviceId, rolloutId),

@@ -1,9 +1,10 @@
+import type { ReleasePolicy } from "../firmware/signature-rule.ts";
 import type { RolloutDefaults } from "./model/new-rollout.ts";
 
 /** What the operator of the service set. */
 export interface RolloutSettings extends RolloutDefaults {
-  /** How many signatures by keys in good standing a signed firmware needs to be offered, at least 1. */
-  readonly signatureThreshold: number;
+  /** What firmware needs to be offered. */
+  readonly release: ReleasePolicy;
   /** How long after a start or an outage devices have to be heard from before a deadline passes: some heartbeat intervals. */
   readonly deadlineGraceMs: number;
   /** Decides who is online, for the filters of rollouts. */

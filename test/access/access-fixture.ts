@@ -3,6 +3,7 @@ import { Authenticator } from "../../src/access/authenticator.ts";
 import { DeviceCredentials } from "../../src/access/device-credentials.ts";
 import { EnrolmentKeys } from "../../src/access/enrolment-keys.ts";
 import { OperatorTokens } from "../../src/access/operator-tokens.ts";
+import { SignatureRequirements } from "../../src/access/signature-requirements.ts";
 import { type SigningKeyRevoked, SigningKeys } from "../../src/access/signing-keys.ts";
 import { entities } from "../../src/entities.ts";
 import { Database } from "../../src/infra/database/database.ts";
@@ -24,6 +25,7 @@ export interface AccessReplica extends AsyncDisposable {
   readonly enrolmentKeys: EnrolmentKeys;
   readonly credentials: DeviceCredentials;
   readonly signingKeys: SigningKeys;
+  readonly requirements: SignatureRequirements;
   readonly idempotency: IdempotencyKeys;
 }
 
@@ -58,6 +60,7 @@ export async function joinAccess(
     enrolmentKeys: new EnrolmentKeys(parts),
     credentials: new DeviceCredentials({ clock, memory: authenticator }),
     signingKeys: new SigningKeys({ database, audit, clock, revoked }),
+    requirements: new SignatureRequirements({ database, audit, clock }),
     idempotency,
     async [Symbol.asyncDispose]() {
       authenticator.close();

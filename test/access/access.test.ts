@@ -1,5 +1,7 @@
 import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { pino } from "pino";
 import { describe, expect, it } from "vitest";
+import { SigningKeyWatch } from "../../src/access/signing-key-watch.ts";
 import { startAccess } from "./access-fixture.ts";
 
 const actor = "operator:root";
@@ -223,6 +225,64 @@ describe("SigningKeys", () => {
     await expect(access.signingKeys.register({ actor, name: "x", publicKeyPem })).rejects.toMatchObject({
       reason: "SIGNING_KEY_REVOKED",
     });
+  });
+});
+
+describe("SigningKeys with a role and an end", () => {
+  const publicKeyPem = generateKeyPairSync("ed25519")
+    .publicKey.export({ type: "spki", format: "pem" })
+    .toString();
+
+  it("are registered, changed and told, but not as two things at once", async () => {
+    await using access = await startAccess();
+    const expiresAt = new Date(access.clock.now().getTime() + 3_600_000);
+    const said = { actor, name: "security", publicKeyPem };
+    const { id } = await access.signingKeys.register({ ...said, role: "security", expiresAt });
+    for (const other of [{}, { role: "release" as const }, { role: "test" as const }]) {
+      await expect(access.signingKeys.register({ ...said, ...other })).rejects.toMatchObject({
+        code: "already_exists",
+        reason: "DUPLICATE",
+        metadata: { role: "security" },
+      });
+    }
+    await access.signingKeys.register({ ...said, role: "security" });
+    const later = new Date(expiresAt.getTime() + 1);
+    const change = { actor, id, reason: "the year is over", expiresAt: later };
+    expect(await access.signingKeys.update(change)).toMatchObject({ role: "security", expiresAt: later });
+    await access.signingKeys.update(change);
+    expect(await access.audit.list({ action: "signing_key.update" }, { limit: 10 })).toMatchObject([
+      { reason: "the year is over", details: { expire_time: later.toISOString() } },
+    ]);
+    await access.signingKeys.revoke({ actor, id, reason: "" });
+    await expect(access.signingKeys.update(change)).rejects.toMatchObject({ reason: "SIGNING_KEY_REVOKED" });
+  });
+
+  it("are in the log before they expire", async () => {
+    await using access = await startAccess();
+    const lines: object[] = [];
+    const logger = pino({ level: "warn" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    const inDays = (days: number) => new Date(access.clock.now().getTime() + days * 86_400_000);
+    const { id } = await access.signingKeys.register({
+      actor,
+      name: "spring",
+      publicKeyPem,
+      expiresAt: inDays(31),
+    });
+    await access.database.adminPool.query(
+      `INSERT INTO firmware_updates (id, product, version, state, sha256, size_bytes)
+       VALUES ('00000000-0000-7000-8000-000000000001', 'p', '1.0.0', 'RELEASED', '', 1)`,
+    );
+    await access.database.adminPool.query(
+      `INSERT INTO firmware_signatures (id, firmware_id, key_id, algorithm, signature)
+       VALUES (gen_random_uuid(), '00000000-0000-7000-8000-000000000001', $1, 'ed25519', '')`,
+      [id],
+    );
+    const { round } = new SigningKeyWatch({ database: access.database, clock: access.clock, logger });
+    await round.run();
+    expect(lines).toEqual([]);
+    access.clock.advance(86_400_000);
+    await round.run();
+    expect(lines).toMatchObject([{ name: "spring", keyId: id, firmware: 1 }]);
   });
 });
 

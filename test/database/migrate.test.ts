@@ -42,6 +42,7 @@ const all = [
   "0035-oidc-people",
   "0039-audit-chain",
   "0032-serials-and-clones",
+  "0037-firmware-trust",
 ];
 const replicas = 3;
 

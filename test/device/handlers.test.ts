@@ -33,7 +33,7 @@ const heartbeatIntervalMs = 60_000;
 /** Calls the handlers as the pipeline does, after identity and validation. */
 function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, string> = new Map()) {
   const { access, enrolment, registry, reinstatement, standings, batches, savedFilters } = devices;
-  const { database, clock, tokens, enrolmentKeys, signingKeys, audit } = access;
+  const { database, clock, tokens, enrolmentKeys, signingKeys, requirements, audit } = access;
   const pageTokens = new PageTokens(Buffer.alloc(32, 1));
   const updates = {
     openUpdateIds: async () => openUpdates,
@@ -46,6 +46,7 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
       tokens,
       enrolmentKeys,
       signingKeys,
+      requirements,
       audit,
       heavyReads: database.heavyReads,
       pageTokens,

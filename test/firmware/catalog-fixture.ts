@@ -4,18 +4,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { AuditLog } from "../../src/access/audit-log.ts";
-import { SigningKeyEntity } from "../../src/access/signing-key.entity.ts";
+import { SignatureRequirements } from "../../src/access/signature-requirements.ts";
 import { SigningKeys } from "../../src/access/signing-keys.ts";
 import { entities } from "../../src/entities.ts";
 import type { FirmwareFields, NewSignature } from "../../src/firmware/firmware.ts";
 import { FirmwareCatalog } from "../../src/firmware/firmware-catalog.ts";
 import { FirmwareUploads } from "../../src/firmware/firmware-uploads.ts";
-import { type ReleasePolicy, type SigningKeyDirectory, SignOff } from "../../src/firmware/sign-off.ts";
+import { SignOff } from "../../src/firmware/sign-off.ts";
+import type { ReleasePolicy } from "../../src/firmware/signature-rule.ts";
 import { Database } from "../../src/infra/database/database.ts";
 import { IdempotencyKeys } from "../../src/infra/database/idempotency-keys.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { LocalObjectStore } from "../../src/infra/objects/local-object-store.ts";
 import { createManifest, type Manifest } from "../../src/manifest/manifest.ts";
+import type { KeyRole } from "../../src/manifest/required-signatures.ts";
 import { generateSigningKey, type SigningKeyPair, signManifest } from "../../src/manifest/signature.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { createTestDatabase } from "../support/postgres.ts";
@@ -65,7 +67,7 @@ export async function openDatabase(): Promise<{ database: Database } & AsyncDisp
 export async function createCatalogFixture(database: Database, policy: Partial<ReleasePolicy> = {}) {
   await using cleanup = new AsyncDisposableStack();
   await database.adminPool.query(
-    "TRUNCATE firmware_updates, firmware_signatures, signing_keys, request_ids CASCADE",
+    "TRUNCATE firmware_updates, firmware_signatures, signing_keys, signature_requirements, request_ids CASCADE",
   );
   const folder = await mkdtemp(join(tmpdir(), "firmware-catalog-"));
   cleanup.defer(() => rm(folder, { recursive: true }));
@@ -78,14 +80,12 @@ export async function createCatalogFixture(database: Database, policy: Partial<R
     clock,
     revoked: { signingKeyRevoked: async () => 0 },
   });
-  const directory: SigningKeyDirectory = {
-    find: async (keyId, em) => {
-      const key = await em.findOne(SigningKeyEntity, keyId);
-      return key === null ? undefined : { publicKeyPem: key.publicKeyPem, revoked: key.revokedAt !== null };
-    },
-  };
   const inUse = new Map<string, string>();
-  const signOff = new SignOff(directory, { requireSignature: true, signatureThreshold: 1, ...policy }, clock);
+  const signOff = new SignOff(
+    keys,
+    { requireSignature: true, signatureThreshold: 1, acceptTestKeys: false, ...policy },
+    clock,
+  );
   const catalog = new FirmwareCatalog({
     database,
     idempotency: new IdempotencyKeys(),
@@ -109,11 +109,14 @@ export async function createCatalogFixture(database: Database, policy: Partial<R
     store,
     uploads,
     /** Registers a fresh key. */
-    registerKey: async (): Promise<SigningKeyPair> => {
+    registerKey: async (
+      said: { readonly role?: KeyRole; readonly expiresAt?: Date } = {},
+    ): Promise<SigningKeyPair> => {
       const key = generateSigningKey();
-      await keys.register({ actor, name: "test", publicKeyPem: key.publicKeyPem });
+      await keys.register({ actor, name: "test", publicKeyPem: key.publicKeyPem, ...said });
       return key;
     },
+    requirements: new SignatureRequirements({ database, audit, clock }),
     revokeKey: (key: SigningKeyPair) => keys.revoke({ actor, id: key.keyId, reason: "stolen" }),
     /** Brings the content into the store and records it. */
     upload: (id: string) =>

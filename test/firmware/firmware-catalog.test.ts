@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { FirmwareFilter } from "../../src/firmware/firmware.ts";
 import { parseManifest } from "../../src/manifest/manifest.ts";
-import { generateSigningKey } from "../../src/manifest/signature.ts";
+import { generateSigningKey, type SigningKeyPair } from "../../src/manifest/signature.ts";
 import {
   actor,
   type CatalogFixture,
@@ -469,6 +469,88 @@ describe("with two signatures needed", () => {
     expect(await fixture.catalog.get(id)).toMatchObject({ state: "RELEASED" });
     const actions = await fixture.actions(id);
     expect(actions.filter((action) => action === "firmware.release")).toHaveLength(1);
+  });
+});
+
+describe("keys with roles", () => {
+  const deploy = (id: string) => fixture.catalog.requireDeployable(id, { actor });
+  const sign = (id: string, key: SigningKeyPair) => fixture.catalog.sign(id, signatureOf(key), { actor });
+  const require = (release: number, security: number) =>
+    fixture.requirements.set(
+      { product: fields.product, release, security },
+      { actor, reason: "whoever looks after security has a say" },
+    );
+
+  it("release only what has as many signatures of each as its product asks for", async () => {
+    await require(1, 1);
+    const { id } = await create();
+    await fixture.upload(id);
+    const [first, second] = [await fixture.registerKey(), await fixture.registerKey()];
+    const guard = await fixture.registerKey({ role: "security" });
+    expect(await sign(id, first)).toMatchObject({ state: "UPLOADED" });
+    expect(await sign(id, second)).toMatchObject({ state: "UPLOADED" });
+    await expect(deploy(id)).rejects.toMatchObject({
+      reason: "FIRMWARE_NOT_SIGNED",
+      message: expect.stringContaining("0 of security keys, 1 are needed"),
+    });
+    expect(await sign(id, guard)).toMatchObject({ state: "RELEASED" });
+    await deploy(id);
+    // And what is released needs what is asked for by now.
+    await require(2, 2);
+    await expect(deploy(id)).rejects.toMatchObject({ reason: "FIRMWARE_NOT_SIGNED" });
+    await require(0, 0);
+    await deploy(id);
+  });
+
+  it("count no more from their expiry on, whenever they signed, and sign nothing", async () => {
+    const { id } = await create();
+    await fixture.upload(id);
+    const key = await fixture.registerKey({ expiresAt: new Date("2026-03-02T00:00:00Z") });
+    expect(await sign(id, key)).toMatchObject({ state: "RELEASED" });
+    fixture.clock.advance(24 * 3_600_000 - 1);
+    await deploy(id);
+    fixture.clock.advance(1);
+    await expect(deploy(id)).rejects.toMatchObject({
+      reason: "FIRMWARE_NOT_SIGNED",
+      message: expect.stringContaining("1 more of a key that has expired"),
+    });
+    await expect(sign(id, key)).rejects.toMatchObject({ reason: "SIGNING_KEY_EXPIRED" });
+    await sign(id, await fixture.registerKey());
+    await deploy(id);
+  });
+
+  it("for trials count only where the service says so", async () => {
+    const trial = await fixture.registerKey({ role: "test" });
+    const { id } = await create();
+    await fixture.upload(id);
+    expect(await sign(id, trial)).toMatchObject({ state: "UPLOADED", signatures: [{ keyRole: "test" }] });
+    await expect(deploy(id)).rejects.toMatchObject({
+      message: expect.stringContaining("1 more of a key that is a test key"),
+    });
+    // What it signed binds nobody whose word counts.
+    const other = signatureOf(
+      await fixture.registerKey(),
+      manifestOf({ created: new Date("2026-02-02T00:00:00Z") }),
+    );
+    expect(await fixture.catalog.sign(id, other, { actor })).toMatchObject({ state: "RELEASED" });
+
+    await fixture[Symbol.asyncDispose]();
+    fixture = await createCatalogFixture(opened.database, { acceptTestKeys: true });
+    const again = await fixture.registerKey({ role: "test" });
+    const tried = await create();
+    await fixture.upload(tried.id);
+    expect(await sign(tried.id, again)).toMatchObject({ state: "RELEASED" });
+  });
+
+  it("are asked for by a product also where the service asks for none", async () => {
+    await fixture[Symbol.asyncDispose]();
+    fixture = await createCatalogFixture(opened.database, { requireSignature: false });
+    const { id } = await create();
+    await fixture.upload(id);
+    await require(0, 1);
+    await expect(deploy(id)).rejects.toMatchObject({ reason: "FIRMWARE_NOT_SIGNED" });
+    await require(0, 0);
+    await deploy(id);
   });
 });
 

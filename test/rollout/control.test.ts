@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
+import { generateSigningKey, signManifest } from "../../src/manifest/signature.ts";
 import { RolloutFirmwareUse, StoppedDeviceUpdates } from "../../src/rollout/rollout-observers.ts";
+import { eventually } from "../support/eventually.ts";
 import {
   actor,
   content,
@@ -288,6 +290,57 @@ describe("other features", () => {
     expect(await replica.engine.signingKeyRevoked("key", { actor, reason: "stolen" })).toBe(0);
     expect((await catalog.get(id)).stateReason).toBe("signing key key was revoked: stolen");
     expect(await fleet.offers(replica)).toEqual([]);
+  });
+});
+
+describe("keys that count no more", () => {
+  it("pause what rests on them, which goes on once another key has signed it", async () => {
+    await using test = await openReplica();
+    const { world, replica, catalog } = test;
+    const firmwareId = await release(world, "1.1.0");
+    const pool = world.database.adminPool;
+    const signedBy = async (id: string, expires: string | null): Promise<void> => {
+      const { privateKeyPem, publicKeyPem } = generateSigningKey();
+      const { rows } = await pool.query("SELECT manifest FROM firmware_updates WHERE id = $1", [firmwareId]);
+      const manifest: Buffer = rows[0].manifest ?? Buffer.from("of 1.1.0");
+      await pool.query("UPDATE firmware_updates SET manifest = $2 WHERE id = $1", [firmwareId, manifest]);
+      await pool.query(
+        `INSERT INTO signing_keys (id, name, algorithm, public_key_pem, role, expires_at)
+         VALUES ($1, $1, 'ed25519', $2, 'security', $3)`,
+        [id, publicKeyPem, expires],
+      );
+      await pool.query(
+        `INSERT INTO firmware_signatures (id, firmware_id, key_id, algorithm, signature)
+         VALUES (gen_random_uuid(), $1, $2, 'ed25519', $3)`,
+        [firmwareId, id, signManifest(privateKeyPem, manifest)],
+      );
+    };
+    const fleet = await Fleet.enrol(world, 2);
+    const [first, second] = fleet.devices;
+    if (first === undefined || second === undefined) throw new Error("no devices");
+    await signedBy("first", "2026-03-01T01:00:00Z");
+    const { id } = await run(replica, wanted(firmwareId, { rings: oneRing }));
+    await pool.query(
+      "INSERT INTO signature_requirements (product, release_signatures, security_signatures) SELECT product, 0, 1 FROM firmware_updates WHERE id = $1",
+      [firmwareId],
+    );
+    await replica.engine.tick();
+    expect(await fleet.offers(replica, [first])).toHaveLength(1);
+
+    world.clock.advance(3_600_000);
+    await eventually(async () => expect((await catalog.get(id)).state).toBe("PAUSED"));
+    expect((await catalog.get(id)).stateReason).toMatch(
+      /0 of security keys.*1 more of a key that has expired/,
+    );
+    expect(await fleet.offers(replica, [second])).toEqual([]);
+    const resume = () => catalog.resume({ id, actor, reason: "" });
+    await expect(resume()).rejects.toMatchObject({ reason: "FIRMWARE_NOT_SIGNED" });
+
+    await signedBy("second", null);
+    await resume();
+    await pool.query("UPDATE firmware_updates SET updated_at = now() WHERE id = $1", [firmwareId]);
+    await eventually(async () => expect(await fleet.offers(replica, [second])).toHaveLength(1));
+    expect((await catalog.get(id)).state).toBe("RUNNING");
   });
 });
 

@@ -110,6 +110,7 @@ export async function startReplica(world: World): Promise<Replica> {
   const config = {
     requireSignature: false,
     signatureThreshold: 1,
+    acceptTestKeys: false,
     rollback: { failureThresholdPercent: 10, timeoutHours: 24 },
     heartbeat: { intervalSeconds: 60 },
   };

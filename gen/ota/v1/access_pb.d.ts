@@ -240,6 +240,20 @@ export declare type SigningKey = Message<"ota.v1.SigningKey"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 6;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * What it vouches for.
+   *
+   * @generated from field: ota.v1.SigningKeyRole role = 7;
+   */
+  role: SigningKeyRole;
+
+  /**
+   * From this time on its signatures count no more, whenever they were made; unset for a key without an end.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 8;
+   */
+  expireTime?: Timestamp | undefined;
 };
 
 /**
@@ -247,6 +261,48 @@ export declare type SigningKey = Message<"ota.v1.SigningKey"> & {
  * Use `create(SigningKeySchema)` to create a new message.
  */
 export declare const SigningKeySchema: GenMessage<SigningKey>;
+
+/**
+ * How many different keys of each role must have signed a firmware of a product, beside what the service asks of all products
+ * (DEVICE_OTA_SIGNATURE_THRESHOLD).
+ *
+ * @generated from message ota.v1.SignatureRequirement
+ */
+export declare type SignatureRequirement = Message<"ota.v1.SignatureRequirement"> & {
+  /**
+   * The product.
+   *
+   * @generated from field: string product = 1;
+   */
+  product: string;
+
+  /**
+   * Keys of the role release.
+   *
+   * @generated from field: int32 release_signatures = 2;
+   */
+  releaseSignatures: number;
+
+  /**
+   * Keys of the role security.
+   *
+   * @generated from field: int32 security_signatures = 3;
+   */
+  securitySignatures: number;
+
+  /**
+   * When it was set.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 4;
+   */
+  updateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.SignatureRequirement.
+ * Use `create(SignatureRequirementSchema)` to create a new message.
+ */
+export declare const SignatureRequirementSchema: GenMessage<SignatureRequirement>;
 
 /**
  * A person of the OpenID Connect issuer who came once.
@@ -505,6 +561,44 @@ export enum Role {
  * Describes the enum ota.v1.Role.
  */
 export declare const RoleSchema: GenEnum<Role>;
+
+/**
+ * What a signing key vouches for.
+ *
+ * @generated from enum ota.v1.SigningKeyRole
+ */
+export enum SigningKeyRole {
+  /**
+   * @generated from enum value: SIGNING_KEY_ROLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * That a firmware may be released.
+   *
+   * @generated from enum value: SIGNING_KEY_ROLE_RELEASE = 1;
+   */
+  RELEASE = 1,
+
+  /**
+   * That somebody has looked at it for security.
+   *
+   * @generated from enum value: SIGNING_KEY_ROLE_SECURITY = 2;
+   */
+  SECURITY = 2,
+
+  /**
+   * Nothing but trials: counts nowhere but on a service that accepts test keys (DEVICE_OTA_ACCEPT_TEST_KEYS), as a release key.
+   *
+   * @generated from enum value: SIGNING_KEY_ROLE_TEST = 3;
+   */
+  TEST = 3,
+}
+
+/**
+ * Describes the enum ota.v1.SigningKeyRole.
+ */
+export declare const SigningKeyRoleSchema: GenEnum<SigningKeyRole>;
 
 /**
  * What can be wrong with the audit log.

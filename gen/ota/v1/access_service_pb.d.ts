@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { AuditEvent, AuditFault, AuditPlace, EnrolmentKey, OperatorToken, Person, Role, SigningKey } from "./access_pb.js";
+import type { AuditEvent, AuditFault, AuditPlace, EnrolmentKey, OperatorToken, Person, Role, SignatureRequirement, SigningKey, SigningKeyRole } from "./access_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -483,6 +483,20 @@ export declare type RegisterSigningKeyRequest = Message<"ota.v1.RegisterSigningK
    * @generated from field: string public_key_pem = 2;
    */
   publicKeyPem: string;
+
+  /**
+   * What it vouches for; unset means release. Another one than a known key has is refused with DUPLICATE.
+   *
+   * @generated from field: ota.v1.SigningKeyRole role = 3;
+   */
+  role: SigningKeyRole;
+
+  /**
+   * From when on its signatures count no more: in the future. Unset: no end. Another one than a known key has is refused with DUPLICATE.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 4;
+   */
+  expireTime?: Timestamp | undefined;
 };
 
 /**
@@ -618,6 +632,182 @@ export declare type RevokeSigningKeyResponse = Message<"ota.v1.RevokeSigningKeyR
  * Use `create(RevokeSigningKeyResponseSchema)` to create a new message.
  */
 export declare const RevokeSigningKeyResponseSchema: GenMessage<RevokeSigningKeyResponse>;
+
+/**
+ * What to change of a signing key.
+ *
+ * @generated from message ota.v1.UpdateSigningKeyRequest
+ */
+export declare type UpdateSigningKeyRequest = Message<"ota.v1.UpdateSigningKeyRequest"> & {
+  /**
+   * The key's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * A new role.
+   *
+   * @generated from field: ota.v1.SigningKeyRole role = 2;
+   */
+  role: SigningKeyRole;
+
+  /**
+   * A new expiry, which may be past: then its signatures count no more.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.UpdateSigningKeyRequest.
+ * Use `create(UpdateSigningKeyRequestSchema)` to create a new message.
+ */
+export declare const UpdateSigningKeyRequestSchema: GenMessage<UpdateSigningKeyRequest>;
+
+/**
+ * The changed signing key.
+ *
+ * @generated from message ota.v1.UpdateSigningKeyResponse
+ */
+export declare type UpdateSigningKeyResponse = Message<"ota.v1.UpdateSigningKeyResponse"> & {
+  /**
+   * The key as it is now.
+   *
+   * @generated from field: ota.v1.SigningKey key = 1;
+   */
+  key?: SigningKey | undefined;
+};
+
+/**
+ * Describes the message ota.v1.UpdateSigningKeyResponse.
+ * Use `create(UpdateSigningKeyResponseSchema)` to create a new message.
+ */
+export declare const UpdateSigningKeyResponseSchema: GenMessage<UpdateSigningKeyResponse>;
+
+/**
+ * What to require of a product.
+ *
+ * @generated from message ota.v1.SetSignatureRequirementRequest
+ */
+export declare type SetSignatureRequirementRequest = Message<"ota.v1.SetSignatureRequirementRequest"> & {
+  /**
+   * The product. Required.
+   *
+   * @generated from field: string product = 1;
+   */
+  product: string;
+
+  /**
+   * Keys of the role release: 0 to 16.
+   *
+   * @generated from field: int32 release_signatures = 2;
+   */
+  releaseSignatures: number;
+
+  /**
+   * Keys of the role security: 0 to 16.
+   *
+   * @generated from field: int32 security_signatures = 3;
+   */
+  securitySignatures: number;
+
+  /**
+   * Why, for the audit log.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message ota.v1.SetSignatureRequirementRequest.
+ * Use `create(SetSignatureRequirementRequestSchema)` to create a new message.
+ */
+export declare const SetSignatureRequirementRequestSchema: GenMessage<SetSignatureRequirementRequest>;
+
+/**
+ * The requirement.
+ *
+ * @generated from message ota.v1.SetSignatureRequirementResponse
+ */
+export declare type SetSignatureRequirementResponse = Message<"ota.v1.SetSignatureRequirementResponse"> & {
+  /**
+   * As it is now; unset if it was taken away.
+   *
+   * @generated from field: ota.v1.SignatureRequirement requirement = 1;
+   */
+  requirement?: SignatureRequirement | undefined;
+};
+
+/**
+ * Describes the message ota.v1.SetSignatureRequirementResponse.
+ * Use `create(SetSignatureRequirementResponseSchema)` to create a new message.
+ */
+export declare const SetSignatureRequirementResponseSchema: GenMessage<SetSignatureRequirementResponse>;
+
+/**
+ * Which requirements to list.
+ *
+ * @generated from message ota.v1.ListSignatureRequirementsRequest
+ */
+export declare type ListSignatureRequirementsRequest = Message<"ota.v1.ListSignatureRequirementsRequest"> & {
+  /**
+   * The most to return: default 50, at most 1,000 (larger values are lowered to it).
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message ota.v1.ListSignatureRequirementsRequest.
+ * Use `create(ListSignatureRequirementsRequestSchema)` to create a new message.
+ */
+export declare const ListSignatureRequirementsRequestSchema: GenMessage<ListSignatureRequirementsRequest>;
+
+/**
+ * One page of requirements.
+ *
+ * @generated from message ota.v1.ListSignatureRequirementsResponse
+ */
+export declare type ListSignatureRequirementsResponse = Message<"ota.v1.ListSignatureRequirementsResponse"> & {
+  /**
+   * The requirements, by product.
+   *
+   * @generated from field: repeated ota.v1.SignatureRequirement requirements = 1;
+   */
+  requirements: SignatureRequirement[];
+
+  /**
+   * Pass it as `page_token` for the next page; empty on the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message ota.v1.ListSignatureRequirementsResponse.
+ * Use `create(ListSignatureRequirementsResponseSchema)` to create a new message.
+ */
+export declare const ListSignatureRequirementsResponseSchema: GenMessage<ListSignatureRequirementsResponse>;
 
 /**
  * Which audit events to list. Filters are combined with AND.
@@ -1166,6 +1356,38 @@ export declare const AccessService: GenService<{
     methodKind: "unary";
     input: typeof RevokeSigningKeyRequestSchema;
     output: typeof RevokeSigningKeyResponseSchema;
+  },
+  /**
+   * Changes a signing key's role or expiry; what is unset stays. A rollout whose firmware has no longer enough signatures for it is
+   * paused. Refused with SIGNING_KEY_REVOKED for a revoked key.
+   *
+   * @generated from rpc ota.v1.AccessService.UpdateSigningKey
+   */
+  updateSigningKey: {
+    methodKind: "unary";
+    input: typeof UpdateSigningKeyRequestSchema;
+    output: typeof UpdateSigningKeyResponseSchema;
+  },
+  /**
+   * Says how many keys of each role must have signed the firmware of a product; nought of each takes the requirement away. It is
+   * asked for at each release and deployment, and a rollout whose firmware does not meet it is paused.
+   *
+   * @generated from rpc ota.v1.AccessService.SetSignatureRequirement
+   */
+  setSignatureRequirement: {
+    methodKind: "unary";
+    input: typeof SetSignatureRequirementRequestSchema;
+    output: typeof SetSignatureRequirementResponseSchema;
+  },
+  /**
+   * Lists what is required of products, by name.
+   *
+   * @generated from rpc ota.v1.AccessService.ListSignatureRequirements
+   */
+  listSignatureRequirements: {
+    methodKind: "unary";
+    input: typeof ListSignatureRequirementsRequestSchema;
+    output: typeof ListSignatureRequirementsResponseSchema;
   },
   /**
    * Lists audit events, newest first.

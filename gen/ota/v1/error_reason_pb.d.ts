@@ -525,6 +525,13 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_TOO_MANY_DEVICES = 133;
    */
   TOO_MANY_DEVICES = 133,
+
+  /**
+   * The signing key has expired: its signatures count no more. FAILED_PRECONDITION: sign with another one.
+   *
+   * @generated from enum value: ERROR_REASON_SIGNING_KEY_EXPIRED = 148;
+   */
+  SIGNING_KEY_EXPIRED = 148,
 }
 
 /**

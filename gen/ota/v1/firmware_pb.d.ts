@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { SigningKeyRole } from "./access_pb.js";
 
 /**
  * Describes the file ota/v1/firmware.proto.
@@ -362,6 +363,20 @@ export declare type FirmwareSignature = Message<"ota.v1.FirmwareSignature"> & {
    * @generated from field: bool key_revoked = 6;
    */
   keyRevoked: boolean;
+
+  /**
+   * What the key vouches for.
+   *
+   * @generated from field: ota.v1.SigningKeyRole key_role = 7;
+   */
+  keyRole: SigningKeyRole;
+
+  /**
+   * From when on the key counts no more; unset if it has no end.
+   *
+   * @generated from field: google.protobuf.Timestamp key_expire_time = 8;
+   */
+  keyExpireTime?: Timestamp | undefined;
 };
 
 /**

@@ -1,9 +1,20 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { Button, Code, FileButton, Group, Modal, Stack, Text, Textarea, TextInput } from "@mantine/core";
+import {
+  Button,
+  Code,
+  FileButton,
+  Group,
+  Modal,
+  Select,
+  Stack,
+  Text,
+  Textarea,
+  TextInput,
+} from "@mantine/core";
 import { IconPlus } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import type { SigningKey } from "../../../gen/ota/v1/access_pb.js";
+import { type SigningKey, SigningKeyRole } from "../../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { usePages } from "../data/use-pages.ts";
 import { useSession } from "../session/session.tsx";
@@ -14,6 +25,7 @@ import { Nothing } from "../ui/nothing.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { CredentialStatus } from "./credential-status.tsx";
+import { type Expiry, ExpirySelect, expiryTime } from "./expiry-select.tsx";
 import { RevokeButton } from "./revoke-button.tsx";
 
 /** The public keys that firmware signatures are checked with. */
@@ -56,12 +68,20 @@ export function SigningKeysPanel() {
 function KeyForm({ added }: { readonly added: () => void }) {
   const [name, setName] = useState("");
   const [pem, setPem] = useState("");
+  const [role, setRole] = useState<string>(String(SigningKeyRole.RELEASE));
+  const [expiry, setExpiry] = useState<Expiry>("");
   const queries = useQueryClient();
   const register = useMutation(AccessService.method.registerSigningKey);
   const isPrivate = /PRIVATE KEY/.test(pem);
   const submit = async (event: FormEvent) => {
     event.preventDefault();
-    await register.mutateAsync({ name: name.trim(), publicKeyPem: pem.trim() });
+    const expireTime = expiryTime(expiry);
+    await register.mutateAsync({
+      name: name.trim(),
+      publicKeyPem: pem.trim(),
+      role: Number(role) as SigningKeyRole,
+      ...(expireTime === undefined ? {} : { expireTime }),
+    });
     await queries.invalidateQueries();
     added();
   };
@@ -100,6 +120,19 @@ function KeyForm({ added }: { readonly added: () => void }) {
             </Button>
           )}
         </FileButton>
+        <Select
+          label="Role"
+          description="Products may ask for signatures of each role."
+          allowDeselect={false}
+          value={role}
+          onChange={(value) => setRole(value ?? String(SigningKeyRole.RELEASE))}
+          data={[
+            { value: String(SigningKeyRole.RELEASE), label: "Release: it may be released" },
+            { value: String(SigningKeyRole.SECURITY), label: "Security: somebody has looked at it" },
+            { value: String(SigningKeyRole.TEST), label: "Test: counts for trials alone" },
+          ]}
+        />
+        <ExpirySelect value={expiry} onChange={setExpiry} />
         {register.error !== null && <Failure error={register.error} doing="register the key" />}
         <Group justify="flex-end">
           <Button
@@ -136,6 +169,13 @@ function Revoke({ signingKey }: { readonly signingKey: SigningKey }) {
   );
 }
 
+const keyRoleNames: Readonly<Record<SigningKeyRole, string>> = {
+  [SigningKeyRole.UNSPECIFIED]: "",
+  [SigningKeyRole.RELEASE]: "Release",
+  [SigningKeyRole.SECURITY]: "Security",
+  [SigningKeyRole.TEST]: "Test",
+};
+
 const columns: readonly Column<SigningKey>[] = [
   {
     id: "name",
@@ -146,9 +186,17 @@ const columns: readonly Column<SigningKey>[] = [
       </Text>
     ),
   },
+  { id: "role", header: "Role", cell: ({ role }) => keyRoleNames[role] },
   { id: "algorithm", header: "Algorithm", cell: ({ algorithm }) => algorithm, wide: true },
   { id: "id", header: "Thumbprint", cell: ({ id }) => <CopyText text={id} shown={`${id.slice(0, 12)}…`} /> },
-  { id: "status", header: "Status", cell: ({ revokeTime }) => <CredentialStatus revokeTime={revokeTime} /> },
+  {
+    id: "status",
+    header: "Status",
+    cell: ({ expireTime, revokeTime }) => (
+      <CredentialStatus expireTime={expireTime} revokeTime={revokeTime} />
+    ),
+  },
+  { id: "expires", header: "Expires", cell: ({ expireTime }) => <TimeAgo at={expireTime} />, wide: true },
   { id: "created", header: "Registered", cell: ({ createTime }) => <TimeAgo at={createTime} />, wide: true },
   { id: "revoke", header: <span aria-hidden />, cell: (key) => <Revoke signingKey={key} />, numeric: true },
 ];

@@ -1,14 +1,18 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Group, Stack, Text } from "@mantine/core";
 import { IconShieldCheck, IconShieldOff, IconShieldX } from "@tabler/icons-react";
-import { type Firmware, FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
+import { SigningKeyRole } from "../../../gen/ota/v1/access_pb.js";
+import { type Firmware, type FirmwareSignature, FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { CopyText } from "../ui/copy-text.tsx";
 import { Section } from "../ui/section.tsx";
 import { toneColor } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
+import { useNow } from "../ui/use-now.ts";
 
 /** Who signed a firmware, and whether that counts. */
 export function SignatureList({ firmware }: { readonly firmware: Firmware }) {
   const { signatures, state } = firmware;
+  const now = useNow(60_000);
   return (
     <Section
       title="Signatures"
@@ -25,17 +29,18 @@ export function SignatureList({ firmware }: { readonly firmware: Firmware }) {
         </Group>
       ) : (
         <Stack gap="sm">
-          {signatures.map(({ keyId, keyName, algorithm, verifyTime, keyRevoked }) => (
+          {signatures.map(({ keyId, keyName, algorithm, verifyTime, ...signature }) => (
             <Group key={keyId} gap="xs" wrap="nowrap" align="flex-start">
-              {keyRevoked ? (
+              {withoutCount(signature, now) !== undefined ? (
                 <IconShieldX size={20} stroke={1.5} color={toneColor("bad")} aria-hidden />
               ) : (
                 <IconShieldCheck size={20} stroke={1.5} color={toneColor("good")} aria-hidden />
               )}
               <div style={{ minWidth: 0 }}>
                 <Text size="sm">
-                  {keyRevoked ? "The key was revoked: it counts no more. " : "Valid. "}
-                  Signed by <b>{keyName || "a registered key"}</b> ({algorithm})
+                  {withoutCount(signature, now) ?? "Valid. "}
+                  Signed by <b>{keyName || "a registered key"}</b>
+                  {signature.keyRole === SigningKeyRole.SECURITY && ", a security key"} ({algorithm})
                   {verifyTime !== undefined && (
                     <>
                       , verified <TimeAgo at={verifyTime} />
@@ -52,4 +57,15 @@ export function SignatureList({ firmware }: { readonly firmware: Firmware }) {
       )}
     </Section>
   );
+}
+
+/** Why a signature counts no more, or not for production; undefined if it does. */
+function withoutCount(
+  { keyRevoked, keyRole, keyExpireTime }: Pick<FirmwareSignature, "keyRevoked" | "keyRole" | "keyExpireTime">,
+  now: Date,
+): string | undefined {
+  if (keyRevoked) return "The key was revoked: it counts no more. ";
+  if (keyExpireTime !== undefined && timestampDate(keyExpireTime) <= now)
+    return "The key has expired: it counts no more. ";
+  return keyRole === SigningKeyRole.TEST ? "A test key: it counts for trials alone. " : undefined;
 }

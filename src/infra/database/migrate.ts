@@ -39,6 +39,7 @@ import { OidcPeople } from "./migrations/m0035-oidc-people.ts";
 import { TokenRights } from "./migrations/m0036-token-rights.ts";
 import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
 import { AuditChain } from "./migrations/m0039-audit-chain.ts";
+import { FirmwareTrust } from "./migrations/m0037-firmware-trust.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type Session, sessionOn } from "./session.ts";
@@ -147,6 +148,7 @@ const migrations = [
   { name: "0035-oidc-people", class: OidcPeople },
   { name: "0039-audit-chain", class: AuditChain },
   { name: "0032-serials-and-clones", class: SerialsAndClones },
+  { name: "0037-firmware-trust", class: FirmwareTrust },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

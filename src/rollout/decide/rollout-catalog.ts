@@ -44,7 +44,7 @@ export interface RolloutCatalogParts {
   readonly pool: Session;
   readonly transactions: RolloutTransactions;
   readonly idempotency: IdempotencyKeys;
-  readonly firmware: Pick<FirmwareCatalog, "requireDeployable">;
+  readonly firmware: Pick<FirmwareCatalog, "requireDeployable" | "assertSigned">;
   readonly defaults: RolloutDefaults;
 }
 
@@ -178,13 +178,16 @@ export class RolloutCatalog {
   }
 
   /**
-   * Makes offers again: `FIRMWARE_RECALLED` if nobody may have what it brings. If it never began, the firmware must be deployable
+   * Makes offers again: `FIRMWARE_RECALLED` or `FIRMWARE_NOT_SIGNED` if nobody may have what it brings. If it never began, the firmware must be deployable
    * still.
    */
   resume(call: VerbRequest): Promise<SteeredRollout> {
     return this.#verb("resume", call, async (tx, rollout, by) => {
       if (rollout.startedAt === undefined) await this.#deployable(tx, rollout, call.actor);
-      else await assertNotRecalled(tx, { id: rollout.firmwareId, version: rollout.version });
+      else {
+        await assertNotRecalled(tx, { id: rollout.firmwareId, version: rollout.version });
+        await this.#parts.firmware.assertSigned(rollout.firmwareId, tx.em);
+      }
       await resume(tx, rollout, by);
     });
   }

@@ -3,6 +3,7 @@ import type { Firmware } from "../../firmware/firmware.ts";
 import { firmwareOf, withDeleted } from "../../firmware/firmware-rows.ts";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
 import { recalledWords } from "../../firmware/recalls.ts";
+import { type ReleasePolicy, readSignatureRule, type SignatureRule } from "../../firmware/signature-rule.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { sql, words } from "../../infra/database/sql.ts";
@@ -27,8 +28,8 @@ import { dueAlert } from "./unreadable-alert.ts";
 export interface RolloutIndexParts {
   readonly database: Pick<Database, "em" | "pool">;
   readonly clock: Clock;
-  /** How many signatures by keys in good standing a signed firmware needs, at least 1. */
-  readonly requiredSignatures: number;
+  /** What the signatures of firmware are judged by, beside what its product asks for. */
+  readonly release: ReleasePolicy;
   /** Decides who is online, for the filters of rollouts. */
   readonly heartbeatIntervalMs: number;
   /** Told of a rollout that can be read no more, or again, and does not say so yet. Must not throw. */
@@ -107,6 +108,13 @@ export class RolloutIndex {
   /** The names that hardware models have, as of the last load. */
   get models(): ModelNames {
     return this.#models;
+  }
+
+  /** The rollouts that run although the signatures of their firmware do not suffice any more. */
+  unsignedRollouts(): readonly string[] {
+    return [...this.#byId.values()]
+      .filter(({ rollout }) => rollout.state === "RUNNING" && this.#lacksSignatures(rollout))
+      .map(({ id }) => id);
   }
 
   /** How many rollouts are in the index. */
@@ -195,6 +203,10 @@ export class RolloutIndex {
     this.#others.clear();
   }
 
+  #lacksSignatures({ firmwareId }: Rollout): boolean {
+    return this.#firmware.get(firmwareId)?.unsigned !== undefined;
+  }
+
   #compile(
     rollout: Rollout,
     brought: OfferFirmware,
@@ -262,23 +274,29 @@ export class RolloutIndex {
       { ...withDeleted, disableIdentityMap: true },
     );
     const firmware = await firmwareOf(em, rows);
+    const rule = await readSignatureRule(em, this.#parts.release);
     return new Map(
       firmware.map((each) => [
         each.id,
-        { firmware: withModelNames(each, this.#models), blocked: this.#blocked(each) },
+        { firmware: withModelNames(each, this.#models), ...this.#standing(each, rule) },
       ]),
     );
   }
 
-  #blocked(firmware: Firmware): string | undefined {
-    const { expiresAt, signatures, version, recall } = firmware;
-    if (recall !== undefined) return recalledWords(version, recall);
-    if (expiresAt !== undefined && expiresAt <= this.#parts.clock.now())
-      return `the manifest of ${version} has expired`;
-    // Without any it was released as unsigned, which the operator allows.
-    if (signatures.length === 0) return undefined;
-    const good = signatures.filter(({ keyRevoked }) => !keyRevoked).length;
-    return good < this.#parts.requiredSignatures ? `a key that signed ${version} was revoked` : undefined;
+  #standing(firmware: Firmware, rule: SignatureRule): Pick<OfferFirmware, "blocked" | "unsigned"> {
+    const { expiresAt, product, signatures, version, recall } = firmware;
+    const now = this.#parts.clock.now();
+    const signers = signatures.map(({ keyRole: role, keyRevoked: revoked, keyExpiresAt }) => ({
+      role,
+      revoked,
+      expiresAt: keyExpiresAt,
+    }));
+    const fault = rule.fault(product, signers, now);
+    const unsigned = fault && `the signatures of ${version} do not suffice: ${fault}`;
+    if (recall !== undefined) return { blocked: recalledWords(version, recall), unsigned };
+    if (expiresAt !== undefined && expiresAt <= now)
+      return { blocked: `the manifest of ${version} has expired`, unsigned };
+    return { blocked: unsigned, unsigned };
   }
 }
 
@@ -358,4 +376,5 @@ const markSql = sql`
     (SELECT concat_ws(' ', count(*), max(updated_at)) FROM firmware_updates),
     (SELECT concat_ws(' ', count(*), max(updated_at)) FROM recalls),
     (SELECT concat_ws(' ', count(*), max(created_at)) FROM model_aliases),
-    (SELECT concat_ws(' ', count(*), max(revoked_at)) FROM signing_keys WHERE revoked_at IS NOT NULL)) AS mark`;
+    (SELECT concat_ws(' ', count(*), max(updated_at)) FROM signature_requirements),
+    (SELECT concat_ws(' ', count(revoked_at), max(revoked_at), max(updated_at)) FROM signing_keys)) AS mark`;

@@ -16,6 +16,8 @@ export interface OfferFirmware {
   readonly firmware: Firmware;
   /** Why it must not be handed out now, in words. */
   readonly blocked: string | undefined;
+  /** Why its signatures do not suffice, in words, whatever else bars it. */
+  readonly unsigned?: string | undefined;
 }
 
 /** How a version that devices run stands to a rollout. */
