@@ -85,7 +85,10 @@ export const rooms: Readonly<Record<string, Wall>> = {
     wireMay: handlers,
     rooms: { state: [], filter: ["state"], fleet: ["state"], registry: ["state", "filter", "fleet"] },
   },
-  firmware: { may: [...ground, "access", "manifest", "version"], wireMay: handlers },
+  firmware: {
+    may: [...ground, "access", "manifest", "version"],
+    wireMay: [...handlers, "api/http"],
+  },
   rollout: {
     may: [...ground, "access", "device", "firmware", "policy", "schedule", "version"],
     wireMay: [...handlers, "api/download"],
@@ -129,7 +132,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
     ],
   },
   "server.ts": {
-    may: [...ground, "config.ts", "api", "assembly", "access", "rollout", "telemetry", "crash"],
+    may: [...ground, "config.ts", "api", "assembly", "access", "firmware", "rollout", "telemetry", "crash"],
   },
   client: { may: ["errors.ts", "loopback.ts", "wire", "grpc"] },
   agent: { may: ["client", "manifest", "schedule", "version", "errors.ts", ...time, "wire", "grpc"] },

@@ -350,6 +350,7 @@ function assemble(values: Values, faults: string[]) {
     requireSignature: values.requireSignature,
     signatureThreshold: values.signatureThreshold,
     acceptTestKeys: values.acceptTestKeys,
+    maxAttachmentBytes: values.maxAttachmentBytes,
     /** How heartbeats are asked for, queued, written and kept. */
     heartbeat: {
       intervalSeconds: values.heartbeatInterval,

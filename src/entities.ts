@@ -26,6 +26,7 @@ import { DeviceStateEntity } from "./device/state/device-state.entity.ts";
 import { DeviceTypeEntity } from "./device/state/device-type.entity.ts";
 import { HeartbeatFaultEntity } from "./device/state/heartbeat-fault.entity.ts";
 import { VersionChangeEntity } from "./device/state/version-change.entity.ts";
+import { FirmwareAttachmentEntity } from "./firmware/firmware-attachment.entity.ts";
 import { FirmwareSignatureEntity } from "./firmware/firmware-signature.entity.ts";
 import { FirmwareUpdateEntity } from "./firmware/firmware-update.entity.ts";
 import { FirmwareVersionKeyEntity } from "./firmware/firmware-version-key.entity.ts";
@@ -80,6 +81,7 @@ export const entities = [
   SavedFilterEntity,
   FirmwareUpdateEntity,
   FirmwareSignatureEntity,
+  FirmwareAttachmentEntity,
   FirmwareVersionKeyEntity,
   RecallEntity,
   DeviceHeartbeatEntity,

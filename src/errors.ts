@@ -97,7 +97,9 @@ export type ErrorReason =
   | "OIDC_SIGN_IN_FAILED"
   | "SERIAL_NUMBER_NOT_ALLOWED"
   | "TOO_MANY_DEVICES"
-  | "SIGNING_KEY_EXPIRED";
+  | "SIGNING_KEY_EXPIRED"
+  | "INVALID_ATTACHMENT"
+  | "TOO_MANY_ATTACHMENTS";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

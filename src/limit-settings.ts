@@ -47,6 +47,12 @@ export const limitSettings = {
     "20/hour",
     "Crash logs that a device may upload, over all replicas.",
   ),
+  maxAttachmentBytes: integer(
+    "MAX_ATTACHMENT_BYTES",
+    8 * 1024 * 1024,
+    [1_024, 256 * 1024 * 1024],
+    "The most bytes of a file beside a firmware; two at once are held in memory and read whole.",
+  ),
   maxStreams: integer(
     "MAX_STREAMS",
     20_000,

@@ -24,6 +24,7 @@ import type { Config } from "./config.ts";
 import { crashLogRoutes } from "./crash/crash-log-routes.ts";
 import { symbolFileRoutes } from "./crash/symbol-file-routes.ts";
 import { OtaError } from "./errors.ts";
+import { attachmentRoutes } from "./firmware/attachment-routes.ts";
 import type { MachineClock } from "./infra/clock.ts";
 import type { Database } from "./infra/database/database.ts";
 import { asDatabaseError } from "./infra/database/errors.ts";
@@ -131,6 +132,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
         downloadRoute(downloadOpener({ offers: rollouts.offers, metrics: metrics.updates })),
         ...crashLogRoutes(crashes.logs),
         ...symbolFileRoutes(crashes.symbols),
+        ...attachmentRoutes(updates.attachments),
         ...sessionRoutes(sessions, (token) => authenticator.identify(token)),
         ...issuerSignInRoutes({ issuer: oidc?.console, sessions, secret: sessionKey, clock }),
       ],

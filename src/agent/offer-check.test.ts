@@ -75,13 +75,17 @@ describe("signatures", () => {
     signature: new Uint8Array(signature),
   });
 
-  function reasonOf(signatures: ReturnType<typeof signedBy>[], trust: Parameters<typeof trustIn>): string {
+  function reasonOf(
+    signatures: ReturnType<typeof signedBy>[],
+    trust: Parameters<typeof trustIn>,
+    bytes: Uint8Array = manifest,
+  ): string {
     const offer = create(OfferSchema, {
       updateId,
       version: "1.2.0",
       sha256: "a".repeat(64),
       sizeBytes: 1n,
-      manifest: new Uint8Array(manifest),
+      manifest: new Uint8Array(bytes),
       signatures,
     });
     try {
@@ -91,6 +95,17 @@ describe("signatures", () => {
       return (error as AgentFailure).reason;
     }
   }
+
+  it("over a manifest that also tells what devices need not know", () => {
+    const members = JSON.parse(Buffer.from(manifest).toString()) as object;
+    const info_attachments = [{ kind: "spdx", sha256: "b".repeat(64), size_bytes: 5 }];
+    const more = Buffer.from(JSON.stringify({ ...members, info_attachments, info_of_next_year: { a: [1] } }));
+    const signature = signManifest(ed.privateKeyPem, more);
+    expect(reasonOf([signedBy(ed, signature)], [[ed.publicKeyPem]], more)).toBe("taken");
+    const restricting = Buffer.from(JSON.stringify({ ...members, only_on_sundays: true }));
+    const other = signManifest(ed.privateKeyPem, restricting);
+    expect(reasonOf([signedBy(ed, other)], [[ed.publicKeyPem]], restricting)).toBe("INVALID_MANIFEST");
+  });
 
   it("are counted by different keys, in whatever encoding one comes", () => {
     const pems = [ed.publicKeyPem, ec.publicKeyPem, rsa.publicKeyPem];

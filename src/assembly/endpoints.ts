@@ -17,6 +17,7 @@ import { deviceTypeEndpoints } from "../device/registry/device-type-handlers.ts"
 import { modelAliasEndpoints } from "../device/registry/model-alias-handlers.ts";
 import { ModelAliases } from "../device/registry/model-aliases.ts";
 import { SavedFilters } from "../device/registry/saved-filters.ts";
+import { attachmentEndpoints } from "../firmware/attachment-handlers.ts";
 import { firmwareEndpoints } from "../firmware/firmware-handlers.ts";
 import type { Directive } from "../heartbeat/directive.ts";
 import { ByteBudgets } from "../heartbeat/heartbeat-bytes.ts";
@@ -63,7 +64,8 @@ export function endpointTable({
   const { config, logger, clock, metrics, background, database, idempotency } = foundation;
   const { audit, enrolmentKeys, tokens, signingKeys, requirements, pageTokens } = access;
   const { changes, fleet, facts, enrolment, registry, reinstatement, types, heartbeatIntervalMs } = devices;
-  const { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults } = updates;
+  const { firmware, attachments, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults } =
+    updates;
   const openUpdates = updatesIn(rollouts);
   const view = fleet.view({ updates: openUpdates, streams });
   background.add(view.watch.round);
@@ -109,6 +111,7 @@ export function endpointTable({
     ...deviceTypeEndpoints(types),
     ...modelAliasEndpoints(new ModelAliases({ database, audit })),
     ...firmwareEndpoints({ catalog: firmware, uploads, pageTokens }),
+    ...attachmentEndpoints(attachments),
     ...deployEndpoints(rollouts),
     ...rolloutHealthEndpoints({ catalog: rollouts.catalog, health: rollouts.health, clock }),
     ...rolloutEndpoints({

@@ -1,6 +1,7 @@
 import { deviceBlocked } from "../call/bearer.ts";
 import { CrashReports } from "../crash/crash-reports.ts";
 import { OtaError } from "../errors.ts";
+import { FirmwareAttachments } from "../firmware/firmware-attachments.ts";
 import { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
 import { FirmwareUploads } from "../firmware/firmware-uploads.ts";
@@ -30,7 +31,7 @@ export function openFirmware(
   const signOff = new SignOff(signingKeys, releasePolicyOf(config), clock);
   const inUse = new RolloutFirmwareUse();
   const firmware = new FirmwareCatalog({ database, idempotency, audit, store, signOff, inUse, clock });
-  return { firmware, downloads: new FirmwareDownloads(store, clock) };
+  return { firmware, signOff, downloads: new FirmwareDownloads(store, clock) };
 }
 
 function releasePolicyOf({
@@ -52,10 +53,12 @@ export async function openUpdates(
   { changes, faults: faultLog, fleet, directory, heartbeatIntervalMs }: Devices,
   opened: AsyncDisposableStack,
 ) {
-  const { firmware, downloads } = openFirmware(
+  const { firmware, signOff, downloads } = openFirmware(
     { config, database, idempotency, store, clock },
     { audit, signingKeys },
   );
+  const maxBytes = config.maxAttachmentBytes;
+  const attachments = new FirmwareAttachments({ database, audit, store, signOff, maxBytes });
   const uploads = opened.adopt(new FirmwareUploads({ catalog: firmware, store }), (it) => it.close());
 
   // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
@@ -127,7 +130,7 @@ export async function openUpdates(
         streams.disconnect(deviceId, kind === "blocked" ? deviceBlocked() : credentialsGone());
     },
   });
-  return { firmware, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults };
+  return { firmware, attachments, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults };
 }
 
 /** Starts the rollouts' engine, which hears of changed devices and reaches devices by the directives. */

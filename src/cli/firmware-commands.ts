@@ -1,12 +1,14 @@
 import { randomUUID as newRequestId } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { type Firmware, FirmwareSchema, FirmwareState } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService, ListFirmwareResponseSchema } from "../../gen/ota/v1/firmware_service_pb.js";
+import { createManifest, parseManifest } from "../manifest/manifest.ts";
 import { publicKeyOf, signManifest, thumbprint, verifySignature } from "../manifest/signature.ts";
 import { CliError, exitCodes } from "./failure.ts";
+import { addAttachmentCommands, attachFile } from "./firmware-attachments.ts";
 import {
   addDescriptionOptions,
   type DescriptionOptions,
@@ -20,7 +22,7 @@ import { uploadFirmware } from "./firmware-upload.ts";
 import { renderFirmware, renderFirmwareList } from "./firmware-view.ts";
 import { bytesText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
-import { parseEnumValue } from "./parse.ts";
+import { collectList, parseEnumValue } from "./parse.ts";
 import { transferProgress } from "./progress.ts";
 import { addRecallCommands } from "./recall-commands.ts";
 import { firmwareId } from "./references.ts";
@@ -60,6 +62,12 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
   addDescriptionOptions(firmware.command("publish").argument("<file>", "the content"))
     .description("Create, upload and sign in one go, with a key on this machine")
     .requiredOption("--key <file>", "the private key (PEM); its public half must be registered")
+    .option(
+      "--attach <files>",
+      "put these beside it: SBOM (CycloneDX, SPDX), SUIT envelope, attestation",
+      collectList,
+    )
+    .addOption(downgradeOption())
     .action(withSession(cli, publishFirmware));
 
   firmware
@@ -79,11 +87,10 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
     .command("manifest")
     .argument("<firmware>", REFERENCE)
     .description("Print the manifest to be signed, byte for byte (redirect it into a file)")
+    .addOption(downgradeOption())
     .action(
-      withSession(cli, async (session, reference: string) => {
-        const { manifest } = await session.call(method.getFirmwareManifest, {
-          id: await firmwareId(session, reference),
-        });
+      withSession(cli, async (session, reference: string, options: { downgradeFrom?: string }) => {
+        const manifest = await manifestOf(session, await firmwareId(session, reference), options);
         session.terminal.write(Buffer.from(manifest).toString("utf8"));
       }),
     );
@@ -163,6 +170,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
       }),
     );
 
+  addAttachmentCommands(firmware, cli);
   addRecallCommands(firmware, cli);
 
   addRolloutOptions(
@@ -246,7 +254,7 @@ async function findSigner(session: Session, bytes: Uint8Array, signature: Uint8A
 async function publishFirmware(
   session: Session,
   file: string,
-  options: DescriptionOptions & { key: string },
+  options: DescriptionOptions & { key: string; attach?: string[]; downgradeFrom?: string },
 ): Promise<void> {
   // A wrong key file should be noticed before anything is created.
   const privateKeyPem = await readFile(options.key, "utf8");
@@ -254,10 +262,29 @@ async function publishFirmware(
   const created = await createFirmware(session, file, options);
   await upload(session, created, file);
   const { id } = created;
-  const { manifest } = await session.call(method.getFirmwareManifest, { id });
-  const signature = signManifest(privateKeyPem, manifest);
+  for (const each of options.attach ?? []) await attachFile(session, id, each);
+  const manifest = await manifestOf(session, id, options);
+  const signature = new Uint8Array(signManifest(privateKeyPem, manifest));
   const { firmware } = await session.call(method.signFirmware, { id, manifest, keyId, signature });
   printFirmware(session, requireFirmware(firmware));
+}
+
+/** The service's manifest of a firmware, with what only its signers decide. */
+async function manifestOf(
+  session: Session,
+  id: string,
+  { downgradeFrom }: { readonly downgradeFrom?: string },
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { manifest } = await session.call(method.getFirmwareManifest, { id });
+  if (downgradeFrom === undefined) return new Uint8Array(manifest);
+  return new Uint8Array(createManifest({ ...parseManifest(manifest), downgradeFrom }));
+}
+
+function downgradeOption(): Option {
+  return new Option(
+    "--downgrade-from <version>",
+    "devices may go back to it from this version or an older one though they never ran it",
+  );
 }
 
 async function upload(session: Session, firmware: Firmware, file: string): Promise<Firmware> {

@@ -1,14 +1,16 @@
+import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type Command, Option } from "commander";
+import { type AttachmentDigest, attachmentFormat } from "../manifest/attachment.ts";
 import { createManifest, parseManifest } from "../manifest/manifest.ts";
 import { generateSigningKey, publicKeyOf, signManifest, thumbprint } from "../manifest/signature.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { readManifestFile } from "./firmware-description.ts";
 import { digestFile } from "./firmware-file.ts";
 import { writeNew } from "./new-file.ts";
-import { collectNames, parseCount, parseTime } from "./parse.ts";
+import { collectList, collectNames, parseCount, parseTime } from "./parse.ts";
 import type { Cli } from "./session.ts";
 import { renderFacts } from "./table.ts";
 
@@ -42,6 +44,7 @@ export function addSigningCommands(firmware: Command, cli: Cli): void {
     .option("--security-counter <number>", "never falls on a device", parseCount(0, 2 ** 31 - 1), 0)
     .option("--security-fix", "it fixes a security fault", false)
     .option("--component <name>", "it is the application of this name on the device, not the firmware")
+    .option("--attach <files>", "bind these files, which lie beside it at the service", collectList)
     .option("--expires <time>", "no longer install it after this: 2026-12-31 or 90d", parseTime)
     .option("--out <folder>", "where to write the two files", ".")
     .addHelpText(
@@ -62,6 +65,7 @@ interface ManifestOptions {
   readonly model?: string[];
   readonly minCurrentVersion: string;
   readonly downgradeFrom?: string;
+  readonly attach?: string[];
   readonly securityCounter: number;
   readonly securityFix: boolean;
   readonly expires?: Timestamp;
@@ -153,6 +157,7 @@ async function manifestBytes(cli: Cli, file: string | undefined, options: SignOp
     hardwareModels: options.model ?? [],
     minCurrentVersion: options.minCurrentVersion,
     downgradeFrom: options.downgradeFrom,
+    attachments: await Promise.all((options.attach ?? []).map(attachmentOf)),
     securityCounter: options.securityCounter,
     securityFix: options.securityFix,
     sha256,
@@ -160,6 +165,16 @@ async function manifestBytes(cli: Cli, file: string | undefined, options: SignOp
     created: new Date(),
     expires: options.expires === undefined ? undefined : timestampDate(options.expires),
   });
+}
+
+async function attachmentOf(path: string): Promise<AttachmentDigest> {
+  const content = await readFile(path);
+  const { kind } = attachmentFormat(content);
+  return {
+    kind,
+    sha256: createHash("sha256").update(content).digest("hex"),
+    sizeBytes: content.length,
+  };
 }
 
 function isJson(command: Command): boolean {

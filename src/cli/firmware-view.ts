@@ -69,6 +69,14 @@ export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
     ],
     ["mandatory step", firmware.mandatoryStep ? "yes: older devices install it first" : undefined],
     ["signatures", signatures.length === 0 ? "none" : signatures.join(", ")],
+    [
+      "beside it",
+      firmware.attachments.length === 0
+        ? undefined
+        : listText(
+            firmware.attachments.map(({ format, fileName }) => `${format} (${fileName || "no name"})`),
+          ),
+    ],
     ["expires", firmware.expireTime === undefined ? undefined : timeText(firmware.expireTime)],
     ["created", timeText(firmware.createTime)],
     ["released", firmware.releaseTime === undefined ? undefined : timeText(firmware.releaseTime)],

@@ -20,7 +20,7 @@ import type {
   NewSignature,
 } from "./firmware.ts";
 import { firmwareOf, firmwareWhere, lockFirmware, withDeleted } from "./firmware-rows.ts";
-import { assertChange, assertFields } from "./firmware-rules.ts";
+import { assertChange, assertFields, immutable } from "./firmware-rules.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
 import { sameNames } from "./manifest-match.ts";
 import { assertNotRecalled } from "./recalls.ts";
@@ -348,15 +348,6 @@ function coveredChanges(row: FirmwareUpdateRow, change: FirmwareChange): Partial
 
 function definedOf<T extends object>(values: T): Partial<T> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
-
-function immutable(row: FirmwareUpdateRow, property: string): OtaError {
-  const field = property.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const description = "cannot change, because the firmware is released and its signature covers it";
-  return new OtaError("failed_precondition", "FIRMWARE_IMMUTABLE", `${field}: ${description}`, {
-    fields: [{ field, description }],
-    metadata: { firmware_id: row.id, field },
-  });
 }
 
 function inUse(firmwareId: string, rolloutId: string): OtaError {

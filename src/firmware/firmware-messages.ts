@@ -1,11 +1,13 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
+  type FirmwareAttachmentSchema,
   type FirmwareSchema,
   type FirmwareSignatureSchema,
   FirmwareState,
   type RecallSchema,
   UpdateKind,
+  AttachmentKind as WireAttachmentKind,
 } from "../../gen/ota/v1/firmware_pb.js";
 import type {
   CreateFirmwareRequestSchema,
@@ -13,6 +15,7 @@ import type {
   UpdateFirmwareRequestSchema,
 } from "../../gen/ota/v1/firmware_service_pb.js";
 import { wireKeyRole } from "../access/access-messages.ts";
+import type { AttachmentKind } from "../manifest/attachment.ts";
 import type {
   Firmware,
   FirmwareChange,
@@ -20,6 +23,7 @@ import type {
   FirmwareFilter,
   FirmwareSignature,
 } from "./firmware.ts";
+import type { FirmwareAttachmentRow } from "./firmware-attachment.entity.ts";
 import type { FirmwareUpdateRow, UpdateKind as UpdateKindName } from "./firmware-update.entity.ts";
 import type { UploadChunk } from "./firmware-uploads.ts";
 import type { Recall } from "./recalls.ts";
@@ -49,12 +53,29 @@ export function toFirmwareMessage(firmware: Firmware): MessageInitShape<typeof F
     reportedVersions: [...firmware.reportedVersions],
     ...(firmware.manifest === undefined ? {} : { manifest: new Uint8Array(firmware.manifest) }),
     signatures: firmware.signatures.map(toSignatureMessage),
+    attachments: firmware.attachments.map(toAttachmentMessage),
     ...(expiresAt === undefined ? {} : { expireTime: timestampFromDate(expiresAt) }),
     createTime: timestampFromDate(firmware.createdAt),
     updateTime: timestampFromDate(firmware.updatedAt),
     ...(releasedAt === undefined ? {} : { releaseTime: timestampFromDate(releasedAt) }),
     ...(deletedAt === undefined ? {} : { deleteTime: timestampFromDate(deletedAt) }),
     ...(recall === undefined ? {} : { recall: toRecallMessage(recall) }),
+  };
+}
+
+/** A file beside a firmware on the wire. */
+export function toAttachmentMessage(
+  row: FirmwareAttachmentRow,
+): MessageInitShape<typeof FirmwareAttachmentSchema> {
+  return {
+    id: row.id,
+    kind: attachmentKindValues[row.kind],
+    format: row.format,
+    sha256: row.sha256,
+    sizeBytes: BigInt(row.sizeBytes),
+    fileName: row.fileName,
+    creator: row.creator,
+    createTime: timestampFromDate(row.createdAt),
   };
 }
 
@@ -153,6 +174,13 @@ export function fromUploadRequest(request: {
   const { offset, data, crc32c, finish } = request;
   return { offset: Number(offset), data, crc32c, finish };
 }
+
+const attachmentKindValues: Readonly<Record<AttachmentKind, WireAttachmentKind>> = {
+  cyclonedx: WireAttachmentKind.CYCLONEDX,
+  spdx: WireAttachmentKind.SPDX,
+  suit: WireAttachmentKind.SUIT,
+  "in-toto": WireAttachmentKind.IN_TOTO,
+};
 
 const stateValues = {
   DRAFT: FirmwareState.DRAFT,

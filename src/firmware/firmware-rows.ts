@@ -5,6 +5,7 @@ import { sessionOf } from "../infra/database/session.ts";
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
 import { canonicalVersion } from "../version/semantic-version.ts";
 import type { Firmware, FirmwareFilter } from "./firmware.ts";
+import { FirmwareAttachmentEntity } from "./firmware-attachment.entity.ts";
 import { FirmwareSignatureEntity, type FirmwareSignatureRow } from "./firmware-signature.entity.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
 import { type Recall, readRecalls } from "./recalls.ts";
@@ -33,10 +34,19 @@ export async function firmwareOf(em: EntityManager, rows: readonly FirmwareUpdat
     { orderBy: { id: "asc" } },
   );
   const byFirmware = Map.groupBy(signatures, ({ firmwareId }) => firmwareId);
+  const attachments = await em.find(
+    FirmwareAttachmentEntity,
+    { firmwareId: { $in: ids } },
+    { orderBy: { id: "asc" } },
+  );
+  const attachedTo = Map.groupBy(attachments, ({ firmwareId }) => firmwareId);
   const keys = await readKeys(em, new Set(signatures.map(({ keyId }) => keyId)));
   const recalls = await readRecalls(sessionOf(em), { firmwareIds: ids });
   const recallOf = new Map(recalls.map((recall) => [recall.firmwareId, recall]));
-  return rows.map((row) => toFirmware(row, byFirmware.get(row.id) ?? [], keys, recallOf.get(row.id)));
+  return rows.map((row) => ({
+    ...toFirmware(row, byFirmware.get(row.id) ?? [], keys, recallOf.get(row.id)),
+    attachments: attachedTo.get(row.id) ?? [],
+  }));
 }
 
 /** What is told of the key of a signature. */
@@ -57,7 +67,7 @@ function toFirmware(
   signatures: readonly FirmwareSignatureRow[],
   keys: ReadonlyMap<string, SignatureKey>,
   recall: Recall | undefined,
-): Firmware {
+): Omit<Firmware, "attachments"> {
   return {
     id: row.id,
     product: row.product,

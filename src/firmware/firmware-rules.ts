@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument, OtaError } from "../errors.ts";
 import { isCanonicalVersion } from "../manifest/manifest.ts";
 import { canonicalVersion } from "../version/semantic-version.ts";
 import type { FirmwareChange, FirmwareFields } from "./firmware.ts";
@@ -17,6 +17,16 @@ export function assertChange({ minCurrentVersion, deviceTypes, reportedVersions 
   if (minCurrentVersion !== undefined) assertMinCurrentVersion(minCurrentVersion);
   if (deviceTypes !== undefined) assertDeviceTypes(deviceTypes);
   if (reportedVersions !== undefined) assertReportedVersions(reportedVersions);
+}
+
+/** `FIRMWARE_IMMUTABLE` for a property that a signature covers. */
+export function immutable(row: { readonly id: string }, property: string): OtaError {
+  const field = property.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const description = "cannot change, because the firmware is released and its signature covers it";
+  return new OtaError("failed_precondition", "FIRMWARE_IMMUTABLE", `${field}: ${description}`, {
+    fields: [{ field, description }],
+    metadata: { firmware_id: row.id, field },
+  });
 }
 
 function assertVersion(field: string, version: string): void {

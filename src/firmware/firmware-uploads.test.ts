@@ -352,6 +352,7 @@ class OneFirmware implements UploadCatalog {
       securityCounter: 0,
       securityFix: false,
       manifest: undefined,
+      attachments: [],
       signatures: [],
       expiresAt: undefined,
       createdAt: new Date(0),

@@ -1,5 +1,6 @@
 import type { KeyRole } from "../manifest/required-signatures.ts";
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
+import type { FirmwareAttachmentRow } from "./firmware-attachment.entity.ts";
 import type { FirmwareState, UpdateKind } from "./firmware-update.entity.ts";
 import type { Recall } from "./recalls.ts";
 
@@ -10,6 +11,8 @@ export interface Firmware extends FirmwareFields {
   /** The signed manifest, byte for byte; `undefined` until signed. */
   readonly manifest: Uint8Array | undefined;
   readonly signatures: readonly FirmwareSignature[];
+  /** The files beside it, which the manifest binds. */
+  readonly attachments: readonly FirmwareAttachmentRow[];
   /** After this time it is no longer offered; from the manifest. */
   readonly expiresAt: Date | undefined;
   readonly createdAt: Date;

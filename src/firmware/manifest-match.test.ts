@@ -19,8 +19,8 @@ const firmware = { ...manifest, component: "" };
 
 describe("assertManifestMatches", () => {
   it("accepts the same fields, names in any order", () => {
-    expect(() => assertManifestMatches(manifest, firmware)).not.toThrow();
-    expect(() => assertManifestMatches(manifest, { ...firmware, deviceTypes: ["b", "a"] })).not.toThrow();
+    expect(() => assertManifestMatches(manifest, firmware, [])).not.toThrow();
+    expect(() => assertManifestMatches(manifest, { ...firmware, deviceTypes: ["b", "a"] }, [])).not.toThrow();
   });
 
   it.each([
@@ -35,13 +35,33 @@ describe("assertManifestMatches", () => {
     ["hardware_models", { hardwareModels: ["m"] }],
     ["min_current_version", { minCurrentVersion: "1.0.0" }],
   ])("refuses another %s and names it", (field, change) => {
-    expect(() => assertManifestMatches(manifest, { ...firmware, ...change })).toThrow(
+    expect(() => assertManifestMatches(manifest, { ...firmware, ...change }, [])).toThrow(
       expect.objectContaining({
         code: "invalid_argument",
         reason: "INVALID_MANIFEST",
         metadata: expect.objectContaining({ field }),
       }),
     );
+  });
+});
+
+describe("files beside a firmware", () => {
+  const file = { kind: "spdx", sha256: "cd".repeat(32), sizeBytes: 3 } as const;
+  const other = { ...file, kind: "cyclonedx" } as const;
+
+  it("are all in the manifest, in any order, and no others", () => {
+    const signed = { ...manifest, attachments: [file, other] };
+    expect(() => assertManifestMatches(signed, firmware, [other, file])).not.toThrow();
+    for (const [named, recorded] of [
+      [signed, [file]],
+      [manifest, [file]],
+      [signed, []],
+      [signed, [file, { ...other, sizeBytes: 4 }]],
+    ] as const) {
+      expect(() => assertManifestMatches(named, firmware, recorded)).toThrow(
+        expect.objectContaining({ metadata: expect.objectContaining({ field: "info_attachments" }) }),
+      );
+    }
   });
 });
 

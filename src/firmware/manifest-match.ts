@@ -1,4 +1,5 @@
 import { OtaError } from "../errors.ts";
+import type { AttachmentDigest } from "../manifest/attachment.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import type { FirmwareFields } from "./firmware.ts";
 
@@ -19,9 +20,13 @@ type CoveredFields = Pick<
 
 /**
  * Refuses a manifest that says anything else than the record: `INVALID_MANIFEST` with the differing member of the
- * manifest in the metadata `field`. The order of device types and models does not matter.
+ * manifest in the metadata `field`. The order of device types, models and files does not matter.
  */
-export function assertManifestMatches(manifest: Manifest, firmware: CoveredFields): void {
+export function assertManifestMatches(
+  manifest: Manifest,
+  firmware: CoveredFields,
+  attachments: readonly AttachmentDigest[],
+): void {
   for (const [field, signed, recorded] of [
     ["product", manifest.product, firmware.product],
     ["version", manifest.version, firmware.version],
@@ -33,6 +38,7 @@ export function assertManifestMatches(manifest: Manifest, firmware: CoveredField
     ["device_types", asSet(manifest.deviceTypes), asSet(firmware.deviceTypes)],
     ["hardware_models", asSet(manifest.hardwareModels), asSet(firmware.hardwareModels)],
     ["min_current_version", manifest.minCurrentVersion, firmware.minCurrentVersion],
+    ["info_attachments", digests(manifest.attachments ?? []), digests(attachments)],
   ] as const) {
     if (signed !== recorded) throw differs(field, String(signed), String(recorded));
   }
@@ -41,6 +47,10 @@ export function assertManifestMatches(manifest: Manifest, firmware: CoveredField
 /** Whether two lists of names are the same set. */
 export function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return asSet(a) === asSet(b);
+}
+
+function digests(attachments: readonly AttachmentDigest[]): string {
+  return asSet(attachments.map(({ kind, sha256, sizeBytes }) => `${kind} ${sha256} ${sizeBytes}`));
 }
 
 function asSet(names: readonly string[]): string {

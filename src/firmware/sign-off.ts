@@ -2,9 +2,11 @@ import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import { OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
+import type { AttachmentDigest } from "../manifest/attachment.ts";
 import { type Manifest, parseManifest } from "../manifest/manifest.ts";
 import { algorithmOf, verifySignature } from "../manifest/signature.ts";
 import type { NewSignature } from "./firmware.ts";
+import { FirmwareAttachmentEntity } from "./firmware-attachment.entity.ts";
 import { FirmwareSignatureEntity, type FirmwareSignatureRow } from "./firmware-signature.entity.ts";
 import type { FirmwareUpdateRow } from "./firmware-update.entity.ts";
 import { assertManifestMatches } from "./manifest-match.ts";
@@ -52,7 +54,7 @@ export class SignOff {
     const key = await this.#activeKey(em, keyId);
     if (!verifySignature({ publicKeyPem: key.publicKeyPem, bytes, signature })) throw signatureInvalid(keyId);
     const manifest = parseManifest(bytes);
-    assertManifestMatches(manifest, row);
+    assertManifestMatches(manifest, row, await attachmentsOf(em, row));
     this.#assertNotExpired(row.id, manifest.expires);
     const stored = await em.find(FirmwareSignatureEntity, { firmwareId: row.id });
     if (row.manifest !== null && Buffer.compare(row.manifest, bytes) !== 0) {
@@ -111,7 +113,7 @@ export class SignOff {
     }
     this.#assertNotExpired(row.id, row.expiresAt ?? undefined);
     if ((await this.assertSigned(em, row)) && row.manifest !== null)
-      this.#assertManifest(row, parseManifest(row.manifest));
+      await this.#assertManifest(em, row, parseManifest(row.manifest));
     if (row.state === "RELEASED") return false;
     this.#release(row);
     return true;
@@ -130,8 +132,8 @@ export class SignOff {
     return rule.isRequired(row.product);
   }
 
-  #assertManifest(row: FirmwareUpdateRow, manifest: Manifest): void {
-    assertManifestMatches(manifest, row);
+  async #assertManifest(em: EntityManager, row: FirmwareUpdateRow, manifest: Manifest): Promise<void> {
+    assertManifestMatches(manifest, row, await attachmentsOf(em, row));
     this.#assertNotExpired(row.id, manifest.expires);
   }
 
@@ -212,6 +214,10 @@ export class SignOff {
       },
     );
   }
+}
+
+function attachmentsOf(em: EntityManager, { id }: FirmwareUpdateRow): Promise<readonly AttachmentDigest[]> {
+  return em.find(FirmwareAttachmentEntity, { firmwareId: id });
 }
 
 function signatureInvalid(keyId: string): OtaError {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OtaError } from "../errors.ts";
+import { attachmentKinds } from "./attachment.ts";
 import {
   createManifest,
   isCanonicalVersion,
@@ -120,6 +121,20 @@ describe("parseManifest", () => {
     ["downgrade_from", ""],
     ["downgrade_from", "1.5"],
     ["downgrade_from", null],
+    ["info_attachments", []],
+    ["info_attachments", "spdx"],
+    ["info_attachments", [null]],
+    ["info_attachments", [{ kind: "zip", sha256: "ab".repeat(32), size_bytes: 1 }]],
+    ["info_attachments", [{ kind: "spdx", sha256: "ab", size_bytes: 1 }]],
+    ["info_attachments", [{ kind: "spdx", sha256: "ab".repeat(32), size_bytes: 0 }]],
+    ["info_attachments", [{ kind: "spdx", sha256: "ab".repeat(32), size_bytes: 1, path: "x" }]],
+    [
+      "info_attachments",
+      Array.from({ length: 17 }, () => ({ kind: "spdx", sha256: "ab".repeat(32), size_bytes: 1 })),
+    ],
+    ["info_", "nothing"],
+    ["information", "nothing"],
+    ["INFO_x", "nothing"],
     ["created", null],
     ["created", "2026-02-31T00:00:00Z"],
     ["created", "2026-02-01T00:00:00+01:00"],
@@ -136,6 +151,10 @@ describe("parseManifest", () => {
   });
 
   it("refuses a repeated member, however it is spelt", () => {
+    // Also within a member that nobody has to know.
+    const inside = { ...(JSON.parse(text(example)) as object), info_more: { a: 1, b: [{ c: "x" }] } };
+    expect(() => parse(JSON.stringify(inside))).not.toThrow();
+    expect(fieldOf(() => parse(JSON.stringify(inside).replace('"c":', '"c":1,"c":')))).toBe("manifest");
     const twice = text(example).replace("{", '{"version": "9.9.9",');
     expect(fieldOf(() => parse(twice))).toBe("manifest");
     const escaped = text(example).replace("{", '{"versio\\u006e": "9.9.9",');
@@ -214,6 +233,17 @@ function anyManifest(): fc.Arbitrary<Manifest> {
     hardwareModels: fc.uniqueArray(target, { maxLength: 5 }),
     minCurrentVersion: fc.oneof(fc.constant(""), version),
     downgradeFrom: fc.option(version, { nil: undefined }),
+    attachments: fc.option(
+      fc.array(
+        fc.record({
+          kind: fc.constantFrom(...attachmentKinds),
+          sha256: fc.constant("cd".repeat(32)),
+          sizeBytes: fc.integer({ min: 1, max: 2 ** 40 }),
+        }),
+        { minLength: 1, maxLength: 16 },
+      ),
+      { nil: undefined },
+    ),
     created: time,
     expires: fc.option(time, { nil: undefined }),
   });

@@ -1,6 +1,7 @@
 import valid from "semver/functions/valid.js";
 import { targetNameFault } from "../device-names.ts";
 import { OtaError } from "../errors.ts";
+import { type AttachmentDigest, attachmentKinds, maxAttachments } from "./attachment.ts";
 
 /**
  * What a firmware signature covers. The bytes that `createManifest` makes, or any other bytes that `parseManifest`
@@ -30,6 +31,8 @@ export interface Manifest {
    * it that has not run it before.
    */
   readonly downgradeFrom?: string | undefined;
+  /** The files beside it; `undefined` or empty for none. Devices pay no heed to them. */
+  readonly attachments?: readonly AttachmentDigest[] | undefined;
   readonly created: Date;
   /** After this time it must no longer be offered or installed; `undefined` means never. */
   readonly expires: Date | undefined;
@@ -49,7 +52,7 @@ export const maxManifestBytes = 64 * 1024;
  * bytes and people can read what they sign. `INVALID_MANIFEST` if the fields are not what `parseManifest` accepts.
  */
 export function createManifest(fields: Manifest): Uint8Array {
-  const { component, downgradeFrom } = fields;
+  const { component, downgradeFrom, attachments = [] } = fields;
   const members: Record<MemberName, unknown> & Partial<Record<OptionalMember, unknown>> = {
     type: manifestType,
     product: fields.product,
@@ -63,6 +66,7 @@ export function createManifest(fields: Manifest): Uint8Array {
     hardware_models: fields.hardwareModels,
     min_current_version: fields.minCurrentVersion,
     ...(downgradeFrom === undefined || downgradeFrom === "" ? {} : { downgrade_from: downgradeFrom }),
+    ...(attachments.length === 0 ? {} : { [attachmentsMember]: attachments.map(writtenAttachment) }),
     created: timeText("created", fields.created),
     expires: fields.expires === undefined ? null : timeText("expires", fields.expires),
   };
@@ -80,6 +84,9 @@ export function createManifest(fields: Manifest): Uint8Array {
  * outside its limits is `INVALID_MANIFEST`, with the member in the metadata `field`. A member that this version does
  * not know may be a restriction that it would overlook. `kind` and `component` are there for applications only, and
  * together: a reader that knows firmware alone refuses them, as it must. `downgrade_from` is there where it says something.
+ *
+ * Members whose name begins with `info_` say something about the firmware and restrict nobody: a reader that does not know one
+ * passes over it. `info_attachments` is such a one.
  */
 export function parseManifest(bytes: Uint8Array): Manifest {
   if (bytes.length > maxManifestBytes) {
@@ -92,7 +99,7 @@ export function parseManifest(bytes: Uint8Array): Manifest {
     if (!Object.hasOwn(members, name)) throw invalidManifest(name, "is missing");
   }
   const known: readonly string[] = [...memberNames, ...applicationMembers, downgradeMember];
-  const unknown = Object.keys(members).find((name) => !known.includes(name));
+  const unknown = Object.keys(members).find((name) => !known.includes(name) && !isInformation.test(name));
   if (unknown !== undefined) throw invalidManifest(unknown.slice(0, 64), "is not a member of this format");
   const manifest: Manifest = {
     product: nameOf("product", members["product"]),
@@ -110,6 +117,9 @@ export function parseManifest(bytes: Uint8Array): Manifest {
         : versionOf("min_current_version", members["min_current_version"]),
     downgradeFrom: Object.hasOwn(members, downgradeMember)
       ? versionOf(downgradeMember, members[downgradeMember])
+      : undefined,
+    attachments: Object.hasOwn(members, attachmentsMember)
+      ? attachmentsOf(members[attachmentsMember])
       : undefined,
     created: timeOf("created", members["created"]),
     expires: members["expires"] === null ? undefined : timeOf("expires", members["expires"]),
@@ -148,7 +158,11 @@ type MemberName = (typeof memberNames)[number];
 
 const applicationMembers = ["kind", "component"] as const;
 const downgradeMember = "downgrade_from";
-type OptionalMember = (typeof applicationMembers)[number] | typeof downgradeMember;
+const attachmentsMember = "info_attachments";
+type OptionalMember = (typeof applicationMembers)[number] | typeof downgradeMember | typeof attachmentsMember;
+
+/** Names of members that restrict nothing. */
+const isInformation = /^info_[a-z0-9_]{1,58}$/;
 
 /** The only value of `kind`: without it the manifest is one of firmware. */
 const applicationKind = "application";
@@ -177,17 +191,51 @@ function parseObject(text: string): Record<string, unknown> {
 }
 
 /**
- * `JSON.parse` keeps the last of repeated members where another reader keeps the first. Every value has been checked and
- * holds no quotation mark, so a repeated member shows in their number.
+ * `JSON.parse` keeps the last of repeated members where another reader keeps the first. Without escape sequences no text holds a
+ * quotation mark, so a repeated member, at any depth, shows in their number.
  */
 function refuseRepeatedMembers(text: string, members: Record<string, unknown>): void {
-  const texts = Object.values(members)
-    .flat()
-    .filter((value) => typeof value === "string").length;
   const quotes = text.split('"').length - 1;
-  if (quotes !== 2 * (Object.keys(members).length + texts)) {
-    throw invalidManifest("manifest", "has a member twice");
+  if (quotes !== 2 * countTexts(members)) throw invalidManifest("manifest", "has a member twice");
+}
+
+/** Texts and names of members in a value. Its depth is bounded by what `JSON.parse` read of {@link maxManifestBytes}. */
+function countTexts(value: unknown): number {
+  const open: unknown[] = [value];
+  let count = 0;
+  for (let each = open.pop(); open.length > 0 || each !== undefined; each = open.pop()) {
+    if (typeof each === "string") count += 1;
+    else if (typeof each === "object" && each !== null) {
+      if (!Array.isArray(each)) count += Object.keys(each).length;
+      open.push(...Object.values(each));
+    }
   }
+  return count;
+}
+
+function writtenAttachment({ kind, sha256, sizeBytes }: AttachmentDigest): object {
+  return { kind, sha256, size_bytes: sizeBytes };
+}
+
+function attachmentsOf(value: unknown): AttachmentDigest[] {
+  if (!Array.isArray(value) || value.length === 0 || value.length > maxAttachments) {
+    throw invalidManifest(attachmentsMember, `must be a list of 1 to ${maxAttachments} files`);
+  }
+  return value.map((each: unknown) => {
+    const { kind, sha256, size_bytes, ...others } = (each ?? {}) as Record<string, unknown>;
+    const known = attachmentKinds.find((one) => one === kind);
+    if (known === undefined || Object.keys(others).length > 0) {
+      throw invalidManifest(
+        attachmentsMember,
+        `must have a kind (${attachmentKinds.join(", ")}), sha256 and size_bytes of each file, and no more`,
+      );
+    }
+    return {
+      kind: known,
+      sha256: digestOf(attachmentsMember, sha256),
+      sizeBytes: integerOf(attachmentsMember, size_bytes, 1, Number.MAX_SAFE_INTEGER),
+    };
+  });
 }
 
 function componentOf(members: Record<string, unknown>): string | undefined {

@@ -240,6 +240,8 @@ const rest: Readonly<Record<string, object>> = {
   RollbackRing: { ring: "canary" },
   SignFirmware: { manifest: new Uint8Array(10), keyId: "a", signature: new Uint8Array(64) },
   UploadFirmwareChunk: { data: new Uint8Array(1) },
+  DetachFirmwareFile: { attachmentId: randomUUID() },
+  DownloadFirmwareAttachment: { attachmentId: randomUUID() },
   UpdateRollout: { name: "ours" },
   UpdateDeviceUpdate: { id: randomUUID(), metadata: {} },
 };

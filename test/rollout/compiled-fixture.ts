@@ -35,6 +35,7 @@ export const firmware: Firmware = {
   mandatoryStep: false,
   reportedVersions: [],
   manifest: undefined,
+  attachments: [],
   signatures: [],
   expiresAt: undefined,
   createdAt: new Date(0),

@@ -532,6 +532,21 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_SIGNING_KEY_EXPIRED = 148;
    */
   SIGNING_KEY_EXPIRED = 148,
+
+  /**
+   * A file beside a firmware is none of the formats that are known: CycloneDX or SPDX in JSON, a SUIT envelope, an in-toto attestation.
+   * INVALID_ARGUMENT.
+   *
+   * @generated from enum value: ERROR_REASON_INVALID_ATTACHMENT = 149;
+   */
+  INVALID_ATTACHMENT = 149,
+
+  /**
+   * The firmware has as many files beside it as it may (16). FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_TOO_MANY_ATTACHMENTS = 150;
+   */
+  TOO_MANY_ATTACHMENTS = 150,
 }
 
 /**

@@ -209,6 +209,13 @@ export declare type Firmware = Message<"ota.v1.Firmware"> & {
    * @generated from field: ota.v1.Recall recall = 45;
    */
   recall?: Recall | undefined;
+
+  /**
+   * Files beside it that say what it is made of and where it comes from; the signed manifest binds them.
+   *
+   * @generated from field: repeated ota.v1.FirmwareAttachment attachments = 46;
+   */
+  attachments: FirmwareAttachment[];
 };
 
 /**
@@ -216,6 +223,75 @@ export declare type Firmware = Message<"ota.v1.Firmware"> & {
  * Use `create(FirmwareSchema)` to create a new message.
  */
 export declare const FirmwareSchema: GenMessage<Firmware>;
+
+/**
+ * A file beside a firmware. Its digest is in the signed manifest (`info_attachments`); devices do not need it.
+ *
+ * @generated from message ota.v1.FirmwareAttachment
+ */
+export declare type FirmwareAttachment = Message<"ota.v1.FirmwareAttachment"> & {
+  /**
+   * UUID (version 7).
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What it is.
+   *
+   * @generated from field: ota.v1.AttachmentKind kind = 2;
+   */
+  kind: AttachmentKind;
+
+  /**
+   * The same with its version, or what it attests: `CycloneDX 1.6`, `SPDX-2.3`, `https://slsa.dev/provenance/v1`.
+   *
+   * @generated from field: string format = 3;
+   */
+  format: string;
+
+  /**
+   * SHA-256 of the file: 64 lower-case hexadecimal digits.
+   *
+   * @generated from field: string sha256 = 4;
+   */
+  sha256: string;
+
+  /**
+   * Size of the file in bytes.
+   *
+   * @generated from field: uint64 size_bytes = 5;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * The file's name, for people.
+   *
+   * @generated from field: string file_name = 6;
+   */
+  fileName: string;
+
+  /**
+   * Who attached it, as the audit log names callers.
+   *
+   * @generated from field: string creator = 7;
+   */
+  creator: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 8;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message ota.v1.FirmwareAttachment.
+ * Use `create(FirmwareAttachmentSchema)` to create a new message.
+ */
+export declare const FirmwareAttachmentSchema: GenMessage<FirmwareAttachment>;
 
 /**
  * A version that no device may run any more: no offer, mandatory step or rollback brings it, and whoever runs it is offered the
@@ -384,6 +460,51 @@ export declare type FirmwareSignature = Message<"ota.v1.FirmwareSignature"> & {
  * Use `create(FirmwareSignatureSchema)` to create a new message.
  */
 export declare const FirmwareSignatureSchema: GenMessage<FirmwareSignature>;
+
+/**
+ * What a file beside a firmware is.
+ *
+ * @generated from enum ota.v1.AttachmentKind
+ */
+export enum AttachmentKind {
+  /**
+   * @generated from enum value: ATTACHMENT_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A software bill of materials in CycloneDX JSON.
+   *
+   * @generated from enum value: ATTACHMENT_KIND_CYCLONEDX = 1;
+   */
+  CYCLONEDX = 1,
+
+  /**
+   * A software bill of materials in SPDX JSON.
+   *
+   * @generated from enum value: ATTACHMENT_KIND_SPDX = 2;
+   */
+  SPDX = 2,
+
+  /**
+   * A SUIT envelope (RFC 9019), as CBOR with its tag.
+   *
+   * @generated from enum value: ATTACHMENT_KIND_SUIT = 3;
+   */
+  SUIT = 3,
+
+  /**
+   * An in-toto attestation, such as SLSA provenance: a statement, also in a DSSE envelope or a Sigstore bundle.
+   *
+   * @generated from enum value: ATTACHMENT_KIND_IN_TOTO = 4;
+   */
+  IN_TOTO = 4,
+}
+
+/**
+ * Describes the enum ota.v1.AttachmentKind.
+ */
+export declare const AttachmentKindSchema: GenEnum<AttachmentKind>;
 
 /**
  * What an update replaces.

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Firmware, FirmwareState, Recall, UpdateKind } from "./firmware_pb.js";
+import type { Firmware, FirmwareAttachment, FirmwareState, Recall, UpdateKind } from "./firmware_pb.js";
 import type { RingSpec, Rollout, RolloutPolicy, RolloutTargeting, VerbEffect } from "./rollout_pb.js";
 import type { RolloutWarning } from "./rollout_warning_pb.js";
 import type { HeldBack } from "./rollout_service_pb.js";
@@ -409,6 +409,168 @@ export declare type GetFirmwareResponse = Message<"ota.v1.GetFirmwareResponse"> 
  * Use `create(GetFirmwareResponseSchema)` to create a new message.
  */
 export declare const GetFirmwareResponseSchema: GenMessage<GetFirmwareResponse>;
+
+/**
+ * A part of a file to put beside a firmware. The first message says which firmware.
+ *
+ * @generated from message ota.v1.AttachFirmwareFileRequest
+ */
+export declare type AttachFirmwareFileRequest = Message<"ota.v1.AttachFirmwareFileRequest"> & {
+  /**
+   * The firmware's id. Required in the first message, ignored in the others.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * In the first message: the file's name, for people.
+   *
+   * @generated from field: string file_name = 2;
+   */
+  fileName: string;
+
+  /**
+   * Up to 256 KiB of the file.
+   *
+   * @generated from field: bytes data = 3;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message ota.v1.AttachFirmwareFileRequest.
+ * Use `create(AttachFirmwareFileRequestSchema)` to create a new message.
+ */
+export declare const AttachFirmwareFileRequestSchema: GenMessage<AttachFirmwareFileRequest>;
+
+/**
+ * The file is durable.
+ *
+ * @generated from message ota.v1.AttachFirmwareFileResponse
+ */
+export declare type AttachFirmwareFileResponse = Message<"ota.v1.AttachFirmwareFileResponse"> & {
+  /**
+   * The firmware with all its files.
+   *
+   * @generated from field: ota.v1.Firmware firmware = 1;
+   */
+  firmware?: Firmware | undefined;
+
+  /**
+   * The file.
+   *
+   * @generated from field: ota.v1.FirmwareAttachment attachment = 2;
+   */
+  attachment?: FirmwareAttachment | undefined;
+
+  /**
+   * Whether it was there already.
+   *
+   * @generated from field: bool unchanged = 3;
+   */
+  unchanged: boolean;
+};
+
+/**
+ * Describes the message ota.v1.AttachFirmwareFileResponse.
+ * Use `create(AttachFirmwareFileResponseSchema)` to create a new message.
+ */
+export declare const AttachFirmwareFileResponseSchema: GenMessage<AttachFirmwareFileResponse>;
+
+/**
+ * Which file to take away.
+ *
+ * @generated from message ota.v1.DetachFirmwareFileRequest
+ */
+export declare type DetachFirmwareFileRequest = Message<"ota.v1.DetachFirmwareFileRequest"> & {
+  /**
+   * The firmware's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The attachment's id. Required.
+   *
+   * @generated from field: string attachment_id = 2;
+   */
+  attachmentId: string;
+};
+
+/**
+ * Describes the message ota.v1.DetachFirmwareFileRequest.
+ * Use `create(DetachFirmwareFileRequestSchema)` to create a new message.
+ */
+export declare const DetachFirmwareFileRequestSchema: GenMessage<DetachFirmwareFileRequest>;
+
+/**
+ * The file is no longer beside the firmware.
+ *
+ * @generated from message ota.v1.DetachFirmwareFileResponse
+ */
+export declare type DetachFirmwareFileResponse = Message<"ota.v1.DetachFirmwareFileResponse"> & {
+  /**
+   * The firmware as it is now.
+   *
+   * @generated from field: ota.v1.Firmware firmware = 1;
+   */
+  firmware?: Firmware | undefined;
+};
+
+/**
+ * Describes the message ota.v1.DetachFirmwareFileResponse.
+ * Use `create(DetachFirmwareFileResponseSchema)` to create a new message.
+ */
+export declare const DetachFirmwareFileResponseSchema: GenMessage<DetachFirmwareFileResponse>;
+
+/**
+ * Which file to send.
+ *
+ * @generated from message ota.v1.DownloadFirmwareAttachmentRequest
+ */
+export declare type DownloadFirmwareAttachmentRequest = Message<"ota.v1.DownloadFirmwareAttachmentRequest"> & {
+  /**
+   * The firmware's id. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The attachment's id. Required.
+   *
+   * @generated from field: string attachment_id = 2;
+   */
+  attachmentId: string;
+};
+
+/**
+ * Describes the message ota.v1.DownloadFirmwareAttachmentRequest.
+ * Use `create(DownloadFirmwareAttachmentRequestSchema)` to create a new message.
+ */
+export declare const DownloadFirmwareAttachmentRequestSchema: GenMessage<DownloadFirmwareAttachmentRequest>;
+
+/**
+ * A part of the file.
+ *
+ * @generated from message ota.v1.DownloadFirmwareAttachmentResponse
+ */
+export declare type DownloadFirmwareAttachmentResponse = Message<"ota.v1.DownloadFirmwareAttachmentResponse"> & {
+  /**
+   * Up to 64 KiB of the file.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message ota.v1.DownloadFirmwareAttachmentResponse.
+ * Use `create(DownloadFirmwareAttachmentResponseSchema)` to create a new message.
+ */
+export declare const DownloadFirmwareAttachmentResponseSchema: GenMessage<DownloadFirmwareAttachmentResponse>;
 
 /**
  * Which firmware to list. Filters are combined with AND.
@@ -1414,6 +1576,39 @@ export declare const FirmwareService: GenService<{
     methodKind: "unary";
     input: typeof ReleaseFirmwareRequestSchema;
     output: typeof ReleaseFirmwareResponseSchema;
+  },
+  /**
+   * Puts a file beside a firmware that is not released: a software bill of materials (CycloneDX or SPDX in JSON), a SUIT envelope or
+   * an in-toto attestation. What it is is told from its content: INVALID_ATTACHMENT if nothing is. The manifest names its digest, so
+   * signatures of before are discarded; a file that is there already changes nothing. Of up to DEVICE_OTA_MAX_ATTACHMENT_BYTES. Over
+   * HTTP: `POST /api/v1/firmware/{id}/attachments?fileName=sbom.json` with the file as the body.
+   *
+   * @generated from rpc ota.v1.FirmwareService.AttachFirmwareFile
+   */
+  attachFirmwareFile: {
+    methodKind: "client_streaming";
+    input: typeof AttachFirmwareFileRequestSchema;
+    output: typeof AttachFirmwareFileResponseSchema;
+  },
+  /**
+   * Takes a file away from a firmware that is not released, and with it the signatures of before.
+   *
+   * @generated from rpc ota.v1.FirmwareService.DetachFirmwareFile
+   */
+  detachFirmwareFile: {
+    methodKind: "unary";
+    input: typeof DetachFirmwareFileRequestSchema;
+    output: typeof DetachFirmwareFileResponseSchema;
+  },
+  /**
+   * Sends a file that is beside a firmware. Over HTTP: `GET /api/v1/firmware/{id}/attachments/{attachment_id}`.
+   *
+   * @generated from rpc ota.v1.FirmwareService.DownloadFirmwareAttachment
+   */
+  downloadFirmwareAttachment: {
+    methodKind: "server_streaming";
+    input: typeof DownloadFirmwareAttachmentRequestSchema;
+    output: typeof DownloadFirmwareAttachmentResponseSchema;
   },
   /**
    * Deploys a firmware to a ring: creates and starts its rollout, or takes the one that runs on to that ring. Targeting, policy,

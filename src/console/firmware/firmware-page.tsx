@@ -14,6 +14,7 @@ import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { Time, TimeAgo } from "../ui/time.tsx";
 import { firmwareKind, firmwareStates, firmwareTitle } from "../words/firmware-words.ts";
+import { AttachmentList } from "./attachment-list.tsx";
 import { ContentPanel } from "./content-panel.tsx";
 import { DeleteFirmware } from "./delete-firmware.tsx";
 import { FirmwareUse } from "./firmware-use.tsx";
@@ -66,6 +67,7 @@ export function FirmwarePage() {
         <Stack gap="md">
           <ContentPanel firmware={firmware} />
           <SignatureList firmware={firmware} />
+          <AttachmentList firmware={firmware} />
           {!deleted && firmware.state !== FirmwareState.DRAFT && <SignPanel firmware={firmware} />}
         </Stack>
         <Stack gap="md">
