@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createManifest } from "../../src/manifest/manifest.ts";
 import type { RolloutWarning } from "../../src/rollout/model/foresight.ts";
 import type { NewRollout } from "../../src/rollout/model/new-rollout.ts";
 import {
@@ -231,6 +232,46 @@ describe("a warning", () => {
       },
     ]);
     expect(about(await warnings(fleet, firmwareId), "RETURN_TOO_SHORT")).toEqual([]);
+  });
+
+  it("sees devices that refuse to go back to what they never ran, unless its manifest lets them", async () => {
+    const fleet = await heard(3, "3.9.0");
+    const firmwareId = await release(world, "3.8.2");
+    const back = { policy: { allowDowngrade: true } };
+    const signed = async (downgradeFrom: string): Promise<void> => {
+      await world.database.adminPool.query(
+        "UPDATE firmware_updates SET manifest = $2, updated_at = now() WHERE id = $1",
+        [
+          firmwareId,
+          createManifest({
+            product: "os",
+            version: "3.8.2",
+            securityCounter: 0,
+            securityFix: false,
+            sha256: "ab".repeat(32),
+            sizeBytes: 1,
+            deviceTypes: ["thermostat"],
+            hardwareModels: [],
+            minCurrentVersion: "",
+            downgradeFrom,
+            created: new Date(0),
+            expires: undefined,
+          }),
+        ],
+      );
+      await replica.engine.tick();
+    };
+    const refused = [
+      { count: 3, subject: "3.9.0", message: expect.stringContaining("downgrade_from 3.9.0") },
+    ];
+    expect(about(await warnings(fleet, firmwareId, back), "DOWNGRADE_REFUSED")).toMatchObject(refused);
+    expect(about(await warnings(fleet, firmwareId), "DOWNGRADE_REFUSED")).toEqual([]);
+    await signed("3.8.5");
+    expect(about(await warnings(fleet, firmwareId, back), "DOWNGRADE_REFUSED")).toMatchObject(refused);
+    await signed("3.9.0");
+    expect(about(await warnings(fleet, firmwareId, back), "DOWNGRADE_REFUSED")).toEqual([]);
+    const newer = await release(world, "3.9.1");
+    expect(about(await warnings(fleet, newer, back), "DOWNGRADE_REFUSED")).toEqual([]);
   });
 
   it("names a rollout that goes first, and one whose update is under way", async () => {

@@ -239,6 +239,14 @@ export enum RolloutWarningCode {
    * @generated from enum value: ROLLOUT_WARNING_CODE_NOT_COUNTED = 24;
    */
   NOT_COUNTED = 24,
+
+  /**
+   * These devices run a newer version, and refuse the update unless they ran it before: its manifest does not let them go back to it
+   * (`downgrade_from`). The count is the most that it may be. Subject: the newest version that they run.
+   *
+   * @generated from enum value: ROLLOUT_WARNING_CODE_DOWNGRADE_REFUSED = 25;
+   */
+  DOWNGRADE_REFUSED = 25,
 }
 
 /**

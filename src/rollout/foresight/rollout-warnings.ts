@@ -3,6 +3,7 @@ import type { RolloutWarning } from "../model/foresight.ts";
 import type { RolloutIndex } from "../offer/rollout-index.ts";
 import type { Preview } from "../preview/preview-tally.ts";
 import { deviceWarnings } from "./device-warnings.ts";
+import { downgradeWarnings } from "./downgrade-warnings.ts";
 import { otherRolloutWarnings } from "./other-rollouts.ts";
 import { planWarnings } from "./plan-warnings.ts";
 import { ringWarnings } from "./ring-warnings.ts";
@@ -27,6 +28,7 @@ export async function rolloutWarnings(
   return [
     ...planWarnings(rollout, { nowMs: preview.countedAt.getTime(), heartbeatIntervalMs }),
     ...(await rollbackWarnings(pool, rollout, kinds)),
+    ...downgradeWarnings(rollout, kinds),
     ...otherRolloutWarnings(rollout, [...others], kinds),
     ...ringWarnings(preview),
     ...deviceWarnings(preview),

@@ -25,7 +25,8 @@ export type RolloutWarningCode =
   | "FIRMWARE_EXPIRES"
   | "TIMEOUT_TOO_SHORT"
   | "RETURN_TOO_SHORT"
-  | "NOT_COUNTED";
+  | "NOT_COUNTED"
+  | "DOWNGRADE_REFUSED";
 
 /** Something to know before a rollout starts. It refuses nothing. */
 export interface RolloutWarning {
