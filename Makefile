@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run dev console console-test pictures test simulation check bench gen format sbom licences fresh-machine fresh-test
+.PHONY: help install demo run dev console console-test pictures test simulation fuzz check bench gen format sbom licences fresh-machine fresh-test
 
 # Written at the end of every installation, by make or by npm, once it is complete.
 installed := node_modules/.installed
@@ -44,6 +44,10 @@ fresh-test: $(installed) ## Test the installation with the oldest Node.js and np
 
 simulation: $(installed) ## Play rollouts to 10,000 random fleets in memory, and measure when bad ones are stopped
 	@$(npm) simulation
+
+fuzz: export FUZZ_CALLS ?= 100000
+fuzz: $(installed) ## Call every RPC at every door with random and damaged messages (FUZZ_CALLS, FUZZ_SEED)
+	@$(npm) fuzz
 
 # Cheap checks first. `make --keep-going check` shows all that is wrong instead of the first fault.
 check: check-format check-lint check-types check-proto check-gen check-unused check-licences test ## Run everything that must pass before a commit

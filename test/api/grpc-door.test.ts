@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, constants } from "node:http2";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { type Metadata, type ServiceError, status } from "@grpc/grpc-js";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { BadRequestSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
@@ -225,6 +225,21 @@ describe("a unary call over gRPC", () => {
     );
     const error = await failure(callUnary(doors.client("device"), check, request));
     expect(errorInfoOf(error).reason).toBe("DATABASE_UNAVAILABLE");
+  });
+
+  it("is told of on the log and not on standard error, without what its headers hold", async () => {
+    await open(unary(check, byDevice, async () => ({})));
+    const written = vi.spyOn(console, "error").mockImplementation(() => {});
+    const session = connect(`http://${doors.grpcAddress}`);
+    const headers = { ":method": "POST", ":path": "/ota.v1.UpdateService/CheckForUpdate" };
+    const type = { "content-type": "application/grpc", authorization: "Bearer secr\u00e4t" };
+    const stream = session.request({ ...headers, ...type });
+    await once(stream.end().resume(), "close");
+    session.destroy();
+    expect(written).not.toHaveBeenCalled();
+    const lines = doors.logged.filter(({ library }) => library === "grpc-js");
+    expect(lines.length).toBeGreaterThan(0);
+    expect(JSON.stringify(lines)).not.toContain("secr");
   });
 
   it("is limited per caller", async () => {

@@ -7,6 +7,8 @@ import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 export interface HostileRequest {
   /** The field, by the contract's names, and what was put there. */
   readonly what: string;
+  /** The message within the request that has the field; undefined if it is the request's own. */
+  readonly within: string | undefined;
   /** Undefined where only JSON can say it. */
   readonly binary: Uint8Array | undefined;
   /** Undefined where only bytes can say it. */
@@ -55,6 +57,7 @@ export function* hostileRequests(schema: DescMessage, base: Base): Generator<Hos
     for (const hostile of hostileValues(last)) {
       yield {
         what: `${what} = ${hostile.name}`,
+        within: path.length === 1 ? undefined : last.parent?.typeName,
         json: hostile.json === undefined ? undefined : withJson(base.json, path, hostile.json),
         binary:
           hostile.binary === undefined ? undefined : withBytes(schema, base.message, path, hostile.binary),
@@ -90,7 +93,7 @@ function* pathsOf(schema: DescMessage, above: readonly DescField[]): Generator<r
 }
 
 /** Whether a message is one value. */
-function isWhole({ message }: DescField): boolean {
+export function isWhole({ message }: DescField): boolean {
   return message?.typeName === TimestampSchema.typeName || message?.typeName === DurationSchema.typeName;
 }
 
@@ -196,7 +199,7 @@ function* hostileValues(field: DescField): Generator<Hostile> {
 }
 
 /** Texts that something or other stumbles over. */
-const hostileTexts: readonly (readonly [string, string])[] = [
+export const hostileTexts: readonly (readonly [string, string])[] = [
   ["NUL", "\0"],
   ["NUL within", "a\0b"],
   ["lone surrogate", "a\ud800"],

@@ -17,7 +17,7 @@ import {
   RetryInfoSchema,
 } from "../../../gen/google/rpc/error_details_pb.js";
 import { OtaError } from "../../errors.ts";
-import { clientGone, errorDetailRegistry, type LetIn, pendingBody } from "../http/http-call.ts";
+import { clientGone, errorDetailRegistry, isGone, type LetIn, pendingBody } from "../http/http-call.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
@@ -124,6 +124,10 @@ async function admit(route: Route, context: HandlerContext): Promise<GatedCall> 
   context.responseHeader.set("x-request-id", call.requestId);
   context.signal.addEventListener("abort", () => endEarly(route, gated, context), { once: true });
   try {
+    const request = context.values.get(requestKey);
+    if (request !== undefined && isGone(request)) throw clientGone();
+    // The client's deadline had passed before anybody listened.
+    if (context.signal.aborted) throw reasonOf(context.signal.reason);
     await route.admit(call);
     return gated;
   } catch (error) {

@@ -36,7 +36,7 @@ export interface AdmissionOwner {
  * pipeline's admission when its headers are there; until then what was sent waits in HTTP/2's window (64 KiB for all
  * calls of a connection). After that it counts as one of the {@link PendingRequests}.
  *
- * It also makes the refusal of a message that is too large an error like all others, with reason, log line and count:
+ * It also makes the refusal of a message that is too large or damaged an error like all others, with reason, log line and count:
  * grpc-js sends a bare status for it.
  *
  * A wrapper around each call (what grpc-js makes of an interceptor) would cost every message of a stream several steps. So
@@ -78,6 +78,7 @@ export class GrpcAdmission {
 }
 
 type Listener = Parameters<ServerInterceptingCallInterface["start"]>[0];
+type PartialStatusObject = Parameters<ServerInterceptingCallInterface["sendStatus"]>[0];
 
 /** A call from its headers on until its handler takes it over. */
 class Arrival implements Listener {
@@ -108,12 +109,9 @@ class Arrival implements Listener {
     };
     const sendStatus = inner.sendStatus.bind(inner);
     inner.sendStatus = (answer) => {
-      // Whatever the service itself says has details.
-      const isBare = answer.metadata === undefined || answer.metadata === null;
-      const tooLarge = answer.code === status.RESOURCE_EXHAUSTED && isBare && this.#call !== undefined;
-      if (tooLarge)
-        this.#call?.abort(new OtaError("resource_exhausted", "MESSAGE_TOO_LARGE", answer.details));
-      else sendStatus(answer);
+      const refusal = refusalByLibrary(answer);
+      if (refusal === undefined || this.#call === undefined) sendStatus(answer);
+      else this.#call.abort(refusal);
     };
   }
 
@@ -187,6 +185,18 @@ class Arrival implements Listener {
     if (stream?.closed !== true) stream?.close(constants.NGHTTP2_NO_ERROR);
     this.#owner.refused(call, failure, session);
   }
+}
+
+/** What grpc-js finds wrong with a request, as an error of ours; undefined for all else that it says. */
+function refusalByLibrary({ code, details, metadata }: PartialStatusObject): OtaError | undefined {
+  // Whatever the service itself says has details.
+  if (metadata !== undefined && metadata !== null) return undefined;
+  if (code === status.RESOURCE_EXHAUSTED)
+    return new OtaError("resource_exhausted", "MESSAGE_TOO_LARGE", details ?? "");
+  // It takes these for faults of ours.
+  const isCallers = /^(?:Invalid grpc-timeout value|Failed to decompress message)/.test(details ?? "");
+  if (code !== status.INTERNAL || !isCallers) return undefined;
+  return new OtaError("invalid_argument", "INVALID_REQUEST", `the request is malformed: ${details}`);
 }
 
 /** The HTTP/2 stream below a call. grpc-js has no public way to it; tests watch that this one works. */

@@ -10,6 +10,7 @@ import {
   type ServerDuplexStream,
   type ServerReadableStream,
   type sendUnaryData,
+  setLogger,
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { OtaError } from "../../errors.ts";
@@ -38,6 +39,7 @@ import {
   sameBytes,
   toGrpcError,
 } from "./grpc-wire.ts";
+import { libraryLog } from "./library-log.ts";
 
 /** What the gRPC door bounds. */
 export interface GrpcDoorOptions {
@@ -62,6 +64,7 @@ export class GrpcDoor implements AsyncDisposable {
 
   constructor(pipeline: Pipeline, table: EndpointTable, options: GrpcDoorOptions) {
     this.#logger = pipeline.parts.logger;
+    setLogger(libraryLog(this.#logger));
     this.#stallMs = options.stallMs ?? defaultStallMs;
     const routes = new Map<string, Route>();
     for (const endpoint of table) routes.set(pathOf(endpoint), pipeline.rpc(endpoint, "grpc"));

@@ -34,6 +34,7 @@ export function openHttpCall(route: Route, door: Door, request: FastifyRequest, 
   reply.raw.once("close", () => {
     if (!reply.raw.writableFinished) call.abort(clientGone());
   });
+  if (isGone(request)) call.abort(clientGone());
   return call;
 }
 
@@ -65,6 +66,11 @@ export function pendingBody(
     return push(chunk, encoding);
   };
   return body;
+}
+
+/** Whether the client went away before anybody listened for that: nothing tells of it any more. */
+export function isGone({ raw }: FastifyRequest): boolean {
+  return raw.socket.destroyed;
 }
 
 /** Answers with a failure as google.rpc.Status JSON under the HTTP status of its code (AIP-193). */
