@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Health, HealthCheckRequestSchema } from "../../gen/grpc/health/v1/health_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { CheckForUpdateRequestSchema, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
+import type { RawRoute } from "../../src/api/http/raw-route.ts";
 import { unary } from "../../src/api/pipeline/endpoint.ts";
 import { maxPublicMessageBytes } from "../../src/api/pipeline/pending-requests.ts";
 import { callUnary, type Doors, type DoorsOptions, openDoors } from "../api/doors.ts";
@@ -249,5 +250,24 @@ describe("an HTTP body that never ends", () => {
     expect(await halfPost(connectPath, announced, "{")).toBe("");
     expect(doors.pipeline.pendingRequests.size).toBe(0);
     await expectServed();
+  });
+
+  it("is refused after a time where a route that is no RPC takes it, and gives its place back", async () => {
+    const route: RawRoute = {
+      method: "POST",
+      url: "/log",
+      access: { device: true },
+      rate: "device",
+      place: "crash_logs",
+      body: "buffer",
+      handle: async ({ body }) => String(body),
+    };
+    await open({ pendingRequests: { timeoutMs: 200 }, http: { rawRoutes: [route] } });
+    const announced = { authorization: "Bearer device", "content-length": "1000" };
+    expect(await halfPost("/log", announced, "the beginning")).toBe("HTTP/1.1 408 Request Timeout");
+    expect(doors.pipeline.pendingRequests.size).toBe(0);
+    expect(doors.pipeline.parts.places.taken("crash_logs")).toBe(0);
+    const whole = { authorization: "Bearer device", "content-length": "4" };
+    expect(await halfPost("/log", whole, "beep")).toBe("HTTP/1.1 200 OK");
   });
 });

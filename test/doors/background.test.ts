@@ -29,7 +29,7 @@ const works = [
   "metric_catalogue",
   "notifications",
   "oidc_issuer",
-  "operator_streams",
+  "open_calls",
   "partitions_device_heartbeats",
   "partitions_heartbeat_rollups_1h",
   "partitions_heartbeat_rollups_5m",

@@ -2,8 +2,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import type { AccessRule } from "../pipeline/access-rule.ts";
 import type { Call } from "../pipeline/call.ts";
 import { type CallContext, type PlaceKind, type RateClass, servingCall } from "../pipeline/endpoint.ts";
+import type { PendingRequest } from "../pipeline/pending-requests.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
-import { asHttpError, type LetIn, openHttpCall, sendFailure } from "./http-call.ts";
+import { asHttpError, type LetIn, openHttpCall, pendingBody, sendFailure } from "./http-call.ts";
 
 /** Something on the HTTP port that is no RPC but goes through the same pipeline: a download, a foreign protocol. */
 export interface RawRoute {
@@ -49,6 +50,7 @@ export function registerRawRoute(
     "http",
   );
   const calls = new WeakMap<FastifyRequest, Call>();
+  const bodies = new WeakMap<FastifyRequest, PendingRequest>();
   const mount = (scope: FastifyInstance) =>
     scope.route({
       method: raw.method,
@@ -59,9 +61,23 @@ export function registerRawRoute(
         calls.set(request, call);
         await route.admit(call);
         letIn(request.raw.socket);
+        // A stream is read as it is used; all else is put together first, and a call may be cut until then.
+        if (raw.body !== "stream") {
+          const refused = (reason: Error) => {
+            if (call.finished) return;
+            // The connection ends with the answer: nobody reads what would still come.
+            void sendFailure(reply.header("connection", "close"), route.fail(call, reason));
+          };
+          const body = pendingBody(pipeline.pendingRequests, request, { call, route }, refused);
+          bodies.set(request, body);
+          call.onAbort((reason) => {
+            if (!request.raw.complete) refused(reason);
+          });
+        }
       },
       handler: async (request, reply) => {
         const call = calls.get(request) as Call;
+        bodies.get(request)?.end();
         try {
           const payload = await servingCall(call, () => raw.handle(request, reply, call));
           route.succeed(call);

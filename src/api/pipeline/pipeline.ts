@@ -13,7 +13,7 @@ import { callerOf } from "./caller.ts";
 import { CredentialGuard } from "./credential-guard.ts";
 import type { Door, Endpoint, PlaceKind, RateClass } from "./endpoint.ts";
 import { type Failure, failureOf, type TranslateError } from "./failure.ts";
-import { OperatorStreams } from "./operator-streams.ts";
+import { OpenCalls } from "./open-calls.ts";
 import { type PendingRequestLimits, PendingRequests } from "./pending-requests.ts";
 import type { Places } from "./places.ts";
 import { type RateLimiter, rateLimited } from "./rate-limit.ts";
@@ -70,7 +70,7 @@ export class Pipeline {
     this.parts = parts;
     this.pendingRequests = new PendingRequests({ ...parts, limits: parts.pendingRequests });
     this.#shared = {
-      operatorStreams: new OperatorStreams(parts),
+      openCalls: new OpenCalls(parts),
       credentials: new CredentialGuard(parts),
       unauthenticated: new UnauthenticatedCalls(parts),
       refusals: new Refusals(parts),
@@ -79,8 +79,8 @@ export class Pipeline {
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    const { operatorStreams, unauthenticated } = this.#shared;
-    return [operatorStreams.round, unauthenticated.round, this.pendingRequests.round];
+    const { openCalls, unauthenticated } = this.#shared;
+    return [openCalls.round, unauthenticated.round, this.pendingRequests.round];
   }
 
   /** The way of an RPC through one door. */
@@ -110,7 +110,7 @@ export class Pipeline {
 
 /** What the ways of all endpoints share. */
 interface Shared {
-  readonly operatorStreams: OperatorStreams;
+  readonly openCalls: OpenCalls;
   readonly credentials: CredentialGuard;
   readonly unauthenticated: UnauthenticatedCalls;
   readonly refusals: Refusals;
@@ -128,6 +128,8 @@ export class Route {
   readonly #parts: PipelineParts;
   readonly #shared: Shared;
   readonly #durations = new Map<string, { observe(seconds: number): void }>();
+  /** Whether its calls last, and are not told of what becomes of their callers. */
+  readonly #staysOpen: boolean;
   readonly #openStreams: { inc(): void; dec(): void } | undefined;
   readonly #messagesIn: { inc(count: number): void } | undefined;
   readonly #messagesOut: { inc(count: number): void } | undefined;
@@ -137,6 +139,7 @@ export class Route {
     this.#door = door;
     this.#parts = parts;
     this.#shared = shared;
+    this.#staysOpen = target.place !== undefined && target.place !== "heartbeats";
     if (target.streaming) {
       this.#openStreams = parts.metrics.openStreams(target.name, door);
       this.#messagesIn = parts.metrics.messages(target.name, "in");
@@ -226,8 +229,7 @@ export class Route {
     call.identity = identity;
     requireAccess(this.target.access, identity);
     this.#letIn(call);
-    if (call.streaming && identity.kind === "operator" && !call.finished)
-      this.#shared.operatorStreams.add(call);
+    if (this.#staysOpen && !call.finished) this.#shared.openCalls.add(call);
   }
 
   #letIn(call: Call): void {
@@ -242,10 +244,8 @@ export class Route {
   #finish(call: Call, code: string): number {
     call.finished = true;
     call.place?.release();
-    if (call.streaming) {
-      this.#openStreams?.dec();
-      this.#shared.operatorStreams.delete(call);
-    }
+    if (this.#staysOpen) this.#shared.openCalls.delete(call);
+    if (call.streaming) this.#openStreams?.dec();
     const elapsedMs = this.#parts.clock.monotonicMs() - call.startedMs;
     let duration = this.#durations.get(code);
     if (duration === undefined) {

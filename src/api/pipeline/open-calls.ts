@@ -1,0 +1,74 @@
+import { bearerToken } from "../../call/bearer.ts";
+import { OtaError } from "../../errors.ts";
+import { Round } from "../../infra/background/round.ts";
+import type { Clock } from "../../infra/clock.ts";
+import type { Logger } from "../../infra/logger.ts";
+import type { Call, CallerIdentifier } from "./call.ts";
+
+/** What {@link OpenCalls} are made of. */
+export interface OpenCallsParts {
+  readonly authenticator: CallerIdentifier;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * Calls that stay open: watches, downloads, uploads, exports. A call is admitted once, but may last for hours or days: one whose
+ * credential was revoked or has expired, or whose device was blocked, is cut within a second or two, on all replicas and at every
+ * door. Heartbeat streams are not looked at here, as there are too many of them: they are told.
+ */
+export class OpenCalls {
+  /** Looks at all that are open; runs only while some are. */
+  readonly round: Round;
+  readonly #authenticator: CallerIdentifier;
+  readonly #clock: Clock;
+  readonly #open = new Set<Call>();
+  #nextDevicesMs = Number.NEGATIVE_INFINITY;
+
+  constructor({ authenticator, clock, logger }: OpenCallsParts) {
+    this.#authenticator = authenticator;
+    this.#clock = clock;
+    this.round = new Round({ name: "open_calls", work: () => this.#check(), clock, logger });
+    authenticator.onChange(() => {
+      if (this.#open.size > 0) this.round.soon(afterChangeMs);
+    });
+  }
+
+  /** Looks after a call from now on. */
+  add(call: Call): void {
+    this.#open.add(call);
+    this.round.soon(checkIntervalMs);
+  }
+
+  /** Forgets a call that has ended, if it was looked after. */
+  delete(call: Call): void {
+    this.#open.delete(call);
+  }
+
+  async #check(): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    const all = nowMs >= this.#nextDevicesMs;
+    if (all) this.#nextDevicesMs = nowMs + checkIntervalMs;
+    const looked = [...this.#open].filter(({ identity }) => all || identity.kind === "operator");
+    await Promise.all(looked.map((call) => this.#cutIfRefused(call)));
+    if (this.#open.size > 0) this.round.soon(checkIntervalMs);
+  }
+
+  async #cutIfRefused(call: Call): Promise<void> {
+    try {
+      await this.#authenticator.identify(bearerToken(call.authorization));
+    } catch (error) {
+      // An outage of the database says nothing about the token.
+      if (error instanceof OtaError && refused.has(error.code)) call.abort(error);
+    }
+  }
+}
+
+/** A look in memory each, of some 3 us: what expires is found out by looking. */
+const checkIntervalMs = 1_000;
+
+/** A change is heard of at once; many of them, as when a fleet enrols, are one look, at operators' calls, which are few. */
+const afterChangeMs = 100;
+
+/** Of a credential that is no more, and of a device that is blocked. */
+const refused: ReadonlySet<string> = new Set(["unauthenticated", "permission_denied"]);
