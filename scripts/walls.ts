@@ -47,9 +47,17 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "settings.ts": { may: [] },
   "limit-settings.ts": { may: ["settings.ts"] },
   "oidc-settings.ts": { may: ["loopback.ts", "settings.ts"] },
+  "outage-settings.ts": { may: ["settings.ts"] },
   "tls-settings.ts": { may: ["settings.ts"] },
   "config.ts": {
-    may: ["limit-settings.ts", "loopback.ts", "oidc-settings.ts", "settings.ts", "tls-settings.ts"],
+    may: [
+      "limit-settings.ts",
+      "loopback.ts",
+      "oidc-settings.ts",
+      "outage-settings.ts",
+      "settings.ts",
+      "tls-settings.ts",
+    ],
   },
   schedule: { may: [] },
   version: { may: [] },

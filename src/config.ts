@@ -2,6 +2,7 @@ import { join, resolve } from "node:path";
 import { limitSettings, limitsOf } from "./limit-settings.ts";
 import { isLoopback } from "./loopback.ts";
 import { oidcOf, oidcSettings } from "./oidc-settings.ts";
+import { outageSettings, outagesOf } from "./outage-settings.ts";
 import {
   choice,
   decimal,
@@ -125,6 +126,7 @@ const table = {
     [0.001, 8_760],
     "A device that has not proven its update after this many hours has failed.",
   ),
+  ...outageSettings,
   ...limitSettings,
   adminToken: secret(
     "ADMIN_TOKEN",
@@ -363,6 +365,8 @@ function assemble(values: Values, faults: string[]) {
       oneHourRollupDays: values.rollup1hRetentionDays,
     },
     drainSeconds: values.drainSeconds,
+    /** What is done while database or store are away, and how that is found out. */
+    outages: outagesOf(values),
     corsOrigins: values.corsOrigins,
     trustedProxies: values.trustedProxies,
     ...limitsOf(values, values.trustedProxies),

@@ -34,6 +34,7 @@ import { RecallEntity } from "./firmware/recall.entity.ts";
 import { DeviceHeartbeatEntity } from "./heartbeat/device-heartbeat.entity.ts";
 import { DeviceIngestEntity } from "./heartbeat/device-ingest.entity.ts";
 import { RequestIdEntity } from "./infra/database/request-id.entity.ts";
+import { WriteProbeEntity } from "./infra/database/write-probe.entity.ts";
 import { RolloutHealthEntity } from "./rollout/health/rollout-health.entity.ts";
 import { DeploymentRingEntity } from "./rollout/model/deployment-ring.entity.ts";
 import { DeviceUpdateEntity } from "./rollout/model/device-update.entity.ts";
@@ -87,6 +88,7 @@ export const entities = [
   DeviceHeartbeatEntity,
   DeviceIngestEntity,
   RequestIdEntity,
+  WriteProbeEntity,
   RolloutEntity,
   DeploymentRingEntity,
   DeviceUpdateEntity,

@@ -47,6 +47,8 @@ export interface ServerOptions {
   readonly showFirstSecrets?: (secrets: FirstSecrets) => Promise<void>;
   /** The clocks of the machine; the real ones unless given. */
   readonly clock?: MachineClock;
+  /** Ends the wait for a database that does not answer; its reason is thrown. */
+  readonly signal?: AbortSignal;
 }
 
 /** A service that runs. */
@@ -77,10 +79,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 }
 
 async function start(options: ServerOptions): Promise<RunningServer> {
-  const { config, logger, logOutput, clock: machine } = options;
+  const { config, logger, logOutput, clock: machine, signal } = options;
   await using opened = new AsyncDisposableStack();
   const serving = new ServingState();
-  const foundation = await openFoundation(config, logger, opened, machine);
+  const foundation = await openFoundation(config, logger, opened, {
+    ...(machine && { machine }),
+    ...(signal && { signal }),
+  });
   const { clock, metrics, database, databaseUrl, store } = foundation;
   const access = await openAccess(foundation, opened, {
     signingKeyRevoked: (keyId, why) => updates.rollouts.signingKeyRevoked(keyId, why),
@@ -91,6 +96,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const updates = await openUpdates(foundation, access, devices, opened);
   const { streams, rollouts, crashes, telemetry, ingest } = updates;
 
+  const { connections, outages } = config;
   const rateLimiter = new RateLimiter(config.rateLimits, clock);
   const sessionKey = await serviceSecret(database, "console sessions");
   const sessions = new ConsoleSessions({
@@ -123,9 +129,14 @@ async function start(options: ServerOptions): Promise<RunningServer> {
       metrics,
       readiness: [
         { name: "serving", check: async () => requireServing(serving) },
-        { name: "database", check: (signal) => database.ping(signal) },
+        {
+          name: "database",
+          check: (signal) => database.probeWrite(signal),
+          goodForMs: outages.writeProbeMs,
+        },
+        { name: "ingest", check: async () => ingest.checkProgress(outages.ingestStallMs) },
         { name: "migrations", check: () => requireMigrated(database) },
-        { name: "store", check: (signal) => store.check(signal) },
+        { name: "store", check: (signal) => store.check(signal), goodForMs: outages.writeProbeMs },
       ],
       rawRoutes: [
         exportRoute(exportOpener(telemetry.exports)),
@@ -138,12 +149,16 @@ async function start(options: ServerOptions): Promise<RunningServer> {
       ],
       corsOrigins: config.corsOrigins,
       trustedProxies: config.trustedProxies,
-      connections: config.connections,
+      connections,
       tls: httpTls(config, tls),
       console: { sessions, folder: consoleFolder },
     }),
   );
-  const { connections } = config;
+  metrics.observe(
+    "ingest_unstored_seconds",
+    "For how long heartbeats have waited without one being stored; 0 while none waits.",
+    () => ingest.unstoredForMs / 1_000,
+  );
   const grpcDoor = opened.use(new GrpcDoor(pipeline, table, { connections }));
   for (const work of [...httpApp.background, ...grpcDoor.background]) foundation.background.add(work);
   metrics.observe(

@@ -8,12 +8,14 @@ export interface ReadinessCheck {
   readonly name: string;
   /** Resolves if it works; rejects with the reason if not. */
   check(signal: AbortSignal): Promise<void>;
+  /** For how long a success counts before it is asked again, in milliseconds, if asking costs something. */
+  readonly goodForMs?: number;
 }
 
 /** The result of all checks. */
 export interface ReadinessReport {
   readonly ready: boolean;
-  /** `ok`, or what is wrong, by check. */
+  /** `ok`, or what is wrong and since when, by check. */
   readonly checks: Readonly<Record<string, string>>;
 }
 
@@ -22,15 +24,13 @@ export interface ReadinessReport {
  * twice at once: probes cannot become the load that they watch for.
  */
 export class Readiness {
-  readonly #checks: readonly ReadinessCheck[];
-  readonly #logger: Logger;
+  readonly #checks: readonly WatchedCheck[];
   #shared: Promise<ReadinessReport> | undefined;
   /** Until when the answer is shared, by the monotonic clock; without end while it is not known. */
   #sharedUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(checks: readonly ReadinessCheck[], logger: Logger) {
-    this.#checks = checks;
-    this.#logger = logger;
+    this.#checks = checks.map((check) => new WatchedCheck(check, logger));
   }
 
   /** The state as it is, or was within the last second. Never rejects. */
@@ -43,24 +43,53 @@ export class Readiness {
   }
 
   async #ask(): Promise<ReadinessReport> {
-    const results = await Promise.all(this.#checks.map((check) => this.#outcome(check)));
+    const outcomes = await Promise.all(
+      this.#checks.map(async (check) => [check.name, await check.outcome()] as const),
+    );
     this.#sharedUntilMs = performance.now() + sharedMs;
     return {
-      ready: results.every(([, outcome]) => outcome === "ok"),
-      checks: Object.fromEntries(results),
+      ready: outcomes.every(([, outcome]) => outcome === "ok"),
+      checks: Object.fromEntries(outcomes),
     };
   }
+}
 
-  async #outcome(asked: ReadinessCheck): Promise<[string, string]> {
+/** A check that knows since when it fails. */
+class WatchedCheck {
+  readonly #check: ReadinessCheck;
+  readonly #logger: Logger;
+  #failingSince: Date | undefined;
+  #goodUntilMs = Number.NEGATIVE_INFINITY;
+
+  constructor(check: ReadinessCheck, logger: Logger) {
+    this.#check = check;
+    this.#logger = logger;
+  }
+
+  get name(): string {
+    return this.#check.name;
+  }
+
+  /** `ok`, or what is wrong and since when. */
+  async outcome(): Promise<string> {
+    const { name, goodForMs = 0 } = this.#check;
+    if (performance.now() < this.#goodUntilMs) return "ok";
     const signal = AbortSignal.timeout(checkTimeoutMs);
     const late = () => new OtaError("unavailable", "INTERNAL", "no answer in time");
     try {
-      await withTimeLimit(asked.check(signal), checkTimeoutMs, late);
-      return [asked.name, "ok"];
+      await withTimeLimit(this.#check.check(signal), checkTimeoutMs, late);
+      this.#goodUntilMs = performance.now() + goodForMs;
+      if (this.#failingSince !== undefined)
+        this.#logger.info({ check: name, since: this.#failingSince }, "ready again");
+      this.#failingSince = undefined;
+      return "ok";
     } catch (error) {
-      this.#logger.warn({ check: asked.name, err: error }, "not ready");
       // Other errors' texts may hold addresses and paths, and anybody may ask.
-      return [asked.name, error instanceof OtaError ? error.message : "failed"];
+      const failure = error instanceof OtaError ? error.message : "failed";
+      // Once, not at each question.
+      if (this.#failingSince === undefined) this.#logger.warn({ check: name, err: error }, "not ready");
+      this.#failingSince ??= new Date();
+      return `${failure} (since ${this.#failingSince.toISOString()})`;
     }
   }
 }

@@ -7,6 +7,7 @@ import { type MachineClock, systemClock } from "../infra/clock.ts";
 import { ClockWatch } from "../infra/clock-watch.ts";
 import { Database } from "../infra/database/database.ts";
 import { DatabaseClock } from "../infra/database/database-clock.ts";
+import { whenDatabaseAnswers } from "../infra/database/first-answer.ts";
 import { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { migrateUp } from "../infra/database/migrate.ts";
 import type { DatabaseUrls } from "../infra/database/service-role.ts";
@@ -36,19 +37,23 @@ export interface Foundation {
 
 /**
  * Opens database and object store, migrates, and begins to keep house. What it opened is closed with `opened`. `machine`: the
- * clocks of the machine, which need not be right.
+ * clocks of the machine, which need not be right. `signal` ends the wait for a database.
  */
 export async function openFoundation(
   config: Config,
   logger: Logger,
   opened: AsyncDisposableStack,
-  machine: MachineClock = systemClock,
+  { machine = systemClock, signal }: { readonly machine?: MachineClock; readonly signal?: AbortSignal } = {},
 ): Promise<Foundation> {
   const metrics = new Metrics({ processMetrics: true });
 
   const { serviceUrl: databaseUrl, ownerUrl } = await databaseUrls(config, logger, opened);
-  await migrateUp(ownerUrl, { logger, serviceUrl: databaseUrl });
-  const database = opened.use(await Database.connect({ url: databaseUrl, logger, entities }));
+  const connect = async () => {
+    await migrateUp(ownerUrl, { logger, serviceUrl: databaseUrl });
+    return await Database.connect({ url: databaseUrl, logger, entities });
+  };
+  const waitMs = config.outages.databaseWaitMs;
+  const database = opened.use(await whenDatabaseAnswers(connect, { waitMs, logger, signal }));
   const store = opened.use(objectStore(config));
   const idempotency = new IdempotencyKeys();
   const background = opened.use(new Background({ clock: machine, logger }));

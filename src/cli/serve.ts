@@ -32,6 +32,7 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<void> {
     config,
     logger,
     logOutput,
+    signal: cli.signal,
     showFirstSecrets: (secrets) => showFirstSecrets(cli.terminal, config, secrets),
   });
   try {

@@ -64,6 +64,10 @@ export class HeartbeatIngest implements AsyncDisposable {
   #idle = Promise.withResolvers<void>();
   #running = 0;
   #outages = 0;
+  /** Why heartbeats could not be stored the last time they could not. */
+  #outage: unknown;
+  /** Since when rows wait without one being stored, in monotonic milliseconds; undefined while none waits. */
+  #unstoredSinceMs: number | undefined;
   #startedAtMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
@@ -92,6 +96,24 @@ export class HeartbeatIngest implements AsyncDisposable {
   /** Whether a flush failed because the database is away, and waits to be tried again. */
   get isStalled(): boolean {
     return this.#outages > 0;
+  }
+
+  /** For how long rows have waited without any being stored, in milliseconds; 0 while none waits. */
+  get unstoredForMs(): number {
+    if (this.#unstoredSinceMs === undefined) return 0;
+    return this.#parts.clock.monotonicMs() - this.#unstoredSinceMs;
+  }
+
+  /** Throws DATABASE_UNAVAILABLE, with the reason, if rows have waited for so long without any being stored. */
+  checkProgress(withinMs: number): void {
+    const waitedMs = this.unstoredForMs;
+    if (waitedMs < withinMs) return;
+    const why = this.isStalled ? databaseAway(this.#outage).message : "the database does not answer";
+    throw new OtaError(
+      "unavailable",
+      "DATABASE_UNAVAILABLE",
+      `no heartbeat was stored for ${Math.round(waitedMs / 1_000)} s, and ${this.rows} wait: ${why}`,
+    );
   }
 
   /**
@@ -236,6 +258,7 @@ export class HeartbeatIngest implements AsyncDisposable {
       }
       this.#parts.metrics.flushFailures.inc();
       if (failures++ === 0) this.#outages++;
+      this.#outage = flush.outage;
       this.#parts.logger.warn(
         { err: flush.outage, failures, rows: this.rows },
         "cannot store heartbeats; trying again",
@@ -249,6 +272,7 @@ export class HeartbeatIngest implements AsyncDisposable {
       if (!flush.isEmpty || flush.outage === undefined)
         this.#parts.logger.info("heartbeats are stored again");
     }
+    if (flush.outage === undefined) this.#unstoredSinceMs = undefined;
     for (const { submission } of batches) this.#busyDevices.delete(submission.deviceId);
     this.#idleEncoders.push(encoder);
     this.#blocked = false;
@@ -280,6 +304,8 @@ export class HeartbeatIngest implements AsyncDisposable {
   #reportQueue(): void {
     this.#parts.metrics.queueRows.set(this.#queue.heldRows);
     this.#parts.metrics.queueBytes.set(this.#queue.heldBytes);
+    if (this.#queue.heldRows === 0) this.#unstoredSinceMs = undefined;
+    else this.#unstoredSinceMs ??= this.#parts.clock.monotonicMs();
   }
 }
 

@@ -43,6 +43,7 @@ const all = [
   "0039-audit-chain",
   "0032-serials-and-clones",
   "0037-firmware-trust",
+  "0042-soundness",
 ];
 const replicas = 3;
 

@@ -9,7 +9,14 @@ import { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, DedicatedPostgres } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { acknowledged, metric, query, startDevices, untilAcked } from "../support/streaming-device.ts";
+import {
+  acknowledged,
+  metric,
+  query,
+  startDevices,
+  untilAcked,
+  untilStatus,
+} from "../support/streaming-device.ts";
 
 const run = promisify(execFile);
 
@@ -19,6 +26,7 @@ const serviceSettings = {
   DEVICE_OTA_HEARTBEAT_QUEUE_ROWS: String(queueRows),
   DEVICE_OTA_HEARTBEAT_FLUSH_ROWS: String(queueRows),
   DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off",
+  DEVICE_OTA_INGEST_STALL_SECONDS: "1",
 };
 
 it("nothing is acknowledged while PostgreSQL says that its disk is full, the queue stays bounded, and all goes on after", async () => {
@@ -45,9 +53,23 @@ it("nothing is acknowledged while PostgreSQL says that its disk is full, the que
   await eventually(() => expect(refused).toBeGreaterThan(refusedThen + 2));
   expect(acknowledged(devices)).toEqual(full);
   expect(await metric(service.httpUrl, "device_ota_ingest_queue_rows")).toBe(queueRows);
+  // A row of its own can still be written: only what the service does tells that it cannot do its work.
+  const health = await fetch(`${service.httpUrl}/health/ready`);
+  expect([health.status, await health.json()]).toMatchObject([
+    503,
+    {
+      checks: {
+        database: "ok",
+        ingest: expect.stringMatching(
+          /^no heartbeat was stored for \d+ s, and 100 wait: the database has no room left on its disk \(since /,
+        ),
+      },
+    },
+  ]);
 
   proxy.disarm("before-commit");
   await untilAcked(devices, 20);
+  await untilStatus(service.httpUrl, "/health/ready", 200);
   await cleanup.disposeAsync();
   expect(devices.map(({ streams, rejected }) => ({ streams, rejected }))).toEqual(
     devices.map(() => ({ streams: 1, rejected: [] })),

@@ -16,13 +16,18 @@ export class ServiceProcess implements AsyncDisposable {
   readonly enrolmentKey = "test-enrolment-key-0123456789";
   readonly folder: string;
   readonly #databaseUrl: string | undefined;
+  readonly #settings: Readonly<Record<string, string>>;
   #run: CliRun | undefined;
   #grpcAddress = "";
   #httpUrl = "";
 
-  /** On an embedded PostgreSQL of its own, or on another one's database. */
-  static async start(databaseUrl?: string): Promise<ServiceProcess> {
-    const service = new ServiceProcess(await mkdtemp(join(tmpdir(), "device-ota-process-")), databaseUrl);
+  /** On an embedded PostgreSQL of its own, or on another one's database; with settings beside those that tests need. */
+  static async start(
+    databaseUrl?: string,
+    settings: Readonly<Record<string, string>> = {},
+  ): Promise<ServiceProcess> {
+    const folder = await mkdtemp(join(tmpdir(), "device-ota-process-"));
+    const service = new ServiceProcess(folder, databaseUrl, settings);
     try {
       await service.startAgain();
       return service;
@@ -32,9 +37,14 @@ export class ServiceProcess implements AsyncDisposable {
     }
   }
 
-  private constructor(folder: string, databaseUrl: string | undefined) {
+  private constructor(
+    folder: string,
+    databaseUrl: string | undefined,
+    settings: Readonly<Record<string, string>>,
+  ) {
     this.folder = folder;
     this.#databaseUrl = databaseUrl;
+    this.#settings = settings;
   }
 
   get httpUrl(): string {
@@ -87,7 +97,9 @@ export class ServiceProcess implements AsyncDisposable {
         DEVICE_OTA_ENROLMENT_KEY: this.enrolmentKey,
         DEVICE_OTA_RATE_LIMIT_ENROL: "off",
         DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off",
+        DEVICE_OTA_RATE_LIMIT_PROBE: "off",
         DEVICE_OTA_LOG_LEVEL: "warn",
+        ...this.#settings,
       },
     });
     this.#run = run;

@@ -14,7 +14,7 @@ import { Notifier } from "./notifier.ts";
 import { OrmDriver } from "./orm-driver.ts";
 import { locked, Pool, type TransactOptions } from "./pool.ts";
 import { type Session, sessionOf } from "./session.ts";
-import { sql } from "./sql.ts";
+import { type Sql, sql } from "./sql.ts";
 
 /** How to reach the database. */
 export interface DatabaseOptions {
@@ -137,12 +137,24 @@ export class Database implements AsyncDisposable {
 
   /** Asks the server for a sign of life; throws DATABASE_UNAVAILABLE if there is none before the signal aborts. */
   async ping(signal: AbortSignal): Promise<void> {
+    await this.#answer(sql`SELECT 1`, signal);
+  }
+
+  /**
+   * Writes a row and commits it; throws DATABASE_UNAVAILABLE, with words, if the server does not before the signal aborts:
+   * a standby and a full disk answer questions all the same.
+   */
+  async probeWrite(signal: AbortSignal): Promise<void> {
+    await this.#answer(writeProbeSql, signal);
+  }
+
+  async #answer(statement: Sql, signal: AbortSignal): Promise<void> {
     const { promise: aborted, reject } = Promise.withResolvers<never>();
     const onAbort = (): void => reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       signal.throwIfAborted();
-      await Promise.race([this.pool.query(sql`SELECT 1`), aborted]);
+      await Promise.race([this.pool.run(statement), aborted]);
     } catch (error) {
       throw asDatabaseError(error) ?? unreachable(error);
     } finally {
@@ -188,6 +200,11 @@ export class Database implements AsyncDisposable {
     }
   }
 }
+
+/** One row for all replicas, so that nothing grows. */
+const writeProbeSql = sql`
+  INSERT INTO write_probe (id, written_at) VALUES (1, clock_timestamp())
+  ON CONFLICT (id) DO UPDATE SET written_at = EXCLUDED.written_at`;
 
 /** How long closing may take: a server that cannot be reached answers no goodbye. */
 const goodbyeMs = 5_000;

@@ -9,7 +9,8 @@ export function asDatabaseError(error: unknown): OtaError | undefined {
   for (const failure of withCauses(error)) {
     if (failure instanceof OtaError) return undefined;
     if (!isOutage(failure)) continue;
-    return new OtaError("unavailable", "DATABASE_UNAVAILABLE", "the database is not available", {
+    const state = outageStates.get(codeOf(failure) ?? "") ?? "is not available";
+    return new OtaError("unavailable", "DATABASE_UNAVAILABLE", `the database ${state}`, {
       retryAfterMs: outageRetryMs,
       cause: error,
     });
@@ -113,6 +114,14 @@ const outageCodes = new Set([
   "ENETUNREACH",
   "ENOTFOUND",
   "EAI_AGAIN",
+]);
+
+/** What is to be said of an outage, where the code tells more than that there is one. */
+const outageStates: ReadonlyMap<string, string> = new Map([
+  ["53100", "has no room left on its disk"],
+  ["53200", "has no memory left"],
+  ["53300", "takes no more connections"],
+  ["25006", "is read-only, as a standby is"],
 ]);
 
 /** pg reports these without a code. */

@@ -40,6 +40,7 @@ import { TokenRights } from "./migrations/m0036-token-rights.ts";
 import { FirmwareTrust } from "./migrations/m0037-firmware-trust.ts";
 import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
 import { AuditChain } from "./migrations/m0039-audit-chain.ts";
+import { Soundness } from "./migrations/m0042-soundness.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type Session, sessionOn } from "./session.ts";
@@ -149,6 +150,7 @@ const migrations = [
   { name: "0039-audit-chain", class: AuditChain },
   { name: "0032-serials-and-clones", class: SerialsAndClones },
   { name: "0037-firmware-trust", class: FirmwareTrust },
+  { name: "0042-soundness", class: Soundness },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

@@ -62,7 +62,7 @@ export interface ObjectStore extends AsyncDisposable {
   /** Removes the object; no error if there is none. Streams that are being read may still end. */
   delete(sha256: string, signal?: AbortSignal): Promise<void>;
 
-  /** Throws unless objects can be stored and read at this moment. For readiness; cheap. */
+  /** Writes something small and removes it; throws unless that works at this moment. For readiness. */
   check(signal?: AbortSignal): Promise<void>;
 
   /** A URL that anybody can GET the object from, with ranges, for that time (1 s to 7 days), or `undefined`. */

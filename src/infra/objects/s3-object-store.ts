@@ -61,6 +61,7 @@ export class S3ObjectStore implements ObjectStore {
   readonly #transport: S3Transport;
   readonly #bucket: string;
   readonly #keyPrefix: string;
+  readonly #probeKey: string;
   readonly #partSizeBytes: number;
   readonly #staging: StagingArea;
   readonly #clock: Clock;
@@ -83,6 +84,7 @@ export class S3ObjectStore implements ObjectStore {
     });
     this.#bucket = options.bucket;
     this.#keyPrefix = `${options.keyPrefix ?? ""}sha256/`;
+    this.#probeKey = `${options.keyPrefix ?? ""}probe`;
     this.#partSizeBytes = options.partSizeBytes ?? DEFAULT_PART_SIZE_BYTES;
     this.#clock = clock;
     this.#staging = new StagingArea(options.stagingFolder, clock, (path, info, signal) =>
@@ -145,16 +147,21 @@ export class S3ObjectStore implements ObjectStore {
     }
   }
 
-  /** Asks for the bucket, which needs the network, the credentials and the bucket to be right. */
+  /** Writes and removes a small object, which needs the network, the credentials, the bucket and room in it. */
   async check(signal?: AbortSignal): Promise<void> {
-    let exists: boolean;
+    const probe = Buffer.from("probe");
     try {
-      exists = await this.#transport.run(signal, () => this.#client.bucketExists(this.#bucket));
+      await this.#transport.run(signal, () =>
+        this.#client.putObject(this.#bucket, this.#probeKey, probe, probe.length),
+      );
     } catch (error) {
       signal?.throwIfAborted();
-      throw storageError("be reached", error);
+      throw storageError("be written to", error);
     }
-    if (!exists) throw storageUnavailable("be used", new Error(`bucket ${this.#bucket} does not exist`));
+    // One object at most is left where it may not be removed: the key is always the same.
+    await this.#transport
+      .run(signal, () => this.#client.removeObject(this.#bucket, this.#probeKey))
+      .catch(() => undefined);
   }
 
   presignedUrl(sha256: string, ttlSeconds: number): Promise<string> {
