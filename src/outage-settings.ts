@@ -1,4 +1,4 @@
-import { integer, type Setting } from "./settings.ts";
+import { decimal, integer, type Setting } from "./settings.ts";
 
 /** The settings of what the service does while database or store are away, and of how it finds out. */
 export const outageSettings = {
@@ -20,6 +20,18 @@ export const outageSettings = {
     [1, 3_600],
     "When heartbeats have waited for so long without one being stored, the service is not ready.",
   ),
+  scrubHours: decimal(
+    "SCRUB_HOURS",
+    "24",
+    [0.001, 8_760],
+    "How often the stored content of each firmware is read to see whether it is damaged, in hours.",
+  ),
+  scrubBytesPerSecond: integer(
+    "SCRUB_BYTES_PER_SECOND",
+    8 * 1024 * 1024,
+    [64 * 1024, 1024 ** 4],
+    "The most bytes a second that are read for that, per replica.",
+  ),
 };
 
 /** Their values. */
@@ -33,5 +45,6 @@ export function outagesOf(values: OutageValues) {
     databaseWaitMs: values.databaseWaitSeconds * 1_000,
     writeProbeMs: values.writeProbeSeconds * 1_000,
     ingestStallMs: values.ingestStallSeconds * 1_000,
+    scrub: { periodMs: values.scrubHours * 3_600_000, bytesPerSecond: values.scrubBytesPerSecond },
   };
 }

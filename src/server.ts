@@ -94,7 +94,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const oidc = openOidc(foundation, opened);
   const devices = await openDevices(foundation, access, opened);
   const updates = await openUpdates(foundation, access, devices, opened);
-  const { streams, rollouts, crashes, telemetry, ingest } = updates;
+  const { streams, rollouts, crashes, telemetry, ingest, scrub } = updates;
 
   const { connections, outages } = config;
   const rateLimiter = new RateLimiter(config.rateLimits, clock);
@@ -170,6 +170,11 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     "log_lines_dropped",
     "Lines of the log that were lost because its output was full, slow or gone.",
     () => logOutput?.droppedLines ?? 0,
+  );
+  metrics.observe(
+    "damaged_firmware_contents",
+    "Contents of the catalogue's firmware that are damaged or missing in the store.",
+    () => scrub.damaged,
   );
   metrics.observe("open_updates", "Device updates that are not over.", () => rollouts.tracker.size);
   metrics.observe(

@@ -1,12 +1,14 @@
 import { deviceBlocked } from "../call/bearer.ts";
 import { CrashReports } from "../crash/crash-reports.ts";
 import { OtaError } from "../errors.ts";
+import { ContentScrub } from "../firmware/content-scrub.ts";
 import { FirmwareAttachments } from "../firmware/firmware-attachments.ts";
 import { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
 import { FirmwareUploads } from "../firmware/firmware-uploads.ts";
 import { SignOff } from "../firmware/sign-off.ts";
 import type { ReleasePolicy } from "../firmware/signature-rule.ts";
+import { StoredContents } from "../firmware/stored-contents.ts";
 import { HeartbeatFaults } from "../heartbeat/heartbeat-faults.ts";
 import { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import { HeartbeatIngest } from "../heartbeat/heartbeat-ingest.ts";
@@ -30,8 +32,9 @@ export function openFirmware(
 ) {
   const signOff = new SignOff(signingKeys, releasePolicyOf(config), clock);
   const inUse = new RolloutFirmwareUse();
-  const firmware = new FirmwareCatalog({ database, idempotency, audit, store, signOff, inUse, clock });
-  return { firmware, signOff, downloads: new FirmwareDownloads(store, clock) };
+  const contents = new StoredContents(store, clock);
+  const firmware = new FirmwareCatalog({ database, idempotency, audit, contents, signOff, inUse, clock });
+  return { firmware, signOff, contents, downloads: new FirmwareDownloads(contents) };
 }
 
 function releasePolicyOf({
@@ -53,13 +56,24 @@ export async function openUpdates(
   { changes, faults: faultLog, fleet, directory, heartbeatIntervalMs }: Devices,
   opened: AsyncDisposableStack,
 ) {
-  const { firmware, signOff, downloads } = openFirmware(
+  const { firmware, signOff, contents, downloads } = openFirmware(
     { config, database, idempotency, store, clock },
     { audit, signingKeys },
   );
   const maxBytes = config.maxAttachmentBytes;
   const attachments = new FirmwareAttachments({ database, audit, store, signOff, maxBytes });
-  const uploads = opened.adopt(new FirmwareUploads({ catalog: firmware, store }), (it) => it.close());
+  const uploads = opened.adopt(new FirmwareUploads({ catalog: firmware, store, contents }), (it) =>
+    it.close(),
+  );
+  const scrub = new ContentScrub({
+    pool: database.pool,
+    contents,
+    clock,
+    logger,
+    ...config.outages.scrub,
+  });
+  background.add(scrub.round);
+  scrub.round.start();
 
   // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
   const streams = new HeartbeatStreams({ maxStreams: config.places.heartbeats.most });
@@ -130,7 +144,19 @@ export async function openUpdates(
         streams.disconnect(deviceId, kind === "blocked" ? deviceBlocked() : credentialsGone());
     },
   });
-  return { firmware, attachments, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults };
+  return {
+    firmware,
+    attachments,
+    uploads,
+    scrub,
+    streams,
+    rollouts,
+    crashes,
+    history,
+    telemetry,
+    ingest,
+    faults,
+  };
 }
 
 /** Starts the rollouts' engine, which hears of changed devices and reaches devices by the directives. */

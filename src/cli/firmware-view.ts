@@ -79,6 +79,12 @@ export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
     ],
     ["expires", firmware.expireTime === undefined ? undefined : timeText(firmware.expireTime)],
     ["created", timeText(firmware.createTime)],
+    [
+      "damaged",
+      firmware.damagedTime === undefined
+        ? undefined
+        : `content is damaged or missing since ${timeText(firmware.damagedTime)}: upload it again`,
+    ],
     ["released", firmware.releaseTime === undefined ? undefined : timeText(firmware.releaseTime)],
     ["deleted", firmware.deleteTime === undefined ? undefined : timeText(firmware.deleteTime)],
     ["metadata", metadata.length === 0 ? undefined : listText(metadata)],
@@ -86,9 +92,11 @@ export function renderFirmware(terminal: Terminal, firmware: Firmware): string {
   ]);
 }
 
-function stateText(terminal: Terminal, { state, recall }: Firmware): string {
-  const text = terminal.paint(TONES[state] ?? "bold", enumText(FirmwareStateSchema, state));
-  return recall === undefined ? text : `${text}, ${terminal.paint("red", "recalled")}`;
+function stateText(terminal: Terminal, { state, recall, damagedTime }: Firmware): string {
+  const texts = [terminal.paint(TONES[state] ?? "bold", enumText(FirmwareStateSchema, state))];
+  if (recall !== undefined) texts.push(terminal.paint("red", "recalled"));
+  if (damagedTime !== undefined) texts.push(terminal.paint("red", "damaged"));
+  return texts.join(", ");
 }
 
 function recallText({ actor, recallTime, reason, replacementVersion, runningCount }: Recall): string {

@@ -9,7 +9,7 @@ import type { Database } from "../infra/database/database.ts";
 import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
 import { sessionOf } from "../infra/database/session.ts";
-import type { ObjectStore } from "../infra/objects/object-store.ts";
+import { sql } from "../infra/database/sql.ts";
 import { createManifest } from "../manifest/manifest.ts";
 import type {
   Firmware,
@@ -25,6 +25,7 @@ import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.
 import { sameNames } from "./manifest-match.ts";
 import { assertNotRecalled } from "./recalls.ts";
 import type { SignOff } from "./sign-off.ts";
+import type { StoredContents } from "./stored-contents.ts";
 import { type VersionClaims, versionClaimFault } from "./version-claims.ts";
 
 /** Whether a firmware may be taken out of the catalogue: answered by whoever deploys it. */
@@ -38,7 +39,7 @@ export interface FirmwareCatalogParts {
   readonly database: Database;
   readonly idempotency: IdempotencyKeys;
   readonly audit: AuditLog;
-  readonly store: Pick<ObjectStore, "stat">;
+  readonly contents: Pick<StoredContents, "has">;
   readonly signOff: SignOff;
   readonly inUse: FirmwareInUse;
   readonly clock: Clock;
@@ -53,7 +54,7 @@ export class FirmwareCatalog {
   readonly #database: Database;
   readonly #idempotency: IdempotencyKeys;
   readonly #audit: AuditLog;
-  readonly #store: Pick<ObjectStore, "stat">;
+  readonly #contents: Pick<StoredContents, "has">;
   readonly #signOff: SignOff;
   readonly #inUse: FirmwareInUse;
   readonly #clock: Clock;
@@ -62,7 +63,7 @@ export class FirmwareCatalog {
     this.#database = parts.database;
     this.#idempotency = parts.idempotency;
     this.#audit = parts.audit;
-    this.#store = parts.store;
+    this.#contents = parts.contents;
     this.#signOff = parts.signOff;
     this.#inUse = parts.inUse;
     this.#clock = parts.clock;
@@ -79,8 +80,7 @@ export class FirmwareCatalog {
     creator: CreateCause & { readonly signal: AbortSignal },
   ): Promise<Firmware> {
     assertFields(fields);
-    const stored = await this.#store.stat(fields.sha256, creator.signal);
-    const state = stored?.sizeBytes === fields.sizeBytes ? "UPLOADED" : "DRAFT";
+    const state = (await this.#contents.has(fields, creator.signal)) ? "UPLOADED" : "DRAFT";
     try {
       return await this.#database.transact(async (em) => {
         const insert = async (): Promise<string> => {
@@ -97,6 +97,7 @@ export class FirmwareCatalog {
             expiresAt: null,
             releasedAt: null,
             deletedAt: null,
+            damagedAt: null,
           });
           const { product, version, sha256 } = fields;
           await this.#record(em, creator, "firmware.create", id, { product, version, sha256, state });
@@ -193,15 +194,24 @@ export class FirmwareCatalog {
     return { ...deleted, unchanged: false };
   }
 
-  /** Records that the declared content is in the store, and releases the firmware if it is signed. Harmless again. */
-  contentStored(id: string, actor: string): Promise<Firmware> {
+  /**
+   * Records that the declared content is in the store, and right, for all firmware that have it; releases this one if it is
+   * signed. `replaced`: it took the place of content that was not right. Harmless again.
+   */
+  contentStored(
+    id: string,
+    actor: string,
+    { replaced }: { readonly replaced: boolean } = { replaced: false },
+  ): Promise<Firmware> {
     return this.#change(id, async (em, row) => {
+      const { sha256 } = row;
+      const details = { sha256, size_bytes: String(row.sizeBytes) };
+      if (replaced) await this.#record(em, { actor }, "firmware.repair", id, details);
+      row.damagedAt = null;
+      await sessionOf(em).run(soundSql, [sha256, id]);
       if (row.state !== "DRAFT") return;
       row.state = "UPLOADED";
-      await this.#record(em, { actor }, "firmware.upload", id, {
-        sha256: row.sha256,
-        size_bytes: String(row.sizeBytes),
-      });
+      await this.#record(em, { actor }, "firmware.upload", id, details);
       await this.#releaseIfSigned(em, row, { actor });
     });
   }
@@ -329,6 +339,10 @@ export class FirmwareCatalog {
     });
   }
 }
+
+/** Content is kept once for all who have it. */
+const soundSql = sql`
+  UPDATE firmware_updates SET damaged_at = NULL WHERE sha256 = $1 AND id <> $2 AND damaged_at IS NOT NULL`;
 
 /** What would change of the fields that a signature covers. */
 function coveredChanges(row: FirmwareUpdateRow, change: FirmwareChange): Partial<FirmwareUpdateRow> {

@@ -10,12 +10,8 @@ import { LocalObjectStore } from "../infra/objects/local-object-store.ts";
 import { StreamReader } from "../infra/objects/object-reader.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import type { Piece } from "./download-piece.ts";
-import {
-  type DownloadOptions,
-  type DownloadStore,
-  downloadChunkBytes,
-  FirmwareDownloads,
-} from "./firmware-downloads.ts";
+import { type DownloadOptions, downloadChunkBytes, FirmwareDownloads } from "./firmware-downloads.ts";
+import { type ContentStore, StoredContents } from "./stored-contents.ts";
 
 const content = randomBytes(3 * downloadChunkBytes + 77);
 const sizeBytes = content.length;
@@ -30,7 +26,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "firmware-downloads-"));
   store = new LocalObjectStore(folder, systemClock);
   await store.put(Readable.from([content]), { maxBytes: sizeBytes });
-  downloads = new FirmwareDownloads(store, systemClock);
+  downloads = new FirmwareDownloads(new StoredContents(store, systemClock));
 });
 
 afterEach(async () => {
@@ -129,14 +125,14 @@ describe("FirmwareDownloads", () => {
     beforeEach(() => {
       etag = "1";
       clock = new FakeClock();
-      const withRevisions: DownloadStore = {
+      const withRevisions: ContentStore = {
         stat: async (address) => {
           const stored = await store.stat(address);
           return stored === undefined ? undefined : { ...stored, etag };
         },
         openReader: (...args) => store.openReader(...args),
       };
-      etags = new FirmwareDownloads(withRevisions, clock);
+      etags = new FirmwareDownloads(new StoredContents(withRevisions, clock));
     });
 
     const damage = async (): Promise<void> => {
@@ -213,7 +209,10 @@ describe("FirmwareDownloads", () => {
         return { fill: (memory: Buffer) => reader.fill(memory), close };
       },
     };
-    const { pieces } = await new FirmwareDownloads(watched, systemClock).open(sha256, { sizeBytes, signal });
+    const { pieces } = await new FirmwareDownloads(new StoredContents(watched, systemClock)).open(sha256, {
+      sizeBytes,
+      signal,
+    });
     for await (const _ of pieces) break;
     expect(closed).toBe(1);
   });
@@ -231,7 +230,10 @@ describe("FirmwareDownloads", () => {
         ),
     };
     const received: Buffer[] = [];
-    const { pieces } = await new FirmwareDownloads(dripping, systemClock).open(sha256, { sizeBytes, signal });
+    const { pieces } = await new FirmwareDownloads(new StoredContents(dripping, systemClock)).open(sha256, {
+      sizeBytes,
+      signal,
+    });
     expect(await receive(pieces, received)).toEqual(content);
     expect(received.map(({ length }) => length).slice(0, 3)).toEqual([
       downloadChunkBytes,

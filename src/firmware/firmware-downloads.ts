@@ -1,22 +1,8 @@
 import { createHash } from "node:crypto";
 import { OtaError } from "../errors.ts";
-import type { Clock } from "../infra/clock.ts";
 import type { ObjectReader } from "../infra/objects/object-reader.ts";
-import type { ObjectStore } from "../infra/objects/object-store.ts";
-import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
 import { type Piece, PiecePool } from "./download-piece.ts";
-
-/** What downloads ask of the object store. */
-export interface DownloadStore extends Pick<ObjectStore, "openReader"> {
-  /**
-   * The object's size, or `undefined` if there is no such object. The etag, if the store can tell, is another after
-   * every change of the stored bytes, whoever made it: as an ETag, or the inode and change time of a file.
-   */
-  stat(
-    sha256: string,
-    signal?: AbortSignal,
-  ): Promise<{ readonly sizeBytes: number; readonly etag?: string | undefined } | undefined>;
-}
+import type { ContentStore, StoredContents } from "./stored-contents.ts";
 
 /** Which bytes of a firmware's content are wanted. */
 export interface DownloadOptions {
@@ -47,35 +33,15 @@ export interface Download {
  */
 export const downloadChunkBytes = 256 * 1024;
 
-/**
- * How long content whose digest was right is trusted while its etag stays the same. Hashing costs as much as
- * sending, and a fleet downloads the same content thousands of times; the time bounds how long bytes that rotted below
- * the store, where no etag tells of it, go unnoticed here. Devices check in any case.
- */
-const VERIFIED_FOR_MS = 10 * 60_000;
-
-/** Contents whose verification is remembered: more than are on their way to devices at once. */
-const MAX_VERIFIED = 1_000;
-
-/** That a content's digest was right. */
-interface Verified extends Cacheable {
-  /** What the store said of the bytes then. */
-  readonly etag: string;
-  /** When, in monotonic milliseconds. */
-  readonly atMs: number;
-}
-
 /** Reads firmware content from the object store. */
 export class FirmwareDownloads {
-  readonly #store: DownloadStore;
+  readonly #contents: StoredContents;
+  readonly #store: ContentStore;
   readonly #pool = new PiecePool(downloadChunkBytes);
-  readonly #clock: Clock;
-  /** By SHA-256, content whose digest was right. */
-  readonly #verified = new SecondChanceCache<Verified>(MAX_VERIFIED);
 
-  constructor(store: DownloadStore, clock: Clock) {
-    this.#store = store;
-    this.#clock = clock;
+  constructor(contents: StoredContents) {
+    this.#contents = contents;
+    this.#store = contents.store;
   }
 
   /**
@@ -83,15 +49,16 @@ export class FirmwareDownloads {
    * read, its digest is computed again on the way, unless that was done for the same etag in the last minutes, and
    * the last piece is handed out only if it is right: damage or tampering in the store ends the download with
    * `STORED_OBJECT_CORRUPT` before a device has all of it. A part cannot be judged so; whoever puts parts together
-   * checks the whole. Content that is gone or has another size is `STORED_OBJECT_CORRUPT` too, and a store that is away
+   * checks the whole. Of what is known to be damaged, nothing is served. Content that is gone or has another size is `STORED_OBJECT_CORRUPT` too, and a store that is away
    * `STORAGE_UNAVAILABLE`: neither is the device's fault.
    */
   async open(sha256: string, options: DownloadOptions): Promise<Download> {
     const { offset = 0, limit = 0, signal } = options;
     const stored = await this.#store.stat(sha256, signal);
-    if (stored === undefined) throw corrupt(sha256, "missing");
+    if (stored === undefined) throw this.#missing(sha256);
     const { sizeBytes, etag } = stored;
-    if (sizeBytes !== (options.sizeBytes ?? sizeBytes)) throw corrupt(sha256, "of another size");
+    if (sizeBytes !== (options.sizeBytes ?? sizeBytes)) throw this.#damaged(sha256, etag, "of another size");
+    if (this.#contents.isDamaged(sha256, etag)) throw corrupt(sha256, "damaged");
     // Written so that NaN is out of range as well.
     if (!(offset >= 0 && offset <= sizeBytes)) throw offsetOutOfRange(offset, sizeBytes);
     const length = Math.min(limit === 0 ? sizeBytes : limit, sizeBytes - offset);
@@ -107,28 +74,30 @@ export class FirmwareDownloads {
     etag: string | undefined,
     signal: AbortSignal,
   ): AsyncGenerator<Piece> {
-    const hash = this.#isVerified(sha256, etag) ? undefined : createHash("sha256");
+    const hash = this.#contents.isSound(sha256, etag) ? undefined : createHash("sha256");
     let held: Piece | undefined;
     for await (const piece of source) {
       if (held !== undefined) yield held;
       hash?.update(piece.data);
       held = piece;
     }
-    if (hash !== undefined && hash.digest("hex") !== sha256) throw corrupt(sha256, "damaged");
+    if (hash !== undefined && hash.digest("hex") !== sha256) throw this.#damaged(sha256, etag, "damaged");
     if (etag !== undefined) {
       const unchanged = (await this.#store.stat(sha256, signal))?.etag === etag;
-      if (unchanged && hash !== undefined) {
-        this.#verified.set(sha256, { etag, atMs: this.#clock.monotonicMs(), used: false });
-      }
+      if (unchanged && hash !== undefined) this.#contents.noteSound(sha256, etag);
       if (!unchanged && hash === undefined) throw changedMeanwhile(sha256);
     }
     if (held !== undefined) yield held;
   }
 
-  #isVerified(sha256: string, etag: string | undefined): boolean {
-    const verified = this.#verified.get(sha256);
-    if (verified === undefined || verified.etag !== etag) return false;
-    return this.#clock.monotonicMs() - verified.atMs < VERIFIED_FOR_MS;
+  #missing(sha256: string): OtaError {
+    this.#contents.noteMissing(sha256);
+    return corrupt(sha256, "missing");
+  }
+
+  #damaged(sha256: string, etag: string | undefined, how: string): OtaError {
+    this.#contents.noteDamaged(sha256, etag);
+    return corrupt(sha256, how);
   }
 
   /** Reads one piece ahead, while the reader is busy with the one before. */
@@ -161,7 +130,7 @@ export class FirmwareDownloads {
     } catch (error) {
       signal.throwIfAborted();
       // The object was there a moment ago.
-      if (error instanceof OtaError && error.reason === "NOT_FOUND") throw corrupt(sha256, "missing");
+      if (error instanceof OtaError && error.reason === "NOT_FOUND") throw this.#missing(sha256);
       throw error;
     }
   }

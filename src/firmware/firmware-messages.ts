@@ -30,7 +30,7 @@ import type { Recall } from "./recalls.ts";
 
 /** A firmware on the wire. */
 export function toFirmwareMessage(firmware: Firmware): MessageInitShape<typeof FirmwareSchema> {
-  const { expiresAt, releasedAt, deletedAt, recall } = firmware;
+  const { expiresAt, releasedAt, deletedAt, damagedAt, recall } = firmware;
   return {
     id: firmware.id,
     product: firmware.product,
@@ -59,6 +59,7 @@ export function toFirmwareMessage(firmware: Firmware): MessageInitShape<typeof F
     updateTime: timestampFromDate(firmware.updatedAt),
     ...(releasedAt === undefined ? {} : { releaseTime: timestampFromDate(releasedAt) }),
     ...(deletedAt === undefined ? {} : { deleteTime: timestampFromDate(deletedAt) }),
+    ...(damagedAt === undefined ? {} : { damagedTime: timestampFromDate(damagedAt) }),
     ...(recall === undefined ? {} : { recall: toRecallMessage(recall) }),
   };
 }

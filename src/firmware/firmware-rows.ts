@@ -104,6 +104,7 @@ function toFirmware(
     updatedAt: row.updatedAt,
     releasedAt: row.releasedAt ?? undefined,
     deletedAt: row.deletedAt ?? undefined,
+    damagedAt: row.damagedAt ?? undefined,
     recall,
   };
 }

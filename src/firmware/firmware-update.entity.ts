@@ -47,6 +47,10 @@ export const FirmwareUpdateEntity = defineEntity({
     releasedAt: instant().strictNullable(),
     isDeleted: p.boolean().default(false),
     deletedAt: instant().strictNullable(),
+    /** Since when its stored content is known to be damaged or missing. */
+    damagedAt: instant().strictNullable(),
+    /** When the stored content is to be read again. */
+    checkDueAt: instant().defaultRaw("now()"),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },

@@ -15,6 +15,7 @@ import {
   type UploadChunk,
   type UploadProgress,
 } from "./firmware-uploads.ts";
+import { StoredContents } from "./stored-contents.ts";
 
 const id = "0198c0de-0000-7000-8000-000000000001";
 const content = randomBytes(1000);
@@ -29,7 +30,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "firmware-uploads-"));
   store = new LocalObjectStore(folder, systemClock);
   catalog = new OneFirmware(content);
-  uploads = new FirmwareUploads({ catalog, store });
+  uploads = new FirmwareUploads({ catalog, store, contents: new StoredContents(store, systemClock) });
 });
 
 afterEach(async () => {
@@ -53,7 +54,7 @@ const staged = (): Promise<string[]> => readdir(join(folder, "staging"));
 async function restart(): Promise<void> {
   await store.close();
   store = new LocalObjectStore(folder, systemClock);
-  uploads = new FirmwareUploads({ catalog, store });
+  uploads = new FirmwareUploads({ catalog, store, contents: new StoredContents(store, systemClock) });
 }
 
 describe("an upload in one stream", () => {
@@ -239,6 +240,7 @@ describe("an upload in single chunks", () => {
         contentStored: () => catalog.getActive(),
       },
       store,
+      contents: new StoredContents(store, systemClock),
     });
     const { promise: stop, resolve } = Promise.withResolvers<void>();
     async function* holding(): AsyncGenerator<UploadChunk> {
@@ -359,6 +361,7 @@ class OneFirmware implements UploadCatalog {
       updatedAt: new Date(0),
       releasedAt: undefined,
       deletedAt: undefined,
+      damagedAt: undefined,
     };
   }
 

@@ -3,6 +3,7 @@ import { OtaError } from "../errors.ts";
 import { withIdleLimit } from "../infra/objects/idle-limit.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import type { Firmware } from "./firmware.ts";
+import type { StoredContents } from "./stored-contents.ts";
 import { type UploadSession, UploadSessions } from "./upload-sessions.ts";
 
 /** A part of an upload. */
@@ -28,8 +29,11 @@ export interface UploadProgress {
 export interface UploadCatalog {
   /** The firmware with that id that is not deleted, or `NOT_FOUND`. */
   getActive(id: string): Promise<Firmware>;
-  /** Records that the declared content is in the store. Harmless if that is recorded already. */
-  contentStored(id: string, actor: string): Promise<Firmware>;
+  /**
+   * Records that the declared content is in the store, and right; `replaced`: in place of content that was not. Harmless if
+   * that is recorded already.
+   */
+  contentStored(id: string, actor: string, how?: { readonly replaced: boolean }): Promise<Firmware>;
 }
 
 /** A client that sends nothing for so long has gone away; what it sent is kept. */
@@ -38,23 +42,25 @@ const IDLE_STREAM_MS = 60_000;
 /** Parts of an {@link FirmwareUploads}. */
 export interface FirmwareUploadsParts {
   readonly catalog: UploadCatalog;
-  readonly store: Pick<ObjectStore, "stat" | "openUpload">;
+  readonly store: Pick<ObjectStore, "openUpload">;
+  readonly contents: Pick<StoredContents, "has" | "noteSound">;
 }
 
 /**
  * Brings a firmware's content into the object store, chunk by chunk. The newest writer of a firmware wins: an older
  * stream ends with `STREAM_SUPERSEDED`, because a client whose connection broke is back before the break is noticed
  * here. Every chunk must begin where the upload stands (`UPLOAD_OFFSET_MISMATCH` with `committed_bytes` otherwise); one
- * that lies wholly in what was received before is accepted again and changes nothing.
+ * that lies wholly in what was received before is accepted again and changes nothing. Content that is in the store already,
+ * of a released firmware too, is taken again if its bytes there are not what they should be, and replaces them.
  */
 export class FirmwareUploads {
   readonly #catalog: UploadCatalog;
-  readonly #store: Pick<ObjectStore, "stat">;
+  readonly #contents: FirmwareUploadsParts["contents"];
   readonly #sessions: UploadSessions;
 
   constructor(parts: FirmwareUploadsParts) {
     this.#catalog = parts.catalog;
-    this.#store = parts.store;
+    this.#contents = parts.contents;
     this.#sessions = new UploadSessions(parts.store);
   }
 
@@ -69,8 +75,10 @@ export class FirmwareUploads {
   ): Promise<UploadProgress> {
     const known = await this.#catalog.getActive(id);
     const { sha256, sizeBytes } = known;
-    if (known.state !== "DRAFT") return { committedBytes: sizeBytes, firmware: known };
-    if (await this.#isInStore(known, caller.signal)) return this.#stored(id, caller.actor);
+    if (await this.#isInStore(known, caller.signal)) {
+      const isRecorded = known.state !== "DRAFT" && known.damagedAt === undefined;
+      return isRecorded ? { committedBytes: sizeBytes, firmware: known } : this.#stored(id, caller.actor);
+    }
     await using session = await this.#sessions.open(id, sizeBytes, caller.signal);
     try {
       const writer = session.takeOver();
@@ -78,7 +86,9 @@ export class FirmwareUploads {
         await addChunk(session, writer, chunk);
         if (!chunk.finish) continue;
         await session.finish(writer, { sha256, sizeBytes }, caller.signal);
-        return await this.#stored(id, caller.actor);
+        // What was known of the bytes before is not said of these.
+        this.#contents.noteSound(sha256, undefined);
+        return await this.#stored(id, caller.actor, { replaced: known.state !== "DRAFT" });
       }
       return { committedBytes: await session.commit(), firmware: undefined };
     } catch (error) {
@@ -106,8 +116,10 @@ export class FirmwareUploads {
 
   /** How far the upload has come, without disturbing it. `NOT_FOUND` for an unknown or deleted firmware. */
   async progress(id: string, signal: AbortSignal): Promise<{ committedBytes: number; sizeBytes: number }> {
-    const { state, sizeBytes } = await this.#catalog.getActive(id);
-    if (state !== "DRAFT") return { committedBytes: sizeBytes, sizeBytes };
+    const firmware = await this.#catalog.getActive(id);
+    const { state, sizeBytes } = firmware;
+    if (state !== "DRAFT" && (await this.#isInStore(firmware, signal)))
+      return { committedBytes: sizeBytes, sizeBytes };
     await using session = await this.#sessions.open(id, sizeBytes, signal);
     return { committedBytes: session.committedBytes, sizeBytes };
   }
@@ -118,13 +130,13 @@ export class FirmwareUploads {
   }
 
   /** Whether the content needs no upload: it came with another firmware, or its end could not be recorded before. */
-  async #isInStore({ id, sha256, sizeBytes }: Firmware, signal: AbortSignal): Promise<boolean> {
-    if (this.#sessions.has(id)) return false;
-    return (await this.#store.stat(sha256, signal))?.sizeBytes === sizeBytes;
+  async #isInStore(firmware: Firmware, signal: AbortSignal): Promise<boolean> {
+    if (this.#sessions.has(firmware.id)) return false;
+    return await this.#contents.has(firmware, signal);
   }
 
-  async #stored(id: string, actor: string): Promise<UploadProgress> {
-    const firmware = await this.#catalog.contentStored(id, actor);
+  async #stored(id: string, actor: string, how?: { readonly replaced: boolean }): Promise<UploadProgress> {
+    const firmware = await this.#catalog.contentStored(id, actor, how);
     return { committedBytes: firmware.sizeBytes, firmware };
   }
 }

@@ -19,6 +19,8 @@ export interface Firmware extends FirmwareFields {
   readonly updatedAt: Date;
   readonly releasedAt: Date | undefined;
   readonly deletedAt: Date | undefined;
+  /** Since when its stored content is known to be damaged or missing. */
+  readonly damagedAt: Date | undefined;
   /** Set while no device may run it. */
   readonly recall?: Recall | undefined;
 }

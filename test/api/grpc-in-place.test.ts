@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DownloadFirmwareResponseSchema, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
 import { serverStream } from "../../src/api/pipeline/endpoint.ts";
 import { FirmwareDownloads } from "../../src/firmware/firmware-downloads.ts";
+import { StoredContents } from "../../src/firmware/stored-contents.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import { LocalObjectStore } from "../../src/infra/objects/local-object-store.ts";
 import { ChunkAnswer, chunksInPlace } from "../../src/rollout/offer/download-messages.ts";
@@ -45,7 +46,7 @@ afterEach(async () => {
 
 /** A door whose downloads spoil their memory as soon as they are told that it is theirs again. */
 async function open(tls: boolean, stallMs = 60_000): Promise<void> {
-  const downloads = new FirmwareDownloads(store, systemClock);
+  const downloads = new FirmwareDownloads(new StoredContents(store, systemClock));
   const inPlace = {
     ...chunksInPlace,
     sent: (answer: object) => {

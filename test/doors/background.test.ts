@@ -13,6 +13,7 @@ const works = [
   "clock",
   "connections_grpc",
   "connections_http",
+  "content_scrub",
   "crash_logs",
   "database_clock",
   "device_boots",

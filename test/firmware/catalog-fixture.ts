@@ -12,6 +12,7 @@ import { FirmwareCatalog } from "../../src/firmware/firmware-catalog.ts";
 import { FirmwareUploads } from "../../src/firmware/firmware-uploads.ts";
 import { SignOff } from "../../src/firmware/sign-off.ts";
 import type { ReleasePolicy } from "../../src/firmware/signature-rule.ts";
+import { StoredContents } from "../../src/firmware/stored-contents.ts";
 import { Database } from "../../src/infra/database/database.ts";
 import { IdempotencyKeys } from "../../src/infra/database/idempotency-keys.ts";
 import { createLogger } from "../../src/infra/logger.ts";
@@ -86,16 +87,17 @@ export async function createCatalogFixture(database: Database, policy: Partial<R
     { requireSignature: true, signatureThreshold: 1, acceptTestKeys: false, ...policy },
     clock,
   );
+  const contents = new StoredContents(store, clock);
   const catalog = new FirmwareCatalog({
     database,
     idempotency: new IdempotencyKeys(),
     audit,
-    store,
+    contents,
     signOff,
     inUse: { rolloutUsing: async (_, firmwareId) => inUse.get(firmwareId) },
     clock,
   });
-  const uploads = new FirmwareUploads({ catalog, store });
+  const uploads = new FirmwareUploads({ catalog, store, contents });
   cleanup.defer(() => uploads.close());
   const owned = cleanup.move();
   return {

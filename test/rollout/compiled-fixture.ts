@@ -42,6 +42,7 @@ export const firmware: Firmware = {
   updatedAt: new Date(0),
   releasedAt: new Date(0),
   deletedAt: undefined,
+  damagedAt: undefined,
 };
 
 /** A device that {@link firmware} fits. */

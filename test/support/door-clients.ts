@@ -121,7 +121,7 @@ export interface EnrolledDevice {
 
 /** Enrols a device over gRPC, as devices do: one that nobody has seen before, unless the overrides name its serial number. */
 export async function enrolDevice(
-  service: TestService,
+  service: Pick<TestService, "client" | "enrolmentKey">,
   overrides: MessageInitShape<typeof EnrolDeviceRequestSchema> = {},
 ): Promise<EnrolledDevice> {
   const { device, deviceToken } = await service.client().unary(DeviceService.method.enrolDevice, {

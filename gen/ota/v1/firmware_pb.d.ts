@@ -216,6 +216,14 @@ export declare type Firmware = Message<"ota.v1.Firmware"> & {
    * @generated from field: repeated ota.v1.FirmwareAttachment attachments = 46;
    */
   attachments: FirmwareAttachment[];
+
+  /**
+   * Since when its stored content is known to be damaged or missing: devices are given none of it. Unset once it is right again;
+   * uploading it again, of a released firmware too, replaces it.
+   *
+   * @generated from field: google.protobuf.Timestamp damaged_time = 47;
+   */
+  damagedTime?: Timestamp | undefined;
 };
 
 /**

@@ -123,8 +123,9 @@ const columns: readonly Column<Firmware>[] = [
   {
     id: "state",
     header: "State",
-    cell: ({ state, deleteTime, recall }) => {
+    cell: ({ state, deleteTime, recall, damagedTime }) => {
       if (deleteTime !== undefined) return <Status tone="idle" text="Deleted" />;
+      if (damagedTime !== undefined) return <Status tone="bad" text="Damaged" />;
       if (recall !== undefined) return <Status tone="bad" text="Recalled" />;
       return <Status tone={firmwareStates[state].tone} text={firmwareStates[state].text} />;
     },

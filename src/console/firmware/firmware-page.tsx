@@ -56,6 +56,7 @@ export function FirmwarePage() {
       aside={
         <>
           {deleted ? <Status tone="idle" text="Deleted" /> : <Status tone={tone} text={text} />}
+          {firmware.damagedTime !== undefined && <Status tone="bad" text="Damaged: upload it again" />}
           {firmware.recall !== undefined && <Status tone="bad" text="Recalled" />}
         </>
       }
