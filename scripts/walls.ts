@@ -153,6 +153,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "cli/local-database.ts": { may: ["config.ts", "errors.ts", "infra"] },
   "cli/migrate.ts": { may: ["config.ts", "errors.ts", "infra"] },
   "cli/recount.ts": { may: ["infra"] },
+  "cli/token-reset.ts": { may: ["access", "infra"] },
   "main.ts": { may: ["cli"] },
   console: {
     may: ["wire", "policy", "device-names.ts", "version", "transport", "browser"],

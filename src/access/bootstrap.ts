@@ -123,7 +123,7 @@ function statementsOf(table: Sql) {
 const kinds = [operatorKind, enrolmentKind] as const;
 
 /** Whoever starts the service knows both tokens that are made then. */
-const firstOwner = "administrator";
+export const firstOwner = "administrator";
 
 /** The name of what was made at random on the first start. */
 const firstName = "first-start";

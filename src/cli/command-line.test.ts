@@ -119,6 +119,7 @@ describe("the command tree", () => {
       "symbols delete",
       "token create",
       "token list",
+      "token reset",
       "token revoke",
       "enrolment-key create",
       "enrolment-key list",

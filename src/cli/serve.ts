@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Config } from "../config.ts";
 import { LogOutput } from "../infra/log-output.ts";
 import { createLogger } from "../infra/logger.ts";
 import { consoleFolder, type FirstSecrets, type RunningServer, startServer } from "../server.ts";
+import { adminTokenFile, saveAdminToken } from "./admin-token-file.ts";
 import { serviceConfig } from "./service-settings.ts";
-import { adminTokenFile, type Cli } from "./session.ts";
+import type { Cli } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What the command line says of how to serve; it goes before the environment. */
@@ -91,15 +91,6 @@ async function showFirstSecrets(
 function consolePlace({ httpUrl }: RunningServer): string {
   if (existsSync(join(consoleFolder, "index.html"))) return `${httpUrl}/ (sign in with an operator's token)`;
   return `not built: run \`make console\` in ${dirname(dirname(consoleFolder))}, then reload ${httpUrl}/`;
-}
-
-/** Written aside and renamed, so that a reader sees a whole token or none, and never one that others could read. */
-async function saveAdminToken(dataDir: string, token: string): Promise<void> {
-  const file = adminTokenFile(dataDir);
-  await mkdir(dirname(file), { recursive: true });
-  const temporary = `${file}.${process.pid}`;
-  await writeFile(temporary, `${token}\n`, { mode: 0o600, flag: "wx" });
-  await rename(temporary, file);
 }
 
 /** Host and database of a connection string, without its password. */

@@ -1,5 +1,3 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import {
   type DescMessage,
   type DescMethodServerStreaming,
@@ -12,6 +10,7 @@ import {
 import type { Command } from "commander";
 import { type VerbEffect, VerbEffectSchema } from "../../gen/ota/v1/rollout_pb.js";
 import { RpcClient } from "../client/rpc-client.ts";
+import { readAdminToken } from "./admin-token-file.ts";
 import { type Connection, type ConnectionOptions, connectionTo } from "./connection.ts";
 import { cleanText } from "./format.ts";
 import type { Terminal } from "./terminal.ts";
@@ -139,17 +138,8 @@ async function openSession(cli: Cli, options: GlobalOptions): Promise<Session> {
   return new Session({ rpc, cli, json: options.json === true, connection });
 }
 
-/** Where `serve` leaves the first administrator's token, readable by its user alone, so that a newcomer needs nothing. */
-export function adminTokenFile(dataDir: string): string {
-  return join(dataDir, "admin-token");
-}
-
 /** The token of the service on this machine. It is never sent to another machine. */
 async function localToken(address: string, dataDir: string): Promise<string | undefined> {
   if (!/^(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):/.test(address)) return undefined;
-  try {
-    return (await readFile(adminTokenFile(dataDir), "utf8")).trim();
-  } catch {
-    return undefined;
-  }
+  return await readAdminToken(dataDir);
 }

@@ -19,6 +19,7 @@ import { limitOption, noteMore, readPages } from "./paging.ts";
 import { collectNames, parseRole, parseTime } from "./parse.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import { type Column, renderTable } from "./table.ts";
+import type { TokenResetOptions } from "./token-reset.ts";
 
 const { method } = AccessService;
 
@@ -71,6 +72,14 @@ export function addTokenCommands(program: Command, cli: Cli): void {
       }),
     );
   token
+    .command("reset")
+    .description("Make an administrator's token in the database itself, for whoever lost theirs")
+    .addHelpText("after", resetHelp)
+    .action(async (_options: object, command: Command) => {
+      const { resetToken } = await import("./token-reset.ts");
+      await resetToken(cli, command.optsWithGlobals<TokenResetOptions>());
+    });
+  token
     .command("revoke")
     .argument("<id>", "the token's id")
     .description("Revoke a token at once")
@@ -83,6 +92,11 @@ export function addTokenCommands(program: Command, cli: Cli): void {
       }),
     );
 }
+
+const resetHelp = `
+Needs no token, but the database: DEVICE_OTA_DATABASE_URL, or the embedded PostgreSQL in the data folder while no service runs
+on it. The token is shown, and left in <data-dir>/admin-token for this command line. Other tokens go on working, and the
+audit log tells of it.`;
 
 interface TokenOptions {
   readonly name: string;
