@@ -91,7 +91,13 @@ export const rooms: Readonly<Record<string, Wall>> = {
   device: {
     may: [...ground, "access", "device-names.ts", "version"],
     wireMay: handlers,
-    rooms: { state: [], filter: ["state"], fleet: ["state"], registry: ["state", "filter", "fleet"] },
+    rooms: {
+      state: [],
+      filter: ["state"],
+      fleet: ["state"],
+      keys: ["state"],
+      registry: ["state", "filter", "fleet", "keys"],
+    },
   },
   firmware: {
     may: [...ground, "access", "manifest", "version"],

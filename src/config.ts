@@ -145,6 +145,23 @@ const table = {
     [1, 1_440],
     "How long a device whose answer got lost may repeat its enrolment, in minutes; after that an operator must reset it.",
   ),
+  deviceJwtAudience: textOr(
+    "DEVICE_JWT_AUDIENCE",
+    "device-ota",
+    "What must stand in `aud` of the JWTs that devices sign; another one for each service that devices may come to with the same key.",
+  ),
+  deviceJwtMaxSeconds: integer(
+    "DEVICE_JWT_MAX_SECONDS",
+    600,
+    [60, 3_600],
+    "How long a JWT that a device signs may hold, from `iat` to `exp`, in seconds.",
+  ),
+  deviceJwtToleranceSeconds: integer(
+    "DEVICE_JWT_TOLERANCE_SECONDS",
+    60,
+    [0, 300],
+    "How far the clock of a device that signs JWTs may be off, in seconds.",
+  ),
   ...oidcSettings,
   maxStandingChanges: integer(
     "MAX_STANDING_CHANGES",
@@ -336,6 +353,12 @@ function assemble(values: Values, faults: string[]) {
     enrolment: {
       againMs: values.enrolAgainHours * 3_600_000,
       retryMs: values.enrolmentRetryMinutes * 60_000,
+    },
+    /** What is asked of the JWTs that devices sign. */
+    deviceJwt: {
+      audience: values.deviceJwtAudience,
+      maxSeconds: values.deviceJwtMaxSeconds,
+      toleranceSeconds: values.deviceJwtToleranceSeconds,
     },
     /** Where operators sign in beside tokens; undefined: nowhere. */
     oidc: oidcOf(values, faults),

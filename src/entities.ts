@@ -1,6 +1,7 @@
 import { AuditEventEntity } from "./access/audit-event.entity.ts";
 import { AuditLinkEntity, UnlinkedAuditEventEntity } from "./access/audit-link.entity.ts";
 import { DeviceCredentialEntity } from "./access/device-credential.entity.ts";
+import { DeviceKeyEntity } from "./access/device-key.entity.ts";
 import { EndedSessionEntity } from "./access/ended-session.entity.ts";
 import { EnrolmentKeyEntity } from "./access/enrolment-key.entity.ts";
 import { EnrolmentKeySerialEntity } from "./access/enrolment-key-serial.entity.ts";
@@ -52,6 +53,7 @@ export const entities = [
   AuditLinkEntity,
   UnlinkedAuditEventEntity,
   DeviceCredentialEntity,
+  DeviceKeyEntity,
   EndedSessionEntity,
   EnrolmentKeyEntity,
   EnrolmentKeySerialEntity,

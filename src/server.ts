@@ -15,10 +15,11 @@ import { Places } from "./api/pipeline/places.ts";
 import { RateLimiter } from "./api/pipeline/rate-limit.ts";
 import { PortTls } from "./api/tls/port-tls.ts";
 import { openAccess } from "./assembly/access.ts";
+import { identifierOf } from "./assembly/caller-identifier.ts";
 import { openDevices } from "./assembly/devices.ts";
 import { endpointTable } from "./assembly/endpoints.ts";
 import { type Foundation, openFoundation } from "./assembly/foundation.ts";
-import { identifierOf, openOidc } from "./assembly/oidc.ts";
+import { openOidc } from "./assembly/oidc.ts";
 import { openUpdates } from "./assembly/updates.ts";
 import type { Config } from "./config.ts";
 import { crashLogRoutes } from "./crash/crash-log-routes.ts";
@@ -106,7 +107,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     people: oidc?.tokens,
   });
   const pipeline = new Pipeline({
-    authenticator: sessions.identifier(identifierOf(authenticator, oidc)),
+    authenticator: sessions.identifier(identifierOf({ authenticator, deviceKeys: devices.keys, oidc })),
     certificates: devices.certificates,
     rateLimiter,
     places: new Places(config.places, config.trustedProxies),

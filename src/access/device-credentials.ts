@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import type { Clock } from "../infra/clock.ts";
@@ -7,7 +8,10 @@ import type { CredentialMemory } from "./authenticator.ts";
 import { DeviceCredentialEntity } from "./device-credential.entity.ts";
 import { newSecret } from "./secret.ts";
 
-/** Devices' own bearer tokens. They live and die with changes to a device, in the transaction that makes the change. */
+/**
+ * What devices are known by: bearer tokens, or a key of their own. It lives and dies with changes to a device, in the transaction
+ * that makes the change.
+ */
 export class DeviceCredentials {
   readonly #clock: Clock;
   readonly #memory: CredentialMemory;
@@ -24,17 +28,38 @@ export class DeviceCredentials {
     return secret.text;
   }
 
+  /** Lets a device come with what a key signs, in SubjectPublicKeyInfo, of which it has none now. */
+  async setKey(em: EntityManager, deviceId: string, publicKey: Uint8Array): Promise<void> {
+    await sessionOf(em).run(setKeySql, [deviceId, Buffer.from(publicKey)]);
+  }
+
+  /** The key that a device has; undefined if it has none. */
+  async keyOf(em: EntityManager, deviceId: string): Promise<Buffer | undefined> {
+    const [row] = await sessionOf(em).query<{ public_key: Buffer }>(keySql, [deviceId]);
+    return row?.public_key;
+  }
+
+  /** Whether a token of the device, by the id of its credential, still works. */
+  async isLive(em: EntityManager, deviceId: string, credentialId: string): Promise<boolean> {
+    return (await sessionOf(em).query(isLiveSql, [deviceId, credentialId])).length > 0;
+  }
+
   /**
-   * Revokes all credentials of a device and returns their hashes. Pass these to {@link forget} after the commit: until
+   * Revokes all credentials of a device, its key with them, and returns their hashes. Pass these to {@link forget} after the commit: until
    * then other calls may still read, and remember, that they are valid.
    */
   async revokeAll(em: EntityManager, deviceId: string, reason: string): Promise<readonly Uint8Array[]> {
-    const revoked = await sessionOf(em).query<{ secret_hash: Uint8Array }>(revokeSql, [
+    const session = sessionOf(em);
+    const revoked = await session.query<{ secret_hash: Uint8Array }>(revokeSql, [
       deviceId,
       this.#clock.now(),
       reason,
     ]);
-    return revoked.map((row) => row.secret_hash);
+    const keys = await session.query<{ public_key: Uint8Array }>(removeKeySql, [deviceId]);
+    return [
+      ...revoked.map((row) => row.secret_hash),
+      ...keys.map((row) => createHash("sha256").update(row.public_key).digest()),
+    ];
   }
 
   /** The hashes of the credentials that a device has, for {@link forget} when it is to be read anew what they are worth. */
@@ -51,6 +76,15 @@ export class DeviceCredentials {
 
 const liveSql = sql`SELECT secret_hash FROM device_credentials WHERE device_id = $1 AND revoked_at IS NULL`;
 
+const isLiveSql = sql`
+  SELECT 1 FROM device_credentials WHERE device_id = $1 AND id::text = $2 AND revoked_at IS NULL`;
+
 const revokeSql = sql`
   UPDATE device_credentials SET revoked_at = $2, revoke_reason = $3, updated_at = now()
    WHERE device_id = $1 AND revoked_at IS NULL RETURNING secret_hash`;
+
+const setKeySql = sql`INSERT INTO device_keys (device_id, public_key) VALUES ($1, $2)`;
+
+const keySql = sql`SELECT public_key FROM device_keys WHERE device_id = $1`;
+
+const removeKeySql = sql`DELETE FROM device_keys WHERE device_id = $1 RETURNING public_key`;

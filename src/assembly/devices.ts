@@ -1,8 +1,10 @@
 import { FleetPresence } from "../device/fleet/fleet-presence.ts";
 import { RetiredPresence } from "../device/fleet/retired-presence.ts";
+import { DeviceKeys } from "../device/keys/device-keys.ts";
 import { CloneWatch } from "../device/registry/clone-watch.ts";
 import { DeviceCertificates } from "../device/registry/device-certificates.ts";
 import { DeviceEnrolment } from "../device/registry/device-enrolment.ts";
+import { DeviceKeyReplacement } from "../device/registry/device-key-replacement.ts";
 import { DeviceRegistry } from "../device/registry/device-registry.ts";
 import { DeviceReinstatement } from "../device/registry/device-reinstatement.ts";
 import { DeviceStandings } from "../device/registry/device-standings.ts";
@@ -76,6 +78,7 @@ export async function openDevices(
     metrics: metrics.devices,
     clock,
     certificates: config.tls?.clients,
+    signedTokens: config.deviceJwt,
     retryMs: config.enrolment.retryMs,
   });
   const registry = new DeviceRegistry({
@@ -106,11 +109,23 @@ export async function openDevices(
   });
   const names = config.tls?.clients?.device;
   const certificates = names && opened.use(new DeviceCertificates({ database, changes, clock, names }));
+  const keys = opened.use(new DeviceKeys({ database, changes, clock, rules: config.deviceJwt }));
+  const keyReplacement = new DeviceKeyReplacement({
+    database,
+    idempotency,
+    credentials,
+    audit,
+    changes,
+    clock,
+    rules: config.deviceJwt,
+  });
   const types = new DeviceTypes({ database, audit, changes, clock, logger });
   types.start(background);
   return {
     /** Undefined where no certificates of devices count. */
     certificates,
+    keys,
+    keyReplacement,
     changes,
     fleet,
     facts,

@@ -89,6 +89,7 @@ export function endpointTable({
       enrolment,
       registry,
       reinstatement,
+      keyReplacement: devices.keyReplacement,
       standings: devices.standings,
       faults: devices.faults,
       batches: new DeviceBatches({

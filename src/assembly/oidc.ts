@@ -1,10 +1,7 @@
-import type { Authenticator } from "../access/authenticator.ts";
 import { Issuer } from "../access/oidc/issuer.ts";
 import { OidcTokens } from "../access/oidc/oidc-tokens.ts";
 import { People } from "../access/oidc/people.ts";
 import { SignIn } from "../access/oidc/sign-in.ts";
-import type { CallerIdentifier } from "../api/pipeline/call.ts";
-import { isJwt } from "../call/bearer.ts";
 import type { Foundation } from "./foundation.ts";
 
 /** The people of the OpenID Connect issuer; undefined where there is none. */
@@ -25,20 +22,4 @@ export function openOidc(
   const { client } = settings;
   const signIn = client && new SignIn({ issuer, tokens, people, client, settings, clock });
   return { people, tokens, console: signIn && { ...client, signIn, claims: settings.roles.claims } };
-}
-
-/** Says who calls by a token of the service or, if there is an issuer, by one of its own. */
-export function identifierOf(authenticator: Authenticator, oidc: Oidc): CallerIdentifier {
-  if (oidc === undefined) return authenticator;
-  const { tokens } = oidc;
-  return {
-    identify: (credential, beforeLookUp) =>
-      isJwt(credential)
-        ? tokens.identify(credential, beforeLookUp)
-        : authenticator.identify(credential, beforeLookUp),
-    onChange: (listener) => {
-      authenticator.onChange(listener);
-      tokens.onChange(listener);
-    },
-  };
 }

@@ -44,6 +44,7 @@ const all = [
   "0032-serials-and-clones",
   "0037-firmware-trust",
   "0042-soundness",
+  "0040-device-keys",
 ];
 const replicas = 3;
 

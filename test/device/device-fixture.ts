@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { BatchUpdate } from "../../src/device/registry/batch-update.ts";
 import { DeviceBatches } from "../../src/device/registry/device-batch.ts";
 import { DeviceEnrolment, type EnrolmentRequest } from "../../src/device/registry/device-enrolment.ts";
+import { DeviceKeyReplacement } from "../../src/device/registry/device-key-replacement.ts";
 import { DeviceRegistry, type DeviceRetired } from "../../src/device/registry/device-registry.ts";
 import { DeviceReinstatement } from "../../src/device/registry/device-reinstatement.ts";
 import { DeviceStandings } from "../../src/device/registry/device-standings.ts";
@@ -26,11 +27,15 @@ export interface DeviceReplica extends AsyncDisposable {
   readonly directory: DeviceDirectory;
   readonly enrolment: DeviceEnrolment;
   readonly registry: DeviceRegistry;
+  readonly keyReplacement: DeviceKeyReplacement;
   readonly reinstatement: DeviceReinstatement;
   readonly standings: DeviceStandings;
   readonly batches: DeviceBatches;
   readonly savedFilters: SavedFilters;
 }
+
+/** What is asked of what devices sign. */
+const signedTokens = { audience: "device-ota", maxSeconds: 600, toleranceSeconds: 60 };
 
 /** A bulk change that names nobody and changes nothing: tests say what theirs does. */
 export const noChange: BatchUpdate = {
@@ -93,9 +98,19 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       identity: [],
       metrics: new Metrics({ processMetrics: false }).devices,
       clock,
+      signedTokens,
       retryMs: 15 * 60_000,
     }),
     registry,
+    keyReplacement: new DeviceKeyReplacement({
+      database,
+      idempotency,
+      credentials,
+      audit,
+      changes,
+      clock,
+      rules: signedTokens,
+    }),
     standings,
     reinstatement: new DeviceReinstatement({ database, audit, clock, enrolAgainMs }),
     batches: new DeviceBatches({ ...parts, registry, standings, maxStandings: 3 }),
@@ -143,6 +158,8 @@ export function enrolmentOf(
     product: "",
     firmwareVersion: "1.0.0",
     metadata: {},
+    publicKey: "",
+    keyProof: "",
     ...other,
   };
 }

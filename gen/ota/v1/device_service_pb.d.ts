@@ -76,6 +76,22 @@ export declare type EnrolDeviceRequest = Message<"ota.v1.EnrolDeviceRequest"> & 
    * @generated from field: string product = 8;
    */
   product: string;
+
+  /**
+   * The device's own public key, Ed25519 or P-256, as PEM (`-----BEGIN PUBLIC KEY-----`) or as a JWK: JWTs that it signs are its
+   * credential then, and it gets no token. Empty for a device that wants a token.
+   *
+   * @generated from field: string public_key = 9;
+   */
+  publicKey: string;
+
+  /**
+   * That it has the private half: a JWT signed by it with the header `typ` `ota-device-key+jwt` and the claims `sub` (the serial number),
+   * `aud`, `iat`, `exp`, `jti` (the `request_id`) and `cnf` (`{"jkt": …}`, the key's thumbprint by RFC 7638). Required with `public_key`.
+   *
+   * @generated from field: string key_proof = 10;
+   */
+  keyProof: string;
 };
 
 /**
@@ -99,7 +115,7 @@ export declare type EnrolDeviceResponse = Message<"ota.v1.EnrolDeviceResponse"> 
 
   /**
    * The device's own bearer token. It is shown only here: the service keeps a hash. Send it as `authorization: Bearer <token>`.
-   * Empty for a device that enrolled without a key: its certificate is its credential.
+   * Empty for a device that enrolled without an enrolment key, whose certificate is its credential, and for one with a key of its own.
    *
    * @generated from field: string device_token = 2;
    */
@@ -126,6 +142,68 @@ export declare type EnrolDeviceResponse = Message<"ota.v1.EnrolDeviceResponse"> 
  * Use `create(EnrolDeviceResponseSchema)` to create a new message.
  */
 export declare const EnrolDeviceResponseSchema: GenMessage<EnrolDeviceResponse>;
+
+/**
+ * A device's key from now on.
+ *
+ * @generated from message ota.v1.ReplaceDeviceKeyRequest
+ */
+export declare type ReplaceDeviceKeyRequest = Message<"ota.v1.ReplaceDeviceKeyRequest"> & {
+  /**
+   * Identifies this try, so that a retry is known as one: a UUID (AIP-155), not the nil UUID. Required.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * The new public key; see `EnrolDeviceRequest.public_key`. Required.
+   *
+   * @generated from field: string public_key = 2;
+   */
+  publicKey: string;
+
+  /**
+   * That the device has the private half of the new key; see `EnrolDeviceRequest.key_proof`, but `sub` is the device's id. Required.
+   *
+   * @generated from field: string key_proof = 3;
+   */
+  keyProof: string;
+
+  /**
+   * The same claims signed by the key that it has so far: whoever got hold of one of its JWTs cannot take the device over. Required
+   * of a device with a key; empty for one that comes with a token.
+   *
+   * @generated from field: string consent = 4;
+   */
+  consent: string;
+};
+
+/**
+ * Describes the message ota.v1.ReplaceDeviceKeyRequest.
+ * Use `create(ReplaceDeviceKeyRequestSchema)` to create a new message.
+ */
+export declare const ReplaceDeviceKeyRequestSchema: GenMessage<ReplaceDeviceKeyRequest>;
+
+/**
+ * The key that counts.
+ *
+ * @generated from message ota.v1.ReplaceDeviceKeyResponse
+ */
+export declare type ReplaceDeviceKeyResponse = Message<"ota.v1.ReplaceDeviceKeyResponse"> & {
+  /**
+   * Its thumbprint (RFC 7638), SHA-256 in base64url.
+   *
+   * @generated from field: string key_thumbprint = 1;
+   */
+  keyThumbprint: string;
+};
+
+/**
+ * Describes the message ota.v1.ReplaceDeviceKeyResponse.
+ * Use `create(ReplaceDeviceKeyResponseSchema)` to create a new message.
+ */
+export declare const ReplaceDeviceKeyResponseSchema: GenMessage<ReplaceDeviceKeyResponse>;
 
 /**
  * A device as an operator registers it.
@@ -2063,6 +2141,18 @@ export declare const DeviceService: GenService<{
     methodKind: "unary";
     input: typeof EnrolDeviceRequestSchema;
     output: typeof EnrolDeviceResponseSchema;
+  },
+  /**
+   * Gives the calling device a key of its own instead of its token, or another key instead of the one it has. From then on its key
+   * is its credential, and what was before works no more: its streams end, and it opens them again with JWTs of the new key. A
+   * repeat with the same `request_id` changes nothing, so a device whose answer got lost may ask again, with whichever key works.
+   *
+   * @generated from rpc ota.v1.DeviceService.ReplaceDeviceKey
+   */
+  replaceDeviceKey: {
+    methodKind: "unary";
+    input: typeof ReplaceDeviceKeyRequestSchema;
+    output: typeof ReplaceDeviceKeyResponseSchema;
   },
   /**
    * Registers a device on its behalf, for operators who provision credentials at the factory.

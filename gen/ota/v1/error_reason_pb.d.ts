@@ -453,6 +453,21 @@ export enum ErrorReason {
   DEVICE_BLOCKED = 131,
 
   /**
+   * A JWT that a device signed is not of now: it has expired, comes from the future or is to hold for too long. Metadata `server_time` is
+   * the service's time (RFC 3339). UNAUTHENTICATED: sign by that time and try again.
+   *
+   * @generated from enum value: ERROR_REASON_TOKEN_TIME_WRONG = 135;
+   */
+  TOKEN_TIME_WRONG = 135,
+
+  /**
+   * The proof that a device has the private half of its key is none, or the key that it has so far did not consent. INVALID_ARGUMENT.
+   *
+   * @generated from enum value: ERROR_REASON_KEY_PROOF_INVALID = 136;
+   */
+  KEY_PROOF_INVALID = 136,
+
+  /**
    * The certificate of the connection counts for nothing, as the message says: no authority of the service vouches for it, it has
    * ended or was revoked, it is not for clients, or it names no device or several. UNAUTHENTICATED.
    *

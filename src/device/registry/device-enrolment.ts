@@ -12,6 +12,9 @@ import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { DeviceMetrics } from "../../infra/metrics.ts";
 import { Turns } from "../../infra/turns.ts";
+import { keyFor } from "../keys/key-proof.ts";
+import type { PublicKey } from "../keys/public-key.ts";
+import type { SignedTokenRules } from "../keys/signed-token.ts";
 import { DeviceEntity, type DeviceRow } from "../state/device.entity.ts";
 import type { DeviceChange, DeviceChanges } from "../state/device-changes.ts";
 import { forgetState } from "../state/replaced-state.ts";
@@ -39,6 +42,9 @@ export interface EnrolmentRequest {
   readonly product: string;
   readonly firmwareVersion: string;
   readonly metadata: Readonly<Record<string, string>>;
+  /** Its own public key, and the proof that it has the private half; empty if it wants a token. */
+  readonly publicKey: string;
+  readonly keyProof: string;
 }
 
 /** A device as an operator registers it. */
@@ -59,7 +65,7 @@ export interface RegistrationRequest {
 /** A device that may speak from now on. */
 export interface AdmittedDevice {
   readonly deviceId: string;
-  /** Its bearer token, which is stored nowhere; empty if its certificate is its credential. */
+  /** Its bearer token, which is stored nowhere; empty if its certificate or its own key is its credential. */
   readonly token: string;
 }
 
@@ -94,6 +100,8 @@ export interface DeviceEnrolmentParts {
   readonly clock: Clock;
   /** What certificates are worth here; undefined where nobody is asked for one. */
   readonly certificates?: CertificateEnrolment | undefined;
+  /** What is asked of what devices sign. */
+  readonly signedTokens: SignedTokenRules;
   /** For how long a device whose answer got lost may repeat its enrolment, in milliseconds. */
   readonly retryMs: number;
 }
@@ -114,13 +122,14 @@ export class DeviceEnrolment {
    * forgotten. A crowd waits in order. Throws `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`,
    * `SERIAL_NUMBER_NOT_ALLOWED`, `DUPLICATE`, `DEVICE_RETIRED`,
    * `DEVICE_BLOCKED`, `CALLERS_DIFFER` for a certificate that names another serial number,
-   * `REQUEST_ID_REUSED` for a retry that differs, `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
+   * `KEY_PROOF_INVALID`, `TOKEN_TIME_WRONG`, `REQUEST_ID_REUSED` for a retry that differs, `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
    */
   async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<EnrolledDevice> {
     try {
       requireNames(request);
       requireStorable(request.firmwareVersion);
-      return await this.#turns.run(async () => this.#finish(await this.#admit(request)), signal);
+      const key = await keyFor(request, this.#parts.signedTokens, this.#parts.clock.now());
+      return await this.#turns.run(async () => this.#finish(await this.#admit({ ...request, key })), signal);
     } catch (error) {
       if (error instanceof OtaError) this.#parts.metrics.enrolmentsRefused.labels(error.reason).inc();
       throw error;
@@ -172,7 +181,7 @@ export class DeviceEnrolment {
     return this.#finish(admission);
   }
 
-  async #admit(request: EnrolmentRequest): Promise<Admission & Mark> {
+  async #admit(request: ProvenRequest): Promise<Admission & Mark> {
     const mark = this.#markOf(request);
     return await this.#transaction(async (em) => {
       const admittance = await this.#admittance(em, request);
@@ -207,15 +216,28 @@ export class DeviceEnrolment {
     return { keyId: id, requireApproval, sha256 };
   }
 
-  /** The device's token; whoever enrolled by its certificate has none that could be stolen. */
-  async #token(em: EntityManager, deviceId: string, keyId: string | null | undefined): Promise<string> {
-    return keyId === null || keyId === undefined ? "" : await this.#parts.credentials.issue(em, deviceId);
+  /** The device's token; whoever has a key of its own, or enrolled by its certificate, has none that could be stolen. */
+  async #token(
+    em: EntityManager,
+    deviceId: string,
+    { key, keyId }: { readonly key: PublicKey | undefined; readonly keyId: string | null | undefined },
+  ): Promise<string> {
+    if (key !== undefined) await this.#parts.credentials.setKey(em, deviceId, key.spki);
+    const needsToken = key === undefined && keyId !== null && keyId !== undefined;
+    return needsToken ? await this.#parts.credentials.issue(em, deviceId) : "";
   }
 
-  #markOf(request: EnrolmentRequest): EnrolmentMark {
-    const { requestId, source, ...said } = request;
-    // The secret is no part of what is kept, for the key is compared by its id; and a certificate may be renewed meanwhile.
-    const digest = requestDigest({ ...said, enrolmentKey: undefined, certificate: undefined });
+  #markOf(request: ProvenRequest): EnrolmentMark {
+    const { requestId, source, key, ...said } = request;
+    // The secret is no part of what is kept, for the key is compared by its id; a certificate may be renewed meanwhile, and a proof
+    // is made anew.
+    const digest = requestDigest({
+      ...said,
+      enrolmentKey: undefined,
+      certificate: undefined,
+      keyProof: undefined,
+      publicKey: key?.thumbprint,
+    });
     return { requestId, source, digest, at: this.#parts.clock.now() };
   }
 
@@ -225,23 +247,19 @@ export class DeviceEnrolment {
 
   async #admitNew(
     em: EntityManager,
-    request: EnrolmentRequest,
+    request: ProvenRequest,
     id: string,
     keyId: string | null,
   ): Promise<Admission & Mark> {
-    const token = await this.#token(em, id, keyId);
+    const token = await this.#token(em, id, { key: request.key, keyId });
     await this.#record(em, "device.enrol", id, request, keyId);
     if (keyId !== null) await this.#parts.keys.use(em, keyId);
     return { deviceId: id, token, replaced: [], change: undefined, ...firstMark };
   }
 
-  async #admitRetry(
-    em: EntityManager,
-    request: EnrolmentRequest,
-    device: DeviceRow,
-  ): Promise<Admission & Mark> {
+  async #admitRetry(em: EntityManager, request: ProvenRequest, device: DeviceRow): Promise<Admission & Mark> {
     const replaced = await this.#parts.credentials.revokeAll(em, device.id, "its enrolment was retried");
-    const token = await this.#token(em, device.id, device.enrolmentKeyId);
+    const token = await this.#token(em, device.id, { key: request.key, keyId: device.enrolmentKeyId });
     await this.#record(em, "device.reissue_credential", device.id, request, device.enrolmentKeyId);
     const mark = await this.#parts.marks.current(em, device.id);
     return { deviceId: device.id, token, replaced, change: "credentials_revoked", ...mark };
@@ -249,7 +267,7 @@ export class DeviceEnrolment {
 
   async #admitAgain(
     em: EntityManager,
-    request: EnrolmentRequest,
+    request: ProvenRequest,
     device: DeviceRow,
     { admittance, mark: enrolment }: { readonly admittance: Admittance; readonly mark: EnrolmentMark },
   ): Promise<Admission & Mark> {
@@ -283,7 +301,7 @@ export class DeviceEnrolment {
       heardBefore,
     });
     const replaced = await this.#parts.credentials.revokeAll(em, device.id, "it enrolled again");
-    const token = await this.#token(em, device.id, keyId);
+    const token = await this.#token(em, device.id, { key: request.key, keyId });
     await this.#record(em, "device.enrol_again", device.id, request, keyId);
     if (!counted) await this.#parts.keys.use(em, keyId);
     return { deviceId: device.id, token, replaced, change: "updated", ...mark };
@@ -293,7 +311,7 @@ export class DeviceEnrolment {
     em: EntityManager,
     action: string,
     deviceId: string,
-    request: EnrolmentRequest,
+    request: ProvenRequest,
     keyId: string | null | undefined,
   ): Promise<void> {
     await this.#parts.audit.record(em, {
@@ -307,6 +325,7 @@ export class DeviceEnrolment {
         hardware_model: request.hardwareModel,
         enrolment_key_id: keyId ?? "",
         ...certificateDetail(request.certificate),
+        ...(request.key === undefined ? {} : { key_thumbprint: request.key.thumbprint }),
       },
     });
   }
@@ -323,6 +342,9 @@ function certificateDetail(shown: ShownCertificate | undefined): Record<string, 
     ? {}
     : { certificate_sha256: shown.sha256.toString("hex") };
 }
+
+/** An enrolment whose device has the private half of the key that it names, if it names one. */
+type ProvenRequest = EnrolmentRequest & { readonly key: PublicKey | undefined };
 
 /** Of a device that was never here. */
 const firstMark: Mark = { epoch: 1, durableSequence: 0 };

@@ -15,6 +15,7 @@ import type { OpenUpdates } from "../fleet/status-overview.ts";
 import type { HeartbeatFaultWriter } from "../state/heartbeat-fault-writer.ts";
 import type { DeviceDetails } from "./device-details.ts";
 import type { DeviceEnrolment } from "./device-enrolment.ts";
+import type { DeviceKeyReplacement } from "./device-key-replacement.ts";
 import { parseDeviceOrder } from "./device-list.ts";
 import { deviceMessage, updatePinOf } from "./device-messages.ts";
 import type { DeviceVerb } from "./device-registry.ts";
@@ -25,6 +26,7 @@ import { type InventoryParts, inventoryEndpoints } from "./inventory-handlers.ts
 /** What the handlers of DeviceService call. */
 export interface DeviceParts extends FleetParts, InventoryParts {
   readonly enrolment: DeviceEnrolment;
+  readonly keyReplacement: DeviceKeyReplacement;
   readonly reinstatement: DeviceReinstatement;
   readonly standings: DeviceStandings;
   readonly faults: Pick<HeartbeatFaultWriter, "of">;
@@ -47,14 +49,14 @@ export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
 }
 
 function admissionEndpoints(parts: DeviceParts): Endpoint[] {
-  const { enrolment, registry } = parts;
+  const { enrolment, keyReplacement, registry } = parts;
   return [
     unary(
       DeviceService.method.enrolDevice,
       { rate: "enrol" },
       async (request, { certificate, peer, signal }) => {
         const { requestId, enrolmentKey, serialNumber, deviceType, hardwareModel, product } = request;
-        const { firmwareVersion, metadata } = request;
+        const { firmwareVersion, metadata, publicKey, keyProof } = request;
         const { deviceId, token, epoch, durableSequence } = await enrolment.enrol(
           {
             requestId,
@@ -67,6 +69,8 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
             product,
             firmwareVersion,
             metadata,
+            publicKey,
+            keyProof,
           },
           signal,
         );
@@ -78,6 +82,12 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
         };
       },
     ),
+    unary(DeviceService.method.replaceDeviceKey, { rate: "enrol" }, async (request, { identity }) => {
+      const { requestId, publicKey, keyProof, consent } = request;
+      return {
+        keyThumbprint: await keyReplacement.replace({ identity, requestId, publicKey, keyProof, consent }),
+      };
+    }),
     unary(DeviceService.method.registerDevice, apiCalls, async (request, { identity }) => {
       const { requestId, serialNumber, deviceType, hardwareModel, product, displayName, groups, metadata } =
         request;

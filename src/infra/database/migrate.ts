@@ -41,6 +41,7 @@ import { FirmwareTrust } from "./migrations/m0037-firmware-trust.ts";
 import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
 import { AuditChain } from "./migrations/m0039-audit-chain.ts";
 import { Soundness } from "./migrations/m0042-soundness.ts";
+import { DeviceKeys } from "./migrations/m0040-device-keys.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type Session, sessionOn } from "./session.ts";
@@ -151,6 +152,7 @@ const migrations = [
   { name: "0032-serials-and-clones", class: SerialsAndClones },
   { name: "0037-firmware-trust", class: FirmwareTrust },
   { name: "0042-soundness", class: Soundness },
+  { name: "0040-device-keys", class: DeviceKeys },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
