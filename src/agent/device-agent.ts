@@ -10,6 +10,7 @@ import {
   HeartbeatSchema,
 } from "../../gen/ota/v1/heartbeat_pb.js";
 import { RpcClient } from "../client/rpc-client.ts";
+import type { TokenSource } from "../client/token-source.ts";
 import type { Clock } from "../infra/clock.ts";
 import { isSameVersion } from "../version/compare-versions.ts";
 import { isSemanticVersion } from "../version/semantic-version.ts";
@@ -17,16 +18,20 @@ import { AgentFailure } from "./agent-failure.ts";
 import { ClockCheck } from "./clock-check.ts";
 import { uploadCrashLog } from "./crash-log-upload.ts";
 import { DeviceMemory, remember } from "./device-memory.ts";
+import type { DeviceSigner } from "./device-signer.ts";
 import type { DeviceStorage } from "./device-storage.ts";
 import { type Enrolment, enrolDevice } from "./enrol.ts";
 import { HeartbeatBacklog } from "./heartbeat-backlog.ts";
 import { HeartbeatSession, type SessionState } from "./heartbeat-session.ts";
 import type { Installer, RunningFirmware } from "./installer.ts";
+import { changeKey } from "./key-change.ts";
 import { NetworkGate } from "./network-gate.ts";
 import type { Trust } from "./offer-check.ts";
 import { reportedInterval } from "./reported-interval.ts";
+import { Retry } from "./retry.ts";
 import { withProduct, withRun } from "./run-history.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
+import { SignedTokens } from "./signed-tokens.ts";
 import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 
 /** What an agent is made of. */
@@ -37,6 +42,12 @@ export interface DeviceAgentOptions {
   readonly channelCredentials?: ChannelCredentials | undefined;
   /** Whether the TLS credentials hold a certificate of the device's own, which stands for token and enrolment key. */
   readonly certified?: boolean;
+  /** The device's own key, which is then its credential instead of a token. */
+  readonly signer?: DeviceSigner | undefined;
+  /** The key that it had before, with which it consents to the new one. */
+  readonly formerSigner?: DeviceSigner | undefined;
+  /** How the service calls itself in the JWTs that devices sign. Default `device-ota`. */
+  readonly audience?: string | undefined;
   /** How to enrol, for a device that has no credential in its storage yet. */
   readonly enrolment: Enrolment;
   readonly deviceType: string;
@@ -85,6 +96,8 @@ export interface DeviceAgentOptions {
 export class DeviceAgent implements AsyncDisposable {
   readonly #options: DeviceAgentOptions;
   readonly #clockCheck: ClockCheck;
+  /** Of its own key, if it has one. */
+  readonly #tokens: SignedTokens | undefined;
   readonly #stop = new AbortController();
   readonly #gate = new NetworkGate();
   readonly #backlog: HeartbeatBacklog;
@@ -99,6 +112,7 @@ export class DeviceAgent implements AsyncDisposable {
   constructor(options: DeviceAgentOptions) {
     this.#options = options;
     this.#clockCheck = new ClockCheck(options.clock, options.clockQuality);
+    this.#tokens = this.#tokensOf(options.signer);
     this.#backlog = new HeartbeatBacklog(options.maxBacklog ?? 1000);
   }
 
@@ -120,8 +134,7 @@ export class DeviceAgent implements AsyncDisposable {
     await rememberRun(memory, { ...this.#components, "": running.version });
     await this.#enrol(memory, running);
     if (this.#stop.signal.aborted) return;
-    // Who enrolled by its certificate has no token.
-    const client = this.#newClient(memory.state.identity?.token || undefined);
+    const client = this.#newClient(this.#credential(memory));
     this.#client = client;
     const session = this.#newSession(client, memory, running);
     const engine = this.#newEngine(client, memory, running);
@@ -197,13 +210,14 @@ export class DeviceAgent implements AsyncDisposable {
 
   async #enrol(memory: DeviceMemory, running: RunningFirmware): Promise<void> {
     const { deviceType, enrolment, hardwareModel, logger, random = Math.random } = this.#options;
-    if (memory.state.identity !== undefined) return;
+    if (memory.state.identity !== undefined) return await this.#changeKey(memory);
     using client = this.#newClient(undefined);
     const firmwareVersion = running.version;
     await enrolDevice(
       {
         client,
         certified: this.#options.certified === true,
+        tokens: this.#tokens,
         memory,
         enrolment,
         deviceType,
@@ -216,7 +230,34 @@ export class DeviceAgent implements AsyncDisposable {
     );
   }
 
-  #newClient(token: string | undefined): RpcClient {
+  /** Of a device that is enrolled. */
+  async #changeKey(memory: DeviceMemory): Promise<void> {
+    if (this.#tokens === undefined) return;
+    const { formerSigner, logger, maxRetryPauseMs, random = Math.random } = this.#options;
+    const change = {
+      tokens: this.#tokens,
+      former: this.#tokensOf(formerSigner),
+      memory,
+      retry: new Retry({ gate: this.#gate, logger, random, maxRetryPauseMs }),
+      logger,
+      newClient: (token: string | TokenSource) => this.#newClient(token),
+    };
+    await changeKey(change, this.#stop.signal);
+  }
+
+  /** Its token, or what its own key signs; neither if its certificate is its credential. */
+  #credential({ state: { identity } }: DeviceMemory): string | TokenSource | undefined {
+    if (identity === undefined || identity.token !== "") return identity?.token;
+    return this.#tokens?.of(identity.deviceId);
+  }
+
+  /** What a key of the device's own signs. */
+  #tokensOf(signer: DeviceSigner | undefined): SignedTokens | undefined {
+    const { audience = "device-ota", clock } = this.#options;
+    return signer && new SignedTokens({ signer, audience, clock });
+  }
+
+  #newClient(token: string | TokenSource | undefined): RpcClient {
     const { address, channelCredentials, ownConnection = true } = this.#options;
     return new RpcClient({
       address,

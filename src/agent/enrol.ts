@@ -8,6 +8,7 @@ import { Alarm } from "../infra/alarm.ts";
 import { BackOff } from "../infra/back-off.ts";
 import { AgentFailure } from "./agent-failure.ts";
 import type { DeviceMemory } from "./device-memory.ts";
+import type { SignedTokens } from "./signed-tokens.ts";
 
 /** What a device says of itself when it enrols; see `EnrolDeviceRequest`. */
 export interface Enrolment {
@@ -22,6 +23,8 @@ export interface EnrolOptions {
   readonly client: RpcClient;
   /** Whether it shows a certificate, which may be the credential of a device that is known already. */
   readonly certified: boolean;
+  /** Of the device's own key, if it has one, which is to be its credential. */
+  readonly tokens: SignedTokens | undefined;
   readonly memory: DeviceMemory;
   readonly enrolment: Enrolment;
   readonly deviceType: string;
@@ -38,7 +41,7 @@ export interface EnrolOptions {
  * that aborts.
  */
 export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): Promise<void> {
-  const { client, enrolment, logger, memory, random } = options;
+  const { client, enrolment, logger, memory, random, tokens } = options;
   if (memory.state.identity !== undefined) return;
   const backOff = new BackOff({ baseMs: 500, capMs: 60_000, random });
   for (;;) {
@@ -55,12 +58,14 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
           hardwareModel: options.hardwareModel,
           firmwareVersion: options.firmwareVersion,
           metadata: { ...enrolment.metadata },
+          ...(tokens === undefined ? {} : await keyOf(tokens, enrolment.serialNumber, memory)),
         },
         { signal, timeoutMs: callTimeoutMs },
       );
       const identity = { deviceId: device?.id ?? "", token: deviceToken };
       // It is kept for life and goes into the header of every call.
-      const hasCredential = isHeaderText(identity.token) || (options.certified && identity.token === "");
+      const hasOwn = options.certified || tokens !== undefined;
+      const hasCredential = isHeaderText(identity.token) || (hasOwn && identity.token === "");
       if (!isHeaderText(identity.deviceId) || !hasCredential) {
         throw new AgentFailure("INVALID_IDENTITY", "the service handed out an identity that cannot be one");
       }
@@ -70,6 +75,7 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
       return;
     } catch (error) {
       if (!(error instanceof ClientError) || !mayPass(error)) throw error;
+      tokens?.learn(error);
       const pauseMs = backOff.next(error.retryAfterMs);
       logger.debug({ err: error, pauseMs }, "enrolment will be tried again");
       await new Alarm().wait(pauseMs, signal);
@@ -97,6 +103,12 @@ async function isKnown({ client, memory, logger }: EnrolOptions, signal: AbortSi
     if (error instanceof ClientError && error.code === status.UNAUTHENTICATED) return false;
     throw error;
   }
+}
+
+/** The device's key with the proof that it has the private half. */
+async function keyOf(tokens: SignedTokens, serialNumber: string, { state }: DeviceMemory) {
+  const claim = { sub: serialNumber, requestId: state.enrolmentRequestId };
+  return { publicKey: tokens.signer.publicKeyPem, keyProof: await tokens.claim(tokens.signer, claim) };
 }
 
 function isHeaderText(text: string): boolean {

@@ -308,7 +308,8 @@ export class HeartbeatSession {
       await this.#renewEpoch(Math.max(memory.state.epoch, epochIn(error)));
       return this.#backOff.next();
     }
-    if (error.code === status.UNAUTHENTICATED || error.code === status.PERMISSION_DENIED) {
+    const isRefused = error.code === status.UNAUTHENTICATED || error.code === status.PERMISSION_DENIED;
+    if (isRefused && !error.transient) {
       logger.error({ err: error }, "the service refuses this device");
       onState("refused");
       return refusedPauseMs * (1 + random());

@@ -55,6 +55,6 @@ const definitive: ReadonlySet<status> = new Set([
 ]);
 
 function isWorthRetrying(error: unknown): boolean {
-  if (error instanceof ClientError) return !definitive.has(error.code);
+  if (error instanceof ClientError) return error.transient || !definitive.has(error.code);
   return error instanceof ChunkDamaged || (error instanceof Error && error.name === "AbortError");
 }

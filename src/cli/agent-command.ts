@@ -43,6 +43,12 @@ export function addAgentCommand(program: Command, cli: Cli): void {
     )
     .option("--cert <file>", "PEM of the device's own certificate, its credential instead of key and token")
     .option("--key <file>", "PEM of the private key of that certificate")
+    .option(
+      "--key-file <file>",
+      "PEM of a key of the device's own, instead of a token; made if there is none",
+    )
+    .option("--former-key-file <file>", "the key before, which --key-file is to replace")
+    .option("--audience <name>", "how the service calls itself in what that key signs (default: device-ota)")
     .option("--state-dir <folder>", "identity, backlog and downloads; readable by its user alone", "./device")
     .option(
       "--version-file <file>",

@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { ClockQuality } from "../../gen/ota/v1/heartbeat_pb.js";
 import { CommandInstaller } from "../agent/command-installer.ts";
 import { DeviceAgent } from "../agent/device-agent.ts";
+import { keyFileSigner } from "../agent/device-signer.ts";
 import { FileDeviceStorage } from "../agent/device-storage.ts";
 import { LinuxSensors } from "../agent/linux-sensors.ts";
 import { trustIn } from "../agent/offer-check.ts";
@@ -20,6 +21,9 @@ export interface AgentOptions extends ConnectionOptions, OwnCertificate {
   readonly deviceType: string;
   readonly model: string;
   readonly enrolmentKey?: string;
+  readonly keyFile?: string;
+  readonly formerKeyFile?: string;
+  readonly audience?: string;
   readonly trustedKey: string[];
   readonly signaturesRequired: RequiredSignatures;
   readonly product?: string;
@@ -49,6 +53,7 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
   }
   const agent = new DeviceAgent({
     ...connection,
+    ...(await keysOf(options)),
     certified,
     enrolment: { enrolmentKey: options.enrolmentKey ?? "", serialNumber: options.serial },
     deviceType: options.deviceType,
@@ -85,6 +90,22 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
   } finally {
     await agent.stop();
   }
+}
+
+/** The device's own key, and the one before. */
+async function keysOf({ keyFile, formerKeyFile, audience, cert }: AgentOptions) {
+  if (keyFile === undefined) {
+    if (formerKeyFile === undefined) return {};
+    throw new CliError(exitCodes.usage, "--former-key-file: there is no --key-file to replace it");
+  }
+  if (cert !== undefined)
+    throw new CliError(exitCodes.usage, "--key-file: the certificate of --cert is the credential already");
+  return {
+    signer: await keyFileSigner(keyFile, { make: true }),
+    formerSigner:
+      formerKeyFile === undefined ? undefined : await keyFileSigner(formerKeyFile, { make: false }),
+    audience,
+  };
 }
 
 /** By component; the firmware's under the empty one. */

@@ -38,9 +38,11 @@ export class ClientError extends Error {
     this.retryAfterMs = details.retryAfterMs;
   }
 
-  /** Whether the same call may succeed a little later without any change. */
+  /** Whether the same call may succeed a little later without any change of what is asked. */
   get transient(): boolean {
     return (
+      // Whoever signs its tokens has learned the time from this.
+      this.reason === "TOKEN_TIME_WRONG" ||
       this.code === status.UNAVAILABLE ||
       this.code === status.RESOURCE_EXHAUSTED ||
       this.code === status.DEADLINE_EXCEEDED

@@ -24,6 +24,7 @@ import {
 } from "@grpc/grpc-js";
 import { isLoopback } from "../loopback.ts";
 import { clientErrorFrom } from "./client-error.ts";
+import { type TokenSource, tokensFrom } from "./token-source.ts";
 
 /** The largest message that the service sends or takes, in bytes. */
 const maxMessageBytes = 2 * 1024 * 1024;
@@ -41,8 +42,8 @@ const maxReconnectPauseMs = 10_000;
 export interface RpcClientOptions {
   /** Host and port of the gRPC door, for example `127.0.0.1:50051`. */
   readonly address: string;
-  /** The bearer token to send; undefined for calls that need none. */
-  readonly token?: string | undefined;
+  /** The bearer token to send, or where it comes from; undefined for calls that need none. */
+  readonly token?: string | TokenSource | undefined;
   /** TLS credentials, or `createInsecure()` for plaintext, which is meant if they are left out on this machine alone. */
   readonly channelCredentials?: ChannelCredentials | undefined;
   /**
@@ -89,7 +90,7 @@ export class RpcClient implements Disposable {
         `${address} is another machine: give TLS credentials, or createInsecure() if you mean it`,
       );
     }
-    this.#token = token;
+    this.#token = typeof token === "string" ? token : undefined;
     this.#client = new GrpcClient(
       address,
       channelCredentials ?? credentials.createInsecure(),
@@ -235,6 +236,7 @@ function channelOptions(options: RpcClientOptions): ClientOptions {
     "grpc.max_reconnect_backoff_ms": maxReconnectPauseMs,
     // Channelz keeps records of every call (grpc/grpc-node#2068).
     "grpc.enable_channelz": 0,
+    ...(typeof options.token === "object" ? { interceptors: [tokensFrom(options.token)] } : {}),
     ...(options.ownConnection === true ? { "grpc.use_local_subchannel_pool": 1 } : {}),
     ...(options.userAgent === undefined ? {} : { "grpc.primary_user_agent": options.userAgent }),
   };

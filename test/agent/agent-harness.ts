@@ -29,18 +29,18 @@ export class TestDevice implements AsyncDisposable {
   reverts = false;
   readonly storage: FileDeviceStorage;
   readonly #folder: string;
-  readonly #service: FixtureService;
+  readonly #service: Pick<FixtureService, "address">;
   #boots = 0;
   #agent: DeviceAgent | undefined;
   #rebooted = Promise.withResolvers<void>();
 
-  private constructor(folder: string, service: FixtureService) {
+  private constructor(folder: string, service: Pick<FixtureService, "address">) {
     this.#folder = folder;
     this.#service = service;
     this.storage = new FileDeviceStorage(join(folder, "device"), silentLogger);
   }
 
-  static async make(service: FixtureService): Promise<TestDevice> {
+  static async make(service: Pick<FixtureService, "address">): Promise<TestDevice> {
     return new TestDevice(await mkdtemp(join(tmpdir(), "device-ota-agent-test-")), service);
   }
 
