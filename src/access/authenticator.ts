@@ -128,7 +128,19 @@ export class Authenticator implements CredentialMemory {
       this.#unknown.set(key, { atMs: this.#clock.monotonicMs(), used: false });
       throw credentialInvalid();
     }
-    return this.#admit(found);
+    const identity = this.#admit(found);
+    if (found.isNext) await this.#takePlace(identity);
+    return identity;
+  }
+
+  /** A device has its next token: those before it count no more. */
+  async #takePlace(identity: Identity): Promise<void> {
+    if (identity.kind !== "device") return;
+    const revoked = await this.#database.pool.query<{ secret_hash: Uint8Array }>(takePlaceSql, [
+      identity.credentialId,
+      this.#clock.now(),
+    ]);
+    this.forget(revoked.map((row) => row.secret_hash));
   }
 
   #admit(credential: Credential): Identity {
@@ -168,6 +180,8 @@ interface Credential {
   readonly revoked: boolean;
   /** Whether its device is blocked. */
   readonly blocked: boolean;
+  /** Whether it was never used, and takes the place of the one before. */
+  readonly isNext: boolean;
   used: boolean;
   /** Monotonic milliseconds of the start of the read: what changed later is not in it. */
   readonly readAtMs: number;
@@ -187,6 +201,7 @@ interface CredentialRow {
   readonly expires_ms: number | null;
   readonly revoked: boolean;
   readonly blocked: boolean;
+  readonly is_next: boolean;
   readonly products: readonly string[] | null;
   readonly device_filter: string | null;
 }
@@ -206,13 +221,23 @@ const readSql = prepared(
   sql`
   SELECT 'device' AS kind, c.id, c.device_id::text AS holder, NULL AS role, c.secret_hash,
          (extract(epoch FROM c.expires_at) * 1000)::float8 AS expires_ms, c.revoked_at IS NOT NULL AS revoked,
-         d.blocked_at IS NOT NULL AS blocked, NULL::text[] AS products, NULL AS device_filter
+         d.blocked_at IS NOT NULL AS blocked, c.is_next, NULL::text[] AS products, NULL AS device_filter
     FROM device_credentials c JOIN devices d ON d.id = c.device_id WHERE c.secret_hash = ANY($1::bytea[])
   UNION ALL
   SELECT 'operator', id, name, role, secret_hash,
-         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL, false, products, device_filter
+         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL, false, false, products, device_filter
     FROM operator_tokens WHERE secret_hash = ANY($1::bytea[])`,
 );
+
+/** One that was revoked meanwhile takes nobody's place. */
+const takePlaceSql = sql`
+  WITH used AS (
+    UPDATE device_credentials SET is_next = false, updated_at = now()
+     WHERE id = $1::uuid AND is_next AND revoked_at IS NULL RETURNING id, device_id)
+  UPDATE device_credentials c
+     SET revoked_at = $2, revoke_reason = 'another one took its place', updated_at = now()
+    FROM used WHERE c.device_id = used.device_id AND c.id <> used.id AND c.revoked_at IS NULL
+  RETURNING c.secret_hash`;
 
 function credentialOf(row: CredentialRow, readAtMs: number): Credential {
   const identity: Identity =
@@ -230,6 +255,7 @@ function credentialOf(row: CredentialRow, readAtMs: number): Credential {
     expiresAt: row.expires_ms === null ? undefined : new Date(row.expires_ms),
     revoked: row.revoked,
     blocked: row.blocked,
+    isNext: row.is_next,
     used: false,
     readAtMs,
   };

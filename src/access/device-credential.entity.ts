@@ -9,6 +9,8 @@ export const DeviceCredentialEntity = defineEntity({
     id: p.uuid().primary(),
     deviceId: p.manyToOne(entityNamed("Device")).mapToPk().joinColumn("device_id"),
     secretHash: p.blob(),
+    /** Whether it was never used yet, and takes the place of the device's other ones when it is. */
+    isNext: p.boolean().default(false),
     expiresAt: instant().strictNullable(),
     revokedAt: instant().strictNullable(),
     revokeReason: p.text().strictNullable(),

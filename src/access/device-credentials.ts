@@ -28,6 +28,26 @@ export class DeviceCredentials {
     return secret.text;
   }
 
+  /**
+   * Gives a device a token that takes the place of `credentialId` at its first use, and returns it with the hashes of those that were to do
+   * so before.
+   */
+  async issueNext(em: EntityManager, deviceId: string, credentialId: string): Promise<NextToken> {
+    const secret = newSecret("device");
+    const revoked = await sessionOf(em).query<{ secret_hash: Uint8Array }>(revokeOthersSql, [
+      deviceId,
+      credentialId,
+      this.#clock.now(),
+    ]);
+    await em.insert(DeviceCredentialEntity, {
+      id: uuidv7(),
+      deviceId,
+      secretHash: secret.hash,
+      isNext: true,
+    });
+    return { token: secret.text, replaced: revoked.map((row) => row.secret_hash) };
+  }
+
   /** Lets a device come with what a key signs, in SubjectPublicKeyInfo, of which it has none now. */
   async setKey(em: EntityManager, deviceId: string, publicKey: Uint8Array): Promise<void> {
     await sessionOf(em).run(setKeySql, [deviceId, Buffer.from(publicKey)]);
@@ -73,6 +93,16 @@ export class DeviceCredentials {
     this.#memory.forget(secretHashes);
   }
 }
+
+/** A token that waits for its first use. */
+export interface NextToken {
+  readonly token: string;
+  readonly replaced: readonly Uint8Array[];
+}
+
+const revokeOthersSql = sql`
+  UPDATE device_credentials SET revoked_at = $3, revoke_reason = 'a newer one was asked for', updated_at = now()
+   WHERE device_id = $1 AND id::text <> $2 AND revoked_at IS NULL RETURNING secret_hash`;
 
 const liveSql = sql`SELECT secret_hash FROM device_credentials WHERE device_id = $1 AND revoked_at IS NULL`;
 

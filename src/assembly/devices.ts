@@ -9,6 +9,7 @@ import { DeviceRegistry } from "../device/registry/device-registry.ts";
 import { DeviceReinstatement } from "../device/registry/device-reinstatement.ts";
 import { DeviceStandings } from "../device/registry/device-standings.ts";
 import { DeviceTypes } from "../device/registry/device-types.ts";
+import { TokenRotation } from "../device/registry/token-rotation.ts";
 import { CheckWriter } from "../device/state/check-writer.ts";
 import { ClientFactsWriter } from "../device/state/client-facts-writer.ts";
 import { DeviceChanges } from "../device/state/device-changes.ts";
@@ -110,6 +111,7 @@ export async function openDevices(
   const names = config.tls?.clients?.device;
   const certificates = names && opened.use(new DeviceCertificates({ database, changes, clock, names }));
   const keys = opened.use(new DeviceKeys({ database, changes, clock, rules: config.deviceJwt }));
+  const tokenRotation = new TokenRotation({ database, credentials, audit });
   const keyReplacement = new DeviceKeyReplacement({
     database,
     idempotency,
@@ -126,6 +128,7 @@ export async function openDevices(
     certificates,
     keys,
     keyReplacement,
+    tokenRotation,
     changes,
     fleet,
     facts,

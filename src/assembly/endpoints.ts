@@ -90,6 +90,7 @@ export function endpointTable({
       registry,
       reinstatement,
       keyReplacement: devices.keyReplacement,
+      tokenRotation: devices.tokenRotation,
       standings: devices.standings,
       faults: devices.faults,
       batches: new DeviceBatches({

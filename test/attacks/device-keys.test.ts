@@ -16,6 +16,7 @@ const { whoAmI, listAuditEvents } = AccessService.method;
 const {
   enrolDevice: enrol,
   replaceDeviceKey,
+  rotateDeviceToken,
   blockDevice,
   unblockDevice,
   resetDeviceCredential,
@@ -446,5 +447,52 @@ describe("a device's key", () => {
     await client(token).unary(replaceDeviceKey, await replacement(id, key));
     expect(await told(await key.token(id))).toEqual(atAllDoors(id));
     expect(await told(token)).toEqual(atAllDoors("CREDENTIAL_REVOKED"));
+  });
+});
+
+describe("a device's token", () => {
+  const rotate = async (token: string) => (await client(token).unary(rotateDeviceToken, {})).deviceToken;
+
+  it("works until the next one is used, and not a moment longer", async () => {
+    const { id, token } = await enrolDevice(service);
+    const lost = await rotate(token);
+    const next = await rotate(token);
+    expect(await told(token)).toEqual(atAllDoors(id));
+    // Of several the newest counts.
+    expect(await told(lost)).toEqual(atAllDoors("CREDENTIAL_REVOKED"));
+    expect(await told(token)).toEqual(atAllDoors(id));
+    expect(await told(next)).toEqual(atAllDoors(id));
+    expect(await told(token)).toEqual(atAllDoors("CREDENTIAL_REVOKED"));
+    expect(await told(await rotate(next))).toEqual(atAllDoors(id));
+    expect(await told(next)).toEqual(atAllDoors("CREDENTIAL_REVOKED"));
+  });
+
+  it("is rotated by many calls at once to one", async () => {
+    const { id, token } = await enrolDevice(service);
+    const all = await Promise.all(Array.from({ length: 8 }, () => rotate(token)));
+    const outcomes = [];
+    for (const each of all) outcomes.push((await told(each))[0]);
+    expect(outcomes.toSorted()).toEqual([...Array(7).fill("CREDENTIAL_REVOKED"), id].toSorted());
+  });
+
+  it("and the next one are out once the device is blocked, reset or retired", async () => {
+    const { id, token } = await enrolDevice(service);
+    const next = await rotate(token);
+    await operator().unary(blockDevice, { id, reason: "lost" });
+    expect(await told(next)).toEqual(atAllDoors("DEVICE_BLOCKED"));
+    expect((await refusal(rotate(token))).reason).toBe("DEVICE_BLOCKED");
+    await operator().unary(unblockDevice, { id, reason: "found" });
+    expect(await told(token)).toEqual(atAllDoors(id));
+    await operator().unary(resetDeviceCredential, { id, reason: "stolen" });
+    expect(await told(next)).toEqual(atAllDoors("CREDENTIAL_REVOKED"));
+    expect(await told(token)).toEqual(atAllDoors("CREDENTIAL_REVOKED"));
+  });
+
+  it("is not had by a device with a key of its own", async () => {
+    const { id, key } = await device();
+    expect(await refusal(rotate(await key.token(id)))).toMatchObject({
+      code: "FAILED_PRECONDITION",
+      reason: "NO_TOKEN",
+    });
   });
 });

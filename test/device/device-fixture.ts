@@ -7,6 +7,7 @@ import { DeviceRegistry, type DeviceRetired } from "../../src/device/registry/de
 import { DeviceReinstatement } from "../../src/device/registry/device-reinstatement.ts";
 import { DeviceStandings } from "../../src/device/registry/device-standings.ts";
 import { SavedFilters } from "../../src/device/registry/saved-filters.ts";
+import { TokenRotation } from "../../src/device/registry/token-rotation.ts";
 import type { DeviceChange } from "../../src/device/state/device-changes.ts";
 import { DeviceChanges } from "../../src/device/state/device-changes.ts";
 import { DeviceDirectory } from "../../src/device/state/device-directory.ts";
@@ -28,6 +29,7 @@ export interface DeviceReplica extends AsyncDisposable {
   readonly enrolment: DeviceEnrolment;
   readonly registry: DeviceRegistry;
   readonly keyReplacement: DeviceKeyReplacement;
+  readonly tokenRotation: TokenRotation;
   readonly reinstatement: DeviceReinstatement;
   readonly standings: DeviceStandings;
   readonly batches: DeviceBatches;
@@ -102,6 +104,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       retryMs: 15 * 60_000,
     }),
     registry,
+    tokenRotation: new TokenRotation({ database, credentials, audit }),
     keyReplacement: new DeviceKeyReplacement({
       database,
       idempotency,

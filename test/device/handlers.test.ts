@@ -33,7 +33,7 @@ const heartbeatIntervalMs = 60_000;
 /** Calls the handlers as the pipeline does, after identity and validation. */
 function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, string> = new Map()) {
   const { access, enrolment, registry, reinstatement, standings, batches, savedFilters } = devices;
-  const { keyReplacement } = devices;
+  const { keyReplacement, tokenRotation } = devices;
   const { database, clock, tokens, enrolmentKeys, signingKeys, requirements, audit } = access;
   const pageTokens = new PageTokens(Buffer.alloc(32, 1));
   const updates = {
@@ -63,6 +63,7 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
       registry,
       reinstatement,
       keyReplacement,
+      tokenRotation,
       standings,
       batches,
       savedFilters,

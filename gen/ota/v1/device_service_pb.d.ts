@@ -144,6 +144,40 @@ export declare type EnrolDeviceResponse = Message<"ota.v1.EnrolDeviceResponse"> 
 export declare const EnrolDeviceResponseSchema: GenMessage<EnrolDeviceResponse>;
 
 /**
+ * A device's wish for another token.
+ *
+ * @generated from message ota.v1.RotateDeviceTokenRequest
+ */
+export declare type RotateDeviceTokenRequest = Message<"ota.v1.RotateDeviceTokenRequest"> & {
+};
+
+/**
+ * Describes the message ota.v1.RotateDeviceTokenRequest.
+ * Use `create(RotateDeviceTokenRequestSchema)` to create a new message.
+ */
+export declare const RotateDeviceTokenRequestSchema: GenMessage<RotateDeviceTokenRequest>;
+
+/**
+ * The device's next token.
+ *
+ * @generated from message ota.v1.RotateDeviceTokenResponse
+ */
+export declare type RotateDeviceTokenResponse = Message<"ota.v1.RotateDeviceTokenResponse"> & {
+  /**
+   * It is shown only here. Keep it durably before it is used: its first use revokes the one before.
+   *
+   * @generated from field: string device_token = 1;
+   */
+  deviceToken: string;
+};
+
+/**
+ * Describes the message ota.v1.RotateDeviceTokenResponse.
+ * Use `create(RotateDeviceTokenResponseSchema)` to create a new message.
+ */
+export declare const RotateDeviceTokenResponseSchema: GenMessage<RotateDeviceTokenResponse>;
+
+/**
  * A device's key from now on.
  *
  * @generated from message ota.v1.ReplaceDeviceKeyRequest
@@ -2141,6 +2175,17 @@ export declare const DeviceService: GenService<{
     methodKind: "unary";
     input: typeof EnrolDeviceRequestSchema;
     output: typeof EnrolDeviceResponseSchema;
+  },
+  /**
+   * Gives the calling device another token. The one that it came with works on until the new one is used for the first time, however long
+   * that takes, and then no more: a device whose answer got lost asks again with the one that it has, and only the newest answer counts.
+   *
+   * @generated from rpc ota.v1.DeviceService.RotateDeviceToken
+   */
+  rotateDeviceToken: {
+    methodKind: "unary";
+    input: typeof RotateDeviceTokenRequestSchema;
+    output: typeof RotateDeviceTokenResponseSchema;
   },
   /**
    * Gives the calling device a key of its own instead of its token, or another key instead of the one it has. From then on its key

@@ -461,6 +461,13 @@ export enum ErrorReason {
   TOKEN_TIME_WRONG = 135,
 
   /**
+   * The calling device has no token: it comes with a certificate or a key of its own. FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_NO_TOKEN = 151;
+   */
+  NO_TOKEN = 151,
+
+  /**
    * The proof that a device has the private half of its key is none, or the key that it has so far did not consent. INVALID_ARGUMENT.
    *
    * @generated from enum value: ERROR_REASON_KEY_PROOF_INVALID = 136;

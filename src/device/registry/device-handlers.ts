@@ -22,11 +22,13 @@ import type { DeviceVerb } from "./device-registry.ts";
 import type { DeviceReinstatement } from "./device-reinstatement.ts";
 import type { DeviceStandings } from "./device-standings.ts";
 import { type InventoryParts, inventoryEndpoints } from "./inventory-handlers.ts";
+import type { TokenRotation } from "./token-rotation.ts";
 
 /** What the handlers of DeviceService call. */
 export interface DeviceParts extends FleetParts, InventoryParts {
   readonly enrolment: DeviceEnrolment;
   readonly keyReplacement: DeviceKeyReplacement;
+  readonly tokenRotation: TokenRotation;
   readonly reinstatement: DeviceReinstatement;
   readonly standings: DeviceStandings;
   readonly faults: Pick<HeartbeatFaultWriter, "of">;
@@ -49,7 +51,7 @@ export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
 }
 
 function admissionEndpoints(parts: DeviceParts): Endpoint[] {
-  const { enrolment, keyReplacement, registry } = parts;
+  const { enrolment, keyReplacement, registry, tokenRotation } = parts;
   return [
     unary(
       DeviceService.method.enrolDevice,
@@ -82,6 +84,9 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
         };
       },
     ),
+    unary(DeviceService.method.rotateDeviceToken, { rate: "enrol" }, async (_, { identity }) => ({
+      deviceToken: await tokenRotation.rotate(identity),
+    })),
     unary(DeviceService.method.replaceDeviceKey, { rate: "enrol" }, async (request, { identity }) => {
       const { requestId, publicKey, keyProof, consent } = request;
       return {
