@@ -32,6 +32,7 @@ import { Retry } from "./retry.ts";
 import { withProduct, withRun } from "./run-history.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
 import { SignedTokens } from "./signed-tokens.ts";
+import { rotateToken } from "./token-rotation.ts";
 import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 
 /** What an agent is made of. */
@@ -48,6 +49,8 @@ export interface DeviceAgentOptions {
   readonly formerSigner?: DeviceSigner | undefined;
   /** How the service calls itself in the JWTs that devices sign. Default `device-ota`. */
   readonly audience?: string | undefined;
+  /** From which age on the device exchanges its token when it starts, in milliseconds. Default 30 days. */
+  readonly maxTokenAgeMs?: number | undefined;
   /** How to enrol, for a device that has no credential in its storage yet. */
   readonly enrolment: Enrolment;
   readonly deviceType: string;
@@ -209,8 +212,11 @@ export class DeviceAgent implements AsyncDisposable {
   }
 
   async #enrol(memory: DeviceMemory, running: RunningFirmware): Promise<void> {
-    const { deviceType, enrolment, hardwareModel, logger, random = Math.random } = this.#options;
-    if (memory.state.identity !== undefined) return await this.#changeKey(memory);
+    const { clock, deviceType, enrolment, hardwareModel, logger, random = Math.random } = this.#options;
+    if (memory.state.identity !== undefined) {
+      await this.#changeKey(memory);
+      return await this.#rotateToken(memory);
+    }
     using client = this.#newClient(undefined);
     const firmwareVersion = running.version;
     await enrolDevice(
@@ -225,6 +231,7 @@ export class DeviceAgent implements AsyncDisposable {
         firmwareVersion,
         logger,
         random,
+        clock,
       },
       this.#stop.signal,
     );
@@ -243,6 +250,14 @@ export class DeviceAgent implements AsyncDisposable {
       newClient: (token: string | TokenSource) => this.#newClient(token),
     };
     await changeKey(change, this.#stop.signal);
+  }
+
+  async #rotateToken(memory: DeviceMemory): Promise<void> {
+    const token = memory.state.identity?.token ?? "";
+    if (token === "") return;
+    const { clock, logger, maxTokenAgeMs: maxAgeMs = 30 * 86_400_000 } = this.#options;
+    using client = this.#newClient(token);
+    await rotateToken({ client, memory, clock, logger, maxAgeMs }, this.#stop.signal);
   }
 
   /** Its token, or what its own key signs; neither if its certificate is its credential. */

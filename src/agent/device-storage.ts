@@ -24,7 +24,14 @@ export interface DeviceState {
   /** Identifies the try to enrol, so that a retry after a lost answer is known as one. */
   readonly enrolmentRequestId: string;
   /** Undefined until the device is enrolled. */
-  readonly identity: { readonly deviceId: string; readonly token: string } | undefined;
+  readonly identity:
+    | {
+        readonly deviceId: string;
+        readonly token: string;
+        /** When it got the token, by its clock, in milliseconds since 1970; undefined if nobody knows. */
+        readonly tokenSinceMs?: number;
+      }
+    | undefined;
   /** Which life of the sequence counter this is; see `Hello.epoch`. */
   readonly epoch: number;
   /** No heartbeat beyond this sequence has been given out. */

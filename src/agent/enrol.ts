@@ -6,6 +6,7 @@ import { ClientError } from "../client/client-error.ts";
 import type { RpcClient } from "../client/rpc-client.ts";
 import { Alarm } from "../infra/alarm.ts";
 import { BackOff } from "../infra/back-off.ts";
+import type { Clock } from "../infra/clock.ts";
 import { AgentFailure } from "./agent-failure.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import type { SignedTokens } from "./signed-tokens.ts";
@@ -32,6 +33,7 @@ export interface EnrolOptions {
   readonly firmwareVersion: string;
   readonly logger: Logger;
   readonly random: () => number;
+  readonly clock: Clock;
 }
 
 /**
@@ -62,7 +64,8 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
         },
         { signal, timeoutMs: callTimeoutMs },
       );
-      const identity = { deviceId: device?.id ?? "", token: deviceToken };
+      const tokenSinceMs = options.clock.now().getTime();
+      const identity = { deviceId: device?.id ?? "", token: deviceToken, tokenSinceMs };
       // It is kept for life and goes into the header of every call.
       const hasOwn = options.certified || tokens !== undefined;
       const hasCredential = isHeaderText(identity.token) || (hasOwn && identity.token === "");
@@ -111,7 +114,8 @@ async function keyOf(tokens: SignedTokens, serialNumber: string, { state }: Devi
   return { publicKey: tokens.signer.publicKeyPem, keyProof: await tokens.claim(tokens.signer, claim) };
 }
 
-function isHeaderText(text: string): boolean {
+/** Whether a text can be sent in a header: printable ASCII, 1 to 1,024 characters. */
+export function isHeaderText(text: string): boolean {
   return /^[\x20-\x7e]{1,1024}$/.test(text);
 }
 

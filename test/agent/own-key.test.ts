@@ -124,6 +124,25 @@ describe("an agent with a key of its own", () => {
   });
 });
 
+describe("an agent with a token", () => {
+  it("exchanges it when it starts and the token is old, and the one before counts no more", async () => {
+    await using device = await make();
+    const serialNumber = `S ${randomUUID()}`;
+    await device.boot(as(serialNumber));
+    const token = await tokenOf(device);
+    await device.reboot(as(serialNumber));
+    expect(await tokenOf(device)).toBe(token);
+    await device.reboot(as(serialNumber, { maxTokenAgeMs: 0 }));
+    await isHeard(device);
+    expect(await tokenOf(device)).not.toBe(token);
+    expect(await tokenOf(device)).toMatch(/^ota_dev_/);
+    using thief = new RpcClient({ address: service.grpcAddress, token });
+    await expect(thief.unary(DeviceService.method.rotateDeviceToken, {})).rejects.toMatchObject({
+      reason: "CREDENTIAL_REVOKED",
+    });
+  });
+});
+
 describe("device-ota agent --key-file", () => {
   it("makes a key that its user alone can read, and keeps no token", async () => {
     await using device = await make();
