@@ -126,6 +126,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
     wireMay: [...handlers, "api/http"],
     rooms: { words: [], stacks: ["words"], symbols: ["stacks"] },
   },
+  backup: { may: ["infra", "driver"] },
   "entities.ts": {
     may: ["access", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
   },
@@ -160,6 +161,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "cli/migrate.ts": { may: ["config.ts", "errors.ts", "infra"] },
   "cli/recount.ts": { may: ["infra"] },
   "cli/token-reset.ts": { may: ["access", "infra"] },
+  "cli/backup.ts": { may: ["assembly/object-store.ts", "backup"] },
   "main.ts": { may: ["cli"] },
   console: {
     may: ["wire", "policy", "device-names.ts", "version", "transport", "browser"],

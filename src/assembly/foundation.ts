@@ -12,10 +12,9 @@ import { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { migrateUp } from "../infra/database/migrate.ts";
 import type { DatabaseUrls } from "../infra/database/service-role.ts";
 import { Metrics } from "../infra/metrics.ts";
-import { LocalObjectStore } from "../infra/objects/local-object-store.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
-import { S3ObjectStore } from "../infra/objects/s3-object-store.ts";
 import { startEmbeddedPostgres } from "../infra/postgres/embedded-postgres.ts";
+import { objectStore } from "./object-store.ts";
 
 /** What every feature stands on. */
 export interface Foundation {
@@ -103,21 +102,6 @@ async function databaseUrls(
   if (databaseUrl !== undefined)
     return { serviceUrl: databaseUrl, ownerUrl: migrationDatabaseUrl ?? databaseUrl };
   return opened.use(await startEmbeddedPostgres({ dataDir: join(dataDir, "postgres"), logger }));
-}
-
-function objectStore({ storage, dataDir }: Config): ObjectStore {
-  if (storage.type === "local") return new LocalObjectStore(storage.basePath, systemClock);
-  return new S3ObjectStore(
-    {
-      endpoint: storage.endpoint ?? `https://s3.${storage.region}.amazonaws.com`,
-      bucket: storage.bucket,
-      accessKey: storage.accessKey ?? "",
-      secretKey: storage.secretKey ?? "",
-      region: storage.region,
-      stagingFolder: join(dataDir, "staging"),
-    },
-    systemClock,
-  );
 }
 
 /** Looks at the machine's clocks every second, and tells the log and the metrics of gaps. */

@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { Command, CommanderError, Option } from "commander";
 import { addAccessCommands } from "./access-commands.ts";
 import { addAgentCommand } from "./agent-command.ts";
 import { addAuditCommands } from "./audit-commands.ts";
+import { addBackupCommands } from "./backup-commands.ts";
 import { addCertificateCommand } from "./certificate-command.ts";
 import { addDemoCommand } from "./demo/demo-command.ts";
 import { addDeviceCommands } from "./device-commands.ts";
@@ -12,6 +12,7 @@ import { describeFailure, exitCodes, failureJson, failureText } from "./failure.
 import { addFirmwareCommands } from "./firmware-commands.ts";
 import { addMigrateCommands, addRecountCommand } from "./migrate-command.ts";
 import { addModelAliasCommands } from "./model-alias-commands.ts";
+import { ownVersion } from "./own-version.ts";
 import { addPersonCommands } from "./person-commands.ts";
 import { addRolloutCommands } from "./rollout-commands.ts";
 import { addServeCommand } from "./serve-command.ts";
@@ -100,6 +101,7 @@ export function createProgram(cli: Cli): Command {
   addAgentCommand(program, cli);
   addMigrateCommands(program, cli);
   addRecountCommand(program, cli);
+  addBackupCommands(program, cli);
   program.commandsGroup("Ship updates:");
   addFirmwareCommands(program, cli);
   addRolloutCommands(program, cli);
@@ -149,10 +151,3 @@ function listenForSignals(): Interruption {
 }
 
 const endingSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
-async function ownVersion(): Promise<string> {
-  const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
-  return manifest.version;
-}

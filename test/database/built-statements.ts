@@ -1,4 +1,5 @@
 import { AuditLog } from "../../src/access/audit-log.ts";
+import { moveDatabase } from "../../src/backup/move-database.ts";
 import { ErrorGroups } from "../../src/crash/error-groups.ts";
 import { dropPartitionsBefore, ensurePartitions } from "../../src/crash/occurrence-partitions.ts";
 import { parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
@@ -27,6 +28,7 @@ import { PositionSearch } from "../../src/telemetry/position-search.ts";
 import { RollupJob } from "../../src/telemetry/rollup-job.ts";
 import { SeriesReader } from "../../src/telemetry/series-reader.ts";
 import { TrackReader } from "../../src/telemetry/track-reader.ts";
+import { createEmptyDatabase } from "../support/postgres.ts";
 import { connect } from "./support.ts";
 
 const id = "0199aaaa-0000-7000-8000-000000000000";
@@ -41,6 +43,7 @@ export async function buildEveryStatement(url: string): Promise<void> {
   await using database = await connect(url);
   await makeAndDropPartitions(database);
   await grantEverything();
+  await moveAway(url);
   await database.pool.inTurn("partitions", () => Promise.resolve(), { statementTimeoutMs: 60_000 });
   await hear(database);
   await askForDevices(database);
@@ -54,6 +57,12 @@ export async function buildEveryStatement(url: string): Promise<void> {
 async function lieWithin({ pool }: Database): Promise<void> {
   const scopes = new OperatorScopes({ session: pool, clock: systemClock, heartbeatIntervalMs: 60_000 });
   await scopes.devicesWithin({ products: ["app"], deviceFilter: "presence = ONLINE" }, []);
+}
+
+async function moveAway(url: string): Promise<void> {
+  await using empty = await createEmptyDatabase();
+  const to = { ownerUrl: empty.url, serviceUrl: empty.url };
+  await moveDatabase({ ownerUrl: url, serviceUrl: url }, to, new AbortController().signal);
 }
 
 /** To nobody: a role belongs to a server, and not to a database. */

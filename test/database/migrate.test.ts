@@ -5,7 +5,8 @@ import pg from "pg";
 import { describe, expect, it } from "vitest";
 import { migrateDown, migrateUp, pendingMigrations } from "../../src/infra/database/migrate.ts";
 import { execute } from "../support/global-setup.ts";
-import { connect, createEmptyDatabase } from "./support.ts";
+import { createEmptyDatabase } from "../support/postgres.ts";
+import { connect } from "./support.ts";
 
 const all = [
   "0001-initial-schema",

@@ -6,7 +6,8 @@ import { systemClock } from "../../src/infra/clock.ts";
 import { migrateDown, migrateUp } from "../../src/infra/database/migrate.ts";
 import { sql } from "../../src/infra/database/sql.ts";
 import { execute } from "../support/global-setup.ts";
-import { connect, createEmptyDatabase } from "./support.ts";
+import { createEmptyDatabase } from "../support/postgres.ts";
+import { connect } from "./support.ts";
 
 const devices = [1, 2, 3].map((n) => `00000000-0000-7000-8000-00000000000${n}`) as [string, string, string];
 const at = "2026-01-01T12:00:00Z";

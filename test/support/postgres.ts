@@ -7,7 +7,7 @@ import { inject } from "vitest";
 import { createLogger, type Logger } from "../../src/infra/logger.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/infra/postgres/embedded-postgres.ts";
 import { readPostmasterPid } from "../../src/infra/postgres/orphan.ts";
-import { asSuperuser, withDatabase } from "./global-setup.ts";
+import { asSuperuser, execute, withDatabase } from "./global-setup.ts";
 
 /** A database of its own on the run's shared server. Disposing drops it, with the sessions that are still open. */
 export interface TestDatabase extends AsyncDisposable {
@@ -36,6 +36,17 @@ export async function createTestDatabase(
     [Symbol.asyncDispose]: async () => {
       await administration.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
     },
+  };
+}
+
+/** A database on the run's shared server in which no migration has run. */
+export async function createEmptyDatabase(): Promise<TestDatabase> {
+  const serverUrl = inject("databaseUrl");
+  const name = `empty_${randomBytes(8).toString("hex")}`;
+  await execute(serverUrl, `CREATE DATABASE ${name}`);
+  return {
+    url: withDatabase(serverUrl, name),
+    [Symbol.asyncDispose]: () => execute(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
   };
 }
 

@@ -44,7 +44,7 @@ import { Soundness } from "./migrations/m0042-soundness.ts";
 import { DeviceKeys } from "./migrations/m0040-device-keys.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
-import { type Session, sessionOn } from "./session.ts";
+import { type ReadSession, type Session, sessionOn } from "./session.ts";
 import { sql } from "./sql.ts";
 
 /** How to migrate. */
@@ -56,25 +56,31 @@ export interface MigrateOptions {
 }
 
 /**
- * Brings the database up to date; returns the names of the migrations that it ran. `url` names the role that owns the schema;
+ * Brings the database up to date, or with `exactly` to the schema that these migrations make; returns the names of the migrations that it ran. `url` names the role that owns the schema;
  * that of `serviceUrl`, if it is another one, is granted what the service needs. Of several processes that start at
  * once one migrates and the others wait, at most {@link lockWaitMs}. All or nothing: the migrations are one transaction.
  * Throws with words if the server is older than the service's SQL.
  */
 export async function migrateUp(
   url: string,
-  options: MigrateOptions & { readonly serviceUrl?: string } = {},
+  options: MigrateOptions & { readonly serviceUrl?: string; readonly exactly?: readonly string[] } = {},
 ): Promise<string[]> {
   return underLock(url, options, async (session) => {
+    if (options.exactly !== undefined) await requireWithin(session, options.exactly);
     const ran = await runPending(session, url, options);
     if (options.serviceUrl !== undefined) await grantService(session, roleOf(options.serviceUrl));
     return ran;
   });
 }
 
-async function runPending(session: Session, url: string, options: MigrateOptions): Promise<string[]> {
+async function runPending(
+  session: Session,
+  url: string,
+  options: MigrateOptions & { readonly exactly?: readonly string[] },
+): Promise<string[]> {
+  const { exactly } = options;
   // A role that may not change the schema is one to work as, as long as there is nothing to change.
-  const pending = await pendingMigrations(session);
+  const pending = (await pendingMigrations(session)).filter((name) => exactly?.includes(name) ?? true);
   if (pending.length === 0) return [];
   const [right] = await session.query<{ granted: boolean; role: string }>(mayMigrateSql);
   if (right?.granted !== true) {
@@ -83,7 +89,20 @@ async function runPending(session: Session, url: string, options: MigrateOptions
         "DEVICE_OTA_MIGRATION_DATABASE_URL to the same database as the role that owns its tables",
     );
   }
-  return await withMigrator(url, options, async (migrator) => (await migrator.up()).map(({ name }) => name));
+  return await withMigrator(url, options, async (migrator) =>
+    (await migrator.up({ migrations: pending })).map(({ name }) => name),
+  );
+}
+
+/** Throws with words unless `names` are all known, and the database has no others. */
+async function requireWithin(session: Session, names: readonly string[]): Promise<void> {
+  const known = new Set(migrations.map(({ name }) => name));
+  const newer = names.find((name) => !known.has(name));
+  if (newer !== undefined)
+    throw new Error(`the data has the migration ${newer}, which this version does not know: use a newer one`);
+  const more = (await doneMigrations(session)).find((name) => !names.includes(name));
+  if (more !== undefined)
+    throw new Error(`the database has the migration ${more}, which the data has not: name an empty database`);
 }
 
 /**
@@ -104,11 +123,15 @@ export async function migrateDown(
 
 /** The names of the migrations that the database still needs, oldest first. Changes nothing, not even an empty database. */
 export async function pendingMigrations(session: Session): Promise<string[]> {
-  const known = migrations.map(({ name }) => name);
+  const done = new Set(await doneMigrations(session));
+  return migrations.map(({ name }) => name).filter((name) => !done.has(name));
+}
+
+/** The names of the migrations that the database has run; none of an empty one. */
+export async function doneMigrations(session: ReadSession): Promise<string[]> {
   const [table] = await session.query<{ made: boolean }>(migratedSql);
-  if (table?.made !== true) return known;
-  const done = new Set((await session.query<{ name: string }>(doneSql)).map(({ name }) => name));
-  return known.filter((name) => !done.has(name));
+  if (table?.made !== true) return [];
+  return (await session.query<{ name: string }>(doneSql)).map(({ name }) => name);
 }
 
 /**
@@ -158,7 +181,7 @@ const migrations = [
 const migrationsTable = "mikro_orm_migrations";
 
 const migratedSql = sql`SELECT to_regclass('mikro_orm_migrations') IS NOT NULL AS made`;
-const doneSql = sql`SELECT name FROM mikro_orm_migrations`;
+const doneSql = sql`SELECT name FROM mikro_orm_migrations ORDER BY id`;
 const mayMigrateSql = sql`
   SELECT has_schema_privilege(current_schema()::text, 'CREATE') AS granted, current_user::text AS role`;
 const waitSql = sql`SELECT pg_advisory_lock($1)`;

@@ -131,8 +131,8 @@ async function checkVersion(folder: ClusterFolder, binaries: PostgresBinaries): 
   }
   throw new EmbeddedPostgresError(
     `the data folder ${folder.home} belongs to PostgreSQL ${found}, but this service brings PostgreSQL ` +
-      `${binaries.majorVersion}; start it with the service version that made it and move the data with pg_dump ` +
-      "and pg_restore, or choose another data folder",
+      `${binaries.majorVersion}; take a backup with the service version that made it (device-ota backup) and ` +
+      "restore it into another data folder, or choose another one",
   );
 }
 

@@ -3,5 +3,10 @@
  * the folder and says what to do.
  */
 export class EmbeddedPostgresError extends Error {
-  override readonly name = "EmbeddedPostgresError";
+  override readonly name: string = "EmbeddedPostgresError";
+}
+
+/** Another live process has the data folder. */
+export class FolderInUseError extends EmbeddedPostgresError {
+  override readonly name = "FolderInUseError";
 }

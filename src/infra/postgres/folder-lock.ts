@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { EmbeddedPostgresError } from "./embedded-postgres-error.ts";
+import { FolderInUseError } from "./embedded-postgres-error.ts";
 
 /**
  * Exclusive ownership of a data folder by one live process.
@@ -15,7 +15,7 @@ import { EmbeddedPostgresError } from "./embedded-postgres-error.ts";
 export class FolderLock {
   readonly #database: DatabaseSync;
 
-  /** Takes the folder, or throws {@link EmbeddedPostgresError} naming the process that has it. Never waits. */
+  /** Takes the folder, or throws {@link FolderInUseError} naming the process that has it. Never waits. */
   static acquire(folder: string): FolderLock {
     const ownerFile = join(folder, "owner.pid");
     const database = new DatabaseSync(join(folder, "owner.lock"), { timeout: 0 });
@@ -24,7 +24,7 @@ export class FolderLock {
     } catch (error) {
       database.close();
       if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error;
-      throw new EmbeddedPostgresError(
+      throw new FolderInUseError(
         `the data folder ${folder} is in use by another running service${processName(ownerFile)}; ` +
           "stop that one, or give this one a data folder of its own",
       );
