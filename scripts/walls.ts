@@ -127,6 +127,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
     rooms: { words: [], stacks: ["words"], symbols: ["stacks"] },
   },
   backup: { may: ["infra", "driver"] },
+  doctor: { may: ["config.ts", "infra"] },
   "entities.ts": {
     may: ["access", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
   },
@@ -161,6 +162,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "cli/migrate.ts": { may: ["config.ts", "errors.ts", "infra"] },
   "cli/recount.ts": { may: ["infra"] },
   "cli/token-reset.ts": { may: ["access", "infra"] },
+  "cli/doctor.ts": { may: ["assembly/object-store.ts", "config.ts", "doctor"] },
   "cli/backup.ts": { may: ["assembly/object-store.ts", "backup"] },
   "main.ts": { may: ["cli"] },
   console: {

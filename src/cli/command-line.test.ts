@@ -41,6 +41,7 @@ describe("the command tree", () => {
       "backup",
       "restore",
       "move-database",
+      "doctor",
       "firmware keygen",
       "firmware sign",
       "firmware create",

@@ -6,6 +6,7 @@ import { addBackupCommands } from "./backup-commands.ts";
 import { addCertificateCommand } from "./certificate-command.ts";
 import { addDemoCommand } from "./demo/demo-command.ts";
 import { addDeviceCommands } from "./device-commands.ts";
+import { addDoctorCommand } from "./doctor-command.ts";
 import { addErrorCommands } from "./error-commands.ts";
 import { addDeviceTypeCommands } from "./expected-interval-commands.ts";
 import { describeFailure, exitCodes, failureJson, failureText } from "./failure.ts";
@@ -102,6 +103,7 @@ export function createProgram(cli: Cli): Command {
   addMigrateCommands(program, cli);
   addRecountCommand(program, cli);
   addBackupCommands(program, cli);
+  addDoctorCommand(program, cli);
   program.commandsGroup("Ship updates:");
   addFirmwareCommands(program, cli);
   addRolloutCommands(program, cli);
