@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run dev console console-test pictures test simulation fuzz check bench gen format sbom licences fresh-machine fresh-test
+.PHONY: help install demo run dev console console-test pictures test simulation fuzz check bench gen format tarball sbom licences fresh-machine fresh-test
 
 # Written at the end of every installation, by make or by npm, once it is complete.
 installed := node_modules/.installed
@@ -60,6 +60,9 @@ gen: $(installed) ## Generate gen/ from proto/
 
 format: $(installed) ## Format sources and protos
 	@$(npm) format
+
+tarball: $(installed) ## Make dist/device-ota-VERSION-linux-ARCH.tar.gz, which runs without npm, compiler or network
+	@scripts/tarball
 
 sbom: $(installed) ## Write what the service is made of into dist/sbom, as CycloneDX
 	@$(npm) sbom

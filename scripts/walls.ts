@@ -223,6 +223,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       "crash/stacks": [],
       database: ["support"],
       device: ["support", "access"],
+      deploy: [],
       docs: ["support", "/scripts"],
       doors: ["support", "api"],
       faults: ["support"],

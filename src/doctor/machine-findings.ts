@@ -21,7 +21,7 @@ export async function storeFinding(store: ObjectStore, { storage }: Config): Pro
       remedy:
         storage.type === "local"
           ? "make the folder writable for the service's user, with room on its disk"
-          : "check DEVICE_OTA_S3_ENDPOINT, DEVICE_OTA_S3_BUCKET, DEVICE_OTA_S3_REGION and the keys",
+          : "check DEVICE_OTA_STORAGE_S3_ENDPOINT, …_BUCKET, …_REGION and the keys",
     };
   }
 }
