@@ -34,6 +34,7 @@ import { FirmwareVersionKeyEntity } from "./firmware/firmware-version-key.entity
 import { RecallEntity } from "./firmware/recall.entity.ts";
 import { DeviceHeartbeatEntity } from "./heartbeat/device-heartbeat.entity.ts";
 import { DeviceIngestEntity } from "./heartbeat/device-ingest.entity.ts";
+import { RateReportEntity } from "./infra/database/rate-report.entity.ts";
 import { RequestIdEntity } from "./infra/database/request-id.entity.ts";
 import { WriteProbeEntity } from "./infra/database/write-probe.entity.ts";
 import { RolloutHealthEntity } from "./rollout/health/rollout-health.entity.ts";
@@ -89,6 +90,7 @@ export const entities = [
   RecallEntity,
   DeviceHeartbeatEntity,
   DeviceIngestEntity,
+  RateReportEntity,
   RequestIdEntity,
   WriteProbeEntity,
   RolloutEntity,

@@ -9,8 +9,12 @@ export const limitSettings = {
     "Heartbeat calls and messages a device, per replica; a message with a backlog of 1,000 heartbeats counts once.",
   ),
   rateUpdateCheck: rate("RATE_LIMIT_UPDATE_CHECK", "10/minute", "Update checks a device, per replica."),
-  rateEnrol: rate("RATE_LIMIT_ENROL", "600/minute", "Enrolments an address, per replica."),
-  rateApi: rate("RATE_LIMIT_API", "1200/minute", "Other calls a device, token or address, per replica."),
+  rateEnrol: rate("RATE_LIMIT_ENROL", "600/minute", "Enrolments an address, over all replicas."),
+  rateApi: rate(
+    "RATE_LIMIT_API",
+    "1200/minute",
+    "Other calls a token or address, over all replicas, or a device, per replica.",
+  ),
   rateDeviceRead: rate(
     "RATE_LIMIT_DEVICE_READ",
     "30/minute",
@@ -24,13 +28,13 @@ export const limitSettings = {
   rateSignIn: rate(
     "RATE_LIMIT_SIGN_IN",
     "20/minute",
-    "Tries to sign in to the console an address, per replica.",
+    "Tries to sign in to the console an address, over all replicas.",
   ),
-  rateCredential: rate("RATE_LIMIT_CREDENTIAL", "300/minute", "Wrong tokens an address, per replica."),
+  rateCredential: rate("RATE_LIMIT_CREDENTIAL", "300/minute", "Wrong tokens an address, over all replicas."),
   rateRefusal: rate(
     "RATE_LIMIT_REFUSAL",
     "10/minute",
-    "Refused calls that are put on the audit log, a device, token or address, per replica; of all together ten times as many.",
+    "Refused calls that are put on the audit log, a device, token or address, over all replicas; of all together ten times as many.",
   ),
   rateProbe: rate(
     "RATE_LIMIT_PROBE",
@@ -41,6 +45,12 @@ export const limitSettings = {
     "RATE_LIMIT_HEARTBEAT_BYTES",
     "67108864/hour",
     "Bytes of heartbeats a device, as they lie in memory, per replica; a device that was quiet may send them at once.",
+  ),
+  rateShareMs: integer(
+    "RATE_LIMIT_SHARE_MS",
+    500,
+    [0, 60_000],
+    "How often replicas tell each other of the calls that they let through; 0: each counts for itself what is counted over all replicas.",
   ),
   rateCrashLog: rate(
     "RATE_LIMIT_CRASH_LOG",
@@ -165,6 +175,8 @@ export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
       refusal: values.rateRefusal,
       probe: values.rateProbe,
     },
+    /** How often replicas exchange what they counted; 0: never. */
+    rateShareMs: values.rateShareMs,
     /** Of each device; undefined: no limit. */
     heartbeatBytes: heartbeatBytes && { bytes: heartbeatBytes.calls, periodMs: heartbeatBytes.periodMs },
     /** Of each device; undefined: no limit. */

@@ -13,6 +13,7 @@ import { HttpApp, type HttpTls } from "./api/http-app.ts";
 import { Pipeline } from "./api/pipeline/pipeline.ts";
 import { Places } from "./api/pipeline/places.ts";
 import { RateLimiter } from "./api/pipeline/rate-limit.ts";
+import { SharedRates, sharedClasses } from "./api/pipeline/shared-rates.ts";
 import { PortTls } from "./api/tls/port-tls.ts";
 import { openAccess } from "./assembly/access.ts";
 import { identifierOf } from "./assembly/caller-identifier.ts";
@@ -29,6 +30,7 @@ import { attachmentRoutes } from "./firmware/attachment-routes.ts";
 import type { MachineClock } from "./infra/clock.ts";
 import type { Database } from "./infra/database/database.ts";
 import { asDatabaseError } from "./infra/database/errors.ts";
+import { RateReports } from "./infra/database/rate-reports.ts";
 import type { LogOutput } from "./infra/log-output.ts";
 import { downloadOpener } from "./rollout/offer/update-handlers.ts";
 import { exportOpener } from "./telemetry/telemetry-handlers.ts";
@@ -98,7 +100,12 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const { streams, rollouts, crashes, telemetry, ingest, scrub } = updates;
 
   const { connections, outages } = config;
-  const rateLimiter = new RateLimiter(config.rateLimits, clock);
+  const rateLimiter = new RateLimiter(
+    config.rateLimits,
+    clock,
+    config.rateShareMs > 0 ? sharedClasses : undefined,
+  );
+  if (config.rateShareMs > 0) shareRates(foundation, rateLimiter);
   const sessionKey = await serviceSecret(database, "console sessions");
   const sessions = new ConsoleSessions({
     secret: sessionKey,
@@ -230,6 +237,17 @@ const reconnectWithinMs = 10_000;
 
 /** How long open calls may take to finish once the streams are gone. */
 const farewellMs = 2_000;
+
+/** Counts over all replicas what is shared. */
+function shareRates({ config, background, database, clock }: Foundation, rateLimiter: RateLimiter): void {
+  const rates = new SharedRates({ rateLimiter, reports: new RateReports(database.pool, clock) });
+  background.round({
+    name: "rate_reports",
+    everyMs: config.rateShareMs,
+    atOnce: true,
+    work: () => rates.exchange(),
+  });
+}
 
 async function openTls({
   config,

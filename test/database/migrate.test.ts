@@ -46,6 +46,7 @@ const all = [
   "0037-firmware-trust",
   "0042-soundness",
   "0040-device-keys",
+  "0033-rate-reports",
 ];
 const replicas = 3;
 

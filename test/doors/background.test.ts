@@ -37,6 +37,7 @@ const works = [
   "pending_requests",
   "positions",
   "presence",
+  "rate_reports",
   "recalls",
   "refused_calls",
   "ring_census",

@@ -3,8 +3,7 @@ import { describe, expect, it } from "vitest";
 import { FakeClock } from "../../../test/support/fake-clock.ts";
 import { RateLimiter } from "./rate-limit.ts";
 
-function limiter(calls: number, periodMs: number) {
-  const clock = new FakeClock();
+function limiter(calls: number, periodMs: number, clock = new FakeClock()) {
   const limit = { calls, periodMs };
   const none = undefined;
   const limits = {
@@ -20,7 +19,7 @@ function limiter(calls: number, periodMs: number) {
     credential: none,
     refusal: none,
   };
-  return { clock, limiter: new RateLimiter(limits, clock) };
+  return { clock, limiter: new RateLimiter(limits, clock, new Set(["heartbeat"])) };
 }
 
 describe("RateLimiter", () => {
@@ -115,5 +114,86 @@ describe("RateLimiter", () => {
     const { limiter: rates } = limiter(10, 3_600_000);
     for (let i = 0; i < 1_200_000; i++) rates.consume("heartbeat", String(i));
     expect(rates.size).toBeLessThanOrEqual(1_000_000);
+  });
+});
+
+describe("RateLimiter of several replicas", () => {
+  it("counts what others let through as its own", () => {
+    const { clock, limiter: one } = limiter(10, 60_000);
+    const { limiter: other } = limiter(10, 60_000, clock);
+    one.consume("heartbeat", "a", 4);
+    one.consume("heartbeat", "a", 3);
+    one.consume("heartbeat", "b", 1);
+    clock.advance(5_000);
+    for (const calls of one.untold()) other.hear(calls, 5_000);
+    expect(one.untold()).toEqual([]);
+    for (let i = 0; i < 3; i++) expect(other.consume("heartbeat", "a").ok).toBe(true);
+    expect(other.consume("heartbeat", "a")).toEqual({ ok: false, retryAfterMs: 55_001 });
+    expect(other.check("heartbeat", "b").ok).toBe(true);
+    // What was heard is told no further.
+    expect(other.untold()).toEqual([{ rate: "heartbeat", key: "a", calls: 3 }]);
+  });
+
+  it("forgets what it heard a period after the call, and does not hear what is older", () => {
+    const { clock, limiter: rates } = limiter(10, 60_000);
+    rates.hear({ rate: "heartbeat", key: "a", calls: 10 }, 60_001);
+    expect(rates.check("heartbeat", "a").ok).toBe(true);
+    rates.hear({ rate: "heartbeat", key: "a", calls: 10 }, 20_000);
+    expect(rates.check("heartbeat", "a")).toEqual({ ok: false, retryAfterMs: 40_001 });
+    clock.advance(40_001);
+    expect(rates.check("heartbeat", "a").ok).toBe(true);
+  });
+
+  it("takes from the next periods what came to several at once, and says when that is over", () => {
+    const { clock, limiter: rates } = limiter(10, 60_000);
+    rates.consume("heartbeat", "a", 10);
+    rates.hear({ rate: "heartbeat", key: "a", calls: 15 }, 0);
+    // 10 of this period, 10 of the next one, and 5 of the one after: then there is room for 5.
+    const first = rates.consume("heartbeat", "a", 5);
+    expect(first).toEqual({ ok: false, retryAfterMs: 120_001 });
+    clock.advance(60_001);
+    expect(rates.check("heartbeat", "a").ok).toBe(false);
+    clock.advance(60_000);
+    expect(rates.consume("heartbeat", "a", 6).ok).toBe(false);
+    expect(rates.consume("heartbeat", "a", 5).ok).toBe(true);
+    expect(rates.consume("heartbeat", "a").ok).toBe(false);
+  });
+
+  it("lets through no more in the long run than one replica would, whoever calls which when", () => {
+    const step = fc.record({
+      pauseMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 400 })),
+      replica: fc.integer({ min: 0, max: 2 }),
+      calls: fc.integer({ min: 1, max: 30 }),
+    });
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 20 }),
+        fc.array(step, { minLength: 1, maxLength: 150 }),
+        (calls, steps) => {
+          const periodMs = 1_000;
+          const clock = new FakeClock();
+          const replicas = [0, 1, 2].map(() => limiter(calls, periodMs, clock).limiter);
+          const startedMs = clock.monotonicMs();
+          let sinceExchangeMs = 0;
+          let passed = 0;
+          for (const { pauseMs, replica, calls: tries } of steps) {
+            clock.advance(pauseMs);
+            sinceExchangeMs += pauseMs;
+            if (sinceExchangeMs >= 200) {
+              sinceExchangeMs = 0;
+              const told = replicas.map((each) => each.untold());
+              for (const [from, counted] of told.entries())
+                for (const [to, each] of replicas.entries())
+                  if (to !== from) for (const taken of counted) each.hear(taken, 100);
+            }
+            for (let i = 0; i < tries; i++)
+              if (replicas[replica]?.consume("heartbeat", "a").ok === true) passed++;
+          }
+          const periods = Math.floor((clock.monotonicMs() - startedMs) / periodMs) + 1;
+          // At the end each of them may have let through what the others have not heard of.
+          expect(passed).toBeLessThanOrEqual(calls * (periods + replicas.length - 1));
+        },
+      ),
+    );
   });
 });

@@ -38,15 +38,23 @@ const idleConnectionTimeoutMs = 60_000;
 /** When to probe a silent connection first, so that a cut network is noticed. */
 const keepAliveDelayMs = 10_000;
 
+/** What the one connection of each replica is for that hears notifications: whoever counts them counts replicas. */
+export const listeningRole = "listen";
+
+/** The name of a connection in pg_stat_activity, which every role may read. */
+export function applicationName(role: string): string {
+  return `device-ota ${role}`;
+}
+
 /**
  * Settings of a connection of ours. pg waits for ever by default, so every wait has an end here.
  *
- * @param role what the connection is for: shown in pg_stat_activity as `device-ota <role>`
+ * @param role what the connection is for: see {@link applicationName}
  */
 export function connectionSettings(url: string, role: string): PoolConfig {
   return {
     connectionString: url,
-    application_name: `device-ota ${role}`,
+    application_name: applicationName(role),
     connectionTimeoutMillis: connectionTimeoutMs,
     statement_timeout: statementTimeoutMs,
     lock_timeout: lockTimeoutMs,

@@ -2,7 +2,7 @@ import pg from "pg";
 import { Alarm } from "../alarm.ts";
 import { BackOff } from "../back-off.ts";
 import type { Logger } from "../logger.ts";
-import { connectionSettings } from "./connection-settings.ts";
+import { connectionSettings, listeningRole } from "./connection-settings.ts";
 import { sessionOn } from "./session.ts";
 import { identifier, sql } from "./sql.ts";
 
@@ -71,7 +71,7 @@ export class Listener {
   }
 
   async #open(): Promise<void> {
-    const client = new pg.Client(connectionSettings(this.#url, "listen"));
+    const client = new pg.Client(connectionSettings(this.#url, listeningRole));
     let lost = false;
     const onLoss = (error?: unknown): void => {
       // A dying connection says so several times.

@@ -34,14 +34,15 @@ import { KeptFacts } from "./migrations/m0028-kept-facts.ts";
 import { EnrolmentConsent } from "./migrations/m0030-enrolment-consent.ts";
 import { SignInAndAudit } from "./migrations/m0031-sign-in-and-audit.ts";
 import { SerialsAndClones } from "./migrations/m0032-serials-and-clones.ts";
+import { RateReports } from "./migrations/m0033-rate-reports.ts";
 import { DeviceCertificates } from "./migrations/m0034-device-certificates.ts";
 import { OidcPeople } from "./migrations/m0035-oidc-people.ts";
 import { TokenRights } from "./migrations/m0036-token-rights.ts";
 import { FirmwareTrust } from "./migrations/m0037-firmware-trust.ts";
 import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
 import { AuditChain } from "./migrations/m0039-audit-chain.ts";
-import { Soundness } from "./migrations/m0042-soundness.ts";
 import { DeviceKeys } from "./migrations/m0040-device-keys.ts";
+import { Soundness } from "./migrations/m0042-soundness.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type ReadSession, type Session, sessionOn } from "./session.ts";
@@ -176,6 +177,7 @@ const migrations = [
   { name: "0037-firmware-trust", class: FirmwareTrust },
   { name: "0042-soundness", class: Soundness },
   { name: "0040-device-keys", class: DeviceKeys },
+  { name: "0033-rate-reports", class: RateReports },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
