@@ -231,6 +231,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       heartbeat: ["support"],
       infra: ["support"],
       install: ["support"],
+      monitoring: ["support", "docs"],
       "install/fresh": ["support", "install"],
       rollout: ["support"],
       "rollout/fleet-of-2000": ["support", "rollout"],

@@ -21,6 +21,7 @@ import { openDevices } from "./assembly/devices.ts";
 import { endpointTable } from "./assembly/endpoints.ts";
 import { type Foundation, openFoundation } from "./assembly/foundation.ts";
 import { openOidc } from "./assembly/oidc.ts";
+import { showState } from "./assembly/state-metrics.ts";
 import { openUpdates } from "./assembly/updates.ts";
 import type { Config } from "./config.ts";
 import { crashLogRoutes } from "./crash/crash-log-routes.ts";
@@ -162,39 +163,19 @@ async function start(options: ServerOptions): Promise<RunningServer> {
       console: { sessions, folder: consoleFolder },
     }),
   );
-  metrics.observe(
-    "ingest_unstored_seconds",
-    "For how long heartbeats have waited without one being stored; 0 while none waits.",
-    () => ingest.unstoredForMs / 1_000,
-  );
   const grpcDoor = opened.use(new GrpcDoor(pipeline, table, { connections }));
   for (const work of [...httpApp.background, ...grpcDoor.background]) foundation.background.add(work);
-  metrics.observe(
-    "heartbeat_streams",
-    "Devices with a heartbeat stream open to this replica.",
-    () => streams.size,
-  );
-  metrics.observe(
-    "log_lines_dropped",
-    "Lines of the log that were lost because its output was full, slow or gone.",
-    () => logOutput?.droppedLines ?? 0,
-  );
-  metrics.observe(
-    "damaged_firmware_contents",
-    "Contents of the catalogue's firmware that are damaged or missing in the store.",
-    () => scrub.damaged,
-  );
-  metrics.observe("open_updates", "Device updates that are not over.", () => rollouts.tracker.size);
-  metrics.observe(
-    "missing_devices",
-    "Devices that began to install and are not heard any more.",
-    () => rollouts.tracker.missing,
-  );
-  metrics.observe(
-    "drifted_devices",
-    "Devices that fell back to an older version by themselves after their update had succeeded.",
-    () => rollouts.drifted,
-  );
+  showState(metrics, {
+    devices: devices.fleet.counters,
+    streams,
+    rollouts,
+    ingest,
+    scrub,
+    clock,
+    readiness: httpApp.readiness,
+    connections: { grpc: grpcDoor, http: httpApp },
+    logOutput,
+  });
 
   const grpc = await grpcDoor.listen({ host: config.host, port: config.grpcPort, tls });
   const http = await httpApp.listen({ host: config.host, port: config.httpPort });
@@ -256,23 +237,28 @@ async function openTls({
   background,
   metrics,
 }: Foundation): Promise<PortTls | undefined> {
-  if (config.tls === undefined) return undefined;
-  const tls = await PortTls.open(config.tls, { clock, logger });
-  background.add(tls.round);
-  tls.round.start();
-  metrics.observe(
-    "tls_certificate_expiry_timestamp_seconds",
-    "When the certificate of the ports ends, in seconds since 1970.",
-    () => tls.expiresAt.getTime() / 1_000,
-  );
-  if (config.tls.clients?.crlFile !== undefined) {
-    metrics.observe(
-      "tls_revocations_expiry_timestamp_seconds",
-      "When the first revocation list of devices' certificates ends, and with it all of these, in seconds since 1970.",
-      () => (tls.revocationsExpireAt?.getTime() ?? Number.POSITIVE_INFINITY) / 1_000,
-    );
+  const tls = config.tls && (await PortTls.open(config.tls, { clock, logger }));
+  if (tls !== undefined) {
+    background.add(tls.round);
+    tls.round.start();
   }
+  metrics.observeEach(
+    "tls_certificate_expiry_timestamp_seconds",
+    "When the certificate of the ports ends, in seconds since 1970; no value without TLS.",
+    [],
+    () => expiry(tls?.expiresAt),
+  );
+  metrics.observeEach(
+    "tls_revocations_expiry_timestamp_seconds",
+    "When the first revocation list of devices' certificates ends, and with it all of these, in seconds since 1970; no value without one.",
+    [],
+    () => expiry(tls?.revocationsExpireAt),
+  );
   return tls;
+}
+
+function expiry(at: Date | undefined): [Record<never, string>, number][] {
+  return at === undefined ? [] : [[{}, at.getTime() / 1_000]];
 }
 
 function httpTls({ tls }: Config, port: PortTls | undefined): HttpTls | undefined {

@@ -58,14 +58,15 @@ export class HttpApp implements AsyncDisposable {
   /** For plugins; the doors are registered already. */
   readonly fastify: FastifyInstance;
   readonly #parts: HttpAppParts;
-  readonly #readiness: Readiness;
+  /** Whether the service can do its work, as its probes tell. */
+  readonly readiness: Readiness;
   readonly #guard: ConnectionGuard;
   readonly #shutdown = new AbortController();
   #closing: Promise<void> | undefined;
 
   private constructor(parts: HttpAppParts) {
     this.#parts = parts;
-    this.#readiness = new Readiness(parts.readiness, parts.pipeline.parts.logger);
+    this.readiness = new Readiness(parts.readiness, parts.pipeline.parts.logger);
     const { clock, logger, metrics } = parts.pipeline.parts;
     this.#guard = new ConnectionGuard({
       name: "http",
@@ -77,6 +78,11 @@ export class HttpApp implements AsyncDisposable {
     this.fastify = openFastify(parts);
     // By TLS this is the connection below it.
     this.fastify.server.on("connection", (socket: Socket) => this.#guard.accept(socket));
+  }
+
+  /** How many connections are open. */
+  get openConnections(): number {
+    return this.#guard.open;
   }
 
   /** What goes on by itself. */
@@ -157,7 +163,7 @@ export class HttpApp implements AsyncDisposable {
     if (corsOrigins.length > 0) await app.register(fastifyCors, crossOrigin(corsOrigins));
     const letIn: LetIn = (connection) => this.#guard.admitted(connection);
     const { clock } = pipeline.parts;
-    const probes = probeRoutes({ readiness: this.#readiness, metrics, clock });
+    const probes = probeRoutes({ readiness: this.readiness, metrics, clock });
     for (const raw of [...probes, ...rawRoutes]) registerRawRoute(app, pipeline, raw, letIn);
     await registerConnectDoor(app, pipeline, table, { shutdown: this.#shutdown.signal, letIn });
     await registerRestDoor(app, pipeline, table, letIn);

@@ -13,6 +13,8 @@ import { migrateUp } from "../infra/database/migrate.ts";
 import type { DatabaseUrls } from "../infra/database/service-role.ts";
 import { Metrics } from "../infra/metrics.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
+import { countStoreCalls } from "../infra/objects/store-metrics.ts";
+import { WatchedObjectStore } from "../infra/objects/watched-object-store.ts";
 import { startEmbeddedPostgres } from "../infra/postgres/embedded-postgres.ts";
 import { objectStore } from "./object-store.ts";
 
@@ -53,11 +55,14 @@ export async function openFoundation(
   };
   const waitMs = config.outages.databaseWaitMs;
   const database = opened.use(await whenDatabaseAnswers(connect, { waitMs, logger, signal }));
-  const store = opened.use(objectStore(config));
+  const store = opened.use(
+    new WatchedObjectStore(objectStore(config), countStoreCalls(metrics.store, machine)),
+  );
   const idempotency = new IdempotencyKeys();
   const background = opened.use(new Background({ clock: machine, logger }));
   metrics.background(() => background.logs);
   for (const work of database.background) background.add(work);
+  showPools(metrics, database);
   const clock = await DatabaseClock.start({ pool: database.pool, machine, logger });
   background.add(clock.round);
   metrics.observe(
@@ -102,6 +107,28 @@ async function databaseUrls(
   if (databaseUrl !== undefined)
     return { serviceUrl: databaseUrl, ownerUrl: migrationDatabaseUrl ?? databaseUrl };
   return opened.use(await startEmbeddedPostgres({ dataDir: join(dataDir, "postgres"), logger }));
+}
+
+function showPools(metrics: Metrics, database: Pick<Database, "pools">): void {
+  metrics.observeEach(
+    "database_connections",
+    "Connections to the database by pool and state, used or idle.",
+    ["pool", "state"],
+    () =>
+      database.pools.flatMap(({ name: pool, used, idle }) => [
+        [{ pool, state: "used" }, used] as const,
+        [{ pool, state: "idle" }, idle] as const,
+      ]),
+  );
+  metrics.observeEach(
+    "database_connections_limit",
+    "The most connections that a pool may have.",
+    ["pool"],
+    () => database.pools.map(({ name: pool, most }) => [{ pool }, most]),
+  );
+  metrics.observeEach("database_connection_waiters", "What waits for a connection, by pool.", ["pool"], () =>
+    database.pools.map(({ name: pool, waiting }) => [{ pool }, waiting]),
+  );
 }
 
 /** Looks at the machine's clocks every second, and tells the log and the metrics of gaps. */

@@ -1,6 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { ErrorCode } from "../errors.ts";
 import { exposeWork } from "./background/background-metrics.ts";
 import type { WorkLog } from "./background/work-log.ts";
+import { RpcMetrics } from "./rpc-metrics.ts";
+import { withTimeLimit } from "./time-limit.ts";
 
 /**
  * Every metric of the service, in a registry of its own, so that two services in one process (tests) stay apart. A
@@ -13,15 +16,17 @@ export class Metrics {
   readonly updates: UpdateMetrics;
   readonly devices: DeviceMetrics;
   readonly clock: ClockMetrics;
+  readonly store: StoreMetrics;
   readonly #registry = new Registry();
 
   /** `processMetrics` adds Node's own: memory, CPU, garbage collection and event-loop delay. */
   constructor(options: { readonly processMetrics: boolean }) {
-    this.rpc = new RpcMetrics(this.#registry);
+    this.rpc = new RpcMetrics(this.#registry, prefix);
     this.ingest = createIngestMetrics(this.#registry);
     this.updates = createUpdateMetrics(this.#registry);
     this.devices = createDeviceMetrics(this.#registry);
     this.clock = createClockMetrics(this.#registry);
+    this.store = createStoreMetrics(this.#registry);
     if (options.processMetrics) collectDefaultMetrics({ register: this.#registry });
   }
 
@@ -51,63 +56,52 @@ export class Metrics {
       },
     });
   }
+
+  /** Registers a counter of something that is counted elsewhere; read when metrics are asked for. */
+  observeCount(name: string, help: string, read: () => number): void {
+    new Counter({
+      name: `${prefix}${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  }
+
+  /**
+   * Registers a gauge with labels from small closed sets, whose values are read when metrics are asked for. What cannot be read,
+   * or not within {@link readLimitMs}, has no value then: an old one would lie, and the other metrics are wanted most.
+   */
+  observeEach<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    read: () => Iterable<LabelledValue<Label>> | Promise<Iterable<LabelledValue<Label>>>,
+  ): void {
+    new Gauge<Label>({
+      name: `${prefix}${name}`,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      async collect() {
+        this.reset();
+        // Without labels it would be 0 then.
+        if (labelNames.length === 0) this.remove({});
+        const late = (): Error => new Error("not read in time");
+        const values = withTimeLimit(Promise.resolve().then(read), readLimitMs, late);
+        for (const [labels, value] of await values.catch(() => [])) this.set(labels, value);
+      },
+    });
+  }
 }
 
-/** Calls by method, door and outcome. Handles are cached by the pipeline: a lookup by labels costs more than the count. */
-export class RpcMetrics {
-  readonly #duration: Histogram<"method" | "door" | "code">;
-  readonly #openStreams: Gauge<"method" | "door">;
-  readonly #messages: Counter<"method" | "direction">;
-  readonly #refusedConnections: Counter<"door" | "reason">;
+/** A value with its labels. */
+export type LabelledValue<Label extends string> = readonly [Readonly<Record<Label, string>>, number];
 
-  constructor(registry: Registry) {
-    this.#refusedConnections = new Counter({
-      name: `${prefix}connections_refused_total`,
-      help: "Connections that were not taken, or cut before a call was let in.",
-      labelNames: ["door", "reason"],
-      registers: [registry],
-    });
-    this.#duration = new Histogram({
-      name: `${prefix}rpc_duration_seconds`,
-      help: "Duration of finished calls; the count is the number of calls. Streams count when they end.",
-      labelNames: ["method", "door", "code"],
-      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
-      registers: [registry],
-    });
-    this.#openStreams = new Gauge({
-      name: `${prefix}open_streams`,
-      help: "Streaming calls that are open now.",
-      labelNames: ["method", "door"],
-      registers: [registry],
-    });
-    this.#messages = new Counter({
-      name: `${prefix}stream_messages_total`,
-      help: "Messages on streams; direction `in` is from the client.",
-      labelNames: ["method", "direction"],
-      registers: [registry],
-    });
-  }
-
-  /** A handle that counts finished calls with one outcome, by their seconds. */
-  duration(method: string, door: string, code: string): { observe(seconds: number): void } {
-    return this.#duration.labels(method, door, code);
-  }
-
-  /** A handle for the open streams of a method. */
-  openStreams(method: string, door: string): { inc(): void; dec(): void } {
-    return this.#openStreams.labels(method, door);
-  }
-
-  /** Counts a connection that was not taken, or that was cut before a call was let in. */
-  refusedConnection(door: string, reason: string): void {
-    this.#refusedConnections.inc({ door, reason });
-  }
-
-  /** A handle that counts stream messages. */
-  messages(method: string, direction: "in" | "out"): { inc(count: number): void } {
-    return this.#messages.labels(method, direction);
-  }
-}
+/** Less than Prometheus waits for all of the metrics. */
+const readLimitMs = 2_000;
 
 /** What the heartbeat ingest counts. */
 export interface IngestMetrics {
@@ -159,6 +153,12 @@ export interface ClockMetrics {
   readonly deafSeconds: Count;
   /** How often the wall clock was set. */
   readonly steps: Count;
+}
+
+/** What calls of the object store count. */
+export interface StoreMetrics {
+  /** A call that ended, by operation and outcome: `ok`, an error code, or `aborted`. Handles are made once. */
+  duration(operation: string, outcome: ErrorCode | "ok" | "aborted"): Distribution;
 }
 
 /** Something that only grows. */
@@ -280,4 +280,15 @@ function createClockMetrics(registry: Registry): ClockMetrics {
       registers,
     }),
   };
+}
+
+function createStoreMetrics(registry: Registry): StoreMetrics {
+  const duration = new Histogram({
+    name: `${prefix}store_duration_seconds`,
+    help: "Duration of calls of the object store, of reads until the first byte can be read; outcome is ok, aborted or an error code.",
+    labelNames: ["operation", "outcome"],
+    buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30],
+    registers: [registry],
+  });
+  return { duration: (operation, outcome) => duration.labels(operation, outcome) };
 }

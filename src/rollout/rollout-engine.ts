@@ -46,6 +46,7 @@ import { UpdateTracker } from "./proof/update-tracker.ts";
 import { RecallCatalog } from "./recall/recall-catalog.ts";
 import { RecallPreview } from "./recall/recall-preview.ts";
 import { RecallWatch } from "./recall/recall-watch.ts";
+import { RolloutCounts } from "./rollout-counts.ts";
 import { RolloutMemory } from "./rollout-memory.ts";
 import type { RolloutSettings } from "./rollout-settings.ts";
 
@@ -78,6 +79,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   readonly recalls: RecallCatalog;
   readonly recallPreview: RecallPreview;
   readonly watch: RolloutWatch;
+  readonly counts: RolloutCounts;
   readonly index: RolloutIndex;
   readonly tracker: UpdateTracker;
   readonly health: HealthWatch;
@@ -201,6 +203,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     const catalog = new RolloutCatalog({ pool, transactions, idempotency, firmware, defaults: settings });
     const archived = new ArchivedUpdates({ pool, clock, logger });
     this.records = new RolloutRecords({ transactions, firmware, marking: () => archived.round.soon(0) });
+    this.counts = new RolloutCounts(pool);
     this.watch = new RolloutWatch({ read: (id) => catalog.get(id) });
     const serving = { devices, index, tracker, rechecks, facts, writer, downloads, outages, clock };
     const offers = new UpdateOffers(serving);

@@ -81,6 +81,11 @@ export class GrpcDoor implements AsyncDisposable {
     this.#port = new GrpcPort(server, routes, options.connections, pipeline.parts);
   }
 
+  /** How many connections are open. */
+  get openConnections(): number {
+    return this.#port.guard.open;
+  }
+
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
     return this.#port.background;

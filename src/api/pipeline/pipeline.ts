@@ -6,7 +6,7 @@ import { type Identity, roleIncludes } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Clock } from "../../infra/clock.ts";
-import type { RpcMetrics } from "../../infra/metrics.ts";
+import type { RpcMetrics } from "../../infra/rpc-metrics.ts";
 import type { AccessRule } from "./access-rule.ts";
 import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";
 import { callerOf } from "./caller.ts";
@@ -220,6 +220,7 @@ export class Route {
     const failure = failureOf(thrown, call, this.#parts.translateError);
     if (call.finished) return failure;
     const elapsedMs = this.#finish(call, failure.error.code);
+    this.#parts.metrics.failed(this.#door, failure.error.reason);
     this.#logFailure(call, failure, elapsedMs);
     this.#shared.refusals.note(call, this.target.name, this.target.access, failure.error);
     return failure;

@@ -26,6 +26,21 @@ export interface DatabaseOptions {
   readonly poolSizes?: Partial<PoolSizes>;
 }
 
+/** The pools, each for one kind of work. */
+type PoolName = "orm" | "ingest" | "admin" | "heavy_reads";
+
+/** How full a pool of connections is. */
+export interface PoolUse {
+  readonly name: PoolName;
+  /** Connections at work. */
+  readonly used: number;
+  readonly idle: number;
+  /** Callers who wait for one. */
+  readonly waiting: number;
+  /** The most connections that it may have. */
+  readonly most: number;
+}
+
 /**
  * The service's PostgreSQL: pools that cannot starve each other, and one connection that listens. Every wait has a
  * time-out, and a server that goes away fails the calls that need it but never the process.
@@ -41,6 +56,7 @@ export class Database implements AsyncDisposable {
   /** For reads that cost much. */
   readonly heavyReads: HeavyReads;
   readonly #heavyPool: pg.Pool;
+  readonly #pools: Map<PoolName, pg.Pool>;
   readonly #listener: Listener;
   readonly #notifier: Notifier;
   readonly #logger: Logger;
@@ -49,6 +65,7 @@ export class Database implements AsyncDisposable {
   /** Connects, and makes sure that the server answers: UNAVAILABLE if it does not within seconds. */
   static async connect(options: DatabaseOptions): Promise<Database> {
     const sizes = { ...defaultPoolSizes, ...options.poolSizes };
+    const pools = new Map<PoolName, pg.Pool>();
     const orm = await MikroORM.init({
       driver: OrmDriver,
       entities: options.entities,
@@ -57,6 +74,8 @@ export class Database implements AsyncDisposable {
         ...connectionSettings(options.url, "orm"),
         max: sizes.orm,
         onConnect: closeOnBrokenTransaction,
+        // The ORM makes it with its first statement.
+        onPoolCreated: (pool: pg.Pool) => void pools.set("orm", pool),
       },
       // A firmware that was deleted must not hide the history of the devices that had it.
       filtersOnRelations: false,
@@ -68,7 +87,7 @@ export class Database implements AsyncDisposable {
       logger: (message) => options.logger.debug(message),
       colors: false,
     });
-    const database = new Database(orm, options, sizes);
+    const database = new Database(orm, options, sizes, pools);
     try {
       await database.ping(AbortSignal.timeout(firstAnswerMs));
       return database;
@@ -78,17 +97,35 @@ export class Database implements AsyncDisposable {
     }
   }
 
-  private constructor(orm: MikroORM, options: DatabaseOptions, sizes: PoolSizes) {
+  private constructor(
+    orm: MikroORM,
+    options: DatabaseOptions,
+    sizes: PoolSizes,
+    pools: Map<PoolName, pg.Pool>,
+  ) {
     const { url, logger } = options;
     this.orm = orm;
+    this.#pools = pools;
     this.#logger = logger;
     this.ingestPool = createPool({ ...connectionSettings(url, "ingest"), max: sizes.ingest }, logger);
     this.adminPool = createPool({ ...connectionSettings(url, "admin"), max: sizes.admin }, logger);
     this.pool = new Pool(this.adminPool);
     this.#heavyPool = createPool(heavyReadSettings(url, sizes.heavyReads), logger);
     this.heavyReads = new HeavyReads(this.#heavyPool, sizes.heavyReads);
+    pools.set("ingest", this.ingestPool).set("admin", this.adminPool).set("heavy_reads", this.#heavyPool);
     this.#listener = new Listener(url, logger);
     this.#notifier = new Notifier(this.pool, logger);
+  }
+
+  /** How full the pools are. */
+  get pools(): readonly PoolUse[] {
+    return [...this.#pools].map(([name, pool]) => ({
+      name,
+      used: pool.totalCount - pool.idleCount,
+      idle: pool.idleCount,
+      waiting: pool.waitingCount,
+      most: pool.options.max,
+    }));
   }
 
   /** What goes on by itself. */
