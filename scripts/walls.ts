@@ -49,12 +49,14 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "oidc-settings.ts": { may: ["loopback.ts", "settings.ts"] },
   "outage-settings.ts": { may: ["settings.ts"] },
   "tls-settings.ts": { may: ["settings.ts"] },
+  "reporting-settings.ts": { may: ["settings.ts"] },
   "config.ts": {
     may: [
       "limit-settings.ts",
       "loopback.ts",
       "oidc-settings.ts",
       "outage-settings.ts",
+      "reporting-settings.ts",
       "settings.ts",
       "tls-settings.ts",
     ],
@@ -71,6 +73,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       "database/migrations": [],
       objects: ["."],
       postgres: ["."],
+      tracing: ["."],
     },
   },
   call: { may: ["errors.ts", "wire"] },

@@ -3,6 +3,7 @@ import { limitSettings, limitsOf } from "./limit-settings.ts";
 import { isLoopback } from "./loopback.ts";
 import { oidcOf, oidcSettings } from "./oidc-settings.ts";
 import { outageSettings, outagesOf } from "./outage-settings.ts";
+import { reportingSettings } from "./reporting-settings.ts";
 import {
   choice,
   decimal,
@@ -65,8 +66,8 @@ interface SettingValue {
 
 function settingValues(env: Readonly<Record<string, string | undefined>>): SettingValue[] {
   return settings
-    .map(({ name, default: defaultValue, meaning, secret }) => {
-      const given = env[name]?.trim() ?? "";
+    .map(({ name, standardName, default: defaultValue, meaning, secret }) => {
+      const given = givenOf(env, name, standardName);
       const set = given !== "";
       const value = set ? (secret ? "(set)" : given) : defaultValue;
       return { name, value, defaultValue, set, description: meaning };
@@ -276,6 +277,7 @@ const table = {
     "CORS_ORIGINS",
     "Web origins, separated by commas, whose pages may call the HTTP port; none by default.",
   ),
+  ...reportingSettings,
   trustedProxies: networks(
     "TRUSTED_PROXIES",
     "Addresses and networks, separated by commas, of the proxies before the service: only what they say in `x-forwarded-for` names a caller.",
@@ -298,12 +300,21 @@ function unknownNames(env: Readonly<Record<string, string | undefined>>): string
     .map((name) => `${name}: there is no such setting`);
 }
 
+function givenOf(
+  env: Readonly<Record<string, string | undefined>>,
+  name: string,
+  standardName: string | undefined,
+): string {
+  const own = env[name]?.trim() ?? "";
+  return own === "" && standardName !== undefined ? (env[standardName]?.trim() ?? "") : own;
+}
+
 /** The first step: each setting for itself. Undefined if any has a fault. */
 function readValues(env: Readonly<Record<string, string | undefined>>, faults: string[]): Values | undefined {
   const values: Record<string, unknown> = {};
   const before = faults.length;
   for (const [key, setting] of Object.entries(table) as [string, Setting<unknown>][]) {
-    const given = env[setting.name]?.trim() ?? "";
+    const given = givenOf(env, setting.name, setting.standardName);
     try {
       values[key] = setting.parse(given === "" ? setting.default : given);
     } catch (error) {
@@ -390,6 +401,11 @@ function assemble(values: Values, faults: string[]) {
     drainSeconds: values.drainSeconds,
     /** What is done while database or store are away, and how that is found out. */
     outages: outagesOf(values),
+    /** Undefined: nothing is traced. */
+    tracing:
+      values.otlpEndpoint === undefined
+        ? undefined
+        : { endpoint: values.otlpEndpoint, share: values.traceSharePercent / 100 },
     corsOrigins: values.corsOrigins,
     trustedProxies: values.trustedProxies,
     ...limitsOf(values, values.trustedProxies),

@@ -122,6 +122,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     translateError: asDatabaseError,
     logger,
     metrics: metrics.rpc,
+    tracing: foundation.tracing,
     clock,
     pendingRequests: config.pendingRequests,
     refusals,

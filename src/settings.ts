@@ -10,6 +10,8 @@ export interface SettingDoc {
   readonly meaning: string;
   /** Whether its value must never be shown. */
   readonly secret: boolean;
+  /** A variable that others have the same meaning for; it counts where the setting's own is not set. */
+  readonly standardName?: string;
 }
 
 /** A setting with the way to read it. */

@@ -9,6 +9,7 @@ import { reflectionEndpoints } from "../api/grpc/reflection-handlers.ts";
 import { contractServices, EndpointTable } from "../api/pipeline/endpoint-table.ts";
 import type { RateLimiter } from "../api/pipeline/rate-limit.ts";
 import { scopedEndpoint } from "../api/pipeline/scoped-endpoint.ts";
+import { tracedEndpoint } from "../api/pipeline/traced-endpoint.ts";
 import { errorEndpoints } from "../crash/error-handlers.ts";
 import type { OpenUpdates } from "../device/fleet/status-overview.ts";
 import { DeviceBatches } from "../device/registry/device-batch.ts";
@@ -171,7 +172,8 @@ export function endpointTable({
     ...healthEndpoints(serving, contractServices),
     ...reflectionEndpoints([...contractServices, Health]),
   ];
-  return new EndpointTable(endpoints.map((endpoint) => scopedEndpoint(endpoint, scopes)));
+  const scoped = endpoints.map((endpoint) => scopedEndpoint(endpoint, scopes));
+  return new EndpointTable(foundation.tracing === undefined ? scoped : scoped.map(tracedEndpoint));
 }
 
 /** The share of the heartbeat interval that devices add at random. */

@@ -11,11 +11,13 @@ import { whenDatabaseAnswers } from "../infra/database/first-answer.ts";
 import { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { migrateUp } from "../infra/database/migrate.ts";
 import type { DatabaseUrls } from "../infra/database/service-role.ts";
+import type { StatementWatch } from "../infra/database/watched-statements.ts";
 import { Metrics } from "../infra/metrics.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { countStoreCalls } from "../infra/objects/store-metrics.ts";
-import { WatchedObjectStore } from "../infra/objects/watched-object-store.ts";
+import { type StoreWatch, WatchedObjectStore } from "../infra/objects/watched-object-store.ts";
 import { startEmbeddedPostgres } from "../infra/postgres/embedded-postgres.ts";
+import { openTracing, type Tracing } from "../infra/tracing/tracing.ts";
 import { objectStore } from "./object-store.ts";
 
 /** What every feature stands on. */
@@ -27,6 +29,8 @@ export interface Foundation {
   /** Tells when the machine slept, the service stood still or the wall clock was set. */
   readonly clockWatch: ClockWatch;
   readonly metrics: Metrics;
+  /** Undefined where nothing is traced. */
+  readonly tracing: Tracing | undefined;
   /** All that goes on by itself. */
   readonly background: Background;
   /** As the role that the service works as, with its password. */
@@ -47,16 +51,17 @@ export async function openFoundation(
   { machine = systemClock, signal }: { readonly machine?: MachineClock; readonly signal?: AbortSignal } = {},
 ): Promise<Foundation> {
   const metrics = new Metrics({ processMetrics: true });
+  const tracing = config.tracing && opened.use(await openTracing(config.tracing, logger));
 
   const { serviceUrl: databaseUrl, ownerUrl } = await databaseUrls(config, logger, opened);
   const connect = async () => {
     await migrateUp(ownerUrl, { logger, serviceUrl: databaseUrl });
-    return await Database.connect({ url: databaseUrl, logger, entities });
+    return await Database.connect({ url: databaseUrl, logger, entities, watch: watchStatements(tracing) });
   };
   const waitMs = config.outages.databaseWaitMs;
   const database = opened.use(await whenDatabaseAnswers(connect, { waitMs, logger, signal }));
   const store = opened.use(
-    new WatchedObjectStore(objectStore(config), countStoreCalls(metrics.store, machine)),
+    new WatchedObjectStore(objectStore(config), watchStore(countStoreCalls(metrics.store, machine), tracing)),
   );
   const idempotency = new IdempotencyKeys();
   const background = opened.use(new Background({ clock: machine, logger }));
@@ -85,6 +90,7 @@ export async function openFoundation(
     clock,
     clockWatch: watchClock(machine, background, metrics, logger),
     metrics,
+    tracing,
     background,
     databaseUrl,
     database,
@@ -107,6 +113,19 @@ async function databaseUrls(
   if (databaseUrl !== undefined)
     return { serviceUrl: databaseUrl, ownerUrl: migrationDatabaseUrl ?? databaseUrl };
   return opened.use(await startEmbeddedPostgres({ dataDir: join(dataDir, "postgres"), logger }));
+}
+
+/** Statements are traced where the service is. */
+function watchStatements(tracing: Tracing | undefined): StatementWatch | undefined {
+  if (tracing === undefined) return undefined;
+  return (text, run) =>
+    tracing.within("postgresql", { "db.system.name": "postgresql", "db.query.text": text }, run);
+}
+
+/** Store calls are counted always, and traced where the service is. */
+function watchStore(count: StoreWatch, tracing: Tracing | undefined): StoreWatch {
+  if (tracing === undefined) return count;
+  return (operation, call) => tracing.within(`store ${operation}`, {}, () => count(operation, call));
 }
 
 function showPools(metrics: Metrics, database: Pick<Database, "pools">): void {

@@ -31,6 +31,8 @@ export interface TestServiceOptions {
   readonly databaseUrl?: string;
   /** The clocks of its machine, which may be wrong. */
   readonly clock?: MachineClock;
+  /** Takes every line of its log, as JSON; without it there is none. */
+  readonly log?: (line: string) => void;
 }
 
 /** Starts the product as it is, in this process. Dispose it with `await using`: it then drains as on SIGTERM. */
@@ -60,7 +62,12 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       DEVICE_OTA_DRAIN_SECONDS: "5",
       ...options.settings,
     });
-    const logger = createLogger({ level: "silent", pretty: false });
+    const { log } = options;
+    const logger = createLogger({
+      level: log === undefined ? "silent" : "debug",
+      pretty: false,
+      ...(log && { destination: { write: log } }),
+    });
     const server = opened.use(
       await startServer({ config, logger, ...(options.clock && { clock: options.clock }) }),
     );

@@ -286,6 +286,7 @@ function originOf(context: HandlerContext): CallOrigin {
     certificate: certificateOf(context.values.get(requestKey)?.raw.socket),
     requestId: context.requestHeader.get("x-request-id") ?? undefined,
     getPeer: () => context.values.get(peerKey),
+    getTraceparent: () => context.requestHeader.get("traceparent") ?? undefined,
   };
 }
 

@@ -30,6 +30,7 @@ export class GrpcOrigin implements CallOrigin {
   readonly certificate: ShownCertificate | undefined;
   readonly requestId: string | undefined;
   readonly #call: Pick<ServerInterceptingCallInterface, "getPeer">;
+  readonly #headers: Metadata;
 
   constructor(
     call: Pick<ServerInterceptingCallInterface, "getPeer">,
@@ -37,6 +38,7 @@ export class GrpcOrigin implements CallOrigin {
     certificate: ShownCertificate | undefined,
   ) {
     this.#call = call;
+    this.#headers = headers;
     this.certificate = certificate;
     this.authorization = headerOf(headers, "authorization");
     this.requestId = headerOf(headers, "x-request-id");
@@ -46,6 +48,10 @@ export class GrpcOrigin implements CallOrigin {
     const peer = this.#call.getPeer();
     const colon = peer.lastIndexOf(":");
     return colon === -1 ? peer : peer.slice(0, colon);
+  }
+
+  getTraceparent(): string | undefined {
+    return headerOf(this.#headers, "traceparent");
   }
 }
 

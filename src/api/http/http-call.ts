@@ -140,6 +140,7 @@ class HttpOrigin implements CallOrigin {
   readonly certificate: ShownCertificate | undefined;
   readonly requestId: string | undefined;
   readonly #peer: string;
+  readonly #traceparent: string | undefined;
 
   constructor(door: Door, request: FastifyRequest) {
     this.door = door;
@@ -147,11 +148,17 @@ class HttpOrigin implements CallOrigin {
     this.certificate = certificateOf(request.raw.socket);
     const requestId = request.headers["x-request-id"];
     this.requestId = typeof requestId === "string" ? requestId : undefined;
+    const traceparent = request.headers["traceparent"];
+    this.#traceparent = typeof traceparent === "string" ? traceparent : undefined;
     // Cannot be asked for any more when the client has gone.
     this.#peer = request.ip;
   }
 
   getPeer(): string {
     return this.#peer;
+  }
+
+  getTraceparent(): string | undefined {
+    return this.#traceparent;
   }
 }

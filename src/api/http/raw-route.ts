@@ -79,7 +79,10 @@ export function registerRawRoute(
         const call = calls.get(request) as Call;
         bodies.get(request)?.end();
         try {
-          const payload = await servingCall(call, () => raw.handle(request, reply, call));
+          const payload = await servingCall(call, () => {
+            const handle = () => raw.handle(request, reply, call);
+            return call.trace === undefined ? handle() : call.trace.run(handle);
+          });
           route.succeed(call);
           return payload;
         } catch (error) {

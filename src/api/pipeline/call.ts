@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import type { ShownCertificate } from "../../call/client-certificate.ts";
-import type { Identity } from "../../call/identity.ts";
+import { actorOf, type Identity } from "../../call/identity.ts";
+import { traceContextOf } from "../../call/trace-context.ts";
+import type { CallTrace } from "../../infra/tracing/tracing.ts";
 import type { CallContext, Door } from "./endpoint.ts";
 import type { Place } from "./places.ts";
 
@@ -27,6 +29,8 @@ export interface CallOrigin {
   readonly requestId: string | undefined;
   /** The caller's address, without port. */
   getPeer(): string;
+  /** The `traceparent` header as it came. */
+  getTraceparent(): string | undefined;
 }
 
 /**
@@ -49,10 +53,14 @@ export class Call implements CallContext {
   streaming = false;
   /** What it holds while it is open. */
   place: Place | undefined;
+  /** Set where the service is traced. */
+  trace: CallTrace | undefined;
   readonly #origin: CallOrigin;
   readonly #method: string;
   readonly #baseLogger: Logger;
   #logger: Logger | undefined;
+  /** Whom the logger names. */
+  #loggedIdentity: Identity | undefined;
   #controller: AbortController | undefined;
   #abortReason: Error | undefined;
   #abortListener: ((reason: Error) => void) | undefined;
@@ -75,8 +83,16 @@ export class Call implements CallContext {
   }
 
   get logger(): Logger {
-    this.#logger ??= this.#baseLogger.child({ requestId: this.requestId, method: this.#method });
+    if (this.#logger === undefined || this.#loggedIdentity !== this.identity) {
+      this.#loggedIdentity = this.identity;
+      this.#logger = this.#baseLogger.child(this.#loggedFields());
+    }
     return this.#logger;
+  }
+
+  /** The trace's id as the service or else the caller has it. */
+  get traceId(): string | undefined {
+    return this.trace?.traceId ?? traceContextOf(this.#origin.getTraceparent())?.traceId;
   }
 
   get signal(): AbortSignal {
@@ -98,6 +114,17 @@ export class Call implements CallContext {
     this.#abortReason = reason;
     this.#abortListener?.(reason);
     this.#controller?.abort(reason);
+  }
+
+  #loggedFields(): object {
+    const { identity, requestId, traceId } = this;
+    return {
+      requestId,
+      method: this.#method,
+      ...(traceId === undefined ? {} : { traceId }),
+      actor: actorOf(identity),
+      ...(identity.kind === "device" ? { deviceId: identity.deviceId } : {}),
+    };
   }
 
   /** For the door that serves the call: runs when the call is cut short, before the handler can react to the signal. */

@@ -2,11 +2,13 @@ import type { BlockList } from "node:net";
 import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
 import type { CertificateHolders } from "../../call/client-certificate.ts";
-import { type Identity, roleIncludes } from "../../call/identity.ts";
+import { actorOf, type Identity, roleIncludes } from "../../call/identity.ts";
+import { traceContextOf } from "../../call/trace-context.ts";
 import { OtaError } from "../../errors.ts";
 import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { RpcMetrics } from "../../infra/rpc-metrics.ts";
+import type { Tracing } from "../../infra/tracing/tracing.ts";
 import type { AccessRule } from "./access-rule.ts";
 import { Call, type CallerIdentifier, type CallOrigin } from "./call.ts";
 import { callerOf } from "./caller.ts";
@@ -33,6 +35,8 @@ export interface PipelineParts {
   readonly logger: Logger;
   readonly metrics: RpcMetrics;
   readonly clock: Clock;
+  /** Follows calls; undefined where nobody asked for it. */
+  readonly tracing?: Pick<Tracing, "beginCall"> | undefined;
   readonly pendingRequests: PendingRequestLimits;
   /** Where refused calls are put on record. */
   readonly refusals: RefusalRecord;
@@ -149,7 +153,12 @@ export class Route {
 
   /** Begins a call. Every call that was opened must end in {@link succeed} or {@link fail}. */
   open(origin: CallOrigin): Call {
-    const call = new Call(origin, this.target.name, this.#parts.logger, this.#parts.clock.monotonicMs());
+    const { tracing, logger, clock } = this.#parts;
+    const call = new Call(origin, this.target.name, logger, clock.monotonicMs());
+    if (tracing !== undefined) {
+      const parent = traceContextOf(origin.getTraceparent());
+      call.trace = tracing.beginCall(this.target.name, this.#door, parent);
+    }
     if (this.#openStreams !== undefined) {
       call.streaming = true;
       this.#openStreams.inc();
@@ -219,7 +228,7 @@ export class Route {
   fail(call: Call, thrown: unknown): Failure {
     const failure = failureOf(thrown, call, this.#parts.translateError);
     if (call.finished) return failure;
-    const elapsedMs = this.#finish(call, failure.error.code);
+    const elapsedMs = this.#finish(call, failure.error.code, failure.error.reason);
     this.#parts.metrics.failed(this.#door, failure.error.reason);
     this.#logFailure(call, failure, elapsedMs);
     this.#shared.refusals.note(call, this.target.name, this.target.access, failure.error);
@@ -242,8 +251,9 @@ export class Route {
     if (place !== undefined && !call.finished) call.place = this.#parts.places.take(place, call);
   }
 
-  #finish(call: Call, code: string): number {
+  #finish(call: Call, code: string, reason?: string): number {
     call.finished = true;
+    call.trace?.end(actorOf(call.identity), code, reason);
     call.place?.release();
     if (this.#staysOpen) this.#shared.openCalls.delete(call);
     if (call.streaming) this.#openStreams?.dec();

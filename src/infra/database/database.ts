@@ -15,6 +15,7 @@ import { OrmDriver } from "./orm-driver.ts";
 import { locked, Pool, type TransactOptions } from "./pool.ts";
 import { type Session, sessionOf } from "./session.ts";
 import { type Sql, sql } from "./sql.ts";
+import { type StatementWatch, watchStatements } from "./watched-statements.ts";
 
 /** How to reach the database. */
 export interface DatabaseOptions {
@@ -24,6 +25,8 @@ export interface DatabaseOptions {
   /** Every entity of the service. */
   readonly entities: NonNullable<Options["entities"]>;
   readonly poolSizes?: Partial<PoolSizes>;
+  /** Sees each statement; undefined where nobody looks. */
+  readonly watch?: StatementWatch | undefined;
 }
 
 /** The pools, each for one kind of work. */
@@ -75,7 +78,10 @@ export class Database implements AsyncDisposable {
         max: sizes.orm,
         onConnect: closeOnBrokenTransaction,
         // The ORM makes it with its first statement.
-        onPoolCreated: (pool: pg.Pool) => void pools.set("orm", pool),
+        onPoolCreated: (pool: pg.Pool) => {
+          pools.set("orm", pool);
+          if (options.watch !== undefined) watchStatements(pool, options.watch);
+        },
       },
       // A firmware that was deleted must not hide the history of the devices that had it.
       filtersOnRelations: false,
@@ -112,6 +118,10 @@ export class Database implements AsyncDisposable {
     this.pool = new Pool(this.adminPool);
     this.#heavyPool = createPool(heavyReadSettings(url, sizes.heavyReads), logger);
     this.heavyReads = new HeavyReads(this.#heavyPool, sizes.heavyReads);
+    if (options.watch !== undefined) {
+      for (const pool of [this.ingestPool, this.adminPool, this.#heavyPool])
+        watchStatements(pool, options.watch);
+    }
     pools.set("ingest", this.ingestPool).set("admin", this.adminPool).set("heavy_reads", this.#heavyPool);
     this.#listener = new Listener(url, logger);
     this.#notifier = new Notifier(this.pool, logger);
