@@ -74,6 +74,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       objects: ["."],
       postgres: ["."],
       tracing: ["."],
+      "error-tracking": [".", "database"],
     },
   },
   call: { may: ["errors.ts", "wire"] },

@@ -1,4 +1,4 @@
-import { decimal, url } from "./settings.ts";
+import { decimal, textOr, url } from "./settings.ts";
 
 /** The settings for what the service reports of itself to others. */
 export const reportingSettings = {
@@ -16,4 +16,13 @@ export const reportingSettings = {
     [0, 100],
     "Which share of the calls is traced, in percent; calls whose callers trace them always are.",
   ),
+  sentryDsn: {
+    ...url(
+      "SENTRY_DSN",
+      ["https:", "http:"],
+      "Where errors that nobody foresaw are sent, as a DSN of Sentry or of what speaks its protocol; the standard `SENTRY_DSN` counts too. Without it none are sent.",
+    ),
+    standardName: "SENTRY_DSN",
+  },
+  sentryEnvironment: textOr("SENTRY_ENVIRONMENT", "production", "The environment that sent errors name."),
 };

@@ -1,6 +1,8 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Config } from "../config.ts";
+import { systemClock } from "../infra/clock.ts";
+import { ErrorTracker } from "../infra/error-tracking/error-tracker.ts";
 import { LogOutput } from "../infra/log-output.ts";
 import { createLogger } from "../infra/logger.ts";
 import { consoleFolder, type FirstSecrets, type RunningServer, startServer } from "../server.ts";
@@ -27,7 +29,13 @@ export async function serve(cli: Cli, options: ServeOptions): Promise<void> {
   });
   const pretty = config.log.format === "pretty" || (config.log.format === "auto" && cli.terminal.interactive);
   await using logOutput = LogOutput.standard();
-  const logger = createLogger({ level: config.log.level, pretty, destination: logOutput });
+  await using errors = config.errorTracking && new ErrorTracker(config.errorTracking, systemClock);
+  const logger = createLogger({
+    level: config.log.level,
+    pretty,
+    destination: logOutput,
+    ...(errors && { onError: (error, fields) => errors.report(error, fields) }),
+  });
   const server = await startServer({
     config,
     logger,

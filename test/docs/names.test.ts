@@ -85,7 +85,7 @@ const identifier = /^(?:[A-Za-z][a-z0-9]*(?:[A-Z_][A-Za-z0-9]*)+|[A-Z]{3,})(?:\.
 /** A word of the code; metrics are put together from a prefix and their name. */
 function isKnown(name: string): boolean {
   // Settings have a test of their own, capabilities are Linux's, and metrics of the process prom-client's.
-  if (words.has(name) || /^(?:DEVICE_OTA|CAP|nodejs|process|OTEL)_/.test(name)) return true;
+  if (words.has(name) || /^(?:DEVICE_OTA|CAP|nodejs|process|OTEL|SENTRY)_/.test(name)) return true;
   const metric = /^device_ota_(\w+)$/.exec(name)?.[1];
   return metric !== undefined && (words.has(metric) || words.has(metric.replace(/^ingest_/, "")));
 }

@@ -1,11 +1,15 @@
 import { createHash, randomBytes } from "node:crypto";
 import { credentials, Client as GrpcClient, Metadata } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { newContent } from "../support/door-clients.ts";
+import { Role } from "../../gen/ota/v1/access_pb.js";
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { mintToken, newContent } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { HttpReceiver } from "../support/http-receiver.ts";
 import { PolledDevice } from "../support/polled-device.ts";
 import { startTestService, type TestService } from "../support/service.ts";
+import { enrol } from "../support/streaming-device.ts";
+import { scrapeText } from "./scrape.ts";
 
 /** What a collector of OpenTelemetry sees of a service that is told of it, and what the log says of the same calls. */
 
@@ -13,6 +17,7 @@ let collector: HttpReceiver;
 let service: TestService;
 let device: PolledDevice;
 const lines: LogLine[] = [];
+const log: string[] = [];
 beforeAll(async () => {
   collector = await HttpReceiver.start();
   service = await startTestService({
@@ -22,7 +27,10 @@ beforeAll(async () => {
       DEVICE_OTA_TRACE_SHARE_PERCENT: "0",
       DEVICE_OTA_REQUIRE_SIGNATURE: "false",
     },
-    log: (line) => lines.push(JSON.parse(line) as LogLine),
+    log: (line) => {
+      log.push(line);
+      lines.push(JSON.parse(line) as LogLine);
+    },
   });
   device = await PolledDevice.enrol(service.client(), service.enrolmentKey);
 });
@@ -178,6 +186,46 @@ it("no secret and no value of a caller reaches the collector", async () => {
   expect(collector.text).not.toContain(service.adminToken);
   expect(collector.text).not.toContain(service.enrolmentKey);
   expect(collector.text).not.toContain("a-serial-of-mine");
+});
+
+it("no secret of whoever calls reaches the log, the metrics or the collector", async () => {
+  const rpc = service.client();
+  const { deviceToken } = await enrol(rpc, service.enrolmentKey, "1.0.0");
+  const { secret: operatorToken } = await mintToken(service, Role.VIEWER);
+  const { secret: enrolmentKey } = await rpc.unary(AccessService.method.createEnrolmentKey, {
+    name: "one-more",
+  });
+  const stolen = "a-token-that-nobody-made-0123456789";
+  for (const token of [service.adminToken, deviceToken, operatorToken, stolen]) {
+    const headers = {
+      authorization: `Bearer ${token}`,
+      cookie: `session=${token}`,
+      traceparent: caller().traceparent,
+    };
+    await fetch(`${service.httpUrl}/api/v1/devices?filter=${token}`, { headers });
+    await fetch(`${service.httpUrl}/no/such/place`, { headers });
+  }
+  await fetch(`${service.httpUrl}/session`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ token: operatorToken }),
+  });
+  const before = collector.requests.length;
+  await byHttp("/api/v1/devices", caller());
+  await eventually(() => expect(collector.requests.length).toBeGreaterThan(before));
+  const all = [...log, collector.text, await scrapeText(service)].join("\n");
+  expect(all).toContain("ota.v1.AccessService/CreateEnrolmentKey");
+  for (const secret of [
+    service.adminToken,
+    service.enrolmentKey,
+    deviceToken,
+    operatorToken,
+    enrolmentKey,
+    stolen,
+  ]) {
+    expect(secret.length).toBeGreaterThan(15);
+    expect(all).not.toContain(secret);
+  }
 });
 
 it("a collector that refuses costs traces and nothing else", async () => {

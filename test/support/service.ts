@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RpcClient } from "../../src/client/rpc-client.ts";
 import { readConfig } from "../../src/config.ts";
-import type { MachineClock } from "../../src/infra/clock.ts";
+import { type MachineClock, systemClock } from "../../src/infra/clock.ts";
+import { ErrorTracker } from "../../src/infra/error-tracking/error-tracker.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { type RunningServer, startServer } from "../../src/server.ts";
 import { createTestDatabase } from "./postgres.ts";
@@ -63,10 +64,12 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
       ...options.settings,
     });
     const { log } = options;
+    const errors = config.errorTracking && opened.use(new ErrorTracker(config.errorTracking, systemClock));
     const logger = createLogger({
       level: log === undefined ? "silent" : "debug",
       pretty: false,
       ...(log && { destination: { write: log } }),
+      ...(errors && { onError: (error, fields) => errors.report(error, fields) }),
     });
     const server = opened.use(
       await startServer({ config, logger, ...(options.clock && { clock: options.clock }) }),
