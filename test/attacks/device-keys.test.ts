@@ -472,7 +472,8 @@ describe("a device's token", () => {
     const all = await Promise.all(Array.from({ length: 8 }, () => rotate(token)));
     const outcomes = [];
     for (const each of all) outcomes.push((await told(each))[0]);
-    expect(outcomes.toSorted()).toEqual([...Array(7).fill("CREDENTIAL_REVOKED"), id].toSorted());
+    expect(outcomes.filter((outcome) => outcome === id)).toHaveLength(1);
+    expect(outcomes.filter((outcome) => outcome === "CREDENTIAL_REVOKED")).toHaveLength(7);
   });
 
   it("and the next one are out once the device is blocked, reset or retired", async () => {
