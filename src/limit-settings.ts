@@ -39,7 +39,12 @@ export const limitSettings = {
   rateProbe: rate(
     "RATE_LIMIT_PROBE",
     "600/minute",
-    "Questions about health and metrics over HTTP an address, per replica.",
+    "Questions about health and metrics an address, per replica.",
+  ),
+  ratePage: rate(
+    "RATE_LIMIT_PAGE",
+    "6000/minute",
+    "The console's files, and what there is not, an address, per replica.",
   ),
   rateHeartbeatBytes: rate(
     "RATE_LIMIT_HEARTBEAT_BYTES",
@@ -174,6 +179,7 @@ export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
       credential: values.rateCredential,
       refusal: values.rateRefusal,
       probe: values.rateProbe,
+      page: values.ratePage,
     },
     /** How often replicas exchange what they counted; 0: never. */
     rateShareMs: values.rateShareMs,

@@ -167,7 +167,7 @@ export class HttpApp implements AsyncDisposable {
     for (const raw of [...probes, ...rawRoutes]) registerRawRoute(app, pipeline, raw, letIn);
     await registerConnectDoor(app, pipeline, table, { shutdown: this.#shutdown.signal, letIn });
     await registerRestDoor(app, pipeline, table, letIn);
-    if (console !== undefined) await registerConsoleFiles(app, console.folder);
+    if (console !== undefined) await registerConsoleFiles(app, pipeline, console.folder);
   }
 }
 

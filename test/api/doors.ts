@@ -58,6 +58,7 @@ const noLimits: RateLimits = {
   operator: undefined,
   sign_in: undefined,
   probe: undefined,
+  page: undefined,
   credential: undefined,
   refusal: undefined,
 };

@@ -3,30 +3,66 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fastifyStatic } from "@fastify/static";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { openHttpCall, sendFailure } from "../http/http-call.ts";
 import { allowStyles } from "../http/security-headers.ts";
+import type { Call } from "../pipeline/call.ts";
+import type { Pipeline } from "../pipeline/pipeline.ts";
 
 /**
  * Serves the built console from a folder: `/` and, for navigations of a browser, every path that belongs to nothing
  * else answer with its index page, which finds out by itself what to show. Files with a hash in their name may be kept
  * for ever; the index page names them and is asked for each time. Without a built console `/` says how to build it.
+ * Whoever asks needs no credential, so an address may ask only so often, also for what there is not.
  */
-export async function registerConsoleFiles(app: FastifyInstance, folder: string): Promise<void> {
-  await app.register(fastifyStatic, {
-    root: join(folder, "assets"),
-    prefix: "/assets/",
-    index: false,
-    immutable: true,
-    maxAge: assetLifetimeMs,
-    preCompressed: true,
-    suppressWarning: true,
-  });
+export async function registerConsoleFiles(
+  app: FastifyInstance,
+  pipeline: Pipeline,
+  folder: string,
+): Promise<void> {
+  const count = counter(pipeline);
   const index = (request: FastifyRequest, reply: FastifyReply) => sendIndex(folder, request, reply);
-  app.get("/", index);
+  await app.register(async (scope) => {
+    scope.addHook("onRequest", count);
+    await scope.register(fastifyStatic, {
+      root: join(folder, "assets"),
+      prefix: "/assets/",
+      index: false,
+      immutable: true,
+      maxAge: assetLifetimeMs,
+      preCompressed: true,
+      suppressWarning: true,
+    });
+    scope.get("/", index);
+  });
   app.setNotFoundHandler(async (request, reply) => {
+    const refused = await count(request, reply);
+    if (refused !== undefined) return refused;
     if (isNavigation(request)) return index(request, reply);
     const { method, url } = request;
     return reply.code(404).type("text/plain; charset=utf-8").send(`There is nothing at ${method} ${url}\n`);
   });
+}
+
+/** Leads requests through the pipeline, once each. Returns the answer to one that is refused. */
+function counter(pipeline: Pipeline) {
+  const route = pipeline.route(
+    { name: "console", access: { public: true }, rate: "page", input: undefined, streaming: false },
+    "http",
+  );
+  const calls = new WeakMap<FastifyRequest, Call>();
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
+    // A file that is not there was counted before it was missed.
+    if (calls.has(request)) return undefined;
+    const call = openHttpCall(route, "http", request, reply);
+    calls.set(request, call);
+    try {
+      await route.admit(call);
+    } catch (error) {
+      return sendFailure(reply, route.fail(call, error));
+    }
+    reply.raw.once("close", () => route.succeed(call));
+    return undefined;
+  };
 }
 
 /** A year, the longest that caches honour. */

@@ -43,7 +43,7 @@ export class ServingState {
  */
 export function healthEndpoints(state: ServingState, services: readonly DescService[]): Endpoint[] {
   const names = new Set(["", Health.typeName, ...services.map(({ typeName }) => typeName)]);
-  const options = { access: { public: true }, rate: "operator" } as const;
+  const options = { access: { public: true }, rate: "probe" } as const;
   const current = () => (state.serving ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
   return [
     unary(Health.method.check, options, async ({ service }) => {

@@ -45,6 +45,7 @@ export type RateClass =
   | "operator"
   | "sign_in"
   | "probe"
+  | "page"
   /** Wrong tokens; no endpoint is of this class. */
   | "credential"
   /** Refused calls that are put on record; no endpoint is of this class. */

@@ -174,7 +174,8 @@ export class Route {
   admit(call: Call): undefined | Promise<void> {
     const { access } = this.target;
     if (access.public === true) {
-      this.#letIn(call);
+      this.#count(call);
+      this.#takePlace(call);
       return undefined;
     }
     const identity = this.#shared.credentials.identify(call);
@@ -237,16 +238,22 @@ export class Route {
 
   #admitAs(call: Call, identity: Identity): void {
     call.identity = identity;
+    // Also who may not: refusing costs something too.
+    this.#count(call);
     requireAccess(this.target.access, identity);
-    this.#letIn(call);
+    this.#takePlace(call);
     if (this.#staysOpen && !call.finished) this.#shared.openCalls.add(call);
   }
 
-  #letIn(call: Call): void {
-    const { rate, deviceRate = rate, place } = this.target;
+  #count(call: Call): void {
+    const { rate, deviceRate = rate } = this.target;
     const counted = call.identity.kind === "device" ? deviceRate : rate;
     const verdict = this.#parts.rateLimiter.consume(counted, callerOf(call));
     if (!verdict.ok) throw rateLimited(counted, verdict.retryAfterMs);
+  }
+
+  #takePlace(call: Call): void {
+    const { place } = this.target;
     // Nothing would give back the place of a call that was over before its caller was known.
     if (place !== undefined && !call.finished) call.place = this.#parts.places.take(place, call);
   }

@@ -16,6 +16,7 @@ function limiter(calls: number, periodMs: number, clock = new FakeClock()) {
     operator: none,
     sign_in: none,
     probe: none,
+    page: none,
     credential: none,
     refusal: none,
   };
