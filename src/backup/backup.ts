@@ -91,4 +91,5 @@ const namedObjectsSql = sql`
   SELECT sha256 FROM firmware_updates WHERE state <> 'DRAFT' AND NOT is_deleted
    UNION SELECT object_sha256 FROM crash_logs WHERE stored_at IS NOT NULL
    UNION SELECT object_sha256 FROM symbol_files
+   UNION SELECT a.sha256 FROM firmware_attachments a JOIN firmware_updates f ON f.id = a.firmware_id WHERE NOT f.is_deleted
    ORDER BY 1`;
