@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { readConfig, settings } from "../../src/config.ts";
+import { Metrics } from "../../src/infra/metrics.ts";
 
 const root = join(import.meta.dirname, "../..");
 const files = readdirSync(join(root, "deploy"), { recursive: true, withFileTypes: true })
@@ -60,7 +61,15 @@ describe("what deploys the service", () => {
     expect(compose.services["service-1"]?.image).toBe(`device-ota:${version}`);
     expect(textOf("deploy/helm/device-ota/values.yaml")).toContain(`httpPort: ${httpPort}`);
     expect(textOf("deploy/helm/device-ota/values.yaml")).toContain(`grpcPort: ${grpcPort}`);
-    expect(textOf("src/infra/metrics.ts")).toContain("open_streams");
+  });
+
+  it("grows by a metric that the service has", async () => {
+    const { autoscaling } = parse(textOf("deploy/helm/device-ota/values.yaml")) as {
+      autoscaling: { metric: string };
+    };
+    expect(await new Metrics({ processMetrics: false }).text()).toContain(
+      `# TYPE ${autoscaling.metric} gauge`,
+    );
   });
 });
 
@@ -91,8 +100,9 @@ describe("compose", () => {
       for (const name of networks) expect(Object.keys(compose.networks)).toContain(name);
       for (const volume of volumes) {
         const [source = ""] = volume.split(":");
-        if (source.startsWith(".")) expect(files).toContain(join(root, "deploy/compose", source));
-        else expect(Object.keys(compose.volumes)).toContain(source);
+        const isFile = source.startsWith(".");
+        const there = isFile ? files : Object.keys(compose.volumes);
+        expect(there).toContain(isFile ? join(root, "deploy/compose", source) : source);
       }
     }
     const proxied = textOf("deploy/compose/Caddyfile").match(/service-\d/g) ?? [];
