@@ -48,6 +48,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "limit-settings.ts": { may: ["settings.ts"] },
   "oidc-settings.ts": { may: ["loopback.ts", "settings.ts"] },
   "outage-settings.ts": { may: ["settings.ts"] },
+  "storage-settings.ts": { may: ["settings.ts"] },
   "tls-settings.ts": { may: ["settings.ts"] },
   "reporting-settings.ts": { may: ["settings.ts"] },
   "config.ts": {
@@ -58,6 +59,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       "outage-settings.ts",
       "reporting-settings.ts",
       "settings.ts",
+      "storage-settings.ts",
       "tls-settings.ts",
     ],
   },
@@ -155,7 +157,9 @@ export const rooms: Readonly<Record<string, Wall>> = {
     may: [...ground, "config.ts", "api", "assembly", "access", "firmware", "rollout", "telemetry", "crash"],
   },
   client: { may: ["errors.ts", "loopback.ts", "wire", "grpc"] },
-  agent: { may: ["client", "manifest", "schedule", "version", "errors.ts", ...time, "wire", "grpc"] },
+  agent: {
+    may: ["client", "manifest", "schedule", "version", "errors.ts", "loopback.ts", ...time, "wire", "grpc"],
+  },
   cli: {
     may: ["agent", "client", "manifest", "policy", "errors.ts", "loopback.ts", ...time, "wire", "grpc"],
     rooms: { demo: [".", "config.ts", "server.ts", "infra"] },

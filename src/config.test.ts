@@ -78,6 +78,21 @@ describe("readConfig", () => {
       "DEVICE_OTA_STORAGE_S3_BUCKET: is required with DEVICE_OTA_STORAGE_TYPE=s3",
       "DEVICE_OTA_STORAGE_S3_SECRET_KEY: is missing; access key and secret key come together",
     ]);
+    const sealed = { ...s3, DEVICE_OTA_STORAGE_S3_ENCRYPTION: "sse-kms", DEVICE_OTA_STORAGE_S3_KMS_KEY: "k" };
+    expect(readConfig(sealed).storage).toMatchObject({
+      keys: undefined,
+      pathStyle: true,
+      encryption: { kind: "sse-kms", keyId: "k" },
+    });
+    const misled = {
+      ...s3,
+      DEVICE_OTA_STORAGE_S3_KMS_KEY: "k",
+      DEVICE_OTA_STORAGE_S3_PUBLIC_ENDPOINT: "https://cdn.example/firmware",
+    };
+    expect(faultsOf(misled)).toEqual([
+      "DEVICE_OTA_STORAGE_S3_KMS_KEY: is of use only with DEVICE_OTA_STORAGE_S3_ENCRYPTION=sse-kms",
+      "DEVICE_OTA_STORAGE_S3_PUBLIC_ENDPOINT: must be scheme, host and port alone",
+    ]);
   });
 
   it("names every fault at once", () => {

@@ -1,4 +1,4 @@
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { limitSettings, limitsOf } from "./limit-settings.ts";
 import { isLoopback } from "./loopback.ts";
 import { oidcOf, oidcSettings } from "./oidc-settings.ts";
@@ -8,7 +8,6 @@ import {
   choice,
   decimal,
   flag,
-  foreignSecret,
   integer,
   networks,
   origins,
@@ -17,10 +16,10 @@ import {
   SettingFault,
   secret,
   settingPrefix,
-  text,
   textOr,
   url,
 } from "./settings.ts";
+import { storageOf, storageSettings } from "./storage-settings.ts";
 import { tlsOf, tlsSettings } from "./tls-settings.ts";
 
 /** Everything that an operator can set, checked and with defaults filled in. Read once at start. */
@@ -101,20 +100,7 @@ const table = {
   ),
   grpcPort: integer("GRPC_PORT", 50_051, [0, 65_535], "The port for gRPC; 0 takes a free one."),
   ...tlsSettings,
-  storageType: choice("STORAGE_TYPE", ["local", "s3"], "local", "Where firmware is kept: `local` or `s3`."),
-  storageBasePath: text(
-    "STORAGE_BASE_PATH",
-    "The folder for firmware with `local` storage; by default `storage/firmware` in the data folder.",
-  ),
-  s3Bucket: text("STORAGE_S3_BUCKET", "The bucket for firmware; required with `s3` storage."),
-  s3Region: textOr("STORAGE_S3_REGION", "us-east-1", "The bucket's region."),
-  s3Endpoint: url(
-    "STORAGE_S3_ENDPOINT",
-    ["https:", "http:"],
-    "The object store's URL; by default Amazon S3.",
-  ),
-  s3AccessKey: text("STORAGE_S3_ACCESS_KEY", "The access key of the object store."),
-  s3SecretKey: foreignSecret("STORAGE_S3_SECRET_KEY", "The secret key of the object store."),
+  ...storageSettings,
   failureThreshold: decimal(
     "AUTO_ROLLBACK_FAILURE_THRESHOLD",
     "10.0",
@@ -356,6 +342,8 @@ function assemble(values: Values, faults: string[]) {
     tls: tlsOf(values, faults),
     /** Where firmware is kept. */
     storage: storageOf(values, dataDir, faults),
+    /** How long a direct download's URL lives. */
+    downloadUrlSeconds: values.downloadUrlSeconds,
     rollback: {
       failureThresholdPercent: values.failureThreshold,
       timeoutHours: values.rollbackTimeoutHours,
@@ -427,26 +415,4 @@ function refusePlaintext({ allowPlaintext, host, tlsCertFile, tlsHttp }: Values,
   faults.push(
     `${table.host.name}: ${host} is beyond this machine, and ${inClear} would be in clear there; give a certificate (${table.tlsCertFile.name}, \`device-ota certificate self-signed\`), or put a proxy that terminates TLS before it and set ${table.allowPlaintext.name}=true`,
   );
-}
-
-function storageOf(values: Values, dataDir: string, faults: string[]) {
-  if (values.storageType === "local") {
-    const basePath = values.storageBasePath ?? join(dataDir, "storage", "firmware");
-    return { type: "local", basePath: resolve(basePath) } as const;
-  }
-  if (values.s3Bucket === undefined)
-    faults.push(`${table.s3Bucket.name}: is required with ${table.storageType.name}=s3`);
-  if ((values.s3AccessKey === undefined) !== (values.s3SecretKey === undefined)) {
-    const missing = values.s3AccessKey === undefined ? table.s3AccessKey : table.s3SecretKey;
-    faults.push(`${missing.name}: is missing; access key and secret key come together`);
-  }
-  return {
-    type: "s3",
-    bucket: values.s3Bucket ?? "",
-    region: values.s3Region,
-    /** Undefined: Amazon's own for the region. */
-    endpoint: values.s3Endpoint,
-    accessKey: values.s3AccessKey,
-    secretKey: values.s3SecretKey,
-  } as const;
 }

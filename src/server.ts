@@ -150,7 +150,13 @@ async function start(options: ServerOptions): Promise<RunningServer> {
       ],
       rawRoutes: [
         exportRoute(exportOpener(telemetry.exports)),
-        downloadRoute(downloadOpener({ offers: rollouts.offers, metrics: metrics.updates })),
+        downloadRoute(
+          downloadOpener({
+            offers: rollouts.offers,
+            directUrls: updates.directUrls,
+            metrics: metrics.updates,
+          }),
+        ),
         ...crashLogRoutes(crashes.logs),
         ...symbolFileRoutes(crashes.symbols),
         ...attachmentRoutes(updates.attachments),

@@ -10,6 +10,7 @@ import {
 } from "../../gen/ota/v1/update_service_pb.js";
 import type { RpcClient } from "../client/rpc-client.ts";
 import { AgentFailure } from "./agent-failure.ts";
+import { DirectDownloadFailed, directBytes } from "./direct-download.ts";
 
 /** What is fetched, and where it goes. */
 export interface DownloadOptions {
@@ -21,6 +22,8 @@ export interface DownloadOptions {
   readonly path: string;
   /** Whether the finished file is forced to the disk. */
   readonly durable: boolean;
+  /** Told when the content could not be had at the URL that the service gave, and is fetched from the service. */
+  readonly onUrlFailed?: ((error: unknown) => void) | undefined;
   /** Highest rate in bytes per second; undefined means as fast as it comes. */
   readonly bytesPerSecond?: number | undefined;
   /** Called with the bytes in the file as they grow; the download waits for it. */
@@ -33,8 +36,9 @@ export class ChunkDamaged extends Error {
 }
 
 /**
- * One try to fetch the rest of a firmware over gRPC into a file. Every chunk is checked by its CRC-32C before it is
- * written, nothing beyond the declared size is ever written, and the whole is checked against its SHA-256.
+ * One try to fetch the rest of a firmware into a file, over gRPC, or by HTTP from the URL that the service gives for it. Every
+ * chunk is checked by its CRC-32C before it is written, nothing beyond the declared size is ever written, and the whole is checked
+ * against its SHA-256. What cannot be had at a URL, or is not what it should be there, is fetched from the service.
  *
  * Throws the client's error or {@link ChunkDamaged} if another try may go on from here, and {@link AgentFailure}
  * (`SIZE_MISMATCH`, `DIGEST_MISMATCH`, `STORAGE_FULL`, `STORAGE_FAILED`) if the content is not what was offered or
@@ -47,6 +51,11 @@ export async function downloadFirmware(options: DownloadOptions, signal: AbortSi
     await target.resume(options.path, signal);
     await options.onProgress(target.offset);
     if (target.offset < options.sizeBytes) await fetchRest(options, target, signal);
+    if (target.digest() !== options.sha256 && target.hasUncheckedBytes) {
+      options.onUrlFailed?.(new DirectDownloadFailed("what is in the file has another digest"));
+      await target.restart();
+      await fetchFromService(options, target, { acceptUrl: false }, signal);
+    }
     if (target.digest() !== options.sha256) {
       throw new AgentFailure("DIGEST_MISMATCH", `the content does not have the SHA-256 ${options.sha256}`);
     }
@@ -69,21 +78,49 @@ export async function storedBytes(path: string): Promise<number> {
   }
 }
 
+/** By URLs as long as each brings something, which what cuts long connections allows; else from the service. */
 async function fetchRest(
   options: DownloadOptions,
   target: DownloadTarget,
   signal: AbortSignal,
 ): Promise<void> {
+  for (let urls = 0; urls < maxUrls; urls++) {
+    const url = await fetchFromService(options, target, { acceptUrl: true }, signal);
+    if (url === undefined) return;
+    const start = target.offset;
+    try {
+      await fetchFromUrl(url, options, target, signal);
+      return;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof DirectDownloadFailed)) throw error;
+      options.onUrlFailed?.(error);
+      if (target.offset === start) break;
+    }
+  }
+  await fetchFromService(options, target, { acceptUrl: false }, signal);
+}
+
+/** Fetches what is missing, unless the service says where else it is to be had. */
+async function fetchFromService(
+  options: DownloadOptions,
+  target: DownloadTarget,
+  { acceptUrl }: { readonly acceptUrl: boolean },
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const stall = new StallGuard(signal);
   const pace = new Pace(options.bytesPerSecond);
   try {
-    const request = { updateId: options.updateId, offset: BigInt(target.offset) };
+    const request = { updateId: options.updateId, offset: BigInt(target.offset), acceptUrl };
     for await (const { message } of options.client.serverStream(
       UpdateService.method.downloadFirmware,
       request,
       { signal: stall.signal },
     )) {
-      if (message.case === "header") checkHeader(message.value, options);
+      if (message.case === "header") {
+        checkHeader(message.value, options);
+        if (acceptUrl && message.value.url !== "") return message.value.url;
+      }
       if (message.case !== "chunk") continue;
       await target.append(message.value);
       // Only what grows the file is progress.
@@ -92,6 +129,27 @@ async function fetchRest(
       await pace.take(message.value.data.length, signal);
     }
     if (target.offset < options.sizeBytes) throw new ChunkDamaged("the download ended early");
+    return undefined;
+  } finally {
+    stall.close();
+  }
+}
+
+async function fetchFromUrl(
+  url: string,
+  options: DownloadOptions,
+  target: DownloadTarget,
+  signal: AbortSignal,
+): Promise<void> {
+  const stall = new StallGuard(signal);
+  const pace = new Pace(options.bytesPerSecond);
+  try {
+    for await (const data of directBytes(url, target.offset, options.sizeBytes, stall.signal)) {
+      await target.appendUnchecked(data);
+      stall.progress();
+      await options.onProgress(target.offset);
+      await pace.take(data.length, signal);
+    }
   } finally {
     stall.close();
   }
@@ -112,6 +170,8 @@ function checkHeader(header: DownloadHeader, options: DownloadOptions): void {
 /** The file that grows, with the digest of all that is in it. */
 class DownloadTarget {
   offset = 0;
+  /** Whether some of it did not come from the service in this try: the service may have better bytes. */
+  hasUncheckedBytes = false;
   readonly #file: FileHandle;
   readonly #sizeBytes: number;
   readonly #sha256: string;
@@ -135,6 +195,7 @@ class DownloadTarget {
       this.#hash.update(part as Buffer);
     }
     this.offset = size;
+    this.hasUncheckedBytes = true;
     // A whole file with another digest was damaged on the disk, not by the service: fetch it once more.
     if (size === this.#sizeBytes) await this.#restartUnlessIntact();
   }
@@ -149,6 +210,24 @@ class DownloadTarget {
     if (this.offset + data.length > this.#sizeBytes) {
       throw new AgentFailure("SIZE_MISMATCH", `the service sent more than ${this.#sizeBytes} bytes`);
     }
+    await this.#write(data);
+  }
+
+  /** Adds what came from a URL, no more than is missing. */
+  async appendUnchecked(data: Uint8Array): Promise<void> {
+    this.hasUncheckedBytes = true;
+    await this.#write(data);
+  }
+
+  /** Throws away what is there. */
+  async restart(): Promise<void> {
+    await this.#file.truncate(0);
+    this.#hash = createHash("sha256");
+    this.offset = 0;
+    this.hasUncheckedBytes = false;
+  }
+
+  async #write(data: Uint8Array): Promise<void> {
     this.#hash.update(data);
     await this.#file.appendFile(data);
     this.offset += data.length;
@@ -160,10 +239,7 @@ class DownloadTarget {
   }
 
   async #restartUnlessIntact(): Promise<void> {
-    if (this.digest() === this.#sha256) return;
-    await this.#file.truncate(0);
-    this.#hash = createHash("sha256");
-    this.offset = 0;
+    if (this.digest() !== this.#sha256) await this.restart();
   }
 }
 
@@ -189,6 +265,9 @@ class StallGuard {
 
 /** A download in which nothing arrived for so long is tried again, in milliseconds. */
 const stallTimeoutMs = 60_000;
+
+/** How many URLs are tried in a row, each of which brought something before it failed. */
+const maxUrls = 8;
 
 /** Holds a download to a rate. */
 class Pace {

@@ -307,9 +307,11 @@ export class UpdateEngine {
       try {
         const { updateId, sha256, sizeBytes } = offer;
         const onProgress = (bytes: number) => this.#reports.progress(updateId, bytes, attempt);
+        const onUrlFailed = (error: unknown) =>
+          this.#options.logger.warn({ err: error, updateId }, "the object store did not give the content");
         const { durable } = storage;
         await downloadFirmware(
-          { client, updateId, sha256, sizeBytes, path, durable, bytesPerSecond, onProgress },
+          { client, updateId, sha256, sizeBytes, path, durable, bytesPerSecond, onProgress, onUrlFailed },
           attempt,
         );
       } catch (error) {

@@ -138,7 +138,7 @@ export function endpointTable({
       pool: database.pool,
       heartbeatIntervalMs,
     }),
-    ...updateEndpoints({ offers: rollouts.offers, metrics: metrics.updates }),
+    ...updateEndpoints({ offers: rollouts.offers, directUrls: updates.directUrls, metrics: metrics.updates }),
     ...telemetryEndpoints(telemetry, pageTokens),
     ...heartbeatEndpoints({
       ingest,

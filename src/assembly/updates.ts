@@ -2,6 +2,7 @@ import { deviceBlocked } from "../call/bearer.ts";
 import { CrashReports } from "../crash/crash-reports.ts";
 import { OtaError } from "../errors.ts";
 import { ContentScrub } from "../firmware/content-scrub.ts";
+import { DirectUrls } from "../firmware/direct-urls.ts";
 import { FirmwareAttachments } from "../firmware/firmware-attachments.ts";
 import { FirmwareCatalog } from "../firmware/firmware-catalog.ts";
 import { FirmwareDownloads } from "../firmware/firmware-downloads.ts";
@@ -60,6 +61,7 @@ export async function openUpdates(
     { config, database, idempotency, store, clock },
     { audit, signingKeys },
   );
+  const directUrls = new DirectUrls(store, config.downloadUrlSeconds);
   const maxBytes = config.maxAttachmentBytes;
   const attachments = new FirmwareAttachments({ database, audit, store, signOff, maxBytes });
   const uploads = opened.adopt(new FirmwareUploads({ catalog: firmware, store, contents }), (it) =>
@@ -146,6 +148,7 @@ export async function openUpdates(
   });
   return {
     firmware,
+    directUrls,
     attachments,
     uploads,
     scrub,

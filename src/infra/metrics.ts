@@ -133,6 +133,8 @@ export interface UpdateMetrics {
   readonly checks: LabelledCount;
   /** Bytes of firmware sent, by door. */
   readonly downloadedBytes: LabelledCount;
+  /** Downloads that were sent to the object store, by door. */
+  readonly directDownloads: LabelledCount;
   /** Device updates that ended, by final state. */
   readonly ended: LabelledCount;
   /** Rollouts that rolled back by themselves. */
@@ -233,6 +235,12 @@ function createUpdateMetrics(registry: Registry): UpdateMetrics {
     downloadedBytes: new Counter({
       name: `${prefix}downloaded_bytes_total`,
       help: "Bytes of firmware sent to devices.",
+      labelNames: ["door"],
+      registers,
+    }),
+    directDownloads: new Counter({
+      name: `${prefix}direct_downloads_total`,
+      help: "Downloads whose devices were given a URL of the object store.",
       labelNames: ["door"],
       registers,
     }),

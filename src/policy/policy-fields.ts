@@ -229,6 +229,16 @@ export const policyFields = {
     group: "device",
     told: ["Readings", "must be known"],
   },
+  directDownload: {
+    kind: "flag",
+    default: false,
+    option: "--direct-download",
+    help: "devices fetch the content from the object store by a URL of a few minutes, not through the service",
+    label: "Content straight from the object store",
+    hint: "By a URL that is good for some minutes; devices must be able to reach the store.",
+    group: "pace",
+    told: ["Content", "from the object store"],
+  },
   maintenanceWindows: {
     kind: "windows",
     default: [],

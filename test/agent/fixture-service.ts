@@ -93,6 +93,8 @@ export class FixtureService implements AsyncDisposable {
   /** What an enrolment hands out instead of an identity. */
   identity: MessageInitShape<typeof EnrolDeviceResponseSchema> | undefined;
   readonly content = new Map<string, Buffer>();
+  /** URLs for the next downloads that accept one. */
+  readonly urls: string[] = [];
   offerFor: (
     deviceId: string,
     request: CheckForUpdateRequest,
@@ -289,8 +291,13 @@ export class FixtureService implements AsyncDisposable {
     const bytes = fault?.kind === "other-content" ? Buffer.alloc(original.length, 7) : original;
     const sha256 = createHash("sha256").update(original).digest("hex");
     let offset = Number(call.request.offset);
-    const header = { sizeBytes: BigInt(original.length), sha256, offset: BigInt(offset) };
+    const url = call.request.acceptUrl ? (this.urls.shift() ?? "") : "";
+    const header = { sizeBytes: BigInt(original.length), sha256, offset: BigInt(offset), url };
     call.write(create(DownloadFirmwareResponseSchema, { message: { case: "header", value: header } }));
+    if (url !== "") {
+      call.end();
+      return;
+    }
     const end = fault?.kind === "endless" ? Number.POSITIVE_INFINITY : bytes.length;
     while (offset < end && !call.cancelled) {
       if (fault?.kind === "empty") {

@@ -27,6 +27,7 @@ async function openDownload(read?: OpenDownload["read"]) {
     return {
       sizeBytes: content.length,
       sha256,
+      elsewhere: async () => undefined,
       read: read ?? ((offset, length) => Readable.from(pieces(content.subarray(offset, offset + length)))),
     };
   };

@@ -226,6 +226,7 @@ describe("downloads", () => {
     const route = downloadRoute(async () => ({
       sizeBytes: 1_000_000,
       sha256: "0".repeat(64),
+      elsewhere: async () => undefined,
       async *read() {
         yield Buffer.alloc(1_000);
         await new Promise(() => {});

@@ -107,6 +107,7 @@ describe.each(configured === undefined ? [] : [configured])("S3 at %s", (endpoin
     endpoint,
     accessKey: process.env["DEVICE_OTA_TEST_S3_ACCESS_KEY"] ?? "",
     secretKey: process.env["DEVICE_OTA_TEST_S3_SECRET_KEY"] ?? "",
+    region: process.env["DEVICE_OTA_TEST_S3_REGION"] ?? "us-east-1",
     [Symbol.asyncDispose]: async () => undefined,
   };
   describeS3(() => server);
@@ -144,7 +145,7 @@ describe("object store in S3 that is away", () => {
   afterEach(() => cleanup.disposeAsync());
 
   /** A store on a server that treats every request like that. */
-  const storeOn = async (handler: RequestListener): Promise<S3ObjectStore> => {
+  const storeOn = async (handler: RequestListener, more: Partial<S3Options> = {}): Promise<S3ObjectStore> => {
     const server = createServer(handler).listen(0, "127.0.0.1");
     await once(server, "listening");
     cleanup.defer(() => {
@@ -152,8 +153,13 @@ describe("object store in S3 that is away", () => {
       server.close();
     });
     const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const options = { endpoint, bucket: "firmware", accessKey: "a", secretKey: "b", stagingFolder };
-    return cleanup.use(new S3ObjectStore({ ...options, idleTimeoutMs: 200 }, new FakeClock()));
+    const options = {
+      endpoint,
+      bucket: "firmware",
+      credentials: { accessKey: "a", secretKey: "b" },
+      stagingFolder,
+    };
+    return cleanup.use(new S3ObjectStore({ ...options, idleTimeoutMs: 200, ...more }, new FakeClock()));
   };
 
   it.each<[string, RequestListener]>([
@@ -192,6 +198,33 @@ describe("object store in S3 that is away", () => {
     await expect(read(store.read(sha256))).rejects.toMatchObject(unavailable);
   });
 
+  it.each([
+    [{ kind: "sse-s3" } as const, { "x-amz-server-side-encryption": "AES256" }],
+    [
+      { kind: "sse-kms", keyId: "fleet-key" } as const,
+      {
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": "fleet-key",
+      },
+    ],
+  ])("asks for encryption with each object, whole and in parts: %o", async (encryption, expected) => {
+    const begun: Record<string, unknown>[] = [];
+    const store = await storeOn(
+      ({ method, headers, url }, response) => {
+        if (method === "PUT" && !url?.includes("uploadId")) begun.push(headers);
+        if (method === "POST") begun.push(headers);
+        response.writeHead(500).end();
+      },
+      { encryption, partSizeBytes: 2_000 },
+    );
+    await expect(store.put(chunks(bytes), { maxBytes: LIMIT })).rejects.toMatchObject(unavailable);
+    await expect(store.put(chunks(randomBytes(5_000)), { maxBytes: LIMIT })).rejects.toMatchObject(
+      unavailable,
+    );
+    expect(begun.length).toBeGreaterThanOrEqual(2);
+    for (const headers of begun) expect(headers).toMatchObject(expected);
+  });
+
   it("discards what the server stored wrongly", async () => {
     const requests: string[] = [];
     const store = await storeOn((request, response) => {
@@ -211,10 +244,17 @@ describe("object store in S3 that is away", () => {
 function describeS3(server: () => S3Server): void {
   const partSizeBytes = 5 * MIB;
   const fixture = async (): Promise<StoreFixture & { options: S3Options; client: Client }> => {
-    const { endpoint, accessKey, secretKey } = server();
+    const { endpoint, accessKey, secretKey, region } = server();
     const stagingFolder = await mkdtemp(join(tmpdir(), "device-ota-staging-"));
     const bucket = `ota-${randomBytes(6).toString("hex")}`;
-    const options = { endpoint, accessKey, secretKey, bucket, stagingFolder, partSizeBytes };
+    const options = {
+      endpoint,
+      credentials: { accessKey, secretKey },
+      bucket,
+      region,
+      stagingFolder,
+      partSizeBytes,
+    };
     const url = new URL(endpoint);
     const client = new Client({
       endPoint: url.hostname,
@@ -222,9 +262,9 @@ function describeS3(server: () => S3Server): void {
       useSSL: url.protocol === "https:",
       accessKey,
       secretKey,
-      region: "us-east-1",
+      region,
     });
-    await client.makeBucket(bucket, "us-east-1");
+    await client.makeBucket(bucket, region);
     const clock = new FakeClock();
     return {
       options,
@@ -251,17 +291,64 @@ function describeS3(server: () => S3Server): void {
       await using store = place.open();
       const bytes = randomBytes(10_000);
       const { sha256 } = await store.put(chunks(bytes), { maxBytes: LIMIT });
+      place.clock.setWallClock(new Date());
       const url = await store.presignedUrl(sha256, 60);
       const response = await fetch(url ?? "", { headers: { range: "bytes=100-199" } });
       expect(response.status).toBe(206);
       expect(Buffer.from(await response.arrayBuffer()).equals(bytes.subarray(100, 200))).toBe(true);
+      expect(response.headers.get("content-disposition")).toBe(`attachment; filename="${sha256}.bin"`);
+    });
+
+    it("signs URLs that die, and are good for one object and for reading it", async () => {
+      await using place = await fixture();
+      await using store = place.open();
+      const { sha256 } = await store.put(chunks(randomBytes(1_000)), { maxBytes: LIMIT });
+      const other = await store.put(chunks(randomBytes(1_000)), { maxBytes: LIMIT });
+      place.clock.setWallClock(new Date(Date.now() - 120_000));
+      const dead = await store.presignedUrl(sha256, 60);
+      place.clock.setWallClock(new Date());
+      const live = (await store.presignedUrl(sha256, 60)) ?? "";
+      const elsewhere = live.replace(
+        `${sha256.slice(0, 2)}/${sha256}`,
+        `${other.sha256.slice(0, 2)}/${other.sha256}`,
+      );
+      const longer = live.replace("X-Amz-Expires=60", "X-Amz-Expires=6000");
+      expect(new Set([live, elsewhere, longer]).size).toBe(3);
+      const status = async (url: string | undefined, method = "GET") =>
+        (await fetch(url ?? "", { method })).status;
+      expect(await status(live)).toBe(200);
+      expect([await status(dead), await status(elsewhere), await status(longer)]).toEqual([403, 403, 403]);
+      expect([await status(live, "DELETE"), await status(live, "PUT")]).toEqual([403, 403]);
+      expect(await store.stat(sha256)).toBeDefined();
+    });
+
+    it("signs URLs for the host name that others know the store by", async () => {
+      await using place = await fixture();
+      const publicEndpoint = "https://firmware.example.com:8443";
+      await using store = new S3ObjectStore({ ...place.options, publicEndpoint }, place.clock);
+      const { sha256 } = infoOf(randomBytes(1));
+      const url = new URL((await store.presignedUrl(sha256, 60)) ?? "");
+      expect([url.origin, url.pathname]).toEqual([
+        publicEndpoint,
+        `/${place.options.bucket}/sha256/${sha256.slice(0, 2)}/${sha256}`,
+      ]);
+      await using before = new S3ObjectStore(
+        { ...place.options, publicEndpoint, pathStyle: false },
+        place.clock,
+      );
+      expect(new URL((await before.presignedUrl(sha256, 60)) ?? "").hostname).toBe(
+        `${place.options.bucket}.firmware.example.com`,
+      );
     });
 
     it("is not ready without its bucket or with a wrong secret", async () => {
       await using place = await fixture();
       await using noBucket = new S3ObjectStore({ ...place.options, bucket: "ota-missing" }, place.clock);
       await expect(noBucket.check()).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
-      await using noSecret = new S3ObjectStore({ ...place.options, secretKey: "wrong" }, place.clock);
+      await using noSecret = new S3ObjectStore(
+        { ...place.options, credentials: { accessKey: server().accessKey, secretKey: "wrong" } },
+        place.clock,
+      );
       await expect(noSecret.check()).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
     });
 

@@ -26,7 +26,15 @@ async function open() {
   const counted: string[] = [];
   const label = (value: string) => ({ inc: () => void counted.push(value) });
   const { offers, catalog, watch, hearing, health, foresight } = replica.engine;
-  const parts = { offers, metrics: { checks: { labels: label }, downloadedBytes: { labels: label } } };
+  const parts = {
+    offers,
+    directUrls: { of: async () => undefined },
+    metrics: {
+      checks: { labels: label },
+      downloadedBytes: { labels: label },
+      directDownloads: { labels: label },
+    },
+  };
   const pageTokens = new PageTokens(Buffer.alloc(32));
   const endpoints = new Map(
     [

@@ -16,6 +16,7 @@ export interface S3Server extends AsyncDisposable {
   readonly endpoint: string;
   readonly accessKey: string;
   readonly secretKey: string;
+  readonly region: string;
 }
 
 /** True where Debian's package python3-swift is installed. */
@@ -43,7 +44,8 @@ export async function startSwift(): Promise<S3Server> {
   try {
     const lines = createInterface({ input: child.stdout });
     const [line] = (await once(lines, "line", { signal: AbortSignal.timeout(START_TIMEOUT_MS) })) as [string];
-    return { endpoint: line.replace(/^ready /, ""), accessKey, secretKey, [Symbol.asyncDispose]: stop };
+    const endpoint = line.replace(/^ready /, "");
+    return { endpoint, accessKey, secretKey, region: "us-east-1", [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;

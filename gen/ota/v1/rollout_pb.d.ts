@@ -908,6 +908,16 @@ export declare type RolloutPolicy = Message<"ota.v1.RolloutPolicy"> & {
    * @generated from field: bool require_readings = 25;
    */
   requireReadings: boolean;
+
+  /**
+   * Devices fetch the content from the object store itself, or from what stands before it, by a URL that is good for a few minutes,
+   * instead of through the service. Over gRPC those that say they can (`DownloadFirmwareRequest.accept_url`); over HTTP
+   * all, by a redirect. What comes so was not checked by the service, so each device must check the digest, as always.
+   * Changes nothing where the store has no URLs (a folder).
+   *
+   * @generated from field: bool direct_download = 26;
+   */
+  directDownload: boolean;
 };
 
 /**

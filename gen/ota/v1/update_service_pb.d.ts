@@ -315,6 +315,13 @@ export declare type DownloadFirmwareRequest = Message<"ota.v1.DownloadFirmwareRe
    * @generated from field: uint64 limit = 3;
    */
   limit: bigint;
+
+  /**
+   * The client can fetch content by HTTP from a URL: the answer may then be the header alone, with `DownloadHeader.url`.
+   *
+   * @generated from field: bool accept_url = 4;
+   */
+  acceptUrl: boolean;
 };
 
 /**
@@ -387,11 +394,28 @@ export declare type DownloadHeader = Message<"ota.v1.DownloadHeader"> & {
   offset: bigint;
 
   /**
-   * How many bytes follow.
+   * How many bytes follow, or are to be fetched at `url`.
    *
    * @generated from field: uint64 length = 4;
    */
   length: bigint;
+
+  /**
+   * Where to GET the content instead, if this is set: nothing follows then. Only with `DownloadFirmwareRequest.accept_url`, and where
+   * the rollout has `direct_download` and the object store can be reached by devices. The URL is all the right that is needed: send no
+   * credential there, and show it to nobody. It is of the whole content: for the rest of it ask with `Range: bytes=<offset>-`. When it
+   * fails, call again, without `accept_url` for the bytes themselves.
+   *
+   * @generated from field: string url = 5;
+   */
+  url: string;
+
+  /**
+   * For how long from now on a GET of `url` may begin; after that the store refuses it, and a new call gives a new one.
+   *
+   * @generated from field: google.protobuf.Duration url_lifetime = 6;
+   */
+  urlLifetime?: Duration | undefined;
 };
 
 /**
@@ -734,7 +758,8 @@ export declare const UpdateService: GenService<{
   },
   /**
    * Sends the content of an offered update: first a header, then chunks. To resume, call again with the offset of
-   * the first byte that is missing. The device must check the whole against the manifest's SHA-256.
+   * the first byte that is missing. The device must check the whole against the manifest's SHA-256. A client that can
+   * may be told a URL of the object store instead of the chunks: see `accept_url`.
    *
    * @generated from rpc ota.v1.UpdateService.DownloadFirmware
    */

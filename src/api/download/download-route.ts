@@ -13,6 +13,8 @@ export interface OpenDownload {
   readonly sizeBytes: number;
   /** 64 lower-case hexadecimal digits. */
   readonly sha256: string;
+  /** A URL of this content elsewhere, for whoever shall fetch it there: all the right that is needed; undefined if it is to be had here. */
+  elsewhere(): Promise<string | undefined>;
   /**
    * Reads `length` bytes from `offset` on; fails if the store cannot deliver all of them. Iterated as it is, without a
    * Readable around it.
@@ -29,7 +31,8 @@ export type DownloadOpener = (
 
 /**
  * `GET /api/v1/updates/{updateId}/content`: firmware over plain HTTP, for devices whose HTTP stack resumes downloads by
- * itself. Byte ranges, `ETag` (the SHA-256), `If-Range`, `If-None-Match` and HEAD as in RFC 9110; never compressed.
+ * itself. Byte ranges, `ETag` (the SHA-256), `If-Range`, `If-None-Match` and HEAD as in RFC 9110; never compressed. Where the rollout
+ * wants it, a GET is redirected to the object store, unless its query has `direct=false`.
  */
 export function downloadRoute(open: DownloadOpener): RawRoute {
   return {
@@ -63,6 +66,15 @@ async function serve(
     await sendBody(reply, { status: 304, headers }, undefined, context.signal);
     return;
   }
+  if (mayBeElsewhere(request, etag)) {
+    const location = await content.elsewhere();
+    if (location !== undefined) {
+      // The next request may be given another one: nobody may keep it.
+      const redirect = { location, "cache-control": "no-store", "content-length": "0" };
+      await sendBody(reply, { status: 307, headers: redirect }, undefined, context.signal);
+      return;
+    }
+  }
   const asked = rangeApplies(singleHeader(request.headers["if-range"]), etag)
     ? request.headers.range
     : undefined;
@@ -80,6 +92,15 @@ async function serve(
   headers["content-length"] = String(length);
   const body = request.method === "HEAD" || length === 0 ? undefined : content.read(offset, length);
   await sendBody(reply, { status: range.kind === "part" ? 206 : 200, headers }, body, context.signal);
+}
+
+/**
+ * Whether a request may be sent elsewhere. A URL is good for GET alone; and who goes on with what came from here names our tag, which
+ * the store does not know.
+ */
+function mayBeElsewhere({ method, headers, query }: FastifyRequest, etag: string): boolean {
+  const { direct } = query as { direct?: unknown };
+  return method === "GET" && direct !== "false" && headers["if-range"] !== etag;
 }
 
 function singleHeader(value: string | string[] | undefined): string | undefined {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { Readable } from "node:stream";
-import { Client, S3Error } from "minio";
+import { type Client, S3Error } from "minio";
 import { notFound, OtaError } from "../../errors.ts";
 import { retry } from "../back-off.ts";
 import type { Clock } from "../clock.ts";
@@ -15,20 +15,13 @@ import type {
   StoredObject,
   UploadOptions,
 } from "./object-store.ts";
+import { encryptionHeaders, type S3Place, s3Client } from "./s3-client.ts";
 import { S3Transport } from "./s3-transport.ts";
 import { StagingArea } from "./staging-area.ts";
 import { assertSha256, storageError, storageUnavailable } from "./storage-errors.ts";
 
-/** Where the store is and how it is entered. */
-export interface S3Options {
-  /** Scheme, host and port, as in `https://s3.eu-central-1.amazonaws.com`. */
-  readonly endpoint: string;
-  /** Must exist: making it is a decision on region, cost and access that belongs to its owner. */
-  readonly bucket: string;
-  readonly accessKey: string;
-  readonly secretKey: string;
-  /** Given rather than asked for, which saves a request and a permission. `us-east-1` unless given. */
-  readonly region?: string | undefined;
+/** Where the store is, how it is entered, and how it is used. */
+export interface S3Options extends S3Place {
   /** Before every key, for a bucket that is shared; nothing unless given. */
   readonly keyPrefix?: string | undefined;
   /** Local folder in which uploads gather (see {@link StagingArea}). */
@@ -58,6 +51,9 @@ const MAX_PARTS = 10_000;
  */
 export class S3ObjectStore implements ObjectStore {
   readonly #client: Client;
+  /** Makes URLs for others, and no requests. */
+  readonly #signer: Client;
+  readonly #encryption: Readonly<Record<string, string>>;
   readonly #transport: S3Transport;
   readonly #bucket: string;
   readonly #keyPrefix: string;
@@ -67,21 +63,11 @@ export class S3ObjectStore implements ObjectStore {
   readonly #clock: Clock;
 
   constructor(options: S3Options, clock: Clock) {
-    const endpoint = new URL(options.endpoint);
-    const useTls = endpoint.protocol === "https:";
-    this.#transport = new S3Transport(useTls, options.idleTimeoutMs);
-    this.#client = new Client({
-      endPoint: endpoint.hostname,
-      port: endpoint.port === "" ? (useTls ? 443 : 80) : Number(endpoint.port),
-      useSSL: useTls,
-      accessKey: options.accessKey,
-      secretKey: options.secretKey,
-      region: options.region ?? "us-east-1",
-      transport: this.#transport.asMinioTransport(),
-      transportAgent: this.#transport.agent,
-      // Its retries do not cover broken connections and write to the console; see `retried`.
-      retryOptions: { disableRetry: true },
-    });
+    const { endpoint, publicEndpoint = endpoint } = options;
+    this.#transport = new S3Transport(new URL(endpoint).protocol === "https:", options.idleTimeoutMs);
+    this.#client = s3Client(endpoint, options, this.#transport);
+    this.#signer = s3Client(publicEndpoint, options);
+    this.#encryption = encryptionHeaders(options.encryption);
     this.#bucket = options.bucket;
     this.#keyPrefix = `${options.keyPrefix ?? ""}sha256/`;
     this.#probeKey = `${options.keyPrefix ?? ""}probe`;
@@ -164,8 +150,17 @@ export class S3ObjectStore implements ObjectStore {
       .catch(() => undefined);
   }
 
-  presignedUrl(sha256: string, ttlSeconds: number): Promise<string> {
-    return this.#client.presignedGetObject(this.#bucket, this.#keyOf(sha256), ttlSeconds);
+  async presignedUrl(sha256: string, ttlSeconds: number): Promise<string> {
+    const key = this.#keyOf(sha256);
+    const shown = {
+      "response-content-type": "application/octet-stream",
+      "response-content-disposition": `attachment; filename="${sha256}.bin"`,
+    };
+    try {
+      return await this.#signer.presignedGetObject(this.#bucket, key, ttlSeconds, shown, this.#clock.now());
+    } catch (error) {
+      throw storageError("sign a URL", error);
+    }
   }
 
   /** Also aborts multipart uploads of killed services, which cost storage that no listing of objects shows. */
@@ -193,7 +188,10 @@ export class S3ObjectStore implements ObjectStore {
     await using file = await open(staged, "r");
     if (info.sizeBytes <= this.#partSizeBytes) {
       const bytes = await readPart(file, 0, info.sizeBytes);
-      await retried(() => this.#client.putObject(this.#bucket, key, bytes, bytes.length), signal);
+      await retried(
+        () => this.#client.putObject(this.#bucket, key, bytes, bytes.length, this.#encryption),
+        signal,
+      );
     } else {
       await this.#putMultipart(key, file, info.sizeBytes, signal);
     }
@@ -209,6 +207,7 @@ export class S3ObjectStore implements ObjectStore {
     const partSize = Math.max(this.#partSizeBytes, Math.ceil(sizeBytes / MAX_PARTS));
     const uploadID = await this.#client.initiateNewMultipartUpload(this.#bucket, key, {
       "Content-Type": "application/octet-stream",
+      ...this.#encryption,
     });
     try {
       const parts: { part: number; etag: string }[] = [];

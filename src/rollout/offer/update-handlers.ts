@@ -15,6 +15,7 @@ import { type CallContext, type Endpoint, serverStream, unary } from "../../api/
 import type { Identity } from "../../call/identity.ts";
 import { checkReadingsOf } from "../../device/state/record-messages.ts";
 import { invalidArgument } from "../../errors.ts";
+import type { DirectUrls } from "../../firmware/direct-urls.ts";
 import { toSignatureMessage, toUpdateKind } from "../../firmware/firmware-messages.ts";
 import type { UpdateMetrics } from "../../infra/metrics.ts";
 import { toWindowMessages } from "../../policy/policy-messages.ts";
@@ -32,11 +33,13 @@ import { type CheckAnswer, notOffered, type UpdateOffers } from "./update-offers
 /** What the endpoints for devices work on. */
 export interface UpdateEndpointParts {
   readonly offers: UpdateOffers;
-  readonly metrics: Pick<UpdateMetrics, "checks" | "downloadedBytes">;
+  readonly directUrls: Pick<DirectUrls, "of">;
+  readonly metrics: Pick<UpdateMetrics, "checks" | "downloadedBytes" | "directDownloads">;
 }
 
 /** UpdateService. */
-export function updateEndpoints({ offers, metrics }: UpdateEndpointParts): Endpoint[] {
+export function updateEndpoints(parts: UpdateEndpointParts): Endpoint[] {
+  const { offers, metrics } = parts;
   const { method } = UpdateService;
   const checks = new CheckCounts(metrics.checks);
   return [
@@ -57,7 +60,7 @@ export function updateEndpoints({ offers, metrics }: UpdateEndpointParts): Endpo
     serverStream(
       method.downloadFirmware,
       { rate: "download", place: "downloads", inPlace: chunksInPlace },
-      (request, context) => download(offers, metrics, request, context),
+      (request, context) => download(parts, request, context),
     ),
 
     unary(method.reportUpdateStatus, { rate: "device" }, async (request, { identity }) => {
@@ -78,7 +81,8 @@ export function updateEndpoints({ offers, metrics }: UpdateEndpointParts): Endpo
 }
 
 /** Opens downloads for the plain HTTP door, by the same rules. */
-export function downloadOpener({ offers, metrics }: UpdateEndpointParts): DownloadOpener {
+export function downloadOpener({ offers, directUrls, metrics }: UpdateEndpointParts): DownloadOpener {
+  const directed = metrics.directDownloads.labels("http");
   const sent = metrics.downloadedBytes.labels("http");
   return async (updateId, identity, signal) => {
     const deviceId = deviceOf(identity);
@@ -88,6 +92,11 @@ export function downloadOpener({ offers, metrics }: UpdateEndpointParts): Downlo
     return {
       sizeBytes: content.sizeBytes,
       sha256: content.sha256,
+      elsewhere: async () => {
+        const direct = content.direct ? await directUrls.of(content.sha256) : undefined;
+        if (direct !== undefined) directed.inc();
+        return direct?.url;
+      },
       read: (offset, length) => bytesOf(offers, deviceId, updateId, { offset, limit: length, signal }, sent),
     };
   };
@@ -237,15 +246,15 @@ function isEmpty(entries: object): boolean {
 }
 
 async function* download(
-  offers: UpdateOffers,
-  metrics: UpdateEndpointParts["metrics"],
-  { updateId, offset, limit }: MessageShape<typeof DownloadFirmwareRequestSchema>,
+  { offers, directUrls, metrics }: UpdateEndpointParts,
+  { updateId, offset, limit, acceptUrl }: MessageShape<typeof DownloadFirmwareRequestSchema>,
   { identity, signal, door }: CallContext,
 ): AsyncGenerator<MessageInitShape<typeof DownloadFirmwareResponseSchema>> {
   // Numbers past 2^53 lose precision, but lie past every end anyway.
   const range = { offset: Number(offset), limit: Number(limit), signal };
   const opened = await offers.openDownload(deviceOf(identity), updateId, range);
-  const sent = metrics.downloadedBytes.labels(door);
+  const wantsUrl = acceptUrl && opened.direct && opened.length > 0;
+  const direct = wantsUrl ? await directUrls.of(opened.sha256) : undefined;
   yield {
     message: {
       case: "header",
@@ -254,9 +263,15 @@ async function* download(
         sha256: opened.sha256,
         offset: BigInt(opened.offset),
         length: BigInt(opened.length),
+        ...(direct === undefined ? {} : { url: direct.url, urlLifetime: durationFromMs(direct.lifetimeMs) }),
       },
     },
   };
+  if (direct !== undefined) {
+    metrics.directDownloads.labels(door).inc();
+    return;
+  }
+  const sent = metrics.downloadedBytes.labels(door);
   let at = opened.offset;
   for await (const piece of opened.pieces) {
     const answer = new ChunkAnswer(piece, at);

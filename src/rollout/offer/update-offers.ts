@@ -50,6 +50,8 @@ export type CheckAnswer =
 /** A download that a device may have, and what it is of. */
 export interface OpenedDownload extends Download {
   readonly sha256: string;
+  /** Whether the rollout wants devices to fetch it from the object store. */
+  readonly direct: boolean;
 }
 
 /** What an {@link UpdateOffers} is made of. */
@@ -151,7 +153,8 @@ export class UpdateOffers {
     // The device may have been found to be another one since the offer, on another replica.
     if (!isMadeFor(offered.firmware, device)) throw notOffered();
     const download = await this.#storage.open(offered.firmware, range);
-    return { ...download, sha256: offered.firmware.sha256 };
+    const direct = index.get(update.rolloutId)?.rollout.policy.directDownload ?? false;
+    return { ...download, sha256: offered.firmware.sha256, direct };
   }
 
   /** Answers, and then notes what the device said: devices that send no heartbeats are known by it. */
