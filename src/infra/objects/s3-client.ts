@@ -16,7 +16,12 @@ export interface S3Place {
   /** Whether the bucket stands in the path, true unless given, or before the host's name. Amazon's own endpoints: always the latter. */
   readonly pathStyle?: boolean | undefined;
   readonly encryption?: S3Encryption | undefined;
+  /** A request without a byte in either direction for this long has failed, and so have credentials that do not come; 30 s unless given. */
+  readonly idleTimeoutMs?: number | undefined;
 }
+
+/** The minio client and the sources of credentials have no time-out of their own. */
+export const defaultIdleTimeoutMs = 30_000;
 
 /** How the store encrypts what it keeps. */
 export type S3Encryption =
@@ -27,7 +32,12 @@ export type S3Encryption =
 /** A minio client for that place. `transport`: of a client that makes requests; one that only signs URLs needs none. */
 export function s3Client(
   endpoint: string,
-  { credentials, region = "us-east-1", pathStyle = true }: Omit<S3Place, "endpoint">,
+  {
+    credentials,
+    region = "us-east-1",
+    pathStyle = true,
+    idleTimeoutMs = defaultIdleTimeoutMs,
+  }: Omit<S3Place, "endpoint">,
   transport?: S3Transport,
 ): Client {
   const { hostname, port, protocol } = new URL(endpoint);
@@ -38,7 +48,7 @@ export function s3Client(
     port: port === "" ? defaultPort : Number(port),
     useSSL,
     ...(typeof credentials === "function"
-      ? { credentialsProvider: minioCredentials(credentials) }
+      ? { credentialsProvider: minioCredentials(credentials, idleTimeoutMs) }
       : credentials),
     region,
     pathStyle,

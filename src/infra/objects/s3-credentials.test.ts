@@ -109,3 +109,15 @@ it("says that the store cannot be used where the machine has no role", async () 
   setEnv("AWS_EC2_METADATA_DISABLED", "true");
   await expect(signedRequest()).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
 });
+
+it("gives credentials up that do not come, for requests and for URLs", async () => {
+  const stagingFolder = await mkdtemp(join(tmpdir(), "device-ota-roles-"));
+  cleanup.defer(() => rm(stagingFolder, { recursive: true, force: true }));
+  const credentials = () => new Promise<never>(() => undefined);
+  const endpoint = "http://127.0.0.1:1";
+  const options = { endpoint, bucket: "firmware", credentials, stagingFolder, idleTimeoutMs: 20 };
+  await using store = new S3ObjectStore(options, systemClock);
+  const unavailable = { code: "unavailable", reason: "STORAGE_UNAVAILABLE" };
+  await expect(store.stat("0".repeat(64))).rejects.toMatchObject(unavailable);
+  await expect(store.presignedUrl("0".repeat(64), 60)).rejects.toMatchObject(unavailable);
+});

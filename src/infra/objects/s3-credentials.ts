@@ -1,5 +1,6 @@
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import type { ClientOptions } from "minio";
+import { withTimeLimit } from "../time-limit.ts";
 
 /** Gives the credentials that a request is signed with, and new ones before they end. */
 export type CredentialSource = () => Promise<{
@@ -22,11 +23,11 @@ const metadataTimeoutMs = 1_000;
 
 type Provider = NonNullable<ClientOptions["credentialsProvider"]>;
 
-/** Hands a {@link CredentialSource} to the minio client, which asks before each request. */
-export function minioCredentials(source: CredentialSource): Provider {
+/** Hands a {@link CredentialSource} to the minio client, which asks before each request and waits no longer than that. */
+export function minioCredentials(source: CredentialSource, limitMs: number): Provider {
   const provider = {
     getCredentials: async () => {
-      const { accessKeyId, secretAccessKey, sessionToken } = await source();
+      const { accessKeyId, secretAccessKey, sessionToken } = await withTimeLimit(source(), limitMs, tooLate);
       return {
         getAccessKey: () => accessKeyId,
         getSecretKey: () => secretAccessKey,
@@ -36,4 +37,8 @@ export function minioCredentials(source: CredentialSource): Provider {
   };
   // All that a client does with it; the classes that the type names are not exported.
   return provider as unknown as Provider;
+}
+
+function tooLate(): Error {
+  return new Error("the machine's role gave no credentials in time");
 }

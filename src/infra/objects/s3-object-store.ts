@@ -15,7 +15,7 @@ import type {
   StoredObject,
   UploadOptions,
 } from "./object-store.ts";
-import { encryptionHeaders, type S3Place, s3Client } from "./s3-client.ts";
+import { defaultIdleTimeoutMs, encryptionHeaders, type S3Place, s3Client } from "./s3-client.ts";
 import { S3Transport } from "./s3-transport.ts";
 import { StagingArea } from "./staging-area.ts";
 import { assertSha256, storageError, storageUnavailable } from "./storage-errors.ts";
@@ -28,8 +28,6 @@ export interface S3Options extends S3Place {
   readonly stagingFolder: string;
   /** Size of a part and of the largest object sent in one request; held in memory once for each upload. */
   readonly partSizeBytes?: number | undefined;
-  /** A request without a byte in either direction for this long has failed; 30 s unless given. */
-  readonly idleTimeoutMs?: number | undefined;
 }
 
 /** Between S3's least part (5 MiB) and what a small machine can hold for a few uploads at once. */
@@ -63,8 +61,8 @@ export class S3ObjectStore implements ObjectStore {
   readonly #clock: Clock;
 
   constructor(options: S3Options, clock: Clock) {
-    const { endpoint, publicEndpoint = endpoint } = options;
-    this.#transport = new S3Transport(new URL(endpoint).protocol === "https:", options.idleTimeoutMs);
+    const { endpoint, publicEndpoint = endpoint, idleTimeoutMs = defaultIdleTimeoutMs } = options;
+    this.#transport = new S3Transport(new URL(endpoint).protocol === "https:", idleTimeoutMs);
     this.#client = s3Client(endpoint, options, this.#transport);
     this.#signer = s3Client(publicEndpoint, options);
     this.#encryption = encryptionHeaders(options.encryption);

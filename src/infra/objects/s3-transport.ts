@@ -3,9 +3,6 @@ import http from "node:http";
 import https from "node:https";
 import type { ClientOptions } from "minio";
 
-/** No byte in either direction for this long ends a request: the minio client has no time-out of its own. */
-const IDLE_TIMEOUT_MS = 30_000;
-
 /** Connections to the store; more downloads than this wait for one another. */
 const MAX_SOCKETS = 256;
 
@@ -19,7 +16,7 @@ export class S3Transport {
   readonly #module: typeof http | typeof https;
   readonly #idleTimeoutMs: number;
 
-  constructor(useTls: boolean, idleTimeoutMs = IDLE_TIMEOUT_MS) {
+  constructor(useTls: boolean, idleTimeoutMs: number) {
     const options = { keepAlive: true, maxSockets: MAX_SOCKETS };
     this.agent = useTls ? new https.Agent(options) : new http.Agent(options);
     this.#module = useTls ? https : http;
