@@ -20,6 +20,12 @@ export const outageSettings = {
     [1, 3_600],
     "When heartbeats have waited for so long without one being stored, the service is not ready.",
   ),
+  storeTimeoutSeconds: integer(
+    "STORE_TIMEOUT_SECONDS",
+    10,
+    [1, 600],
+    "How long an S3 store may be silent within a request before it is given up, in seconds; six times as long while it puts parts together.",
+  ),
   scrubHours: decimal(
     "SCRUB_HOURS",
     "24",
@@ -45,6 +51,7 @@ export function outagesOf(values: OutageValues) {
     databaseWaitMs: values.databaseWaitSeconds * 1_000,
     writeProbeMs: values.writeProbeSeconds * 1_000,
     ingestStallMs: values.ingestStallSeconds * 1_000,
+    storeTimeoutMs: values.storeTimeoutSeconds * 1_000,
     scrub: { periodMs: values.scrubHours * 3_600_000, bytesPerSecond: values.scrubBytesPerSecond },
   };
 }

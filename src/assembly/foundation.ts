@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { entities } from "../entities.ts";
+import { OtaError } from "../errors.ts";
 import { Background } from "../infra/background/background.ts";
 import { type MachineClock, systemClock } from "../infra/clock.ts";
 import { ClockWatch } from "../infra/clock-watch.ts";
@@ -63,6 +64,7 @@ export async function openFoundation(
   const store = opened.use(
     new WatchedObjectStore(objectStore(config), watchStore(countStoreCalls(metrics.store, machine), tracing)),
   );
+  await tellOfStore(store, config, logger);
   const idempotency = new IdempotencyKeys();
   const background = opened.use(new Background({ clock: machine, logger }));
   metrics.background(() => background.logs);
@@ -149,6 +151,20 @@ function showPools(metrics: Metrics, database: Pick<Database, "pools">): void {
     database.pools.map(({ name: pool, waiting }) => [{ pool }, waiting]),
   );
 }
+
+/** Without its store the service still takes heartbeats: it starts, says what is wrong, and is not ready until it works. */
+async function tellOfStore(store: ObjectStore, { storage }: Config, logger: Logger): Promise<void> {
+  const place =
+    storage.type === "local"
+      ? { folder: storage.basePath }
+      : { bucket: storage.bucket, region: storage.region, endpoint: storage.endpoint };
+  await store.check(AbortSignal.timeout(firstProbeMs)).catch((err: unknown) => {
+    const why = err instanceof OtaError ? err.message : "the object store does not answer";
+    logger.error({ err, ...place }, `not ready: ${why}`);
+  });
+}
+
+const firstProbeMs = 3_000;
 
 /** Looks at the machine's clocks every second, and tells the log and the metrics of gaps. */
 function watchClock(

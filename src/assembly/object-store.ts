@@ -7,7 +7,7 @@ import { roleCredentials } from "../infra/objects/s3-credentials.ts";
 import { S3ObjectStore } from "../infra/objects/s3-object-store.ts";
 
 /** The store of the settings: a folder, or a bucket. */
-export function objectStore({ storage, dataDir }: Config): ObjectStore {
+export function objectStore({ storage, dataDir, outages }: Config): ObjectStore {
   if (storage.type === "local") return new LocalObjectStore(storage.basePath, systemClock);
   const {
     endpoint = `https://s3.${storage.region}.amazonaws.com`,
@@ -15,7 +15,13 @@ export function objectStore({ storage, dataDir }: Config): ObjectStore {
     ...place
   } = storage;
   return new S3ObjectStore(
-    { ...place, endpoint, credentials: keys, stagingFolder: join(dataDir, "staging") },
+    {
+      ...place,
+      endpoint,
+      credentials: keys,
+      stagingFolder: join(dataDir, "staging"),
+      idleTimeoutMs: outages.storeTimeoutMs,
+    },
     systemClock,
   );
 }

@@ -55,6 +55,11 @@ export class ServiceProcess implements AsyncDisposable {
     return this.#grpcAddress;
   }
 
+  /** What it has logged since its last start. */
+  get log(): string {
+    return this.#run?.output.stdout ?? "";
+  }
+
   /** The embedded PostgreSQL's folder: a stopped service's database can be started on it and looked into. */
   get databaseFolder(): string {
     return join(this.folder, "data", "postgres");

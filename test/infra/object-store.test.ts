@@ -100,6 +100,30 @@ describe("object store in a local folder, besides", () => {
   });
 });
 
+it("an upload that a full disk stops keeps what was committed, and goes on when there is room", async (context) => {
+  const disk = await mkdtemp(join(tmpdir(), "device-ota-small-disk-"));
+  const run = promisify(execFile);
+  const mount = run("mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]);
+  if ((await mount.catch(() => undefined)) === undefined) context.skip("mounting a small disk needs root");
+  try {
+    await using small = new LocalObjectStore(disk, new FakeClock());
+    const bytes = randomBytes(4 * MIB);
+    const options = { maxBytes: bytes.length };
+    const upload = await small.openUpload("one", options);
+    await upload.append(0, bytes.subarray(0, MIB));
+    expect(await upload.commit()).toBe(MIB);
+    await expect(upload.append(MIB, bytes.subarray(MIB))).rejects.toMatchObject({ reason: "STORAGE_FULL" });
+    const again = await small.openUpload("one", options);
+    expect(again.committedBytes).toBe(MIB);
+    await run("mount", ["-o", "remount,size=16m", disk]);
+    await again.append(MIB, bytes.subarray(MIB));
+    expect(await again.finish(infoOf(bytes))).toEqual(infoOf(bytes));
+  } finally {
+    await run("umount", [disk]);
+    await rm(disk, { recursive: true });
+  }
+});
+
 const configured = process.env["DEVICE_OTA_TEST_S3_ENDPOINT"];
 
 describe.each(configured === undefined ? [] : [configured])("S3 at %s", (endpoint) => {
@@ -183,6 +207,13 @@ describe("object store in S3 that is away", () => {
       expect(await readdir(stagingFolder)).toEqual(["kept.upload"]);
     },
   );
+
+  it("gives up a server that hangs at once, and does not wait for it again and again", async () => {
+    let requests = 0;
+    const store = await storeOn(() => void requests++);
+    await expect(store.stat(sha256)).rejects.toMatchObject(unavailable);
+    expect(requests).toBe(1);
+  });
 
   it.each<[string, (response: ServerResponse) => void]>([
     [

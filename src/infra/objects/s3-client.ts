@@ -16,12 +16,12 @@ export interface S3Place {
   /** Whether the bucket stands in the path, true unless given, or before the host's name. Amazon's own endpoints: always the latter. */
   readonly pathStyle?: boolean | undefined;
   readonly encryption?: S3Encryption | undefined;
-  /** A request without a byte in either direction for this long has failed, and so have credentials that do not come; 30 s unless given. */
+  /** A request without a byte in either direction for this long has failed, and so have credentials that do not come; 10 s unless given. */
   readonly idleTimeoutMs?: number | undefined;
 }
 
 /** The minio client and the sources of credentials have no time-out of their own. */
-export const defaultIdleTimeoutMs = 30_000;
+export const defaultIdleTimeoutMs = 10_000;
 
 /** How the store encrypts what it keeps. */
 export type S3Encryption =

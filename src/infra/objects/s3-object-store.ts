@@ -16,7 +16,8 @@ import type {
   UploadOptions,
 } from "./object-store.ts";
 import { defaultIdleTimeoutMs, encryptionHeaders, type S3Place, s3Client } from "./s3-client.ts";
-import { S3Transport } from "./s3-transport.ts";
+import { refusalOf } from "./s3-refusals.ts";
+import { S3Transport, SilentStore } from "./s3-transport.ts";
 import { StagingArea } from "./staging-area.ts";
 import { assertSha256, storageError, storageUnavailable } from "./storage-errors.ts";
 
@@ -140,7 +141,7 @@ export class S3ObjectStore implements ObjectStore {
       );
     } catch (error) {
       signal?.throwIfAborted();
-      throw storageError("be written to", error);
+      throw refusalOf(error) ?? storageError("be written to", error);
     }
     // One object at most is left where it may not be removed: the key is always the same.
     await this.#transport
@@ -275,9 +276,14 @@ function retried<T>(request: () => Promise<T>, signal: AbortSignal | undefined):
     baseMs: 300,
     capMs: 600,
     attempts: 3,
-    isWorthRetrying: (error) => !(error instanceof S3Error || error instanceof OtaError),
+    isWorthRetrying: (error) => !isFinal(error),
     signal,
   });
+}
+
+/** What the store said, or would not say. */
+function isFinal(error: unknown): boolean {
+  return error instanceof S3Error || error instanceof OtaError || error instanceof SilentStore;
 }
 
 function isMissing(error: unknown): boolean {

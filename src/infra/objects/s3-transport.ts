@@ -3,6 +3,12 @@ import http from "node:http";
 import https from "node:https";
 import type { ClientOptions } from "minio";
 
+/** How much longer the store may be silent while it puts the parts of a large object together. */
+const COMPLETION_FACTOR = 6;
+
+/** The store said nothing for too long. Another try would wait as long again. */
+export class SilentStore extends Error {}
+
 /** Connections to the store; more downloads than this wait for one another. */
 const MAX_SOCKETS = 256;
 
@@ -36,12 +42,13 @@ export class S3Transport {
       onResponse?: (response: http.IncomingMessage) => void,
     ) => {
       const signal = this.#signals.getStore();
+      const timeout = this.#idleTimeoutMs * (isCompletion(options) ? COMPLETION_FACTOR : 1);
       const sent = this.#module.request(
-        { ...options, timeout: this.#idleTimeoutMs, ...(signal === undefined ? {} : { signal }) },
+        { ...options, timeout, ...(signal === undefined ? {} : { signal }) },
         onResponse,
       );
       sent.on("timeout", () => {
-        sent.destroy(new Error(`the object store was silent for ${this.#idleTimeoutMs} ms`));
+        sent.destroy(new SilentStore(`the object store was silent for ${timeout} ms`));
       });
       return sent;
     };
@@ -53,4 +60,9 @@ export class S3Transport {
   close(): void {
     this.agent.destroy();
   }
+}
+
+/** CompleteMultipartUpload: a POST with the upload's id and no part's number. */
+function isCompletion({ method, path }: https.RequestOptions): boolean {
+  return method === "POST" && path?.includes("uploadId=") === true;
 }

@@ -36,6 +36,8 @@ export class StagedUpload implements ObjectUpload {
   #committedBytes: number;
   /** Why the upload takes no more calls. */
   #ended: "closed" | "superseded" | undefined;
+  /** Whether it ended because a write failed: its bytes are still there. */
+  #hasFailed = false;
   /** Calls run one after the other, so that closing waits for a write or a publication in progress. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -105,8 +107,7 @@ export class StagedUpload implements ObjectUpload {
         this.#receivedBytes += chunk.length;
         if (this.#receivedBytes - this.#committedBytes >= COMMIT_EVERY_BYTES) await this.#sync();
       } catch (error) {
-        // How much of the chunk was written is unknown, and a full disk needs its space back.
-        await this.#discard();
+        await this.#endAfterFailure();
         throw storageError("take the upload", error);
       }
     });
@@ -146,7 +147,10 @@ export class StagedUpload implements ObjectUpload {
   }
 
   abort(): Promise<void> {
-    return this.#afterOthers(() => this.#discard());
+    return this.#afterOthers(async () => {
+      await this.#discard();
+      if (this.#hasFailed) await rm(this.#path, { force: true });
+    });
   }
 
   close(): Promise<void> {
@@ -179,6 +183,25 @@ export class StagedUpload implements ObjectUpload {
     this.#end("closed");
     await this.#file.close();
     await rm(this.#path, { force: true });
+  }
+
+  /**
+   * How much of the last chunk was written is unknown: it is cut off, and its space given back. What came before stays, and
+   * whoever opens the upload again reads what is there. After a failed sync only what was synced before is sure to be.
+   */
+  async #endAfterFailure(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    this.#end("closed");
+    this.#hasFailed = true;
+    try {
+      await this.#file.truncate(this.#receivedBytes);
+      await this.#file.datasync();
+      this.#committedBytes = this.#receivedBytes;
+    } catch {
+      await this.#file.truncate(this.#committedBytes).catch(() => undefined);
+    } finally {
+      await this.#file.close();
+    }
   }
 
   #end(why: "closed" | "superseded"): void {
