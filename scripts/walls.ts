@@ -51,6 +51,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "storage-settings.ts": { may: ["settings.ts"] },
   "tls-settings.ts": { may: ["settings.ts"] },
   "reporting-settings.ts": { may: ["settings.ts"] },
+  "tuf-settings.ts": { may: ["settings.ts"] },
   "config.ts": {
     may: [
       "limit-settings.ts",
@@ -61,11 +62,13 @@ export const rooms: Readonly<Record<string, Wall>> = {
       "settings.ts",
       "storage-settings.ts",
       "tls-settings.ts",
+      "tuf-settings.ts",
     ],
   },
   schedule: { may: [] },
   version: { may: [] },
   manifest: { may: ["errors.ts", "device-names.ts"] },
+  tuf: { may: ["errors.ts", "manifest"] },
   policy: { may: [], wireMay: ["wire"] },
   infra: {
     may: ["errors.ts", "orm", "driver"],
@@ -108,6 +111,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   firmware: {
     may: [...ground, "access", "manifest", "version"],
     wireMay: [...handlers, "api/http"],
+    rooms: { repository: [".", "tuf"] },
   },
   rollout: {
     may: [...ground, "access", "device", "firmware", "policy", "schedule", "version"],
@@ -158,10 +162,32 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   client: { may: ["errors.ts", "loopback.ts", "wire", "grpc"] },
   agent: {
-    may: ["client", "manifest", "schedule", "version", "errors.ts", "loopback.ts", ...time, "wire", "grpc"],
+    may: [
+      "client",
+      "manifest",
+      "schedule",
+      "tuf",
+      "version",
+      "errors.ts",
+      "loopback.ts",
+      ...time,
+      "wire",
+      "grpc",
+    ],
   },
   cli: {
-    may: ["agent", "client", "manifest", "policy", "errors.ts", "loopback.ts", ...time, "wire", "grpc"],
+    may: [
+      "agent",
+      "client",
+      "manifest",
+      "policy",
+      "tuf",
+      "errors.ts",
+      "loopback.ts",
+      ...time,
+      "wire",
+      "grpc",
+    ],
     rooms: { demo: [".", "config.ts", "server.ts", "infra"] },
   },
   "cli/serve.ts": { may: ["server.ts", "config.ts", "errors.ts", "infra"] },

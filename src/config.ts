@@ -21,6 +21,7 @@ import {
 } from "./settings.ts";
 import { storageOf, storageSettings } from "./storage-settings.ts";
 import { tlsOf, tlsSettings } from "./tls-settings.ts";
+import { tufOf, tufSettings } from "./tuf-settings.ts";
 
 /** Everything that an operator can set, checked and with defaults filled in. Read once at start. */
 export type Config = Readonly<ReturnType<typeof assemble>> & {
@@ -202,6 +203,7 @@ const table = {
     false,
     "Whether signing keys with the role test count like release keys: for a service with devices under test alone.",
   ),
+  ...tufSettings,
   heartbeatInterval: integer(
     "HEARTBEAT_INTERVAL_SECONDS",
     60,
@@ -378,6 +380,8 @@ function assemble(values: Values, faults: string[]) {
     signatureThreshold: values.signatureThreshold,
     acceptTestKeys: values.acceptTestKeys,
     maxAttachmentBytes: values.maxAttachmentBytes,
+    /** Of TUF metadata. */
+    tuf: tufOf(values),
     /** How heartbeats are asked for, queued, written and kept. */
     heartbeat: {
       intervalSeconds: values.heartbeatInterval,

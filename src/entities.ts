@@ -32,6 +32,11 @@ import { FirmwareSignatureEntity } from "./firmware/firmware-signature.entity.ts
 import { FirmwareUpdateEntity } from "./firmware/firmware-update.entity.ts";
 import { FirmwareVersionKeyEntity } from "./firmware/firmware-version-key.entity.ts";
 import { RecallEntity } from "./firmware/recall.entity.ts";
+import {
+  TufMetadataEntity,
+  TufOnlineKeyEntity,
+  TufRepositoryEntity,
+} from "./firmware/repository/tuf-metadata.entity.ts";
 import { DeviceHeartbeatEntity } from "./heartbeat/device-heartbeat.entity.ts";
 import { DeviceIngestEntity } from "./heartbeat/device-ingest.entity.ts";
 import { RateReportEntity } from "./infra/database/rate-report.entity.ts";
@@ -88,6 +93,9 @@ export const entities = [
   FirmwareAttachmentEntity,
   FirmwareVersionKeyEntity,
   RecallEntity,
+  TufRepositoryEntity,
+  TufMetadataEntity,
+  TufOnlineKeyEntity,
   DeviceHeartbeatEntity,
   DeviceIngestEntity,
   RateReportEntity,

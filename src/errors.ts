@@ -88,8 +88,8 @@ export type ErrorReason =
   | "DEVICE_RETIRED"
   | "DEVICE_BLOCKED"
   | "TOKEN_TIME_WRONG"
-  | "KEY_PROOF_INVALID"
   | "NO_TOKEN"
+  | "KEY_PROOF_INVALID"
   | "CERTIFICATE_INVALID"
   | "CERTIFICATE_UNKNOWN"
   | "CALLERS_DIFFER"
@@ -102,7 +102,10 @@ export type ErrorReason =
   | "TOO_MANY_DEVICES"
   | "SIGNING_KEY_EXPIRED"
   | "INVALID_ATTACHMENT"
-  | "TOO_MANY_ATTACHMENTS";
+  | "TOO_MANY_ATTACHMENTS"
+  | "TUF_METADATA_INVALID"
+  | "TUF_SIGNATURES_MISSING"
+  | "TUF_VERSION_CONFLICT";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

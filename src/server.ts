@@ -22,12 +22,14 @@ import { endpointTable } from "./assembly/endpoints.ts";
 import { type Foundation, openFoundation } from "./assembly/foundation.ts";
 import { openOidc } from "./assembly/oidc.ts";
 import { showState } from "./assembly/state-metrics.ts";
+import { openTuf } from "./assembly/tuf.ts";
 import { openUpdates } from "./assembly/updates.ts";
 import type { Config } from "./config.ts";
 import { crashLogRoutes } from "./crash/crash-log-routes.ts";
 import { symbolFileRoutes } from "./crash/symbol-file-routes.ts";
 import { OtaError } from "./errors.ts";
 import { attachmentRoutes } from "./firmware/attachment-routes.ts";
+import { tufRoutes } from "./firmware/repository/tuf-routes.ts";
 import type { MachineClock } from "./infra/clock.ts";
 import type { Database } from "./infra/database/database.ts";
 import { asDatabaseError } from "./infra/database/errors.ts";
@@ -129,7 +131,8 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     trustedProxies: config.trustedProxies,
   });
   for (const work of pipeline.background) foundation.background.add(work);
-  const table = endpointTable({ foundation, access, oidc, devices, updates, rateLimiter, serving });
+  const tuf = openTuf(foundation, access);
+  const table = endpointTable({ foundation, access, oidc, devices, updates, tuf, rateLimiter, serving });
 
   const tls = await openTls(foundation);
   const httpApp = opened.use(
@@ -160,6 +163,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
         ...crashLogRoutes(crashes.logs),
         ...symbolFileRoutes(crashes.symbols),
         ...attachmentRoutes(updates.attachments),
+        ...tufRoutes(tuf, config.tuf),
         ...sessionRoutes(sessions, (token) => authenticator.identify(token)),
         ...issuerSignInRoutes({ issuer: oidc?.console, sessions, secret: sessionKey, clock }),
       ],

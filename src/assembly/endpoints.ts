@@ -20,6 +20,8 @@ import { ModelAliases } from "../device/registry/model-aliases.ts";
 import { SavedFilters } from "../device/registry/saved-filters.ts";
 import { attachmentEndpoints } from "../firmware/attachment-handlers.ts";
 import { firmwareEndpoints } from "../firmware/firmware-handlers.ts";
+import { tufEndpoints } from "../firmware/repository/tuf-handlers.ts";
+import type { TufRepositories } from "../firmware/repository/tuf-repositories.ts";
 import type { Directive } from "../heartbeat/directive.ts";
 import { ByteBudgets } from "../heartbeat/heartbeat-bytes.ts";
 import { heartbeatEndpoints } from "../heartbeat/heartbeat-handlers.ts";
@@ -48,6 +50,7 @@ export interface EndpointParts {
   readonly oidc: Oidc;
   readonly devices: Devices;
   readonly updates: Updates;
+  readonly tuf: TufRepositories;
   readonly rateLimiter: RateLimiter;
   readonly serving: ServingState;
 }
@@ -59,6 +62,7 @@ export function endpointTable({
   oidc,
   devices,
   updates,
+  tuf,
   rateLimiter,
   serving,
 }: EndpointParts): EndpointTable {
@@ -115,6 +119,7 @@ export function endpointTable({
     ...modelAliasEndpoints(new ModelAliases({ database, audit })),
     ...firmwareEndpoints({ catalog: firmware, uploads, pageTokens }),
     ...attachmentEndpoints(attachments),
+    ...tufEndpoints(tuf),
     ...deployEndpoints(rollouts),
     ...rolloutHealthEndpoints({ catalog: rollouts.catalog, health: rollouts.health, clock }),
     ...rolloutEndpoints({

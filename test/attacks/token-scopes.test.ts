@@ -232,6 +232,8 @@ function requestBeyond(method: DescMethod, scope: MethodScope | undefined): Mess
 
 /** What requests need beside what they are about. */
 const rest: Readonly<Record<string, object>> = {
+  GetTufMetadata: { file: "timestamp.json" },
+  PublishTufTargets: { targets: new Uint8Array(1) },
   CreateFirmware: { version: "1.0.0", deviceTypes: ["a"], sha256: "0".repeat(64), sizeBytes: 1n },
   BatchUpdateDevices: { addTags: ["a"] },
   SearchPositions: { south: 1, north: 2, west: 1, east: 2 },

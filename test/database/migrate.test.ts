@@ -47,6 +47,7 @@ const all = [
   "0042-soundness",
   "0040-device-keys",
   "0033-rate-reports",
+  "0041-tuf-repositories",
 ];
 const replicas = 3;
 

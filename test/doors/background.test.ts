@@ -47,6 +47,7 @@ const works = [
   "rollouts",
   "signing_keys",
   "token_uses",
+  "tuf_metadata",
   "unauthenticated_calls",
   "update_transitions",
   "version_history",

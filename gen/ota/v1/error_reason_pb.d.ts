@@ -569,6 +569,27 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_TOO_MANY_ATTACHMENTS = 150;
    */
   TOO_MANY_ATTACHMENTS = 150,
+
+  /**
+   * The TUF metadata cannot be read, or breaks a rule; the message says which. INVALID_ARGUMENT.
+   *
+   * @generated from enum value: ERROR_REASON_TUF_METADATA_INVALID = 153;
+   */
+  TUF_METADATA_INVALID = 153,
+
+  /**
+   * Too few keys of its role have signed the TUF metadata, by the root of metadata `root_version`. FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_TUF_SIGNATURES_MISSING = 154;
+   */
+  TUF_SIGNATURES_MISSING = 154,
+
+  /**
+   * The TUF metadata has not the version that comes next; metadata `expected` names that one. FAILED_PRECONDITION.
+   *
+   * @generated from enum value: ERROR_REASON_TUF_VERSION_CONFLICT = 155;
+   */
+  TUF_VERSION_CONFLICT = 155,
 }
 
 /**

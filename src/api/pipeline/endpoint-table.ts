@@ -7,6 +7,7 @@ import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
 import { HeartbeatService } from "../../../gen/ota/v1/heartbeat_service_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { TelemetryService } from "../../../gen/ota/v1/telemetry_service_pb.js";
+import { TufService } from "../../../gen/ota/v1/tuf_service_pb.js";
 import { UpdateService } from "../../../gen/ota/v1/update_service_pb.js";
 import type { Endpoint, UnaryEndpoint } from "./endpoint.ts";
 import { type HttpBinding, httpBindings } from "./http-binding.ts";
@@ -21,6 +22,7 @@ export const contractServices: readonly DescService[] = [
   HeartbeatService,
   RolloutService,
   TelemetryService,
+  TufService,
   UpdateService,
 ];
 

@@ -42,6 +42,7 @@ import { FirmwareTrust } from "./migrations/m0037-firmware-trust.ts";
 import { SeparateRoles } from "./migrations/m0038-separate-roles.ts";
 import { AuditChain } from "./migrations/m0039-audit-chain.ts";
 import { DeviceKeys } from "./migrations/m0040-device-keys.ts";
+import { TufRepositories } from "./migrations/m0041-tuf-repositories.ts";
 import { Soundness } from "./migrations/m0042-soundness.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
@@ -178,6 +179,7 @@ const migrations = [
   { name: "0042-soundness", class: Soundness },
   { name: "0040-device-keys", class: DeviceKeys },
   { name: "0033-rate-reports", class: RateReports },
+  { name: "0041-tuf-repositories", class: TufRepositories },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
