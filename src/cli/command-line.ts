@@ -21,6 +21,7 @@ import type { Cli } from "./session.ts";
 import { addSimulateCommand } from "./simulate-command.ts";
 import { addSymbolCommands } from "./symbol-commands.ts";
 import { createTerminal } from "./terminal.ts";
+import { addTufCommands } from "./tuf-commands.ts";
 
 /**
  * Runs one command line and returns its exit code; see {@link exitCodes}. The first Ctrl-C, SIGTERM or SIGHUP (its terminal was
@@ -107,6 +108,7 @@ export function createProgram(cli: Cli): Command {
   program.commandsGroup("Ship updates:");
   addFirmwareCommands(program, cli);
   addRolloutCommands(program, cli);
+  addTufCommands(program, cli);
   program.commandsGroup("Watch the fleet:");
   addDeviceCommands(program, cli);
   addDeviceTypeCommands(program, cli);

@@ -56,6 +56,12 @@ export function readOnline(role: "snapshot" | "timestamp", bytes: Uint8Array): T
   return read(role, role === "snapshot" ? MetadataKind.Snapshot : MetadataKind.Timestamp, bytes);
 }
 
+/** Reads root or targets metadata, whichever it is. */
+export function readOffline(bytes: Uint8Array): RootMetadata | TargetsMetadata {
+  const { signed } = jsonOf("root", bytes) as { signed?: { _type?: unknown } };
+  return signed?._type === "root" ? readRoot(bytes) : readTargets(bytes);
+}
+
 /** How many keys of a role in this root have signed: each counts once. */
 export function signatureCount(root: RootMetadata, { role, metadata }: TufMetadata): number {
   const { keys, roles } = root.metadata.signed;
