@@ -33,6 +33,7 @@ import { withProduct, withRun } from "./run-history.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
 import { SignedTokens } from "./signed-tokens.ts";
 import { rotateToken } from "./token-rotation.ts";
+import type { TufCheck, TufTrust } from "./tuf-check.ts";
 import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 
 /** What an agent is made of. */
@@ -60,6 +61,8 @@ export interface DeviceAgentOptions {
   readonly installer: Installer;
   /** Whom to trust to sign firmware. */
   readonly trust: Trust;
+  /** The TUF metadata that must name firmware as well; by default none. */
+  readonly tuf?: TufTrust | undefined;
   /** See `UpdateEngineOptions`. */
   readonly products?: ReadonlyMap<string, string> | undefined;
   /** See `UpdateEngineOptions`. */
@@ -140,10 +143,12 @@ export class DeviceAgent implements AsyncDisposable {
     const client = this.#newClient(this.#credential(memory));
     this.#client = client;
     const session = this.#newSession(client, memory, running);
-    const engine = this.#newEngine(client, memory, running);
+    const tuf = await this.#newTufCheck(client);
+    const engine = this.#newEngine(client, memory, running, tuf);
     this.#session = session;
     this.#engine = engine;
-    this.#done = Promise.allSettled([session.run(this.#stop.signal), engine.run(this.#stop.signal)]).then(
+    const { signal } = this.#stop;
+    this.#done = Promise.allSettled([session.run(signal), engine.run(signal), tuf?.run(signal)]).then(
       (results) => this.#logFaults(results),
     );
   }
@@ -312,9 +317,23 @@ export class DeviceAgent implements AsyncDisposable {
     });
   }
 
-  #newEngine(client: RpcClient, memory: DeviceMemory, running: RunningFirmware): UpdateEngine {
+  async #newTufCheck(client: RpcClient): Promise<TufCheck | undefined> {
+    const { logger, random = Math.random, tuf } = this.#options;
+    if (tuf === undefined) return undefined;
+    // Its library is loaded by those who follow metadata.
+    const { TufCheck } = await import("./tuf-check.ts");
+    return new TufCheck({ ...tuf, client, logger, random, report: (error) => this.report(error) });
+  }
+
+  #newEngine(
+    client: RpcClient,
+    memory: DeviceMemory,
+    running: RunningFirmware,
+    tuf: TufCheck | undefined,
+  ): UpdateEngine {
     return new UpdateEngine({
       ...this.#options,
+      tuf,
       client,
       memory,
       running,
@@ -350,7 +369,7 @@ export class DeviceAgent implements AsyncDisposable {
     });
   }
 
-  #logFaults(results: readonly PromiseSettledResult<void>[]): void {
+  #logFaults(results: readonly PromiseSettledResult<void | undefined>[]): void {
     for (const result of results) {
       if (result.status === "rejected")
         this.#options.logger.error({ err: result.reason }, "the agent failed");

@@ -20,6 +20,7 @@ import { checkReadiness, NotYet, type UpdateStage } from "./readiness.ts";
 import { Retry } from "./retry.ts";
 import { hasRun, productOf, withProduct, withRun } from "./run-history.ts";
 import type { Sensors } from "./sensors.ts";
+import type { TufCheck } from "./tuf-check.ts";
 import { callTimeoutMs, isOver, UpdateReports } from "./update-reports.ts";
 
 /** What the device is doing about an update. */
@@ -45,6 +46,8 @@ export interface UpdateEngineOptions {
   readonly deviceType: string;
   readonly hardwareModel: string;
   readonly trust: Trust;
+  /** Asked beside it, if the device follows TUF metadata. */
+  readonly tuf?: Pick<TufCheck, "requireNamed"> | undefined;
   /** Whose firmware it takes, product by component (empty: the firmware). Default: that of the first signed one that it took. */
   readonly products?: ReadonlyMap<string, string> | undefined;
   /** The largest content that it takes, in bytes. Default 16 GiB. */
@@ -169,6 +172,7 @@ export class UpdateEngine {
   async #perform(offer: Offer, work: Work, signal: AbortSignal): Promise<void> {
     const { memory, onPhase, sensors, storage } = this.#options;
     const verified = this.#verify(offer);
+    await this.#options.tuf?.requireNamed(verified, offer.manifest, signal);
     const path = await storage.downloadPath(verified.sha256);
     work.path = path;
     await this.#becomeReady(offer, "download", path, signal);
@@ -182,6 +186,7 @@ export class UpdateEngine {
     // over, the service says so with the next report.
     const { expireTime: _heldUntil, ...lasting } = offer;
     this.#verify(lasting);
+    await this.#options.tuf?.requireNamed(verified, offer.manifest, signal);
     await this.#reports.step(updateId, DeviceUpdateState.INSTALLING, sizeBytes, signal);
     signal.throwIfAborted();
     // From here on a call-off comes too late: a half-written image must not be left behind.

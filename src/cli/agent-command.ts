@@ -32,6 +32,11 @@ export function addAgentCommand(program: Command, cli: Cli): void {
       { total: 1 },
     )
     .option(
+      "--tuf-root <product=file>",
+      "takes what the product's TUF metadata names, and nothing else; the file is its root; repeatable",
+      collectPairs,
+    )
+    .option(
       "--serial <number>",
       "the serial number, unique in the fleet (default: the host name)",
       hostname(),

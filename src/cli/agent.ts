@@ -1,4 +1,5 @@
-import { resolve } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { pino } from "pino";
 import { ClockQuality } from "../../gen/ota/v1/heartbeat_pb.js";
 import { CommandInstaller } from "../agent/command-installer.ts";
@@ -7,6 +8,7 @@ import { keyFileSigner } from "../agent/device-signer.ts";
 import { FileDeviceStorage } from "../agent/device-storage.ts";
 import { LinuxSensors } from "../agent/linux-sensors.ts";
 import { trustIn } from "../agent/offer-check.ts";
+import type { TufTrust } from "../agent/tuf-check.ts";
 import { systemClock } from "../infra/clock.ts";
 import type { RequiredSignatures } from "../manifest/required-signatures.ts";
 import { type ConnectionOptions, connectionTo, type OwnCertificate } from "./connection.ts";
@@ -26,6 +28,7 @@ export interface AgentOptions extends ConnectionOptions, OwnCertificate {
   readonly audience?: string;
   readonly trustedKey: string[];
   readonly signaturesRequired: RequiredSignatures;
+  readonly tufRoot?: Readonly<Record<string, string>>;
   readonly product?: string;
   readonly componentProduct?: Readonly<Record<string, string>>;
   readonly maxFirmwareSize?: bigint;
@@ -46,6 +49,7 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
   const folder = resolve(options.stateDir);
   const storage = new FileDeviceStorage(folder, logger);
   const keys = await readTrustedKeys(options.trustedKey);
+  const tuf = await tufOf(options, folder);
   const enrolled = (await storage.load())?.identity !== undefined;
   const certified = options.cert !== undefined;
   if (!enrolled && !certified && options.enrolmentKey === undefined) {
@@ -70,6 +74,7 @@ export async function runAgent(cli: Cli, options: AgentOptions): Promise<void> {
     timeZone: options.timeZone,
     userConsent: () => options.userConsent,
     trust: trustIn(keys, { required: options.signaturesRequired }),
+    tuf,
     products: productsOf(options),
     ...(options.maxFirmwareSize === undefined ? {} : { maxFirmwareBytes: Number(options.maxFirmwareSize) }),
     ...(options.clockSynchronised ? { clockQuality: ClockQuality.SYNCHRONISED } : {}),
@@ -106,6 +111,14 @@ async function keysOf({ keyFile, formerKeyFile, audience, cert }: AgentOptions) 
       formerKeyFile === undefined ? undefined : await keyFileSigner(formerKeyFile, { make: false }),
     audience,
   };
+}
+
+async function tufOf({ tufRoot }: AgentOptions, folder: string): Promise<TufTrust | undefined> {
+  if (tufRoot === undefined) return undefined;
+  const roots = Object.entries(tufRoot).map(
+    async ([product, file]) => [product, await readFile(file)] as const,
+  );
+  return { roots: new Map(await Promise.all(roots)), folder: join(folder, "tuf") };
 }
 
 /** By component; the firmware's under the empty one. */

@@ -40,6 +40,11 @@ import {
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { DeviceUpdateState } from "../../gen/ota/v1/rollout_pb.js";
 import {
+  type GetTufMetadataRequest,
+  GetTufMetadataResponseSchema,
+  TufService,
+} from "../../gen/ota/v1/tuf_service_pb.js";
+import {
   type CheckForUpdateRequest,
   CheckForUpdateResponseSchema,
   type DownloadFirmwareRequest,
@@ -101,6 +106,8 @@ export class FixtureService implements AsyncDisposable {
   ) => MessageInitShape<typeof OfferSchema> | undefined = () => undefined;
   reportAnswer: (request: ReportUpdateStatusRequest) => DeviceUpdateState = (request) => request.state;
   acknowledging = true;
+  /** TUF metadata of every product, by the names of files. */
+  readonly tufFiles = new Map<string, Uint8Array>();
   heartbeatIntervalMs = 50;
   maxBatchSize = 100;
   checkAfterMs = 200;
@@ -162,6 +169,9 @@ export class FixtureService implements AsyncDisposable {
       definitionOf(UpdateService, ["checkForUpdate", "downloadFirmware", "reportUpdateStatus"]),
       { checkForUpdate: this.#check, downloadFirmware: this.#download, reportUpdateStatus: this.#report },
     );
+    this.#server.addService(definitionOf(TufService, ["getTufMetadata"]), {
+      getTufMetadata: this.#tufMetadata,
+    });
     this.#port = await new Promise<number>((resolve, reject) => {
       this.#server.bindAsync(this.address, ServerCredentials.createInsecure(), (error, port) =>
         error === null ? resolve(port) : reject(error),
@@ -257,6 +267,12 @@ export class FixtureService implements AsyncDisposable {
       null,
       create(CheckForUpdateResponseSchema, offer === undefined ? { retryAfter } : { offer, retryAfter }),
     );
+  };
+
+  readonly #tufMetadata: handleUnaryCall<GetTufMetadataRequest, unknown> = ({ request }, answer) => {
+    const metadata = this.tufFiles.get(request.file);
+    if (metadata === undefined) return answer(statusOf(status.NOT_FOUND, "NOT_FOUND"));
+    answer(null, create(GetTufMetadataResponseSchema, { metadata: new Uint8Array(metadata) }));
   };
 
   readonly #report: handleUnaryCall<ReportUpdateStatusRequest, unknown> = ({ request }, answer) => {
