@@ -45,6 +45,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "device-names.ts": { may: [] },
   "loopback.ts": { may: [] },
   "settings.ts": { may: [] },
+  "alert-settings.ts": { may: ["settings.ts"] },
   "limit-settings.ts": { may: ["settings.ts"] },
   "oidc-settings.ts": { may: ["loopback.ts", "settings.ts"] },
   "outage-settings.ts": { may: ["settings.ts"] },
@@ -54,6 +55,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "tuf-settings.ts": { may: ["settings.ts"] },
   "config.ts": {
     may: [
+      "alert-settings.ts",
       "limit-settings.ts",
       "loopback.ts",
       "oidc-settings.ts",
@@ -138,8 +140,9 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   backup: { may: ["infra", "driver"] },
   doctor: { may: ["config.ts", "infra"] },
+  alert: { may: [...ground, "access"], wireMay: handlers },
   "entities.ts": {
-    may: ["access", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
+    may: ["access", "alert", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
   },
   assembly: {
     may: [
@@ -155,10 +158,11 @@ export const rooms: Readonly<Record<string, Wall>> = {
       "heartbeat",
       "telemetry",
       "crash",
+      "alert",
     ],
   },
   "server.ts": {
-    may: [...ground, "config.ts", "api", "assembly", "access", "firmware", "rollout", "telemetry", "crash"],
+    may: [...ground, "config.ts", "api", "assembly", "access", "firmware", "rollout", "telemetry", "crash", "alert"],
   },
   client: { may: ["errors.ts", "loopback.ts", "wire", "grpc"] },
   agent: {

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { alertSettings, alertsOf } from "./alert-settings.ts";
 import { limitSettings, limitsOf } from "./limit-settings.ts";
 import { isLoopback } from "./loopback.ts";
 import { oidcOf, oidcSettings } from "./oidc-settings.ts";
@@ -116,6 +117,7 @@ const table = {
   ),
   ...outageSettings,
   ...limitSettings,
+  ...alertSettings,
   adminToken: secret(
     "ADMIN_TOKEN",
     "The first administrator's token; by default one is made and shown once.",
@@ -408,6 +410,8 @@ function assemble(values: Values, faults: string[]) {
         : { endpoint: values.otlpEndpoint, share: values.traceSharePercent / 100 },
     corsOrigins: values.corsOrigins,
     trustedProxies: values.trustedProxies,
+    /** What needs a person, and how long it is kept. */
+    alerts: alertsOf(values),
     ...limitsOf(values, values.trustedProxies),
   };
 }

@@ -10,6 +10,8 @@ import { OperatorTokenEntity } from "./access/operator-token.entity.ts";
 import { ServiceSecretEntity } from "./access/service-secret.entity.ts";
 import { SignatureRequirementEntity } from "./access/signature-requirement.entity.ts";
 import { SigningKeyEntity } from "./access/signing-key.entity.ts";
+import { AlertEntity, AlertSignalEntity } from "./alert/alert.entity.ts";
+import { FleetEventEntity } from "./alert/fleet-event.entity.ts";
 import { CrashLogEntity } from "./crash/crash-log.entity.ts";
 import { ErrorCountEntity, ErrorGroupDeviceEntity, ErrorGroupEntity } from "./crash/error-group.entity.ts";
 import { ErrorInboxEntity } from "./crash/error-inbox.entity.ts";
@@ -68,6 +70,9 @@ export const entities = [
   ServiceSecretEntity,
   SignatureRequirementEntity,
   SigningKeyEntity,
+  AlertEntity,
+  AlertSignalEntity,
+  FleetEventEntity,
   CrashLogEntity,
   ErrorGroupEntity,
   ErrorCountEntity,

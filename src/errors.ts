@@ -105,7 +105,8 @@ export type ErrorReason =
   | "TOO_MANY_ATTACHMENTS"
   | "TUF_METADATA_INVALID"
   | "TUF_SIGNATURES_MISSING"
-  | "TUF_VERSION_CONFLICT";
+  | "TUF_VERSION_CONFLICT"
+  | "CURSOR_EXPIRED";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

@@ -16,6 +16,7 @@ import { RateLimiter } from "./api/pipeline/rate-limit.ts";
 import { SharedRates, sharedClasses } from "./api/pipeline/shared-rates.ts";
 import { PortTls } from "./api/tls/port-tls.ts";
 import { openAccess } from "./assembly/access.ts";
+import { openAlerts } from "./assembly/alerts.ts";
 import { identifierOf } from "./assembly/caller-identifier.ts";
 import { openDevices } from "./assembly/devices.ts";
 import { endpointTable } from "./assembly/endpoints.ts";
@@ -102,6 +103,9 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const updates = await openUpdates(foundation, access, devices, opened);
   const { streams, rollouts, crashes, telemetry, ingest, scrub } = updates;
 
+  const tls = await openTls(foundation);
+  const alerts = openAlerts(foundation, access, devices, updates, () => tls?.expiresAt);
+
   const { connections, outages } = config;
   const rateLimiter = new RateLimiter(
     config.rateLimits,
@@ -132,9 +136,18 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   });
   for (const work of pipeline.background) foundation.background.add(work);
   const tuf = openTuf(foundation, access);
-  const table = endpointTable({ foundation, access, oidc, devices, updates, tuf, rateLimiter, serving });
+  const table = endpointTable({
+    foundation,
+    access,
+    oidc,
+    devices,
+    updates,
+    tuf,
+    alerts,
+    rateLimiter,
+    serving,
+  });
 
-  const tls = await openTls(foundation);
   const httpApp = opened.use(
     await HttpApp.create({
       pipeline,

@@ -3,6 +3,7 @@ import { Health } from "../../gen/grpc/health/v1/health_pb.js";
 import { accessEndpoints } from "../access/access-handlers.ts";
 import { peopleEndpoints } from "../access/oidc/people-handlers.ts";
 import { PeopleRegister } from "../access/oidc/people-register.ts";
+import { alertEndpoints } from "../alert/alert-handlers.ts";
 import type { ServingState } from "../api/grpc/health-handlers.ts";
 import { healthEndpoints } from "../api/grpc/health-handlers.ts";
 import { reflectionEndpoints } from "../api/grpc/reflection-handlers.ts";
@@ -38,6 +39,7 @@ import { recallEndpoints } from "../rollout/recall/recall-handlers.ts";
 import type { RolloutEngine } from "../rollout/rollout-engine.ts";
 import { telemetryEndpoints } from "../telemetry/telemetry-handlers.ts";
 import type { Access } from "./access.ts";
+import type { AlertFeature } from "./alerts.ts";
 import type { Devices } from "./devices.ts";
 import type { Foundation } from "./foundation.ts";
 import type { Oidc } from "./oidc.ts";
@@ -51,6 +53,7 @@ export interface EndpointParts {
   readonly devices: Devices;
   readonly updates: Updates;
   readonly tuf: TufRepositories;
+  readonly alerts: AlertFeature;
   readonly rateLimiter: RateLimiter;
   readonly serving: ServingState;
 }
@@ -63,6 +66,7 @@ export function endpointTable({
   devices,
   updates,
   tuf,
+  alerts,
   rateLimiter,
   serving,
 }: EndpointParts): EndpointTable {
@@ -86,6 +90,7 @@ export function endpointTable({
       pageTokens,
       settings: config.settings,
     }),
+    ...alertEndpoints({ ...alerts, pageTokens }),
     ...peopleEndpoints({
       people: new PeopleRegister({ database, audit, clock, memory: oidc?.people }),
       pageTokens,

@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { addAccessCommands } from "./access-commands.ts";
 import { addAgentCommand } from "./agent-command.ts";
+import { addAlertCommands } from "./alert-commands.ts";
 import { addAuditCommands } from "./audit-commands.ts";
 import { addBackupCommands } from "./backup-commands.ts";
 import { addCertificateCommand } from "./certificate-command.ts";
@@ -115,6 +116,7 @@ export function createProgram(cli: Cli): Command {
   addModelAliasCommands(program, cli);
   addErrorCommands(program, cli);
   addSymbolCommands(program, cli);
+  addAlertCommands(program, cli);
   program.commandsGroup("Who may do what:");
   addAccessCommands(program, cli);
   addAuditCommands(program, cli);

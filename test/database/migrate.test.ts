@@ -48,6 +48,7 @@ const all = [
   "0040-device-keys",
   "0033-rate-reports",
   "0041-tuf-repositories",
+  "0043-alerts-and-events",
 ];
 const replicas = 3;
 

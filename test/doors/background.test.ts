@@ -7,6 +7,7 @@ import { startTestService } from "../support/service.ts";
 /** All that a service does by itself, as /metrics names it; with TLS also `certificate` (test/attacks/plaintext.test.ts). */
 const works = [
   "administrators",
+  "alerts",
   "archived_updates",
   "audit_chain",
   "client_facts",
@@ -23,6 +24,8 @@ const works = [
   "drift",
   "ended_sessions",
   "error_collector",
+  "event_purge",
+  "events",
   "fleet_counters",
   "fleet_watch",
   "heartbeat_faults",

@@ -590,6 +590,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_TUF_VERSION_CONFLICT = 155;
    */
   TUF_VERSION_CONFLICT = 155,
+
+  /**
+   * Events behind the cursor are kept no more, or there never were as many. OUT_OF_RANGE: begin without a cursor, and read anew what the
+   * events were about.
+   *
+   * @generated from enum value: ERROR_REASON_CURSOR_EXPIRED = 163;
+   */
+  CURSOR_EXPIRED = 163,
 }
 
 /**

@@ -13,6 +13,8 @@ const numbers = {
   "version history": 7_236_400_925,
   "audit chain": 7_236_400_939,
   "error collector": 7_236_400_951,
+  alerts: 7_236_400_943,
+  events: 7_236_400_944,
 } as const;
 
 /** A lock that one transaction (or session) of all replicas holds at a time, by what it guards. */

@@ -1,0 +1,77 @@
+import { AlertWatch } from "../alert/alert-watch.ts";
+import { Alerts } from "../alert/alerts.ts";
+import { EventFeed } from "../alert/event-feed.ts";
+import { type ReplicaCheck, ReplicaSignals } from "../alert/replica-signals.ts";
+import type { Access } from "./access.ts";
+import type { Devices } from "./devices.ts";
+import type { Foundation } from "./foundation.ts";
+import type { Updates } from "./updates.ts";
+
+/** What needs a person, and what happens. */
+export type AlertFeature = ReturnType<typeof openAlerts>;
+
+/** Begins to watch. `certificateEnds`: when the certificate of the ports ends, if they have one. */
+export function openAlerts(
+  { config, logger, clock, background, database, store }: Foundation,
+  { audit }: Access,
+  { fleet }: Devices,
+  { ingest }: Updates,
+  certificateEnds: () => Date | undefined,
+) {
+  const checks: ReplicaCheck[] = [
+    {
+      rule: "store.down",
+      severity: "CRITICAL",
+      look: async (signal) => {
+        await store.check(signal);
+        return undefined;
+      },
+      everyMs: storeLookMs,
+    },
+    {
+      rule: "ingest.lag",
+      severity: "CRITICAL",
+      look: () => {
+        const { rows, isStalled } = ingest;
+        const share = rows / config.heartbeat.queueRows;
+        if (!isStalled && share < laggingShare) return undefined;
+        return `heartbeats are heard faster than they are written: ${Math.round(share * 100)} % of the queue is taken`;
+      },
+    },
+    {
+      rule: "certificate.expires",
+      severity: "CRITICAL",
+      look: () => {
+        const ends = certificateEnds();
+        if (ends === undefined || ends.getTime() - clock.now().getTime() > config.alerts.expiryMs)
+          return undefined;
+        return `the certificate of the ports ends at ${ends.toISOString().slice(0, 16)} UTC`;
+      },
+    },
+  ];
+  const events = new EventFeed({ database, retentionMs: config.alerts.retentionMs, clock, logger });
+  const watch = new AlertWatch({
+    database,
+    signals: new ReplicaSignals({ database, checks, clock }),
+    presence: async () => {
+      const counts = await fleet.counters.read(clock.now());
+      const of = (name: string): number => counts.find(({ dimension }) => dimension === name)?.count ?? 0;
+      const offline = of("offline");
+      return { offline, heard: offline + of("online") + of("late") };
+    },
+    settings: config.alerts,
+    clock,
+    logger,
+  });
+  for (const round of [events.round, events.purge, watch.round]) {
+    background.add(round);
+    round.start();
+  }
+  return { alerts: new Alerts({ database, audit, clock }), events };
+}
+
+/** A bucket may cost something for each call. */
+const storeLookMs = 10_000;
+
+/** Of the ingest's queue: what is above needs somebody. */
+const laggingShare = 0.5;
