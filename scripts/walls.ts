@@ -140,7 +140,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   backup: { may: ["infra", "driver"] },
   doctor: { may: ["config.ts", "infra"] },
-  alert: { may: [...ground, "access"], wireMay: handlers },
+  alert: { may: [...ground, "access"], wireMay: handlers, rooms: { webhook: ["."] } },
   "entities.ts": {
     may: ["access", "alert", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
   },
@@ -162,7 +162,18 @@ export const rooms: Readonly<Record<string, Wall>> = {
     ],
   },
   "server.ts": {
-    may: [...ground, "config.ts", "api", "assembly", "access", "firmware", "rollout", "telemetry", "crash", "alert"],
+    may: [
+      ...ground,
+      "config.ts",
+      "api",
+      "assembly",
+      "access",
+      "firmware",
+      "rollout",
+      "telemetry",
+      "crash",
+      "alert",
+    ],
   },
   client: { may: ["errors.ts", "loopback.ts", "wire", "grpc"] },
   agent: {

@@ -1,4 +1,4 @@
-import { decimal, integer, type Setting } from "./settings.ts";
+import { decimal, flag, integer, type Setting } from "./settings.ts";
 
 /** The settings of alerts and of the feed of events. */
 export const alertSettings = {
@@ -44,6 +44,36 @@ export const alertSettings = {
     [1, 3_650],
     "How long events and resolved alerts are kept, in days.",
   ),
+  webhookAllowPrivate: flag(
+    "WEBHOOK_ALLOW_PRIVATE",
+    false,
+    "Whether webhooks may be posted to private and local addresses, and in clear (`http`).",
+  ),
+  webhookMax: integer("WEBHOOK_MAX", 50, [1, 1_000], "The most webhooks."),
+  webhookConcurrency: integer(
+    "WEBHOOK_CONCURRENCY",
+    16,
+    [1, 1_000],
+    "The most deliveries under way at once, per replica; of one webhook a quarter of them.",
+  ),
+  webhookTimeoutSeconds: integer(
+    "WEBHOOK_TIMEOUT_SECONDS",
+    10,
+    [1, 60],
+    "How long a receiver may take to answer, in seconds.",
+  ),
+  webhookRetrySeconds: decimal(
+    "WEBHOOK_RETRY_SECONDS",
+    "5",
+    [0.01, 3_600],
+    "The wait before the second try of a delivery, in seconds; each further one is twice as long, up to an hour.",
+  ),
+  webhookGiveUpHours: decimal(
+    "WEBHOOK_GIVE_UP_HOURS",
+    "72",
+    [0.0001, 8_760],
+    "A delivery that no try has brought through for so many hours is a dead letter.",
+  ),
 };
 
 /** Their values. */
@@ -61,6 +91,18 @@ export function alertsOf(values: AlertValues) {
     expiryMs: values.alertExpiryDays * dayMs,
     resolveMs: values.alertResolveSeconds * 1_000,
     retentionMs: values.eventRetentionDays * dayMs,
+  };
+}
+
+/** How webhooks are delivered. */
+export function webhooksOf(values: AlertValues) {
+  return {
+    allowPrivate: values.webhookAllowPrivate,
+    max: values.webhookMax,
+    concurrency: values.webhookConcurrency,
+    timeoutMs: values.webhookTimeoutSeconds * 1_000,
+    retryMs: values.webhookRetrySeconds * 1_000,
+    giveUpMs: values.webhookGiveUpHours * 3_600_000,
   };
 }
 

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { alertSettings, alertsOf } from "./alert-settings.ts";
+import { alertSettings, alertsOf, webhooksOf } from "./alert-settings.ts";
 import { limitSettings, limitsOf } from "./limit-settings.ts";
 import { isLoopback } from "./loopback.ts";
 import { oidcOf, oidcSettings } from "./oidc-settings.ts";
@@ -412,6 +412,7 @@ function assemble(values: Values, faults: string[]) {
     trustedProxies: values.trustedProxies,
     /** What needs a person, and how long it is kept. */
     alerts: alertsOf(values),
+    webhooks: webhooksOf(values),
     ...limitsOf(values, values.trustedProxies),
   };
 }

@@ -12,6 +12,7 @@ import { SignatureRequirementEntity } from "./access/signature-requirement.entit
 import { SigningKeyEntity } from "./access/signing-key.entity.ts";
 import { AlertEntity, AlertSignalEntity } from "./alert/alert.entity.ts";
 import { FleetEventEntity } from "./alert/fleet-event.entity.ts";
+import { WebhookDeliveryEntity, WebhookEntity } from "./alert/webhook/webhook.entity.ts";
 import { CrashLogEntity } from "./crash/crash-log.entity.ts";
 import { ErrorCountEntity, ErrorGroupDeviceEntity, ErrorGroupEntity } from "./crash/error-group.entity.ts";
 import { ErrorInboxEntity } from "./crash/error-inbox.entity.ts";
@@ -73,6 +74,8 @@ export const entities = [
   AlertEntity,
   AlertSignalEntity,
   FleetEventEntity,
+  WebhookEntity,
+  WebhookDeliveryEntity,
   CrashLogEntity,
   ErrorGroupEntity,
   ErrorCountEntity,

@@ -106,7 +106,9 @@ export type ErrorReason =
   | "TUF_METADATA_INVALID"
   | "TUF_SIGNATURES_MISSING"
   | "TUF_VERSION_CONFLICT"
-  | "CURSOR_EXPIRED";
+  | "CURSOR_EXPIRED"
+  | "WEBHOOK_URL_REFUSED"
+  | "TOO_MANY_WEBHOOKS";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

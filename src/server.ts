@@ -104,7 +104,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const { streams, rollouts, crashes, telemetry, ingest, scrub } = updates;
 
   const tls = await openTls(foundation);
-  const alerts = openAlerts(foundation, access, devices, updates, () => tls?.expiresAt);
+  const alerts = openAlerts(foundation, access, devices, updates, () => tls?.expiresAt, opened);
 
   const { connections, outages } = config;
   const rateLimiter = new RateLimiter(

@@ -38,6 +38,7 @@ export async function dueByRules(session: Session, settings: AlertSettings): Pro
     await session.query<DueRow>(ringsSql, [maxPerRule, failurePercent]),
     await session.query<DueRow>(crashesSql, [maxPerRule, newsMs]),
     await session.query<DueRow>(clonesSql, [maxPerRule]),
+    await session.query<DueRow>(damagedSql, [maxPerRule]),
     await session.query<DueRow>(expirySql, [maxPerRule, expiryMs, newsMs]),
     await session.query<DueRow>(signalsSql, [maxPerRule]),
   ];
@@ -126,6 +127,12 @@ const clonesSql = bounded(sql`
   SELECT 'device.clone' AS rule, 'CRITICAL' AS severity, 'device' AS resource_type, id::text AS resource_id,
          left(format('device %s is suspected to have a clone', serial_number), 500) AS summary, clone_suspected_at AS since
     FROM devices WHERE clone_suspected_at IS NOT NULL AND NOT is_deleted`);
+
+const damagedSql = bounded(sql`
+  SELECT 'firmware.damaged' AS rule, 'CRITICAL' AS severity, 'firmware' AS resource_type, id::text AS resource_id,
+         left(format('the stored content of %s %s is damaged or missing; upload it again', product, version), 500) AS summary,
+         damaged_at AS since
+    FROM firmware_updates WHERE damaged_at IS NOT NULL AND NOT is_deleted`);
 
 /** What was made for a short time is not told of: who made it knows. */
 const expirySql = bounded(sql`

@@ -2,6 +2,8 @@ import { AlertWatch } from "../alert/alert-watch.ts";
 import { Alerts } from "../alert/alerts.ts";
 import { EventFeed } from "../alert/event-feed.ts";
 import { type ReplicaCheck, ReplicaSignals } from "../alert/replica-signals.ts";
+import { addDeliveries, WebhookSender } from "../alert/webhook/webhook-sender.ts";
+import { Webhooks } from "../alert/webhook/webhooks.ts";
 import type { Access } from "./access.ts";
 import type { Devices } from "./devices.ts";
 import type { Foundation } from "./foundation.ts";
@@ -17,6 +19,7 @@ export function openAlerts(
   { fleet }: Devices,
   { ingest }: Updates,
   certificateEnds: () => Date | undefined,
+  opened: AsyncDisposableStack,
 ) {
   const checks: ReplicaCheck[] = [
     {
@@ -49,7 +52,15 @@ export function openAlerts(
       },
     },
   ];
-  const events = new EventFeed({ database, retentionMs: config.alerts.retentionMs, clock, logger });
+  const events = new EventFeed({
+    database,
+    retentionMs: config.alerts.retentionMs,
+    clock,
+    logger,
+    numbered: addDeliveries,
+  });
+  const settings = config.webhooks;
+  const sender = opened.adopt(new WebhookSender({ database, settings, clock, logger }), (it) => it.close());
   const watch = new AlertWatch({
     database,
     signals: new ReplicaSignals({ database, checks, clock }),
@@ -63,11 +74,15 @@ export function openAlerts(
     clock,
     logger,
   });
-  for (const round of [events.round, events.purge, watch.round]) {
+  for (const round of [events.round, events.purge, watch.round, sender.round]) {
     background.add(round);
     round.start();
   }
-  return { alerts: new Alerts({ database, audit, clock }), events };
+  return {
+    alerts: new Alerts({ database, audit, clock }),
+    events,
+    webhooks: new Webhooks({ database, audit, settings }),
+  };
 }
 
 /** A bucket may cost something for each call. */

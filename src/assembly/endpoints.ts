@@ -4,6 +4,7 @@ import { accessEndpoints } from "../access/access-handlers.ts";
 import { peopleEndpoints } from "../access/oidc/people-handlers.ts";
 import { PeopleRegister } from "../access/oidc/people-register.ts";
 import { alertEndpoints } from "../alert/alert-handlers.ts";
+import { webhookEndpoints } from "../alert/webhook/webhook-handlers.ts";
 import type { ServingState } from "../api/grpc/health-handlers.ts";
 import { healthEndpoints } from "../api/grpc/health-handlers.ts";
 import { reflectionEndpoints } from "../api/grpc/reflection-handlers.ts";
@@ -91,6 +92,7 @@ export function endpointTable({
       settings: config.settings,
     }),
     ...alertEndpoints({ ...alerts, pageTokens }),
+    ...webhookEndpoints({ webhooks: alerts.webhooks, pageTokens }),
     ...peopleEndpoints({
       people: new PeopleRegister({ database, audit, clock, memory: oidc?.people }),
       pageTokens,

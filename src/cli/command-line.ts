@@ -23,6 +23,7 @@ import { addSimulateCommand } from "./simulate-command.ts";
 import { addSymbolCommands } from "./symbol-commands.ts";
 import { createTerminal } from "./terminal.ts";
 import { addTufCommands } from "./tuf-commands.ts";
+import { addWebhookCommands } from "./webhook-commands.ts";
 
 /**
  * Runs one command line and returns its exit code; see {@link exitCodes}. The first Ctrl-C, SIGTERM or SIGHUP (its terminal was
@@ -117,6 +118,7 @@ export function createProgram(cli: Cli): Command {
   addErrorCommands(program, cli);
   addSymbolCommands(program, cli);
   addAlertCommands(program, cli);
+  addWebhookCommands(program, cli);
   program.commandsGroup("Who may do what:");
   addAccessCommands(program, cli);
   addAuditCommands(program, cli);

@@ -49,6 +49,7 @@ const all = [
   "0033-rate-reports",
   "0041-tuf-repositories",
   "0043-alerts-and-events",
+  "0044-webhooks",
 ];
 const replicas = 3;
 

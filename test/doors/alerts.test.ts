@@ -74,7 +74,12 @@ describe("an alert", () => {
   it("fires once over all replicas, is acknowledged by the first person, and is resolved by itself; each is an event", async () => {
     const rpc = service.client();
     const id = await rolloutForNobody();
-    const begin = (await rpc.unary(method.listEvents, { pageSize: 1_000 })).cursor;
+    const begin = await eventually(async () => {
+      const { events, cursor } = await rpc.unary(method.listEvents, { pageSize: 1_000 });
+      const told = events.filter(({ resourceId }) => resourceId === id).map(({ type }) => type);
+      expect(told).toContain("rollout.start");
+      return cursor;
+    });
     await rpc.unary(RolloutService.method.pauseRollout, { id, reason: "a look first" });
     const [alert] = await eventually(async () => {
       const alerts = await firing(id);
@@ -187,7 +192,9 @@ describe("the feed of events", () => {
     const ids = await Promise.all(Array.from({ length: 8 }, () => rolloutForNobody()));
     await Promise.all(
       ids.map((id, index) =>
-        [service, other][index % 2]?.client().unary(RolloutService.method.abortRollout, { id, reason: "no" }),
+        (index % 2 === 0 ? service : other)
+          .client()
+          .unary(RolloutService.method.abortRollout, { id, reason: "no" }),
       ),
     );
     await eventually(async () => {

@@ -54,6 +54,7 @@ const works = [
   "unauthenticated_calls",
   "update_transitions",
   "version_history",
+  "webhooks",
 ];
 
 it("metrics name all that goes on in the background, and none of it fails", async () => {

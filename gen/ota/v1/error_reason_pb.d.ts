@@ -598,6 +598,20 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_CURSOR_EXPIRED = 163;
    */
   CURSOR_EXPIRED = 163,
+
+  /**
+   * A webhook's URL is of no kind that is posted to, or names an address that the service may not reach. INVALID_ARGUMENT.
+   *
+   * @generated from enum value: ERROR_REASON_WEBHOOK_URL_REFUSED = 164;
+   */
+  WEBHOOK_URL_REFUSED = 164,
+
+  /**
+   * There are as many webhooks as the setting allows. RESOURCE_EXHAUSTED: delete one.
+   *
+   * @generated from enum value: ERROR_REASON_TOO_MANY_WEBHOOKS = 165;
+   */
+  TOO_MANY_WEBHOOKS = 165,
 }
 
 /**

@@ -2,6 +2,7 @@ import { type DescService, getOption, hasOption } from "@bufbuild/protobuf";
 import { http } from "../../../gen/google/api/annotations_pb.js";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { AlertService } from "../../../gen/ota/v1/alert_service_pb.js";
+import { WebhookService } from "../../../gen/ota/v1/alert_webhook_service_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
@@ -26,6 +27,7 @@ export const contractServices: readonly DescService[] = [
   TelemetryService,
   TufService,
   UpdateService,
+  WebhookService,
 ];
 
 /** A REST binding with the endpoint that it leads to. */

@@ -45,6 +45,7 @@ import { DeviceKeys } from "./migrations/m0040-device-keys.ts";
 import { TufRepositories } from "./migrations/m0041-tuf-repositories.ts";
 import { Soundness } from "./migrations/m0042-soundness.ts";
 import { AlertsAndEvents } from "./migrations/m0043-alerts-and-events.ts";
+import { Webhooks } from "./migrations/m0044-webhooks.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type ReadSession, type Session, sessionOn } from "./session.ts";
@@ -182,6 +183,7 @@ const migrations = [
   { name: "0033-rate-reports", class: RateReports },
   { name: "0041-tuf-repositories", class: TufRepositories },
   { name: "0043-alerts-and-events", class: AlertsAndEvents },
+  { name: "0044-webhooks", class: Webhooks },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

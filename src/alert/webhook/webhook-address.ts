@@ -1,0 +1,72 @@
+import { lookup } from "node:dns";
+import { BlockList, isIP, type LookupFunction } from "node:net";
+import { invalidArgument } from "../../errors.ts";
+
+/**
+ * Refuses URLs that webhooks are never posted to: of other schemes, with a password, and, unless private addresses are allowed, in clear or
+ * to an address that is not public. Names are resolved with each delivery, by {@link publicLookup}. Throws `WEBHOOK_URL_REFUSED`.
+ */
+export function requireWebhookUrl(text: string, allowPrivate: boolean): URL {
+  const refuse = (why: string) => invalidArgument("url", why, "WEBHOOK_URL_REFUSED");
+  if (!URL.canParse(text)) throw refuse("is no URL");
+  const url = new URL(text);
+  if (url.username !== "" || url.password !== "") throw refuse("must not hold a user or a password");
+  if (url.protocol !== "https:" && !(allowPrivate && url.protocol === "http:"))
+    throw refuse("must begin with https://");
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  if (!allowPrivate && isIP(host) !== 0 && !isPublic(host))
+    throw refuse("names an address that is not public");
+  return url;
+}
+
+/** Resolves a name for a connection, and fails if any of its addresses is not public: what is checked is what is connected to. */
+export const publicLookup: LookupFunction = (hostname, options, callback) => {
+  lookup(hostname, { ...options, all: true }, (error, addresses) => {
+    if (error !== null) return callback(error, []);
+    const hidden = addresses.find(({ address }) => !isPublic(address));
+    if (hidden !== undefined)
+      return callback(new Error(`${hostname} is at ${hidden.address}, which is not public`), []);
+    const [first] = addresses;
+    if (options.all === true) return callback(null, addresses);
+    if (first === undefined) return callback(new Error(`${hostname} has no address`), []);
+    return callback(null, first.address, first.family);
+  });
+};
+
+/** Whether an address is one of the internet's, and not of a private network, this machine or a group. */
+export function isPublic(address: string): boolean {
+  return !hidden.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+}
+
+const hidden = new BlockList();
+// IANA's special-purpose registries; 64:ff9b::, 2001::/32 and 2002:: lead to IPv4 addresses that nobody checks.
+for (const [network, prefix] of [
+  ["0.0.0.0", 8],
+  ["10.0.0.0", 8],
+  ["100.64.0.0", 10],
+  ["127.0.0.0", 8],
+  ["169.254.0.0", 16],
+  ["172.16.0.0", 12],
+  ["192.0.0.0", 24],
+  ["192.0.2.0", 24],
+  ["192.88.99.0", 24],
+  ["192.168.0.0", 16],
+  ["198.18.0.0", 15],
+  ["198.51.100.0", 24],
+  ["203.0.113.0", 24],
+  ["224.0.0.0", 4],
+  ["240.0.0.0", 4],
+] as const)
+  hidden.addSubnet(network, prefix, "ipv4");
+for (const [network, prefix] of [
+  ["::", 96],
+  ["64:ff9b::", 32],
+  ["100::", 64],
+  ["2001::", 23],
+  ["2001:db8::", 32],
+  ["2002::", 16],
+  ["fc00::", 7],
+  ["fe80::", 9],
+  ["ff00::", 8],
+] as const)
+  hidden.addSubnet(network, prefix, "ipv6");
