@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readConfig } from "../src/config.ts";
 import { createLogger } from "../src/infra/logger.ts";
+import { EMBEDDED_ROLES } from "../src/infra/postgres/roles.ts";
 import { startServer } from "../src/server.ts";
 import { measuredArgument, serveMeasurements } from "./harness/measured-side.ts";
 
@@ -28,7 +29,12 @@ const server = await startServer({
   logger: createLogger({ level: "warn", pretty: false }),
 });
 
-const { httpUrl, grpcAddress, databaseUrl } = server;
+const { httpUrl, grpcAddress } = server;
+// Fleets are put past the triggers, and floors make tables of their own: the service's role may do neither.
+const databaseUrl = server.databaseUrl.replace(
+  `//${EMBEDDED_ROLES.service}@`,
+  `//${EMBEDDED_ROLES.superuser}@`,
+);
 serveMeasurements({ grpcAddress, httpUrl, databaseUrl, adminToken, storageFolder }, async () => {
   await server.close();
   await rm(folder, { recursive: true, force: true });
