@@ -135,6 +135,12 @@ const table = {
     [1, 1_440],
     "How long a device whose answer got lost may repeat its enrolment, in minutes; after that an operator must reset it.",
   ),
+  deviceTokenDays: integer(
+    "DEVICE_TOKEN_DAYS",
+    0,
+    [0, 36_500],
+    "How many days the token of a device works from when it was made; 0 for ever. Our agent exchanges one that is 30 days old: leave it time, for sleep and repairs as well.",
+  ),
   deviceJwtAudience: textOr(
     "DEVICE_JWT_AUDIENCE",
     "device-ota",
@@ -360,6 +366,8 @@ function assemble(values: Values, faults: string[]) {
       againMs: values.enrolAgainHours * 3_600_000,
       retryMs: values.enrolmentRetryMinutes * 60_000,
     },
+    /** Undefined: for ever. */
+    deviceTokenLifeMs: values.deviceTokenDays === 0 ? undefined : values.deviceTokenDays * 86_400_000,
     /** What is asked of the JWTs that devices sign. */
     deviceJwt: {
       audience: values.deviceJwtAudience,

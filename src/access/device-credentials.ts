@@ -15,16 +15,23 @@ import { newSecret } from "./secret.ts";
 export class DeviceCredentials {
   readonly #clock: Clock;
   readonly #memory: CredentialMemory;
+  readonly #tokenLifeMs: number | undefined;
 
-  constructor(parts: { readonly clock: Clock; readonly memory: CredentialMemory }) {
+  /** `tokenLifeMs`: how long a token works, in milliseconds; for ever unless given. */
+  constructor(parts: {
+    readonly clock: Clock;
+    readonly memory: CredentialMemory;
+    readonly tokenLifeMs?: number | undefined;
+  }) {
     this.#clock = parts.clock;
     this.#memory = parts.memory;
+    this.#tokenLifeMs = parts.tokenLifeMs;
   }
 
-  /** Gives a device a credential that does not expire and returns its token, which is stored nowhere. */
+  /** Gives a device a credential and returns its token, which is stored nowhere. */
   async issue(em: EntityManager, deviceId: string): Promise<string> {
     const secret = newSecret("device");
-    await em.insert(DeviceCredentialEntity, { id: uuidv7(), deviceId, secretHash: secret.hash });
+    await this.#insert(em, deviceId, { secretHash: secret.hash });
     return secret.text;
   }
 
@@ -39,12 +46,7 @@ export class DeviceCredentials {
       credentialId,
       this.#clock.now(),
     ]);
-    await em.insert(DeviceCredentialEntity, {
-      id: uuidv7(),
-      deviceId,
-      secretHash: secret.hash,
-      isNext: true,
-    });
+    await this.#insert(em, deviceId, { secretHash: secret.hash, isNext: true });
     return { token: secret.text, replaced: revoked.map((row) => row.secret_hash) };
   }
 
@@ -91,6 +93,16 @@ export class DeviceCredentials {
   /** Makes revoked or refused credentials stop working at once here, and within moments on other replicas. */
   forget(secretHashes: readonly Uint8Array[]): void {
     this.#memory.forget(secretHashes);
+  }
+
+  async #insert(
+    em: EntityManager,
+    deviceId: string,
+    token: { readonly secretHash: Buffer; readonly isNext?: true },
+  ): Promise<void> {
+    const expiresAt =
+      this.#tokenLifeMs === undefined ? null : new Date(this.#clock.now().getTime() + this.#tokenLifeMs);
+    await em.insert(DeviceCredentialEntity, { id: uuidv7(), deviceId, expiresAt, ...token });
   }
 }
 

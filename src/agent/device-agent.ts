@@ -32,7 +32,7 @@ import { Retry } from "./retry.ts";
 import { withProduct, withRun } from "./run-history.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
 import { SignedTokens } from "./signed-tokens.ts";
-import { rotateToken } from "./token-rotation.ts";
+import { keepTokenYoung, rotateToken, type TokenRotationOptions } from "./token-rotation.ts";
 import type { TufCheck, TufTrust } from "./tuf-check.ts";
 import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 
@@ -148,9 +148,12 @@ export class DeviceAgent implements AsyncDisposable {
     this.#session = session;
     this.#engine = engine;
     const { signal } = this.#stop;
-    this.#done = Promise.allSettled([session.run(signal), engine.run(signal), tuf?.run(signal)]).then(
-      (results) => this.#logFaults(results),
-    );
+    this.#done = Promise.allSettled([
+      session.run(signal),
+      engine.run(signal),
+      tuf?.run(signal),
+      keepTokenYoung(this.#rotation(client, memory), signal),
+    ]).then((results) => this.#logFaults(results));
   }
 
   /** The device's id; empty before it is enrolled. */
@@ -260,15 +263,22 @@ export class DeviceAgent implements AsyncDisposable {
   async #rotateToken(memory: DeviceMemory): Promise<void> {
     const token = memory.state.identity?.token ?? "";
     if (token === "") return;
-    const { clock, logger, maxTokenAgeMs: maxAgeMs = 30 * 86_400_000 } = this.#options;
     using client = this.#newClient(token);
-    await rotateToken({ client, memory, clock, logger, maxAgeMs }, this.#stop.signal);
+    await rotateToken(this.#rotation(client, memory), this.#stop.signal);
+  }
+
+  #rotation(client: RpcClient, memory: DeviceMemory): TokenRotationOptions {
+    const { clock, logger, maxTokenAgeMs: maxAgeMs = 30 * 86_400_000 } = this.#options;
+    return { client, memory, clock, logger, maxAgeMs };
   }
 
   /** Its token, or what its own key signs; neither if its certificate is its credential. */
-  #credential({ state: { identity } }: DeviceMemory): string | TokenSource | undefined {
-    if (identity === undefined || identity.token !== "") return identity?.token;
-    return this.#tokens?.of(identity.deviceId);
+  #credential(memory: DeviceMemory): TokenSource | undefined {
+    const { identity } = memory.state;
+    if (identity === undefined) return undefined;
+    if (identity.token === "") return this.#tokens?.of(identity.deviceId);
+    // The one of the moment: it may be exchanged while the device runs.
+    return { token: () => memory.state.identity?.token ?? "", refused: () => undefined };
   }
 
   /** What a key of the device's own signs. */

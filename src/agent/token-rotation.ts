@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import type { RpcClient } from "../client/rpc-client.ts";
+import { Alarm } from "../infra/alarm.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import { isHeaderText } from "./enrol.ts";
@@ -40,6 +41,19 @@ export async function rotateToken(options: TokenRotationOptions, signal: AbortSi
     logger.debug({ err: error }, "the device keeps its token");
   }
 }
+
+/** Exchanges the token of a running device whenever it has become old; resolves when the signal aborts. */
+export async function keepTokenYoung(options: TokenRotationOptions, signal: AbortSignal): Promise<void> {
+  const alarm = new Alarm();
+  while (!signal.aborted) {
+    await alarm.wait(Math.min(Math.max(options.maxAgeMs, minLookMs), maxLookMs), signal);
+    if (!signal.aborted) await rotateToken(options, signal);
+  }
+}
+
+/** A token of a month need not be looked at more often. */
+const maxLookMs = 86_400_000;
+const minLookMs = 1_000;
 
 /** The device waits for it before it goes to work. */
 const callTimeoutMs = 5_000;

@@ -58,7 +58,11 @@ export async function openAccess(
   );
   background.add(expiringKeys);
   expiringKeys.start();
-  const credentials = new DeviceCredentials({ clock, memory: authenticator });
+  const credentials = new DeviceCredentials({
+    clock,
+    memory: authenticator,
+    tokenLifeMs: config.deviceTokenLifeMs,
+  });
   const enrolmentKeys = new EnrolmentKeys({ database, idempotency, audit, clock });
   const tokens = new OperatorTokens({
     database,

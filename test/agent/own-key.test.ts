@@ -143,6 +143,24 @@ describe("an agent with a token", () => {
   });
 });
 
+describe("an agent that runs for long", () => {
+  it("exchanges its token whenever it is old, and calls with the new one", async () => {
+    await using device = await make();
+    await device.boot(as(`S ${randomUUID()}`, { maxTokenAgeMs: 500 }));
+    const token = await tokenOf(device);
+    const second = await eventually(async () => {
+      const now = await tokenOf(device);
+      expect(now).not.toBe(token);
+      return now;
+    });
+    await eventually(async () => expect(await tokenOf(device)).not.toBe(second));
+    using thief = new RpcClient({ address: service.grpcAddress, token });
+    await expect(thief.unary(DeviceService.method.rotateDeviceToken, {})).rejects.toMatchObject({
+      reason: "CREDENTIAL_REVOKED",
+    });
+  });
+});
+
 describe("device-ota agent --key-file", () => {
   it("makes a key that its user alone can read, and keeps no token", async () => {
     await using device = await make();

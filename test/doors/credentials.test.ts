@@ -121,6 +121,19 @@ describe("credentials", () => {
     });
   });
 
+  it("of devices work for as long as DEVICE_OTA_DEVICE_TOKEN_DAYS says, from when each is made", async () => {
+    await using limited = await startTestService({ settings: { DEVICE_OTA_DEVICE_TOKEN_DAYS: "60" } });
+    const { id, token } = await enrolDevice(limited);
+    await limited.client(token).unary(DeviceService.method.rotateDeviceToken, {});
+    const database = new pg.Client({ connectionString: limited.databaseUrl });
+    await database.connect();
+    const days = `SELECT round(extract(epoch FROM expires_at - created_at) / 86400)::int AS days FROM device_credentials
+                   WHERE device_id = $1`;
+    const { rows } = await database.query(days, [id]);
+    await database.end();
+    expect(rows).toEqual([{ days: 60 }, { days: 60 }]);
+  });
+
   it("of devices stop working when they expire", async () => {
     const device = await enrolDevice(service);
     const database = new pg.Client({ connectionString: service.databaseUrl });
