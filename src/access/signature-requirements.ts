@@ -2,6 +2,7 @@ import type { Cause } from "../call/cause.ts";
 import type { ListPosition } from "../call/list-page.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
+import { fromTo } from "./audit-change.ts";
 import type { AuditLog } from "./audit-log.ts";
 import { SignatureRequirementEntity, type SignatureRequirementRow } from "./signature-requirement.entity.ts";
 
@@ -38,10 +39,8 @@ export class SignatureRequirements {
         resourceId: product,
         reason,
         details: {
-          release: String(release),
-          security: String(security),
-          release_before: String(before?.releaseSignatures ?? 0),
-          security_before: String(before?.securitySignatures ?? 0),
+          ...fromTo("release", before?.releaseSignatures ?? 0, release),
+          ...fromTo("security", before?.securitySignatures ?? 0, security),
         },
       });
       if (release + security === 0) {

@@ -9,6 +9,7 @@ import type { Database } from "../infra/database/database.ts";
 import { sql } from "../infra/database/sql.ts";
 import type { KeyRole } from "../manifest/required-signatures.ts";
 import { algorithmOf, type SignatureAlgorithm, thumbprint } from "../manifest/signature.ts";
+import { fromTo } from "./audit-change.ts";
 import type { AuditLog } from "./audit-log.ts";
 import { requireFuture } from "./secret.ts";
 import { SigningKeyEntity, type SigningKeyRow } from "./signing-key.entity.ts";
@@ -134,10 +135,8 @@ export class SigningKeys {
         reason,
         details: {
           name: key.name,
-          role: key.role,
-          role_before: before.role,
-          ...expiryDetail(key.expiresAt),
-          ...expiryDetail(before.expiresAt, "expire_time_before"),
+          ...fromTo("role", before.role, key.role),
+          ...fromTo("expire_time", before.expiresAt, key.expiresAt),
         },
       });
       return key;
@@ -218,8 +217,8 @@ function registeredOtherwise({ id, role, expiresAt }: SigningKeyRow): OtaError {
   );
 }
 
-function expiryDetail(expiresAt: Date | null, name = "expire_time"): Record<string, string> {
-  return expiresAt === null ? {} : { [name]: expiresAt.toISOString() };
+function expiryDetail(expiresAt: Date | null): Record<string, string> {
+  return expiresAt === null ? {} : { expire_time: expiresAt.toISOString() };
 }
 
 const contractNames: Readonly<Record<SignatureAlgorithm, string>> = {

@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from "node:util";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
+import { fromTo } from "../access/audit-change.ts";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { Actor, CreateCause } from "../call/cause.ts";
 import type { ListPosition } from "../call/list-page.ts";
@@ -168,10 +170,10 @@ export class FirmwareCatalog {
         mandatoryStep,
         reportedVersions,
       });
+      const details = detailsOf(row, { ...plain, ...covered });
       Object.assign(row, plain, covered);
-      const fields = Object.keys({ ...plain, ...covered }).join(",");
       await this.#record(em, caller, "firmware.update", id, {
-        fields,
+        ...details,
         discarded_signatures: String(discarded),
       });
     });
@@ -343,6 +345,19 @@ export class FirmwareCatalog {
 /** Content is kept once for all who have it. */
 const soundSql = sql`
   UPDATE firmware_updates SET damaged_at = NULL WHERE sha256 = $1 AND id <> $2 AND damaged_at IS NOT NULL`;
+
+/** What a change does to the fields of a row, for the audit log. */
+function detailsOf(row: FirmwareUpdateRow, change: object): Record<string, string> {
+  const before: Readonly<Record<string, unknown>> = { ...row };
+  const details = Object.entries(change)
+    .filter(([field, value]) => !isDeepStrictEqual(before[field], value))
+    .map(([field, value]) => fromTo(snakeCase(field), before[field], value));
+  return Object.assign({}, ...details) as Record<string, string>;
+}
+
+function snakeCase(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
 
 /** What would change of the fields that a signature covers. */
 function coveredChanges(row: FirmwareUpdateRow, change: FirmwareChange): Partial<FirmwareUpdateRow> {

@@ -251,7 +251,7 @@ describe("SigningKeys with a role and an end", () => {
     expect(await access.signingKeys.update(change)).toMatchObject({ role: "security", expiresAt: later });
     await access.signingKeys.update(change);
     expect(await access.audit.list({ action: "signing_key.update" }, { limit: 10 })).toMatchObject([
-      { reason: "the year is over", details: { expire_time: later.toISOString() } },
+      { reason: "the year is over", details: { to_expire_time: later.toISOString() } },
     ]);
     await access.signingKeys.revoke({ actor, id, reason: "" });
     await expect(access.signingKeys.update(change)).rejects.toMatchObject({ reason: "SIGNING_KEY_REVOKED" });

@@ -60,7 +60,11 @@ describe("an integration's own keys", () => {
     const stale = await call("PATCH", `/rollouts/${made.id}`, { name: "late", etag: made.etag });
     expect(httpRefusal(stale)).toMatchObject({ code: "ABORTED" });
     const events = await call("GET", `/audit?resourceId=${made.id}&action=rollout.update`);
-    expect(events.body.events[0].details).toMatchObject({ fields: "name,metadata,rings.all.metadata" });
+    expect(events.body.events[0].details).toMatchObject({
+      from_name: expect.any(String),
+      to_metadata: expect.any(String),
+      "to_rings.all.metadata": expect.any(String),
+    });
   });
 
   it("are refused past their bounds, and for a ring that there is not", async () => {

@@ -160,6 +160,13 @@ describe("changing firmware", () => {
     });
     expect(changed.updatedAt.getTime()).toBeGreaterThanOrEqual(updatedAt.getTime());
     expect(await fixture.catalog.get(id)).toEqual(changed);
+    const [event] = await fixture.audit.list({ action: "firmware.update", resourceId: id }, { limit: 1 });
+    expect(event?.details).toMatchObject({
+      from_min_battery_percent: String(fields.minBatteryPercent),
+      to_min_battery_percent: "0",
+      from_release_notes: fields.releaseNotes,
+      to_release_notes: "",
+    });
   });
 
   it("keeps what the signature covers once it is released", async () => {

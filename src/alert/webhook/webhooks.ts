@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { v7 as uuidv7 } from "uuid";
+import { fromTo } from "../../access/audit-change.ts";
 import type { AuditLog } from "../../access/audit-log.ts";
 import { notFound, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
@@ -107,11 +108,12 @@ export class Webhooks {
     if (url !== undefined) requireWebhookUrl(url, settings.allowPrivate);
     const secret = rotateSecret ? randomBytes(secretBytes) : undefined;
     const webhook = await database.transact(async (em, session) => {
-      if ((await session.run(updateSql, [id, disabled ?? null, url ?? null, secret ?? null])) === 0)
-        throw notFound("webhook", id);
+      const before = await read(session, id);
+      await session.run(updateSql, [id, disabled ?? null, url ?? null, secret ?? null]);
       const details = {
-        ...(disabled === undefined ? {} : { disabled: String(disabled) }),
-        ...(url === undefined ? {} : { host: new URL(url).host }),
+        ...(disabled === undefined ? {} : fromTo("disabled", before.disabled, disabled)),
+        // The path may be a secret of the receiver.
+        ...(url === undefined ? {} : fromTo("host", new URL(before.url).host, new URL(url).host)),
         ...(rotateSecret ? { secret: "rotated" } : {}),
       };
       const resource = { resourceType: "webhook", resourceId: id };

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
+import { fromTo } from "../../access/audit-change.ts";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import type { ListPosition } from "../../call/list-page.ts";
@@ -305,22 +306,19 @@ function edit(
 ): Record<string, string> {
   const details: Record<string, string> = {};
   if (displayName !== undefined && displayName !== device.displayName) {
-    details["display_name"] = displayName;
+    Object.assign(details, fromTo("display_name", device.displayName, displayName));
     device.displayName = displayName;
   }
   if (groups !== undefined && !isDeepStrictEqual(groups, device.groups)) {
-    details["from_groups"] = device.groups.join(",");
-    details["to_groups"] = groups.join(",");
+    Object.assign(details, fromTo("groups", device.groups, groups));
     device.groups = [...groups];
   }
   if (tags !== undefined && !isDeepStrictEqual(tags, device.tags)) {
-    details["from_tags"] = device.tags.join(",");
-    details["to_tags"] = tags.join(",");
+    Object.assign(details, fromTo("tags", device.tags, tags));
     device.tags = [...tags];
   }
   if (updatePin !== undefined && updatePin !== device.updatePin) {
-    details["from_update_pin"] = device.updatePin;
-    details["to_update_pin"] = updatePin;
+    Object.assign(details, fromTo("update_pin", device.updatePin, updatePin));
     device.updatePin = updatePin;
   }
   const interval = expectedIntervalMs === 0 ? null : expectedIntervalMs;
@@ -330,7 +328,7 @@ function edit(
     device.expectedIntervalMs = interval;
   }
   if (metadata !== undefined && !isDeepStrictEqual({ ...metadata }, { ...device.metadata })) {
-    details["metadata"] = Object.keys(metadata).join(",");
+    Object.assign(details, fromTo("metadata", device.metadata, metadata));
     device.metadata = { ...metadata };
   }
   return details;

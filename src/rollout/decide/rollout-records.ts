@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { fromTo } from "../../access/audit-change.ts";
 import type { Cause } from "../../call/cause.ts";
 import { illegalTransition, notFound, OtaError } from "../../errors.ts";
 import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
@@ -66,13 +67,20 @@ export class RolloutRecords {
         await tx.run(ringSql, [requireRing(rollout.rings, ring.name).id, JSON.stringify(ring.metadata)]);
       }
       await tx.run(rolloutSql, [id, name ?? null, metadata === undefined ? null : JSON.stringify(metadata)]);
-      const fields = [
-        ...(name === undefined ? [] : ["name"]),
-        ...(metadata === undefined ? [] : ["metadata"]),
-        ...rings.map((ring) => `rings.${ring.name}.metadata`),
-      ];
+      const details = Object.assign(
+        {},
+        name === undefined ? {} : fromTo("name", rollout.name, name),
+        metadata === undefined ? {} : fromTo("metadata", rollout.metadata, metadata),
+        ...rings.map((ring) =>
+          fromTo(
+            `rings.${ring.name}.metadata`,
+            requireRing(rollout.rings, ring.name).metadata,
+            ring.metadata,
+          ),
+        ),
+      );
       tx.changed(id);
-      await recordRollout(tx, id, { actor, action: "rollout.update", details: { fields: fields.join(",") } });
+      await recordRollout(tx, id, { actor, action: "rollout.update", details });
       return { rollout: await readRollout(tx, id), unchanged: false };
     });
   }
@@ -94,7 +102,11 @@ export class RolloutRecords {
       await recordRollout(tx, update.rolloutId, {
         actor,
         action: "rollout.update_device_update",
-        details: { device_id: key.deviceId, update_id: key.id, fields: "metadata" },
+        details: {
+          device_id: key.deviceId,
+          update_id: key.id,
+          ...fromTo("metadata", before?.metadata, metadata),
+        },
       });
       return { update, unchanged: false };
     });
