@@ -66,7 +66,9 @@ export async function descriptorFinding(): Promise<Finding> {
   const subject = "open files";
   const text = await readFile("/proc/self/limits", "utf8").catch(() => "");
   // Node.js raises its soft limit to the hard one when it starts.
-  const limit = Number(/^Max open files +\d+ +(\d+)/m.exec(text)?.[1] ?? Number.POSITIVE_INFINITY);
+  const columns = text.split("\n").find((line) => line.startsWith("Max open files"));
+  const hard = Number(columns?.split(/ {2,}/)[2]);
+  const limit = Number.isNaN(hard) ? Number.POSITIVE_INFINITY : hard;
   if (limit >= wantedDescriptors) {
     const message = Number.isFinite(limit) ? `up to ${limit}` : "no limit that can be read";
     return { subject, verdict: "ok", message };

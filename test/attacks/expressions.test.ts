@@ -30,6 +30,7 @@ const linear: Readonly<Record<string, string>> = {
   "/pre-existing shared memory block|lock file .* already exists/i": "reads what PostgreSQL says",
   '/Traceback \\(most recent call last\\):|^\\s*File ".{1,500}", line \\d|^Fatal Python error: /':
     "the unbounded part is anchored",
+  "/\"[^\"]*(?:\"|$)|'[^']*(?:'|$)|`[^`]*(?:`|$)/gs": "what begins always ends, at the latest with the text",
 };
 
 const parser = new RegExpParser();

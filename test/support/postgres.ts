@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { inject } from "vitest";
 import { createLogger, type Logger } from "../../src/infra/logger.ts";
@@ -34,9 +35,21 @@ export async function createTestDatabase(
     /** As the role that the service works as. */
     serviceUrl: withDatabase(inject("serviceUrl"), name),
     [Symbol.asyncDispose]: async () => {
+      await untilLeft(administration, name);
       await administration.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
     },
   };
+}
+
+/** A moment for sessions that are just ending: one that is thrown out tells its client, which may listen no more. */
+async function untilLeft(administration: pg.Pool, name: string): Promise<void> {
+  for (let tries = 0; tries < 20; tries++) {
+    const { rowCount } = await administration.query("SELECT 1 FROM pg_stat_activity WHERE datname = $1", [
+      name,
+    ]);
+    if (rowCount === 0) return;
+    await delay(10);
+  }
 }
 
 /** A database on the run's shared server in which no migration has run. */

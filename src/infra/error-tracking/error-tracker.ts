@@ -106,5 +106,6 @@ function isForeseen(error: Error): boolean {
 
 /** Its class and its innermost line: equal for errors of one kind from one place. */
 function placeOf(error: Error): string {
-  return `${error.name} ${/^\s*at .*$/m.exec(error.stack ?? "")?.[0] ?? ""}`;
+  const innermost = error.stack?.split("\n").find((line) => line.trimStart().startsWith("at "));
+  return `${error.name} ${innermost ?? ""}`;
 }

@@ -63,7 +63,7 @@ export function wordsOf(error: Error): string {
   const words = error.message
     .slice(0, maxWordsLength * 4)
     .replaceAll(/"[^"]*(?:"|$)|'[^']*(?:'|$)|`[^`]*(?:`|$)/gs, "…")
-    .replaceAll(/\S*\d\S*/g, "…")
+    .replaceAll(/\S+/g, (word) => (/\d/.test(word) ? "…" : word))
     .slice(0, maxWordsLength);
   return typeof code === "string" && /^[\w-]{1,40}$/.test(code) ? `${code}: ${words}` : words;
 }

@@ -2,6 +2,7 @@ import { chown, rename, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
+import { retry } from "../back-off.ts";
 import type { ClusterFolder } from "./cluster-folder.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
 
@@ -65,10 +66,23 @@ export async function ensureRoles(socketFolder: string): Promise<void> {
       REVOKE ALL ON DATABASE ${EMBEDDED_DATABASE} FROM PUBLIC;
       GRANT CONNECT ON DATABASE ${EMBEDDED_DATABASE} TO ${service}`);
   });
-  await asSuperuser(socketFolder, EMBEDDED_DATABASE, async (client) => {
-    await client.query(handOverSql);
-  });
+  // Whoever was cut off when the server stopped is back by now, and may hold the tables in another order.
+  await retry(
+    () =>
+      asSuperuser(socketFolder, EMBEDDED_DATABASE, async (client) => {
+        await client.query(handOverSql);
+      }),
+    {
+      baseMs: 100,
+      capMs: 1_000,
+      attempts: 10,
+      isWorthRetrying: (error) => error instanceof pg.DatabaseError && error.code === deadlockDetected,
+      signal: undefined,
+    },
+  );
 }
+
+const deadlockDetected = "40P01";
 
 const { superuser, owner, service } = EMBEDDED_ROLES;
 

@@ -34,7 +34,7 @@ export class OtlpTracing implements Tracing {
 
   constructor({ endpoint, share }: TracingSettings, logger: Logger) {
     const exporter = new OTLPTraceExporter({
-      url: `${endpoint.replace(/\/+$/, "")}/v1/traces`,
+      url: new URL("v1/traces", endpoint.endsWith("/") ? endpoint : `${endpoint}/`).href,
       timeoutMillis: exportTimeoutMs,
     });
     const service = resourceFromAttributes({ "service.name": "device-ota" });
