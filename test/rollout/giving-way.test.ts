@@ -174,22 +174,29 @@ describe("a rollout that a newer one overtook", () => {
 
   it("says which devices it still waits for", async () => {
     await using scene = await openReplica();
-    const { world, replica } = scene;
+    const { world, replica, catalog } = scene;
     const fleet = await Fleet.enrol(world, 2);
     const policy = { verificationMs: 0, pauseOnFailure: false };
     const first = await roll(world, replica, "1.1.0", policy);
     const second = await roll(world, replica, "1.2.0", policy);
     const living = fleet.devices.slice(0, 1);
     await fleet.take(replica, await fleet.offers(replica, living));
-    for (let passed = 0; passed < 12; passed++) {
+    const pass = async () => {
       world.clock.advance(minute);
       fleet.beat(replica, living);
       await replica.states.flush();
       await replica.engine.tick();
       await replica.engine.census();
-    }
-    await until(replica, first.id, (it) => expect(it.alert).toContain("waits for 1 device"));
+    };
+    for (let passed = 0; passed < 12; passed++) await pass();
+    await eventually(async () => {
+      await pass();
+      expect((await catalog.get(first.id)).alert).toContain("waits for 1 device");
+    });
     // Its gate held by the one device, and whoever asks later has the update then.
-    await until(replica, second.id, (it) => expect(it.state).toBe("COMPLETED"));
+    await eventually(async () => {
+      await pass();
+      expect((await catalog.get(second.id)).state).toBe("COMPLETED");
+    });
   });
 });
