@@ -1,3 +1,4 @@
+import { freshForMs, trustedForMs } from "../../access/authenticator.ts";
 import { BatchLoader } from "../../infra/batch-loader.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
@@ -20,29 +21,29 @@ export interface DeviceHoldersParts<Holder> {
 }
 
 /**
- * Devices by the name in their credentials. One is believed as long as a token is, and forgotten with every change of the device, so
+ * Devices by the name in their credentials. One is believed as long as a token is, and no longer than until its device changes, so
  * that what was blocked, retired or reset is out as soon as with a token.
  */
 export class DeviceHolders<Holder extends DeviceHolder> implements DeviceChangeListener, Disposable {
   readonly #clock: Clock;
   readonly #known = new SecondChanceCache<Holder>(maxHolders);
-  /** The names of those, by device. */
-  readonly #names = new SecondChanceCache<{ readonly name: string; used: boolean }>(maxHolders);
   readonly #loader: BatchLoader<Holder>;
   readonly #unsubscribe: () => void;
-  /** Devices that changed while names were loading: what was read of them may be from before. */
-  readonly #changedInLoads = new Set<string>();
-  /** Since when every change was heard of, by the monotonic clock. */
+  /** When devices changed last, see {@link #momentMs}: what was read of them before does not count. */
+  readonly #changedAtMs = new Map<string, number>();
+  /** Until when changes may have been forgotten that matter. */
+  #forgottenUntilMs = Number.NEGATIVE_INFINITY;
+  #prunedAtMs = Number.NEGATIVE_INFINITY;
+  /** Since when every change was heard of. */
   #heardSinceMs = Number.NEGATIVE_INFINITY;
+  #lastMomentMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: DeviceHoldersParts<Holder>) {
     this.#clock = parts.clock;
     this.#loader = new BatchLoader({
-      load: (names) => parts.load(names, this.#clock.monotonicMs()),
+      load: (names) => parts.load(names, this.#momentMs()),
       settled: (name, holder) => {
-        if (holder === undefined || this.#changedInLoads.has(holder.deviceId)) return;
-        this.#known.set(name, holder);
-        this.#names.set(holder.deviceId, { name, used: false });
+        if (holder !== undefined && this.#isCurrent(holder)) this.#known.set(name, holder);
       },
       maxBatch: 1_000,
       maxPending: maxPendingLookups,
@@ -55,7 +56,7 @@ export class DeviceHolders<Holder extends DeviceHolder> implements DeviceChangeL
    * that is not. Rejects with `DATABASE_UNAVAILABLE` if it must be read and cannot be.
    */
   get(name: string, beforeLookUp?: () => void): Holder | Promise<Holder | undefined> {
-    const known = this.#known.get(name);
+    const known = this.#recall(name);
     const sinceMs = this.#clock.monotonicMs() - freshForMs;
     if (known !== undefined && known.readAtMs >= Math.max(this.#heardSinceMs, sinceMs)) return known;
     if (known === undefined) beforeLookUp?.();
@@ -63,16 +64,16 @@ export class DeviceHolders<Holder extends DeviceHolder> implements DeviceChangeL
   }
 
   deviceChanged({ deviceId }: DeviceChange): void {
-    if (this.#loader.size > 0) this.#changedInLoads.add(deviceId);
-    else this.#changedInLoads.clear();
-    const name = this.#names.get(deviceId)?.name;
-    if (name === undefined) return;
-    this.#known.delete(name);
-    this.#loader.changed(name);
+    const nowMs = this.#momentMs();
+    if (nowMs - this.#prunedAtMs >= trustedForMs) this.#prune(nowMs);
+    this.#changedAtMs.set(deviceId, nowMs);
+    if (this.#changedAtMs.size <= maxChanges) return;
+    this.#changedAtMs.clear();
+    this.#forgottenUntilMs = nowMs;
   }
 
   changesMissed(): void {
-    this.#heardSinceMs = this.#clock.monotonicMs();
+    this.#heardSinceMs = this.#momentMs();
   }
 
   [Symbol.dispose](): void {
@@ -82,21 +83,52 @@ export class DeviceHolders<Holder extends DeviceHolder> implements DeviceChangeL
   async #read(name: string, known: Holder | undefined): Promise<Holder | undefined> {
     let found: Holder | undefined;
     try {
-      found = await this.#loader.get(name);
+      do found = await this.#loader.get(name);
+      while (found !== undefined && !this.#isCurrent(found));
     } catch (error) {
       const outage = asDatabaseError(error);
       if (outage === undefined) throw error;
       // While the database is away nobody can change anything, so what was true a moment ago still is.
-      if (known !== undefined && this.#clock.monotonicMs() - known.readAtMs < trustedForMs) return known;
+      const isTrusted = known !== undefined && this.#clock.monotonicMs() - known.readAtMs < trustedForMs;
+      if (isTrusted && this.#isCurrent(known)) return known;
       throw outage;
     }
     if (found === undefined) this.#known.delete(name);
     return found;
   }
+
+  /** The device of that name in memory, unless it has changed since. */
+  #recall(name: string): Holder | undefined {
+    const known = this.#known.get(name);
+    if (known === undefined || this.#isCurrent(known)) return known;
+    this.#known.delete(name);
+    return undefined;
+  }
+
+  #isCurrent({ deviceId, readAtMs }: Holder): boolean {
+    return readAtMs > (this.#changedAtMs.get(deviceId) ?? this.#forgottenUntilMs);
+  }
+
+  /** Forgets changes from before all that is still believed. */
+  #prune(nowMs: number): void {
+    this.#prunedAtMs = nowMs;
+    for (const [deviceId, changedAtMs] of this.#changedAtMs) {
+      if (nowMs - changedAtMs >= trustedForMs) this.#changedAtMs.delete(deviceId);
+    }
+  }
+
+  /** The monotonic clock, by which no two moments are the same: of a read and a change it says which began first. */
+  #momentMs(): number {
+    this.#lastMomentMs = Math.max(this.#clock.monotonicMs(), this.#lastMomentMs + smallestStepMs);
+    return this.#lastMomentMs;
+  }
 }
 
-/** As of tokens. */
-const freshForMs = 30_000;
-const trustedForMs = 5 * 60_000;
 const maxHolders = 300_000;
 const maxPendingLookups = 20_000;
+
+/** Some hundred bytes each; after more, all devices are read again once. */
+const maxChanges = 100_000;
+
+/** Less than any two turns of the event loop are apart. */
+const smallestStepMs = 0.000_1;
