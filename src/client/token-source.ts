@@ -9,36 +9,55 @@ export interface TokenSource {
   refused(error: ClientError): void;
 }
 
-/** Sends with each call what the source gives out for it. */
+/** Sends with each call what the source gives out for it; while a call waits for that it can be cancelled, and its deadline holds. */
 export function tokensFrom(source: TokenSource): Interceptor {
   return (options, nextCall) => {
-    let started = false;
-    let cancelled = false;
-    return new InterceptingCall(nextCall(options), {
+    const call = nextCall(options);
+    /** Ends the call while it waits for its token. */
+    let giveUp: ((code: status, details: string) => void) | undefined;
+    return new InterceptingCall(call, {
       start(metadata, listener, next) {
         const begin = (token: string) => {
-          if (cancelled) return fail(status.CANCELLED, "the call was cancelled");
-          started = true;
           metadata.set("authorization", `Bearer ${token}`);
           next(metadata, watching(source));
         };
-        const fail = (code: status, details: string) =>
-          listener.onReceiveStatus({ code, details, metadata: new Metadata() });
         const token = source.token();
-        if (typeof token === "string") begin(token);
-        else
-          void token.then(begin, (error: unknown) =>
-            fail(status.UNAVAILABLE, `no token could be made: ${String(error)}`),
-          );
+        if (typeof token === "string") return begin(token);
+        const timer = atDeadline(options.deadline, () =>
+          giveUp?.(status.DEADLINE_EXCEEDED, "there was no token before the deadline"),
+        );
+        giveUp = (code, details) => {
+          clearTimeout(timer);
+          giveUp = undefined;
+          call.cancelWithStatus(code, details);
+          // Nobody hears of the end of a call that was not begun. In its own turn, as from the transport.
+          process.nextTick(() => listener.onReceiveStatus({ code, details, metadata: new Metadata() }));
+        };
+        void token.then(
+          (made) => {
+            if (giveUp === undefined) return;
+            clearTimeout(timer);
+            giveUp = undefined;
+            begin(made);
+          },
+          (error: unknown) => giveUp?.(status.UNAVAILABLE, `no token could be made: ${String(error)}`),
+        );
       },
       cancel(next) {
-        cancelled = true;
-        // Nobody would hear of the end of a call that was not begun.
-        if (started) next();
+        if (giveUp === undefined) next();
+        else giveUp(status.CANCELLED, "the call was cancelled");
       },
     });
   };
 }
+
+function atDeadline(deadline: Date | number | undefined, callback: () => void): NodeJS.Timeout | undefined {
+  const leftMs = Number(deadline ?? Number.POSITIVE_INFINITY) - Date.now();
+  return leftMs > maxTimerMs ? undefined : setTimeout(callback, Math.max(leftMs, 0));
+}
+
+/** Beyond that Node's timers fire at once. */
+const maxTimerMs = 2 ** 31 - 1;
 
 function watching(source: TokenSource) {
   return new ListenerBuilder()

@@ -101,6 +101,21 @@ describe("an agent with a key of its own", () => {
     await eventually(() => expect(states).toContain("refused"));
   });
 
+  it("stops though the chip with its key does not answer any more", async () => {
+    await using device = await make();
+    const serialNumber = `S ${randomUUID()}`;
+    const signer = chip();
+    await device.boot(as(serialNumber, { signer }));
+    const asked = Promise.withResolvers<void>();
+    const sign = () => {
+      asked.resolve();
+      return new Promise<never>(() => undefined);
+    };
+    await device.reboot(as(serialNumber, { signer: { ...signer, sign } }));
+    await asked.promise;
+    await expect(device.agent.stop()).resolves.toBeUndefined();
+  });
+
   it("fails a call for which no token can be made, and ends one that is cancelled meanwhile", async () => {
     const source = { token: () => Promise.reject(new Error("no TPM")), refused: () => undefined };
     using client = new RpcClient({ address: service.grpcAddress, token: source });

@@ -58,6 +58,30 @@ test("writing to a stream that the service has ended does not wait for ever", as
   call.finish();
 });
 
+test("a call whose token never comes ends when it is cancelled, and at its deadline", async () => {
+  await using service = await FixtureService.start();
+  const late = Promise.withResolvers<string>();
+  const token = { token: () => late.promise, refused: () => undefined };
+  using client = new RpcClient({ address: service.address, token });
+  const { checkForUpdate, downloadFirmware } = UpdateService.method;
+  const leave = new AbortController();
+  const { signal } = leave;
+  const cancelled = [
+    client.unary(checkForUpdate, {}, { signal }),
+    client.serverStream(downloadFirmware, { updateId: "" }, { signal }).next(),
+  ];
+  const timedOut = client.unary(checkForUpdate, {}, { timeoutMs: 20 });
+  leave.abort();
+  for (const call of cancelled) await expect(call).rejects.toMatchObject({ code: status.CANCELLED });
+  await expect(timedOut).rejects.toMatchObject({ code: status.DEADLINE_EXCEEDED });
+  using other = new RpcClient({ address: service.address });
+  const { deviceToken } = await other.unary(DeviceService.method.enrolDevice, {});
+  late.resolve(deviceToken);
+  await expect(client.unary(checkForUpdate, {})).resolves.toBeDefined();
+  // What came too late began nothing.
+  expect(service.checks).toHaveLength(1);
+});
+
 async function enrolled(service: FixtureService): Promise<RpcClient> {
   using client = new RpcClient({ address: service.address });
   const { deviceToken } = await client.unary(DeviceService.method.enrolDevice, {});
