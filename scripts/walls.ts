@@ -106,7 +106,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       state: [],
       filter: ["state"],
       fleet: ["state"],
-      keys: ["state"],
+      keys: ["state", "manifest"],
       registry: ["state", "filter", "fleet", "keys"],
     },
   },

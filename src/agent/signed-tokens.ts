@@ -1,7 +1,7 @@
-import { createHash, createPublicKey } from "node:crypto";
 import type { ClientError } from "../client/client-error.ts";
 import type { TokenSource } from "../client/token-source.ts";
 import type { Clock } from "../infra/clock.ts";
+import { thumbprint } from "../manifest/signature.ts";
 import type { DeviceSigner } from "./device-signer.ts";
 
 /** What {@link SignedTokens} are made of. */
@@ -51,7 +51,11 @@ export class SignedTokens {
   /** That a key, this one or the next one, shall be the device's (`sub`); of one request alone. */
   claim(key: DeviceSigner, claims: { readonly sub: string; readonly requestId: string }): Promise<string> {
     const { sub, requestId } = claims;
-    return this.#sign("ota-device-key+jwt", { sub, jti: requestId, cnf: { jkt: thumbprintOf(key) } });
+    return this.#sign("ota-device-key+jwt", {
+      sub,
+      jti: requestId,
+      cnf: { jkt: thumbprint(key.publicKeyPem) },
+    });
   }
 
   /** Takes the service's time from a refusal that tells it. */
@@ -77,10 +81,4 @@ const reuseMs = 40_000;
 
 function base64url(value: object): string {
   return Buffer.from(JSON.stringify(value)).toString("base64url");
-}
-
-/** RFC 7638: the required members alone, in lexicographic order and without blanks. */
-function thumbprintOf({ publicKeyPem }: DeviceSigner): string {
-  const { crv, kty, x, y } = createPublicKey(publicKeyPem).export({ format: "jwk" });
-  return createHash("sha256").update(JSON.stringify({ crv, kty, x, y })).digest("base64url");
 }

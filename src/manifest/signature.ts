@@ -37,7 +37,12 @@ export function algorithmOf(publicKeyPem: string): SignatureAlgorithm {
 
 /** The key's id: SHA-256 thumbprint of its JWK (RFC 7638) in base64url, 43 characters. Errors as {@link algorithmOf}. */
 export function thumbprint(publicKeyPem: string): string {
-  const jwk = readPublicKey(publicKeyPem).export({ format: "jwk" });
+  return keyThumbprint(readPublicKey(publicKeyPem));
+}
+
+/** As {@link thumbprint}, of a public key that was read already. */
+export function keyThumbprint(key: KeyObject): string {
+  const jwk = key.export({ format: "jwk" });
   // Only the required members, in lexicographic order and without blanks (RFC 7638, section 3.2; RFC 8037 for OKP).
   const required = { crv: jwk.crv, e: jwk.e, kty: jwk.kty, n: jwk.n, x: jwk.x, y: jwk.y };
   return createHash("sha256").update(JSON.stringify(required)).digest("base64url");

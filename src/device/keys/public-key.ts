@@ -1,5 +1,6 @@
-import { createHash, createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
+import { createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
 import { invalidArgument, OtaError } from "../../errors.ts";
+import { keyThumbprint } from "../../manifest/signature.ts";
 
 /** A device's own public key. */
 export interface PublicKey {
@@ -45,10 +46,12 @@ function fromJwk(text: string): KeyObject {
 function publicKeyOf(key: KeyObject): PublicKey {
   const algorithms = algorithmsOf(key);
   if (algorithms === undefined) throw refused("must be an Ed25519 or P-256 key");
-  const { crv, kty, x, y } = key.export({ format: "jwk" });
-  // Only the required members, in lexicographic order and without blanks (RFC 7638, section 3.2; RFC 8037 for OKP).
-  const thumbprint = createHash("sha256").update(JSON.stringify({ crv, kty, x, y })).digest("base64url");
-  return { key, spki: key.export({ format: "der", type: "spki" }), thumbprint, algorithms };
+  return {
+    key,
+    spki: key.export({ format: "der", type: "spki" }),
+    thumbprint: keyThumbprint(key),
+    algorithms,
+  };
 }
 
 function algorithmsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string[] | undefined {
