@@ -30,6 +30,8 @@ export interface DeviceState {
         readonly token: string;
         /** When it got the token, by its clock, in milliseconds since 1970; undefined if nobody knows. */
         readonly tokenSinceMs?: number;
+        /** The thumbprint (RFC 7638) of its own key, if that is its credential; undefined also if an older agent saved this. */
+        readonly keyThumbprint?: string;
       }
     | undefined;
   /** Which life of the sequence counter this is; see `Hello.epoch`. */

@@ -65,7 +65,8 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
         { signal, timeoutMs: callTimeoutMs },
       );
       const tokenSinceMs = options.clock.now().getTime();
-      const identity = { deviceId: device?.id ?? "", token: deviceToken, tokenSinceMs };
+      const ownKey = tokens === undefined || deviceToken !== "" ? {} : { keyThumbprint: tokens.thumbprint };
+      const identity = { deviceId: device?.id ?? "", token: deviceToken, tokenSinceMs, ...ownKey };
       // It is kept for life and goes into the header of every call.
       const hasOwn = options.certified || tokens !== undefined;
       const hasCredential = isHeaderText(identity.token) || (hasOwn && identity.token === "");

@@ -23,13 +23,14 @@ export interface KeyChange {
 }
 
 /**
- * Makes a key the enrolled device's credential instead of its token or its former key, unless it is that already: as after a try
- * whose answer got lost. Throws the service's {@link ClientError} if it refuses.
+ * Makes a key the enrolled device's credential instead of its token or its former key, unless it is that already. Whether it is the
+ * device remembers; it asks the service, and waits for it, where it does not know: as after a try whose answer got lost. Throws the
+ * service's {@link ClientError} if it refuses.
  */
 export async function changeKey(change: KeyChange, signal: AbortSignal): Promise<void> {
   const { tokens, former, memory, retry, logger, newClient } = change;
-  const { deviceId = "", token = "" } = memory.state.identity ?? {};
-  if (token === "" && former === undefined) return;
+  const { deviceId = "", token = "", keyThumbprint } = memory.state.identity ?? {};
+  if (token === "" && (former === undefined || keyThumbprint === tokens.thumbprint)) return;
   if (!(await counts(change, deviceId, signal))) {
     using client = newClient(former?.of(deviceId) ?? token);
     const requestId = randomUUID();
@@ -49,7 +50,7 @@ export async function changeKey(change: KeyChange, signal: AbortSignal): Promise
     });
     logger.info({ deviceId }, "the device has another key");
   }
-  await memory.update({ identity: { deviceId, token: "" } });
+  await memory.update({ identity: { deviceId, token: "", keyThumbprint: tokens.thumbprint } });
 }
 
 /** Whether the service knows the key already. */

@@ -29,6 +29,11 @@ export class SignedTokens {
     this.#clock = clock;
   }
 
+  /** Of the key that signs: see {@link thumbprint}. */
+  get thumbprint(): string {
+    return thumbprint(this.signer.publicKeyPem);
+  }
+
   /** What stands for the device's bearer token. One is sent with all calls of some minutes. */
   of(deviceId: string): TokenSource {
     let kept: { readonly token: string; readonly untilMs: number } | undefined;

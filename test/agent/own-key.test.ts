@@ -101,6 +101,20 @@ describe("an agent with a key of its own", () => {
     await eventually(() => expect(states).toContain("refused"));
   });
 
+  it("goes to work without the service once the key before it is replaced", async () => {
+    await using device = await make();
+    const serialNumber = `S ${randomUUID()}`;
+    const [first, second] = [chip(), chip()];
+    await device.boot(as(serialNumber, { signer: first }));
+    const keys = { signer: second, formerSigner: first };
+    await device.reboot(as(serialNumber, keys));
+    await isHeard(device);
+    await device.reboot(as(serialNumber, { ...keys, address: "127.0.0.1:1" }));
+    await eventually(() => expect(device.agent.heartbeats.waiting).toBeGreaterThan(0));
+    await device.reboot(as(serialNumber, keys));
+    await isHeard(device);
+  });
+
   it("stops though the chip with its key does not answer any more", async () => {
     await using device = await make();
     const serialNumber = `S ${randomUUID()}`;
