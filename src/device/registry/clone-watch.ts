@@ -5,8 +5,9 @@ import { BatchWriter } from "../../infra/background/batch-writer.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { isDataError } from "../../infra/database/errors.ts";
-import { type Session, sessionOf } from "../../infra/database/session.ts";
-import { prepared, sql } from "../../infra/database/sql.ts";
+import type { Pool } from "../../infra/database/pool.ts";
+import { type ReadSession, type Session, sessionOf } from "../../infra/database/session.ts";
+import { prepared, type Sql, sql } from "../../infra/database/sql.ts";
 import type { DeviceMetrics } from "../../infra/metrics.ts";
 import { SecondChanceCache } from "../../infra/second-chance-cache.ts";
 import type { BootObserver, BootSighting } from "../state/boot-sighting.ts";
@@ -44,6 +45,8 @@ export class CloneWatch implements BootObserver, AsyncDisposable {
   readonly #parts: CloneWatchParts;
   /** What was written lately: a device that goes on calling under the same boot is not written down each time. */
   readonly #written = new SecondChanceCache<Written>(maxRemembered);
+  /** Devices that have had enough returns and are not marked yet: their sightings are written, so nothing names them again. */
+  readonly #unmarked = new Set<string>();
 
   constructor(parts: CloneWatchParts) {
     this.#parts = parts;
@@ -87,11 +90,19 @@ export class CloneWatch implements BootObserver, AsyncDisposable {
   }
 
   async #write(batch: readonly Sightings[]): Promise<void> {
-    const { database, rules } = this.#parts;
-    const suspects = await database.pool.transact((session) => record(session, batch, rules), {
-      retry: { attempts: 3 },
-    });
-    if (suspects.length > 0) await this.#suspect(suspects);
+    const { database, logger, rules } = this.#parts;
+    for (const id of await record(database.pool, batch, rules)) {
+      if (this.#unmarked.size < maxUnmarked) this.#unmarked.add(id);
+    }
+    const suspects = [...this.#unmarked];
+    if (suspects.length === 0) return;
+    try {
+      await this.#suspect(suspects);
+      for (const id of suspects) this.#unmarked.delete(id);
+    } catch (error) {
+      // The sightings are written all the same: they are not to be counted as lost, nor halved until one is blamed.
+      logger.warn({ err: error, devices: suspects.length }, "could not mark devices that may have clones");
+    }
   }
 
   /** In a transaction of its own: it locks the devices, and nobody locks them behind their boots. */
@@ -146,33 +157,62 @@ interface Suspect {
   readonly boots: string;
 }
 
-/** Adds sightings to what is known; returns which devices have had enough returns. */
-async function record(
+/**
+ * Adds sightings to what is known; returns which devices have had enough returns. Most say nothing new, which a read without locks
+ * shows; the others are judged once more under the locks of their rows, by what other replicas have written meanwhile.
+ */
+async function record(pool: Pool, batch: readonly Sightings[], rules: CloneRules): Promise<string[]> {
+  const seemNew = changedBy(batch, await readHistories(pool, readSql, batch), rules);
+  if (seemNew.size === 0) return [];
+  const news = batch.filter(({ deviceId }) => seemNew.has(deviceId));
+  const changed = await pool.transact((session) => write(session, news, rules), { retry: { attempts: 3 } });
+  return [...changed].filter(([, { returnsMs }]) => returnsMs.length >= rules.returns).map(([id]) => id);
+}
+
+/** Returns the histories that changed. */
+async function write(
   session: Session,
   batch: readonly Sightings[],
-  { returns, windowMs }: CloneRules,
-): Promise<string[]> {
-  const ids = batch.map(({ deviceId }) => deviceId);
-  await session.run(insertSql, [ids]);
-  const rows = await session.query<BootsRow>(lockSql, [ids]);
-  const known = new Map(
-    rows.map(({ device_id: id, boots, returns_ms: returnsMs }) => [id, { boots, returnsMs }]),
-  );
-  const changed: [string, BootHistory][] = [];
+  rules: CloneRules,
+): Promise<ReadonlyMap<string, BootHistory>> {
+  await session.run(insertSql, [batch.map(({ deviceId }) => deviceId)]);
+  const changed = changedBy(batch, await readHistories(session, lockSql, batch), rules);
+  const histories = [...changed.values()];
+  if (changed.size > 0) {
+    await session.run(updateSql, [
+      [...changed.keys()],
+      histories.map(({ boots }) => JSON.stringify(boots)),
+      histories.map(({ returnsMs }) => JSON.stringify(returnsMs)),
+    ]);
+  }
+  return changed;
+}
+
+async function readHistories(
+  session: ReadSession,
+  statement: Sql,
+  batch: readonly Sightings[],
+): Promise<ReadonlyMap<string, BootHistory>> {
+  const rows = await session.query<BootsRow>(statement, [batch.map(({ deviceId }) => deviceId)]);
+  return new Map(rows.map(({ device_id: id, boots, returns_ms: returnsMs }) => [id, { boots, returnsMs }]));
+}
+
+/** What becomes of the histories to which the sightings add something. */
+function changedBy(
+  batch: readonly Sightings[],
+  known: ReadonlyMap<string, BootHistory>,
+  { windowMs }: CloneRules,
+): ReadonlyMap<string, BootHistory> {
+  const changed = new Map<string, BootHistory>();
   for (const { deviceId, sightings } of batch) {
     const before = known.get(deviceId) ?? noBoots;
     const after = sightings.reduce(
       (history, sighting) => withSighting(history, sighting, { windowMs }),
       before,
     );
-    if (after !== before) changed.push([deviceId, after]);
+    if (after !== before) changed.set(deviceId, after);
   }
-  await session.run(updateSql, [
-    changed.map(([id]) => id),
-    changed.map(([, { boots }]) => JSON.stringify(boots)),
-    changed.map(([, { returnsMs }]) => JSON.stringify(returnsMs)),
-  ]);
-  return changed.filter(([, { returnsMs }]) => returnsMs.length >= returns).map(([id]) => id);
+  return changed;
 }
 
 interface BootsRow {
@@ -189,6 +229,14 @@ const maxRemembered = 100_000;
 
 /** Of one device, within the second for which they wait. */
 const maxSightings = 16;
+
+/** They wait while devices cannot be marked. */
+const maxUnmarked = 10_000;
+
+const readSql = prepared(
+  "device_boots_read",
+  sql`SELECT device_id, boots, returns_ms FROM device_boots WHERE device_id = ANY($1::uuid[])`,
+);
 
 const insertSql = prepared(
   "device_boots_insert",

@@ -106,8 +106,8 @@ export class DeviceDirectory implements DeviceChangeListener {
   }
 
   /**
-   * Takes what a device says of itself when it asks for an update. What a heartbeat said a moment ago is not said again:
-   * devices that keep a stream cost nothing here.
+   * Takes what a device says of itself when it asks for an update. What a heartbeat said a moment ago is not written again; under
+   * which boot the device asks is told all the same, since a copy of it asks beside its stream.
    */
   observeCheck(check: DeviceCheck): void {
     this.#boots?.sighted({
