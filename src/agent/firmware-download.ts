@@ -52,7 +52,8 @@ export async function downloadFirmware(options: DownloadOptions, signal: AbortSi
     await options.onProgress(target.offset);
     if (target.offset < options.sizeBytes) await fetchRest(options, target, signal);
     if (target.digest() !== options.sha256 && target.hasUncheckedBytes) {
-      options.onUrlFailed?.(new DirectDownloadFailed("what is in the file has another digest"));
+      if (target.hasBytesOfUrl)
+        options.onUrlFailed?.(new DirectDownloadFailed("what is in the file has another digest"));
       await target.restart();
       await fetchFromService(options, target, { acceptUrl: false }, signal);
     }
@@ -108,31 +109,23 @@ async function fetchFromService(
   { acceptUrl }: { readonly acceptUrl: boolean },
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const stall = new StallGuard(signal);
-  const pace = new Pace(options.bytesPerSecond);
-  try {
-    const request = { updateId: options.updateId, offset: BigInt(target.offset), acceptUrl };
-    for await (const { message } of options.client.serverStream(
-      UpdateService.method.downloadFirmware,
-      request,
-      { signal: stall.signal },
-    )) {
-      if (message.case === "header") {
-        checkHeader(message.value, options);
-        if (acceptUrl && message.value.url !== "") return message.value.url;
-      }
-      if (message.case !== "chunk") continue;
-      await target.append(message.value);
-      // Only what grows the file is progress.
-      stall.progress();
-      await options.onProgress(target.offset);
-      await pace.take(message.value.data.length, signal);
+  const request = { updateId: options.updateId, offset: BigInt(target.offset), acceptUrl };
+  let url: string | undefined;
+  async function* chunks(stalled: AbortSignal): AsyncGenerator<DownloadChunk> {
+    const { downloadFirmware: method } = UpdateService.method;
+    for await (const { message } of options.client.serverStream(method, request, { signal: stalled })) {
+      if (message.case === "chunk") yield message.value;
+      if (message.case !== "header") continue;
+      checkHeader(message.value, options);
+      if (!acceptUrl || message.value.url === "") continue;
+      url = message.value.url;
+      return;
     }
-    if (target.offset < options.sizeBytes) throw new ChunkDamaged("the download ended early");
-    return undefined;
-  } finally {
-    stall.close();
   }
+  await receive(options, target, { pieces: chunks, append: (chunk) => target.append(chunk) }, signal);
+  if (url === undefined && target.offset < options.sizeBytes)
+    throw new ChunkDamaged("the download ended early");
+  return url;
 }
 
 async function fetchFromUrl(
@@ -141,14 +134,33 @@ async function fetchFromUrl(
   target: DownloadTarget,
   signal: AbortSignal,
 ): Promise<void> {
+  const pieces = (stalled: AbortSignal) => directBytes(url, target.offset, options.sizeBytes, stalled);
+  await receive(options, target, { pieces, append: (data) => target.appendUnchecked(data) }, signal);
+}
+
+/** Where a download comes from, piece by piece, and how a piece gets into the file. */
+interface Source<Piece> {
+  readonly pieces: (signal: AbortSignal) => AsyncIterable<Piece>;
+  readonly append: (piece: Piece) => Promise<void>;
+}
+
+/** Takes all that comes, no faster than it may. */
+async function receive<Piece>(
+  options: DownloadOptions,
+  target: DownloadTarget,
+  { pieces, append }: Source<Piece>,
+  signal: AbortSignal,
+): Promise<void> {
   const stall = new StallGuard(signal);
   const pace = new Pace(options.bytesPerSecond);
   try {
-    for await (const data of directBytes(url, target.offset, options.sizeBytes, stall.signal)) {
-      await target.appendUnchecked(data);
+    for await (const piece of pieces(stall.signal)) {
+      const start = target.offset;
+      await append(piece);
+      // Only what grows the file is progress.
       stall.progress();
       await options.onProgress(target.offset);
-      await pace.take(data.length, signal);
+      await pace.take(target.offset - start, signal);
     }
   } finally {
     stall.close();
@@ -172,6 +184,8 @@ class DownloadTarget {
   offset = 0;
   /** Whether some of it did not come from the service in this try: the service may have better bytes. */
   hasUncheckedBytes = false;
+  /** Whether some of it came from a URL in this try. */
+  hasBytesOfUrl = false;
   readonly #file: FileHandle;
   readonly #sizeBytes: number;
   readonly #sha256: string;
@@ -186,10 +200,7 @@ class DownloadTarget {
   /** Reads what an earlier try left; a file that is already too long is begun again. */
   async resume(path: string, signal: AbortSignal): Promise<void> {
     const { size } = await this.#file.stat();
-    if (size > this.#sizeBytes) {
-      await this.#file.truncate(0);
-      return;
-    }
+    if (size > this.#sizeBytes) return await this.restart();
     if (size === 0) return;
     for await (const part of createReadStream(path, { end: size - 1, signal })) {
       this.#hash.update(part as Buffer);
@@ -197,7 +208,7 @@ class DownloadTarget {
     this.offset = size;
     this.hasUncheckedBytes = true;
     // A whole file with another digest was damaged on the disk, not by the service: fetch it once more.
-    if (size === this.#sizeBytes) await this.#restartUnlessIntact();
+    if (size === this.#sizeBytes && this.digest() !== this.#sha256) await this.restart();
   }
 
   async append({ offset, data, crc32c: checksum }: DownloadChunk): Promise<void> {
@@ -216,6 +227,7 @@ class DownloadTarget {
   /** Adds what came from a URL, no more than is missing. */
   async appendUnchecked(data: Uint8Array): Promise<void> {
     this.hasUncheckedBytes = true;
+    this.hasBytesOfUrl = true;
     await this.#write(data);
   }
 
@@ -225,6 +237,7 @@ class DownloadTarget {
     this.#hash = createHash("sha256");
     this.offset = 0;
     this.hasUncheckedBytes = false;
+    this.hasBytesOfUrl = false;
   }
 
   async #write(data: Uint8Array): Promise<void> {
@@ -236,10 +249,6 @@ class DownloadTarget {
   /** SHA-256 of everything in the file, in hexadecimal. */
   digest(): string {
     return this.#hash.copy().digest("hex");
-  }
-
-  async #restartUnlessIntact(): Promise<void> {
-    if (this.digest() !== this.#sha256) await this.restart();
   }
 }
 

@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readFile, stat } from "node:fs/promises";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { downloadFirmware } from "../../src/agent/firmware-download.ts";
+import { RpcClient } from "../../src/client/rpc-client.ts";
 import { eventually } from "../support/eventually.ts";
 import { offerOf, TestDevice } from "./agent-harness.ts";
 import { FixtureService } from "./fixture-service.ts";
@@ -149,6 +151,33 @@ describe("content at a URL", () => {
       ]);
     },
   );
+
+  it("is not blamed for what the disk damaged in a part that was there before", async () => {
+    const path = join(device.folder, "..", "part");
+    await writeFile(path, Buffer.alloc(1_000, 7));
+    const failed: unknown[] = [];
+    using client = new RpcClient({ address: service.address, token: "token" });
+    const offer = offerOf(service, content);
+    await downloadFirmware(
+      {
+        client,
+        updateId: offer.updateId,
+        sha256: offer.sha256,
+        sizeBytes: content.length,
+        path,
+        durable: false,
+        onProgress: () => undefined,
+        onUrlFailed: (error) => failed.push(error),
+      },
+      new AbortController().signal,
+    );
+    expect((await readFile(path)).equals(content)).toBe(true);
+    expect(asked()).toEqual([
+      [1_000, true],
+      [0, false],
+    ]);
+    expect(failed).toEqual([]);
+  });
 
   it("goes on after a restart of the agent in the middle of it", async () => {
     answers = [
