@@ -59,12 +59,14 @@ export class DeviceBatches {
     const { pool, heavyReads } = this.#parts.database;
     // Devices that are named are looked up; a filter may go through all of them.
     const session = filter === undefined ? pool : heavyReads.for({ signal });
+    let foreseen: BatchOutcome | undefined;
     if (batch.validateOnly || batch.standingVerb !== undefined) {
-      const foreseen = await this.#foresee(batch, filter, session);
+      foreseen = await this.#foresee(batch, filter, session);
       if (batch.standingVerb !== undefined) this.#requireFew(foreseen);
       if (batch.validateOnly) return foreseen;
     }
-    if (filter !== undefined) await this.#requireCount(filter, batch.expectedCount, session);
+    if (filter !== undefined)
+      await this.#requireCount(filter, batch.expectedCount, session, foreseen?.matched);
     const batchId = uuidv7();
     let matched = 0;
     let changed = 0;
@@ -98,13 +100,15 @@ export class DeviceBatches {
     return { matched: Number(row?.matched ?? 0), changed: Number(row?.changed ?? 0) };
   }
 
+  /** @param counted how many match, if they have been counted already */
   async #requireCount(
     filter: DeviceFilter,
     expected: number | undefined,
     session: ReadSession,
+    counted: number | undefined,
   ): Promise<void> {
     if (expected === undefined) throw invalidArgument("expected_count", "is required with filter");
-    const actual = await countDevices(session, filter, this.#moment());
+    const actual = counted ?? (await countDevices(session, filter, this.#moment()));
     if (Math.abs(actual - expected) <= expected * toleratedShare) return;
     throw new OtaError(
       "failed_precondition",
