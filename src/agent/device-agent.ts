@@ -1,7 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChannelCredentials } from "@grpc/grpc-js";
-import type { Logger } from "pino";
 import {
   Capability,
   type ClockQuality,
@@ -11,51 +10,31 @@ import {
 } from "../../gen/ota/v1/heartbeat_pb.js";
 import { RpcClient } from "../client/rpc-client.ts";
 import type { TokenSource } from "../client/token-source.ts";
-import type { Clock } from "../infra/clock.ts";
 import { isSameVersion } from "../version/compare-versions.ts";
 import { isSemanticVersion } from "../version/semantic-version.ts";
 import { AgentFailure } from "./agent-failure.ts";
 import { ClockCheck } from "./clock-check.ts";
 import { uploadCrashLog } from "./crash-log-upload.ts";
+import { type CredentialOptions, DeviceCredential } from "./device-credential.ts";
 import { DeviceMemory, remember } from "./device-memory.ts";
-import type { DeviceSigner } from "./device-signer.ts";
 import type { DeviceStorage } from "./device-storage.ts";
-import { type Enrolment, enrolDevice } from "./enrol.ts";
 import { HeartbeatBacklog } from "./heartbeat-backlog.ts";
 import { HeartbeatSession, type SessionState } from "./heartbeat-session.ts";
 import type { Installer, RunningFirmware } from "./installer.ts";
-import { changeKey } from "./key-change.ts";
 import { NetworkGate } from "./network-gate.ts";
 import type { Trust } from "./offer-check.ts";
 import { reportedInterval } from "./reported-interval.ts";
-import { Retry } from "./retry.ts";
 import { withProduct, withRun } from "./run-history.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
-import { SignedTokens } from "./signed-tokens.ts";
-import { keepTokenYoung, rotateToken, type TokenRotationOptions } from "./token-rotation.ts";
 import type { TufCheck, TufTrust } from "./tuf-check.ts";
 import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 
 /** What an agent is made of. */
-export interface DeviceAgentOptions {
+export interface DeviceAgentOptions extends CredentialOptions {
   /** Host and port of the service's gRPC door. */
   readonly address: string;
   /** TLS credentials; plaintext, on this machine alone, if left out. */
   readonly channelCredentials?: ChannelCredentials | undefined;
-  /** Whether the TLS credentials hold a certificate of the device's own, which stands for token and enrolment key. */
-  readonly certified?: boolean;
-  /** The device's own key, which is then its credential instead of a token. */
-  readonly signer?: DeviceSigner | undefined;
-  /** The key that it had before, with which it consents to the new one. */
-  readonly formerSigner?: DeviceSigner | undefined;
-  /** How the service calls itself in the JWTs that devices sign. Default `device-ota`. */
-  readonly audience?: string | undefined;
-  /** From which age on the device exchanges its token when it starts, in milliseconds. Default 30 days. */
-  readonly maxTokenAgeMs?: number | undefined;
-  /** How to enrol, for a device that has no credential in its storage yet. */
-  readonly enrolment: Enrolment;
-  readonly deviceType: string;
-  readonly hardwareModel: string;
   readonly storage: DeviceStorage;
   readonly sensors: Sensors;
   readonly installer: Installer;
@@ -67,10 +46,6 @@ export interface DeviceAgentOptions {
   readonly products?: ReadonlyMap<string, string> | undefined;
   /** See `UpdateEngineOptions`. */
   readonly maxFirmwareBytes?: number | undefined;
-  readonly logger: Logger;
-  readonly clock: Clock;
-  /** Random numbers in [0, 1), for jitter. Default `Math.random`. */
-  readonly random?: () => number;
   /** How far the device's clock can be trusted; unless it is synchronised, nothing counts as expired. */
   readonly clockQuality?: ClockQuality;
   /** Most heartbeats kept while the service is away; then the oldest give way. Default 1,000. */
@@ -87,8 +62,6 @@ export interface DeviceAgentOptions {
   readonly bytesPerSecond?: number | undefined;
   /** See `UpdateEngineOptions`. */
   readonly downloadSlot?: ((signal: AbortSignal) => Promise<() => void>) | undefined;
-  /** Upper bound of the waits between tries, in milliseconds. Default 60 s. */
-  readonly maxRetryPauseMs?: number | undefined;
   /** Whether this device has a TCP connection of its own in this process. Default true. */
   readonly ownConnection?: boolean;
   readonly onState?: ((state: SessionState) => void) | undefined;
@@ -102,8 +75,6 @@ export interface DeviceAgentOptions {
 export class DeviceAgent implements AsyncDisposable {
   readonly #options: DeviceAgentOptions;
   readonly #clockCheck: ClockCheck;
-  /** Of its own key, if it has one. */
-  readonly #tokens: SignedTokens | undefined;
   readonly #stop = new AbortController();
   readonly #gate = new NetworkGate();
   readonly #backlog: HeartbeatBacklog;
@@ -118,7 +89,6 @@ export class DeviceAgent implements AsyncDisposable {
   constructor(options: DeviceAgentOptions) {
     this.#options = options;
     this.#clockCheck = new ClockCheck(options.clock, options.clockQuality);
-    this.#tokens = this.#tokensOf(options.signer);
     this.#backlog = new HeartbeatBacklog(options.maxBacklog ?? 1000);
   }
 
@@ -138,21 +108,27 @@ export class DeviceAgent implements AsyncDisposable {
     this.#components = await installer.components?.();
     await settlePending(memory, running, sensors.bootId);
     await rememberRun(memory, { ...this.#components, "": running.version });
-    await this.#enrol(memory, running);
-    if (this.#stop.signal.aborted) return;
-    const client = this.#newClient(this.#credential(memory));
+    const { signal } = this.#stop;
+    const credential = new DeviceCredential({
+      ...this.#options,
+      memory,
+      gate: this.#gate,
+      newClient: (token) => this.#newClient(token),
+    });
+    await credential.obtain(running.version, signal);
+    if (signal.aborted) return;
+    const client = this.#newClient(credential.source());
     this.#client = client;
     const session = this.#newSession(client, memory, running);
     const tuf = await this.#newTufCheck(client);
     const engine = this.#newEngine(client, memory, running, tuf);
     this.#session = session;
     this.#engine = engine;
-    const { signal } = this.#stop;
     this.#done = Promise.allSettled([
       session.run(signal),
       engine.run(signal),
       tuf?.run(signal),
-      keepTokenYoung(this.#rotation(client, memory), signal),
+      credential.keepYoung(client, signal),
     ]).then((results) => this.#logFaults(results));
   }
 
@@ -217,74 +193,6 @@ export class DeviceAgent implements AsyncDisposable {
     this.#stop.abort();
     await this.#done;
     this.#client?.close();
-  }
-
-  async #enrol(memory: DeviceMemory, running: RunningFirmware): Promise<void> {
-    const { clock, deviceType, enrolment, hardwareModel, logger, random = Math.random } = this.#options;
-    if (memory.state.identity !== undefined) {
-      await this.#changeKey(memory);
-      return await this.#rotateToken(memory);
-    }
-    using client = this.#newClient(undefined);
-    const firmwareVersion = running.version;
-    await enrolDevice(
-      {
-        client,
-        certified: this.#options.certified === true,
-        tokens: this.#tokens,
-        memory,
-        enrolment,
-        deviceType,
-        hardwareModel,
-        firmwareVersion,
-        logger,
-        random,
-        clock,
-      },
-      this.#stop.signal,
-    );
-  }
-
-  /** Of a device that is enrolled. */
-  async #changeKey(memory: DeviceMemory): Promise<void> {
-    if (this.#tokens === undefined) return;
-    const { formerSigner, logger, maxRetryPauseMs, random = Math.random } = this.#options;
-    const change = {
-      tokens: this.#tokens,
-      former: this.#tokensOf(formerSigner),
-      memory,
-      retry: new Retry({ gate: this.#gate, logger, random, maxRetryPauseMs }),
-      logger,
-      newClient: (token: string | TokenSource) => this.#newClient(token),
-    };
-    await changeKey(change, this.#stop.signal);
-  }
-
-  async #rotateToken(memory: DeviceMemory): Promise<void> {
-    const token = memory.state.identity?.token ?? "";
-    if (token === "") return;
-    using client = this.#newClient(token);
-    await rotateToken(this.#rotation(client, memory), this.#stop.signal);
-  }
-
-  #rotation(client: RpcClient, memory: DeviceMemory): TokenRotationOptions {
-    const { clock, logger, maxTokenAgeMs: maxAgeMs = 30 * 86_400_000 } = this.#options;
-    return { client, memory, clock, logger, maxAgeMs };
-  }
-
-  /** Its token, or what its own key signs; neither if its certificate is its credential. */
-  #credential(memory: DeviceMemory): TokenSource | undefined {
-    const { identity } = memory.state;
-    if (identity === undefined) return undefined;
-    if (identity.token === "") return this.#tokens?.of(identity.deviceId);
-    // The one of the moment: it may be exchanged while the device runs.
-    return { token: () => memory.state.identity?.token ?? "", refused: () => undefined };
-  }
-
-  /** What a key of the device's own signs. */
-  #tokensOf(signer: DeviceSigner | undefined): SignedTokens | undefined {
-    const { audience = "device-ota", clock } = this.#options;
-    return signer && new SignedTokens({ signer, audience, clock });
   }
 
   #newClient(token: string | TokenSource | undefined): RpcClient {
