@@ -74,8 +74,10 @@ export async function openUpdates(
     logger,
     ...config.outages.scrub,
   });
-  background.add(scrub.round);
-  scrub.round.start();
+  for (const round of scrub.rounds) {
+    background.add(round);
+    round.start();
+  }
 
   // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
   const streams = new HeartbeatStreams({ maxStreams: config.places.heartbeats.most });

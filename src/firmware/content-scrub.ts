@@ -22,7 +22,8 @@ export interface ContentScrubParts {
  * firmware until its content is right again: uploaded anew, or mended in the store.
  */
 export class ContentScrub {
-  readonly round: Round;
+  /** Reading, and telling what somebody found: the second does not wait until all that is due is read. */
+  readonly rounds: readonly [scrub: Round, reports: Round];
   readonly #parts: ContentScrubParts;
   /** What somebody here found, and the database does not know yet. */
   readonly #found = new Set<string>();
@@ -31,50 +32,68 @@ export class ContentScrub {
   constructor(parts: ContentScrubParts) {
     this.#parts = parts;
     const { clock, logger, contents, periodMs } = parts;
-    this.round = new Round({
+    const scrub: Round = new Round({
       name: "content_scrub",
       everyMs: Math.min(periodMs, lookEveryMs),
       atOnce: true,
       clock,
       logger,
-      work: (signal) => this.#work(signal),
+      work: async (signal) => {
+        if (await this.#scrub(signal)) scrub.soon(0);
+      },
     });
+    const reports = new Round({
+      name: "content_damage",
+      afterFailureMs: lookEveryMs,
+      clock,
+      logger,
+      work: (signal) => this.#report(signal),
+    });
+    this.rounds = [scrub, reports];
     contents.onDamage((sha256) => {
       if (this.#found.size < maxFound) this.#found.add(sha256);
-      this.round.soon(reportMs);
+      reports.soon(reportMs);
     });
   }
 
-  /** Contents that are damaged or missing, as of the last round. */
+  /** Contents that are damaged or missing, as of the last look. */
   get damaged(): number {
     return this.#damaged;
   }
 
-  async #work(signal: AbortSignal): Promise<void> {
-    const { pool, contents, bytesPerSecond } = this.#parts;
+  async #report(signal: AbortSignal): Promise<void> {
     for (const sha256 of this.#found) {
-      await this.#mark(sha256);
+      // It may have been uploaded anew since.
+      if (await this.#parts.contents.isKnownBad(sha256, signal)) await this.#mark(sha256);
       this.#found.delete(sha256);
     }
+    await this.#marked();
+  }
+
+  /** Reads one content; whether there was one to read. */
+  async #scrub(signal: AbortSignal): Promise<boolean> {
+    const { pool, contents, bytesPerSecond } = this.#parts;
     // What another replica found, this one has to know; and what was mended by hand, all of them.
     for (const content of await this.#marked()) {
-      if (await contents.isKnownBad(content, signal)) continue;
+      if (await contents.isKnownBad(content.sha256, signal)) continue;
       if ((await contents.check(content, { signal, bytesPerSecond })) === "sound")
         await this.#settle(content);
     }
-    for (;;) {
-      const [next] = await pool.query<ContentRow>(claimSql, [retryMs]);
-      if (next === undefined) break;
+    const [next] = await pool.query<ContentRow>(claimSql, [retryMs]);
+    if (next !== undefined) {
       const content = contentOf(next);
       const state = await contents.check(content, { signal, bytesPerSecond });
       if (state !== "sound") await this.#mark(content.sha256);
       else await this.#settle(content);
     }
-    this.#damaged = (await this.#marked()).length;
+    await this.#marked();
+    return next !== undefined;
   }
 
   async #marked(): Promise<Content[]> {
-    return (await this.#parts.pool.query<ContentRow>(markedSql)).map(contentOf);
+    const marked = (await this.#parts.pool.query<ContentRow>(markedSql)).map(contentOf);
+    this.#damaged = marked.length;
+    return marked;
   }
 
   async #mark(sha256: string): Promise<void> {

@@ -38,14 +38,14 @@ describe("StoredContents", () => {
     const file = join(folder, "sha256", content.sha256.slice(0, 2), content.sha256);
     await writeFile(file, randomBytes(bytes.length));
     expect(await contents.has(content, signal)).toBe(false);
-    expect(await contents.isKnownBad(content, signal)).toBe(true);
+    expect(await contents.isKnownBad(content.sha256, signal)).toBe(true);
     expect(await contents.check({ ...content, sizeBytes: 5 }, { signal })).toBe("damaged");
     expect(found).toEqual([content.sha256, content.sha256]);
     await rm(file);
     expect(await contents.check(content, { signal })).toBe("missing");
     await store.put(Readable.from([bytes]), { maxBytes: bytes.length });
     expect(await contents.has(content, signal)).toBe(true);
-    expect(await contents.isKnownBad(content, signal)).toBe(false);
+    expect(await contents.isKnownBad(content.sha256, signal)).toBe(false);
   });
 
   it("calls content damaged that the disk cannot read, and blames a store that is away for nothing", async () => {

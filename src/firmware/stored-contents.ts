@@ -98,7 +98,7 @@ export class StoredContents {
   }
 
   /** Whether the content is known to be bad, without reading it. */
-  async isKnownBad({ sha256 }: Content, signal: AbortSignal): Promise<boolean> {
+  async isKnownBad(sha256: string, signal: AbortSignal): Promise<boolean> {
     const stored = await this.store.stat(sha256, signal);
     return stored === undefined || this.isDamaged(sha256, stored.etag);
   }

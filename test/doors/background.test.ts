@@ -14,6 +14,7 @@ const works = [
   "clock",
   "connections_grpc",
   "connections_http",
+  "content_damage",
   "content_scrub",
   "crash_logs",
   "database_clock",

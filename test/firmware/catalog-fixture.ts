@@ -104,6 +104,7 @@ export async function createCatalogFixture(database: Database, policy: Partial<R
     audit,
     catalog,
     clock,
+    contents,
     database,
     folder,
     inUse,
