@@ -73,8 +73,13 @@ export class ContentScrub {
   /** Reads one content; whether there was one to read. */
   async #scrub(signal: AbortSignal): Promise<boolean> {
     const { pool, contents, bytesPerSecond } = this.#parts;
+    // What this one knows, the database knows, or is about to be told.
+    const known = contents.damaged.filter((sha256) => !this.#found.has(sha256));
+    const marked = await this.#marked();
+    const stillBad = new Set(marked.map(({ sha256 }) => sha256));
+    for (const sha256 of known) if (!stillBad.has(sha256)) contents.forgetDamage(sha256);
     // What another replica found, this one has to know; and what was mended by hand, all of them.
-    for (const content of await this.#marked()) {
+    for (const content of marked) {
       if (await contents.isKnownBad(content.sha256, signal)) continue;
       if ((await contents.check(content, { signal, bytesPerSecond })) === "sound")
         await this.#settle(content);

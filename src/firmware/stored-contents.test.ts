@@ -48,6 +48,28 @@ describe("StoredContents", () => {
     expect(await contents.isKnownBad(content.sha256, signal)).toBe(false);
   });
 
+  it("does not read again what it knows to be damaged", async () => {
+    await writeFile(join(folder, "sha256", content.sha256.slice(0, 2), content.sha256), randomBytes(600_000));
+    let reads = 0;
+    let etag = "rotten";
+    const watched = new StoredContents(
+      {
+        stat: async () => ({ sizeBytes: bytes.length, etag }),
+        openReader: (...args) => {
+          reads++;
+          return store.openReader(...args);
+        },
+      },
+      systemClock,
+    );
+    expect(await watched.has(content, signal)).toBe(false);
+    expect(await watched.has(content, signal)).toBe(false);
+    expect(reads).toBe(1);
+    await store.put(Readable.from([bytes]), { maxBytes: bytes.length });
+    etag = "new";
+    expect(await watched.has(content, signal)).toBe(true);
+  });
+
   it("calls content damaged that the disk cannot read, and blames a store that is away for nothing", async () => {
     const failing = (code: string) =>
       new StoredContents(

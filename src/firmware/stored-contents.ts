@@ -81,6 +81,19 @@ export class StoredContents {
     for (const listener of this.#listeners) listener(sha256);
   }
 
+  /** Whose bytes were found to have a wrong digest. */
+  get damaged(): readonly string[] {
+    return this.#damaged.keys();
+  }
+
+  /**
+   * Another replica found those bytes right, or replaced them, which the etag does not tell if it is a digest of the content
+   * and they had rotted below the store.
+   */
+  forgetDamage(sha256: string): void {
+    this.#damaged.delete(sha256);
+  }
+
   /** There are no such bytes, although there should be. */
   noteMissing(sha256: string): void {
     for (const listener of this.#listeners) listener(sha256);
@@ -93,7 +106,10 @@ export class StoredContents {
   async has(content: Content, signal: AbortSignal): Promise<boolean> {
     const stored = await this.store.stat(content.sha256, signal);
     if (stored === undefined) return false;
-    if (this.isSound(content.sha256, stored.etag)) return true;
+    const { etag } = stored;
+    if (this.isSound(content.sha256, etag)) return true;
+    // What the store cannot tell apart may be right by now.
+    if (etag !== undefined && this.#damaged.peek(content.sha256)?.etag === etag) return false;
     return (await this.check(content, { signal })) === "sound";
   }
 

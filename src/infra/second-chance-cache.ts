@@ -48,6 +48,11 @@ export class SecondChanceCache<Value extends Cacheable> {
     return this.#entries.delete(key);
   }
 
+  /** The keys of all values, as of now. */
+  keys(): readonly string[] {
+    return [...this.#entries.keys()];
+  }
+
   /** How many values it holds. */
   get size(): number {
     return this.#entries.size;
