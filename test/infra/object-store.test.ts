@@ -238,23 +238,29 @@ describe("object store in S3 that is away", () => {
         "x-amz-server-side-encryption-aws-kms-key-id": "fleet-key",
       },
     ],
-  ])("asks for encryption with each object, whole and in parts: %o", async (encryption, expected) => {
-    const begun: Record<string, unknown>[] = [];
-    const store = await storeOn(
-      ({ method, headers, url }, response) => {
-        if (method === "PUT" && !url?.includes("uploadId")) begun.push(headers);
-        if (method === "POST") begun.push(headers);
-        response.writeHead(500).end();
-      },
-      { encryption, partSizeBytes: 2_000 },
-    );
-    await expect(store.put(chunks(bytes), { maxBytes: LIMIT })).rejects.toMatchObject(unavailable);
-    await expect(store.put(chunks(randomBytes(5_000)), { maxBytes: LIMIT })).rejects.toMatchObject(
-      unavailable,
-    );
-    expect(begun.length).toBeGreaterThanOrEqual(2);
-    for (const headers of begun) expect(headers).toMatchObject(expected);
-  });
+  ])(
+    "asks for encryption with each object, whole and in parts, and with the probe: %o",
+    async (encryption, expected) => {
+      const begun: Record<string, unknown>[] = [];
+      const store = await storeOn(
+        ({ method, headers, url }, response) => {
+          if (method === "PUT" && !url?.includes("uploadId")) begun.push(headers);
+          if (method === "POST") begun.push(headers);
+          response.writeHead(500).end();
+        },
+        { encryption, partSizeBytes: 2_000 },
+      );
+      await expect(store.put(chunks(bytes), { maxBytes: LIMIT })).rejects.toMatchObject(unavailable);
+      await expect(store.put(chunks(randomBytes(5_000)), { maxBytes: LIMIT })).rejects.toMatchObject(
+        unavailable,
+      );
+      expect(begun.length).toBeGreaterThanOrEqual(2);
+      const before = begun.length;
+      await expect(store.check()).rejects.toMatchObject(unavailable);
+      expect(begun.length).toBeGreaterThan(before);
+      for (const headers of begun) expect(headers).toMatchObject(expected);
+    },
+  );
 
   it("discards what the server stored wrongly", async () => {
     const requests: string[] = [];

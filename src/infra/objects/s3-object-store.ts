@@ -137,7 +137,7 @@ export class S3ObjectStore implements ObjectStore {
     const probe = Buffer.from("probe");
     try {
       await this.#transport.run(signal, () =>
-        this.#client.putObject(this.#bucket, this.#probeKey, probe, probe.length),
+        this.#client.putObject(this.#bucket, this.#probeKey, probe, probe.length, this.#encryption),
       );
     } catch (error) {
       signal?.throwIfAborted();
