@@ -240,7 +240,10 @@ it("metadata is read by whoever has a credential, and by nobody else unless a se
     "mirrors.json",
   ])
     expect((await http(service, "GET", `${path}/${file}`, { token })).status, file).toBe(404);
-  expect((await http(service, "GET", "/tuf/nobody/timestamp.json", { token })).status).toBe(404);
+  for (const product of ["nobody", "a%00b"])
+    expect((await http(service, "GET", `/tuf/${product}/timestamp.json`, { token })).status, product).toBe(
+      404,
+    );
 
   await using open = await startTestService({ settings: { DEVICE_OTA_TUF_PUBLIC: "true" } });
   await publish(open, newContent(100), { product: "open", version: "1.0.0" });

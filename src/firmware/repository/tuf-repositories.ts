@@ -1,5 +1,6 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
+import { textFault } from "../../call/text-fault.ts";
 import { notFound, OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
@@ -166,8 +167,9 @@ export class TufRepositories {
     const match = /^(?:([1-9]\d{0,8})\.)?(root|targets|snapshot|timestamp)\.json$/.exec(file);
     const role = match?.[2] as TufRole | undefined;
     const version = match?.[1] === undefined ? undefined : Number(match[1]);
-    // A timestamp has no version in its name, and everything else has one.
-    if (role !== undefined && (role === "timestamp") === (version === undefined)) {
+    // A timestamp has no version in its name, and everything else has one. A product that no database could hold has nothing.
+    const isName = role !== undefined && (role === "timestamp") === (version === undefined);
+    if (isName && textFault(product) === undefined) {
       const bytes = await storedMetadata(this.#parts.database.pool, { product, role, version });
       if (bytes !== undefined) return bytes;
     }
