@@ -30,7 +30,7 @@ export const alertSettings = {
     "ALERT_EXPIRY_DAYS",
     14,
     [1, 3_650],
-    "Certificates, tokens and enrolment keys are an alert for so many days before they end.",
+    "Certificates, tokens, enrolment keys, signing keys and TUF metadata are an alert for so many days before they end.",
   ),
   alertResolveSeconds: integer(
     "ALERT_RESOLVE_SECONDS",

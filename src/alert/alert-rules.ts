@@ -134,15 +134,28 @@ const damagedSql = bounded(sql`
          damaged_at AS since
     FROM firmware_updates WHERE damaged_at IS NOT NULL AND NOT is_deleted`);
 
-/** What was made for a short time is not told of: who made it knows. */
+/**
+ * Signing keys count if they signed something of the catalogue; of TUF metadata the newest root and targets, whichever ends first.
+ * What was made for a short time is not told of: who made it knows.
+ */
 const expirySql = bounded(sql`
-  SELECT 'key.expires' AS rule, 'WARNING' AS severity, kind AS resource_type, id::text AS resource_id,
-         left(format('the %s %s ends at %s UTC', replace(kind, '_', ' '), name, to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')), 500)
+  SELECT DISTINCT ON (kind, id) 'key.expires' AS rule, 'WARNING' AS severity, kind AS resource_type, id AS resource_id,
+         left(format('the %s ends at %s UTC', words, to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')), 500)
            AS summary, expires_at AS since
-    FROM (SELECT 'enrolment_key' AS kind, id, name, expires_at, created_at FROM enrolment_keys WHERE revoked_at IS NULL
+    FROM (SELECT 'enrolment_key' AS kind, id::text AS id, 'enrolment key ' || name AS words, expires_at, created_at
+            FROM enrolment_keys WHERE revoked_at IS NULL
           UNION ALL
-          SELECT 'token', id, name, expires_at, created_at FROM operator_tokens WHERE revoked_at IS NULL) k
-   WHERE expires_at < now() + ${span(2)} AND expires_at > now() - ${span(3)} AND expires_at - created_at > 2 * ${span(2)}`);
+          SELECT 'token', id::text, 'token ' || name, expires_at, created_at FROM operator_tokens WHERE revoked_at IS NULL
+          UNION ALL
+          SELECT 'signing_key', id, 'signing key ' || name, expires_at, created_at FROM signing_keys k
+           WHERE revoked_at IS NULL AND EXISTS (
+             SELECT FROM firmware_signatures s JOIN firmware_updates f ON f.id = s.firmware_id AND NOT f.is_deleted
+              WHERE s.key_id = k.id)
+          UNION ALL
+          (SELECT DISTINCT ON (product, role) 'tuf_repository', product, format('TUF %s of %s', role, product), expires_at, created_at
+             FROM tuf_metadata WHERE role IN ('root', 'targets') ORDER BY product, role, version DESC)) k
+   WHERE expires_at < now() + ${span(2)} AND expires_at > now() - ${span(3)} AND expires_at - created_at > 2 * ${span(2)}
+   ORDER BY kind, id, expires_at`);
 
 /** One alert of all replicas that see the same; in the words of whoever looked last. */
 const signalsSql = bounded(sql`

@@ -177,6 +177,35 @@ describe("an alert", () => {
     expect((await firingRule("crash.regression"))[0]?.summary).toContain("old one");
   });
 
+  it("fires before a signing key in use ends, and before the newest root or targets of a product do", async () => {
+    const { id: firmwareId } = await publish(service, newContent(100));
+    await execute(
+      database.url,
+      `INSERT INTO signing_keys (id, name, algorithm, public_key_pem, created_at, expires_at)
+         SELECT key, key, 'ed25519', '', now() - interval '9 days', now() + interval '9 hours' FROM unnest(ARRAY['used', 'unused']) key;
+       INSERT INTO firmware_signatures (id, firmware_id, key_id, algorithm, signature)
+         VALUES (gen_random_uuid(), '${firmwareId}', 'used', 'ed25519', '');
+       INSERT INTO tuf_metadata (product, role, version, content, created_at, expires_at) VALUES
+         ('pump', 'root', 1, '', now() - interval '9 days', now() + interval '9 hours'),
+         ('pump', 'targets', 1, '', now() - interval '9 days', now() + interval '8 hours'),
+         ('pump', 'targets', 2, '', now() - interval '9 days', now() + interval '9 days'),
+         ('pump', 'timestamp', 1, '', now() - interval '9 days', now() + interval '7 hours')`,
+    );
+    const told = async () =>
+      (await firingRule("key.expires"))
+        .filter(({ resourceType }) => ["signing_key", "tuf_repository"].includes(resourceType))
+        .map(({ summary }) => summary.replace(/ ends at .*/, ""))
+        .toSorted();
+    await eventually(async () =>
+      expect(await told()).toEqual(["the TUF root of pump", "the signing key used"]),
+    );
+    await execute(
+      database.url,
+      "INSERT INTO tuf_metadata (product, role, version, content, expires_at) VALUES ('pump', 'root', 2, '', now() + interval '9 days')",
+    );
+    await eventually(async () => expect(await told()).toEqual(["the signing key used"]));
+  });
+
   it("fires when a replica cannot write to its store", async () => {
     const folder = join(other.dataDir, "storage");
     await rm(folder, { recursive: true });

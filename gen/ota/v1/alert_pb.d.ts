@@ -53,7 +53,8 @@ export declare type Alert = Message<"ota.v1.Alert"> & {
   state: AlertState;
 
   /**
-   * What kind of thing it is about: `rollout`, `device`, `error_group`, `enrolment_key`, `token`, `fleet` or `service`.
+   * What kind of thing it is about: `rollout`, `firmware`, `device`, `error_group`, `enrolment_key`, `token`, `signing_key`,
+   * `tuf_repository` (by its product), `fleet` or `service`.
    *
    * @generated from field: string resource_type = 6;
    */
