@@ -1,4 +1,3 @@
-import { AdministratorWatch } from "../access/administrator-watch.ts";
 import { AuditChain } from "../access/audit-chain.ts";
 import { AuditLog } from "../access/audit-log.ts";
 import { Authenticator } from "../access/authenticator.ts";
@@ -6,11 +5,12 @@ import { adoptChosenSecrets, type FirstSecrets, makeFirstSecrets } from "../acce
 import { DeviceCredentials } from "../access/device-credentials.ts";
 import { EndedSessions } from "../access/ended-sessions.ts";
 import { EnrolmentKeys } from "../access/enrolment-keys.ts";
+import { warnOfExpiringKeys } from "../access/expiring-signing-keys.ts";
+import { warnOfLastAdministrator } from "../access/last-administrator.ts";
 import { OperatorTokens } from "../access/operator-tokens.ts";
 import { RefusedCalls } from "../access/refused-calls.ts";
 import { serviceSecret } from "../access/service-secrets.ts";
 import { SignatureRequirements } from "../access/signature-requirements.ts";
-import { SigningKeyWatch } from "../access/signing-key-watch.ts";
 import { type SigningKeyRevoked, SigningKeys } from "../access/signing-keys.ts";
 import { TokenUses } from "../access/token-uses.ts";
 import { PageTokens } from "../call/page-token.ts";
@@ -49,15 +49,14 @@ export async function openAccess(
   const endedSessions = opened.adopt(new EndedSessions({ database, clock, logger }), (it) => it.close());
   background.add(endedSessions.round);
   await endedSessions.start();
-  const administrators = opened.adopt(new AdministratorWatch({ database, clock, logger }).round, (it) =>
-    it.close(),
-  );
-  background.add(administrators);
-  const expiringKeys = opened.adopt(new SigningKeyWatch({ database, clock, logger }).round, (it) =>
-    it.close(),
-  );
-  background.add(expiringKeys);
-  expiringKeys.start();
+  const hourly = (name: string, look: typeof warnOfExpiringKeys) =>
+    background.round({
+      name,
+      everyMs: 60 * 60_000,
+      atOnce: true,
+      work: () => look({ database, clock, logger }),
+    });
+  hourly("signing_keys", warnOfExpiringKeys);
   const credentials = new DeviceCredentials({
     clock,
     memory: authenticator,
@@ -94,7 +93,7 @@ export async function openAccess(
     /** Lets somebody in who never was, once the doors are open; see {@link makeFirstSecrets}. */
     letFirstIn: async (show: ((secrets: FirstSecrets) => Promise<void>) | undefined) => {
       if (show !== undefined) await makeFirstSecrets(bootstrap, show);
-      administrators.start();
+      hourly("administrators", warnOfLastAdministrator);
     },
   };
 }

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
-import { SigningKeyWatch } from "../../src/access/signing-key-watch.ts";
+import { warnOfExpiringKeys } from "../../src/access/expiring-signing-keys.ts";
 import { startAccess } from "./access-fixture.ts";
 
 const actor = "operator:root";
@@ -277,11 +277,11 @@ describe("SigningKeys with a role and an end", () => {
        VALUES (gen_random_uuid(), '00000000-0000-7000-8000-000000000001', $1, 'ed25519', '')`,
       [id],
     );
-    const { round } = new SigningKeyWatch({ database: access.database, clock: access.clock, logger });
-    await round.run();
+    const watch = { database: access.database, clock: access.clock, logger };
+    await warnOfExpiringKeys(watch);
     expect(lines).toEqual([]);
     access.clock.advance(86_400_000);
-    await round.run();
+    await warnOfExpiringKeys(watch);
     expect(lines).toMatchObject([{ name: "spring", keyId: id, firmware: 1 }]);
   });
 });
