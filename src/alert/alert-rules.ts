@@ -30,11 +30,23 @@ export interface DueAlert {
   readonly summary: string;
 }
 
+/** How a rollout's own alert begins, by what it is about. */
+export interface RolloutWords {
+  /** It cannot go on by itself. */
+  readonly stuck: string;
+  /** Devices fell back: those are counted in its rings. */
+  readonly drift: string;
+}
+
 /** What needs a person by what the database holds now, over the whole fleet. Each rule has a bounded number of alerts, the oldest first. */
-export async function dueByRules(session: Session, settings: AlertSettings): Promise<DueAlert[]> {
+export async function dueByRules(
+  session: Session,
+  settings: AlertSettings,
+  words: RolloutWords,
+): Promise<DueAlert[]> {
   const { maxPerRule, newsMs, failurePercent, expiryMs } = settings;
   const rows: readonly (readonly DueRow[])[] = [
-    await session.query<DueRow>(rolloutsSql, [maxPerRule, newsMs]),
+    await session.query<DueRow>(rolloutsSql, [maxPerRule, newsMs, words.stuck, words.drift]),
     await session.query<DueRow>(ringsSql, [maxPerRule, failurePercent]),
     await session.query<DueRow>(crashesSql, [maxPerRule, newsMs]),
     await session.query<DueRow>(clonesSql, [maxPerRule]),
@@ -72,7 +84,6 @@ function bounded(found: Sql): Sql {
     ) placed WHERE place <= $1`;
 }
 
-/** The words of a rollout's own alert begin as `stuckAlert` and `driftAlert` write them; devices that drifted are counted in its rings. */
 const rolloutsSql = bounded(sql`
   SELECT told.rule, told.severity, 'rollout' AS resource_type, r.id::text AS resource_id,
          left(format('rollout %s %s', r.name, told.words), 500) AS summary, r.created_at AS since
@@ -84,8 +95,8 @@ const rolloutsSql = bounded(sql`
       UNION ALL
       SELECT 'rollout.awaits_approval', 'WARNING', 'waits for an approval before it starts' WHERE r.state = 'AWAITING_APPROVAL'
       UNION ALL
-      SELECT CASE WHEN r.alert LIKE 'it cannot go on by itself%' THEN 'rollout.stuck' ELSE 'rollout.attention' END, 'WARNING', '- ' || r.alert
-       WHERE r.alert <> '' AND r.alert NOT LIKE 'drift%'
+      SELECT CASE WHEN starts_with(r.alert, $3) THEN 'rollout.stuck' ELSE 'rollout.attention' END, 'WARNING', '- ' || r.alert
+       WHERE r.alert <> '' AND NOT starts_with(r.alert, $4)
     ) told
    WHERE NOT r.is_deleted`);
 

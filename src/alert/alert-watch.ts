@@ -5,7 +5,7 @@ import type { Database } from "../infra/database/database.ts";
 import type { Session } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
 import type { Logger } from "../infra/logger.ts";
-import { type AlertSettings, type DueAlert, dueByRules } from "./alert-rules.ts";
+import { type AlertSettings, type DueAlert, dueByRules, type RolloutWords } from "./alert-rules.ts";
 import type { ReplicaSignals } from "./replica-signals.ts";
 
 /** What {@link AlertWatch} is made of. */
@@ -15,6 +15,7 @@ export interface AlertWatchParts {
   /** How many devices are offline, of those that were ever heard. */
   readonly presence: () => Promise<{ readonly offline: number; readonly heard: number }>;
   readonly settings: AlertSettings;
+  readonly rolloutWords: RolloutWords;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -41,11 +42,15 @@ export class AlertWatch {
   }
 
   async #look(signal: AbortSignal): Promise<void> {
-    const { database, signals, settings } = this.#parts;
+    const { database, signals, settings, rolloutWords } = this.#parts;
     await signals.look(signal);
     const offline = await this.#offline();
     await database.pool.inTurn("alerts", async (session) => {
-      await reconcile(session, [...(await dueByRules(session, settings)), ...offline], settings);
+      await reconcile(
+        session,
+        [...(await dueByRules(session, settings, rolloutWords)), ...offline],
+        settings,
+      );
     });
   }
 

@@ -4,6 +4,8 @@ import { EventFeed } from "../alert/event-feed.ts";
 import { type ReplicaCheck, ReplicaSignals } from "../alert/replica-signals.ts";
 import { addDeliveries, WebhookSender } from "../alert/webhook/webhook-sender.ts";
 import { Webhooks } from "../alert/webhook/webhooks.ts";
+import { driftPrefix } from "../rollout/model/drift-alert.ts";
+import { stuckPrefix } from "../rollout/model/stuck-alert.ts";
 import type { Access } from "./access.ts";
 import type { Devices } from "./devices.ts";
 import type { Foundation } from "./foundation.ts";
@@ -71,6 +73,7 @@ export function openAlerts(
       return { offline, heard: offline + of("online") + of("late") };
     },
     settings: config.alerts,
+    rolloutWords: { stuck: stuckPrefix, drift: driftPrefix },
     clock,
     logger,
   });

@@ -6,6 +6,7 @@ import { Role } from "../../gen/ota/v1/access_pb.js";
 import { type Alert, AlertState, type Event } from "../../gen/ota/v1/alert_pb.js";
 import { AlertService } from "../../gen/ota/v1/alert_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
+import { stuckAlert } from "../../src/rollout/model/stuck-alert.ts";
 import { enrolDevice, http, mintToken, newContent, publish, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { execute } from "../support/global-setup.ts";
@@ -175,6 +176,14 @@ describe("an alert", () => {
     });
     expect((await firingRule("rollout.failure_rate"))[0]?.summary).toContain("2 of 20 devices");
     expect((await firingRule("crash.regression"))[0]?.summary).toContain("old one");
+  });
+
+  it("fires for a rollout that cannot go on by itself as such, and not for something else about it", async () => {
+    const id = await rolloutForNobody();
+    await eventually(async () =>
+      expect((await firing(id)).map(({ rule }) => rule)).toEqual(["rollout.stuck"]),
+    );
+    expect((await firing(id))[0]?.summary).toContain(stuckAlert(""));
   });
 
   it("fires before a signing key in use ends, and before the newest root or targets of a product do", async () => {

@@ -8,13 +8,14 @@ import { waysOutADay } from "./way-out.ts";
 export function driftAlert(devices: number, version: string, recalledVersion?: string): string {
   if (devices === 0) return "";
   if (recalledVersion !== undefined)
-    return `${prefix}: ${devicesText(devices)} that left ${recalledVersion} fell back from ${version}, and may have it ${waysOutADay} times a day`;
-  return `${prefix}: ${devicesText(devices)} that succeeded run${devices === 1 ? "s" : ""} an older version than ${version} again; retry ${devices === 1 ? "it" : "them"}, or let the policy heal drift`;
+    return `${driftPrefix}: ${devicesText(devices)} that left ${recalledVersion} fell back from ${version}, and may have it ${waysOutADay} times a day`;
+  return `${driftPrefix}: ${devicesText(devices)} that succeeded run${devices === 1 ? "s" : ""} an older version than ${version} again; retry ${devices === 1 ? "it" : "them"}, or let the policy heal drift`;
 }
 
 /** Whether an alert is one of {@link driftAlert}. */
 export function isDriftAlert(alert: string): boolean {
-  return alert.startsWith(prefix);
+  return alert.startsWith(driftPrefix);
 }
 
-const prefix = "drift";
+/** How each {@link driftAlert} begins. */
+export const driftPrefix = "drift";

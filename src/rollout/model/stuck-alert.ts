@@ -1,11 +1,12 @@
 /** The alert of a rollout that cannot go on by itself; `why` says what it needs, and who can do it. */
 export function stuckAlert(why: string): string {
-  return `${prefix}: ${why}`;
+  return `${stuckPrefix}: ${why}`;
 }
 
 /** Whether an alert is one of {@link stuckAlert}. */
 export function isStuckAlert(alert: string): boolean {
-  return alert.startsWith(prefix);
+  return alert.startsWith(stuckPrefix);
 }
 
-const prefix = "it cannot go on by itself";
+/** How each {@link stuckAlert} begins. */
+export const stuckPrefix = "it cannot go on by itself";
