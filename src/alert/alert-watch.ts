@@ -2,7 +2,7 @@ import { v7 as uuidv7 } from "uuid";
 import { Round } from "../infra/background/round.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
-import type { Session } from "../infra/database/session.ts";
+import type { ReadSession, Session } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
 import type { Logger } from "../infra/logger.ts";
 import { type AlertSettings, type DueAlert, dueByRules, type RolloutWords } from "./alert-rules.ts";
@@ -13,7 +13,7 @@ export interface AlertWatchParts {
   readonly database: Pick<Database, "pool">;
   readonly signals: ReplicaSignals;
   /** How many devices are offline, of those that were ever heard. */
-  readonly presence: () => Promise<{ readonly offline: number; readonly heard: number }>;
+  readonly presence: (session: ReadSession) => Promise<{ readonly offline: number; readonly heard: number }>;
   readonly settings: AlertSettings;
   readonly rolloutWords: RolloutWords;
   readonly clock: Clock;
@@ -44,19 +44,15 @@ export class AlertWatch {
   async #look(signal: AbortSignal): Promise<void> {
     const { database, signals, settings, rolloutWords } = this.#parts;
     await signals.look(signal);
-    const offline = await this.#offline();
     await database.pool.inTurn("alerts", async (session) => {
-      await reconcile(
-        session,
-        [...(await dueByRules(session, settings, rolloutWords)), ...offline],
-        settings,
-      );
+      const due = await dueByRules(session, settings, rolloutWords);
+      await reconcile(session, [...due, ...(await this.#offline(session))], settings);
     });
   }
 
-  async #offline(): Promise<DueAlert[]> {
+  async #offline(session: ReadSession): Promise<DueAlert[]> {
     const { presence, settings } = this.#parts;
-    const { offline, heard } = await presence();
+    const { offline, heard } = await presence(session);
     if (heard < smallestFleet || offline * 100 <= settings.offlinePercent * heard) return [];
     const summary = `${offline} of ${heard} devices are offline`;
     return [{ rule: "fleet.offline", severity: "CRITICAL", resourceType: "fleet", resourceId: "", summary }];

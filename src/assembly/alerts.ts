@@ -4,6 +4,7 @@ import { EventFeed } from "../alert/event-feed.ts";
 import { type ReplicaCheck, ReplicaSignals } from "../alert/replica-signals.ts";
 import { addDeliveries, WebhookSender } from "../alert/webhook/webhook-sender.ts";
 import { Webhooks } from "../alert/webhook/webhooks.ts";
+import { presenceCountsOf } from "../device/fleet/fleet-counters.ts";
 import { driftPrefix } from "../rollout/model/drift-alert.ts";
 import { stuckPrefix } from "../rollout/model/stuck-alert.ts";
 import type { Access } from "./access.ts";
@@ -66,11 +67,9 @@ export function openAlerts(
   const watch = new AlertWatch({
     database,
     signals: new ReplicaSignals({ database, checks, clock }),
-    presence: async () => {
-      const counts = await fleet.counters.read(clock.now());
-      const of = (name: string): number => counts.find(({ dimension }) => dimension === name)?.count ?? 0;
-      const offline = of("offline");
-      return { offline, heard: offline + of("online") + of("late") };
+    presence: async (session) => {
+      const { online, late, offline } = presenceCountsOf(await fleet.counters.read(clock.now(), session));
+      return { offline, heard: online + late + offline };
     },
     settings: config.alerts,
     rolloutWords: { stuck: stuckPrefix, drift: driftPrefix },

@@ -1,5 +1,5 @@
 import type { Readiness } from "../api/readiness.ts";
-import type { FleetCounters } from "../device/fleet/fleet-counters.ts";
+import { type FleetCounters, presenceCountsOf } from "../device/fleet/fleet-counters.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { LogOutput } from "../infra/log-output.ts";
 import type { Metrics } from "../infra/metrics.ts";
@@ -31,18 +31,13 @@ export function showState(metrics: Metrics, sources: StateSources): void {
     "Devices in service by presence: online, late, offline or unknown; the same on all replicas.",
     ["presence"],
     async () => {
-      const counts = await sources.devices.read(sources.clock.now());
-      const of = (dimension: string): number =>
-        counts.find((each) => each.dimension === dimension)?.count ?? 0;
-      const heard = presences.map((presence) => [{ presence }, of(presence)] as const);
-      const known = heard.reduce((sum, [, count]) => sum + count, 0);
-      return [...heard, [{ presence: "unknown" }, Math.max(0, of("total") - known)]];
+      const counts = presenceCountsOf(await sources.devices.read(sources.clock.now()));
+      return presences.map((presence) => [{ presence }, counts[presence]]);
     },
   );
 }
 
-/** What is heard of a device; one that never was is unknown. */
-const presences = ["online", "late", "offline"];
+const presences = ["online", "late", "offline", "unknown"] as const;
 
 function showReplica(
   metrics: Metrics,

@@ -5,7 +5,7 @@ import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { asDatabaseError } from "../../infra/database/errors.ts";
 import type { Pool } from "../../infra/database/pool.ts";
-import type { Session } from "../../infra/database/session.ts";
+import type { ReadSession, Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
 import { lateSecondSql, presenceWordSql } from "../state/presence-sql.ts";
 
@@ -23,6 +23,23 @@ export interface FleetCount {
   readonly name: string | undefined;
   readonly number: number | undefined;
   readonly count: number;
+}
+
+/** How many devices in service there are, by what is heard of them. */
+export interface PresenceCounts {
+  readonly total: number;
+  readonly online: number;
+  readonly late: number;
+  readonly offline: number;
+  /** Never sent a heartbeat. */
+  readonly unknown: number;
+}
+
+/** The fleet by presence, out of all counts of one moment. */
+export function presenceCountsOf(counts: readonly FleetCount[]): PresenceCounts {
+  const of = (name: string): number => counts.find(({ dimension }) => dimension === name)?.count ?? 0;
+  const [total, online, late, offline] = [of("total"), of("online"), of("late"), of("offline")];
+  return { total, online, late, offline, unknown: Math.max(0, total - online - late - offline) };
 }
 
 /**
@@ -48,9 +65,9 @@ export class FleetCounters {
    * All counts at one moment, of each dimension the {@link maxValues} highest. The dimensions `online`, `late` and
    * `offline` have one count each.
    */
-  async read(now: Date): Promise<readonly FleetCount[]> {
+  async read(now: Date, session: ReadSession = this.#pool): Promise<readonly FleetCount[]> {
     try {
-      const rows = await this.#pool.query<CountRow>(readSql, this.#moment(now));
+      const rows = await session.query<CountRow>(readSql, this.#moment(now));
       return rows.map(({ dimension, name, number, count }) => ({
         dimension,
         name: name ?? undefined,

@@ -1,5 +1,10 @@
 import type { Clock } from "../../infra/clock.ts";
-import type { FleetCount, FleetCounters } from "./fleet-counters.ts";
+import {
+  type FleetCount,
+  type FleetCounters,
+  type PresenceCounts,
+  presenceCountsOf,
+} from "./fleet-counters.ts";
 
 /** A number of devices that share something. */
 export interface CountByName {
@@ -17,13 +22,7 @@ export interface HistogramBucket {
 }
 
 /** The fleet at a glance, without retired devices. */
-export interface FleetStatus {
-  readonly total: number;
-  readonly online: number;
-  readonly late: number;
-  readonly offline: number;
-  /** Never sent a heartbeat. */
-  readonly unknown: number;
+export interface FleetStatus extends PresenceCounts {
   /** Most first, at most 100, as all lists here. */
   readonly firmwareVersions: readonly CountByName[];
   readonly deviceTypes: readonly CountByName[];
@@ -113,7 +112,6 @@ function statusOf(
   counts: readonly FleetCount[],
 ): Omit<FleetStatus, "updating" | "streaming" | "heartbeatsPerSecond" | "countedAt"> {
   const of = (dimension: string): FleetCount[] => counts.filter((each) => each.dimension === dimension);
-  const one = (dimension: string): number => of(dimension)[0]?.count ?? 0;
   const named = (dimension: string): CountByName[] =>
     of(dimension).map(({ name = "", count }) => ({ name, count }));
   const histogram = (dimension: string, bounds: readonly (number | undefined)[]): HistogramBucket[] => {
@@ -122,13 +120,8 @@ function statusOf(
       .slice(0, -1)
       .map((lower, index) => ({ lower, upper: bounds[index + 1], count: found.get(index) ?? 0 }));
   };
-  const [total, online, late, offline] = [one("total"), one("online"), one("late"), one("offline")];
   return {
-    total,
-    online,
-    late,
-    offline,
-    unknown: total - online - late - offline,
+    ...presenceCountsOf(counts),
     firmwareVersions: named("firmware_version"),
     deviceTypes: named("device_type"),
     hardwareModels: named("hardware_model"),
