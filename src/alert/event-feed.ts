@@ -1,6 +1,6 @@
 import { invalidArgument, OtaError } from "../errors.ts";
-import { Alarm } from "../infra/alarm.ts";
 import { Round } from "../infra/background/round.ts";
+import { Changes } from "../infra/changes.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import type { Session } from "../infra/database/session.ts";
@@ -47,9 +47,10 @@ export class EventFeed {
   /** Throws away what has been kept for long enough. */
   readonly purge: Round;
   readonly #parts: EventFeedParts;
+  /** The number of the newest event, as it was when somebody watched. */
   #last = 0;
   #watchers = 0;
-  #more = Promise.withResolvers<void>();
+  readonly #changes = new Changes();
 
   constructor(parts: EventFeedParts) {
     this.#parts = parts;
@@ -96,12 +97,11 @@ export class EventFeed {
       let sequence = from ?? (await this.last());
       let first = true;
       while (!signal.aborted) {
-        const more = this.#more.promise;
         const events = await this.after(sequence, maxListed);
         sequence = events.at(-1)?.sequence ?? sequence;
         if (first || events.length > 0) yield { events, sequence };
         first = false;
-        if (events.length < maxListed && this.#last <= sequence) await either(more, signal);
+        if (events.length < maxListed && this.#last <= sequence) await this.#changes.next(signal);
       }
     } finally {
       this.#watchers -= 1;
@@ -110,19 +110,26 @@ export class EventFeed {
 
   async #number(): Promise<void> {
     const { database, numbered } = this.#parts;
-    await database.pool.inTurn("events", async (session) => {
-      const [kept] = await session.query<KeptRow>(keptSql);
-      const after = Number(kept?.last ?? 0);
-      const count = await session.run(numberSql, [after, maxNumbered]);
-      if (count === 0) return;
-      await numbered?.(session, { after, through: after + count });
-      if (count === maxNumbered) this.round.soon(0);
-    });
+    // Without a transaction: mostly there is nothing to do.
+    if ((await database.pool.query(anySql)).length > 0) {
+      await database.pool.inTurn("events", async (session) => {
+        const [kept] = await session.query<KeptRow>(keptSql);
+        const after = Number(kept?.last ?? 0);
+        const count = await session.run(numberSql, [after, maxNumbered]);
+        if (count === 0) return;
+        await numbered?.(session, { after, through: after + count });
+        if (count === maxNumbered) this.round.soon(0);
+      });
+    }
+    if (this.#watchers > 0) await this.#tell();
+  }
+
+  /** Wakes those who watch if the newest event is another one: numbered here or elsewhere, or lost with a database that was put back. */
+  async #tell(): Promise<void> {
     const last = await this.last();
-    if (last <= this.#last) return;
+    if (last === this.#last) return;
     this.#last = last;
-    this.#more.resolve();
-    this.#more = Promise.withResolvers();
+    this.#changes.tell();
   }
 
   async #purge(signal: AbortSignal): Promise<void> {
@@ -171,14 +178,6 @@ function eventOf(row: EventRow): FleetEvent {
   };
 }
 
-/** Waits for the promise, for the signal, or for a while: somebody may have numbered events that this replica has not heard of. */
-async function either(more: Promise<void>, signal: AbortSignal): Promise<void> {
-  const given = new AbortController();
-  const ended = AbortSignal.any([signal, given.signal]);
-  await Promise.race([more, new Alarm().wait(pollMs, ended)]);
-  given.abort();
-}
-
 function cursorExpired(): OtaError {
   return new OtaError(
     "out_of_range",
@@ -204,8 +203,6 @@ const maxNumbered = 1_000;
 
 const numberMs = 500;
 
-const pollMs = 10_000;
-
 const purgeMs = 3_600_000;
 
 const purgedAtOnce = 5_000;
@@ -213,6 +210,8 @@ const purgedAtOnce = 5_000;
 const readSql = sql`
   SELECT id, sequence, type, resource_type, resource_id, summary, details, occurred_at FROM fleet_events
    WHERE sequence > $1::bigint ORDER BY sequence LIMIT $2`;
+
+const anySql = sql`SELECT 1 FROM fleet_events WHERE sequence IS NULL LIMIT 1`;
 
 const keptSql = sql`SELECT min(sequence) AS first, max(sequence) AS last FROM fleet_events`;
 

@@ -265,4 +265,18 @@ describe("the feed of events", () => {
     const watch = rpc.serverStream(method.watchEvents, { cursor: "1" });
     expect((await refusal(watch.next())).reason).toBe("CURSOR_EXPIRED");
   });
+
+  it("tells those who watch that the database was put back to before what they have seen", async () => {
+    const { events } = await service.client().unary(method.listEvents, { cursor: "2", pageSize: 1_000 });
+    const watch = service
+      .client()
+      .serverStream(method.watchEvents, { cursor: events.at(-1)?.cursor ?? "" })
+      [Symbol.asyncIterator]();
+    await watch.next();
+    await execute(
+      database.url,
+      "DELETE FROM fleet_events WHERE sequence > (SELECT max(sequence) - 5 FROM fleet_events)",
+    );
+    expect((await refusal(watch.next())).reason).toBe("CURSOR_EXPIRED");
+  });
 });

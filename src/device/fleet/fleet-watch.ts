@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { invalidArgument, OtaError } from "../../errors.ts";
 import { Alarm } from "../../infra/alarm.ts";
 import { Round } from "../../infra/background/round.ts";
+import { Changes } from "../../infra/changes.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { LoggedChange, PresenceLog } from "./presence-log.ts";
 import type { FleetStatus, StatusOverview } from "./status-overview.ts";
@@ -44,7 +45,7 @@ export class FleetWatch {
   #position = 0;
   /** Rises with each change. */
   #version = 0;
-  #changed = Promise.withResolvers<void>();
+  readonly #changes = new Changes();
 
   constructor(parts: FleetWatchParts) {
     this.#parts = parts;
@@ -76,7 +77,7 @@ export class FleetWatch {
         ? momentOf(status, [], false, position)
         : momentOf(status, page.changes, page.incomplete, position);
       while (await pause(this.#intervalMs, signal)) {
-        if (this.#version === version && !(await this.#nextChange(signal))) return;
+        if (this.#version === version && !(await this.#changes.next(signal))) return;
         version = this.#version;
         const current = this.#status ?? status;
         const incomplete = position < this.#ringFrom;
@@ -132,19 +133,7 @@ export class FleetWatch {
     }
     this.#position = position;
     this.#version += 1;
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
-  }
-
-  /** Waits for the next change; false if the signal aborts first. */
-  async #nextChange(signal: AbortSignal): Promise<boolean> {
-    const { promise: aborted, resolve } = Promise.withResolvers<void>();
-    const onAbort = (): void => resolve();
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) resolve();
-    await Promise.race([this.#changed.promise, aborted]);
-    signal.removeEventListener("abort", onAbort);
-    return !signal.aborted;
+    this.#changes.tell();
   }
 }
 
