@@ -20,7 +20,7 @@ import { grantService } from "../../src/infra/database/service-role.ts";
 import { sql } from "../../src/infra/database/sql.ts";
 import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
 import { createLogger } from "../../src/infra/logger.ts";
-import { OperatorScopes } from "../../src/rollout/model/operator-scopes.ts";
+import { OperatorScopes } from "../../src/rollout/operator-scopes.ts";
 import { previewSql } from "../../src/rollout/preview/preview-sql.ts";
 import type { CompiledRollout } from "../../src/rollout/rules/compiled-rollout.ts";
 import { DeviceSelection } from "../../src/telemetry/device-selection.ts";

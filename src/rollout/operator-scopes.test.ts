@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { devicesOf, narrowedFilter } from "../../call/scope.ts";
-import { parseDeviceFilter } from "../../device/filter/device-filter.ts";
+import { devicesOf, narrowedFilter } from "../call/scope.ts";
+import { parseDeviceFilter } from "../device/filter/device-filter.ts";
 import { implies } from "./operator-scopes.ts";
 
 const limits = [

@@ -1,11 +1,11 @@
-import type { Scope } from "../../call/scope.ts";
-import { devicesOf } from "../../call/scope.ts";
-import { type DeviceFilter, parseDeviceFilter } from "../../device/filter/device-filter.ts";
-import { compileFilterSql } from "../../device/filter/filter-sql.ts";
-import type { Clock } from "../../infra/clock.ts";
-import { Parameters } from "../../infra/database/parameters.ts";
-import type { ReadSession } from "../../infra/database/session.ts";
-import { sql } from "../../infra/database/sql.ts";
+import type { Scope } from "../call/scope.ts";
+import { devicesOf } from "../call/scope.ts";
+import { type DeviceFilter, parseDeviceFilter } from "../device/filter/device-filter.ts";
+import { compileFilterSql } from "../device/filter/filter-sql.ts";
+import type { Clock } from "../infra/clock.ts";
+import { Parameters } from "../infra/database/parameters.ts";
+import type { ReadSession } from "../infra/database/session.ts";
+import { sql } from "../infra/database/sql.ts";
 
 /** What {@link OperatorScopes} are made of. */
 export interface OperatorScopesParts {
