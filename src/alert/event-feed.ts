@@ -149,7 +149,8 @@ export function sequenceOf(cursor: string): number | undefined {
   throw invalidArgument("cursor", "is not the cursor of an event or of an earlier message");
 }
 
-interface EventRow {
+/** An event as the database holds it. */
+export interface EventRow {
   readonly id: string;
   readonly sequence: string;
   readonly type: string;
@@ -165,7 +166,8 @@ interface KeptRow {
   readonly last: string | null;
 }
 
-function eventOf(row: EventRow): FleetEvent {
+/** What a row says. */
+export function eventOf(row: EventRow): FleetEvent {
   return {
     id: row.id,
     sequence: Number(row.sequence),

@@ -4,7 +4,7 @@ import type { Database } from "../../infra/database/database.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
-import type { EventRange, FleetEvent } from "../event-feed.ts";
+import { type EventRange, type EventRow, eventOf } from "../event-feed.ts";
 import type { WebhookFormat } from "./webhook.entity.ts";
 import { webhookMessage } from "./webhook-message.ts";
 import { postWebhook } from "./webhook-post.ts";
@@ -106,7 +106,7 @@ export class WebhookSender {
     const waitMs = Math.min(longestWaitMs, retryMs * 2 ** Math.min(row.attempt_count - 1, 30));
     await database.pool.run(outcomeSql, [
       row.webhook_id,
-      row.event_id,
+      row.id,
       row.attempt_count,
       delivered,
       words,
@@ -116,33 +116,12 @@ export class WebhookSender {
   }
 }
 
-interface DueRow {
+interface DueRow extends EventRow {
   readonly webhook_id: string;
-  readonly event_id: string;
   readonly attempt_count: number;
   readonly url: string;
   readonly format: WebhookFormat;
   readonly secret: Buffer;
-  readonly sequence: string;
-  readonly type: string;
-  readonly resource_type: string;
-  readonly resource_id: string;
-  readonly summary: string;
-  readonly details: Readonly<Record<string, string>>;
-  readonly occurred_at: Date;
-}
-
-function eventOf(row: DueRow): FleetEvent {
-  return {
-    id: row.event_id,
-    sequence: Number(row.sequence),
-    type: row.type,
-    resourceType: row.resource_type,
-    resourceId: row.resource_id,
-    summary: row.summary,
-    details: row.details,
-    occurredAt: row.occurred_at,
-  };
 }
 
 const lookMs = 1_000;
@@ -177,7 +156,7 @@ const claimSql = sql`
     UPDATE webhook_deliveries d SET attempt_count = attempt_count + 1, due_at = now() + make_interval(secs => $3::float8 / 1000)
       FROM due WHERE d.webhook_id = due.webhook_id AND d.event_id = due.event_id
     RETURNING d.webhook_id, d.event_id, d.attempt_count)
-  SELECT c.*, w.url, w.format, w.secret, e.sequence, e.type, e.resource_type, e.resource_id, e.summary, e.details, e.occurred_at
+  SELECT c.webhook_id, c.attempt_count, w.url, w.format, w.secret, e.id, e.sequence, e.type, e.resource_type, e.resource_id, e.summary, e.details, e.occurred_at
     FROM claimed c JOIN webhooks w ON w.id = c.webhook_id JOIN fleet_events e ON e.id = c.event_id`;
 
 /** Not of a try that took longer than its lease, after which another one has begun. */

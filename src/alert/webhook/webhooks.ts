@@ -180,7 +180,7 @@ interface WebhookRow {
   readonly event_types: readonly string[];
   readonly disabled: boolean;
   readonly creator: string;
-  readonly created_at: Date | string;
+  readonly created_at: Date;
   readonly pending: string;
   readonly dead: string;
 }
@@ -210,7 +210,7 @@ function webhookOf(row: WebhookRow): Webhook {
     eventTypes: row.event_types,
     disabled: row.disabled,
     creator: row.creator,
-    createdAt: new Date(row.created_at),
+    createdAt: row.created_at,
     pending: Number(row.pending),
     dead: Number(row.dead),
   };
