@@ -7,7 +7,7 @@ import {
   type TufRole,
   thresholdOf,
 } from "../../tuf/tuf-metadata.ts";
-import { addMetadata, newestMetadata, onlineKeys, type StoredMetadata } from "./tuf-store.ts";
+import { addMetadata, onlineKeys, type StoredMetadata } from "./tuf-store.ts";
 
 /** How long what the service signs holds, in milliseconds. */
 export interface OnlineLifetimes {
@@ -20,6 +20,8 @@ export interface OnlineSigning {
   readonly product: string;
   /** The newest one. */
   readonly root: RootMetadata;
+  /** The newest of each role. */
+  readonly newest: ReadonlyMap<TufRole, StoredMetadata>;
   readonly now: Date;
   readonly lifetimes: OnlineLifetimes;
 }
@@ -30,9 +32,8 @@ export interface OnlineSigning {
  */
 export async function signOnline(
   session: Session,
-  { product, root, now, lifetimes }: OnlineSigning,
+  { product, root, newest, now, lifetimes }: OnlineSigning,
 ): Promise<void> {
-  const newest = await newestMetadata(session, product);
   const targets = newest.get("targets");
   if (targets === undefined) return;
   const keys = await keysOf(session, product, root);

@@ -188,7 +188,7 @@ export class TufRepositories {
         const timestamp = newest.get("timestamp");
         // Another replica was faster.
         if (timestamp !== undefined && timestamp.expiresAt > endsBefore) return;
-        await this.#signOnline(session, product, rootOf(newest));
+        await this.#signOnline(session, product, newest);
       });
     }
   }
@@ -203,9 +203,10 @@ export class TufRepositories {
   ): Promise<Published> {
     return this.#parts.database.transact(async (em, session) => {
       await lockRepository(session, product);
-      const changed = await change(em, session, await newestMetadata(session, product));
-      if (changed) await this.#signOnline(session, product, rootOf(await newestMetadata(session, product)));
-      return { newest: await newestMetadata(session, product), unchanged: !changed };
+      const before = await newestMetadata(session, product);
+      if (!(await change(em, session, before))) return { newest: before, unchanged: true };
+      await this.#signOnline(session, product, await newestMetadata(session, product));
+      return { newest: await newestMetadata(session, product), unchanged: false };
     });
   }
 
@@ -229,9 +230,14 @@ export class TufRepositories {
     return true;
   }
 
-  async #signOnline(session: Session, product: string, root: RootMetadata | undefined): Promise<void> {
+  async #signOnline(
+    session: Session,
+    product: string,
+    newest: ReadonlyMap<TufRole, StoredMetadata>,
+  ): Promise<void> {
     const { clock, lifetimes } = this.#parts;
-    if (root !== undefined) await signOnline(session, { product, root, now: clock.now(), lifetimes });
+    const root = rootOf(newest);
+    if (root !== undefined) await signOnline(session, { product, root, newest, now: clock.now(), lifetimes });
   }
 
   #assertNotExpired({ role, expiresAt }: TufMetadata): void {

@@ -81,7 +81,7 @@ export async function deleteOnlineKeys(session: Session, ids: readonly string[])
   await session.run(deleteKeysSql, [ids]);
 }
 
-/** The products whose timestamp ends before then, or that have targets and none, after `after` in the order of names. */
+/** The products with targets whose timestamp ends by then, or that have none, in the order of names. */
 export async function productsToRefresh(session: ReadSession, endsBefore: Date): Promise<string[]> {
   const rows = await session.query<{ product: string }>(toRefreshSql, [endsBefore]);
   return rows.map(({ product }) => product);
