@@ -5,6 +5,7 @@ import { fromTo } from "../access/audit-change.ts";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { Actor, CreateCause } from "../call/cause.ts";
 import type { ListPosition } from "../call/list-page.ts";
+import { snakeCase } from "../call/snake-case.ts";
 import { notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
@@ -353,10 +354,6 @@ function detailsOf(row: FirmwareUpdateRow, change: object): Record<string, strin
     .filter(([field, value]) => !isDeepStrictEqual(before[field], value))
     .map(([field, value]) => fromTo(snakeCase(field), before[field], value));
   return Object.assign({}, ...details) as Record<string, string>;
-}
-
-function snakeCase(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /** What would change of the fields that a signature covers. */

@@ -1,3 +1,4 @@
+import { snakeCase } from "../call/snake-case.ts";
 import { invalidArgument, OtaError } from "../errors.ts";
 import { isCanonicalVersion } from "../manifest/manifest.ts";
 import { canonicalVersion } from "../version/semantic-version.ts";
@@ -21,7 +22,7 @@ export function assertChange({ minCurrentVersion, deviceTypes, reportedVersions 
 
 /** `FIRMWARE_IMMUTABLE` for a property that a signature covers. */
 export function immutable(row: { readonly id: string }, property: string): OtaError {
-  const field = property.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const field = snakeCase(property);
   const description = "cannot change, because the firmware is released and its signature covers it";
   return new OtaError("failed_precondition", "FIRMWARE_IMMUTABLE", `${field}: ${description}`, {
     fields: [{ field, description }],

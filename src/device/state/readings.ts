@@ -1,3 +1,5 @@
+import { snakeCase } from "../../call/snake-case.ts";
+
 /**
  * What a device may tell in a heartbeat beside its identity, one row a reading: all of the service that treats readings
  * alike is made from these rows, from the check on arrival to the columns of tables, filters, exports and charts.
@@ -201,7 +203,3 @@ type Snake<Text extends string> = Text extends `${infer First}${infer Rest}`
     ? `${First}${Snake<Rest>}`
     : `_${Lowercase<First>}${Snake<Rest>}`
   : "";
-
-function snakeCase(text: string): string {
-  return text.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}

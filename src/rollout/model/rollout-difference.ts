@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { snakeCase } from "../../call/snake-case.ts";
 import type { Field, Fields, Filled, Given } from "../../policy/field.ts";
 import { gateFields } from "../../policy/gate-fields.ts";
 import { policyFields } from "../../policy/policy-fields.ts";
@@ -93,8 +94,4 @@ function isSame(one: unknown, other: unknown): boolean {
 
 function isEmpty(value: string | number | readonly string[]): boolean {
   return typeof value !== "number" && value.length === 0;
-}
-
-function snakeCase(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
