@@ -75,18 +75,9 @@ export class SignatureRule {
   }
 
   #withoutVote(keys: readonly SignerKey[], now: Date): string[] {
-    const left = keys.filter((key) => this.voteOf(key, now) === undefined);
-    return [
-      [left.filter(({ revoked }) => revoked).length, "was revoked"] as const,
-      [
-        left.filter(({ revoked, expiresAt }) => !revoked && isPast(expiresAt, now)).length,
-        "has expired",
-      ] as const,
-      [
-        left.filter(({ revoked, expiresAt }) => !revoked && !isPast(expiresAt, now)).length,
-        "is a test key",
-      ] as const,
-    ]
+    const reasons = keys.filter((key) => this.voteOf(key, now) === undefined).map((key) => whyNot(key, now));
+    return (["was revoked", "has expired", "is a test key"] as const)
+      .map((why) => [reasons.filter((reason) => reason === why).length, why] as const)
       .filter(([count]) => count > 0)
       .map(([count, why]) => `${count} more of a key that ${why}`);
   }
@@ -106,6 +97,15 @@ export async function readSignatureRule(
       [name, { release, security }] as const,
   );
   return new SignatureRule(policy, new Map(requirements));
+}
+
+/** Why a key without a vote has none. */
+function whyNot(
+  { revoked, expiresAt }: SignerKey,
+  now: Date,
+): "was revoked" | "has expired" | "is a test key" {
+  if (revoked) return "was revoked";
+  return isPast(expiresAt, now) ? "has expired" : "is a test key";
 }
 
 function isPast(expiresAt: Date | undefined, now: Date): boolean {
