@@ -93,7 +93,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     ...(machine && { machine }),
     ...(signal && { signal }),
   });
-  const { clock, metrics, database, databaseUrl, store } = foundation;
+  const { clock, metrics, database, databaseUrl, storeProbe } = foundation;
   const access = await openAccess(foundation, opened, {
     signingKeyRevoked: (keyId, why) => updates.rollouts.signingKeyRevoked(keyId, why),
   });
@@ -162,7 +162,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
         },
         { name: "ingest", check: async () => ingest.checkProgress(outages.ingestStallMs) },
         { name: "migrations", check: () => requireMigrated(database) },
-        { name: "store", check: (signal) => store.check(signal), goodForMs: outages.writeProbeMs },
+        { name: "store", check: (signal) => storeProbe.check(signal) },
       ],
       rawRoutes: [
         exportRoute(exportOpener(telemetry.exports)),

@@ -11,8 +11,6 @@ export interface ReplicaCheck {
   readonly severity: AlertSeverity;
   /** What is wrong, in words; undefined if nothing is. What it throws is wrong too. */
   readonly look: (signal: AbortSignal) => Promise<string | undefined> | string | undefined;
-  /** How often to look, in milliseconds, if that costs something; the last answer holds in between. */
-  readonly everyMs?: number;
 }
 
 /**
@@ -28,7 +26,6 @@ export class ReplicaSignals {
   readonly #replica = randomUUID();
   /** When the database was found away; undefined while it answers. By the machine's own clock. */
   #awaySinceMs: number | undefined;
-  readonly #last = new Map<ReplicaCheck, { readonly atMs: number; readonly found: Signal | undefined }>();
   /** What is told of the last time, and until when. */
   #told: { readonly summary: string; readonly untilMs: number } | undefined;
 
@@ -42,7 +39,7 @@ export class ReplicaSignals {
 
   /** Looks, and puts down what is wrong. Throws if the database is away. */
   async look(signal: AbortSignal): Promise<void> {
-    const found = await Promise.all(this.#parts.checks.map((check) => this.#check(check, signal)));
+    const found = await Promise.all(this.#parts.checks.map((check) => lookAt(check, signal)));
     const rows = found.filter((row) => row !== undefined);
     try {
       await this.#parts.database.pool.transact(async (session) => {
@@ -53,21 +50,13 @@ export class ReplicaSignals {
         if (rows.length > 0) await session.run(putSql, [this.#replica, JSON.stringify(rows)]);
       });
     } catch (error) {
-      this.#awaySinceMs ??= performance.now();
+      this.#awaySinceMs ??= this.#parts.clock.monotonicMs();
       throw error;
     }
   }
 
-  async #check(check: ReplicaCheck, signal: AbortSignal): Promise<Signal | undefined> {
-    const last = this.#last.get(check);
-    if (last !== undefined && performance.now() - last.atMs < (check.everyMs ?? 0)) return last.found;
-    const found = await lookAt(check, signal);
-    this.#last.set(check, { atMs: performance.now(), found });
-    return found;
-  }
-
   #backAgain(): void {
-    const nowMs = performance.now();
+    const nowMs = this.#parts.clock.monotonicMs();
     if (this.#told !== undefined && this.#told.untilMs <= nowMs) this.#told = undefined;
     if (this.#awaySinceMs === undefined) return;
     const awayMs = nowMs - this.#awaySinceMs;

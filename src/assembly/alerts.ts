@@ -17,7 +17,7 @@ export type AlertFeature = ReturnType<typeof openAlerts>;
 
 /** Begins to watch. `certificateEnds`: when the certificate of the ports ends, if they have one. */
 export function openAlerts(
-  { config, logger, clock, background, database, store }: Foundation,
+  { config, logger, clock, background, database, storeProbe }: Foundation,
   { audit }: Access,
   { fleet }: Devices,
   { ingest }: Updates,
@@ -29,10 +29,9 @@ export function openAlerts(
       rule: "store.down",
       severity: "CRITICAL",
       look: async (signal) => {
-        await store.check(signal);
+        await storeProbe.check(signal);
         return undefined;
       },
-      everyMs: storeLookMs,
     },
     {
       rule: "ingest.lag",
@@ -86,9 +85,6 @@ export function openAlerts(
     webhooks: new Webhooks({ database, audit, settings }),
   };
 }
-
-/** A bucket may cost something for each call. */
-const storeLookMs = 10_000;
 
 /** Of the ingest's queue: what is above needs somebody. */
 const laggingShare = 0.5;

@@ -16,6 +16,7 @@ import type { StatementWatch } from "../infra/database/watched-statements.ts";
 import { Metrics } from "../infra/metrics.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { countStoreCalls } from "../infra/objects/store-metrics.ts";
+import { StoreProbe } from "../infra/objects/store-probe.ts";
 import { type StoreWatch, WatchedObjectStore } from "../infra/objects/watched-object-store.ts";
 import { startEmbeddedPostgres } from "../infra/postgres/embedded-postgres.ts";
 import { openTracing, type Tracing } from "../infra/tracing/tracing.ts";
@@ -38,6 +39,8 @@ export interface Foundation {
   readonly databaseUrl: string;
   readonly database: Database;
   readonly store: ObjectStore;
+  /** Whether the store can be written to. */
+  readonly storeProbe: StoreProbe;
   readonly idempotency: IdempotencyKeys;
 }
 
@@ -97,6 +100,7 @@ export async function openFoundation(
     databaseUrl,
     database,
     store,
+    storeProbe: new StoreProbe({ store, goodForMs: config.outages.writeProbeMs, clock }),
     idempotency,
   };
 }
