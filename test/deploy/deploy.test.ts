@@ -108,6 +108,12 @@ describe("compose", () => {
     const proxied = textOf("deploy/compose/Caddyfile").match(/service-\d/g) ?? [];
     expect(proxied.filter((name) => compose.services[name] === undefined)).toEqual([]);
   });
+
+  it("asks the HTTP port, which speaks HTTP/1.1 alone, for no health of a gRPC port", () => {
+    const grpcBlocks = textOf("deploy/compose/Caddyfile").match(/reverse_proxy h2c:[^{]*\{[^}]*\}/g) ?? [];
+    expect(grpcBlocks.length).toBeGreaterThan(0);
+    for (const block of grpcBlocks) expect(block).not.toMatch(/health_(port|uri)/);
+  });
 });
 
 describe("the systemd unit", () => {
