@@ -116,6 +116,18 @@ describe("compose", () => {
   });
 });
 
+describe("the chart", () => {
+  it("gives no pod the variables of services, which would be refused as unknown settings", () => {
+    const templates = files
+      .filter((file) => file.includes("/templates/"))
+      .map((file) => readFileSync(file, "utf8"));
+    const linesThat = (pattern: RegExp) => templates.flatMap((text) => text.match(pattern) ?? []).length;
+    expect(linesThat(/^ +containers:$/gm)).toBeGreaterThan(0);
+    expect(linesThat(/^ +enableServiceLinks: false$/gm)).toBe(linesThat(/^ +containers:$/gm));
+    expect(() => readConfig({ DEVICE_OTA_SERVICE_HOST: "10.0.0.1" })).toThrow("there is no such setting");
+  });
+});
+
 describe("the systemd unit", () => {
   const unit = "deploy/systemd/device-ota.service";
 
