@@ -2,10 +2,15 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
-import { newContent, publish } from "../support/door-clients.ts";
+import { generateSigningKey } from "../../src/manifest/signature.ts";
+import { createFirmware, newContent, publish, upload } from "../support/door-clients.ts";
+import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { launchBrowser, openSignedIn } from "./browser.ts";
 
@@ -14,7 +19,9 @@ let browser: Browser;
 let folder: string;
 
 beforeAll(async () => {
-  [service, browser] = await Promise.all([startTestService(), launchBrowser()]);
+  // Content is read every few seconds.
+  const settings = { DEVICE_OTA_SCRUB_HOURS: "0.001" };
+  [service, browser] = await Promise.all([startTestService({ settings }), launchBrowser()]);
   folder = await mkdtemp(join(tmpdir(), "device-ota-console-"));
 });
 
@@ -58,6 +65,71 @@ it("goes on with an upload where a broken connection stopped it, and tells which
   await page.locator('input[type="file"]').setInputFiles(path);
   await page.getByRole("button", { name: "Continue the upload" }).click();
   await page.getByText("Verified: what was uploaded has this size and SHA-256.").waitFor();
+  expect(opened.errors).toEqual([]);
+});
+
+it("tells of content that was damaged since this tab uploaded it, and takes it again", async () => {
+  const content = newContent(10_000);
+  const file = { name: "gateway-os-2.0.0.bin", mimeType: "application/octet-stream", buffer: content };
+  const { id, sha256, product } = await createFirmware(service.client(), content);
+  await using opened = await openSignedIn(browser, `${service.httpUrl}/firmware/${id}`, service.adminToken);
+  const { page } = opened;
+  const verified = page.getByText("Verified: what was uploaded has this size and SHA-256.");
+  const damaged = page.getByText(/^The stored content is damaged or missing/);
+  const choose = async () => {
+    await page.getByText(/Choose the file whose SHA-256 is below/).waitFor();
+    await page.locator('input[type="file"]').setInputFiles(file);
+    await page.getByRole("button", { name: "Upload", exact: true }).click();
+  };
+  await choose();
+  await verified.waitFor();
+
+  const path = join(service.dataDir, "storage", "firmware", "sha256", sha256.slice(0, 2), sha256);
+  await writeFile(path, randomBytes(content.length));
+  await page.getByRole("link", { name: "Firmware" }).first().click();
+  await eventually(async () => {
+    const { firmware } = await service.client().unary(FirmwareService.method.getFirmware, { id });
+    expect(firmware?.damagedTime).toBeDefined();
+  });
+  // Within the page: what this tab knows of its uploads stays.
+  await eventually(async () => {
+    await page.getByRole("link", { name: `${product} 1.1.0` }).click();
+    await page.getByRole("heading", { name: "Content" }).waitFor();
+    const seen = await damaged.count();
+    if (seen === 0) await page.getByRole("link", { name: "Firmware" }).first().click();
+    expect(seen).toBe(1);
+  });
+  expect(await verified.count()).toBe(0);
+  await choose();
+  await verified.waitFor();
+  expect(await damaged.count()).toBe(0);
+  expect(opened.errors).toEqual([]);
+});
+
+it("offers no signing key that is revoked or has expired", async () => {
+  const client = service.client();
+  const content = newContent(100);
+  const { id } = await createFirmware(client, content);
+  await upload(client, id, content);
+  const register = async (name: string, expiresInMs: number) => {
+    const { publicKeyPem } = generateSigningKey();
+    const expireTime = timestampFromDate(new Date(Date.now() + expiresInMs));
+    const { registerSigningKey } = AccessService.method;
+    return await client.unary(registerSigningKey, { name, publicKeyPem, expireTime });
+  };
+  const revoked = await register("revoked team", 3_600_000);
+  await client.unary(AccessService.method.revokeSigningKey, { id: revoked.key?.id ?? "", reason: "lost" });
+  await register("late team", 1_000);
+  await delay(1_000);
+  await using opened = await openSignedIn(browser, `${service.httpUrl}/firmware/${id}`, service.adminToken);
+  const { page } = opened;
+  await page.getByText("No signing key works").waitFor();
+  await register("release team", 3_600_000);
+  await register("other team", 3_600_000);
+  await page.reload();
+  await page.getByRole("combobox", { name: "Signed with" }).click();
+  await page.getByRole("option", { name: "release team" }).waitFor();
+  expect((await page.getByRole("option").allTextContents()).sort()).toEqual(["other team", "release team"]);
   expect(opened.errors).toEqual([]);
 });
 

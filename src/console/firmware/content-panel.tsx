@@ -1,6 +1,6 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Button, Group, Stack, Text } from "@mantine/core";
-import { IconCircleCheck } from "@tabler/icons-react";
+import { IconCircleCheck, IconCircleX } from "@tabler/icons-react";
 import { useState } from "react";
 import { type Firmware, FirmwareState } from "../../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../../gen/ota/v1/firmware_service_pb.js";
@@ -10,6 +10,7 @@ import { Facts } from "../ui/facts.tsx";
 import { bytes, percent } from "../ui/format.ts";
 import { Section } from "../ui/section.tsx";
 import { toneColor } from "../ui/status.tsx";
+import { TimeAgo } from "../ui/time.tsx";
 import { FileField, type HashedFile } from "./file-field.tsx";
 import { UploadProgress } from "./upload-progress.tsx";
 import { useUpload, useUploads } from "./uploads.tsx";
@@ -18,7 +19,9 @@ import { useUpload, useUploads } from "./uploads.tsx";
 export function ContentPanel({ firmware }: { readonly firmware: Firmware }) {
   const { can } = useSession();
   const upload = useUpload(firmware.id);
-  const complete = firmware.state !== FirmwareState.DRAFT;
+  const mayUpload = can(FirmwareService.method.uploadFirmwareChunk) && firmware.deleteTime === undefined;
+  const isDamaged = firmware.damagedTime !== undefined;
+  const isComplete = firmware.state !== FirmwareState.DRAFT && !isDamaged;
   const facts = (
     <Facts
       facts={[
@@ -30,17 +33,24 @@ export function ContentPanel({ firmware }: { readonly firmware: Firmware }) {
   return (
     <Section title="Content">
       <Stack gap="md">
-        {complete && (
+        {isComplete && (
           <Group gap="xs" wrap="nowrap">
             <IconCircleCheck size={20} stroke={1.5} color={toneColor("good")} aria-hidden />
             <Text size="sm">Verified: what was uploaded has this size and SHA-256.</Text>
           </Group>
         )}
-        {!complete && upload !== undefined && <UploadProgress firmwareId={firmware.id} />}
-        {!complete && upload === undefined && can(FirmwareService.method.uploadFirmwareChunk) && (
-          <Continue firmware={firmware} />
+        {isDamaged && (
+          <Group gap="xs" wrap="nowrap">
+            <IconCircleX size={20} stroke={1.5} color={toneColor("bad")} aria-hidden />
+            <Text size="sm">
+              The stored content is damaged or missing, found <TimeAgo at={firmware.damagedTime} />: devices
+              are given none of it until it is uploaded again.
+            </Text>
+          </Group>
         )}
-        {!complete && upload === undefined && !can(FirmwareService.method.uploadFirmwareChunk) && (
+        {!isComplete && upload !== undefined && <UploadProgress firmwareId={firmware.id} />}
+        {!isComplete && upload === undefined && mayUpload && <Continue firmware={firmware} />}
+        {firmware.state === FirmwareState.DRAFT && upload === undefined && !mayUpload && (
           <Text size="sm">Its content has not been uploaded yet.</Text>
         )}
         {facts}
@@ -61,7 +71,7 @@ function Continue({ firmware }: { readonly firmware: Firmware }) {
       <Text size="sm">
         {committed > 0
           ? `${bytes(committed)} (${far}) of the content is here. Choose the same file again to go on from there.`
-          : "The content is not here yet. Choose the file whose SHA-256 is below."}
+          : `${firmware.damagedTime === undefined ? "The content is not here yet. " : ""}Choose the file whose SHA-256 is below.`}
       </Text>
       <FileField value={chosen} onChange={setChosen} />
       {isOther && (

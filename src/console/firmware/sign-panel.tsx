@@ -1,4 +1,5 @@
 import "@mantine/core/styles/Timeline.css";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { callUnaryMethod, useMutation, useQuery, useTransport } from "@connectrpc/connect-query";
 import { Button, Code, FileButton, Group, Select, Stack, Text, Textarea, Timeline } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
@@ -11,6 +12,7 @@ import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Section } from "../ui/section.tsx";
+import { useNow } from "../ui/use-now.ts";
 import { readSignature } from "./read-signature.ts";
 
 /** Takes a detached signature that was made elsewhere: the private key never comes near this service. */
@@ -18,8 +20,13 @@ export function SignPanel({ firmware }: { readonly firmware: Firmware }) {
   const { can } = useSession();
   const isOperator = can(FirmwareService.method.signFirmware);
   const { data, error, refetch } = useQuery(AccessService.method.listSigningKeys, { pageSize: 1_000 });
+  const now = useNow(60_000);
   if (!isOperator) return null;
-  const keys = data?.keys.filter(({ revokeTime }) => revokeTime === undefined) ?? [];
+  const keys =
+    data?.keys.filter(
+      ({ revokeTime, expireTime }) =>
+        revokeTime === undefined && (expireTime === undefined || timestampDate(expireTime) > now),
+    ) ?? [];
   const signed = new Set(firmware.signatures.map(({ keyId }) => keyId));
   const left = keys.filter(({ id }) => !signed.has(id));
   const released = firmware.state === FirmwareState.RELEASED;
@@ -28,9 +35,9 @@ export function SignPanel({ firmware }: { readonly firmware: Firmware }) {
     <Section title={released ? "Add another signature" : "Have it signed"}>
       {error !== null && <Failure error={error} doing="list the signing keys" retry={refetch} />}
       {data !== undefined && keys.length === 0 && (
-        <Nothing title="No signing key is registered">
-          An administrator registers the public key of whoever signs firmware, in the console under Access or
-          with device-ota signing-key register.
+        <Nothing title="No signing key works">
+          None is registered, or each is revoked or has expired. An administrator registers the public key of
+          whoever signs firmware, in the console under Access or with device-ota signing-key register.
         </Nothing>
       )}
       {left.length > 0 && (

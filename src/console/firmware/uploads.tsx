@@ -63,12 +63,15 @@ export class Uploads {
         } else upload = { ...upload, state: "uploading", committed };
         this.#put(firmwareId, upload);
       });
-      this.#put(firmwareId, { ...upload, state: "finished", committed: file.size });
+      upload = { ...upload, state: "finished", committed: file.size };
+      this.#put(firmwareId, upload);
     } catch (error) {
       if (!signal.aborted) this.#put(firmwareId, { ...upload, state: "failed", error });
     } finally {
       this.#controllers.delete(firmwareId);
       await this.#queries.invalidateQueries();
+      // The firmware itself tells of it from now on, and content may be damaged later.
+      if (upload.state === "finished" && !this.#controllers.has(firmwareId)) this.#forget(firmwareId);
     }
   }
 
