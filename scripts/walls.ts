@@ -222,7 +222,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       addresses: [],
       words: ["ui"],
       charts: ["ui"],
-      filter: ["ui"],
+      filter: ["ui", "session"],
       session: ["data", "ui"],
       access: pages(),
       audit: pages(),

@@ -3,10 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
-import { enrolDevice } from "../support/door-clients.ts";
+import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
+import { enrolDevice, newContent, publish } from "../support/door-clients.ts";
+import { eventually } from "../support/eventually.ts";
 import { OidcIssuer } from "../support/oidc-issuer.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { expectAccessible, launchBrowser, openConsole, openSignedIn, signIn } from "./browser.ts";
+import { expectAccessible, launchBrowser, openConsole, openSignedIn, signIn, visit } from "./browser.ts";
 
 let issuer: OidcIssuer;
 let service: TestService;
@@ -134,6 +136,52 @@ describe("roles", () => {
     expect(await page.getByRole("button", { name: "Saved filters" }).count()).toBe(0);
     await page.getByRole("link", { name: "Rollouts" }).click();
     await page.getByRole("link", { name: "New rollout" }).first().waitFor();
+  });
+
+  it("a token that is limited calls nothing that it is refused", async () => {
+    const client = service.client();
+    const { id } = await enrolDevice(service, { serialNumber: "sn-of-limits" });
+    await client.unary(DeviceService.method.updateDevice, { id, groups: { names: ["limits"] } });
+    const firmware = await publish(service, newContent(100));
+    const { secret } = await client.unary(AccessService.method.createToken, {
+      name: "limited",
+      role: Role.OPERATOR,
+      deviceFilter: "groups:limits",
+    });
+    const { rollout } = await service.client(secret).unary(RolloutService.method.createRollout, {
+      firmwareId: firmware.id,
+      rings: [{ name: "all", percent: 100 }],
+    });
+    await using opened = await openSignedIn(browser, `${service.httpUrl}/devices`, secret);
+    const { page } = opened;
+    const show = async (path: string, text: string) => {
+      await visit(page, service.httpUrl + path);
+      await page.getByText(text).first().waitFor();
+      expect(await page.getByText("Live", { exact: true }).count()).toBe(
+        path.startsWith("/rollouts/0") ? 1 : 0,
+      );
+    };
+    await show("/devices", "sn-of-limits");
+    await show(`/devices/${id}`, "Nothing in this time");
+    for (const tab of ["map", "updates", "errors"]) await show(`/devices/${id}?tab=${tab}`, "sn-of-limits");
+    await show("/firmware", firmware.version);
+    await show(`/firmware/${firmware.id}`, "Where it runs now");
+    await show("/rollouts", firmware.version);
+    await show(`/rollouts/${rollout?.id}`, "Rings");
+    await show(`/rollouts/new?firmware=${firmware.id}`, "Only groups");
+    await show("/access", "Signing keys");
+    // Refused calls are on record soon after they were made: this one too.
+    await expect(service.client(secret).unary(AccessService.method.listTokens, {})).rejects.toThrow();
+    const refused = await eventually(async () => {
+      const { events } = await client.unary(AccessService.method.listAuditEvents, {
+        actor: "operator:limited",
+        resourceType: "method",
+      });
+      expect(events).not.toEqual([]);
+      return events.map(({ resourceId }) => resourceId);
+    });
+    expect(refused).toEqual(["ota.v1.AccessService/ListTokens"]);
+    expect(opened.errors).toEqual([]);
   });
 
   it("an administrator makes a token that is shown once, and revokes it by typing its name", async () => {

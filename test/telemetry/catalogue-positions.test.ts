@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
+import { readingMetrics, uptimeMetric } from "../../src/console/devices/measurements/metric-words.ts";
 import { sessionOn } from "../../src/infra/database/session.ts";
 import { DeviceSelection } from "../../src/telemetry/device-selection.ts";
 import { MetricCatalogue } from "../../src/telemetry/metric-catalogue.ts";
@@ -33,7 +34,10 @@ describe("the catalogue of metrics", () => {
     expect(all).toContainEqual(
       expect.objectContaining({ name: "cpu_percent", words: "Processor", unit: "%" }),
     );
-    expect(all.filter(({ builtIn }) => builtIn).map(({ name }) => name)).toContain("uptime_seconds");
+    const builtIn = all.filter((metric) => metric.builtIn).map(({ name }) => name);
+    expect(builtIn).toContain("uptime_seconds");
+    // The console cannot ask for them on behalf of a limited token.
+    expect(builtIn.filter((name) => name !== uptimeMetric)).toEqual(readingMetrics);
     const minute = (n: number) => new Date(noon.getTime() + n * 60_000);
     expect(all.filter(({ builtIn }) => !builtIn)).toEqual([
       {

@@ -60,7 +60,7 @@ export function DeviceListPage() {
               matched !== undefined &&
               (filter === "" ? count(matched) : `${counted(matched, "match", "matches")}`)}
           </Text>
-          <LiveStatus state={live.stream.state} />
+          {live.stream !== undefined && <LiveStatus state={live.stream.state} />}
         </>
       }
       actions={

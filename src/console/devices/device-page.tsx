@@ -7,7 +7,8 @@ import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatSchema } from "../../../gen/ota/v1/heartbeat_pb.js";
 import { type DeviceSearch, deviceTabs } from "../addresses/device-search.ts";
 import { useRefresh } from "../data/use-refresh.ts";
-import { type ServerStream, useServerStream } from "../data/use-server-stream.ts";
+import type { ServerStream } from "../data/use-server-stream.ts";
+import { useFleetStream } from "../session/use-fleet-stream.ts";
 import { CopyText } from "../ui/copy-text.tsx";
 import { Facts } from "../ui/facts.tsx";
 import { Failure } from "../ui/failure.tsx";
@@ -69,7 +70,7 @@ export function DevicePage() {
             {device.standing !== Standing.ADMITTED && <Status {...standings[device.standing]} />}
             {device.cloneSuspectedTime !== undefined && <Status tone="bad" text="Clone suspected" />}
             <Status {...presences[device.presence]} />
-            <LiveStatus state={stream.state} />
+            {stream !== undefined && <LiveStatus state={stream.state} />}
           </>
         )
       }
@@ -197,9 +198,9 @@ function RawHeartbeat({ device: { lastHeartbeat, lastSeenTime } }: { readonly de
 }
 
 /** Follows the fleet, and reads a device again at once when it comes or goes. */
-function useLiveDevice(deviceId: string): ServerStream {
+function useLiveDevice(deviceId: string): ServerStream | undefined {
   const refresh = useRefresh(leastRefreshMs, DeviceService.method.getDevice);
-  return useServerStream(DeviceService.method.watchFleet, {}, ({ presenceChanges, presenceChangesLost }) => {
+  return useFleetStream(({ presenceChanges, presenceChangesLost }) => {
     if (presenceChangesLost || presenceChanges.some((change) => change.deviceId === deviceId)) refresh();
   });
 }

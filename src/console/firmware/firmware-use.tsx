@@ -7,7 +7,8 @@ import {
 } from "../../../gen/ota/v1/device_service_pb.js";
 import type { Firmware } from "../../../gen/ota/v1/firmware_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
-import { useServerStream } from "../data/use-server-stream.ts";
+import { useSession } from "../session/session.tsx";
+import { useFleetStream } from "../session/use-fleet-stream.ts";
 import { Failure } from "../ui/failure.tsx";
 import { count, counted, percent } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
@@ -19,9 +20,11 @@ import { rolloutStates, rolloutTitle } from "../words/rollout-words.ts";
 
 /** Where a firmware runs now, and the rollouts that brought it there. */
 export function FirmwareUse({ firmware }: { readonly firmware: Firmware }) {
-  const read = useQuery(DeviceService.method.getDeviceStatusOverview, {});
+  const { can } = useSession();
+  const { getDeviceStatusOverview } = DeviceService.method;
+  const read = useQuery(getDeviceStatusOverview, {}, { enabled: can(getDeviceStatusOverview) });
   const [watched, setWatched] = useState<GetDeviceStatusOverviewResponse | undefined>();
-  const stream = useServerStream(DeviceService.method.watchFleet, {}, ({ overview }) => setWatched(overview));
+  const stream = useFleetStream(({ overview }) => setWatched(overview));
   const fleet = watched ?? read.data;
   const rollouts = useQuery(
     RolloutService.method.listRollouts,
@@ -31,7 +34,7 @@ export function FirmwareUse({ firmware }: { readonly firmware: Firmware }) {
   const running = fleet?.firmwareVersions.find(({ name }) => name === firmware.version)?.count ?? 0n;
   const total = fleet?.totalCount ?? 0n;
   return (
-    <Section title="Where it runs now" actions={<LiveStatus state={stream.state} />}>
+    <Section title="Where it runs now" actions={stream !== undefined && <LiveStatus state={stream.state} />}>
       <Stack gap="sm">
         {fleet !== undefined && (
           <Text size="sm">

@@ -10,7 +10,8 @@ import { ReinstateVersion } from "./reinstate-version.tsx";
 /** The recalled versions that have no page, because the catalogue does not have them; nothing without any. */
 export function RecalledElsewhere() {
   const { can } = useSession();
-  const { data } = useQuery(FirmwareService.method.listRecalls, { pageSize: 1_000 });
+  const { listRecalls } = FirmwareService.method;
+  const { data } = useQuery(listRecalls, { pageSize: 1_000 }, { enabled: can(listRecalls) });
   const recalls = (data?.recalls ?? []).filter(({ firmwareId }) => firmwareId === "");
   if (recalls.length === 0) return null;
   return (

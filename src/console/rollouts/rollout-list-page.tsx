@@ -1,14 +1,13 @@
 import { Progress, SegmentedControl, Stack, Text, Tooltip } from "@mantine/core";
 import { IconPlus } from "@tabler/icons-react";
 import { getRouteApi } from "@tanstack/react-router";
-import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
 import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { type RolloutListSearch, rolloutFilters } from "../addresses/rollout-search.ts";
 import { usePages } from "../data/use-pages.ts";
 import { useRolloutRefresh } from "../data/use-rollout-refresh.ts";
-import { useServerStream } from "../data/use-server-stream.ts";
 import { useSession } from "../session/session.tsx";
+import { useFleetStream } from "../session/use-fleet-stream.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { count } from "../ui/format.ts";
 import { Link, LinkButton } from "../ui/link.tsx";
@@ -44,13 +43,13 @@ export function RolloutListPage() {
     { rowsOf: (answer) => answer.rollouts, everyMs: refreshMs },
   );
   const refresh = useRolloutRefresh();
-  const stream = useServerStream(DeviceService.method.watchFleet, {}, ({ overview }) => {
+  const stream = useFleetStream(({ overview }) => {
     if (overview !== undefined) refresh(overview);
   });
   return (
     <Page
       title="Rollouts"
-      aside={<LiveStatus state={stream.state} />}
+      aside={stream !== undefined && <LiveStatus state={stream.state} />}
       actions={create}
       description="A rollout brings one firmware to the devices that it targets, ring by ring, and goes on only while the devices' heartbeats prove it right."
     >

@@ -2,9 +2,11 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Grid, Skeleton, Stack } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
+import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
 import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useServerStream } from "../data/use-server-stream.ts";
+import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { Link } from "../ui/link.tsx";
 import { LiveStatus } from "../ui/live-status.tsx";
@@ -38,6 +40,7 @@ export function RolloutPage() {
 
 function LiveRollout() {
   const { rolloutId } = route.useParams();
+  const { can } = useSession();
   const read = useQuery(RolloutService.method.getRollout, { id: rolloutId });
   const [watched, setWatched] = useState<Rollout | undefined>();
   const stream = useServerStream(RolloutService.method.watchRollout, { id: rolloutId }, (message) =>
@@ -102,7 +105,7 @@ function LiveRollout() {
         </Grid.Col>
         <Grid.Col span={{ base: 12, lg: 5 }}>
           <Stack gap="md">
-            <RolloutTimeline rollout={rollout} />
+            {can(AccessService.method.listAuditEvents) && <RolloutTimeline rollout={rollout} />}
             <RolloutPlan rollout={rollout} />
           </Stack>
         </Grid.Col>

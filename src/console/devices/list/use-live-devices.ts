@@ -2,12 +2,14 @@ import { useMemo, useRef, useState } from "react";
 import { type Device, Presence } from "../../../../gen/ota/v1/device_pb.js";
 import { DeviceService, type WatchFleetResponse } from "../../../../gen/ota/v1/device_service_pb.js";
 import { useRefresh } from "../../data/use-refresh.ts";
-import { type ServerStream, useServerStream } from "../../data/use-server-stream.ts";
+import type { ServerStream } from "../../data/use-server-stream.ts";
+import { useFleetStream } from "../../session/use-fleet-stream.ts";
 
 interface LiveDevices {
   /** The devices as they were read, with the presence that they have now. */
   readonly rows: readonly Device[] | undefined;
-  readonly stream: ServerStream;
+  /** Undefined for a token that may not follow the fleet. */
+  readonly stream: ServerStream | undefined;
 }
 
 /** Keeps a list's devices up to date by the fleet's stream: who came and went, however far the list was read. */
@@ -15,7 +17,7 @@ export function useLiveDevices(rows: readonly Device[] | undefined): LiveDevices
   const [changed, setChanged] = useState<ReadonlyMap<string, Presence>>(none);
   const total = useRef<bigint>(undefined);
   const count = useRefresh(countMs, DeviceService.method.countDevices);
-  const stream = useServerStream(DeviceService.method.watchFleet, {}, (moment) => {
+  const stream = useFleetStream((moment) => {
     setChanged((known) => withChanges(known, moment));
     const isOther = total.current !== undefined && moment.overview?.totalCount !== total.current;
     total.current = moment.overview?.totalCount;

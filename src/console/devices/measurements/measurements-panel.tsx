@@ -12,6 +12,7 @@ import type { DeviceSearch } from "../../addresses/device-search.ts";
 import { Chart } from "../../charts/chart.tsx";
 import { useChartColors } from "../../charts/chart-colors.ts";
 import { SelectSpan } from "../../charts/select-span.tsx";
+import { useSession } from "../../session/session.tsx";
 import { Failure } from "../../ui/failure.tsx";
 import { duration } from "../../ui/format.ts";
 import { Nothing } from "../../ui/nothing.tsx";
@@ -20,7 +21,7 @@ import { Section } from "../../ui/section.tsx";
 import { EventList } from "./event-list.tsx";
 import { Figures } from "./figures.tsx";
 import { measurementsHeight, measurementsOption, plot } from "./measurements-option.ts";
-import { uptimeMetric } from "./metric-words.ts";
+import { readingMetrics, uptimeMetric } from "./metric-words.ts";
 import { type Span, shortestSpanMs, useSpan } from "./span.ts";
 import { SpanPicker } from "./span-picker.tsx";
 import { TimeBasisChoice, timeBasisOf } from "./time-basis.tsx";
@@ -35,14 +36,17 @@ interface MeasurementsPanelProps {
 /** What a device measured over time, with what happened to it on the same axis. */
 export function MeasurementsPanel({ device, search, onChange }: MeasurementsPanelProps) {
   const span = useSpan(search);
+  const { can } = useSession();
+  const { listMetrics } = TelemetryService.method;
+  const mayList = can(listMetrics);
   const catalogue = useQuery(
-    TelemetryService.method.listMetrics,
+    listMetrics,
     { deviceType: device.deviceType, pageSize: 1_000 },
-    { staleTime: 60_000 },
+    { staleTime: 60_000, enabled: mayList },
   );
   const metrics = catalogue.data?.metrics.filter(({ name }) => name !== uptimeMetric);
-  const chosen =
-    search.metrics === undefined ? metrics && usual(metrics) : search.metrics.split(",").slice(0, maxMetrics);
+  const drawn = mayList ? metrics && usual(metrics) : readingMetrics;
+  const chosen = search.metrics?.split(",").slice(0, maxMetrics) ?? drawn;
   const measured = useMeasurements(device.id, chosen, span, timeBasisOf(search));
   const withValues = measured.series?.filter(({ points }) => points.length > 0) ?? [];
   const without = measured.series?.filter(({ points }) => points.length === 0) ?? [];
@@ -55,22 +59,24 @@ export function MeasurementsPanel({ device, search, onChange }: MeasurementsPane
       <Card withBorder padding="md" component="section" aria-label="Measurements">
         <Group justify="space-between" gap="sm" mb="xs" align="flex-start">
           <SpanPicker span={span} search={search} onChange={onChange} />
-          <MultiSelect
-            aria-label="Metrics"
-            size="xs"
-            maw={420}
-            searchable
-            clearable
-            hidePickedOptions
-            maxValues={maxMetrics}
-            placeholder={search.metrics === undefined ? "Choose metrics" : "Add a metric"}
-            data={metrics?.map(({ name, displayName }) => ({ value: name, label: displayName })) ?? []}
-            value={search.metrics === undefined ? [] : (chosen ?? [])}
-            onChange={(values) => {
-              const { metrics: _, ...rest } = search;
-              onChange(values.length === 0 ? rest : { ...rest, metrics: values.join(",") });
-            }}
-          />
+          {mayList && (
+            <MultiSelect
+              aria-label="Metrics"
+              size="xs"
+              maw={420}
+              searchable
+              clearable
+              hidePickedOptions
+              maxValues={maxMetrics}
+              placeholder={search.metrics === undefined ? "Choose metrics" : "Add a metric"}
+              data={metrics?.map(({ name, displayName }) => ({ value: name, label: displayName })) ?? []}
+              value={search.metrics === undefined ? [] : [...(chosen ?? [])]}
+              onChange={(values) => {
+                const { metrics: _, ...rest } = search;
+                onChange(values.length === 0 ? rest : { ...rest, metrics: values.join(",") });
+              }}
+            />
+          )}
         </Group>
         <Box mb="md">
           <TimeBasisChoice search={search} onChange={onChange} />
