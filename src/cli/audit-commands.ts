@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { create, toJsonString } from "@bufbuild/protobuf";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -8,13 +7,13 @@ import {
   type AuditFault,
   AuditFaultKind,
   type AuditPlace,
-  AuditPlaceSchema,
 } from "../../gen/ota/v1/access_pb.js";
 import {
   AccessService,
   ListAuditEventsResponseSchema,
   VerifyAuditLogResponseSchema,
 } from "../../gen/ota/v1/access_service_pb.js";
+import { placeOf, readAnchors } from "./audit-anchors.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { cleanText, countText, timeText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
@@ -149,7 +148,7 @@ async function verifyAuditLog(
 ): Promise<void> {
   const anchors = [
     ...(options.anchor ?? []),
-    ...(options.anchors === undefined ? [] : await placesIn(options.anchors)),
+    ...(options.anchors === undefined ? [] : await readAnchors(options.anchors)),
   ];
   let after = options.after;
   let checked = 0;
@@ -202,32 +201,14 @@ function faultText({ kind, sequence, eventId }: AuditFault): string {
   }
 }
 
-/** The places that the lines of a service's log tell; other lines, and what is no JSON, are passed over. */
-async function placesIn(file: string): Promise<AuditPlace[]> {
-  const lines = (await readFile(file, "utf8")).split("\n").filter((line) => line.includes("audit.anchor"));
-  const places = lines.map((line) => {
-    const { sequence, hash } = JSON.parse(line.slice(line.indexOf("{"))) as {
-      sequence: unknown;
-      hash: unknown;
-    };
-    return parsePlace(`${String(sequence)}:${String(hash)}`);
-  });
-  if (places.length === 0) throw new CliError(exitCodes.usage, `there is no audit.anchor in ${file}`);
-  return places.slice(-mostAnchors);
-}
-
-/** As many as a call takes; newer ones say more. */
-const mostAnchors = 1_000;
-
 function collectPlace(text: string, before: readonly AuditPlace[] = []): AuditPlace[] {
   return [...before, parsePlace(text)];
 }
 
 function parsePlace(text: string): AuditPlace {
-  const match = /^([1-9]\d{0,15}):([0-9a-f]{64})$/.exec(text);
-  if (match === null)
-    throw new InvalidArgumentError("Write a sequence number, a colon, and a hash of 64 digits.");
-  return create(AuditPlaceSchema, { sequence: BigInt(match[1] ?? ""), hash: match[2] ?? "" });
+  const place = placeOf(text);
+  if (place !== undefined) return place;
+  throw new InvalidArgumentError("Write a sequence number, a colon, and a hash of 64 digits.");
 }
 
 function renderAuditEvents(session: Session, events: readonly AuditEvent[]): string {
