@@ -1,7 +1,8 @@
-import { pendingMigrations } from "../infra/database/migrate.ts";
+import { connectionsOfReplica } from "../infra/database/connection-settings.ts";
+import { migrationRight, pendingMigrations } from "../infra/database/migrate.ts";
 import { openSession } from "../infra/database/open-session.ts";
 import { requireServerVersion } from "../infra/database/server-version.ts";
-import type { DatabaseUrls } from "../infra/database/service-role.ts";
+import { type DatabaseUrls, missingPrivileges } from "../infra/database/service-role.ts";
 import type { Session } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
 import { type Finding, reasonOf } from "./finding.ts";
@@ -82,13 +83,12 @@ async function schema(session: Session, { ownerUrl, serviceUrl }: DatabaseUrls):
   if (pending.length === 0) return { subject: "schema", verdict: "ok", message: "up to date" };
   const message = `${pending.length} migrations are still to be run`;
   await using owner = await openSession(ownerUrl);
-  const [right] = await owner.query<{ granted: boolean; role: string }>(createSql);
-  if (right?.granted === true)
-    return { subject: "schema", verdict: "ok", message: `${message}: the next start runs them` };
+  const { isGranted, role } = await migrationRight(owner);
+  if (isGranted) return { subject: "schema", verdict: "ok", message: `${message}: the next start runs them` };
   return {
     subject: "schema",
     verdict: "fault",
-    message: `${message}, and the role ${right?.role} may not`,
+    message: `${message}, and the role ${role} may not`,
     remedy:
       ownerUrl === serviceUrl
         ? "set DEVICE_OTA_MIGRATION_DATABASE_URL to the role that owns the tables, and run `device-ota migrate up`"
@@ -98,7 +98,7 @@ async function schema(session: Session, { ownerUrl, serviceUrl }: DatabaseUrls):
 
 /** Whether a commit reaches the server's disk, and the role may write the tables. */
 async function writes(session: Session): Promise<Finding> {
-  const [state] = await session.query<{ standby: boolean; readonly: boolean; denied: string[] }>(writableSql);
+  const [state] = await session.query<{ standby: boolean; readonly: boolean }>(writableSql);
   const remedy = "point DEVICE_OTA_DATABASE_URL at the primary that takes writes";
   if (state?.standby === true)
     return { subject: "writes", verdict: "fault", message: "the server is a standby: it only reads", remedy };
@@ -110,12 +110,12 @@ async function writes(session: Session): Promise<Finding> {
       remedy: "set default_transaction_read_only = off for the server, the database and the role",
     };
   }
-  const denied = state?.denied ?? [];
-  if (denied.length > 0) {
+  const missing = await missingPrivileges(session);
+  if (missing.length > 0) {
     return {
       subject: "writes",
       verdict: "fault",
-      message: `the role may not read and write ${denied.slice(0, namesShown).join(", ")}`,
+      message: `the role lacks ${missing.slice(0, missingShown).join(", ")}`,
       remedy:
         "run `device-ota migrate up` with DEVICE_OTA_MIGRATION_DATABASE_URL, which grants what is needed",
     };
@@ -133,12 +133,9 @@ async function writes(session: Session): Promise<Finding> {
   }
 }
 
-/** As docs/operations.md says of a replica. */
-const connectionsOfReplica = 16;
-
 const clockToleranceMs = 1_000;
 
-const namesShown = 5;
+const missingShown = 5;
 
 const serverSql = sql`SELECT current_setting('server_version') AS version, current_user::text AS role`;
 const clockSql = sql`SELECT clock_timestamp() AS now`;
@@ -148,17 +145,8 @@ const connectionsSql = sql`
 const durabilitySql = sql`
   SELECT name FROM pg_settings
    WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') AND setting = 'off' ORDER BY name`;
-const createSql = sql`
-  SELECT has_schema_privilege(current_schema()::text, 'CREATE') AS granted, current_user::text AS role`;
-
-/** Tables that are only read or added to have a right less. */
 const writableSql = sql`
-  SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::boolean AS readonly,
-         ARRAY(SELECT c.relname::text FROM pg_class c
-                WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-                  AND NOT (has_table_privilege(c.oid, 'SELECT')
-                           AND (c.relname = 'mikro_orm_migrations' OR has_table_privilege(c.oid, 'INSERT')))
-                ORDER BY c.relname) AS denied`;
+  SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::boolean AS readonly`;
 
 /** A record of the write-ahead log that nobody reads, committed like any other. */
 const emitSql = sql`SELECT pg_logical_emit_message(true, 'device-ota', 'doctor')`;

@@ -1,7 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it, vi } from "vitest";
+import { expect, inject, it, vi } from "vitest";
+import { EMBEDDED_ROLES } from "../../src/infra/postgres/roles.ts";
 import { execute } from "../support/global-setup.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { runCli } from "../support/run-cli.ts";
@@ -85,6 +86,36 @@ it("finds what is well, and what is wrong with settings, store, certificate and 
   expect(away.exitCode).toBe(5);
   expect(away.findings).toContainEqual(expect.objectContaining({ subject: "database", verdict: "fault" }));
 });
+
+// On a server of one's own one role does everything.
+it.skipIf(inject("serviceUrl") === inject("databaseUrl"))(
+  "finds that the role of the service lacks a right on a table or a partition function",
+  async () => {
+    await using cleanup = new AsyncDisposableStack();
+    const cwd = await mkdtemp(join(tmpdir(), "device-ota-doctor-"));
+    cleanup.defer(() => rm(cwd, { recursive: true, force: true }));
+    const database = cleanup.use(await createTestDatabase());
+    const { service } = EMBEDDED_ROLES;
+    await execute(
+      database.url,
+      `REVOKE UPDATE ON devices FROM ${service};
+       REVOKE DELETE ON webhooks FROM ${service};
+       REVOKE EXECUTE ON FUNCTION make_time_partition FROM ${service}`,
+    );
+    const env = { DEVICE_OTA_DATABASE_URL: database.serviceUrl };
+    const { exitCode, stdout } = await runCli(["doctor", "--json"], { cwd, env });
+    expect(exitCode).toBe(5);
+    const { findings } = JSON.parse(stdout) as Findings;
+    expect(findings.filter(({ verdict }) => verdict === "fault")).toEqual([
+      {
+        subject: "writes",
+        verdict: "fault",
+        message: "the role lacks UPDATE on devices, DELETE on webhooks, EXECUTE on make_time_partition",
+        remedy: expect.stringContaining("device-ota migrate up"),
+      },
+    ]);
+  },
+);
 
 function nameOf(url: string): string {
   return new URL(url).pathname.slice(1);

@@ -12,8 +12,13 @@ export interface PoolSizes {
   readonly heavyReads: number;
 }
 
-/** 15 connections, 16 with the listening one: six replicas fit PostgreSQL's default of 100. */
+/** With them, six replicas fit PostgreSQL's default of 100. */
 export const defaultPoolSizes: PoolSizes = { ingest: 2, orm: 6, admin: 4, heavyReads: 2 };
+
+const { ingest, orm, admin, heavyReads } = defaultPoolSizes;
+
+/** What a replica holds at most by default: its pools, one to cancel heavy reads, and the listening one. 16. */
+export const connectionsOfReplica = ingest + orm + admin + heavyReads + 1 + 1;
 
 /** How long a caller waits for a connection, be it a new one or its turn in a pool that is used up. */
 const connectionTimeoutMs = 3_000;

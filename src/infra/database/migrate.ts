@@ -86,10 +86,10 @@ async function runPending(
   // A role that may not change the schema is one to work as, as long as there is nothing to change.
   const pending = (await pendingMigrations(session)).filter((name) => exactly?.includes(name) ?? true);
   if (pending.length === 0) return [];
-  const [right] = await session.query<{ granted: boolean; role: string }>(mayMigrateSql);
-  if (right?.granted !== true) {
+  const { isGranted, role } = await migrationRight(session);
+  if (!isGranted) {
     throw new Error(
-      `the database needs ${pending.length} migrations, and the role ${right?.role} may not run them: set ` +
+      `the database needs ${pending.length} migrations, and the role ${role} may not run them: set ` +
         "DEVICE_OTA_MIGRATION_DATABASE_URL to the same database as the role that owns its tables",
     );
   }
@@ -129,6 +129,12 @@ export async function migrateDown(
 export async function pendingMigrations(session: Session): Promise<string[]> {
   const done = new Set(await doneMigrations(session));
   return migrations.map(({ name }) => name).filter((name) => !done.has(name));
+}
+
+/** Whether the session's role may run migrations, and what it is called. */
+export async function migrationRight(session: Session): Promise<{ isGranted: boolean; role: string }> {
+  const [right] = await session.query<{ granted: boolean; role: string }>(mayMigrateSql);
+  return { isGranted: right?.granted === true, role: right?.role ?? "" };
 }
 
 /** The names of the migrations that the database has run; none of an empty one. */

@@ -33,6 +33,21 @@ export async function grantService(session: Session, role: string): Promise<void
     await session.run(sql`GRANT EXECUTE ON FUNCTION ${identifier(name)} TO ${to}`);
 }
 
+/** What the session's role lacks of what the service needs, for example `UPDATE on devices`; nothing if it owns the tables. */
+export async function missingPrivileges(session: Session): Promise<string[]> {
+  const tables = await session.query<{ name: string; held: string[] }>(usableSql);
+  const functions = await session.query<{ name: string }>(unusableFunctionsSql, [partitionFunctions]);
+  return [
+    ...tables.flatMap(({ name, held }) =>
+      wantedOn(name)
+        .names.split(", ")
+        .filter((privilege) => !held.includes(privilege))
+        .map((privilege) => `${privilege} on ${name}`),
+    ),
+    ...functions.map(({ name }) => `EXECUTE on ${name}`),
+  ];
+}
+
 /** The role that a connection URL names, by the rules of pg, which also knows defaults. */
 export function roleOf(url: string): string {
   return new pg.Client({ connectionString: url }).user ?? "";
@@ -58,6 +73,20 @@ function wantedOn(table: string): Privileges {
   if (addedTo.has(table)) return { names: "INSERT, SELECT", list: sql`INSERT, SELECT` };
   return { names: "DELETE, INSERT, SELECT, UPDATE", list: sql`DELETE, INSERT, SELECT, UPDATE` };
 }
+
+/** Tables, and what the session's role may do with each, however it came by it. */
+const usableSql = sql`
+  SELECT c.relname AS name,
+         ARRAY(SELECT privilege FROM unnest(ARRAY['DELETE', 'INSERT', 'SELECT', 'UPDATE']) privilege
+                WHERE has_table_privilege(c.oid, privilege)) AS held
+    FROM pg_class c
+   WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+   ORDER BY c.relname`;
+
+const unusableFunctionsSql = sql`
+  SELECT proname AS name FROM pg_proc
+   WHERE pronamespace = current_schema()::regnamespace AND proname = ANY($1) AND NOT has_function_privilege(oid, 'EXECUTE')
+   ORDER BY proname`;
 
 const ownerSql = sql`SELECT current_user AS name, current_schema() AS schema`;
 
