@@ -128,6 +128,29 @@ describe("the chart", () => {
   });
 });
 
+describe("docs/production.md", () => {
+  const page = textOf("docs/production.md");
+
+  it("gives the container settings with which it starts", () => {
+    const pairs = [...page.matchAll(/--env (DEVICE_OTA_[A-Z_]+)=(\S+)/g)].map(([, key = "", value = ""]) => [
+      key,
+      value,
+    ]);
+    expect(pairs.length).toBeGreaterThan(3);
+    expect(readConfig(Object.fromEntries(pairs))).toMatchObject({ host: "0.0.0.0" });
+  });
+
+  it("names files of the archive that are packed into it", () => {
+    const { files: packed } = JSON.parse(textOf("package.json")) as { files: readonly string[] };
+    const named = page.match(/(?<=\/opt\/device-ota\/)\S+/g) ?? [];
+    expect(named.length).toBeGreaterThan(0);
+    for (const file of named) {
+      expect(files).toContain(join(root, file));
+      expect(packed.filter((folder) => file.startsWith(`${folder}/`))).toHaveLength(1);
+    }
+  });
+});
+
 describe("the systemd unit", () => {
   const unit = "deploy/systemd/device-ota.service";
 
