@@ -7,7 +7,7 @@ import { type Answer, framed, type Knocker, type Leave } from "./knocking.ts";
 import type { Random } from "./random.ts";
 import { damagedJson, RandomRequests } from "./random-requests.ts";
 import { restRequest } from "./rest-request.ts";
-import { isForDevices, type SeedRequests } from "./seed-requests.ts";
+import { isForDevices, type SeedRequests, seedOf } from "./seed-requests.ts";
 
 /** What is fuzzed, and by whom. */
 export interface FuzzSubjects {
@@ -68,7 +68,7 @@ export class FuzzCalls {
   }
 
   #body(method: DescMethod): { readonly json: { readonly [name: string]: Json }; readonly bytes: Buffer } {
-    const seed = this.#subjects.seeds[`${method.parent.name}/${method.name}`] ?? {};
+    const seed = seedOf(this.#subjects.seeds, method);
     const json = this.#requests.message(method.input, seed);
     const bytes =
       this.#requests.bytes(method.input, json) ?? this.#requests.bytes(method.input, seed) ?? Buffer.alloc(0);
@@ -312,10 +312,16 @@ const plainRoutes: readonly (readonly [verb: string, path: string])[] = [
   ["GET", "/api/v1/crashLogs/{}"],
   ["POST", "/api/v1/crashLogs"],
   ["POST", "/api/v1/symbolFiles"],
+  ["POST", "/api/v1/firmware/{}/attachments"],
+  ["GET", "/api/v1/firmware/{}/attachments/{}"],
+  ["GET", "/tuf/{}/{}"],
   ["GET", "/api/v1/heartbeat/{}/export?format=csv"],
   ["GET", "/api/v1/heartbeat/{}/export?format={}&start_time={}&end_time={}"],
   ["POST", "/session"],
   ["DELETE", "/session"],
+  ["GET", "/session/options"],
+  ["GET", "/session/oidc?return_to={}"],
+  ["GET", "/session/oidc/callback?state={}&code={}"],
   ["GET", "/health/live"],
   ["GET", "/assets/{}"],
   ["GET", "/{}"],

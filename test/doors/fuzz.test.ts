@@ -21,6 +21,7 @@ import {
 } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { liveBytes } from "../support/live-bytes.ts";
+import { OidcIssuer } from "../support/oidc-issuer.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { type FuzzCall, FuzzCalls, type FuzzSubjects } from "./fuzz-calls.ts";
 import { faultOf, Knocker } from "./knocking.ts";
@@ -38,6 +39,7 @@ const calls = Number(process.env["FUZZ_CALLS"] ?? 3_500);
 const seeds =
   process.env["FUZZ_SEED"] === undefined ? [1, randomInt(2 ** 32)] : [Number(process.env["FUZZ_SEED"])];
 
+let issuer: OidcIssuer;
 let service: TestService;
 let subjects: FuzzSubjects;
 let healthy: EnrolledDevice;
@@ -53,8 +55,12 @@ beforeAll(async () => {
     "SIGN_IN",
     "CREDENTIAL",
   ];
+  issuer = await OidcIssuer.start();
   service = await startTestService({
-    settings: Object.fromEntries(off.map((name) => [`DEVICE_OTA_RATE_LIMIT_${name}`, "off"])),
+    settings: {
+      ...issuer.settings,
+      ...Object.fromEntries(off.map((name) => [`DEVICE_OTA_RATE_LIMIT_${name}`, "off"])),
+    },
   });
   const operator = service.client();
   const [device, other, blocked] = await Promise.all([1, 2, 3].map(() => enrolDevice(service)));
@@ -84,7 +90,10 @@ beforeAll(async () => {
     known: [ids.other, ids.firmware, ids.rollout, firmware.product, "thermostat", "1.1.0", "battery_percent"],
   };
 });
-afterAll(() => service[Symbol.asyncDispose]());
+afterAll(async () => {
+  await service[Symbol.asyncDispose]();
+  await issuer[Symbol.asyncDispose]();
+});
 
 it.each(seeds)("the calls of seed %i break nothing, leave nothing behind, and stop nobody", async (seed) => {
   process.stdout.write(`played again by: make fuzz FUZZ_SEED=${seed} FUZZ_CALLS=${calls}\n`);

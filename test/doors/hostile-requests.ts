@@ -48,13 +48,14 @@ export function jsonText(value: Json): string {
  * Every field of a request message, those of the messages in it included, each with every hostile value of its kind; all other
  * fields as in a request that would do.
  *
- * @param base what would do, by the names of JSON
+ * @param baseOf what would do, asked for once a request
  */
-export function* hostileRequests(schema: DescMessage, base: Base): Generator<HostileRequest> {
+export function* hostileRequests(schema: DescMessage, baseOf: () => Base): Generator<HostileRequest> {
   for (const path of pathsOf(schema, [])) {
     const last = path.at(-1) as DescField;
     const what = path.map(({ name }) => name).join(".");
     for (const hostile of hostileValues(last)) {
+      const base = baseOf();
       yield {
         what: `${what} = ${hostile.name}`,
         within: path.length === 1 ? undefined : last.parent?.typeName,
