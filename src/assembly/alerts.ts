@@ -17,7 +17,7 @@ export type AlertFeature = ReturnType<typeof openAlerts>;
 
 /** Begins to watch. `certificateEnds`: when the certificate of the ports ends, if they have one. */
 export function openAlerts(
-  { config, logger, clock, background, database, storeProbe }: Foundation,
+  { config, logger, clock, background, database, idempotency, storeProbe }: Foundation,
   { audit }: Access,
   { fleet }: Devices,
   { ingest }: Updates,
@@ -82,7 +82,7 @@ export function openAlerts(
   return {
     alerts: new Alerts({ database, audit, clock }),
     events,
-    webhooks: new Webhooks({ database, audit, settings }),
+    webhooks: new Webhooks({ database, idempotency, audit, settings }),
   };
 }
 

@@ -1,3 +1,4 @@
+import { randomUUID as newRequestId } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { type Command, Option } from "commander";
 import {
@@ -97,8 +98,13 @@ async function createWebhook(
   url: string,
   options: { readonly format: keyof typeof formats; readonly event?: string[] },
 ): Promise<void> {
-  const request = { name, url, format: formats[options.format], eventTypes: options.event ?? [] };
-  const answer = await session.call(method.createWebhook, request);
+  const answer = await session.call(method.createWebhook, {
+    requestId: newRequestId(),
+    name,
+    url,
+    format: formats[options.format],
+    eventTypes: options.event ?? [],
+  });
   session.print(CreateWebhookResponseSchema, answer, () => answer.secret);
   if (!session.json)
     session.terminal.note(`\nWebhook ${answer.webhook?.id}. The secret is shown this once; keep it.`);

@@ -159,6 +159,7 @@ export function seedRequests({ enrolmentKey, device, other, firmware, rollout }:
     "TufService/GetTufMetadata": { product, file: "timestamp.json" },
     // It is told of no event, and there is no such host.
     "WebhookService/CreateWebhook": () => ({
+      requestId: randomUUID(),
       name: randomUUID(),
       url: "https://receiver.invalid",
       eventTypes: ["nothing"],

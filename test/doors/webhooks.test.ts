@@ -6,7 +6,7 @@ import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { createFirmware, http, newContent, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { WebhookReceiver } from "../support/webhook-receiver.ts";
+import { type ReceivedMessage, WebhookReceiver } from "../support/webhook-receiver.ts";
 
 const { method } = WebhookService;
 
@@ -40,6 +40,14 @@ async function makeWebhook(path: string, more: { eventTypes?: string[]; format?:
   return { id: webhook?.id ?? "", secret };
 }
 
+/** As Standard Webhooks sign a message. */
+function signatureOf(message: Pick<ReceivedMessage, "headers" | "body"> | undefined, secret: string): string {
+  const { headers = {}, body } = message ?? {};
+  const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
+  const signed = `${String(headers["webhook-id"])}.${String(headers["webhook-timestamp"])}.${body}`;
+  return createHmac("sha256", key).update(signed).digest("base64");
+}
+
 async function deliveries(id: string) {
   return (await service.client().unary(method.listWebhookDeliveries, { id })).deliveries;
 }
@@ -64,10 +72,7 @@ describe("a webhook", () => {
         subject: `firmware/${firmware.id}`,
         data: { resource_id: firmware.id, details: { actor: expect.stringContaining("operator:") } },
       });
-      const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
-      const signed = `${String(headers["webhook-id"])}.${String(headers["webhook-timestamp"])}.${body}`;
-      const signature = createHmac("sha256", key).update(signed).digest("base64");
-      expect(headers["webhook-signature"]).toBe(`v1,${signature}`);
+      expect(headers["webhook-signature"]).toBe(`v1,${signatureOf({ headers, body }, secret)}`);
     }
     await eventually(async () => {
       expect((await deliveries(id)).map(({ state }) => state)).toEqual([
@@ -80,6 +85,26 @@ describe("a webhook", () => {
     const rotated = await service.client().unary(method.updateWebhook, { id, rotateSecret: true });
     expect(rotated.secret).toMatch(/^whsec_.{43,}/);
     expect(rotated.secret).not.toBe(secret);
+  });
+
+  it("that is made again by the same request is the same one, with a fresh secret", async () => {
+    const rpc = service.client();
+    const request = { requestId: randomUUID(), name: "made twice", url: receiver.url("/twice") };
+    const [first, second] = [
+      await rpc.unary(method.createWebhook, { ...request, eventTypes: ["nothing"] }),
+      await rpc.unary(method.createWebhook, { ...request, eventTypes: ["nothing"] }),
+    ];
+    expect(second.webhook).toEqual(first.webhook);
+    expect(second.secret).not.toBe(first.secret);
+    const { id = "" } = second.webhook ?? {};
+    await rpc.unary(method.testWebhook, { id });
+    await eventually(() => expect(receiver.at("/twice")).toHaveLength(1));
+    const [message] = receiver.at("/twice");
+    expect(message?.headers["webhook-signature"]).toBe(`v1,${signatureOf(message, second.secret)}`);
+    expect(await refusal(rpc.unary(method.createWebhook, request))).toMatchObject({
+      reason: "REQUEST_ID_REUSED",
+    });
+    await rpc.unary(method.deleteWebhook, { id });
   });
 
   it("is tried again with the same id after an error and after a redirect, which nobody follows", async () => {

@@ -1421,7 +1421,7 @@ export declare const AccessService: GenService<{
     output: typeof ListSettingsResponseSchema;
   },
   /**
-   * Lists people of the OpenID Connect issuer, who came last for the first time first. Role: admin.
+   * Lists people of the OpenID Connect issuer, who came last for the first time first.
    *
    * @generated from rpc ota.v1.AccessService.ListPeople
    */
@@ -1431,7 +1431,7 @@ export declare const AccessService: GenService<{
     output: typeof ListPeopleResponseSchema;
   },
   /**
-   * Lets nothing of a person in any more: its tokens and sessions are refused (`PERSON_DISABLED`), its streams end. Role: admin.
+   * Lets nothing of a person in any more: its tokens and sessions are refused (`PERSON_DISABLED`), its streams end.
    *
    * @generated from rpc ota.v1.AccessService.DisablePerson
    */
@@ -1441,7 +1441,7 @@ export declare const AccessService: GenService<{
     output: typeof DisablePersonResponseSchema;
   },
   /**
-   * Lets a person in again, with what the issuer signs from now on. Role: admin.
+   * Lets a person in again, with what the issuer signs from now on.
    *
    * @generated from rpc ota.v1.AccessService.EnablePerson
    */
@@ -1451,7 +1451,7 @@ export declare const AccessService: GenService<{
     output: typeof EnablePersonResponseSchema;
   },
   /**
-   * Ends the sessions and tokens of a person that were issued until now; it may sign in again. Role: admin.
+   * Ends the sessions and tokens of a person that were issued until now; it may sign in again.
    *
    * @generated from rpc ota.v1.AccessService.EndPersonSessions
    */

@@ -44,6 +44,13 @@ export declare type CreateWebhookRequest = Message<"ota.v1.CreateWebhookRequest"
    * @generated from field: repeated string event_types = 4;
    */
   eventTypes: string[];
+
+  /**
+   * Identifies this try (AIP-155): a UUID. A repeat answers with a fresh secret, and the lost one signs nothing any more.
+   *
+   * @generated from field: string request_id = 5;
+   */
+  requestId: string;
 };
 
 /**
@@ -417,7 +424,8 @@ export declare const WebhookService: GenService<{
     output: typeof DeleteWebhookResponseSchema;
   },
   /**
-   * Sends the webhook an event of type `webhook.test`, whatever events it is for, on the same way as any other.
+   * Sends the webhook an event of type `webhook.test`, whatever events it is for, on the same way as any other. A repeat sends
+   * another one.
    *
    * @generated from rpc ota.v1.WebhookService.TestWebhook
    */

@@ -17,9 +17,15 @@ const { method } = WebhookService;
 /** The endpoints of WebhookService. */
 export function webhookEndpoints({ webhooks, pageTokens }: WebhookParts): Endpoint[] {
   return [
-    unary(method.createWebhook, apiCalls, async ({ name, url, format, eventTypes }, { identity }) => {
-      const actor = actorOf(identity);
-      const made = await webhooks.create({ actor, name, url, format: formatOf(format), eventTypes });
+    unary(method.createWebhook, apiCalls, async (request, { identity }) => {
+      const made = await webhooks.create({
+        actor: actorOf(identity),
+        requestId: request.requestId || undefined,
+        name: request.name,
+        url: request.url,
+        format: formatOf(request.format),
+        eventTypes: request.eventTypes,
+      });
       return { webhook: webhookMessageOf(made.webhook), secret: made.secret };
     }),
     unary(method.listWebhooks, apiCalls, async () => ({

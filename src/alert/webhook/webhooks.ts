@@ -5,6 +5,8 @@ import type { AuditLog } from "../../access/audit-log.ts";
 import { notFound, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { uniqueViolation } from "../../infra/database/errors.ts";
+import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
+import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { DeliveryState, WebhookFormat } from "./webhook.entity.ts";
@@ -39,6 +41,8 @@ export interface Delivery {
 /** A webhook to make. */
 export interface NewWebhook {
   readonly actor: string;
+  /** The caller's UUID of this try (AIP-155). */
+  readonly requestId: string | undefined;
   readonly name: string;
   readonly url: string;
   readonly format: WebhookFormat;
@@ -54,38 +58,58 @@ export interface WebhookChange {
   readonly rotateSecret: boolean;
 }
 
+/** What {@link Webhooks} are made of. */
+export interface WebhooksParts {
+  readonly database: Pick<Database, "transact" | "pool">;
+  readonly idempotency: IdempotencyKeys;
+  readonly audit: AuditLog;
+  readonly settings: WebhookSettings;
+}
+
 /** The receivers of events as administrators keep them. Nothing that it returns but a fresh secret is one. */
 export class Webhooks {
-  readonly #parts: {
-    readonly database: Pick<Database, "transact" | "pool">;
-    readonly audit: AuditLog;
-    readonly settings: WebhookSettings;
-  };
+  readonly #parts: WebhooksParts;
 
-  constructor(parts: {
-    readonly database: Pick<Database, "transact" | "pool">;
-    readonly audit: AuditLog;
-    readonly settings: WebhookSettings;
-  }) {
+  constructor(parts: WebhooksParts) {
     this.#parts = parts;
   }
 
-  /** Throws `WEBHOOK_URL_REFUSED`, `DUPLICATE` for a name that is taken, `TOO_MANY_WEBHOOKS`. */
+  /**
+   * Makes a webhook and returns its secret. A repeat with the same request id returns the same webhook with a fresh secret, and the
+   * lost one signs nothing any more. Throws `REQUEST_ID_REUSED`, `WEBHOOK_URL_REFUSED`, `DUPLICATE` for a name that is taken,
+   * `TOO_MANY_WEBHOOKS`, and `NOT_FOUND` for the repeat of one that is deleted.
+   */
   async create(request: NewWebhook): Promise<{ readonly webhook: Webhook; readonly secret: string }> {
-    const { database, audit, settings } = this.#parts;
-    const { actor, name, url, format, eventTypes } = request;
+    const { database, idempotency, audit, settings } = this.#parts;
+    const { actor, requestId, name, url, format, eventTypes } = request;
     requireWebhookUrl(url, settings.allowPrivate);
     const secret = randomBytes(secretBytes);
+    const key = {
+      caller: actor,
+      method: "ota.v1.WebhookService/CreateWebhook",
+      requestId,
+      requestDigest: requestDigest({ name, url, format, eventTypes }),
+    };
     try {
       const webhook = await database.transact(async (em, session) => {
-        const [counted] = await session.query<{ count: number }>(countSql);
-        if ((counted?.count ?? 0) >= settings.max) throw tooMany(settings.max);
-        const id = uuidv7();
-        await session.run(insertSql, [id, name, url, format, secret, eventTypes, actor]);
-        const resource = { resourceType: "webhook", resourceId: id };
+        const { resourceId: id, repeated } = await idempotency.once(em, key, async () => {
+          const [counted] = await session.query<{ count: number }>(countSql);
+          if ((counted?.count ?? 0) >= settings.max) throw tooMany(settings.max);
+          const made = uuidv7();
+          await session.run(insertSql, [made, name, url, format, secret, eventTypes, actor]);
+          return made;
+        });
+        if (repeated) await session.run(updateSql, [id, null, null, secret]);
+        const made = await read(session, id);
         const details = { name, host: new URL(url).host, event_types: eventTypes.join(",") };
-        await audit.record(em, { actor, action: "webhook.create", ...resource, details });
-        return await read(session, id);
+        await audit.record(em, {
+          actor,
+          action: repeated ? "webhook.update" : "webhook.create",
+          resourceType: "webhook",
+          resourceId: id,
+          details: repeated ? { secret: "rotated" } : details,
+        });
+        return made;
       });
       return { webhook, secret: secretText(secret) };
     } catch (error) {
