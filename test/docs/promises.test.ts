@@ -8,7 +8,7 @@ it.each([
   ["SECURITY.md", "threat"],
 ])("%s names a test that is there for each %s", async (path) => {
   const page = await readPage(path);
-  const rows = [...page.matchAll(/\[(test\/\S+\.ts)\]\([^)]*\): “([^”]+)”/g)];
+  const rows = [...page.matchAll(/\[((?:src|test)\/\S+\.ts)\]\([^)]*\): “([^”]+)”/g)];
   expect(rows.length).toBeGreaterThan(10);
   for (const [, file, title] of rows) {
     expect(await readFile(join(root, file ?? ""), "utf8"), file).toContain(`"${title}"`);
