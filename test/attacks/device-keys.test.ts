@@ -7,8 +7,9 @@ import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { ClientError } from "../../src/client/client-error.ts";
 import { RpcClient } from "../../src/client/rpc-client.ts";
 import { TestDeviceKey } from "../support/device-key.ts";
-import { connectClient, enrolDevice, http, refusal } from "../support/door-clients.ts";
+import { enrolDevice, refusal } from "../support/door-clients.ts";
 import { startTestService, type TestService } from "../support/service.ts";
+import { toldAtAllDoors } from "../support/who-am-i.ts";
 
 /** Whoever has no device's key, or not any more, and wants to be the device. */
 
@@ -43,19 +44,7 @@ function client(token?: string): RpcClient {
 const operator = () => client(service.adminToken);
 
 /** What all doors say of who calls: the device's id, or the reason of the refusal. */
-async function told(token: string): Promise<string[]> {
-  const outcome = async (call: Promise<{ deviceId: string }>) =>
-    await call.then(
-      ({ deviceId }) => deviceId,
-      async () => (await refusal(call)).reason,
-    );
-  const { body } = await http(service, "GET", "/api/v1/access/whoami", { token });
-  return [
-    await outcome(client(token).unary(whoAmI, {})),
-    await outcome(connectClient(service, AccessService, token).whoAmI({})),
-    body.deviceId ?? /"reason":"(\w+)"/.exec(JSON.stringify(body))?.[1],
-  ];
-}
+const told = (token: string) => toldAtAllDoors(service, token, "deviceId");
 
 const atAllDoors = (outcome: string) => [outcome, outcome, outcome];
 

@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { openDoors } from "../api/doors.ts";
-import { connectClient, http, httpRefusal, mintToken, refusal } from "../support/door-clients.ts";
+import { http, mintToken } from "../support/door-clients.ts";
 import { startTestService, type TestService } from "../support/service.ts";
+import { whoAmI } from "../support/who-am-i.ts";
 
 /** Somebody tries tokens: what is tried costs little, and whoever has a token and the same address does not notice. */
 
@@ -19,23 +20,9 @@ beforeEach(async () => {
 
 afterEach(() => service[Symbol.asyncDispose]());
 
-/** Why each door refuses WhoAmI under a token; undefined where it does not. */
-const doors = {
-  grpc: (token: string) => reasonOf(service.client(token).unary(AccessService.method.whoAmI, {})),
-  connect: (token: string) => reasonOf(connectClient(service, AccessService, token).whoAmI({})),
-  rest: async (token: string) => {
-    const answer = await http(service, "GET", "/api/v1/access/whoami", { token });
-    return answer.status === 200 ? undefined : httpRefusal(answer).reason;
-  },
-} as const;
-
-async function reasonOf(call: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await call;
-    return undefined;
-  } catch {
-    return (await refusal(call)).reason;
-  }
+/** Why a door refuses a token; undefined where it does not. */
+async function reasonOf(door: keyof typeof whoAmI, token: string): Promise<string | undefined> {
+  return (await whoAmI[door](service, token)).refusal?.reason;
 }
 
 describe("guessed tokens", () => {
@@ -44,17 +31,17 @@ describe("guessed tokens", () => {
     async (door) => {
       const seen = await mintToken(service, Role.VIEWER);
       const unseen = await mintToken(service, Role.VIEWER);
-      expect(await doors[door](seen.secret)).toBeUndefined();
+      expect(await reasonOf(door, seen.secret)).toBeUndefined();
       for (let each = 0; each < limit; each++) {
-        expect(await doors[door](`guess-number-${each}`)).toBe("CREDENTIAL_INVALID");
+        expect(await reasonOf(door, `guess-number-${each}`)).toBe("CREDENTIAL_INVALID");
       }
       for (const other of ["grpc", "connect", "rest"] as const) {
-        expect(await doors[other](`another-guess-${other}`)).toBe("RATE_LIMITED");
+        expect(await reasonOf(other, `another-guess-${other}`)).toBe("RATE_LIMITED");
         // The same guess again, which is remembered as wrong.
-        expect(await doors[other]("guess-number-0")).toBe("RATE_LIMITED");
+        expect(await reasonOf(other, "guess-number-0")).toBe("RATE_LIMITED");
         // Even a right guess is none as long as nobody looks.
-        expect(await doors[other](unseen.secret)).toBe("RATE_LIMITED");
-        expect(await doors[other](seen.secret)).toBeUndefined();
+        expect(await reasonOf(other, unseen.secret)).toBe("RATE_LIMITED");
+        expect(await reasonOf(other, seen.secret)).toBeUndefined();
       }
     },
   );
@@ -71,9 +58,9 @@ describe("guessed tokens", () => {
     const lost = await mintToken(service, Role.VIEWER);
     await service.client().unary(AccessService.method.revokeToken, { id: lost.id, reason: "lost" });
     for (let each = 0; each < 2 * limit; each++) {
-      expect(await doors.grpc(lost.secret)).toBe("CREDENTIAL_REVOKED");
+      expect(await reasonOf("grpc", lost.secret)).toBe("CREDENTIAL_REVOKED");
     }
-    expect(await doors.grpc("guess-number-0")).toBe("CREDENTIAL_INVALID");
+    expect(await reasonOf("grpc", "guess-number-0")).toBe("CREDENTIAL_INVALID");
   });
 });
 

@@ -8,17 +8,10 @@ import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { DeviceUpdateState } from "../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { NoOfferReason, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
-import {
-  connectClient,
-  enrolDevice,
-  http,
-  httpRefusal,
-  newContent,
-  publish,
-  refusal,
-} from "../support/door-clients.ts";
+import { enrolDevice, http, httpRefusal, newContent, publish, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
+import { refusalsAtAllDoors } from "../support/who-am-i.ts";
 
 /** How far operators let devices in: blocked, in quarantine, approved. */
 
@@ -74,14 +67,6 @@ async function openStream(at: TestService, { id, token }: { id: string; token: s
   return answers;
 }
 
-async function refusalsAtAllDoors(at: TestService, token: string) {
-  return {
-    grpc: await refusal(at.client(token).unary(AccessService.method.whoAmI, {})),
-    connect: await refusal(connectClient(at, AccessService, token).whoAmI({})),
-    rest: httpRefusal(await http(at, "GET", "/api/v1/access/whoami", { token })),
-  };
-}
-
 describe("a blocked device", () => {
   it("is cut off and refused at every door of every replica, until it is unblocked", async () => {
     const device = await enrolDevice(service);
@@ -92,7 +77,7 @@ describe("a blocked device", () => {
     });
     expect(act.body).toMatchObject({ device: { standing: "STANDING_BLOCKED" } });
     expect(await refusal(answers.next())).toEqual(blocked);
-    const refused = { grpc: blocked, connect: blocked, rest: blocked };
+    const refused = { grpc: blocked, connect: blocked, rest: blocked, restStatus: 403 };
     expect(await refusalsAtAllDoors(service, device.token)).toEqual(refused);
     await eventually(async () => {
       expect(await refusalsAtAllDoors(other, device.token)).toEqual(refused);
