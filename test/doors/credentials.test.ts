@@ -15,23 +15,13 @@ import {
 } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
+import { refusalsAtAllDoors } from "../support/who-am-i.ts";
 
 let service: TestService;
 beforeAll(async () => {
   service = await startTestService();
 });
 afterAll(() => service[Symbol.asyncDispose]());
-
-/** What each door answers to WhoAmI under this token. */
-async function refusalsAtAllDoors(token: string) {
-  const rest = await http(service, "GET", "/api/v1/access/whoami", { token });
-  return {
-    grpc: await refusal(service.client(token).unary(AccessService.method.whoAmI, {})),
-    connect: await refusal(connectClient(service, AccessService, token).whoAmI({})),
-    rest: httpRefusal(rest),
-    restStatus: rest.status,
-  };
-}
 
 function unauthenticated(reason: string) {
   const expected = { code: "UNAUTHENTICATED", reason, fields: [] };
@@ -45,7 +35,7 @@ async function drain(messages: AsyncIterator<unknown>): Promise<void> {
 
 describe("credentials", () => {
   it("that nobody was given are refused", async () => {
-    expect(await refusalsAtAllDoors("ota_op_of-my-own-making")).toEqual(
+    expect(await refusalsAtAllDoors(service, "ota_op_of-my-own-making")).toEqual(
       unauthenticated("CREDENTIAL_INVALID"),
     );
   });
@@ -62,11 +52,15 @@ describe("credentials", () => {
   });
 
   it("of operators stop working when they expire", async () => {
-    const { name, secret } = await mintToken(service, Role.VIEWER, new Date(Date.now() + 1_500));
-    const { actor } = await service.client(secret).unary(AccessService.method.whoAmI, {});
-    expect(actor).toBe(`operator:${name}`);
+    // Another one, where a busy machine did not come to it in time.
+    const secret = await eventually(async () => {
+      const made = await mintToken(service, Role.VIEWER, new Date(Date.now() + 1_500));
+      const { actor } = await service.client(made.secret).unary(AccessService.method.whoAmI, {});
+      expect(actor).toBe(`operator:${made.name}`);
+      return made.secret;
+    });
     await eventually(async () => {
-      expect(await refusalsAtAllDoors(secret)).toEqual(unauthenticated("CREDENTIAL_EXPIRED"));
+      expect(await refusalsAtAllDoors(service, secret)).toEqual(unauthenticated("CREDENTIAL_EXPIRED"));
     });
   });
 
@@ -74,7 +68,7 @@ describe("credentials", () => {
     const { id, secret } = await mintToken(service, Role.VIEWER);
     await service.client(secret).unary(AccessService.method.whoAmI, {});
     await service.client().unary(AccessService.method.revokeToken, { id, reason: "lost" });
-    expect(await refusalsAtAllDoors(secret)).toEqual(unauthenticated("CREDENTIAL_REVOKED"));
+    expect(await refusalsAtAllDoors(service, secret)).toEqual(unauthenticated("CREDENTIAL_REVOKED"));
   });
 
   it("of operators stop working on another replica too, which just took them and has a stream of theirs open", async () => {
@@ -142,7 +136,7 @@ describe("credentials", () => {
       "UPDATE device_credentials SET expires_at = now() - interval '1 hour' WHERE device_id = $1";
     await database.query(overdue, [device.id]);
     await database.end();
-    expect(await refusalsAtAllDoors(device.token)).toEqual(unauthenticated("CREDENTIAL_EXPIRED"));
+    expect(await refusalsAtAllDoors(service, device.token)).toEqual(unauthenticated("CREDENTIAL_EXPIRED"));
   });
 
   it.each([
@@ -169,7 +163,7 @@ describe("credentials", () => {
       code: "UNAUTHENTICATED",
       reason: "CREDENTIAL_REVOKED",
     });
-    expect(await refusalsAtAllDoors(device.token)).toEqual(unauthenticated("CREDENTIAL_REVOKED"));
+    expect(await refusalsAtAllDoors(service, device.token)).toEqual(unauthenticated("CREDENTIAL_REVOKED"));
   });
 });
 
