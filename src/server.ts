@@ -22,6 +22,7 @@ import { openDevices } from "./assembly/devices.ts";
 import { endpointTable } from "./assembly/endpoints.ts";
 import { type Foundation, openFoundation } from "./assembly/foundation.ts";
 import { openOidc } from "./assembly/oidc.ts";
+import { cutShutOutDevices } from "./assembly/shut-out-devices.ts";
 import { showState } from "./assembly/state-metrics.ts";
 import { openTuf } from "./assembly/tuf.ts";
 import { openUpdates } from "./assembly/updates.ts";
@@ -134,6 +135,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     refusals,
     trustedProxies: config.trustedProxies,
   });
+  cutShutOutDevices(devices.changes, [streams, pipeline]);
   for (const work of pipeline.background) foundation.background.add(work);
   const tuf = openTuf(foundation, access);
   const table = endpointTable({

@@ -8,6 +8,7 @@ import { asDatabaseError } from "../infra/database/errors.ts";
 import type { Session } from "../infra/database/session.ts";
 import { prepared, sql } from "../infra/database/sql.ts";
 import { type Cacheable, SecondChanceCache } from "../infra/second-chance-cache.ts";
+import { changeOverReasons } from "./device-credential.entity.ts";
 import { secretKey, secretKeyOf } from "./secret.ts";
 
 /** Where revoked and replaced credentials are forgotten, on this replica at once and on the others soon. */
@@ -71,16 +72,25 @@ export class Authenticator implements CredentialMemory {
    * and cannot be.
    */
   identify(token: string, beforeLookUp?: () => void): Identity | Promise<Identity> {
+    return this.#identify(token, { again: false, beforeLookUp });
+  }
+
+  /** The same of a call that was let in before: a device's token still counts for it if the next one took its place meanwhile. */
+  identifyAgain(token: string): Identity | Promise<Identity> {
+    return this.#identify(token, { again: true });
+  }
+
+  #identify(token: string, { again, beforeLookUp }: Look): Identity | Promise<Identity> {
     const key = secretKey(token);
     const nowMs = this.#clock.monotonicMs();
     const known = this.#known.get(key);
     if (known !== undefined && known.readAtMs >= this.#heardSinceMs && nowMs - known.readAtMs < freshForMs) {
-      return this.#admit(known);
+      return this.#admit(known, again);
     }
     const miss = this.#unknown.get(key);
     if (miss !== undefined && nowMs - miss.atMs < unknownForMs) throw credentialInvalid();
     if (known === undefined) beforeLookUp?.();
-    return this.#read(key, known);
+    return this.#read(key, known, again);
   }
 
   onChange(listener: () => void): void {
@@ -111,7 +121,7 @@ export class Authenticator implements CredentialMemory {
     for (const listener of this.#listeners) listener();
   }
 
-  async #read(key: string, known: Credential | undefined): Promise<Identity> {
+  async #read(key: string, known: Credential | undefined, again: boolean): Promise<Identity> {
     let found: Credential | undefined;
     try {
       found = await this.#loader.get(key);
@@ -120,7 +130,7 @@ export class Authenticator implements CredentialMemory {
       if (outage === undefined) throw error;
       // While the database is away nobody can revoke anything, so what was true a moment ago still is.
       if (known !== undefined && this.#clock.monotonicMs() - known.readAtMs < trustedForMs)
-        return this.#admit(known);
+        return this.#admit(known, again);
       throw outage;
     }
     if (found === undefined) {
@@ -128,7 +138,7 @@ export class Authenticator implements CredentialMemory {
       this.#unknown.set(key, { atMs: this.#clock.monotonicMs(), used: false });
       throw credentialInvalid();
     }
-    const identity = this.#admit(found);
+    const identity = this.#admit(found, again);
     if (found.isNext) await this.#takePlace(identity);
     return identity;
   }
@@ -139,14 +149,16 @@ export class Authenticator implements CredentialMemory {
     const revoked = await this.#database.pool.query<{ secret_hash: Uint8Array }>(takePlaceSql, [
       identity.credentialId,
       this.#clock.now(),
+      changeOverReasons[0],
     ]);
     this.forget(revoked.map((row) => row.secret_hash));
   }
 
-  #admit(credential: Credential): Identity {
-    if (credential.revoked) throw credentialRevoked();
+  #admit(credential: Credential, again: boolean): Identity {
+    const countsByNext = again && credential.changedOver;
+    if (credential.revoked && !countsByNext) throw credentialRevoked();
     if (credential.blocked) throw deviceBlocked();
-    if (credential.expiresAt !== undefined && credential.expiresAt <= this.#clock.now()) {
+    if (!countsByNext && credential.expiresAt !== undefined && credential.expiresAt <= this.#clock.now()) {
       throw credentialExpired(credential.expiresAt);
     }
     if (credential.identity.kind === "operator") this.#uses?.used(credential.identity.tokenId);
@@ -174,10 +186,19 @@ const maxPendingLookups = 20_000;
 
 const channel = "credentials_changed";
 
+/** For what a token is looked at. */
+interface Look {
+  /** Whether the call was let in before. */
+  readonly again: boolean;
+  readonly beforeLookUp?: (() => void) | undefined;
+}
+
 interface Credential {
   readonly identity: Identity;
   readonly expiresAt: Date | undefined;
   readonly revoked: boolean;
+  /** Whether it was revoked because its device changed over to another one, and nobody has revoked any of the device's since. */
+  readonly changedOver: boolean;
   /** Whether its device is blocked. */
   readonly blocked: boolean;
   /** Whether it was never used, and takes the place of the one before. */
@@ -200,6 +221,7 @@ interface CredentialRow {
   readonly secret_hash: Buffer;
   readonly expires_ms: number | null;
   readonly revoked: boolean;
+  readonly changed_over: boolean;
   readonly blocked: boolean;
   readonly is_next: boolean;
   readonly products: readonly string[] | null;
@@ -212,7 +234,7 @@ async function readCredentials(
   readAtMs: number,
 ): Promise<ReadonlyMap<string, Credential>> {
   const hashes = keys.map((key) => Buffer.from(key, "latin1"));
-  const rows = await session.query<CredentialRow>(readSql, [hashes]);
+  const rows = await session.query<CredentialRow>(readSql, [hashes, changeOverReasons]);
   return new Map(rows.map((row) => [secretKeyOf(row.secret_hash), credentialOf(row, readAtMs)]));
 }
 
@@ -221,11 +243,15 @@ const readSql = prepared(
   sql`
   SELECT 'device' AS kind, c.id, c.device_id::text AS holder, NULL AS role, c.secret_hash,
          (extract(epoch FROM c.expires_at) * 1000)::float8 AS expires_ms, c.revoked_at IS NOT NULL AS revoked,
+         c.revoked_at IS NOT NULL AND c.revoke_reason = ANY($2::text[]) AND NOT EXISTS (
+           SELECT 1 FROM device_credentials later
+            WHERE later.device_id = c.device_id AND later.revoked_at >= c.revoked_at
+              AND later.revoke_reason <> ALL($2::text[])) AS changed_over,
          d.blocked_at IS NOT NULL AS blocked, c.is_next, NULL::text[] AS products, NULL AS device_filter
     FROM device_credentials c JOIN devices d ON d.id = c.device_id WHERE c.secret_hash = ANY($1::bytea[])
   UNION ALL
   SELECT 'operator', id, name, role, secret_hash,
-         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL, false, false, products, device_filter
+         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL, false, false, false, products, device_filter
     FROM operator_tokens WHERE secret_hash = ANY($1::bytea[])`,
 );
 
@@ -235,7 +261,7 @@ const takePlaceSql = sql`
     UPDATE device_credentials SET is_next = false, updated_at = now()
      WHERE id = $1::uuid AND is_next AND revoked_at IS NULL RETURNING id, device_id)
   UPDATE device_credentials c
-     SET revoked_at = $2, revoke_reason = 'another one took its place', updated_at = now()
+     SET revoked_at = $2, revoke_reason = $3, updated_at = now()
     FROM used WHERE c.device_id = used.device_id AND c.id <> used.id AND c.revoked_at IS NULL
   RETURNING c.secret_hash`;
 
@@ -254,6 +280,7 @@ function credentialOf(row: CredentialRow, readAtMs: number): Credential {
     identity,
     expiresAt: row.expires_ms === null ? undefined : new Date(row.expires_ms),
     revoked: row.revoked,
+    changedOver: row.changed_over,
     blocked: row.blocked,
     isNext: row.is_next,
     used: false,

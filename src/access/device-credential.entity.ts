@@ -1,6 +1,9 @@
 import { defineEntity, p } from "@mikro-orm/core";
 import { createdAt, entityNamed, instant, updatedAt } from "../infra/database/columns.ts";
 
+/** Why tokens are revoked that their device itself changed for another: first for the next one, then one that was never used. */
+export const changeOverReasons = ["another one took its place", "a newer one was asked for"] as const;
+
 /** A device's own bearer token. Only its SHA-256 is stored. A device may hold two while it changes over. */
 export const DeviceCredentialEntity = defineEntity({
   name: "DeviceCredential",

@@ -5,7 +5,7 @@ import type { Clock } from "../infra/clock.ts";
 import { sessionOf } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
 import type { CredentialMemory } from "./authenticator.ts";
-import { DeviceCredentialEntity } from "./device-credential.entity.ts";
+import { changeOverReasons, DeviceCredentialEntity } from "./device-credential.entity.ts";
 import { newSecret } from "./secret.ts";
 
 /**
@@ -45,6 +45,7 @@ export class DeviceCredentials {
       deviceId,
       credentialId,
       this.#clock.now(),
+      changeOverReasons[1],
     ]);
     await this.#insert(em, deviceId, { secretHash: secret.hash, isNext: true });
     return { token: secret.text, replaced: revoked.map((row) => row.secret_hash) };
@@ -113,7 +114,7 @@ export interface NextToken {
 }
 
 const revokeOthersSql = sql`
-  UPDATE device_credentials SET revoked_at = $3, revoke_reason = 'a newer one was asked for', updated_at = now()
+  UPDATE device_credentials SET revoked_at = $3, revoke_reason = $4, updated_at = now()
    WHERE device_id = $1 AND id::text <> $2 AND revoked_at IS NULL RETURNING secret_hash`;
 
 const liveSql = sql`SELECT secret_hash FROM device_credentials WHERE device_id = $1 AND revoked_at IS NULL`;

@@ -13,13 +13,18 @@ interface Judges {
 
 /** Says who calls by a token of the service, by a JWT that a device signed, or by a token of the issuer, if there is one. */
 export function identifierOf({ authenticator, deviceKeys, oidc }: Judges): CallerIdentifier {
+  const judgeOf = (credential: string) => {
+    if (isJwt(credential)) {
+      if (DeviceKeys.isMeant(credential)) return deviceKeys;
+      if (oidc !== undefined) return oidc.tokens;
+    }
+    return authenticator;
+  };
   return {
-    identify: (credential, beforeLookUp) => {
-      if (isJwt(credential)) {
-        if (DeviceKeys.isMeant(credential)) return deviceKeys.identify(credential, beforeLookUp);
-        if (oidc !== undefined) return oidc.tokens.identify(credential, beforeLookUp);
-      }
-      return authenticator.identify(credential, beforeLookUp);
+    identify: (credential, beforeLookUp) => judgeOf(credential).identify(credential, beforeLookUp),
+    identifyAgain: (credential) => {
+      const judge = judgeOf(credential);
+      return "identifyAgain" in judge ? judge.identifyAgain(credential) : judge.identify(credential);
     },
     onChange: (listener) => {
       authenticator.onChange(listener);

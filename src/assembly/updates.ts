@@ -1,6 +1,4 @@
-import { deviceBlocked } from "../call/bearer.ts";
 import { CrashReports } from "../crash/crash-reports.ts";
-import { OtaError } from "../errors.ts";
 import { ContentScrub } from "../firmware/content-scrub.ts";
 import { DirectUrls } from "../firmware/direct-urls.ts";
 import { FirmwareAttachments } from "../firmware/firmware-attachments.ts";
@@ -142,12 +140,6 @@ export async function openUpdates(
       },
     }),
   );
-  changes.subscribe({
-    deviceChanged: ({ deviceId, kind }) => {
-      if (kind !== "updated")
-        streams.disconnect(deviceId, kind === "blocked" ? deviceBlocked() : credentialsGone());
-    },
-  });
   return {
     firmware,
     directUrls,
@@ -215,7 +207,3 @@ const graceIntervals = 3;
 
 /** Silence and readings of updated devices are judged after this many heartbeat intervals. */
 const healthBucketIntervals = 30;
-
-function credentialsGone(): OtaError {
-  return new OtaError("unauthenticated", "CREDENTIAL_REVOKED", "the device's credentials were revoked");
-}

@@ -108,6 +108,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
   const metrics = new Metrics({ processMetrics: false });
   const tokens: CallerIdentifier = {
     identify: (token) => (options.slowIdentity ? Promise.resolve().then(() => holder(token)) : holder(token)),
+    identifyAgain: (token) => tokens.identify(token),
     onChange: () => {},
   };
   const pipeline = new Pipeline({

@@ -97,16 +97,21 @@ export class ConsoleSessions {
    * ends with the session that opened it.
    */
   identifier(tokens: CallerIdentifier): CallerIdentifier {
+    const ofSession = (credential: string, beforeLookUp?: () => void) => {
+      const holder = this.#holderOf(credential);
+      const person = personOf(holder);
+      if (person === undefined) return tokens.identify(holder, beforeLookUp);
+      // Nobody signs in at an issuer any more.
+      if (this.#people === undefined) throw credentialInvalid();
+      return this.#people.ofSession(person.personId, person.role, person.signedMs);
+    };
     return {
-      identify: (credential, beforeLookUp) => {
-        if (!credential.startsWith(prefix)) return tokens.identify(credential, beforeLookUp);
-        const holder = this.#holderOf(credential);
-        const person = personOf(holder);
-        if (person === undefined) return tokens.identify(holder, beforeLookUp);
-        // Nobody signs in at an issuer any more.
-        if (this.#people === undefined) throw credentialInvalid();
-        return this.#people.ofSession(person.personId, person.role, person.signedMs);
-      },
+      identify: (credential, beforeLookUp) =>
+        credential.startsWith(prefix)
+          ? ofSession(credential, beforeLookUp)
+          : tokens.identify(credential, beforeLookUp),
+      identifyAgain: (credential) =>
+        credential.startsWith(prefix) ? ofSession(credential) : tokens.identifyAgain(credential),
       onChange: (listener) => {
         tokens.onChange(listener);
         this.#ended.onChange(listener);

@@ -14,6 +14,11 @@ export interface CallerIdentifier {
    * is looked for that is not in memory; what it throws is thrown instead.
    */
   identify(token: string, beforeLookUp?: () => void): Identity | Promise<Identity>;
+  /**
+   * The same of a call that was let in before. What a device signed may have come to its end meanwhile, and its next token may have
+   * taken this one's place: the device is the same.
+   */
+  identifyAgain(token: string): Identity | Promise<Identity>;
   /** Tells the listener whenever a credential changed, on whichever replica. */
   onChange(listener: () => void): void;
 }

@@ -31,8 +31,14 @@ export class CredentialGuard {
 
   /** Throws (or rejects with) UNAUTHENTICATED, or `RATE_LIMITED` for an address that has tried too much. */
   identify(call: Shown): Identity | Promise<Identity> {
+    const { authenticator } = this.#parts;
+    const beforeLookUp = () => this.#requireRoom(call.peer);
     try {
-      const identity = this.#identify(call);
+      const identity = this.#identify(
+        call,
+        (token) => authenticator.identify(token, beforeLookUp),
+        beforeLookUp,
+      );
       if (!(identity instanceof Promise)) return identity;
       return identity.catch((error: unknown) => {
         throw this.#counted(call.peer, error);
@@ -42,33 +48,29 @@ export class CredentialGuard {
     }
   }
 
+  /** Says who makes a call that was let in before, as of now. It shows what it showed then, which is no guess. */
+  identifyAgain(call: Shown): Identity | Promise<Identity> {
+    return this.#identify(call, (token) => this.#parts.authenticator.identifyAgain(token));
+  }
+
   /**
    * By the certificate of the connection, by the token, or by both, which must be of the same device then. A certificate that does
    * not count leaves it to the token.
    */
-  #identify(call: Shown): Identity | Promise<Identity> {
-    const { certificate, authorization } = call;
+  #identify(
+    { certificate, authorization }: Shown,
+    byToken: (token: string) => Identity | Promise<Identity>,
+    beforeLookUp?: () => void,
+  ): Identity | Promise<Identity> {
     const { certificates } = this.#parts;
-    if (certificate === undefined || certificates === undefined) return this.#byToken(call);
+    if (certificate === undefined || certificates === undefined) return byToken(bearerToken(authorization));
     const hasToken = authorization !== undefined && authorization !== "";
     if ("refused" in certificate) {
-      if (hasToken) return this.#byToken(call);
+      if (hasToken) return byToken(bearerToken(authorization));
       throw certificateInvalid(certificate.refused);
     }
-    const holder = certificates.identify(certificate, () => this.#requireRoom(call.peer));
-    return hasToken ? this.#byBoth(holder, call) : holder;
-  }
-
-  #byToken({ authorization, peer }: Shown): Identity | Promise<Identity> {
-    return this.#parts.authenticator.identify(bearerToken(authorization), () => this.#requireRoom(peer));
-  }
-
-  async #byBoth(byCertificate: Identity | Promise<Identity>, call: Shown): Promise<Identity> {
-    const holder = await byCertificate;
-    const caller = await this.#byToken(call);
-    if (holder.kind === "device" && caller.kind === "device" && holder.deviceId === caller.deviceId)
-      return caller;
-    throw callersDiffer();
+    const holder = certificates.identify(certificate, beforeLookUp);
+    return hasToken ? byBoth(holder, () => byToken(bearerToken(authorization))) : holder;
   }
 
   #requireRoom(peer: string): void {
@@ -91,6 +93,17 @@ export class CredentialGuard {
 
 /** What of a call says who calls. */
 type Shown = Pick<Call, "authorization" | "certificate" | "peer">;
+
+async function byBoth(
+  byCertificate: Identity | Promise<Identity>,
+  byToken: () => Identity | Promise<Identity>,
+): Promise<Identity> {
+  const holder = await byCertificate;
+  const caller = await byToken();
+  if (holder.kind === "device" && caller.kind === "device" && holder.deviceId === caller.deviceId)
+    return caller;
+  throw callersDiffer();
+}
 
 function isWrongToken(error: unknown): boolean {
   return (

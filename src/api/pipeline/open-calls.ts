@@ -1,13 +1,14 @@
-import { bearerToken } from "../../call/bearer.ts";
 import { OtaError } from "../../errors.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Logger } from "../../infra/logger.ts";
 import type { Call, CallerIdentifier } from "./call.ts";
+import type { CredentialGuard } from "./credential-guard.ts";
 
 /** What {@link OpenCalls} are made of. */
 export interface OpenCallsParts {
-  readonly authenticator: CallerIdentifier;
+  readonly authenticator: Pick<CallerIdentifier, "onChange">;
+  readonly credentials: Pick<CredentialGuard, "identifyAgain">;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -15,18 +16,19 @@ export interface OpenCallsParts {
 /**
  * Calls that stay open: watches, downloads, uploads, exports. A call is admitted once, but may last for hours or days: one whose
  * credential was revoked or has expired, or whose device was blocked, is cut within a second or two, on all replicas and at every
- * door. Heartbeat streams are not looked at here, as there are too many of them: they are told.
+ * door. Of devices this replica is told, as heartbeat streams are, and each half minute it looks for what it was not told of, such as
+ * the end of a token. A device that comes with its next token, or signs another one, goes on with what it has open.
  */
 export class OpenCalls {
   /** Looks at all that are open; runs only while some are. */
   readonly round: Round;
-  readonly #authenticator: CallerIdentifier;
+  readonly #credentials: OpenCallsParts["credentials"];
   readonly #clock: Clock;
   readonly #open = new Set<Call>();
   #nextDevicesMs = Number.NEGATIVE_INFINITY;
 
-  constructor({ authenticator, clock, logger }: OpenCallsParts) {
-    this.#authenticator = authenticator;
+  constructor({ authenticator, credentials, clock, logger }: OpenCallsParts) {
+    this.#credentials = credentials;
     this.#clock = clock;
     this.round = new Round({ name: "open_calls", work: () => this.#check(), clock, logger });
     authenticator.onChange(() => {
@@ -45,10 +47,17 @@ export class OpenCalls {
     this.#open.delete(call);
   }
 
+  /** Cuts what a device has open. */
+  disconnect(deviceId: string, why: OtaError): void {
+    for (const call of this.#open) {
+      if (call.identity.kind === "device" && call.identity.deviceId === deviceId) call.abort(why);
+    }
+  }
+
   async #check(): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
     const all = nowMs >= this.#nextDevicesMs;
-    if (all) this.#nextDevicesMs = nowMs + checkIntervalMs;
+    if (all) this.#nextDevicesMs = nowMs + devicesIntervalMs;
     const looked = [...this.#open].filter(({ identity }) => all || identity.kind === "operator");
     await Promise.all(looked.map((call) => this.#cutIfRefused(call)));
     if (this.#open.size > 0) this.round.soon(checkIntervalMs);
@@ -56,7 +65,7 @@ export class OpenCalls {
 
   async #cutIfRefused(call: Call): Promise<void> {
     try {
-      await this.#authenticator.identify(bearerToken(call.authorization));
+      await this.#credentials.identifyAgain(call);
     } catch (error) {
       // An outage of the database says nothing about the token.
       if (error instanceof OtaError && refused.has(error.code)) call.abort(error);
@@ -66,6 +75,9 @@ export class OpenCalls {
 
 /** A look in memory each, of some 3 us: what expires is found out by looking. */
 const checkIntervalMs = 1_000;
+
+/** How long a notice may be lost: as for a credential in memory. */
+const devicesIntervalMs = 30_000;
 
 /** A change is heard of at once; many of them, as when a fleet enrols, are one look, at operators' calls, which are few. */
 const afterChangeMs = 100;

@@ -73,9 +73,10 @@ export class Pipeline {
   constructor(parts: PipelineParts) {
     this.parts = parts;
     this.pendingRequests = new PendingRequests({ ...parts, limits: parts.pendingRequests });
+    const credentials = new CredentialGuard(parts);
     this.#shared = {
-      openCalls: new OpenCalls(parts),
-      credentials: new CredentialGuard(parts),
+      openCalls: new OpenCalls({ ...parts, credentials }),
+      credentials,
       unauthenticated: new UnauthenticatedCalls(parts),
       refusals: new Refusals(parts),
     };
@@ -85,6 +86,11 @@ export class Pipeline {
   get background(): readonly BackgroundWork[] {
     const { openCalls, unauthenticated } = this.#shared;
     return [openCalls.round, unauthenticated.round, this.pendingRequests.round];
+  }
+
+  /** Cuts what a device has open here, but for heartbeat streams. */
+  disconnect(deviceId: string, why: OtaError): void {
+    this.#shared.openCalls.disconnect(deviceId, why);
   }
 
   /** The way of an RPC through one door. */

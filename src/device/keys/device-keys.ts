@@ -48,28 +48,37 @@ export class DeviceKeys implements Disposable {
    * `CREDENTIAL_INVALID`, `TOKEN_TIME_WRONG` and `DEVICE_BLOCKED`.
    */
   identify(token: string, beforeLookUp?: () => void): Identity | Promise<Identity> {
-    const place = secretKey(token);
-    const deviceId = this.#seen.get(place)?.deviceId ?? subjectOf(token);
-    const holder = this.#holders.get(deviceId, beforeLookUp);
-    return holder instanceof Promise
-      ? holder.then((read) => this.#judge(token, place, read))
-      : this.#judge(token, place, holder);
+    return this.#identify(token, { again: false, beforeLookUp });
+  }
+
+  /** The same of a call that was let in before: it goes on when the token's time is over. */
+  identifyAgain(token: string): Identity | Promise<Identity> {
+    return this.#identify(token, { again: true });
   }
 
   [Symbol.dispose](): void {
     this.#holders[Symbol.dispose]();
   }
 
-  #judge(token: string, place: string, holder: KeyHolder | undefined): Identity | Promise<Identity> {
+  #identify(token: string, { again, beforeLookUp }: Look): Identity | Promise<Identity> {
+    const place = secretKey(token);
+    const deviceId = this.#seen.get(place)?.deviceId ?? subjectOf(token);
+    const holder = this.#holders.get(deviceId, beforeLookUp);
+    return holder instanceof Promise
+      ? holder.then((read) => this.#judge({ token, place, again }, read))
+      : this.#judge({ token, place, again }, holder);
+  }
+
+  #judge(shown: Shown, holder: KeyHolder | undefined): Identity | Promise<Identity> {
     if (holder === undefined) throw credentialInvalid();
-    const seen = this.#seen.get(place);
-    if (seen?.publicKey.equals(holder.publicKey) !== true) return this.#verify(token, place, holder);
+    const seen = this.#seen.get(shown.place);
+    if (seen?.publicKey.equals(holder.publicKey) !== true) return this.#verify(shown, holder);
     const now = this.#parts.clock.now();
-    if (seen.expiresMs <= now.getTime()) throw timeWrong(now, "has expired");
+    if (!shown.again && seen.expiresMs <= now.getTime()) throw timeWrong(now, "has expired");
     return admit(holder, seen);
   }
 
-  async #verify(token: string, place: string, holder: KeyHolder): Promise<Identity> {
+  async #verify({ token, place, again }: Shown, holder: KeyHolder): Promise<Identity> {
     const { deviceId, publicKey } = holder;
     const key = storedPublicKey(publicKey);
     const { rules, clock } = this.#parts;
@@ -78,7 +87,7 @@ export class DeviceKeys implements Disposable {
       subject: deviceId,
       publicKey: key,
       rules,
-      now: clock.now(),
+      now: again ? lastMoment(token) : clock.now(),
       refused,
     };
     const { expiresMs } = await verifySignedToken(token, expected);
@@ -103,6 +112,20 @@ const bearerType = "ota-device+jwt" as const;
 
 /** Some hundred bytes each. */
 const maxSeen = 50_000;
+
+/** For what a token is looked at. */
+interface Look {
+  /** Whether the call was let in before. */
+  readonly again: boolean;
+  readonly beforeLookUp?: (() => void) | undefined;
+}
+
+interface Shown {
+  readonly token: string;
+  /** Where it is remembered. */
+  readonly place: string;
+  readonly again: boolean;
+}
 
 interface SeenToken extends Cacheable {
   readonly deviceId: string;
@@ -133,6 +156,11 @@ function subjectOf(token: string): string {
   }
   if (typeof sub !== "string" || !isUuid.test(sub)) throw refused("its sub is no device's id");
   return sub;
+}
+
+/** When a token that was let in once was right for the last time, whatever its `nbf`. */
+function lastMoment(token: string): Date {
+  return new Date((decodeJwt(token).exp ?? Number.NaN) * 1_000 - 1);
 }
 
 const isUuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
