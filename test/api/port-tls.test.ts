@@ -32,11 +32,15 @@ beforeEach(async () => {
   first = await renew();
 });
 afterEach(async () => {
+  await close();
+  await rm(folder, { recursive: true });
+});
+
+async function close(): Promise<void> {
   for (const socket of sockets) socket.destroy();
   await doors[Symbol.asyncDispose]();
   await tls.round.close();
-  await rm(folder, { recursive: true });
-});
+}
 
 const file = (name: string) => join(folder, name);
 
@@ -158,6 +162,28 @@ describe("certificates of clients", () => {
     expect(seen).toMatchObject({ refused: expect.stringContaining("UNABLE_TO") });
   });
 
+  it("are refused where they cannot be read, and nobody else is", async () => {
+    await close();
+    await open({ clients: { caFile: file("ca"), crlFile: undefined, from: "san_uri", prefix: "urn:lamp:" } });
+    const names = [{ type: "url" as const, value: "urn:lamp:7" }];
+    // OpenSSL does not look into it.
+    const extensions = { [authorityInformationAccess]: Buffer.from("no ASN.1") };
+    expect((await show(await authority.issue({ subject, names, extensions }))).seen).toEqual({
+      refused: "it cannot be read",
+    });
+    expect((await show(await authority.issue({ subject, names }))).seen).toMatchObject({ name: "7" });
+  });
+
+  it("are cut by a long revocation list", async () => {
+    const pair = await authority.issue({ subject });
+    const { ended } = await show(pair);
+    const others = Array.from({ length: 5_000 }, (_, nth) => ({ serialNumber: (0x1000 + nth).toString(16) }));
+    await writeFile(file("crl"), await authority.revocations([...others, pair]));
+    await tls.reload();
+    await ended;
+    expect((await show(pair)).seen).toEqual({ refused: "CERT_REVOKED" });
+  });
+
   it("count for nothing once a revocation list has ended, and a list that is none changes nothing", async () => {
     const pair = await authority.issue({ subject });
     await writeFile(file("crl"), "-----BEGIN X509 CRL-----");
@@ -220,3 +246,6 @@ describe("what is spoken", () => {
     }
   });
 });
+
+/** RFC 5280, section 4.2.2.1. */
+const authorityInformationAccess = "1.3.6.1.5.5.7.1.1";

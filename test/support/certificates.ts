@@ -5,6 +5,7 @@ import {
   BasicConstraintsExtension,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
+  Extension,
   type JsonGeneralNames,
   type JsonName,
   KeyUsageFlags,
@@ -24,6 +25,8 @@ export interface CertificateContent {
   readonly notAfter?: Date;
   /** What it is for; by default clients. */
   readonly usage?: "clientAuth" | "serverAuth";
+  /** What else it says, by object identifier. */
+  readonly extensions?: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
 }
 
 /** A certificate and its key, PEM, and the authorities between it and the root. */
@@ -81,7 +84,7 @@ export class TestAuthority {
 
   async issue(content: CertificateContent): Promise<KeyPair> {
     const keys = await newKeys();
-    const { subject, names, usage = "clientAuth" } = content;
+    const { subject, names, usage = "clientAuth", extensions = {} } = content;
     const certificate = await X509CertificateGenerator.create({
       ...validity(content),
       subject,
@@ -92,6 +95,7 @@ export class TestAuthority {
       extensions: [
         new ExtendedKeyUsageExtension([ExtendedKeyUsage[usage]]),
         ...(names === undefined ? [] : [new SubjectAlternativeNameExtension(names)]),
+        ...Object.entries(extensions).map(([type, value]) => new Extension(type, false, value)),
       ],
     });
     const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
@@ -104,7 +108,7 @@ export class TestAuthority {
 
   /** Its revocation list, until `nextUpdate`. */
   async revocations(
-    revoked: readonly KeyPair[],
+    revoked: readonly Pick<KeyPair, "serialNumber">[],
     nextUpdate = new Date(Date.now() + 86_400_000),
   ): Promise<string> {
     const now = new Date();
