@@ -8,6 +8,7 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from "node:tls";
+import { isDeepStrictEqual } from "node:util";
 import type { ShownCertificate } from "../../call/client-certificate.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
@@ -78,7 +79,7 @@ export class PortTls {
 
   /** Reads the files; rejects, with the file's name, if they cannot be used. */
   static async open(settings: PortTlsSettings, parts: PortTlsParts): Promise<PortTls> {
-    return new PortTls(settings, await load(settings), parts);
+    return new PortTls(settings, await load(settings, await readFiles(settings)), parts);
   }
 
   /** With which a server is made that is to {@link keep} up. */
@@ -107,8 +108,10 @@ export class PortTls {
 
   /** Takes what is new in the files. Rejects if it cannot be used; what was there before stays. */
   async reload(): Promise<void> {
-    const next = await load(this.#settings);
-    if (!next.pem.equals(this.#loaded.pem)) {
+    const files = await readFiles(this.#settings);
+    // To parse what is there already would hold up every call: a second, of a long revocation list.
+    if (!isDeepStrictEqual(files, this.#loaded.files)) {
+      const next = await load(this.#settings, files);
       const now = this.#clock.now();
       if (next.expiresAt <= now && this.#loaded.expiresAt > now)
         throw new Error(`${this.#settings.certFile}: ended ${next.expiresAt.toISOString()}`);
@@ -160,10 +163,17 @@ const shownCertificate = Symbol("shown certificate");
 
 type MarkedSocket = { [shownCertificate]?: ShownCertificate };
 
+/** What the files hold. */
+interface Files {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly ca: Buffer | undefined;
+  readonly crl: Buffer | undefined;
+}
+
 /** What was read, and found to be usable. */
 interface Loaded {
-  /** All files, as they were. */
-  readonly pem: Buffer;
+  readonly files: Files;
   readonly options: SecureContextOptions;
   readonly expiresAt: Date;
   readonly clients: LoadedClients | undefined;
@@ -182,15 +192,23 @@ const endsSoonMs = 14 * 86_400_000;
 
 const warnEveryMs = 86_400_000;
 
-async function load(settings: PortTlsSettings): Promise<Loaded> {
+async function readFiles({ certFile, keyFile, clients }: PortTlsSettings): Promise<Files> {
+  return {
+    cert: await readFile(certFile),
+    key: await readFile(keyFile),
+    ca: clients && (await readFile(clients.caFile)),
+    crl: clients?.crlFile === undefined ? undefined : await readFile(clients.crlFile),
+  };
+}
+
+async function load(settings: PortTlsSettings, files: Files): Promise<Loaded> {
   const { certFile, keyFile, minVersion, ciphers } = settings;
-  const cert = await readFile(certFile);
-  const key = await readFile(keyFile);
+  const { cert, key } = files;
   const certificate = usable(certFile, () => new X509Certificate(cert));
   const privateKey = usable(keyFile, () => createPrivateKey(key));
   if (!certificate.checkPrivateKey(privateKey))
     throw new Error(`${keyFile}: is not the key of the certificate in ${certFile}`);
-  const clients = settings.clients && (await loadClients(settings.clients));
+  const clients = settings.clients && (await loadClients(settings.clients, files));
   const options: SecureContextOptions = {
     ...(clients && { ca: clients.ca }),
     ...(clients && clients.lists.length > 0 && { crl: [...clients.lists] }),
@@ -204,24 +222,19 @@ async function load(settings: PortTlsSettings): Promise<Loaded> {
   };
   // The rest of the chain, and what OpenSSL thinks of key and digest.
   usable(certFile, () => createSecureContext(options));
-  const texts = clients === undefined ? [] : [clients.ca, ...clients.lists];
-  const pem = Buffer.concat([cert, key, Buffer.from(texts.join(""))]);
-  return { pem, options, expiresAt: certificate.validToDate, clients };
+  return { files, options, expiresAt: certificate.validToDate, clients };
 }
 
-async function loadClients({
-  caFile,
-  crlFile,
-  from,
-  prefix,
-}: ClientCertificateSettings): Promise<LoadedClients> {
+async function loadClients(
+  { caFile, crlFile, from, prefix }: ClientCertificateSettings,
+  files: Files,
+): Promise<LoadedClients> {
   // It takes a tenth of a second to load, and most services do without.
   const { readRevocations, shownBy } = await import("./client-certificates.ts");
-  const ca = await readFile(caFile, "utf8");
+  const ca = String(files.ca ?? "");
   usable(caFile, () => new X509Certificate(ca));
   // Node.js reads the first list of a text alone.
-  const lists =
-    crlFile === undefined ? [] : (await readFile(crlFile, "utf8")).split(/(?=-----BEGIN X509 CRL-----)/);
+  const lists = files.crl === undefined ? [] : String(files.crl).split(/(?=-----BEGIN X509 CRL-----)/);
   const revocations = usable(crlFile ?? "", () => {
     createSecureContext({ crl: lists });
     return readRevocations(lists);
