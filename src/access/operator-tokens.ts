@@ -73,7 +73,8 @@ export class OperatorTokens {
       caller: actor,
       method: "ota.v1.AccessService/CreateToken",
       requestId: request.requestId,
-      requestDigest: requestDigest({ name, owner, role, scope, expiresAt }),
+      // An owner only if one is said, so that a repeat is one across releases.
+      requestDigest: requestDigest({ name, owner: request.owner, role, scope, expiresAt }),
     };
     const token = await database.transact(async (em) => {
       const outcome = await idempotency.once(em, key, async () => {
@@ -155,10 +156,7 @@ export class OperatorTokens {
   }
 }
 
-/**
- * What is asked of all tokens together holds only if they change one after the other: names, and that an administrator is left.
- * The number is any that nothing else in the database locks.
- */
+/** What is asked of all tokens together holds only if they change one after the other: names, and that an administrator is left. */
 const oneAtATime = { lock: "operator tokens" } as const;
 
 /** Names stand for tokens in the audit log, and people confuse `bob` and `Bob`. */

@@ -2,6 +2,7 @@ import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { warnOfExpiringKeys } from "../../src/access/expiring-signing-keys.ts";
+import { requestDigest } from "../../src/infra/database/request-digest.ts";
 import { startAccess } from "./access-fixture.ts";
 
 const actor = "operator:root";
@@ -44,6 +45,21 @@ describe("OperatorTokens", () => {
       reason: "CREDENTIAL_INVALID",
     });
     await expect(access.tokens.create({ ...request, role: "admin" })).rejects.toMatchObject({
+      reason: "REQUEST_ID_REUSED",
+    });
+  });
+
+  it("takes a repeat of what the release before made for one, which knew no owners", async () => {
+    await using access = await startAccess();
+    const asked = { name: "ci", role: "viewer", expiresAt: undefined } as const;
+    const request = { ...asked, actor, requestId: randomUUID() };
+    const { token } = await access.tokens.create(request);
+    await access.database.adminPool.query(
+      "UPDATE request_ids SET request_digest = $1 WHERE request_id = $2",
+      [requestDigest(asked), request.requestId],
+    );
+    expect((await access.tokens.create(request)).token.id).toBe(token.id);
+    await expect(access.tokens.create({ ...request, owner: "ann" })).rejects.toMatchObject({
       reason: "REQUEST_ID_REUSED",
     });
   });
