@@ -11,6 +11,7 @@ import { registerConsoleFiles } from "./console/console-files.ts";
 import type { ConsoleSessions } from "./console/console-session.ts";
 import type { LetIn } from "./http/http-call.ts";
 import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
+import { originForm, refuseUnclearTargets } from "./http/request-target.ts";
 import { securityHeaders } from "./http/security-headers.ts";
 import { ConnectionGuard, type ConnectionLimits } from "./pipeline/connection-guard.ts";
 import type { EndpointTable } from "./pipeline/endpoint-table.ts";
@@ -151,6 +152,7 @@ export class HttpApp implements AsyncDisposable {
     const { pipeline, table, metrics, corsOrigins, rawRoutes, console } = this.#parts;
     const app = this.fastify;
     app.addHook("onRequest", securityHeaders(this.#parts.tls?.hstsSeconds ?? 0));
+    refuseUnclearTargets(app, pipeline);
     // Pages and probes need no credential: whatever was not refused counts as let in.
     app.addHook("onResponse", async ({ raw }, { statusCode }) => {
       if (statusCode < 400) this.#guard.admitted(raw.socket);
@@ -174,6 +176,7 @@ export class HttpApp implements AsyncDisposable {
 function openFastify({ tls, trustedProxies }: HttpAppParts): FastifyInstance {
   const options = {
     logger: false,
+    rewriteUrl: originForm,
     // Fastify asks also when the client has gone, and with it its address.
     trustProxy: (address: string | undefined) => address !== undefined && isListed(address, trustedProxies),
     requestTimeout: requestTimeoutMs,
