@@ -6,6 +6,7 @@ import { readPage, root } from "./pages.ts";
 it.each([
   ["docs/heartbeats.md", "promise"],
   ["SECURITY.md", "threat"],
+  ["docs/reliability.md", "fault"],
 ])("%s names a test that is there for each %s", async (path) => {
   const page = await readPage(path);
   const rows = [...page.matchAll(/\[((?:src|test)\/\S+\.ts)\]\([^)]*\): “([^”]+)”/g)];

@@ -5,7 +5,7 @@ import { exitCodes } from "../../src/cli/failure.ts";
 import { retry } from "../../src/infra/back-off.ts";
 import { readPostmasterPid } from "../../src/infra/postgres/orphan.ts";
 import { eventually } from "../support/eventually.ts";
-import { type CliResult, type CliRun, startCli } from "../support/run-cli.ts";
+import { type CliResult, type CliRun, type Program, startCli } from "../support/run-cli.ts";
 
 /** Only against a hang: with ten busy programs beside it a machine of two cores takes half a minute and more for a start. */
 const startDeadlineMs = 300_000;
@@ -17,17 +17,22 @@ export class ServiceProcess implements AsyncDisposable {
   readonly folder: string;
   readonly #databaseUrl: string | undefined;
   readonly #settings: Readonly<Record<string, string>>;
+  readonly #program: Program | undefined;
   #run: CliRun | undefined;
   #grpcAddress = "";
   #httpUrl = "";
 
-  /** On an embedded PostgreSQL of its own, or on another one's database; with settings beside those that tests need. */
+  /**
+   * On an embedded PostgreSQL of its own, or on another one's database; with settings beside those that tests need; this tree's
+   * program unless another one is given.
+   */
   static async start(
     databaseUrl?: string,
     settings: Readonly<Record<string, string>> = {},
+    program?: Program,
   ): Promise<ServiceProcess> {
     const folder = await mkdtemp(join(tmpdir(), "device-ota-process-"));
-    const service = new ServiceProcess(folder, databaseUrl, settings);
+    const service = new ServiceProcess(folder, databaseUrl, settings, program);
     try {
       await service.startAgain();
       return service;
@@ -41,10 +46,12 @@ export class ServiceProcess implements AsyncDisposable {
     folder: string,
     databaseUrl: string | undefined,
     settings: Readonly<Record<string, string>>,
+    program: Program | undefined,
   ) {
     this.folder = folder;
     this.#databaseUrl = databaseUrl;
     this.#settings = settings;
+    this.#program = program;
   }
 
   get httpUrl(): string {
@@ -106,6 +113,7 @@ export class ServiceProcess implements AsyncDisposable {
         DEVICE_OTA_LOG_LEVEL: "warn",
         ...this.#settings,
       },
+      ...(this.#program && { program: this.#program }),
     });
     this.#run = run;
     const ended = run.result.then((result) => {

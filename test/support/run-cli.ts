@@ -2,7 +2,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
-const main = join(import.meta.dirname, "../../src/main.ts");
+/** The command line of this tree. */
+const thisProgram: Program = [process.execPath, join(import.meta.dirname, "../../src/main.ts")];
+
+/** A program and its first arguments, before those of the run. */
+export type Program = readonly [file: string, ...args: string[]];
 
 /** Compiled sources, shared by all runs: a start costs a third less of a busy machine. */
 export const compileCache = join(import.meta.dirname, "../../node_modules/.cache/compiled");
@@ -30,9 +34,12 @@ export function startCli(
     readonly env?: Readonly<Record<string, string>>;
     /** A file for its standard output; or a pipe that nobody reads. */
     readonly stdout?: number | "unread";
+    /** The command line of another tree, or this one in a shell that has narrowed its limits. */
+    readonly program?: Program;
   },
 ): CliRun {
-  const child = spawn(process.execPath, [main, ...args], {
+  const [file, ...first] = options.program ?? thisProgram;
+  const child = spawn(file, [...first, ...args], {
     cwd: options.cwd,
     env: {
       PATH: process.env["PATH"],
