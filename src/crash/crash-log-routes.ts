@@ -2,7 +2,7 @@ import { ErrorService } from "../../gen/ota/v1/error_service_pb.js";
 import type { RawRoute } from "../api/http/raw-route.ts";
 import { accessRuleOf } from "../api/pipeline/access-rule.ts";
 import { callingDevice } from "../call/identity.ts";
-import { invalidArgument } from "../errors.ts";
+import { requireUuid } from "../call/uuid.ts";
 import { maxCrashLogBytes } from "./crash-log-codec.ts";
 import { type CrashLogs, tooLarge } from "./crash-logs.ts";
 import { crashLogJson } from "./error-messages.ts";
@@ -41,7 +41,7 @@ export function crashLogRoutes(logs: CrashLogs): RawRoute[] {
       rate: "operator",
       handle: async (request, reply, { signal }) => {
         const { id } = request.params as { id: string };
-        if (!isUuid.test(id)) throw invalidArgument("id", "must be a UUID");
+        requireUuid("id", id);
         const content = await logs.read(id, signal);
         void reply.headers({
           "content-type": "text/plain; charset=utf-8",
@@ -54,8 +54,6 @@ export function crashLogRoutes(logs: CrashLogs): RawRoute[] {
     },
   ];
 }
-
-const isUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 async function* single(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;

@@ -1,6 +1,6 @@
-import type { MessageShape } from "@bufbuild/protobuf";
-import { ErrorService, type UploadSymbolFileRequestSchema } from "../../gen/ota/v1/error_service_pb.js";
+import { ErrorService } from "../../gen/ota/v1/error_service_pb.js";
 import { apiCalls, clientStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
+import { uploadedData } from "../api/pipeline/uploaded-data.ts";
 import { actorOf } from "../call/identity.ts";
 import type { Pool } from "../infra/database/pool.ts";
 import type { ErrorGroups } from "./error-groups.ts";
@@ -28,7 +28,7 @@ export function symbolEndpoints({ groups, symbols, sourceLines, pool }: SymbolPa
       const fileName = first.done === true ? "" : first.value.fileName;
       const file = await symbols.receive(
         { actor: actorOf(identity), fileName },
-        dataOf(first, messages),
+        uploadedData(first, messages),
         signal,
       );
       return { symbolFile: symbolFileMessage(file) };
@@ -52,15 +52,4 @@ export function symbolEndpoints({ groups, symbols, sourceLines, pool }: SymbolPa
       return {};
     }),
   ];
-}
-
-type UploadRequest = MessageShape<typeof UploadSymbolFileRequestSchema>;
-
-async function* dataOf(
-  first: IteratorResult<UploadRequest>,
-  rest: AsyncIterator<UploadRequest>,
-): AsyncGenerator<Uint8Array> {
-  if (first.done === true) return;
-  yield first.value.data;
-  for await (const { data } of { [Symbol.asyncIterator]: () => rest }) yield data;
 }

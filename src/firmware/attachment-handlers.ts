@@ -1,9 +1,6 @@
-import type { MessageShape } from "@bufbuild/protobuf";
-import {
-  type AttachFirmwareFileRequestSchema,
-  FirmwareService,
-} from "../../gen/ota/v1/firmware_service_pb.js";
+import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { apiCalls, clientStream, type Endpoint, serverStream, unary } from "../api/pipeline/endpoint.ts";
+import { uploadedData } from "../api/pipeline/uploaded-data.ts";
 import { actorOf } from "../call/identity.ts";
 import { invalidArgument } from "../errors.ts";
 import type { FirmwareAttachments } from "./firmware-attachments.ts";
@@ -22,7 +19,7 @@ export function attachmentEndpoints(attachments: FirmwareAttachments): Endpoint[
       const { firmware, attachment, unchanged } = await attachments.attach(
         id,
         fileName,
-        dataOf(first.value, iterator),
+        uploadedData(first, iterator),
         caller,
       );
       return {
@@ -54,10 +51,3 @@ export function attachmentEndpoints(attachments: FirmwareAttachments): Endpoint[
 
 /** As the contract says of an answer. */
 const pieceBytes = 64 * 1024;
-
-type AttachRequest = MessageShape<typeof AttachFirmwareFileRequestSchema>;
-
-async function* dataOf(first: AttachRequest, rest: AsyncIterator<AttachRequest>): AsyncGenerator<Uint8Array> {
-  yield first.data;
-  for await (const { data } of { [Symbol.asyncIterator]: () => rest }) yield data;
-}

@@ -1,10 +1,10 @@
-import type { Readable } from "node:stream";
 import { create, toJson } from "@bufbuild/protobuf";
 import { AttachFirmwareFileResponseSchema, FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import type { RawRoute } from "../api/http/raw-route.ts";
+import { bodyOf, fileNameOf } from "../api/http/raw-upload.ts";
 import { accessRuleOf } from "../api/pipeline/access-rule.ts";
 import { actorOf } from "../call/identity.ts";
-import { invalidArgument } from "../errors.ts";
+import { requireUuid } from "../call/uuid.ts";
 import type { FirmwareAttachments } from "./firmware-attachments.ts";
 import { toAttachmentMessage, toFirmwareMessage } from "./firmware-messages.ts";
 
@@ -25,15 +25,11 @@ export function attachmentRoutes(attachments: FirmwareAttachments): RawRoute[] {
       handle: async (request, reply, { identity, signal }) => {
         const { id } = request.params as { id: string };
         requireUuid("id", id);
-        const { fileName = "" } = request.query as { fileName?: unknown };
-        if (typeof fileName !== "string" || fileName.length > maxNameLength || fileName.includes("\0"))
-          throw invalidArgument("fileName", `must be one text of at most ${maxNameLength} characters`);
-        const body = (request.body as Readable | undefined) ?? [];
         const caller = { actor: actorOf(identity), signal };
         const { firmware, attachment, unchanged } = await attachments.attach(
           id,
-          fileName,
-          chunksOf(body),
+          fileNameOf(request),
+          bodyOf(request),
           caller,
         );
         const answer = create(AttachFirmwareFileResponseSchema, {
@@ -69,23 +65,8 @@ export function attachmentRoutes(attachments: FirmwareAttachments): RawRoute[] {
   ];
 }
 
-/** As `AttachFirmwareFileRequest.file_name`. */
-const maxNameLength = 200;
-
-const isUuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-
-function requireUuid(field: string, text: string): void {
-  if (!isUuid.test(text)) throw invalidArgument(field, "must be a UUID");
-}
-
 /** What an operator wrote must not break out of the header. */
 function savedName({ fileName, id, kind }: { fileName: string; id: string; kind: string }): string {
   const plain = fileName.replaceAll(/[^A-Za-z0-9._-]/g, "_").replace(/^\.+/, "");
   return plain === "" ? `${kind}-${id}` : plain;
-}
-
-async function* chunksOf(
-  body: AsyncIterable<Uint8Array> | readonly Uint8Array[],
-): AsyncGenerator<Uint8Array> {
-  yield* body;
 }

@@ -5,7 +5,7 @@ import type { AuditLog } from "../access/audit-log.ts";
 import type { Actor } from "../call/cause.ts";
 import { notFound, OtaError } from "../errors.ts";
 import type { Database } from "../infra/database/database.ts";
-import { withIdleLimit } from "../infra/objects/idle-limit.ts";
+import { uploadIdleLimit, withIdleLimit } from "../infra/objects/idle-limit.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { type AttachmentFormat, attachmentFormat, maxAttachments } from "../manifest/attachment.ts";
 import type { Firmware } from "./firmware.ts";
@@ -72,10 +72,7 @@ export class FirmwareAttachments {
     if (this.#receiving >= maxReceiving) throw tooManyUploads();
     this.#receiving++;
     try {
-      const content = await collected(
-        withIdleLimit(chunks, { idleMs, tooLong: idleTooLong }, signal),
-        maxBytes,
-      );
+      const content = await collected(withIdleLimit(chunks, uploadIdleLimit, signal), maxBytes);
       const format = attachmentFormat(content);
       // Before the store has it, so that whoever may not attach anything leaves nothing there.
       await this.#assertOpen(firmwareId);
@@ -165,9 +162,6 @@ export class FirmwareAttachments {
 /** Two files of the largest size are a bounded part of the service's memory, and more people do not release at once. */
 const maxReceiving = 2;
 
-/** A client that sends nothing for so long has gone away, and must not keep others from uploading. */
-const idleMs = 60_000;
-
 async function collected(chunks: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
   const parts: Uint8Array[] = [];
   let size = 0;
@@ -212,12 +206,4 @@ function tooManyUploads(): OtaError {
   return new OtaError("resource_exhausted", "QUEUE_FULL", `${maxReceiving} files are being attached`, {
     retryAfterMs: 5_000,
   });
-}
-
-function idleTooLong(): OtaError {
-  return new OtaError(
-    "deadline_exceeded",
-    "DEADLINE_EXCEEDED",
-    `the upload sent nothing for ${idleMs / 1_000} seconds`,
-  );
 }

@@ -1,3 +1,4 @@
+import { isUuid } from "../call/uuid.ts";
 import type { DeviceError } from "../device/state/heartbeat-record.ts";
 import { type Severity, severities } from "../device/state/severity.ts";
 import type { FieldViolation } from "../errors.ts";
@@ -135,8 +136,6 @@ function fingerprintViolation(field: string, fingerprint: string | undefined): F
 const maxFingerprint = 128;
 
 function crashLogViolation(field: string, id: string | undefined): FieldViolation | undefined {
-  if (id === undefined || uuid.test(id)) return undefined;
+  if (id === undefined || isUuid(id)) return undefined;
   return { field, description: "must be the id of an uploaded crash log (a UUID)" };
 }
-
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;

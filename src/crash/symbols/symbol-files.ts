@@ -6,7 +6,7 @@ import { invalidArgument, notFound, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
 import type { Pool } from "../../infra/database/pool.ts";
 import { sql } from "../../infra/database/sql.ts";
-import { withIdleLimit } from "../../infra/objects/idle-limit.ts";
+import { uploadIdleLimit, withIdleLimit } from "../../infra/objects/idle-limit.ts";
 import type { ObjectStore } from "../../infra/objects/object-store.ts";
 import { ElfError, type ReadBytes, readElf } from "./elf-file.ts";
 
@@ -53,7 +53,7 @@ export class SymbolFiles {
   /**
    * Stores a file; one that is stored already is returned. Throws `INVALID_ARGUMENT` for what is no ELF file or has no symbols, and
    * `QUEUE_FULL` beyond {@link maxFiles} files or {@link maxReceiving} on their way at once, and `DEADLINE_EXCEEDED` for one of
-   * which nothing comes for {@link idleMs}.
+   * which nothing comes for as long as {@link uploadIdleLimit} says.
    */
   async receive(
     { actor, fileName }: { readonly actor: string; readonly fileName: string },
@@ -97,7 +97,7 @@ export class SymbolFiles {
     const { store, database, audit } = this.#parts;
     const id = uuidv7();
     const digest = createHash("sha256");
-    const arriving = withIdleLimit(chunks, { idleMs, tooLong: idleTooLong }, signal);
+    const arriving = withIdleLimit(chunks, uploadIdleLimit, signal);
     // Behind its id, so that no other object, be it firmware, has the same bytes and goes with it.
     const { sha256: object, sizeBytes } = await store.put(behindId(id, arriving, digest), {
       maxBytes: maxSymbolFileBytes + headBytes,
@@ -146,9 +146,6 @@ const maxFiles = 1_000;
 
 const maxReceiving = 4;
 
-/** A client that sends nothing for so long has gone away, and must not keep others from uploading. */
-const idleMs = 60_000;
-
 /** An id and a line feed. */
 export const headBytes = 37;
 
@@ -191,14 +188,6 @@ function fileOf(row: SymbolFileRow): SymbolFile {
 
 function tooMany(message: string): OtaError {
   return new OtaError("resource_exhausted", "QUEUE_FULL", message, { retryAfterMs: 5_000 });
-}
-
-function idleTooLong(): OtaError {
-  return new OtaError(
-    "deadline_exceeded",
-    "DEADLINE_EXCEEDED",
-    `the upload sent nothing for ${idleMs / 1_000} seconds`,
-  );
 }
 
 const listSql = sql`SELECT * FROM symbol_files ORDER BY created_at DESC, id DESC LIMIT $1`;

@@ -1,3 +1,4 @@
+import { isUuid } from "../../call/uuid.ts";
 import { versionKey } from "../../version/version-key.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { Presence } from "../state/presence.ts";
@@ -220,8 +221,7 @@ class Checker {
   }
 
   #id(argument: ArgumentSyntax): string {
-    const isId = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(argument.text);
-    if (isId && !isWild(argument)) return argument.text.toLowerCase();
+    if (isUuid(argument.text) && !isWild(argument)) return argument.text.toLowerCase();
     throw this.#unexpected("a UUID", argument);
   }
 

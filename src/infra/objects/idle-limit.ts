@@ -1,3 +1,4 @@
+import { OtaError } from "../../errors.ts";
 import { abortable } from "./abortable.ts";
 
 /** How long a source may stay silent. */
@@ -7,6 +8,9 @@ export interface IdleLimit {
   /** What is thrown after that. */
   readonly tooLong: () => Error;
 }
+
+/** That of an upload: a client that sends nothing for so long has gone away, and must not keep others from uploading. */
+export const uploadIdleLimit: IdleLimit = { idleMs: 60_000, tooLong: uploadIdle };
 
 /** The same values, {@link abortable}; a source that stays silent for too long ends with an error. */
 export async function* withIdleLimit<T>(
@@ -25,4 +29,12 @@ export async function* withIdleLimit<T>(
   } finally {
     clearTimeout(timer);
   }
+}
+
+function uploadIdle(): OtaError {
+  return new OtaError(
+    "deadline_exceeded",
+    "DEADLINE_EXCEEDED",
+    `the upload sent nothing for ${uploadIdleLimit.idleMs / 1_000} seconds`,
+  );
 }

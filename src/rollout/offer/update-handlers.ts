@@ -13,6 +13,7 @@ import {
 import type { DownloadOpener } from "../../api/download/download-route.ts";
 import { type CallContext, type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
 import type { Identity } from "../../call/identity.ts";
+import { isUuid } from "../../call/uuid.ts";
 import { checkReadingsOf } from "../../device/state/record-messages.ts";
 import { invalidArgument } from "../../errors.ts";
 import type { DirectUrls } from "../../firmware/direct-urls.ts";
@@ -86,7 +87,7 @@ export function downloadOpener({ offers, directUrls, metrics }: UpdateEndpointPa
   const sent = metrics.downloadedBytes.labels("http");
   return async (updateId, identity, signal) => {
     const deviceId = deviceOf(identity);
-    if (!uuid.test(updateId)) throw notOffered();
+    if (!isUuid(updateId)) throw notOffered();
     // Only looks whether it may, and what it is; nothing is read before it is iterated.
     const content = await offers.openDownload(deviceId, updateId, { offset: 0, limit: 0, signal });
     return {
@@ -146,8 +147,6 @@ const offerRetryMs = 5 * 60_000;
 
 /** A fleet that was told the same at the same time must not come back at the same time: plus or minus 25 %. */
 const jitter = 0.25;
-
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** Counts checks by outcome; the handles are kept, a lookup by label costs more than the count. */
 class CheckCounts {
