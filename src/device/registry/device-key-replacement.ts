@@ -1,5 +1,6 @@
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
+import { fromTo } from "../../access/audit-change.ts";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
 import { credentialRevoked, deviceBlocked } from "../../call/bearer.ts";
@@ -95,7 +96,7 @@ export class DeviceKeyReplacement {
           action: "device.replace_key",
           resourceType: "device",
           resourceId: deviceId,
-          details: { from_thumbprint: before?.thumbprint ?? "", to_thumbprint: key.thumbprint },
+          details: fromTo("thumbprint", before?.thumbprint, key.thumbprint),
         });
         return deviceId;
       },

@@ -164,18 +164,11 @@ export class DeviceRegistry {
     const details: Record<string, string> = {};
     const { deviceType = device.deviceType, hardwareModel = device.hardwareModel } = update;
     const { product = device.product } = update;
-    if (deviceType !== device.deviceType) {
-      details["from_device_type"] = device.deviceType;
-      details["to_device_type"] = deviceType;
-    }
-    if (hardwareModel !== device.hardwareModel) {
-      details["from_hardware_model"] = device.hardwareModel;
-      details["to_hardware_model"] = hardwareModel;
-    }
-    if (product !== device.product) {
-      details["from_product"] = device.product;
-      details["to_product"] = product;
-    }
+    if (deviceType !== device.deviceType)
+      Object.assign(details, fromTo("device_type", device.deviceType, deviceType));
+    if (hardwareModel !== device.hardwareModel)
+      Object.assign(details, fromTo("hardware_model", device.hardwareModel, hardwareModel));
+    if (product !== device.product) Object.assign(details, fromTo("product", device.product, product));
     if (Object.keys(details).length === 0) return details;
     const before = await readDeviceIn(em, device.id);
     device.deviceType = deviceType;
@@ -323,8 +316,10 @@ function edit(
   }
   const interval = expectedIntervalMs === 0 ? null : expectedIntervalMs;
   if (interval !== undefined && interval !== device.expectedIntervalMs) {
-    details["from_expected_interval"] = intervalText(device.expectedIntervalMs);
-    details["to_expected_interval"] = intervalText(interval);
+    Object.assign(
+      details,
+      fromTo("expected_interval", intervalText(device.expectedIntervalMs), intervalText(interval)),
+    );
     device.expectedIntervalMs = interval;
   }
   if (metadata !== undefined && !isDeepStrictEqual({ ...metadata }, { ...device.metadata })) {

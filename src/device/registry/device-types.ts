@@ -1,5 +1,6 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { Logger } from "pino";
+import { fromTo } from "../../access/audit-change.ts";
 import type { AuditLog } from "../../access/audit-log.ts";
 import { invalidArgument } from "../../errors.ts";
 import type { Background } from "../../infra/background/background.ts";
@@ -119,7 +120,7 @@ export class DeviceTypes {
       resourceType: "device_type",
       resourceId: name,
       reason,
-      details: { from_expected_interval: intervalText(before), to_expected_interval: intervalText(after) },
+      details: fromTo("expected_interval", intervalText(before), intervalText(after)),
     });
     return true;
   }
