@@ -268,7 +268,7 @@ const takePlaceSql = sql`
 function credentialOf(row: CredentialRow, readAtMs: number): Credential {
   const identity: Identity =
     row.kind === "device"
-      ? { kind: "device", deviceId: row.holder, credentialId: row.id }
+      ? { kind: "device", deviceId: row.holder, credentialId: row.id, hasToken: true }
       : {
           kind: "operator",
           tokenId: row.id,

@@ -21,7 +21,13 @@ export type Identity =
       /** What the token is limited to; undefined if it is not. */
       readonly scope?: Scope | undefined;
     }
-  | { readonly kind: "device"; readonly deviceId: string; readonly credentialId: string }
+  | {
+      readonly kind: "device";
+      readonly deviceId: string;
+      readonly credentialId: string;
+      /** It came with a token of the service, and not with a certificate or a key of its own. */
+      readonly hasToken?: true;
+    }
   | { readonly kind: "anonymous" };
 
 /** Whether a role includes another. */

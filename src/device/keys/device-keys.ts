@@ -9,6 +9,7 @@ import { prepared, sql } from "../../infra/database/sql.ts";
 import { type Cacheable, SecondChanceCache } from "../../infra/second-chance-cache.ts";
 import type { DeviceChanges } from "../state/device-changes.ts";
 import { type DeviceHolder, DeviceHolders } from "../state/device-holders.ts";
+import { isDeviceId } from "../state/device-id.ts";
 import { storedPublicKey } from "./public-key.ts";
 import { type SignedTokenRules, timeWrong, verifySignedToken } from "./signed-token.ts";
 
@@ -154,7 +155,7 @@ function subjectOf(token: string): string {
   } catch {
     throw refused("its claims are no JSON object");
   }
-  if (typeof sub !== "string" || !isUuid.test(sub)) throw refused("its sub is no device's id");
+  if (typeof sub !== "string" || !isDeviceId(sub)) throw refused("its sub is no device's id");
   return sub;
 }
 
@@ -162,8 +163,6 @@ function subjectOf(token: string): string {
 function lastMoment(token: string): Date {
   return new Date((decodeJwt(token).exp ?? Number.NaN) * 1_000 - 1);
 }
-
-const isUuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 function refused(why: string): OtaError {
   return new OtaError(

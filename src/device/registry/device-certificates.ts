@@ -12,6 +12,7 @@ import type { Database } from "../../infra/database/database.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
 import type { DeviceChanges } from "../state/device-changes.ts";
 import { type DeviceHolder, DeviceHolders } from "../state/device-holders.ts";
+import { isDeviceId } from "../state/device-id.ts";
 
 /** What {@link DeviceCertificates} are made of. */
 export interface DeviceCertificatesParts {
@@ -47,7 +48,7 @@ export class DeviceCertificates implements CertificateHolders<Identity>, Disposa
   }
 
   #isName(name: string): boolean {
-    return this.#parts.names === "id" ? isUuid.test(name) : serialNumberFault(name) === undefined;
+    return this.#parts.names === "id" ? isDeviceId(name) : serialNumberFault(name) === undefined;
   }
 
   async #load(names: readonly string[], readAtMs: number): Promise<ReadonlyMap<string, Holder>> {
@@ -61,8 +62,6 @@ export class DeviceCertificates implements CertificateHolders<Identity>, Disposa
     );
   }
 }
-
-const isUuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 /** A device as its certificates are judged by. */
 interface Holder extends DeviceHolder {

@@ -1,9 +1,8 @@
-import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { fromTo } from "../../access/audit-change.ts";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
-import { credentialRevoked, deviceBlocked } from "../../call/bearer.ts";
+import { credentialRevoked } from "../../call/bearer.ts";
 import { actorOf, callingDevice, type Identity } from "../../call/identity.ts";
 import { invalidArgument } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
@@ -13,8 +12,8 @@ import { requestDigest } from "../../infra/database/request-digest.ts";
 import { requireKeyProof } from "../keys/key-proof.ts";
 import { type PublicKey, readPublicKey, storedPublicKey } from "../keys/public-key.ts";
 import type { SignedTokenRules } from "../keys/signed-token.ts";
-import { DeviceEntity } from "../state/device.entity.ts";
 import type { DeviceChanges } from "../state/device-changes.ts";
+import { lockCaller } from "./caller-lock.ts";
 
 /** A device's wish for another key. */
 export interface KeyReplacementRequest {
@@ -77,10 +76,7 @@ export class DeviceKeyReplacement {
   ): Promise<readonly Uint8Array[] | undefined> {
     const { idempotency, credentials, audit } = this.#parts;
     const actor = actorOf(identity);
-    const device = await em.findOne(DeviceEntity, deviceId, { lockMode: LockMode.PESSIMISTIC_WRITE });
-    // Who was let in a moment ago may be out by now.
-    if (device === null) throw credentialRevoked();
-    if (device.blockedAt !== null) throw deviceBlocked();
+    await lockCaller(em, deviceId);
     const method = "ota.v1.DeviceService/ReplaceDeviceKey";
     const digest = requestDigest({ publicKey: key.thumbprint });
     let revoked: readonly Uint8Array[] = [];

@@ -1,11 +1,9 @@
-import { LockMode } from "@mikro-orm/core";
 import type { AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials } from "../../access/device-credentials.ts";
-import { credentialRevoked, deviceBlocked } from "../../call/bearer.ts";
 import { actorOf, callingDevice, type Identity } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
-import { DeviceEntity } from "../state/device.entity.ts";
+import { lockCaller } from "./caller-lock.ts";
 
 /** What {@link TokenRotation} is made of. */
 export interface TokenRotationParts {
@@ -29,14 +27,11 @@ export class TokenRotation {
   async rotate(identity: Identity): Promise<string> {
     const { database, credentials, audit } = this.#parts;
     const deviceId = callingDevice(identity, "have such tokens");
-    const credentialId = identity.kind === "device" ? identity.credentialId : "";
-    if (!isUuid.test(credentialId)) throw noToken();
+    if (identity.kind !== "device" || identity.hasToken !== true) throw noToken();
+    const { credentialId } = identity;
     const { token, replaced } = await database.transact(
       async (em) => {
-        const device = await em.findOne(DeviceEntity, deviceId, { lockMode: LockMode.PESSIMISTIC_WRITE });
-        if (device === null || !(await credentials.isLive(em, deviceId, credentialId)))
-          throw credentialRevoked();
-        if (device.blockedAt !== null) throw deviceBlocked();
+        await lockCaller(em, deviceId, () => credentials.isLive(em, deviceId, credentialId));
         const next = await credentials.issueNext(em, deviceId, credentialId);
         await audit.record(em, {
           actor: actorOf(identity),
@@ -53,9 +48,6 @@ export class TokenRotation {
     return token;
   }
 }
-
-/** Of a token's row; certificates and keys are named by digests. */
-const isUuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 function noToken(): OtaError {
   return new OtaError(
