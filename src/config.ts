@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { alertSettings, alertsOf, webhooksOf } from "./alert-settings.ts";
 import { limitSettings, limitsOf } from "./limit-settings.ts";
 import { isLoopback } from "./loopback.ts";
@@ -345,6 +345,8 @@ function assemble(values: Values, faults: string[]) {
     migrationDatabaseUrl: values.migrationDatabaseUrl,
     /** Absolute path. */
     dataDir,
+    /** Where that PostgreSQL is. */
+    postgresDir: join(dataDir, "postgres"),
     host: values.host,
     httpPort: values.httpPort,
     grpcPort: values.grpcPort,

@@ -55,7 +55,7 @@ export interface ServerOptions {
   readonly showFirstSecrets?: (secrets: FirstSecrets) => Promise<void>;
   /** The clocks of the machine; the real ones unless given. */
   readonly clock?: MachineClock;
-  /** Ends the wait for a database that does not answer; its reason is thrown. */
+  /** Ends the wait for a database that does not answer, or that another process migrates; its reason is thrown. */
   readonly signal?: AbortSignal;
 }
 

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { entities } from "../entities.ts";
@@ -46,7 +45,7 @@ export interface Foundation {
 
 /**
  * Opens database and object store, migrates, and begins to keep house. What it opened is closed with `opened`. `machine`: the
- * clocks of the machine, which need not be right. `signal` ends the wait for a database.
+ * clocks of the machine, which need not be right. `signal` ends the wait for a database, and for who else migrates it.
  */
 export async function openFoundation(
   config: Config,
@@ -57,9 +56,9 @@ export async function openFoundation(
   const metrics = new Metrics({ processMetrics: true });
   const tracing = config.tracing && opened.use(await openTracing(config.tracing, logger));
 
-  const { serviceUrl: databaseUrl, ownerUrl } = await databaseUrls(config, logger, opened);
+  const { serviceUrl: databaseUrl, ownerUrl } = await databaseUrls(config, { logger, signal }, opened);
   const connect = async () => {
-    await migrateUp(ownerUrl, { logger, serviceUrl: databaseUrl });
+    await migrateUp(ownerUrl, { logger, signal, serviceUrl: databaseUrl });
     return await Database.connect({ url: databaseUrl, logger, entities, watch: watchStatements(tracing) });
   };
   const waitMs = config.outages.databaseWaitMs;
@@ -112,13 +111,13 @@ const housekeepingMs = 3_600_000;
 
 /** Those of the settings, or else of the embedded PostgreSQL, which this starts. */
 async function databaseUrls(
-  { databaseUrl, migrationDatabaseUrl, dataDir }: Config,
-  logger: Logger,
+  { databaseUrl, migrationDatabaseUrl, postgresDir }: Config,
+  start: { readonly logger: Logger; readonly signal?: AbortSignal | undefined },
   opened: AsyncDisposableStack,
 ): Promise<DatabaseUrls> {
   if (databaseUrl !== undefined)
     return { serviceUrl: databaseUrl, ownerUrl: migrationDatabaseUrl ?? databaseUrl };
-  return opened.use(await startEmbeddedPostgres({ dataDir: join(dataDir, "postgres"), logger }));
+  return opened.use(await startEmbeddedPostgres({ dataDir: postgresDir, ...start }));
 }
 
 /** Statements are traced where the service is. */

@@ -48,9 +48,9 @@ async function examine(cli: Cli, options: DoctorOptions): Promise<Finding[]> {
 }
 
 async function database(cli: Cli, options: DoctorOptions, config: Config): Promise<Finding[]> {
-  const folder = join(config.dataDir, "postgres");
-  if (config.databaseUrl === undefined && !existsSync(join(folder, "cluster")))
-    return [{ subject: "database", verdict: "ok", message: `the first start makes one in ${folder}` }];
+  const { databaseUrl, postgresDir } = config;
+  if (databaseUrl === undefined && !existsSync(join(postgresDir, "cluster")))
+    return [{ subject: "database", verdict: "ok", message: `the first start makes one in ${postgresDir}` }];
   const findings: Finding[] = [];
   try {
     await withLocalDatabase(cli, { ...options, besideService: true }, async (urls) => {

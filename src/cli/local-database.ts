@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { Config } from "../config.ts";
 import type { DatabaseUrls } from "../infra/database/service-role.ts";
 import { createLogger } from "../infra/logger.ts";
@@ -27,13 +26,11 @@ export async function withLocalDatabase(
   options: LocalDatabaseOptions & { readonly besideService?: boolean },
   work: (urls: DatabaseUrls) => Promise<void>,
 ): Promise<void> {
-  const config = localConfig(cli, options);
-  const { databaseUrl, migrationDatabaseUrl } = config;
+  const { databaseUrl, migrationDatabaseUrl, postgresDir } = localConfig(cli, options);
   if (databaseUrl !== undefined)
     return work({ serviceUrl: databaseUrl, ownerUrl: migrationDatabaseUrl ?? databaseUrl });
-  const folder = join(config.dataDir, "postgres");
   const embedded = await startEmbeddedPostgres({
-    dataDir: folder,
+    dataDir: postgresDir,
     // Standard output is the answer.
     logger: createLogger({ level: "error", pretty: false, destination: process.stderr }),
     signal: cli.signal,
@@ -41,7 +38,7 @@ export async function withLocalDatabase(
     if (options.besideService === true && error instanceof FolderInUseError) return undefined;
     throw error;
   });
-  if (embedded === undefined) return work(await runningPostgres(folder));
+  if (embedded === undefined) return work(await runningPostgres(postgresDir));
   await using _stopped = embedded;
   await work(embedded);
 }

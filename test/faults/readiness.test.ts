@@ -1,8 +1,10 @@
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import { describe, expect, it } from "vitest";
 import { exitCodes } from "../../src/cli/failure.ts";
+import { lockNumber } from "../../src/infra/database/advisory-locks.ts";
 import { eventually } from "../support/eventually.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
 import { withDatabase } from "../support/global-setup.ts";
@@ -75,6 +77,26 @@ describe("a service that starts before its database", () => {
     await eventually(() => expect(run.output.stderr).toContain("is up"));
     run.child.kill("SIGTERM");
     expect((await run.result).exitCode).toBe(0);
+  });
+
+  it("ends on SIGTERM while it waits for another process that migrates", async () => {
+    const cwd = await mkdtemp(join(tmpdir(), "device-ota-waits-"));
+    await using _ = { [Symbol.asyncDispose]: () => rm(cwd, { recursive: true, force: true }) };
+    await using database = await createTestDatabase();
+    const other = new pg.Client({ connectionString: database.url });
+    await other.connect();
+    try {
+      await other.query("SELECT pg_advisory_lock($1)", [lockNumber("migrations")]);
+      const env = { DEVICE_OTA_DATABASE_URL: database.url };
+      const run = startCli(["serve", "--grpc-port", "0", "--http-port", "0"], { cwd, env });
+      const waiting =
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()";
+      await eventually(async () => expect((await query(database.url, waiting)).rows).toHaveLength(1));
+      run.child.kill("SIGTERM");
+      expect((await run.result).exitCode).toBe(exitCodes.interrupted);
+    } finally {
+      await other.end();
+    }
   });
 
   it("gives up after the time that is set, so that a supervisor starts it again", async () => {

@@ -56,7 +56,7 @@ export interface MigrateOptions {
   /** Told about each migration. */
   readonly logger?: Logger;
   /** Gives up the wait for another process that migrates; a migration that has begun is finished. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**

@@ -18,7 +18,7 @@ export interface EmbeddedPostgresOptions {
   readonly dataDir: string;
   readonly logger: Logger;
   /** Gives up the start. A running server is ended by `stop`. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Server settings over {@link EMBEDDED_POSTGRES_SETTINGS}. */
   readonly settings?: Readonly<Record<string, string>>;
 }
