@@ -64,6 +64,31 @@ describe("readConfig", () => {
     });
   });
 
+  it.each([
+    ["https://key@errors.example.com/7", "https://errors.example.com/api/7/envelope/"],
+    ["http://key@127.0.0.1:9000/below/12", "http://127.0.0.1:9000/below/api/12/envelope/"],
+    ["https://key:secret@errors.example.com/7", "https://errors.example.com/api/7/envelope/"],
+  ])("reads from the DSN %s where errors are sent", (dsn, url) => {
+    const { errorTracking } = readConfig({ DEVICE_OTA_SENTRY_DSN: dsn });
+    expect(errorTracking).toEqual({ receiver: { url, key: "key" }, environment: "production" });
+  });
+
+  it.each([
+    "https://errors.example.com/7",
+    "https://key@errors.example.com/",
+    "key@host/7",
+    "ftp://key@host/7",
+    "https://key@host/abc?x=/7",
+    "https://key@host/7?x",
+    "https://key@host/7#x",
+    "https://:secret@host/7",
+    "https:key@host/7",
+  ])("refuses %s, which is no DSN", (dsn) => {
+    expect(faultsOf({ DEVICE_OTA_SENTRY_DSN: dsn })).toEqual([
+      "DEVICE_OTA_SENTRY_DSN: must be a DSN such as https://key@errors.example.com/7",
+    ]);
+  });
+
   it("reads the object store's settings", () => {
     const s3 = { DEVICE_OTA_STORAGE_TYPE: "s3", DEVICE_OTA_STORAGE_S3_BUCKET: "firmware" };
     expect(readConfig(s3).storage).toMatchObject({

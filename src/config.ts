@@ -332,9 +332,6 @@ function assemble(values: Values, faults: string[]) {
   if (values.migrationDatabaseUrl !== undefined && values.databaseUrl === undefined) {
     faults.push(`${table.migrationDatabaseUrl.name}: is of use only with ${table.databaseUrl.name}`);
   }
-  if (values.sentryDsn !== undefined && !/^https?:\/\/[^@/]+@[^/]+\/(?:.*\/)?\d+$/.test(values.sentryDsn)) {
-    faults.push(`${table.sentryDsn.name}: must be a DSN such as https://key@errors.example.com/7`);
-  }
   if (values.heartbeatFlushRows > values.heartbeatQueueRows) {
     faults.push(`${table.heartbeatFlushRows.name}: must not exceed ${table.heartbeatQueueRows.name}`);
   }
@@ -412,7 +409,7 @@ function assemble(values: Values, faults: string[]) {
     errorTracking:
       values.sentryDsn === undefined
         ? undefined
-        : { dsn: values.sentryDsn, environment: values.sentryEnvironment },
+        : { receiver: values.sentryDsn, environment: values.sentryEnvironment },
     /** Undefined: nothing is traced. */
     tracing:
       values.otlpEndpoint === undefined

@@ -1,12 +1,17 @@
 import { OtaError } from "../../errors.ts";
 import type { Clock } from "../clock.ts";
 import { asDatabaseError } from "../database/errors.ts";
-import { type ErrorReceiver, envelopeOf, receiverOf } from "./sentry-event.ts";
+import { envelopeOf } from "./sentry-event.ts";
 
 /** Where errors are sent to. */
 export interface ErrorTrackingSettings {
-  /** Of Sentry, or of whatever speaks its protocol. */
-  readonly dsn: string;
+  /** Sentry, or whatever speaks its protocol. */
+  readonly receiver: {
+    /** Where envelopes are posted. */
+    readonly url: string;
+    /** Of the project there. */
+    readonly key: string;
+  };
   readonly environment: string;
 }
 
@@ -18,7 +23,7 @@ export interface ErrorTrackingSettings {
  * {@link mostAMinute} of all; a receiver that is slow or away costs reports and nothing else.
  */
 export class ErrorTracker implements AsyncDisposable {
-  readonly #receiver: ErrorReceiver;
+  readonly #receiver: ErrorTrackingSettings["receiver"];
   readonly #environment: string;
   readonly #clock: Clock;
   readonly #sending = new Set<Promise<void>>();
@@ -27,10 +32,7 @@ export class ErrorTracker implements AsyncDisposable {
   #minuteEndsAtMs = Number.NEGATIVE_INFINITY;
   #pausedUntilMs = Number.NEGATIVE_INFINITY;
 
-  /** Throws a TypeError if the DSN is none. */
-  constructor({ dsn, environment }: ErrorTrackingSettings, clock: Clock) {
-    const receiver = receiverOf(dsn);
-    if (receiver === undefined) throw new TypeError("not a DSN of Sentry");
+  constructor({ receiver, environment }: ErrorTrackingSettings, clock: Clock) {
     this.#receiver = receiver;
     this.#environment = environment;
     this.#clock = clock;
@@ -66,11 +68,14 @@ export class ErrorTracker implements AsyncDisposable {
 
   /** Never rejects, and says nothing in the log: what is written there at this level would be reported in turn. */
   async #send(body: string): Promise<void> {
-    const { url, auth } = this.#receiver;
+    const { url, key } = this.#receiver;
     try {
       const answer = await fetch(url, {
         method: "POST",
-        headers: { "content-type": "application/x-sentry-envelope", "x-sentry-auth": auth },
+        headers: {
+          "content-type": "application/x-sentry-envelope",
+          "x-sentry-auth": `Sentry sentry_version=7, sentry_client=device-ota/1, sentry_key=${key}`,
+        },
         body,
         redirect: "error",
         signal: AbortSignal.timeout(sendTimeoutMs),

@@ -2,25 +2,6 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-/** Where errors are sent to: what a DSN of Sentry says (https://develop.sentry.dev/sdk/foundations/transport/authentication/). */
-export interface ErrorReceiver {
-  /** Where envelopes are posted. */
-  readonly url: string;
-  /** The header `x-sentry-auth`. */
-  readonly auth: string;
-}
-
-/** Reads a DSN, `https://key@host/project`; undefined if it is none. */
-export function receiverOf(dsn: string): ErrorReceiver | undefined {
-  const url = URL.canParse(dsn) ? new URL(dsn) : undefined;
-  const path = /^(?<folder>\/(?:.*\/)?)(?<project>\d+)$/.exec(url?.pathname ?? "")?.groups;
-  if (url === undefined || path === undefined || url.username === "") return undefined;
-  return {
-    url: `${url.protocol}//${url.host}${path["folder"]}api/${path["project"]}/envelope/`,
-    auth: `Sentry sentry_version=7, sentry_client=device-ota/1, sentry_key=${url.username}`,
-  };
-}
-
 /** What is known of an error beside itself. */
 export interface ErrorFacts {
   readonly environment: string;
