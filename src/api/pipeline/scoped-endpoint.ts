@@ -54,11 +54,17 @@ const guarded: Readonly<Record<Endpoint["kind"], (guard: ScopeGuard, handle: Han
       yield* handle(request, context) as AsyncIterable<unknown>;
     })();
   },
-  client_stream: (guard, handle) => (requests, context) =>
-    handle(guard.admitFirst(requests as AsyncIterable<Message>, context), context),
-  bidi_stream: (guard, handle) => (requests, context) =>
-    handle(guard.admitFirst(requests as AsyncIterable<Message>, context), context),
+  client_stream: guardedRequests,
+  bidi_stream: guardedRequests,
 };
+
+function guardedRequests(guard: ScopeGuard, handle: Handle): Handle {
+  return (requests, context) => {
+    const scope = scopeOfCaller(context.identity);
+    if (scope === undefined) return handle(requests, context);
+    return handle(guard.admitFirst(scope, requests as AsyncIterable<Message>), context);
+  };
+}
 
 /** A kind of thing that requests name. */
 interface Named {
@@ -137,11 +143,11 @@ class ScopeGuard {
   }
 
   /** Admits a stream by its first message, which is the one that names what it is about. */
-  async *admitFirst(requests: AsyncIterable<Message>, { identity }: CallContext): AsyncGenerator<Message> {
-    let scope = scopeOfCaller(identity);
+  async *admitFirst(scope: Scope, requests: AsyncIterable<Message>): AsyncGenerator<Message> {
+    let isFirst = true;
     for await (const request of requests) {
-      if (scope !== undefined) await this.admit(scope, request);
-      scope = undefined;
+      if (isFirst) await this.admit(scope, request);
+      isFirst = false;
       yield request;
     }
   }
