@@ -37,6 +37,7 @@ export interface FirstSecrets {
  * at once. Throws `INVALID_REQUEST`, naming the setting, for a chosen secret that is too weak.
  */
 export async function adoptChosenSecrets(parts: BootstrapParts): Promise<void> {
+  if (kinds.every(({ part }) => parts[part] === undefined)) return;
   for (const kind of kinds) checkPreset(parts[kind.part], kind);
   const replaced: Uint8Array[] = [];
   await parts.database.transact(
