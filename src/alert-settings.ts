@@ -1,4 +1,4 @@
-import { decimal, flag, integer, type Setting } from "./settings.ts";
+import { decimal, flag, integer, type ValuesOf } from "./settings.ts";
 
 /** The settings of alerts and of the feed of events. */
 export const alertSettings = {
@@ -77,9 +77,7 @@ export const alertSettings = {
 };
 
 /** Their values. */
-type AlertValues = {
-  [K in keyof typeof alertSettings]: (typeof alertSettings)[K] extends Setting<infer T> ? T : never;
-};
+type AlertValues = ValuesOf<typeof alertSettings>;
 
 /** The settings as those who watch take them. */
 export function alertsOf(values: AlertValues) {

@@ -19,6 +19,7 @@ import {
   settingPrefix,
   textOr,
   url,
+  type ValuesOf,
 } from "./settings.ts";
 import { storageOf, storageSettings } from "./storage-settings.ts";
 import { tlsOf, tlsSettings } from "./tls-settings.ts";
@@ -283,7 +284,7 @@ const table = {
 /** The settings' documentation, in the order of the table in docs/settings.md. */
 export const settings: readonly SettingDoc[] = Object.values(table);
 
-type Values = { [K in keyof typeof table]: (typeof table)[K] extends Setting<infer T> ? T : never };
+type Values = ValuesOf<typeof table>;
 
 /** Names that only tests give a meaning to. */
 const testPrefix = `${settingPrefix}TEST_`;

@@ -1,5 +1,5 @@
 import type { BlockList } from "node:net";
-import { integer, rate, type Setting } from "./settings.ts";
+import { integer, rate, type ValuesOf } from "./settings.ts";
 
 /** The settings that bound what callers may take: calls, bytes, connections, and calls that are open at once. */
 export const limitSettings = {
@@ -158,9 +158,7 @@ export const limitSettings = {
 };
 
 /** Their values. */
-export type LimitValues = {
-  [K in keyof typeof limitSettings]: (typeof limitSettings)[K] extends Setting<infer T> ? T : never;
-};
+export type LimitValues = ValuesOf<typeof limitSettings>;
 
 /** The limits as those who hold them take them. */
 export function limitsOf(values: LimitValues, trustedProxies: BlockList) {

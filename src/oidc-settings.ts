@@ -1,5 +1,15 @@
 import { isLoopback } from "./loopback.ts";
-import { foreignSecret, integer, type Setting, SettingFault, setting, text, textOr } from "./settings.ts";
+import {
+  foreignSecret,
+  integer,
+  listOf,
+  type Setting,
+  SettingFault,
+  setting,
+  text,
+  textOr,
+  type ValuesOf,
+} from "./settings.ts";
 
 /**
  * The signature algorithms that an issuer's tokens may have (RFC 7518, 8037 and 9864). All are asymmetric: with HMAC whoever can
@@ -100,9 +110,7 @@ export const oidcSettings = {
   ),
 };
 
-type Values = {
-  [K in keyof typeof oidcSettings]: (typeof oidcSettings)[K] extends Setting<infer T> ? T : never;
-};
+type Values = ValuesOf<typeof oidcSettings>;
 
 /** What the settings say of an issuer; undefined without one. */
 export function oidcOf(values: Values, faults: string[]) {
@@ -162,13 +170,6 @@ function requireSecure(name: string, given: string, faults: string[]): void {
 function names(name: string, fallback: string, role: string): Setting<readonly string[]> {
   const meaning = `The roles and groups of the issuer, separated by commas, whose people have the role \`${role}\` here.`;
   return setting(name, fallback, meaning, listOf);
-}
-
-function listOf(value: string): readonly string[] {
-  return value
-    .split(",")
-    .map((each) => each.trim())
-    .filter((each) => each !== "");
 }
 
 function parseAlgorithms(value: string): readonly string[] {

@@ -1,4 +1,4 @@
-import { decimal, integer, type Setting } from "./settings.ts";
+import { decimal, integer, type ValuesOf } from "./settings.ts";
 
 /** The settings of what the service does while database or store are away, and of how it finds out. */
 export const outageSettings = {
@@ -41,9 +41,7 @@ export const outageSettings = {
 };
 
 /** Their values. */
-type OutageValues = {
-  [K in keyof typeof outageSettings]: (typeof outageSettings)[K] extends Setting<infer T> ? T : never;
-};
+type OutageValues = ValuesOf<typeof outageSettings>;
 
 /** The bounds as those who hold them take them, in milliseconds. */
 export function outagesOf(values: OutageValues) {

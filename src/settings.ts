@@ -20,6 +20,9 @@ export interface Setting<T> extends SettingDoc {
   parse(text: string): T;
 }
 
+/** What a table of settings is read to. */
+export type ValuesOf<Table> = { [K in keyof Table]: Table[K] extends Setting<infer T> ? T : never };
+
 /** Says what is wrong with a setting's value, without the value. */
 export class SettingFault extends Error {}
 
@@ -125,10 +128,7 @@ export function rate(name: string, fallback: string, meaning: string): Setting<R
 /** Web origins, separated by commas. */
 export function origins(name: string, meaning: string): Setting<readonly string[]> {
   return setting(name, "", meaning, (value) => {
-    const listed = value
-      .split(",")
-      .map((each) => each.trim())
-      .filter((each) => each !== "");
+    const listed = listOf(value);
     if (listed.every((each) => URL.canParse(each) && new URL(each).origin === each)) return listed;
     throw new SettingFault("must be origins such as https://console.example.com, separated by commas");
   });
@@ -138,11 +138,17 @@ export function origins(name: string, meaning: string): Setting<readonly string[
 export function networks(name: string, meaning: string): Setting<BlockList> {
   return setting(name, "", meaning, (value) => {
     const listed = new BlockList();
-    for (const each of value.split(",").map((part) => part.trim())) {
-      if (each !== "") addNetwork(listed, each);
-    }
+    for (const each of listOf(value)) addNetwork(listed, each);
     return listed;
   });
+}
+
+/** What stands between commas, but for nothing. */
+export function listOf(value: string): readonly string[] {
+  return value
+    .split(",")
+    .map((each) => each.trim())
+    .filter((each) => each !== "");
 }
 
 function addNetwork(list: BlockList, text: string): void {

@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import { choice, flag, foreignSecret, integer, type Setting, text, textOr, url } from "./settings.ts";
+import { choice, flag, foreignSecret, integer, text, textOr, url, type ValuesOf } from "./settings.ts";
 
 /** The settings of the object store. */
 export const storageSettings = {
@@ -48,9 +48,7 @@ export const storageSettings = {
   ),
 };
 
-type StorageValues = {
-  [K in keyof typeof storageSettings]: (typeof storageSettings)[K] extends Setting<infer T> ? T : never;
-};
+type StorageValues = ValuesOf<typeof storageSettings>;
 
 /** Where contents are kept, with what is wrong in `faults`. */
 export function storageOf(values: StorageValues, dataDir: string, faults: string[]) {

@@ -1,6 +1,15 @@
 import { resolve } from "node:path";
 import { createSecureContext } from "node:tls";
-import { choice, flag, integer, type Setting, SettingFault, text, textOr } from "./settings.ts";
+import {
+  choice,
+  flag,
+  integer,
+  type Setting,
+  SettingFault,
+  text,
+  textOr,
+  type ValuesOf,
+} from "./settings.ts";
 
 /** Mozilla's "intermediate" list, with its names of OpenSSL: forward secrecy and authenticated encryption alone. */
 const forwardSecret = [
@@ -83,9 +92,7 @@ export const tlsSettings = {
 };
 
 /** Their values. */
-export type TlsValues = {
-  [K in keyof typeof tlsSettings]: (typeof tlsSettings)[K] extends Setting<infer T> ? T : never;
-};
+export type TlsValues = ValuesOf<typeof tlsSettings>;
 
 /** What the ports need; undefined: they are in clear. */
 export function tlsOf(values: TlsValues, faults: string[]) {
