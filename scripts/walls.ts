@@ -138,7 +138,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
     wireMay: [...handlers, "api/http"],
     rooms: { words: [], stacks: ["words"], symbols: ["stacks"] },
   },
-  backup: { may: ["infra", "driver"] },
+  backup: { may: ["errors.ts", "infra", "driver"] },
   doctor: { may: ["config.ts", "infra"] },
   alert: { may: [...ground, "access"], wireMay: handlers, rooms: { webhook: ["."] } },
   "entities.ts": {

@@ -75,17 +75,14 @@ export class BackupWriter implements AsyncDisposable {
     return digest.digest("hex");
   }
 
-  /** Writes a content, and throws unless its bytes are what its name says. */
-  async writeObject({ sha256 }: BackupObject, content: Readable, signal: AbortSignal): Promise<void> {
+  /** Writes a content, and throws unless its bytes are what its name says; returns how many they are. */
+  async writeObject(sha256: string, content: Readable, signal: AbortSignal): Promise<number> {
     const digest = createHash("sha256");
-    await pipeline(
-      content,
-      digesting(digest),
-      createWriteStream(objectPath(this.#partial, sha256), writeOptions),
-      { signal },
-    );
+    const file = createWriteStream(objectPath(this.#partial, sha256), writeOptions);
+    await pipeline(content, digesting(digest), file, { signal });
     if (digest.digest("hex") !== sha256)
       throw new Error(`the object ${sha256} is damaged in the store: its bytes have another digest`);
+    return file.bytesWritten;
   }
 
   /** Gives the folder its name, once all of it is on the disk. */

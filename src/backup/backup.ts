@@ -1,4 +1,5 @@
 import { PassThrough, type Readable } from "node:stream";
+import { OtaError } from "../errors.ts";
 import type { ReadSession } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
@@ -27,15 +28,12 @@ export async function backUp(parts: BackupParts): Promise<{ manifest: BackupMani
   const { named, ...copied } = await copyDatabase(parts, writer);
   const objects: BackupObject[] = [];
   const gone: string[] = [];
-  for (const sha256 of store === undefined ? [] : named) {
-    const found = await store?.stat(sha256, signal);
-    if (store === undefined || found === undefined) {
-      gone.push(sha256);
-      continue;
+  if (store !== undefined) {
+    for (const sha256 of named) {
+      const content = await contentOf(store, sha256, signal);
+      if (content === undefined) gone.push(sha256);
+      else objects.push({ sha256, sizeBytes: await writer.writeObject(sha256, content, signal) });
     }
-    const object = { sha256, sizeBytes: found.sizeBytes };
-    await writer.writeObject(object, await store.read(sha256, { signal }), signal);
-    objects.push(object);
   }
   const manifest: BackupManifest = {
     format: 1,
@@ -45,6 +43,20 @@ export async function backUp(parts: BackupParts): Promise<{ manifest: BackupMani
   };
   await writer.finish(manifest);
   return { manifest, gone };
+}
+
+/** Undefined for an object that is not there, or not any more. */
+async function contentOf(
+  store: ObjectStore,
+  sha256: string,
+  signal: AbortSignal,
+): Promise<Readable | undefined> {
+  try {
+    return await store.read(sha256, { signal });
+  } catch (error) {
+    if (error instanceof OtaError && error.code === "not_found") return undefined;
+    throw error;
+  }
 }
 
 type CopiedDatabase = Pick<BackupManifest, "takenAt" | "migrations" | "sequences" | "tables">;

@@ -4,6 +4,7 @@ import { doneMigrations } from "../infra/database/migrate.ts";
 import { type ReadSession, sessionOn } from "../infra/database/session.ts";
 import { identifier, joined, sql } from "../infra/database/sql.ts";
 import { openToolConnection, type ToolConnection } from "../infra/database/tool-connection.ts";
+import { setCopyFormat } from "./copy-format.ts";
 import { type CopiedSequence, type CopiedTable, copiedSequences, copiedTables } from "./table-catalog.ts";
 
 /**
@@ -26,9 +27,7 @@ export class DatabaseSource implements AsyncDisposable {
     try {
       const session = sessionOn(connection);
       await session.run(beginSql);
-      // What a text stands for must not depend on how the server or the role are set up.
-      await session.run(datesSql);
-      await session.run(intervalsSql);
+      await setCopyFormat(session);
       const migrations = await doneMigrations(session);
       if (migrations.length === 0)
         throw new Error("the database is empty: no service has worked with it yet");
@@ -68,8 +67,6 @@ export class DatabaseSource implements AsyncDisposable {
 }
 
 const beginSql = sql`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`;
-const datesSql = sql`SET LOCAL datestyle = 'ISO, YMD'`;
-const intervalsSql = sql`SET LOCAL intervalstyle = 'postgres'`;
 
 const lockSql = (tables: readonly CopiedTable[]) => sql`
   LOCK TABLE ${joined(

@@ -7,6 +7,7 @@ import type { DatabaseUrls } from "../infra/database/service-role.ts";
 import { type Session, sessionOn } from "../infra/database/session.ts";
 import { identifier, joined, sql } from "../infra/database/sql.ts";
 import { openToolConnection, type ToolConnection } from "../infra/database/tool-connection.ts";
+import { setCopyFormat } from "./copy-format.ts";
 import { type CopiedSequence, type CopiedTable, copiedTables } from "./table-catalog.ts";
 
 /** What the rows are copied from. */
@@ -37,8 +38,7 @@ export class DatabaseTarget implements AsyncDisposable {
       const session = sessionOn(connection);
       await session.run(sql`BEGIN`);
       await requireEmpty(session);
-      await session.run(sql`SET LOCAL datestyle = 'ISO, YMD'`);
-      await session.run(sql`SET LOCAL intervalstyle = 'postgres'`);
+      await setCopyFormat(session);
       for (const { name, partitions } of schema.tables) {
         for (const partition of partitions) {
           const [start, end] = [new Date(partition.start), new Date(partition.end)];
