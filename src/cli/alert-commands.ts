@@ -3,13 +3,14 @@ import type { Command } from "commander";
 import {
   type Alert,
   AlertSchema,
-  AlertSeverity,
+  AlertSeveritySchema,
   AlertState,
+  AlertStateSchema,
   EventSchema,
 } from "../../gen/ota/v1/alert_pb.js";
 import { AlertService, ListAlertsResponseSchema } from "../../gen/ota/v1/alert_service_pb.js";
 import { CliError, exitCodes } from "./failure.ts";
-import { agoText, cleanText, timeText } from "./format.ts";
+import { agoText, cleanText, enumText, timeText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { type Cli, jsonText, type Session, withSession } from "./session.ts";
 import { type Column, renderTable } from "./table.ts";
@@ -94,7 +95,7 @@ function renderAlerts(session: Session, alerts: readonly Alert[]): string {
   const nowMs = Date.now();
   const columns: Column<Alert>[] = [
     { title: "id", text: ({ id }) => id },
-    { title: "severity", text: ({ severity }) => AlertSeverity[severity].toLowerCase() },
+    { title: "severity", text: ({ severity }) => enumText(AlertSeveritySchema, severity) },
     { title: "rule", text: ({ rule }) => cleanText(rule) },
     { title: "since", text: ({ fireTime }) => agoText(fireTime, nowMs) },
     { title: "state", text: stateText },
@@ -104,6 +105,6 @@ function renderAlerts(session: Session, alerts: readonly Alert[]): string {
 }
 
 function stateText({ state, acknowledger }: Alert): string {
-  const word = state === AlertState.FIRING ? "firing" : "resolved";
+  const word = enumText(AlertStateSchema, state);
   return acknowledger === "" ? word : `${word}, seen by ${cleanText(acknowledger)}`;
 }

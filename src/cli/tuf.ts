@@ -5,7 +5,7 @@ import {
   DraftTufTargetsResponseSchema,
   GetTufRepositoryResponseSchema,
   type TufRepository,
-  TufRole,
+  TufRoleSchema,
   TufService,
 } from "../../gen/ota/v1/tuf_service_pb.js";
 import { makeRoot } from "../tuf/tuf-making.ts";
@@ -18,7 +18,7 @@ import {
   withSignature,
 } from "../tuf/tuf-metadata.ts";
 import { CliError, exitCodes } from "./failure.ts";
-import { cleanText, timeText } from "./format.ts";
+import { cleanText, enumText, timeText } from "./format.ts";
 import { writeNew } from "./new-file.ts";
 import type { Cli, Session } from "./session.ts";
 import { type Column, renderFacts, renderTable } from "./table.ts";
@@ -133,7 +133,7 @@ function print(session: Session, repository: TufRepository | undefined): void {
   const answer = { $typeName: "ota.v1.GetTufRepositoryResponse" as const, ...(repository && { repository }) };
   session.print(GetTufRepositoryResponseSchema, answer, () => {
     const columns: Column<TufRepository["roles"][number]>[] = [
-      { title: "role", text: ({ role }) => (TufRole[role] ?? "").toLowerCase() },
+      { title: "role", text: ({ role }) => enumText(TufRoleSchema, role) },
       { title: "version", text: ({ version }) => String(version) },
       { title: "holds until", text: ({ expireTime }) => timeText(expireTime) },
     ];

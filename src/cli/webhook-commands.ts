@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import {
   type WebhookDelivery,
   WebhookDeliveryState,
+  WebhookDeliveryStateSchema,
   WebhookFormat,
   WebhookSchema,
 } from "../../gen/ota/v1/alert_webhook_pb.js";
@@ -17,7 +18,7 @@ import {
   UpdateWebhookResponseSchema,
   WebhookService,
 } from "../../gen/ota/v1/alert_webhook_service_pb.js";
-import { cleanText, countText } from "./format.ts";
+import { cleanText, countText, enumText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import { type Column, renderTable } from "./table.ts";
@@ -168,7 +169,7 @@ function renderDeliveries(session: Session, deliveries: readonly WebhookDelivery
   const columns: Column<WebhookDelivery>[] = [
     { title: "event", text: ({ eventId }) => eventId },
     { title: "type", text: ({ eventType }) => cleanText(eventType) },
-    { title: "state", text: ({ state }) => WebhookDeliveryState[state].toLowerCase() },
+    { title: "state", text: ({ state }) => enumText(WebhookDeliveryStateSchema, state) },
     { title: "tries", text: ({ attemptCount }) => String(attemptCount), align: "right" },
     { title: "outcome", text: ({ outcome }) => cleanText(outcome) },
   ];
