@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
@@ -19,7 +20,8 @@ export async function readAdminToken(dataDir: string): Promise<string | undefine
 export async function saveAdminToken(dataDir: string, token: string): Promise<void> {
   const file = adminTokenFile(dataDir);
   await mkdir(dirname(file), { recursive: true });
-  const temporary = `${file}.${process.pid}`;
+  // Not by the process's id: in a container that is always 1, and what a killed start left would be in the way for ever.
+  const temporary = `${file}.${randomUUID()}`;
   await writeFile(temporary, `${token}\n`, { mode: 0o600, flag: "wx" });
   await rename(temporary, file);
 }
