@@ -3,6 +3,8 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { createProgram } from "../../src/cli/command-line.ts";
+import { createTerminal } from "../../src/cli/terminal.ts";
 import { root } from "../docs/pages.ts";
 
 /** What Prometheus itself says of the rules and the dashboard; promtool is in Debian's package prometheus, which CI installs. */
@@ -24,6 +26,23 @@ it("the alert rules are rules", ({ skip }) => {
 it("the alert rules do what their tests say", ({ skip }) => {
   skip(missing, needsPromtool);
   expect(promtool("test", "rules", "alerts.test.yml")).toBe("SUCCESS");
+});
+
+it("the alerts name commands of the command line that exist", async () => {
+  const stream = { write: () => undefined };
+  const program = createProgram({
+    terminal: createTerminal(stream, stream, {}),
+    signal: new AbortController().signal,
+    env: {},
+  });
+  const text = await readFile(join(folder, "alerts.yml"), "utf8");
+  const named = [...text.matchAll(/device-ota ([a-z-]+) ([a-z-]+)/g)].map(([, group, verb]) => [group, verb]);
+  expect(named.length).toBeGreaterThan(0);
+  const missingCommands = named.filter(([group, verb]) => {
+    const found = program.commands.find((command) => command.name() === group);
+    return found?.commands.some((command) => command.name() === verb) !== true;
+  });
+  expect(missingCommands).toEqual([]);
 });
 
 it("the dashboard's queries can be read", async ({ skip }) => {
