@@ -5,7 +5,6 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { migrateUp } from "../../src/infra/database/migrate.ts";
 import { createLogger } from "../../src/infra/logger.ts";
@@ -13,7 +12,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/infra/po
 import { readPostmasterPid } from "../../src/infra/postgres/orphan.ts";
 import { eventually } from "../support/eventually.ts";
 import { asSuperuser } from "../support/global-setup.ts";
-import { crashPostmaster } from "../support/postgres.ts";
+import { crashPostmaster, query } from "../support/postgres.ts";
 
 /** A user of the machine who has nothing to do with the service (nobody). Only root can act as another user. */
 const stranger = { uid: 65_534, gid: 65_534 };
@@ -166,15 +165,4 @@ async function listeningPorts(pid: number | undefined): Promise<string[]> {
     .map((line) => line.trim().split(/\s+/))
     .filter(([, , , state, , , , , , inode]) => state === "0A" && inode !== undefined && inodes.has(inode))
     .map(([, local]) => local ?? "");
-}
-
-async function query(url: string, sql: string, values: unknown[] = []): Promise<unknown[]> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  client.on("error", () => undefined);
-  try {
-    await client.connect();
-    return (await client.query(sql, values.length === 0 ? undefined : values)).rows;
-  } finally {
-    await client.end();
-  }
 }

@@ -4,9 +4,8 @@ import { Role } from "../../gen/ota/v1/access_pb.js";
 import { http, httpRefusal, mintToken } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { execute } from "../support/global-setup.ts";
-import { createTestDatabase } from "../support/postgres.ts";
+import { createTestDatabase, query } from "../support/postgres.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { query } from "../support/streaming-device.ts";
 
 /** Somebody has found out that there are several replicas, and goes from one to the other. */
 
@@ -42,7 +41,7 @@ it("limits of people and addresses hold over two replicas, and each goes on alon
   await using database = await createTestDatabase({ partitioned: true });
   await using first = await startTestService({ databaseUrl: database.url, settings });
   const reports = async () => {
-    const { rows } = await query(database.url, "SELECT count(*)::int AS reports FROM rate_reports");
+    const rows = await query(database.url, "SELECT count(*)::int AS reports FROM rate_reports");
     return rows[0];
   };
   const { secret } = await mintToken(first, Role.VIEWER);

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { TufService } from "../../gen/ota/v1/tuf_service_pb.js";
 import { generateSigningKey, publicKeyOf } from "../../src/manifest/signature.ts";
 import { makeSnapshot, makeTargets, makeTimestamp } from "../../src/tuf/tuf-making.ts";
 import { enrolDevice, http, newContent, publish, refusal } from "../support/door-clients.ts";
+import { query } from "../support/postgres.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { TufMirror } from "../support/tuf-mirror.ts";
 import { inDays, signedBy, TufOperator } from "../support/tuf-operator.ts";
@@ -43,13 +43,11 @@ function unchangedProduct(): Promise<TufOperator> {
 
 /** The private key with which the service signs a product's snapshot and timestamp: from a stolen backup, say. */
 async function stolenOnlineKeys(product: string): Promise<string[]> {
-  const database = new pg.Client({ connectionString: service.databaseUrl });
-  await database.connect();
-  const { rows } = await database.query<{ private_key_pem: string }>(
+  const rows = await query<{ private_key_pem: string }>(
+    service.databaseUrl,
     "SELECT private_key_pem FROM tuf_online_keys WHERE product = $1",
     [product],
   );
-  await database.end();
   return rows.map(({ private_key_pem }) => private_key_pem);
 }
 

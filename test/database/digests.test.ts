@@ -1,10 +1,9 @@
 import { expect, it } from "vitest";
-import { createTestDatabase } from "../support/postgres.ts";
-import { query } from "../support/streaming-device.ts";
+import { createTestDatabase, query } from "../support/postgres.ts";
 
 it("knows of each column with a digest whether it names an object, which a backup has to have", async () => {
   await using database = await createTestDatabase();
-  const { rows } = await query<{ name: string }>(
+  const rows = await query<{ name: string }>(
     database.url,
     `SELECT c.table_name || '.' || c.column_name AS name
        FROM information_schema.columns c

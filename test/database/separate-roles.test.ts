@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
-import pg from "pg";
 import { expect, inject, it } from "vitest";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { EMBEDDED_ROLES } from "../../src/infra/postgres/roles.ts";
 import { execute, withDatabase } from "../support/global-setup.ts";
 import { PolledDevice } from "../support/polled-device.ts";
+import { query } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
 
 const serverUrl = inject("databaseUrl");
@@ -64,14 +64,4 @@ async function ownedDatabase() {
     serviceUrl: withDatabase(inject("serviceUrl"), name),
     [Symbol.asyncDispose]: () => execute(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
   };
-}
-
-async function query(url: string, sql: string): Promise<unknown[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query(sql)).rows;
-  } finally {
-    await client.end();
-  }
 }

@@ -1,4 +1,3 @@
-import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
@@ -14,6 +13,7 @@ import {
   refusal,
 } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
+import { query } from "../support/postgres.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { refusalsAtAllDoors } from "../support/who-am-i.ts";
 
@@ -119,23 +119,16 @@ describe("credentials", () => {
     await using limited = await startTestService({ settings: { DEVICE_OTA_DEVICE_TOKEN_DAYS: "60" } });
     const { id, token } = await enrolDevice(limited);
     await limited.client(token).unary(DeviceService.method.rotateDeviceToken, {});
-    const database = new pg.Client({ connectionString: limited.databaseUrl });
-    await database.connect();
     const days = `SELECT round(extract(epoch FROM expires_at - created_at) / 86400)::int AS days FROM device_credentials
                    WHERE device_id = $1`;
-    const { rows } = await database.query(days, [id]);
-    await database.end();
-    expect(rows).toEqual([{ days: 60 }, { days: 60 }]);
+    expect(await query(limited.databaseUrl, days, [id])).toEqual([{ days: 60 }, { days: 60 }]);
   });
 
   it("of devices stop working when they expire", async () => {
     const device = await enrolDevice(service);
-    const database = new pg.Client({ connectionString: service.databaseUrl });
-    await database.connect();
     const overdue =
       "UPDATE device_credentials SET expires_at = now() - interval '1 hour' WHERE device_id = $1";
-    await database.query(overdue, [device.id]);
-    await database.end();
+    await query(service.databaseUrl, overdue, [device.id]);
     expect(await refusalsAtAllDoors(service, device.token)).toEqual(unauthenticated("CREDENTIAL_EXPIRED"));
   });
 

@@ -14,9 +14,9 @@ import { startEmbeddedPostgres } from "../../src/infra/postgres/embedded-postgre
 import { newContent, publish } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { PolledDevice } from "../support/polled-device.ts";
-import { createEmptyDatabase } from "../support/postgres.ts";
+import { createEmptyDatabase, query } from "../support/postgres.ts";
 import { type CliResult, runCli } from "../support/run-cli.ts";
-import { query, startDevices, untilAcked } from "../support/streaming-device.ts";
+import { startDevices, untilAcked } from "../support/streaming-device.ts";
 import { ServiceProcess } from "./service-process.ts";
 
 it("a fleet goes on from a backup that was taken while it ran, and from a database that was moved", {
@@ -74,7 +74,7 @@ it("a fleet goes on from a backup that was taken while it ran, and from a databa
   ).toBe(sha256);
   await onDatabase(service, async (url) => {
     for (const { id, acked } of ackedBefore) {
-      const { rows } = await query<{ stored: number; last: number }>(
+      const rows = await query<{ stored: number; last: number }>(
         url,
         `SELECT count(DISTINCT sequence)::int AS stored, max(sequence)::int AS last FROM device_heartbeats
           WHERE device_id = $1`,
@@ -83,7 +83,7 @@ it("a fleet goes on from a backup that was taken while it ran, and from a databa
       expect(rows[0]?.stored).toBe(rows[0]?.last);
       expect(rows[0]?.last).toBeGreaterThanOrEqual(acked);
     }
-    expect((await query(url, "SELECT * FROM rollout_recount()")).rows).toEqual([]);
+    expect(await query(url, "SELECT * FROM rollout_recount()")).toEqual([]);
   });
 
   // It goes on: devices with their credentials, the rollout in its second ring, the firmware's content.

@@ -7,16 +7,9 @@ import { expect, it } from "vitest";
 import { DatabaseProxy } from "../support/database-proxy.ts";
 import { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
-import { createTestDatabase, DedicatedPostgres } from "../support/postgres.ts";
+import { createTestDatabase, DedicatedPostgres, query } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import {
-  acknowledged,
-  metric,
-  query,
-  startDevices,
-  untilAcked,
-  untilStatus,
-} from "../support/streaming-device.ts";
+import { acknowledged, metric, startDevices, untilAcked, untilStatus } from "../support/streaming-device.ts";
 
 const run = promisify(execFile);
 
@@ -143,14 +136,14 @@ class SmallVolume implements AsyncDisposable {
 
 async function moveHeartbeatsTo(databaseUrl: string, folder: string): Promise<void> {
   // PostgreSQL runs as a user of its own when these tests run as root.
-  const { rows: settings } = await query<{ data: string }>(
+  const settings = await query<{ data: string }>(
     databaseUrl,
     "SELECT current_setting('data_directory') AS data",
   );
   const { uid, gid } = await stat(settings[0]?.data ?? "");
   await chown(folder, uid, gid);
   await query(databaseUrl, `CREATE TABLESPACE small LOCATION '${folder}'`);
-  const { rows } = await query<{ name: string }>(
+  const rows = await query<{ name: string }>(
     databaseUrl,
     "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'device_heartbeats'::regclass",
   );

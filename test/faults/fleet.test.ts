@@ -10,8 +10,9 @@ import type { RpcClient } from "../../src/client/rpc-client.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { generateSigningKey, type SigningKeyPair, signManifest } from "../../src/manifest/signature.ts";
 import { eventually } from "../support/eventually.ts";
+import { query } from "../support/postgres.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { createFirmware, query, uploadMessages } from "../support/streaming-device.ts";
+import { createFirmware, uploadMessages } from "../support/streaming-device.ts";
 
 const devices = 40;
 const factoryVersion = "1.0.0";
@@ -159,7 +160,7 @@ function versionsOf(of: FleetSimulator): Readonly<Record<string, number>> {
 }
 
 async function rowsOf(text: string, values: unknown[] = []): Promise<unknown[]> {
-  return (await query(service.databaseUrl, text, values)).rows;
+  return await query(service.databaseUrl, text, values);
 }
 
 function statesOf(rolloutId: string): Promise<unknown[]> {

@@ -7,8 +7,9 @@ import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { FleetSimulator } from "../../src/agent/fleet-simulator.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { eventually } from "../support/eventually.ts";
+import { query } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { createFirmware, query, uploadMessages } from "../support/streaming-device.ts";
+import { createFirmware, uploadMessages } from "../support/streaming-device.ts";
 
 /**
  * A device costs some 40 ms of processor time from its enrolment to the proof, for agent, service and database together,
@@ -75,7 +76,7 @@ it("many devices on connections of their own take an update over four rings", {
   expect(completed?.rings.map(({ state }) => state)).toEqual(Array(4).fill(RingState.PASSED));
   expect(fleet.snapshot().byVersion).toEqual({ [version]: devices });
 
-  const rows = async (text: string) => (await query(service.databaseUrl, text, [])).rows;
+  const rows = (text: string) => query(service.databaseUrl, text);
   expect(
     await rows("SELECT action, state, count(*)::int AS updates FROM device_updates GROUP BY 1, 2"),
   ).toEqual([{ action: "INSTALL", state: "SUCCEEDED", updates: devices }]);

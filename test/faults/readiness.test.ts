@@ -8,9 +8,8 @@ import { lockNumber } from "../../src/infra/database/advisory-locks.ts";
 import { eventually } from "../support/eventually.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
 import { withDatabase } from "../support/global-setup.ts";
-import { createTestDatabase } from "../support/postgres.ts";
+import { createTestDatabase, query } from "../support/postgres.ts";
 import { startCli } from "../support/run-cli.ts";
-import { query } from "../support/streaming-device.ts";
 import { ServiceProcess } from "./service-process.ts";
 
 describe("a service that runs is not ready", () => {

@@ -7,8 +7,9 @@ import {
   StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { eventually } from "../support/eventually.ts";
+import { query } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { enrol, metric, query, startDevices, untilAcked } from "../support/streaming-device.ts";
+import { enrol, metric, startDevices, untilAcked } from "../support/streaming-device.ts";
 
 const settings = { DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off" };
 
@@ -24,7 +25,7 @@ it("a device that never reads its acks costs no memory: they merge into one, and
   const total = 40_000;
   for (let sequence = 1; sequence <= total; sequence += 50) await deaf.send(sequence, 50, "1.0.0");
   await eventually(async () => {
-    const { rows } = await query<{ count: number }>(
+    const rows = await query<{ count: number }>(
       service.databaseUrl,
       "SELECT count(*)::int AS count FROM device_heartbeats WHERE device_id = $1",
       [deaf.id],

@@ -3,9 +3,9 @@ import { DatabaseProxy } from "../support/database-proxy.ts";
 import { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
-import { createTestDatabase } from "../support/postgres.ts";
+import { createTestDatabase, query } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { metric, query, startDevices, untilAcked } from "../support/streaming-device.ts";
+import { metric, startDevices, untilAcked } from "../support/streaming-device.ts";
 
 /** More than a device has on its way: after so many acks all that it had sent before is settled. */
 const aWindow = 40;
@@ -39,7 +39,7 @@ describe("a device that reconnects to another replica while the first one still 
     for (const device of devices) device.moveTo(second.grpcAddress);
     line.cut();
     await eventually(async () => {
-      const { rows } = await query(
+      const rows = await query(
         pair.databaseUrl,
         `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
            AND query LIKE '%INSERT INTO device_ingest%'`,

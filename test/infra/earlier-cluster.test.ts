@@ -3,7 +3,6 @@ import { chown, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import pg from "pg";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { migrateUp } from "../../src/infra/database/migrate.ts";
 import { createLogger } from "../../src/infra/logger.ts";
@@ -12,6 +11,7 @@ import { findPostgresBinaries } from "../../src/infra/postgres/postgres-binaries
 import { Postmaster } from "../../src/infra/postgres/postmaster.ts";
 import { choosePostgresIdentity } from "../../src/infra/postgres/process-identity.ts";
 import { asSuperuser } from "../support/global-setup.ts";
+import { query } from "../support/postgres.ts";
 
 const logger = createLogger({ level: "silent", pretty: false });
 const password = "0123456789abcdef";
@@ -103,15 +103,4 @@ async function makeAsBefore(): Promise<void> {
   );
   await server.stop();
   for (const path of [sockets, copy]) await rm(path, { recursive: true });
-}
-
-async function query(url: string, sql: string): Promise<unknown[]> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  client.on("error", () => undefined);
-  try {
-    await client.connect();
-    return (await client.query(sql)).rows;
-  } finally {
-    await client.end();
-  }
 }

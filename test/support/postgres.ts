@@ -41,6 +41,22 @@ export async function createTestDatabase(
   };
 }
 
+/** The rows of a query on a connection of its own; of several statements, which take no values, none. */
+export async function query<Row extends pg.QueryResultRow>(
+  databaseUrl: string,
+  text: string,
+  values?: readonly unknown[],
+): Promise<Row[]> {
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 10_000 });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    return (await client.query<Row>(text, values && [...values])).rows;
+  } finally {
+    await client.end();
+  }
+}
+
 /** A moment for sessions that are just ending: one that is thrown out tells its client, which may listen no more. */
 async function untilLeft(administration: pg.Pool, name: string): Promise<void> {
   for (let tries = 0; tries < 20; tries++) {

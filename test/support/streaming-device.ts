@@ -2,7 +2,6 @@ import { createHash, randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { crc32c } from "@node-rs/crc32";
-import pg from "pg";
 import { DeviceService, type EnrolDeviceResponse } from "../../gen/ota/v1/device_service_pb.js";
 import { FirmwareService, type UploadFirmwareRequestSchema } from "../../gen/ota/v1/firmware_service_pb.js";
 import {
@@ -202,21 +201,6 @@ export interface Acknowledged {
 /** A picture of what is acknowledged now. */
 export function acknowledged(devices: readonly StreamingDevice[]): Acknowledged[] {
   return devices.map(({ id, acked }) => ({ id, acked }));
-}
-
-/** One query on a connection of its own. */
-export async function query<T extends pg.QueryResultRow>(
-  databaseUrl: string,
-  text: string,
-  values: unknown[] = [],
-): Promise<pg.QueryResult<T>> {
-  const client = new pg.Client({ connectionString: databaseUrl });
-  await client.connect();
-  try {
-    return await client.query<T>(text, values);
-  } finally {
-    await client.end();
-  }
 }
 
 /** The HTTP status of a path. */
