@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { query } from "../support/streaming-device.ts";
+import { query } from "../support/postgres.ts";
 
 /** What a service that was written for a schema stands on: each thing by its name, with what it is. */
 export interface Schema {
@@ -29,7 +29,7 @@ interface Rule {
 
 /** Reads the catalogue, without the partitions, which come and go by themselves. */
 export async function readSchema(databaseUrl: string): Promise<Schema> {
-  const read = async <R extends pg.QueryResultRow>(text: string) => (await query<R>(databaseUrl, text)).rows;
+  const read = <R extends pg.QueryResultRow>(text: string) => query<R>(databaseUrl, text);
   const [tables, columns, rules, functions] = [
     await read<{ name: string }>(`SELECT relname AS name FROM ${tablesSql} c`),
     await read<{ name: string; type: string; required: boolean; filled: boolean }>(

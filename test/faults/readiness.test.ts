@@ -90,7 +90,7 @@ describe("a service that starts before its database", () => {
       const run = startCli(["serve", "--grpc-port", "0", "--http-port", "0"], { cwd, env });
       const waiting =
         "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()";
-      await eventually(async () => expect((await query(database.url, waiting)).rows).toHaveLength(1));
+      await eventually(async () => expect(await query(database.url, waiting)).toHaveLength(1));
       run.child.kill("SIGTERM");
       expect((await run.result).exitCode).toBe(exitCodes.interrupted);
     } finally {

@@ -7,9 +7,9 @@ import { DeliveryHistory } from "../support/delivery-history.ts";
 import { newContent, publish } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { PolledDevice } from "../support/polled-device.ts";
-import { createEmptyDatabase } from "../support/postgres.ts";
+import { createEmptyDatabase, query } from "../support/postgres.ts";
 import { takePreviousVersion } from "../support/previous-version.ts";
-import { query, startDevices, statusOf, untilAcked } from "../support/streaming-device.ts";
+import { startDevices, statusOf, untilAcked } from "../support/streaming-device.ts";
 import { ServiceProcess } from "./service-process.ts";
 
 it("a replica of the version before goes on while this one migrates and works beside it, and nothing is lost", async ({
@@ -99,7 +99,7 @@ async function deploy(service: ServiceProcess): Promise<string> {
 
 /** How many migrations the database has run. */
 async function migrations(databaseUrl: string): Promise<number> {
-  const { rows } = await query<{ n: number }>(
+  const rows = await query<{ n: number }>(
     databaseUrl,
     "SELECT count(*)::int AS n FROM mikro_orm_migrations",
   );
