@@ -1,5 +1,4 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { CliError, exitCodes } from "./failure.ts";
 import { agoText } from "./format.ts";
 import type { Session } from "./session.ts";
 import { renderFacts } from "./table.ts";
@@ -25,10 +24,4 @@ export function validityText(
 /** The expiry of a new credential, as requests have it. */
 export function expiry(expireTime: Timestamp | undefined): { expireTime?: Timestamp } {
   return expireTime === undefined ? {} : { expireTime };
-}
-
-/** The record that the service answers with. */
-export function required<T>(record: T | undefined): T {
-  if (record === undefined) throw new CliError(exitCodes.failure, "the service answered without the record");
-  return record;
 }

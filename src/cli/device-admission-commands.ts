@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { type Device, DeviceSchema, StandingSchema } from "../../gen/ota/v1/device_pb.js";
+import { DeviceSchema, StandingSchema } from "../../gen/ota/v1/device_pb.js";
 import { DeviceService, ResetDeviceCredentialResponseSchema } from "../../gen/ota/v1/device_service_pb.js";
-import { CliError, exitCodes } from "./failure.ts";
+import { required } from "./failure.ts";
 import { cleanText, enumText, timeText } from "./format.ts";
 import { deviceId } from "./references.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
@@ -37,7 +37,7 @@ export function addDeviceAdmissionCommands(device: Command, cli: Cli): void {
       withSession(cli, async (session, reference: string, { reason = "" }: Reason) => {
         const id = await deviceId(session, reference);
         const answer = await session.call(DeviceService.method.reinstateDevice, { id, reason });
-        const reinstated = required(answer.device);
+        const reinstated = required(answer.device, "a device");
         session.print(DeviceSchema, reinstated, () => {
           const until = timeText(reinstated.enrolUntilTime);
           return `${cleanText(reinstated.serialNumber)} may enrol once until ${until}.`;
@@ -53,7 +53,7 @@ export function addDeviceAdmissionCommands(device: Command, cli: Cli): void {
       .action(
         withSession(cli, async (session, reference: string, { reason = "" }: Reason) => {
           const answer = await call(session, { id: await deviceId(session, reference), reason });
-          const changed = required(answer.device);
+          const changed = required(answer.device, "a device");
           session.print(DeviceSchema, changed, () => {
             const standing = enumText(StandingSchema, changed.standing);
             return `${cleanText(changed.serialNumber)} is ${standing}.`;
@@ -98,8 +98,3 @@ const standingVerbs = [
     unchanged: "it was neither in quarantine nor suspected",
   },
 ] as const;
-
-function required(device: Device | undefined): Device {
-  if (device === undefined) throw new CliError(exitCodes.failure, "the service answered without a device");
-  return device;
-}

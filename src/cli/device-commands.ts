@@ -25,7 +25,7 @@ import {
 import { addDeviceAdmissionCommands } from "./device-admission-commands.ts";
 import { addDeviceInventoryCommands } from "./device-inventory-commands.ts";
 import { addDeviceExpectCommand, expectedText } from "./expected-interval-commands.ts";
-import { CliError, exitCodes } from "./failure.ts";
+import { required } from "./failure.ts";
 import { renderOverview, watchFleet } from "./fleet-view.ts";
 import {
   agoText,
@@ -189,8 +189,8 @@ async function listHeartbeats(
   noteMore(session, nextPageToken);
 }
 
-function printDevice(session: Session, device: Device | undefined): void {
-  if (device === undefined) throw new CliError(exitCodes.failure, "the service answered without a device");
+function printDevice(session: Session, answered: Device | undefined): void {
+  const device = required(answered, "a device");
   session.print(DeviceSchema, device, () => renderDevice(session.terminal, device, Date.now()));
 }
 

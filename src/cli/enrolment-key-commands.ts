@@ -9,7 +9,8 @@ import {
   CreateEnrolmentKeyResponseSchema,
   ListEnrolmentKeysResponseSchema,
 } from "../../gen/ota/v1/access_service_pb.js";
-import { expiry, required, secretText, validityText } from "./credential-text.ts";
+import { expiry, secretText, validityText } from "./credential-text.ts";
+import { required } from "./failure.ts";
 import { agoText, cleanText, countText, listText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { collectNames, parseCount, parseTime } from "./parse.ts";
@@ -96,7 +97,7 @@ export function addEnrolmentKeyCommands(program: Command, cli: Cli): void {
     .action(
       withSession(cli, async (session, id: string, options: { reason?: string }) => {
         const answer = await session.call(method.revokeEnrolmentKey, { id, reason: options.reason ?? "" });
-        const revoked = required(answer.key);
+        const revoked = required(answer.key, "the record");
         session.print(EnrolmentKeySchema, revoked, () => `Revoked enrolment key ${cleanText(revoked.name)}.`);
       }),
     );

@@ -37,6 +37,12 @@ export class CliError extends Error {
   }
 }
 
+/** What the service always answers with, for example `a device`; throws with words if it did not. */
+export function required<T>(record: T | undefined, what: string): T {
+  if (record === undefined) throw new CliError(exitCodes.failure, `the service answered without ${what}`);
+  return record;
+}
+
 /** A failure, ready to be shown. */
 export interface Failure {
   readonly exitCode: number;

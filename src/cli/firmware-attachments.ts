@@ -12,7 +12,7 @@ import {
   FirmwareService,
   GetFirmwareResponseSchema,
 } from "../../gen/ota/v1/firmware_service_pb.js";
-import { CliError, exitCodes } from "./failure.ts";
+import { CliError, exitCodes, required } from "./failure.ts";
 import { agoText, bytesText, cleanText, enumText } from "./format.ts";
 import { firmwareId } from "./references.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
@@ -134,9 +134,7 @@ function savedName({ fileName, id }: FirmwareAttachment): string {
 
 async function readFirmware(session: Session, reference: string): Promise<Firmware> {
   const { firmware } = await session.call(method.getFirmware, { id: await firmwareId(session, reference) });
-  if (firmware === undefined)
-    throw new CliError(exitCodes.failure, "the service answered without a firmware");
-  return firmware;
+  return required(firmware, "a firmware");
 }
 
 function attachmentNamed({ attachments }: Firmware, name: string): FirmwareAttachment {

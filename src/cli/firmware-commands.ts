@@ -7,7 +7,7 @@ import { type Firmware, FirmwareSchema, FirmwareState } from "../../gen/ota/v1/f
 import { FirmwareService, ListFirmwareResponseSchema } from "../../gen/ota/v1/firmware_service_pb.js";
 import { createManifest, parseManifest } from "../manifest/manifest.ts";
 import { publicKeyOf, signManifest, thumbprint, verifySignature } from "../manifest/signature.ts";
-import { CliError, exitCodes } from "./failure.ts";
+import { CliError, exitCodes, required } from "./failure.ts";
 import { addAttachmentCommands, attachFile } from "./firmware-attachments.ts";
 import {
   addDescriptionOptions,
@@ -79,7 +79,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
       withSession(cli, async (session, reference: string, file: string) => {
         const id = await firmwareId(session, reference);
         const { firmware: record } = await session.call(method.getFirmware, { id });
-        printFirmware(session, await upload(session, requireFirmware(record), file));
+        printFirmware(session, await upload(session, required(record, "a firmware"), file));
       }),
     );
 
@@ -116,7 +116,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
       withSession(cli, async (session, reference: string) => {
         const id = await firmwareId(session, reference);
         const { firmware: released, unchanged } = await session.call(method.releaseFirmware, { id });
-        printFirmware(session, requireFirmware(released));
+        printFirmware(session, required(released, "a firmware"));
         session.noteUnchanged(unchanged, "it was released already");
       }),
     );
@@ -140,7 +140,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
     .action(
       withSession(cli, async (session, reference: string) => {
         const answer = await session.call(method.getFirmware, { id: await firmwareId(session, reference) });
-        printFirmware(session, requireFirmware(answer.firmware));
+        printFirmware(session, required(answer.firmware, "a firmware"));
       }),
     );
 
@@ -153,7 +153,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
       withSession(cli, async (session, reference: string, texts: string[]) => {
         const id = await firmwareId(session, reference);
         const answer = await session.call(method.updateFirmware, { id, reportedVersions: { texts } });
-        printFirmware(session, requireFirmware(answer.firmware));
+        printFirmware(session, required(answer.firmware, "a firmware"));
       }),
     );
 
@@ -165,7 +165,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
       withSession(cli, async (session, reference: string) => {
         const id = await firmwareId(session, reference);
         const { firmware: deleted, unchanged } = await session.call(method.deleteFirmware, { id });
-        printFirmware(session, requireFirmware(deleted));
+        printFirmware(session, required(deleted, "a firmware"));
         session.noteUnchanged(unchanged, "it was deleted already");
       }),
     );
@@ -222,7 +222,7 @@ async function createFirmware(
   options: DescriptionOptions,
 ): Promise<Firmware> {
   const request = await describeFirmware(file, options, session.signal);
-  return requireFirmware((await session.call(method.createFirmware, request)).firmware);
+  return required((await session.call(method.createFirmware, request)).firmware, "a firmware");
 }
 
 async function submitSignature(
@@ -235,7 +235,7 @@ async function submitSignature(
   const keyId = options.keyId ?? (await findSigner(session, manifest, signature));
   const id = await firmwareId(session, reference);
   const { firmware, unchanged } = await session.call(method.signFirmware, { id, manifest, signature, keyId });
-  printFirmware(session, requireFirmware(firmware));
+  printFirmware(session, required(firmware, "a firmware"));
   session.noteUnchanged(unchanged, "the key had signed it already");
 }
 
@@ -266,7 +266,7 @@ async function publishFirmware(
   const manifest = await manifestOf(session, id, options);
   const signature = new Uint8Array(signManifest(privateKeyPem, manifest));
   const { firmware } = await session.call(method.signFirmware, { id, manifest, keyId, signature });
-  printFirmware(session, requireFirmware(firmware));
+  printFirmware(session, required(firmware, "a firmware"));
 }
 
 /** The service's manifest of a firmware, with what only its signers decide. */
@@ -341,12 +341,6 @@ async function listFirmware(
     items.length === 0 ? "No firmware." : renderFirmwareList(session.terminal, items, Date.now()),
   );
   noteMore(session, nextPageToken);
-}
-
-function requireFirmware(firmware: Firmware | undefined): Firmware {
-  if (firmware === undefined)
-    throw new CliError(exitCodes.failure, "the service answered without a firmware");
-  return firmware;
 }
 
 function printFirmware(session: Session, firmware: Firmware): void {

@@ -11,7 +11,7 @@ import { VerbEffectSchema } from "../../gen/ota/v1/rollout_pb.js";
 import { type Field, fieldsWhere } from "../policy/field.ts";
 import { policyFields } from "../policy/policy-fields.ts";
 import { toPolicyMessage } from "../policy/policy-messages.ts";
-import { CliError, exitCodes } from "./failure.ts";
+import { required } from "./failure.ts";
 import { cleanText, countText, timeText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { addFieldOptions, givenByOptions } from "./policy-options.ts";
@@ -56,7 +56,7 @@ export function addRecallCommands(firmware: Command, cli: Cli): void {
         ...request,
         reason: options.reason ?? "",
       });
-      const recalled = requireRecall(answer.recall);
+      const recalled = required(answer.recall, "a recall");
       session.printEffect(RecallSchema, recalled, answer.effect, () =>
         renderRecall(session.terminal, recalled),
       );
@@ -168,9 +168,4 @@ function renderReach(terminal: Terminal, reach: PreviewRecallResponse): string {
 
 function runningText({ runningCount }: Recall): string {
   return runningCount === undefined ? "not counted yet" : String(runningCount);
-}
-
-function requireRecall(recall: Recall | undefined): Recall {
-  if (recall === undefined) throw new CliError(exitCodes.failure, "the service answered without a recall");
-  return recall;
 }

@@ -1,5 +1,5 @@
 import { type Rollout, RolloutSchema, type VerbEffect } from "../../gen/ota/v1/rollout_pb.js";
-import { CliError, exitCodes } from "./failure.ts";
+import { required } from "./failure.ts";
 import { renderRollout } from "./rollout-view.ts";
 import type { Session } from "./session.ts";
 
@@ -16,8 +16,8 @@ export function printRollout(session: Session, rollout: Rollout | undefined, unc
 }
 
 /** Shows the rollout of an answer in full, and what a verb changed. */
-export function printSteered(session: Session, { rollout, effect }: SteeredRollout): void {
-  if (rollout === undefined) throw new CliError(exitCodes.failure, "the service answered without a rollout");
+export function printSteered(session: Session, { rollout: answered, effect }: SteeredRollout): void {
+  const rollout = required(answered, "a rollout");
   session.printEffect(RolloutSchema, rollout, effect, () =>
     renderRollout(session.terminal, rollout, Date.now()),
   );

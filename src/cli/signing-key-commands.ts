@@ -17,7 +17,7 @@ import {
   SetSignatureRequirementResponseSchema,
 } from "../../gen/ota/v1/access_service_pb.js";
 import { validityText } from "./credential-text.ts";
-import { CliError, exitCodes } from "./failure.ts";
+import { CliError, exitCodes, required } from "./failure.ts";
 import { agoText, cleanText, countText, enumText, timeText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { parseCount, parseEnumValue, parseTime } from "./parse.ts";
@@ -173,8 +173,8 @@ async function setRequirement(
   });
 }
 
-function printKey(session: Session, key: SigningKey | undefined): void {
-  if (key === undefined) throw new CliError(exitCodes.failure, "the service answered without the key");
+function printKey(session: Session, answered: SigningKey | undefined): void {
+  const key = required(answered, "the key");
   session.print(SigningKeySchema, key, () =>
     renderFacts(session.terminal, [
       ["key id", key.id],

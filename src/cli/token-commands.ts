@@ -1,7 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
-import { v4 as newRequestId } from "uuid";
 import {
   type OperatorToken,
   OperatorTokenSchema,
@@ -13,7 +13,8 @@ import {
   CreateTokenResponseSchema,
   ListTokensResponseSchema,
 } from "../../gen/ota/v1/access_service_pb.js";
-import { expiry, required, secretText, validityText } from "./credential-text.ts";
+import { expiry, secretText, validityText } from "./credential-text.ts";
+import { required } from "./failure.ts";
 import { agoText, cleanText, enumText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
 import { collectNames, parseRole, parseTime } from "./parse.ts";
@@ -43,7 +44,7 @@ export function addTokenCommands(program: Command, cli: Cli): void {
     .action(
       withSession(cli, async (session, options: TokenOptions) => {
         const answer = await session.call(method.createToken, {
-          requestId: newRequestId(),
+          requestId: randomUUID(),
           name: options.name,
           role: options.role,
           owner: options.owner ?? "",
@@ -87,7 +88,7 @@ export function addTokenCommands(program: Command, cli: Cli): void {
     .action(
       withSession(cli, async (session, id: string, options: { reason?: string }) => {
         const answer = await session.call(method.revokeToken, { id, reason: options.reason ?? "" });
-        const revoked = required(answer.token);
+        const revoked = required(answer.token, "the record");
         session.print(OperatorTokenSchema, revoked, () => `Revoked token ${cleanText(revoked.name)}.`);
       }),
     );
