@@ -159,7 +159,7 @@ export interface ClockMetrics {
 
 /** What calls of the object store count. */
 export interface StoreMetrics {
-  /** A call that ended, by operation and outcome: `ok`, an error code, or `aborted`. Handles are made once. */
+  /** A call that ended, by operation and outcome: `ok`, an error code, or `aborted`. */
   duration(operation: string, outcome: ErrorCode | "ok" | "aborted"): Distribution;
 }
 

@@ -96,14 +96,9 @@ export class TimePartitions implements AsyncDisposable {
     const end = new Date(start.getTime() + this.#spanMs);
     const name = this.#nameOf(start);
     // Waits its turn, within the connection's lock_timeout: the caller needs the partition.
-    await this.#pool.transact(
-      async (session) => {
-        const [found] = await session.query<{ made: boolean }>(isMadeSql, [name]);
-        if (found?.made === true) return;
-        await makePartition(session, { table: this.#table, name, start, end });
-      },
-      { lock: "partitions" },
-    );
+    await this.#pool.transact((session) => makePartition(session, { table: this.#table, name, start, end }), {
+      lock: "partitions",
+    });
     if (this.#oldest === undefined || start < this.#oldest) this.#oldest = start;
   }
 
@@ -169,8 +164,6 @@ export class TimePartitions implements AsyncDisposable {
     return match === null ? undefined : new Date(`${match[1]}-${match[2]}-${match[3]}T00:00:00Z`);
   }
 }
-
-const isMadeSql = sql`SELECT to_regclass($1) IS NOT NULL AS made`;
 
 const keptFromSql = sql`
   SELECT least($1::timestamptz, date_trunc('day', now(), 'UTC') - $2 * interval '1 day') AS day`;
