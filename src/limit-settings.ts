@@ -137,6 +137,24 @@ export const limitSettings = {
     [4 * 1024 * 1024, 1024 ** 4],
     "The same of one device, token or, without a credential, address.",
   ),
+  answerTimeoutSeconds: integer(
+    "ANSWER_TIMEOUT_SECONDS",
+    120,
+    [1, 3_600],
+    "How long the answer of a call, or a piece of a longer one, may stand unread before it is given up.",
+  ),
+  unreadAnswerBytes: integer(
+    "UNREAD_ANSWER_BYTES",
+    256 * 1024 * 1024,
+    [4 * 1024 * 1024, 1024 ** 4],
+    "The most memory that answers may hold that their readers have not taken, per replica.",
+  ),
+  unreadAnswerBytesPerCaller: integer(
+    "UNREAD_ANSWER_BYTES_PER_CALLER",
+    32 * 1024 * 1024,
+    [4 * 1024 * 1024, 1024 ** 4],
+    "The same of one device, token or, without a credential, address.",
+  ),
   maxConnections: integer(
     "MAX_CONNECTIONS",
     50_000,
@@ -204,6 +222,11 @@ export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
       timeoutMs: values.requestTimeoutSeconds * 1_000,
       bytes: values.pendingRequestBytes,
       bytesPerCaller: values.pendingRequestBytesPerCaller,
+    },
+    unreadAnswers: {
+      timeoutMs: values.answerTimeoutSeconds * 1_000,
+      bytes: values.unreadAnswerBytes,
+      bytesPerCaller: values.unreadAnswerBytesPerCaller,
     },
     connections: {
       most: values.maxConnections,

@@ -132,6 +132,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     tracing: foundation.tracing,
     clock,
     pendingRequests: config.pendingRequests,
+    unreadAnswers: config.unreadAnswers,
     refusals,
     trustedProxies: config.trustedProxies,
   });

@@ -9,6 +9,7 @@ import type { Metrics } from "../infra/metrics.ts";
 import { registerConnectDoor } from "./connect/connect-door.ts";
 import { registerConsoleFiles } from "./console/console-files.ts";
 import type { ConsoleSessions } from "./console/console-session.ts";
+import { watchAnswers } from "./http/answer-watch.ts";
 import type { LetIn } from "./http/http-call.ts";
 import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
 import { originForm, refuseUnclearTargets } from "./http/request-target.ts";
@@ -152,6 +153,7 @@ export class HttpApp implements AsyncDisposable {
     const { pipeline, table, metrics, corsOrigins, rawRoutes, console } = this.#parts;
     const app = this.fastify;
     app.addHook("onRequest", securityHeaders(this.#parts.tls?.hstsSeconds ?? 0));
+    watchAnswers(app, pipeline.unreadAnswers);
     refuseUnclearTargets(app, pipeline);
     // Pages and probes need no credential: whatever was not refused counts as let in.
     app.addHook("onResponse", async ({ raw }, { statusCode }) => {

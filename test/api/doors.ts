@@ -29,6 +29,7 @@ import type { PendingRequestLimits } from "../../src/api/pipeline/pending-reques
 import { methodName, Pipeline } from "../../src/api/pipeline/pipeline.ts";
 import { type PlaceLimits, Places } from "../../src/api/pipeline/places.ts";
 import { RateLimiter, type RateLimits } from "../../src/api/pipeline/rate-limit.ts";
+import type { UnreadAnswerLimits } from "../../src/api/pipeline/unread-answers.ts";
 import { PortTls, type PortTlsSettings } from "../../src/api/tls/port-tls.ts";
 import type { Identity } from "../../src/call/identity.ts";
 import { OtaError } from "../../src/errors.ts";
@@ -86,6 +87,7 @@ export interface DoorsOptions {
   readonly places?: Partial<PlaceLimits>;
   readonly stallMs?: number;
   readonly pendingRequests?: Partial<PendingRequestLimits>;
+  readonly unreadAnswers?: Partial<UnreadAnswerLimits>;
   readonly connections?: Partial<ConnectionLimits>;
   readonly tls?: GrpcPortOptions["tls"];
   readonly translateError?: (error: unknown) => OtaError | undefined;
@@ -134,6 +136,12 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
       bytes: 64 * 1024 * 1024,
       bytesPerCaller: 16 * 1024 * 1024,
       ...options.pendingRequests,
+    },
+    unreadAnswers: {
+      timeoutMs: 60_000,
+      bytes: 64 * 1024 * 1024,
+      bytesPerCaller: 16 * 1024 * 1024,
+      ...options.unreadAnswers,
     },
     refusals: { note: () => {} },
     trustedProxies: options.http?.trustedProxies ?? new BlockList(),

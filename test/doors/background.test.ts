@@ -53,6 +53,7 @@ const works = [
   "token_uses",
   "tuf_metadata",
   "unauthenticated_calls",
+  "unread_answers",
   "update_transitions",
   "version_history",
   "webhooks",

@@ -17,6 +17,7 @@ import {
   RetryInfoSchema,
 } from "../../../gen/google/rpc/error_details_pb.js";
 import { OtaError } from "../../errors.ts";
+import { rememberCaller } from "../http/answer-watch.ts";
 import { clientGone, errorDetailRegistry, isGone, type LetIn, pendingBody } from "../http/http-call.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
@@ -24,6 +25,7 @@ import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import type { Failure } from "../pipeline/failure.ts";
 import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
 import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import type { UnreadAnswers } from "../pipeline/unread-answers.ts";
 import { certificateOf } from "../tls/port-tls.ts";
 import { type ReadMessages, readInPlaceOfConnect } from "./salvaged-bodies.ts";
 
@@ -70,7 +72,7 @@ export async function registerConnectDoor(
       // Runs before the body is read: strangers are turned away cheaply.
       requestGate: async (context) => {
         const route = routes.get(nameOf(context)) as Route;
-        const gated = await admit(route, context);
+        const gated = await admit(route, context, pipeline.unreadAnswers);
         const request = context.values.get(requestKey);
         if (request === undefined) return;
         options.letIn(request.raw.socket);
@@ -117,7 +119,7 @@ function nameOf(context: HandlerContext): string {
   return `${context.service.typeName}/${context.method.name}`;
 }
 
-async function admit(route: Route, context: HandlerContext): Promise<GatedCall> {
+async function admit(route: Route, context: HandlerContext, unread: UnreadAnswers): Promise<GatedCall> {
   const call = route.open(originOf(context));
   const gated: GatedCall = { call, started: false };
   context.values.set(gatedKey, gated);
@@ -125,10 +127,15 @@ async function admit(route: Route, context: HandlerContext): Promise<GatedCall> 
   context.signal.addEventListener("abort", () => endEarly(route, gated, context), { once: true });
   try {
     const request = context.values.get(requestKey);
-    if (request !== undefined && isGone(request)) throw clientGone();
+    if (request !== undefined) {
+      rememberCaller(request, call);
+      if (isGone(request)) throw clientGone();
+    }
     // The client's deadline had passed before anybody listened.
     if (context.signal.aborted) throw reasonOf(context.signal.reason);
     await route.admit(call);
+    // How large the answer is, shows only when Connect writes it.
+    unread.requireRoom(call, maxMessageBytes);
     return gated;
   } catch (error) {
     throw toConnectError(route.fail(call, error));

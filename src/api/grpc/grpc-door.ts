@@ -27,6 +27,7 @@ import type {
 } from "../pipeline/endpoint.ts";
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
+import type { UnreadAnswers } from "../pipeline/unread-answers.ts";
 import { GrpcAdmission } from "./grpc-admission.ts";
 import { GrpcPort, type GrpcPortOptions } from "./grpc-port.ts";
 import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
@@ -56,6 +57,7 @@ export interface GrpcDoorOptions {
 export class GrpcDoor implements AsyncDisposable {
   readonly #logger: Logger;
   readonly #stallMs: number;
+  readonly #unread: UnreadAnswers;
   readonly #admission: GrpcAdmission;
   readonly #port: GrpcPort;
   readonly #open = new Set<Call>();
@@ -66,6 +68,7 @@ export class GrpcDoor implements AsyncDisposable {
     this.#logger = pipeline.parts.logger;
     setLogger(libraryLog(this.#logger));
     this.#stallMs = options.stallMs ?? defaultStallMs;
+    this.#unread = pipeline.unreadAnswers;
     const routes = new Map<string, Route>();
     for (const endpoint of table) routes.set(pathOf(endpoint), pipeline.rpc(endpoint, "grpc"));
     this.#admission = new GrpcAdmission(routes, pipeline.pendingRequests, {
@@ -165,7 +168,7 @@ export class GrpcDoor implements AsyncDisposable {
           ? message.then((salvaged) => endpoint.handle(salvaged, call))
           : endpoint.handle(message, call);
       };
-      this.#answerOnce(endpoint, route, call, handle, callback);
+      this.#answerOnce(endpoint, route, { call, grpcCall }, handle, callback);
     };
   }
 
@@ -177,7 +180,7 @@ export class GrpcDoor implements AsyncDisposable {
         grpcCall.sendMetadata(headersOf(call));
         return endpoint.handle(requests, call);
       };
-      this.#answerOnce(endpoint, route, call, handle, (error, answer, trailers) => {
+      this.#answerOnce(endpoint, route, { call, grpcCall }, handle, (error, answer, trailers) => {
         void requests.return();
         callback(error, answer, trailers);
       });
@@ -224,6 +227,13 @@ export class GrpcDoor implements AsyncDisposable {
     if (call.streaming) this.#openStreams--;
   }
 
+  /** Gives up an answer that nobody reads. Throws where its caller left too much unread. */
+  #awaitReader(call: Call, grpcCall: AnyCall, bytes: number): void {
+    const answer = this.#unread.begin(call, bytes, () => resetStream(grpcCall));
+    // Emitted when the last of it was sent, too.
+    (grpcCall as EventEmitter).once("cancelled", () => answer.end());
+  }
+
   #requests(
     endpoint: Endpoint,
     route: Route,
@@ -243,7 +253,7 @@ export class GrpcDoor implements AsyncDisposable {
   #answerOnce(
     endpoint: UnaryEndpoint | ClientStreamEndpoint,
     route: Route,
-    call: Call,
+    { call, grpcCall }: { readonly call: Call; readonly grpcCall: AnyCall },
     handle: () => Promise<object>,
     callback: sendUnaryData<Buffer>,
   ): void {
@@ -256,6 +266,7 @@ export class GrpcDoor implements AsyncDisposable {
       let bytes: Buffer;
       try {
         bytes = encode(endpoint, answer);
+        this.#awaitReader(call, grpcCall, bytes.length);
       } catch (error) {
         return fail(error);
       }
@@ -298,6 +309,7 @@ export class GrpcDoor implements AsyncDisposable {
       }
       if (call.abortReason !== undefined) throw call.abortReason;
       grpcCall.end();
+      this.#awaitReader(call, grpcCall, 0);
       route.succeed(call);
     } catch (error) {
       grpcCall.emit("error", toGrpcError(route.fail(call, error), call));

@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { ServerDuplexStream, ServerReadableStream, ServerWritableStream } from "@grpc/grpc-js";
 import { OtaError } from "../../errors.ts";
+import type { AnyCall } from "./grpc-wire.ts";
 
 /** The request side of a gRPC stream. */
 export type ReadableCall = ServerReadableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>;
@@ -256,12 +257,12 @@ export function isStalled(error: unknown): boolean {
  * Takes a stream away from a client that does not read: the status would wait for ever behind the answers that are not
  * read.
  */
-export function resetStream(call: WritableCall): void {
+export function resetStream(call: AnyCall): void {
   rawStream(call)?.close(constants.NGHTTP2_CANCEL);
 }
 
 /** The HTTP/2 stream under a call. grpc-js has no public way to it; tests watch that this one works. */
-function rawStream(call: ReadableCall | WritableCall): ServerHttp2Stream | undefined {
+function rawStream(call: AnyCall): ServerHttp2Stream | undefined {
   return (call as unknown as { call?: { stream?: ServerHttp2Stream } }).call?.stream;
 }
 

@@ -20,6 +20,7 @@ import {
 } from "../pipeline/pending-requests.ts";
 import type { Route } from "../pipeline/pipeline.ts";
 import { certificateOf } from "../tls/port-tls.ts";
+import { rememberCaller } from "./answer-watch.ts";
 
 /**
  * Hears of connections whose caller may make a call, before its body is read and its answer written: both may take longer than
@@ -30,6 +31,7 @@ export type LetIn = (connection: Socket) => void;
 /** Begins a call that came by HTTP; it is aborted when the client goes away before the answer was sent. */
 export function openHttpCall(route: Route, door: Door, request: FastifyRequest, reply: FastifyReply): Call {
   const call = route.open(new HttpOrigin(door, request));
+  rememberCaller(request, call);
   void reply.header("x-request-id", call.requestId);
   reply.raw.once("close", () => {
     if (!reply.raw.writableFinished) call.abort(clientGone());

@@ -51,9 +51,9 @@ function faultOf({ url = "/", headers, rawHeaders }: IncomingMessage): string | 
   return "the request's target is neither a path nor the URL of a host";
 }
 
-/** A host with or without a port, and no user before it (RFC 3986, section 3.2). */
+/** A host with or without a port, and no user before it (RFC 3986, section 3.2), that can be part of a URL. */
 function isHost(text: string): boolean {
-  return hostAndPort.test(text);
+  return hostAndPort.test(text) && URL.canParse(`http://${text}`);
 }
 
 const hostAndPort = /^(?:\[[\da-f:.]{2,45}\]|[\w.~!$&'()*+,;=%-]{1,255})(?::\d{0,5})?$/i;

@@ -22,6 +22,7 @@ import { type RateLimiter, rateLimited } from "./rate-limit.ts";
 import { type RefusalRecord, Refusals } from "./refusals.ts";
 import { outOfScope, scopeOfCaller } from "./scoped-endpoint.ts";
 import { UnauthenticatedCalls } from "./unauthenticated-calls.ts";
+import { type UnreadAnswerLimits, UnreadAnswers } from "./unread-answers.ts";
 import { checkRequest } from "./validation.ts";
 
 /** What the pipeline is made of. */
@@ -38,6 +39,7 @@ export interface PipelineParts {
   /** Follows calls; undefined where nobody asked for it. */
   readonly tracing?: Pick<Tracing, "beginCall"> | undefined;
   readonly pendingRequests: PendingRequestLimits;
+  readonly unreadAnswers: UnreadAnswerLimits;
   /** Where refused calls are put on record. */
   readonly refusals: RefusalRecord;
   /** Proxies that are not limited by their address. */
@@ -68,12 +70,15 @@ export class Pipeline {
   readonly parts: PipelineParts;
   /** For the doors: the requests that are let in and still on their way. */
   readonly pendingRequests: PendingRequests;
+  /** For the doors: the answers that were handed to connections and not taken yet. */
+  readonly unreadAnswers: UnreadAnswers;
   readonly #shared: Shared;
 
   constructor(parts: PipelineParts) {
     this.parts = parts;
     this.pendingRequests = new PendingRequests({ ...parts, limits: parts.pendingRequests });
     const credentials = new CredentialGuard(parts);
+    this.unreadAnswers = new UnreadAnswers({ ...parts, limits: parts.unreadAnswers });
     this.#shared = {
       openCalls: new OpenCalls({ ...parts, credentials }),
       credentials,
@@ -85,7 +90,7 @@ export class Pipeline {
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
     const { openCalls, unauthenticated } = this.#shared;
-    return [openCalls.round, unauthenticated.round, this.pendingRequests.round];
+    return [openCalls.round, unauthenticated.round, this.pendingRequests.round, this.unreadAnswers.round];
   }
 
   /** Cuts what a device has open here, but for heartbeat streams. */

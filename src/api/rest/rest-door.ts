@@ -16,6 +16,7 @@ import type { BoundEndpoint, EndpointTable } from "../pipeline/endpoint-table.ts
 import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
 import { answerOf, maxMessageBytes, type Pipeline, type Route } from "../pipeline/pipeline.ts";
 import { jsonFromBody } from "../pipeline/request-reading.ts";
+import type { UnreadAnswers } from "../pipeline/unread-answers.ts";
 import { requestFromHttp } from "./rest-binding.ts";
 
 /**
@@ -66,11 +67,13 @@ class RestDoor {
   readonly #nowhere: Route;
   readonly #calls = new WeakMap<FastifyRequest, RestCall>();
   readonly #pending: PendingRequests;
+  readonly #unread: UnreadAnswers;
   readonly #letIn: LetIn;
 
   constructor(pipeline: Pipeline, table: EndpointTable, letIn: LetIn) {
     this.#letIn = letIn;
     this.#pending = pipeline.pendingRequests;
+    this.#unread = pipeline.unreadAnswers;
     this.#bindings = table.bindings;
     for (const { endpoint } of table.bindings) {
       if (!this.#routes.has(endpoint)) this.#routes.set(endpoint, pipeline.rpc(endpoint, "rest"));
@@ -111,6 +114,7 @@ class RestDoor {
     route.check(call, message);
     const answer = answerOf(endpoint, await endpoint.handle(message, call));
     const json = JSON.stringify(jsonOf(endpoint, answer, binding.responseBody));
+    this.#unread.requireRoom(call, Buffer.byteLength(json));
     if (call.abortReason !== undefined) throw call.abortReason;
     route.succeed(call);
     return reply.code(200).type(jsonType).header("cache-control", "no-store").send(json);
