@@ -48,7 +48,7 @@ async function bareConnection(): Promise<Socket> {
   return socket;
 }
 
-const frameTypes = { headers: 1, reset: 3, settings: 4 };
+const frameTypes = { headers: 1, reset: 3, settings: 4, ping: 6, windowUpdate: 8, continuation: 9 };
 
 /** An HTTP/2 frame (RFC 9113, section 4.1). */
 function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
@@ -150,6 +150,31 @@ describe("rapid reset", () => {
     await new Promise((resolve) => over.ping(resolve));
     expect(over.destroyed).toBe(false);
     expect(await refusals("flood")).toBe(0);
+  });
+});
+
+describe("frames that are no call", () => {
+  it.each([
+    ["headers that never end", frameTypes.continuation, 0, 1, Buffer.alloc(0)],
+    ["settings", frameTypes.settings, 0, 0, Buffer.from([0, 4, 0, 0, 0, 1])],
+    ["pings", frameTypes.ping, 0, 0, Buffer.alloc(8)],
+    ["windows beyond any size", frameTypes.windowUpdate, 0, 0, Buffer.from([0x7f, 0xff, 0xff, 0xff])],
+  ])("end their connection when they come in masses: %s", async (_, type, flags, stream, payload) => {
+    await openWith();
+    const healthy = doors.client("device");
+    await callUnary(healthy, check, { firmwareVersion: "1.0.0" });
+    const socket = await bareConnection();
+    socket.pause();
+    if (type === frameTypes.continuation) {
+      socket.write(frame(frameTypes.headers, 0, stream, headerBlock(checkPath, "nobody")));
+    }
+    const burst = Buffer.concat(Array.from({ length: 1_000 }, () => frame(type, flags, stream, payload)));
+    while (!socket.closed && !socket.destroyed) {
+      socket.write(burst);
+      await callUnary(healthy, check, { firmwareVersion: "1.0.0" });
+    }
+    await eventually(() => expect(doors.grpc.openConnections).toBe(1));
+    await callUnary(healthy, check, { firmwareVersion: "1.0.0" });
   });
 });
 

@@ -82,6 +82,34 @@ describe("a request that names", () => {
   });
 });
 
+describe("a body of which two readers could see two ends", () => {
+  const next = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n";
+
+  it.each([
+    ["a length and chunks", ["content-length: 6", "transfer-encoding: chunked"], `0\r\n\r\n${next}`],
+    ["two lengths", ["content-length: 6", "content-length: 5"], "123456"],
+    ["a list of lengths", ["content-length: 6, 5"], "123456"],
+    ["chunks that are not the last coding", ["transfer-encoding: chunked, identity"], `0\r\n\r\n${next}`],
+    ["an unknown coding", ["transfer-encoding: xchunked"], `0\r\n\r\n${next}`],
+    ["a blank before the colon", ["transfer-encoding : chunked"], `0\r\n\r\n${next}`],
+    ["a folded header", ["a: b\r\n transfer-encoding: chunked"], `0\r\n\r\n${next}`],
+    ["a header behind a bare CR", ["a: b\rtransfer-encoding: chunked"], `0\r\n\r\n${next}`],
+    ["a negative chunk", ["transfer-encoding: chunked"], `-1\r\n\r\n${next}`],
+    [
+      "a chunk that is larger than any number",
+      ["transfer-encoding: chunked"],
+      `FFFFFFFFFFFFFFFFF\r\n${next}`,
+    ],
+    ["a chunk extension with a bare LF", ["transfer-encoding: chunked"], `2;\nxx\r\n{}\r\n0\r\n\r\n${next}`],
+  ])("is refused, and nothing behind it is read: %s", async (_, headers, body) => {
+    const json = "content-type: application/json";
+    const lines = [`POST ${restPath} HTTP/1.1`, "host: a", token, json, ...headers, "", body];
+    const statuses = statusesIn(await answersTo(...lines));
+    expect(statuses).not.toContain("200");
+    expect(statuses.at(-1)).toBe("400");
+  });
+});
+
 describe("an absolute target", () => {
   it.each(["http://ota.example.com", "https://ota.example.com:8080", "HTTP://[::1]:80"])(
     "after %s is served like its path",

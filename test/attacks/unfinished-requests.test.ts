@@ -242,6 +242,15 @@ describe("an HTTP body that never ends", () => {
     });
   }
 
+  it("is small where no credential is needed", async () => {
+    await open();
+    const path = `/${Health.typeName}/${Health.method.check.name}`;
+    const sent = { ...json, "content-length": "1000000" };
+    expect(await halfPost(path, sent, '{"service":"')).toMatch(/^HTTP\/1\.1 4(?:13|29) /);
+    expect(doors.pipeline.pendingRequests.size).toBe(0);
+    await expectServed();
+  });
+
   it("is refused after a time, by REST in words", async () => {
     await open({ pendingRequests: { timeoutMs: 200 } });
     const announced = { ...byDevice, "content-length": "1000" };

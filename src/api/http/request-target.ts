@@ -6,17 +6,12 @@ import { openHttpCall, sendFailure } from "./http-call.ts";
 
 /**
  * The path and query of a request: what proxies are sent, `http://host/path`, stands for the path here too (RFC 9112,
- * section 3.2.2). The host in it counts for as much as the `host` header does, which is nothing: the service is one
- * origin. A target that names a user, or no host, stays as it is, and is refused.
+ * section 3.2.2). A target that names a user, or no host, stays as it is, and is refused.
  */
 export function originForm({ url = "/" }: { readonly url?: string | undefined }): string {
-  const [scheme] = schemeOfWeb.exec(url) ?? [];
-  if (scheme === undefined) return url;
-  const afterScheme = url.slice(scheme.length);
-  const hostLength = afterScheme.search(/[/?#]/);
-  const host = hostLength === -1 ? afterScheme : afterScheme.slice(0, hostLength);
-  if (!isHost(host)) return url;
-  const path = afterScheme.slice(host.length);
+  const host = hostOf(url);
+  if (host === undefined) return url;
+  const path = url.slice(url.indexOf("//") + 2 + host.length);
   return path.startsWith("/") ? path : `/${path}`;
 }
 
@@ -31,7 +26,11 @@ export function refuseUnclearTargets(app: FastifyInstance, pipeline: Pipeline): 
   );
   app.addHook("onRequest", async (request, reply) => {
     const fault = faultOf(request.raw);
-    if (fault === undefined) return undefined;
+    if (fault === undefined) {
+      // The host of the target counts then, and not that of the header.
+      request.raw.headers.host = hostOf(request.originalUrl) ?? request.raw.headers.host;
+      return undefined;
+    }
     const call = openHttpCall(route, "http", request, reply);
     const error = new OtaError("invalid_argument", "INVALID_REQUEST", fault);
     // Whatever still comes by this connection may be meant for somebody else.
@@ -49,6 +48,14 @@ function faultOf({ url = "/", headers, rawHeaders }: IncomingMessage): string | 
   }
   if (url.startsWith("/") || url === "*") return undefined;
   return "the request's target is neither a path nor the URL of a host";
+}
+
+/** The host, and port, in an absolute target; undefined in any other. */
+function hostOf(url: string): string | undefined {
+  const [scheme] = schemeOfWeb.exec(url) ?? [];
+  if (scheme === undefined) return undefined;
+  const [host = ""] = url.slice(scheme.length).split(/[/?#]/, 1);
+  return isHost(host) ? host : undefined;
 }
 
 /** A host with or without a port, and no user before it (RFC 3986, section 3.2), that can be part of a URL. */
