@@ -27,6 +27,8 @@ export async function registerConsoleFiles(
       root: join(folder, "assets"),
       prefix: "/assets/",
       index: false,
+      // The build makes none; one that an editor or a tool left there is nobody's business.
+      dotfiles: "ignore",
       immutable: true,
       maxAge: assetLifetimeMs,
       preCompressed: true,
