@@ -75,8 +75,10 @@ async function reconcile(
     summary,
   }));
   const found = JSON.stringify(rows);
-  await session.run(fireSql, [found]);
-  await session.run(refreshSql, [found]);
+  if (rows.length > 0) {
+    await session.run(fireSql, [found]);
+    await session.run(refreshSql, [found]);
+  }
   await session.run(clearSql, [rows.map(({ key }) => key)]);
   await session.run(resolveSql, [resolveMs]);
 }
