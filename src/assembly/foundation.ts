@@ -63,9 +63,8 @@ export async function openFoundation(
   };
   const waitMs = config.outages.databaseWaitMs;
   const database = opened.use(await whenDatabaseAnswers(connect, { waitMs, logger, signal }));
-  const store = opened.use(
-    new WatchedObjectStore(objectStore(config), watchStore(countStoreCalls(metrics.store, machine), tracing)),
-  );
+  const storeWatch = watchStore(countStoreCalls(metrics.store, machine), tracing);
+  const store = opened.use(new WatchedObjectStore(await objectStore(config), storeWatch));
   await tellOfStore(store, config, logger);
   const idempotency = new IdempotencyKeys();
   const background = opened.use(new Background({ clock: machine, logger }));

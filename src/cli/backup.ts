@@ -31,7 +31,7 @@ export type MoveOptions = LocalDatabaseOptions & {
 /** Writes a backup; fails with `precondition`, and keeps it, if contents that the database names are not in the store. */
 export async function backup(cli: Cli, folder: string, options: BackupOptions): Promise<void> {
   const config = localConfig(cli, options);
-  await using store = options.withoutObjects === true ? undefined : objectStore(config);
+  await using store = options.withoutObjects === true ? undefined : await objectStore(config);
   await withLocalDatabase(cli, { ...options, besideService: true }, async ({ ownerUrl }) => {
     const serviceVersion = await ownVersion();
     const { manifest, gone } = await backUp({ ownerUrl, store, folder, serviceVersion, signal: cli.signal });
@@ -53,7 +53,7 @@ export async function restoreBackup(cli: Cli, folder: string, options: RestoreOp
   if (options.verifyOnly === true) await reader.verify(cli.signal);
   else {
     const config = localConfig(cli, options);
-    await using store = objectStore(config);
+    await using store = await objectStore(config);
     await withLocalDatabase(cli, options, (urls) =>
       restore({ backup: reader, urls, store, signal: cli.signal }),
     );

@@ -35,7 +35,7 @@ async function examine(cli: Cli, options: DoctorOptions): Promise<Finding[]> {
     return error.faults.map((message) => ({ subject: "settings", verdict: "fault", message, remedy }));
   }
   const set = countText(config.settings.filter((setting) => setting.set).length, "setting");
-  await using store = objectStore(config);
+  await using store = await objectStore(config);
   return [
     { subject: "settings", verdict: "ok", message: `${set} of DEVICE_OTA_…, the rest as by default` },
     // First: a data folder that cannot be written keeps the database from starting, and is easier to read here.
