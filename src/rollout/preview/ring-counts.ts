@@ -1,5 +1,5 @@
 import { bucketCount, bucketOfHash, placeOfHash } from "../model/bucket.ts";
-import type { Ring, RingCensusCounts } from "../model/rollout.ts";
+import { isUnsized, type Ring, type RingCensusCounts } from "../model/rollout.ts";
 import { ringEnds } from "./ring-ends.ts";
 
 /**
@@ -12,24 +12,32 @@ interface RingShare {
   readonly percentBasisPoints: number;
 }
 
-/** Counts devices by where the hash puts them and how they stand, so that rings of any size can be told afterwards. */
+/**
+ * Counts devices by where the hash puts them and how they stand, so that rings of any size can be told afterwards. There may be a
+ * million cells, so that those of a standing are made when a device has it.
+ */
 export class RingCounts {
   readonly #cellsPerBucket: number;
-  readonly #byCell: Readonly<Record<Standing, Uint32Array>>;
+  readonly #byCell = new Map<Standing, Uint32Array>();
   /** Those that are in the first ring wherever it ends. */
-  readonly #pinned: Record<Standing, number> = standings(() => 0);
+  readonly #pinned: Record<Standing, number> = { had: 0, unneeded: 0, reachable: 0, held_back: 0, gone: 0 };
+  #lowestAwaited = Number.POSITIVE_INFINITY;
 
   /** With as many cells to a bucket as rings have to end within. */
   constructor(cellsPerBucket: number) {
     this.#cellsPerBucket = cellsPerBucket;
-    this.#byCell = standings(() => new Uint32Array(bucketCount * cellsPerBucket));
   }
 
   /** A device with a hash. */
   add(standing: Standing, hash: number): void {
     const cell = this.#cellsPerBucket === 1 ? bucketOfHash(hash) : placeOfHash(hash);
-    const counts = this.#byCell[standing];
+    let counts = this.#byCell.get(standing);
+    if (counts === undefined) {
+      counts = this.#noDevices();
+      this.#byCell.set(standing, counts);
+    }
     counts[cell] = (counts[cell] ?? 0) + 1;
+    if (cell < this.#lowestAwaited && awaited.includes(standing)) this.#lowestAwaited = cell;
   }
 
   /** Devices that are always in the first ring. */
@@ -57,27 +65,32 @@ export class RingCounts {
     const { reachable, held_back, gone } = this.#pinned;
     return ringEnds(rings, {
       pinned: reachable + held_back + gone,
-      byCell: this.#awaited(),
+      byCell: rings.some(isUnsized) ? this.#awaited() : new Uint32Array(),
       cellsPerBucket: this.#cellsPerBucket,
     });
   }
 
   /** The first bucket in which a device waits for the update, of 10,000; undefined if none does. */
   get lowestAwaited(): number | undefined {
-    const { reachable, held_back, gone } = this.#byCell;
-    const lowest = reachable.findIndex(
-      (count, cell) => count > 0 || (held_back[cell] ?? 0) > 0 || (gone[cell] ?? 0) > 0,
-    );
-    return lowest < 0 ? undefined : Math.floor(lowest / this.#cellsPerBucket);
+    return Number.isFinite(this.#lowestAwaited)
+      ? Math.floor(this.#lowestAwaited / this.#cellsPerBucket)
+      : undefined;
   }
 
   #awaited(): Uint32Array {
-    const { reachable, held_back, gone } = this.#byCell;
-    return reachable.map((count, cell) => count + (held_back[cell] ?? 0) + (gone[cell] ?? 0));
+    const [first, ...others] = awaited.flatMap((standing) => this.#byCell.get(standing) ?? []);
+    const sums = first?.slice() ?? this.#noDevices();
+    for (const counts of others)
+      for (let cell = 0; cell < sums.length; cell++) sums[cell] = (sums[cell] ?? 0) + (counts[cell] ?? 0);
+    return sums;
+  }
+
+  #noDevices(): Uint32Array {
+    return new Uint32Array(bucketCount * this.#cellsPerBucket);
   }
 
   #perRing(standing: Standing, rings: readonly RingShare[]): number[] {
-    const cells = this.#byCell[standing];
+    const cells = this.#byCell.get(standing) ?? [];
     const cellsPerBucket = this.#cellsPerBucket;
     // Each is in the first ring that ends behind it. There may be a million cells to walk, while nothing else goes on.
     let cell = 0;
@@ -90,6 +103,5 @@ export class RingCounts {
   }
 }
 
-function standings<T>(make: () => T): Record<Standing, T> {
-  return { had: make(), unneeded: make(), reachable: make(), held_back: make(), gone: make() };
-}
+/** How devices stand that wait for the update. */
+const awaited: readonly Standing[] = ["reachable", "held_back", "gone"];
