@@ -29,8 +29,9 @@ describe("connections", () => {
     const settings = `SELECT current_setting('statement_timeout') AS statement,
       current_setting('lock_timeout') AS lock,
       current_setting('idle_in_transaction_session_timeout') AS idle,
+      (SELECT string_agg(reset_val, ' ' ORDER BY name) FROM pg_settings WHERE name LIKE 'tcp_keepalives_%') AS probes,
       current_setting('application_name') AS name`;
-    const limits = { statement: "10s", lock: "5s", idle: "15s" };
+    const limits = { statement: "10s", lock: "5s", idle: "15s", probes: "4 10 5" };
     const ingest = await database.ingestPool.query(settings);
     const admin = await database.adminPool.query(settings);
     expect(ingest.rows).toEqual([{ ...limits, name: "device-ota ingest" }]);

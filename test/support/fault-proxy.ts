@@ -22,16 +22,20 @@ export class FaultProxy implements AsyncDisposable {
 
   /**
    * A proxy in front of `target`, `host:port`, or, as in a database's URL, the folder of PostgreSQL's Unix socket with its
-   * slashes encoded. `link` replaces the plain passing on of bytes.
+   * slashes encoded. `link` replaces the plain passing on of bytes; `at` is where it listens, any port unless given.
    */
-  static async start(target: string, link?: Link): Promise<FaultProxy> {
+  static async start(
+    target: string,
+    link?: Link,
+    at: { readonly host: string; readonly port: number } = { host: "127.0.0.1", port: 0 },
+  ): Promise<FaultProxy> {
     const { hostname, port } = new URL(`tcp://${target}`);
     const folder = decodeURIComponent(hostname);
     const place = folder.startsWith("/")
       ? { path: `${folder}/.s.PGSQL.5432` }
       : { host: hostname, port: Number(port) };
     const proxy = new FaultProxy(place, link);
-    proxy.#listener.listen(0, "127.0.0.1");
+    proxy.#listener.listen(at);
     await once(proxy.#listener, "listening");
     return proxy;
   }
@@ -46,7 +50,7 @@ export class FaultProxy implements AsyncDisposable {
   get address(): string {
     const address = this.#listener.address();
     if (address === null || typeof address === "string") throw new Error("the proxy is closed");
-    return `127.0.0.1:${address.port}`;
+    return `${address.address}:${address.port}`;
   }
 
   /** Connections that were ever made through it. */

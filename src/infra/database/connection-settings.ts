@@ -43,6 +43,13 @@ const idleConnectionTimeoutMs = 60_000;
 /** When to probe a silent connection first, so that a cut network is noticed. */
 const keepAliveDelayMs = 10_000;
 
+/**
+ * When the server probes a silent connection, so that it notices within half a minute that a machine of ours is gone. It may be
+ * in the middle of a COPY then, which no time-out of a statement ends, and would keep the marks of its devices from all
+ * other replicas for the two hours that TCP waits by default.
+ */
+const serverKeepAlive = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4";
+
 /** What the one connection of each replica is for that hears notifications: whoever counts them counts replicas. */
 export const listeningRole = "listen";
 
@@ -68,5 +75,6 @@ export function connectionSettings(url: string, role: string): PoolConfig {
     idleTimeoutMillis: idleConnectionTimeoutMs,
     keepAlive: true,
     keepAliveInitialDelayMillis: keepAliveDelayMs,
+    options: serverKeepAlive,
   };
 }

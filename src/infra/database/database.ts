@@ -14,7 +14,7 @@ import { Notifier } from "./notifier.ts";
 import { OrmDriver } from "./orm-driver.ts";
 import { locked, Pool, type TransactOptions } from "./pool.ts";
 import { type Session, sessionOf } from "./session.ts";
-import { type Sql, sql } from "./sql.ts";
+import { sql } from "./sql.ts";
 import { type StatementWatch, watchStatements } from "./watched-statements.ts";
 
 /** How to reach the database. */
@@ -184,29 +184,46 @@ export class Database implements AsyncDisposable {
 
   /** Asks the server for a sign of life; throws DATABASE_UNAVAILABLE if there is none before the signal aborts. */
   async ping(signal: AbortSignal): Promise<void> {
-    await this.#answer(sql`SELECT 1`, signal);
+    await this.#answer(() => this.pool.run(sql`SELECT 1`), signal);
   }
 
   /**
-   * Writes a row and commits it; throws DATABASE_UNAVAILABLE, with words, if the server does not before the signal aborts:
-   * a standby and a full disk answer questions all the same.
+   * Writes a row and commits it, and asks on a connection of the ORM as well; throws DATABASE_UNAVAILABLE, with words, if
+   * either does not come to an end before the signal aborts: a standby and a full disk answer questions all the same, and a
+   * pool that is used up answers none of its callers.
    */
   async probeWrite(signal: AbortSignal): Promise<void> {
-    await this.#answer(writeProbeSql, signal);
+    const both = () => Promise.all([this.pool.run(writeProbeSql), sessionOf(this.em()).run(sql`SELECT 1`)]);
+    await this.#answer(both, signal);
   }
 
-  async #answer(statement: Sql, signal: AbortSignal): Promise<void> {
+  async #answer(ask: () => Promise<unknown>, signal: AbortSignal): Promise<void> {
     const { promise: aborted, reject } = Promise.withResolvers<never>();
     const onAbort = (): void => reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       signal.throwIfAborted();
-      await Promise.race([this.pool.run(statement), aborted]);
+      await Promise.race([ask(), aborted]);
     } catch (error) {
-      throw asDatabaseError(error) ?? unreachable(error);
+      throw asDatabaseError(error) ?? this.#unreachable(error);
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  #unreachable(cause: unknown): OtaError {
+    // Reads that cost much wait for each other as a rule.
+    const full = this.pools.find(
+      ({ name, used, most, waiting }) => name !== "heavy_reads" && waiting > 0 && used >= most,
+    );
+    const why =
+      full === undefined
+        ? "did not answer"
+        : `has no connection free: all ${full.most} of the pool ${full.name} are in use`;
+    return new OtaError("unavailable", "DATABASE_UNAVAILABLE", `the database ${why}`, {
+      retryAfterMs: 1_000,
+      cause,
+    });
   }
 
   /** The names of migrations that the database still needs. */
@@ -270,11 +287,4 @@ function createPool(settings: pg.PoolConfig, logger: Logger): pg.Pool {
   pool.on("error", onError);
   pool.on("connect", (client) => client.on("error", onError));
   return pool;
-}
-
-function unreachable(cause: unknown): OtaError {
-  return new OtaError("unavailable", "DATABASE_UNAVAILABLE", "the database did not answer", {
-    retryAfterMs: 1_000,
-    cause,
-  });
 }

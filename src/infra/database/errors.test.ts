@@ -30,6 +30,15 @@ describe("asDatabaseError", () => {
     expect(asDatabaseError(new Error(message))?.reason).toBe("DATABASE_UNAVAILABLE");
   });
 
+  it.each([
+    [coded("53300"), "the database takes no more connections"],
+    [coded("ENOTFOUND"), "the database has a host name that does not resolve"],
+    [new Error("timeout exceeded when trying to connect"), "the database gave no connection in time"],
+    [coded("ECONNRESET"), "the database is not available"],
+  ])("says of %s what it means", (error, words) => {
+    expect(asDatabaseError(error)?.message).toBe(words);
+  });
+
   it("takes a protocol violation that ends the connection for an outage", () => {
     const fatal = Object.assign(coded("08P01"), { severity: "FATAL" });
     expect(asDatabaseError(fatal)?.reason).toBe("DATABASE_UNAVAILABLE");

@@ -9,7 +9,7 @@ export function asDatabaseError(error: unknown): OtaError | undefined {
   for (const failure of withCauses(error)) {
     if (failure instanceof OtaError) return undefined;
     if (!isOutage(failure)) continue;
-    const state = outageStates.get(codeOf(failure) ?? "") ?? "is not available";
+    const state = outageStates.get(codeOf(failure) ?? messageOf(failure)) ?? "is not available";
     return new OtaError("unavailable", "DATABASE_UNAVAILABLE", `the database ${state}`, {
       retryAfterMs: outageRetryMs,
       cause: error,
@@ -116,17 +116,23 @@ const outageCodes = new Set([
   "EAI_AGAIN",
 ]);
 
-/** What is to be said of an outage, where the code tells more than that there is one. */
+/** What pg says when no connection of the pool comes free in time, or none is made. */
+const noConnection = "timeout exceeded when trying to connect";
+
+/** What is to be said of an outage, where the code or the words tell more than that there is one. */
 const outageStates: ReadonlyMap<string, string> = new Map([
   ["53100", "has no room left on its disk"],
   ["53200", "has no memory left"],
   ["53300", "takes no more connections"],
   ["25006", "is read-only, as a standby is"],
+  ["ENOTFOUND", "has a host name that does not resolve"],
+  ["EAI_AGAIN", "has a host name that cannot be resolved at the moment"],
+  [noConnection, "gave no connection in time"],
 ]);
 
 /** pg reports these without a code. */
 const outageMessages = [
-  "timeout exceeded when trying to connect",
+  noConnection,
   "timeout expired",
   "Connection terminated",
   "Query read timeout",
@@ -146,6 +152,10 @@ function isOutage(failure: unknown): boolean {
   if (code === "ENOENT" && (failure as { syscall?: unknown }).syscall === "connect") return true;
   if (!(failure instanceof Error)) return false;
   return outageMessages.some((text) => failure.message.startsWith(text));
+}
+
+function messageOf(failure: unknown): string {
+  return failure instanceof Error ? failure.message : "";
 }
 
 function codeOf(failure: unknown): string | undefined {

@@ -13,20 +13,14 @@ export function storageError(action: string, cause: unknown): OtaError {
       retryAfterMs: RETRY_AFTER_MS,
     });
   }
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN")
+    return unavailable("has a host name that does not resolve", cause);
   return storageUnavailable(action, cause);
 }
 
 /** The store cannot do that now, through no fault of the caller. */
 export function storageUnavailable(action: string, cause?: unknown): OtaError {
-  return new OtaError(
-    "unavailable",
-    "STORAGE_UNAVAILABLE",
-    `the object store cannot ${action} at the moment`,
-    {
-      cause,
-      retryAfterMs: RETRY_AFTER_MS,
-    },
-  );
+  return unavailable(`cannot ${action} at the moment`, cause);
 }
 
 /** An object's address becomes part of a path: nothing but a digest gets through. */
@@ -34,4 +28,11 @@ export function assertSha256(sha256: string): void {
   if (!/^[0-9a-f]{64}$/.test(sha256)) {
     throw invalidArgument("sha256", "must be 64 lower-case hexadecimal digits");
   }
+}
+
+function unavailable(state: string, cause: unknown): OtaError {
+  return new OtaError("unavailable", "STORAGE_UNAVAILABLE", `the object store ${state}`, {
+    cause,
+    retryAfterMs: RETRY_AFTER_MS,
+  });
 }
