@@ -35,6 +35,10 @@ describe("asDatabaseError", () => {
     [coded("ENOTFOUND"), "the database has a host name that does not resolve"],
     [new Error("timeout exceeded when trying to connect"), "the database gave no connection in time"],
     [coded("ECONNRESET"), "the database is not available"],
+    [
+      Object.assign(coded("EMFILE"), { syscall: "connect" }),
+      "the database cannot be connected to: the service may open no more files",
+    ],
   ])("says of %s what it means", (error, words) => {
     expect(asDatabaseError(error)?.message).toBe(words);
   });
@@ -55,6 +59,7 @@ describe("asDatabaseError", () => {
   it.each([
     ["a duplicate", coded("23505")],
     ["a missing file", Object.assign(coded("ENOENT"), { syscall: "open" })],
+    ["a file for which no descriptor is left", Object.assign(coded("EMFILE"), { syscall: "open" })],
     ["a code that only begins alike", coded("080061")],
     ["a value that no message can carry", Object.assign(coded("08P01"), { severity: "ERROR" })],
     ["an answer of ours", new OtaError("internal", "INTERNAL", "x", { cause: coded("57P01") })],

@@ -116,6 +116,8 @@ const outageCodes = new Set([
   "EAI_AGAIN",
 ]);
 
+const connectCodes = new Set(["ENOENT", "EMFILE", "ENFILE"]);
+
 /** What pg says when no connection of the pool comes free in time, or none is made. */
 const noConnection = "timeout exceeded when trying to connect";
 
@@ -127,6 +129,8 @@ const outageStates: ReadonlyMap<string, string> = new Map([
   ["25006", "is read-only, as a standby is"],
   ["ENOTFOUND", "has a host name that does not resolve"],
   ["EAI_AGAIN", "has a host name that cannot be resolved at the moment"],
+  ["EMFILE", "cannot be connected to: the service may open no more files"],
+  ["ENFILE", "cannot be connected to: the machine may open no more files"],
   [noConnection, "gave no connection in time"],
 ]);
 
@@ -148,8 +152,8 @@ function isOutage(failure: unknown): boolean {
   // Class 08: connection exceptions.
   if (code !== undefined && (outageCodes.has(code) || /^08...$/.test(code)))
     return !isMalformedValue(failure);
-  // A missing socket file; a missing data file has another system call.
-  if (code === "ENOENT" && (failure as { syscall?: unknown }).syscall === "connect") return true;
+  // A missing socket file, or no file descriptor left for a socket; with other files the system call is another one.
+  if (connectCodes.has(code ?? "") && (failure as { syscall?: unknown }).syscall === "connect") return true;
   if (!(failure instanceof Error)) return false;
   return outageMessages.some((text) => failure.message.startsWith(text));
 }

@@ -15,6 +15,8 @@ export function storageError(action: string, cause: unknown): OtaError {
   }
   if (code === "ENOTFOUND" || code === "EAI_AGAIN")
     return unavailable("has a host name that does not resolve", cause);
+  if (code === "EMFILE" || code === "ENFILE")
+    return unavailable("cannot be used: the service may open no more files", cause);
   return storageUnavailable(action, cause);
 }
 
