@@ -11,9 +11,9 @@ import { eventually } from "../support/eventually.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
 import { NamedHosts } from "../support/named-hosts.ts";
 import { PolledDevice } from "../support/polled-device.ts";
-import { createTestDatabase } from "../support/postgres.ts";
+import { createTestDatabase, query } from "../support/postgres.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { acknowledged, query, startDevices, statusOf, untilAcked } from "../support/streaming-device.ts";
+import { acknowledged, startDevices, statusOf, untilAcked } from "../support/streaming-device.ts";
 import { type S3Server, startSwift, swiftIsInstalled } from "../support/swift.ts";
 
 it("a slow database, one that gives no connection, and one whose name is gone or moves: nothing acknowledged is lost, and it is said", async () => {

@@ -99,9 +99,6 @@ async function deploy(service: ServiceProcess): Promise<string> {
 
 /** How many migrations the database has run. */
 async function migrations(databaseUrl: string): Promise<number> {
-  const rows = await query<{ n: number }>(
-    databaseUrl,
-    "SELECT count(*)::int AS n FROM mikro_orm_migrations",
-  );
+  const rows = await query<{ n: number }>(databaseUrl, "SELECT count(*)::int AS n FROM mikro_orm_migrations");
   return rows[0]?.n ?? 0;
 }

@@ -5,8 +5,8 @@ import { type AdvisoryLock, lockNumber } from "../../src/infra/database/advisory
 import { DeliveryHistory } from "../support/delivery-history.ts";
 import { registerKey } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
-import { createTestDatabase } from "../support/postgres.ts";
-import { query, startDevices, untilAcked } from "../support/streaming-device.ts";
+import { createTestDatabase, query } from "../support/postgres.ts";
+import { startDevices, untilAcked } from "../support/streaming-device.ts";
 import { ServiceProcess } from "./service-process.ts";
 
 /** What one replica at a time does for all: the metrics' name, its lock, the table that it writes in its turn. */
@@ -60,7 +60,7 @@ it.skipIf(inject("serviceUrl") === inject("databaseUrl"))(
     }
 
     await running.disposeAsync();
-    const { rows } = await query(
+    const rows = await query(
       database.url,
       "SELECT (SELECT count(*)::int FROM audit_links) AS links, (SELECT max(sequence)::int FROM fleet_events) AS events",
     );
@@ -87,7 +87,7 @@ async function registerKeys({ grpcAddress, adminToken: token }: ServiceProcess):
 
 /** The role of the session that has the lock and waits for the table. */
 async function roleInTheMidst(databaseUrl: string, lock: AdvisoryLock, table: string): Promise<string> {
-  const { rows } = await query<{ role: string }>(
+  const rows = await query<{ role: string }>(
     databaseUrl,
     `SELECT usename AS role FROM pg_stat_activity a
       WHERE EXISTS (SELECT 1 FROM pg_locks l WHERE l.pid = a.pid AND granted AND locktype = 'advisory'
@@ -112,7 +112,7 @@ async function runs({ httpUrl }: ServiceProcess, work: string, outcome: string):
 
 /** What is not done, or was done twice or with a gap: nothing, if all is well. */
 async function undone(databaseUrl: string): Promise<string[]> {
-  const { rows } = await query<{ problem: string }>(
+  const rows = await query<{ problem: string }>(
     databaseUrl,
     `SELECT 'audit events wait for their link' AS problem FROM unlinked_audit_events
      UNION ALL SELECT 'an audit event has not one link' FROM audit_events e
