@@ -87,7 +87,7 @@ async function registerKeys({ grpcAddress, adminToken: token }: ServiceProcess):
 
 /** The role of the session that has the lock and waits for the table. */
 async function roleInTheMidst(databaseUrl: string, lock: AdvisoryLock, table: string): Promise<string> {
-  const rows = await query<{ role: string }>(
+  const [row] = await query<{ role: string }>(
     databaseUrl,
     `SELECT usename AS role FROM pg_stat_activity a
       WHERE EXISTS (SELECT 1 FROM pg_locks l WHERE l.pid = a.pid AND granted AND locktype = 'advisory'
@@ -95,7 +95,6 @@ async function roleInTheMidst(databaseUrl: string, lock: AdvisoryLock, table: st
         AND EXISTS (SELECT 1 FROM pg_locks l WHERE l.pid = a.pid AND NOT granted AND relation = $2::regclass)`,
     [lockNumber(lock), table],
   );
-  const [row] = rows;
   if (row === undefined) throw new Error(`nobody writes ${table}`);
   return row.role;
 }
