@@ -121,9 +121,9 @@ export function crashLogMessage(log: CrashLog): MessageInitShape<typeof CrashLog
   };
 }
 
-/** A crash log in protobuf's JSON mapping. */
+/** A crash log in protobuf's JSON mapping, with its zeros as the REST door writes them. */
 export function crashLogJson(log: CrashLog): unknown {
-  return toJson(CrashLogSchema, create(CrashLogSchema, crashLogMessage(log)));
+  return toJson(CrashLogSchema, create(CrashLogSchema, crashLogMessage(log)), { alwaysEmitImplicit: true });
 }
 
 /** The state that a request names. The contract's rules refuse what is none. */

@@ -22,7 +22,9 @@ export function symbolFileMessage({
 
 /** A symbol file in protobuf's JSON mapping. */
 export function symbolFileJson(file: SymbolFile): unknown {
-  return toJson(SymbolFileSchema, create(SymbolFileSchema, symbolFileMessage(file)));
+  return toJson(SymbolFileSchema, create(SymbolFileSchema, symbolFileMessage(file)), {
+    alwaysEmitImplicit: true,
+  });
 }
 
 /** A build without a symbol file on the wire. */

@@ -38,7 +38,8 @@ export function attachmentRoutes(attachments: FirmwareAttachments): RawRoute[] {
           unchanged,
         });
         void reply.code(unchanged ? 200 : 201).type("application/json; charset=utf-8");
-        return JSON.stringify(toJson(AttachFirmwareFileResponseSchema, answer));
+        // As the REST door writes its answers: with zeros and empty lists.
+        return JSON.stringify(toJson(AttachFirmwareFileResponseSchema, answer, { alwaysEmitImplicit: true }));
       },
     },
     {
