@@ -50,7 +50,7 @@ fuzz: $(installed) ## Call every RPC at every door with random and damaged messa
 	@$(npm) fuzz
 
 # Cheap checks first. `make --keep-going check` shows all that is wrong instead of the first fault.
-check: check-format check-lint check-types check-proto check-gen check-unused check-licences test ## Run everything that must pass before a commit
+check: check-format check-lint check-types check-proto check-gen check-openapi check-unused check-licences test ## Run everything that must pass before a commit
 
 bench: $(installed) ## Measure throughput and latency against floors
 	@$(npm) bench

@@ -22,7 +22,7 @@ export default defineConfig({
     // `npm run dev:console` beside a running service.
     proxy: Object.fromEntries(
       // The origin stays as the browser sent it, or the service would take sign-ins for those of another site.
-      ["/ota.v1", "/session", "/api", "/health"].map((path) => [
+      ["/ota.v1", "/session", "/api", "/health", "/docs", "/openapi.json"].map((path) => [
         path,
         { target: "http://127.0.0.1:8080", changeOrigin: false },
       ]),

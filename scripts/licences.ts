@@ -24,7 +24,7 @@ const mayShip = new Set([
 ]);
 
 /** Licences that only tools may have besides, which are never part of what is passed on. */
-const mayBuild = new Set([...mayShip, "MPL-2.0"]);
+const mayBuild = new Set([...mayShip, "MPL-2.0", "PSF-2.0"]);
 
 interface LockedPackage {
   version: string;

@@ -96,6 +96,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       rest: ["pipeline", "http"],
       download: ["pipeline", "http"],
       console: ["pipeline", "http"],
+      openapi: ["http"],
     },
   },
   access: { may: [...ground, "device-names.ts", "manifest"], wireMay: handlers, rooms: { oidc: ["."] } },
@@ -306,7 +307,19 @@ export const outside: Readonly<Record<string, Wall>> = {
     rooms: { harness: [".", "load"], load: [".", "harness"], floors: ["harness", "load"] },
   },
   scripts: {
-    may: ["agent", "client", "config.ts", "server.ts", "infra", "manifest", "wire", "orm", "driver"],
+    may: [
+      "agent",
+      "api/pipeline",
+      "client",
+      "config.ts",
+      "server.ts",
+      "infra",
+      "manifest",
+      "wire",
+      "orm",
+      "driver",
+    ],
+    rooms: { openapi: [] },
   },
 };
 

@@ -14,6 +14,7 @@ import type { LetIn } from "./http/http-call.ts";
 import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
 import { originForm, refuseUnclearTargets } from "./http/request-target.ts";
 import { securityHeaders } from "./http/security-headers.ts";
+import { descriptionRoutes } from "./openapi/description-routes.ts";
 import { ConnectionGuard, type ConnectionLimits } from "./pipeline/connection-guard.ts";
 import type { EndpointTable } from "./pipeline/endpoint-table.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
@@ -168,7 +169,8 @@ export class HttpApp implements AsyncDisposable {
     const letIn: LetIn = (connection) => this.#guard.admitted(connection);
     const { clock } = pipeline.parts;
     const probes = probeRoutes({ readiness: this.readiness, metrics, clock });
-    for (const raw of [...probes, ...rawRoutes]) registerRawRoute(app, pipeline, raw, letIn);
+    for (const raw of [...probes, ...descriptionRoutes(), ...rawRoutes])
+      registerRawRoute(app, pipeline, raw, letIn);
     await registerConnectDoor(app, pipeline, table, { shutdown: this.#shutdown.signal, letIn });
     await registerRestDoor(app, pipeline, table, letIn);
     if (console !== undefined) await registerConsoleFiles(app, pipeline, console.folder);
