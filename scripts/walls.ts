@@ -44,8 +44,10 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "errors.ts": { may: [] },
   "device-names.ts": { may: [] },
   "loopback.ts": { may: [] },
+  "mail-address.ts": { may: [] },
   "settings.ts": { may: [] },
   "alert-settings.ts": { may: ["settings.ts"] },
+  "email-settings.ts": { may: ["loopback.ts", "mail-address.ts", "settings.ts"] },
   "limit-settings.ts": { may: ["settings.ts"] },
   "oidc-settings.ts": { may: ["loopback.ts", "settings.ts"] },
   "outage-settings.ts": { may: ["settings.ts"] },
@@ -56,6 +58,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "config.ts": {
     may: [
       "alert-settings.ts",
+      "email-settings.ts",
       "limit-settings.ts",
       "loopback.ts",
       "oidc-settings.ts",
@@ -82,6 +85,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       postgres: ["."],
       "error-tracking": [".", "database"],
       tracing: ["."],
+      smtp: [".", "mail-address.ts"],
     },
   },
   call: { may: ["errors.ts", "wire"] },
@@ -141,7 +145,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   },
   backup: { may: ["errors.ts", "infra", "driver"] },
   doctor: { may: ["config.ts", "infra"] },
-  alert: { may: [...ground, "access"], wireMay: handlers, rooms: { webhook: ["."] } },
+  alert: { may: [...ground, "access"], wireMay: handlers, rooms: { webhook: [".", "mail-address.ts"] } },
   "entities.ts": {
     may: ["access", "alert", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
   },

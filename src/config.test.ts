@@ -89,6 +89,46 @@ describe("readConfig", () => {
     ]);
   });
 
+  it("reads the settings of e-mails, and refuses what does not go together or would send a password in clear", () => {
+    const smtp = { DEVICE_OTA_SMTP_HOST: "mail.example.com", DEVICE_OTA_SMTP_FROM: "OTA <ota@example.com>" };
+    const login = { DEVICE_OTA_SMTP_USER: "ota", DEVICE_OTA_SMTP_PASSWORD_FILE: "/p" };
+    expect(readConfig({}).email).toBeUndefined();
+    expect(
+      readConfig({ ...smtp, ...login, DEVICE_OTA_PUBLIC_URL: "https://ota.example.com/" }).email,
+    ).toMatchObject({
+      server: {
+        host: "mail.example.com",
+        port: 587,
+        tls: "starttls",
+        from: { name: "OTA", address: "ota@example.com" },
+        login: { user: "ota", passwordFile: "/p" },
+      },
+      publicUrl: "https://ota.example.com",
+    });
+    expect(readConfig({ ...smtp, DEVICE_OTA_SMTP_TLS: "implicit" }).email?.server.port).toBe(465);
+    expect(readConfig({ ...smtp, DEVICE_OTA_SMTP_FROM: "a@b.example" }).email?.server.from).toEqual({
+      name: "",
+      address: "a@b.example",
+    });
+    expect(faultsOf(login)).toHaveLength(2);
+    expect(faultsOf({ DEVICE_OTA_SMTP_HOST: "mail.example.com", DEVICE_OTA_SMTP_USER: "ota" })).toEqual([
+      "DEVICE_OTA_SMTP_FROM: is required with DEVICE_OTA_SMTP_HOST",
+      "DEVICE_OTA_SMTP_PASSWORD_FILE: is missing; user and password come together",
+    ]);
+    expect(faultsOf({ ...smtp, ...login, DEVICE_OTA_SMTP_TLS: "off" })).toEqual([
+      "DEVICE_OTA_SMTP_TLS: off would send the password in clear, and mail.example.com is beyond this machine",
+    ]);
+    for (const from of ["ota", "a@example.com, b@example.com", "OTA <a@example.com> <b@example.com>"])
+      expect(faultsOf({ ...smtp, DEVICE_OTA_SMTP_FROM: from })).toHaveLength(1);
+    for (const url of [
+      "ota.example.com",
+      "javascript:alert(1)",
+      "https://u:p@ota.example.com",
+      "https://ota.example.com/?a",
+    ])
+      expect(faultsOf({ DEVICE_OTA_PUBLIC_URL: url })).toHaveLength(1);
+  });
+
   it("reads the object store's settings", () => {
     const s3 = { DEVICE_OTA_STORAGE_TYPE: "s3", DEVICE_OTA_STORAGE_S3_BUCKET: "firmware" };
     expect(readConfig(s3).storage).toMatchObject({

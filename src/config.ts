@@ -1,5 +1,6 @@
 import { join, resolve } from "node:path";
 import { alertSettings, alertsOf, webhooksOf } from "./alert-settings.ts";
+import { emailOf, emailSettings } from "./email-settings.ts";
 import { limitSettings, limitsOf } from "./limit-settings.ts";
 import { isLoopback } from "./loopback.ts";
 import { oidcOf, oidcSettings } from "./oidc-settings.ts";
@@ -119,6 +120,7 @@ const table = {
   ...outageSettings,
   ...limitSettings,
   ...alertSettings,
+  ...emailSettings,
   adminToken: secret(
     "ADMIN_TOKEN",
     "The first administrator's token; by default one is made and shown once.",
@@ -421,6 +423,8 @@ function assemble(values: Values, faults: string[]) {
     /** What needs a person, and how long it is kept. */
     alerts: alertsOf(values),
     webhooks: webhooksOf(values),
+    /** Undefined: no e-mail is sent. */
+    email: emailOf(values, faults),
     ...limitsOf(values, values.trustedProxies),
   };
 }

@@ -6,6 +6,7 @@ import { certificateFindings } from "../doctor/certificate-findings.ts";
 import { databaseFindings } from "../doctor/database-findings.ts";
 import { type Finding, reasonOf } from "../doctor/finding.ts";
 import { descriptorFinding, diskFindings, storeFinding } from "../doctor/machine-findings.ts";
+import { mailFinding } from "../doctor/mail-findings.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { cleanText, countText } from "./format.ts";
 import { type LocalDatabaseOptions, localConfig, withLocalDatabase } from "./local-database.ts";
@@ -43,6 +44,7 @@ async function examine(cli: Cli, options: DoctorOptions): Promise<Finding[]> {
     ...(await database(cli, options, config)),
     await storeFinding(store, config),
     ...(await certificateFindings(config)),
+    await mailFinding(config),
     await descriptorFinding(),
   ];
 }

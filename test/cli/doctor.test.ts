@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, inject, it, vi } from "vitest";
 import { EMBEDDED_ROLES } from "../../src/infra/postgres/roles.ts";
 import { execute } from "../support/global-setup.ts";
+import { MailServer } from "../support/mail-server.ts";
 import { createTestDatabase } from "../support/postgres.ts";
 import { runCli } from "../support/run-cli.ts";
 
@@ -41,12 +42,24 @@ it("finds what is well, and what is wrong with settings, store, certificate and 
     "clock",
     "store",
     "certificate",
+    "e-mail",
     "disk",
     "open files",
   ])
     expect(subjects).toContain(subject);
 
-  const before = await examine({});
+  const mails = cleanup.use(await MailServer.start());
+  const smtp = {
+    DEVICE_OTA_SMTP_HOST: "127.0.0.1",
+    DEVICE_OTA_SMTP_PORT: String(mails.port),
+    DEVICE_OTA_SMTP_FROM: "ota@example.com",
+  };
+  const before = await examine({ ...smtp, DEVICE_OTA_SMTP_TLS: "off" });
+  expect(before.findings).toContainEqual({
+    subject: "e-mail",
+    verdict: "ok",
+    message: `127.0.0.1:${mails.port} (TLS: off) lets the service in without a login`,
+  });
   expect(before.exitCode).toBe(0);
   expect(before.findings).toContainEqual({
     subject: "database",
@@ -74,11 +87,13 @@ it("finds what is well, and what is wrong with settings, store, certificate and 
     DEVICE_OTA_STORAGE_BASE_PATH: join(file, "store"),
     DEVICE_OTA_TLS_CERT_FILE: file,
     DEVICE_OTA_TLS_KEY_FILE: file,
+    // It has no STARTTLS, without which nothing is said.
+    ...smtp,
   });
   expect(ill.exitCode).toBe(5);
   const faults = ill.findings.filter(({ verdict }) => verdict === "fault");
   expect(new Set(faults.map(({ subject }) => subject))).toEqual(
-    new Set(["disk", "store", "certificate", "writes"]),
+    new Set(["disk", "store", "certificate", "e-mail", "writes"]),
   );
   expect(faults.filter(({ remedy }) => remedy === undefined)).toEqual([]);
 
