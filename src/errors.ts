@@ -108,7 +108,8 @@ export type ErrorReason =
   | "TUF_VERSION_CONFLICT"
   | "CURSOR_EXPIRED"
   | "WEBHOOK_URL_REFUSED"
-  | "TOO_MANY_WEBHOOKS";
+  | "TOO_MANY_WEBHOOKS"
+  | "EMAIL_NOT_SET_UP";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

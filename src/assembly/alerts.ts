@@ -2,9 +2,11 @@ import { AlertWatch } from "../alert/alert-watch.ts";
 import { Alerts } from "../alert/alerts.ts";
 import { EventFeed } from "../alert/event-feed.ts";
 import { type ReplicaCheck, ReplicaSignals } from "../alert/replica-signals.ts";
-import { addDeliveries, WebhookSender } from "../alert/webhook/webhook-sender.ts";
+import { addDeliveries } from "../alert/webhook/webhook-outbox.ts";
+import { WebhookSender } from "../alert/webhook/webhook-sender.ts";
 import { Webhooks } from "../alert/webhook/webhooks.ts";
 import { presenceCountsOf } from "../device/fleet/fleet-counters.ts";
+import { SmtpServer } from "../infra/smtp/smtp-server.ts";
 import { driftPrefix } from "../rollout/model/drift-alert.ts";
 import { stuckPrefix } from "../rollout/model/stuck-alert.ts";
 import type { Access } from "./access.ts";
@@ -62,7 +64,10 @@ export function openAlerts(
     numbered: addDeliveries,
   });
   const settings = config.webhooks;
-  const sender = opened.adopt(new WebhookSender({ database, settings, clock, logger }), (it) => it.close());
+  const email = config.email && { server: new SmtpServer(config.email.server), settings: config.email };
+  const sender = opened.adopt(new WebhookSender({ database, settings, email, clock, logger }), (it) =>
+    it.close(),
+  );
   const watch = new AlertWatch({
     database,
     signals: new ReplicaSignals({ database, checks, clock }),
@@ -82,7 +87,7 @@ export function openAlerts(
   return {
     alerts: new Alerts({ database, audit, clock }),
     events,
-    webhooks: new Webhooks({ database, idempotency, audit, settings }),
+    webhooks: new Webhooks({ database, idempotency, audit, settings, canMail: email !== undefined }),
   };
 }
 

@@ -25,7 +25,11 @@ import { type Column, renderTable } from "./table.ts";
 
 const { method } = WebhookService;
 
-const formats = { "cloud-events": WebhookFormat.CLOUD_EVENTS, slack: WebhookFormat.SLACK };
+const formats = {
+  "cloud-events": WebhookFormat.CLOUD_EVENTS,
+  slack: WebhookFormat.SLACK,
+  email: WebhookFormat.EMAIL,
+};
 
 /** `webhook …`: receivers of events. */
 export function addWebhookCommands(program: Command, cli: Cli): void {
@@ -33,10 +37,12 @@ export function addWebhookCommands(program: Command, cli: Cli): void {
   webhook
     .command("create")
     .argument("<name>", "for people")
-    .argument("<url>", "where to post to")
+    .argument("<url>", "where to post to, or mailto: and an address")
     .description("Make a webhook; shows the secret that its messages are signed with, once")
     .addOption(
-      new Option("--format <format>", "how to tell").choices(Object.keys(formats)).default("cloud-events"),
+      new Option("--format <format>", "how to tell (default: email for mailto:, else cloud-events)").choices(
+        Object.keys(formats),
+      ),
     )
     .option("--event <types...>", "only these events: types, or beginnings with a star, such as alert.*")
     .action(withSession(cli, createWebhook));
@@ -97,18 +103,24 @@ async function createWebhook(
   session: Session,
   name: string,
   url: string,
-  options: { readonly format: keyof typeof formats; readonly event?: string[] },
+  options: { readonly format?: keyof typeof formats; readonly event?: string[] },
 ): Promise<void> {
   const answer = await session.call(method.createWebhook, {
     requestId: newRequestId(),
     name,
     url,
-    format: formats[options.format],
+    format: options.format === undefined ? WebhookFormat.UNSPECIFIED : formats[options.format],
     eventTypes: options.event ?? [],
   });
-  session.print(CreateWebhookResponseSchema, answer, () => answer.secret);
+  const { webhook = create(WebhookSchema), secret } = answer;
+  // E-mails are not signed.
+  if (secret === "") {
+    session.print(CreateWebhookResponseSchema, answer, () => `Webhook ${webhook.id} sends e-mails.`);
+    return;
+  }
+  session.print(CreateWebhookResponseSchema, answer, () => secret);
   if (!session.json)
-    session.terminal.note(`\nWebhook ${answer.webhook?.id}. The secret is shown this once; keep it.`);
+    session.terminal.note(`\nWebhook ${webhook.id}. The secret is shown this once; keep it.`);
 }
 
 async function listWebhooks(session: Session): Promise<void> {

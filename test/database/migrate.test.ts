@@ -50,6 +50,7 @@ const all = [
   "0041-tuf-repositories",
   "0043-alerts-and-events",
   "0044-webhooks",
+  "0048-webhook-mails",
 ];
 const replicas = 3;
 

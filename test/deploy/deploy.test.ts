@@ -28,6 +28,21 @@ const compose = parse(textOf("deploy/compose/compose.yaml"), { merge: true }) as
   readonly volumes: Readonly<Record<string, unknown>>;
 };
 
+/** The settings of a service in compose, where its file of values says these. */
+function configOf(name: string, given: Readonly<Record<string, string>>) {
+  const environment = Object.entries(compose.services[name]?.environment ?? {}).map(([key, value]) => [
+    key,
+    value.replaceAll(
+      /\$\{([A-Z_]+):([?+-])([^}]*)\}/g,
+      (_all, variable: string, kind: string, word: string) => {
+        const known = given[variable] ?? "";
+        return kind === "+" ? (known === "" ? "" : word) : kind === "-" && known === "" ? word : known;
+      },
+    ),
+  ]);
+  return readConfig(Object.fromEntries(environment) as Record<string, string>);
+}
+
 describe("what deploys the service", () => {
   it("names settings that there are", () => {
     const names = files.flatMap((file) => readFileSync(file, "utf8").match(/DEVICE_OTA_[A-Z0-9_]+/g) ?? []);
@@ -76,18 +91,19 @@ describe("what deploys the service", () => {
 describe("compose", () => {
   it("gives the service settings with which it starts", () => {
     const example = textOf("deploy/compose/settings.example").match(/^[A-Z_]+(?==)/gm) ?? [];
-    const given = new Map(example.map((name) => [name, "a-secret-of-24-characters"]));
+    const secrets = Object.fromEntries(
+      example.filter((name) => !name.startsWith("SMTP_")).map((name) => [name, "a-secret-of-24-characters"]),
+    );
+    const mail = { SMTP_HOST: "mail.example.com", SMTP_FROM: "ota@example.com", SMTP_USER: "ota" };
     for (const name of ["service-1", "service-2"]) {
-      const environment = Object.entries(compose.services[name]?.environment ?? {}).map(([key, value]) => {
-        const filled = value.replaceAll(
-          /\$\{([A-Z_]+):\?\}/g,
-          (_all, variable: string) => given.get(variable) ?? "",
-        );
-        return [key, filled] as const;
-      });
-      const config = readConfig(Object.fromEntries(environment));
+      const config = configOf(name, secrets);
       expect(config).toMatchObject({ host: "0.0.0.0", storage: { type: "s3", bucket: "firmware" } });
       expect(config.databaseUrl).toContain("a-secret-of-24-characters");
+      expect(config.email).toBeUndefined();
+      expect(configOf(name, { ...secrets, ...mail }).email?.server).toMatchObject({
+        host: "mail.example.com",
+        login: { user: "ota", passwordFile: "/run/secrets/smtp-password" },
+      });
     }
     const wanted = textOf("deploy/compose/compose.yaml").match(/(?<=\$\{)[A-Z_]+/g) ?? [];
     expect(new Set(wanted)).toEqual(new Set(example));

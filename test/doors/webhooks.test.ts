@@ -173,6 +173,7 @@ describe("a webhook", () => {
       reason: "WEBHOOK_URL_REFUSED",
       fields: ["url"],
     });
+    expect(await make("a", "mailto:ops@example.com")).toMatchObject({ reason: "EMAIL_NOT_SET_UP" });
     const [first] = (await rpc.unary(method.listWebhooks, {})).webhooks;
     expect(await make(first?.name ?? "", receiver.url())).toMatchObject({ reason: "DUPLICATE" });
     for (let count = (await rpc.unary(method.listWebhooks, {})).webhooks.length; count < 6; count++)

@@ -32,7 +32,7 @@ export declare type Webhook = Message<"ota.v1.Webhook"> & {
   name: string;
 
   /**
-   * Where events are posted to, without its query, which may hold a secret.
+   * Where events are posted to, without its query, which may hold a secret; or whom they are mailed to.
    *
    * @generated from field: string url = 3;
    */
@@ -182,6 +182,13 @@ export enum WebhookFormat {
    * @generated from enum value: WEBHOOK_FORMAT_SLACK = 2;
    */
   SLACK = 2,
+
+  /**
+   * An e-mail, which tells of all events since the one before; `url` is `mailto:` and one address.
+   *
+   * @generated from enum value: WEBHOOK_FORMAT_EMAIL = 3;
+   */
+  EMAIL = 3,
 }
 
 /**

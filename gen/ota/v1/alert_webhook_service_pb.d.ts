@@ -25,14 +25,15 @@ export declare type CreateWebhookRequest = Message<"ota.v1.CreateWebhookRequest"
   name: string;
 
   /**
-   * Where to post to: `https`, and `http` where the service may reach private addresses. Required.
+   * Where to post to: `https`, and `http` where the service may reach private addresses. Or whom to mail: `mailto:` and one address,
+   * without anything behind it. Required.
    *
    * @generated from field: string url = 2;
    */
   url: string;
 
   /**
-   * In which form; CloudEvents unless set.
+   * In which form; unless set an e-mail for `mailto:`, and CloudEvents for anything else.
    *
    * @generated from field: ota.v1.WebhookFormat format = 3;
    */
@@ -73,7 +74,7 @@ export declare type CreateWebhookResponse = Message<"ota.v1.CreateWebhookRespons
   webhook?: Webhook | undefined;
 
   /**
-   * `whsec_…`: what its messages are signed with. It is shown here only.
+   * `whsec_…`: what its messages are signed with. It is shown here only. Empty for e-mails.
    *
    * @generated from field: string secret = 2;
    */
@@ -141,14 +142,14 @@ export declare type UpdateWebhookRequest = Message<"ota.v1.UpdateWebhookRequest"
   disabled?: boolean | undefined;
 
   /**
-   * Another URL.
+   * Another URL, of the same kind.
    *
    * @generated from field: optional string url = 3;
    */
   url?: string | undefined;
 
   /**
-   * Makes a new secret; the old one signs nothing any more.
+   * Makes a new secret; the old one signs nothing any more. Not for e-mails.
    *
    * @generated from field: bool rotate_secret = 4;
    */
@@ -384,7 +385,8 @@ export declare const ReplayDeadLettersResponseSchema: GenMessage<ReplayDeadLette
  */
 export declare const WebhookService: GenService<{
   /**
-   * Makes a webhook, which is told of events from now on, and answers with the secret that its messages are signed with.
+   * Makes a webhook, which is told of events from now on, and answers with the secret that its messages are signed with; e-mails
+   * are not signed, and have none.
    *
    * @generated from rpc ota.v1.WebhookService.CreateWebhook
    */

@@ -612,6 +612,13 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_TOO_MANY_WEBHOOKS = 165;
    */
   TOO_MANY_WEBHOOKS = 165,
+
+  /**
+   * No SMTP server is set, so no e-mail can be sent. FAILED_PRECONDITION: the operator of the service has to set one.
+   *
+   * @generated from enum value: ERROR_REASON_EMAIL_NOT_SET_UP = 178;
+   */
+  EMAIL_NOT_SET_UP = 178,
 }
 
 /**

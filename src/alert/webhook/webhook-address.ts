@@ -1,13 +1,13 @@
 import { lookup } from "node:dns";
 import { BlockList, isIP, type LookupFunction } from "node:net";
 import { invalidArgument } from "../../errors.ts";
+import { isMailAddress } from "../../mail-address.ts";
 
 /**
  * Refuses URLs that webhooks are never posted to: of other schemes, with a password, and, unless private addresses are allowed, in clear or
  * to an address that is not public. Names are resolved with each delivery, by {@link publicLookup}. Throws `WEBHOOK_URL_REFUSED`.
  */
 export function requireWebhookUrl(text: string, allowPrivate: boolean): URL {
-  const refuse = (why: string) => invalidArgument("url", why, "WEBHOOK_URL_REFUSED");
   if (!URL.canParse(text)) throw refuse("is no URL");
   const url = new URL(text);
   if (url.username !== "" || url.password !== "") throw refuse("must not hold a user or a password");
@@ -17,6 +17,30 @@ export function requireWebhookUrl(text: string, allowPrivate: boolean): URL {
   if (!allowPrivate && isIP(host) !== 0 && !isPublic(host))
     throw refuse("names an address that is not public");
   return url;
+}
+
+/** Whether a text is a URL of RFC 6068, whatever it names. */
+export function isMailUrl(text: string): boolean {
+  return /^mailto:/i.test(text);
+}
+
+/**
+ * Whom a `mailto:` URL names: one address, so that what becomes of a mail is one thing, and nothing beside it, such as a subject. Throws
+ * `WEBHOOK_URL_REFUSED`.
+ */
+export function mailAddressOf(text: string): string {
+  if (!isMailUrl(text)) throw refuse("must be mailto: and an address");
+  let address: string;
+  try {
+    address = decodeURIComponent(text.slice("mailto:".length));
+  } catch {
+    throw refuse("is no URL");
+  }
+  if (!isMailAddress(address))
+    throw refuse(
+      "must name one address in ASCII after mailto:, and nothing else; for several people make a mailing list, or a webhook for each",
+    );
+  return address;
 }
 
 /** Resolves a name for a connection, and fails if any of its addresses is not public: what is checked is what is connected to. */
@@ -36,6 +60,10 @@ export const publicLookup: LookupFunction = (hostname, options, callback) => {
 /** Whether an address is one of the internet's, and not of a private network, this machine or a group. */
 export function isPublic(address: string): boolean {
   return !hidden.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+}
+
+function refuse(why: string) {
+  return invalidArgument("url", why, "WEBHOOK_URL_REFUSED");
 }
 
 const hidden = new BlockList();

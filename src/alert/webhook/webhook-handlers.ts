@@ -23,7 +23,7 @@ export function webhookEndpoints({ webhooks, pageTokens }: WebhookParts): Endpoi
         requestId: request.requestId || undefined,
         name: request.name,
         url: request.url,
-        format: formatOf(request.format),
+        format: formatOf(request.format, request.url),
         eventTypes: request.eventTypes,
       });
       return { webhook: webhookMessageOf(made.webhook), secret: made.secret };

@@ -7,15 +7,15 @@ import {
   WebhookFormat as WireFormat,
 } from "../../../gen/ota/v1/alert_webhook_pb.js";
 import type { DeliveryState, WebhookFormat } from "./webhook.entity.ts";
+import { isMailUrl } from "./webhook-address.ts";
 import type { Delivery, Webhook } from "./webhooks.ts";
 
-/** A webhook on the wire. The path of a Slack URL is its secret, and so may a query be. */
+/** A webhook on the wire. */
 export function webhookMessageOf(webhook: Webhook): MessageInitShape<typeof WebhookSchema> {
-  const { origin, pathname } = new URL(webhook.url);
   return {
     id: webhook.id,
     name: webhook.name,
-    url: webhook.format === "SLACK" ? `${origin}/…` : `${origin}${pathname}`,
+    url: shownUrl(webhook),
     format: formats[webhook.format],
     eventTypes: [...webhook.eventTypes],
     disabled: webhook.disabled,
@@ -39,9 +39,17 @@ export function deliveryMessage(delivery: Delivery): MessageInitShape<typeof Web
   };
 }
 
-/** The format that a request asks for; CloudEvents unless it says another one. */
-export function formatOf(wire: WireFormat): WebhookFormat {
-  return wire === WireFormat.SLACK ? "SLACK" : "CLOUD_EVENTS";
+/** The path of a Slack URL is its secret, and so may a query be. */
+function shownUrl({ url, format }: Webhook): string {
+  if (format === "EMAIL") return url;
+  const { origin, pathname } = new URL(url);
+  return format === "SLACK" ? `${origin}/…` : `${origin}${pathname}`;
+}
+
+/** The format that a request asks for; by the URL unless it says one. */
+export function formatOf(wire: WireFormat, url: string): WebhookFormat {
+  const named = (Object.keys(formats) as WebhookFormat[]).find((format) => formats[format] === wire);
+  return named ?? (isMailUrl(url) ? "EMAIL" : "CLOUD_EVENTS");
 }
 
 /** The state that a request asks for; undefined for any. */
@@ -52,6 +60,7 @@ export function deliveryStateOf(wire: WireDeliveryState): DeliveryState | undefi
 const formats: Readonly<Record<WebhookFormat, WireFormat>> = {
   CLOUD_EVENTS: WireFormat.CLOUD_EVENTS,
   SLACK: WireFormat.SLACK,
+  EMAIL: WireFormat.EMAIL,
 };
 
 const deliveryStates: Readonly<Record<DeliveryState, WireDeliveryState>> = {

@@ -2,20 +2,14 @@ import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { publicLookup, requireWebhookUrl } from "./webhook-address.ts";
 import type { WebhookMessage } from "./webhook-message.ts";
+import type { TryOutcome } from "./webhook-outbox.ts";
 
-/** What became of a try. */
-export interface PostOutcome {
-  readonly delivered: boolean;
-  /** In words, without what the receiver wrote. */
-  readonly words: string;
-}
-
-/** Posts a message. Redirects are not followed, and an answer is not read further than its status. Never rejects. */
+/** Posts a message. What came of it is told without what the receiver wrote. Redirects are not followed, and an answer is not read further than its status. Never rejects. */
 export async function postWebhook(
   url: string,
   { body, headers }: WebhookMessage,
   { allowPrivate, signal }: { readonly allowPrivate: boolean; readonly signal: AbortSignal },
-): Promise<PostOutcome> {
+): Promise<TryOutcome> {
   try {
     const target = requireWebhookUrl(url, allowPrivate);
     const status = await new Promise<number>((resolve, reject) => {

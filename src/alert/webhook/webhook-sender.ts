@@ -1,12 +1,11 @@
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
-import type { Session } from "../../infra/database/session.ts";
-import { sql } from "../../infra/database/sql.ts";
 import type { Logger } from "../../infra/logger.ts";
-import { type EventRange, type EventRow, eventOf } from "../event-feed.ts";
-import type { WebhookFormat } from "./webhook.entity.ts";
+import type { SmtpServer } from "../../infra/smtp/smtp-server.ts";
+import { webhookMail } from "./webhook-mail.ts";
 import { webhookMessage } from "./webhook-message.ts";
+import { claimMails, claimPosts, type Dispatch, settle, type TryOutcome } from "./webhook-outbox.ts";
 import { postWebhook } from "./webhook-post.ts";
 
 /** How webhooks are delivered, as the settings say. */
@@ -14,8 +13,9 @@ export interface WebhookSettings {
   readonly allowPrivate: boolean;
   /** The most webhooks. */
   readonly max: number;
-  /** Deliveries under way at once on this replica. */
+  /** Messages under way at once on this replica. */
   readonly concurrency: number;
+  /** For a post. */
   readonly timeoutMs: number;
   /** Before the second try. */
   readonly retryMs: number;
@@ -23,9 +23,26 @@ export interface WebhookSettings {
   readonly giveUpMs: number;
 }
 
-/** Makes a delivery of each event in the range for each webhook that is for it, in the transaction that numbers the events. */
-export async function addDeliveries(session: Session, { after, through }: EventRange): Promise<void> {
-  await session.run(addSql, [after, through]);
+/** How e-mails are sent, as the settings say. */
+export interface EmailSettings {
+  readonly server: { readonly timeoutMs: number; readonly from: { readonly address: string } };
+  readonly maxConnections: number;
+  /** Between two of one webhook. */
+  readonly gatherMs: number;
+  /** In one. */
+  readonly maxEvents: number;
+  /** Where the console is; undefined: nobody knows. */
+  readonly publicUrl: string | undefined;
+}
+
+/** What {@link WebhookSender} is made of. */
+export interface WebhookSenderParts {
+  readonly database: Pick<Database, "pool">;
+  readonly settings: WebhookSettings;
+  /** Undefined: e-mails wait. */
+  readonly email: { readonly server: SmtpServer; readonly settings: EmailSettings } | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
 }
 
 /**
@@ -34,23 +51,14 @@ export async function addDeliveries(session: Session, { after, through }: EventR
  */
 export class WebhookSender {
   readonly round: Round;
-  readonly #parts: {
-    readonly database: Pick<Database, "pool">;
-    readonly settings: WebhookSettings;
-    readonly clock: Clock;
-    readonly logger: Logger;
-  };
-  /** Deliveries under way, by webhook. */
+  readonly #parts: WebhookSenderParts;
+  /** Posts under way, by webhook. */
   readonly #underWay = new Map<string, number>();
+  #mailsUnderWay = 0;
   readonly #sending = new Set<Promise<void>>();
   readonly #stop = new AbortController();
 
-  constructor(parts: {
-    readonly database: Pick<Database, "pool">;
-    readonly settings: WebhookSettings;
-    readonly clock: Clock;
-    readonly logger: Logger;
-  }) {
+  constructor(parts: WebhookSenderParts) {
     this.#parts = parts;
     const { clock, logger } = parts;
     this.round = new Round({ name: "webhooks", everyMs: lookMs, work: () => this.#look(), clock, logger });
@@ -64,64 +72,99 @@ export class WebhookSender {
   }
 
   async #look(): Promise<void> {
-    const { database, settings } = this.#parts;
-    const free = settings.concurrency - this.#sending.size;
-    if (free <= 0) return;
-    const most = Math.max(1, Math.floor(settings.concurrency / 4));
-    const busy = [...this.#underWay];
-    const rows = await database.pool.query<DueRow>(claimSql, [
-      free,
-      most,
-      settings.timeoutMs + leaseSlackMs,
-      busy.map(([id]) => id),
-      busy.map(([, count]) => count),
-    ]);
-    for (const row of rows) this.#begin(row);
+    const { database, settings, email } = this.#parts;
+    const { concurrency, timeoutMs } = settings;
+    const posts = concurrency - this.#sending.size;
+    if (posts > 0) {
+      const mostOfOne = Math.max(1, Math.floor(concurrency / 4));
+      const claim = { most: posts, mostOfOne, leaseMs: timeoutMs + leaseSlackMs, underWay: this.#underWay };
+      for (const dispatch of await claimPosts(database.pool, claim)) this.#beginPost(dispatch);
+    }
+    if (email === undefined) return;
+    const { maxConnections, maxEvents, server } = email.settings;
+    const mails = Math.min(concurrency - this.#sending.size, maxConnections - this.#mailsUnderWay);
+    if (mails <= 0) return;
+    const claim = { most: mails, maxEvents, leaseMs: server.timeoutMs + leaseSlackMs };
+    for (const dispatch of await claimMails(database.pool, claim))
+      this.#beginMail(dispatch, email.server, email.settings);
   }
 
-  #begin(row: DueRow): void {
-    const id = row.webhook_id;
-    this.#underWay.set(id, (this.#underWay.get(id) ?? 0) + 1);
-    const sending = this.#send(row)
+  #beginPost(dispatch: Dispatch): void {
+    const { settings, clock } = this.#parts;
+    const { webhook, deliveries } = dispatch;
+    const { allowPrivate, timeoutMs } = settings;
+    this.#underWay.set(webhook.id, (this.#underWay.get(webhook.id) ?? 0) + 1);
+    this.#begin({
+      dispatch,
+      timeoutMs,
+      gatherMs: 0,
+      send: async (signal) => {
+        const message = webhookMessage(deliveries[0].event, webhook, clock.now());
+        return await postWebhook(webhook.url, message, { allowPrivate, signal });
+      },
+      ended: () => {
+        const left = (this.#underWay.get(webhook.id) ?? 1) - 1;
+        if (left === 0) this.#underWay.delete(webhook.id);
+        else this.#underWay.set(webhook.id, left);
+      },
+    });
+  }
+
+  #beginMail(dispatch: Dispatch, smtp: SmtpServer, settings: EmailSettings): void {
+    const { clock } = this.#parts;
+    const { gatherMs, server, publicUrl } = settings;
+    this.#mailsUnderWay += 1;
+    this.#begin({
+      dispatch,
+      timeoutMs: server.timeoutMs,
+      gatherMs,
+      send: async (signal) => {
+        const mail = webhookMail(dispatch, { from: server.from.address, publicUrl }, clock.now());
+        const { taken, refused, words } = await smtp.send(mail, signal);
+        return { delivered: taken, refused, words };
+      },
+      ended: () => {
+        this.#mailsUnderWay -= 1;
+      },
+    });
+  }
+
+  /** Tries, writes down what came of it, and looks for more. */
+  #begin(attempt: Attempt): void {
+    const { id: webhookId } = attempt.dispatch.webhook;
+    const sending = this.#try(attempt)
       .catch((error: unknown) => {
-        this.#parts.logger.warn({ err: error, webhookId: id }, "the outcome of a webhook is not written");
+        this.#parts.logger.warn({ err: error, webhookId }, "the outcome of a webhook is not written");
       })
       .finally(() => {
         this.#sending.delete(sending);
-        const left = (this.#underWay.get(id) ?? 1) - 1;
-        if (left === 0) this.#underWay.delete(id);
-        else this.#underWay.set(id, left);
+        attempt.ended();
         this.round.soon(0);
       });
     this.#sending.add(sending);
   }
 
-  async #send(row: DueRow): Promise<void> {
-    const { database, settings, clock } = this.#parts;
-    const { allowPrivate, timeoutMs, retryMs, giveUpMs } = settings;
-    const message = webhookMessage(eventOf(row), row, clock.now());
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(timeoutMs)]);
-    const { delivered, words } = await postWebhook(row.url, message, { allowPrivate, signal });
+  async #try({ dispatch, timeoutMs, gatherMs, send }: Attempt): Promise<void> {
+    const { database, settings } = this.#parts;
+    const outcome = await send(AbortSignal.any([this.#stop.signal, AbortSignal.timeout(timeoutMs)]));
     if (this.#stop.signal.aborted) return;
-    const waitMs = Math.min(longestWaitMs, retryMs * 2 ** Math.min(row.attempt_count - 1, 30));
-    await database.pool.run(outcomeSql, [
-      row.webhook_id,
-      row.id,
-      row.attempt_count,
-      delivered,
-      words,
-      waitMs * (0.5 + Math.random() / 2),
-      giveUpMs,
-    ]);
+    // What came last has been tried least: with it what is older is tried again too.
+    const tries = Math.min(...dispatch.deliveries.map((delivery) => delivery.attempt));
+    const waitMs = Math.min(longestWaitMs, settings.retryMs * 2 ** Math.min(tries - 1, 30));
+    const retryMs = waitMs * (0.5 + Math.random() / 2);
+    const nextMailMs = outcome.delivered ? gatherMs : Math.min(gatherMs, retryMs);
+    await settle(database.pool, dispatch, outcome, { retryMs, giveUpMs: settings.giveUpMs, nextMailMs });
   }
 }
 
-interface DueRow extends EventRow {
-  readonly webhook_id: string;
-  readonly attempt_count: number;
-  readonly url: string;
-  readonly format: WebhookFormat;
-  readonly secret: Buffer;
+/** A try that is under way. */
+interface Attempt {
+  readonly dispatch: Dispatch;
+  readonly timeoutMs: number;
+  /** How long the next message to the same receiver waits after this one was taken. */
+  readonly gatherMs: number;
+  readonly send: (signal: AbortSignal) => Promise<TryOutcome>;
+  readonly ended: () => void;
 }
 
 const lookMs = 1_000;
@@ -130,39 +173,3 @@ const lookMs = 1_000;
 const leaseSlackMs = 5_000;
 
 const longestWaitMs = 3_600_000;
-
-/** A test is for the webhook that it is about, whatever that is for. */
-const addSql = sql`
-  INSERT INTO webhook_deliveries (webhook_id, event_id)
-  SELECT w.id, e.id FROM fleet_events e JOIN webhooks w ON CASE
-      WHEN e.type = 'webhook.test' THEN e.resource_id = w.id::text
-      ELSE w.event_types = '{}' OR EXISTS (
-        SELECT FROM unnest(w.event_types) AS t (type)
-         WHERE e.type = t.type OR (right(t.type, 1) = '*' AND starts_with(e.type, left(t.type, -1)))) END
-   WHERE e.sequence > $1::bigint AND e.sequence <= $2::bigint
-  ON CONFLICT DO NOTHING`;
-
-/** For each webhook as many of the oldest as it may have under way beyond those that it has; what another replica takes now is passed over. */
-const claimSql = sql`
-  WITH due AS (
-    SELECT d.webhook_id, d.event_id FROM webhooks w
-      LEFT JOIN unnest($4::uuid[], $5::int[]) AS busy (id, count) ON busy.id = w.id
-      CROSS JOIN LATERAL (
-        SELECT webhook_id, event_id, due_at FROM webhook_deliveries
-         WHERE webhook_id = w.id AND state = 'PENDING' AND due_at <= now()
-         ORDER BY due_at LIMIT greatest(0, $2::int - coalesce(busy.count, 0)) FOR UPDATE SKIP LOCKED) d
-     WHERE NOT w.disabled LIMIT $1),
-  claimed AS (
-    UPDATE webhook_deliveries d SET attempt_count = attempt_count + 1, due_at = now() + make_interval(secs => $3::float8 / 1000)
-      FROM due WHERE d.webhook_id = due.webhook_id AND d.event_id = due.event_id
-    RETURNING d.webhook_id, d.event_id, d.attempt_count)
-  SELECT c.webhook_id, c.attempt_count, w.url, w.format, w.secret, e.id, e.sequence, e.type, e.resource_type, e.resource_id, e.summary, e.details, e.occurred_at
-    FROM claimed c JOIN webhooks w ON w.id = c.webhook_id JOIN fleet_events e ON e.id = c.event_id`;
-
-/** Not of a try that took longer than its lease, after which another one has begun. */
-const outcomeSql = sql`
-  UPDATE webhook_deliveries SET outcome = $5,
-      state = CASE WHEN $4::boolean THEN 'DELIVERED'
-                   WHEN since < now() - make_interval(secs => $7::float8 / 1000) THEN 'DEAD' ELSE 'PENDING' END,
-      due_at = now() + make_interval(secs => $6::float8 / 1000)
-   WHERE webhook_id = $1::uuid AND event_id = $2::uuid AND attempt_count = $3 AND state = 'PENDING'`;

@@ -2,7 +2,7 @@ import { defineEntity, p } from "@mikro-orm/core";
 import { createdAt, entityNamed } from "../../infra/database/columns.ts";
 
 /** In which form a receiver is told. */
-export type WebhookFormat = "CLOUD_EVENTS" | "SLACK";
+export type WebhookFormat = "CLOUD_EVENTS" | "SLACK" | "EMAIL";
 
 /** How far a delivery is. */
 export type DeliveryState = "PENDING" | "DELIVERED" | "DEAD";
@@ -16,13 +16,15 @@ export const WebhookEntity = defineEntity({
     name: p.text(),
     url: p.text(),
     format: p.text().$type<WebhookFormat>(),
-    /** What messages are signed with: it is needed for each, so it is stored as it is, and never shown again. */
+    /** What messages are signed with: it is needed for each, so it is stored as it is, and never shown again. Empty for e-mails. */
     secret: p.blob(),
     /** Types, or beginnings with a star; empty: all. */
     eventTypes: p.array().columnType("text[]").defaultRaw("'{}'"),
     disabled: p.boolean().default(false),
     creator: p.text(),
     createdAt: createdAt(),
+    /** Of an e-mail: when the next one may be sent; while a replica sends one, when that replica's lease ends. */
+    mailDueAt: createdAt(),
   },
   uniques: [{ name: "webhooks_name_unique", properties: ["name"] }],
 });

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { v7 as uuidv7 } from "uuid";
 import { fromTo } from "../../access/audit-change.ts";
 import type { AuditLog } from "../../access/audit-log.ts";
-import { notFound, OtaError } from "../../errors.ts";
+import { invalidArgument, notFound, OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { uniqueViolation } from "../../infra/database/errors.ts";
 import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
@@ -10,7 +10,7 @@ import { requestDigest } from "../../infra/database/request-digest.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import type { DeliveryState, WebhookFormat } from "./webhook.entity.ts";
-import { requireWebhookUrl } from "./webhook-address.ts";
+import { mailAddressOf, requireWebhookUrl } from "./webhook-address.ts";
 import type { WebhookSettings } from "./webhook-sender.ts";
 
 /** A receiver of events, without its secret. */
@@ -64,6 +64,8 @@ export interface WebhooksParts {
   readonly idempotency: IdempotencyKeys;
   readonly audit: AuditLog;
   readonly settings: WebhookSettings;
+  /** Whether there is a server that takes e-mails. */
+  readonly canMail: boolean;
 }
 
 /** The receivers of events as administrators keep them. Nothing that it returns but a fresh secret is one. */
@@ -75,15 +77,15 @@ export class Webhooks {
   }
 
   /**
-   * Makes a webhook and returns its secret. A repeat with the same request id returns the same webhook with a fresh secret, and the
-   * lost one signs nothing any more. Throws `REQUEST_ID_REUSED`, `WEBHOOK_URL_REFUSED`, `DUPLICATE` for a name that is taken,
+   * Makes a webhook and returns its secret, which is empty for an e-mail. A repeat with the same request id returns the same webhook with a fresh secret, and the
+   * lost one signs nothing any more. Throws `REQUEST_ID_REUSED`, `WEBHOOK_URL_REFUSED`, `EMAIL_NOT_SET_UP`, `DUPLICATE` for a name that is taken,
    * `TOO_MANY_WEBHOOKS`, and `NOT_FOUND` for the repeat of one that is deleted.
    */
   async create(request: NewWebhook): Promise<{ readonly webhook: Webhook; readonly secret: string }> {
     const { database, idempotency, audit, settings } = this.#parts;
     const { actor, requestId, name, url, format, eventTypes } = request;
-    requireWebhookUrl(url, settings.allowPrivate);
-    const secret = randomBytes(secretBytes);
+    this.#requireUrl(url, format);
+    const secret = format === "EMAIL" ? noSecret : randomBytes(secretBytes);
     const key = {
       caller: actor,
       method: "ota.v1.WebhookService/CreateWebhook",
@@ -99,9 +101,11 @@ export class Webhooks {
           await session.run(insertSql, [made, name, url, format, secret, eventTypes, actor]);
           return made;
         });
-        if (repeated) await session.run(updateSql, [id, null, null, secret]);
         const made = await read(session, id);
-        const details = { name, host: new URL(url).host, event_types: eventTypes.join(",") };
+        if (repeated && format === "EMAIL") return made;
+        if (repeated) await session.run(updateSql, [id, null, null, secret]);
+        const [place, target] = targetOf({ url, format });
+        const details = { name, [place]: target, event_types: eventTypes.join(",") };
         await audit.record(em, {
           actor,
           action: repeated ? "webhook.update" : "webhook.create",
@@ -125,19 +129,22 @@ export class Webhooks {
     return (await this.#parts.database.pool.query<WebhookRow>(listSql, [null])).map(webhookOf);
   }
 
-  /** Returns the secret if a new one was asked for. Throws `NOT_FOUND`, `WEBHOOK_URL_REFUSED`. */
+  /** Returns the secret if a new one was asked for. Throws `NOT_FOUND`, `WEBHOOK_URL_REFUSED`, `EMAIL_NOT_SET_UP`, `INVALID_REQUEST`. */
   async update(change: WebhookChange): Promise<{ readonly webhook: Webhook; readonly secret: string }> {
-    const { database, audit, settings } = this.#parts;
+    const { database, audit } = this.#parts;
     const { actor, id, disabled, url, rotateSecret } = change;
-    if (url !== undefined) requireWebhookUrl(url, settings.allowPrivate);
     const secret = rotateSecret ? randomBytes(secretBytes) : undefined;
     const webhook = await database.transact(async (em, session) => {
       const before = await read(session, id);
+      const { format } = before;
+      if (url !== undefined) this.#requireUrl(url, format);
+      if (rotateSecret && format === "EMAIL")
+        throw invalidArgument("rotate_secret", "is not for e-mails, which are not signed");
+      const [place, target] = targetOf(before);
       await session.run(updateSql, [id, disabled ?? null, url ?? null, secret ?? null]);
       const details = {
         ...(disabled === undefined ? {} : fromTo("disabled", before.disabled, disabled)),
-        // The path may be a secret of the receiver.
-        ...(url === undefined ? {} : fromTo("host", new URL(before.url).host, new URL(url).host)),
+        ...(url === undefined ? {} : fromTo(place, target, targetOf({ url, format })[1])),
         ...(rotateSecret ? { secret: "rotated" } : {}),
       };
       const resource = { resourceType: "webhook", resourceId: id };
@@ -180,6 +187,16 @@ export class Webhooks {
       outcome: row.outcome,
       dueAt: row.due_at,
     }));
+  }
+
+  #requireUrl(url: string, format: WebhookFormat): void {
+    const { settings, canMail } = this.#parts;
+    if (format !== "EMAIL") {
+      requireWebhookUrl(url, settings.allowPrivate);
+      return;
+    }
+    mailAddressOf(url);
+    if (!canMail) throw emailNotSetUp();
   }
 
   /** Tries dead letters again, all or that of one event; returns how many. Throws `NOT_FOUND`. */
@@ -240,9 +257,22 @@ function webhookOf(row: WebhookRow): Webhook {
   };
 }
 
-/** As Standard Webhooks write it. */
+/** As Standard Webhooks write it; empty for none. */
 function secretText(secret: Buffer): string {
-  return `whsec_${secret.toString("base64")}`;
+  return secret.length === 0 ? "" : `whsec_${secret.toString("base64")}`;
+}
+
+/** Where messages go, for the audit log: a URL's host alone, for its path may be a secret of the receiver. */
+function targetOf({
+  url,
+  format,
+}: Pick<Webhook, "url" | "format">): readonly [place: string, target: string] {
+  return format === "EMAIL" ? ["to", mailAddressOf(url)] : ["host", new URL(url).host];
+}
+
+function emailNotSetUp(): OtaError {
+  const words = "this service has no server that takes e-mails: whoever runs it sets DEVICE_OTA_SMTP_HOST";
+  return new OtaError("failed_precondition", "EMAIL_NOT_SET_UP", words);
 }
 
 function tooMany(limit: number): OtaError {
@@ -253,6 +283,9 @@ function tooMany(limit: number): OtaError {
 }
 
 const secretBytes = 32;
+
+/** E-mails are not signed. */
+const noSecret = Buffer.alloc(0);
 
 const countSql = sql`SELECT count(*)::int AS count FROM webhooks`;
 

@@ -46,6 +46,7 @@ import { TufRepositories } from "./migrations/m0041-tuf-repositories.ts";
 import { Soundness } from "./migrations/m0042-soundness.ts";
 import { AlertsAndEvents } from "./migrations/m0043-alerts-and-events.ts";
 import { Webhooks } from "./migrations/m0044-webhooks.ts";
+import { WebhookMails } from "./migrations/m0048-webhook-mails.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type ReadSession, type Session, sessionOn } from "./session.ts";
@@ -190,6 +191,7 @@ const migrations = [
   { name: "0041-tuf-repositories", class: TufRepositories },
   { name: "0043-alerts-and-events", class: AlertsAndEvents },
   { name: "0044-webhooks", class: Webhooks },
+  { name: "0048-webhook-mails", class: WebhookMails },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
