@@ -109,7 +109,8 @@ export type ErrorReason =
   | "CURSOR_EXPIRED"
   | "WEBHOOK_URL_REFUSED"
   | "TOO_MANY_WEBHOOKS"
-  | "EMAIL_NOT_SET_UP";
+  | "EMAIL_NOT_SET_UP"
+  | "FIRMWARE_DAMAGED";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

@@ -14,6 +14,7 @@ import { requestDigest } from "../infra/database/request-digest.ts";
 import { sessionOf } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
 import { createManifest } from "../manifest/manifest.ts";
+import { assertNotDamaged } from "./damaged-firmware.ts";
 import type {
   Firmware,
   FirmwareChange,
@@ -259,7 +260,7 @@ export class FirmwareCatalog {
   }
 
   /**
-   * The firmware, if it may be deployed now: `FIRMWARE_NOT_READY`, `FIRMWARE_NOT_SIGNED`, `FIRMWARE_EXPIRED` or
+   * The firmware, if it may be deployed now: `FIRMWARE_NOT_READY`, `FIRMWARE_NOT_SIGNED`, `FIRMWARE_EXPIRED`, `FIRMWARE_DAMAGED` or
    * `FIRMWARE_RECALLED` if not, and `NOT_FOUND` if it is deleted. Releases what was not released yet. Within the caller's transaction, if one is given,
    * the row stays locked until its end, so that the firmware cannot be deleted before the caller has noted its use.
    */
@@ -271,6 +272,11 @@ export class FirmwareCatalog {
       await this.#releaseForDeployment(em, row, caller);
     };
     return this.#change(id, check, caller.em);
+  }
+
+  /** Checks within the caller's transaction that the stored content of a firmware is not known to be bad: else `FIRMWARE_DAMAGED`. */
+  async assertSound(id: string, em: EntityManager): Promise<void> {
+    assertNotDamaged(await em.findOneOrFail(FirmwareUpdateEntity, { id }, { ...withDeleted, refresh: true }));
   }
 
   /** Checks within the caller's transaction that a firmware has the signatures that it needs: `FIRMWARE_NOT_SIGNED` if not. */

@@ -5,6 +5,7 @@ import type { Clock } from "../infra/clock.ts";
 import type { AttachmentDigest } from "../manifest/attachment.ts";
 import { type Manifest, parseManifest } from "../manifest/manifest.ts";
 import { algorithmOf, verifySignature } from "../manifest/signature.ts";
+import { assertNotDamaged } from "./damaged-firmware.ts";
 import type { NewSignature } from "./firmware.ts";
 import { FirmwareAttachmentEntity } from "./firmware-attachment.entity.ts";
 import { FirmwareSignatureEntity, type FirmwareSignatureRow } from "./firmware-signature.entity.ts";
@@ -111,6 +112,7 @@ export class SignOff {
         },
       );
     }
+    assertNotDamaged(row);
     this.#assertNotExpired(row.id, row.expiresAt ?? undefined);
     if ((await this.assertSigned(em, row)) && row.manifest !== null)
       await this.#assertManifest(em, row, parseManifest(row.manifest));

@@ -55,7 +55,7 @@ export interface RolloutEngineParts {
   readonly database: Pick<Database, "em" | "transact" | "pool" | "listen" | "notify">;
   readonly audit: AuditLog;
   readonly idempotency: IdempotencyKeys;
-  readonly firmware: Pick<FirmwareCatalog, "requireDeployable" | "assertSigned">;
+  readonly firmware: Pick<FirmwareCatalog, "requireDeployable" | "assertSigned" | "assertSound">;
   readonly downloads: Pick<FirmwareDownloads, "open">;
   readonly devices: DeviceSource;
   readonly metrics: Pick<UpdateMetrics, "ended" | "automaticRollbacks">;

@@ -3,6 +3,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { expect, it } from "vitest";
 import { FirmwareState } from "../../gen/ota/v1/firmware_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
+import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { type Offer, UpdateService } from "../../gen/ota/v1/update_service_pb.js";
 import { RpcClient } from "../../src/client/rpc-client.ts";
 import {
@@ -34,7 +35,8 @@ it("stored firmware that was damaged or lost is told of, given to nobody, and re
   };
   const rpc = doors.client();
   const { id, sha256, product } = await publish(doors, content);
-  await rpc.unary(method.deployFirmware, { id, rings: [{ name: "all", percent: 100 }] });
+  const deployed = await rpc.unary(method.deployFirmware, { id, rings: [{ name: "all", percent: 100 }] });
+  const rolloutId = deployed.rollout?.id ?? "";
   const device = doors.client((await enrolDevice(doors)).token);
   const { offer } = await device.unary(UpdateService.method.checkForUpdate, { firmwareVersion: "1.0.0" });
   const told = async (expected: boolean) => {
@@ -55,6 +57,19 @@ it("stored firmware that was damaged or lost is told of, given to nobody, and re
   expect(await refusal(download(device, offer, 300_000n))).toEqual(corrupt);
   await told(true);
 
+  // Nobody else is offered it, and nothing new is begun with it; what runs says so.
+  const other = doors.client((await enrolDevice(doors)).token);
+  const check = () => other.unary(UpdateService.method.checkForUpdate, { firmwareVersion: "1.0.0" });
+  await eventually(async () => expect((await check()).offer).toBeUndefined());
+  const isDamaged = { code: "FAILED_PRECONDITION", reason: "FIRMWARE_DAMAGED", fields: [] };
+  const rings = [{ name: "all", percent: 100 }];
+  expect(await refusal(rpc.unary(method.deployFirmware, { id, rings }))).toEqual(isDamaged);
+  const created = rpc.unary(RolloutService.method.createRollout, { firmwareId: id, rings });
+  expect(await refusal(created)).toEqual(isDamaged);
+  const alert = async () =>
+    (await rpc.unary(RolloutService.method.getRollout, { id: rolloutId })).rollout?.alert;
+  await eventually(async () => expect(await alert()).toContain("is damaged or missing"));
+
   // The same bytes under another version do not rest on what is there because its size is right.
   const second = await createFirmware(rpc, content, { product, version: "1.2.0" });
   expect(second.state).toBe(FirmwareState.DRAFT);
@@ -69,6 +84,8 @@ it("stored firmware that was damaged or lost is told of, given to nobody, and re
   expect(await download(device, offer)).toBe(sha256);
   expect(await download(device, offer, 300_000n)).toBe(digestOf(content.subarray(300_000)));
   await told(false);
+  await eventually(async () => expect((await check()).offer).toBeDefined());
+  await eventually(async () => expect(await alert()).not.toContain("is damaged or missing"));
   expect((await createFirmware(rpc, content, { product, version: "1.3.0" })).state).toBe(
     FirmwareState.UPLOADED,
   );

@@ -144,6 +144,7 @@ export function compiled(wish: Wish = {}): CompiledRollout {
       ...wish.policy,
     },
     rings,
+    contentDamaged: false,
     rollback: { total: 0, completed: 0, failed: 0, blocked: 0, unreleased: 0, away: 0, waiting: 0 },
     rollbackPlan: undefined,
     metadata: {},

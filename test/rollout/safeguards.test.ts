@@ -37,6 +37,7 @@ describe("a scheduled rollout", () => {
     ["was deleted", "is_deleted = true", "is_deleted = false", "NOT_FOUND"],
     ["was withdrawn", "state = 'DRAFT'", "state = 'RELEASED'", "FIRMWARE_NOT_READY"],
     ["has expired", "expires_at = '2026-01-01'", "expires_at = NULL", "FIRMWARE_EXPIRED"],
+    ["has damaged content", "damaged_at = now()", "damaged_at = NULL", "FIRMWARE_DAMAGED"],
   ] as const;
 
   it.each(changes)("is not started when its firmware %s meanwhile", async (_, change, back, found) => {
@@ -91,6 +92,54 @@ describe("a scheduled rollout", () => {
     const approval = catalog.approve({ id, actor: "operator:other", reason: "" });
     await expect(approval).rejects.toMatchObject({ reason: "FIRMWARE_NOT_READY" });
     expect((await catalog.get(id)).state).toBe("AWAITING_APPROVAL");
+    await catalog.abort({ id, actor, reason: "" });
+  });
+});
+
+describe("a rollout whose stored content is damaged", () => {
+  it("is offered to nobody and says so, holds nothing against devices, and goes on by itself", async () => {
+    const fleet = await enrol(2, "damaged");
+    const [first, second] = fleet.devices;
+    if (first === undefined || second === undefined) throw new Error("no devices");
+    const firmwareId = await release(world, "2.3.0");
+    const policy = { deviceTimeoutMs: hour };
+    const plan = { rings, targeting: { groups: ["damaged"] }, policy };
+    const { catalog, explainer, foresight } = replica.engine;
+    const { id } = await run(replica, wanted(firmwareId, plan));
+    expect(await fleet.offers(replica, [first])).toHaveLength(1);
+
+    await set(firmwareId, "damaged_at = now()");
+    const told = await until(replica, id, ({ alert }) => expect(alert).not.toBe(""));
+    expect(told).toMatchObject({
+      state: "RUNNING",
+      alert:
+        "it cannot go on by itself: the stored content of 2.3.0 is damaged or missing, and nobody is offered it until it is uploaded again",
+    });
+    await eventually(async () => expect(await fleet.offers(replica, [first])).toEqual([]));
+    expect(await fleet.offers(replica, [second])).toEqual([]);
+    expect(await explainer.explain(id, second.id)).toMatchObject({
+      reason: "ROLLOUT_PAUSED",
+      message: expect.stringContaining("damaged or missing"),
+    });
+    // The deadline of the one that has an offer does not pass meanwhile.
+    for (let minutes = 0; minutes < 90; minutes++) {
+      world.clock.advance(60_000);
+      await fleet.offers(replica, [first]);
+    }
+    await replica.engine.tick();
+    expect((await catalog.get(id)).rings[0]?.counters).toMatchObject({ inProgress: 1, failed: 0 });
+
+    const refused = { code: "failed_precondition", reason: "FIRMWARE_DAMAGED" };
+    await expect(catalog.create(wanted(firmwareId, plan), { actor })).rejects.toMatchObject(refused);
+    await catalog.pause({ id, actor, reason: "" });
+    await expect(catalog.resume({ id, actor, reason: "" })).rejects.toMatchObject(refused);
+    const warnings = await foresight.ofNew(wanted(firmwareId, plan), new AbortController().signal);
+    expect(warnings[0]).toMatchObject({ code: "FIRMWARE_DAMAGED" });
+
+    await set(firmwareId, "damaged_at = NULL");
+    await catalog.resume({ id, actor, reason: "" });
+    await eventually(async () => expect(await fleet.offers(replica)).toHaveLength(2));
+    expect(await catalog.get(id)).toMatchObject({ state: "RUNNING", alert: "" });
     await catalog.abort({ id, actor, reason: "" });
   });
 });

@@ -619,6 +619,13 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_EMAIL_NOT_SET_UP = 178;
    */
   EMAIL_NOT_SET_UP = 178,
+
+  /**
+   * The stored content of the firmware is known to be damaged or missing. FAILED_PRECONDITION: upload it again.
+   *
+   * @generated from enum value: ERROR_REASON_FIRMWARE_DAMAGED = 180;
+   */
+  FIRMWARE_DAMAGED = 180,
 }
 
 /**

@@ -1568,7 +1568,7 @@ export declare const FirmwareService: GenService<{
   /**
    * Releases a firmware without a deployment, so that devices can go back to it: an unsigned one where the service requires no
    * signatures (DEVICE_OTA_REQUIRE_SIGNATURE), else one whose signatures suffice. Refused with FIRMWARE_NOT_READY,
-   * FIRMWARE_NOT_SIGNED or FIRMWARE_EXPIRED.
+   * FIRMWARE_NOT_SIGNED, FIRMWARE_EXPIRED or FIRMWARE_DAMAGED.
    *
    * @generated from rpc ota.v1.FirmwareService.ReleaseFirmware
    */

@@ -247,6 +247,13 @@ export enum RolloutWarningCode {
    * @generated from enum value: ROLLOUT_WARNING_CODE_DOWNGRADE_REFUSED = 25;
    */
   DOWNGRADE_REFUSED = 25,
+
+  /**
+   * The stored content of the firmware is damaged or missing: the start is refused until it was uploaded again.
+   *
+   * @generated from enum value: ROLLOUT_WARNING_CODE_FIRMWARE_DAMAGED = 26;
+   */
+  FIRMWARE_DAMAGED = 26,
 }
 
 /**

@@ -1,3 +1,4 @@
+import { damagedWords } from "../../firmware/damaged-firmware.ts";
 import { devicesText } from "../model/devices-text.ts";
 import { driftAlert, isDriftAlert } from "../model/drift-alert.ts";
 import { evaluateRing } from "../model/gate.ts";
@@ -103,6 +104,7 @@ function judge(rollout: Rollout, now: Date, health: RolloutHealthVerdict | undef
     if (verdict === "pause" && state === "RUNNING") return [{ kind: "pause", ring, rule, byHealth }];
   }
   if (state !== "RUNNING" || front?.state !== "OPEN") return noteAlert(rollout, "");
+  if (rollout.contentDamaged) return noteAlert(rollout, mustBeRepaired(rollout));
   if (front.gate.minSample > 0 && isForNobody(rollout)) return noteAlert(rollout, forNobody);
   const context = {
     isLast: front === rings.at(-1),
@@ -133,7 +135,12 @@ function judgeWayOut(rollout: Rollout, now: Date): Decision[] {
     if ((verdict === "rollback" || verdict === "pause") && rollout.state === "RUNNING")
       return [{ kind: "pause", ring, rule: missing.join("; "), byHealth: false }];
   }
-  return noteAlert(rollout, "");
+  const stuck = rollout.contentDamaged && rollout.state === "RUNNING" ? mustBeRepaired(rollout) : "";
+  return noteAlert(rollout, stuck);
+}
+
+function mustBeRepaired({ version }: Rollout): string {
+  return `${damagedWords(version)}, and nobody is offered it until it is uploaded again`;
 }
 
 /** Whether nothing is left of a rollback that is under way. */

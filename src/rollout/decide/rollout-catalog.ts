@@ -44,7 +44,7 @@ export interface RolloutCatalogParts {
   readonly pool: Session;
   readonly transactions: RolloutTransactions;
   readonly idempotency: IdempotencyKeys;
-  readonly firmware: Pick<FirmwareCatalog, "requireDeployable" | "assertSigned">;
+  readonly firmware: Pick<FirmwareCatalog, "requireDeployable" | "assertSigned" | "assertSound">;
   readonly defaults: RolloutDefaults;
 }
 
@@ -64,7 +64,7 @@ export class RolloutCatalog {
 
   /**
    * Creates a rollout in DRAFT: a handful of rows. The firmware must be deployable (`FIRMWARE_NOT_READY`,
-   * `FIRMWARE_NOT_SIGNED`, `FIRMWARE_EXPIRED`); rings and targeting must make sense (`INVALID_ARGUMENT`). `DUPLICATE` for the
+   * `FIRMWARE_NOT_SIGNED`, `FIRMWARE_EXPIRED`, `FIRMWARE_DAMAGED`); rings and targeting must make sense (`INVALID_ARGUMENT`). `DUPLICATE` for the
    * salt of another rollout.
    */
   create(wanted: NewRollout, creator: CreateCause): Promise<Rollout> {
@@ -178,8 +178,8 @@ export class RolloutCatalog {
   }
 
   /**
-   * Makes offers again: `FIRMWARE_RECALLED` or `FIRMWARE_NOT_SIGNED` if nobody may have what it brings. If it never began, the firmware must be deployable
-   * still.
+   * Makes offers again: `FIRMWARE_RECALLED`, `FIRMWARE_NOT_SIGNED` or `FIRMWARE_DAMAGED` if nobody may have what it brings. If it
+   * never began, the firmware must be deployable still.
    */
   resume(call: VerbRequest): Promise<SteeredRollout> {
     return this.#verb("resume", call, async (tx, rollout, by) => {
@@ -187,6 +187,7 @@ export class RolloutCatalog {
       else {
         await assertNotRecalled(tx, { id: rollout.firmwareId, version: rollout.version });
         await this.#parts.firmware.assertSigned(rollout.firmwareId, tx.em);
+        await this.#parts.firmware.assertSound(rollout.firmwareId, tx.em);
       }
       await resume(tx, rollout, by);
     });

@@ -1,3 +1,4 @@
+import { damagedWords } from "../../firmware/damaged-firmware.ts";
 import type { RolloutWarning, RolloutWarningCode } from "../model/foresight.ts";
 import { leastReturnIntervals } from "../model/return-time.ts";
 import type { CompiledRollout } from "../rules/compiled-rollout.ts";
@@ -11,6 +12,11 @@ export function planWarnings(
   const plannedMs = policy.startAt === null ? nowMs : Date.parse(policy.startAt);
   const startMs = Math.max(nowMs, plannedMs);
   const found: [code: RolloutWarningCode, message: string][] = [];
+  if (firmware.damagedAt !== undefined)
+    found.push([
+      "FIRMWARE_DAMAGED",
+      `${damagedWords(firmware.version)}: upload it again, nobody is offered it before`,
+    ]);
   if (policy.deviceTimeoutMs <= policy.verificationMs)
     found.push([
       "TIMEOUT_TOO_SHORT",

@@ -26,7 +26,8 @@ export type RolloutWarningCode =
   | "TIMEOUT_TOO_SHORT"
   | "RETURN_TOO_SHORT"
   | "NOT_COUNTED"
-  | "DOWNGRADE_REFUSED";
+  | "DOWNGRADE_REFUSED"
+  | "FIRMWARE_DAMAGED";
 
 /** Something to know before a rollout starts. It refuses nothing. */
 export interface RolloutWarning {

@@ -170,6 +170,7 @@ export function asRollout(
     component: firmware.component,
     creator: "",
     alert: "",
+    contentDamaged: firmware.damagedAt !== undefined,
     missingVersions: [],
     state: "DRAFT",
     stateReason: "",

@@ -75,6 +75,7 @@ const rolloutsSql = sql`
       SELECT count(*) FROM device_updates w WHERE w.rollout_id = r.id AND w.take_back_by IS NOT NULL
     ) END::float8 AS rollback_waiting,
     r.rollback_plan::text AS rollback_plan, r.alert, r.missing_versions, r.creator, f.kind, f.component,
+    f.damaged_at IS NOT NULL AS content_damaged,
     ${ms(sql`r.created_at`)} AS created_ms, ${ms(sql`r.updated_at`)} AS updated_ms,
     ${ms(sql`r.started_at`)} AS started_ms, ${ms(sql`r.ended_at`)} AS ended_ms,
     r.metadata::text AS metadata, ${ms(sql`r.archived_at`)} AS archived_ms,
@@ -133,6 +134,7 @@ interface RolloutRecord {
   rollback_waiting: number;
   rollback_plan: string | null;
   alert: string;
+  content_damaged: boolean;
   missing_versions: string[];
   creator: string;
   kind: Rollout["kind"];
@@ -190,6 +192,7 @@ function toRollout(
     component: row.component,
     creator: row.creator,
     alert: row.alert,
+    contentDamaged: row.content_damaged,
     missingVersions: row.missing_versions,
     // What a rollout from before a field was known lacks is as if it had not been set.
     targeting: { ...everyDevice, ...(JSON.parse(row.targeting) as Partial<StoredTargeting>) },

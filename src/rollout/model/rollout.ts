@@ -29,6 +29,8 @@ export interface Rollout {
   readonly creator: string;
   /** What needs a person, in words; empty if all is well. */
   readonly alert: string;
+  /** Whether the stored content of what it brings is known to be damaged or missing: nobody is offered it until that is mended. */
+  readonly contentDamaged: boolean;
   /** Versions that devices are to be rolled back to and that the catalogue has no released firmware of; at most 20. */
   readonly missingVersions: readonly string[];
   readonly state: RolloutState;

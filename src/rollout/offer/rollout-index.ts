@@ -1,4 +1,5 @@
 import { type ModelNames, plainModels, readModelNames } from "../../device/filter/model-names.ts";
+import { damagedWords } from "../../firmware/damaged-firmware.ts";
 import type { Firmware } from "../../firmware/firmware.ts";
 import { firmwareOf, withDeleted } from "../../firmware/firmware-rows.ts";
 import { FirmwareUpdateEntity } from "../../firmware/firmware-update.entity.ts";
@@ -283,8 +284,8 @@ export class RolloutIndex {
     );
   }
 
-  #standing(firmware: Firmware, rule: SignatureRule): Pick<OfferFirmware, "blocked" | "unsigned"> {
-    const { expiresAt, product, signatures, version, recall } = firmware;
+  #standing(firmware: Firmware, rule: SignatureRule): Omit<OfferFirmware, "firmware"> {
+    const { damagedAt, expiresAt, product, signatures, version, recall } = firmware;
     const now = this.#parts.clock.now();
     const signers = signatures.map(({ keyRole: role, keyRevoked: revoked, keyExpiresAt }) => ({
       role,
@@ -296,6 +297,8 @@ export class RolloutIndex {
     if (recall !== undefined) return { blocked: recalledWords(version, recall), unsigned };
     if (expiresAt !== undefined && expiresAt <= now)
       return { blocked: `the manifest of ${version} has expired`, unsigned };
+    if (unsigned === undefined && damagedAt !== undefined)
+      return { blocked: damagedWords(version), awaitsRepair: true };
     return { blocked: unsigned, unsigned };
   }
 }
@@ -373,7 +376,7 @@ const markSql = sql`
   SELECT concat_ws(' ',
     (SELECT concat_ws(' ', count(*), sum(version), max(updated_at)) FROM rollouts
       WHERE state IN (${words(activeStates)}) AND NOT is_deleted),
-    (SELECT concat_ws(' ', count(*), max(updated_at)) FROM firmware_updates),
+    (SELECT concat_ws(' ', count(*), max(updated_at), count(damaged_at), max(damaged_at)) FROM firmware_updates),
     (SELECT concat_ws(' ', count(*), max(updated_at)) FROM recalls),
     (SELECT concat_ws(' ', count(*), max(created_at)) FROM model_aliases),
     (SELECT concat_ws(' ', count(*), max(updated_at)) FROM signature_requirements),

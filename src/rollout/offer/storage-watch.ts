@@ -58,6 +58,11 @@ export class StorageWatch {
     return look;
   }
 
+  /** A device asked for content that we know to be damaged, and was told to wait. */
+  couldNotGive(): void {
+    this.#failed();
+  }
+
   async #look({ sha256, sizeBytes }: StoredContent): Promise<void> {
     try {
       const signal = AbortSignal.timeout(lookTimeoutMs);

@@ -149,7 +149,9 @@ export class UpdateOffers {
       index.firmware(update.firmwareId),
       this.#parts.devices.get(deviceId, range.signal),
     ]);
-    if (offered === undefined || offered.blocked !== undefined) throw notOffered();
+    if (offered === undefined) throw notOffered();
+    // What is only damaged is refused by its bytes, with a reason that leaves the update open.
+    if (offered.blocked !== undefined && offered.awaitsRepair !== true) throw notOffered();
     // The device may have been found to be another one since the offer, on another replica.
     if (!isMadeFor(offered.firmware, device)) throw notOffered();
     const download = await this.#storage.open(offered.firmware, range);
@@ -254,6 +256,9 @@ export class UpdateOffers {
     const { facts, index } = this.#parts;
     const rollout = index.get(update.rolloutId);
     const decision = decideOpenUpdate({ update, firmware, rollout }, device, facts);
+    // The device cannot have it because of us, so its deadline waits.
+    if (firmware?.awaitsRepair === true && decision.kind === "none" && decision.reason === "ROLLOUT_PAUSED")
+      this.#storage.couldNotGive();
     switch (decision.kind) {
       case "none":
         return this.#withRetry(decision);

@@ -16,6 +16,8 @@ export interface OfferFirmware {
   readonly firmware: Firmware;
   /** Why it must not be handed out now, in words. */
   readonly blocked: string | undefined;
+  /** Whether that is for its stored content alone: it is given again once it is mended, and open updates wait for that. */
+  readonly awaitsRepair?: boolean | undefined;
   /** Why its signatures do not suffice, in words, whatever else bars it. */
   readonly unsigned?: string | undefined;
 }

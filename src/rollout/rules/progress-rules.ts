@@ -106,7 +106,7 @@ export const progressRules: readonly Rule[] = [
     scope: "rollout",
     judge: ({ blocked }) => (blocked === undefined ? undefined : "ROLLOUT_PAUSED"),
     words: ({ blocked, rollout }, _device, _facts, reason) => ({
-      required: "signatures that count, not expired",
+      required: "signatures that count, not expired, content that is sound",
       actual: blocked ?? "in order",
       message:
         reason === undefined
