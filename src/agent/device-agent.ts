@@ -23,6 +23,7 @@ import { HeartbeatSession, type SessionState } from "./heartbeat-session.ts";
 import type { Installer, RunningFirmware } from "./installer.ts";
 import { NetworkGate } from "./network-gate.ts";
 import type { Trust } from "./offer-check.ts";
+import type { ReEnrolment } from "./re-enrolment.ts";
 import { reportedInterval } from "./reported-interval.ts";
 import { withProduct, withRun } from "./run-history.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
@@ -119,7 +120,7 @@ export class DeviceAgent implements AsyncDisposable {
     if (signal.aborted) return;
     const client = this.#newClient(credential.source());
     this.#client = client;
-    const session = this.#newSession(client, memory, running);
+    const session = this.#newSession(client, memory, running, credential.renewal(running.version));
     const tuf = await this.#newTufCheck(client);
     const engine = this.#newEngine(client, memory, running, tuf);
     this.#session = session;
@@ -206,7 +207,12 @@ export class DeviceAgent implements AsyncDisposable {
     });
   }
 
-  #newSession(client: RpcClient, memory: DeviceMemory, running: RunningFirmware): HeartbeatSession {
+  #newSession(
+    client: RpcClient,
+    memory: DeviceMemory,
+    running: RunningFirmware,
+    renewal: ReEnrolment,
+  ): HeartbeatSession {
     const { heartbeatIntervalMs, logger, maxRetryPauseMs, sensors } = this.#options;
     return new HeartbeatSession({
       client,
@@ -228,6 +234,7 @@ export class DeviceAgent implements AsyncDisposable {
         ...(running.imageSha256 === undefined ? {} : { imageSha256: running.imageSha256 }),
       }),
       onState: (state) => this.#options.onState?.(state),
+      onRefused: (error) => renewal.after(error, this.#stop.signal),
       onUpdateAvailable: () => this.#engine?.check(),
       onCancelUpdate: (updateId) => this.#engine?.cancel(updateId),
       intervalMs: heartbeatIntervalMs,

@@ -7,6 +7,7 @@ import type { DeviceSigner } from "./device-signer.ts";
 import { type Enrolment, enrolDevice } from "./enrol.ts";
 import { changeKey } from "./key-change.ts";
 import type { NetworkGate } from "./network-gate.ts";
+import { ReEnrolment } from "./re-enrolment.ts";
 import { Retry } from "./retry.ts";
 import { SignedTokens } from "./signed-tokens.ts";
 import { keepTokenYoung, rotateToken, type TokenRotationOptions } from "./token-rotation.ts";
@@ -58,15 +59,21 @@ export class DeviceCredential {
    * {@link enrolDevice} and {@link changeKey}.
    */
   async obtain(firmwareVersion: string, signal: AbortSignal): Promise<void> {
-    const { memory, newClient, random = Math.random } = this.#parts;
-    if (memory.state.identity !== undefined) {
-      await this.#changeKey(signal);
-      return await this.#rotateToken(signal);
-    }
-    using client = newClient(undefined);
-    const certified = this.#parts.certified === true;
-    const options = { ...this.#parts, client, certified, tokens: this.#tokens, firmwareVersion, random };
-    await enrolDevice(options, signal);
+    if (this.#parts.memory.state.identity === undefined) return await this.#enrol(firmwareVersion, signal);
+    await this.#changeKey(signal);
+    await this.#rotateToken(signal);
+  }
+
+  /** What brings the device back if the service does not know it any more. */
+  renewal(firmwareVersion: string): ReEnrolment {
+    const { certified = false, enrolment, random = Math.random } = this.#parts;
+    return new ReEnrolment({
+      ...this.#parts,
+      certified,
+      random,
+      hasKey: enrolment.enrolmentKey !== "",
+      enrol: (signal) => this.#enrol(firmwareVersion, signal),
+    });
   }
 
   /** What calls are made with; undefined if the device's certificate is its credential, or it is not enrolled. */
@@ -82,6 +89,13 @@ export class DeviceCredential {
   /** Exchanges the token of a running device whenever it has become old; resolves when the signal aborts. */
   keepYoung(client: RpcClient, signal: AbortSignal): Promise<void> {
     return keepTokenYoung(this.#rotation(client), signal);
+  }
+
+  async #enrol(firmwareVersion: string, signal: AbortSignal): Promise<void> {
+    const { certified = false, newClient, random = Math.random } = this.#parts;
+    using client = newClient(undefined);
+    const options = { ...this.#parts, client, certified, tokens: this.#tokens, firmwareVersion, random };
+    await enrolDevice(options, signal);
   }
 
   async #changeKey(signal: AbortSignal): Promise<void> {

@@ -23,6 +23,8 @@ export interface PendingUpdate {
 export interface DeviceState {
   /** Identifies the try to enrol, so that a retry after a lost answer is known as one. */
   readonly enrolmentRequestId: string;
+  /** The device that the service did not know any more, if that try is to take its place. */
+  readonly lostDeviceId?: string | undefined;
   /** Undefined until the device is enrolled. */
   readonly identity:
     | {

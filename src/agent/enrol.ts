@@ -37,14 +37,13 @@ export interface EnrolOptions {
 }
 
 /**
- * Gives the device its own credential, unless it has one. Waits while the service is away; a lost answer is asked for
+ * Gives the device its own credential, in the place of the one that it has. Waits while the service is away; a lost answer is asked for
  * again under the same request id. Throws the service's {@link ClientError} if it refuses, for example
  * `ENROLMENT_KEY_INVALID`, {@link AgentFailure} `INVALID_IDENTITY` if what it hands out cannot be one, and the signal's reason if
  * that aborts.
  */
 export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): Promise<void> {
   const { client, enrolment, logger, memory, random, tokens } = options;
-  if (memory.state.identity !== undefined) return;
   const backOff = new BackOff({ baseMs: 500, capMs: 60_000, random });
   for (;;) {
     signal.throwIfAborted();
@@ -74,7 +73,7 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
         throw new AgentFailure("INVALID_IDENTITY", "the service handed out an identity that cannot be one");
       }
       // Sequences go on rising: in a new epoch any start is right. A service from before epochs names none.
-      await memory.update({ identity, epoch: epoch || memory.state.epoch });
+      await memory.update({ identity, epoch: epoch || memory.state.epoch, lostDeviceId: undefined });
       logger.info({ deviceId: device?.id }, "enrolled");
       return;
     } catch (error) {
@@ -99,7 +98,7 @@ async function isKnown({ client, memory, logger }: EnrolOptions, signal: AbortSi
       { signal, timeoutMs: callTimeoutMs },
     );
     if (!isHeaderText(deviceId)) return false;
-    await memory.update({ identity: { deviceId, token: "" } });
+    await memory.update({ identity: { deviceId, token: "" }, lostDeviceId: undefined });
     logger.info({ deviceId }, "known by its certificate");
     return true;
   } catch (error) {

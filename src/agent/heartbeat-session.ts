@@ -38,6 +38,8 @@ export interface HeartbeatSessionOptions {
   /** What time it is for the service. */
   readonly onServerTime: (time: Date) => void;
   readonly onState: (state: SessionState) => void;
+  /** The service refuses the device. @returns whether it has another identity now */
+  readonly onRefused: (error: ClientError) => Promise<boolean>;
   /** An update may wait. */
   readonly onUpdateAvailable: () => void;
   /** An update is cancelled. */
@@ -294,7 +296,7 @@ export class HeartbeatSession {
   }
 
   async #failed(error: unknown): Promise<number> {
-    const { logger, memory, onState, random } = this.#options;
+    const { logger, memory, onRefused, onState, random } = this.#options;
     if (!(error instanceof ClientError)) {
       logger.error({ err: error }, "the heartbeat stream broke on the device");
       return this.#backOff.next();
@@ -311,6 +313,7 @@ export class HeartbeatSession {
     const isRefused = error.code === status.UNAUTHENTICATED || error.code === status.PERMISSION_DENIED;
     if (isRefused && !error.transient) {
       logger.error({ err: error }, "the service refuses this device");
+      if (await onRefused(error)) return this.#backOff.next();
       onState("refused");
       return refusedPauseMs * (1 + random());
     }

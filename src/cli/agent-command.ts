@@ -42,9 +42,10 @@ export function addAgentCommand(program: Command, cli: Cli): void {
       hostname(),
     )
     .addOption(
-      new Option("--enrolment-key <secret>", "the key to enrol with; needed once, but by a certificate").env(
-        "DEVICE_OTA_ENROLMENT_KEY",
-      ),
+      new Option(
+        "--enrolment-key <secret>",
+        "the key to enrol with, also when the service has lost the device; not for a certificate",
+      ).env("DEVICE_OTA_ENROLMENT_KEY"),
     )
     .option("--cert <file>", "PEM of the device's own certificate, its credential instead of key and token")
     .option("--key <file>", "PEM of the private key of that certificate")

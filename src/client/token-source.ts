@@ -3,7 +3,7 @@ import { type ClientError, clientErrorFrom } from "./client-error.ts";
 
 /** Where a client's bearer tokens come from, if it has not the same one for ever. */
 export interface TokenSource {
-  /** The token for the next call. If it cannot be had, the call fails with UNAVAILABLE. */
+  /** The token for the next call; empty for none. If it cannot be had, the call fails with UNAVAILABLE. */
   token(): string | Promise<string>;
   /** Told that the service let a call in as nobody: the token is not to be sent again. */
   refused(error: ClientError): void;
@@ -18,7 +18,7 @@ export function tokensFrom(source: TokenSource): Interceptor {
     return new InterceptingCall(call, {
       start(metadata, listener, next) {
         const begin = (token: string) => {
-          metadata.set("authorization", `Bearer ${token}`);
+          if (token !== "") metadata.set("authorization", `Bearer ${token}`);
           next(metadata, watching(source));
         };
         const token = source.token();

@@ -8,9 +8,14 @@ import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { RingState, type Rollout, RolloutState } from "../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
+import { DeviceAgent } from "../../src/agent/device-agent.ts";
+import { FileDeviceStorage } from "../../src/agent/device-storage.ts";
+import { trustIn } from "../../src/agent/offer-check.ts";
 import { RpcClient } from "../../src/client/rpc-client.ts";
+import { systemClock } from "../../src/infra/clock.ts";
 import { createLogger } from "../../src/infra/logger.ts";
 import { startEmbeddedPostgres } from "../../src/infra/postgres/embedded-postgres.ts";
+import { generateSigningKey } from "../../src/manifest/signature.ts";
 import { newContent, publish } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { PolledDevice } from "../support/polled-device.ts";
@@ -18,6 +23,8 @@ import { createEmptyDatabase, query } from "../support/postgres.ts";
 import { type CliResult, runCli } from "../support/run-cli.ts";
 import { startDevices, untilAcked } from "../support/streaming-device.ts";
 import { ServiceProcess } from "./service-process.ts";
+
+const silent = createLogger({ level: "silent", pretty: false });
 
 it("a fleet goes on from a backup that was taken while it ran, and from a database that was moved", {
   timeout: 600_000,
@@ -47,6 +54,14 @@ it("a fleet goes on from a backup that was taken while it ran, and from a databa
   const folder = join(service.folder, "backup");
   expect(await cli(service, "backup", folder)).toMatchObject({ exitCode: 0, stderr: "" });
   await untilAcked(streaming, 20);
+
+  // Enrolled since, and its service knows nothing of it after the restore.
+  const storage = new FileDeviceStorage(join(service.folder, "late"), silent);
+  const before = cleanup.use(lateDevice(service, storage));
+  await before.start();
+  await eventually(() => expect(before.heartbeats.acknowledged).toBeGreaterThan(0));
+  const lateId = before.deviceId;
+  const { ran, sequence = 0 } = (await storage.load()) ?? {};
 
   // The machine is gone, with what came after the backup.
   await service.signal("SIGTERM");
@@ -91,6 +106,16 @@ it("a fleet goes on from a backup that was taken while it ran, and from a databa
   const again = cleanup.use(adminOf(service));
   for (const device of streaming) device.moveTo(service.grpcAddress);
   await untilAcked(streaming, 20);
+  // It comes back by itself, as another device with all its memory.
+  await before.stop();
+  const after = cleanup.use(lateDevice(service, storage));
+  await after.start();
+  await eventually(() => expect(after.heartbeats.acknowledged).toBeGreaterThan(0));
+  expect(after.deviceId).not.toBe(lateId);
+  const kept = await storage.load();
+  expect(kept).toMatchObject({ ran, identity: { deviceId: after.deviceId } });
+  expect(kept?.sequence).toBeGreaterThanOrEqual(sequence);
+  await after.stop();
   await eventually(() => other.expectOffer(service));
   await other.update(service);
   await eventually(async () => {
@@ -114,6 +139,27 @@ it("a fleet goes on from a backup that was taken while it ran, and from a databa
   for (const device of streaming) device.moveTo(moved.grpcAddress);
   await untilAcked(streaming, 20);
 });
+
+/** A device of a type that no rollout is for, with its real agent. */
+function lateDevice({ grpcAddress, enrolmentKey }: ServiceProcess, storage: FileDeviceStorage): DeviceAgent {
+  return new DeviceAgent({
+    address: grpcAddress,
+    enrolment: { enrolmentKey, serialNumber: "late" },
+    deviceType: "late",
+    hardwareModel: "late",
+    storage,
+    sensors: { bootId: "boot-1", uptimeMs: () => 1_000, read: async () => ({}) },
+    installer: {
+      running: async () => ({ version: "1.0.0" }),
+      install: async () => undefined,
+      reboot: async () => undefined,
+    },
+    trust: trustIn([generateSigningKey().publicKeyPem]),
+    logger: silent,
+    clock: systemClock,
+    maxRetryPauseMs: 50,
+  });
+}
 
 function adminOf({ grpcAddress, adminToken }: ServiceProcess): RpcClient {
   return new RpcClient({ address: grpcAddress, token: adminToken });
