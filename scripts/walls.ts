@@ -146,6 +146,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   backup: { may: ["errors.ts", "infra", "driver"] },
   doctor: { may: ["config.ts", "infra"] },
   alert: { may: [...ground, "access"], wireMay: handlers, rooms: { webhook: [".", "mail-address.ts"] } },
+  orphans: { may: ["infra"] },
   "entities.ts": {
     may: ["access", "alert", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],
   },
@@ -164,6 +165,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       "telemetry",
       "crash",
       "alert",
+      "orphans",
     ],
   },
   "server.ts": {
@@ -217,6 +219,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
   "cli/recount.ts": { may: ["infra"] },
   "cli/token-reset.ts": { may: ["access", "infra"] },
   "cli/doctor.ts": { may: ["assembly/object-store.ts", "config.ts", "doctor"] },
+  "cli/store.ts": { may: ["assembly/object-store.ts", "infra", "orphans"] },
   "cli/backup.ts": { may: ["assembly/object-store.ts", "backup"] },
   "main.ts": { may: ["cli"] },
   console: {

@@ -1,4 +1,4 @@
-import { decimal, integer, type ValuesOf } from "./settings.ts";
+import { decimal, flag, integer, type ValuesOf } from "./settings.ts";
 
 /** The settings of what the service does while database or store are away, and of how it finds out. */
 export const outageSettings = {
@@ -38,6 +38,17 @@ export const outageSettings = {
     [64 * 1024, 1024 ** 4],
     "The most bytes a second that are read for that, per replica.",
   ),
+  orphanGraceHours: decimal(
+    "ORPHAN_GRACE_HOURS",
+    "168",
+    [0.001, 87_600],
+    "How old a content of the object store must be that nothing names any more to count as an orphan, and for how long the content of deleted firmware stays, in hours.",
+  ),
+  orphanDelete: flag(
+    "ORPHAN_DELETE",
+    false,
+    "Whether orphans are removed; by default they are only counted. Never where another service uses the same bucket or folder.",
+  ),
 };
 
 /** Their values. */
@@ -51,5 +62,6 @@ export function outagesOf(values: OutageValues) {
     ingestStallMs: values.ingestStallSeconds * 1_000,
     storeTimeoutMs: values.storeTimeoutSeconds * 1_000,
     scrub: { periodMs: values.scrubHours * 3_600_000, bytesPerSecond: values.scrubBytesPerSecond },
+    orphans: { graceMs: values.orphanGraceHours * 3_600_000, remove: values.orphanDelete },
   };
 }

@@ -102,7 +102,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const oidc = openOidc(foundation, opened);
   const devices = await openDevices(foundation, access, opened);
   const updates = await openUpdates(foundation, access, devices, opened);
-  const { streams, rollouts, crashes, telemetry, ingest, scrub } = updates;
+  const { streams, rollouts, crashes, telemetry, ingest, scrub, orphans } = updates;
 
   const tls = await openTls(foundation);
   const alerts = openAlerts(foundation, access, devices, updates, () => tls?.expiresAt, opened);
@@ -198,6 +198,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     rollouts,
     ingest,
     scrub,
+    orphans,
     clock,
     readiness: httpApp.readiness,
     connections: { grpc: grpcDoor, http: httpApp },

@@ -3,6 +3,7 @@ import { type FleetCounters, presenceCountsOf } from "../device/fleet/fleet-coun
 import type { Clock } from "../infra/clock.ts";
 import type { LogOutput } from "../infra/log-output.ts";
 import type { Metrics } from "../infra/metrics.ts";
+import type { OrphanCollector } from "../orphans/orphan-collector.ts";
 import type { RolloutEngine } from "../rollout/rollout-engine.ts";
 
 /** Whose state the metrics show. */
@@ -12,6 +13,7 @@ export interface StateSources {
   readonly rollouts: Pick<RolloutEngine, "tracker" | "drifted" | "counts">;
   readonly ingest: { readonly unstoredForMs: number };
   readonly scrub: { readonly damaged: number };
+  readonly orphans: Pick<OrphanCollector, "state">;
   readonly clock: Clock;
   readonly readiness: Pick<Readiness, "report">;
   readonly connections: Readonly<Record<"grpc" | "http", { readonly openConnections: number }>>;
@@ -45,10 +47,14 @@ function showReplica(
     streams,
     ingest,
     scrub,
+    orphans,
     readiness,
     connections,
     logOutput,
-  }: Pick<StateSources, "streams" | "ingest" | "scrub" | "readiness" | "connections" | "logOutput">,
+  }: Pick<
+    StateSources,
+    "streams" | "ingest" | "scrub" | "orphans" | "readiness" | "connections" | "logOutput"
+  >,
 ): void {
   metrics.observe(
     "heartbeat_streams",
@@ -64,6 +70,26 @@ function showReplica(
     "damaged_firmware_contents",
     "Contents of the catalogue's firmware that are damaged or missing in the store.",
     () => scrub.damaged,
+  );
+  metrics.observe(
+    "orphaned_objects",
+    "Contents of the object store that nothing has named for the grace period, as of the last look.",
+    () => orphans.state.orphans,
+  );
+  metrics.observe(
+    "orphaned_object_bytes",
+    "Bytes of those contents, as of the last look.",
+    () => orphans.state.bytes,
+  );
+  metrics.observe(
+    "unknown_objects",
+    "Objects beside the service's own in its bucket or folder, which it leaves alone, as of the last look.",
+    () => orphans.state.strangers,
+  );
+  metrics.observeCount(
+    "orphaned_objects_removed_total",
+    "Contents of the object store that this replica removed because nothing named them.",
+    () => orphans.state.removed,
   );
   metrics.observeCount(
     "log_lines_dropped_total",

@@ -13,6 +13,7 @@ import { HeartbeatHistory } from "../heartbeat/heartbeat-history.ts";
 import { HeartbeatIngest } from "../heartbeat/heartbeat-ingest.ts";
 import { HeartbeatStreams } from "../heartbeat/heartbeat-streams.ts";
 import { HeartbeatPartitions } from "../heartbeat/partitions.ts";
+import { OrphanCollector } from "../orphans/orphan-collector.ts";
 import type { DirectiveSender } from "../rollout/offer/directives.ts";
 import { RolloutEngine, type RolloutEngineParts } from "../rollout/rollout-engine.ts";
 import { RolloutFirmwareUse } from "../rollout/rollout-observers.ts";
@@ -76,6 +77,16 @@ export async function openUpdates(
     background.add(round);
     round.start();
   }
+
+  const orphans = new OrphanCollector({
+    pool: database.pool,
+    store,
+    clock,
+    logger,
+    ...config.outages.orphans,
+  });
+  background.add(orphans.round);
+  orphans.round.start();
 
   // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
   const streams = new HeartbeatStreams({ maxStreams: config.places.heartbeats.most });
@@ -146,6 +157,7 @@ export async function openUpdates(
     attachments,
     uploads,
     scrub,
+    orphans,
     streams,
     rollouts,
     crashes,

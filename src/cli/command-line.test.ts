@@ -42,6 +42,7 @@ describe("the command tree", () => {
       "restore",
       "move-database",
       "doctor",
+      "store orphans",
       "firmware keygen",
       "firmware sign",
       "firmware create",

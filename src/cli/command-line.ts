@@ -20,6 +20,7 @@ import { addRolloutCommands } from "./rollout-commands.ts";
 import { addServeCommand } from "./serve-command.ts";
 import type { Cli } from "./session.ts";
 import { addSimulateCommand } from "./simulate-command.ts";
+import { addStoreCommands } from "./store-commands.ts";
 import { addSymbolCommands } from "./symbol-commands.ts";
 import { createTerminal } from "./terminal.ts";
 import { addTufCommands } from "./tuf-commands.ts";
@@ -107,6 +108,7 @@ export function createProgram(cli: Cli): Command {
   addRecountCommand(program, cli);
   addBackupCommands(program, cli);
   addDoctorCommand(program, cli);
+  addStoreCommands(program, cli);
   program.commandsGroup("Ship updates:");
   addFirmwareCommands(program, cli);
   addRolloutCommands(program, cli);

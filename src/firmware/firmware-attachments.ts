@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from "uuid";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { Actor } from "../call/cause.ts";
 import { notFound, OtaError } from "../errors.ts";
+import { settledContent } from "../infra/database/content-lock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { uploadIdleLimit, withIdleLimit } from "../infra/objects/idle-limit.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
@@ -17,9 +18,9 @@ import type { SignOff } from "./sign-off.ts";
 
 /** What {@link FirmwareAttachments} are made of. */
 export interface FirmwareAttachmentsParts {
-  readonly database: Pick<Database, "em" | "transact">;
+  readonly database: Pick<Database, "em" | "pool" | "transact">;
   readonly audit: AuditLog;
-  readonly store: Pick<ObjectStore, "put" | "read">;
+  readonly store: Pick<ObjectStore, "put" | "read" | "stat">;
   readonly signOff: Pick<SignOff, "discard">;
   /** The most bytes of one file: as many are held in memory while it comes, and read at once. */
   readonly maxBytes: number;
@@ -42,7 +43,8 @@ export interface OpenAttachment {
 /**
  * Files beside firmware. They change what is signed, so they come before the release, and signatures of before are discarded.
  *
- * Their bytes stay in the store when they are taken away: the same bytes may lie beside another firmware, or be the content of one.
+ * Their bytes stay in the store when they are taken away: the same bytes may lie beside another firmware, or be the content of one. What
+ * nothing names any more is collected.
  */
 export class FirmwareAttachments {
   readonly #parts: FirmwareAttachmentsParts;
@@ -77,7 +79,12 @@ export class FirmwareAttachments {
       // Before the store has it, so that whoever may not attach anything leaves nothing there.
       await this.#assertOpen(firmwareId);
       const { sha256, sizeBytes } = await store.put(Readable.from([content]), { maxBytes, signal });
-      return await this.#record(firmwareId, { ...format, sha256, sizeBytes, fileName }, actor);
+      const attached = await this.#record(firmwareId, { ...format, sha256, sizeBytes, fileName }, actor);
+      // Bytes that nothing named before may have been removed in between. From here on they stay.
+      await settledContent(this.#parts.database.pool, sha256);
+      if ((await store.stat(sha256, signal)) === undefined)
+        await store.put(Readable.from([content]), { maxBytes, signal });
+      return attached;
     } finally {
       this.#receiving--;
     }

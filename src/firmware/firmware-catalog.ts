@@ -8,6 +8,7 @@ import type { ListPosition } from "../call/list-page.ts";
 import { snakeCase } from "../call/snake-case.ts";
 import { notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
+import { settledContent } from "../infra/database/content-lock.ts";
 import type { Database } from "../infra/database/database.ts";
 import type { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../infra/database/request-digest.ts";
@@ -85,8 +86,9 @@ export class FirmwareCatalog {
   ): Promise<Firmware> {
     assertFields(fields);
     const state = (await this.#contents.has(fields, creator.signal)) ? "UPLOADED" : "DRAFT";
+    let created: Firmware;
     try {
-      return await this.#database.transact(async (em) => {
+      created = await this.#database.transact(async (em) => {
         const insert = async (): Promise<string> => {
           const id = uuidv7();
           await em.insert(FirmwareUpdateEntity, {
@@ -122,6 +124,7 @@ export class FirmwareCatalog {
     } catch (error) {
       throw await versionClaimFault(this.#database.em(), error, fields);
     }
+    return await this.#settled(created, creator.signal);
   }
 
   /** The firmware with that id, deleted or not. `NOT_FOUND` if there never was one. */
@@ -290,6 +293,15 @@ export class FirmwareCatalog {
     const firmware = await this.get(id);
     if (firmware.deletedAt !== undefined) throw notFound("firmware", id);
     return firmware;
+  }
+
+  /** Content that nothing named before may have been removed while this firmware came to name it. From here on it stays. */
+  async #settled(created: Firmware, signal: AbortSignal): Promise<Firmware> {
+    await settledContent(this.#database.pool, created.sha256);
+    if (created.state !== "UPLOADED" || (await this.#contents.has(created, signal))) return created;
+    return await this.#change(created.id, async (_em, row) => {
+      if (row.state === "UPLOADED") row.state = "DRAFT";
+    });
   }
 
   async #load(em: EntityManager, id: string): Promise<Firmware> {

@@ -51,6 +51,7 @@ const all = [
   "0043-alerts-and-events",
   "0044-webhooks",
   "0048-webhook-mails",
+  "0049-crash-log-objects",
 ];
 const replicas = 3;
 

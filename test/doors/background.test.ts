@@ -35,6 +35,7 @@ const works = [
   "notifications",
   "oidc_issuer",
   "open_calls",
+  "orphans",
   "partitions_device_heartbeats",
   "partitions_heartbeat_rollups_1h",
   "partitions_heartbeat_rollups_5m",

@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ObjectInfo, ObjectStore } from "../../src/infra/objects/object-store.ts";
+import type { ListedObject, ObjectInfo, ObjectStore } from "../../src/infra/objects/object-store.ts";
 import type { FakeClock } from "../support/fake-clock.ts";
 
 /** A kind of store under the contract, on a place of its own for each test. */
@@ -211,6 +211,25 @@ export function describeObjectStore(name: string, setUp: () => Promise<StoreFixt
       await store.delete(sha256);
       expect(await store.stat(sha256)).toBeUndefined();
       await expect(store.read(sha256)).rejects.toMatchObject({ code: "not_found" });
+    });
+
+    it("lists what it has, and neither uploads in progress nor its own probe", async () => {
+      const listed = async () => {
+        const found: ListedObject[] = [];
+        for await (const page of store.list()) found.push(...page);
+        return found.sort((a, b) => a.sizeBytes - b.sizeBytes);
+      };
+      expect(await listed()).toEqual([]);
+      const sinceMs = Date.now() - 60_000;
+      const infos: ObjectInfo[] = [];
+      for (const size of [0, 10, fixture.partSizeBytes + 1])
+        infos.push(await store.put(chunks(randomBytes(size)), { maxBytes: LIMIT }));
+      await using upload = await store.openUpload("unfinished", { maxBytes: LIMIT });
+      await upload.append(0, randomBytes(KIB));
+      await store.check();
+      const found = await listed();
+      expect(found).toEqual(infos.map((info) => ({ ...info, modifiedAt: expect.any(Date) })));
+      for (const { modifiedAt } of found) expect(modifiedAt.getTime()).toBeGreaterThan(sinceMs);
     });
 
     it("stops a read when the signal says so", async () => {

@@ -291,6 +291,7 @@ function describeS3(server: () => S3Server): void {
       region,
       stagingFolder,
       partSizeBytes,
+      pageSize: 2,
     };
     const url = new URL(endpoint);
     const client = new Client({
@@ -357,6 +358,23 @@ function describeS3(server: () => S3Server): void {
       expect([await status(dead), await status(elsewhere), await status(longer)]).toEqual([403, 403, 403]);
       expect([await status(live, "DELETE"), await status(live, "PUT")]).toEqual([403, 403]);
       expect(await store.stat(sha256)).toBeDefined();
+    });
+
+    it("tells what others keep in the bucket from its own", async () => {
+      await using place = await fixture();
+      await using store = place.open();
+      const { sha256 } = await store.put(chunks(randomBytes(10)), { maxBytes: LIMIT });
+      const strange = ["aa/notes.txt", `sha256/00/${"1".repeat(64)}`, "zz"];
+      for (const key of strange) await place.client.putObject(place.options.bucket, key, "of others");
+      const found = new Map<string | undefined, number>();
+      for await (const page of store.list())
+        for (const each of page) found.set(each.sha256, (found.get(each.sha256) ?? 0) + 1);
+      expect(found).toEqual(
+        new Map([
+          [undefined, strange.length],
+          [sha256, 1],
+        ]),
+      );
     });
 
     it("signs URLs for the host name that others know the store by", async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { BigIntStats } from "node:fs";
-import { type FileHandle, open, rename, rm, stat, writeFile } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { notFound } from "../../errors.ts";
@@ -9,6 +9,7 @@ import { type ByteRange, exactly, READ_CHUNK_BYTES, type ReadOptions, resolveRan
 import { makeFolder, syncFolder } from "./durable-folder.ts";
 import { FileReader, type ObjectReader } from "./object-reader.ts";
 import type {
+  ListedObject,
   ObjectInfo,
   ObjectStore,
   ObjectUpload,
@@ -17,7 +18,7 @@ import type {
   UploadOptions,
 } from "./object-store.ts";
 import { StagingArea } from "./staging-area.ts";
-import { assertSha256, storageError } from "./storage-errors.ts";
+import { addressIn, assertSha256, storageError } from "./storage-errors.ts";
 
 /**
  * Objects as files of one folder:
@@ -74,6 +75,24 @@ export class LocalObjectStore implements ObjectStore {
     return new FileReader(file, range, options.signal);
   }
 
+  async *list(signal?: AbortSignal): AsyncGenerator<readonly ListedObject[]> {
+    try {
+      const top = await this.#entries("");
+      yield await this.#listed(top.filter((name) => !isOwn(name)));
+      if (!top.includes("sha256")) return;
+      for (const shard of await this.#entries("sha256")) {
+        signal?.throwIfAborted();
+        const folder = join("sha256", shard);
+        const isFolder = (await stat(join(this.#folder, folder))).isDirectory();
+        const paths = isFolder ? (await this.#entries(folder)).map((name) => join(folder, name)) : [folder];
+        yield await this.#listed(paths);
+      }
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw storageError("be listed", error);
+    }
+  }
+
   async delete(sha256: string): Promise<void> {
     const path = this.#pathOf(sha256);
     try {
@@ -115,6 +134,30 @@ export class LocalObjectStore implements ObjectStore {
     return this.close();
   }
 
+  /** The names in a folder; none if there is no such folder. */
+  async #entries(folder: string): Promise<string[]> {
+    try {
+      return await readdir(join(this.#folder, folder));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
+  }
+
+  async #listed(paths: readonly string[]): Promise<ListedObject[]> {
+    const listed: ListedObject[] = [];
+    for (const path of paths) {
+      const found = await stat(join(this.#folder, path)).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return undefined;
+        throw error;
+      });
+      if (found === undefined) continue;
+      const sha256 = found.isFile() ? addressIn(path) : undefined;
+      listed.push({ sha256, sizeBytes: found.size, modifiedAt: found.mtime });
+    }
+    return listed;
+  }
+
   async #open(sha256: string, options: ReadOptions): Promise<ByteRange & { file: FileHandle }> {
     options.signal?.throwIfAborted();
     const path = this.#pathOf(sha256);
@@ -148,6 +191,11 @@ export class LocalObjectStore implements ObjectStore {
     assertSha256(sha256);
     return join(this.#folder, "sha256", sha256.slice(0, 2), sha256);
   }
+}
+
+/** Whether a name in the store's folder is the store's own, and no object. */
+function isOwn(name: string): boolean {
+  return name === "sha256" || name === "staging" || name.startsWith("probe-");
 }
 
 /**

@@ -28,6 +28,15 @@ export interface StoredObject {
   readonly etag: string | undefined;
 }
 
+/** What a listing says of something in the store. */
+export interface ListedObject {
+  /** Its address; undefined for what is none of the store's objects, and was put there by others. */
+  readonly sha256: string | undefined;
+  readonly sizeBytes: number;
+  /** When it was put last, by the store's clock. */
+  readonly modifiedAt: Date;
+}
+
 /**
  * Immutable objects, addressed by the SHA-256 of their bytes.
  *
@@ -58,6 +67,12 @@ export interface ObjectStore extends AsyncDisposable {
 
   /** The same bytes, read into the caller's memory. What is no range or no object may be refused as late as the first read. */
   openReader(sha256: string, options?: ReadOptions): Promise<ObjectReader>;
+
+  /**
+   * All that is in the store, page by page, without uploads in progress and the store's own probe. What is put or removed meanwhile may be
+   * listed or not.
+   */
+  list(signal?: AbortSignal): AsyncIterable<readonly ListedObject[]>;
 
   /** Removes the object; no error if there is none. Streams that are being read may still end. */
   delete(sha256: string, signal?: AbortSignal): Promise<void>;

@@ -8,6 +8,7 @@ import type { Clock } from "../clock.ts";
 import { exactly, type ReadOptions, resolveRange } from "./byte-range.ts";
 import { type ObjectReader, StreamReader } from "./object-reader.ts";
 import type {
+  ListedObject,
   ObjectInfo,
   ObjectStore,
   ObjectUpload,
@@ -19,7 +20,7 @@ import { defaultIdleTimeoutMs, encryptionHeaders, type S3Place, s3Client } from 
 import { refusalOf } from "./s3-refusals.ts";
 import { S3Transport, SilentStore } from "./s3-transport.ts";
 import { StagingArea } from "./staging-area.ts";
-import { assertSha256, storageError, storageUnavailable } from "./storage-errors.ts";
+import { addressIn, assertSha256, storageError, storageUnavailable } from "./storage-errors.ts";
 
 /** Where the store is, how it is entered, and how it is used. */
 export interface S3Options extends S3Place {
@@ -29,10 +30,14 @@ export interface S3Options extends S3Place {
   readonly stagingFolder: string;
   /** Size of a part and of the largest object sent in one request; held in memory once for each upload. */
   readonly partSizeBytes?: number | undefined;
+  /** Keys of one page of a listing. As many as S3 answers with at once unless given. */
+  readonly pageSize?: number | undefined;
 }
 
 /** Between S3's least part (5 MiB) and what a small machine can hold for a few uploads at once. */
 const DEFAULT_PART_SIZE_BYTES = 8 * 1024 * 1024;
+
+const DEFAULT_PAGE_SIZE = 1_000;
 
 /** S3's limit; larger objects get larger parts. */
 const MAX_PARTS = 10_000;
@@ -55,9 +60,12 @@ export class S3ObjectStore implements ObjectStore {
   readonly #encryption: Readonly<Record<string, string>>;
   readonly #transport: S3Transport;
   readonly #bucket: string;
+  /** Before every key. */
+  readonly #root: string;
   readonly #keyPrefix: string;
   readonly #probeKey: string;
   readonly #partSizeBytes: number;
+  readonly #pageSize: number;
   readonly #staging: StagingArea;
   readonly #clock: Clock;
 
@@ -68,9 +76,11 @@ export class S3ObjectStore implements ObjectStore {
     this.#signer = s3Client(publicEndpoint, options);
     this.#encryption = encryptionHeaders(options.encryption);
     this.#bucket = options.bucket;
-    this.#keyPrefix = `${options.keyPrefix ?? ""}sha256/`;
-    this.#probeKey = `${options.keyPrefix ?? ""}probe`;
+    this.#root = options.keyPrefix ?? "";
+    this.#keyPrefix = `${this.#root}sha256/`;
+    this.#probeKey = `${this.#root}probe`;
     this.#partSizeBytes = options.partSizeBytes ?? DEFAULT_PART_SIZE_BYTES;
+    this.#pageSize = options.pageSize ?? DEFAULT_PAGE_SIZE;
     this.#clock = clock;
     this.#staging = new StagingArea(options.stagingFolder, clock, (path, info, signal) =>
       this.#transport.run(signal, () => this.#publish(path, info, signal)),
@@ -118,6 +128,27 @@ export class S3ObjectStore implements ObjectStore {
 
   async openReader(sha256: string, options?: ReadOptions): Promise<ObjectReader> {
     return new StreamReader(await this.read(sha256, options));
+  }
+
+  async *list(signal?: AbortSignal): AsyncGenerator<readonly ListedObject[]> {
+    let after = "";
+    try {
+      for (;;) {
+        const keys = await this.#transport.run(signal, () => this.#listPage(after));
+        yield keys
+          .filter(({ name }) => name !== this.#probeKey)
+          .map(({ name, size, lastModified }) => ({
+            sha256: addressIn(name.slice(this.#root.length)),
+            sizeBytes: size,
+            modifiedAt: lastModified,
+          }));
+        after = keys.at(-1)?.name ?? "";
+        if (keys.length < this.#pageSize) return;
+      }
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw storageError("be listed", error);
+    }
   }
 
   async delete(sha256: string, signal?: AbortSignal): Promise<void> {
@@ -249,6 +280,18 @@ export class S3ObjectStore implements ObjectStore {
     return exactly(await this.#client.getPartialObject(this.#bucket, key, offset, length), length, signal);
   }
 
+  /** The keys of a page, behind one. */
+  async #listPage(after: string): Promise<ListedKey[]> {
+    const keys: ListedKey[] = [];
+    const listing = this.#client.listObjectsV2(this.#bucket, this.#root, true, after);
+    for await (const item of listing) {
+      keys.push(item as ListedKey);
+      // Leaving the loop ends the stream.
+      if (keys.length === this.#pageSize) break;
+    }
+    return keys;
+  }
+
   async #abortStaleMultiparts(maxAgeMs: number): Promise<number> {
     const oldest = this.#clock.now().getTime() - maxAgeMs;
     let aborted = 0;
@@ -265,6 +308,13 @@ export class S3ObjectStore implements ObjectStore {
     assertSha256(sha256);
     return `${this.#keyPrefix}${sha256.slice(0, 2)}/${sha256}`;
   }
+}
+
+/** A key of a listing. */
+interface ListedKey {
+  readonly name: string;
+  readonly size: number;
+  readonly lastModified: Date;
 }
 
 /** Enough to tell a store that is up; one that is down is not waited for. */

@@ -32,6 +32,14 @@ export function assertSha256(sha256: string): void {
   }
 }
 
+/** The address that a key or path below the store's root stands for: `sha256/ab/abcdef…`; undefined for any other. */
+export function addressIn(path: string): string | undefined {
+  const [, shard, sha256] = addressPattern.exec(path) ?? [];
+  return shard !== undefined && sha256?.startsWith(shard) === true ? sha256 : undefined;
+}
+
+const addressPattern = /^sha256\/([0-9a-f]{2})\/([0-9a-f]{64})$/;
+
 function unavailable(state: string, cause: unknown): OtaError {
   return new OtaError("unavailable", "STORAGE_UNAVAILABLE", `the object store ${state}`, {
     cause,

@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import type { ReadOptions } from "./byte-range.ts";
 import type { ObjectReader } from "./object-reader.ts";
 import type {
+  ListedObject,
   ObjectInfo,
   ObjectStore,
   ObjectUpload,
@@ -47,6 +48,10 @@ export class WatchedObjectStore implements ObjectStore {
 
   openReader(sha256: string, options?: ReadOptions): Promise<ObjectReader> {
     return this.#watch("read", () => this.#store.openReader(sha256, options));
+  }
+
+  list(signal?: AbortSignal): AsyncIterable<readonly ListedObject[]> {
+    return this.#store.list(signal);
   }
 
   delete(sha256: string, signal?: AbortSignal): Promise<void> {
