@@ -26,6 +26,7 @@ export function referencePage(api: ApiDescription): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title}: API reference</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="/docs/reference.css">
 <header><h1>${title}</h1><p>API reference, ${version}. <a href="/openapi.json">OpenAPI 3.1</a> · <a href="/">Console</a></p></header>
 <nav aria-label="Operations">

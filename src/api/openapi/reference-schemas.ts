@@ -11,7 +11,7 @@ export function fieldsOf({ properties = {}, required = [] }: ApiSchema): Html | 
   const fields = Object.entries(properties);
   if (fields.length === 0) return undefined;
   return fieldTable(
-    fields.map(([name, schema]) => ({ name, schema, mark: required.includes(name) ? "always" : "" })),
+    fields.map(([name, schema]) => ({ name, schema, mark: required.includes(name) ? "required" : "" })),
   );
 }
 

@@ -1,5 +1,5 @@
 import { Button, Menu, Text } from "@mantine/core";
-import { IconLogout, IconUser } from "@tabler/icons-react";
+import { IconApi, IconLogout, IconUser } from "@tabler/icons-react";
 import { roleNames, useSession } from "../session/session.tsx";
 
 /** Who is signed in, and the way out. */
@@ -22,6 +22,9 @@ export function UserMenu() {
       </Menu.Target>
       <Menu.Dropdown>
         <Menu.Label>Role: {roleNames[role]}</Menu.Label>
+        <Menu.Item component="a" href="/docs" leftSection={<IconApi size={16} stroke={1.6} />}>
+          API reference
+        </Menu.Item>
         <Menu.Item leftSection={<IconLogout size={16} stroke={1.6} />} onClick={() => void signOut()}>
           Sign out
         </Menu.Item>
