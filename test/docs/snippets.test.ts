@@ -29,6 +29,7 @@ const runPages = [
   "docs/recalls.md",
   "docs/access.md",
   "docs/telemetry.md",
+  "docs/rest.md",
   "README.md",
 ];
 
