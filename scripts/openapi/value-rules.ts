@@ -31,7 +31,22 @@ export function valueRules(field: DescField): ValueRules {
     !hasPresence(field) &&
     !ignoresZero &&
     (refusesZero(read.keywords) || refusesZero(boundsOf((rules.type.value ?? {}) as Bounds)));
-  return { ...read, required: rules.required || zeroRefused };
+  return { ...portable(read), required: rules.required || zeroRefused };
+}
+
+/** With expressions that only some languages have in words, as JSON Schema advises (Core, section 6.4). */
+function portable({ keywords: { pattern, ...keywords }, words, items, ...rules }: ValueRules): ValueRules {
+  const isPortable = typeof pattern !== "string" || !pattern.includes("\\p{");
+  return {
+    ...rules,
+    keywords: isPortable && pattern !== undefined ? { ...keywords, pattern } : keywords,
+    words: [
+      ...words,
+      ...(isPortable ? [] : [`Must match \`${pattern}\`.`]),
+      ...(items === undefined ? [] : portable(items).words.map((text) => text.replace(/^Must/, "Each must"))),
+    ],
+    ...(items && { items: portable(items) }),
+  };
 }
 
 /** The rules of a whole message, in words. */
