@@ -79,6 +79,35 @@ it("describes every route of the HTTP port, and none that there is not", () => {
   expect(raw.length).toBeGreaterThan(15);
 });
 
+describe("the page for people", () => {
+  it("has a place for every operation and schema, and no link that leads nowhere", async () => {
+    const { status, headers, body } = await http(service, "GET", "/docs");
+    expect(status).toBe(200);
+    expect(headers.get("content-security-policy")).toContain("default-src 'self'");
+    const places = new Set(Array.from((body as string).matchAll(/ id="([^"]+)"/g), ([, id]) => id));
+    const links = Array.from((body as string).matchAll(/ href="#([^"]+)"/g), ([, id]) => id);
+    expect(links.filter((id) => !places.has(id))).toEqual([]);
+    expect(api.operations.filter(({ operation }) => !links.includes(operation.operationId))).toEqual([]);
+  });
+
+  it("cannot run anything, and would refuse it", async () => {
+    const { headers, body } = await http(service, "GET", "/docs");
+    expect(headers.get("content-security-policy")).not.toContain("unsafe");
+    expect(body).not.toMatch(/<script|<style|javascript:|\son\w+=|\sstyle=/i);
+  });
+
+  it("is sent again only when it changes, and compressed to whom wants that", async () => {
+    const first = await http(service, "GET", "/docs", { headers: { "accept-encoding": "gzip" } });
+    expect(first.headers.get("content-encoding")).toBe("gzip");
+    const plain = await http(service, "GET", "/docs", { headers: { "accept-encoding": "gzip;q=0" } });
+    expect(plain.headers.get("content-encoding")).toBeNull();
+    expect(plain.body).toBe(first.body);
+    const etag = first.headers.get("etag") ?? "";
+    const again = await http(service, "GET", "/docs", { headers: { "if-none-match": etag } });
+    expect(again).toMatchObject({ status: 304, body: "" });
+  });
+});
+
 describe("every operation", () => {
   it("takes what the description says that it takes, and answers as it says", async () => {
     const faults: string[] = [];
