@@ -64,6 +64,45 @@ describe("readConfig", () => {
     });
   });
 
+  it("reads what people of an issuer are limited to", () => {
+    const { oidc } = readConfig({
+      DEVICE_OTA_OIDC_ISSUER: "https://id.example.com",
+      DEVICE_OTA_OIDC_AUDIENCE: "ota",
+      DEVICE_OTA_OIDC_LIMITS:
+        '{"/ota/berlin": {"products": ["boiler"], "device_filter": " groups:berlin "}, "OTA all": {"unlimited": true}}',
+    });
+    expect(oidc?.limits).toEqual({
+      claim: "groups",
+      named: new Map([
+        ["/ota/berlin", { products: ["boiler"], deviceFilter: "groups:berlin" }],
+        ["OTA all", undefined],
+      ]),
+    });
+  });
+
+  it.each([
+    ["berlin", /must be JSON/],
+    ["[]", /must be JSON/],
+    ["{}", /must name 1 to/],
+    ['{"berlin": null}', /must be JSON/],
+    ['{"berlin": {}}', /must say products or a device_filter of berlin, or else/],
+    ['{"berlin": {"device_filter": " "}}', /must say products or/],
+    ['{"berlin": {"products": ["boiler"], "unlimited": true}}', /must say products or/],
+    ['{"berlin": {"unlimited": "false"}}', /must say products or/],
+    ['{"berlin": {"product": ["boiler"], "unlimited": true}}', /says product of berlin/],
+    ['{"berlin": {"products": "boiler"}}', /must have a list/],
+    ['{"berlin": {"products": ["a\\" OR id:*"]}}', /must have a list/],
+    ['{"": {"unlimited": true}}', /must name groups by/],
+    ['{"gr\\u00fcn": {"unlimited": true}}', /must name groups by/],
+  ])("refuses limits of people that leave open what they are: %s", (limits, fault) => {
+    const env = {
+      DEVICE_OTA_OIDC_ISSUER: "https://id.example.com",
+      DEVICE_OTA_OIDC_AUDIENCE: "ota",
+      DEVICE_OTA_OIDC_LIMITS: limits,
+    };
+    expect(faultsOf(env)).toEqual([expect.stringMatching(fault)]);
+  });
+
   it.each([
     ["https://key@errors.example.com/7", "https://errors.example.com/api/7/envelope/"],
     ["http://key@127.0.0.1:9000/below/12", "http://127.0.0.1:9000/below/api/12/envelope/"],

@@ -72,6 +72,17 @@ export const oidcSettings = {
   oidcViewers: names("OIDC_VIEWERS", "device-ota-viewer", "viewer"),
   oidcOperators: names("OIDC_OPERATORS", "device-ota-operator", "operator"),
   oidcAdmins: names("OIDC_ADMINS", "device-ota-admin", "admin"),
+  oidcLimits: setting(
+    "OIDC_LIMITS",
+    "",
+    'What viewers and operators of the issuer are limited to: JSON that says, for each group, `products`, a `device_filter` or both, or `"unlimited": true`; without it nobody is limited.',
+    parseLimits,
+  ),
+  oidcLimitClaim: textOr(
+    "OIDC_LIMIT_CLAIM",
+    "groups",
+    "The claim that names the group of `DEVICE_OTA_OIDC_LIMITS` that a person is in: exactly one, or the person is refused.",
+  ),
   oidcAlgorithms: setting(
     "OIDC_ALGORITHMS",
     "RS256,PS256,ES256,EdDSA",
@@ -114,13 +125,11 @@ type Values = ValuesOf<typeof oidcSettings>;
 
 /** What the settings say of an issuer; undefined without one. */
 export function oidcOf(values: Values, faults: string[]) {
-  const { oidcIssuer: issuer, oidcAudience: audience, oidcClientId: clientId } = values;
+  const { oidcIssuer: issuer, oidcAudience: audience, oidcClientId: clientId, oidcLimits: limits } = values;
   if (issuer === undefined) {
-    for (const [key, value] of Object.entries({ oidcAudience: audience, oidcClientId: clientId })) {
-      if (value !== undefined) {
-        const { name } = oidcSettings[key as "oidcAudience" | "oidcClientId"];
-        faults.push(`${name}: says nothing without ${oidcSettings.oidcIssuer.name}`);
-      }
+    for (const key of ["oidcAudience", "oidcClientId", "oidcLimits"] as const) {
+      if (values[key] !== undefined)
+        faults.push(`${oidcSettings[key].name}: says nothing without ${oidcSettings.oidcIssuer.name}`);
     }
     return undefined;
   }
@@ -142,6 +151,8 @@ export function oidcOf(values: Values, faults: string[]) {
       claims: [values.oidcRoleClaim, values.oidcGroupClaim],
       names: { viewer: values.oidcViewers, operator: values.oidcOperators, admin: values.oidcAdmins },
     },
+    /** What viewers and operators are limited to; undefined: nothing. */
+    limits: limits && { claim: values.oidcLimitClaim, named: limits },
     /** The console's sign-in; undefined: tokens alone. */
     client:
       clientId === undefined
@@ -178,3 +189,60 @@ function parseAlgorithms(value: string): readonly string[] {
   if (listed.length > 0 && listed.every((each) => known.includes(each))) return listed;
   throw new SettingFault(`must be some of ${algorithms.join(", ")}, separated by commas`);
 }
+
+/** What each group is limited to; undefined: to nothing. */
+type NamedLimits = ReadonlyMap<
+  string,
+  { readonly products: readonly string[]; readonly deviceFilter: string } | undefined
+>;
+
+/** Whatever is not understood is a fault: a word that is misspelt must not leave a person without limits. */
+function parseLimits(value: string): NamedLimits | undefined {
+  if (value === "") return undefined;
+  const groups = Object.entries(objectOf(parsedJson(value)));
+  if (groups.length === 0 || groups.length > maxGroups)
+    throw new SettingFault(`must name 1 to ${maxGroups} groups`);
+  return new Map(groups.map(([group, limits]) => [group, limitsOf(group, objectOf(limits))]));
+}
+
+function limitsOf(group: string, given: Readonly<Record<string, unknown>>) {
+  // Sessions hold the name, in little room.
+  if (group.length > 128 || !/^[!-~](?: *[!-~])*$/.test(group))
+    throw new SettingFault("must name groups by 1 to 128 printable ASCII characters");
+  const { products = [], device_filter: filter = "", unlimited = false, ...others } = given;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined)
+    throw new SettingFault(`says ${unknown} of ${group}; known are products, device_filter and unlimited`);
+  if (!Array.isArray(products) || products.length > 8 || !products.every(isProduct))
+    throw new SettingFault(`must have a list of at most 8 names as the products of ${group}`);
+  if (typeof filter !== "string" || filter.length > 512)
+    throw new SettingFault(`must have a text of at most 512 characters as the device_filter of ${group}`);
+  const deviceFilter = filter.trim();
+  const isLimited = products.length > 0 || deviceFilter !== "";
+  if (unlimited !== !isLimited)
+    throw new SettingFault(`must say products or a device_filter of ${group}, or else "unlimited": true`);
+  return isLimited ? { products, deviceFilter } : undefined;
+}
+
+function parsedJson(value: string): unknown {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return undefined;
+  }
+}
+
+function objectOf(value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value as Readonly<Record<string, unknown>>;
+  throw new SettingFault(
+    'must be JSON such as {"ota-berlin": {"products": ["boiler"], "device_filter": "groups:berlin"}}',
+  );
+}
+
+/** As `Firmware.product`. */
+function isProduct(value: unknown): value is string {
+  return typeof value === "string" && /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value);
+}
+
+const maxGroups = 1_000;

@@ -13,7 +13,17 @@ let service: TestService;
 beforeAll(async () => {
   issuer = cleanup.use(await OidcIssuer.start());
   service = cleanup.use(
-    await startTestService({ settings: { ...issuer.settings, DEVICE_OTA_RATE_LIMIT_SIGN_IN: "off" } }),
+    await startTestService({
+      settings: {
+        ...issuer.settings,
+        DEVICE_OTA_RATE_LIMIT_SIGN_IN: "off",
+        DEVICE_OTA_OIDC_LIMIT_CLAIM: "fleets",
+        DEVICE_OTA_OIDC_LIMITS: JSON.stringify({
+          all: { unlimited: true },
+          "devices of  Berlin": { device_filter: "groups:berlin" },
+        }),
+      },
+    }),
   );
 });
 
@@ -62,10 +72,20 @@ class Browser {
 
   /** Who the service says that it is. */
   async whoAmI(): Promise<string> {
+    const { actor, status } = await this.caller();
+    return actor ?? String(status);
+  }
+
+  /** The same with what it is limited to. */
+  async caller(): Promise<{
+    readonly status: number;
+    readonly actor?: string;
+    readonly deviceFilter?: string;
+  }> {
     const answer = await fetch(`${service.httpUrl}/api/v1/access/whoami`, {
       headers: { cookie: this.#header(), "x-ota-console": "1" },
     });
-    return ((await answer.json()) as { actor?: string }).actor ?? String(answer.status);
+    return { status: answer.status, ...((await answer.json()) as object) };
   }
 
   #header(): string {
@@ -164,6 +184,20 @@ describe("signing in at the issuer", () => {
     await service.client().unary(disablePerson, { id });
     expect(await browser.whoAmI()).toBe("401");
     expect(await new Browser().signIn()).toBe(refused("PERSON_DISABLED"));
+  });
+
+  it("holds the session to the limits of the person's group, and is refused with none and with several", async () => {
+    issuer.person = { ...alice, sub: "s-carol", fleets: ["devices of  Berlin"] };
+    const browser = new Browser();
+    await browser.signIn();
+    expect(await browser.caller()).toMatchObject({
+      actor: "oidc:s-carol (alice)",
+      deviceFilter: "groups:berlin",
+    });
+    issuer.person = { ...alice, fleets: ["devices of Berlin"] };
+    expect(await new Browser().signIn()).toBe(refused("OIDC_LIMITS_MISSING"));
+    issuer.person = { ...alice, fleets: ["all", "devices of  Berlin"] };
+    expect(await new Browser().signIn()).toBe(refused("OIDC_LIMITS_AMBIGUOUS"));
   });
 
   it("says so if the issuer does not answer, and goes on when it does", async () => {

@@ -4,9 +4,18 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
+import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import type { RpcClient } from "../../src/client/rpc-client.ts";
-import { http, httpRefusal, newContent, publish, refusal } from "../support/door-clients.ts";
+import {
+  connectClient,
+  enrolDevice,
+  http,
+  httpRefusal,
+  newContent,
+  publish,
+  refusal,
+} from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { newIssuerKey, OidcIssuer } from "../support/oidc-issuer.ts";
 import { startTestService, type TestService } from "../support/service.ts";
@@ -21,10 +30,20 @@ let service: TestService;
 beforeAll(async () => {
   issuer = cleanup.use(await OidcIssuer.start());
   issuer.keys.push(await newIssuerKey("RS256"));
-  service = cleanup.use(await startTestService({ settings: issuer.settings }));
+  service = cleanup.use(await startTestService({ settings: { ...issuer.settings, ...limits } }));
 });
 
 afterAll(() => cleanup.disposeAsync());
+
+/** What people of the issuer's fleets are limited to. */
+const limits = {
+  DEVICE_OTA_OIDC_LIMIT_CLAIM: "fleets",
+  DEVICE_OTA_OIDC_LIMITS: JSON.stringify({
+    all: { unlimited: true },
+    berlin: { device_filter: "groups:berlin" },
+    boilers: { products: ["boiler"] },
+  }),
+};
 
 /** Who each door says that the caller is, or why it refuses. */
 const everyDoor = (token: string, at = service) => toldAtAllDoors(at, token, "actor");
@@ -234,6 +253,74 @@ describe("roles", () => {
     const viewer = service.client(await issuer.accessToken());
     const call = viewer.unary(AccessService.method.createToken, { name: "mine", role: Role.ADMIN });
     expect(await refusal(call)).toMatchObject({ code: "PERMISSION_DENIED", reason: "ROLE_REQUIRED" });
+  });
+});
+
+describe("limits", () => {
+  const operators = { roles: ["device-ota-operator"] };
+
+  it("hold a person to what its group is limited to, at every door and for all that it asks", async () => {
+    const { listDevices, updateDevice, getDeviceStatusOverview } = DeviceService.method;
+    const { id: mine } = await enrolDevice(service);
+    const { id: theirs } = await enrolDevice(service);
+    await service.client().unary(updateDevice, { id: mine, groups: { names: ["berlin"] } });
+    const token = await issuer.accessToken({ ...operators, fleets: ["berlin", "chess club"] });
+    const person = service.client(token);
+    expect(await person.unary(AccessService.method.whoAmI, {})).toMatchObject({
+      deviceFilter: "groups:berlin",
+    });
+    const { devices } = await person.unary(listDevices, {});
+    expect(devices.map(({ id }) => id)).toEqual([mine]);
+    const outOfScope = { code: "PERMISSION_DENIED", reason: "OUT_OF_SCOPE" };
+    for (const call of [
+      () => person.unary(updateDevice, { id: theirs, displayName: "ours" }),
+      () => person.unary(getDeviceStatusOverview, {}),
+      () => connectClient(service, DeviceService, token).getDevice({ id: theirs }),
+    ])
+      expect(await refusal(call())).toMatchObject(outOfScope);
+    expect(httpRefusal(await http(service, "GET", `/api/v1/devices/${theirs}`, { token }))).toMatchObject(
+      outOfScope,
+    );
+    await person.unary(updateDevice, { id: mine, displayName: "ours" });
+
+    const boilers = service.client(await issuer.accessToken({ ...operators, fleets: "boilers" }));
+    expect(await refusal(boilers.unary(updateDevice, { id: mine, displayName: "theirs" }))).toMatchObject(
+      outOfScope,
+    );
+    const all = service.client(await issuer.accessToken(operators));
+    expect((await all.unary(listDevices, {})).devices.length).toBeGreaterThan(1);
+  });
+
+  it.each([
+    ["none", undefined],
+    ["an empty list", []],
+    ["others'", ["Berlin", "toString", "__proto__", "*", "berlin,all"]],
+    ["no text", [null, ["all"], { all: true }]],
+  ])("that are %s open nothing, but for administrators", async (_, fleets) => {
+    expect(await everyDoor(await issuer.accessToken({ ...operators, fleets }))).toEqual(
+      thrice("OIDC_LIMITS_MISSING"),
+    );
+    expect(await rest(await issuer.accessToken({ roles: ["device-ota-admin"], fleets }))).toMatch(/^oidc:/);
+  });
+
+  it("that are several open nothing: nobody knows which the person is to have", async () => {
+    for (const fleets of [
+      ["berlin", "boilers"],
+      ["berlin", "all"],
+    ])
+      expect(await everyDoor(await issuer.accessToken({ ...operators, fleets }))).toEqual(
+        thrice("OIDC_LIMITS_AMBIGUOUS"),
+      );
+    expect(await rest(await issuer.accessToken({ ...operators, fleets: ["berlin", "berlin"] }))).toMatch(
+      /^oidc:/,
+    );
+  });
+
+  it("whose filter is none do not let the service start", async () => {
+    const DEVICE_OTA_OIDC_LIMITS = '{"berlin": {"device_filter": "groups:berlin) OR (groups:*"}}';
+    await expect(
+      startTestService({ settings: { ...issuer.settings, DEVICE_OTA_OIDC_LIMITS } }),
+    ).rejects.toThrow(/DEVICE_OTA_OIDC_LIMITS: the device_filter of berlin/);
   });
 });
 

@@ -72,7 +72,10 @@ export class OidcIssuer implements AsyncDisposable {
     };
   }
 
-  /** An access token for the service, of a viewer unless the claims say otherwise. A claim that is undefined is left out. */
+  /**
+   * An access token for the service, of a viewer who may see the whole fleet unless the claims say otherwise. A claim that is undefined is left
+   * out.
+   */
   async accessToken(
     claims: Record<string, unknown> = {},
     header: Record<string, unknown> = {},
@@ -85,6 +88,7 @@ export class OidcIssuer implements AsyncDisposable {
       sub: "248289761001",
       preferred_username: "ada",
       roles: ["device-ota-viewer"],
+      fleets: ["all"],
       iat: now,
       exp: now + 300,
       jti: randomUUID(),

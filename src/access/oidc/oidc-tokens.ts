@@ -8,7 +8,8 @@ import { SecondChanceCache } from "../../infra/second-chance-cache.ts";
 import { secretKey } from "../secret.ts";
 import type { Issuer } from "./issuer.ts";
 import type { People, Person } from "./people.ts";
-import { type Claims, type RoleMapping, roleMissing, roleOfClaims } from "./role-of-claims.ts";
+import { type Rights, type RightsMapping, rightsOfClaims, rightsOfSession } from "./rights-of-claims.ts";
+import type { Claims } from "./role-of-claims.ts";
 
 /** What {@link OidcTokens} are made of. */
 export interface OidcTokensParts {
@@ -19,7 +20,7 @@ export interface OidcTokensParts {
 }
 
 /** What is asked of a token. */
-interface TokenRules {
+interface TokenRules extends RightsMapping {
   /** As it stands in `iss`. */
   readonly issuer: string;
   /** What must stand in `aud`. */
@@ -27,7 +28,6 @@ interface TokenRules {
   /** The signature algorithms that count, all of them asymmetric. */
   readonly algorithms: readonly string[];
   readonly clockToleranceSeconds: number;
-  readonly roles: RoleMapping;
 }
 
 /** What a token says, once its signature, issuer, audience and times were found to be right. */
@@ -39,6 +39,15 @@ export interface VerifiedToken {
   /** Milliseconds since 1970. */
   readonly issuedMs: number;
   readonly expiresMs: number;
+}
+
+/** Who signed in, and when by the service's clock. */
+export interface SignedIn {
+  readonly personId: string;
+  readonly role: Role;
+  /** See {@link Rights}. */
+  readonly limit?: string | undefined;
+  readonly signedMs: number;
 }
 
 /**
@@ -63,8 +72,8 @@ export class OidcTokens {
 
   /**
    * Says who holds an access token; `beforeCheck` may refuse to look at one that is not in memory. Throws (or rejects with)
-   * `CREDENTIAL_INVALID`, `CREDENTIAL_EXPIRED`, `CREDENTIAL_REVOKED`, `PERSON_DISABLED`, `OIDC_ROLE_MISSING` and
-   * `OIDC_ISSUER_UNAVAILABLE`.
+   * `CREDENTIAL_INVALID`, `CREDENTIAL_EXPIRED`, `CREDENTIAL_REVOKED`, `PERSON_DISABLED`, those of
+   * {@link rightsOfClaims} and `OIDC_ISSUER_UNAVAILABLE`.
    */
   identify(token: string, beforeCheck?: () => void): Identity | Promise<Identity> {
     const key = secretKey(token);
@@ -74,12 +83,10 @@ export class OidcTokens {
     return this.#check(token, key);
   }
 
-  /** Says who holds a session that was opened for a person. Throws (or rejects) as {@link identify} does. */
-  ofSession(personId: string, role: Role, signedMs: number): Identity | Promise<Identity> {
-    const person = this.#parts.people.ofId(personId, signedMs);
-    return person instanceof Promise
-      ? person.then((known) => identityOf(known, role))
-      : identityOf(person, role);
+  /** Says who holds a session that was opened for a person, with the limits of that name. Throws (or rejects) as {@link identify} does. */
+  ofSession({ personId, role, limit, signedMs }: SignedIn): Identity | Promise<Identity> {
+    const rights = rightsOfSession(role, limit, this.#parts.settings);
+    return withRights(this.#parts.people.ofId(personId, signedMs), rights);
   }
 
   /** Checks a token as an access token for this service. Throws `CREDENTIAL_INVALID` and `CREDENTIAL_EXPIRED`. */
@@ -125,27 +132,29 @@ export class OidcTokens {
   async #check(token: string, key: string): Promise<Identity> {
     const seen = this.#seen;
     const { subject, name, claims, issuedMs, expiresMs } = await this.verify(token);
-    const role = roleOfClaims(claims, this.#parts.settings.roles);
-    if (role === undefined) throw roleMissing(personActor(subject, name), this.#parts.settings.roles);
-    const checked = { subject, name, role, issuedMs, expiresMs, used: false };
+    const rights = rightsOfClaims(personActor(subject, name), claims, this.#parts.settings);
+    const checked = { subject, name, rights, issuedMs, expiresMs, used: false };
     // Into the memory of the keys that it was checked with.
     seen.set(key, checked);
     return this.#admit(checked);
   }
 
-  #admit({ subject, name, role, issuedMs, expiresMs }: SeenToken): Identity | Promise<Identity> {
+  #admit({ subject, name, rights, issuedMs, expiresMs }: SeenToken): Identity | Promise<Identity> {
     const { people, clock, settings } = this.#parts;
     const toleranceMs = settings.clockToleranceSeconds * 1_000;
     if (expiresMs + toleranceMs <= clock.now().getTime()) throw credentialExpired(new Date(expiresMs));
-    const person = people.ofSubject(subject, name, issuedMs - toleranceMs);
-    return person instanceof Promise
-      ? person.then((known) => identityOf(known, role))
-      : identityOf(person, role);
+    return withRights(people.ofSubject(subject, name, issuedMs - toleranceMs), rights);
   }
 }
 
-function identityOf({ id, name }: Person, role: Role): Identity {
-  return { kind: "operator", tokenId: id, name, role, person: true };
+function withRights(person: Person | Promise<Person>, rights: Rights): Identity | Promise<Identity> {
+  return person instanceof Promise
+    ? person.then((known) => identityOf(known, rights))
+    : identityOf(person, rights);
+}
+
+function identityOf({ id, name }: Person, { role, scope }: Rights): Identity {
+  return { kind: "operator", tokenId: id, name, role, scope, person: true };
 }
 
 /** The header's `typ` of an access token: RFC 9068 wants the last ones, and issuers of before say `JWT` or nothing. */
@@ -202,7 +211,7 @@ const maxSeen = 10_000;
 interface SeenToken {
   readonly subject: string;
   readonly name: string;
-  readonly role: Role;
+  readonly rights: Rights;
   readonly issuedMs: number;
   readonly expiresMs: number;
   used: boolean;

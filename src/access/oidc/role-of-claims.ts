@@ -29,7 +29,8 @@ export function roleMissing(actor: string, { claims, names }: RoleMapping): OtaE
   );
 }
 
-function namesAt(claims: Claims, path: string): string[] {
+/** The texts in a claim, which is one or a list. Dots in the path lead into objects; a claim whose whole name has dots counts before that. */
+export function namesAt(claims: Claims, path: string): string[] {
   const found = memberOf(claims, path) ?? path.split(".").reduce<unknown>(memberOf, claims);
   if (typeof found === "string") return [found];
   return Array.isArray(found) ? found.filter((each) => typeof each === "string") : [];

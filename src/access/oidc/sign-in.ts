@@ -15,14 +15,15 @@ import {
   randomState,
 } from "openid-client";
 import { isJwt } from "../../call/bearer.ts";
-import { personActor, type Role } from "../../call/identity.ts";
+import { personActor } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
 import type { Issuer } from "./issuer.ts";
 import { boundedFetch, type IssuerLimits, IssuerUnreachable } from "./issuer-request.ts";
-import type { OidcTokens, VerifiedToken } from "./oidc-tokens.ts";
+import type { OidcTokens, SignedIn, VerifiedToken } from "./oidc-tokens.ts";
 import type { People } from "./people.ts";
-import { type Claims, type RoleMapping, roleMissing, roleOfClaims } from "./role-of-claims.ts";
+import { type RightsMapping, rightsOfClaims } from "./rights-of-claims.ts";
+import { type Claims, roleOfClaims } from "./role-of-claims.ts";
 
 /** What a {@link SignIn} is made of. */
 export interface SignInParts {
@@ -30,7 +31,7 @@ export interface SignInParts {
   readonly tokens: OidcTokens;
   readonly people: People;
   readonly client: ClientSettings;
-  readonly settings: IssuerLimits & { readonly clockToleranceSeconds: number; readonly roles: RoleMapping };
+  readonly settings: IssuerLimits & RightsMapping & { readonly clockToleranceSeconds: number };
   readonly clock: Clock;
 }
 
@@ -47,13 +48,6 @@ export interface SignInSecrets {
   readonly state: string;
   readonly nonce: string;
   readonly verifier: string;
-}
-
-/** Who signed in, and when by the service's clock. */
-export interface SignedIn {
-  readonly personId: string;
-  readonly role: Role;
-  readonly signedMs: number;
 }
 
 /** Signing in at the issuer by authorization code, with PKCE, state and nonce (RFC 9700, OpenID Connect Core 1.0, section 3.1). */
@@ -80,17 +74,17 @@ export class SignIn {
   }
 
   /**
-   * Says who came back to `url`, by the code in it. Throws `OIDC_SIGN_IN_FAILED`, `OIDC_ROLE_MISSING`, `PERSON_DISABLED` and
-   * `OIDC_ISSUER_UNAVAILABLE`.
+   * Says who came back to `url`, by the code in it. Throws `OIDC_SIGN_IN_FAILED`, those of {@link rightsOfClaims}, `PERSON_DISABLED`
+   * and `OIDC_ISSUER_UNAVAILABLE`.
    */
   async finish(url: URL, { state, nonce, verifier }: SignInSecrets): Promise<SignedIn> {
     const { people, settings, clock } = this.#parts;
     const { subject, name, claims } = await this.#exchange(url, { state, nonce, verifier });
-    const role = claims.map((each) => roleOfClaims(each, settings.roles)).find((each) => each !== undefined);
-    if (role === undefined) throw roleMissing(personActor(subject, name), settings.roles);
+    const deciding = claims.find((each) => roleOfClaims(each, settings.roles) !== undefined) ?? {};
+    const { role, limit } = rightsOfClaims(personActor(subject, name), deciding, settings);
     const signedMs = clock.now().getTime();
     const { id: personId } = await people.ofSubject(subject, name, signedMs);
-    return { personId, role, signedMs };
+    return { personId, role, limit, signedMs };
   }
 
   /** Whom the code stands for, and what says which role: what would count at the doors first. */

@@ -20,13 +20,15 @@ export interface SessionPerson {
   /** A UUID. */
   readonly personId: string;
   readonly role: Role;
+  /** What its limits are called in the settings, in printable ASCII characters; undefined if it has none. */
+  readonly limit?: string | undefined;
   /** When the person signed in, in milliseconds since 1970. */
   readonly signedMs: number;
 }
 
 /** Says who a person is now. Throws (or rejects with) UNAUTHENTICATED for one who is shut out, or whose sessions were ended. */
 export interface SessionPeople {
-  ofSession(personId: string, role: Role, signedMs: number): Identity | Promise<Identity>;
+  ofSession(person: SessionPerson): Identity | Promise<Identity>;
 }
 
 /** What {@link ConsoleSessions} are made of. */
@@ -103,7 +105,7 @@ export class ConsoleSessions {
       if (person === undefined) return tokens.identify(holder, beforeLookUp);
       // Nobody signs in at an issuer any more.
       if (this.#people === undefined) throw credentialInvalid();
-      return this.#people.ofSession(person.personId, person.role, person.signedMs);
+      return this.#people.ofSession(person);
     };
     return {
       identify: (credential, beforeLookUp) =>
@@ -193,14 +195,17 @@ interface Session {
   readonly holder: string;
 }
 
-function textOf({ personId, role, signedMs }: SessionPerson): string {
-  return `person ${personId} ${role} ${signedMs}`;
+/** What limits are called stands last, and may have blanks. */
+function textOf({ personId, role, signedMs, limit }: SessionPerson): string {
+  return [`person ${personId} ${role} ${signedMs}`, ...(limit === undefined ? [] : [limit])].join(" ");
 }
 
 function personOf(holder: string): SessionPerson | undefined {
-  const [kind, personId = "", named, signed] = holder.split(" ");
+  const [kind, personId = "", named, signed, ...rest] = holder.split(" ");
   const role = roles.find((each) => each === named);
-  return kind !== "person" || role === undefined ? undefined : { personId, role, signedMs: Number(signed) };
+  if (kind !== "person" || role === undefined) return undefined;
+  const limit = rest.length === 0 ? undefined : rest.join(" ");
+  return { personId, role, signedMs: Number(signed), limit };
 }
 
 function uuidOf(bytes: Buffer): string {

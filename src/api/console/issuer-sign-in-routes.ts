@@ -32,6 +32,8 @@ export interface IssuerSignInParts {
         readonly name: string;
         /** The claims that name roles, for those who have none. */
         readonly claims: readonly string[];
+        /** The claim that names limits; undefined where nobody is limited. */
+        readonly limitClaim: string | undefined;
         /** Where the issuer sends browsers back; undefined: to the address that the browser uses. */
         readonly redirectUrl: string | undefined;
         readonly sessionMs: number;
@@ -56,7 +58,9 @@ export function issuerSignInRoutes({ issuer, sessions, secret, clock }: IssuerSi
     rate: "operator",
     handle: async (_request, reply) => {
       void reply.header("cache-control", "no-store");
-      return issuer === undefined ? {} : { issuer: { name: issuer.name, claims: issuer.claims } };
+      if (issuer === undefined) return {};
+      const { name, claims, limitClaim } = issuer;
+      return { issuer: { name, claims, limitClaim } };
     },
   };
   if (issuer === undefined) return [options];

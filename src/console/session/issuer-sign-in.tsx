@@ -7,6 +7,8 @@ interface Issuer {
   readonly name: string;
   /** The claims that name a person's roles. */
   readonly claims: readonly string[];
+  /** The claim that names a person's limits, where the service has some. */
+  readonly limitClaim?: string;
 }
 
 /** The way in by the issuer, where the service has one: a button, and why the last try was refused. */
@@ -47,10 +49,14 @@ async function readIssuer(signal: AbortSignal): Promise<Issuer | null> {
 }
 
 /** Anybody can put any text into an address, so the page has the words. */
-function wordsOf(reason: string, { name, claims }: Issuer): string {
+function wordsOf(reason: string, { name, claims, limitClaim }: Issuer): string {
   switch (reason) {
     case "OIDC_ROLE_MISSING":
       return `${name} says who you are, but of no role that this service knows. Whoever administers ${name} can give you one: it belongs into the claim ${claims.join(" or ")}.`;
+    case "OIDC_LIMITS_MISSING":
+      return `${name} says who you are, but of no products and devices that are yours here. Whoever administers ${name} can give you a group that this service knows: it belongs into the claim ${limitClaim}.`;
+    case "OIDC_LIMITS_AMBIGUOUS":
+      return `${name} names several groups of yours whose products and devices differ here, and only one can count. Whoever administers ${name} can leave one in the claim ${limitClaim}.`;
     case "PERSON_DISABLED":
       return "An administrator of this service has shut you out.";
     case "OIDC_ISSUER_UNAVAILABLE":
