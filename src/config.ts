@@ -142,7 +142,7 @@ const table = {
     "DEVICE_TOKEN_DAYS",
     0,
     [0, 36_500],
-    "How many days the token of a device works from when it was made; 0 for ever. Our agent exchanges one that is 30 days old: leave it time, for sleep and repairs as well.",
+    "How many days the token of a device works from when it was made; 0 for ever. Our agent exchanges one that is 30 days old, or whose time is half over: leave it that, for sleep and repairs as well.",
   ),
   deviceJwtAudience: textOr(
     "DEVICE_JWT_AUDIENCE",

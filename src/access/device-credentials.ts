@@ -28,11 +28,11 @@ export class DeviceCredentials {
     this.#tokenLifeMs = parts.tokenLifeMs;
   }
 
-  /** Gives a device a credential and returns its token, which is stored nowhere. */
-  async issue(em: EntityManager, deviceId: string): Promise<string> {
+  /** Gives a device a token. */
+  async issue(em: EntityManager, deviceId: string): Promise<DeviceToken> {
     const secret = newSecret("device");
-    await this.#insert(em, deviceId, { secretHash: secret.hash });
-    return secret.text;
+    const tokenExpiresAt = await this.#insert(em, deviceId, { secretHash: secret.hash });
+    return { token: secret.text, tokenExpiresAt };
   }
 
   /**
@@ -47,8 +47,8 @@ export class DeviceCredentials {
       this.#clock.now(),
       changeOverReasons[1],
     ]);
-    await this.#insert(em, deviceId, { secretHash: secret.hash, isNext: true });
-    return { token: secret.text, replaced: revoked.map((row) => row.secret_hash) };
+    const tokenExpiresAt = await this.#insert(em, deviceId, { secretHash: secret.hash, isNext: true });
+    return { token: secret.text, tokenExpiresAt, replaced: revoked.map((row) => row.secret_hash) };
   }
 
   /** Lets a device come with what a key signs, in SubjectPublicKeyInfo, of which it has none now. */
@@ -100,16 +100,28 @@ export class DeviceCredentials {
     em: EntityManager,
     deviceId: string,
     token: { readonly secretHash: Buffer; readonly isNext?: true },
-  ): Promise<void> {
+  ): Promise<Date | undefined> {
     const expiresAt =
-      this.#tokenLifeMs === undefined ? null : new Date(this.#clock.now().getTime() + this.#tokenLifeMs);
-    await em.insert(DeviceCredentialEntity, { id: uuidv7(), deviceId, expiresAt, ...token });
+      this.#tokenLifeMs === undefined ? undefined : new Date(this.#clock.now().getTime() + this.#tokenLifeMs);
+    await em.insert(DeviceCredentialEntity, {
+      id: uuidv7(),
+      deviceId,
+      expiresAt: expiresAt ?? null,
+      ...token,
+    });
+    return expiresAt;
   }
 }
 
-/** A token that waits for its first use. */
-export interface NextToken {
+/** A device's token, which is stored nowhere. */
+export interface DeviceToken {
   readonly token: string;
+  /** When it stops working; undefined: never. */
+  readonly tokenExpiresAt: Date | undefined;
+}
+
+/** A token that waits for its first use. */
+export interface NextToken extends DeviceToken {
   readonly replaced: readonly Uint8Array[];
 }
 

@@ -32,6 +32,8 @@ export interface DeviceState {
         readonly token: string;
         /** When it got the token, by its clock, in milliseconds since 1970; undefined if nobody knows. */
         readonly tokenSinceMs?: number;
+        /** When the token stops working, likewise; undefined: never, or nobody knows. */
+        readonly tokenExpiresMs?: number;
         /** The thumbprint (RFC 7638) of its own key, if that is its credential; undefined also if an older agent saved this. */
         readonly keyThumbprint?: string;
       }

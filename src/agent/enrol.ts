@@ -1,3 +1,4 @@
+import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
@@ -49,7 +50,7 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
     signal.throwIfAborted();
     try {
       if (options.certified && (await isKnown(options, signal))) return;
-      const { device, deviceToken, epoch } = await client.unary(
+      const { device, deviceToken, tokenExpireTime, epoch } = await client.unary(
         DeviceService.method.enrolDevice,
         {
           requestId: memory.state.enrolmentRequestId,
@@ -65,7 +66,13 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
       );
       const tokenSinceMs = options.clock.now().getTime();
       const ownKey = tokens === undefined || deviceToken !== "" ? {} : { keyThumbprint: tokens.thumbprint };
-      const identity = { deviceId: device?.id ?? "", token: deviceToken, tokenSinceMs, ...ownKey };
+      const identity = {
+        deviceId: device?.id ?? "",
+        token: deviceToken,
+        tokenSinceMs,
+        ...expiryOf(tokenExpireTime),
+        ...ownKey,
+      };
       // It is kept for life and goes into the header of every call.
       const hasOwn = options.certified || tokens !== undefined;
       const hasCredential = isHeaderText(identity.token) || (hasOwn && identity.token === "");
@@ -112,6 +119,11 @@ async function isKnown({ client, memory, logger }: EnrolOptions, signal: AbortSi
 async function keyOf(tokens: SignedTokens, serialNumber: string, { state }: DeviceMemory) {
   const claim = { sub: serialNumber, requestId: state.enrolmentRequestId };
   return { publicKey: tokens.signer.publicKeyPem, keyProof: await tokens.claim(tokens.signer, claim) };
+}
+
+/** When a token stops working, as the device keeps it; a service from before that was said names no time. */
+export function expiryOf(expireTime: Timestamp | undefined): { readonly tokenExpiresMs?: number } {
+  return expireTime === undefined ? {} : { tokenExpiresMs: timestampMs(expireTime) };
 }
 
 /** Whether a text can be sent in a header: printable ASCII, 1 to 1,024 characters. */

@@ -4,7 +4,7 @@ import type { RpcClient } from "../client/rpc-client.ts";
 import { Alarm } from "../infra/alarm.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { DeviceMemory } from "./device-memory.ts";
-import { isHeaderText } from "./enrol.ts";
+import { expiryOf, isHeaderText } from "./enrol.ts";
 
 /** What {@link rotateToken} works with. */
 export interface TokenRotationOptions {
@@ -25,17 +25,19 @@ export async function rotateToken(options: TokenRotationOptions, signal: AbortSi
   const { client, memory, clock, logger, maxAgeMs } = options;
   const { identity } = memory.state;
   const nowMs = clock.now().getTime();
-  if (identity === undefined || identity.token === "") return;
-  if (identity.tokenSinceMs !== undefined && nowMs - identity.tokenSinceMs < maxAgeMs) return;
+  if (identity === undefined || identity.token === "" || nowMs < rotationDueMs(identity, maxAgeMs)) return;
   try {
-    const { deviceToken: token } = await client.unary(
+    const { deviceToken: token, tokenExpireTime } = await client.unary(
       DeviceService.method.rotateDeviceToken,
       {},
       { signal, timeoutMs: callTimeoutMs },
     );
     // It is kept for long and goes into the header of every call.
     if (!isHeaderText(token)) throw new Error("the service handed out a token that cannot be one");
-    await memory.update({ identity: { ...identity, token, tokenSinceMs: nowMs } });
+    const { tokenExpiresMs: _before, ...rest } = identity;
+    await memory.update({
+      identity: { ...rest, token, tokenSinceMs: nowMs, ...expiryOf(tokenExpireTime) },
+    });
     logger.info("the device has another token");
   } catch (error) {
     logger.debug({ err: error }, "the device keeps its token");
@@ -46,10 +48,37 @@ export async function rotateToken(options: TokenRotationOptions, signal: AbortSi
 export async function keepTokenYoung(options: TokenRotationOptions, signal: AbortSignal): Promise<void> {
   const alarm = new Alarm();
   while (!signal.aborted) {
-    await alarm.wait(Math.min(Math.max(options.maxAgeMs, minLookMs), maxLookMs), signal);
+    const { identity } = options.memory.state;
+    const dueMs = identity === undefined ? maxLookMs : rotationDueMs(identity, options.maxAgeMs);
+    const waitMs = dueMs - options.clock.now().getTime();
+    // What is due still was tried just now, in vain.
+    const pauseMs = waitMs > 0 ? waitMs : Math.min(options.maxAgeMs, retryMs);
+    await alarm.wait(Math.min(Math.max(pauseMs, minLookMs), maxLookMs), signal);
     if (!signal.aborted) await rotateToken(options, signal);
   }
 }
+
+/**
+ * When a token is to be exchanged, in milliseconds since 1970: at an age, or when half of its life is over, if that is earlier. Of one that is
+ * of an age that nobody knows, at once. The end is told by the service's clock: on a device whose clock is far ahead it is near, or past.
+ */
+export function rotationDueMs({ tokenSinceMs, tokenExpiresMs }: TokenTimes, maxAgeMs: number): number {
+  if (tokenSinceMs === undefined) return Number.NEGATIVE_INFINITY;
+  const halfMs =
+    tokenExpiresMs === undefined ? maxAgeMs : Math.max((tokenExpiresMs - tokenSinceMs) / 2, minHalfMs);
+  return tokenSinceMs + Math.min(maxAgeMs, halfMs);
+}
+
+/** By the device's clock. */
+interface TokenTimes {
+  readonly tokenSinceMs?: number;
+  readonly tokenExpiresMs?: number;
+}
+
+/** Of the shortest life that tokens have. */
+const minHalfMs = 12 * 3_600_000;
+
+const retryMs = 3_600_000;
 
 /** A token of a month need not be looked at more often. */
 const maxLookMs = 86_400_000;

@@ -17,7 +17,7 @@ describe("Authenticator", () => {
     await using replica = await startAccess();
     const { token, secret } = await replica.tokens.create({ ...admin, name: "ada" });
     const deviceId = await insertDevice(replica);
-    const deviceToken = await replica.database
+    const { token: deviceToken } = await replica.database
       .em()
       .transactional((em) => replica.credentials.issue(em, deviceId));
 

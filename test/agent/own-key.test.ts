@@ -172,6 +172,36 @@ describe("an agent with a token", () => {
   });
 });
 
+describe("an agent whose token ends", () => {
+  it("exchanges it when half of its time is over, and keeps when the next one ends", async () => {
+    await using device = await make();
+    const serialNumber = `S ${randomUUID()}`;
+    await device.boot(as(serialNumber));
+    const state = await device.storage.load();
+    const { identity } = state ?? {};
+    if (state === undefined || identity === undefined) throw new Error("not enrolled");
+    const day = 86_400_000;
+    const since = Date.now() - 10 * day;
+    const agedBy = async (lifeDays: number) => {
+      await device.agent.stop();
+      const times = { tokenSinceMs: since, tokenExpiresMs: since + lifeDays * day };
+      await device.storage.save({
+        ...state,
+        ...(await device.storage.load()),
+        identity: { ...identity, ...times },
+      });
+      await device.boot(as(serialNumber));
+      await isHeard(device);
+      return (await device.storage.load())?.identity;
+    };
+    expect(await agedBy(21)).toMatchObject({ token: identity.token, tokenSinceMs: since });
+    const next = await agedBy(19);
+    expect(next?.token).not.toBe(identity.token);
+    // Tokens of this service do not end.
+    expect(next).not.toHaveProperty("tokenExpiresMs");
+  });
+});
+
 describe("an agent that runs for long", () => {
   it("exchanges its token whenever it is old, and calls with the new one", async () => {
     await using device = await make();

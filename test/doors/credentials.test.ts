@@ -1,3 +1,4 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { AccessService } from "../../gen/ota/v1/access_service_pb.js";
@@ -117,11 +118,18 @@ describe("credentials", () => {
 
   it("of devices work for as long as DEVICE_OTA_DEVICE_TOKEN_DAYS says, from when each is made", async () => {
     await using limited = await startTestService({ settings: { DEVICE_OTA_DEVICE_TOKEN_DAYS: "60" } });
-    const { id, token } = await enrolDevice(limited);
-    await limited.client(token).unary(DeviceService.method.rotateDeviceToken, {});
+    const { id, token, tokenExpireTime } = await enrolDevice(limited);
+    const next = await limited.client(token).unary(DeviceService.method.rotateDeviceToken, {});
     const days = `SELECT round(extract(epoch FROM expires_at - created_at) / 86400)::int AS days FROM device_credentials
                    WHERE device_id = $1`;
     expect(await query(limited.databaseUrl, days, [id])).toEqual([{ days: 60 }, { days: 60 }]);
+    const told = [tokenExpireTime, next.tokenExpireTime].map((time) => time && timestampDate(time));
+    const ends = "SELECT expires_at FROM device_credentials WHERE device_id = $1 ORDER BY expires_at";
+    expect(await query(limited.databaseUrl, ends, [id])).toEqual(told.map((expires_at) => ({ expires_at })));
+    const { token: endless } = await enrolDevice(service);
+    expect(
+      (await service.client(endless).unary(DeviceService.method.rotateDeviceToken, {})).tokenExpireTime,
+    ).toBeUndefined();
   });
 
   it("of devices stop working when they expire", async () => {

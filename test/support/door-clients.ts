@@ -1,6 +1,6 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import type { DescService, MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Client, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { Code } from "../../gen/google/rpc/code_pb.js";
@@ -117,6 +117,8 @@ export function connectClient<S extends DescService>(
 export interface EnrolledDevice {
   readonly id: string;
   readonly token: string;
+  /** Undefined: never. */
+  readonly tokenExpireTime: Timestamp | undefined;
 }
 
 /** Enrols a device over gRPC, as devices do: one that nobody has seen before, unless the overrides name its serial number. */
@@ -124,16 +126,18 @@ export async function enrolDevice(
   service: Pick<TestService, "client" | "enrolmentKey">,
   overrides: MessageInitShape<typeof EnrolDeviceRequestSchema> = {},
 ): Promise<EnrolledDevice> {
-  const { device, deviceToken } = await service.client().unary(DeviceService.method.enrolDevice, {
-    requestId: randomUUID(),
-    enrolmentKey: service.enrolmentKey,
-    serialNumber: `sn-${randomUUID()}`,
-    deviceType: "thermostat",
-    hardwareModel: "tx-200",
-    firmwareVersion: "1.0.0",
-    ...overrides,
-  });
-  return { id: device?.id ?? "", token: deviceToken };
+  const { device, deviceToken, tokenExpireTime } = await service
+    .client()
+    .unary(DeviceService.method.enrolDevice, {
+      requestId: randomUUID(),
+      enrolmentKey: service.enrolmentKey,
+      serialNumber: `sn-${randomUUID()}`,
+      deviceType: "thermostat",
+      hardwareModel: "tx-200",
+      firmwareVersion: "1.0.0",
+      ...overrides,
+    });
+  return { id: device?.id ?? "", token: deviceToken, tokenExpireTime };
 }
 
 /** Makes an operator's token. */

@@ -135,6 +135,13 @@ export declare type EnrolDeviceResponse = Message<"ota.v1.EnrolDeviceResponse"> 
    * @generated from field: uint64 durable_sequence = 4;
    */
   durableSequence: bigint;
+
+  /**
+   * When the token stops working; unset: never. Exchange it before (`RotateDeviceToken`), for example when half of the time is over.
+   *
+   * @generated from field: google.protobuf.Timestamp token_expire_time = 5;
+   */
+  tokenExpireTime?: Timestamp | undefined;
 };
 
 /**
@@ -169,6 +176,13 @@ export declare type RotateDeviceTokenResponse = Message<"ota.v1.RotateDeviceToke
    * @generated from field: string device_token = 1;
    */
   deviceToken: string;
+
+  /**
+   * When it stops working, also if it is never used; unset: never.
+   *
+   * @generated from field: google.protobuf.Timestamp token_expire_time = 2;
+   */
+  tokenExpireTime?: Timestamp | undefined;
 };
 
 /**

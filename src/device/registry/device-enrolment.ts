@@ -1,7 +1,7 @@
 import { LockMode } from "@mikro-orm/core";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { AuditLog } from "../../access/audit-log.ts";
-import type { DeviceCredentials } from "../../access/device-credentials.ts";
+import type { DeviceCredentials, DeviceToken } from "../../access/device-credentials.ts";
 import type { EnrolmentKeys } from "../../access/enrolment-keys.ts";
 import { deviceBlocked } from "../../call/bearer.ts";
 import type { ShownCertificate } from "../../call/client-certificate.ts";
@@ -63,7 +63,7 @@ export interface RegistrationRequest {
 }
 
 /** A device that may speak from now on. */
-export interface AdmittedDevice {
+export interface AdmittedDevice extends DeviceToken {
   readonly deviceId: string;
   /** Its bearer token, which is stored nowhere; empty if its certificate or its own key is its credential. */
   readonly token: string;
@@ -176,7 +176,7 @@ export class DeviceEnrolment {
         details: { serial_number: request.serialNumber, device_type: request.deviceType },
       });
       const change = outcome.repeated ? "credentials_revoked" : undefined;
-      return { deviceId, token, replaced, change } as const;
+      return { deviceId, ...token, replaced, change } as const;
     });
     return this.#finish(admission);
   }
@@ -221,10 +221,10 @@ export class DeviceEnrolment {
     em: EntityManager,
     deviceId: string,
     { key, keyId }: { readonly key: PublicKey | undefined; readonly keyId: string | null | undefined },
-  ): Promise<string> {
+  ): Promise<DeviceToken> {
     if (key !== undefined) await this.#parts.credentials.setKey(em, deviceId, key.spki);
     const needsToken = key === undefined && keyId !== null && keyId !== undefined;
-    return needsToken ? await this.#parts.credentials.issue(em, deviceId) : "";
+    return needsToken ? await this.#parts.credentials.issue(em, deviceId) : noToken;
   }
 
   #markOf(request: ProvenRequest): EnrolmentMark {
@@ -254,7 +254,7 @@ export class DeviceEnrolment {
     const token = await this.#token(em, id, { key: request.key, keyId });
     await this.#record(em, "device.enrol", id, request, keyId);
     if (keyId !== null) await this.#parts.keys.use(em, keyId);
-    return { deviceId: id, token, replaced: [], change: undefined, ...firstMark };
+    return { deviceId: id, ...token, replaced: [], change: undefined, ...firstMark };
   }
 
   async #admitRetry(em: EntityManager, request: ProvenRequest, device: DeviceRow): Promise<Admission & Mark> {
@@ -262,7 +262,7 @@ export class DeviceEnrolment {
     const token = await this.#token(em, device.id, { key: request.key, keyId: device.enrolmentKeyId });
     await this.#record(em, "device.reissue_credential", device.id, request, device.enrolmentKeyId);
     const mark = await this.#parts.marks.current(em, device.id);
-    return { deviceId: device.id, token, replaced, change: "credentials_revoked", ...mark };
+    return { deviceId: device.id, ...token, replaced, change: "credentials_revoked", ...mark };
   }
 
   async #admitAgain(
@@ -304,7 +304,7 @@ export class DeviceEnrolment {
     const token = await this.#token(em, device.id, { key: request.key, keyId });
     await this.#record(em, "device.enrol_again", device.id, request, keyId);
     if (!counted) await this.#parts.keys.use(em, keyId);
-    return { deviceId: device.id, token, replaced, change: "updated", ...mark };
+    return { deviceId: device.id, ...token, replaced, change: "updated", ...mark };
   }
 
   async #record(
@@ -361,3 +361,5 @@ interface Admission extends AdmittedDevice {
   /** What to announce; nothing of a new device, which nobody remembers yet. */
   readonly change: DeviceChange["kind"] | undefined;
 }
+
+const noToken: DeviceToken = { token: "", tokenExpiresAt: undefined };

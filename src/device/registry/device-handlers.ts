@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { DeviceSchema } from "../../../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../../../gen/ota/v1/device_service_pb.js";
+import type { DeviceToken } from "../../access/device-credentials.ts";
 import { apiCalls, type CallContext, type Endpoint, unary } from "../../api/pipeline/endpoint.ts";
 import { addressKey } from "../../call/address.ts";
 import { actorOf } from "../../call/identity.ts";
@@ -59,7 +60,7 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
       async (request, { certificate, peer, signal }) => {
         const { requestId, enrolmentKey, serialNumber, deviceType, hardwareModel, product } = request;
         const { firmwareVersion, metadata, publicKey, keyProof } = request;
-        const { deviceId, token, epoch, durableSequence } = await enrolment.enrol(
+        const { deviceId, epoch, durableSequence, ...token } = await enrolment.enrol(
           {
             requestId,
             source: addressKey(peer),
@@ -78,15 +79,15 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
         );
         return {
           device: await message(parts, await registry.get(deviceId)),
-          deviceToken: token,
+          ...tokenMessage(token),
           epoch,
           durableSequence: BigInt(durableSequence),
         };
       },
     ),
-    unary(DeviceService.method.rotateDeviceToken, { rate: "enrol" }, async (_, { identity }) => ({
-      deviceToken: await tokenRotation.rotate(identity),
-    })),
+    unary(DeviceService.method.rotateDeviceToken, { rate: "enrol" }, async (_, { identity }) =>
+      tokenMessage(await tokenRotation.rotate(identity)),
+    ),
     unary(DeviceService.method.replaceDeviceKey, { rate: "enrol" }, async (request, { identity }) => {
       const { requestId, publicKey, keyProof, consent } = request;
       return {
@@ -110,6 +111,14 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
       return { device: await message(parts, await registry.get(deviceId)), deviceToken: token };
     }),
   ];
+}
+
+/** A device's own token, if it has one. */
+function tokenMessage({ token, tokenExpiresAt }: DeviceToken) {
+  return {
+    deviceToken: token,
+    ...(tokenExpiresAt === undefined ? {} : { tokenExpireTime: timestampFromDate(tokenExpiresAt) }),
+  };
 }
 
 function readEndpoints(parts: DeviceParts): Endpoint[] {

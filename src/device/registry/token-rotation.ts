@@ -1,5 +1,5 @@
 import type { AuditLog } from "../../access/audit-log.ts";
-import type { DeviceCredentials } from "../../access/device-credentials.ts";
+import type { DeviceCredentials, DeviceToken } from "../../access/device-credentials.ts";
 import { actorOf, callingDevice, type Identity } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
@@ -24,28 +24,28 @@ export class TokenRotation {
    * Gives the calling device its next token. Throws `NO_TOKEN` for one that comes with something else, `CREDENTIAL_REVOKED` if its token
    * stopped working meanwhile, and `DEVICE_BLOCKED`.
    */
-  async rotate(identity: Identity): Promise<string> {
+  async rotate(identity: Identity): Promise<DeviceToken> {
     const { database, credentials, audit } = this.#parts;
     const deviceId = callingDevice(identity, "have such tokens");
     if (identity.kind !== "device" || identity.hasToken !== true) throw noToken();
     const { credentialId } = identity;
-    const { token, replaced } = await database.transact(
+    const { replaced, ...next } = await database.transact(
       async (em) => {
         await lockCaller(em, deviceId, () => credentials.isLive(em, deviceId, credentialId));
-        const next = await credentials.issueNext(em, deviceId, credentialId);
+        const issued = await credentials.issueNext(em, deviceId, credentialId);
         await audit.record(em, {
           actor: actorOf(identity),
           action: "device.rotate_token",
           resourceType: "device",
           resourceId: deviceId,
-          details: { unused_count: String(next.replaced.length) },
+          details: { unused_count: String(issued.replaced.length) },
         });
-        return next;
+        return issued;
       },
       { retry: { attempts: 5 } },
     );
     credentials.forget(replaced);
-    return token;
+    return next;
   }
 }
 
