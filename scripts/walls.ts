@@ -295,6 +295,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       "rollout/simulation": ["support", "rollout"],
       scripts: ["/scripts"],
       telemetry: ["support", "heartbeat"],
+      vectors: [],
     },
   },
   bench: {
@@ -322,11 +323,12 @@ export const outside: Readonly<Record<string, Wall>> = {
       "server.ts",
       "infra",
       "manifest",
+      "rollout/model",
       "wire",
       "orm",
       "driver",
     ],
-    rooms: { openapi: [] },
+    rooms: { openapi: [], vectors: [] },
   },
 };
 

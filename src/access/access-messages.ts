@@ -13,6 +13,7 @@ import {
 import type { VerifyAuditLogResponseSchema } from "../../gen/ota/v1/access_service_pb.js";
 import { wireRole } from "../call/wire-role.ts";
 import { type KeyRole, keyRoles } from "../manifest/required-signatures.ts";
+import { algorithmOf } from "../manifest/signature.ts";
 import type { AuditEventRow } from "./audit-event.entity.ts";
 import type { ChainPlace } from "./audit-hash.ts";
 import type { AuditVerdict } from "./audit-verification.ts";
@@ -59,6 +60,7 @@ export function signingKeyMessage(key: SigningKeyRow): MessageInitShape<typeof S
     id: key.id,
     name: key.name,
     algorithm: key.algorithm,
+    signatureAlgorithm: algorithmOf(key.publicKeyPem),
     publicKeyPem: key.publicKeyPem,
     role: wireKeyRole(key.role),
     createTime: timestampFromDate(key.createdAt),

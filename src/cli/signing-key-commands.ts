@@ -179,7 +179,7 @@ function printKey(session: Session, answered: SigningKey | undefined): void {
     renderFacts(session.terminal, [
       ["key id", key.id],
       ["name", cleanText(key.name)],
-      ["algorithm", key.algorithm],
+      ["algorithm", key.signatureAlgorithm],
       ["role", enumText(SigningKeyRoleSchema, key.role)],
       ["expires", key.expireTime === undefined ? undefined : timeText(key.expireTime)],
     ]),
@@ -193,7 +193,7 @@ function renderSigningKeys(session: Session, keys: readonly SigningKey[]): strin
     { title: "id", text: ({ id }) => id },
     { title: "name", text: ({ name }) => cleanText(name) },
     { title: "role", text: ({ role }) => enumText(SigningKeyRoleSchema, role) },
-    { title: "algorithm", text: ({ algorithm }) => cleanText(algorithm) },
+    { title: "algorithm", text: ({ signatureAlgorithm }) => cleanText(signatureAlgorithm) },
     { title: "registered", text: ({ createTime }) => agoText(createTime, nowMs) },
     { title: "validity", text: (key) => validityText(key, nowMs) },
   ];

@@ -2,7 +2,7 @@ import { type EntityManager, type FilterQuery, LockMode } from "@mikro-orm/postg
 import { SigningKeyEntity, type SigningKeyRow } from "../access/signing-key.entity.ts";
 import { notFound } from "../errors.ts";
 import { sessionOf } from "../infra/database/session.ts";
-import type { SignatureAlgorithm } from "../manifest/signature.ts";
+import { inFixedEncoding, type SignatureAlgorithm } from "../manifest/signature.ts";
 import { canonicalVersion } from "../version/semantic-version.ts";
 import type { Firmware, FirmwareFilter } from "./firmware.ts";
 import { FirmwareAttachmentEntity } from "./firmware-attachment.entity.ts";
@@ -92,7 +92,7 @@ function toFirmware(
     signatures: signatures.map(({ keyId, algorithm, signature, createdAt }) => ({
       keyId,
       algorithm: algorithm as SignatureAlgorithm,
-      signature,
+      signature: inFixedEncoding(algorithm as SignatureAlgorithm, signature),
       keyName: keys.get(keyId)?.name ?? "",
       verifiedAt: createdAt,
       keyRevoked: (keys.get(keyId)?.revokedAt ?? null) !== null,

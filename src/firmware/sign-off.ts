@@ -4,7 +4,7 @@ import { OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { AttachmentDigest } from "../manifest/attachment.ts";
 import { type Manifest, parseManifest } from "../manifest/manifest.ts";
-import { algorithmOf, verifySignature } from "../manifest/signature.ts";
+import { algorithmOf, hasFixedSalt, verifySignature } from "../manifest/signature.ts";
 import { assertNotDamaged } from "./damaged-firmware.ts";
 import type { NewSignature } from "./firmware.ts";
 import { FirmwareAttachmentEntity } from "./firmware-attachment.entity.ts";
@@ -54,6 +54,7 @@ export class SignOff {
   ): Promise<boolean> {
     const key = await this.#activeKey(em, keyId);
     if (!verifySignature({ publicKeyPem: key.publicKeyPem, bytes, signature })) throw signatureInvalid(keyId);
+    if (!hasFixedSalt({ publicKeyPem: key.publicKeyPem, bytes, signature })) throw saltInvalid(keyId);
     const manifest = parseManifest(bytes);
     assertManifestMatches(manifest, row, await attachmentsOf(em, row));
     this.#assertNotExpired(row.id, manifest.expires);
@@ -223,7 +224,15 @@ function attachmentsOf(em: EntityManager, { id }: FirmwareUpdateRow): Promise<re
 }
 
 function signatureInvalid(keyId: string): OtaError {
-  const description = `does not verify over the manifest's exact bytes under the key ${keyId}`;
+  return signatureFault(keyId, `does not verify over the manifest's exact bytes under the key ${keyId}`);
+}
+
+function saltInvalid(keyId: string): OtaError {
+  const openssl = "-sigopt rsa_pss_saltlen:digest";
+  return signatureFault(keyId, `must be RSA-PSS with a salt of 32 bytes (openssl: ${openssl})`);
+}
+
+function signatureFault(keyId: string, description: string): OtaError {
   return new OtaError("invalid_argument", "SIGNATURE_INVALID", `signature: ${description}`, {
     fields: [{ field: "signature", description }],
     metadata: { key_id: keyId },

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { constants, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,8 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import {
   algorithmOf,
   generateSigningKey,
+  hasFixedSalt,
+  inFixedEncoding,
   publicKeyOf,
   signManifest,
   thumbprint,
@@ -116,6 +118,53 @@ hGfrdVt+9eBfyViv1wLQn1Stws+mvCYilTy0e/y8vlQ7v/qtXby6nNTGcz7WhKqw
     expect(verifySignature({ publicKeyPem, bytes, signature: sign("sha256", bytes, privateKey) })).toBe(
       false,
     );
+  });
+});
+
+describe("hasFixedSalt", () => {
+  it.each([
+    [32, true],
+    [0, false],
+    [20, false],
+    [constants.RSA_PSS_SALTLEN_MAX_SIGN, false],
+  ])("of an RSA signature with a salt of %i bytes", (saltLength, fixed) => {
+    const { privateKey: key, publicKey: publicKeyPem } = keys["rsa-pss-sha256"];
+    const signature = sign("sha256", bytes, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength });
+    expect(verifySignature({ publicKeyPem, bytes, signature })).toBe(true);
+    expect(hasFixedSalt({ publicKeyPem, bytes, signature })).toBe(fixed);
+  });
+});
+
+describe("inFixedEncoding", () => {
+  const { privateKey: key, publicKey: publicKeyPem } = keys["ecdsa-p256-sha256"];
+
+  it("gives raw ECDSA signatures in DER, which verifies as such, whatever their leading bytes", () => {
+    for (let round = 0; round < 300; round++) {
+      const raw = sign("sha256", bytes, { key, dsaEncoding: "ieee-p1363" });
+      const signature = inFixedEncoding("ecdsa-p256-sha256", raw);
+      expect(verify("sha256", bytes, { key: publicKeyPem, dsaEncoding: "der" }, signature)).toBe(true);
+    }
+  });
+
+  it("writes numbers without leading zeros, but where they would be negative", () => {
+    const raw = new Uint8Array(64);
+    raw[31] = 0x7f;
+    raw[63] = 0x80;
+    expect(Buffer.from(inFixedEncoding("ecdsa-p256-sha256", raw)).toString("hex")).toBe("300702017f02020080");
+  });
+
+  it("leaves all others as they are, and DER of 64 bytes too", () => {
+    const der = sign("sha256", bytes, key);
+    expect(inFixedEncoding("ecdsa-p256-sha256", der)).toBe(der);
+    const short = Buffer.concat([
+      Buffer.of(0x30, 62, 2, 29),
+      Buffer.alloc(29, 1),
+      Buffer.of(2, 29),
+      Buffer.alloc(29, 1),
+    ]);
+    expect(short).toHaveLength(64);
+    expect(inFixedEncoding("ecdsa-p256-sha256", short)).toBe(short);
+    expect(inFixedEncoding("ed25519", new Uint8Array(64))).toEqual(new Uint8Array(64));
   });
 });
 

@@ -82,6 +82,38 @@ export function verifySignature(options: {
 }
 
 /**
+ * Whether a signature that verifies is one that every device can check: an RSA-PSS signature has a salt as long as its digest
+ * (RFC 8017, section 9.1), because many verifiers have to be told one length; other algorithms have no salt.
+ */
+export function hasFixedSalt(options: {
+  readonly publicKeyPem: string;
+  readonly bytes: Uint8Array;
+  readonly signature: Uint8Array;
+}): boolean {
+  const key = readPublicKey(options.publicKeyPem);
+  if (keyAlgorithm(key) !== "rsa-pss-sha256") return true;
+  return verify(
+    "sha256",
+    options.bytes,
+    { key, ...pss(constants.RSA_PSS_SALTLEN_DIGEST) },
+    options.signature,
+  );
+}
+
+/**
+ * A signature that verified as devices get it, each algorithm in one encoding: ECDSA in DER, also where the signer wrote the raw
+ * 64 bytes r || s. A DER sequence of 64 bytes is possible too, and stays.
+ */
+export function inFixedEncoding(algorithm: SignatureAlgorithm, signature: Uint8Array): Uint8Array {
+  const raw = algorithm === "ecdsa-p256-sha256" && signature.length === rawEcdsaBytes && !isDer(signature);
+  if (!raw) return signature;
+  const half = rawEcdsaBytes / 2;
+  const numbers = [derInteger(signature.subarray(0, half)), derInteger(signature.subarray(half))];
+  const length = numbers.reduce((sum, number) => sum + number.length, 0);
+  return Uint8Array.from([0x30, length, ...numbers.flatMap((number) => [...number])]);
+}
+
+/**
  * Signs bytes with a private key in PEM, for tools on the signer's side: the service holds no such key. The algorithm is
  * the one that {@link algorithmOf} names for its public half; ECDSA signatures are DER.
  */
@@ -109,6 +141,29 @@ export function generateSigningKey(): SigningKeyPair {
     publicKeyEncoding: { type: "spki", format: "pem" },
   });
   return { privateKeyPem: privateKey, publicKeyPem: publicKey, keyId: thumbprint(publicKey) };
+}
+
+/** Two numbers of 32 bytes. */
+const rawEcdsaBytes = 64;
+
+/** Whether it is a sequence of two integers that fill it, as no raw signature is but by a chance of one in 2^40. */
+function isDer(bytes: Uint8Array): boolean {
+  const second = 4 + (bytes[3] ?? 0);
+  return (
+    bytes[0] === 0x30 &&
+    bytes[1] === bytes.length - 2 &&
+    bytes[2] === 0x02 &&
+    bytes[second] === 0x02 &&
+    bytes[second + 1] === bytes.length - second - 2
+  );
+}
+
+/** An unsigned number as an INTEGER of DER: without leading zeros but one that keeps it from being negative. */
+function derInteger(number: Uint8Array): Uint8Array {
+  const first = number.findIndex((byte) => byte !== 0);
+  const digits = first === -1 ? Uint8Array.of(0) : number.subarray(first);
+  const sign = (digits[0] ?? 0) >= 0x80 ? [0] : [];
+  return Uint8Array.from([0x02, sign.length + digits.length, ...sign, ...digits]);
 }
 
 /** Below 2048 bits RSA is no longer trusted (NIST SP 800-131A); above 8192 one verification costs milliseconds. */
@@ -145,7 +200,10 @@ function keyAlgorithm(key: KeyObject): SignatureAlgorithm {
   if (key.asymmetricKeyType === "ec" && details?.namedCurve === "prime256v1") return "ecdsa-p256-sha256";
   if (key.asymmetricKeyType === "rsa" && bits >= MIN_RSA_BITS && bits <= MAX_RSA_BITS)
     return "rsa-pss-sha256";
-  throw invalidArgument("public_key_pem", "must be an Ed25519, P-256 or RSA (2048 to 8192 bits) key");
+  throw invalidArgument(
+    "public_key_pem",
+    "must be an Ed25519 or P-256 key, or an RSA key of 3072 to 8192 bits",
+  );
 }
 
 function modulusBytes(key: KeyObject): number {

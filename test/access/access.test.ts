@@ -1,6 +1,7 @@
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
+import { signingKeyMessage } from "../../src/access/access-messages.ts";
 import { warnOfExpiringKeys } from "../../src/access/expiring-signing-keys.ts";
 import { requestDigest } from "../../src/infra/database/request-digest.ts";
 import { startAccess } from "./access-fixture.ts";
@@ -182,9 +183,14 @@ describe("SigningKeys", () => {
     const algorithms: string[] = [];
     for (const pem of pems) {
       const key = await access.signingKeys.register({ actor, name: "release", publicKeyPem: pem.toString() });
-      algorithms.push(key.algorithm);
+      const { algorithm, signatureAlgorithm } = signingKeyMessage(key);
+      algorithms.push(`${algorithm}, signs ${signatureAlgorithm}`);
     }
-    expect(algorithms).toEqual(["ed25519", "ecdsa-p256", "rsa-pss"]);
+    expect(algorithms).toEqual([
+      "ed25519, signs ed25519",
+      "ecdsa-p256, signs ecdsa-p256-sha256",
+      "rsa-pss, signs rsa-pss-sha256",
+    ]);
   });
 
   it("refuses weak RSA keys and what is no public key", async () => {

@@ -159,7 +159,7 @@ describe("rolling back", () => {
       toVersion: "1.0.0",
     });
     const offer = await eventually(() => alone.expectOffer(service));
-    expect(offer).toMatchObject({ action: UpdateAction.ROLLBACK, version: "1.0.0" });
+    expect(offer).toMatchObject({ action: UpdateAction.ROLLBACK, version: "1.0.0", allowDowngrade: true });
     await alone.update(service);
     await eventually(async () => {
       const { body } = await get(`${rollouts}/${id}`);

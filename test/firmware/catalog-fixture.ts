@@ -114,8 +114,8 @@ export async function createCatalogFixture(database: Database, policy: Partial<R
     /** Registers a fresh key. */
     registerKey: async (
       said: { readonly role?: KeyRole; readonly expiresAt?: Date } = {},
+      key: SigningKeyPair = generateSigningKey(),
     ): Promise<SigningKeyPair> => {
-      const key = generateSigningKey();
       await keys.register({ actor, name: "test", publicKeyPem: key.publicKeyPem, ...said });
       return key;
     },

@@ -1,8 +1,8 @@
-import { randomUUID } from "node:crypto";
+import { constants, generateKeyPairSync, type KeyObject, randomUUID, sign, verify } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { FirmwareFilter } from "../../src/firmware/firmware.ts";
 import { parseManifest } from "../../src/manifest/manifest.ts";
-import { generateSigningKey, type SigningKeyPair } from "../../src/manifest/signature.ts";
+import { generateSigningKey, type SigningKeyPair, thumbprint } from "../../src/manifest/signature.ts";
 import {
   actor,
   type CatalogFixture,
@@ -260,6 +260,43 @@ describe("signing firmware", () => {
       state: "DRAFT",
     });
     expect(await fixture.catalog.contentStored(second.id, actor)).toMatchObject({ state: "RELEASED" });
+  });
+
+  it("hands a raw ECDSA signature on in DER, as all devices expect it", async () => {
+    const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const { keyId } = await fixture.registerKey({}, pairOf(publicKey, privateKey));
+    const { id } = await create();
+    const manifest = manifestOf();
+    const raw = sign("sha256", manifest, { key: privateKey, dsaEncoding: "ieee-p1363" });
+    const { signatures } = await fixture.catalog.sign(id, { manifest, keyId, signature: raw }, { actor });
+    const handed = signatures[0]?.signature ?? new Uint8Array();
+    expect(verify("sha256", manifest, { key: publicKey, dsaEncoding: "der" }, handed)).toBe(true);
+    expect((await fixture.catalog.get(id)).signatures[0]?.signature).toEqual(handed);
+    const again = await fixture.catalog.sign(id, { manifest, keyId, signature: handed }, { actor });
+    expect(again.signatures).toHaveLength(1);
+  });
+
+  it("refuses an RSA signature with a salt that not every device can check, and says which one it takes", async () => {
+    const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 3072 });
+    const { keyId } = await fixture.registerKey({}, pairOf(publicKey, privateKey));
+    const { id } = await create();
+    const manifest = manifestOf();
+    const signed = (saltLength: number) => ({
+      manifest,
+      keyId,
+      signature: sign("sha256", manifest, {
+        key: privateKey,
+        padding: constants.RSA_PKCS1_PSS_PADDING,
+        saltLength,
+      }),
+    });
+    for (const saltLength of [0, 20, constants.RSA_PSS_SALTLEN_MAX_SIGN]) {
+      await expect(fixture.catalog.sign(id, signed(saltLength), { actor })).rejects.toMatchObject({
+        reason: "SIGNATURE_INVALID",
+        message: expect.stringContaining("salt of 32 bytes"),
+      });
+    }
+    expect((await fixture.catalog.sign(id, signed(32), { actor })).signatures).toHaveLength(1);
   });
 
   it("accepts the manifest that it makes itself, which is always the same", async () => {
@@ -603,3 +640,12 @@ describe("with signatures switched off", () => {
     expect(content).toHaveLength(deployed.sizeBytes);
   });
 });
+
+function pairOf(publicKey: KeyObject, privateKey: KeyObject): SigningKeyPair {
+  const publicKeyPem = publicKey.export({ type: "spki", format: "pem" }).toString();
+  return {
+    publicKeyPem,
+    privateKeyPem: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+    keyId: thumbprint(publicKeyPem),
+  };
+}

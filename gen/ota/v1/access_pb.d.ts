@@ -214,9 +214,11 @@ export declare type SigningKey = Message<"ota.v1.SigningKey"> & {
   name: string;
 
   /**
-   * `ed25519`, `ecdsa-p256` or `rsa-pss`.
+   * What kind of key it is: `ed25519`, `ecdsa-p256` or `rsa-pss`. Prefer `signature_algorithm`, which names what it does as
+   * signatures do.
    *
-   * @generated from field: string algorithm = 3;
+   * @generated from field: string algorithm = 3 [deprecated = true];
+   * @deprecated
    */
   algorithm: string;
 
@@ -254,6 +256,13 @@ export declare type SigningKey = Message<"ota.v1.SigningKey"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 8;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * How it signs, as `FirmwareSignature.algorithm` says it: `ed25519`, `ecdsa-p256-sha256` or `rsa-pss-sha256`.
+   *
+   * @generated from field: string signature_algorithm = 9;
+   */
+  signatureAlgorithm: string;
 };
 
 /**

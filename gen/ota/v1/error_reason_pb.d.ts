@@ -513,6 +513,22 @@ export enum ErrorReason {
   OIDC_ROLE_MISSING = 140,
 
   /**
+   * The claims of the issuer's token name none of the limits that this service has for its people; metadata `claim` names the one that is
+   * asked. PERMISSION_DENIED.
+   *
+   * @generated from enum value: ERROR_REASON_OIDC_LIMITS_MISSING = 170;
+   */
+  OIDC_LIMITS_MISSING = 170,
+
+  /**
+   * The claims of the issuer's token name several limits, of which a person has one; metadata `claim` names the one that is asked.
+   * PERMISSION_DENIED.
+   *
+   * @generated from enum value: ERROR_REASON_OIDC_LIMITS_AMBIGUOUS = 171;
+   */
+  OIDC_LIMITS_AMBIGUOUS = 171,
+
+  /**
    * The OpenID Connect issuer has not answered since the start, so its tokens cannot be checked. UNAVAILABLE: try again.
    *
    * @generated from enum value: ERROR_REASON_OIDC_ISSUER_UNAVAILABLE = 141;

@@ -421,7 +421,8 @@ export declare type FirmwareSignature = Message<"ota.v1.FirmwareSignature"> & {
   algorithm: string;
 
   /**
-   * The signature's bytes.
+   * The signature's bytes, in one encoding: of Ed25519 the 64 bytes R || S (RFC 8032), of ECDSA the DER sequence of r and s, also
+   * where the signer wrote r || s, of RSA-PSS (MGF1 with SHA-256) as many bytes as the modulus has.
    *
    * @generated from field: bytes signature = 3;
    */

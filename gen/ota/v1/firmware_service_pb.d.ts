@@ -946,7 +946,8 @@ export declare type SignFirmwareRequest = Message<"ota.v1.SignFirmwareRequest"> 
   keyId: string;
 
   /**
-   * The detached signature: 64 bytes for Ed25519. Required.
+   * The detached signature: 64 bytes for Ed25519; for ECDSA the DER sequence of r and s, or their 64 bytes; for RSA-PSS with a salt of
+   * 32 bytes, the only length that all verifiers of devices take. Required.
    *
    * @generated from field: bytes signature = 4;
    */

@@ -268,8 +268,8 @@ export declare type Offer = Message<"ota.v1.Offer"> & {
   requireUserConsent: boolean;
 
   /**
-   * Install even though the version is older than the one that runs. Nobody has signed that: a careful device goes back
-   * only to what it ran before, or what the manifest lets it go back to (`downgrade_from`).
+   * Install even though the version is older than the one that runs; always set with the action ROLLBACK. Nobody has signed
+   * that: a careful device goes back only to what it ran before, or what the manifest lets it go back to (`downgrade_from`).
    *
    * @generated from field: bool allow_downgrade = 19;
    */

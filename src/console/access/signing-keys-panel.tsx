@@ -187,7 +187,7 @@ const columns: readonly Column<SigningKey>[] = [
     ),
   },
   { id: "role", header: "Role", cell: ({ role }) => keyRoleNames[role] },
-  { id: "algorithm", header: "Algorithm", cell: ({ algorithm }) => algorithm, wide: true },
+  { id: "algorithm", header: "Algorithm", cell: ({ signatureAlgorithm }) => signatureAlgorithm, wide: true },
   { id: "id", header: "Thumbprint", cell: ({ id }) => <CopyText text={id} shown={`${id.slice(0, 12)}…`} /> },
   {
     id: "status",

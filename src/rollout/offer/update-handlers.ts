@@ -215,7 +215,9 @@ function toOfferMessage({
       timeZone: windowZone(timeZone, { timeZone: window.timeZone ?? "" }),
     })),
     requireUserConsent: policy?.requireUserConsent ?? false,
-    allowDowngrade: update.action === "INSTALL" && (policy?.allowDowngrade ?? false),
+    // A rollback is asked for whatever the policy lets the rollout bring.
+    allowDowngrade:
+      update.action === "ROLLBACK" || (update.action === "INSTALL" && (policy?.allowDowngrade ?? false)),
     reinstall: isReinstall(update),
     downloadPath: downloadPath(update.id),
     ...(Number.isFinite(update.deadlineAtMs)
