@@ -3,7 +3,8 @@ import { apiCalls, type Endpoint, serverStream, unary } from "../api/pipeline/en
 import { actorOf } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import { type PageTokens, pageSize } from "../call/page-token.ts";
-import { alertMessage, eventMessage, firingIn } from "./alert-messages.ts";
+import type { AlertRow } from "./alert.entity.ts";
+import { alertMessage, eventMessage, firingIn, type RemedyMessage } from "./alert-messages.ts";
 import type { Alerts } from "./alerts.ts";
 import { type EventFeed, sequenceOf } from "./event-feed.ts";
 
@@ -12,28 +13,46 @@ export interface AlertParts {
   readonly alerts: Alerts;
   readonly events: EventFeed;
   readonly pageTokens: PageTokens;
+  /** What would help, by rollout; none for those that nothing is known of. */
+  readonly rolloutRemedies: (
+    rolloutIds: readonly string[],
+  ) => Promise<ReadonlyMap<string, readonly RemedyMessage[]>>;
 }
 
 /** The endpoints of AlertService. */
-export function alertEndpoints({ alerts, events, pageTokens }: AlertParts): Endpoint[] {
+export function alertEndpoints({ alerts, events, pageTokens, rolloutRemedies }: AlertParts): Endpoint[] {
+  const messages = async (rows: readonly AlertRow[]) => {
+    const ids = rows.filter(wantsRollout).map(({ resourceId }) => resourceId);
+    const remedies = ids.length === 0 ? undefined : await rolloutRemedies([...new Set(ids)]);
+    return rows.map((row) =>
+      alertMessage(row, wantsRollout(row) ? (remedies?.get(row.resourceId) ?? []) : []),
+    );
+  };
   return [
     unary(AlertService.method.listAlerts, apiCalls, async (request) => {
-      const { rule, resourceId, unacknowledged } = request;
-      const filter = { firing: firingIn(request.state), rule, resourceId, unacknowledged };
-      const [page, unacknowledgedCount] = await Promise.all([
+      const { rule, resourceId, unacknowledged, acknowledged } = request;
+      const filter = { firing: firingIn(request.state), rule, resourceId, unacknowledged, acknowledged };
+      const [page, counts] = await Promise.all([
         listPage(
           pageTokens,
           request,
           { list: "alerts", ...filter },
           { list: (position) => alerts.list(filter, position), keyOf: ({ id }) => id },
         ),
-        alerts.countUnacknowledged(),
+        alerts.countFiring(),
       ]);
-      return { alerts: page.rows.map(alertMessage), nextPageToken: page.nextPageToken, unacknowledgedCount };
+      return {
+        alerts: await messages(page.rows),
+        nextPageToken: page.nextPageToken,
+        unacknowledgedCount: counts.unacknowledged,
+        acknowledgedCount: counts.acknowledged,
+      };
     }),
-    unary(AlertService.method.acknowledgeAlert, apiCalls, async ({ id, note }, { identity }) => ({
-      alert: alertMessage(await alerts.acknowledge({ actor: actorOf(identity), id, note: note.trim() })),
-    })),
+    unary(AlertService.method.acknowledgeAlert, apiCalls, async ({ id, note }, { identity }) => {
+      const row = await alerts.acknowledge({ actor: actorOf(identity), id, note: note.trim() });
+      const [alert] = await messages([row]);
+      return alert === undefined ? {} : { alert };
+    }),
     unary(AlertService.method.listEvents, apiCalls, async (request) => {
       const from = sequenceOf(request.cursor) ?? 0;
       const found = await events.after(from, pageSize(request.pageSize));
@@ -45,3 +64,15 @@ export function alertEndpoints({ alerts, events, pageTokens }: AlertParts): Endp
     }),
   ];
 }
+
+/** Whether an alert says what a rollout says of itself, so that what helps the rollout ends it. */
+function wantsRollout({ rule, resolvedAt }: AlertRow): boolean {
+  return resolvedAt === null && rolloutRules.has(rule);
+}
+
+const rolloutRules: ReadonlySet<string> = new Set([
+  "rollout.rolled_back",
+  "rollout.awaits_approval",
+  "rollout.stuck",
+  "rollout.attention",
+]);

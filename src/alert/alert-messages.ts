@@ -6,11 +6,18 @@ import {
   AlertSeverity as WireSeverity,
   AlertState as WireState,
 } from "../../gen/ota/v1/alert_pb.js";
+import type { RemedySchema } from "../../gen/ota/v1/remedy_pb.js";
 import type { AlertRow, AlertSeverity } from "./alert.entity.ts";
 import type { FleetEvent } from "./event-feed.ts";
 
-/** An alert on the wire. */
-export function alertMessage(alert: AlertRow): MessageInitShape<typeof AlertSchema> {
+/** A remedy on the wire. */
+export type RemedyMessage = MessageInitShape<typeof RemedySchema>;
+
+/** An alert on the wire, with what would help. */
+export function alertMessage(
+  alert: AlertRow,
+  remedies: readonly RemedyMessage[],
+): MessageInitShape<typeof AlertSchema> {
   return {
     id: alert.id,
     key: alert.key,
@@ -25,6 +32,8 @@ export function alertMessage(alert: AlertRow): MessageInitShape<typeof AlertSche
     ...(alert.acknowledgedAt && { acknowledgeTime: timestampFromDate(alert.acknowledgedAt) }),
     acknowledger: alert.acknowledger,
     acknowledgementNote: alert.note,
+    remedies: [...remedies],
+    ...(alert.clearSince && { clearTime: timestampFromDate(alert.clearSince) }),
   };
 }
 

@@ -96,7 +96,7 @@ const rolloutsSql = bounded(sql`
       SELECT 'rollout.awaits_approval', 'WARNING', 'waits for an approval before it starts' WHERE r.state = 'AWAITING_APPROVAL'
       UNION ALL
       SELECT CASE WHEN starts_with(r.alert, $3) THEN 'rollout.stuck' ELSE 'rollout.attention' END, 'WARNING', '- ' || r.alert
-       WHERE r.alert <> '' AND NOT starts_with(r.alert, $4)
+       WHERE r.alert <> '' AND r.state <> 'AWAITING_APPROVAL' AND NOT starts_with(r.alert, $4)
     ) told
    WHERE NOT r.is_deleted`);
 

@@ -4,6 +4,7 @@ import type { ListPosition } from "../call/list-page.ts";
 import { notFound } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
+import { sql } from "../infra/database/sql.ts";
 import { AlertEntity, type AlertRow } from "./alert.entity.ts";
 
 /** Which alerts to list; what is undefined or empty is no condition. */
@@ -12,18 +13,19 @@ export interface AlertFilter {
   readonly rule: string;
   readonly resourceId: string;
   readonly unacknowledged: boolean;
+  readonly acknowledged: boolean;
 }
 
 /** The alerts as people see them and take note of them. */
 export class Alerts {
   readonly #parts: {
-    readonly database: Pick<Database, "em" | "transact">;
+    readonly database: Pick<Database, "em" | "pool" | "transact">;
     readonly audit: AuditLog;
     readonly clock: Clock;
   };
 
   constructor(parts: {
-    readonly database: Pick<Database, "em" | "transact">;
+    readonly database: Pick<Database, "em" | "pool" | "transact">;
     readonly audit: AuditLog;
     readonly clock: Clock;
   }) {
@@ -32,12 +34,13 @@ export class Alerts {
 
   /** Lists alerts, those that fired last first. */
   async list(filter: AlertFilter, { limit, after }: ListPosition): Promise<AlertRow[]> {
-    const { firing, rule, resourceId, unacknowledged } = filter;
+    const { firing, rule, resourceId, unacknowledged, acknowledged } = filter;
     const conditions: FilterQuery<AlertRow>[] = [];
     if (firing !== undefined) conditions.push({ resolvedAt: firing ? null : { $ne: null } });
     if (rule !== "") conditions.push({ rule });
     if (resourceId !== "") conditions.push({ resourceId });
     if (unacknowledged) conditions.push({ acknowledgedAt: null });
+    if (acknowledged) conditions.push({ acknowledgedAt: { $ne: null } });
     if (after !== undefined) conditions.push({ id: { $lt: after } });
     return await this.#parts.database
       .em()
@@ -48,9 +51,13 @@ export class Alerts {
       });
   }
 
-  /** How many fire that nobody has acknowledged. */
-  async countUnacknowledged(): Promise<number> {
-    return await this.#parts.database.em().count(AlertEntity, { resolvedAt: null, acknowledgedAt: null });
+  /** How many fire that somebody has acknowledged, and that nobody has. */
+  async countFiring(): Promise<{ readonly acknowledged: number; readonly unacknowledged: number }> {
+    const [counts] = await this.#parts.database.pool.query<FiringCounts>(countSql);
+    return {
+      acknowledged: Number(counts?.acknowledged ?? 0),
+      unacknowledged: Number(counts?.unacknowledged ?? 0),
+    };
   }
 
   /** Notes that somebody has taken note of it, unless somebody has. Throws `NOT_FOUND`. */
@@ -80,3 +87,12 @@ export class Alerts {
     });
   }
 }
+
+interface FiringCounts {
+  readonly acknowledged: string;
+  readonly unacknowledged: string;
+}
+
+const countSql = sql`
+  SELECT count(acknowledged_at) AS acknowledged, count(*) FILTER (WHERE acknowledged_at IS NULL) AS unacknowledged
+    FROM alerts WHERE resolved_at IS NULL`;

@@ -8,7 +8,10 @@ import { Webhooks } from "../alert/webhook/webhooks.ts";
 import { presenceCountsOf } from "../device/fleet/fleet-counters.ts";
 import { SmtpServer } from "../infra/smtp/smtp-server.ts";
 import { driftPrefix } from "../rollout/model/drift-alert.ts";
+import { remediesOf } from "../rollout/model/remedies.ts";
+import { readRollouts } from "../rollout/model/rollout-rows.ts";
 import { stuckPrefix } from "../rollout/model/stuck-alert.ts";
+import { toRemedyMessage } from "../rollout/wire/warning-messages.ts";
 import type { Access } from "./access.ts";
 import type { Devices } from "./devices.ts";
 import type { Foundation } from "./foundation.ts";
@@ -88,6 +91,10 @@ export function openAlerts(
     alerts: new Alerts({ database, audit, clock }),
     events,
     webhooks: new Webhooks({ database, idempotency, audit, settings, canMail: email !== undefined }),
+    rolloutRemedies: async (ids: readonly string[]) => {
+      const rollouts = await readRollouts(database.pool, { ids });
+      return new Map(rollouts.map((rollout) => [rollout.id, remediesOf(rollout).map(toRemedyMessage)]));
+    },
   };
 }
 

@@ -12,6 +12,7 @@ import { AlertService, ListAlertsResponseSchema } from "../../gen/ota/v1/alert_s
 import { CliError, exitCodes } from "./failure.ts";
 import { agoText, cleanText, enumText, timeText } from "./format.ts";
 import { limitOption, noteMore, readPages } from "./paging.ts";
+import { remedyText } from "./remedy-text.ts";
 import { type Cli, jsonText, type Session, withSession } from "./session.ts";
 import { type Column, renderTable } from "./table.ts";
 
@@ -25,6 +26,7 @@ export function addAlertCommands(program: Command, cli: Cli): void {
     .description("List alerts that fire, the newest first")
     .option("--all", "those that are resolved as well")
     .option("--unacknowledged", "only those that nobody has acknowledged")
+    .option("--acknowledged", "only those that somebody has acknowledged")
     .option("--rule <rule>", "only of this rule, for example rollout.paused")
     .option("--resource <id>", "only about this")
     .addOption(limitOption())
@@ -50,27 +52,35 @@ export function addAlertCommands(program: Command, cli: Cli): void {
 interface ListOptions {
   readonly all?: boolean;
   readonly unacknowledged?: boolean;
+  readonly acknowledged?: boolean;
   readonly rule?: string;
   readonly resource?: string;
   readonly limit: number;
 }
 
 async function listAlerts(session: Session, options: ListOptions): Promise<void> {
-  const { all = false, unacknowledged = false, rule = "", resource: resourceId = "", limit } = options;
+  const { all = false, unacknowledged = false, acknowledged = false, limit } = options;
+  const { rule = "", resource: resourceId = "" } = options;
   const state = all ? AlertState.UNSPECIFIED : AlertState.FIRING;
-  let unacknowledgedCount = 0;
+  let counts = { unacknowledgedCount: 0, acknowledgedCount: 0 };
   const { items, nextPageToken } = await readPages(limit, async (page) => {
     const answer = await session.call(method.listAlerts, {
       state,
       unacknowledged,
+      acknowledged,
       rule,
       resourceId,
       ...page,
     });
-    unacknowledgedCount = answer.unacknowledgedCount;
+    counts = answer;
     return { items: answer.alerts, nextPageToken: answer.nextPageToken };
   });
-  const answer = create(ListAlertsResponseSchema, { alerts: items, nextPageToken, unacknowledgedCount });
+  const answer = create(ListAlertsResponseSchema, {
+    alerts: items,
+    nextPageToken,
+    unacknowledgedCount: counts.unacknowledgedCount,
+    acknowledgedCount: counts.acknowledgedCount,
+  });
   session.print(ListAlertsResponseSchema, answer, () => renderAlerts(session, items));
   noteMore(session, nextPageToken);
 }
@@ -101,10 +111,14 @@ function renderAlerts(session: Session, alerts: readonly Alert[]): string {
     { title: "state", text: stateText },
     { title: "what", text: ({ summary }) => cleanText(summary) },
   ];
-  return renderTable(session.terminal, columns, alerts);
+  const helps = alerts.flatMap(({ id, remedies: [first] }) =>
+    first === undefined ? [] : [`${id}  ${remedyText(first)}`],
+  );
+  return [renderTable(session.terminal, columns, alerts), ...helps].join("\n");
 }
 
-function stateText({ state, acknowledger }: Alert): string {
-  const word = enumText(AlertStateSchema, state);
+function stateText({ state, acknowledger, clearTime }: Alert): string {
+  const seemsOver = state === AlertState.FIRING && clearTime !== undefined;
+  const word = `${enumText(AlertStateSchema, state)}${seemsOver ? ", seems over" : ""}`;
   return acknowledger === "" ? word : `${word}, seen by ${cleanText(acknowledger)}`;
 }

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Role } from "../../gen/ota/v1/access_pb.js";
 import { type Alert, AlertState, type Event } from "../../gen/ota/v1/alert_pb.js";
 import { AlertService } from "../../gen/ota/v1/alert_service_pb.js";
+import { RemedyAction } from "../../gen/ota/v1/remedy_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { stuckAlert } from "../../src/rollout/model/stuck-alert.ts";
 import { enrolDevice, http, mintToken, newContent, publish, refusal } from "../support/door-clients.ts";
@@ -105,6 +106,9 @@ describe("an alert", () => {
     expect(again.alert).toMatchObject({ acknowledgementNote: "mine" });
     const unseen = await rpc.unary(method.listAlerts, { rule: "rollout.paused", unacknowledged: true });
     expect(unseen.alerts).toEqual([]);
+    const seen = await rpc.unary(method.listAlerts, { state: AlertState.FIRING, acknowledged: true });
+    expect(seen.alerts.map((each) => each.id)).toEqual([alertId]);
+    expect(seen.acknowledgedCount).toBe(1);
     expect(await refusal(rpc.unary(method.acknowledgeAlert, { id: randomUUID() }))).toMatchObject({
       reason: "NOT_FOUND",
     });
@@ -183,7 +187,33 @@ describe("an alert", () => {
     await eventually(async () =>
       expect((await firing(id)).map(({ rule }) => rule)).toEqual(["rollout.stuck"]),
     );
-    expect((await firing(id))[0]?.summary).toContain(stuckAlert(""));
+    const [alert] = await firing(id);
+    expect(alert?.summary).toContain(stuckAlert(""));
+    expect(alert?.remedies.map(({ action }) => action)).toEqual([
+      RemedyAction.ENROL_DEVICES,
+      RemedyAction.ABORT,
+    ]);
+  });
+
+  it("fires once for a rollout that waits for an approval, and says who can give it", async () => {
+    const rpc = service.client();
+    const { id: firmwareId } = await publish(service, newContent(100));
+    const { rollout } = await rpc.unary(RolloutService.method.createRollout, {
+      firmwareId,
+      rings: [{ name: "all", percent: 100, gate: { requireApproval: true } }],
+    });
+    const id = rollout?.id ?? "";
+    await rpc.unary(RolloutService.method.startRollout, { id });
+    await eventually(async () => {
+      const alerts = await firing(id);
+      expect(alerts).toMatchObject([
+        {
+          rule: "rollout.awaits_approval",
+          remedies: [{ action: RemedyAction.APPROVE, rolloutId: id, ring: "all" }],
+        },
+      ]);
+    });
+    await rpc.unary(RolloutService.method.abortRollout, { id });
   });
 
   it("fires before a signing key in use ends, and before the newest root or targets of a product do", async () => {

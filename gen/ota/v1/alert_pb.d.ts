@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Remedy } from "./remedy_pb.js";
 
 /**
  * Describes the file ota/v1/alert.proto.
@@ -108,6 +109,20 @@ export declare type Alert = Message<"ota.v1.Alert"> & {
    * @generated from field: string acknowledgement_note = 13;
    */
   acknowledgementNote: string;
+
+  /**
+   * What would help, best first, of a rollout that a person must see to; none if it is resolved, or nothing is known to help.
+   *
+   * @generated from field: repeated ota.v1.Remedy remedies = 14;
+   */
+  remedies: Remedy[];
+
+  /**
+   * Since when its condition has not been seen to hold any more; it is resolved once that has lasted. Unset while it holds.
+   *
+   * @generated from field: google.protobuf.Timestamp clear_time = 15;
+   */
+  clearTime?: Timestamp | undefined;
 };
 
 /**

@@ -58,6 +58,13 @@ export declare type ListAlertsRequest = Message<"ota.v1.ListAlertsRequest"> & {
    * @generated from field: bool unacknowledged = 6;
    */
   unacknowledged: boolean;
+
+  /**
+   * Only alerts that somebody has acknowledged.
+   *
+   * @generated from field: bool acknowledged = 7;
+   */
+  acknowledged: boolean;
 };
 
 /**
@@ -92,6 +99,13 @@ export declare type ListAlertsResponse = Message<"ota.v1.ListAlertsResponse"> & 
    * @generated from field: int32 unacknowledged_count = 3;
    */
   unacknowledgedCount: number;
+
+  /**
+   * How many alerts are firing that somebody has acknowledged, whatever was asked for.
+   *
+   * @generated from field: int32 acknowledged_count = 4;
+   */
+  acknowledgedCount: number;
 };
 
 /**
