@@ -34,6 +34,7 @@ interface Shot {
 function fullShots({ device, crash, release, draft, running, rolledBack }: Story): Shot[] {
   return [
     { name: "overview", path: "/?versions=30d" },
+    { name: "alerts", path: "/alerts" },
     { name: "devices", path: "/devices" },
     {
       name: "devices-filter",
@@ -97,6 +98,7 @@ const lookBackMs = 60_000;
 
 const emptyShots: readonly Shot[] = [
   { name: "empty-overview", path: "/" },
+  { name: "empty-alerts", path: "/alerts" },
   { name: "empty-devices", path: "/devices" },
   { name: "empty-firmware", path: "/firmware" },
   { name: "empty-rollouts", path: "/rollouts" },

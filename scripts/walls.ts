@@ -231,8 +231,10 @@ export const rooms: Readonly<Record<string, Wall>> = {
       words: ["ui"],
       charts: ["ui"],
       filter: ["ui", "session"],
+      attention: ["data", "session", "ui", "words"],
       session: ["data", "ui"],
       access: pages(),
+      alerts: pages(),
       audit: pages(),
       crashes: pages(),
       "crashes/group": [...pages(), "crashes"],
@@ -250,6 +252,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       app: [
         ...pages(),
         "access",
+        "alerts",
         "audit",
         "crashes",
         "devices",
@@ -334,5 +337,5 @@ export const outside: Readonly<Record<string, Wall>> = {
 
 /** What a page of the console stands on. */
 function pages(): readonly string[] {
-  return ["ui", "data", "addresses", "words", "charts", "filter", "session"];
+  return ["ui", "data", "addresses", "words", "charts", "filter", "attention", "session"];
 }

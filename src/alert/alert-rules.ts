@@ -86,16 +86,16 @@ function bounded(found: Sql): Sql {
 
 const rolloutsSql = bounded(sql`
   SELECT told.rule, told.severity, 'rollout' AS resource_type, r.id::text AS resource_id,
-         left(format('rollout %s %s', r.name, told.words), 500) AS summary, r.created_at AS since
+         left(format('rollout %s%s', r.name, told.words), 500) AS summary, r.created_at AS since
     FROM rollouts r CROSS JOIN LATERAL (
-      SELECT 'rollout.rolled_back' AS rule, 'CRITICAL' AS severity, 'is rolled back: ' || r.state_reason AS words
+      SELECT 'rollout.rolled_back' AS rule, 'CRITICAL' AS severity, ' is rolled back: ' || r.state_reason AS words
        WHERE r.state = 'ROLLING_BACK' OR (r.state = 'ROLLED_BACK' AND r.ended_at > now() - ${span(2)})
       UNION ALL
-      SELECT 'rollout.paused', 'WARNING', 'is paused: ' || r.state_reason WHERE r.state = 'PAUSED'
+      SELECT 'rollout.paused', 'WARNING', ' is paused: ' || r.state_reason WHERE r.state = 'PAUSED'
       UNION ALL
-      SELECT 'rollout.awaits_approval', 'WARNING', 'waits for an approval before it starts' WHERE r.state = 'AWAITING_APPROVAL'
+      SELECT 'rollout.awaits_approval', 'WARNING', ' waits for an approval before it starts' WHERE r.state = 'AWAITING_APPROVAL'
       UNION ALL
-      SELECT CASE WHEN starts_with(r.alert, $3) THEN 'rollout.stuck' ELSE 'rollout.attention' END, 'WARNING', '- ' || r.alert
+      SELECT CASE WHEN starts_with(r.alert, $3) THEN 'rollout.stuck' ELSE 'rollout.attention' END, 'WARNING', ': ' || r.alert
        WHERE r.alert <> '' AND r.state <> 'AWAITING_APPROVAL' AND NOT starts_with(r.alert, $4)
     ) told
    WHERE NOT r.is_deleted`);

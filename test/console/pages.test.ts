@@ -44,6 +44,7 @@ const pages = () => [
   "/firmware/new",
   `/firmware/compare?a=${ids.firmware}&b=${ids.firmware}`,
   `/firmware/${ids.firmware}`,
+  "/alerts",
   "/audit",
   "/access",
   "/access?tab=signing-keys",

@@ -169,6 +169,7 @@ describe("roles", () => {
     await show("/rollouts", firmware.version);
     await show(`/rollouts/${rollout?.id}`, "Rings");
     await show(`/rollouts/new?firmware=${firmware.id}`, "Only groups");
+    await show("/alerts", "your token is limited");
     await show("/access", "Signing keys");
     // Refused calls are on record soon after they were made: this one too.
     await expect(service.client(secret).unary(AccessService.method.listTokens, {})).rejects.toThrow();

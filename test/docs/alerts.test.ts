@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { alertRules } from "../../src/console/words/alert-rules.ts";
 import { readPage, root } from "./pages.ts";
 
 /** Where rules of alerts are named; events of alerts are named there too. */
@@ -18,4 +19,5 @@ it("docs/alerts.md lists every rule of alerts, and none beside them", async () =
   const listed = Array.from(rows, ([, rule = ""]) => rule);
   expect(listed.toSorted()).toEqual([...rules].toSorted());
   expect(listed.length).toBeGreaterThan(10);
+  expect(Object.keys(alertRules).toSorted(), "the console's words").toEqual(listed.toSorted());
 });

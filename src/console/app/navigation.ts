@@ -1,4 +1,5 @@
 import {
+  IconAlertTriangle,
   IconBug,
   IconCpu,
   IconDevices,
@@ -12,7 +13,16 @@ import type { ComponentType } from "react";
 
 /** One entry of the main navigation. */
 export interface NavigationEntry {
-  readonly to: "/" | "/devices" | "/firmware" | "/rollouts" | "/crashes" | "/audit" | "/access" | "/settings";
+  readonly to:
+    | "/"
+    | "/alerts"
+    | "/devices"
+    | "/firmware"
+    | "/rollouts"
+    | "/crashes"
+    | "/audit"
+    | "/access"
+    | "/settings";
   readonly label: string;
   readonly icon: ComponentType<{ readonly size?: number; readonly stroke?: number }>;
   /** Whether there is something for a token that is limited. The contract says it of the page's methods, which are no part of the first load. */
@@ -22,6 +32,7 @@ export interface NavigationEntry {
 /** The main navigation, in order. What only some may do is decided on the pages. */
 export const navigation: readonly NavigationEntry[] = [
   { to: "/", label: "Overview", icon: IconLayoutDashboard, forLimited: false },
+  { to: "/alerts", label: "Alerts", icon: IconAlertTriangle, forLimited: false },
   { to: "/devices", label: "Devices", icon: IconDevices, forLimited: true },
   { to: "/rollouts", label: "Rollouts", icon: IconRocket, forLimited: true },
   { to: "/firmware", label: "Firmware", icon: IconCpu, forLimited: true },

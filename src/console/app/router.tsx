@@ -1,5 +1,6 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
 import { accessSearch } from "../addresses/access-search.ts";
+import { alertSearch } from "../addresses/alert-search.ts";
 import { auditSearch } from "../addresses/audit-search.ts";
 import { crashListSearch, groupingRulesSearch } from "../addresses/crash-search.ts";
 import { deviceListSearch, deviceSearch, mapSearch } from "../addresses/device-search.ts";
@@ -119,6 +120,13 @@ const symbolFiles = createRoute({
   component: lazyRouteComponent(() => import("../crashes/symbols/symbol-files-page.tsx"), "SymbolFilesPage"),
 });
 
+const alerts = createRoute({
+  getParentRoute: () => root,
+  path: "/alerts",
+  validateSearch: alertSearch,
+  component: lazyRouteComponent(() => import("../alerts/alerts-page.tsx"), "AlertsPage"),
+});
+
 const audit = createRoute({
   getParentRoute: () => root,
   path: "/audit",
@@ -155,6 +163,7 @@ const routes = root.addChildren([
   crash,
   groupingRules,
   symbolFiles,
+  alerts,
   audit,
   access,
   settings,

@@ -1,12 +1,17 @@
 import { AppShell, Box, Burger, Group, NavLink, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { createLink, Outlet, useRouterState } from "@tanstack/react-router";
-import { type ComponentPropsWithRef, useEffect } from "react";
+import { type ComponentPropsWithRef, lazy, Suspense, useEffect } from "react";
 import { useSession } from "../session/session.tsx";
 import { BrandMark } from "../ui/brand-mark.tsx";
 import { navigation } from "./navigation.ts";
 import { SchemeMenu } from "./scheme-menu.tsx";
 import { UserMenu } from "./user-menu.tsx";
+
+/** Not part of the first load: what it shows is asked for once the page is there. */
+const AttentionBadge = lazy(async () => ({
+  default: (await import("../attention/attention-badge.tsx")).AttentionBadge,
+}));
 
 /** The frame around every page: navigation, who works here, light or dark. */
 export function Shell() {
@@ -34,11 +39,14 @@ export function Shell() {
               aria-expanded={opened}
             />
             <BrandMark size={24} />
-            <Text fw={600} style={{ whiteSpace: "nowrap" }}>
+            <Text fw={600} style={{ whiteSpace: "nowrap" }} visibleFrom="xs">
               Device OTA
             </Text>
           </Group>
           <Group gap="xs" wrap="nowrap">
+            <Suspense>
+              <AttentionBadge />
+            </Suspense>
             <SchemeMenu />
             <UserMenu />
           </Group>

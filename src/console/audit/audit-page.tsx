@@ -83,7 +83,7 @@ export function AuditPage() {
   );
 }
 
-const kinds = ["rollout", "firmware", "device", "token", "enrolment_key", "signing_key"];
+const kinds = ["rollout", "firmware", "device", "token", "enrolment_key", "signing_key", "alert"];
 
 const columns: readonly Column<AuditEvent>[] = [
   { id: "time", header: "When", cell: ({ time }) => <Time at={time} />, width: 170 },

@@ -1,3 +1,4 @@
+import "@mantine/core/styles/Tabs.css";
 import { toJsonString } from "@bufbuild/protobuf";
 import { useQuery } from "@connectrpc/connect-query";
 import { Code, Grid, Skeleton, Stack, Tabs, Text } from "@mantine/core";

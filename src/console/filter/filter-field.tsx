@@ -1,3 +1,4 @@
+import "@mantine/core/styles/Kbd.css";
 import { ActionIcon, Combobox, Group, Kbd, Loader, Text, TextInput, useCombobox } from "@mantine/core";
 import { IconFilter, IconX } from "@tabler/icons-react";
 import { type KeyboardEvent, useLayoutEffect, useRef, useState } from "react";

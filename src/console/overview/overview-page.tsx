@@ -17,6 +17,7 @@ import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
 import { ActiveRollouts } from "./active-rollouts.tsx";
 import { Distribution } from "./distribution.tsx";
+import { NeedsAttention } from "./needs-attention.tsx";
 import { PresenceChanges } from "./presence-changes.tsx";
 import { RisingCrashes } from "./rising-crashes.tsx";
 import { Stat } from "./stat.tsx";
@@ -46,6 +47,7 @@ function FleetOverview() {
   const fleet = watched ?? read.data;
   return (
     <Page title="Overview" aside={<LiveStatus state={stream.state} />}>
+      <NeedsAttention />
       {read.error !== null && fleet === undefined && (
         <Failure error={read.error} doing="read the fleet's state" retry={read.refetch} />
       )}

@@ -6,7 +6,7 @@ import type { Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useSession } from "../session/session.tsx";
 import { readableTitle } from "../ui/readable-title.ts";
-import { RemedyLink } from "./remedy-link.tsx";
+import { RemedyLink } from "../words/remedy-link.tsx";
 import { isCreator } from "./rollout-creator.ts";
 import { RolloutVerbDialog } from "./rollout-verb-dialog.tsx";
 import { type RolloutVerb, verbsFor } from "./rollout-verbs.ts";

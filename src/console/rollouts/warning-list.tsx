@@ -2,7 +2,7 @@ import { Alert, List, Text } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import type { RolloutWarning } from "../../../gen/ota/v1/rollout_warning_pb.js";
 import { readableTitle } from "../ui/readable-title.ts";
-import { RemedyLink } from "./remedy-link.tsx";
+import { RemedyLink } from "../words/remedy-link.tsx";
 
 /** What to know before a rollout starts, with what mends it. Nothing of it keeps anybody from starting it. */
 export function WarningList({ warnings }: { readonly warnings: readonly RolloutWarning[] }) {

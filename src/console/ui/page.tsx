@@ -1,6 +1,7 @@
 import { Breadcrumbs, Group, Stack, Text, Title } from "@mantine/core";
 import { type ReactNode, useEffect } from "react";
 import classes from "./page.module.css";
+import { titleTab } from "./tab-title.ts";
 
 interface PageProps {
   readonly title: string;
@@ -16,9 +17,7 @@ interface PageProps {
 
 /** The frame of every page: its place, its name (of the tab too) and what can be done here. */
 export function Page({ title, aside, trail = [], description, actions, children }: PageProps) {
-  useEffect(() => {
-    document.title = `${title} · Device OTA`;
-  }, [title]);
+  useEffect(() => titleTab(title), [title]);
   return (
     <Stack gap="lg" maw={1600} mx="auto">
       <Stack gap={4}>

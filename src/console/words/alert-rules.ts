@@ -1,0 +1,21 @@
+/** What the rules of alerts find, in words; docs/alerts.md says when each fires. */
+export const alertRules: Readonly<Record<string, string>> = {
+  "rollout.rolled_back": "Rollout rolled back",
+  "rollout.paused": "Rollout paused",
+  "rollout.awaits_approval": "Rollout waits for approval",
+  "rollout.stuck": "Rollout is stuck",
+  "rollout.attention": "Rollout needs a person",
+  "rollout.devices_missing": "Devices missing after an update",
+  "rollout.drift": "Devices fell back to an older version",
+  "rollout.failure_rate": "Many devices fail to update",
+  "crash.new": "New crash",
+  "crash.regression": "A mended crash is back",
+  "firmware.damaged": "Stored firmware is damaged",
+  "device.clone": "Device may have a clone",
+  "fleet.offline": "Many devices are offline",
+  "key.expires": "Key or token expires",
+  "certificate.expires": "Certificate expires",
+  "store.down": "Object store in trouble",
+  "ingest.lag": "Heartbeats are written too slowly",
+  "database.down": "Database was away",
+};
