@@ -166,7 +166,7 @@ const table = {
     "MAX_STANDING_CHANGES",
     10_000,
     [1, 1_000_000],
-    "The most devices that one call may block, unblock, put in quarantine or approve.",
+    "The most devices that one call may block, unblock, put in quarantine, approve or have exchange their token.",
   ),
   cloneReturns: integer(
     "CLONE_RETURNS",

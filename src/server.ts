@@ -24,6 +24,7 @@ import { type Foundation, openFoundation } from "./assembly/foundation.ts";
 import { openOidc } from "./assembly/oidc.ts";
 import { cutShutOutDevices } from "./assembly/shut-out-devices.ts";
 import { showState } from "./assembly/state-metrics.ts";
+import { tellWantedRotations } from "./assembly/token-rotation-directives.ts";
 import { openTuf } from "./assembly/tuf.ts";
 import { openUpdates } from "./assembly/updates.ts";
 import type { Config } from "./config.ts";
@@ -137,6 +138,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     trustedProxies: config.trustedProxies,
   });
   cutShutOutDevices(devices.changes, [streams, pipeline]);
+  tellWantedRotations(devices.changes, streams);
   for (const work of pipeline.background) foundation.background.add(work);
   const tuf = openTuf(foundation, access);
   const table = endpointTable({

@@ -150,6 +150,7 @@ export class Authenticator implements CredentialMemory {
       identity.credentialId,
       this.#clock.now(),
       changeOverReasons[0],
+      unwantedReason,
     ]);
     this.forget(revoked.map((row) => row.secret_hash));
   }
@@ -183,6 +184,9 @@ const maxUnknown = 10_000;
 
 /** As many devices as may come back at once after an outage, and no more than a few megabytes. */
 const maxPendingLookups = 20_000;
+
+/** Not one of {@link changeOverReasons}: whoever has such a token goes on with nothing. */
+const unwantedReason = "an operator wanted another one";
 
 const channel = "credentials_changed";
 
@@ -224,6 +228,7 @@ interface CredentialRow {
   readonly changed_over: boolean;
   readonly blocked: boolean;
   readonly is_next: boolean;
+  readonly shall_rotate: boolean;
   readonly products: readonly string[] | null;
   readonly device_filter: string | null;
 }
@@ -247,28 +252,45 @@ const readSql = prepared(
            SELECT 1 FROM device_credentials later
             WHERE later.device_id = c.device_id AND later.revoked_at >= c.revoked_at
               AND later.revoke_reason <> ALL($2::text[])) AS changed_over,
-         d.blocked_at IS NOT NULL AS blocked, c.is_next, NULL::text[] AS products, NULL AS device_filter
+         d.blocked_at IS NOT NULL AS blocked, c.is_next,
+         coalesce(d.token_rotation_requested_at > c.created_at, false) AS shall_rotate, NULL::text[] AS products, NULL AS device_filter
     FROM device_credentials c JOIN devices d ON d.id = c.device_id WHERE c.secret_hash = ANY($1::bytea[])
   UNION ALL
   SELECT 'operator', id, name, role, secret_hash,
-         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL, false, false, false, products, device_filter
+         (extract(epoch FROM expires_at) * 1000)::float8, revoked_at IS NOT NULL, false, false, false, false, products, device_filter
     FROM operator_tokens WHERE secret_hash = ANY($1::bytea[])`,
 );
 
-/** One that was revoked meanwhile takes nobody's place. */
+/**
+ * One that was revoked meanwhile takes nobody's place. A device that was to exchange its token has done so; its row is locked first, as
+ * wherever both change.
+ */
 const takePlaceSql = sql`
-  WITH used AS (
+  WITH asked AS MATERIALIZED (
+    SELECT d.id FROM devices d JOIN device_credentials c ON c.device_id = d.id
+     WHERE c.id = $1::uuid AND d.token_rotation_requested_at <= c.created_at FOR NO KEY UPDATE OF d),
+  used AS (
     UPDATE device_credentials SET is_next = false, updated_at = now()
-     WHERE id = $1::uuid AND is_next AND revoked_at IS NULL RETURNING id, device_id)
+     WHERE id = $1::uuid AND is_next AND revoked_at IS NULL AND (SELECT count(*) FROM asked) >= 0
+    RETURNING id, device_id),
+  done AS (
+    UPDATE devices d SET token_rotation_requested_at = NULL, updated_at = now()
+      FROM asked JOIN used ON used.device_id = asked.id WHERE d.id = asked.id)
   UPDATE device_credentials c
-     SET revoked_at = $2, revoke_reason = $3, updated_at = now()
+     SET revoked_at = $2, revoke_reason = CASE WHEN EXISTS (SELECT 1 FROM asked) THEN $4 ELSE $3 END, updated_at = now()
     FROM used WHERE c.device_id = used.device_id AND c.id <> used.id AND c.revoked_at IS NULL
   RETURNING c.secret_hash`;
 
 function credentialOf(row: CredentialRow, readAtMs: number): Credential {
   const identity: Identity =
     row.kind === "device"
-      ? { kind: "device", deviceId: row.holder, credentialId: row.id, hasToken: true }
+      ? {
+          kind: "device",
+          deviceId: row.holder,
+          credentialId: row.id,
+          hasToken: true,
+          ...(row.shall_rotate ? { shallRotate: true } : {}),
+        }
       : {
           kind: "operator",
           tokenId: row.id,

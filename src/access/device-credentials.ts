@@ -79,6 +79,8 @@ export class DeviceCredentials {
       reason,
     ]);
     const keys = await session.query<{ public_key: Uint8Array }>(removeKeySql, [deviceId]);
+    // What comes after is new.
+    await session.run(forgetRotationSql, [deviceId]);
     return [
       ...revoked.map((row) => row.secret_hash),
       ...keys.map((row) => createHash("sha256").update(row.public_key).digest()),
@@ -141,5 +143,8 @@ const revokeSql = sql`
 const setKeySql = sql`INSERT INTO device_keys (device_id, public_key) VALUES ($1, $2)`;
 
 const keySql = sql`SELECT public_key FROM device_keys WHERE device_id = $1`;
+
+const forgetRotationSql = sql`
+  UPDATE devices SET token_rotation_requested_at = NULL WHERE id = $1 AND token_rotation_requested_at IS NOT NULL`;
 
 const removeKeySql = sql`DELETE FROM device_keys WHERE device_id = $1 RETURNING public_key`;

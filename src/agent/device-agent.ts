@@ -27,6 +27,7 @@ import type { ReEnrolment } from "./re-enrolment.ts";
 import { reportedInterval } from "./reported-interval.ts";
 import { withProduct, withRun } from "./run-history.ts";
 import type { ErrorNote, Sensors } from "./sensors.ts";
+import type { TokenKeeper } from "./token-rotation.ts";
 import type { TufCheck, TufTrust } from "./tuf-check.ts";
 import { UpdateEngine, type UpdatePhase } from "./update-engine.ts";
 
@@ -120,7 +121,9 @@ export class DeviceAgent implements AsyncDisposable {
     if (signal.aborted) return;
     const client = this.#newClient(credential.source());
     this.#client = client;
-    const session = this.#newSession(client, memory, running, credential.renewal(running.version));
+    const keeper = credential.keeper(client);
+    const renewal = credential.renewal(running.version);
+    const session = this.#newSession(client, memory, running, { keeper, renewal });
     const tuf = await this.#newTufCheck(client);
     const engine = this.#newEngine(client, memory, running, tuf);
     this.#session = session;
@@ -129,7 +132,7 @@ export class DeviceAgent implements AsyncDisposable {
       session.run(signal),
       engine.run(signal),
       tuf?.run(signal),
-      credential.keepYoung(client, signal),
+      keeper.run(signal),
     ]).then((results) => this.#logFaults(results));
   }
 
@@ -211,7 +214,7 @@ export class DeviceAgent implements AsyncDisposable {
     client: RpcClient,
     memory: DeviceMemory,
     running: RunningFirmware,
-    renewal: ReEnrolment,
+    { keeper, renewal }: { readonly keeper: TokenKeeper; readonly renewal: ReEnrolment },
   ): HeartbeatSession {
     const { heartbeatIntervalMs, logger, maxRetryPauseMs, sensors } = this.#options;
     return new HeartbeatSession({
@@ -237,6 +240,7 @@ export class DeviceAgent implements AsyncDisposable {
       onRefused: (error) => renewal.after(error, this.#stop.signal),
       onUpdateAvailable: () => this.#engine?.check(),
       onCancelUpdate: (updateId) => this.#engine?.cancel(updateId),
+      onRotateToken: () => keeper.rotate(),
       intervalMs: heartbeatIntervalMs,
       maxRetryPauseMs,
     });

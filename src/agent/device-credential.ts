@@ -10,7 +10,7 @@ import type { NetworkGate } from "./network-gate.ts";
 import { ReEnrolment } from "./re-enrolment.ts";
 import { Retry } from "./retry.ts";
 import { SignedTokens } from "./signed-tokens.ts";
-import { keepTokenYoung, rotateToken, type TokenRotationOptions } from "./token-rotation.ts";
+import { rotateToken, TokenKeeper, type TokenRotationOptions } from "./token-rotation.ts";
 
 /** Which credential a device shall have, and how it comes to one. */
 export interface CredentialOptions {
@@ -86,9 +86,9 @@ export class DeviceCredential {
     return { token: () => memory.state.identity?.token ?? "", refused: () => undefined };
   }
 
-  /** Exchanges the token of a running device whenever it has become old; resolves when the signal aborts. */
-  keepYoung(client: RpcClient, signal: AbortSignal): Promise<void> {
-    return keepTokenYoung(this.#rotation(client), signal);
+  /** Keeps the token of a running device young. */
+  keeper(client: RpcClient): TokenKeeper {
+    return new TokenKeeper(this.#rotation(client));
   }
 
   async #enrol(firmwareVersion: string, signal: AbortSignal): Promise<void> {

@@ -44,6 +44,8 @@ export interface HeartbeatSessionOptions {
   readonly onUpdateAvailable: () => void;
   /** An update is cancelled. */
   readonly onCancelUpdate: (updateId: string) => void;
+  /** The service wants the device to exchange its token; resolves with whether it has another one. */
+  readonly onRotateToken: () => Promise<boolean>;
   /** How often to send, in milliseconds, whatever the service says; for simulated time only. */
   readonly intervalMs?: number | undefined;
   /** Upper bound of the waits between tries to connect, in milliseconds. Default 60 s. */
@@ -178,6 +180,7 @@ export class HeartbeatSession {
       return this.#backOff.next(live.reconnectAfterMs);
     } catch (error) {
       if (end.aborted) return 0;
+      if (live.reconnectAfterMs !== undefined) return this.#backOff.next(live.reconnectAfterMs);
       if (isTooLarge(error)) this.#giveUpLarge();
       return await this.#failed(error);
     } finally {
@@ -271,7 +274,7 @@ export class HeartbeatSession {
   }
 
   #obey(live: LiveStream, { id, action }: Directive): void {
-    const { logger, onCancelUpdate, onUpdateAvailable } = this.#options;
+    const { logger, onCancelUpdate, onRotateToken, onUpdateAvailable } = this.#options;
     if (id !== "") {
       if (this.#directives.includes(id)) return;
       this.#directives.push(id);
@@ -285,6 +288,14 @@ export class HeartbeatSession {
         return onCancelUpdate(action.value.updateId);
       case "slowDown":
         this.#minIntervalMs = askedMs(action.value.minInterval);
+        return;
+      case "rotateToken":
+        void onRotateToken().then((rotated) => {
+          if (!rotated) return;
+          // The new token counts from its first use on, which is the next stream.
+          live.reconnectAfterMs = 0;
+          live.call.cancel();
+        });
         return;
       case "reconnect":
         live.reconnectAfterMs = askedMs(action.value.after);

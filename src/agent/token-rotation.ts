@@ -18,14 +18,19 @@ export interface TokenRotationOptions {
 }
 
 /**
- * Exchanges a token that is old, or of an age that nobody knows. The new one is kept before it is used, and until then the service takes the old
+ * Exchanges a token that is old, or of an age that nobody knows, or any if that is `wanted`; says whether it did. The new one is kept before it is used, and until then the service takes the old
  * one: whatever fails here, a token is left that works, so nothing is thrown.
  */
-export async function rotateToken(options: TokenRotationOptions, signal: AbortSignal): Promise<void> {
+export async function rotateToken(
+  options: TokenRotationOptions,
+  signal: AbortSignal,
+  wanted = false,
+): Promise<boolean> {
   const { client, memory, clock, logger, maxAgeMs } = options;
   const { identity } = memory.state;
   const nowMs = clock.now().getTime();
-  if (identity === undefined || identity.token === "" || nowMs < rotationDueMs(identity, maxAgeMs)) return;
+  if (identity === undefined || identity.token === "") return false;
+  if (!wanted && nowMs < rotationDueMs(identity, maxAgeMs)) return false;
   try {
     const { deviceToken: token, tokenExpireTime } = await client.unary(
       DeviceService.method.rotateDeviceToken,
@@ -39,22 +44,50 @@ export async function rotateToken(options: TokenRotationOptions, signal: AbortSi
       identity: { ...rest, token, tokenSinceMs: nowMs, ...expiryOf(tokenExpireTime) },
     });
     logger.info("the device has another token");
+    return true;
   } catch (error) {
     logger.debug({ err: error }, "the device keeps its token");
+    return false;
   }
 }
 
-/** Exchanges the token of a running device whenever it has become old; resolves when the signal aborts. */
-export async function keepTokenYoung(options: TokenRotationOptions, signal: AbortSignal): Promise<void> {
-  const alarm = new Alarm();
-  while (!signal.aborted) {
-    const { identity } = options.memory.state;
-    const dueMs = identity === undefined ? maxLookMs : rotationDueMs(identity, options.maxAgeMs);
-    const waitMs = dueMs - options.clock.now().getTime();
+/** Exchanges the token of a running device whenever it has become old, or the service wants it: one exchange after the other. */
+export class TokenKeeper {
+  readonly #options: TokenRotationOptions;
+  readonly #alarm = new Alarm();
+  #wanted: PromiseWithResolvers<boolean> | undefined;
+
+  constructor(options: TokenRotationOptions) {
+    this.#options = options;
+  }
+
+  /** Exchanges the token now; resolves when that is tried, with whether there is another one. */
+  rotate(): Promise<boolean> {
+    this.#wanted ??= Promise.withResolvers();
+    this.#alarm.ring();
+    return this.#wanted.promise;
+  }
+
+  /** Resolves when the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await this.#alarm.wait(this.#wanted === undefined ? this.#pauseMs() : 0, signal);
+      const wanted = this.#wanted;
+      this.#wanted = undefined;
+      const done = !signal.aborted && (await rotateToken(this.#options, signal, wanted !== undefined));
+      wanted?.resolve(done);
+      if (signal.aborted) return;
+    }
+  }
+
+  #pauseMs(): number {
+    const { clock, maxAgeMs, memory } = this.#options;
+    const { identity } = memory.state;
+    const dueMs = identity === undefined ? Number.POSITIVE_INFINITY : rotationDueMs(identity, maxAgeMs);
+    const waitMs = dueMs - clock.now().getTime();
     // What is due still was tried just now, in vain.
-    const pauseMs = waitMs > 0 ? waitMs : Math.min(options.maxAgeMs, retryMs);
-    await alarm.wait(Math.min(Math.max(pauseMs, minLookMs), maxLookMs), signal);
-    if (!signal.aborted) await rotateToken(options, signal);
+    const pauseMs = waitMs > 0 ? waitMs : Math.min(maxAgeMs, retryMs);
+    return Math.min(Math.max(pauseMs, minLookMs), maxLookMs);
   }
 }
 

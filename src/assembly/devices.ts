@@ -111,7 +111,7 @@ export async function openDevices(
   const names = config.tls?.clients?.device;
   const certificates = names && opened.use(new DeviceCertificates({ database, changes, clock, names }));
   const keys = opened.use(new DeviceKeys({ database, changes, clock, rules: config.deviceJwt }));
-  const tokenRotation = new TokenRotation({ database, credentials, audit });
+  const tokenRotation = new TokenRotation({ database, credentials, audit, changes });
   const keyReplacement = new DeviceKeyReplacement({
     database,
     idempotency,

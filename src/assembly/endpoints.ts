@@ -12,6 +12,7 @@ import { contractServices, EndpointTable } from "../api/pipeline/endpoint-table.
 import type { RateLimiter } from "../api/pipeline/rate-limit.ts";
 import { scopedEndpoint } from "../api/pipeline/scoped-endpoint.ts";
 import { tracedEndpoint } from "../api/pipeline/traced-endpoint.ts";
+import { callingDevice, shallRotate } from "../call/identity.ts";
 import { errorEndpoints } from "../crash/error-handlers.ts";
 import type { OpenUpdates } from "../device/fleet/status-overview.ts";
 import { DeviceBatches } from "../device/registry/device-batch.ts";
@@ -111,6 +112,7 @@ export function endpointTable({
         changes,
         registry,
         standings: devices.standings,
+        tokenRotation: devices.tokenRotation,
         maxStandings: config.maxStandingChanges,
         clock,
         heartbeatIntervalMs,
@@ -163,7 +165,10 @@ export function endpointTable({
       budgets: new ByteBudgets(config.heartbeatBytes, clock),
       history,
       heavyReads: database.heavyReads,
-      pendingDirectives: (deviceId) => waitingUpdates(rollouts, deviceId),
+      pendingDirectives: (identity) => [
+        ...(shallRotate(identity) ? [{ id: randomUUID(), kind: "rotate_token" } as const] : []),
+        ...waitingUpdates(rollouts, callingDevice(identity, "send heartbeats")),
+      ],
       pageTokens,
       clock,
       logger,

@@ -21,7 +21,7 @@ export function cutShutOutDevices(
 }
 
 function shutOutBy({ kind }: DeviceChange): OtaError | undefined {
-  if (kind === "updated") return undefined;
+  if (kind === "updated" || kind === "token_rotation_requested") return undefined;
   if (kind === "blocked") return deviceBlocked();
   return new OtaError("unauthenticated", "CREDENTIAL_REVOKED", "the device's credentials were revoked");
 }

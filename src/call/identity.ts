@@ -27,6 +27,8 @@ export type Identity =
       readonly credentialId: string;
       /** It came with a token of the service, and not with a certificate or a key of its own. */
       readonly hasToken?: true;
+      /** An operator wants it to exchange the token that it came with. */
+      readonly shallRotate?: true;
     }
   | { readonly kind: "anonymous" };
 
@@ -67,4 +69,9 @@ const personKind = "oidc:";
 export function callingDevice(identity: Identity, what: string): string {
   if (identity.kind === "device") return identity.deviceId;
   throw new OtaError("permission_denied", "ROLE_REQUIRED", `only devices ${what}`);
+}
+
+/** Whether an operator wants the calling device to exchange the token that it came with. */
+export function shallRotate(identity: Identity): boolean {
+  return identity.kind === "device" && identity.shallRotate === true;
 }

@@ -232,6 +232,12 @@ function renderDevice(terminal: Terminal, device: Device, nowMs: number): string
       "clone suspected",
       device.cloneSuspectedTime === undefined ? undefined : `since ${timeText(device.cloneSuspectedTime)}`,
     ],
+    [
+      "another token",
+      device.tokenRotationRequestedTime === undefined
+        ? undefined
+        : `asked for since ${timeText(device.tokenRotationRequestedTime)}`,
+    ],
     ["version", cleanText(device.firmwareVersion) || "-"],
     ["security counter", String(device.securityCounter)],
     ["update", device.openUpdateId === "" ? "none under way" : device.openUpdateId],

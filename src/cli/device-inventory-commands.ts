@@ -53,6 +53,7 @@ export function addDeviceInventoryCommands(device: Command, cli: Cli): void {
     .addOption(
       new Option("--standing <verb>", "how far they shall be let in").choices(Object.keys(standingVerbs)),
     )
+    .option("--rotate-token", "have them exchange their token; the one before ends when the new one is used")
     .option("--dry-run", "only say how many devices would be changed")
     .option("--reason <text>", "why, for the audit log")
     .action(withSession(cli, changeDevices));
@@ -105,6 +106,7 @@ interface BatchOptions {
   readonly product?: string;
   readonly retire?: boolean;
   readonly standing?: string;
+  readonly rotateToken?: boolean;
   readonly dryRun?: boolean;
   readonly reason?: string;
 }
@@ -130,6 +132,7 @@ async function changeDevices(
     ...(options.product === undefined ? {} : { product: options.product }),
     ...(standingVerb === undefined ? {} : { standingVerb }),
     retire: options.retire === true,
+    rotateToken: options.rotateToken === true,
     validateOnly: options.dryRun === true,
     reason: options.reason ?? "",
   });

@@ -6,6 +6,7 @@ export type DirectiveAction =
   | { readonly kind: "update_available"; readonly rolloutId: string }
   | { readonly kind: "cancel_update"; readonly updateId: string; readonly reason: string }
   | { readonly kind: "slow_down"; readonly minIntervalMs: number }
+  | { readonly kind: "rotate_token" }
   | { readonly kind: "reconnect"; readonly afterMs: number; readonly reason: string };
 
 /** Whether two directives ask for the same, so that the later one may take the earlier one's place. */

@@ -1,7 +1,7 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { bidiStream, type Endpoint, unary } from "../api/pipeline/endpoint.ts";
-import { callingDevice } from "../call/identity.ts";
+import { callingDevice, type Identity } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import type { PageTokens } from "../call/page-token.ts";
 import { readerOf } from "../call/reader.ts";
@@ -23,7 +23,7 @@ export interface HeartbeatParts extends StreamHandlerParts {
   readonly heavyReads: Pick<HeavyReads, "for">;
   readonly pageTokens: PageTokens;
   /** What a device that polls should do now: it has no stream that could tell it. */
-  readonly pendingDirectives: (deviceId: string) => readonly Directive[];
+  readonly pendingDirectives: (identity: Identity) => readonly Directive[];
 }
 
 /** The endpoints of HeartbeatService. */
@@ -72,7 +72,7 @@ export function heartbeatEndpoints(parts: HeartbeatParts): Endpoint[] {
             leftOut: batch.leftOut.named,
             leftOutCount: batch.leftOut.count,
           }),
-          directives: parts.pendingDirectives(deviceId).map(directiveMessage),
+          directives: parts.pendingDirectives(context.identity).map(directiveMessage),
           heartbeatInterval: durationFromMs(parts.heartbeatIntervalMs),
           serverTime: timestampFromDate(clock.now()),
         };

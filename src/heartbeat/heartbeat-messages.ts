@@ -85,6 +85,8 @@ export function directiveMessage(directive: Directive): MessageInitShape<typeof 
         id,
         action: { case: "slowDown", value: { minInterval: durationFromMs(directive.minIntervalMs) } },
       };
+    case "rotate_token":
+      return { id, action: { case: "rotateToken", value: {} } };
     case "reconnect":
       return {
         id,

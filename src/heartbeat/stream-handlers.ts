@@ -7,7 +7,7 @@ import {
   StreamHeartbeatsResponseSchema,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import type { CallContext } from "../api/pipeline/endpoint.ts";
-import { callingDevice } from "../call/identity.ts";
+import { callingDevice, shallRotate } from "../call/identity.ts";
 import type { BootObserver } from "../device/state/boot-sighting.ts";
 import type { DurableHeartbeat } from "../device/state/heartbeat-record.ts";
 import { invalidArgument, OtaError } from "../errors.ts";
@@ -91,6 +91,7 @@ export class HeartbeatStreamHandler {
       }
       const hello = { ...told, epoch: opening.epoch };
       for (const observer of this.#parts.observers) observer.streamOpened(hello);
+      if (shallRotate(context.identity)) streams.send(told.deviceId, { kind: "rotate_token" });
       this.#parts.boots.sighted(bootOfHello(hello, this.#parts.clock.now()));
       void this.#read(incoming, session, hello, context);
       // What observers and acks have queued in the session comes behind it.

@@ -214,7 +214,7 @@ const maxUnsettledBatches = 256;
 /** A device that does not read its acks is not read either. */
 const maxUnsentRejections = 1_000;
 
-/** More cannot be meant seriously: there are four kinds, and few updates at a time. */
+/** More cannot be meant seriously: there are five kinds, and few updates at a time. */
 const maxDirectives = 16;
 
 class StreamBatch implements Submission {

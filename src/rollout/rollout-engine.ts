@@ -305,6 +305,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   deviceChanged({ deviceId, kind }: DeviceChange): void {
+    if (kind === "token_rotation_requested") return;
     this.#facts.forget(deviceId);
     // The open update may have been ended with the change: no answer rests on it before that is known.
     const rechecked = this.#rechecks.begin(deviceId);

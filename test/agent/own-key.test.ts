@@ -202,6 +202,32 @@ describe("an agent whose token ends", () => {
   });
 });
 
+describe("an agent whose token an operator does not want any more", () => {
+  const { batchUpdateDevices, getDevice, rotateDeviceToken } = DeviceService.method;
+
+  it("exchanges it at once and comes with the new one, and whoever has the old one goes on with nothing", async () => {
+    await using device = await make();
+    await device.boot(as(`S ${randomUUID()}`));
+    await isHeard(device);
+    const token = await tokenOf(device);
+    const id = device.agent.deviceId;
+    using operator = new RpcClient({ address: service.grpcAddress, token: service.adminToken });
+    using thief = new RpcClient({ address: service.grpcAddress, token });
+    await thief.unary(getDevice, { id });
+    expect(await operator.unary(batchUpdateDevices, { deviceIds: [id], rotateToken: true })).toMatchObject({
+      changedCount: 1n,
+    });
+    await eventually(async () =>
+      expect((await operator.unary(getDevice, { id })).device?.tokenRotationRequestedTime).toBeUndefined(),
+    );
+    const next = await tokenOf(device);
+    expect(next).not.toBe(token);
+    await expect(thief.unary(rotateDeviceToken, {})).rejects.toMatchObject({ reason: "CREDENTIAL_REVOKED" });
+    await isHeard(device);
+    expect(await tokenOf(device)).toBe(next);
+  });
+});
+
 describe("an agent that runs for long", () => {
   it("exchanges its token whenever it is old, and calls with the new one", async () => {
     await using device = await make();

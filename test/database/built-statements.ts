@@ -135,6 +135,7 @@ async function askForDevices(database: Database): Promise<void> {
       update: () => Promise.reject(new Error("nothing is corrected")),
     },
     standings: { block: unchanged, unblock: unchanged, quarantine: unchanged, approve: unchanged },
+    tokenRotation: { request: unchanged },
     maxStandings: 10,
     clock: systemClock,
     heartbeatIntervalMs: moment.heartbeatIntervalMs,
@@ -156,6 +157,7 @@ async function askForDevices(database: Database): Promise<void> {
     product: undefined,
     retire: false,
     standingVerb: undefined,
+    rotateToken: false,
     reason: "",
     validateOnly: true,
   } as const;
@@ -168,6 +170,7 @@ async function askForDevices(database: Database): Promise<void> {
     const verb = { ...corrected, product: undefined, standingVerb };
     await batches.apply({ ...verb, validateOnly: false }, signal);
   }
+  await batches.apply({ ...corrected, product: undefined, rotateToken: true, validateOnly: false }, signal);
   await batches.apply(
     { ...batch, addGroups: [], removeGroups: [], updatePin: undefined, retire: true },
     signal,

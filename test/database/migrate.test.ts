@@ -52,6 +52,7 @@ const all = [
   "0044-webhooks",
   "0048-webhook-mails",
   "0049-crash-log-objects",
+  "0046-token-rotation",
 ];
 const replicas = 3;
 

@@ -52,6 +52,7 @@ export const noChange: BatchUpdate = {
   updatePin: undefined,
   product: undefined,
   retire: false,
+  rotateToken: false,
   standingVerb: undefined,
   reason: "",
   validateOnly: false,
@@ -83,6 +84,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
   const parts = { database, audit, changes, clock, heartbeatIntervalMs };
   const registry = new DeviceRegistry({ ...parts, credentials, states, retired, identity: [], enrolAgainMs });
   const standings = new DeviceStandings({ database, credentials, audit, changes, blocked: [], clock });
+  const tokenRotation = new TokenRotation({ database, credentials, audit, changes });
   return {
     access,
     changes,
@@ -104,7 +106,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       retryMs: 15 * 60_000,
     }),
     registry,
-    tokenRotation: new TokenRotation({ database, credentials, audit }),
+    tokenRotation,
     keyReplacement: new DeviceKeyReplacement({
       database,
       idempotency,
@@ -116,7 +118,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
     }),
     standings,
     reinstatement: new DeviceReinstatement({ database, audit, clock, enrolAgainMs }),
-    batches: new DeviceBatches({ ...parts, registry, standings, maxStandings: 3 }),
+    batches: new DeviceBatches({ ...parts, registry, standings, tokenRotation, maxStandings: 3 }),
     savedFilters: new SavedFilters({ database, idempotency, audit }),
     async [Symbol.asyncDispose]() {
       await directory.close();

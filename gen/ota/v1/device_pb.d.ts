@@ -244,6 +244,14 @@ export declare type Device = Message<"ota.v1.Device"> & {
    * @generated from field: google.protobuf.Timestamp clone_suspected_time = 42;
    */
   cloneSuspectedTime?: Timestamp | undefined;
+
+  /**
+   * Since when an operator wants it to exchange its token (`BatchUpdateDevicesRequest.rotate_token`); unset if none does, or since the device
+   * came with a newer one.
+   *
+   * @generated from field: google.protobuf.Timestamp token_rotation_requested_time = 43;
+   */
+  tokenRotationRequestedTime?: Timestamp | undefined;
 };
 
 /**

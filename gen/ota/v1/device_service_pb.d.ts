@@ -1195,6 +1195,16 @@ export declare type BatchUpdateDevicesRequest = Message<"ota.v1.BatchUpdateDevic
    * @generated from field: optional ota.v1.StandingVerb standing_verb = 20;
    */
   standingVerb?: StandingVerb | undefined;
+
+  /**
+   * Have them exchange their token, for example because it may have leaked: each is told with its next heartbeat or update check, and at once
+   * if it holds a stream (`Directive.rotate_token`, `CheckForUpdateResponse.rotate_token`). When the newer token is first used, the
+   * one before works no more; a download with it is cut within half a minute, and a heartbeat stream by the device's next one. Devices without a token, and those that are asked already, are not changed. Each device is a
+   * change of its own on the audit log, and `DEVICE_OTA_MAX_STANDING_CHANGES` holds here, too. Not together with the other changes.
+   *
+   * @generated from field: bool rotate_token = 21;
+   */
+  rotateToken: boolean;
 };
 
 /**

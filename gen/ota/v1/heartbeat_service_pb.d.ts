@@ -474,6 +474,14 @@ export declare type Directive = Message<"ota.v1.Directive"> & {
      */
     value: Reconnect;
     case: "reconnect";
+  } | {
+    /**
+     * Exchange the token now: `DeviceService.RotateDeviceToken`.
+     *
+     * @generated from field: ota.v1.RotateToken rotate_token = 6;
+     */
+    value: RotateToken;
+    case: "rotateToken";
   } | { case: undefined; value?: undefined };
 };
 
@@ -482,6 +490,20 @@ export declare type Directive = Message<"ota.v1.Directive"> & {
  * Use `create(DirectiveSchema)` to create a new message.
  */
 export declare const DirectiveSchema: GenMessage<Directive>;
+
+/**
+ * An operator wants the device to have another token. It is asked until it uses one.
+ *
+ * @generated from message ota.v1.RotateToken
+ */
+export declare type RotateToken = Message<"ota.v1.RotateToken"> & {
+};
+
+/**
+ * Describes the message ota.v1.RotateToken.
+ * Use `create(RotateTokenSchema)` to create a new message.
+ */
+export declare const RotateTokenSchema: GenMessage<RotateToken>;
 
 /**
  * An update waits.

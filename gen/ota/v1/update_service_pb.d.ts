@@ -124,6 +124,13 @@ export declare type CheckForUpdateResponse = Message<"ota.v1.CheckForUpdateRespo
    * @generated from field: google.protobuf.Duration retry_after = 4;
    */
   retryAfter?: Duration | undefined;
+
+  /**
+   * An operator wants the device to exchange its token: call `DeviceService.RotateDeviceToken`, and use what it answers.
+   *
+   * @generated from field: bool rotate_token = 5;
+   */
+  rotateToken: boolean;
 };
 
 /**

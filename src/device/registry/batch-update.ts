@@ -24,13 +24,25 @@ export interface BatchUpdate {
   readonly retire: boolean;
   /** How far they shall be let in; not together with other changes. Undefined leaves it as it is. */
   readonly standingVerb: StandingVerb | undefined;
+  /** Has them exchange their tokens; not together with other changes. */
+  readonly rotateToken: boolean;
   readonly reason: string;
   readonly validateOnly: boolean;
 }
 
 /** Refuses what is no change, and changes that cannot come together. */
 export function requireSensible(batch: BatchUpdate): void {
-  const { addGroups, removeGroups, addTags, removeTags, updatePin, product, retire, standingVerb } = batch;
+  const {
+    addGroups,
+    removeGroups,
+    addTags,
+    removeTags,
+    updatePin,
+    product,
+    retire,
+    standingVerb,
+    rotateToken,
+  } = batch;
   const names = [...addGroups, ...removeGroups, ...addTags, ...removeTags];
   const changes = names.length > 0 || updatePin !== undefined;
   if (retire && changes) throw invalidArgument("retire", "cannot come together with other changes");
@@ -38,7 +50,9 @@ export function requireSensible(batch: BatchUpdate): void {
     throw invalidArgument("product", "cannot come together with other changes");
   if (standingVerb !== undefined && (changes || retire || product !== undefined))
     throw invalidArgument("standing_verb", "cannot come together with other changes");
-  if (!retire && !changes && product === undefined && standingVerb === undefined)
+  if (rotateToken && (changes || retire || product !== undefined || standingVerb !== undefined))
+    throw invalidArgument("rotate_token", "cannot come together with other changes");
+  if (!retire && !changes && product === undefined && standingVerb === undefined && !rotateToken)
     throw invalidArgument("add_groups", "or another change is required");
   requireDistinct("remove_groups", addGroups, removeGroups);
   requireDistinct("remove_tags", addTags, removeTags);
@@ -61,6 +75,7 @@ export function requireRoom(id: string, groups: number, tags: number): void {
 export function wouldChange(batch: BatchUpdate, parameters: Parameters): Sql {
   if (batch.retire) return sql`true`;
   if (batch.standingVerb !== undefined) return changedByVerb[batch.standingVerb];
+  if (batch.rotateToken) return canBeAsked;
   if (batch.product !== undefined) return sql`d.product <> ${parameters.add(batch.product, "text")}`;
   const { updatePin } = batch;
   const list = (names: readonly string[]) => parameters.add(names, "text[]");
@@ -129,3 +144,7 @@ const changedByVerb: Readonly<Record<StandingVerb, Sql>> = {
   quarantine: sql`d.quarantined_at IS NULL`,
   approve: sql`(d.quarantined_at IS NOT NULL OR d.clone_suspected_at IS NOT NULL)`,
 };
+
+/** Whether the device `d` has a token that nobody has asked it to exchange. */
+export const canBeAsked = sql`(d.token_rotation_requested_at IS NULL AND EXISTS (
+  SELECT 1 FROM device_credentials c WHERE c.device_id = d.id AND c.revoked_at IS NULL))`;

@@ -20,6 +20,7 @@ import {
 import { countDevices } from "./device-list.ts";
 import type { DeviceRegistry } from "./device-registry.ts";
 import type { DeviceStandings, StandingVerb } from "./device-standings.ts";
+import type { TokenRotation } from "./token-rotation.ts";
 
 /** What a batch did, or would do. */
 export interface BatchOutcome {
@@ -34,7 +35,8 @@ export interface DeviceBatchParts {
   readonly changes: DeviceChanges;
   readonly registry: Pick<DeviceRegistry, "retire" | "update">;
   readonly standings: Pick<DeviceStandings, StandingVerb>;
-  /** The most devices whose standing one call may change. */
+  readonly tokenRotation: Pick<TokenRotation, "request">;
+  /** The most devices whose standing or token one call may change. */
   readonly maxStandings: number;
   readonly clock: Clock;
   readonly heartbeatIntervalMs: number;
@@ -60,9 +62,10 @@ export class DeviceBatches {
     // Devices that are named are looked up; a filter may go through all of them.
     const session = filter === undefined ? pool : heavyReads.for({ signal });
     let foreseen: BatchOutcome | undefined;
-    if (batch.validateOnly || batch.standingVerb !== undefined) {
+    const isBounded = batch.standingVerb !== undefined || batch.rotateToken;
+    if (batch.validateOnly || isBounded) {
       foreseen = await this.#foresee(batch, filter, session);
-      if (batch.standingVerb !== undefined) this.#requireFew(foreseen);
+      if (isBounded) this.#requireFew(foreseen);
       if (batch.validateOnly) return foreseen;
     }
     if (filter !== undefined)
@@ -77,7 +80,7 @@ export class DeviceBatches {
       const last = ids.at(-1);
       if (last === undefined) return { matched, changed };
       if (batch.retire) changed += await this.#retire(batch, ids, signal);
-      else if (batch.product !== undefined || batch.standingVerb !== undefined)
+      else if (batch.product !== undefined || isBounded)
         changed += await this.#changeEach(batch, ids, signal);
       else changed += await this.#change(batch, batchId, ids);
       matched += ids.length;
@@ -182,10 +185,11 @@ export class DeviceBatches {
             AND ${wouldChange(batch, parameters)} ORDER BY d.id`,
       parameters.values,
     );
-    const { actor, reason, product, standingVerb } = batch;
+    const { actor, reason, product, standingVerb, rotateToken } = batch;
     for (const { id } of others) {
       signal.throwIfAborted();
-      if (standingVerb !== undefined) await this.#parts.standings[standingVerb]({ actor, id, reason });
+      if (rotateToken) await this.#parts.tokenRotation.request({ actor, id, reason });
+      else if (standingVerb !== undefined) await this.#parts.standings[standingVerb]({ actor, id, reason });
       else if (product !== undefined) await this.#parts.registry.update({ actor, id, product, reason });
     }
     return others.length;
@@ -197,7 +201,7 @@ export class DeviceBatches {
     throw new OtaError(
       "failed_precondition",
       "TOO_MANY_DEVICES",
-      `${changed} devices would be let in otherwise than before, and one call changes at most ${maxStandings}: nothing was changed`,
+      `${changed} devices would be let in otherwise than before, or need another token, and one call changes at most ${maxStandings}: nothing was changed`,
       { metadata: { count: String(changed), limit: String(maxStandings) } },
     );
   }

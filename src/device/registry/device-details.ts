@@ -29,6 +29,8 @@ export interface DeviceDetails {
   readonly enrolUntil: Date | undefined;
   /** Since when it is suspected to have a clone; undefined if it is not. */
   readonly cloneSuspectedAt: Date | undefined;
+  /** Since when an operator wants it to exchange its token; undefined if none does. */
+  readonly tokenRotationRequestedAt: Date | undefined;
   /** Without errors and metrics; undefined before the first one. */
   readonly lastHeartbeat: HeartbeatRecord | undefined;
   readonly securityCounter: number;
@@ -51,7 +53,7 @@ export function selectDetails(extra?: Sql): Sql {
   SELECT d.id, d.serial_number, d.device_type, d.hardware_model, d.product, d.display_name, d.groups, d.tags, d.update_pin, ${standingSql} AS standing, d.metadata, d.reported,
          d.expected_interval_ms AS operator_interval,
          (SELECT t.expected_interval_ms FROM device_types t WHERE t.name = d.device_type) AS type_interval,
-         d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at, d.enrol_until, d.clone_suspected_at${extra === undefined ? sql`` : sql`, ${extra}`}, s.*
+         d.created_at AS made_at, d.updated_at AS changed_at, d.deleted_at, d.enrol_until, d.clone_suspected_at, d.token_rotation_requested_at${extra === undefined ? sql`` : sql`, ${extra}`}, s.*
     FROM devices d LEFT JOIN device_state s ON s.device_id = d.id`;
 }
 
@@ -76,6 +78,7 @@ export interface DeviceDetailsRow extends ReadingRow {
   readonly deleted_at: Date | null;
   readonly enrol_until: Date | null;
   readonly clone_suspected_at: Date | null;
+  readonly token_rotation_requested_at: Date | null;
   readonly last_seen_at: Date | null;
   readonly last_device_time: Date | null;
   readonly clock_offset_ms: string | null;
@@ -103,6 +106,7 @@ export function detailsOf(row: DeviceDetailsRow): DeviceDetails {
     retiredAt: row.deleted_at ?? undefined,
     enrolUntil: row.enrol_until ?? undefined,
     cloneSuspectedAt: row.clone_suspected_at ?? undefined,
+    tokenRotationRequestedAt: row.token_rotation_requested_at ?? undefined,
     lastHeartbeat: row.last_seen_at === null ? undefined : heartbeatOf(row, row.last_seen_at),
     securityCounter: Number(row.security_counter ?? 0),
     expectedInterval: expectedInterval({

@@ -69,6 +69,9 @@ export function deviceMessage(
     ...(device.cloneSuspectedAt === undefined
       ? {}
       : { cloneSuspectedTime: timestampFromDate(device.cloneSuspectedAt) }),
+    ...(device.tokenRotationRequestedAt === undefined
+      ? {}
+      : { tokenRotationRequestedTime: timestampFromDate(device.tokenRotationRequestedAt) }),
     ...(device.retiredAt === undefined ? {} : { retireTime: timestampFromDate(device.retiredAt) }),
   };
 }

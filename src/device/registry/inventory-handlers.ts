@@ -23,7 +23,8 @@ export function inventoryEndpoints({ registry, batches, savedFilters }: Inventor
     })),
     unary(DeviceService.method.batchUpdateDevices, apiCalls, async (request, { identity, signal }) => {
       const { deviceIds, filter, addGroups, removeGroups, addTags, removeTags } = request;
-      const { expectedCount, updatePin, product, retire, standingVerb, reason, validateOnly } = request;
+      const { expectedCount, updatePin, product, retire, standingVerb, reason, validateOnly, rotateToken } =
+        request;
       const outcome = await batches.apply(
         {
           actor: actorOf(identity),
@@ -37,6 +38,7 @@ export function inventoryEndpoints({ registry, batches, savedFilters }: Inventor
           updatePin: updatePin === undefined ? undefined : updatePinOf(updatePin),
           product,
           retire,
+          rotateToken,
           standingVerb: standingVerb === undefined ? undefined : standingVerbs[standingVerb],
           reason,
           validateOnly,

@@ -3,13 +3,18 @@ import type { DeviceCredentials, DeviceToken } from "../../access/device-credent
 import { actorOf, callingDevice, type Identity } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { Database } from "../../infra/database/database.ts";
+import { sql } from "../../infra/database/sql.ts";
+import type { DeviceChanges } from "../state/device-changes.ts";
+import { canBeAsked } from "./batch-update.ts";
 import { lockCaller } from "./caller-lock.ts";
+import type { DeviceVerb } from "./device-registry.ts";
 
 /** What {@link TokenRotation} is made of. */
 export interface TokenRotationParts {
   readonly database: Pick<Database, "transact">;
   readonly credentials: DeviceCredentials;
   readonly audit: AuditLog;
+  readonly changes: Pick<DeviceChanges, "publish">;
 }
 
 /** How a device comes to another token without a moment in which none works. */
@@ -47,7 +52,40 @@ export class TokenRotation {
     credentials.forget(replaced);
     return next;
   }
+
+  /**
+   * Wants a device to exchange the token that it has: it is told until it uses a newer one. Says whether that is new; a device without a token,
+   * one that is asked already and one out of service stay as they are.
+   */
+  async request({ actor, id, reason }: DeviceVerb): Promise<boolean> {
+    const { database, credentials, audit, changes } = this.#parts;
+    const hashes = await database.transact(
+      async (em, session) => {
+        const [asked] = await session.query<{ serial_number: string }>(requestSql, [id]);
+        if (asked === undefined) return undefined;
+        await audit.record(em, {
+          actor,
+          action: "device.request_token_rotation",
+          resourceType: "device",
+          resourceId: id,
+          reason,
+          details: { serial_number: asked.serial_number },
+        });
+        return await credentials.live(em, id);
+      },
+      { retry: { attempts: 5 } },
+    );
+    if (hashes === undefined) return false;
+    // Its calls are told once its token is read again.
+    credentials.forget(hashes);
+    changes.publish({ deviceId: id, kind: "token_rotation_requested" });
+    return true;
+  }
 }
+
+const requestSql = sql`
+  UPDATE devices d SET token_rotation_requested_at = now(), updated_at = now()
+   WHERE d.id = $1 AND NOT d.is_deleted AND ${canBeAsked} RETURNING d.serial_number`;
 
 function noToken(): OtaError {
   return new OtaError(

@@ -4,8 +4,8 @@ import type { Database } from "../../infra/database/database.ts";
 /** What an operator, or the device itself by enrolling, did to a device. */
 export interface DeviceChange {
   readonly deviceId: string;
-  /** `updated`: its record changed. The others also end its connections: their credential works no more, or not for now. */
-  readonly kind: "updated" | "credentials_revoked" | "retired" | "blocked";
+  /** `updated`: its record changed; `token_rotation_requested`: it shall exchange its token. The others also end its connections: their credential works no more, or not for now. */
+  readonly kind: (typeof kinds)[number];
 }
 
 /** Whoever keeps something of devices in memory, or their connections. Must not throw. */
@@ -70,11 +70,13 @@ export class DeviceChanges {
   }
 }
 
+const kinds = ["updated", "token_rotation_requested", "credentials_revoked", "retired", "blocked"] as const;
+
 const channel = "device_changed";
 
 /** PostgreSQL takes payloads below 8,000 bytes; an id has 36 and a comma. */
 const idsPerNotification = 200;
 
 function isKind(text: string | undefined): text is DeviceChange["kind"] {
-  return text === "updated" || text === "credentials_revoked" || text === "retired" || text === "blocked";
+  return kinds.some((kind) => kind === text);
 }

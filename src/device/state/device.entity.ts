@@ -58,6 +58,8 @@ export const DeviceEntity = defineEntity({
     blockedAt: instant().strictNullable(),
     /** Since when another machine is suspected to run under its identity; null if none is. */
     cloneSuspectedAt: instant().strictNullable(),
+    /** Since when an operator wants it to exchange its token; null if none does, or once it used a newer one. */
+    tokenRotationRequestedAt: instant().nullable(),
     /** Since when another board is under this serial number; null for the first. */
     boardSince: instant().nullable(),
     tags: p.array().columnType("text[]").defaultRaw("'{}'"),

@@ -48,6 +48,7 @@ import { AlertsAndEvents } from "./migrations/m0043-alerts-and-events.ts";
 import { Webhooks } from "./migrations/m0044-webhooks.ts";
 import { WebhookMails } from "./migrations/m0048-webhook-mails.ts";
 import { CrashLogObjects } from "./migrations/m0049-crash-log-objects.ts";
+import { WantedTokenRotation } from "./migrations/m0046-token-rotation.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type ReadSession, type Session, sessionOn } from "./session.ts";
@@ -194,6 +195,7 @@ const migrations = [
   { name: "0044-webhooks", class: Webhooks },
   { name: "0048-webhook-mails", class: WebhookMails },
   { name: "0049-crash-log-objects", class: CrashLogObjects },
+  { name: "0046-token-rotation", class: WantedTokenRotation },
 ];
 
 const migrationsTable = "mikro_orm_migrations";

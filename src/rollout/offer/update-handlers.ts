@@ -12,7 +12,7 @@ import {
 } from "../../../gen/ota/v1/update_service_pb.js";
 import type { DownloadOpener } from "../../api/download/download-route.ts";
 import { type CallContext, type Endpoint, serverStream, unary } from "../../api/pipeline/endpoint.ts";
-import type { Identity } from "../../call/identity.ts";
+import { type Identity, shallRotate } from "../../call/identity.ts";
 import { isUuid } from "../../call/uuid.ts";
 import { checkReadingsOf } from "../../device/state/record-messages.ts";
 import { invalidArgument } from "../../errors.ts";
@@ -53,8 +53,11 @@ export function updateEndpoints(parts: UpdateEndpointParts): Endpoint[] {
       (request, context) => {
         const { signal, identity } = context;
         const answer = offers.check(deviceOf(identity), readingOf(request), signal);
-        if (answer instanceof Promise) return answer.then((late) => checks.counted(late));
-        return Promise.resolve(checks.counted(answer));
+        const told = (it: CheckAnswer) => {
+          const counted = checks.counted(it);
+          return shallRotate(identity) ? { ...counted, rotateToken: true } : counted;
+        };
+        return answer instanceof Promise ? answer.then(told) : Promise.resolve(told(answer));
       },
     ),
 
