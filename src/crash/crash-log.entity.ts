@@ -23,5 +23,6 @@ export const CrashLogEntity = defineEntity({
   indexes: [
     { name: "crash_logs_device_id_index", properties: ["deviceId", "createdAt"] },
     { name: "crash_logs_created_at_index", properties: ["createdAt"] },
+    { name: "crash_logs_object_sha256_index", properties: ["objectSha256"] },
   ],
 });
