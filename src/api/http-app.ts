@@ -7,14 +7,17 @@ import { OtaError } from "../errors.ts";
 import type { BackgroundWork } from "../infra/background/work-log.ts";
 import type { Metrics } from "../infra/metrics.ts";
 import { registerConnectDoor } from "./connect/connect-door.ts";
+import { isRpcPath, sendRpcFailure } from "./connect/connect-refusals.ts";
 import { registerConsoleFiles } from "./console/console-files.ts";
 import type { ConsoleSessions } from "./console/console-session.ts";
 import { watchAnswers } from "./http/answer-watch.ts";
-import type { LetIn } from "./http/http-call.ts";
+import { type LetIn, sendFailure } from "./http/http-call.ts";
+import { RawPaths } from "./http/raw-paths.ts";
 import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
-import { originForm, refuseUnclearTargets } from "./http/request-target.ts";
+import { originForm, pathOf, refuseUnclearTargets } from "./http/request-target.ts";
 import { securityHeaders } from "./http/security-headers.ts";
 import { descriptionRoutes } from "./openapi/description-routes.ts";
+import { type AnswerNothing, nothingAt, UnroutedRequests } from "./http/unrouted-requests.ts";
 import { ConnectionGuard, type ConnectionLimits } from "./pipeline/connection-guard.ts";
 import type { EndpointTable } from "./pipeline/endpoint-table.ts";
 import type { Pipeline } from "./pipeline/pipeline.ts";
@@ -64,6 +67,7 @@ export class HttpApp implements AsyncDisposable {
   /** Whether the service can do its work, as its probes tell. */
   readonly readiness: Readiness;
   readonly #guard: ConnectionGuard;
+  readonly #unrouted: UnroutedRequests;
   readonly #shutdown = new AbortController();
   #closing: Promise<void> | undefined;
 
@@ -78,7 +82,8 @@ export class HttpApp implements AsyncDisposable {
       logger,
       refused: (reason) => metrics.refusedConnection("http", reason),
     });
-    this.fastify = openFastify(parts);
+    this.#unrouted = new UnroutedRequests(parts.pipeline);
+    this.fastify = openFastify(parts, this.#unrouted);
     // By TLS this is the connection below it.
     this.fastify.server.on("connection", (socket: Socket) => this.#guard.accept(socket));
   }
@@ -169,15 +174,23 @@ export class HttpApp implements AsyncDisposable {
     const letIn: LetIn = (connection) => this.#guard.admitted(connection);
     const { clock } = pipeline.parts;
     const probes = probeRoutes({ readiness: this.readiness, metrics, clock });
-    for (const raw of [...probes, ...descriptionRoutes(), ...rawRoutes])
-      registerRawRoute(app, pipeline, raw, letIn);
+    const raws = [...probes, ...descriptionRoutes(), ...rawRoutes];
+    for (const raw of raws) registerRawRoute(app, pipeline, raw, letIn);
     await registerConnectDoor(app, pipeline, table, { shutdown: this.#shutdown.signal, letIn });
-    await registerRestDoor(app, pipeline, table, letIn);
-    if (console !== undefined) await registerConsoleFiles(app, pipeline, console.folder);
+    const rawPaths = new RawPaths(raws);
+    await registerRestDoor(app, pipeline, table, { letIn, rawPaths });
+    const answerNothing: AnswerNothing = (request, reply, fail) => {
+      const path = pathOf(request.raw.url);
+      const failure = fail(nothingAt(request, reply, rawPaths.methodsOf(path)));
+      return isRpcPath(path) ? sendRpcFailure(request, reply, failure) : sendFailure(reply, failure);
+    };
+    if (console === undefined) {
+      app.setNotFoundHandler((request, reply) => this.#unrouted.answer(request, reply, answerNothing));
+    } else await registerConsoleFiles(app, pipeline, console.folder, answerNothing);
   }
 }
 
-function openFastify({ tls, trustedProxies }: HttpAppParts): FastifyInstance {
+function openFastify({ tls, trustedProxies }: HttpAppParts, unrouted: UnroutedRequests): FastifyInstance {
   const options = {
     logger: false,
     rewriteUrl: originForm,
@@ -187,6 +200,8 @@ function openFastify({ tls, trustedProxies }: HttpAppParts): FastifyInstance {
     keepAliveTimeout: keepAliveTimeoutMs,
     forceCloseConnections: "idle" as const,
     return503OnClosing: true,
+    frameworkErrors: unrouted.malformed,
+    clientErrorHandler: unrouted.unreadable,
   };
   const timeouts = { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 5_000 };
   if (tls === undefined) return fastify({ ...options, http: timeouts });

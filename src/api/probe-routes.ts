@@ -22,15 +22,18 @@ export function probeRoutes({ readiness, metrics, clock }: ProbeParts): RawRoute
     void reply.code(report.ready ? 200 : 503).header("cache-control", "no-store");
     return { status: report.ready ? "ready" : "not ready", checks: report.checks };
   };
+  // Only that the process answers: a probe that restarts it must not do so because the database is away.
+  const live = async (_request: FastifyRequest, reply: FastifyReply) => {
+    void reply.header("cache-control", "no-store");
+    return { status: "alive" };
+  };
   return [
     probe("/health", ready),
     probe("/health/", ready),
     probe("/health/ready", ready),
-    // Only that the process answers: a probe that restarts it must not do so because the database is away.
-    probe("/health/live", async (_request, reply) => {
-      void reply.header("cache-control", "no-store");
-      return { status: "alive" };
-    }),
+    probe("/health/ready/", ready),
+    probe("/health/live", live),
+    probe("/health/live/", live),
     probe("/metrics", async (_request, reply) => {
       void reply.type(metrics.contentType).header("cache-control", "no-store");
       return await shared.get();

@@ -1,5 +1,4 @@
-import type { DescMessage, Message } from "@bufbuild/protobuf";
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import type { Message } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -10,23 +9,27 @@ import {
   type MethodImpl,
 } from "@connectrpc/connect";
 import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
-import type { FastifyInstance, FastifyRequest } from "fastify";
-import {
-  BadRequestSchema,
-  ErrorInfoSchema,
-  RetryInfoSchema,
-} from "../../../gen/google/rpc/error_details_pb.js";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { OtaError } from "../../errors.ts";
 import { rememberCaller } from "../http/answer-watch.ts";
-import { clientGone, errorDetailRegistry, isGone, type LetIn, pendingBody } from "../http/http-call.ts";
+import {
+  asHttpError,
+  clientGone,
+  errorDetailRegistry,
+  isGone,
+  type LetIn,
+  openHttpCall,
+  pendingBody,
+} from "../http/http-call.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
-import type { Failure } from "../pipeline/failure.ts";
 import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
 import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
 import type { UnreadAnswers } from "../pipeline/unread-answers.ts";
 import { certificateOf } from "../tls/port-tls.ts";
+import { toConnectError } from "./connect-error.ts";
+import { sendRpcFailure, unfitForRpc } from "./connect-refusals.ts";
 import { type ReadMessages, readInPlaceOfConnect } from "./salvaged-bodies.ts";
 
 /**
@@ -40,18 +43,30 @@ export async function registerConnectDoor(
   options: { readonly shutdown: AbortSignal; readonly letIn: LetIn },
 ): Promise<void> {
   const routes = new Map<string, Route>();
-  const salvaging = new Map<string, Endpoint>();
+  const endpoints = new Map<string, Endpoint>();
   for (const endpoint of table) {
     const name = methodName(endpoint);
     routes.set(name, pipeline.rpc(endpoint, "connect"));
-    if (endpoint.options.salvage !== undefined) salvaging.set(`/${name}`, endpoint);
+    endpoints.set(`/${name}`, endpoint);
   }
+  const endpointOf = ({ routeOptions: { url = "" } }: FastifyRequest) => endpoints.get(url) as Endpoint;
   const readMessages = new WeakMap<FastifyRequest, ReadMessages>();
   const readOurselves = async (request: FastifyRequest): Promise<void> => {
-    const endpoint = salvaging.get(request.routeOptions.url ?? "");
-    if (endpoint !== undefined) readMessages.set(request, readInPlaceOfConnect(request, endpoint));
+    const endpoint = endpointOf(request);
+    if (endpoint.options.salvage !== undefined)
+      readMessages.set(request, readInPlaceOfConnect(request, endpoint));
+  };
+  const refuse = async (request: FastifyRequest, reply: FastifyReply, error: unknown) => {
+    const route = routes.get(methodName(endpointOf(request))) as Route;
+    const call = openHttpCall(route, "connect", request, reply);
+    return sendRpcFailure(request, reply, route.fail(call, asHttpError(error) ?? error));
   };
   await app.register(async (scope) => {
+    scope.addHook("onRequest", async (request, reply) => {
+      const unfit = unfitForRpc(request, reply, endpointOf(request));
+      return unfit === undefined ? undefined : refuse(request, reply, unfit);
+    });
+    scope.setErrorHandler((error, request, reply) => refuse(request, reply, error));
     scope.addHook("preHandler", readOurselves);
     await scope.register(fastifyConnectPlugin, {
       grpc: false,
@@ -138,7 +153,11 @@ async function admit(route: Route, context: HandlerContext, unread: UnreadAnswer
     unread.requireRoom(call, maxMessageBytes);
     return gated;
   } catch (error) {
-    throw toConnectError(route.fail(call, error));
+    const failure = route.fail(call, error);
+    // RFC 9110, section 15.5.2: a 401 names the scheme. Only unary calls of Connect are answered with one.
+    if (failure.code.http === 401 && context.protocolName === "connect")
+      context.responseHeader.set("www-authenticate", "Bearer");
+    throw toConnectError(failure);
   }
 }
 
@@ -296,17 +315,3 @@ function originOf(context: HandlerContext): CallOrigin {
     getTraceparent: () => context.requestHeader.get("traceparent") ?? undefined,
   };
 }
-
-/** google.rpc codes are Connect's codes. */
-function toConnectError({ code, status }: Failure): ConnectError {
-  const error = new ConnectError(status.message, code.number as number as Code);
-  for (const detail of status.details) {
-    for (const desc of detailSchemas) {
-      const value = anyUnpack(detail, desc);
-      if (value !== undefined) error.details.push({ desc, value });
-    }
-  }
-  return error;
-}
-
-const detailSchemas: readonly DescMessage[] = [ErrorInfoSchema, BadRequestSchema, RetryInfoSchema];

@@ -3,8 +3,10 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fastifyStatic } from "@fastify/static";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { OtaError } from "../../errors.ts";
 import { openHttpCall, sendFailure } from "../http/http-call.ts";
 import { allowStyles } from "../http/security-headers.ts";
+import type { AnswerNothing } from "../http/unrouted-requests.ts";
 import type { Call } from "../pipeline/call.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 
@@ -18,8 +20,9 @@ export async function registerConsoleFiles(
   app: FastifyInstance,
   pipeline: Pipeline,
   folder: string,
+  answerNothing: AnswerNothing,
 ): Promise<void> {
-  const count = counter(pipeline);
+  const { count, fail } = counter(pipeline);
   const index = (request: FastifyRequest, reply: FastifyReply) => sendIndex(folder, request, reply);
   await app.register(async (scope) => {
     scope.addHook("onRequest", count);
@@ -40,19 +43,19 @@ export async function registerConsoleFiles(
     const refused = await count(request, reply);
     if (refused !== undefined) return refused;
     if (isNavigation(request)) return index(request, reply);
-    const { method, url } = request;
-    return reply.code(404).type("text/plain; charset=utf-8").send(`There is nothing at ${method} ${url}\n`);
+    return answerNothing(request, reply, (error) => fail(request, error));
   });
 }
 
-/** Leads requests through the pipeline, once each. Returns the answer to one that is refused. */
+/** Leads requests through the pipeline, once each; `count` returns the answer to one that is refused. */
 function counter(pipeline: Pipeline) {
   const route = pipeline.route(
     { name: "console", access: { public: true }, rate: "page", input: undefined, streaming: false },
     "http",
   );
   const calls = new WeakMap<FastifyRequest, Call>();
-  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
+  const fail = (request: FastifyRequest, error: OtaError) => route.fail(calls.get(request) as Call, error);
+  const count = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
     // A file that is not there was counted before it was missed.
     if (calls.has(request)) return undefined;
     const call = openHttpCall(route, "http", request, reply);
@@ -65,6 +68,7 @@ function counter(pipeline: Pipeline) {
     reply.raw.once("close", () => route.succeed(call));
     return undefined;
   };
+  return { count, fail };
 }
 
 /** A year, the longest that caches honour. */

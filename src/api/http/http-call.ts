@@ -131,7 +131,7 @@ export function unsupportedMediaType(): OtaError {
 }
 
 /** HTTP knows some failures more precisely than the canonical codes do; they carry their status in `metadata`. */
-function httpStatusOf({ error, code }: Failure): number {
+export function httpStatusOf({ error, code }: Failure): number {
   const precise = error.metadata["httpStatus"];
   return precise === undefined ? code.http : Number(precise);
 }

@@ -58,6 +58,12 @@ function hostOf(url: string): string | undefined {
   return isHost(host) ? host : undefined;
 }
 
+/** The path of a request's target, without its query. */
+export function pathOf(url = "/"): string {
+  const query = url.indexOf("?");
+  return query === -1 ? url : url.slice(0, query);
+}
+
 /** A host with or without a port, and no user before it (RFC 3986, section 3.2), that can be part of a URL. */
 function isHost(text: string): boolean {
   return hostAndPort.test(text) && URL.canParse(`http://${text}`);

@@ -10,6 +10,9 @@ import {
   sendFailure,
   unsupportedMediaType,
 } from "../http/http-call.ts";
+import type { RawPaths } from "../http/raw-paths.ts";
+import { pathOf } from "../http/request-target.ts";
+import { nothingAt } from "../http/unrouted-requests.ts";
 import type { Call } from "../pipeline/call.ts";
 import type { UnaryEndpoint } from "../pipeline/endpoint.ts";
 import type { BoundEndpoint, EndpointTable } from "../pipeline/endpoint-table.ts";
@@ -28,9 +31,9 @@ export async function registerRestDoor(
   app: FastifyInstance,
   pipeline: Pipeline,
   table: EndpointTable,
-  letIn: LetIn,
+  options: { readonly letIn: LetIn; readonly rawPaths: RawPaths },
 ): Promise<void> {
-  const door = new RestDoor(pipeline, table, letIn);
+  const door = new RestDoor(pipeline, table, options);
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser(
@@ -69,9 +72,15 @@ class RestDoor {
   readonly #pending: PendingRequests;
   readonly #unread: UnreadAnswers;
   readonly #letIn: LetIn;
+  readonly #rawPaths: RawPaths;
 
-  constructor(pipeline: Pipeline, table: EndpointTable, letIn: LetIn) {
+  constructor(
+    pipeline: Pipeline,
+    table: EndpointTable,
+    { letIn, rawPaths }: { readonly letIn: LetIn; readonly rawPaths: RawPaths },
+  ) {
     this.#letIn = letIn;
+    this.#rawPaths = rawPaths;
     this.#pending = pipeline.pendingRequests;
     this.#unread = pipeline.unreadAnswers;
     this.#bindings = table.bindings;
@@ -86,14 +95,14 @@ class RestDoor {
 
   /** Finds the binding and leads the call up to its body. */
   async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const path = pathOf(request);
+    const path = pathOf(request.raw.url);
     const found = this.#find(request.method === "HEAD" ? "GET" : request.method, path);
     const route = found === undefined ? this.#nowhere : (this.#routes.get(found.bound.endpoint) as Route);
     const call = openHttpCall(route, "rest", request, reply);
     const restCall = { call, route, variables: new Map(), ...found };
     this.#calls.set(request, restCall);
     await route.admit(call);
-    if (found === undefined) throw this.#notHere(reply, path);
+    if (found === undefined) throw nothingAt(request, reply, this.#methodsOf(path));
     this.#letIn(request.raw.socket);
     requireJson(request);
     const refused = (reason: Error) => {
@@ -137,19 +146,10 @@ class RestDoor {
     return undefined;
   }
 
-  /** 404, or 405 with the methods that the path does have (RFC 9110, section 15.5.6). */
-  #notHere(reply: FastifyReply, path: string): OtaError {
-    const verbs = new Set(
-      this.#bindings.filter((bound) => matched(bound, path) !== undefined).map(({ binding }) => binding.verb),
-    );
-    if (verbs.size === 0) {
-      return new OtaError("not_found", "NOT_FOUND", `there is nothing at ${path}`, { metadata: { path } });
-    }
-    const allow = [...verbs].toSorted().join(", ");
-    void reply.header("allow", allow);
-    return new OtaError("unimplemented", "UNIMPLEMENTED", `${path} takes only ${allow}`, {
-      metadata: { path, allow, httpStatus: "405" },
-    });
+  /** The methods that the path has, here or among the routes that are no RPCs. */
+  #methodsOf(path: string): string[] {
+    const bound = this.#bindings.filter((each) => matched(each, path) !== undefined);
+    return [...bound.map(({ binding }) => binding.verb), ...this.#rawPaths.methodsOf(path)];
   }
 }
 
@@ -161,11 +161,6 @@ function matched({ binding }: BoundEndpoint, path: string): ReadonlyMap<string, 
       cause: error,
     });
   }
-}
-
-function pathOf({ raw: { url = "/" } }: FastifyRequest): string {
-  const query = url.indexOf("?");
-  return query === -1 ? url : url.slice(0, query);
 }
 
 function queryOf({ raw: { url = "/" } }: FastifyRequest): URLSearchParams {
