@@ -173,6 +173,12 @@ export const limitSettings = {
     [1, 3_600],
     "How long a connection may stay open without a call that is let in.",
   ),
+  pingSeconds: integer(
+    "PING_SECONDS",
+    10,
+    [1, 3_600],
+    "How often a client may ping its gRPC connection, beside 16 pings at once; whoever pings more often is cut off with `too_many_pings`.",
+  ),
 };
 
 /** Their values. */
@@ -234,5 +240,7 @@ export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
       authenticationMs: values.authenticationSeconds * 1_000,
       unlimited: trustedProxies,
     },
+    /** How often a client may ping its gRPC connection. */
+    pingMs: values.pingSeconds * 1_000,
   };
 }

@@ -108,7 +108,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const tls = await openTls(foundation);
   const alerts = openAlerts(foundation, access, devices, updates, () => tls?.expiresAt, opened);
 
-  const { connections, outages } = config;
+  const { connections, outages, pingMs } = config;
   const rateLimiter = new RateLimiter(
     config.rateLimits,
     clock,
@@ -192,7 +192,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
       console: { sessions, folder: consoleFolder },
     }),
   );
-  const grpcDoor = opened.use(new GrpcDoor(pipeline, table, { connections }));
+  const grpcDoor = opened.use(new GrpcDoor(pipeline, table, { connections, pingMs }));
   for (const work of [...httpApp.background, ...grpcDoor.background]) foundation.background.add(work);
   showState(metrics, {
     devices: devices.fleet.counters,

@@ -169,6 +169,8 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
   };
   const grpc = new GrpcDoor(pipeline, table, {
     connections,
+    // Tests wait for what was sent before by pings.
+    pingMs: 0.001,
     ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
   });
   const { port } = await grpc.listen({ host: "127.0.0.1", port: 0, tls: options.tls });

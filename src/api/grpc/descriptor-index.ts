@@ -12,9 +12,11 @@ export class DescriptorIndex {
   readonly #extensions = new Map<string, Map<number, DescFile>>();
   readonly #encoded = new Map<DescFile, Uint8Array>();
 
-  constructor(services: readonly DescService[]) {
+  /** `files`: what no service names, but clients want to read all the same. */
+  constructor(services: readonly DescService[], files: readonly DescFile[] = []) {
     this.serviceNames = services.map(({ typeName }) => typeName).toSorted();
     for (const service of services) this.#add(service.file);
+    for (const file of files) this.#add(file);
   }
 
   /** A file with everything that it imports, the imported ones last; undefined for an unknown name. */

@@ -193,8 +193,11 @@ function refusalByLibrary({ code, details, metadata }: PartialStatusObject): Ota
   if (metadata !== undefined && metadata !== null) return undefined;
   if (code === status.RESOURCE_EXHAUSTED)
     return new OtaError("resource_exhausted", "MESSAGE_TOO_LARGE", details ?? "");
+  // Of a call with a single message: none, or several.
+  if (code === status.UNIMPLEMENTED)
+    return new OtaError("unimplemented", "UNIMPLEMENTED", details ?? "the call cannot be served");
   // It takes these for faults of ours.
-  const isCallers = /^(?:Invalid grpc-timeout value|Failed to decompress message)/.test(details ?? "");
+  const isCallers = /^Failed to decompress message/.test(details ?? "");
   if (code !== status.INTERNAL || !isCallers) return undefined;
   return new OtaError("invalid_argument", "INVALID_REQUEST", `the request is malformed: ${details}`);
 }

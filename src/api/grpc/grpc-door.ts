@@ -17,7 +17,6 @@ import { OtaError } from "../../errors.ts";
 import { Alarm } from "../../infra/alarm.ts";
 import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Call } from "../pipeline/call.ts";
-import type { ConnectionLimits } from "../pipeline/connection-guard.ts";
 import type {
   BidiStreamEndpoint,
   ClientStreamEndpoint,
@@ -29,7 +28,7 @@ import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipeline/pipeline.ts";
 import type { UnreadAnswers } from "../pipeline/unread-answers.ts";
 import { GrpcAdmission } from "./grpc-admission.ts";
-import { GrpcPort, type GrpcPortOptions } from "./grpc-port.ts";
+import { GrpcPort, type GrpcPortLimits, type GrpcPortOptions } from "./grpc-port.ts";
 import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
 import {
   type AnyCall,
@@ -43,10 +42,9 @@ import {
 import { libraryLog } from "./library-log.ts";
 
 /** What the gRPC door bounds. */
-export interface GrpcDoorOptions {
+export interface GrpcDoorOptions extends GrpcPortLimits {
   /** How long a reader may leave a full stream unread before it is cut. */
   readonly stallMs?: number;
-  readonly connections: ConnectionLimits;
 }
 
 /**
@@ -81,7 +79,7 @@ export class GrpcDoor implements AsyncDisposable {
     });
     const server = new Server({ ...serverOptions, interceptors: [this.#admission.interceptor] });
     for (const endpoint of table) this.#register(server, endpoint, routes.get(pathOf(endpoint)) as Route);
-    this.#port = new GrpcPort(server, routes, options.connections, pipeline.parts);
+    this.#port = new GrpcPort(server, routes, options, pipeline);
   }
 
   /** How many connections are open. */

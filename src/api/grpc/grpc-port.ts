@@ -6,8 +6,10 @@ import { type Server, ServerCredentials } from "@grpc/grpc-js";
 import type { BackgroundWork } from "../../infra/background/work-log.ts";
 import type { Clock } from "../../infra/clock.ts";
 import { ConnectionGuard, type ConnectionLimits } from "../pipeline/connection-guard.ts";
-import type { PipelineParts } from "../pipeline/pipeline.ts";
+import type { Pipeline } from "../pipeline/pipeline.ts";
 import type { PortTls } from "../tls/port-tls.ts";
+import { watchPings } from "./pings.ts";
+import { refuseUnfitCalls } from "./unfit-calls.ts";
 import { WastedCalls } from "./wasted-calls.ts";
 
 /** Where the gRPC port listens. */
@@ -19,6 +21,13 @@ export interface GrpcPortOptions {
   readonly tls?: PortTls | undefined;
 }
 
+/** What the port bounds. */
+export interface GrpcPortLimits {
+  readonly connections: ConnectionLimits;
+  /** How often a client may ping its connection, in milliseconds. */
+  readonly pingMs?: number;
+}
+
 /**
  * The port of the gRPC door. grpc-js could listen by itself, but would take every connection; this one asks its
  * {@link ConnectionGuard}, and hands over those that it takes.
@@ -27,7 +36,9 @@ export class GrpcPort {
   readonly guard: ConnectionGuard;
   readonly #server: Server;
   readonly #methods: ReadonlyMap<string, unknown>;
+  readonly #pipeline: Pipeline;
   readonly #clock: Clock;
+  readonly #pingMs: number;
   readonly #wasted = new WeakMap<Http2Session, WastedCalls>();
   #listener: Listener | undefined;
   #closed: Promise<void> | undefined;
@@ -36,12 +47,15 @@ export class GrpcPort {
   constructor(
     server: Server,
     methods: ReadonlyMap<string, unknown>,
-    limits: ConnectionLimits,
-    { clock, logger, metrics }: PipelineParts,
+    { connections: limits, pingMs = defaultPingMs }: GrpcPortLimits,
+    pipeline: Pipeline,
   ) {
+    const { clock, logger, metrics } = pipeline.parts;
     this.#server = server;
     this.#methods = methods;
+    this.#pipeline = pipeline;
     this.#clock = clock;
+    this.#pingMs = pingMs;
     this.guard = new ConnectionGuard({
       name: "grpc",
       limits,
@@ -120,14 +134,20 @@ export class GrpcPort {
   #watchSessions(): void {
     const { http2Servers } = this.#server as unknown as { http2Servers: ReadonlyMap<Http2Server, unknown> };
     for (const server of http2Servers.keys()) {
+      refuseUnfitCalls(server, {
+        pipeline: this.#pipeline,
+        methods: this.#methods,
+        refused: ({ session }) => this.wasted(session),
+      });
       server.on("session", (session) => {
         const { remoteAddress, remotePort } = session.socket;
         const flooded = () => this.guard.flooded({ remoteAddress, remotePort });
-        this.#wasted.set(
-          session,
-          new WastedCalls(session, { methods: this.#methods, clock: this.#clock, flooded }),
-        );
+        watchPings(session, { clock: this.#clock, everyMs: this.#pingMs });
+        this.#wasted.set(session, new WastedCalls(session, { clock: this.#clock, flooded }));
       });
     }
   }
 }
+
+/** Below what the contract asks of devices, 60 s. */
+const defaultPingMs = 10_000;

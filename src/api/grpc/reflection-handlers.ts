@@ -1,5 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code } from "../../../gen/google/rpc/code_pb.js";
+import { file_google_rpc_error_details } from "../../../gen/google/rpc/error_details_pb.js";
+import { file_google_rpc_status } from "../../../gen/google/rpc/status_pb.js";
 import {
   ServerReflection,
   type ServerReflectionRequest,
@@ -8,15 +10,17 @@ import {
   ServerReflection as ServerReflectionAlpha,
   type ServerReflectionRequest as ServerReflectionRequestAlpha,
 } from "../../../gen/grpc/reflection/v1alpha/reflection_pb.js";
+import { file_ota_v1_error_reason } from "../../../gen/ota/v1/error_reason_pb.js";
 import { bidiStream, type Endpoint } from "../pipeline/endpoint.ts";
 import { DescriptorIndex } from "./descriptor-index.ts";
 
 /**
  * Server reflection, grpc.reflection.v1 and v1alpha (which older clients still ask for), over the same descriptors that
- * the doors use. Public: the contract is no secret.
+ * the doors use, and over those of the details of errors. Public: the contract is no secret.
  */
 export function reflectionEndpoints(services: readonly DescService[]): Endpoint[] {
-  const index = new DescriptorIndex([...services, ServerReflection, ServerReflectionAlpha]);
+  const errors = [file_google_rpc_status, file_google_rpc_error_details, file_ota_v1_error_reason];
+  const index = new DescriptorIndex([...services, ServerReflection, ServerReflectionAlpha], errors);
   const options = { access: { public: true }, rate: "operator" } as const;
   return [
     bidiStream(ServerReflection.method.serverReflectionInfo, options, async function* (requests) {

@@ -1,13 +1,7 @@
-import {
-  constants,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from "node:http2";
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Clock } from "../../infra/clock.ts";
 
 interface WastedCallsParts {
-  readonly methods: ReadonlyMap<string, unknown>;
   readonly clock: Clock;
   /** Is told before the connection is cut. */
   readonly flooded: () => void;
@@ -15,7 +9,7 @@ interface WastedCallsParts {
 
 /**
  * Cuts an HTTP/2 connection whose client makes calls that cost work and bring nothing, at a rate that no client needs:
- * calls that it takes back at once (rapid reset, CVE-2023-44487), calls of nothing that there is, and calls without a credential that is known. nghttp2 bounds resets as
+ * calls that it takes back at once (rapid reset, CVE-2023-44487), calls that cannot be served, such as of nothing that there is, and calls without a credential that is known. nghttp2 bounds resets as
  * well, 1,000 at once; this bound is lower, and `flooded` lets the port hold it against whoever connects again.
  */
 export class WastedCalls {
@@ -25,17 +19,12 @@ export class WastedCalls {
   #level = 0;
   #atMs: number;
 
-  /** `methods`: what may be called, by path. */
-  constructor(session: ServerHttp2Session, { methods, clock, flooded }: WastedCallsParts) {
+  constructor(session: ServerHttp2Session, { clock, flooded }: WastedCallsParts) {
     this.#session = session;
     this.#clock = clock;
     this.#flooded = flooded;
     this.#atMs = clock.monotonicMs();
-    session.on("stream", (stream: ServerHttp2Stream, { ":path": path = "" }: IncomingHttpHeaders) => {
-      if (!methods.has(path)) {
-        this.add();
-        return;
-      }
+    session.on("stream", (stream: ServerHttp2Stream) => {
       stream.once("close", () => {
         // What has begun to be answered may well be let go: a watch, or a call that was refused.
         if (stream.aborted && !stream.headersSent) this.add();
