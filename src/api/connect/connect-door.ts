@@ -9,6 +9,7 @@ import {
   type MethodImpl,
 } from "@connectrpc/connect";
 import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
+import { compressionGzip } from "@connectrpc/connect-node";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { OtaError } from "../../errors.ts";
 import { rememberCaller } from "../http/answer-watch.ts";
@@ -30,7 +31,7 @@ import type { UnreadAnswers } from "../pipeline/unread-answers.ts";
 import { certificateOf } from "../tls/port-tls.ts";
 import { toConnectError } from "./connect-error.ts";
 import { sendRpcFailure, unfitForRpc } from "./connect-refusals.ts";
-import { type ReadMessages, readInPlaceOfConnect } from "./salvaged-bodies.ts";
+import { type ReadMessages, readInPlaceOfConnect } from "./read-bodies.ts";
 
 /**
  * The Connect door: the Connect and gRPC-Web protocols on the HTTP port, for browsers. gRPC itself is not served here,
@@ -52,9 +53,8 @@ export async function registerConnectDoor(
   const endpointOf = ({ routeOptions: { url = "" } }: FastifyRequest) => endpoints.get(url) as Endpoint;
   const readMessages = new WeakMap<FastifyRequest, ReadMessages>();
   const readOurselves = async (request: FastifyRequest): Promise<void> => {
-    const endpoint = endpointOf(request);
-    if (endpoint.options.salvage !== undefined)
-      readMessages.set(request, readInPlaceOfConnect(request, endpoint));
+    const read = readInPlaceOfConnect(request, endpointOf(request));
+    if (read !== undefined) readMessages.set(request, read);
   };
   const refuse = async (request: FastifyRequest, reply: FastifyReply, error: unknown) => {
     const route = routes.get(methodName(endpointOf(request))) as Route;
@@ -71,8 +71,10 @@ export async function registerConnectDoor(
     await scope.register(fastifyConnectPlugin, {
       grpc: false,
       readMaxBytes: maxMessageBytes,
-      // Firmware would be compressed as well, at a fifth of the speed; and nothing that inflates needs a limit.
-      acceptCompression: [],
+      // Of requests; a message that unpacks to more than `readMaxBytes` is refused before it does.
+      acceptCompression: [compressionGzip],
+      // Answers go as they are: firmware would be compressed as well, at a fifth of the speed.
+      compressMinBytes: maxMessageBytes,
       maxTimeoutMs,
       // Forces a preflight for cross-origin calls of browsers.
       requireConnectProtocolHeader: true,
@@ -210,6 +212,10 @@ function reasonOf(reason: unknown): OtaError {
   if (reason.code === Code.ResourceExhausted) {
     return new OtaError("resource_exhausted", "MESSAGE_TOO_LARGE", reason.rawMessage);
   }
+  // A compression that is not spoken here.
+  if (reason.code === Code.Unimplemented) {
+    return new OtaError("unimplemented", "UNIMPLEMENTED", reason.rawMessage);
+  }
   return reason.code === Code.Canceled || reason.code === Code.Aborted
     ? clientGone()
     : new OtaError("invalid_argument", "INVALID_REQUEST", reason.rawMessage);
@@ -231,9 +237,10 @@ function implementationOf(endpoint: Endpoint, route: Route): unknown {
         );
     case "server_stream":
       return (request: Message, context: HandlerContext) =>
-        answerMany(route, context, (call) => {
-          route.check(call, request);
-          return endpoint.handle(request, call);
+        answerMany(route, context, async (call) => {
+          const message = await (context.values.get(readKey)?.take() ?? request);
+          route.check(call, message);
+          return endpoint.handle(message, call);
         });
     case "bidi_stream":
       return (requests: AsyncIterable<Message>, context: HandlerContext) =>
@@ -276,12 +283,12 @@ async function answerOnce(
 async function* answerMany(
   route: Route,
   context: HandlerContext,
-  handle: (call: Call) => AsyncIterable<object>,
+  handle: (call: Call) => AsyncIterable<object> | Promise<AsyncIterable<object>>,
 ): AsyncGenerator<object, void> {
   const call = startedCall(context);
   let sent = 0;
   try {
-    for await (const answer of handle(call)) {
+    for await (const answer of await handle(call)) {
       if (call.abortReason !== undefined) throw call.abortReason;
       sent++;
       yield answer;

@@ -10,7 +10,8 @@ import { toConnectError } from "./connect-error.ts";
 
 /** Whether a path has the form of an RPC's: a service's full name, which has a dot, and a method. */
 export function isRpcPath(path: string): boolean {
-  return /^\/[\w.]*\.\w+\/\w+$/.test(path);
+  const [, service = "", method = "", ...more] = path.split("/");
+  return service.includes(".") && method !== "" && more.length === 0;
 }
 
 /**

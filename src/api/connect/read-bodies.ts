@@ -1,7 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import { encodeEnvelope, pipe, readAllBytes, transformSplitEnvelope } from "@connectrpc/connect/protocol";
 import type { FastifyRequest } from "fastify";
-import { OtaError } from "../../errors.ts";
+import { bodyEncoding, inflated } from "../pipeline/compressed-body.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 import { maxMessageBytes } from "../pipeline/pipeline.ts";
 import { jsonFromBody, messageFromBinary, messageFromJson } from "../pipeline/request-reading.ts";
@@ -29,23 +29,50 @@ export class ReadMessages {
 }
 
 /**
- * Reads the messages of a call in the place of Connect, which refuses all of a message for one thing in it and has no way to ask
- * what else it holds. Connect is given an empty message for each, once it asks for the body: strangers are turned away by then.
+ * Reads the messages of a call in the place of Connect: all that come in JSON, where Connect passes over words that an enum does not have
+ * and names no field, and those that are salvaged, of which Connect would refuse all for one thing in it. Connect is given an empty
+ * message for each, once it asks for the body: strangers are turned away by then. Undefined leaves it to Connect.
  */
-export function readInPlaceOfConnect(request: FastifyRequest, endpoint: Endpoint): ReadMessages {
-  const announced = request.headers["content-length"];
-  const read = new ReadMessages(announced);
+export function readInPlaceOfConnect(request: FastifyRequest, endpoint: Endpoint): ReadMessages | undefined {
+  if (request.method === "GET") return readQuery(request, endpoint);
   const type = request.headers["content-type"] ?? "";
   const isJson = /^application\/(?:(?:connect|grpc-web)\+)?json/i.test(type);
-  const add = (bytes: Uint8Array) => read.add(messageOf(bytes, isJson, endpoint));
+  if (!isJson && endpoint.options.salvage === undefined) return undefined;
+  const { headers } = request;
+  const announced = headers["content-length"];
+  const read = new ReadMessages(announced);
+  const add = (bytes: Uint8Array, isCompressed: boolean) =>
+    read.add(
+      isCompressed
+        ? inflated(bytes, maxMessageBytes).then((whole) => messageOf(whole, isJson, endpoint))
+        : messageOf(bytes, isJson, endpoint),
+    );
   // A body that is given up half read takes its connection with it: what is left of it would stand before the next request.
   const incoming: AsyncIterable<Uint8Array> = request.raw;
   const nothing = isJson ? Buffer.from("{}") : Buffer.alloc(0);
-  const isEnveloped = /^application\/(?:connect\+|grpc-web)/i.test(type);
-  delete request.headers["content-length"];
-  request.body = isEnveloped
-    ? emptyEnvelopes(incoming, add, nothing)
-    : emptyBody(incoming, announced, add, nothing);
+  delete headers["content-length"];
+  if (/^application\/(?:connect\+|grpc-web)/i.test(type)) {
+    const encoding = headers["connect-content-encoding"] ?? headers["grpc-encoding"];
+    request.body = emptyEnvelopes(incoming, add, nothing, encoding === bodyEncoding);
+  } else {
+    const isCompressed = headers["content-encoding"] === bodyEncoding;
+    // Connect would unpack what it is given.
+    if (isCompressed) delete headers["content-encoding"];
+    request.body = emptyBody(incoming, announced, (bytes) => add(bytes, isCompressed), nothing);
+  }
+  return read;
+}
+
+/** The message of a call by GET, which stands in its query; Connect reads it as well, and refuses what cannot be read there. */
+function readQuery({ query }: FastifyRequest, endpoint: Endpoint): ReadMessages | undefined {
+  const { encoding, message, base64, compression = "identity" } = query as Record<string, unknown>;
+  if (encoding !== "json" || typeof message !== "string") return undefined;
+  const bytes = Buffer.from(message, base64 === "1" ? "base64" : "utf8");
+  const read = new ReadMessages(undefined);
+  if (compression === "identity") read.add(messageOf(bytes, true, endpoint));
+  else if (compression === bodyEncoding)
+    read.add(inflated(bytes, maxMessageBytes).then((whole) => messageOf(whole, true, endpoint)));
+  else return undefined;
   return read;
 }
 
@@ -61,24 +88,24 @@ async function* emptyBody(
 
 async function* emptyEnvelopes(
   incoming: AsyncIterable<Uint8Array>,
-  add: (bytes: Uint8Array) => void,
+  add: (bytes: Uint8Array, isCompressed: boolean) => void,
   nothing: Uint8Array,
+  canUnpack: boolean,
 ): AsyncGenerator<Uint8Array, void> {
   for await (const { flags, data } of pipe(incoming, transformSplitEnvelope(maxMessageBytes))) {
-    add(data);
-    // Flags that Connect does not take, such as of compression, it refuses itself.
-    yield encodeEnvelope(flags, nothing);
+    const isCompressed = canUnpack && (flags & compressedFlag) !== 0;
+    add(data, isCompressed);
+    // Flags that Connect does not take, such as of compression that the call does not name, it refuses itself.
+    yield encodeEnvelope(isCompressed ? flags & ~compressedFlag : flags, nothing);
   }
 }
 
+const compressedFlag = 1;
+
 async function messageOf(bytes: Uint8Array, isJson: boolean, endpoint: Endpoint): Promise<Message> {
   if (!isJson) return messageFromBinary(endpoint, bytes);
-  try {
-    // As Connect reads JSON.
-    return await messageFromJson(endpoint, jsonFromBody(bytes, endpoint), { ignoreUnknownFields: true });
-  } catch (error) {
-    if (error instanceof OtaError) throw error;
-    const text = error instanceof Error ? error.message : String(error);
-    throw new OtaError("invalid_argument", "INVALID_REQUEST", text, { cause: error });
-  }
+  // An empty body stands for an empty message.
+  const json = bytes.length === 0 ? {} : jsonFromBody(bytes, endpoint);
+  // As Connect reads JSON.
+  return await messageFromJson(endpoint, json, { ignoreUnknownFields: true });
 }

@@ -130,6 +130,21 @@ export function unsupportedMediaType(): OtaError {
   );
 }
 
+/** Refuses a body in a coding that is not read here, and names those that are (RFC 9110, section 15.5.16). */
+export function requireKnownEncoding(
+  { headers }: FastifyRequest,
+  reply: FastifyReply,
+  known: readonly string[],
+): void {
+  const encoding = headers["content-encoding"]?.toLowerCase();
+  if (encoding === undefined || known.includes(encoding)) return;
+  const names = known.join(", ");
+  void reply.header("accept-encoding", names);
+  throw new OtaError("invalid_argument", "INVALID_REQUEST", `the body's encoding must be one of ${names}`, {
+    metadata: { httpStatus: "415" },
+  });
+}
+
 /** HTTP knows some failures more precisely than the canonical codes do; they carry their status in `metadata`. */
 export function httpStatusOf({ error, code }: Failure): number {
   const precise = error.metadata["httpStatus"];

@@ -6,7 +6,7 @@ export class RawPaths {
 
   constructor(routes: readonly { readonly method: string | readonly string[]; readonly url: string }[]) {
     this.#paths = routes.map(({ method, url }) => ({
-      template: new PathTemplate(url.replaceAll(/:(\w+)/g, "{$1}")),
+      template: new PathTemplate(url.split("/").map(asVariable).join("/")),
       methods: [method].flat(),
     }));
   }
@@ -15,6 +15,11 @@ export class RawPaths {
   methodsOf(path: string): readonly string[] {
     return this.#paths.flatMap(({ template, methods }) => (fits(template, path) ? methods : []));
   }
+}
+
+/** A variable as path templates write it. */
+function asVariable(segment: string): string {
+  return segment.startsWith(":") ? `{${segment.slice(1)}}` : segment;
 }
 
 function fits(template: PathTemplate, path: string): boolean {

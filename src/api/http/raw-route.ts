@@ -4,7 +4,14 @@ import type { Call } from "../pipeline/call.ts";
 import { type CallContext, type PlaceKind, type RateClass, servingCall } from "../pipeline/endpoint.ts";
 import type { PendingRequest } from "../pipeline/pending-requests.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
-import { asHttpError, type LetIn, openHttpCall, pendingBody, sendFailure } from "./http-call.ts";
+import {
+  asHttpError,
+  type LetIn,
+  openHttpCall,
+  pendingBody,
+  requireKnownEncoding,
+  sendFailure,
+} from "./http-call.ts";
 
 /** Something on the HTTP port that is no RPC but goes through the same pipeline: a download, a foreign protocol. */
 export interface RawRoute {
@@ -61,6 +68,7 @@ export function registerRawRoute(
         calls.set(request, call);
         await route.admit(call);
         letIn(request.raw.socket);
+        requireKnownEncoding(request, reply, ["identity"]);
         // A stream is read as it is used; all else is put together first, and a call may be cut until then.
         if (raw.body !== "stream") {
           const refused = (reason: Error) => {

@@ -55,8 +55,10 @@ export class PathTemplate {
     if (!path.startsWith("/")) return undefined;
     let rest = path.slice(1);
     if (this.#verb !== undefined) {
-      const suffix = `:${this.#verb}`;
-      if (!rest.endsWith(suffix)) return undefined;
+      const suffix = [`:${this.#verb}`, `%3A${this.#verb}`, `%3a${this.#verb}`].find((end) =>
+        rest.endsWith(end),
+      );
+      if (suffix === undefined) return undefined;
       rest = rest.slice(0, -suffix.length);
     }
     const parts = rest.split("/");

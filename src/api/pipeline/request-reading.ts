@@ -1,6 +1,9 @@
 import { fromBinary, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
-import { OtaError } from "../../errors.ts";
+import { invalidArgument, OtaError } from "../../errors.ts";
+import { duplicateKey } from "./duplicate-key.ts";
 import type { Endpoint, JsonReading } from "./endpoint.ts";
+import { jsonFields } from "./json-fields.ts";
+import { invalidRequest } from "./validation.ts";
 
 /**
  * Reads a request message from its binary encoding. A promise means that it could not be read as a whole and is salvaged. Throws
@@ -27,19 +30,34 @@ export function messageFromBinary(endpoint: Endpoint, bytes: Uint8Array): Messag
 /** What a client of a newer contract sends in unknown fields is of no use here. */
 const binaryOptions = { readUnknownFields: false };
 
-/** Reads a request message from JSON. Throws what the parser says of what is no such message. */
+/**
+ * Reads a request message from JSON. Throws INVALID_ARGUMENT that names each field which holds what it cannot, as {@link jsonFields}
+ * says it.
+ */
 export async function messageFromJson(
   endpoint: Endpoint,
   json: JsonValue,
   reading: JsonReading,
 ): Promise<Message> {
   const { method, options } = endpoint;
-  if (options.salvage === undefined) return fromJson(method.input, json, reading);
+  if (options.salvage !== undefined) {
+    try {
+      // Strictly first: words that an enum does not have would be passed over as unknown names are.
+      return fromJson(method.input, json);
+    } catch {
+      // What is wrong beside what can be salvaged is said below.
+      const salvaged = await options.salvage.fromJson(json, reading).catch(() => undefined);
+      if (salvaged !== undefined) return salvaged;
+    }
+  }
+  const unknownNames = reading.ignoreUnknownFields ? "passed over" : "refused";
+  const { json: fields, violations } = jsonFields(method.input, json, unknownNames);
+  if (violations.length > 0) throw invalidRequest(violations);
   try {
-    // Strictly first: words that an enum does not have would be passed over as unknown names are.
-    return fromJson(method.input, json);
-  } catch {
-    return (await options.salvage.fromJson(json, reading)) ?? fromJson(method.input, json, reading);
+    return fromJson(method.input, fields);
+  } catch (cause) {
+    // Two fields of one oneof, for example.
+    throw new OtaError("invalid_argument", "INVALID_REQUEST", "the request cannot be read", { cause });
   }
 }
 
@@ -50,8 +68,14 @@ export async function messageFromJson(
  */
 export function jsonFromBody(body: Uint8Array, { options }: Pick<Endpoint, "options">): JsonValue {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body)) as JsonValue;
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(body);
+    const json = JSON.parse(text) as JsonValue;
+    // A backlog is not refused for it, as nothing of it is for anything that can be made sense of.
+    const twice = options.salvage === undefined ? duplicateKey(text) : undefined;
+    if (twice !== undefined) throw invalidArgument(twice.slice(0, 100), "is given more than once");
+    return json;
   } catch (cause) {
+    if (cause instanceof OtaError) throw cause;
     try {
       if (options.salvage !== undefined) return JSON.parse(tolerantText(body)) as JsonValue;
     } catch {

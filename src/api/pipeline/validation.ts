@@ -45,7 +45,8 @@ function fieldViolation({ field, message, ruleId }: Violation): FieldViolation {
   return { field: pathToString(field), description: message || ruleId };
 }
 
-function invalidRequest(violations: readonly FieldViolation[]): OtaError {
+/** INVALID_ARGUMENT that names the fields which break a rule, the first of them in its message. */
+export function invalidRequest(violations: readonly FieldViolation[]): OtaError {
   const fields = violations.slice(0, maxReportedViolations).map(({ field, description }) => ({
     field: shortened(field.toWellFormed()),
     description: shortened(description),

@@ -1,5 +1,4 @@
 import {
-  type DescEnum,
   type DescField,
   type DescMessage,
   type JsonObject,
@@ -10,6 +9,7 @@ import {
 import { invalidArgument, OtaError } from "../../errors.ts";
 import type { BoundEndpoint } from "../pipeline/endpoint-table.ts";
 import type { HttpBinding } from "../pipeline/http-binding.ts";
+import { faultOfValue, fieldNamed } from "../pipeline/json-fields.ts";
 import { messageFromJson } from "../pipeline/request-reading.ts";
 
 /**
@@ -32,11 +32,7 @@ export async function requestFromHttp(
     setField(json, message, name, query.getAll(name));
   }
   for (const [path, value] of variables) setField(json, message, path, [value]);
-  try {
-    return await messageFromJson(endpoint, json, { ignoreUnknownFields: false });
-  } catch (error) {
-    throw asInvalidJson(error);
-  }
+  return await messageFromJson(endpoint, json, { ignoreUnknownFields: false });
 }
 
 function bodyAsRequest(binding: HttpBinding, body: JsonValue | undefined): JsonObject {
@@ -72,56 +68,44 @@ function setField(json: JsonObject, message: DescMessage, path: string, values: 
     if (index === names.length - 1) {
       // The same field may stand in the body under either name: the path wins.
       delete target[field.name];
-      target[field.jsonName] = jsonOf(field, path, values);
+      delete target[field.jsonName];
+      target[name] = jsonOf(field, path, values);
       return;
     }
     if (field.fieldKind !== "message") throw unknownParameter(path);
-    const child = target[field.jsonName] ?? {};
-    if (typeof child !== "object" || child === null || Array.isArray(child)) throw unknownParameter(path);
-    target[field.jsonName] = child;
+    const written = field.name in target ? field.name : field.jsonName in target ? field.jsonName : name;
+    const child = target[written] ?? {};
+    if (typeof child !== "object" || Array.isArray(child)) throw unknownParameter(path);
+    target[written] = child;
     target = child;
     at = field.message;
   }
 }
 
-function fieldNamed(message: DescMessage, name: string): DescField | undefined {
-  return message.fields.find((field) => field.jsonName === name || field.name === name);
-}
-
+/** Texts of the query in the form of JSON; whether they are what the field takes is found out with all that the body has. */
 function jsonOf(field: DescField, path: string, values: readonly string[]): JsonValue {
+  if (field.fieldKind === "map") throw invalidArgument(path, "cannot be given in a query");
   if (field.fieldKind === "list") {
     return values.map((value) => {
-      if (field.listKind === "enum") return enumJson(field.enum, path, value);
-      if (field.listKind === "scalar") return scalarJson(field.scalar, path, value);
-      return messageJson(field.message, path, value);
+      const json = singleJson(field, path, value);
+      // A query has no places in lists that could be named.
+      const fault = faultOfValue(field, json);
+      if (fault !== undefined) throw invalidArgument(path, fault);
+      return json;
     });
   }
   if (values.length > 1) throw invalidArgument(path, "is given more than once");
-  const value = values[0] as string;
-  switch (field.fieldKind) {
-    case "enum":
-      return enumJson(field.enum, path, value);
-    case "scalar":
-      return scalarJson(field.scalar, path, value);
-    case "message":
-      return messageJson(field.message, path, value);
-    case "map":
-      throw invalidArgument(path, "cannot be given in a query");
+  return singleJson(field, path, values[0] as string);
+}
+
+function singleJson(field: DescField, path: string, value: string): JsonValue {
+  if (field.message !== undefined && !isText(field.message)) {
+    throw invalidArgument(path, "is a message; name one of its fields");
   }
-}
-
-/** An enum's value by name or by number. */
-function enumJson(desc: DescEnum, path: string, value: string): JsonValue {
-  if (/^-?\d+$/.test(value)) return Number(value);
-  if (desc.values.some(({ name }) => name === value)) return value;
-  throw invalidArgument(path, `must be one of ${desc.values.map(({ name }) => name).join(", ")}`);
-}
-
-/** Numbers stay text: the JSON mapping of protobuf takes both, and text keeps all digits of 64 bits. */
-function scalarJson(scalar: ScalarType, path: string, value: string): JsonValue {
-  if (scalar !== ScalarType.BOOL) return value;
-  if (value === "true" || value === "false") return value === "true";
-  throw invalidArgument(path, "must be true or false");
+  if (field.enum !== undefined && /^-?\d+$/.test(value)) return Number(value);
+  const scalar = field.scalar ?? wrappedScalar(field.message);
+  // Numbers stay text: the JSON mapping of protobuf takes both, and text keeps all digits of 64 bits.
+  return scalar === ScalarType.BOOL && (value === "true" || value === "false") ? value === "true" : value;
 }
 
 /** Messages that the JSON mapping writes as one text. */
@@ -131,51 +115,15 @@ const textMessages = new Set([
   "google.protobuf.FieldMask",
 ]);
 
-function messageJson(message: DescMessage, path: string, value: string): JsonValue {
-  if (textMessages.has(message.typeName)) return value;
-  const [wrapped] = message.fields;
-  if (
-    message.typeName.startsWith("google.protobuf.") &&
-    wrapped?.name === "value" &&
-    wrapped.scalar !== undefined
-  ) {
-    return scalarJson(wrapped.scalar, path, value);
-  }
-  throw invalidArgument(path, "is a message; name one of its fields");
+function isText(message: DescMessage): boolean {
+  return textMessages.has(message.typeName) || wrappedScalar(message) !== undefined;
 }
 
-/** The parser's complaint without its prefix, which names types that a REST client does not know. */
-function asInvalidJson(error: unknown): OtaError {
-  const text = error instanceof Error ? error.message : "";
-  const unknown = unknownKeyOf(text);
-  if (unknown !== undefined) return invalidArgument(unknown.slice(0, 100), "is not a field of this request");
-  const field = fieldOf(error);
-  const cause = error instanceof Error ? error.cause : undefined;
-  if (field !== undefined && cause instanceof Error) return invalidArgument(field, cause.message);
-  const { type, value } =
-    /^cannot decode (?:\w+ )?(?<type>[\w.]+) from JSON:? (?<value>.*)$/s.exec(text)?.groups ?? {};
-  const problem = type === undefined ? "the request cannot be read" : `not a valid ${type}: ${value}`;
-  return new OtaError("invalid_argument", "INVALID_REQUEST", problem, { cause: error });
-}
-
-/**
- * The key in protobuf-es' words `cannot decode message X from JSON: key "KEY" is unknown`. The client wrote it, and may repeat
- * those words in it as often as fit into a request: an expression would begin anew at each of them.
- */
-function unknownKeyOf(text: string): string | undefined {
-  const begin = text.indexOf(unknownKeyBegin);
-  if (begin === -1 || !text.endsWith(unknownKeyEnd)) return undefined;
-  return text.slice(begin + unknownKeyBegin.length, -unknownKeyEnd.length);
-}
-
-const unknownKeyBegin = ' from JSON: key "';
-const unknownKeyEnd = '" is unknown';
-
-/** protobuf-es puts the field that it could not read on the cause. */
-function fieldOf(error: unknown): string | undefined {
-  const cause = error instanceof Error ? error.cause : undefined;
-  const field = (cause as { field?: () => { name: string } } | undefined)?.field;
-  return typeof field === "function" ? field.call(cause).name : undefined;
+/** What a wrapper of google.protobuf holds. */
+function wrappedScalar(message: DescMessage | undefined): ScalarType | undefined {
+  const [wrapped] = message?.fields ?? [];
+  const isWrapper = message?.typeName.startsWith("google.protobuf.") && wrapped?.name === "value";
+  return isWrapper ? wrapped?.scalar : undefined;
 }
 
 function unknownParameter(name: string): OtaError {

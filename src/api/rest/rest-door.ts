@@ -7,6 +7,7 @@ import {
   type LetIn,
   openHttpCall,
   pendingBody,
+  requireKnownEncoding,
   sendFailure,
   unsupportedMediaType,
 } from "../http/http-call.ts";
@@ -14,6 +15,7 @@ import type { RawPaths } from "../http/raw-paths.ts";
 import { pathOf } from "../http/request-target.ts";
 import { nothingAt } from "../http/unrouted-requests.ts";
 import type { Call } from "../pipeline/call.ts";
+import { bodyEncoding, inflated } from "../pipeline/compressed-body.ts";
 import type { UnaryEndpoint } from "../pipeline/endpoint.ts";
 import type { BoundEndpoint, EndpointTable } from "../pipeline/endpoint-table.ts";
 import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
@@ -105,6 +107,7 @@ class RestDoor {
     if (found === undefined) throw nothingAt(request, reply, this.#methodsOf(path));
     this.#letIn(request.raw.socket);
     requireJson(request);
+    requireKnownEncoding(request, reply, ["identity", bodyEncoding]);
     const refused = (reason: Error) => {
       // The connection ends with the answer: nobody reads what would still come.
       void sendFailure(reply.header("connection", "close"), route.fail(call, reason));
@@ -118,7 +121,7 @@ class RestDoor {
     const { call, route, bound, variables, body: pending } = this.#calls.get(request) as Required<RestCall>;
     pending.end();
     const { endpoint, binding } = bound;
-    const body = bodyOf(request, endpoint);
+    const body = await bodyOf(request, endpoint);
     const message = await requestFromHttp(bound, variables, queryOf(request), body);
     route.check(call, message);
     const answer = answerOf(endpoint, await endpoint.handle(message, call));
@@ -163,9 +166,18 @@ function matched({ binding }: BoundEndpoint, path: string): ReadonlyMap<string, 
   }
 }
 
+/** The query's parameters. URLSearchParams itself takes what is not validly percent-encoded for text, or for U+FFFD. */
 function queryOf({ raw: { url = "/" } }: FastifyRequest): URLSearchParams {
-  const query = url.indexOf("?");
-  return new URLSearchParams(query === -1 ? "" : url.slice(query + 1));
+  const begin = url.indexOf("?");
+  const query = begin === -1 ? "" : url.slice(begin + 1);
+  try {
+    decodeURIComponent(query);
+  } catch (cause) {
+    throw new OtaError("invalid_argument", "INVALID_REQUEST", "the query is not validly percent-encoded", {
+      cause,
+    });
+  }
+  return new URLSearchParams(query);
 }
 
 function requireJson({ headers }: FastifyRequest): void {
@@ -175,8 +187,13 @@ function requireJson({ headers }: FastifyRequest): void {
   }
 }
 
-function bodyOf({ body }: FastifyRequest, endpoint: UnaryEndpoint): JsonValue | undefined {
-  return Buffer.isBuffer(body) && body.length > 0 ? jsonFromBody(body, endpoint) : undefined;
+async function bodyOf(
+  { body, headers }: FastifyRequest,
+  endpoint: UnaryEndpoint,
+): Promise<JsonValue | undefined> {
+  if (!Buffer.isBuffer(body) || body.length === 0) return undefined;
+  const isCompressed = headers["content-encoding"]?.toLowerCase() === bodyEncoding;
+  return jsonFromBody(isCompressed ? await inflated(body, maxBodyBytes) : body, endpoint);
 }
 
 function jsonOf(endpoint: UnaryEndpoint, answer: Message, field: DescField | undefined): JsonValue {
