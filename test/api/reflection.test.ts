@@ -121,6 +121,13 @@ it("finds files by name with their imports, and extensions", async () => {
   });
 });
 
+it("finds the files of error details, which no service names", async () => {
+  const details = await filesOf({ case: "fileContainingSymbol", value: "google.rpc.ErrorInfo" });
+  expect(details.getMessage("google.rpc.BadRequest")).toBeDefined();
+  const reasons = await filesOf({ case: "fileByFilename", value: "ota/v1/error_reason.proto" });
+  expect(reasons.getEnum("ota.v1.ErrorReason")).toBeDefined();
+});
+
 it.each([
   { case: "fileContainingSymbol", value: "no.Such" },
   { case: "fileByFilename", value: "no/such.proto" },

@@ -7,6 +7,7 @@ it.each([
   ["docs/heartbeats.md", "promise"],
   ["SECURITY.md", "threat"],
   ["docs/reliability.md", "fault"],
+  ["docs/doors.md", "rule"],
 ])("%s names a test that is there for each %s", async (path) => {
   const page = await readPage(path);
   const rows = [...page.matchAll(/\[((?:src|test)\/\S+\.ts)\]\([^)]*\): “([^”]+)”/g)];

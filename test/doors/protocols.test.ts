@@ -326,13 +326,14 @@ describe("gRPC answers with a status and its details", () => {
       unimplemented,
     ],
     ["no message of a call that streams back", grpcCall(watch, { body: new Uint8Array() }), unimplemented],
-    ...["soon", "1", "S", "1s", "-1S", "123456789S", "1.5S", "1 S"].map(
+    ...["soon", "1", "S", "1s", "-1S", "1.5S", "1 S"].map(
       (timeout): Case => [
         `a time-out that is none: ${timeout}`,
         grpcCall(whoAmI, { headers: { "grpc-timeout": timeout } }),
         malformed,
       ],
     ),
+    ["a time-out of nine digits", grpcCall(whoAmI, { headers: { "grpc-timeout": "123456789S" } }), malformed],
     ...["99999999H", "10S", "10000m", "10000000u"].map(
       (timeout): Case => [
         `a time-out that is one: ${timeout}`,

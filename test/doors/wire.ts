@@ -189,7 +189,7 @@ function trailersIn(body: Buffer): Record<string, string> {
 }
 
 /** The frames of gRPC and of Connect's streams. */
-export function framesIn(body: Buffer): { readonly flags: number; readonly data: Buffer }[] {
+function framesIn(body: Buffer): { readonly flags: number; readonly data: Buffer }[] {
   const frames = [];
   for (let at = 0; at + 5 <= body.length; at += 5 + body.readUInt32BE(at + 1)) {
     frames.push({

@@ -197,7 +197,7 @@ function refusalByLibrary({ code, details, metadata }: PartialStatusObject): Ota
   if (code === status.UNIMPLEMENTED)
     return new OtaError("unimplemented", "UNIMPLEMENTED", details ?? "the call cannot be served");
   // It takes these for faults of ours.
-  const isCallers = /^Failed to decompress message/.test(details ?? "");
+  const isCallers = details?.startsWith("Failed to decompress message") === true;
   if (code !== status.INTERNAL || !isCallers) return undefined;
   return new OtaError("invalid_argument", "INVALID_REQUEST", `the request is malformed: ${details}`);
 }

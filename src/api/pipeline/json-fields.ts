@@ -93,7 +93,9 @@ class JsonReading {
   #enum(type: DescEnum, value: JsonValue, path: string): JsonValue {
     if (typeof value === "number" && Number.isInteger(value)) return value;
     const prefix = (type.sharedPrefix ?? "").toUpperCase();
-    const found = type.values.find(({ name }) => name === value || name === `${prefix}${String(value)}`);
+    const found = type.values.find(
+      ({ name }) => typeof value === "string" && (name === value || name === prefix + value),
+    );
     if (found !== undefined) return found.name;
     return this.#refuse(path, `must be one of ${type.values.map(({ name }) => name).join(", ")}`);
   }
