@@ -49,6 +49,24 @@ const readiness: Schema = {
   required: ["status", "checks"],
 };
 
+/** The probe that asks nothing of database and store. */
+function alive(path: string, operationId: string): RawOperation {
+  return {
+    path,
+    verb: "get",
+    operationId,
+    tag: "Health",
+    summary: "Says that the process answers",
+    responses: {
+      "200": json("It does.", {
+        type: "object",
+        properties: { status: { const: "alive" } },
+        required: ["status"],
+      }),
+    },
+  };
+}
+
 function ready(path: string, operationId: string): RawOperation {
   return {
     path,
@@ -215,20 +233,9 @@ export const rawOperations: readonly RawOperation[] = [
   ready("/health", "getHealth"),
   ready("/health/", "getHealthRoot"),
   ready("/health/ready", "getReadiness"),
-  {
-    path: "/health/live",
-    verb: "get",
-    operationId: "getLiveness",
-    tag: "Health",
-    summary: "Says that the process answers",
-    responses: {
-      "200": json("It does.", {
-        type: "object",
-        properties: { status: { const: "alive" } },
-        required: ["status"],
-      }),
-    },
-  },
+  ready("/health/ready/", "getReadinessRoot"),
+  alive("/health/live", "getLiveness"),
+  alive("/health/live/", "getLivenessRoot"),
   {
     path: "/metrics",
     verb: "get",
