@@ -26,7 +26,7 @@ beforeAll(async () => {
       "*.json",
       "Makefile",
     ],
-    { cwd: root, exclude: ["**/test/docs/**", "package-lock.json", "scripts/openapi"] },
+    { cwd: root, exclude: ["**/test/docs/**", "package-lock.json", "scripts/openapi", "scripts/vectors", "scripts/proto-bundle"] },
   );
   const texts = await Promise.all(files.map((file) => readFile(join(root, file), "utf8")));
   words = new Set(texts.flatMap((text) => text.match(/[A-Za-z_$][\w$]*/g) ?? []));
