@@ -25,6 +25,7 @@ import { pages, readPage, root, type Snippet, snippets } from "./pages.ts";
 const runPages = [
   "docs/walk-through.md",
   "docs/device.md",
+  "docs/device-protocol.md",
   "docs/firmware.md",
   "docs/recalls.md",
   "docs/access.md",
