@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run dev console console-test pictures test simulation fuzz check bench gen format tarball sbom licences fresh-machine fresh-test
+.PHONY: help install demo run dev console console-test pictures test simulation fuzz check bench gen format tarball proto-bundle sbom licences fresh-machine fresh-test
 
 # Written at the end of every installation, by make or by npm, once it is complete.
 installed := node_modules/.installed
@@ -63,6 +63,9 @@ format: $(installed) ## Format sources and protos
 
 tarball: $(installed) ## Make dist/device-ota-VERSION-linux-ARCH.tar.gz, which runs without npm, compiler or network
 	@scripts/tarball
+
+proto-bundle: $(installed) ## Make dist/proto-bundle, the contract for protoc and small generators, with the test vectors
+	@$(npm) proto:bundle
 
 sbom: $(installed) ## Write what the service is made of into dist/sbom, as CycloneDX
 	@$(npm) sbom

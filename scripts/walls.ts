@@ -331,7 +331,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       "orm",
       "driver",
     ],
-    rooms: { openapi: [], vectors: [] },
+    rooms: { openapi: [], "proto-bundle": [], vectors: [] },
   },
 };
 
