@@ -286,6 +286,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       deploy: [],
       docs: ["support", "/scripts"],
       doors: ["support", "api"],
+      examples: ["support"],
       faults: ["support"],
       firmware: ["support"],
       heartbeat: ["support"],

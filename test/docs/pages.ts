@@ -7,7 +7,7 @@ export const root = join(import.meta.dirname, "../..");
 
 /** Every page of the documentation, as paths from the root. The changelog tells of the past, so it is no page. */
 export const pages: readonly string[] = globSync(
-  ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md"],
+  ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md", "examples/*.md"],
   {
     cwd: root,
   },

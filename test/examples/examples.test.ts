@@ -1,0 +1,105 @@
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { RolloutState } from "../../gen/ota/v1/rollout_pb.js";
+import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
+import { eventually } from "../support/eventually.ts";
+import { compileCache } from "../support/run-cli.ts";
+import { startTestService } from "../support/service.ts";
+import { ExampleDevice, examples } from "./example-device.ts";
+import { exampleDevices } from "./toolchains.ts";
+
+/*
+ * Every example device takes part in one story, beside the others and against a real service: it enrols, beats, is updated by
+ * the pipeline of examples/ci-release over a network that breaks in the middle of the download, proves it, and is rolled back.
+ */
+
+/** For hangs alone: the programs wait for each other, for a minute or so on a busy machine. */
+const deadlineMs = 300_000;
+
+const imageBytes = 3_000_000;
+const run = promisify(execFile);
+
+const { ready, missing } = await exampleDevices();
+
+describe.skipIf(missing.length === 0)("without what they need", () => {
+  for (const { name, needs } of missing) it.skip(`${name} is not run: ${needs}`);
+});
+
+it("are released to, break off, go on, prove the update and go back", { timeout: deadlineMs }, async () => {
+  await using opened = new AsyncDisposableStack();
+  const service = opened.use(await startTestService());
+  const folder = await mkdtemp(join(tmpdir(), "device-ota-examples-"));
+  opened.defer(() => rm(folder, { recursive: true, force: true }));
+  await symlink(join(examples, "../bin/device-ota"), join(folder, "device-ota"));
+  const story = {
+    PRODUCT: "example-os",
+    DEVICE_TYPE: "example",
+    HARDWARE_MODEL: "ex-1",
+    ENROLMENT_KEY: service.enrolmentKey,
+    TRUSTED_KEY: join(folder, "release.pub.pem"),
+    INSTALL_HOOK: join(examples, "install-hook"),
+  };
+  const env = {
+    ...story,
+    PATH: `${folder}:${process.env["PATH"]}`,
+    NODE_COMPILE_CACHE: compileCache,
+    SERVICE: service.httpUrl,
+    DEVICE_OTA_SERVER: service.grpcAddress,
+    DEVICE_OTA_TOKEN: service.adminToken,
+    SIGNING_KEY: join(folder, "release.key.pem"),
+    RINGS: "canary=1devices,production=100%",
+    SOAK: "0s",
+    VERIFY_FOR: "0s",
+    POLL_SECONDS: "0.5",
+    TIMEOUT_SECONDS: "150",
+  };
+  const shell = async (command: string): Promise<string> =>
+    (await run("sh", ["-euc", command], { cwd: folder, env })).stdout;
+
+  const images = { "1.0.0": randomBytes(imageBytes), "1.1.0": randomBytes(imageBytes) };
+  for (const [version, image] of Object.entries(images)) await writeFile(join(folder, version), image);
+  await shell(`device-ota firmware keygen --out release
+      device-ota signing-key register --name release release.pub.pem
+      device-ota firmware publish 1.0.0 --key release.key.pem --product "$PRODUCT" --version 1.0.0 --device-type "$DEVICE_TYPE"`);
+
+  const devices = await Promise.all(
+    ready.map(({ name, program }) => ExampleDevice.start(`example-${name}`, program, service, story)),
+  );
+  for (const device of devices) opened.use(device);
+  onTestFinished(() => {
+    process.stdout.write(`${devices.map(({ output }) => output).join("\n")}\n`);
+  });
+  await Promise.all(devices.map((device) => saysAll(device, ["enrolled", "runs 1.0.0"])));
+
+  const released = await shell(`${join(examples, "ci-release/release")} 1.1.0 1.1.0`);
+  process.stdout.write(`${released}\n`);
+  expect(released).toContain(": completed");
+  for (const device of devices) {
+    expect(await device.slot()).toEqual(images["1.1.0"]);
+    expect(device.output).toMatch(/goes on at byte [1-9]\d* of 3000000/);
+    // A download that began anew after the break would have brought two thirds of the image twice.
+    expect(device.receivedBytes).toBeLessThan(imageBytes * 1.3);
+  }
+
+  const rollouts = service.client();
+  const { rollouts: listed } = await rollouts.unary(RolloutService.method.listRollouts, {});
+  const id = listed[0]?.id ?? "";
+  await rollouts.unary(RolloutService.method.rollbackRollout, { id });
+  await eventually(async () => {
+    const { rollout } = await rollouts.unary(RolloutService.method.getRollout, { id });
+    expect(rollout?.state).toBe(RolloutState.ROLLED_BACK);
+    expect(Number(rollout?.rollback?.completed)).toBe(devices.length);
+  });
+  for (const device of devices) expect(await device.slot()).toEqual(images["1.0.0"]);
+});
+
+async function saysAll(device: ExampleDevice, lines: readonly string[]): Promise<void> {
+  await eventually(() => {
+    for (const line of lines) expect(device.output).toContain(line);
+  });
+}
