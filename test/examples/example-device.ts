@@ -1,14 +1,18 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { TestService } from "../support/service.ts";
 import { cutOnce, type PoorNetwork } from "./cut-once.ts";
 
 /** An example's program, and where it connects. */
 export interface ExampleProgram {
-  readonly command: readonly [file: string, ...args: string[]];
+  /** Run once before, with a folder for what it makes, if the program has to be built. */
+  readonly build?: string;
+  /** The simple command of a shell that starts it, with that folder in `BUILT`. */
+  readonly command: string;
   readonly door: "http" | "grpc";
 }
 
@@ -39,9 +43,12 @@ export class ExampleDevice implements AsyncDisposable {
   ): Promise<ExampleDevice> {
     const folder = await mkdtemp(join(tmpdir(), "device-ota-example-"));
     await writeFile(join(folder, "version"), "1.0.0\n");
+    const built = join(folder, "built");
+    await mkdir(built);
+    if (program.build !== undefined) await promisify(execFile)(program.build, [built]);
     const target = program.door === "http" ? new URL(service.httpUrl).host : service.grpcAddress;
     const network = await cutOnce(target, cutAfterBytes);
-    const device = new ExampleDevice(serialNumber, program, folder, network, env);
+    const device = new ExampleDevice(serialNumber, program, folder, network, { ...env, BUILT: built });
     device.#boot();
     return device;
   }
@@ -88,8 +95,7 @@ export class ExampleDevice implements AsyncDisposable {
   }
 
   #boot(): void {
-    const [file, ...args] = this.#program.command;
-    const child = spawn(file, args, {
+    const child = spawn("sh", ["-c", `exec env ${this.#program.command}`], {
       env: { PATH: process.env["PATH"], ...this.#env },
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,

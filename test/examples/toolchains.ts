@@ -12,12 +12,27 @@ interface Example {
   readonly program: ExampleProgram;
 }
 
+/** Another Python may come first on the PATH and lacks Debian's packages. */
+const debianPython = "/usr/bin/python3";
+
 const all: readonly Example[] = [
   {
     name: "device-shell",
     needs: "curl and OpenSSL 3",
     probe: "curl --version && openssl pkeyutl -help 2>&1 | grep -e -rawin",
-    program: { command: [join(examples, "device-shell/device")], door: "http" },
+    program: { command: join(examples, "device-shell/device"), door: "http" },
+  },
+  {
+    name: "device-python",
+    needs:
+      "Debian's python3-grpcio, python3-cryptography, protobuf-compiler, protobuf-compiler-grpc and libprotobuf-dev",
+    probe: `${debianPython} -c 'import grpc, cryptography, google.protobuf' &&
+      command -v protoc grpc_python_plugin && ls /usr/include/google/protobuf/descriptor.proto`,
+    program: {
+      build: join(examples, "device-python/generate"),
+      command: `PYTHONPATH="$BUILT" ${debianPython} ${join(examples, "device-python/device.py")}`,
+      door: "grpc",
+    },
   },
 ];
 
