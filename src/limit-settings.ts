@@ -80,6 +80,24 @@ export const limitSettings = {
     [2, 1_000],
     "The most heartbeat streams of one device, with those that nobody has noticed yet to be dead.",
   ),
+  updateCheckWaitSeconds: integer(
+    "UPDATE_CHECK_WAIT_SECONDS",
+    55,
+    [0, 3_600],
+    "The longest that an update check may wait for an offer, where five quarters of the heartbeat interval are not less; 0: none waits.",
+  ),
+  maxWaitingChecks: integer(
+    "MAX_WAITING_CHECKS",
+    10_000,
+    [1, 1_000_000],
+    "The most update checks that wait at once, one of each device, per replica; the others are answered at once.",
+  ),
+  maxWaitingChecksPerAddress: integer(
+    "MAX_WAITING_CHECKS_PER_ADDRESS",
+    2_000,
+    [1, 1_000_000],
+    "The same of one address that is no trusted proxy.",
+  ),
   maxDownloads: integer(
     "MAX_DOWNLOADS",
     5_000,
@@ -215,6 +233,12 @@ export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
     /** How many calls may be open at once, by kind. */
     places: {
       heartbeats: { most: values.maxStreams, perCaller: values.maxStreamsPerDevice },
+      update_checks: {
+        most: values.maxWaitingChecks,
+        // A newer one ends the older.
+        perCaller: 1,
+        perAddress: values.maxWaitingChecksPerAddress,
+      },
       downloads: { most: values.maxDownloads, perCaller: values.maxDownloadsPerDevice },
       crash_logs: { most: values.maxCrashLogs, perCaller: values.maxCrashLogsPerDevice },
       operators: {
@@ -224,6 +248,8 @@ export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
       },
       anonymous: { most: values.maxAnonymousStreams, perCaller: values.maxAnonymousStreamsPerAddress },
     },
+    /** The longest that an update check waits. */
+    updateCheckWaitMs: values.updateCheckWaitSeconds * 1_000,
     pendingRequests: {
       timeoutMs: values.requestTimeoutSeconds * 1_000,
       bytes: values.pendingRequestBytes,

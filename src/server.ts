@@ -103,7 +103,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const oidc = openOidc(foundation, opened);
   const devices = await openDevices(foundation, access, opened);
   const updates = await openUpdates(foundation, access, devices, opened);
-  const { streams, rollouts, crashes, telemetry, ingest, scrub, orphans } = updates;
+  const { streams, waiting, rollouts, crashes, telemetry, ingest, scrub, orphans } = updates;
 
   const tls = await openTls(foundation);
   const alerts = openAlerts(foundation, access, devices, updates, () => tls?.expiresAt, opened);
@@ -122,11 +122,12 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     ended: endedSessions,
     people: oidc?.tokens,
   });
+  const places = new Places(config.places, config.trustedProxies);
   const pipeline = new Pipeline({
     authenticator: sessions.identifier(identifierOf({ authenticator, deviceKeys: devices.keys, oidc })),
     certificates: devices.certificates,
     rateLimiter,
-    places: new Places(config.places, config.trustedProxies),
+    places,
     translateError: asDatabaseError,
     logger,
     metrics: metrics.rpc,
@@ -137,7 +138,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     refusals,
     trustedProxies: config.trustedProxies,
   });
-  cutShutOutDevices(devices.changes, [streams, pipeline]);
+  cutShutOutDevices(devices.changes, [streams, waiting, pipeline]);
   tellWantedRotations(devices.changes, streams);
   for (const work of pipeline.background) foundation.background.add(work);
   const tuf = openTuf(foundation, access);
@@ -150,6 +151,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     tuf,
     alerts,
     rateLimiter,
+    places,
     serving,
   });
 
@@ -197,6 +199,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   showState(metrics, {
     devices: devices.fleet.counters,
     streams,
+    waiting,
     rollouts,
     ingest,
     scrub,
@@ -217,6 +220,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
   const close = async () => {
     serving.set(false);
     const signal = AbortSignal.timeout(config.drainSeconds * 1_000);
+    waiting.drain();
     await streams.drain({ ratePerSecond: drainedPerSecond, reconnectWithinMs: reconnectWithinMs, signal });
     const graceMs = farewellMs;
     await Promise.all([grpcDoor.close({ graceMs, signal }), httpApp.close({ graceMs, signal })]);

@@ -9,6 +9,7 @@ import type { ServingState } from "../api/grpc/health-handlers.ts";
 import { healthEndpoints } from "../api/grpc/health-handlers.ts";
 import { reflectionEndpoints } from "../api/grpc/reflection-handlers.ts";
 import { contractServices, EndpointTable } from "../api/pipeline/endpoint-table.ts";
+import type { Places } from "../api/pipeline/places.ts";
 import type { RateLimiter } from "../api/pipeline/rate-limit.ts";
 import { scopedEndpoint } from "../api/pipeline/scoped-endpoint.ts";
 import { tracedEndpoint } from "../api/pipeline/traced-endpoint.ts";
@@ -57,6 +58,7 @@ export interface EndpointParts {
   readonly tuf: TufRepositories;
   readonly alerts: AlertFeature;
   readonly rateLimiter: RateLimiter;
+  readonly places: Places;
   readonly serving: ServingState;
 }
 
@@ -70,6 +72,7 @@ export function endpointTable({
   tuf,
   alerts,
   rateLimiter,
+  places,
   serving,
 }: EndpointParts): EndpointTable {
   const { config, logger, clock, metrics, background, database, idempotency } = foundation;
@@ -152,7 +155,15 @@ export function endpointTable({
       pool: database.pool,
       heartbeatIntervalMs,
     }),
-    ...updateEndpoints({ offers: rollouts.offers, directUrls: updates.directUrls, metrics: metrics.updates }),
+    ...updateEndpoints({
+      offers: rollouts.offers,
+      directUrls: updates.directUrls,
+      metrics: metrics.updates,
+      waiting: updates.waiting,
+      places,
+      clock,
+      longestWaitMs: Math.min(config.updateCheckWaitMs, waitIntervals * heartbeatIntervalMs),
+    }),
     ...telemetryEndpoints(telemetry, pageTokens),
     ...heartbeatEndpoints({
       ingest,
@@ -192,6 +203,9 @@ export function endpointTable({
   const scoped = endpoints.map((endpoint) => scopedEndpoint(endpoint, scopes));
   return new EndpointTable(foundation.tracing === undefined ? scoped : scoped.map(tracedEndpoint));
 }
+
+/** A check that waits so many heartbeat intervals, and comes again a moment later, keeps its device online. */
+const waitIntervals = 1.25;
 
 /** The share of the heartbeat interval that devices add at random. */
 const jitterShare = 10;

@@ -10,6 +10,7 @@ import type { RolloutEngine } from "../rollout/rollout-engine.ts";
 export interface StateSources {
   readonly devices: Pick<FleetCounters, "read">;
   readonly streams: { readonly size: number };
+  readonly waiting: { readonly size: number };
   readonly rollouts: Pick<RolloutEngine, "tracker" | "drifted" | "counts">;
   readonly ingest: { readonly unstoredForMs: number };
   readonly scrub: { readonly damaged: number };
@@ -45,6 +46,7 @@ function showReplica(
   metrics: Metrics,
   {
     streams,
+    waiting,
     ingest,
     scrub,
     orphans,
@@ -53,13 +55,18 @@ function showReplica(
     logOutput,
   }: Pick<
     StateSources,
-    "streams" | "ingest" | "scrub" | "orphans" | "readiness" | "connections" | "logOutput"
+    "streams" | "waiting" | "ingest" | "scrub" | "orphans" | "readiness" | "connections" | "logOutput"
   >,
 ): void {
   metrics.observe(
     "heartbeat_streams",
     "Devices with a heartbeat stream open to this replica.",
     () => streams.size,
+  );
+  metrics.observe(
+    "waiting_update_checks",
+    "Update checks that wait on this replica for an offer.",
+    () => waiting.size,
   );
   metrics.observe(
     "ingest_unstored_seconds",

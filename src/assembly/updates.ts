@@ -14,7 +14,8 @@ import { HeartbeatIngest } from "../heartbeat/heartbeat-ingest.ts";
 import { HeartbeatStreams } from "../heartbeat/heartbeat-streams.ts";
 import { HeartbeatPartitions } from "../heartbeat/partitions.ts";
 import { OrphanCollector } from "../orphans/orphan-collector.ts";
-import type { DirectiveSender } from "../rollout/offer/directives.ts";
+import { type DirectiveSender, everyWay } from "../rollout/offer/directives.ts";
+import { WaitingChecks } from "../rollout/offer/waiting-checks.ts";
 import { RolloutEngine, type RolloutEngineParts } from "../rollout/rollout-engine.ts";
 import { RolloutFirmwareUse } from "../rollout/rollout-observers.ts";
 import { Telemetry } from "../telemetry/telemetry.ts";
@@ -88,12 +89,14 @@ export async function openUpdates(
   background.add(orphans.round);
   orphans.round.start();
 
-  // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof.
+  // Rollouts and heartbeats: the first reach devices through the streams of the second, which bring them the proof, and through
+  // update checks that wait.
   const streams = new HeartbeatStreams({ maxStreams: config.places.heartbeats.most });
+  const waiting = new WaitingChecks();
   const rollouts = opened.use(
     await openRollouts(
       { config, database, idempotency, clock, logger, metrics: metrics.updates },
-      { audit, firmware, downloads, devices: directory, changes, directives: streams },
+      { audit, firmware, downloads, devices: directory, changes, directives: everyWay(streams, waiting) },
     ),
   );
   for (const work of rollouts.background) background.add(work);
@@ -159,6 +162,7 @@ export async function openUpdates(
     scrub,
     orphans,
     streams,
+    waiting,
     rollouts,
     crashes,
     history,

@@ -119,6 +119,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     places: new Places(
       {
         heartbeats: { most: 100, perCaller: 100 },
+        update_checks: { most: 100, perCaller: 100 },
         downloads: { most: 100, perCaller: 100 },
         crash_logs: { most: 100, perCaller: 100 },
         operators: { most: 100, perCaller: 100 },

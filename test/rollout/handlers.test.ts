@@ -13,9 +13,11 @@ import { type CheckForUpdateResponse, NoOfferReason } from "../../gen/ota/v1/upd
 import type { CallContext, Endpoint } from "../../src/api/pipeline/endpoint.ts";
 import type { Identity } from "../../src/call/identity.ts";
 import { PageTokens } from "../../src/call/page-token.ts";
+import { systemClock } from "../../src/infra/clock.ts";
 import { deployEndpoints } from "../../src/rollout/decide/deploy-handlers.ts";
 import { rolloutEndpoints } from "../../src/rollout/decide/rollout-handlers.ts";
 import { downloadOpener, updateEndpoints } from "../../src/rollout/offer/update-handlers.ts";
+import { WaitingChecks } from "../../src/rollout/offer/waiting-checks.ts";
 import { bootIdOf, content, Fleet, logger, openReplica, release, until } from "./rollout-fixture.ts";
 
 const operator: Identity = { kind: "operator", tokenId: "t", name: "ada", role: "operator" };
@@ -34,6 +36,10 @@ async function open() {
       downloadedBytes: { labels: label },
       directDownloads: { labels: label },
     },
+    waiting: new WaitingChecks(),
+    places: { take: () => ({ release: () => undefined }) },
+    clock: systemClock,
+    longestWaitMs: 0,
   };
   const pageTokens = new PageTokens(Buffer.alloc(32));
   const endpoints = new Map(
@@ -55,6 +61,7 @@ async function open() {
     peer: "127.0.0.1",
     door: "grpc",
     logger,
+    waited: () => undefined,
   });
   /** The answer of a unary method as a client would get it. */
   const call = async <Answer>(name: string, identity: Identity, request: object): Promise<Answer> => {

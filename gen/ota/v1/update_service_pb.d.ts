@@ -83,6 +83,15 @@ export declare type CheckForUpdateRequest = Message<"ota.v1.CheckForUpdateReques
    * @generated from field: map<string, string> components = 9;
    */
   components: { [key: string]: string };
+
+  /**
+   * How long the device would wait for an offer, up to an hour: while there is none the call stays open, and is answered as
+   * soon as there is one. The service may wait less long, or not at all; see `CheckForUpdateResponse.applied_wait`. Over
+   * REST the header `Prefer: wait=N` (RFC 7240) says the same in seconds. If unset, the answer comes at once.
+   *
+   * @generated from field: google.protobuf.Duration wait = 10;
+   */
+  wait?: Duration | undefined;
 };
 
 /**
@@ -131,6 +140,13 @@ export declare type CheckForUpdateResponse = Message<"ota.v1.CheckForUpdateRespo
    * @generated from field: bool rotate_token = 5;
    */
   rotateToken: boolean;
+
+  /**
+   * How long the service was ready to wait for an offer; unset if it was not asked to, or had no place for one more that waits.
+   *
+   * @generated from field: google.protobuf.Duration applied_wait = 6;
+   */
+  appliedWait?: Duration | undefined;
 };
 
 /**

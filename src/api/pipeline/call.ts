@@ -56,6 +56,8 @@ export class Call implements CallContext {
   finished = false;
   /** Set while the call counts as an open stream. */
   streaming = false;
+  /** How long it waited because its caller wished so. */
+  waitedMs = 0;
   /** What it holds while it is open. */
   place: Place | undefined;
   /** Set where the service is traced. */
@@ -106,6 +108,10 @@ export class Call implements CallContext {
       if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
     }
     return this.#controller.signal;
+  }
+
+  waited(ms: number): void {
+    this.waitedMs += ms;
   }
 
   /** Why the call was cut short; undefined while it was not. */

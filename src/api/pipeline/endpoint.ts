@@ -32,6 +32,8 @@ export interface CallContext {
   readonly door: Door;
   /** Writes lines that carry the request id and the method. */
   readonly logger: Logger;
+  /** Says that the call did nothing for some time because its caller wished to wait: that does not make it a slow one. */
+  waited(ms: number): void;
 }
 
 /** Which limit a call counts against, per device, token or (without credential) address. */
@@ -52,7 +54,13 @@ export type RateClass =
   | "refusal";
 
 /** Which places a call takes for as long as it is open. */
-export type PlaceKind = "heartbeats" | "downloads" | "crash_logs" | "operators" | "anonymous";
+export type PlaceKind =
+  | "heartbeats"
+  | "update_checks"
+  | "downloads"
+  | "crash_logs"
+  | "operators"
+  | "anonymous";
 
 /** What the endpoint table says of a method beside its handler. */
 export interface EndpointOptions<Request> {

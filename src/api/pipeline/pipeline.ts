@@ -275,7 +275,7 @@ export class Route {
     call.place?.release();
     if (this.#staysOpen) this.#shared.openCalls.delete(call);
     if (call.streaming) this.#openStreams?.dec();
-    const elapsedMs = this.#parts.clock.monotonicMs() - call.startedMs;
+    const elapsedMs = this.#parts.clock.monotonicMs() - call.startedMs - call.waitedMs;
     let duration = this.#durations.get(code);
     if (duration === undefined) {
       duration = this.#parts.metrics.duration(this.target.name, this.#door, code);

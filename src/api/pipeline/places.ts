@@ -119,6 +119,7 @@ function noPlace(kind: PlaceKind, reached: keyof PlaceLimit, limit: number): Ota
 
 const words: Readonly<Record<PlaceKind, string>> = {
   heartbeats: "heartbeat streams",
+  update_checks: "update checks that wait",
   downloads: "downloads",
   crash_logs: "uploads of crash logs",
   operators: "streams of operators",

@@ -23,6 +23,7 @@ import { answerOf, maxMessageBytes, type Pipeline, type Route } from "../pipelin
 import { jsonFromBody } from "../pipeline/request-reading.ts";
 import type { UnreadAnswers } from "../pipeline/unread-answers.ts";
 import { requestFromHttp } from "./rest-binding.ts";
+import { appliedPreference, preferWait } from "./wait-preference.ts";
 
 /**
  * The REST door: unary methods under the paths of their google.api.http annotations, with the JSON mapping of protobuf.
@@ -123,12 +124,15 @@ class RestDoor {
     const { endpoint, binding } = bound;
     const body = await bodyOf(request, endpoint);
     const message = await requestFromHttp(bound, variables, queryOf(request), body);
+    preferWait(endpoint.method, message, headerOf(request, "prefer"));
     route.check(call, message);
     const answer = answerOf(endpoint, await endpoint.handle(message, call));
     const json = JSON.stringify(jsonOf(endpoint, answer, binding.responseBody));
     this.#unread.requireRoom(call, Buffer.byteLength(json));
     if (call.abortReason !== undefined) throw call.abortReason;
     route.succeed(call);
+    const applied = appliedPreference(endpoint.method, answer);
+    if (applied !== undefined) void reply.header("preference-applied", applied);
     return reply.code(200).type(jsonType).header("cache-control", "no-store").send(json);
   }
 
@@ -178,6 +182,11 @@ function queryOf({ raw: { url = "/" } }: FastifyRequest): URLSearchParams {
     });
   }
   return new URLSearchParams(query);
+}
+
+function headerOf({ headers }: FastifyRequest, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value.join(",") : value;
 }
 
 function requireJson({ headers }: FastifyRequest): void {

@@ -97,6 +97,17 @@ export const cancelWords = {
   ROLLED_BACK: "the rollout is being rolled back",
 } as const;
 
+/** Reaches devices by all these ways. */
+export function everyWay(...senders: readonly DirectiveSender[]): DirectiveSender {
+  const byAny = (send: (sender: DirectiveSender) => boolean): boolean =>
+    senders.filter((sender) => send(sender)).length > 0;
+  return {
+    updateAvailable: (...directive) => byAny((sender) => sender.updateAvailable(...directive)),
+    cancelUpdate: (...directive) => byAny((sender) => sender.cancelUpdate(...directive)),
+    connectedDevices: () => new Set(senders.flatMap((sender) => [...sender.connectedDevices()])),
+  };
+}
+
 /** Reaches nobody. */
 export const nobody: DirectiveSender = {
   updateAvailable: () => false,

@@ -98,6 +98,11 @@ export class UpdateOffers {
       : this.#checked(device, reading);
   }
 
+  /** As {@link check}, of a device that asked a while ago and waits: what it said of itself then is not noted again. */
+  async checkAgain(deviceId: string, reading: CheckReading, signal: AbortSignal): Promise<CheckAnswer> {
+    return this.#answer(await this.#parts.devices.get(deviceId, signal), reading);
+  }
+
   /** The rollout whose update a device would be given if it asked now, by its newest heartbeat. */
   waitingFor(deviceId: string): string | undefined | Promise<string | undefined> {
     const device = this.#parts.devices.get(deviceId);
