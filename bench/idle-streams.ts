@@ -36,15 +36,16 @@ async function bytesPerStream(
   hello: boolean,
 ): Promise<number> {
   // A few streams first, so that what is loaded once is not counted against each.
-  const warm = await open(server.ready.grpcAddress, 0, 50, hello);
+  const warm = await openStreams(server.ready.grpcAddress, 0, 50, hello);
   const before = (await server.usage()).rssBytes;
-  const streams = await open(server.ready.grpcAddress, 50, count, hello);
+  const streams = await openStreams(server.ready.grpcAddress, 50, count, hello);
   const after = (await server.usage()).rssBytes;
   for (const stream of [...warm, ...streams]) stream.cancel();
   return (after - before) / (count - 50);
 }
 
-async function open(address: string, from: number, to: number, hello: boolean) {
+/** Heartbeat streams of the devices from one index up to another, a TCP connection each, after their welcome if `hello`. */
+export async function openStreams(address: string, from: number, to: number, hello: boolean) {
   const streams: ClientDuplexStream<Buffer, Buffer>[] = [];
   await inParallel(to - from, 64, async (offset) => {
     const index = from + offset;

@@ -16,6 +16,7 @@ import { rolloutPreview } from "./rollout-preview.ts";
 import { rolloutRollback } from "./rollout-rollback.ts";
 import { rolloutVerbs } from "./rollout-verbs.ts";
 import { updateCheck } from "./update-check.ts";
+import { waitingChecks } from "./waiting-checks.ts";
 
 const benches: Record<string, (options: BenchOptions) => Promise<BenchResult[]>> = {
   "heartbeat-stream": heartbeatStream,
@@ -30,6 +31,7 @@ const benches: Record<string, (options: BenchOptions) => Promise<BenchResult[]>>
   "rollout-verbs": rolloutVerbs,
   "rollout-rollback": rolloutRollback,
   "idle-streams": idleStreams,
+  "waiting-checks": waitingChecks,
   queries,
   "hostile-readers": hostileReaders,
 };

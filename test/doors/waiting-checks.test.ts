@@ -84,6 +84,8 @@ describe("a check that waits", () => {
     const { headers, body: answer } = await http(home, "POST", path, { token, body, headers: { prefer } });
     expect(answer.offer.version).toBe("2.0.0");
     expect(headers.get("preference-applied")).toBe("wait=45");
+    const more = await http(home, "POST", path, { token, body, headers: { prefer: "wait=999999" } });
+    expect(more.headers.get("preference-applied")).toBe("wait=3600");
   });
 
   it("ends without an offer when its time is over, is to come again soon, and was no slow call", async () => {
