@@ -119,6 +119,6 @@ function webAddress(name: string, meaning: string): Setting<string | undefined> 
     const { protocol = "", username = "", password = "", search = "", hash = "" } = url ?? {};
     if (!/^https?:$/.test(protocol) || `${username}${password}${search}${hash}` !== "")
       throw new SettingFault("must be a URL that begins with https:// or http://, without user or query");
-    return url?.href.replace(/\/+$/, "");
+    return url?.href.replace(/\/$/, "");
   });
 }

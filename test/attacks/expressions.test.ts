@@ -26,6 +26,8 @@ const linear: Readonly<Record<string, string>> = {
   '/"[^"\\\\]*(?:\\\\[^][^"\\\\]*)*(?:"|\\\\?$)|(?<![\\d.])-?[A-Za-z]+/g':
     "a string that is not closed ends with the text",
   "/\\{[^}]*\\}|[^/{}]+/g": "reads the contract's own paths, at the start",
+  "/(`[^`]+`|https:\\/\\/[^\\s)`]+[^\\s)`.,;:])/": "reads the contract's own comments, once",
+  "/\\{(\\w+)\\}/g": "reads the contract's own paths, once",
   "/\\(PostgreSQL\\) (\\d+)/": "reads what a program of ours says",
   "/pre-existing shared memory block|lock file .* already exists/i": "reads what PostgreSQL says",
   '/Traceback \\(most recent call last\\):|^\\s*File ".{1,500}", line \\d|^Fatal Python error: /':

@@ -70,8 +70,15 @@ function answer(
     return "";
   }
   void reply.type(contentType);
-  if (!/\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/.test(String(headers["accept-encoding"] ?? "")))
-    return plain;
+  if (!acceptsGzip(String(headers["accept-encoding"] ?? ""))) return plain;
   void reply.header("content-encoding", "gzip");
   return zipped;
+}
+
+/** By `Accept-Encoding` (RFC 9110, section 12.5.3): named, and with a weight that is not zero. */
+function acceptsGzip(codings: string): boolean {
+  return codings.split(",").some((each) => {
+    const [coding = "", weight = ""] = each.split(";", 2);
+    return coding.trim().toLowerCase() === "gzip" && !/^\s*q=0(?:\.0*)?\s*$/i.test(weight);
+  });
 }

@@ -9,7 +9,7 @@ export function preferWait({ input }: DescMethodUnary, request: Message, prefer:
   const field = input.field["wait"];
   if (prefer === undefined || field?.message?.typeName !== DurationSchema.typeName) return;
   const fields = request as unknown as Record<string, Duration | undefined>;
-  const seconds = waitPreference.exec(prefer)?.[1];
+  const seconds = prefer.split(",").flatMap((each) => waitPreference.exec(each)?.[1] ?? [])[0];
   if (seconds === undefined) return;
   fields[field.localName] ??= durationFromMs(Math.min(Number(seconds), mostSeconds) * 1_000);
 }
@@ -22,7 +22,8 @@ export function appliedPreference({ output }: DescMethodUnary, answer: Message):
   return applied && `wait=${Math.round(durationMs(applied) / 1_000)}`;
 }
 
-const waitPreference = /(?:^|,)\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:[;,]|$)/i;
+/** One of the preferences of the header, with its parameters. */
+const waitPreference = /^\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;|$)/i;
 
 /** As in the contract. */
 const mostSeconds = 3_600;
