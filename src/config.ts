@@ -6,6 +6,7 @@ import { isLoopback } from "./loopback.ts";
 import { oidcOf, oidcSettings } from "./oidc-settings.ts";
 import { outageSettings, outagesOf } from "./outage-settings.ts";
 import { reportingSettings } from "./reporting-settings.ts";
+import { readValues, type SettingValue, shownValues, unknownNames } from "./setting-values.ts";
 import {
   choice,
   decimal,
@@ -13,11 +14,8 @@ import {
   integer,
   networks,
   origins,
-  type Setting,
   type SettingDoc,
-  SettingFault,
   secret,
-  settingPrefix,
   textOr,
   url,
   type ValuesOf,
@@ -50,32 +48,11 @@ export class ConfigError extends Error {
  * begins with `DEVICE_OTA_` and is no setting is a fault too, because it is a misspelt one.
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const faults = unknownNames(env);
-  const values = readValues(env, faults);
+  const faults = unknownNames(settings, env);
+  const values = readValues(table, env, faults);
   const config = values === undefined ? undefined : assemble(values, faults);
   if (faults.length > 0 || config === undefined) throw new ConfigError(faults);
-  return { ...config, settings: settingValues(env) };
-}
-
-/** A setting that is in force, as text without secrets. */
-interface SettingValue {
-  readonly name: string;
-  /** `(set)` for a secret that is set. */
-  readonly value: string;
-  readonly defaultValue: string;
-  readonly set: boolean;
-  readonly description: string;
-}
-
-function settingValues(env: Readonly<Record<string, string | undefined>>): SettingValue[] {
-  return settings
-    .map(({ name, standardName, default: defaultValue, meaning, secret }) => {
-      const given = givenOf(env, name, standardName);
-      const set = given !== "";
-      const value = set ? (secret ? "(set)" : given) : defaultValue;
-      return { name, value, defaultValue, set, description: meaning };
-    })
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return { ...config, settings: shownValues(settings, env) };
 }
 
 const table = {
@@ -288,44 +265,7 @@ export const settings: readonly SettingDoc[] = Object.values(table);
 
 type Values = ValuesOf<typeof table>;
 
-/** Names that only tests give a meaning to. */
-const testPrefix = `${settingPrefix}TEST_`;
-
-function unknownNames(env: Readonly<Record<string, string | undefined>>): string[] {
-  const known = new Set(settings.map(({ name }) => name));
-  return Object.keys(env)
-    .filter((name) => name.startsWith(settingPrefix) && !name.startsWith(testPrefix) && !known.has(name))
-    .toSorted()
-    .map((name) => `${name}: there is no such setting`);
-}
-
-function givenOf(
-  env: Readonly<Record<string, string | undefined>>,
-  name: string,
-  standardName: string | undefined,
-): string {
-  const own = env[name]?.trim() ?? "";
-  return own === "" && standardName !== undefined ? (env[standardName]?.trim() ?? "") : own;
-}
-
-/** The first step: each setting for itself. Undefined if any has a fault. */
-function readValues(env: Readonly<Record<string, string | undefined>>, faults: string[]): Values | undefined {
-  const values: Record<string, unknown> = {};
-  const before = faults.length;
-  for (const [key, setting] of Object.entries(table) as [string, Setting<unknown>][]) {
-    const given = givenOf(env, setting.name, setting.standardName);
-    try {
-      values[key] = setting.parse(given === "" ? setting.default : given);
-    } catch (error) {
-      if (!(error instanceof SettingFault)) throw error;
-      const shown = setting.secret ? "" : `, not ${JSON.stringify(given.slice(0, 100))}`;
-      faults.push(`${setting.name}: ${error.message}${shown}`);
-    }
-  }
-  return faults.length === before ? (values as Values) : undefined;
-}
-
-/** The second step: settings that depend on one another. */
+/** What comes after each setting for itself: settings that depend on one another. */
 function assemble(values: Values, faults: string[]) {
   const dataDir = resolve(values.dataDir);
   if (values.httpPort !== 0 && values.httpPort === values.grpcPort) {
