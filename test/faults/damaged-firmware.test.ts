@@ -26,8 +26,9 @@ const corrupt = { code: "DATA_LOSS", reason: "STORED_OBJECT_CORRUPT", fields: []
 it("stored firmware that was damaged or lost is told of, given to nobody, and replaced by an upload", async () => {
   await using cleanup = new AsyncDisposableStack();
   const database = cleanup.use(await createTestDatabase());
-  // Content is read every few seconds.
-  const service = cleanup.use(await ServiceProcess.start(database.url, { DEVICE_OTA_SCRUB_HOURS: "0.001" }));
+  // Content is read every few seconds, and a device asks until it is told.
+  const settings = { DEVICE_OTA_SCRUB_HOURS: "0.001", DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "off" };
+  const service = cleanup.use(await ServiceProcess.start(database.url, settings));
   const doors = {
     enrolmentKey: service.enrolmentKey,
     client: (token = service.adminToken) =>
