@@ -29,7 +29,14 @@ import { maxMessageBytes, methodName, type Pipeline, type Route } from "../pipel
 import type { UnreadAnswers } from "../pipeline/unread-answers.ts";
 import { GrpcAdmission } from "./grpc-admission.ts";
 import { GrpcPort, type GrpcPortLimits, type GrpcPortOptions } from "./grpc-port.ts";
-import { AnswerStream, isStalled, RequestStream, resetStream, type WritableCall } from "./grpc-streams.ts";
+import {
+  AnswerAtConnection,
+  AnswerStream,
+  isStalled,
+  RequestStream,
+  resetStream,
+  type WritableCall,
+} from "./grpc-streams.ts";
 import {
   type AnyCall,
   cancelReason,
@@ -225,13 +232,6 @@ export class GrpcDoor implements AsyncDisposable {
     if (call.streaming) this.#openStreams--;
   }
 
-  /** Gives up an answer that nobody reads. Throws where its caller left too much unread. */
-  #awaitReader(call: Call, grpcCall: AnyCall, bytes: number): void {
-    const answer = this.#unread.begin(call, bytes, () => resetStream(grpcCall));
-    // Emitted when the last of it was sent, too.
-    (grpcCall as EventEmitter).once("cancelled", () => answer.end());
-  }
-
   #requests(
     endpoint: Endpoint,
     route: Route,
@@ -264,7 +264,7 @@ export class GrpcDoor implements AsyncDisposable {
       let bytes: Buffer;
       try {
         bytes = encode(endpoint, answer);
-        this.#awaitReader(call, grpcCall, bytes.length);
+        this.#unread.hand(call, new AnswerAtConnection(grpcCall, bytes.length));
       } catch (error) {
         return fail(error);
       }
@@ -307,7 +307,7 @@ export class GrpcDoor implements AsyncDisposable {
       }
       if (call.abortReason !== undefined) throw call.abortReason;
       grpcCall.end();
-      this.#awaitReader(call, grpcCall, 0);
+      this.#unread.hand(call, new AnswerAtConnection(grpcCall, 0));
       route.succeed(call);
     } catch (error) {
       grpcCall.emit("error", toGrpcError(route.fail(call, error), call));

@@ -1,6 +1,8 @@
+import type { EventEmitter } from "node:events";
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { ServerDuplexStream, ServerReadableStream, ServerWritableStream } from "@grpc/grpc-js";
 import { OtaError } from "../../errors.ts";
+import type { HandedAnswer } from "../pipeline/unread-answers.ts";
 import type { AnyCall } from "./grpc-wire.ts";
 
 /** The request side of a gRPC stream. */
@@ -251,6 +253,30 @@ export class AnswerStream {
 /** Whether a call failed because its reader left a full stream unread. */
 export function isStalled(error: unknown): boolean {
   return error instanceof OtaError && error.metadata["stalled"] === "true";
+}
+
+/** The whole answer of a call, or the end of one, that was handed to its connection. */
+export class AnswerAtConnection implements HandedAnswer {
+  readonly bytes: number;
+  readonly #call: AnyCall;
+
+  constructor(call: AnyCall, bytes: number) {
+    this.#call = call;
+    this.bytes = bytes;
+  }
+
+  get isOver(): boolean {
+    return rawStream(this.#call)?.closed !== false;
+  }
+
+  onOver(listener: () => void): void {
+    // Emitted when the last of it was sent, too.
+    (this.#call as EventEmitter).once("cancelled", listener);
+  }
+
+  cut(): void {
+    resetStream(this.#call);
+  }
 }
 
 /**

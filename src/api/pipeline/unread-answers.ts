@@ -21,6 +21,17 @@ export interface UnreadAnswersParts {
   readonly logger: Logger;
 }
 
+/** An answer of which its door knows whether it was taken. */
+export interface HandedAnswer {
+  readonly bytes: number;
+  /** Whether it was taken, or its reader has gone. */
+  readonly isOver: boolean;
+  /** Calls back once it is over, which it is not yet. */
+  onOver(listener: () => void): void;
+  /** Cuts it off. */
+  cut(): void;
+}
+
 /**
  * The answers, or pieces of them, that were handed to a connection whose other end has not taken them. They stand in
  * memory for as long as their reader likes: so what all of them hold is bounded, what those of one caller hold is bounded,
@@ -36,6 +47,8 @@ export class UnreadAnswers {
   readonly #open = new Set<UnreadAnswer>();
   readonly #bytesByCaller = new Map<string, number>();
   #bytes = 0;
+  /** Small ones that were handed over lately, counted by nobody yet. */
+  #recent: { readonly caller: Caller; readonly answer: HandedAnswer }[] = [];
 
   constructor({ limits, clock, logger }: UnreadAnswersParts) {
     this.#limits = limits;
@@ -61,6 +74,34 @@ export class UnreadAnswers {
   begin(caller: Caller, bytes: number, giveUp: () => void): UnreadAnswer {
     const key = callerOf(caller);
     this.#requireRoom(key, bytes);
+    return this.#stand(key, bytes, giveUp);
+  }
+
+  /**
+   * An answer is handed to its connection. Nearly every small one is taken at once, and to watch each costs an update check a
+   * fifth of its time: so those are counted only where they still stand when some dozens more were handed over, or at the next
+   * look. Throws RESOURCE_EXHAUSTED where there is no room for it.
+   */
+  hand(caller: Caller, answer: HandedAnswer): void {
+    this.requireRoom(caller, answer.bytes);
+    if (answer.bytes > smallBytes) return this.#watch(caller, answer);
+    this.#recent.push({ caller, answer });
+    if (this.#recent.length === mostRecent) this.#watchRecent();
+    else if (this.#recent.length === 1) this.round.soon(lookEveryMs);
+  }
+
+  #watchRecent(): void {
+    const recent = this.#recent;
+    this.#recent = [];
+    for (const { caller, answer } of recent) if (!answer.isOver) this.#watch(caller, answer);
+  }
+
+  #watch(caller: Caller, answer: HandedAnswer): void {
+    const standing = this.#stand(callerOf(caller), answer.bytes, () => answer.cut());
+    answer.onOver(() => standing.end());
+  }
+
+  #stand(key: string, bytes: number, giveUp: () => void): UnreadAnswer {
     if (bytes > 0) {
       this.#bytes += bytes;
       this.#bytesByCaller.set(key, (this.#bytesByCaller.get(key) ?? 0) + bytes);
@@ -93,6 +134,7 @@ export class UnreadAnswers {
   }
 
   #giveUpLate(): void {
+    this.#watchRecent();
     const beganBeforeMs = this.#clock.monotonicMs() - this.#limits.timeoutMs;
     let givenUp = 0;
     for (const answer of this.#open) {
@@ -146,6 +188,10 @@ interface Standing {
 }
 
 const lookEveryMs = 1_000;
+
+/** So that those that nobody watches hold at most a megabyte. */
+const smallBytes = 16 * 1024;
+const mostRecent = 64;
 
 function tooMuch(whose: string, limit: number): OtaError {
   return new OtaError(
