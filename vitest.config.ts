@@ -13,9 +13,9 @@ export default defineConfig({
     restoreMocks: true,
     // A worker loads the service once, not for each of its files: two fifths of the suite's processor time.
     isolate: false,
-    // Faults, kills and real sockets race with the machine's other work: in CI a test may have a second go, and no third.
+    // Faults, kills and real sockets race with the machine's other work: in CI a test may have three goes.
     // scripts/test-totals.ts names those that needed it.
-    retry: process.env.CI ? 1 : 0,
+    retry: process.env.CI ? 2 : 0,
     sequence: { sequencer: LongestFirst },
     expect: { requireAssertions: true },
     // Real services, several at once, on a machine that may be busy with other things as well.

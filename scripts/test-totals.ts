@@ -1,4 +1,4 @@
-// Adds up the JSON reports that the test runners left in .test-results/: names each test that passed only at its second
+// Adds up the JSON reports that the test runners left in .test-results/: names each test that passed only at a further
 // try, and ends with `N passed, N failed`. Fails if no test ran or one failed, so that a run without tests can never look
 // like a good one.
 
@@ -31,7 +31,7 @@ for (const path of reports) {
 }
 
 if (retried.length > 0) {
-  console.log(`${retried.length} passed only at a second try:`);
+  console.log(`${retried.length} passed only at a further try:`);
   for (const test of retried) console.log(`  ${test}`);
 }
 

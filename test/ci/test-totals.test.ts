@@ -58,10 +58,10 @@ describe("test-totals", () => {
     expect(totals()).toEqual({ lines: ["0 passed, 0 failed"], status: 1 });
   });
 
-  it("counts and names the tests that passed only at a second try, above the totals", () => {
+  it("counts and names the tests that passed only at a further try, above the totals", () => {
     expect(totals([good, retried], [retried])).toEqual({
       lines: [
-        "2 passed only at a second try:",
+        "2 passed only at a further try:",
         "  test/some.test.ts: works at last (AssertionError: expected 1 to be 2)",
         "  test/some.test.ts: works at last (AssertionError: expected 1 to be 2)",
         "3 passed, 0 failed",
