@@ -17,8 +17,8 @@ export default defineConfig({
     // scripts/test-totals.ts names those that needed it.
     retry: process.env.CI ? 2 : 0,
     sequence: { sequencer: LongestFirst },
-    expect: { requireAssertions: true },
     // Real services, several at once, on a machine that may be busy with other things as well.
+    expect: { requireAssertions: true, poll: { timeout: 60_000 } },
     testTimeout: 120_000,
     hookTimeout: 120_000,
     coverage: {

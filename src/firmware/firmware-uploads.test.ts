@@ -6,6 +6,7 @@ import { buffer } from "node:stream/consumers";
 import { crc32c } from "@node-rs/crc32";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "../../test/support/eventually.ts";
 import { systemClock } from "../infra/clock.ts";
 import { LocalObjectStore } from "../infra/objects/local-object-store.ts";
 import type { Firmware } from "./firmware.ts";
@@ -249,7 +250,7 @@ describe("an upload in single chunks", () => {
     }
     for (const other of ids) await many.append(other, part(0, 1), caller);
     const outcomes = Promise.allSettled(ids.map((other) => many.receive(other, holding(), caller)));
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(many.append("one-more", part(0, 1), caller)).rejects.toMatchObject({
         code: "resource_exhausted",
         reason: "TOO_MANY_STREAMS",

@@ -35,7 +35,7 @@ describe("somebody else on the machine, or a statement that somebody smuggled in
     });
     socketFolder = decodeURIComponent(new URL(server.serviceUrl).hostname);
     await migrateUp(server.ownerUrl, { serviceUrl: server.serviceUrl });
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await server.stop();

@@ -184,7 +184,12 @@ describe("a gRPC message that never ends", () => {
  * Sends a POST by HTTP/1.1 without the end of its body; resolves to the first line of the answer, or to nothing if the
  * connection was cut or had no answer for some time.
  */
-async function halfPost(path: string, headers: Record<string, string>, body: string): Promise<string> {
+async function halfPost(
+  path: string,
+  headers: Record<string, string>,
+  body: string,
+  patienceMs = 60_000,
+): Promise<string> {
   const { hostname, port } = new URL(doors.httpUrl);
   const socket = connectSocket(Number(port), hostname);
   socket.on("error", () => {});
@@ -194,7 +199,7 @@ async function halfPost(path: string, headers: Record<string, string>, body: str
   socket.on("data", (bytes) => {
     answer += bytes.toString();
   });
-  const patience = setTimeout(() => socket.destroy(), 4_000);
+  const patience = setTimeout(() => socket.destroy(), patienceMs);
   await new Promise((resolve) => {
     socket.once("close", resolve);
     socket.once("data", resolve);
@@ -226,7 +231,9 @@ describe("an HTTP body that never ends", () => {
       await open({ pendingRequests: { bytesPerCaller: 3 * megabyte } });
       const announced = { ...byDevice, "content-length": String(2 * megabyte) };
       const half = `{"firmwareVersion":"${"x".repeat(megabyte)}`;
-      const answers = await Promise.all(Array.from({ length: 6 }, () => halfPost(path, announced, half)));
+      const answers = await Promise.all(
+        Array.from({ length: 6 }, () => halfPost(path, announced, half, 4_000)),
+      );
       // Connect takes no answer from anybody else once it reads.
       expect(answers.filter((line) => line === "" || line.startsWith("HTTP/1.1 429"))).toHaveLength(6);
       expect(doors.pipeline.pendingRequests.bytes).toBeLessThanOrEqual(3 * megabyte);

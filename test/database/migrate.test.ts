@@ -146,9 +146,7 @@ describe("migrations", () => {
     await using empty = await createEmptyDatabase();
     const service = join(import.meta.dirname, "../support/migrate-service.ts");
     const runs = await Promise.all(
-      Array.from({ length: replicas }, () =>
-        promisify(execFile)(process.execPath, [service, empty.url], { timeout: 30_000 }),
-      ),
+      Array.from({ length: replicas }, () => promisify(execFile)(process.execPath, [service, empty.url])),
     );
     expect(runs.map(({ stdout }) => stdout).toSorted()).toEqual([JSON.stringify(all), "[]", "[]"]);
   });

@@ -23,7 +23,7 @@ beforeAll(async () => {
   const { buildEveryStatement } = await import("./built-statements.ts");
   await buildEveryStatement(testDatabase.url);
   delete sqlObserver.made;
-}, 120_000);
+});
 
 afterAll(() => testDatabase[Symbol.asyncDispose]());
 

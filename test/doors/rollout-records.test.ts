@@ -130,7 +130,7 @@ describe("a rollout that is over", () => {
     await eventually(async () => {
       await device.beat(service);
       expect((await call("GET", `/rollouts/${id}`)).body.rollout.state).toBe("ROLLOUT_STATE_COMPLETED");
-    }, 20_000);
+    });
     expect(httpRefusal(await call("DELETE", `/firmware/${firmwareId}`))).toMatchObject({
       reason: "FIRMWARE_IN_USE",
     });

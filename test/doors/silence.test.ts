@@ -67,7 +67,7 @@ describe("devices that never come back from their reboot", () => {
       const { rollout: now } = (await get(`/rollouts/${id}`)).body;
       expect(now.state).toBe("ROLLOUT_STATE_PAUSED");
       return now;
-    }, 60_000);
+    });
     const [canary, all] = rollout.rings;
     expect(all.state).toBe("RING_STATE_WAITING");
     expect(rollout.stateReason).toMatch(/ring canary: of \d+ devices that began, \d+ are missing/);
@@ -80,5 +80,5 @@ describe("devices that never come back from their reboot", () => {
       const ids = listed.deviceUpdates.map(({ deviceId }: { deviceId: string }) => deviceId);
       expect(ids.toSorted()).toEqual([...dead].map((device) => device.id).toSorted());
     });
-  }, 90_000);
+  });
 });

@@ -103,17 +103,13 @@ describe("telemetry", () => {
       .poll(
         async () =>
           (await service.client().unary(TelemetryService.method.listMetrics, { deviceType: "pump" })).metrics,
-        { timeout: 10_000 },
       )
       .toContainEqual(expect.objectContaining({ name: "metrics.flow", deviceTypes: ["pump"] }));
     await expect
-      .poll(
-        async () => {
-          const box = { south: 50, west: 10, north: 60, east: 20 };
-          return (await service.client().unary(TelemetryService.method.searchPositions, box)).devices;
-        },
-        { timeout: 10_000 },
-      )
+      .poll(async () => {
+        const box = { south: 50, west: 10, north: 60, east: 20 };
+        return (await service.client().unary(TelemetryService.method.searchPositions, box)).devices;
+      })
       .toMatchObject([{ deviceId: device.id, location: { latitude: 55, longitude: 13 } }]);
   });
 

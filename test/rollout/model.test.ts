@@ -78,7 +78,7 @@ describe("whatever happens, on two replicas", () => {
               await first.engine.tick();
               return (await catalog.get(id)).state;
             },
-            { timeout: 30_000, interval: 20 },
+            { interval: 20 },
           )
           .toMatch(/ROLLED_BACK|ABORTED/);
         await expectFinalStays(world, ends);

@@ -131,4 +131,4 @@ export async function expectInvariants(world: World): Promise<void> {
   expect(doubled).toEqual([]);
 }
 
-const polling = { timeout: 60_000, interval: 20 };
+const polling = { interval: 20 };
