@@ -1,11 +1,8 @@
-import { isDeepStrictEqual } from "node:util";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
-import { fromTo } from "../access/audit-change.ts";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { Actor, CreateCause } from "../call/cause.ts";
 import type { ListPosition } from "../call/list-page.ts";
-import { snakeCase } from "../call/snake-case.ts";
 import { notFound, OtaError } from "../errors.ts";
 import type { Clock } from "../infra/clock.ts";
 import { settledContent } from "../infra/database/content-lock.ts";
@@ -24,10 +21,10 @@ import type {
   FirmwareOutcome,
   NewSignature,
 } from "./firmware.ts";
+import { firmwareEdit } from "./firmware-edit.ts";
 import { firmwareOf, firmwareWhere, lockFirmware, withDeleted } from "./firmware-rows.ts";
 import { assertChange, assertFields, immutable } from "./firmware-rules.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
-import { sameNames } from "./manifest-match.ts";
 import { assertNotRecalled } from "./recalls.ts";
 import type { SignOff } from "./sign-off.ts";
 import type { StoredContents } from "./stored-contents.ts";
@@ -159,24 +156,12 @@ export class FirmwareCatalog {
     assertChange(change);
     let claims: VersionClaims | undefined;
     const changed = this.#change(id, async (em, row) => {
-      const covered = coveredChanges(row, change);
-      const [field] = Object.keys(covered);
-      if (field !== undefined && row.state === "RELEASED") throw immutable(row, field);
-      const discarded = field === undefined ? 0 : await this.#signOff.discard(em, row);
-      const { releaseNotes, minBatteryPercent, minFreeStorageBytes, metadata, mandatoryStep } = change;
-      const reportedVersions =
-        change.reportedVersions === undefined ? undefined : [...change.reportedVersions];
-      claims = { id, product: row.product, version: row.version, reportedVersions: reportedVersions ?? [] };
-      const plain = definedOf({
-        releaseNotes,
-        minBatteryPercent,
-        minFreeStorageBytes,
-        metadata,
-        mandatoryStep,
-        reportedVersions,
-      });
-      const details = detailsOf(row, { ...plain, ...covered });
-      Object.assign(row, plain, covered);
+      const { covered, values, details } = firmwareEdit(row, change);
+      if (covered !== undefined && row.state === "RELEASED") throw immutable(row, covered);
+      const discarded = covered === undefined ? 0 : await this.#signOff.discard(em, row);
+      const { product, version } = row;
+      claims = { id, product, version, reportedVersions: change.reportedVersions ?? [] };
+      Object.assign(row, values);
       await this.#record(em, caller, "firmware.update", id, {
         ...details,
         discarded_signatures: String(discarded),
@@ -364,35 +349,6 @@ export class FirmwareCatalog {
 /** Content is kept once for all who have it. */
 const soundSql = sql`
   UPDATE firmware_updates SET damaged_at = NULL WHERE sha256 = $1 AND id <> $2 AND damaged_at IS NOT NULL`;
-
-/** What a change does to the fields of a row, for the audit log. */
-function detailsOf(row: FirmwareUpdateRow, change: object): Record<string, string> {
-  const before: Readonly<Record<string, unknown>> = { ...row };
-  const details = Object.entries(change)
-    .filter(([field, value]) => !isDeepStrictEqual(before[field], value))
-    .map(([field, value]) => fromTo(snakeCase(field), before[field], value));
-  return Object.assign({}, ...details) as Record<string, string>;
-}
-
-/** What would change of the fields that a signature covers. */
-function coveredChanges(row: FirmwareUpdateRow, change: FirmwareChange): Partial<FirmwareUpdateRow> {
-  const { deviceTypes, hardwareModels, minCurrentVersion } = change;
-  return {
-    ...(deviceTypes === undefined || sameNames(deviceTypes, row.deviceTypes)
-      ? {}
-      : { deviceTypes: [...deviceTypes] }),
-    ...(hardwareModels === undefined || sameNames(hardwareModels, row.hardwareModels)
-      ? {}
-      : { hardwareModels: [...hardwareModels] }),
-    ...(minCurrentVersion === undefined || minCurrentVersion === row.minCurrentVersion
-      ? {}
-      : { minCurrentVersion }),
-  };
-}
-
-function definedOf<T extends object>(values: T): Partial<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
 
 function inUse(firmwareId: string, rolloutId: string): OtaError {
   return new OtaError(
