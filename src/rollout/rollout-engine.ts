@@ -34,15 +34,10 @@ import { type DeviceSource, UpdateOffers } from "./offer/update-offers.ts";
 import { RingCensus } from "./preview/ring-census.ts";
 import { RolloutPreview } from "./preview/rollout-preview.ts";
 import { UpdateExplainer } from "./preview/update-explainer.ts";
-import { ClockStepLog, readClockSteps } from "./proof/clock-step-log.ts";
-import type { ClockStep } from "./proof/hearing-span.ts";
-import { type HeardBefore, HearingTime } from "./proof/hearing-time.ts";
+import type { HearingTime } from "./proof/hearing-time.ts";
 import { MissingLog } from "./proof/missing-log.ts";
-import { OutageLog } from "./proof/outage-log.ts";
-import { readLastHeard, SilenceWatch } from "./proof/silence-watch.ts";
-import { TransitionWriter } from "./proof/transition-writer.ts";
-import { UpdateRechecks } from "./proof/update-rechecks.ts";
-import { UpdateTracker } from "./proof/update-tracker.ts";
+import { OpenUpdates } from "./proof/open-updates.ts";
+import type { UpdateTracker } from "./proof/update-tracker.ts";
 import { RecallCatalog } from "./recall/recall-catalog.ts";
 import { RecallPreview } from "./recall/recall-preview.ts";
 import { RecallWatch } from "./recall/recall-watch.ts";
@@ -86,16 +81,12 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   /** What lasts for some time is measured by it. */
   readonly hearing: HearingTime;
   readonly #parts: RolloutEngineParts;
-  readonly #outages: OutageLog;
-  readonly #silence: SilenceWatch;
+  readonly #updates: OpenUpdates;
   readonly #missingLog: MissingLog;
-  readonly #clockSteps: ClockStepLog;
   readonly #census: RingCensus;
   readonly #drift: DriftWatch;
   /** What a tick need not wait for. */
   readonly #slowRounds: readonly Round[];
-  readonly #writer: TransitionWriter;
-  readonly #rechecks: UpdateRechecks;
   readonly #facts: KnownFacts;
   readonly #controller: RolloutController;
   readonly #announcer: UpdateAnnouncer;
@@ -108,9 +99,18 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   static async start(parts: RolloutEngineParts): Promise<RolloutEngine> {
     let engine: RolloutEngine | undefined;
     try {
-      const { clock, database } = parts;
-      const lastHeard = await readLastHeard(database.pool, clock.now());
-      engine = new RolloutEngine(parts, { lastHeard, steps: await readClockSteps(database.pool) });
+      const { database, clock, logger, settings } = parts;
+      const { deadlineGraceMs: graceMs, heartbeatIntervalMs } = settings;
+      const events = new RolloutEvents();
+      const updates = await OpenUpdates.open({
+        database,
+        clock,
+        logger,
+        events,
+        graceMs,
+        heartbeatIntervalMs,
+      });
+      engine = new RolloutEngine(parts, updates, events);
       await engine.#memory.load();
     } catch (error) {
       await engine?.close();
@@ -122,20 +122,14 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
   }
 
   /** In the order in which they need each other; who acts on what comes later says so at the end, by events. */
-  private constructor(parts: RolloutEngineParts, before: HeardBefore) {
+  private constructor(parts: RolloutEngineParts, updates: OpenUpdates, events: RolloutEvents) {
     this.#parts = parts;
+    this.#updates = updates;
+    const { outages, hearing, writer, tracker, rechecks } = updates;
     const { database, audit, clock, logger, settings, metrics, idempotency, firmware, devices, downloads } =
       parts;
-    const { heartbeatIntervalMs, deadlineGraceMs: graceMs } = settings;
+    const { heartbeatIntervalMs, tickMs = defaultTickMs } = settings;
     const { pool } = database;
-    const { tickMs = defaultTickMs } = settings;
-    const events = new RolloutEvents();
-    const outages = new OutageLog(graceMs, clock.now().getTime());
-    const clockSteps = new ClockStepLog(pool);
-    this.#clockSteps = clockSteps;
-    const stepped = (step: ClockStep): void => clockSteps.note(step);
-    const hearing = new HearingTime({ clock, graceMs, outages, before, stepped });
-    const nowMs = (): number => hearing.now().getTime();
     this.#round = new Round({
       name: "rollouts",
       everyMs: tickMs,
@@ -150,29 +144,6 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       heartbeatIntervalMs,
       alertDue: (rolloutId) => void events.emit("alert_due", rolloutId),
     });
-    const writer = new TransitionWriter({
-      pool,
-      clock,
-      logger,
-      committed: (rolloutIds) => void events.emit("counted", rolloutIds),
-      database: {
-        failed: () => outages.failed("database", nowMs()),
-        worked: () => {
-          outages.worked("database", nowMs());
-          hearing.look();
-        },
-      },
-    });
-    const tracker = new UpdateTracker({
-      pool,
-      writer,
-      outages,
-      hearing,
-      silence: (update, missing) => void events.emit("silence", update, missing),
-      logger,
-      ended: (update, state, here) => void events.emit("ended", update, state, here),
-    });
-    const rechecks = new UpdateRechecks(tracker, logger);
     const facts = new KnownFacts(tracker, index, clock);
     const cohorts = new RolloutCohortSource({ index, tracker, facts });
     const health = new HealthWatch({
@@ -248,18 +219,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
       },
       waitingFor: (deviceId) => offers.makeWay(deviceId),
     });
-    this.#outages = outages;
     this.hearing = hearing;
-    this.#silence = new SilenceWatch({
-      pool,
-      updates: tracker,
-      hearing,
-      outages,
-      graceMs,
-      heartbeatIntervalMs,
-    });
-    this.#writer = writer;
-    this.#rechecks = rechecks;
     this.#facts = facts;
     this.index = index;
     this.tracker = tracker;
@@ -285,7 +245,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [this.#round, this.#controller.round, this.#writer.round, ...this.#slowRounds];
+    return [this.#round, this.#controller.round, this.#updates.writer.round, ...this.#slowRounds];
   }
 
   /** Sends directives through this from now on. Until then devices learn by their own checks. */
@@ -308,7 +268,7 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     if (kind === "token_rotation_requested") return;
     this.#facts.forget(deviceId);
     // The open update may have been ended with the change: no answer rests on it before that is known.
-    const rechecked = this.#rechecks.begin(deviceId);
+    const rechecked = this.#updates.rechecks.begin(deviceId);
     if (rechecked !== undefined) void this.#memory.follow(() => rechecked);
     if (kind !== "updated") return;
     if (rechecked === undefined) this.#announcer.announceTo(deviceId);
@@ -357,23 +317,13 @@ export class RolloutEngine implements DeviceChangeListener, AsyncDisposable {
     for (const round of this.#slowRounds) await round.close();
     await this.#round.close();
     await this.#controller.close();
-    await this.#writer.close();
+    await this.#updates.writer.close();
     await this.#memory.idle();
   }
 
   async #tick(): Promise<void> {
     const nowMs = this.hearing.now().getTime();
-    try {
-      await this.#memory.poll();
-      this.#outages.worked("database", nowMs);
-    } catch (error) {
-      this.#outages.failed("database", nowMs);
-      throw error;
-    }
-    this.hearing.look();
-    await this.#clockSteps.tick();
-    this.tracker.tick();
-    await this.#silence.tick();
+    await this.#updates.tick(() => this.#memory.poll());
     await this.#missingLog.tick(nowMs);
     await this.health.tick();
     await this.#controller.tick();
