@@ -14,6 +14,12 @@ export const outageSettings = {
     [1, 3_600],
     "How long readiness goes by a row and an object that it wrote as a test, before it writes them again.",
   ),
+  listenCheckSeconds: integer(
+    "LISTEN_CHECK_SECONDS",
+    10,
+    [1, 3_600],
+    "How often the connection that hears of other replicas' changes makes sure that it still hears, and how long it waits for that, in seconds.",
+  ),
   ingestStallSeconds: integer(
     "INGEST_STALL_SECONDS",
     5,
@@ -59,6 +65,7 @@ export function outagesOf(values: OutageValues) {
   return {
     databaseWaitMs: values.databaseWaitSeconds * 1_000,
     writeProbeMs: values.writeProbeSeconds * 1_000,
+    listenCheckMs: values.listenCheckSeconds * 1_000,
     ingestStallMs: values.ingestStallSeconds * 1_000,
     storeTimeoutMs: values.storeTimeoutSeconds * 1_000,
     scrub: { periodMs: values.scrubHours * 3_600_000, bytesPerSecond: values.scrubBytesPerSecond },

@@ -59,7 +59,13 @@ export async function openFoundation(
   const { serviceUrl: databaseUrl, ownerUrl } = await databaseUrls(config, { logger, signal }, opened);
   const connect = async () => {
     await migrateUp(ownerUrl, { logger, signal, serviceUrl: databaseUrl });
-    return await Database.connect({ url: databaseUrl, logger, entities, watch: watchStatements(tracing) });
+    return await Database.connect({
+      url: databaseUrl,
+      logger,
+      entities,
+      listenCheckMs: config.outages.listenCheckMs,
+      watch: watchStatements(tracing),
+    });
   };
   const waitMs = config.outages.databaseWaitMs;
   const database = opened.use(await whenDatabaseAnswers(connect, { waitMs, logger, signal }));

@@ -5,6 +5,8 @@ import { OtaError } from "../errors.ts";
 /** Whatever devices have open. */
 interface Connections {
   disconnect(deviceId: string, why: OtaError): void;
+  /** Nobody was told of some changes: those that are shut out must be found. */
+  noticesMissed?(): void;
 }
 
 /** Cuts what a device has open as soon as a change says that it may not call any more, or not with what it came with. */
@@ -16,6 +18,9 @@ export function cutShutOutDevices(
     deviceChanged: (change) => {
       const why = shutOutBy(change);
       if (why !== undefined) for (const open of connections) open.disconnect(change.deviceId, why);
+    },
+    changesMissed: () => {
+      for (const open of connections) open.noticesMissed?.();
     },
   });
 }

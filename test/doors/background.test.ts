@@ -31,6 +31,7 @@ const works = [
   "fleet_watch",
   "heartbeat_faults",
   "housekeeping",
+  "listener",
   "metric_catalogue",
   "notifications",
   "oidc_issuer",

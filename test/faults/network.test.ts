@@ -1,4 +1,7 @@
+import type { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
+import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
+import { applicationName, listeningRole } from "../../src/infra/database/connection-settings.ts";
 import { DeliveryHistory } from "../support/delivery-history.ts";
 import { eventually } from "../support/eventually.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
@@ -71,4 +74,64 @@ describe("the network", () => {
     expect(devices.map(({ streams }) => streams)).toEqual(devices.map(() => 1));
     expect(await history.check(database.url)).toEqual([]);
   });
+
+  it("may swallow all that a replica listens to and nothing else: it hears again within seconds, and of what it missed", async () => {
+    await using database = await createTestDatabase({ partitioned: true });
+    await using line = await ListeningLine.start(new URL(database.url).host);
+    const url = new URL(database.url);
+    url.host = line.network.address;
+    await using other = await startTestService({ databaseUrl: database.url, settings });
+    await using service = await startTestService({
+      databaseUrl: url.href,
+      settings: { ...settings, DEVICE_OTA_LISTEN_CHECK_SECONDS: "1" },
+    });
+    await using cleanup = new AsyncDisposableStack();
+    const devices = await startDevices(service, 2);
+    for (const device of devices) cleanup.use(device);
+    await untilAcked(devices, 3);
+
+    expect(line.deafen()).toBe(1);
+    const [missed, told] = devices;
+    await other.client().unary(DeviceService.method.retireDevice, { id: missed?.id ?? "" });
+    await eventually(async () =>
+      expect(await metric(service.httpUrl, "device_ota_heartbeat_streams")).toBe(1),
+    );
+    await other.client().unary(DeviceService.method.retireDevice, { id: told?.id ?? "" });
+    await eventually(async () =>
+      expect(await metric(service.httpUrl, "device_ota_heartbeat_streams")).toBe(0),
+    );
+  });
 });
+
+/** A line to PostgreSQL that can swallow what comes for the connections that listen now; all others go on. */
+class ListeningLine implements AsyncDisposable {
+  readonly network: FaultProxy;
+  readonly #listening: ReadonlySet<Socket>;
+
+  static async start(target: string): Promise<ListeningLine> {
+    const listening = new Set<Socket>();
+    const network = await FaultProxy.start(target, (client, server) => {
+      // The first message of a connection names what it is for.
+      client.once("data", (startup: Buffer) => {
+        if (startup.includes(applicationName(listeningRole))) listening.add(server);
+      });
+      client.pipe(server).pipe(client);
+    });
+    return new ListeningLine(network, listening);
+  }
+
+  private constructor(network: FaultProxy, listening: ReadonlySet<Socket>) {
+    this.network = network;
+    this.#listening = listening;
+  }
+
+  /** Returns how many connections it made deaf. */
+  deafen(): number {
+    for (const server of this.#listening) server.unpipe().resume();
+    return this.#listening.size;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.network[Symbol.asyncDispose]();
+  }
+}

@@ -98,6 +98,11 @@ export class Pipeline {
     this.#shared.openCalls.disconnect(deviceId, why);
   }
 
+  /** Notices of what became of devices and credentials may have been lost: looks at whoever has something open. */
+  noticesMissed(): void {
+    this.#shared.openCalls.noticesMissed();
+  }
+
   /** The way of an RPC through one door. */
   rpc(endpoint: Endpoint, door: Door): Route {
     const { method, access, options, kind } = endpoint;
@@ -143,8 +148,8 @@ export class Route {
   readonly #parts: PipelineParts;
   readonly #shared: Shared;
   readonly #durations = new Map<string, { observe(seconds: number): void }>();
-  /** Whether its calls last, and are not told of what becomes of their callers. */
-  readonly #staysOpen: boolean;
+  /** Whether its calls last, and of which kind they are. */
+  readonly #lasts: "call" | "heartbeats" | undefined;
   readonly #openStreams: { inc(): void; dec(): void } | undefined;
   readonly #messagesIn: { inc(count: number): void } | undefined;
   readonly #messagesOut: { inc(count: number): void } | undefined;
@@ -154,7 +159,7 @@ export class Route {
     this.#door = door;
     this.#parts = parts;
     this.#shared = shared;
-    this.#staysOpen = target.place !== undefined && target.place !== "heartbeats";
+    if (target.place !== undefined) this.#lasts = target.place === "heartbeats" ? "heartbeats" : "call";
     if (target.streaming) {
       this.#openStreams = parts.metrics.openStreams(target.name, door);
       this.#messagesIn = parts.metrics.messages(target.name, "in");
@@ -253,7 +258,9 @@ export class Route {
     this.#count(call);
     requireAccess(this.target.access, identity);
     this.#takePlace(call);
-    if (this.#staysOpen && !call.finished) this.#shared.openCalls.add(call);
+    if (this.#lasts === undefined || call.finished) return;
+    if (this.#lasts === "heartbeats") this.#shared.openCalls.addHeartbeats(call);
+    else this.#shared.openCalls.add(call);
   }
 
   #count(call: Call): void {
@@ -273,7 +280,7 @@ export class Route {
     call.finished = true;
     call.trace?.end(actorOf(call.identity), code, reason);
     call.place?.release();
-    if (this.#staysOpen) this.#shared.openCalls.delete(call);
+    if (this.#lasts !== undefined) this.#shared.openCalls.delete(call);
     if (call.streaming) this.#openStreams?.dec();
     const elapsedMs = this.#parts.clock.monotonicMs() - call.startedMs - call.waitedMs;
     let duration = this.#durations.get(code);

@@ -25,6 +25,8 @@ export interface DatabaseOptions {
   /** Every entity of the service. */
   readonly entities: NonNullable<Options["entities"]>;
   readonly poolSizes?: Partial<PoolSizes>;
+  /** How often the connection that listens makes sure that it still hears, in milliseconds; 10 s unless given. */
+  readonly listenCheckMs?: number;
   /** Sees each statement; undefined where nobody looks. */
   readonly watch?: StatementWatch | undefined;
 }
@@ -109,7 +111,7 @@ export class Database implements AsyncDisposable {
     sizes: PoolSizes,
     pools: Map<PoolName, pg.Pool>,
   ) {
-    const { url, logger } = options;
+    const { url, logger, listenCheckMs: checkEveryMs = 10_000 } = options;
     this.orm = orm;
     this.#pools = pools;
     this.#logger = logger;
@@ -123,7 +125,7 @@ export class Database implements AsyncDisposable {
         watchStatements(pool, options.watch);
     }
     pools.set("ingest", this.ingestPool).set("admin", this.adminPool).set("heavy_reads", this.#heavyPool);
-    this.#listener = new Listener(url, logger);
+    this.#listener = new Listener({ url, logger, checkEveryMs });
     this.#notifier = new Notifier(this.pool, logger);
   }
 
@@ -140,7 +142,7 @@ export class Database implements AsyncDisposable {
 
   /** What goes on by itself. */
   get background(): readonly BackgroundWork[] {
-    return [this.#notifier.writer];
+    return [this.#notifier.writer, this.#listener.round];
   }
 
   /**

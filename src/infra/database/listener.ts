@@ -1,6 +1,9 @@
+import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { Alarm } from "../alarm.ts";
 import { BackOff } from "../back-off.ts";
+import { Round } from "../background/round.ts";
+import { systemClock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
 import { connectionSettings, listeningRole } from "./connection-settings.ts";
 import { sessionOn } from "./session.ts";
@@ -17,13 +20,32 @@ export interface ChannelHandler {
   listening(): void;
 }
 
+/** What a {@link Listener} is made of. */
+export interface ListenerParts {
+  readonly url: string;
+  readonly logger: Logger;
+  /** How often it makes sure that it still hears, and how long it waits for what it should hear, in milliseconds. */
+  readonly checkEveryMs: number;
+}
+
 /**
  * One connection that listens. When it is lost it connects again by itself, with growing pauses, for as long as it
  * takes; nothing that it does ever throws. Notifications only make things faster: whoever listens also polls.
+ *
+ * It asks for nothing, so a machine that goes without a word would leave it deaf for as long as TCP is patient, and a pooler
+ * that gives its session to others for ever. So it notifies itself now and then, and what it does not hear in time counts
+ * as a lost connection.
  */
 export class Listener {
+  /** Makes sure that it hears. */
+  readonly round: Round;
   readonly #url: string;
   readonly #logger: Logger;
+  readonly #checkEveryMs: number;
+  /** What it notifies itself on. */
+  readonly #ownChannel = `listener_${randomUUID()}`;
+  /** What it last heard there. */
+  #heard = "";
   readonly #subscriptions = new Set<Subscription>();
   /** The connection in use; undefined while there is none, or none yet. */
   #client: pg.Client | undefined;
@@ -35,9 +57,28 @@ export class Listener {
   #hearing = Promise.resolve();
   #closed = false;
 
-  constructor(url: string, logger: Logger) {
+  constructor({ url, logger, checkEveryMs }: ListenerParts) {
     this.#url = url;
     this.#logger = logger;
+    this.#checkEveryMs = checkEveryMs;
+    this.#subscriptions.add({
+      channel: this.#ownChannel,
+      handler: {
+        notified: (payload) => {
+          this.#heard = payload;
+        },
+        listening: () => undefined,
+      },
+      client: undefined,
+    });
+    this.round = new Round({
+      name: "listener",
+      everyMs: checkEveryMs,
+      work: () => this.#check(),
+      clock: systemClock,
+      logger,
+    });
+    this.round.start();
   }
 
   /** Subscribes; returns how to stop. */
@@ -57,6 +98,7 @@ export class Listener {
     this.#subscriptions.clear();
     this.#retry?.abort();
     await this.#connecting;
+    await this.round.close();
     const client = this.#client;
     this.#client = undefined;
     await client?.end().catch(() => undefined);
@@ -119,6 +161,29 @@ export class Listener {
       if (subscription.channel !== channel || subscription.client === client) continue;
       subscription.client = client;
       subscription.handler.listening();
+    }
+  }
+
+  /** A connection that is lost already comes back by itself. */
+  async #check(): Promise<void> {
+    const client = this.#client;
+    if (client === undefined) return;
+    this.#hearing = this.#hearing.then(() => this.#hearOneself(client));
+    await this.#hearing;
+  }
+
+  async #hearOneself(client: pg.Client): Promise<void> {
+    if (this.#client !== client) return;
+    const said = randomUUID();
+    try {
+      // A session hears itself before it has the answer to what it said.
+      await sessionOn(client, this.#checkEveryMs).run(sql`SELECT pg_notify($1, $2)`, [
+        this.#ownChannel,
+        said,
+      ]);
+      if (this.#heard !== said) throw new Error("the connection does not hear what it listens to");
+    } catch (error) {
+      client.emit("error", error instanceof Error ? error : new Error(String(error)));
     }
   }
 
