@@ -42,9 +42,9 @@ export function openAlerts(
       rule: "ingest.lag",
       severity: "CRITICAL",
       look: () => {
-        const { rows, isStalled } = ingest;
-        const share = rows / config.heartbeat.queueRows;
-        if (!isStalled && share < laggingShare) return undefined;
+        ingest.checkProgress(config.outages.ingestStallMs);
+        const share = ingest.rows / config.heartbeat.queueRows;
+        if (share < laggingShare) return undefined;
         return `heartbeats are heard faster than they are written: ${Math.round(share * 100)} % of the queue is taken`;
       },
     },
