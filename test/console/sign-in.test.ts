@@ -160,6 +160,8 @@ describe("roles", () => {
       expect(await page.getByText("Live", { exact: true }).count()).toBe(
         path.startsWith("/rollouts/0") ? 1 : 0,
       );
+      // Nor is it led to where all would be refused.
+      expect(await page.locator('a[href^="/crashes"]').count()).toBe(0);
     };
     await show("/devices", "sn-of-limits");
     await show(`/devices/${id}`, "Nothing in this time");

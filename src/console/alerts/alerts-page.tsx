@@ -1,4 +1,4 @@
-import { Box, Button, Center, Group, SegmentedControl, Select, Skeleton } from "@mantine/core";
+import { Box, Group, SegmentedControl, Select, Skeleton } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { AlertState } from "../../../gen/ota/v1/alert_pb.js";
 import { AlertService } from "../../../gen/ota/v1/alert_service_pb.js";
@@ -12,6 +12,7 @@ import { LiveStatus } from "../ui/live-status.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Page } from "../ui/page.tsx";
 import { Section } from "../ui/section.tsx";
+import { ShowMore } from "../ui/show-more.tsx";
 import { alertRules } from "../words/alert-rules.ts";
 
 const route = getRouteApi("/alerts");
@@ -38,11 +39,12 @@ export function AlertsPage() {
 function Alerts() {
   const { show, rule } = route.useSearch();
   const navigate = route.useNavigate();
-  const { rows, error, hasMore, isReadingMore, isStale, more, retry } = usePages(
+  const pages = usePages(
     AlertService.method.listAlerts,
     { ...requests[show ?? "open"], rule: rule ?? "", pageSize },
     { rowsOf: (answer) => answer.alerts, everyMs: alertPollMs },
   );
+  const { rows, error, isStale, retry } = pages;
   const change = (search: AlertSearch) => void navigate({ search, replace: true });
   return (
     <Section
@@ -90,13 +92,7 @@ function Alerts() {
           />
         </Box>
       )}
-      {hasMore && (
-        <Center p="sm">
-          <Button variant="default" size="xs" loading={isReadingMore} onClick={more}>
-            Show more
-          </Button>
-        </Center>
-      )}
+      <ShowMore pages={pages} />
     </Section>
   );
 }

@@ -66,17 +66,9 @@ function RuleAction({ alert }: { readonly alert: Alert }) {
     case "rollout.failure_rate":
       return <RolloutLink alert={alert} text="See why they fail" devices="failed" />;
     case "firmware.damaged":
-      return (
-        <Link to="/firmware/$firmwareId" params={{ firmwareId: resourceId }}>
-          Upload it again
-        </Link>
-      );
+      return <FirmwareLink firmwareId={resourceId} text="Upload it again" />;
     case "device.clone":
-      return (
-        <Link to="/devices/$deviceId" params={{ deviceId: resourceId }}>
-          Approve or block it
-        </Link>
-      );
+      return <DeviceLink deviceId={resourceId} text="Approve or block it" />;
     case "key.expires":
       return <KeyAction alert={alert} />;
     case "certificate.expires":
@@ -100,25 +92,13 @@ function KeyAction({ alert }: { readonly alert: Alert }) {
   switch (alert.resourceType) {
     case "token":
       if (!can(method.createToken)) return <Words>An administrator makes another token.</Words>;
-      return (
-        <Link to="/access" search={{ tab: "tokens" }}>
-          Make another token
-        </Link>
-      );
+      return <AccessLink tab="tokens" text="Make another token" />;
     case "enrolment_key":
       if (!can(method.createEnrolmentKey)) return <Words>An administrator makes another key.</Words>;
-      return (
-        <Link to="/access" search={{ tab: "enrolment-keys" }}>
-          Make another key
-        </Link>
-      );
+      return <AccessLink tab="enrolment-keys" text="Make another key" />;
     case "signing_key":
       if (!can(method.registerSigningKey)) return <Words>An administrator registers another key.</Words>;
-      return (
-        <Link to="/access" search={{ tab: "signing-keys" }}>
-          Register another key
-        </Link>
-      );
+      return <AccessLink tab="signing-keys" text="Register another key" />;
     default:
       return (
         <Words>
@@ -142,17 +122,9 @@ function Look({ alert }: { readonly alert: Alert }) {
         </Link>
       );
     case "firmware":
-      return (
-        <Link to="/firmware/$firmwareId" params={{ firmwareId: id }}>
-          Look at it
-        </Link>
-      );
+      return <FirmwareLink firmwareId={id} text="Look at it" />;
     case "device":
-      return (
-        <Link to="/devices/$deviceId" params={{ deviceId: id }}>
-          Look at the device
-        </Link>
-      );
+      return <DeviceLink deviceId={id} text="Look at the device" />;
     case "fleet":
       return (
         <Link to="/devices" search={{ filter: "presence = OFFLINE" }}>
@@ -179,6 +151,36 @@ function RolloutLink({
     </Link>
   ) : (
     <Link to="/rollouts/$rolloutId" params={{ rolloutId }} search={{ devices }} hash="devices">
+      {text}
+    </Link>
+  );
+}
+
+function FirmwareLink({ firmwareId, text }: { readonly firmwareId: string; readonly text: string }) {
+  return (
+    <Link to="/firmware/$firmwareId" params={{ firmwareId }}>
+      {text}
+    </Link>
+  );
+}
+
+function DeviceLink({ deviceId, text }: { readonly deviceId: string; readonly text: string }) {
+  return (
+    <Link to="/devices/$deviceId" params={{ deviceId }}>
+      {text}
+    </Link>
+  );
+}
+
+function AccessLink({
+  tab,
+  text,
+}: {
+  readonly tab: "tokens" | "enrolment-keys" | "signing-keys";
+  readonly text: string;
+}) {
+  return (
+    <Link to="/access" search={{ tab }}>
       {text}
     </Link>
   );

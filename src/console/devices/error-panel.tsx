@@ -3,12 +3,12 @@ import type { ErrorOccurrence } from "../../../gen/ota/v1/error_group_pb.js";
 import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { usePages } from "../data/use-pages.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
-import { Link } from "../ui/link.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { Time } from "../ui/time.tsx";
 import { severities } from "../words/crash-words.ts";
+import { ErrorGroupLink } from "./error-group-link.tsx";
 
 /** The errors and crashes that a device reported, newest first. */
 export function ErrorPanel({ deviceId }: { readonly deviceId: string }) {
@@ -40,9 +40,7 @@ const columns: readonly Column<ErrorOccurrence>[] = [
     cell: ({ groupId, report }) => (
       <Stack gap={0}>
         <Text size="sm" component="div">
-          <Link to="/crashes/$groupId" params={{ groupId }}>
-            {report?.code}
-          </Link>
+          <ErrorGroupLink groupId={groupId}>{report?.code}</ErrorGroupLink>
         </Text>
         <Text size="xs" c="dimmed" lineClamp={2}>
           {report?.message}

@@ -1,8 +1,10 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Group, Stack, Text } from "@mantine/core";
 import type { CountByName } from "../../../gen/ota/v1/device_service_pb.js";
+import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { DeviceUpdateState, type Rollout } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
+import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { count, counted } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
@@ -12,6 +14,7 @@ import { useChangeKey } from "./use-change-key.ts";
 
 /** Why devices failed, most first, with the way to the devices behind each reason. */
 export function RolloutFailures({ rollout }: { readonly rollout: Rollout }) {
+  const { can } = useSession();
   const { failed } = rolloutTotals(rollout);
   const enabled = { enabled: failed > 0 };
   const { data, error, refetch } = useQuery(
@@ -36,7 +39,8 @@ export function RolloutFailures({ rollout }: { readonly rollout: Rollout }) {
       title="Failures"
       description={failed === 0 ? undefined : `${counted(failed, "device")} failed, by reason`}
       actions={
-        failed > 0 && (
+        failed > 0 &&
+        can(ErrorService.method.listErrorGroups) && (
           <Text size="xs" component="div">
             <Link to="/crashes" search={{ version: rollout.version, state: "all" }}>
               What crashed on {rollout.version}

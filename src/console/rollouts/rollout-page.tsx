@@ -3,6 +3,7 @@ import { Grid, Skeleton, Stack } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
 import { AccessService } from "../../../gen/ota/v1/access_service_pb.js";
+import { ErrorService } from "../../../gen/ota/v1/error_service_pb.js";
 import { type Rollout, RolloutState } from "../../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../../gen/ota/v1/rollout_service_pb.js";
 import { useServerStream } from "../data/use-server-stream.ts";
@@ -80,10 +81,14 @@ function LiveRollout() {
             {rollout.product} {rollout.version}
           </Link>
           {rollout.stateReason !== "" && <> · {rollout.stateReason}</>}
-          {" · "}
-          <Link to="/crashes" search={{ version: rollout.version, state: "all" }}>
-            Crashes on {rollout.version}
-          </Link>
+          {can(ErrorService.method.listErrorGroups) && (
+            <>
+              {" · "}
+              <Link to="/crashes" search={{ version: rollout.version, state: "all" }}>
+                Crashes on {rollout.version}
+              </Link>
+            </>
+          )}
         </>
       }
       actions={<RolloutActions rollout={rollout} changed={setWatched} />}

@@ -1,8 +1,9 @@
-import { Box, Button, Center, Skeleton, Table } from "@mantine/core";
+import { Box, Skeleton, Table } from "@mantine/core";
 import type { ReactNode } from "react";
 import type { Pages } from "../data/use-pages.ts";
 import classes from "./data-table.module.css";
 import { Failure } from "./failure.tsx";
+import { ShowMore } from "./show-more.tsx";
 
 /** One column of a table. */
 export interface Column<Row> {
@@ -29,7 +30,7 @@ interface DataTableProps<Row> {
 
 /** A list as a table that grows page by page. It keeps its height while it loads. */
 export function DataTable<Row>({ name, columns, pages, keyOf, empty }: DataTableProps<Row>) {
-  const { rows, error, hasMore, isReadingMore, isStale, more, retry } = pages;
+  const { rows, error, isStale, retry } = pages;
   if (error !== null && rows === undefined) {
     return (
       <Box p="md">
@@ -92,13 +93,7 @@ export function DataTable<Row>({ name, columns, pages, keyOf, empty }: DataTable
           <Failure error={error} doing={`list more ${name}`} retry={retry} />
         </Box>
       )}
-      {hasMore && (
-        <Center p="sm">
-          <Button variant="default" size="xs" loading={isReadingMore} onClick={more}>
-            Show more
-          </Button>
-        </Center>
-      )}
+      <ShowMore pages={pages} />
     </>
   );
 }

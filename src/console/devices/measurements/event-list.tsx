@@ -4,6 +4,7 @@ import { count } from "../../ui/format.ts";
 import { Link } from "../../ui/link.tsx";
 import { Status, type Tone } from "../../ui/status.tsx";
 import { Time } from "../../ui/time.tsx";
+import { ErrorGroupLink } from "../error-group-link.tsx";
 import type { DeviceEvent, EventKind } from "./device-event.ts";
 
 /** Events as text, newest first, with the way to what is behind them. */
@@ -63,12 +64,5 @@ function EventText({ event: { text, rolloutId, groupId } }: { readonly event: De
       </Link>
     );
   }
-  if (groupId !== undefined && groupId !== "") {
-    return (
-      <Link to="/crashes/$groupId" params={{ groupId }}>
-        {text}
-      </Link>
-    );
-  }
-  return text;
+  return groupId === undefined ? text : <ErrorGroupLink groupId={groupId}>{text}</ErrorGroupLink>;
 }
