@@ -99,9 +99,12 @@ export interface DoorsOptions {
     Pick<HttpAppParts, "readiness" | "rawRoutes" | "corsOrigins" | "trustedProxies" | "console">
   >;
   readonly restAccess?: AccessRule<unknown>;
+  /** The machine's, if not given. */
+  readonly clock?: Clock;
 }
 
 export async function openDoors(options: DoorsOptions): Promise<Doors> {
+  const { clock = systemClock } = options;
   const logged: Record<string, unknown>[] = [];
   const logger: Logger = pino(
     { level: "debug", base: null, serializers: { err: pino.stdSerializers.errWithCause } },
@@ -115,7 +118,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
   };
   const pipeline = new Pipeline({
     authenticator: options.identifier?.(tokens) ?? tokens,
-    rateLimiter: new RateLimiter({ ...noLimits, ...options.rateLimits }, systemClock),
+    rateLimiter: new RateLimiter({ ...noLimits, ...options.rateLimits }, clock),
     places: new Places(
       {
         heartbeats: { most: 100, perCaller: 100 },
@@ -131,7 +134,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     translateError: options.translateError ?? (() => undefined),
     logger,
     metrics: metrics.rpc,
-    clock: systemClock,
+    clock,
     pendingRequests: {
       timeoutMs: 60_000,
       bytes: 64 * 1024 * 1024,

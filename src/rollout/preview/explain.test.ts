@@ -199,7 +199,7 @@ function agreedDecision(built: ReturnType<typeof build>) {
 }
 
 describe("an explanation", () => {
-  it("never disagrees with the decision", { timeout: 60_000 }, () => {
+  it("never disagrees with the decision", () => {
     const told = new Set<string>();
     fc.assert(
       fc.property(world, (wish) => {
@@ -212,7 +212,7 @@ describe("an explanation", () => {
     expect([...told].toSorted()).toEqual(everyOutcome);
   });
 
-  it("agrees with it also where one of the rollouts is the way out of a recall", { timeout: 60_000 }, () => {
+  it("agrees with it also where one of the rollouts is the way out of a recall", () => {
     const recalled = fc.constantFrom("1.1.0", "factory");
     const told = new Set<string>();
     fc.assert(
