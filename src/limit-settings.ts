@@ -179,6 +179,12 @@ export const limitSettings = {
     [10, 1_000_000],
     "The most connections to each port, per replica.",
   ),
+  descriptorsPercent: integer(
+    "DESCRIPTORS_PERCENT",
+    90,
+    [10, 99],
+    "When so many of the files and connections that the process may have open are in use, in percent, the gRPC port takes no more connections; the HTTP port when half of the rest are.",
+  ),
   unauthenticatedConnections: integer(
     "UNAUTHENTICATED_CONNECTIONS_PER_ADDRESS",
     2_048,
@@ -266,6 +272,7 @@ export function limitsOf(values: LimitValues, trustedProxies: BlockList) {
       authenticationMs: values.authenticationSeconds * 1_000,
       unlimited: trustedProxies,
     },
+    descriptorsPercent: values.descriptorsPercent,
     /** How often a client may ping its gRPC connection. */
     pingMs: values.pingSeconds * 1_000,
   };

@@ -95,7 +95,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
     ...(machine && { machine }),
     ...(signal && { signal }),
   });
-  const { clock, metrics, database, databaseUrl, storeProbe } = foundation;
+  const { clock, metrics, database, databaseUrl, storeProbe, descriptors } = foundation;
   const access = await openAccess(foundation, opened, {
     signingKeyRevoked: (keyId, why) => updates.rollouts.signingKeyRevoked(keyId, why),
   });
@@ -189,12 +189,17 @@ async function start(options: ServerOptions): Promise<RunningServer> {
       ],
       corsOrigins: config.corsOrigins,
       trustedProxies: config.trustedProxies,
-      connections,
+      connections: { ...connections, descriptors: descriptors.share("last") },
       tls: httpTls(config, tls),
       console: { sessions, folder: consoleFolder },
     }),
   );
-  const grpcDoor = opened.use(new GrpcDoor(pipeline, table, { connections, pingMs }));
+  const grpcDoor = opened.use(
+    new GrpcDoor(pipeline, table, {
+      connections: { ...connections, descriptors: descriptors.share("most") },
+      pingMs,
+    }),
+  );
   for (const work of [...httpApp.background, ...grpcDoor.background]) foundation.background.add(work);
   showState(metrics, {
     devices: devices.fleet.counters,

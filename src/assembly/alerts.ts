@@ -22,7 +22,7 @@ export type AlertFeature = ReturnType<typeof openAlerts>;
 
 /** Begins to watch. `certificateEnds`: when the certificate of the ports ends, if they have one. */
 export function openAlerts(
-  { config, logger, clock, background, database, idempotency, storeProbe }: Foundation,
+  { config, logger, clock, background, descriptors, database, idempotency, storeProbe }: Foundation,
   { audit }: Access,
   { fleet }: Devices,
   { ingest }: Updates,
@@ -48,6 +48,7 @@ export function openAlerts(
         return `heartbeats are heard faster than they are written: ${Math.round(share * 100)} % of the queue is taken`;
       },
     },
+    { rule: "descriptors.scarce", severity: "WARNING", look: () => descriptors.scarcity },
     {
       rule: "certificate.expires",
       severity: "CRITICAL",

@@ -12,6 +12,7 @@ import { IdempotencyKeys } from "../infra/database/idempotency-keys.ts";
 import { migrateUp } from "../infra/database/migrate.ts";
 import type { DatabaseUrls } from "../infra/database/service-role.ts";
 import type { StatementWatch } from "../infra/database/watched-statements.ts";
+import { Descriptors } from "../infra/descriptors.ts";
 import { Metrics } from "../infra/metrics.ts";
 import type { ObjectStore } from "../infra/objects/object-store.ts";
 import { countStoreCalls } from "../infra/objects/store-metrics.ts";
@@ -34,6 +35,8 @@ export interface Foundation {
   readonly tracing: Tracing | undefined;
   /** All that goes on by itself. */
   readonly background: Background;
+  /** How many files and connections are open. */
+  readonly descriptors: Descriptors;
   /** As the role that the service works as, with its password. */
   readonly databaseUrl: string;
   readonly database: Database;
@@ -77,6 +80,9 @@ export async function openFoundation(
   metrics.background(() => background.logs);
   for (const work of database.background) background.add(work);
   showPools(metrics, database);
+  const descriptors = new Descriptors({ percent: config.descriptorsPercent, clock: machine, logger });
+  background.add(descriptors.round);
+  descriptors.round.start();
   const clock = await DatabaseClock.start({ pool: database.pool, machine, logger });
   background.add(clock.round);
   metrics.observe(
@@ -101,6 +107,7 @@ export async function openFoundation(
     metrics,
     tracing,
     background,
+    descriptors,
     databaseUrl,
     database,
     store,

@@ -18,6 +18,7 @@ const works = [
   "content_scrub",
   "crash_logs",
   "database_clock",
+  "descriptors",
   "device_boots",
   "device_checks",
   "device_states",

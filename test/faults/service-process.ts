@@ -62,6 +62,13 @@ export class ServiceProcess implements AsyncDisposable {
     return this.#grpcAddress;
   }
 
+  /** Its id, which a program that replaces itself by the service hands on. */
+  get pid(): number {
+    const pid = this.#run?.child.pid;
+    if (pid === undefined) throw new Error("it was not started");
+    return pid;
+  }
+
   /** What it has logged since its last start. */
   get log(): string {
     return this.#run?.output.stdout ?? "";

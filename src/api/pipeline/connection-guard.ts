@@ -2,6 +2,7 @@ import type { BlockList, Socket } from "node:net";
 import { addressKey, isListed } from "../../call/address.ts";
 import { Round } from "../../infra/background/round.ts";
 import type { Clock } from "../../infra/clock.ts";
+import type { DescriptorShare } from "../../infra/descriptors.ts";
 import type { Logger } from "../../infra/logger.ts";
 
 /** Which connections a port takes. */
@@ -14,6 +15,8 @@ export interface ConnectionLimits {
   readonly authenticationMs: number;
   /** Addresses without limits of their own: proxies. */
   readonly unlimited: BlockList;
+  /** What they may take of the process's descriptors; as many as there are unless given. */
+  readonly descriptors?: DescriptorShare;
 }
 
 /** Who is at the other end of a connection. */
@@ -34,7 +37,7 @@ export interface ConnectionGuardParts {
 }
 
 /** Why a connection was not taken, or was cut. */
-type RefusedConnection = "too_many" | "address" | "unauthenticated" | "flood";
+type RefusedConnection = "too_many" | "descriptors" | "address" | "unauthenticated" | "flood";
 
 /**
  * Watches the connections of one port before anybody knows who is behind them. Each takes one out of the bucket of its
@@ -87,6 +90,12 @@ export class ConnectionGuard {
       this.#refused("address");
       return end(socket);
     }
+    // The last limit that is asked: what it takes is given back when the connection closes.
+    if (this.#limits.descriptors?.take() === false) {
+      if (isLimited) this.#giveBack(address);
+      this.#refused("descriptors");
+      return end(socket);
+    }
     this.#open.add(socket);
     const key = endKey(socket);
     if (isLimited) {
@@ -95,6 +104,7 @@ export class ConnectionGuard {
     }
     socket.once("close", () => {
       this.#open.delete(socket);
+      this.#limits.descriptors?.giveBack();
       if (this.#strangers.delete(key) && socket.bytesRead === 0) this.#giveBack(address);
     });
     return true;

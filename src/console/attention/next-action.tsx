@@ -74,6 +74,7 @@ function RuleAction({ alert }: { readonly alert: Alert }) {
     case "certificate.expires":
       return <Words>Renew it in the file of DEVICE_OTA_TLS_CERT_FILE; it is read again by itself.</Words>;
     case "store.down":
+    case "descriptors.scarce":
     case "ingest.lag":
     case "database.down":
       return (

@@ -16,6 +16,7 @@ export const alertRules: Readonly<Record<string, string>> = {
   "key.expires": "Key or token expires",
   "certificate.expires": "Certificate expires",
   "store.down": "Object store in trouble",
+  "descriptors.scarce": "Too few connections are left",
   "ingest.lag": "Heartbeats are written too slowly",
   "database.down": "Database was away",
 };
