@@ -1,4 +1,5 @@
 import { OtaError } from "../errors.ts";
+import { forEverybody } from "./reader.ts";
 
 /** How a {@link BatchLoader} loads, and how much at once. */
 export interface BatchLoaderOptions<Value> {
@@ -94,7 +95,7 @@ export class BatchLoader<Value> {
 
   async #run(keys: readonly string[]): Promise<void> {
     try {
-      const values = await this.#options.load(keys);
+      const values = await forEverybody(() => this.#options.load(keys));
       for (const key of keys) this.#settle(key, values.get(key));
     } catch (error) {
       for (const key of keys) {

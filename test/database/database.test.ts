@@ -52,18 +52,6 @@ describe("connections", () => {
     }
   });
 
-  it("of the ORM are no longer waited for when the unit of work is given up", async () => {
-    const sleeping =
-      "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    const giveUp = new AbortController();
-    const query = database.em(giveUp.signal).execute("SELECT pg_sleep(2)");
-    await eventually(async () => expect((await database.adminPool.query(sleeping)).rowCount).toBe(1));
-    giveUp.abort();
-    await expect(query).rejects.toThrow();
-    expect((await database.adminPool.query(sleeping)).rowCount).toBe(1);
-    expect(await database.em().count(DeviceEntity, {})).toBe(0);
-  });
-
   it("of the ORM are replaced when they break within a transaction, or as it begins", async () => {
     await using alone = await createTestDatabase();
     await using own = await connect(alone.url);

@@ -9,10 +9,12 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Logger } from "pino";
 import type { ShownCertificate } from "../../call/client-certificate.ts";
 import { duringCall } from "../../call/current-call.ts";
 import { actorOf, type Identity } from "../../call/identity.ts";
+import { readingFor } from "../../infra/reader.ts";
 import { type AccessRule, accessRuleOf } from "./access-rule.ts";
 
 /** The way a call came in. */
@@ -168,9 +170,13 @@ export function unary<I extends DescMessage, O extends DescMessage>(
   options: EndpointOptions<MessageShape<I>>,
   handle: UnaryEndpoint<I, O>["handle"],
 ): Endpoint {
+  const isRead = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   const known: typeof handle = isFrequent(options.rate)
     ? handle
-    : (request, context) => servingCall(context, () => handle(request, context));
+    : (request, context) => {
+        const serve = () => handle(request, context);
+        return servingCall(context, isRead ? () => readingFor(context, serve) : serve);
+      };
   return endpoint("unary", method, options, known);
 }
 

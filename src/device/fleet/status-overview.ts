@@ -1,4 +1,5 @@
 import type { Clock } from "../../infra/clock.ts";
+import { forEverybody } from "../../infra/reader.ts";
 import {
   type FleetCount,
   type FleetCounters,
@@ -79,7 +80,7 @@ export class StatusOverview {
 
   /** The fleet's state now. */
   async get(): Promise<FleetStatus> {
-    this.#reading ??= this.#read().finally(() => {
+    this.#reading ??= forEverybody(() => this.#read()).finally(() => {
       this.#reading = undefined;
     });
     return await this.#reading;

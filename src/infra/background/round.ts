@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../logger.ts";
+import { forEverybody } from "../reader.ts";
 import { type BackgroundWork, type RowCounts, WorkLog } from "./work-log.ts";
 
 /** What a {@link Round} does, and when. */
@@ -72,7 +73,7 @@ export class Round implements BackgroundWork {
     this.#clear();
     const worked = await this.log.run(async () => {
       try {
-        await work(signal);
+        await forEverybody(() => work(signal));
       } catch (error) {
         // What was told to end has not failed.
         if (!signal.aborted) throw error;

@@ -12,12 +12,21 @@ export async function cancellableQuery<Row>(
   values: readonly unknown[],
   signal: AbortSignal,
 ): Promise<Row[]> {
+  return await cancellable(pool, signal, (client) => sessionOn(client).query<Row>(statement, values));
+}
+
+/** Likewise, for whatever runs one statement on the connection that it is given. */
+export async function cancellable<Result>(
+  pool: pg.Pool,
+  signal: AbortSignal,
+  run: (client: pg.PoolClient) => Promise<Result>,
+): Promise<Result> {
   signal.throwIfAborted();
   const client = await pool.connect();
   let cancelling: Promise<unknown> | undefined;
   let failure: Error | undefined;
   const cancel = (): void => {
-    cancelling = sessionOn(pool)
+    cancelling = sessionOn(cancelPools.get(pool) ?? pool)
       .run(cancelSql, [processOf(client)])
       .catch((error: unknown) => {
         // Without the connection the server finds out by itself that nobody waits any more.
@@ -28,7 +37,7 @@ export async function cancellableQuery<Row>(
   try {
     signal.throwIfAborted();
     signal.addEventListener("abort", cancel, { once: true });
-    return await sessionOn(client).query<Row>(statement, values);
+    return await run(client);
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     throw error;
@@ -39,6 +48,13 @@ export async function cancellableQuery<Row>(
     if (failure === undefined) client.release();
   }
 }
+
+/** Has statements of a pool cancelled on a connection of another one: their own may be used up by those that are to end. */
+export function cancelBy(pool: pg.Pool, other: pg.Pool): void {
+  cancelPools.set(pool, other);
+}
+
+const cancelPools = new WeakMap<pg.Pool, pg.Pool>();
 
 const cancelSql = sql`SELECT pg_cancel_backend($1)`;
 

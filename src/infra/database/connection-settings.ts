@@ -8,7 +8,7 @@ export interface PoolSizes {
   readonly orm: number;
   /** Hand-written SQL outside the ORM. */
   readonly admin: number;
-  /** Reads that cost much: as many at once, and one connection more to cancel them. */
+  /** Reads that cost much: as many at once, and one connection more, by which reads of callers who left are cancelled. */
   readonly heavyReads: number;
 }
 
@@ -17,7 +17,7 @@ export const defaultPoolSizes: PoolSizes = { ingest: 2, orm: 6, admin: 4, heavyR
 
 const { ingest, orm, admin, heavyReads } = defaultPoolSizes;
 
-/** What a replica holds at most by default: its pools, one to cancel heavy reads, and the listening one. 16. */
+/** What a replica holds at most by default: its pools, one to cancel reads, and the listening one. 16. */
 export const connectionsOfReplica = ingest + orm + admin + heavyReads + 1 + 1;
 
 /** How long a caller waits for a connection, be it a new one or its turn in a pool that is used up. */

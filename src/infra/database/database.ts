@@ -5,6 +5,7 @@ import { Alarm } from "../alarm.ts";
 import type { BackgroundWork } from "../background/work-log.ts";
 import type { Logger } from "../logger.ts";
 import { closeOnBrokenTransaction } from "./broken-transactions.ts";
+import { cancelBy } from "./cancellable-query.ts";
 import { connectionSettings, defaultPoolSizes, type PoolSizes } from "./connection-settings.ts";
 import { asDatabaseError, withRetry } from "./errors.ts";
 import { HeavyReads, heavyReadSettings } from "./heavy-reads.ts";
@@ -71,6 +72,8 @@ export class Database implements AsyncDisposable {
   static async connect(options: DatabaseOptions): Promise<Database> {
     const sizes = { ...defaultPoolSizes, ...options.poolSizes };
     const pools = new Map<PoolName, pg.Pool>();
+    const heavyPool = createPool(heavyReadSettings(options.url, sizes.heavyReads), options.logger);
+    pools.set("heavy_reads", heavyPool);
     const orm = await MikroORM.init({
       driver: OrmDriver,
       entities: options.entities,
@@ -82,6 +85,7 @@ export class Database implements AsyncDisposable {
         // The ORM makes it with its first statement.
         onPoolCreated: (pool: pg.Pool) => {
           pools.set("orm", pool);
+          cancelBy(pool, heavyPool);
           if (options.watch !== undefined) watchStatements(pool, options.watch);
         },
       },
@@ -95,7 +99,7 @@ export class Database implements AsyncDisposable {
       logger: (message) => options.logger.debug(message),
       colors: false,
     });
-    const database = new Database(orm, options, sizes, pools);
+    const database = new Database(orm, options, sizes, pools, heavyPool);
     try {
       await database.ping(AbortSignal.timeout(firstAnswerMs));
       return database;
@@ -110,6 +114,7 @@ export class Database implements AsyncDisposable {
     options: DatabaseOptions,
     sizes: PoolSizes,
     pools: Map<PoolName, pg.Pool>,
+    heavyPool: pg.Pool,
   ) {
     const { url, logger, listenCheckMs: checkEveryMs = 10_000 } = options;
     this.orm = orm;
@@ -118,13 +123,14 @@ export class Database implements AsyncDisposable {
     this.ingestPool = createPool({ ...connectionSettings(url, "ingest"), max: sizes.ingest }, logger);
     this.adminPool = createPool({ ...connectionSettings(url, "admin"), max: sizes.admin }, logger);
     this.pool = new Pool(this.adminPool);
-    this.#heavyPool = createPool(heavyReadSettings(url, sizes.heavyReads), logger);
+    this.#heavyPool = heavyPool;
+    cancelBy(this.adminPool, heavyPool);
     this.heavyReads = new HeavyReads(this.#heavyPool, sizes.heavyReads);
     if (options.watch !== undefined) {
       for (const pool of [this.ingestPool, this.adminPool, this.#heavyPool])
         watchStatements(pool, options.watch);
     }
-    pools.set("ingest", this.ingestPool).set("admin", this.adminPool).set("heavy_reads", this.#heavyPool);
+    pools.set("ingest", this.ingestPool).set("admin", this.adminPool);
     this.#listener = new Listener({ url, logger, checkEveryMs });
     this.#notifier = new Notifier(this.pool, logger);
   }
@@ -145,12 +151,9 @@ export class Database implements AsyncDisposable {
     return [this.#notifier.writer, this.#listener.round];
   }
 
-  /**
-   * A fresh entity manager for one unit of work: never one for a stream's life, its memory of entities only grows. When
-   * the signal aborts, its calls stop waiting; a statement that runs goes on in the server until its own time-out.
-   */
-  em(signal?: AbortSignal): EntityManager {
-    return this.orm.em.fork(signal === undefined ? {} : { signal });
+  /** A fresh entity manager for one unit of work: never one for a stream's life, its memory of entities only grows. */
+  em(): EntityManager {
+    return this.orm.em.fork();
   }
 
   /**

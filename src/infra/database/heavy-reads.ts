@@ -63,7 +63,7 @@ export class HeavyReads {
   }
 }
 
-/** The connections of {@link HeavyReads}: one more than read at once, so that a read can always be cancelled. */
+/** The connections of {@link HeavyReads}: one more than read at once, so that a read can always be cancelled, also one of another pool. */
 export function heavyReadSettings(url: string, atOnce: number): pg.PoolConfig {
   return {
     ...connectionSettings(url, "heavy reads"),

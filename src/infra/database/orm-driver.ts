@@ -19,7 +19,9 @@ import {
   Utils,
 } from "@mikro-orm/postgresql";
 import { CompiledQuery } from "kysely";
-import type { PoolConfig } from "pg";
+import type pg from "pg";
+import { currentReader, type Reader } from "../reader.ts";
+import { cancellable } from "./cancellable-query.ts";
 import { NumberedQuery } from "./session.ts";
 
 /**
@@ -53,7 +55,7 @@ class ParameterConnection extends PostgreSqlConnection {
   declare protected platform: ParameterPlatform;
 
   /** Dates come back as pg reads them everywhere else; the ORM takes either, but reads text by default. */
-  override mapOptions(overrides: PoolConfig): PoolConfig {
+  override mapOptions(overrides: pg.PoolConfig): pg.PoolConfig {
     const { types: _, ...options } = super.mapOptions(overrides);
     return options;
   }
@@ -67,27 +69,28 @@ class ParameterConnection extends PostgreSqlConnection {
   ): Promise<T> {
     await this.ensureConnection();
     const { text, values } = this.#parameterise(query, params);
-    const { signal, inflightQueryAbortStrategy, ...shown } = (context ?? {}) as LoggingOptions & AbortOptions;
     return await this.executeQuery(
       text,
       async () => {
-        const abort = {
-          ...(signal === undefined ? {} : { signal }),
-          ...(inflightQueryAbortStrategy === undefined ? {} : { inflightQueryAbortStrategy }),
-        };
-        const result = await (transaction ?? this.getClient()).executeQuery(
-          CompiledQuery.raw(text, values),
-          abort,
-        );
+        const reader = transaction === undefined && method !== "run" ? currentReader() : undefined;
+        if (reader !== undefined)
+          return this.transformRawResult<T>(await this.#readFor(reader, text, values), method);
+        const result = await (transaction ?? this.getClient()).executeQuery(CompiledQuery.raw(text, values));
         return this.transformRawResult<T>(result, method);
       },
-      shown,
+      context,
     );
   }
 
   /** Would quote values into the text, and nothing needs it. */
   override stream(): never {
     throw new Error("results of the ORM are not streamed");
+  }
+
+  /** Reads for a caller who may leave. Kysely would cancel by a connection of its own each time, beyond what pools bound. */
+  async #readFor({ signal }: Reader, text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
+    const pool = await this.getNativeClient();
+    return await cancellable(pool, signal, (client) => client.query(text, [...values]));
   }
 
   #parameterise(
@@ -140,9 +143,4 @@ class ParameterPlatform extends PostgreSqlPlatform {
       Utils.isPlainObject(value) || (typeof value === "object" && value !== null && JsonProperty in value);
     return isJson ? JSON.stringify(value) : value;
   }
-}
-
-interface AbortOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly inflightQueryAbortStrategy?: "ignore query" | "cancel query" | "kill session" | undefined;
 }

@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { currentReader } from "../reader.ts";
 import { type AdvisoryLock, lockNumber } from "./advisory-locks.ts";
 import { cancellableQuery } from "./cancellable-query.ts";
 import { answerTimeoutMs } from "./connection-settings.ts";
@@ -32,7 +33,10 @@ export class Pool implements Session {
     this.#session = sessionOn(pool);
   }
 
-  query<Row>(statement: Sql, values?: readonly unknown[]): Promise<Row[]> {
+  /** What is read for one caller alone ({@link currentReader}) ends in the server when that caller leaves. */
+  query<Row>(statement: Sql, values: readonly unknown[] = []): Promise<Row[]> {
+    const reader = currentReader();
+    if (reader !== undefined) return this.cancellable(statement, values, reader.signal);
     return this.#session.query(statement, values);
   }
 

@@ -8,6 +8,7 @@ import { type ReleasePolicy, readSignatureRule, type SignatureRule } from "../..
 import type { Clock } from "../../infra/clock.ts";
 import type { Database } from "../../infra/database/database.ts";
 import { sql, words } from "../../infra/database/sql.ts";
+import { forEverybody } from "../../infra/reader.ts";
 import type { ReportedVersions } from "../../version/reported-versions.ts";
 import type { Rollout } from "../model/rollout.ts";
 import { readRollouts } from "../model/rollout-rows.ts";
@@ -163,7 +164,7 @@ export class RolloutIndex {
   }
 
   #start(): Promise<void> {
-    this.#loading = this.#load().finally(() => {
+    this.#loading = forEverybody(() => this.#load()).finally(() => {
       this.#loading = undefined;
     });
     return this.#loading;
@@ -253,7 +254,7 @@ export class RolloutIndex {
   #readOther(id: string): Promise<OfferFirmware | undefined> {
     const under = this.#reading.get(id);
     if (under !== undefined) return under;
-    const reading = this.#readOne(id).finally(() => this.#reading.delete(id));
+    const reading = forEverybody(() => this.#readOne(id)).finally(() => this.#reading.delete(id));
     this.#reading.set(id, reading);
     return reading;
   }
