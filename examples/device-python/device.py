@@ -1,15 +1,13 @@
 """A whole device over gRPC: it enrols, holds the heartbeat stream with a backlog, asks when it is told to, downloads with resume,
 verifies the signed manifest, installs, reports, and proves the update by its heartbeats after the next start. From outside: SERVICE
-(host:port), ENROLMENT_KEY, SERIAL_NUMBER, DEVICE_TYPE, HARDWARE_MODEL, PRODUCT, TRUSTED_KEY (an Ed25519 public key, PEM), INSTALL_HOOK,
-and STATE_DIR, which survives reboots and holds the `version` that runs."""
+(host:port), ENROLMENT_KEY, SERIAL_NUMBER, DEVICE_TYPE, HARDWARE_MODEL, PRODUCT, TRUSTED_KEY (a public key, PEM), INSTALL_HOOK, and
+STATE_DIR, which survives reboots and holds the `version` that runs. `./generate OUT` makes the code of the contract: PYTHONPATH=OUT."""
 
 import hashlib, json, os, random, subprocess, threading, time, uuid
-from datetime import datetime, timezone
 from pathlib import Path
 
 import grpc
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from manifest import Refused, believed, refuse_if
 from ota.v1 import device_service_pb2 as device, device_service_pb2_grpc, heartbeat_pb2, heartbeat_service_pb2 as stream
 from ota.v1 import heartbeat_service_pb2_grpc, rollout_pb2 as rollout, update_service_pb2 as update, update_service_pb2_grpc
 
@@ -90,7 +88,7 @@ def check():
     asked.wait(answer.retry_after.ToTimedelta().total_seconds())
 
 def take(offer):
-    signed = verified(offer)
+    signed = believed(offer, env, version, memory)
     report(offer, "DOWNLOADING")
     image = download(offer, signed)
     report(offer, "DOWNLOADED")
@@ -109,54 +107,13 @@ def report(offer, state, reason=""):
     return updates.ReportUpdateStatus(update.ReportUpdateStatusRequest(update_id=offer.update_id,
         state=f"DEVICE_UPDATE_STATE_{state}", failure_reason=reason), timeout=30, metadata=credential).state
 
-class Refused(Exception):
-    """Why an offer is not taken, as a code."""
-
-def refuse_if(reason, is_wrong):
-    if is_wrong:
-        raise Refused(reason)
-
-def verified(offer):
-    """The signature first, over the exact bytes, by the key that this device trusts. Then nothing but what was signed counts."""
-    refuse_if("SIGNATURE_INVALID", not any(is_signed(offer.manifest, each.signature) for each in offer.signatures))
-    signed, names = json.loads(offer.manifest), set("""type product version security_counter security_fix sha256 size_bytes device_types
-        hardware_models min_current_version created expires""".split())
-    # A member that it does not know may be a restriction that it would overlook.
-    others = {name for name in signed.keys() - names if name != "downgrade_from" and not name.startswith("info_")}
-    refuse_if("INVALID_MANIFEST", others or names - signed.keys() or signed["type"] != "ota.v1.firmware-manifest")
-    refuse_if("WRONG_PRODUCT", signed["product"] != env["PRODUCT"])
-    refuse_if("WRONG_DEVICE_TYPE", env["DEVICE_TYPE"] not in signed["device_types"])
-    refuse_if("WRONG_HARDWARE_MODEL", signed["hardware_models"] and env["HARDWARE_MODEL"] not in signed["hardware_models"])
-    refuse_if("SECURITY_COUNTER_TOO_LOW", signed["security_counter"] < memory["counter"])
-    refuse_if("VERSION_TOO_OLD", is_older(version, signed["min_current_version"] or version))
-    refuse_if("FIRMWARE_EXPIRED", signed["expires"] and signed["expires"] < datetime.now(timezone.utc).isoformat())
-    # Back only to what ran here before, or to what the signers let it go back to.
-    may_go_back = signed["version"] in memory["ran"] or not is_older(signed.get("downgrade_from", "0.0.0-0"), version)
-    refuse_if("DOWNGRADE_REFUSED", is_older(signed["version"], version) and not may_go_back)
-    return signed
-
-def is_signed(content, signature):
-    try:
-        load_pem_public_key(Path(env["TRUSTED_KEY"]).read_bytes()).verify(signature, content)
-        return True
-    except InvalidSignature:
-        return False
-
-def is_older(a, b):
-    """Semantic versions: numbers sort before texts, and a pre-release before its release."""
-    def key(text):
-        core, _, pre = text.partition("+")[0].partition("-")
-        parts = [(0, int(each), "") if each.isdigit() else (1, 0, each) for each in pre.split(".")] if pre else [(2, 0, "")]
-        return [int(each) for each in core.split(".")], parts
-    return key(a) < key(b)
-
 def download(offer, signed):
     """The partial file has the name of the digest that it is to have, so that a break or a reboot costs nothing."""
     image = folder / f"image-{signed['sha256']}"
     with open(image, "ab") as file:
         if file.tell() > 0:
             say(f"goes on at byte {file.tell()} of {signed['size_bytes']}")
-        # In parts, because gRPC forgets what it received and nobody has read yet when a connection breaks.
+        # In parts: gRPC forgets what it received and nobody has read yet when a connection breaks.
         while file.tell() < signed["size_bytes"]:
             request = update.DownloadFirmwareRequest(update_id=offer.update_id, offset=file.tell(), limit=512 * 1024)
             for part in updates.DownloadFirmware(request, timeout=600, metadata=credential):

@@ -1,9 +1,9 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
+import { onTestFinished } from "vitest";
 import type { TestService } from "../support/service.ts";
 import { cutOnce, type PoorNetwork } from "./cut-once.ts";
 
@@ -13,6 +13,8 @@ export interface ExampleProgram {
   readonly build?: string;
   /** The simple command of a shell that starts it, with that folder in `BUILT`. */
   readonly command: string;
+  /** Says of files, a manifest and a signature each, whether the key in `TRUSTED_KEY` makes them believed: one line each. */
+  readonly verify: string;
   readonly door: "http" | "grpc";
 }
 
@@ -31,24 +33,37 @@ export class ExampleDevice implements AsyncDisposable {
   readonly #folder: string;
   readonly #network: PoorNetwork;
   readonly #env: Readonly<Record<string, string>>;
+  readonly #opened: AsyncDisposableStack;
   #child: ChildProcess | undefined;
   #isStopped = false;
 
-  /** Starts one that runs version 1.0.0; `env` is what all devices are told alike. */
+  /**
+   * Starts one that runs version 1.0.0; `env` is what all devices are told alike, `built` the folder of its program. It stops
+   * when it is disposed, and with the test at the latest, whatever becomes of that.
+   */
   static async start(
     serialNumber: string,
     program: ExampleProgram,
     service: TestService,
     env: Readonly<Record<string, string>>,
+    built: string,
   ): Promise<ExampleDevice> {
+    const opened = new AsyncDisposableStack();
+    onTestFinished(() => opened.disposeAsync());
     const folder = await mkdtemp(join(tmpdir(), "device-ota-example-"));
+    opened.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
     await writeFile(join(folder, "version"), "1.0.0\n");
-    const built = join(folder, "built");
-    await mkdir(built);
-    if (program.build !== undefined) await promisify(execFile)(program.build, [built]);
     const target = program.door === "http" ? new URL(service.httpUrl).host : service.grpcAddress;
-    const network = await cutOnce(target, cutAfterBytes);
-    const device = new ExampleDevice(serialNumber, program, folder, network, { ...env, BUILT: built });
+    const network = opened.use(await cutOnce(target, cutAfterBytes));
+    const device = new ExampleDevice(
+      serialNumber,
+      program,
+      folder,
+      network,
+      { ...env, BUILT: built },
+      opened,
+    );
+    opened.defer(() => device.#stop());
     device.#boot();
     return device;
   }
@@ -59,11 +74,13 @@ export class ExampleDevice implements AsyncDisposable {
     folder: string,
     network: PoorNetwork,
     env: Readonly<Record<string, string>>,
+    opened: AsyncDisposableStack,
   ) {
     this.serialNumber = serialNumber;
     this.#program = program;
     this.#folder = folder;
     this.#network = network;
+    this.#opened = opened;
     this.#env = {
       ...env,
       SERVICE: program.door === "http" ? `http://${network.address}` : network.address,
@@ -82,16 +99,17 @@ export class ExampleDevice implements AsyncDisposable {
     return readFile(join(this.#folder, "slot"));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#opened.disposeAsync();
+  }
+
+  async #stop(): Promise<void> {
     this.#isStopped = true;
     const child = this.#child;
-    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
-      const closed = once(child, "close");
-      kill(child);
-      await closed;
-    }
-    await this.#network[Symbol.asyncDispose]();
-    await rm(this.#folder, { recursive: true, force: true, maxRetries: 3 });
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const closed = once(child, "close");
+    kill(child);
+    await closed;
   }
 
   #boot(): void {

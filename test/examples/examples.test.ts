@@ -1,17 +1,19 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { RolloutState } from "../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { eventually } from "../support/eventually.ts";
 import { compileCache } from "../support/run-cli.ts";
 import { startTestService } from "../support/service.ts";
+import { BuiltExamples } from "./built-examples.ts";
 import { ExampleDevice, examples } from "./example-device.ts";
-import { exampleDevices } from "./toolchains.ts";
+import { devicesByToolchain } from "./toolchains.ts";
+import { manifestVectors, signatureVectors, verdicts } from "./vectors.ts";
 
 /*
  * Every example device takes part in one story, beside the others and against a real service: it enrols, beats, is updated by
@@ -24,79 +26,144 @@ const deadlineMs = 300_000;
 const imageBytes = 3_000_000;
 const run = promisify(execFile);
 
-const { ready, missing } = await exampleDevices();
+const { ready, missing } = await devicesByToolchain();
 
 describe.skipIf(missing.length === 0)("without what they need", () => {
   for (const { name, needs } of missing) it.skip(`${name} is not run: ${needs}`);
 });
 
-it("are released to, break off, go on, prove the update and go back", { timeout: deadlineMs }, async () => {
-  await using opened = new AsyncDisposableStack();
-  const service = opened.use(await startTestService());
-  const folder = await mkdtemp(join(tmpdir(), "device-ota-examples-"));
-  opened.defer(() => rm(folder, { recursive: true, force: true }));
-  await symlink(join(examples, "../bin/device-ota"), join(folder, "device-ota"));
-  const story = {
-    PRODUCT: "example-os",
-    DEVICE_TYPE: "example",
-    HARDWARE_MODEL: "ex-1",
-    ENROLMENT_KEY: service.enrolmentKey,
-    TRUSTED_KEY: join(folder, "release.pub.pem"),
-    INSTALL_HOOK: join(examples, "install-hook"),
-  };
-  const env = {
-    ...story,
-    PATH: `${folder}:${process.env["PATH"]}`,
-    NODE_COMPILE_CACHE: compileCache,
-    SERVICE: service.httpUrl,
-    DEVICE_OTA_SERVER: service.grpcAddress,
-    DEVICE_OTA_TOKEN: service.adminToken,
-    SIGNING_KEY: join(folder, "release.key.pem"),
-    RINGS: "canary=1devices,production=100%",
-    SOAK: "0s",
-    VERIFY_FOR: "0s",
-    POLL_SECONDS: "0.5",
-    TIMEOUT_SECONDS: "150",
-  };
-  const shell = async (command: string): Promise<string> =>
-    (await run("sh", ["-euc", command], { cwd: folder, env })).stdout;
+it("a machine without tools runs none of them, and each says what it needs", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "device-ota-no-tools-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const without = await devicesByToolchain(folder);
+  expect(without.ready).toEqual([]);
+  expect(without.missing).toHaveLength(ready.length + missing.length);
+});
 
-  const images = { "1.0.0": randomBytes(imageBytes), "1.1.0": randomBytes(imageBytes) };
-  for (const [version, image] of Object.entries(images)) await writeFile(join(folder, version), image);
-  await shell(`device-ota firmware keygen --out release
+describe.skipIf(ready.length === 0)("what this machine has the tools for", () => {
+  let built: BuiltExamples;
+  beforeAll(async () => {
+    built = await BuiltExamples.build(ready);
+  }, deadlineMs);
+  afterAll(() => built?.[Symbol.asyncDispose]());
+
+  it.each(ready)("$name believes no manifest but one that is right", async (example) => {
+    const vectors = await manifestVectors();
+    const expected = vectors.cases.map(({ what, valid }) => ({
+      what,
+      verdict: valid && !example.cannotRead.includes(what) ? "believed" : "INVALID_MANIFEST",
+    }));
+    expect(await verdicts(example, built.folder(example), vectors)).toEqual(expected);
+  });
+
+  it.each(ready)("$name believes right signatures of each kind, and no others", async (example) => {
+    for (const vectors of await signatureVectors()) {
+      const expected = vectors.cases.map(({ what, valid }) => ({
+        what,
+        verdict: valid ? "believed" : "SIGNATURE_INVALID",
+      }));
+      expect(await verdicts(example, built.folder(example), vectors)).toEqual(expected);
+    }
+  });
+
+  it("are released to, break off, go on, prove the update, go back, and fail a bad release", {
+    timeout: deadlineMs,
+  }, async () => {
+    await using opened = new AsyncDisposableStack();
+    const service = opened.use(await startTestService());
+    const folder = await mkdtemp(join(tmpdir(), "device-ota-examples-"));
+    opened.defer(() => rm(folder, { recursive: true, force: true }));
+    await symlink(join(examples, "../bin/device-ota"), join(folder, "device-ota"));
+    const story = {
+      PRODUCT: "example-os",
+      DEVICE_TYPE: "example",
+      HARDWARE_MODEL: "ex-1",
+      ENROLMENT_KEY: service.enrolmentKey,
+      TRUSTED_KEY: join(folder, "release.pub.pem"),
+      INSTALL_HOOK: join(folder, "install-hook"),
+    };
+    const env = {
+      ...story,
+      PATH: `${folder}:${process.env["PATH"]}`,
+      NODE_COMPILE_CACHE: compileCache,
+      SERVICE: service.httpUrl,
+      DEVICE_OTA_SERVER: service.grpcAddress,
+      DEVICE_OTA_TOKEN: service.adminToken,
+      SIGNING_KEY: join(folder, "release.key.pem"),
+      RINGS: "canary=1devices,production=100%",
+      SOAK: "0s",
+      VERIFY_FOR: "0s",
+      POLL_SECONDS: "0.5",
+      TIMEOUT_SECONDS: "150",
+    };
+    const shell = async (command: string, changed: Readonly<Record<string, string>> = {}): Promise<string> =>
+      (await run("sh", ["-euc", command], { cwd: folder, env: { ...env, ...changed } })).stdout;
+
+    const images = {
+      "1.0.0": randomBytes(imageBytes),
+      "1.1.0": randomBytes(imageBytes),
+      "1.2.0": randomBytes(1000),
+    };
+    for (const [version, image] of Object.entries(images)) await writeFile(join(folder, version), image);
+    await writeFile(story.INSTALL_HOOK, hookThatCannotInstall("1.2.0"));
+    await chmod(story.INSTALL_HOOK, 0o755);
+    await shell(`device-ota firmware keygen --out release
       device-ota signing-key register --name release release.pub.pem
       device-ota firmware publish 1.0.0 --key release.key.pem --product "$PRODUCT" --version 1.0.0 --device-type "$DEVICE_TYPE"`);
 
-  const devices = await Promise.all(
-    ready.map(({ name, program }) => ExampleDevice.start(`example-${name}`, program, service, story)),
-  );
-  for (const device of devices) opened.use(device);
-  onTestFinished(() => {
-    process.stdout.write(`${devices.map(({ output }) => output).join("\n")}\n`);
-  });
-  await Promise.all(devices.map((device) => saysAll(device, ["enrolled", "runs 1.0.0"])));
+    const devices: ExampleDevice[] = [];
+    for (const example of ready) {
+      const { name, program } = example;
+      const device = ExampleDevice.start(`example-${name}`, program, service, story, built.folder(example));
+      devices.push(opened.use(await device));
+    }
+    onTestFinished(() => {
+      process.stdout.write(`${devices.map(({ output }) => output).join("\n")}\n`);
+    });
+    await Promise.all(devices.map((device) => saysAll(device, ["enrolled", "runs 1.0.0"])));
 
-  const released = await shell(`${join(examples, "ci-release/release")} 1.1.0 1.1.0`);
-  process.stdout.write(`${released}\n`);
-  expect(released).toContain(": completed");
-  for (const device of devices) {
-    expect(await device.slot()).toEqual(images["1.1.0"]);
-    expect(device.output).toMatch(/goes on at byte [1-9]\d* of 3000000/);
-    // A download that began anew after the break would have brought two thirds of the image twice.
-    expect(device.receivedBytes).toBeLessThan(imageBytes * 1.3);
-  }
+    const release = join(examples, "ci-release/release");
+    const released = await shell(`${release} 1.1.0 1.1.0`);
+    process.stdout.write(`${released}\n`);
+    expect(released).toContain(": completed");
+    for (const device of devices) {
+      expect(await device.slot()).toEqual(images["1.1.0"]);
+      expect(device.output).toMatch(/goes on at byte [1-9]\d* of 3000000/);
+      // A download that began anew after the break would have brought two thirds of the image twice.
+      expect(device.receivedBytes).toBeLessThan(imageBytes * 1.3);
+    }
 
-  const rollouts = service.client();
-  const { rollouts: listed } = await rollouts.unary(RolloutService.method.listRollouts, {});
-  const id = listed[0]?.id ?? "";
-  await rollouts.unary(RolloutService.method.rollbackRollout, { id });
-  await eventually(async () => {
-    const { rollout } = await rollouts.unary(RolloutService.method.getRollout, { id });
-    expect(rollout?.state).toBe(RolloutState.ROLLED_BACK);
-    expect(Number(rollout?.rollback?.completed)).toBe(devices.length);
+    const rollouts = service.client();
+    const { rollouts: listed } = await rollouts.unary(RolloutService.method.listRollouts, {});
+    const id = listed[0]?.id ?? "";
+    await rollouts.unary(RolloutService.method.rollbackRollout, { id });
+    await eventually(async () => {
+      const { rollout } = await rollouts.unary(RolloutService.method.getRollout, { id });
+      expect(rollout?.state).toBe(RolloutState.ROLLED_BACK);
+      expect(Number(rollout?.rollback?.completed)).toBe(devices.length);
+    });
+    for (const device of devices) expect(await device.slot()).toEqual(images["1.0.0"]);
+
+    // One device alone pauses a rollout; all of a small ring take it back.
+    const failed = shell(`${release} 1.2.0 1.2.0`, { RINGS: `canary=${devices.length}devices` });
+    await expect(failed).rejects.toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining(": canary") as string,
+      stderr: expect.stringMatching(
+        devices.length > 1 ? /^ROLLOUT_STATE_ROLL\w+BACK: .+/m : /^ROLLOUT_STATE_PAUSED: .+/m,
+      ) as string,
+    });
+    for (const device of devices) {
+      expect(device.output).toContain("FAILED INSTALL_FAILED");
+      expect(await device.slot()).toEqual(images["1.0.0"]);
+    }
   });
-  for (const device of devices) expect(await device.slot()).toEqual(images["1.0.0"]);
 });
+
+/** The install hook of the examples, which finds the image of one version to be no good. */
+function hookThatCannotInstall(version: string): string {
+  return `#!/bin/sh\n[ "$1 \${3:-}" != "install ${version}" ] && exec ${join(examples, "install-hook")} "$@"\n`;
+}
 
 async function saysAll(device: ExampleDevice, lines: readonly string[]): Promise<void> {
   await eventually(() => {

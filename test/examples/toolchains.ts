@@ -3,24 +3,38 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { type ExampleProgram, examples } from "./example-device.ts";
 
-interface Example {
+export interface Example {
   readonly name: string;
   /** What a machine must have, for people. */
   readonly needs: string;
   /** Whether this machine has it, as a command that fails otherwise. */
   readonly probe: string;
   readonly program: ExampleProgram;
+  /** Right manifests of docs/vectors that it refuses all the same. */
+  readonly cannotRead: readonly string[];
 }
+
+/** None of the examples has applications beside its firmware. */
+const noApplications = ["an application"];
 
 /** Another Python may come first on the PATH and lacks Debian's packages. */
 const debianPython = "/usr/bin/python3";
 
-const all: readonly Example[] = [
+/** The examples' folders stay as they are. */
+const python = `PYTHONDONTWRITEBYTECODE=1 ${debianPython}`;
+
+const exampleDevices: readonly Example[] = [
   {
     name: "device-shell",
     needs: "curl and OpenSSL 3",
     probe: "curl --version && openssl pkeyutl -help 2>&1 | grep -e -rawin",
-    program: { command: join(examples, "device-shell/device"), door: "http" },
+    program: {
+      command: join(examples, "device-shell/device"),
+      verify: join(examples, "device-shell/manifest"),
+      door: "http",
+    },
+    // It reads manifests line by line, as `device-ota` writes them.
+    cannotRead: [...noApplications, "other blanks and another order of members"],
   },
   {
     name: "device-python",
@@ -30,18 +44,22 @@ const all: readonly Example[] = [
       command -v protoc grpc_python_plugin && ls /usr/include/google/protobuf/descriptor.proto`,
     program: {
       build: join(examples, "device-python/generate"),
-      command: `PYTHONPATH="$BUILT" ${debianPython} ${join(examples, "device-python/device.py")}`,
+      command: `PYTHONPATH="$BUILT" ${python} ${join(examples, "device-python/device.py")}`,
+      verify: `${python} ${join(examples, "device-python/manifest.py")}`,
       door: "grpc",
     },
+    cannotRead: noApplications,
   },
 ];
 
-/** The example devices, by whether this machine has what they need. */
-export async function exampleDevices(): Promise<{ ready: Example[]; missing: Example[] }> {
+/** The example devices, by whether a machine with this `PATH` has what they need. */
+export async function devicesByToolchain(
+  path = process.env["PATH"],
+): Promise<{ ready: Example[]; missing: Example[] }> {
   const ready: Example[] = [];
   const missing: Example[] = [];
-  for (const example of all) {
-    const found = await promisify(execFile)("sh", ["-c", example.probe]).then(
+  for (const example of exampleDevices) {
+    const found = await promisify(execFile)("/bin/sh", ["-c", example.probe], { env: { PATH: path } }).then(
       () => true,
       () => false,
     );
