@@ -37,6 +37,18 @@ const exampleDevices: readonly Example[] = [
     cannotRead: [...noApplications, "other blanks and another order of members"],
   },
   {
+    name: "device-c",
+    needs: "Debian's gcc, libcurl4-openssl-dev, libcjson-dev and libssl-dev",
+    probe: `printf '#include <%s>\\n' curl/curl.h cjson/cJSON.h openssl/evp.h | cc -E -o /dev/null -`,
+    program: {
+      build: join(examples, "device-c/build"),
+      command: `"$BUILT"/device`,
+      verify: `"$BUILT"/device verify`,
+      door: "http",
+    },
+    cannotRead: noApplications,
+  },
+  {
     name: "device-python",
     needs:
       "Debian's python3-grpcio, python3-cryptography, protobuf-compiler, protobuf-compiler-grpc and libprotobuf-dev",
