@@ -3,7 +3,10 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { examples } from "./example-device.ts";
 import type { Example } from "./toolchains.ts";
+
+const run = promisify(execFile);
 
 /** The folders of built examples; gone when disposed. */
 export class BuiltExamples implements AsyncDisposable {
@@ -13,14 +16,17 @@ export class BuiltExamples implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  /** Builds them one after the other: a compiler has the processor to itself as it is. */
+  /** Builds them from the proto bundle, one after the other: a compiler has the processor to itself as it is. */
   static async build(all: readonly Example[]): Promise<BuiltExamples> {
     const built = new BuiltExamples(await mkdtemp(join(tmpdir(), "device-ota-built-")));
     try {
+      const bundle = join(built.#folder, "proto-bundle");
+      await run(process.execPath, [join(examples, "../scripts/proto-bundle/write.ts"), bundle]);
       for (const example of all) {
         await mkdir(built.folder(example));
         const { build } = example.program;
-        if (build !== undefined) await promisify(execFile)(build, [built.folder(example)]);
+        const env = { ...process.env, BUNDLE: bundle };
+        if (build !== undefined) await run(build, [built.folder(example)], { env });
       }
       return built;
     } catch (error) {

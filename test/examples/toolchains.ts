@@ -53,11 +53,25 @@ const exampleDevices: readonly Example[] = [
     needs:
       "Debian's python3-grpcio, python3-cryptography, protobuf-compiler, protobuf-compiler-grpc and libprotobuf-dev",
     probe: `${debianPython} -c 'import grpc, cryptography, google.protobuf' &&
-      command -v protoc grpc_python_plugin && ls /usr/include/google/protobuf/descriptor.proto`,
+      command -v protoc && command -v grpc_python_plugin && ls /usr/include/google/protobuf/descriptor.proto`,
     program: {
       build: join(examples, "device-python/generate"),
       command: `PYTHONPATH="$BUILT" ${python} ${join(examples, "device-python/device.py")}`,
       verify: `${python} ${join(examples, "device-python/manifest.py")}`,
+      door: "grpc",
+    },
+    cannotRead: noApplications,
+  },
+  {
+    name: "device-go",
+    needs:
+      "Debian's golang-go, golang-google-grpc-dev, golang-github-golang-protobuf-1-5-dev, protoc-gen-go-1-5, protoc-gen-go-grpc, protobuf-compiler and libprotobuf-dev",
+    probe: `for tool in protoc protoc-gen-go protoc-gen-go-grpc; do command -v $tool || exit; done &&
+      cd /usr/share/gocode/src/google.golang.org && ls grpc protobuf /usr/lib/go/bin/go /usr/include/google/protobuf/descriptor.proto`,
+    program: {
+      build: join(examples, "device-go/build"),
+      command: `"$BUILT"/device`,
+      verify: `"$BUILT"/device verify`,
       door: "grpc",
     },
     cannotRead: noApplications,
