@@ -25,6 +25,8 @@ export interface Download {
   readonly length: number;
   /** The bytes, in pieces of up to {@link downloadChunkBytes}. May be iterated once. Whoever is done with a piece may release it. */
   readonly pieces: AsyncIterable<Piece>;
+  /** The same of another part of the content, which must lie inside it: what was found in the store is not looked for again. */
+  read(offset: number, length: number): AsyncIterable<Piece>;
 }
 
 /**
@@ -62,9 +64,11 @@ export class FirmwareDownloads {
     // Written so that NaN is out of range as well.
     if (!(offset >= 0 && offset <= sizeBytes)) throw offsetOutOfRange(offset, sizeBytes);
     const length = Math.min(limit === 0 ? sizeBytes : limit, sizeBytes - offset);
-    const bytes = this.#read(sha256, offset, length, signal);
-    const pieces = length === sizeBytes ? this.#checked(bytes, sha256, etag, signal) : bytes;
-    return { sizeBytes, offset, length, pieces };
+    const read = (from: number, bytes: number): AsyncIterable<Piece> => {
+      const pieces = this.#read(sha256, from, bytes, signal);
+      return bytes === sizeBytes ? this.#checked(pieces, sha256, etag, signal) : pieces;
+    };
+    return { sizeBytes, offset, length, pieces: read(offset, length), read };
   }
 
   /** The same pieces, one behind: the last one leaves when all are known to be right. */

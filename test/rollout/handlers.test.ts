@@ -13,6 +13,7 @@ import { type CheckForUpdateResponse, NoOfferReason } from "../../gen/ota/v1/upd
 import type { CallContext, Endpoint } from "../../src/api/pipeline/endpoint.ts";
 import type { Identity } from "../../src/call/identity.ts";
 import { PageTokens } from "../../src/call/page-token.ts";
+import type { Piece } from "../../src/firmware/download-piece.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import { deployEndpoints } from "../../src/rollout/decide/deploy-handlers.ts";
 import { rolloutEndpoints } from "../../src/rollout/decide/rollout-handlers.ts";
@@ -215,7 +216,7 @@ describe("the endpoints", () => {
     const download = await openDownload(offer.updateId, identity, signal);
     expect(download.sizeBytes).toBe(content.length);
     const range: Buffer[] = [];
-    for await (const chunk of download.read(10, 20)) range.push(chunk as Buffer);
+    for await (const chunk of download.read(10, 20)) range.push((chunk as Piece).data);
     expect(Buffer.concat(range).equals(content.subarray(10, 30))).toBe(true);
     for (const strange of ["nonsense", firmwareId]) {
       await expect(openDownload(strange, identity, signal)).rejects.toMatchObject({ reason: "NOT_OFFERED" });

@@ -240,13 +240,25 @@ function implementationOf(endpoint: Endpoint, route: Route): unknown {
         answerMany(route, context, async (call) => {
           const message = await (context.values.get(readKey)?.take() ?? request);
           route.check(call, message);
-          return endpoint.handle(message, call);
+          return handedBack(endpoint, endpoint.handle(message, call));
         });
     case "bidi_stream":
       return (requests: AsyncIterable<Message>, context: HandlerContext) =>
         answerMany(route, context, (call) =>
           endpoint.handle(route.checked(call, readable(requests, context)), call),
         );
+  }
+}
+
+/** Answers whose memory is lent: Connect copies each as it encodes it, and does so before it asks for the next one. */
+async function* handedBack(
+  { options: { inPlace } }: Endpoint,
+  answers: AsyncIterable<object>,
+): AsyncGenerator<object, void> {
+  if (inPlace === undefined) return yield* answers;
+  for await (const answer of answers) {
+    yield answer;
+    inPlace.sent(answer);
   }
 }
 

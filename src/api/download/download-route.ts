@@ -3,7 +3,7 @@ import { UpdateService } from "../../../gen/ota/v1/update_service_pb.js";
 import type { Identity } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { RawRoute } from "../http/raw-route.ts";
-import { sendBody } from "../http/send-body.ts";
+import { type LentBytes, sendBody } from "../http/send-body.ts";
 import { accessRuleOf } from "../pipeline/access-rule.ts";
 import type { CallContext } from "../pipeline/endpoint.ts";
 import { byteRange, isKnown, rangeApplies } from "./http-range.ts";
@@ -16,10 +16,10 @@ export interface OpenDownload {
   /** A URL of this content elsewhere, for whoever shall fetch it there: all the right that is needed; undefined if it is to be had here. */
   elsewhere(): Promise<string | undefined>;
   /**
-   * Reads `length` bytes from `offset` on; fails if the store cannot deliver all of them. Iterated as it is, without a
-   * Readable around it.
+   * Reads `length` bytes from `offset` on, which may be lent; fails if the store cannot deliver all of them. Iterated as
+   * it is, without a Readable around it.
    */
-  read(offset: number, length: number): AsyncIterable<Uint8Array>;
+  read(offset: number, length: number): AsyncIterable<Uint8Array | LentBytes>;
 }
 
 /** Opens the content of an update that was offered to the caller; throws an OtaError (NOT_OFFERED) for anything else. */

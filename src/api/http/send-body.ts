@@ -9,18 +9,26 @@ export interface AnswerHead {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** Bytes in memory that is lent: it serves other bytes once they are handed back. */
+export interface LentBytes {
+  readonly data: Uint8Array;
+  /** Hands the memory back; nobody may look at the data any more. What is never released is left to the garbage collector. */
+  release(): void;
+}
+
 /** How long a reader may take no byte before its answer is cut and its slot is free. */
 const stallMs = 60_000;
 
 /**
  * Writes an answer by hand, as fast as the reader takes it: with Fastify's own stream answers a source that fails half-way,
  * and a reader that stalls, could not be told from an answer that ended well. Throws if the body fails, the reader stalls or
- * the signal aborts; the connection is then cut, because the status is out.
+ * the signal aborts; the connection is then cut, because the status is out. Lent bytes are handed back when the system has
+ * taken them; what a broken connection leaves is not, for nobody knows what of it is still to be written.
  */
 export async function sendBody(
   reply: FastifyReply,
   { status, headers }: AnswerHead,
-  body: AsyncIterable<Uint8Array> | undefined,
+  body: AsyncIterable<Uint8Array | LentBytes> | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   reply.hijack();
@@ -31,7 +39,8 @@ export async function sendBody(
   try {
     if (body !== undefined) {
       for await (const chunk of body) {
-        if (!raw.write(chunk)) await drained(raw, signal);
+        const hasRoom = chunk instanceof Uint8Array ? raw.write(chunk) : writeLent(raw, chunk);
+        if (!hasRoom) await drained(raw, signal);
       }
     }
     raw.end();
@@ -42,6 +51,12 @@ export async function sendBody(
     raw.destroy();
     throw error;
   }
+}
+
+function writeLent(raw: FastifyReply["raw"], lent: LentBytes): boolean {
+  return raw.write(lent.data, (error) => {
+    if (error === null || error === undefined) lent.release();
+  });
 }
 
 async function drained(raw: FastifyReply["raw"], signal: AbortSignal): Promise<void> {

@@ -80,7 +80,7 @@ export interface EndpointOptions<Request> {
   readonly encode?: (answer: object) => Buffer | undefined;
   /** For methods that carry many things that should not suffer for each other. */
   readonly salvage?: Salvage<Request>;
-  /** For streams of large answers, which gRPC then sends from where they lie. */
+  /** For streams of large answers, which gRPC then sends from where they lie, and all doors hand back. */
   readonly inPlace?: InPlaceAnswers;
 }
 
@@ -99,13 +99,13 @@ export interface JsonReading {
   readonly ignoreUnknownFields: boolean;
 }
 
-/** Answers of a stream whose memory is lent to the gRPC door. */
+/** Answers of a stream whose memory is lent to the doors. */
 export interface InPlaceAnswers {
   /** An answer in gRPC's framing: a zero byte, the message's length in four bytes, the message. Undefined: not in place. */
   frame(answer: object): Buffer | undefined;
   /**
-   * Is told when the answer has been sent, and so its memory can be used for another. Not told of answers that went another
-   * way or did not get through.
+   * Is told when the answer has been sent, or copied, and so its memory can be used for another. Not told of answers that did
+   * not get through.
    */
   sent(answer: object): void;
 }

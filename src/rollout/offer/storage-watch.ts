@@ -39,7 +39,8 @@ export class StorageWatch {
     try {
       const download = await downloads.open(sha256, { ...options, sizeBytes });
       outages.worked("object_store", clock.now().getTime());
-      return { ...download, pieces: this.#watched(download.pieces) };
+      const read = (offset: number, length: number) => this.#watched(download.read(offset, length));
+      return { ...download, pieces: this.#watched(download.pieces), read };
     } catch (error) {
       this.#note(error);
       throw error;

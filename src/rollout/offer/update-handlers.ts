@@ -10,6 +10,7 @@ import { type CallContext, type Endpoint, serverStream, unary } from "../../api/
 import { isUuid } from "../../call/uuid.ts";
 import { invalidArgument } from "../../errors.ts";
 import type { DirectUrls } from "../../firmware/direct-urls.ts";
+import type { Piece } from "../../firmware/download-piece.ts";
 import type { UpdateMetrics } from "../../infra/metrics.ts";
 import type { ReportableState } from "../model/device-update-state.ts";
 import { fromUpdateState, toUpdateState } from "../wire/rollout-messages.ts";
@@ -68,7 +69,7 @@ export function downloadOpener({ offers, directUrls, metrics }: DownloadParts): 
   return async (updateId, identity, signal) => {
     const deviceId = callingDevice(identity);
     if (!isUuid(updateId)) throw notOffered();
-    // Only looks whether it may, and what it is; nothing is read before it is iterated.
+    // Nothing is read before it is iterated.
     const content = await offers.openDownload(deviceId, updateId, { offset: 0, limit: 0, signal });
     return {
       sizeBytes: content.sizeBytes,
@@ -78,7 +79,7 @@ export function downloadOpener({ offers, directUrls, metrics }: DownloadParts): 
         if (direct !== undefined) directed.inc();
         return direct?.url;
       },
-      read: (offset, length) => bytesOf(offers, deviceId, updateId, { offset, limit: length, signal }, sent),
+      read: (offset, length) => counted(content.read(offset, length), sent),
     };
   };
 }
@@ -120,16 +121,13 @@ async function* download(
   }
 }
 
-async function* bytesOf(
-  offers: UpdateOffers,
-  deviceId: string,
-  updateId: string,
-  range: { readonly offset: number; readonly limit: number; readonly signal: AbortSignal },
+async function* counted(
+  pieces: AsyncIterable<Piece>,
   sent: { inc(by: number): void },
-): AsyncGenerator<Buffer> {
-  const { pieces } = await offers.openDownload(deviceId, updateId, range);
-  for await (const { data } of pieces) {
-    yield data;
-    sent.inc(data.length);
+): AsyncGenerator<Piece> {
+  for await (const piece of pieces) {
+    const { length } = piece.data;
+    yield piece;
+    sent.inc(length);
   }
 }
