@@ -13,88 +13,153 @@ import { RpcClient } from "../src/client/rpc-client.ts";
 import type { MeasuredProcess } from "./harness/measured-process.ts";
 import type { BenchResult } from "./harness/result.ts";
 import { releaseFirmware } from "./load/admin.ts";
+import type { DownloadWork } from "./load/download-reader.ts";
 import { deviceTokenOf, seedFleet } from "./load/fleet.ts";
 import { asIs, bearer, connect } from "./load/raw-client.ts";
-import { type ProductReady, startFloor, startProduct } from "./processes.ts";
+import { type FloorReady, type ProductReady, readDownloads, startFloor, startProduct } from "./processes.ts";
 
 const mebibyte = 1024 * 1024;
 
-/** How often each download is repeated, in pairs with its floor; the pair with the median ratio counts. */
-const rounds = 9;
+/** How often each figure is taken, in pairs with its floor; the pair with the median ratio counts. */
+const rounds = 5;
+
+/** How many connections read at once, one figure each. */
+const connectionCounts = [1, 4, 32];
+
+/** What devices with little memory ask for at a time. */
+const rangeBytes = 128 * 1024;
 
 /**
- * MB/s of a download over gRPC and over HTTP, against a bare grpc-js stream of the same chunks and a bare file pipe of
- * node:http, and whether the service's memory grows with the file's size.
+ * CPU of the service for each MB (each HEAD) that it serves, against a bare node:http that pipes the same file or range, and
+ * a bare grpc-js stream of the same chunks; and whether its memory grows with the file's size. Who reads is a process of
+ * its own and costs less than who serves, so neither figure is the reader's.
  */
 export async function download(options: { quick: boolean }): Promise<BenchResult[]> {
   const sizes = options.quick ? [8 * mebibyte, 32 * mebibyte] : [64 * mebibyte, 256 * mebibyte];
   const [small = 0, large = 0] = sizes;
-  await using product = await startProduct({ DEVICE_OTA_RATE_LIMIT_DOWNLOAD: "100000/minute" });
+  await using product = await startProduct(downloadSettings);
   await seedFleet(product.ready.databaseUrl, 1, "small");
-  const smallOffer = await offerOf(product.ready, 0, "small", small);
-  const chunkBytes = await chunkBytesOf(product.ready.grpcAddress, smallOffer);
-  const file = storedFile(product.ready.storageFolder, smallOffer.sha256);
+  const offer = await offerOf(product.ready, 0, "small", small);
+  const chunkBytes = await chunkBytesOf(product.ready.grpcAddress, offer);
+  const file = storedFile(product.ready.storageFolder, offer.sha256);
   await using floor = await startFloor({ file, chunkBytes });
 
-  const { updateId, downloadPath } = smallOffer;
-  const grpc = await inPairs(
-    () => overGrpc(product.ready.grpcAddress, updateId, small),
-    () => overGrpc(floor.ready.grpcAddress, updateId, small),
+  const totalBytes = options.quick ? 256 * mebibyte : 1024 * mebibyte;
+  const results: BenchResult[] = [];
+  const path = new URL(offer.downloadPath, product.ready.httpUrl).pathname;
+  const get: Asked = { method: "GET", path };
+  for (const connections of connectionCounts) {
+    const downloads = Math.max(connections, totalBytes / small);
+    const whole = { ...http(get, small), connections, downloads };
+    results.push(await compare(`download-http-${connections}`, "<= 1.3", product, floor, whole));
+    const ranges = {
+      ...http({ ...get, rangeBytes }, small),
+      connections,
+      downloads: totalBytes / 2 / rangeBytes,
+    };
+    results.push(await compare(`download-range-${connections}`, "<= 1.3", product, floor, ranges));
+  }
+  const heads = {
+    ...http({ method: "HEAD", path }, small),
+    connections: 4,
+    downloads: options.quick ? 2_000 : 10_000,
+  };
+  results.push(await compare("download-head", "", product, floor, heads));
+  const message = toBinary(
+    DownloadFirmwareRequestSchema,
+    create(DownloadFirmwareRequestSchema, { updateId: offer.updateId }),
   );
-  const http = await inPairs(
-    () => overHttp(product.ready.httpUrl + downloadPath, small),
-    () => overHttp(floor.ready.httpUrl, small),
-  );
-  const peakAfterSmall = await peakOf(product, smallOffer, small, Math.round(large / small));
+  const streams = {
+    door: "grpc" as const,
+    message: Buffer.from(message).toString("base64"),
+    token: deviceTokenOf(0),
+    sizeBytes: small,
+    connections: 4,
+    downloads: totalBytes / small,
+  };
+  results.push(await compare("download-grpc-4", "<= 1", product, floor, streams));
+  const peakAfterSmall = await peakOf(product, offer, small, Math.round(large / small));
   const peakAfterLarge = await peakOfLarge(large);
-  return [
-    {
-      bench: "download-grpc",
-      value: grpc.value,
-      unit: "MB/s",
-      floor: grpc.floor,
-      target: ">= 0.85",
-      note: `${small / mebibyte} MiB in chunks of ${chunkBytes / 1024} KiB, digest and CRC-32C included`,
-    },
-    {
-      bench: "download-http",
-      value: http.value,
-      unit: "MB/s",
-      floor: http.floor,
-      target: ">= 0.85",
-      note: `${small / mebibyte} MiB, against a bare node:http file pipe`,
-    },
-    {
-      bench: "download-memory",
-      value: peakAfterLarge / mebibyte,
-      unit: "MiB above idle",
-      floor: peakAfterSmall / mebibyte,
-      target: "about 1",
-      note: `peak while serving ${large / mebibyte} MiB against ${small / mebibyte} MiB`,
-    },
-  ];
+  results.push({
+    bench: "download-memory",
+    value: peakAfterLarge / mebibyte,
+    unit: "MiB above idle",
+    floor: peakAfterSmall / mebibyte,
+    target: "about 1",
+    note: `peak while serving ${large / mebibyte} MiB against ${small / mebibyte} MiB`,
+  });
+  return results;
 }
 
-/** A figure and its floor, measured right after each other. */
-interface Pair {
-  readonly value: number;
-  readonly floor: number;
+type Asked = NonNullable<DownloadWork["request"]>;
+
+/** Downloads by HTTP of the first device. */
+function http(request: Asked, sizeBytes: number) {
+  return { door: "http" as const, request, token: deviceTokenOf(0), sizeBytes };
 }
 
-/**
- * Measures both in turn, first one first and then the other, so that a drift of the machine's speed meets both alike,
- * and returns the pair with the median ratio. Both run twice before that counts, for compiled code and open connections.
- */
-async function inPairs(product: () => Promise<number>, floor: () => Promise<number>): Promise<Pair> {
-  const pairs: Pair[] = [];
-  for (let round = -2; round < rounds; round++) {
-    const early = round % 2 === 0 ? await product() : undefined;
-    const bare = await floor();
-    const pair = { value: early ?? (await product()), floor: bare };
+const downloadSettings = {
+  DEVICE_OTA_RATE_LIMIT_DOWNLOAD: "100000000/minute",
+  DEVICE_OTA_MAX_DOWNLOADS_PER_DEVICE: "64",
+};
+
+/** The service and its floor with the same work, in turn, so that a drift of the machine's speed meets both alike. */
+async function compare(
+  bench: string,
+  target: string,
+  product: MeasuredProcess<ProductReady>,
+  floor: MeasuredProcess<FloorReady>,
+  work: Omit<DownloadWork, "address">,
+): Promise<BenchResult> {
+  const pairs: { readonly value: Served; readonly floor: Served }[] = [];
+  // The first pair is for compiled code, and for digests that are known then.
+  for (let round = -1; round < rounds; round++) {
+    const early = round % 2 === 0 ? await served(product, work) : undefined;
+    const bare = await served(floor, work);
+    const pair = { value: early ?? (await served(product, work)), floor: bare };
     if (round >= 0) pairs.push(pair);
   }
-  const sorted = pairs.toSorted((a, b) => a.value / a.floor - b.value / b.floor);
-  return sorted[Math.floor(rounds / 2)] ?? { value: Number.NaN, floor: Number.NaN };
+  const sorted = pairs.toSorted((a, b) => a.value.cost / a.floor.cost - b.value.cost / b.floor.cost);
+  const [middle] = sorted.slice(Math.floor(rounds / 2));
+  if (middle === undefined) throw new Error("nothing was measured");
+  const speeds = [middle.value, middle.floor].map(({ megabytesPerSecond }) => megabytesPerSecond.toFixed(0));
+  const { connections, request } = work;
+  const perCall = request?.method === "HEAD";
+  return {
+    bench,
+    value: middle.value.cost,
+    unit: perCall ? "ms CPU a call" : "ms CPU a MB",
+    floor: middle.floor.cost,
+    target,
+    note: `${connections} connections${perCall ? "" : `; MB/s ${speeds.join(" against ")}`}`,
+  };
+}
+
+/** What some downloads cost their server: milliseconds of CPU for each MB, or for each call if none had a content. */
+interface Served {
+  readonly cost: number;
+  readonly megabytesPerSecond: number;
+}
+
+async function served(
+  server: MeasuredProcess<ProductReady> | MeasuredProcess<FloorReady>,
+  work: Omit<DownloadWork, "address">,
+): Promise<Served> {
+  const { grpcAddress, httpUrl } = server.ready;
+  const address = work.door === "grpc" ? grpcAddress : new URL(httpUrl).host;
+  let bytes = 0;
+  let seconds = 0;
+  const micros = await server.cpuDuring(async () => {
+    ({ bytes, seconds } = await readDownloads({ ...work, address }));
+  });
+  const isHead = work.request?.method === "HEAD";
+  const asked = work.request?.rangeBytes ?? work.sizeBytes;
+  const expected = isHead ? 0 : work.downloads * asked;
+  if (bytes < expected) throw new Error(`received ${bytes} of ${expected} bytes`);
+  return {
+    cost: micros / 1_000 / (isHead ? work.downloads : bytes / 1e6),
+    megabytesPerSecond: bytes / 1e6 / seconds,
+  };
 }
 
 /** Peak memory above idle, never less than 1 MiB (which is noise), while a content is downloaded that many times over each door. */
@@ -114,7 +179,7 @@ async function peakOf(
 
 /** Peak memory of a fresh service that serves one large file: as many bytes as the other served of the small one. */
 async function peakOfLarge(sizeBytes: number): Promise<number> {
-  await using product = await startProduct({ DEVICE_OTA_RATE_LIMIT_DOWNLOAD: "100000/minute" });
+  await using product = await startProduct(downloadSettings);
   await seedFleet(product.ready.databaseUrl, 1, "large");
   const offer = await offerOf(product.ready, 0, "large", sizeBytes);
   return await peakOf(product, offer, sizeBytes, 1);

@@ -1,5 +1,6 @@
 import type { IngestFloorReady, IngestWork } from "./floors/ingest-floor.ts";
 import { MeasuredProcess } from "./harness/measured-process.ts";
+import type { DownloadsTaken, DownloadWork } from "./load/download-reader.ts";
 
 /** What the measured service announces. */
 export interface ProductReady {
@@ -36,4 +37,13 @@ export async function ingestFloor(work: IngestWork): Promise<IngestFloorReady> {
     work,
   );
   return floor.ready;
+}
+
+/** Makes downloads from a process of its own, and says how much came how fast. */
+export async function readDownloads(work: DownloadWork): Promise<DownloadsTaken> {
+  await using reader = await MeasuredProcess.start<DownloadsTaken>(
+    new URL("./load/download-reader.ts", import.meta.url),
+    work,
+  );
+  return reader.ready;
 }

@@ -1,5 +1,4 @@
 import { createReadStream } from "node:fs";
-import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Server, ServerCredentials, type ServerDuplexStream, type ServerWritableStream } from "@grpc/grpc-js";
@@ -15,6 +14,7 @@ import {
   DownloadFirmwareResponseSchema,
 } from "../../gen/ota/v1/update_service_pb.js";
 import { measuredArgument, serveMeasurements } from "../harness/measured-side.ts";
+import { httpFloor } from "./http-floor.ts";
 
 /**
  * The floor: what grpc-js and node:http cost by themselves for the same messages, with the same decoding and
@@ -83,7 +83,7 @@ async function download(call: ServerWritableStream<unknown, unknown>): Promise<v
   call.end();
 }
 
-const http = createServer((_request, response) => createReadStream(file ?? "").pipe(response));
+const http = httpFloor(file ?? "");
 await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
 const port = await new Promise<number>((resolve, reject) =>
   server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
