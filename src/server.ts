@@ -38,6 +38,7 @@ import type { Database } from "./infra/database/database.ts";
 import { asDatabaseError } from "./infra/database/errors.ts";
 import { RateReports } from "./infra/database/rate-reports.ts";
 import type { LogOutput } from "./infra/log-output.ts";
+import { packageFolder } from "./package-folder.ts";
 import { downloadOpener } from "./rollout/offer/update-handlers.ts";
 import { exportOpener } from "./telemetry/telemetry-handlers.ts";
 
@@ -247,7 +248,7 @@ async function start(options: ServerOptions): Promise<RunningServer> {
 }
 
 /** Where `make console` puts the console. */
-export const consoleFolder = join(import.meta.dirname, "..", "dist", "console");
+export const consoleFolder = join(packageFolder, "dist", "console");
 
 /** Streams sent away in a second when stopping: about as many as another replica takes in. */
 const drainedPerSecond = 500;

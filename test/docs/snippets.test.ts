@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from "node:child_process";
 import { globSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -155,10 +155,7 @@ function condensed(text: string): string {
 async function commandFolder(folder: string): Promise<string> {
   const bin = join(folder, "bin");
   await mkdir(bin);
-  const command = join(bin, "device-ota");
-  const [node, main] = [join(root, "node_modules/.bin/node"), join(root, "src/main.ts")];
-  await writeFile(command, `#!/bin/sh\nexec "${node}" "${main}" "$@"\n`);
-  await chmod(command, 0o755);
+  await symlink(join(root, "bin/device-ota"), join(bin, "device-ota"));
   return bin;
 }
 

@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { access, constants, mkdtemp, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
 import { systemClock } from "../../src/infra/clock.ts";
@@ -25,12 +27,15 @@ declare module "vitest" {
 /**
  * Gives every integration test of the run one PostgreSQL: the server of DEVICE_OTA_TEST_DATABASE_URL, whose role must
  * be allowed to create databases, or an embedded one in a temporary folder. The migrations run once, into a template.
+ * The command line, which many tests run, is built of the sources as they are.
  */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   await using cleanup = new AsyncDisposableStack();
   // Hundreds of databases are made and dropped: in memory that takes half the time. Workers inherit the setting.
   if (process.env["TMPDIR"] === undefined && (await isRoomy(memoryFolder)))
     process.env["TMPDIR"] = memoryFolder;
+  await buildCommandLine();
+  project.onTestsRerun(buildCommandLine);
   const ownServer = process.env["DEVICE_OTA_TEST_DATABASE_URL"];
   const { databaseUrl, serviceUrl } =
     ownServer === undefined ? await startShared(cleanup) : { databaseUrl: ownServer, serviceUrl: ownServer };
@@ -84,6 +89,15 @@ async function isRoomy(folder: string): Promise<boolean> {
     return bavail * bsize >= wantedRoomBytes;
   } catch {
     return false;
+  }
+}
+
+async function buildCommandLine(): Promise<void> {
+  const [root, run] = [join(import.meta.dirname, "../.."), promisify(execFile)];
+  try {
+    await run(join(root, "bin/is-built"));
+  } catch {
+    await run(process.execPath, [join(root, "scripts/build-command-line.ts")]);
   }
 }
 

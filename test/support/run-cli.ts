@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
-/** The command line of this tree. */
-const thisProgram: Program = [process.execPath, join(import.meta.dirname, "../../src/main.ts")];
+/** The command line of this tree, as the run has built it before its first test. */
+const thisProgram: Program = [process.execPath, join(import.meta.dirname, "../../dist/command-line/main.js")];
 
 /** A program and its first arguments, before those of the run. */
 export type Program = readonly [file: string, ...args: string[]];

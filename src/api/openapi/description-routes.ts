@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { packageFolder } from "../../package-folder.ts";
 import type { RawRoute } from "../http/raw-route.ts";
 import type { ApiDescription } from "./document.ts";
 import { referencePage } from "./reference-page.ts";
@@ -13,8 +14,8 @@ import { referencePage } from "./reference-page.ts";
  * as a page for people. It tells nothing of this service but which version of the contract it serves, so nobody needs a credential.
  */
 export function descriptionRoutes(): RawRoute[] {
-  const description = () => readFile(join(import.meta.dirname, "../../../gen/openapi.json"));
-  const style = () => readFile(join(import.meta.dirname, "reference.css"));
+  const description = () => readFile(join(packageFolder, "gen/openapi.json"));
+  const style = () => readFile(join(packageFolder, "src/api/openapi/reference.css"));
   const page = async () => {
     const api = JSON.parse((await description()).toString()) as ApiDescription;
     return Buffer.from(referencePage(api));

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { CliError, exitCodes } from "../failure.ts";
 
 /** What the service's process tells its parent. */
@@ -47,7 +47,9 @@ export async function startServiceChild(options: {
   await using log = await open(logFile, "a", 0o600);
   const adminToken = `ota_op_${randomBytes(32).toString("base64url")}`;
   const enrolmentKey = `ota_enrol_${randomBytes(32).toString("base64url")}`;
-  const child = fork(new URL("./service-process.ts", import.meta.url), [options.folder], {
+  // Built, it lies beside this file as well.
+  const program = new URL(`service-process${extname(import.meta.filename)}`, import.meta.url);
+  const child = fork(program, [options.folder], {
     // A process group of its own, so that Ctrl-C does not stop its database under it.
     detached: true,
     stdio: ["ignore", log.fd, log.fd, "ipc"],

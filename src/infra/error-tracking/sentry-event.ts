@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { packageFolder } from "../../package-folder.ts";
 
 /** What is known of an error beside itself. */
 export interface ErrorFacts {
@@ -91,6 +91,4 @@ function framesOf({ stack = "" }: Error): Frame[] {
 
 const maxFrames = 50;
 
-const folder = join(import.meta.dirname, "../../..");
-
-const home = { path: `${folder}/`, url: `${pathToFileURL(folder).href}/` };
+const home = { path: `${packageFolder}/`, url: `${pathToFileURL(packageFolder).href}/` };

@@ -86,6 +86,7 @@ describe(`with Node.js ${oldNode} and npm ${oldNpm}, in a folder that is closed 
     mkdirSync(user);
     writeFileSync(join(user, "package.json"), "{}");
     // The console is the one that `make run` has built here.
+    execFileSync("npm", ["run", "build:command-line"], { cwd: copy, env });
     const pack = ["pack", "--ignore-scripts", "--silent", "--pack-destination", user];
     const tarball = execFileSync("npm", pack, { cwd: copy, env, encoding: "utf8" }).trim();
     const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
