@@ -3,6 +3,7 @@ import { raw } from "@mikro-orm/postgresql";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DeviceEntity } from "../../src/device/state/device.entity.ts";
 import type { Database } from "../../src/infra/database/database.ts";
+import { RowArrays } from "../../src/infra/database/row-arrays.ts";
 import type { Session } from "../../src/infra/database/session.ts";
 import { sql } from "../../src/infra/database/sql.ts";
 import { createTestDatabase, type TestDatabase } from "../support/postgres.ts";
@@ -89,6 +90,22 @@ describe.each(ways)("a session on %s", (_, open) => {
       expect(await session.run(sql`UPDATE notes SET words = $1 WHERE id > $2`, ["y", 1])).toBe(2);
       expect(await session.run(sql`WITH gone AS (DELETE FROM notes RETURNING 1) SELECT * FROM gone`)).toBe(3);
     });
+  });
+});
+
+describe("rows that travel as one array a column", () => {
+  it("are the rows of a table, with texts as they are", async () => {
+    const rows = [...awkward, undefined].map((words, id) => ({ id, words, at: new Date(id) }));
+    const arrays = new RowArrays<(typeof rows)[number]>({
+      id: ["int", ({ id }) => id],
+      words: ["text", ({ words }) => words],
+      at: ["timestamptz", ({ at }) => at],
+    });
+    const read = await database.pool.query(
+      sql`SELECT n.id, n.words, n.at FROM ${arrays.as(sql`n`)} ORDER BY n.id`,
+      arrays.values(rows),
+    );
+    expect(read).toEqual(rows.map(({ words = null, ...row }) => ({ ...row, words })));
   });
 });
 

@@ -10,7 +10,7 @@ import { allowedVerbs, isActive } from "../model/rollout-state.ts";
 import { type RolloutTransaction, readRollout } from "../model/rollout-transactions.ts";
 import { newUpdateId } from "../model/update-id.ts";
 import { deviceEffect, nothing, retryEffect, type SteeredUpdate } from "../model/verb-effect.ts";
-import { insertTriesSql } from "../proof/next-try.ts";
+import { insertTries } from "../proof/insert-tries.ts";
 import { rollBackAgain } from "./roll-back-again.ts";
 import { rollBackDevices } from "./roll-back-devices.ts";
 import { planWaiting } from "./rollback.ts";
@@ -69,13 +69,18 @@ export async function retryDevice(
     if (!mayTryAgain(last, reinstall)) throw needsNoRetry(last);
     await requireFree(tx, deviceId);
     await tx.run(failedSql, [deviceId, last.id, now]);
-    const deadline = new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs).toISOString();
-    // Which boot it is in is not known here: any that shows the version will do.
-    const values = [deviceId, last.id, newUpdateId(tx.now, last.id), "", now, now, deadline];
-    await tx.run(
-      insertTriesSql,
-      values.map((value) => [value]),
-    );
+    await insertTries(tx, [
+      {
+        deviceId,
+        failedId: last.id,
+        id: newUpdateId(tx.now, last.id),
+        // Which boot it is in is not known here: any that shows the version will do.
+        fromBootId: "",
+        madeAt: tx.now,
+        notBefore: tx.now,
+        deadlineAt: new Date(tx.now.getTime() + rollout.policy.deviceTimeoutMs),
+      },
+    ]);
   }
   const tries = await readDeviceUpdates(tx, { rolloutId: rollout.id, deviceId, states: [] }, { limit: 2 });
   const failed = tries.find(({ state }) => isFinalUpdate(state)) ?? last;

@@ -11,7 +11,8 @@ import {
   type RolloutTransactions,
 } from "../model/rollout-transactions.ts";
 import { newUpdateId } from "../model/update-id.ts";
-import { insertTriesSql, retryAt } from "../proof/next-try.ts";
+import { insertTries } from "../proof/insert-tries.ts";
+import { retryAt } from "../proof/next-try.ts";
 
 /**
  * Offers devices that drifted the firmware again, as often as their rollouts' policies say: no more devices at once than may be
@@ -39,21 +40,25 @@ async function heal(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
   if (room <= 0) return;
   const healed = await tx.query<Healed>(healedSql, [rollout.id, policy.healDrift, room]);
   if (healed.length === 0) return;
-  const now = tx.now.toISOString();
-  const from = healed.map(({ heals }) => retryAt(policy.retryBackoffMs, heals, tx.now));
-  const deviceIds = healed.map(({ deviceId }) => deviceId);
-  const ids = healed.map(({ id }) => id);
-  await tx.run(followedSql, [deviceIds, ids, from.map((at) => at.toISOString())]);
-  await tx.run(insertTriesSql, [
-    deviceIds,
-    ids,
-    ids.map((id) => newUpdateId(tx.now, id)),
-    // Which boot it is in is not known here: any that shows the version will do.
-    ids.map(() => ""),
-    ids.map(() => now),
-    from.map((at) => at.toISOString()),
-    from.map((at) => new Date(at.getTime() + policy.deviceTimeoutMs).toISOString()),
+  const tries = healed.map(({ deviceId, id, heals }) => {
+    const notBefore = retryAt(policy.retryBackoffMs, heals, tx.now);
+    return {
+      deviceId,
+      failedId: id,
+      id: newUpdateId(tx.now, id),
+      // Which boot it is in is not known here: any that shows the version will do.
+      fromBootId: "",
+      madeAt: tx.now,
+      notBefore,
+      deadlineAt: new Date(notBefore.getTime() + policy.deviceTimeoutMs),
+    };
+  });
+  await tx.run(followedSql, [
+    tries.map(({ deviceId }) => deviceId),
+    tries.map(({ failedId }) => failedId),
+    tries.map(({ notBefore }) => notBefore.toISOString()),
   ]);
+  await insertTries(tx, tries);
   await recordRollout(tx, rollout.id, {
     actor: "system:drift",
     action: "rollout.heal_drift",

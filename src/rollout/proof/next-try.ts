@@ -1,4 +1,3 @@
-import { sql } from "../../infra/database/sql.ts";
 import type { OpenUpdate } from "../model/open-update.ts";
 import { newUpdateId } from "../model/update-id.ts";
 
@@ -56,19 +55,3 @@ export function retryAt(
 const maxWaitMs = 24 * 60 * 60_000;
 
 const jitter = 0.25;
-
-/**
- * Inserts tries after those of devices $1 with ids $2. One after a drift comes from the version that the device fell back to,
- * one after a success from the very version that it brings.
- */
-export const insertTriesSql = sql`
-  INSERT INTO device_updates (device_id, id, rollout_id, ring_id, firmware_id, action, state, from_version,
-    from_firmware_id, to_version, from_boot_id, attempt, offered_at, not_before, deadline_at, updated_at,
-    enrolment_key_id)
-  SELECT u.device_id, t.id, u.rollout_id, u.ring_id, u.firmware_id, u.action, 'OFFERED',
-    CASE WHEN u.state = 'SUCCEEDED' THEN coalesce(u.drifted_to, u.to_version) ELSE u.from_version END,
-    u.from_firmware_id, u.to_version, t.from_boot_id, u.attempt + 1, t.offered_at, t.not_before, t.deadline_at,
-    clock_timestamp(), u.enrolment_key_id
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[])
-    AS t (device_id, failed_id, id, from_boot_id, offered_at, not_before, deadline_at)
-  JOIN device_updates u ON u.device_id = t.device_id AND u.id = t.failed_id`;

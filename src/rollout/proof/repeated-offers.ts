@@ -1,3 +1,4 @@
+import { RowArrays } from "../../infra/database/row-arrays.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { waysOutADay, waysOutSql } from "../model/way-out.ts";
@@ -16,20 +17,21 @@ interface RepeatedOffer {
  */
 export async function renewTries(session: Session, offers: readonly RepeatedOffer[]): Promise<void> {
   if (offers.length === 0) return;
-  await session.run(renewSql, [
-    offers.map(({ deviceId }) => deviceId),
-    offers.map(({ rolloutId }) => rolloutId),
-    offers.map(({ offeredAt }) => offeredAt),
-    waysOutADay,
-  ]);
+  await session.run(renewSql, [...repeated.values(offers), waysOutADay]);
 }
+
+const repeated = new RowArrays<RepeatedOffer>({
+  device_id: ["uuid", ({ deviceId }) => deviceId],
+  rollout_id: ["uuid", ({ rolloutId }) => rolloutId],
+  offered_at: ["timestamptz", ({ offeredAt }) => offeredAt],
+});
 
 const renewSql = sql`
   WITH o AS MATERIALIZED (
     SELECT t.device_id, t.rollout_id, t.offered_at, (
         SELECT least(min(w.attempt), 0) FROM device_updates w
         WHERE w.device_id = t.device_id AND w.rollout_id = t.rollout_id AND w.action <> 'ROLLBACK') AS lowest
-    FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS t (device_id, rollout_id, offered_at)
+    FROM ${repeated.as(sql`t`)}
     WHERE ${waysOutSql(sql`t.device_id`, sql`t.rollout_id`, sql`t.offered_at`)} < $4::int
       AND NOT EXISTS (
         SELECT FROM device_updates b WHERE b.device_id = t.device_id

@@ -1,3 +1,4 @@
+import { RowArrays } from "../../infra/database/row-arrays.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql, words } from "../../infra/database/sql.ts";
 import { versionIdentity } from "../../version/version-key.ts";
@@ -8,7 +9,6 @@ import type { RolloutState } from "../model/rollout.entity.ts";
 import { makesOffers } from "../model/rollout-state.ts";
 import { supersededSql } from "../model/superseded-sql.ts";
 import { triedSql } from "../model/tried-sql.ts";
-import { plainArray, textArray } from "./array-text.ts";
 import { OfferPace } from "./offer-pace.ts";
 import { renewTries } from "./repeated-offers.ts";
 
@@ -118,8 +118,8 @@ export async function makeOffers(
   const inserted = await insertOffers(session, wanted);
   await pace.write(session);
   for (const id of inserted) outcomes.set(id, "offered");
-  const begun = await beginTries(session, tries);
-  for (const { id } of tries) outcomes.set(id, begun.has(id) ? "offered" : "open");
+  const begunIds = await beginTries(session, tries);
+  for (const { id } of tries) outcomes.set(id, begunIds.has(id) ? "offered" : "open");
   const refused = wanted.filter(({ id }) => !inserted.has(id));
   for (const [id, outcome] of await explainRefusals(session, refused)) outcomes.set(id, outcome);
   return outcomes;
@@ -128,16 +128,18 @@ export async function makeOffers(
 /** Lets devices begin with the tries that they waited for; returns the ids of those that were still waiting. */
 async function beginTries(session: Session, tries: readonly FurtherTry[]): Promise<Set<string>> {
   if (tries.length === 0) return new Set();
-  const rows = await session.query<{ id: string }>(beginSql, [
-    tries.map(({ deviceId }) => deviceId),
-    tries.map(({ id }) => id),
-  ]);
+  const rows = await session.query<{ id: string }>(beginSql, begun.values(tries));
   return new Set(rows.map(({ id }) => id));
 }
 
+const begun = new RowArrays<FurtherTry>({
+  device_id: ["uuid", ({ deviceId }) => deviceId],
+  id: ["uuid", ({ id }) => id],
+});
+
 const beginSql = sql`
   UPDATE device_updates u SET not_before = NULL, updated_at = clock_timestamp()
-  FROM unnest($1::uuid[], $2::uuid[]) AS t (device_id, id)
+  FROM ${begun.as(sql`t`)}
   WHERE u.device_id = t.device_id AND u.id = t.id AND u.state = 'OFFERED' AND u.ended_at IS NULL
   RETURNING u.id`;
 
@@ -167,25 +169,27 @@ const inProgressSql = prepared(
 async function insertOffers(session: Session, offers: readonly NewOffer[]): Promise<Set<string>> {
   if (offers.length === 0) return new Set();
   await makeWay(session, offers);
-  const rows = await session.query<{ id: string }>(insertSql, [
-    plainArray(offers.map(({ deviceId }) => deviceId)),
-    plainArray(offers.map(({ id }) => id)),
-    plainArray(offers.map(({ rolloutId }) => rolloutId)),
-    plainArray(offers.map(({ ringId }) => ringId)),
-    plainArray(offers.map(({ firmwareId }) => firmwareId)),
-    textArray(offers.map(({ product }) => product)),
-    textArray(offers.map(({ fromVersion }) => fromVersion)),
-    textArray(offers.map(({ toVersion }) => toVersion)),
-    textArray(offers.map(({ fromBootId }) => fromBootId)),
-    plainArray(offers.map(({ offeredAt }) => offeredAt)),
-    plainArray(offers.map(({ deadlineAt }) => deadlineAt)),
-    plainArray(offers.map(({ action }) => action)),
-    textArray(offers.map(({ component }) => component)),
-    // Made here: in SQL each costs some 8 us and more.
-    textArray(offers.map(({ fromVersion }) => versionIdentity(fromVersion))),
-  ]);
+  const rows = await session.query<{ id: string }>(insertSql, offered.values(offers));
   return new Set(rows.map(({ id }) => id));
 }
+
+const offered = new RowArrays<NewOffer>({
+  device_id: ["uuid", ({ deviceId }) => deviceId],
+  id: ["uuid", ({ id }) => id],
+  rollout_id: ["uuid", ({ rolloutId }) => rolloutId],
+  ring_id: ["uuid", ({ ringId }) => ringId],
+  firmware_id: ["uuid", ({ firmwareId }) => firmwareId],
+  product: ["text", ({ product }) => product],
+  from_version: ["text", ({ fromVersion }) => fromVersion],
+  to_version: ["text", ({ toVersion }) => toVersion],
+  from_boot_id: ["text", ({ fromBootId }) => fromBootId],
+  offered_at: ["timestamptz", ({ offeredAt }) => offeredAt],
+  deadline_at: ["timestamptz", ({ deadlineAt }) => deadlineAt],
+  action: ["text", ({ action }) => action],
+  component: ["text", ({ component }) => component],
+  // Made here: in SQL each costs some 8 us and more.
+  from_identity: ["text", ({ fromVersion }) => versionIdentity(fromVersion)],
+});
 
 /** Whether a device may have an offer `o`, whatever it is at. */
 const mayHaveSql = sql`
@@ -198,17 +202,18 @@ const mayHaveSql = sql`
 /** Ends the open updates that give way to offers. Where one does not any more, its device has it still, and is given no other. */
 async function makeWay(session: Session, offers: readonly NewOffer[]): Promise<void> {
   const replacing = offers.flatMap(({ replaces, ...offer }) =>
-    replaces === undefined ? [] : [{ ...offer, replaced: replaces.id }],
+    replaces === undefined ? [] : [{ ...offer, replacedId: replaces.id }],
   );
-  if (replacing.length === 0) return;
-  await session.run(makeWaySql, [
-    replacing.map(({ deviceId }) => deviceId),
-    replacing.map(({ replaced }) => replaced),
-    replacing.map(({ rolloutId }) => rolloutId),
-    replacing.map(({ ringId }) => ringId),
-    replacing.map(({ offeredAt }) => offeredAt),
-  ]);
+  if (replacing.length > 0) await session.run(makeWaySql, replacements.values(replacing));
 }
+
+const replacements = new RowArrays<Omit<NewOffer, "replaces"> & { readonly replacedId: string }>({
+  device_id: ["uuid", ({ deviceId }) => deviceId],
+  replaced_id: ["uuid", ({ replacedId }) => replacedId],
+  rollout_id: ["uuid", ({ rolloutId }) => rolloutId],
+  ring_id: ["uuid", ({ ringId }) => ringId],
+  offered_at: ["timestamptz", ({ offeredAt }) => offeredAt],
+});
 
 /** Of the device `v`: it is in service and neither blocked nor in quarantine. */
 const mayBeOfferedSql = sql`NOT v.is_deleted AND v.blocked_at IS NULL AND v.quarantined_at IS NULL`;
@@ -217,8 +222,7 @@ const makeWaySql = prepared(
   "rollout_make_way",
   sql`
   WITH due AS MATERIALIZED (
-    SELECT o.* FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[])
-      AS o (device_id, replaced_id, rollout_id, ring_id, offered_at)
+    SELECT o.* FROM ${replacements.as(sql`o`)}
     CROSS JOIN LATERAL (SELECT FROM devices v WHERE v.id = o.device_id AND ${mayBeOfferedSql} FOR SHARE) d
     WHERE ${mayHaveSql}
   )
@@ -244,10 +248,7 @@ const insertSql = prepared(
        WHERE k.product = o.product AND k.identity = o.from_identity AND f.id = k.firmware_id
        AND f.component = o.component AND f.state = 'RELEASED' LIMIT 1),
     o.to_version, o.from_boot_id, o.offered_at, o.deadline_at, clock_timestamp(), d.enrolment_key_id
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
-      $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::text[])
-    AS o (device_id, id, rollout_id, ring_id, firmware_id, product, from_version, to_version, from_boot_id,
-      offered_at, deadline_at, action, component, from_identity)
+  FROM ${offered.as(sql`o`)}
   CROSS JOIN LATERAL (
     SELECT v.enrolment_key_id FROM devices v WHERE v.id = o.device_id AND ${mayBeOfferedSql} FOR SHARE
   ) d

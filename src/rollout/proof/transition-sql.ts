@@ -1,12 +1,13 @@
 import { recalledFirmwareSql } from "../../firmware/recalls.ts";
+import { RowArrays } from "../../infra/database/row-arrays.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { prepared, sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState } from "../model/device-update.entity.ts";
 import type { UpdateKey, UpdatePatch } from "../model/open-update.ts";
 import { alertRollbackSql } from "../model/rollback-words.ts";
 import { isActive } from "../model/rollout-state.ts";
-import { plainArray } from "./array-text.ts";
-import { insertTriesSql, type NextTry } from "./next-try.ts";
+import { insertTries } from "./insert-tries.ts";
+import type { NextTry } from "./next-try.ts";
 import {
   type FurtherTry,
   type LockedRollout,
@@ -106,37 +107,34 @@ interface ChangedRow {
 async function updateRows(session: Session, changes: readonly UpdateChange[]): Promise<ChangedRow[]> {
   if (changes.length === 0) return [];
   const sorted = [...changes].sort((a, b) => (a.key.deviceId < b.key.deviceId ? -1 : 1));
-  return await session.query<ChangedRow>(updateSql, [
-    plainArray(sorted.map(({ key }) => key.deviceId)),
-    plainArray(sorted.map(({ key }) => key.id)),
-    plainArray(sorted.map(({ from }) => from)),
-    plainArray(sorted.map(({ to }) => to)),
-    sorted.map(({ fromBootId }) => fromBootId ?? null),
-    plainArray(sorted.map(({ crashCount }) => crashCount)),
-    plainArray(sorted.map(({ downloadedBytes }) => downloadedBytes)),
-    plainArray(sorted.map(({ installingAt }) => installingAt)),
-    plainArray(sorted.map(({ provenAt }) => provenAt)),
-    plainArray(sorted.map(({ verifyUntil }) => verifyUntil)),
-    plainArray(sorted.map(({ deadlineAt }) => deadlineAt)),
-    sorted.map(({ failureReason }) => failureReason ?? null),
-    sorted.map(({ failureMessage }) => failureMessage ?? null),
-    plainArray(sorted.map(({ endedAt }) => endedAt)),
-    plainArray(sorted.map(({ nextTry }) => nextTry?.notBefore)),
-    plainArray(sorted.map(({ missingSince }) => missingSince)),
-  ]);
+  return await session.query<ChangedRow>(updateSql, changed.values(sorted));
 }
+
+const changed = new RowArrays<UpdateChange>({
+  device_id: ["uuid", ({ key }) => key.deviceId],
+  id: ["uuid", ({ key }) => key.id],
+  from_state: ["text", ({ from }) => from],
+  to_state: ["text", ({ to }) => to],
+  from_boot_id: ["text", ({ fromBootId }) => fromBootId],
+  crash_count: ["int", ({ crashCount }) => crashCount],
+  downloaded_bytes: ["bigint", ({ downloadedBytes }) => downloadedBytes],
+  installing_at: ["timestamptz", ({ installingAt }) => installingAt],
+  proven_at: ["timestamptz", ({ provenAt }) => provenAt],
+  verify_until: ["timestamptz", ({ verifyUntil }) => verifyUntil],
+  deadline_at: ["timestamptz", ({ deadlineAt }) => deadlineAt],
+  failure_reason: ["text", ({ failureReason }) => failureReason],
+  failure_message: ["text", ({ failureMessage }) => failureMessage],
+  ended_at: ["timestamptz", ({ endedAt }) => endedAt],
+  retry_at: ["timestamptz", ({ nextTry }) => nextTry?.notBefore],
+  missing_since: ["timestamptz", ({ missingSince }) => missingSince],
+});
 
 /** The rows are locked in the order of the devices first: an UPDATE with a join may visit them in any order. */
 const updateSql = prepared(
   "rollout_update_changes",
   sql`
   WITH c AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[],
-        $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[],
-        $14::timestamptz[], $15::timestamptz[], $16::timestamptz[])
-      AS c (device_id, id, from_state, to_state, from_boot_id, crash_count, downloaded_bytes,
-        installing_at, proven_at, verify_until, deadline_at, failure_reason, failure_message, ended_at, retry_at,
-        missing_since)
+    SELECT * FROM ${changed.as(sql`c`)}
   ), locked AS MATERIALIZED (
     SELECT u.device_id, u.id FROM device_updates u JOIN c ON c.device_id = u.device_id AND c.id = u.id
     WHERE u.state = c.from_state AND u.ended_at IS NULL
@@ -170,18 +168,8 @@ async function makeTries(
   changes: readonly UpdateChange[],
   applied: ReadonlySet<string>,
 ): Promise<void> {
-  const failed = changes.filter(({ nextTry, key }) => nextTry !== undefined && applied.has(key.id));
-  if (failed.length === 0) return;
-  const tries = failed.flatMap(({ nextTry }) => nextTry ?? []);
-  await session.run(insertManySql, [
-    failed.map(({ key }) => key.deviceId),
-    failed.map(({ key }) => key.id),
-    tries.map(({ id }) => id),
-    tries.map(({ fromBootId }) => fromBootId),
-    tries.map(({ madeAt }) => madeAt),
-    tries.map(({ notBefore }) => notBefore),
-    tries.map(({ deadlineAt }) => deadlineAt),
-  ]);
+  const tries = changes.flatMap(({ nextTry, key: { deviceId, id } }) =>
+    nextTry !== undefined && applied.has(id) ? [{ ...nextTry, deviceId, failedId: id }] : [],
+  );
+  await insertTries(session, tries);
 }
-
-const insertManySql = prepared("rollout_insert_tries", insertTriesSql);
