@@ -1,23 +1,38 @@
 import pg from "pg";
 import { expect, inject, it } from "vitest";
+import { Severity } from "../../gen/ota/v1/heartbeat_pb.js";
+import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { RpcClient } from "../../src/client/rpc-client.ts";
 import { type AdvisoryLock, lockNumber } from "../../src/infra/database/advisory-locks.ts";
 import { DeliveryHistory } from "../support/delivery-history.ts";
 import { registerKey } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, query } from "../support/postgres.ts";
-import { startDevices, untilAcked } from "../support/streaming-device.ts";
+import { enrol, startDevices, untilAcked } from "../support/streaming-device.ts";
 import { ServiceProcess } from "./service-process.ts";
 
-/** What one replica at a time does for all: the metrics' name, its lock, the table that it writes in its turn. */
-const works: readonly (readonly [work: string, lock: AdvisoryLock, table: string])[] = [
-  ["audit_chain", "audit chain", "audit_links"],
-  ["events", "events", "fleet_events"],
-  ["alerts", "alerts", "alerts"],
-  ["fleet_counters", "fleet counters", "fleet_counts"],
+/** What one replica at a time does for all. */
+interface Work {
+  /** As metrics name it. */
+  readonly name: string;
+  readonly lock: AdvisoryLock;
+  /** What it writes in its turn. */
+  readonly table: string;
+  /** Gives it something to do. */
+  readonly wake: (replica: ServiceProcess, databaseUrl: string) => Promise<void>;
+}
+
+const works: readonly Work[] = [
+  { name: "roll_ups", lock: "roll-ups", table: "rollup_progress", wake: storeEarlierHeartbeats },
+  { name: "audit_chain", lock: "audit chain", table: "audit_links", wake: registerKeys },
+  { name: "events", lock: "events", table: "fleet_events", wake: registerKeys },
+  { name: "alerts", lock: "alerts", table: "alerts", wake: registerKeys },
+  { name: "fleet_counters", lock: "fleet counters", table: "fleet_counts", wake: registerKeys },
+  { name: "error_collector", lock: "error collector", table: "error_groups", wake: reportErrors },
+  { name: "version_history", lock: "version history", table: "fleet_version_history", wake: forgetVersions },
 ];
 
-const keysAtOnce = 5;
+const atOnce = 5;
 
 // Which replica has the turn is told by the role that it works as: a server of one's own has one for both.
 it.skipIf(inject("serviceUrl") === inject("databaseUrl"))(
@@ -35,12 +50,12 @@ it.skipIf(inject("serviceUrl") === inject("databaseUrl"))(
     for (const device of devices) running.use(device);
     await untilAcked(devices, 3);
 
-    for (const [work, lock, table] of works) {
+    for (const { name, lock, table, wake } of works) {
       const holder = await openSession(database.url);
       cleanup.defer(() => holder.end());
       // Nobody has the turn until there is something to do and the table is held.
       await holder.query("SELECT pg_advisory_lock($1)", [lockNumber(lock)]);
-      await registerKeys(replicas[0].service);
+      await wake(replicas[0].service, database.url);
       await holder.query(`BEGIN; LOCK TABLE ${table} IN EXCLUSIVE MODE`);
       await holder.query("SELECT pg_advisory_unlock($1)", [lockNumber(lock)]);
       const role = await eventually(() => roleInTheMidst(database.url, lock, table));
@@ -52,24 +67,26 @@ it.skipIf(inject("serviceUrl") === inject("databaseUrl"))(
       await victim.signal("SIGKILL");
       await holder.query("COMMIT");
 
-      const done = await runs(survivor, work, "ok");
-      await eventually(async () => expect(await runs(survivor, work, "ok")).toBeGreaterThan(done));
+      const done = await runs(survivor, name, "ok");
+      await eventually(async () => expect(await runs(survivor, name, "ok")).toBeGreaterThan(done));
       await untilAcked(devices, 5);
       await eventually(async () => expect(await undone(database.url)).toEqual([]));
-      if (work !== works.at(-1)?.[0]) await victim.startAgain();
+      if (name !== works.at(-1)?.name) await victim.startAgain();
     }
 
     await running.disposeAsync();
     const rows = await query(
       database.url,
-      "SELECT (SELECT count(*)::int FROM audit_links) AS links, (SELECT max(sequence)::int FROM fleet_events) AS events",
+      `SELECT (SELECT count(*)::int FROM fleet_events WHERE resource_type = 'signing_key') AS keys,
+              (SELECT sum(occurrence_count)::int FROM error_groups) AS errors,
+              (SELECT sum(count)::int FROM heartbeat_rollups_5m WHERE bucket < now() - interval '15 minutes') AS earlier`,
     );
-    const most = works.length * keysAtOnce;
-    expect(rows).toEqual([{ links: expect.toSatisfy((n: number) => n >= most), events: most }]);
+    const keys = works.filter(({ wake }) => wake === registerKeys).length * atOnce;
+    expect(rows).toEqual([{ keys, errors: atOnce, earlier: atOnce }]);
     expect(await history.check(database.url)).toEqual([]);
     expect(await undone(database.url)).toEqual([]);
   },
-  300_000,
+  600_000,
 );
 
 async function openSession(url: string): Promise<pg.Client> {
@@ -82,7 +99,41 @@ async function openSession(url: string): Promise<pg.Client> {
 /** Each leaves a row on the audit log, which is to be linked, and one in the feed of events, which is to be numbered. */
 async function registerKeys({ grpcAddress, adminToken: token }: ServiceProcess): Promise<void> {
   using rpc = new RpcClient({ address: grpcAddress, token });
-  for (let each = 0; each < keysAtOnce; each++) await registerKey(rpc);
+  for (let each = 0; each < atOnce; each++) await registerKey(rpc);
+}
+
+/** They wait in the inbox for whoever counts them. */
+async function reportErrors(replica: ServiceProcess): Promise<void> {
+  using anybody = new RpcClient({ address: replica.grpcAddress });
+  const { device, deviceToken: token } = await enrol(anybody, replica.enrolmentKey);
+  using rpc = new RpcClient({ address: replica.grpcAddress, token });
+  const heartbeats = Array.from({ length: atOnce }, (_, at) => ({
+    sequence: BigInt(at + 1),
+    firmwareVersion: "1.0.0",
+    bootId: "boot",
+    errors: [{ code: "E1", severity: Severity.CRITICAL, message: "no reading" }],
+  }));
+  await rpc.unary(HeartbeatService.method.sendHeartbeat, { deviceId: device?.id ?? "", heartbeats });
+}
+
+/** Nobody has counted the versions of this hour. */
+async function forgetVersions(_: ServiceProcess, databaseUrl: string): Promise<void> {
+  await query(databaseUrl, "DELETE FROM fleet_version_history");
+}
+
+/** Heartbeats of twenty minutes ago, up to which nothing is rolled up. */
+async function storeEarlierHeartbeats(_: ServiceProcess, databaseUrl: string): Promise<void> {
+  await query(
+    databaseUrl,
+    `SELECT make_time_partition('device_heartbeats', 'device_heartbeats_' || to_char(day, 'YYYYMMDD'), day, day + interval '1 day')
+       FROM (SELECT date_trunc('day', now() - interval '20 minutes', 'UTC') AS day) d;
+     INSERT INTO device_heartbeats
+     SELECT (jsonb_populate_record(h, jsonb_build_object('device_id', gen_random_uuid(), 'received_at', now() - interval '20 minutes'))).*
+       FROM device_heartbeats h LIMIT ${atOnce};
+     UPDATE rollup_progress SET next_bucket =
+       CASE resolution WHEN '5m' THEN date_bin('5 minutes', now() - interval '20 minutes', 'epoch')
+                       ELSE date_trunc('hour', now() - interval '20 minutes', 'UTC') END`,
+  );
 }
 
 /** The role of the session that has the lock and waits for the table. */
@@ -120,6 +171,12 @@ async function undone(databaseUrl: string): Promise<string[]> {
      UNION ALL SELECT 'events wait for their number' FROM fleet_events WHERE sequence IS NULL
      UNION ALL SELECT 'events have a gap' FROM fleet_events HAVING count(*) <> max(sequence) - min(sequence) + 1
      UNION ALL SELECT 'an alert fires twice' FROM alerts WHERE resolved_at IS NULL GROUP BY key HAVING count(*) > 1
+     UNION ALL SELECT 'errors wait to be counted' FROM error_inbox
+     UNION ALL SELECT 'nobody has counted the versions of this hour'
+       WHERE NOT EXISTS (SELECT FROM fleet_version_history WHERE hour = date_trunc('hour', now()))
+     UNION ALL SELECT 'roll-ups are not what they are made of' FROM rollup_progress p
+       WHERE resolution = '5m' AND (SELECT coalesce(sum(count), 0) FROM heartbeat_rollups_5m)
+                                <> (SELECT count(*) FROM device_heartbeats WHERE received_at < p.next_bucket)
      UNION ALL SELECT 'devices are counted wrongly' FROM (
          SELECT dimension, name, count FROM fleet_recount() WHERE number IS NULL
          UNION ALL SELECT dimension, name, -count FROM fleet_counts WHERE number IS NULL) both_sides
