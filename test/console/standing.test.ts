@@ -136,6 +136,31 @@ describe("the list of devices", () => {
     expect(await standings()).toEqual([BLOCKED, BLOCKED, ADMITTED]);
     expect(opened.errors).toEqual([]);
   });
+
+  it("asks those that were chosen to exchange their token; each shows it until it comes with a newer one", async () => {
+    const deviceType = `board ${randomUUID()}`;
+    const serialNumber = `sn-${randomUUID()}`;
+    const { id, token } = await enrolDevice(service, { serialNumber, deviceType });
+    await using opened = await open(`/devices?filter=${encodeURIComponent(`device_type = "${deviceType}"`)}`);
+    const { page } = opened;
+    await page.getByRole("checkbox", { name: `Choose ${serialNumber}`, exact: true }).check();
+    await page.getByRole("button", { name: "Change them…" }).click();
+    await page.getByRole("combobox", { name: "What to do" }).click();
+    await page.getByRole("option", { name: "Have them exchange their token" }).click();
+    await page.getByRole("button", { name: "Count and confirm…" }).click();
+    await page.getByText("1 device will be asked to exchange the token that they come with.").waitFor();
+    await expectAccessible(page);
+    await page.getByRole("button", { name: "Change 1", exact: true }).click();
+    await page.getByRole("dialog").waitFor({ state: "hidden" });
+    await visit(page, `${service.httpUrl}/devices/${id}`);
+    const asked = page.getByText(/^asked for .*, not in use yet$/);
+    await asked.waitFor();
+    const { rotateDeviceToken, getDevice } = DeviceService.method;
+    const next = await service.client(token).unary(rotateDeviceToken, {});
+    await service.client(next.deviceToken).unary(getDevice, { id });
+    await asked.waitFor({ state: "hidden" });
+    expect(opened.errors).toEqual([]);
+  });
 });
 
 describe("a new enrolment key", () => {

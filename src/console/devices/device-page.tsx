@@ -172,6 +172,14 @@ function About({ device }: { readonly device: Device }) {
           ["Changed", <TimeAgo key="u" at={device.updateTime} />],
           ["May enrol until", device.enrolUntilTime && <Time key="e" at={device.enrolUntilTime} />],
           ["Clone suspected", device.cloneSuspectedTime && <Time key="k" at={device.cloneSuspectedTime} />],
+          [
+            "Another token",
+            device.tokenRotationRequestedTime && (
+              <span key="t">
+                asked for <TimeAgo at={device.tokenRotationRequestedTime} />, not in use yet
+              </span>
+            ),
+          ],
           ["Retired", device.retireTime && <Time key="r" at={device.retireTime} />],
           ["Id", <CopyText key="i" text={device.id} />],
         ]}

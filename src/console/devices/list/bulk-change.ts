@@ -20,6 +20,7 @@ export const bulkKinds = [
   "approve",
   "block",
   "unblock",
+  "exchange_token",
   "retire",
 ] as const;
 
@@ -38,6 +39,7 @@ export const bulkNames: Readonly<Record<BulkKind, string>> = {
   approve: "Approve",
   block: "Block",
   unblock: "Unblock",
+  exchange_token: "Have them exchange their token",
   retire: "Retire",
 };
 
@@ -84,6 +86,8 @@ export function requestOf({ kind, names, pin, product }: BulkChange): BatchReque
       return { standingVerb: StandingVerb.BLOCK };
     case "unblock":
       return { standingVerb: StandingVerb.UNBLOCK };
+    case "exchange_token":
+      return { rotateToken: true };
     case "retire":
       return { retire: true };
   }
@@ -97,11 +101,14 @@ export function consequencesOf(change: BulkChange, matched: bigint, changed: big
     sentence(change, devices),
     ...(same > 0n
       ? [
-          `${counted(same, "device")} of ${counted(matched, "device")} stay as they are: they have it already.`,
+          `${counted(same, "device")} of ${counted(matched, "device")} stay as they are: they ${change.kind === "exchange_token" ? "are asked already, or have no token" : "have it already"}.`,
         ]
       : []),
     ...(change.kind === "block"
       ? ["Their streams end, their credentials are refused, and their open updates are cancelled."]
+      : []),
+    ...(change.kind === "exchange_token"
+      ? ["Each is told until it comes with a newer token; then the one before works no more."]
       : []),
     ...(change.kind === "retire"
       ? [
@@ -137,6 +144,8 @@ function sentence({ kind, names, pin, product }: BulkChange, devices: string): s
       return `${devices} will be let in no more, until they are unblocked.`;
     case "unblock":
       return `${devices} will be let in again with the credentials that they have.`;
+    case "exchange_token":
+      return `${devices} will be asked to exchange the token that they come with.`;
     case "retire":
       return `${devices} will be taken out of service.`;
   }
