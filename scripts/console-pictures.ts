@@ -31,10 +31,20 @@ interface Shot {
   readonly prepare?: (page: Page) => Promise<void>;
 }
 
-function fullShots({ device, crash, release, draft, running, rolledBack }: Story): Shot[] {
+function fullShots({ device, crash, release, draft, running, rolledBack, webhook }: Story): Shot[] {
   return [
     { name: "overview", path: "/?versions=30d" },
     { name: "alerts", path: "/alerts" },
+    { name: "webhooks", path: "/alerts/webhooks" },
+    { name: "webhook", path: `/alerts/webhooks/${webhook}` },
+    {
+      name: "webhook-new",
+      path: "/alerts/webhooks",
+      prepare: async (page) => {
+        await page.getByRole("button", { name: "New webhook" }).click();
+        await page.getByRole("dialog").waitFor();
+      },
+    },
     { name: "devices", path: "/devices" },
     {
       name: "devices-filter",
@@ -99,6 +109,7 @@ const lookBackMs = 60_000;
 const emptyShots: readonly Shot[] = [
   { name: "empty-overview", path: "/" },
   { name: "empty-alerts", path: "/alerts" },
+  { name: "empty-webhooks", path: "/alerts/webhooks" },
   { name: "empty-devices", path: "/devices" },
   { name: "empty-firmware", path: "/firmware" },
   { name: "empty-rollouts", path: "/rollouts" },
@@ -116,6 +127,9 @@ async function withService(work: (server: RunningServer) => Promise<void>): Prom
       DEVICE_OTA_ENROLMENT_KEY: enrolmentKey,
       DEVICE_OTA_HEARTBEAT_INTERVAL_SECONDS: "1",
       DEVICE_OTA_RATE_LIMIT_API: "off",
+      DEVICE_OTA_WEBHOOK_ALLOW_PRIVATE: "true",
+      DEVICE_OTA_WEBHOOK_RETRY_SECONDS: "0.1",
+      DEVICE_OTA_WEBHOOK_GIVE_UP_HOURS: "0.0003",
       DEVICE_OTA_DRAIN_SECONDS: "1",
     });
     await using server = await startServer({ config, logger });

@@ -1,7 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import pg from "pg";
 import { Role } from "../gen/ota/v1/access_pb.js";
 import { AccessService } from "../gen/ota/v1/access_service_pb.js";
+import { WebhookFormat } from "../gen/ota/v1/alert_webhook_pb.js";
+import { WebhookService } from "../gen/ota/v1/alert_webhook_service_pb.js";
 import { UpdatePin } from "../gen/ota/v1/device_pb.js";
 import { DeviceService } from "../gen/ota/v1/device_service_pb.js";
 import { ErrorService } from "../gen/ota/v1/error_service_pb.js";
@@ -22,6 +27,7 @@ export interface Story {
   readonly draft: string;
   readonly running: string;
   readonly rolledBack: string;
+  readonly webhook: string;
   /** Lets the fleet go. */
   readonly stop: () => Promise<void>;
 }
@@ -63,6 +69,8 @@ export async function playStory(
     logger,
   });
   await organise(rpc);
+  const receiver = await Receiver.start();
+  const webhook = await addWebhooks(rpc, receiver);
   await releases.make("1.0.0");
   const good = await releases.make("1.1.0");
   await releases.deploy(good, "Faster start-up", [100], RolloutState.COMPLETED);
@@ -84,8 +92,56 @@ export async function playStory(
     draft,
     running,
     rolledBack,
-    stop: () => fleet.stop(),
+    webhook,
+    stop: async () => {
+      await fleet.stop();
+      receiver.close();
+    },
   };
+}
+
+/** A receiver of events; answers as its path says. */
+class Receiver {
+  readonly #server: Server;
+
+  static async start(): Promise<Receiver> {
+    const server = createServer((request, response) => {
+      request.resume();
+      // The pager takes what is an alert; the ticket system is away.
+      response.writeHead(request.url === "/tickets" ? 503 : 204).end();
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return new Receiver(server);
+  }
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  url(path: string): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${path}`;
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+}
+
+/** Three receivers, of which one is away for good and one is paused; answers with the id of the first. */
+async function addWebhooks(rpc: RpcClient, receiver: Receiver): Promise<string> {
+  const { createWebhook, updateWebhook } = WebhookService.method;
+  const make = async (name: string, url: string, format: WebhookFormat, eventTypes: string[]) => {
+    const { webhook } = await rpc.unary(createWebhook, { name, url, format, eventTypes });
+    return webhook?.id ?? "";
+  };
+  const { CLOUD_EVENTS, SLACK } = WebhookFormat;
+  const pager = await make("On-call pager", receiver.url("/pager"), CLOUD_EVENTS, ["alert.*", "rollout.*"]);
+  await make("Tickets", receiver.url("/tickets"), CLOUD_EVENTS, ["alert.firing"]);
+  const chat = await make("Team chat", receiver.url("/chat"), SLACK, []);
+  await rpc.unary(updateWebhook, { id: chat, disabled: true });
+  return pager;
 }
 
 const fleetSize = 120;

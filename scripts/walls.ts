@@ -254,6 +254,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
       overview: pages(),
       rollouts: pages(),
       settings: pages(),
+      webhooks: pages(),
       app: [
         ...pages(),
         "access",
@@ -266,6 +267,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
         "overview",
         "rollouts",
         "settings",
+        "webhooks",
       ],
     },
   },

@@ -45,6 +45,7 @@ const pages = () => [
   `/firmware/compare?a=${ids.firmware}&b=${ids.firmware}`,
   `/firmware/${ids.firmware}`,
   "/alerts",
+  "/alerts/webhooks",
   "/audit",
   "/access",
   "/access?tab=signing-keys",

@@ -10,12 +10,12 @@ import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { count } from "../ui/format.ts";
 import { Nothing } from "../ui/nothing.tsx";
+import { SecretMaker } from "../ui/secret-maker.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { CredentialStatus } from "./credential-status.tsx";
 import { type Expiry, ExpirySelect, expiryTime } from "./expiry-select.tsx";
 import { RevokeButton } from "./revoke-button.tsx";
-import { SecretMaker } from "./secret-maker.tsx";
 
 /** The keys with which devices get in. */
 export function EnrolmentKeysPanel() {

@@ -11,12 +11,12 @@ import { actorName } from "../ui/actor-name.ts";
 import { type Column, DataTable } from "../ui/data-table.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { Nothing } from "../ui/nothing.tsx";
+import { SecretMaker } from "../ui/secret-maker.tsx";
 import { Section } from "../ui/section.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { CredentialStatus } from "./credential-status.tsx";
 import { type Expiry, ExpirySelect, expiryTime } from "./expiry-select.tsx";
 import { RevokeButton } from "./revoke-button.tsx";
-import { SecretMaker } from "./secret-maker.tsx";
 
 /** Operators' tokens: who has which role, until when. */
 export function TokensPanel() {

@@ -2,12 +2,14 @@ import { Box, Group, SegmentedControl, Select, Skeleton } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { AlertState } from "../../../gen/ota/v1/alert_pb.js";
 import { AlertService } from "../../../gen/ota/v1/alert_service_pb.js";
+import { WebhookService } from "../../../gen/ota/v1/alert_webhook_service_pb.js";
 import { type AlertSearch, alertFilters } from "../addresses/alert-search.ts";
 import { AlertList } from "../attention/alert-list.tsx";
 import { alertPollMs } from "../attention/use-open-alerts.ts";
 import { usePages } from "../data/use-pages.ts";
 import { useSession } from "../session/session.tsx";
 import { Failure } from "../ui/failure.tsx";
+import { LinkButton } from "../ui/link.tsx";
 import { LiveStatus } from "../ui/live-status.tsx";
 import { Nothing } from "../ui/nothing.tsx";
 import { Page } from "../ui/page.tsx";
@@ -23,6 +25,13 @@ export function AlertsPage() {
   return (
     <Page
       title="Alerts"
+      actions={
+        can(WebhookService.method.listWebhooks) && (
+          <LinkButton to="/alerts/webhooks" variant="default" size="sm">
+            Webhooks
+          </LinkButton>
+        )
+      }
       description="What needs a person, for as long as it does: an alert ends by itself when what it is about is over."
     >
       {can(AlertService.method.listAlerts) ? (

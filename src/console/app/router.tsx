@@ -7,6 +7,7 @@ import { deviceListSearch, deviceSearch, mapSearch } from "../addresses/device-s
 import { compareSearch, firmwareListSearch } from "../addresses/firmware-search.ts";
 import { overviewSearch } from "../addresses/overview-search.ts";
 import { rolloutListSearch, rolloutNewSearch, rolloutSearch } from "../addresses/rollout-search.ts";
+import { webhookSearch } from "../addresses/webhook-search.ts";
 import { BrokenPage } from "./broken-page.tsx";
 import { NotFoundPage } from "./not-found-page.tsx";
 import { Shell } from "./shell.tsx";
@@ -127,6 +128,19 @@ const alerts = createRoute({
   component: lazyRouteComponent(() => import("../alerts/alerts-page.tsx"), "AlertsPage"),
 });
 
+const webhooks = createRoute({
+  getParentRoute: () => root,
+  path: "/alerts/webhooks",
+  component: lazyRouteComponent(() => import("../webhooks/webhooks-page.tsx"), "WebhooksPage"),
+});
+
+const webhook = createRoute({
+  getParentRoute: () => root,
+  path: "/alerts/webhooks/$webhookId",
+  validateSearch: webhookSearch,
+  component: lazyRouteComponent(() => import("../webhooks/webhook-page.tsx"), "WebhookPage"),
+});
+
 const audit = createRoute({
   getParentRoute: () => root,
   path: "/audit",
@@ -164,6 +178,8 @@ const routes = root.addChildren([
   groupingRules,
   symbolFiles,
   alerts,
+  webhooks,
+  webhook,
   audit,
   access,
   settings,

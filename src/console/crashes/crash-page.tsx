@@ -9,6 +9,7 @@ import { Failure } from "../ui/failure.tsx";
 import { counted } from "../ui/format.ts";
 import { Link } from "../ui/link.tsx";
 import { Page } from "../ui/page.tsx";
+import { readableTitle } from "../ui/readable-title.ts";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
 import { groupStates } from "../words/crash-words.ts";
@@ -89,7 +90,13 @@ export function CrashPage() {
         </Alert>
       )}
       {group.regressTime !== undefined && group.state === ErrorGroupState.OPEN && (
-        <Alert color="orange" variant="outline" icon={<IconRefreshAlert aria-hidden />} title="It came back">
+        <Alert
+          color="orange"
+          styles={readableTitle}
+          variant="outline"
+          icon={<IconRefreshAlert aria-hidden />}
+          title="It came back"
+        >
           <Text size="sm">
             It was resolved, and a newer version showed it again <TimeAgo at={group.regressTime} />.
           </Text>

@@ -1,5 +1,6 @@
 import { Alert, Button, Code, CopyButton, Group, Modal, Stack, Text } from "@mantine/core";
 import { IconKey } from "@tabler/icons-react";
+import { readableTitle } from "./readable-title.ts";
 
 interface SecretModalProps {
   /** Undefined: nothing to show. */
@@ -10,7 +11,7 @@ interface SecretModalProps {
   readonly close: () => void;
 }
 
-/** Shows a secret that the service keeps only a hash of: once, until the reader says that they have it. */
+/** Shows a secret that the service does not show again: once, until the reader says that they have it. */
 export function SecretModal({ secret, title, hint, close }: SecretModalProps) {
   return (
     <Modal
@@ -23,8 +24,14 @@ export function SecretModal({ secret, title, hint, close }: SecretModalProps) {
       withCloseButton={false}
     >
       <Stack>
-        <Alert variant="outline" color="orange" icon={<IconKey aria-hidden />} title="It is shown only now">
-          <Text size="sm">The service keeps a hash of it and can never show it again. {hint}</Text>
+        <Alert
+          styles={readableTitle}
+          variant="outline"
+          color="orange"
+          icon={<IconKey aria-hidden />}
+          title="It is shown only now"
+        >
+          <Text size="sm">The service never shows it again. {hint}</Text>
         </Alert>
         <Code block style={{ overflowWrap: "anywhere", whiteSpace: "pre-wrap" }}>
           {secret}

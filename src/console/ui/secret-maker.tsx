@@ -1,7 +1,7 @@
 import { Button, Modal } from "@mantine/core";
 import { IconPlus } from "@tabler/icons-react";
 import { type ReactNode, useState } from "react";
-import { SecretModal } from "../ui/secret-modal.tsx";
+import { SecretModal } from "./secret-modal.tsx";
 
 interface SecretMakerProps {
   /** What is made, as on the button: "New token". */
@@ -10,7 +10,7 @@ interface SecretMakerProps {
   readonly secretTitle: string;
   /** What to do with the secret. */
   readonly hint: string;
-  /** The form that makes it, and tells the secret when it is made. */
+  /** The form that makes it, and tells the secret when it is made; empty if it has none. */
   readonly form: (made: (secret: string) => void) => ReactNode;
 }
 
@@ -20,7 +20,7 @@ export function SecretMaker({ label, secretTitle, hint, form }: SecretMakerProps
   const [secret, setSecret] = useState<string | undefined>();
   const made = (value: string) => {
     setMaking(false);
-    setSecret(value);
+    setSecret(value === "" ? undefined : value);
   };
   return (
     <>
