@@ -12,6 +12,7 @@ import { registerConsoleFiles } from "./console/console-files.ts";
 import type { ConsoleSessions } from "./console/console-session.ts";
 import { watchAnswers } from "./http/answer-watch.ts";
 import { type LetIn, sendFailure } from "./http/http-call.ts";
+import { lingerAtClose } from "./http/lingering-close.ts";
 import { RawPaths } from "./http/raw-paths.ts";
 import { type RawRoute, registerRawRoute } from "./http/raw-route.ts";
 import { originForm, pathOf, refuseUnclearTargets } from "./http/request-target.ts";
@@ -86,6 +87,7 @@ export class HttpApp implements AsyncDisposable {
     this.fastify = openFastify(parts, this.#unrouted);
     // By TLS this is the connection below it.
     this.fastify.server.on("connection", (socket: Socket) => this.#guard.accept(socket));
+    this.fastify.server.on(parts.tls === undefined ? "connection" : "secureConnection", lingerAtClose);
   }
 
   /** How many connections are open. */
