@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run dev console console-test pictures test simulation fuzz check bench gen format tarball proto-bundle sbom licences fresh-machine fresh-test
+.PHONY: help install demo run dev console console-test pictures test simulation fuzz conformance check bench gen format tarball proto-bundle sbom licences fresh-machine fresh-test
 
 # Written at the end of every installation, by make or by npm, once it is complete.
 installed := node_modules/.installed
@@ -48,6 +48,9 @@ simulation: $(installed) ## Play rollouts to 10,000 random fleets in memory, and
 fuzz: export FUZZ_CALLS ?= 100000
 fuzz: $(installed) ## Call every RPC at every door with random and damaged messages (FUZZ_CALLS, FUZZ_SEED)
 	@$(npm) fuzz
+
+conformance: $(installed) ## Run the published suites of Connect and gRPC against the doors (needs their programs)
+	@$(npm) conformance
 
 # Cheap checks first. `make --keep-going check` shows all that is wrong instead of the first fault.
 check: check-format check-lint check-types check-proto check-gen check-openapi check-unused check-licences test ## Run everything that must pass before a commit

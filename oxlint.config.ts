@@ -5,7 +5,7 @@ export default defineConfig({
   plugins: ["typescript", "unicorn", "oxc", "import", "promise", "node", "vitest"],
   options: { typeAware: true, denyWarnings: true, reportUnusedDisableDirectives: "error" },
   env: { node: true, es2024: true },
-  ignorePatterns: ["gen/**", "coverage/**", "dist/**", "node_modules/**"],
+  ignorePatterns: ["gen/**", "test/conformance/gen/**", "coverage/**", "dist/**", "node_modules/**"],
   categories: { correctness: "error" },
   rules: {
     "no-console": "error",

@@ -284,6 +284,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       api: ["support"],
       attacks: ["support", "api", "agent"],
       ci: ["support"],
+      conformance: ["support", "api", "doors"],
       cli: ["support"],
       console: ["support"],
       crash: ["support", "heartbeat"],

@@ -7,7 +7,7 @@ import { OtaError } from "../errors.ts";
 import type { BackgroundWork } from "../infra/background/work-log.ts";
 import type { Metrics } from "../infra/metrics.ts";
 import { registerConnectDoor } from "./connect/connect-door.ts";
-import { isRpcPath, sendRpcFailure } from "./connect/connect-refusals.ts";
+import { isRpcPath, noSuchRpc, sendRpcFailure } from "./connect/connect-refusals.ts";
 import { registerConsoleFiles } from "./console/console-files.ts";
 import type { ConsoleSessions } from "./console/console-session.ts";
 import { watchAnswers } from "./http/answer-watch.ts";
@@ -183,8 +183,8 @@ export class HttpApp implements AsyncDisposable {
     await registerRestDoor(app, pipeline, table, { letIn, rawPaths });
     const answerNothing: AnswerNothing = (request, reply, fail) => {
       const path = pathOf(request.raw.url);
-      const failure = fail(nothingAt(request, reply, rawPaths.methodsOf(path)));
-      return isRpcPath(path) ? sendRpcFailure(request, reply, failure) : sendFailure(reply, failure);
+      if (isRpcPath(path)) return sendRpcFailure(request, reply, fail(noSuchRpc(path)));
+      return sendFailure(reply, fail(nothingAt(request, reply, rawPaths.methodsOf(path))));
     };
     if (console === undefined) {
       app.setNotFoundHandler((request, reply) => this.#unrouted.answer(request, reply, answerNothing));

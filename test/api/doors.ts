@@ -101,6 +101,8 @@ export interface DoorsOptions {
   readonly restAccess?: AccessRule<unknown>;
   /** The machine's, if not given. */
   readonly clock?: Clock;
+  /** The pipeline, where it is not quite the service's. */
+  readonly Pipeline?: typeof Pipeline;
 }
 
 export async function openDoors(options: DoorsOptions): Promise<Doors> {
@@ -116,7 +118,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     identifyAgain: (token) => tokens.identify(token),
     onChange: () => {},
   };
-  const pipeline = new Pipeline({
+  const pipeline = new (options.Pipeline ?? Pipeline)({
     authenticator: options.identifier?.(tokens) ?? tokens,
     rateLimiter: new RateLimiter({ ...noLimits, ...options.rateLimits }, clock),
     places: new Places(

@@ -167,12 +167,12 @@ describe("Connect answers in its own form", () => {
     [
       "an RPC that there is not",
       connectCall("/ota.v1.AccessService/Nothing", "{}"),
-      { status: 404, code: 5, reason: "NOT_FOUND" },
+      { status: 404, code: 12, reason: "UNIMPLEMENTED" },
     ],
     [
       "a service that there is not",
       connectCall("/ota.v1.Nothing/WhoAmI", "{}"),
-      { status: 404, code: 5, reason: "NOT_FOUND" },
+      { status: 404, code: 12, reason: "UNIMPLEMENTED" },
     ],
     [
       "a method of HTTP that the RPC has not",
@@ -484,7 +484,7 @@ describe("gRPC-Web answers", () => {
     [
       "an RPC that there is not",
       connectCall("/ota.v1.AccessService/Nothing", empty, web),
-      { status: 200, code: 5, reason: "NOT_FOUND" },
+      { status: 200, code: 12, reason: "UNIMPLEMENTED" },
     ],
     [
       "whoever shows no credential",

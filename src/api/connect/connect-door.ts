@@ -1,4 +1,4 @@
-import type { Message } from "@bufbuild/protobuf";
+import { createRegistry, type Message } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -79,7 +79,9 @@ export async function registerConnectDoor(
       // Forces a preflight for cross-origin calls of browsers.
       requireConnectProtocolHeader: true,
       shutdownSignal: options.shutdown,
-      jsonOptions: { registry: errorDetailRegistry },
+      jsonOptions: {
+        registry: createRegistry(errorDetailRegistry, ...table.services.map(({ file }) => file)),
+      },
       contextValues: (request) =>
         createContextValues()
           .set(requestKey, request as FastifyRequest)

@@ -1,5 +1,4 @@
-import type { DescMessage } from "@bufbuild/protobuf";
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { type DescMessage, fromBinary } from "@bufbuild/protobuf";
 import { type Code, ConnectError } from "@connectrpc/connect";
 import {
   BadRequestSchema,
@@ -11,13 +10,13 @@ import type { Failure } from "../pipeline/failure.ts";
 /** A failure as Connect knows errors; google.rpc codes are Connect's codes. */
 export function toConnectError({ code, status }: Failure): ConnectError {
   const error = new ConnectError(status.message, code.number as number as Code);
-  for (const detail of status.details) {
-    for (const desc of detailSchemas) {
-      const value = anyUnpack(detail, desc);
-      if (value !== undefined) error.details.push({ desc, value });
-    }
+  for (const { typeUrl, value } of status.details) {
+    const type = typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
+    const desc = detailSchemas.find(({ typeName }) => typeName === type);
+    error.details.push(desc === undefined ? { type, value } : { desc, value: fromBinary(desc, value) });
   }
   return error;
 }
 
+/** Those that are also shown in JSON. */
 const detailSchemas: readonly DescMessage[] = [ErrorInfoSchema, BadRequestSchema, RetryInfoSchema];

@@ -5,7 +5,8 @@ import { OtaError } from "../../errors.ts";
 import { errorDetailRegistry, httpStatusOf, jsonType } from "../http/http-call.ts";
 import { nothingAt } from "../http/unrouted-requests.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
-import { type Failure, statusBytes } from "../pipeline/failure.ts";
+import { type Failure, statusText } from "../pipeline/failure.ts";
+import { methodName } from "../pipeline/pipeline.ts";
 import { toConnectError } from "./connect-error.ts";
 
 /** Whether a path has the form of an RPC's: a service's full name, which has a dot, and a method. */
@@ -23,6 +24,7 @@ export function unfitForRpc(
   reply: FastifyReply,
   endpoint: Endpoint,
 ): OtaError | undefined {
+  if (endpoint.kind === "bidi_stream") return needsHttp2(endpoint);
   const methods = methodsOf(endpoint);
   if (!methods.includes(request.method)) return nothingAt(request, reply, methods);
   const isUnary = endpoint.kind === "unary";
@@ -33,9 +35,17 @@ export function unfitForRpc(
   }
   const type = request.headers["content-type"] ?? "";
   if ((isUnary ? unaryTypes : streamTypes).test(type)) return undefined;
+  // As at the gRPC port: it is gRPC, in a format that is not read here.
+  if (/^application\/grpc-web\+/i.test(type))
+    return unimplemented("messages are read in protobuf or JSON alone");
   const taken = isUnary ? unaryTypeNames : streamTypeNames;
   void reply.header("accept-post", taken.join(", "));
   return unsupported(`the media type must be one of ${taken.join(", ")}`);
+}
+
+/** There is no such RPC: a 404 whose code is the one that every protocol has for it. */
+export function noSuchRpc(path: string): OtaError {
+  return unimplemented(`the service has no method ${path}`, { path, httpStatus: "404" });
 }
 
 /** Answers with a failure in the form of the protocol that the request speaks: gRPC-Web in trailers, Connect in JSON. */
@@ -46,6 +56,12 @@ export function sendRpcFailure(request: FastifyRequest, reply: FastifyReply, fai
   }
   const json = errorToJson(toConnectError(failure), { registry: errorDetailRegistry });
   return reply.code(httpStatusOf(failure)).type(jsonType).send(JSON.stringify(json));
+}
+
+/** A stream both ways cannot be had by HTTP/1.1, and Connect says so with a bare status. */
+function needsHttp2(endpoint: Endpoint): OtaError {
+  const text = `${methodName(endpoint)} streams both ways: call it by gRPC, at the gRPC port`;
+  return unimplemented(text, { httpStatus: "505" });
 }
 
 function methodsOf({ kind, method }: Endpoint): readonly string[] {
@@ -62,6 +78,10 @@ const streamTypeNames = [
   "application/grpc-web+proto",
 ];
 
+function unimplemented(text: string, metadata: Readonly<Record<string, string>> = {}): OtaError {
+  return new OtaError("unimplemented", "UNIMPLEMENTED", text, { metadata });
+}
+
 function unsupported(text: string): OtaError {
   return new OtaError("invalid_argument", "INVALID_REQUEST", text, { metadata: { httpStatus: "415" } });
 }
@@ -72,7 +92,7 @@ function trailersOf(failure: Failure): Buffer {
   const text = [
     `grpc-status: ${code.number}`,
     `grpc-message: ${encodeURIComponent(status.message)}`,
-    `grpc-status-details-bin: ${Buffer.from(statusBytes(failure)).toString("base64")}`,
+    `grpc-status-details-bin: ${statusText(failure)}`,
     "",
   ].join("\r\n");
   const frame = Buffer.alloc(5 + Buffer.byteLength(text));

@@ -12,7 +12,7 @@ import type { ShownCertificate } from "../../call/client-certificate.ts";
 import { OtaError } from "../../errors.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
 import type { Door, Endpoint } from "../pipeline/endpoint.ts";
-import { type Failure, statusBytes } from "../pipeline/failure.ts";
+import { type Failure, statusBytes, unpadded } from "../pipeline/failure.ts";
 import { answerOf, type Route } from "../pipeline/pipeline.ts";
 import { messageFromBinary } from "../pipeline/request-reading.ts";
 
@@ -67,6 +67,27 @@ export function headersOf(call: Call): Metadata {
   return metadata;
 }
 
+/**
+ * Metadata with a status in it, in base64 as servers should write it (gRPC over HTTP/2, "Custom-Metadata"): grpc-js pads it, which costs bytes
+ * and which strict clients refuse.
+ */
+class StatusMetadata extends Metadata {
+  override clone(): StatusMetadata {
+    const copy = new StatusMetadata();
+    copy.merge(this);
+    return copy;
+  }
+
+  override toHttp2Headers(): ReturnType<Metadata["toHttp2Headers"]> {
+    const headers = super.toHttp2Headers();
+    const padded = headers[statusDetails];
+    if (typeof padded === "string") headers[statusDetails] = unpadded(padded);
+    return headers;
+  }
+}
+
+const statusDetails = "grpc-status-details-bin";
+
 /** grpc-js hands bytes through; decoding and encoding happen inside the pipeline, where errors are mapped. */
 export function sameBytes(bytes: Buffer): Buffer {
   return bytes;
@@ -102,8 +123,9 @@ export function toGrpcError(
   failure: Failure,
   call: Call,
 ): Error & { code: number; details: string; metadata: Metadata } {
-  const metadata = headersOf(call);
-  metadata.set("grpc-status-details-bin", Buffer.from(statusBytes(failure)));
+  const metadata = new StatusMetadata();
+  metadata.set("x-request-id", call.requestId);
+  metadata.set(statusDetails, Buffer.from(statusBytes(failure)));
   const details = failure.status.message;
   // A plain object: the stack is logged already, and one here would only cost time.
   return { name: "GrpcError", message: details, code: failure.code.number, details, metadata };

@@ -1,6 +1,6 @@
 import { constants, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { OtaError } from "../../errors.ts";
-import { type Failure, statusBytes } from "../pipeline/failure.ts";
+import { type Failure, statusText } from "../pipeline/failure.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 
 /** What answers calls that cannot be served. */
@@ -106,6 +106,6 @@ function answerOf(failure: Failure): Record<string, string | number> {
     "content-type": "application/grpc+proto",
     "grpc-status": failure.code.number,
     "grpc-message": encodeURIComponent(failure.status.message),
-    "grpc-status-details-bin": Buffer.from(statusBytes(failure)).toString("base64"),
+    "grpc-status-details-bin": statusText(failure),
   };
 }

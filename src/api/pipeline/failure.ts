@@ -40,6 +40,16 @@ export function statusBytes(failure: Failure): Uint8Array {
   return toBinary(StatusSchema, failure.status);
 }
 
+/** The same as text, for doors that write the header themselves. */
+export function statusText(failure: Failure): string {
+  return unpadded(Buffer.from(statusBytes(failure)).toString("base64"));
+}
+
+/** Base64 as it should be in headers, without the `=` at its end (gRPC over HTTP/2, "Custom-Metadata"). */
+export function unpadded(base64: string): string {
+  return base64.replace(/={1,2}$/, "");
+}
+
 function asOtaError(thrown: unknown, call: Call, translate: TranslateError): OtaError {
   if (thrown instanceof OtaError) return thrown;
   // Whatever a handler makes of an aborted wait, the reason for the abort is what happened.
