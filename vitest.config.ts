@@ -41,8 +41,9 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [...configDefaults.exclude, "test/console/**", "test/install/fresh/**", ...planned],
           globalSetup: ["test/support/global-setup.ts"],
-          // Each file may run a server, and all share one PostgreSQL: two cores are busy with four of them, which wait a lot.
-          maxWorkers: 4,
+          // Each file may run a server, and all share one PostgreSQL. Files wait a lot, for processes and for time to pass: four of
+          // them keep two cores busy for two thirds of the time.
+          maxWorkers: 6,
         },
       },
       {

@@ -110,7 +110,14 @@ async function startShared(
     dataDir: join(folder, "postgres"),
     logger,
     // What these tests write need not outlive them. Tests of durability start a server of their own.
-    settings: { fsync: "off", synchronous_commit: "off", full_page_writes: "off", wal_compression: "off" },
+    settings: {
+      fsync: "off",
+      synchronous_commit: "off",
+      full_page_writes: "off",
+      wal_compression: "off",
+      // Several services for each worker.
+      max_connections: "200",
+    },
   });
   cleanup.use(server);
   return { databaseUrl: asSuperuser(server), serviceUrl: server.serviceUrl };
