@@ -8,7 +8,7 @@ import { runCli, startCli } from "../support/run-cli.ts";
 /** A fleet large enough for its rings, and small enough to be quick. */
 const devices = "50";
 
-it("tells the true story: every claim holds, and nothing is left behind", { timeout: 300_000 }, async () => {
+it("tells the true story: every claim holds, and nothing is left behind", async () => {
   await using cleanup = new AsyncDisposableStack();
   const cwd = await mkdtemp(join(tmpdir(), "device-ota-cli-"));
   cleanup.defer(() => rm(cwd, { recursive: true, force: true }));
@@ -25,7 +25,7 @@ it("tells the true story: every claim holds, and nothing is left behind", { time
   expect(await readdir(cwd)).toEqual([]);
 });
 
-it("cleans up when it is interrupted", { timeout: 120_000 }, async () => {
+it("cleans up when it is interrupted", async () => {
   await using cleanup = new AsyncDisposableStack();
   const cwd = await mkdtemp(join(tmpdir(), "device-ota-cli-"));
   cleanup.defer(() => rm(cwd, { recursive: true, force: true }));

@@ -28,9 +28,7 @@ import { startTestService, type TestService } from "../support/service.ts";
 /** Stands wherever a caller may choose the text; it fits names and versions too. */
 const marker = "outside-text";
 
-it("holds what callers wrote only among the parameters, never in a statement", {
-  timeout: 120_000,
-}, async () => {
+it("holds what callers wrote only among the parameters, never in a statement", async () => {
   await using server = await startLoggingPostgres();
   await migrateUp(server.url);
   await using service = await startTestService({ databaseUrl: server.url });

@@ -281,7 +281,7 @@ async function store(devices: DeviceReplica, written: readonly Written[]): Promi
 }
 
 describe("filters over devices", () => {
-  it("find the same devices in the database as in memory", { timeout: 300_000 }, async () => {
+  it("find the same devices in the database as in memory", async () => {
     await using devices = await startDevices();
     const sample = fc.sample(device, { numRuns: 150, seed: 42 });
     const snapshots = await store(devices, sample);

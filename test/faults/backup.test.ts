@@ -26,9 +26,7 @@ import { ServiceProcess } from "./service-process.ts";
 
 const silent = createLogger({ level: "silent", pretty: false });
 
-it("a fleet goes on from a backup that was taken while it ran, and from a database that was moved", {
-  timeout: 600_000,
-}, async () => {
+it("a fleet goes on from a backup that was taken while it ran, and from a database that was moved", async () => {
   await using cleanup = new AsyncDisposableStack();
   await using service = await ServiceProcess.start();
   const streaming = await startDevices(service, 3);

@@ -131,7 +131,7 @@ it("a slow database, one that gives no connection, and one whose name is gone or
     devices.map(() => ({ streams: 1, rejected: [] })),
   );
   expect(await history.check(database.url)).toEqual([]);
-}, 300_000);
+});
 
 const databaseName = "database.test";
 const storeName = "store.test";

@@ -108,7 +108,7 @@ it("takes a good update through four rings, and rolls a bad one back by itself",
     expect(await reportedVersions()).toEqual([{ version: goodVersion, devices }]);
   });
   expect(await ringCounters()).toEqual(await recountedRings());
-}, 250_000);
+});
 
 /** Creates, uploads, signs and deploys a version with gates that take seconds instead of days. */
 async function rollOut(version: string, verificationMs: number): Promise<string> {

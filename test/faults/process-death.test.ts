@@ -66,7 +66,7 @@ it("loses nothing that it acknowledged when it is killed, and an upload goes on 
   await cleanup.disposeAsync();
   expect(await service.signal("SIGTERM")).toBe(0);
   expect(await violationsIn(service, history)).toEqual([]);
-}, 300_000);
+});
 
 it("drains on SIGTERM: devices are sent away, what was acknowledged is stored, nothing is left running", async () => {
   await using service = await ServiceProcess.start();

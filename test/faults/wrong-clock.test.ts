@@ -42,9 +42,7 @@ class WrongClock implements MachineClock {
 /** Its devices say that they are there as often as the test looks. */
 const settings = { DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off", DEVICE_OTA_RATE_LIMIT_UPDATE_CHECK: "off" };
 
-it("a replica whose clock is wrong, and is set, beside one that is right: nothing begins, ends or fails by it", {
-  timeout: 120_000,
-}, async () => {
+it("a replica whose clock is wrong, and is set, beside one that is right: nothing begins, ends or fails by it", async () => {
   await using database = await createTestDatabase();
   const wrong = new WrongClock(24 * hour);
   await using right = await startTestService({ databaseUrl: database.url, settings });

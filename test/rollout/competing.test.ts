@@ -26,7 +26,7 @@ afterAll(() => cleanup.disposeAsync());
 
 it.each(seeds)(
   "rollouts that compete never give a device two updates, drop nobody, and stop with exact counters (seed %d)",
-  { timeout: 60_000 + scenesOfSeed * 20_000 },
+  { timeout: 600_000 + scenesOfSeed * 20_000 },
   async (each) => {
     const counted = { offers: 0, agreed: 0 };
     const plans = fc.array(plan, { minLength: rolloutCount, maxLength: rolloutCount });

@@ -46,9 +46,7 @@ const step = fc.oneof(
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 describe("whatever happens, on two replicas", () => {
-  it("counters equal the rows, a device has one open update, what is final stays, and a rollback ends", {
-    timeout: 180_000,
-  }, async () => {
+  it("counters equal the rows, a device has one open update, what is final stays, and a rollback ends", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 45 }), async (steps) => {
         await using world = await createWorld();

@@ -9,16 +9,13 @@ import {
   openScene,
   soak,
   statesOf,
-  storyTimeoutMs,
   sumOf,
   verify,
 } from "./big-fleet.ts";
 
 const colleague = "operator:somebody-else";
 
-it("a rollout waits for a second pair of eyes and for its time, and for such eyes again before the fleet", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("a rollout waits for a second pair of eyes and for its time, and for such eyes again before the fleet", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   const { catalog, index } = replica.engine;

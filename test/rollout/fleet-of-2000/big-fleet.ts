@@ -16,9 +16,6 @@ import {
 
 export const fleetSize = 2_000;
 
-/** Two thousand devices on a small machine that does other things as well. */
-export const storyTimeoutMs = 90_000;
-
 export const minute = 60_000;
 export const hour = 60 * minute;
 export const day = 24 * hour;

@@ -9,14 +9,11 @@ import {
   install,
   openScene,
   soak,
-  storyTimeoutMs,
   sumOf,
   verify,
 } from "./big-fleet.ts";
 
-it("a pause in mid-flight makes no offer, lets go on who is updating, and ends with the resumption", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("a pause in mid-flight makes no offer, lets go on who is updating, and ends with the resumption", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   const { catalog, index } = replica.engine;

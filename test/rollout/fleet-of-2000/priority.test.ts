@@ -8,14 +8,11 @@ import {
   oneRing,
   openScene,
   soak,
-  storyTimeoutMs,
   sumOf,
   verify,
 } from "./big-fleet.ts";
 
-it("a device in several rollouts takes the one of the highest priority, then the newest, one after the other", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("a device in several rollouts takes the one of the highest priority, then the newest, one after the other", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   // A quarter in the field, a quarter in the laboratory, and half of each in both.

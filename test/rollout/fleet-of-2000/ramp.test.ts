@@ -7,7 +7,6 @@ import {
   oneRing,
   openScene,
   soak,
-  storyTimeoutMs,
   type Taken,
   untilStates,
 } from "./big-fleet.ts";
@@ -17,9 +16,7 @@ const maxInProgress = 600;
 /** How many minutes a device is updating. */
 const takesMinutes = 3;
 
-it("a ramp makes so many offers a minute, has so many devices updating, and spreads those that wait", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("a ramp makes so many offers a minute, has so many devices updating, and spreads those that wait", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   const policy = {

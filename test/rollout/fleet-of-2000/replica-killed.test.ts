@@ -20,7 +20,6 @@ import {
   minute,
   openScene,
   statesOf,
-  storyTimeoutMs,
   sumOf,
   type Taken,
   untilEnded,
@@ -32,9 +31,7 @@ const rings = [
   { name: "all", percent: 100, gate },
 ];
 
-it("replicas that die in the middle of reports and of a promotion lose no outcome and promote nothing twice", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("replicas that die in the middle of reports and of a promotion lose no outcome and promote nothing twice", async () => {
   await using database = await createWorld();
   await using line = await SeverableLine.lay(database.url);
   await using scene = await openScene(() => Promise.resolve({ ...database, url: line.url }));

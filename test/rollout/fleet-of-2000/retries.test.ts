@@ -11,16 +11,13 @@ import {
   share,
   soak,
   statesOf,
-  storyTimeoutMs,
   type Taken,
   verify,
 } from "./big-fleet.ts";
 
 const retryBackoffMs = 10 * minute;
 
-it("devices that fail try again, each later than the time before and not all at once", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("devices that fail try again, each later than the time before and not all at once", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   const { tracker } = replica.engine;

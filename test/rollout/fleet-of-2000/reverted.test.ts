@@ -9,14 +9,11 @@ import {
   share,
   soak,
   statesOf,
-  storyTimeoutMs,
   untilEnded,
   verify,
 } from "./big-fleet.ts";
 
-it("devices that come back on the old version after the reboot have failed; many of them stop the rollout", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("devices that come back on the old version after the reboot have failed; many of them stop the rollout", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   const first = await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));

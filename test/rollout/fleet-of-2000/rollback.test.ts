@@ -9,15 +9,12 @@ import {
   openScene,
   share,
   statesOf,
-  storyTimeoutMs,
   untilEnded,
   untilStates,
   verify,
 } from "./big-fleet.ts";
 
-it("a bad update is rolled back at the canaries, from each of them to the end, and is never offered again", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("a bad update is rolled back at the canaries, from each of them to the end, and is never offered again", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   const bad = await release(world, "1.1.0");

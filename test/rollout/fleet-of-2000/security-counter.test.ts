@@ -8,14 +8,11 @@ import {
   oneRing,
   openScene,
   share,
-  storyTimeoutMs,
   untilEnded,
   verify,
 } from "./big-fleet.ts";
 
-it("a rollback leaves alone whom the security counter forbids to go back, and raises the alert", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("a rollback leaves alone whom the security counter forbids to go back, and raises the alert", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   const { catalog, tracker } = replica.engine;

@@ -15,14 +15,11 @@ import {
   share,
   soak,
   statesOf,
-  storyTimeoutMs,
   untilStates,
   verify,
 } from "./big-fleet.ts";
 
-it("devices that go silent have failed at the deadline, and not before", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("devices that go silent have failed at the deadline, and not before", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   const { id } = await run(replica, wanted(await release(world, "1.1.0"), { rings: oneRing }));
@@ -64,9 +61,7 @@ it("devices that go silent have failed at the deadline, and not before", {
   await expectInvariants(world);
 });
 
-it("the time for which our own database is away is not held against any device", {
-  timeout: 2 * storyTimeoutMs,
-}, async () => {
+it("the time for which our own database is away is not held against any device", async () => {
   await using server = await DedicatedPostgres.start();
   await migrateUp(server.url);
   await using scene = await openScene(() => openWorld(server.url));

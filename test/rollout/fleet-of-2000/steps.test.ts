@@ -1,14 +1,6 @@
 import { expect, it } from "vitest";
 import { release, report, ringOf, run, until, wanted } from "../rollout-fixture.ts";
-import {
-  expectInvariants,
-  fleetSize,
-  oneRing,
-  openScene,
-  soak,
-  storyTimeoutMs,
-  untilEnded,
-} from "./big-fleet.ts";
+import { expectInvariants, fleetSize, oneRing, openScene, soak, untilEnded } from "./big-fleet.ts";
 
 /** What devices run, in turn, and how each of them has to go from there. */
 const paths: Readonly<Record<string, readonly string[]>> = {
@@ -19,9 +11,7 @@ const paths: Readonly<Record<string, readonly string[]>> = {
 };
 const versions = Object.keys(paths);
 
-it("every device takes the mandatory steps above its own version, in order", {
-  timeout: storyTimeoutMs,
-}, async () => {
+it("every device takes the mandatory steps above its own version, in order", async () => {
   await using scene = await openScene();
   const { world, replica, fleet } = scene;
   for (const version of ["1.1.0", "1.1.5", "1.2.0"]) await release(world, version);

@@ -13,9 +13,7 @@ function seedsFrom(first: number, fleets: number): number[] {
 }
 
 describe("whatever fleets do", () => {
-  it("no ring opens over the threshold, no device gets two updates, counters are exact, and nothing hangs unsaid", {
-    timeout: 180_000,
-  }, async () => {
+  it("no ring opens over the threshold, no device gets two updates, counters are exact, and nothing hangs unsaid", async () => {
     const { wrong, ends } = await playAll();
     expect(wrong).toBeUndefined();
     // Fleets that all end in the same way would prove little.
