@@ -92,6 +92,7 @@ export const rooms: Readonly<Record<string, Wall>> = {
     },
   },
   call: { may: ["errors.ts", "wire"] },
+  filter: { may: ["call", "infra", "errors.ts", "version"] },
   api: {
     may: ["call", "infra", "errors.ts", "wire", "grpc", "transport"],
     rooms: {
@@ -106,9 +107,13 @@ export const rooms: Readonly<Record<string, Wall>> = {
       openapi: ["http", "package-folder.ts"],
     },
   },
-  access: { may: [...ground, "device-names.ts", "manifest"], wireMay: handlers, rooms: { oidc: ["."] } },
+  access: {
+    may: [...ground, "device-names.ts", "filter", "manifest"],
+    wireMay: handlers,
+    rooms: { oidc: ["."] },
+  },
   device: {
-    may: [...ground, "access", "device-names.ts", "version"],
+    may: [...ground, "access", "device-names.ts", "filter", "version"],
     wireMay: handlers,
     rooms: {
       state: [],
@@ -119,12 +124,12 @@ export const rooms: Readonly<Record<string, Wall>> = {
     },
   },
   firmware: {
-    may: [...ground, "access", "manifest", "version"],
+    may: [...ground, "access", "filter", "manifest", "version"],
     wireMay: [...handlers, "api/http"],
     rooms: { repository: [".", "tuf"] },
   },
   rollout: {
-    may: [...ground, "access", "device", "firmware", "policy", "schedule", "version"],
+    may: [...ground, "access", "device", "filter", "firmware", "policy", "schedule", "version"],
     wireMay: [...handlers, "api/download"],
     rooms: {
       model: [],
@@ -142,13 +147,17 @@ export const rooms: Readonly<Record<string, Wall>> = {
   heartbeat: { may: [...ground, "driver", "device", "rollout/offer"], wireMay: handlers },
   telemetry: { may: [...ground, "device", "heartbeat", "schedule"], wireMay: [...handlers, "api/download"] },
   crash: {
-    may: [...ground, "access", "device", "version"],
+    may: [...ground, "access", "device", "filter", "version"],
     wireMay: [...handlers, "api/http"],
     rooms: { words: [], stacks: ["words"], symbols: ["stacks"] },
   },
   backup: { may: ["errors.ts", "infra", "driver"] },
   doctor: { may: ["config.ts", "infra"] },
-  alert: { may: [...ground, "access"], wireMay: handlers, rooms: { webhook: [".", "mail-address.ts"] } },
+  alert: {
+    may: [...ground, "access", "filter"],
+    wireMay: handlers,
+    rooms: { webhook: [".", "mail-address.ts"] },
+  },
   orphans: { may: ["infra"] },
   "entities.ts": {
     may: ["access", "alert", "crash", "device", "firmware", "heartbeat", "infra", "rollout", "telemetry"],

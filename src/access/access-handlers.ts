@@ -18,6 +18,7 @@ import {
   signingKeyMessage,
   tokenMessage,
 } from "./access-messages.ts";
+import { auditListFilter } from "./audit-filter.ts";
 import type { AuditLog } from "./audit-log.ts";
 import { verifyAuditLog } from "./audit-verification.ts";
 import type { EnrolmentKeys } from "./enrolment-keys.ts";
@@ -189,7 +190,8 @@ function audit({ audit, pageTokens }: AccessParts): Endpoint {
   return unary(AccessService.method.listAuditEvents, apiCalls, async (request) => {
     const { resourceId, action, actor, resourceType } = request;
     const { from: startAt, to: endAt } = timeRange(request);
-    const filter = { resourceId, action, actor, resourceType, startAt, endAt };
+    const matching = auditListFilter.read(request.filter);
+    const filter = { resourceId, action, actor, resourceType, startAt, endAt, matching };
     const page = await listPage(
       pageTokens,
       request,

@@ -3,7 +3,9 @@ import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
 import { type CallSource, currentCall } from "../call/current-call.ts";
 import type { ListPosition } from "../call/list-page.ts";
+import type { ListCondition } from "../filter/list-filter.ts";
 import type { Database } from "../infra/database/database.ts";
+import { ormCondition } from "../infra/database/orm-condition.ts";
 import { AuditEventEntity, type AuditEventRow } from "./audit-event.entity.ts";
 
 /** Something to put on record. */
@@ -30,6 +32,8 @@ export interface AuditFilter {
   readonly startAt?: Date | undefined;
   /** Before this. */
   readonly endAt?: Date | undefined;
+  /** What an expression says beside. */
+  readonly matching?: ListCondition | undefined;
 }
 
 /** The record of who changed what, when and why, and from where. It is only ever added to; the database refuses anything else. */
@@ -58,7 +62,7 @@ export class AuditLog {
 
   /** Lists events, newest first; what the filter does not name, or leaves empty, is no condition. */
   async list(filter: AuditFilter, { limit, after }: ListPosition): Promise<AuditEventRow[]> {
-    const { resourceId, action, actor, resourceType, startAt, endAt } = filter;
+    const { resourceId, action, actor, resourceType, startAt, endAt, matching } = filter;
     const conditions: FilterQuery<AuditEventRow>[] = [];
     if (resourceId) conditions.push({ resourceId });
     if (action) conditions.push({ action });
@@ -74,6 +78,7 @@ export class AuditLog {
     if (endAt !== undefined) {
       conditions.push({ occurredAt: { $lt: endAt } }, { id: { $lt: idAt(endAt.getTime() + clockSlackMs) } });
     }
+    if (matching !== undefined) conditions.push(ormCondition((parameters) => matching.sql(parameters)));
     if (after !== undefined) conditions.push({ id: { $lt: after } });
     return await this.#database
       .em()

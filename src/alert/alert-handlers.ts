@@ -4,6 +4,7 @@ import { actorOf } from "../call/identity.ts";
 import { listPage } from "../call/list-page.ts";
 import { type PageTokens, pageSize } from "../call/page-token.ts";
 import type { AlertRow } from "./alert.entity.ts";
+import { alertListFilter } from "./alert-filter.ts";
 import { alertMessage, eventMessage, firingIn, type RemedyMessage } from "./alert-messages.ts";
 import type { Alerts } from "./alerts.ts";
 import { type EventFeed, sequenceOf } from "./event-feed.ts";
@@ -31,7 +32,9 @@ export function alertEndpoints({ alerts, events, pageTokens, rolloutRemedies }: 
   return [
     unary(AlertService.method.listAlerts, apiCalls, async (request) => {
       const { rule, resourceId, unacknowledged, acknowledged } = request;
-      const filter = { firing: firingIn(request.state), rule, resourceId, unacknowledged, acknowledged };
+      const matching = alertListFilter.read(request.filter);
+      const firing = firingIn(request.state);
+      const filter = { firing, rule, resourceId, unacknowledged, acknowledged, matching };
       const [page, counts] = await Promise.all([
         listPage(
           pageTokens,

@@ -2,8 +2,10 @@ import { type FilterQuery, LockMode } from "@mikro-orm/core";
 import type { AuditLog } from "../access/audit-log.ts";
 import type { ListPosition } from "../call/list-page.ts";
 import { notFound } from "../errors.ts";
+import type { ListCondition } from "../filter/list-filter.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
+import { ormCondition } from "../infra/database/orm-condition.ts";
 import { sql } from "../infra/database/sql.ts";
 import { AlertEntity, type AlertRow } from "./alert.entity.ts";
 
@@ -14,6 +16,8 @@ export interface AlertFilter {
   readonly resourceId: string;
   readonly unacknowledged: boolean;
   readonly acknowledged: boolean;
+  /** What an expression says beside. */
+  readonly matching?: ListCondition | undefined;
 }
 
 /** The alerts as people see them and take note of them. */
@@ -34,13 +38,14 @@ export class Alerts {
 
   /** Lists alerts, those that fired last first. */
   async list(filter: AlertFilter, { limit, after }: ListPosition): Promise<AlertRow[]> {
-    const { firing, rule, resourceId, unacknowledged, acknowledged } = filter;
+    const { firing, rule, resourceId, unacknowledged, acknowledged, matching } = filter;
     const conditions: FilterQuery<AlertRow>[] = [];
     if (firing !== undefined) conditions.push({ resolvedAt: firing ? null : { $ne: null } });
     if (rule !== "") conditions.push({ rule });
     if (resourceId !== "") conditions.push({ resourceId });
     if (unacknowledged) conditions.push({ acknowledgedAt: null });
     if (acknowledged) conditions.push({ acknowledgedAt: { $ne: null } });
+    if (matching !== undefined) conditions.push(ormCondition((parameters) => matching.sql(parameters)));
     if (after !== undefined) conditions.push({ id: { $lt: after } });
     return await this.#parts.database
       .em()

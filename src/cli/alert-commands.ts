@@ -11,7 +11,7 @@ import {
 import { AlertService, ListAlertsResponseSchema } from "../../gen/ota/v1/alert_service_pb.js";
 import { CliError, exitCodes } from "./failure.ts";
 import { agoText, cleanText, enumText, timeText } from "./format.ts";
-import { limitOption, noteMore, readPages } from "./paging.ts";
+import { filterOption, limitOption, noteMore, readPages } from "./paging.ts";
 import { remedyText } from "./remedy-text.ts";
 import { type Cli, jsonText, type Session, withSession } from "./session.ts";
 import { type Column, renderTable } from "./table.ts";
@@ -29,6 +29,7 @@ export function addAlertCommands(program: Command, cli: Cli): void {
     .option("--acknowledged", "only those that somebody has acknowledged")
     .option("--rule <rule>", "only of this rule, for example rollout.paused")
     .option("--resource <id>", "only about this")
+    .addOption(filterOption("severity = CRITICAL"))
     .addOption(limitOption())
     .action(withSession(cli, listAlerts));
   alerts
@@ -55,12 +56,13 @@ interface ListOptions {
   readonly acknowledged?: boolean;
   readonly rule?: string;
   readonly resource?: string;
+  readonly filter?: string;
   readonly limit: number;
 }
 
 async function listAlerts(session: Session, options: ListOptions): Promise<void> {
   const { all = false, unacknowledged = false, acknowledged = false, limit } = options;
-  const { rule = "", resource: resourceId = "" } = options;
+  const { rule = "", resource: resourceId = "", filter = "" } = options;
   const state = all ? AlertState.UNSPECIFIED : AlertState.FIRING;
   let counts = { unacknowledgedCount: 0, acknowledgedCount: 0 };
   const { items, nextPageToken } = await readPages(limit, async (page) => {
@@ -70,6 +72,7 @@ async function listAlerts(session: Session, options: ListOptions): Promise<void>
       acknowledged,
       rule,
       resourceId,
+      filter,
       ...page,
     });
     counts = answer;

@@ -16,7 +16,7 @@ import {
 import { placeOf, readAnchors } from "./audit-anchors.ts";
 import { CliError, exitCodes } from "./failure.ts";
 import { cleanText, countText, timeText } from "./format.ts";
-import { limitOption, noteMore, readPages } from "./paging.ts";
+import { filterOption, limitOption, noteMore, readPages } from "./paging.ts";
 import { parseSince } from "./parse.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import { type Column, renderTable } from "./table.ts";
@@ -56,6 +56,7 @@ interface FilterOptions {
   readonly actor?: string;
   readonly since?: Timestamp;
   readonly until?: Timestamp;
+  readonly filter?: string;
 }
 
 function withFilters(command: Command): Command {
@@ -65,7 +66,8 @@ function withFilters(command: Command): Command {
     .option("--action <action>", "only this action, for example rollout.rollback")
     .option("--actor <actor>", "only by this one, for example operator:alice")
     .option("--since <time>", "from then on: 2026-12-31, or 90d for so long ago", parseSince)
-    .option("--until <time>", "before then", parseSince);
+    .option("--until <time>", "before then", parseSince)
+    .addOption(filterOption('action = "rollout.*" -actor:system'));
 }
 
 function filterOf({
@@ -75,12 +77,14 @@ function filterOf({
   actor = "",
   since,
   until,
+  filter = "",
 }: FilterOptions) {
   return {
     resourceId: resource,
     resourceType,
     action,
     actor,
+    filter,
     ...(since === undefined ? {} : { startTime: since }),
     ...(until === undefined ? {} : { endTime: until }),
   };

@@ -12,7 +12,7 @@ import {
 import { groupFacts, stateText } from "./error-group-facts.ts";
 import { agoText, cleanText, timeText } from "./format.ts";
 import { addMergeCommands, addRuleCommands } from "./grouping-commands.ts";
-import { limitOption, noteMore, readPages } from "./paging.ts";
+import { filterOption, limitOption, noteMore, readPages } from "./paging.ts";
 import { parseEnumValue, parseSince } from "./parse.ts";
 import { type Cli, type Session, withSession } from "./session.ts";
 import { addLinesCommand } from "./symbol-commands.ts";
@@ -31,6 +31,7 @@ export function addErrorCommands(program: Command, cli: Cli): void {
     .option("--type <type>", "only those that devices of this type showed")
     .option("--new-since <time>", "only those first seen since: a time, or such as 1h", parseSince)
     .option("--text <text>", "only those with this text in their title or code")
+    .addOption(filterOption("fatal = true device_count > 10"))
     .addOption(limitOption())
     .action(withSession(cli, listGroups));
 
@@ -91,6 +92,7 @@ async function listGroups(
     type?: string;
     newSince?: Timestamp;
     text?: string;
+    filter?: string;
   },
 ): Promise<void> {
   const filter = {
@@ -99,6 +101,7 @@ async function listGroups(
     firmwareVersion: options.firmwareVersion ?? "",
     deviceType: options.type ?? "",
     text: options.text ?? "",
+    filter: options.filter ?? "",
     ...(options.newSince === undefined ? {} : { firstSeenSince: options.newSince }),
   };
   const { items, nextPageToken } = await readPages(options.limit, async (page) => {

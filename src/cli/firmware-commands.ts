@@ -21,7 +21,7 @@ import { addSigningCommands } from "./firmware-signing.ts";
 import { uploadFirmware } from "./firmware-upload.ts";
 import { renderFirmware, renderFirmwareList } from "./firmware-view.ts";
 import { bytesText } from "./format.ts";
-import { limitOption, noteMore, readPages } from "./paging.ts";
+import { filterOption, limitOption, noteMore, readPages } from "./paging.ts";
 import { collectList, parseEnumValue } from "./parse.ts";
 import { transferProgress } from "./progress.ts";
 import { addRecallCommands } from "./recall-commands.ts";
@@ -130,6 +130,7 @@ export function addFirmwareCommands(program: Command, cli: Cli): void {
     .option("--model <name>", "only firmware that fits this hardware model")
     .option("--state <states>", "only these: draft, uploaded, released", parseEnumValue(FirmwareState))
     .option("--deleted", "also list deleted firmware")
+    .addOption(filterOption("state = RELEASED create_time > ago(30d)"))
     .addOption(limitOption())
     .action(withSession(cli, listFirmware));
 
@@ -322,6 +323,7 @@ async function listFirmware(
     model?: string;
     state?: FirmwareState[];
     deleted?: boolean;
+    filter?: string;
   },
 ): Promise<void> {
   const filter = {
@@ -331,6 +333,7 @@ async function listFirmware(
     hardwareModel: options.model ?? "",
     states: options.state ?? [],
     showDeleted: options.deleted === true,
+    filter: options.filter ?? "",
   };
   const { items, nextPageToken } = await readPages(options.limit, async (page) => {
     const answer = await session.call(method.listFirmware, { ...filter, ...page });

@@ -11,6 +11,11 @@ export function limitOption(): Option {
     .argParser(parseLimit);
 }
 
+/** The option by which lists are filtered with an expression. */
+export function filterOption(example: string): Option {
+  return new Option("--filter <filter>", `only those that match, for example '${example}'`);
+}
+
 /** Reads pages until there are `limit` items or no more; `more` tells that the service has others. */
 export async function readPages<T>(
   limit: number,

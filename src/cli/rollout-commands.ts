@@ -10,7 +10,7 @@ import {
 } from "../../gen/ota/v1/rollout_service_pb.js";
 import { CliError, exitCodes } from "./failure.ts";
 import { LiveView } from "./live-view.ts";
-import { limitOption, noteMore, readPages } from "./paging.ts";
+import { filterOption, limitOption, noteMore, readPages } from "./paging.ts";
 import { collectPairs, pairTexts, parseEnumValue } from "./parse.ts";
 import { deviceId, firmwareId, rolloutId, rolloutReference } from "./references.ts";
 import { addHealthCommands } from "./rollout-health.ts";
@@ -85,6 +85,7 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
     .option("--firmware <firmware>", "only rollouts of this firmware: its id or product@version")
     .option("--metadata <name=value>", "only rollouts with this key; repeatable", collectPairs)
     .option("--archived", "archived ones as well")
+    .addOption(filterOption("state = RUNNING version >= 2.0.0"))
     .addOption(limitOption())
     .action(withSession(cli, listRollouts));
 
@@ -121,6 +122,7 @@ export function addRolloutCommands(program: Command, cli: Cli): void {
     .option("--ring <ring>", "only devices in this ring")
     .option("--device <device>", "only this device: its id or serial number")
     .option("--metadata <name=value>", "only updates with this key; repeatable", collectPairs)
+    .addOption(filterOption('failure_reason = "DOWNLOAD*" attempt > 1'))
     .addOption(limitOption())
     .action(withSession(cli, listDevices));
 
@@ -150,6 +152,7 @@ async function listRollouts(
     firmware?: string;
     metadata?: Record<string, string>;
     archived?: boolean;
+    filter?: string;
   },
 ): Promise<void> {
   const filter = {
@@ -157,6 +160,7 @@ async function listRollouts(
     firmwareId: options.firmware === undefined ? "" : await firmwareId(session, options.firmware),
     metadata: pairTexts(options.metadata),
     showArchived: options.archived ?? false,
+    filter: options.filter ?? "",
   };
   const { items, nextPageToken } = await readPages(options.limit, async (page) => {
     const answer = await session.call(RolloutService.method.listRollouts, { ...filter, ...page });
@@ -180,6 +184,7 @@ async function listDevices(
     ring?: string;
     device?: string;
     metadata?: Record<string, string>;
+    filter?: string;
   },
 ): Promise<void> {
   const filter = {
@@ -190,6 +195,7 @@ async function listDevices(
     states: options.state ?? [],
     ring: options.ring ?? "",
     metadata: pairTexts(options.metadata),
+    filter: options.filter ?? "",
   };
   const { items, nextPageToken } = await readPages(options.limit, async (page) => {
     const answer = await session.call(RolloutService.method.listDeviceUpdates, { ...filter, ...page });

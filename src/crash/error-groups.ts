@@ -2,6 +2,7 @@ import type { AuditLog } from "../access/audit-log.ts";
 import type { ListPosition } from "../call/list-page.ts";
 import type { Keyset } from "../call/page-token.ts";
 import { illegalTransition, invalidArgument, notFound } from "../errors.ts";
+import type { ListCondition } from "../filter/list-filter.ts";
 import type { Clock } from "../infra/clock.ts";
 import type { Database } from "../infra/database/database.ts";
 import { Parameters } from "../infra/database/parameters.ts";
@@ -37,6 +38,8 @@ export interface GroupFilter {
   readonly firstSeenSince?: Date | undefined;
   /** Part of the title or the code, in any case. */
   readonly text?: string | undefined;
+  /** What an expression says beside. */
+  readonly matching?: ListCondition | undefined;
 }
 
 /** Which occurrences to list. */
@@ -119,6 +122,7 @@ export class ErrorGroups {
       const text = parameters.add(filter.text.toLowerCase(), "text");
       conditions.push(sql`(strpos(lower(g.title), ${text}) > 0 OR strpos(lower(g.code), ${text}) > 0)`);
     }
+    if (filter.matching !== undefined) conditions.push(filter.matching.sql(parameters));
     const { column, type } = groupOrders[order];
     if (after !== undefined) {
       const value = parameters.add(after[0], type);

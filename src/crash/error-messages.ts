@@ -27,6 +27,7 @@ import {
   type GroupOrder,
   groupOrders,
 } from "./error-group.ts";
+import { errorGroupListFilter } from "./error-group-filter.ts";
 import type { GroupFilter } from "./error-groups.ts";
 import type { GroupingRule } from "./grouping-rule.ts";
 import type { RuleTrial } from "./rule-trials.ts";
@@ -143,6 +144,7 @@ export function groupFilterOf(request: MessageShape<typeof ListErrorGroupsReques
     seenSince: dateOf(request.seenSince),
     firstSeenSince: dateOf(request.firstSeenSince),
     text: request.text,
+    matching: errorGroupListFilter.read(request.filter),
   };
 }
 

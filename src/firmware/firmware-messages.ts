@@ -24,6 +24,7 @@ import type {
   FirmwareSignature,
 } from "./firmware.ts";
 import type { FirmwareAttachmentRow } from "./firmware-attachment.entity.ts";
+import { firmwareListFilter } from "./firmware-filter.ts";
 import type { FirmwareUpdateRow, UpdateKind as UpdateKindName } from "./firmware-update.entity.ts";
 import type { UploadChunk } from "./firmware-uploads.ts";
 import type { Recall } from "./recalls.ts";
@@ -162,6 +163,7 @@ export function fromListRequest(request: MessageShape<typeof ListFirmwareRequest
     hardwareModel: request.hardwareModel || undefined,
     states: request.states.flatMap((state) => stateNames.get(state) ?? []),
     showDeleted: request.showDeleted,
+    matching: firmwareListFilter.read(request.filter),
   };
 }
 

@@ -1,6 +1,7 @@
 import { type EntityManager, type FilterQuery, LockMode } from "@mikro-orm/postgresql";
 import { SigningKeyEntity, type SigningKeyRow } from "../access/signing-key.entity.ts";
 import { notFound } from "../errors.ts";
+import { ormCondition } from "../infra/database/orm-condition.ts";
 import { sessionOf } from "../infra/database/session.ts";
 import { inFixedEncoding, type SignatureAlgorithm } from "../manifest/signature.ts";
 import { canonicalVersion } from "../version/semantic-version.ts";
@@ -114,13 +115,14 @@ export function firmwareWhere(
   filter: FirmwareFilter,
   after: string | undefined,
 ): FilterQuery<FirmwareUpdateRow> {
-  const { product, version, deviceType, hardwareModel, states } = filter;
+  const { product, version, deviceType, hardwareModel, states, matching } = filter;
   return {
     ...(product === undefined ? {} : { product }),
     ...(version === undefined ? {} : { $and: [named(version)] }),
     ...(deviceType === undefined ? {} : { deviceTypes: { $contains: [deviceType] } }),
     ...(states.length === 0 ? {} : { state: { $in: [...states] } }),
     ...(after === undefined ? {} : { id: { $lt: after } }),
+    ...(matching === undefined ? {} : ormCondition((parameters) => matching.sql(parameters))),
     ...(hardwareModel === undefined
       ? {}
       : {

@@ -1,3 +1,4 @@
+import type { ListCondition } from "../filter/list-filter.ts";
 import type { KeyRole } from "../manifest/required-signatures.ts";
 import type { SignatureAlgorithm } from "../manifest/signature.ts";
 import type { FirmwareAttachmentRow } from "./firmware-attachment.entity.ts";
@@ -93,6 +94,8 @@ export interface FirmwareFilter {
   /** Empty: any state. */
   readonly states: readonly FirmwareState[];
   readonly showDeleted: boolean;
+  /** What an expression says beside. */
+  readonly matching?: ListCondition | undefined;
 }
 
 /** A signature as an operator hands it in. */

@@ -1,17 +1,18 @@
+import { auditListFilter } from "../../src/access/audit-filter.ts";
 import { AuditLog } from "../../src/access/audit-log.ts";
+import { alertListFilter } from "../../src/alert/alert-filter.ts";
 import { moveDatabase } from "../../src/backup/move-database.ts";
+import { errorGroupListFilter } from "../../src/crash/error-group-filter.ts";
 import { ErrorGroups } from "../../src/crash/error-groups.ts";
 import { dropPartitionsBefore, ensurePartitions } from "../../src/crash/occurrence-partitions.ts";
 import { parseDeviceFilter } from "../../src/device/filter/device-filter.ts";
-import {
-  deviceFilterFields,
-  type FieldKind,
-  fieldComparators,
-} from "../../src/device/filter/filter-fields.ts";
+import { deviceFilterFields } from "../../src/device/filter/filter-fields.ts";
 import { SeenDevices } from "../../src/device/fleet/seen-devices.ts";
 import { DeviceBatches } from "../../src/device/registry/device-batch.ts";
 import { countDevices, listDevices } from "../../src/device/registry/device-list.ts";
 import type { DeviceChanges } from "../../src/device/state/device-changes.ts";
+import { type FieldKind, fieldComparators } from "../../src/filter/filter.ts";
+import { firmwareListFilter } from "../../src/firmware/firmware-filter.ts";
 import { HeartbeatHistory } from "../../src/heartbeat/heartbeat-history.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import type { Database } from "../../src/infra/database/database.ts";
@@ -20,6 +21,10 @@ import { grantService } from "../../src/infra/database/service-role.ts";
 import { sql } from "../../src/infra/database/sql.ts";
 import { TimePartitions } from "../../src/infra/database/time-partitions.ts";
 import { createLogger } from "../../src/infra/logger.ts";
+import { deviceUpdateListFilter } from "../../src/rollout/model/device-update-filter.ts";
+import { readDeviceUpdates } from "../../src/rollout/model/device-update-list.ts";
+import { rolloutListFilter } from "../../src/rollout/model/rollout-filter.ts";
+import { readRollouts } from "../../src/rollout/model/rollout-rows.ts";
 import { OperatorScopes } from "../../src/rollout/operator-scopes.ts";
 import { previewSql } from "../../src/rollout/preview/preview-sql.ts";
 import type { CompiledRollout } from "../../src/rollout/rules/compiled-rollout.ts";
@@ -28,6 +33,7 @@ import { PositionSearch } from "../../src/telemetry/position-search.ts";
 import { RollupJob } from "../../src/telemetry/rollup-job.ts";
 import { SeriesReader } from "../../src/telemetry/series-reader.ts";
 import { TrackReader } from "../../src/telemetry/track-reader.ts";
+import { filterExpressions } from "../support/filter-expressions.ts";
 import { createEmptyDatabase } from "../support/postgres.ts";
 import { connect } from "./support.ts";
 
@@ -48,10 +54,35 @@ export async function buildEveryStatement(url: string): Promise<void> {
   await hear(database);
   await askForDevices(database);
   await askForErrors(database);
+  await filterLists(database);
   await foresee(database);
   await readHeartbeats(database);
   await measure(database);
   await lieWithin(database);
+}
+
+/** Those of the ORM are statements of ours as well here. */
+async function filterLists({ pool }: Database): Promise<void> {
+  const ofTables = [
+    [firmwareListFilter, sql`SELECT id FROM firmware_updates`],
+    [auditListFilter, sql`SELECT id FROM audit_events`],
+    [alertListFilter, sql`SELECT id FROM alerts`],
+    [errorGroupListFilter, sql`SELECT g.id FROM error_groups g`],
+  ] as const;
+  for (const [filter, select] of ofTables) {
+    for (const text of filterExpressions(filter)) {
+      const parameters = new Parameters();
+      const matching = filter.read(text)?.sql(parameters) ?? sql`true`;
+      await pool.query(sql`${select} WHERE ${matching}`, parameters.values);
+    }
+  }
+  await readRollouts(pool, {});
+  for (const text of filterExpressions(rolloutListFilter))
+    await readRollouts(pool, { matching: rolloutListFilter.read(text) });
+  const page = { limit: 1 };
+  await readDeviceUpdates(pool, { states: [] }, page);
+  for (const text of filterExpressions(deviceUpdateListFilter))
+    await readDeviceUpdates(pool, { states: [], matching: deviceUpdateListFilter.read(text) }, page);
 }
 
 async function lieWithin({ pool }: Database): Promise<void> {

@@ -870,6 +870,14 @@ export declare type ListAuditEventsRequest = Message<"ota.v1.ListAuditEventsRequ
    * @generated from field: google.protobuf.Timestamp end_time = 8;
    */
   endTime?: Timestamp | undefined;
+
+  /**
+   * Only those that match this expression, in the language of device filters: for example
+   * `action = "rollout.*" AND -actor:system`.
+   *
+   * @generated from field: string filter = 9;
+   */
+  filter: string;
 };
 
 /**

@@ -65,6 +65,14 @@ export declare type ListAlertsRequest = Message<"ota.v1.ListAlertsRequest"> & {
    * @generated from field: bool acknowledged = 7;
    */
   acknowledged: boolean;
+
+  /**
+   * Only those that match this expression, in the language of device filters: for example
+   * `severity = CRITICAL AND NOT acknowledge_time:*`.
+   *
+   * @generated from field: string filter = 8;
+   */
+  filter: string;
 };
 
 /**

@@ -87,6 +87,14 @@ export declare type ListErrorGroupsRequest = Message<"ota.v1.ListErrorGroupsRequ
    * @generated from field: string order_by = 10;
    */
   orderBy: string;
+
+  /**
+   * Only those that match this expression, in the language of device filters: for example
+   * `fatal = true AND device_count > 10`.
+   *
+   * @generated from field: string filter = 11;
+   */
+  filter: string;
 };
 
 /**

@@ -633,6 +633,14 @@ export declare type ListFirmwareRequest = Message<"ota.v1.ListFirmwareRequest"> 
    * @generated from field: bool show_deleted = 8;
    */
   showDeleted: boolean;
+
+  /**
+   * Only those that match this expression, in the language of device filters: for example
+   * `state = RELEASED AND create_time > ago(30d)`.
+   *
+   * @generated from field: string filter = 9;
+   */
+  filter: string;
 };
 
 /**

@@ -248,6 +248,14 @@ export declare type ListRolloutsRequest = Message<"ota.v1.ListRolloutsRequest"> 
    * @generated from field: repeated string metadata = 41;
    */
   metadata: string[];
+
+  /**
+   * Only those that match this expression, in the language of device filters: for example
+   * `state = RUNNING AND version >= 2.0.0`.
+   *
+   * @generated from field: string filter = 42;
+   */
+  filter: string;
 };
 
 /**
@@ -989,6 +997,14 @@ export declare type ListDeviceUpdatesRequest = Message<"ota.v1.ListDeviceUpdates
    * @generated from field: string page_token = 7;
    */
   pageToken: string;
+
+  /**
+   * Only those that match this expression, in the language of device filters: for example
+   * `state = FAILED AND failure_reason = "DOWNLOAD*"`.
+   *
+   * @generated from field: string filter = 42;
+   */
+  filter: string;
 };
 
 /**

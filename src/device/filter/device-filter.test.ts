@@ -3,11 +3,12 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OtaError } from "../../errors.ts";
+import { fieldComparators } from "../../filter/filter.ts";
 import { Parameters } from "../../infra/database/parameters.ts";
 import type { FilterableDevice } from "../state/filterable-device.ts";
 import { nothingHeld } from "../state/held-readings.ts";
 import { type DeviceFilter, parseDeviceFilter } from "./device-filter.ts";
-import { deviceFilterFields, fieldComparators } from "./filter-fields.ts";
+import { deviceFilterFields } from "./filter-fields.ts";
 import { compileFilterPredicate } from "./filter-predicate.ts";
 import { compileFilterSql } from "./filter-sql.ts";
 

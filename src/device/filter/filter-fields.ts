@@ -1,3 +1,4 @@
+import type { FieldKind, FilterField } from "../../filter/filter.ts";
 import { clockVerdicts } from "../state/clock-verdict.ts";
 import type { UpdatePin } from "../state/filterable-device.ts";
 import type { HeartbeatFaultKind } from "../state/heartbeat-fault-writer.ts";
@@ -5,42 +6,10 @@ import type { Presence } from "../state/presence.ts";
 import { type HeldName, heldReadings } from "../state/readings.ts";
 import type { Standing } from "../state/standing.ts";
 
-/** A field that a filter can name. Fields of a map are followed by a dot and a name. */
-export interface DeviceFilterField {
+/** A field of devices that a filter can name. */
+export interface DeviceFilterField extends FilterField {
   readonly name: FieldName;
-  readonly kind: FieldKind;
-  /** For people, in one sentence. */
-  readonly description: string;
-  /** The values of a choice. */
-  readonly values?: readonly string[];
 }
-
-/** What can be asked of a field: see {@link fieldComparators}. */
-export type FieldKind =
-  | "id"
-  | "text"
-  | "list"
-  | "text_map"
-  | "version_map"
-  | "choice"
-  | "time"
-  | "number"
-  | "flag"
-  | "version";
-
-/** The comparators of each kind of field. */
-export const fieldComparators: Readonly<Record<FieldKind, readonly string[]>> = {
-  id: ["=", "!="],
-  text: ["=", "!=", ":"],
-  list: [":"],
-  text_map: ["=", "!=", ":"],
-  version_map: ["=", "!=", "<", "<=", ">", ">=", ":"],
-  choice: ["=", "!=", ":"],
-  time: ["=", "!=", "<", "<=", ">", ">=", ":"],
-  number: ["=", "!=", "<", "<=", ">", ">=", ":"],
-  flag: ["=", "!=", ":"],
-  version: ["=", "!=", "<", "<=", ">", ">=", ":"],
-};
 
 /** Presence as filters write it. */
 export const presences: Readonly<Record<string, Presence>> = {
@@ -119,7 +88,7 @@ const fields = {
   security_counter: { kind: "number", description: "The signed security counter of what it runs." },
 } as const satisfies Record<string, FieldRow>;
 
-type FieldRow = Omit<DeviceFilterField, "name">;
+type FieldRow = Omit<FilterField, "name">;
 
 /** The name of a field. */
 export type FieldName = keyof typeof fields;

@@ -1,16 +1,10 @@
+import type { Comparison, FilterTime, TextPattern } from "../../filter/filter.ts";
 import { versionKey } from "../../version/version-key.ts";
 import type { FilterableDevice } from "../state/filterable-device.ts";
 import { type HeldReadings, heldReader } from "../state/held-readings.ts";
 import { type Presence, presenceOf } from "../state/presence.ts";
 import type { HeldName, HeldProperty } from "../state/readings.ts";
-import type {
-  Comparison,
-  DeviceFilter,
-  DeviceTest,
-  FieldPath,
-  FilterTime,
-  TextPattern,
-} from "./device-filter.ts";
+import type { DeviceFilter, DeviceTest, FieldPath } from "./device-filter.ts";
 import { type FieldName, faultKindOf, isSinglePrecision } from "./filter-fields.ts";
 import { type ModelNames, plainModels } from "./model-names.ts";
 

@@ -1,16 +1,22 @@
+import type { Comparison, FilterTime, TextPattern } from "../../filter/filter.ts";
+import {
+  comparisonSql,
+  equality,
+  fixedMillisecond,
+  itemTest,
+  type Millisecond,
+  type Parameter,
+  searchTest,
+  textMatch,
+  textTest,
+  timeTest,
+} from "../../filter/filter-sql.ts";
 import type { Parameters } from "../../infra/database/parameters.ts";
 import { identifier, joined, type Sql, sql } from "../../infra/database/sql.ts";
 import { type PresenceMoment, presenceTest } from "../state/presence-sql.ts";
 import { type HeldName, heldReadings } from "../state/readings.ts";
 import { standingSql } from "../state/standing.ts";
-import type {
-  Comparison,
-  DeviceFilter,
-  DeviceTest,
-  FieldPath,
-  FilterTime,
-  TextPattern,
-} from "./device-filter.ts";
+import type { DeviceFilter, DeviceTest, FieldPath } from "./device-filter.ts";
 import { type FieldName, faultKindOf, fieldKind, isSinglePrecision } from "./filter-fields.ts";
 
 /**
@@ -22,8 +28,6 @@ import { type FieldName, faultKindOf, fieldKind, isSinglePrecision } from "./fil
 export function compileFilterSql(filter: DeviceFilter, parameters: Parameters, moment: PresenceMoment): Sql {
   return condition(filter, (value, type) => parameters.add(value, type), moment);
 }
-
-type Parameter = Parameters["add"];
 
 function condition(filter: DeviceFilter, parameter: Parameter, moment: PresenceMoment): Sql {
   switch (filter.kind) {
@@ -44,10 +48,8 @@ function condition(filter: DeviceFilter, parameter: Parameter, moment: PresenceM
 
 function test(tested: DeviceTest, parameter: Parameter, moment: PresenceMoment): Sql {
   switch (tested.kind) {
-    case "search": {
-      const text = parameter(lowerAscii(tested.text), "text");
-      return sql`position(${text} in ${lowered(sql`d.serial_number`)}) > 0 OR position(${text} in ${lowered(sql`d.display_name`)}) > 0`;
-    }
+    case "search":
+      return searchTest([sql`d.serial_number`, sql`d.display_name`], tested.text, parameter);
     case "present":
       return present(tested.field, parameter);
     case "text":
@@ -62,7 +64,7 @@ function test(tested: DeviceTest, parameter: Parameter, moment: PresenceMoment):
       return numberTest(tested.field.name, tested.comparison, tested.value, parameter);
     case "time":
       return timeFieldTest(tested.field, parameter, (time) =>
-        timeTest(time, tested.comparison, tested.value, parameter, moment),
+        timeTest(time, tested.comparison, millisecond(tested.value, parameter, moment)),
       );
     case "version":
       return versionTest(tested.field, tested.comparison, tested.key, parameter);
@@ -79,19 +81,6 @@ function test(tested: DeviceTest, parameter: Parameter, moment: PresenceMoment):
     case "flag":
       return sql`${columnOf(tested.field, parameter)} = ${parameter(tested.value, "boolean")}`;
   }
-}
-
-const sqlOperators: Readonly<Record<Comparison, Sql>> = {
-  "=": sql`=`,
-  "!=": sql`<>`,
-  "<": sql`<`,
-  "<=": sql`<=`,
-  ">": sql`>`,
-  ">=": sql`>=`,
-};
-
-function equality(negated: boolean): Sql {
-  return negated ? sql`<>` : sql`=`;
 }
 
 /** Of the faults of one device, of one kind: see {@link timeFieldTest}. */
@@ -149,27 +138,6 @@ function present(field: FieldPath, parameter: Parameter): Sql {
   }
 }
 
-function textTest(column: Sql, pattern: TextPattern, negated: boolean, parameter: Parameter): Sql {
-  const matches = textMatch(column, pattern, parameter);
-  return negated ? sql`NOT (${matches})` : matches;
-}
-
-function textMatch(column: Sql, { kind, text }: TextPattern, parameter: Parameter): Sql {
-  switch (kind) {
-    case "exact":
-      return sql`${column} = ${parameter(text, "text")}`;
-    case "prefix":
-      // With this collation the index that serial numbers are sorted by answers it.
-      return sql`(${column} COLLATE "C") ^@ ${parameter(text, "text")}`;
-    case "suffix":
-      return sql`right(${column}, length(${parameter(text, "text")})) = ${parameter(text, "text")}`;
-    case "inside":
-      return sql`position(${parameter(text, "text")} in ${column}) > 0`;
-    case "contains":
-      return sql`position(${parameter(lowerAscii(text), "text")} in ${lowered(column)}) > 0`;
-  }
-}
-
 /** A model matches by any of its names; those of the aliases are looked up once a statement. */
 function modelTest(pattern: TextPattern, negated: boolean, parameter: Parameter): Sql {
   const matches = sql`${textMatch(columns.hardware_model, pattern, parameter)} OR ${columns.hardware_model} = ANY (ARRAY(
@@ -179,14 +147,9 @@ function modelTest(pattern: TextPattern, negated: boolean, parameter: Parameter)
   return negated ? sql`NOT (${matches})` : matches;
 }
 
-function itemTest(column: Sql, pattern: TextPattern, parameter: Parameter): Sql {
-  if (pattern.kind === "exact") return sql`${column} @> ARRAY[${parameter(pattern.text, "text")}]`;
-  return sql`EXISTS (SELECT FROM unnest(${column}) AS item WHERE ${textMatch(sql`item`, pattern, parameter)})`;
-}
-
 function numberTest(name: FieldName, comparison: Comparison, value: number, parameter: Parameter): Sql {
   const compared = isSinglePrecision(name) ? Math.fround(value) : value;
-  return sql`${columns[name]} ${sqlOperators[comparison]} ${parameter(compared, "double precision")}`;
+  return sql`${columns[name]} ${comparisonSql[comparison]} ${parameter(compared, "double precision")}`;
 }
 
 /**
@@ -195,7 +158,7 @@ function numberTest(name: FieldName, comparison: Comparison, value: number, para
  */
 function versionTest(field: FieldPath, comparison: Comparison, key: string, parameter: Parameter): Sql {
   const holds = (version: Sql) =>
-    sql`semver_key(${version}) COLLATE "C" ${sqlOperators[comparison]} ${parameter(key, "text")}`;
+    sql`semver_key(${version}) COLLATE "C" ${comparisonSql[comparison]} ${parameter(key, "text")}`;
   if (field.name !== "firmware_version") return holds(columnOf(field, parameter));
   return sql`${columns.firmware_version} = ANY (ARRAY(
     SELECT version FROM (
@@ -215,38 +178,6 @@ function timeFieldTest(field: FieldPath, parameter: Parameter, test: (time: Sql)
     WHERE f.kind = ${parameter(kind, "text")} GROUP BY f.device_id HAVING ${holds})`;
 }
 
-/** Times count in whole milliseconds, as they are shown: what is finer in the database is cut off. */
-function timeTest(
-  column: Sql,
-  comparison: Comparison,
-  value: FilterTime,
-  parameter: Parameter,
-  { nowMs }: PresenceMoment,
-): Sql {
-  const ms = "agoMs" in value ? nowMs - value.agoMs : value.sinceEpochMs;
-  const from = () => parameter(new Date(ms), "timestamptz");
-  const until = () => parameter(new Date(ms + 1), "timestamptz");
-  switch (comparison) {
-    case "=":
-      return sql`${column} >= ${from()} AND ${column} < ${until()}`;
-    case "!=":
-      return sql`${column} < ${from()} OR ${column} >= ${until()}`;
-    case "<":
-      return sql`${column} < ${from()}`;
-    case "<=":
-      return sql`${column} < ${until()}`;
-    case ">":
-      return sql`${column} >= ${until()}`;
-    case ">=":
-      return sql`${column} >= ${from()}`;
-  }
-}
-
-/** Only the letters of ASCII, alike on every server and in every locale. */
-function lowered(column: Sql): Sql {
-  return sql`lower(${column} COLLATE "C")`;
-}
-
-function lowerAscii(text: string): string {
-  return text.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
+function millisecond(value: FilterTime, parameter: Parameter, { nowMs }: PresenceMoment): Millisecond {
+  return fixedMillisecond("agoMs" in value ? nowMs - value.agoMs : value.sinceEpochMs, parameter);
 }

@@ -27,7 +27,12 @@ export function parameter(number: number, type: ParameterType): Sql {
 
 /** The values of a statement whose conditions are known only when it is asked, in the order of their numbers. */
 export class Parameters {
-  readonly #values: unknown[] = [];
+  readonly #values: unknown[];
+
+  /** `first`: values of parameters that stand in the statement by their numbers. */
+  constructor(first: readonly unknown[] = []) {
+    this.#values = [...first];
+  }
 
   /** Takes a value; returns the parameter that stands for it. */
   add(value: unknown, type: ParameterType): Sql {

@@ -121,7 +121,10 @@ export class RolloutCatalog {
 
   /** Up to `limit` rollouts below the id `after`, newest first. */
   list(
-    filter: Pick<RolloutSelection, "states" | "firmwareId" | "firmwareVersion" | "metadata" | "showArchived">,
+    filter: Pick<
+      RolloutSelection,
+      "states" | "firmwareId" | "firmwareVersion" | "metadata" | "showArchived" | "matching"
+    >,
     page: { readonly limit: number; readonly after?: string | undefined },
   ): Promise<Rollout[]> {
     return readRollouts(this.#parts.pool, {

@@ -7,6 +7,7 @@ import type { Foresight } from "../model/foresight.ts";
 import type { RolloutHealthSource } from "../model/health-verdict.ts";
 import type { HeardTime } from "../model/heard-time.ts";
 import type { Rollout } from "../model/rollout.ts";
+import { rolloutListFilter } from "../model/rollout-filter.ts";
 import type { SteeredRollout } from "../model/verb-effect.ts";
 import { fromMetadataFilter } from "../wire/metadata-messages.ts";
 import {
@@ -70,6 +71,7 @@ export function rolloutEndpoints({
         firmwareVersion: request.firmwareVersion || undefined,
         metadata: fromMetadataFilter(request.metadata),
         showArchived: request.showArchived || undefined,
+        matching: rolloutListFilter.read(request.filter),
       };
       const page = await listPage(pageTokens, request, filter, {
         list: (position) => catalog.list(filter, position),

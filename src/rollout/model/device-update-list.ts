@@ -1,5 +1,7 @@
+import type { ListCondition } from "../../filter/list-filter.ts";
+import { Parameters } from "../../infra/database/parameters.ts";
 import type { Session } from "../../infra/database/session.ts";
-import { sql } from "../../infra/database/sql.ts";
+import { type Sql, sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
 import type { Metadata } from "./rollout.entity.ts";
 
@@ -19,6 +21,8 @@ export interface DeviceUpdateFilter {
   readonly metadata?: Metadata | undefined;
   /** Also those of archived rollouts; those of a rollout that is named are listed in any case. */
   readonly showArchived?: boolean | undefined;
+  /** What an expression says beside. */
+  readonly matching?: ListCondition | undefined;
 }
 
 /** A device's part in a rollout, as it is shown. */
@@ -60,7 +64,7 @@ export function readDeviceUpdates(
   filter: DeviceUpdateFilter,
   page: { readonly limit: number; readonly after?: string | undefined },
 ): Promise<DeviceUpdateRecord[]> {
-  return session.query<DeviceUpdateRecord>(listSql, [
+  const parameters = new Parameters([
     filter.rolloutId ?? null,
     filter.deviceId ?? null,
     filter.states.length === 0 ? null : filter.states,
@@ -74,6 +78,8 @@ export function readDeviceUpdates(
     filter.metadata === undefined ? null : JSON.stringify(filter.metadata),
     filter.showArchived ?? false,
   ]);
+  const matching = filter.matching?.sql(parameters) ?? sql`true`;
+  return session.query<DeviceUpdateRecord>(listSql(matching), parameters.values);
 }
 
 /** One device update, of a rollout that is archived or not. */
@@ -103,7 +109,7 @@ const recordsSql = sql`
 
 const oneSql = sql`${recordsSql} WHERE u.device_id = $1::uuid AND u.id = $2::uuid`;
 
-const listSql = sql`
+const listSql = (matching: Sql) => sql`
   ${recordsSql}
   WHERE (NOT u.is_deleted OR $12::boolean OR $1::uuid IS NOT NULL)
     AND ($1::uuid IS NULL OR u.rollout_id = $1::uuid)
@@ -115,6 +121,6 @@ const listSql = sql`
     AND ($7::uuid IS NULL OR u.id < $7::uuid)
     AND ($11::jsonb IS NULL OR u.metadata @> $11::jsonb)
     AND (NOT $9::boolean OR u.missing_since IS NOT NULL AND u.ended_at IS NULL)
-    AND (NOT $10::boolean OR u.drifted_at IS NOT NULL AND u.retry_at IS NULL)
+    AND (NOT $10::boolean OR u.drifted_at IS NOT NULL AND u.retry_at IS NULL) AND ${matching}
   ORDER BY u.id DESC
   LIMIT $8::int`;

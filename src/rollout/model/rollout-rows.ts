@@ -1,3 +1,5 @@
+import type { ListCondition } from "../../filter/list-filter.ts";
+import { Parameters } from "../../infra/database/parameters.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { type Sql, sql } from "../../infra/database/sql.ts";
 import { canonicalVersion } from "../../version/semantic-version.ts";
@@ -32,6 +34,8 @@ export interface RolloutSelection {
   readonly metadata?: Metadata | undefined;
   /** Archived ones as well. */
   readonly showArchived?: boolean | undefined;
+  /** What an expression says beside. */
+  readonly matching?: ListCondition | undefined;
   /** Only ids below this one. */
   readonly before?: string | undefined;
   readonly limit?: number | undefined;
@@ -40,7 +44,7 @@ export interface RolloutSelection {
 /** Reads rollouts with their rings and counters, newest first. */
 export async function readRollouts(session: Session, selection: RolloutSelection): Promise<Rollout[]> {
   const { ids, states, orPlanned, firmwareId, firmwareVersion, metadata, before, limit } = selection;
-  const rows = await session.query<RolloutRecord>(rolloutsSql, [
+  const parameters = new Parameters([
     ids ?? null,
     states === undefined || states.length === 0 ? null : states,
     firmwareId ?? null,
@@ -51,6 +55,8 @@ export async function readRollouts(session: Session, selection: RolloutSelection
     selection.showArchived ?? false,
     JSON.stringify(metadata ?? {}),
   ]);
+  const matching = selection.matching?.sql(parameters) ?? sql`true`;
+  const rows = await session.query<RolloutRecord>(rolloutsSql(matching), parameters.values);
   if (rows.length === 0) return [];
   const rings = await session.query<RingRecord>(ringsSql, [rows.map(({ id }) => id)]);
   const keys = await session.query<KeyRecord>(keysSql, [rings.map(({ id }) => id)]);
@@ -67,7 +73,7 @@ function ms(column: Sql): Sql {
   return sql`(extract(epoch from ${column}) * 1000)::float8`;
 }
 
-const rolloutsSql = sql`
+const rolloutsSql = (matching: Sql) => sql`
   SELECT r.id, coalesce(r.salt, r.id) AS salt, r.name, r.firmware_id, f.product, f.version AS firmware_version, r.state, r.state_reason,
     r.targeting::text AS targeting, r.policy::text AS policy, r.version AS revision,
     ${countsSql(rollbackCounters, sql`r`)} AS rollback,
@@ -88,7 +94,7 @@ const rolloutsSql = sql`
     AND ($3::uuid IS NULL OR r.firmware_id = $3::uuid)
     AND ($4::uuid IS NULL OR r.id < $4::uuid)
     AND ($6::text IS NULL OR f.version = $6::text)
-    AND r.metadata @> $9::jsonb
+    AND r.metadata @> $9::jsonb AND ${matching}
   ORDER BY r.id DESC
   LIMIT $5::int`;
 

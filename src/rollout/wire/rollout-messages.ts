@@ -31,6 +31,7 @@ import type {
   DeviceUpdateState as DeviceUpdateStateName,
   UpdateAction as UpdateActionName,
 } from "../model/device-update.entity.ts";
+import { deviceUpdateListFilter } from "../model/device-update-filter.ts";
 import type { DeviceUpdateFilter, DeviceUpdateRecord } from "../model/device-update-list.ts";
 import { evaluateRing } from "../model/gate.ts";
 import { type GateCheck, type GateContext, gateChecks } from "../model/gate-checks.ts";
@@ -210,6 +211,7 @@ export function fromUpdatesRequest(
     drifted: request.drifted || undefined,
     metadata: fromMetadataFilter(request.metadata),
     showArchived: request.showArchived || undefined,
+    matching: deviceUpdateListFilter.read(request.filter),
     action:
       request.action === UpdateAction.UNSPECIFIED
         ? undefined

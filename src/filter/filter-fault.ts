@@ -1,4 +1,4 @@
-import { OtaError } from "../../errors.ts";
+import { OtaError } from "../errors.ts";
 
 /**
  * `INVALID_FILTER`: says where in the filter (from 0; shown and sent counted from 1) something is wrong, and what was
