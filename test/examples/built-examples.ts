@@ -24,9 +24,8 @@ export class BuiltExamples implements AsyncDisposable {
       await run(process.execPath, [join(examples, "../scripts/proto-bundle/write.ts"), bundle]);
       for (const example of all) {
         await mkdir(built.folder(example));
-        const { build } = example.program;
         const env = { ...process.env, BUNDLE: bundle };
-        if (build !== undefined) await run(build, [built.folder(example)], { env });
+        if (example.build !== undefined) await run(example.build, [built.folder(example)], { env });
       }
       return built;
     } catch (error) {

@@ -7,11 +7,9 @@ import { onTestFinished } from "vitest";
 import type { TestService } from "../support/service.ts";
 import { cutOnce, type PoorNetwork } from "./cut-once.ts";
 
-/** An example's program, and where it connects. */
+/** A device's program, and where it connects. */
 export interface ExampleProgram {
-  /** Run once before, with a folder for what it makes, if the program has to be built. */
-  readonly build?: string;
-  /** The simple command of a shell that starts it, with that folder in `BUILT`. */
+  /** The simple command of a shell that starts it, with the folder of what was built in `BUILT`. */
   readonly command: string;
   /** Says of files, a manifest and a signature each, whether the key in `TRUSTED_KEY` makes them believed: one line each. */
   readonly verify: string;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { examples } from "./example-device.ts";
-import type { Example } from "./toolchains.ts";
+import type { DeviceExample } from "./toolchains.ts";
 
 /** A manifest with a signature, and whether a device believes it. */
 interface VectorCase {
@@ -55,7 +55,7 @@ export async function signatureVectors(): Promise<readonly VectorsOfKey[]> {
 
 /** What an example says of each case. */
 export async function verdicts(
-  { program }: Example,
+  { program }: DeviceExample,
   built: string,
   { publicKeyPem, cases }: VectorsOfKey,
 ): Promise<readonly { what: string; verdict: string }[]> {
