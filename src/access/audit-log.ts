@@ -46,18 +46,12 @@ export class AuditLog {
 
   /** Adds an entry within the caller's transaction: a change and its record are stored both or not at all. */
   async record(em: EntityManager, entry: AuditEntry): Promise<void> {
-    const source = sourceOf(entry);
-    await em.insert(AuditEventEntity, {
-      id: uuidv7(),
-      actor: entry.actor,
-      action: entry.action,
-      resourceType: entry.resourceType,
-      resourceId: entry.resourceId,
-      reason: entry.reason || null,
-      details: { ...entry.details },
-      address: source?.address ?? null,
-      requestId: source?.requestId ?? null,
-    });
+    await em.insert(AuditEventEntity, rowOf(entry));
+  }
+
+  /** The same of many entries, in one statement. */
+  async recordAll(em: EntityManager, entries: readonly AuditEntry[]): Promise<void> {
+    if (entries.length > 0) await em.insertMany(AuditEventEntity, entries.map(rowOf));
   }
 
   /** Lists events, newest first; what the filter does not name, or leaves empty, is no condition. */
@@ -88,6 +82,21 @@ export class AuditLog {
         disableIdentityMap: true,
       });
   }
+}
+
+function rowOf(entry: AuditEntry) {
+  const source = sourceOf(entry);
+  return {
+    id: uuidv7(),
+    actor: entry.actor,
+    action: entry.action,
+    resourceType: entry.resourceType,
+    resourceId: entry.resourceId,
+    reason: entry.reason || null,
+    details: { ...entry.details },
+    address: source?.address ?? null,
+    requestId: source?.requestId ?? null,
+  };
 }
 
 /** The call that did it: a call may also set going what acts by itself, and whoever enrols has no name before. */

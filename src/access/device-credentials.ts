@@ -35,6 +35,22 @@ export class DeviceCredentials {
     return { token: secret.text, tokenExpiresAt };
   }
 
+  /** Gives each of many devices a token; returns them by the device's id. */
+  async issueMany(
+    em: EntityManager,
+    deviceIds: readonly string[],
+  ): Promise<ReadonlyMap<string, DeviceToken>> {
+    const secrets = deviceIds.map(() => newSecret("device"));
+    const tokenExpiresAt = this.#expiry();
+    await sessionOf(em).run(issueManySql, [
+      deviceIds.map(() => uuidv7()),
+      deviceIds,
+      secrets.map(({ hash }) => hash),
+      tokenExpiresAt ?? null,
+    ]);
+    return new Map(deviceIds.map((id, at) => [id, { token: secrets[at]?.text ?? "", tokenExpiresAt }]));
+  }
+
   /**
    * Gives a device a token that takes the place of `credentialId` at its first use, and returns it with the hashes of those that were to do
    * so before.
@@ -68,19 +84,24 @@ export class DeviceCredentials {
   }
 
   /**
-   * Revokes all credentials of a device, its key with them, and returns their hashes. Pass these to {@link forget} after the commit: until
+   * Revokes all credentials of a device, or of several, with their keys, and returns their hashes. Pass these to {@link forget} after the commit: until
    * then other calls may still read, and remember, that they are valid.
    */
-  async revokeAll(em: EntityManager, deviceId: string, reason: string): Promise<readonly Uint8Array[]> {
+  async revokeAll(
+    em: EntityManager,
+    devices: string | readonly string[],
+    reason: string,
+  ): Promise<readonly Uint8Array[]> {
     const session = sessionOf(em);
+    const deviceIds = typeof devices === "string" ? [devices] : devices;
     const revoked = await session.query<{ secret_hash: Uint8Array }>(revokeSql, [
-      deviceId,
+      deviceIds,
       this.#clock.now(),
       reason,
     ]);
-    const keys = await session.query<{ public_key: Uint8Array }>(removeKeySql, [deviceId]);
+    const keys = await session.query<{ public_key: Uint8Array }>(removeKeySql, [deviceIds]);
     // What comes after is new.
-    await session.run(forgetRotationSql, [deviceId]);
+    await session.run(forgetRotationSql, [deviceIds]);
     return [
       ...revoked.map((row) => row.secret_hash),
       ...keys.map((row) => createHash("sha256").update(row.public_key).digest()),
@@ -103,8 +124,7 @@ export class DeviceCredentials {
     deviceId: string,
     token: { readonly secretHash: Buffer; readonly isNext?: true },
   ): Promise<Date | undefined> {
-    const expiresAt =
-      this.#tokenLifeMs === undefined ? undefined : new Date(this.#clock.now().getTime() + this.#tokenLifeMs);
+    const expiresAt = this.#expiry();
     await em.insert(DeviceCredentialEntity, {
       id: uuidv7(),
       deviceId,
@@ -112,6 +132,12 @@ export class DeviceCredentials {
       ...token,
     });
     return expiresAt;
+  }
+
+  #expiry(): Date | undefined {
+    return this.#tokenLifeMs === undefined
+      ? undefined
+      : new Date(this.#clock.now().getTime() + this.#tokenLifeMs);
   }
 }
 
@@ -138,13 +164,18 @@ const isLiveSql = sql`
 
 const revokeSql = sql`
   UPDATE device_credentials SET revoked_at = $2, revoke_reason = $3, updated_at = now()
-   WHERE device_id = $1 AND revoked_at IS NULL RETURNING secret_hash`;
+   WHERE device_id = ANY($1) AND revoked_at IS NULL RETURNING secret_hash`;
+
+const issueManySql = sql`
+  INSERT INTO device_credentials (id, device_id, secret_hash, expires_at)
+  SELECT id, device_id, secret_hash, $4
+    FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS c (id, device_id, secret_hash)`;
 
 const setKeySql = sql`INSERT INTO device_keys (device_id, public_key) VALUES ($1, $2)`;
 
 const keySql = sql`SELECT public_key FROM device_keys WHERE device_id = $1`;
 
 const forgetRotationSql = sql`
-  UPDATE devices SET token_rotation_requested_at = NULL WHERE id = $1 AND token_rotation_requested_at IS NOT NULL`;
+  UPDATE devices SET token_rotation_requested_at = NULL WHERE id = ANY($1) AND token_rotation_requested_at IS NOT NULL`;
 
-const removeKeySql = sql`DELETE FROM device_keys WHERE device_id = $1 RETURNING public_key`;
+const removeKeySql = sql`DELETE FROM device_keys WHERE device_id = ANY($1) RETURNING public_key`;

@@ -3,6 +3,7 @@ import { RetiredPresence } from "../device/fleet/retired-presence.ts";
 import { DeviceKeys } from "../device/keys/device-keys.ts";
 import { CloneWatch } from "../device/registry/clone-watch.ts";
 import { DeviceCertificates } from "../device/registry/device-certificates.ts";
+import { DeviceCreation } from "../device/registry/device-creation.ts";
 import { DeviceEnrolment } from "../device/registry/device-enrolment.ts";
 import { DeviceKeyReplacement } from "../device/registry/device-key-replacement.ts";
 import { DeviceRegistry } from "../device/registry/device-registry.ts";
@@ -82,6 +83,7 @@ export async function openDevices(
     signedTokens: config.deviceJwt,
     retryMs: config.enrolment.retryMs,
   });
+  const creation = new DeviceCreation({ database, idempotency, credentials, audit, clock });
   const registry = new DeviceRegistry({
     database,
     credentials,
@@ -136,6 +138,7 @@ export async function openDevices(
     clones,
     directory,
     enrolment,
+    creation,
     registry,
     reinstatement,
     standings,

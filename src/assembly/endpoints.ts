@@ -77,7 +77,8 @@ export function endpointTable({
 }: EndpointParts): EndpointTable {
   const { config, logger, clock, metrics, background, database, idempotency } = foundation;
   const { audit, enrolmentKeys, tokens, signingKeys, requirements, pageTokens } = access;
-  const { changes, fleet, facts, enrolment, registry, reinstatement, types, heartbeatIntervalMs } = devices;
+  const { changes, fleet, facts, enrolment, creation, registry, reinstatement, types, heartbeatIntervalMs } =
+    devices;
   const { firmware, attachments, uploads, streams, rollouts, crashes, history, telemetry, ingest, faults } =
     updates;
   const openUpdates = updatesIn(rollouts);
@@ -103,6 +104,7 @@ export function endpointTable({
     }),
     ...deviceEndpoints({
       enrolment,
+      creation,
       registry,
       reinstatement,
       keyReplacement: devices.keyReplacement,

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { BatchUpdate } from "../../src/device/registry/batch-update.ts";
 import { DeviceBatches } from "../../src/device/registry/device-batch.ts";
+import { DeviceCreation } from "../../src/device/registry/device-creation.ts";
 import { DeviceEnrolment, type EnrolmentRequest } from "../../src/device/registry/device-enrolment.ts";
 import { DeviceKeyReplacement } from "../../src/device/registry/device-key-replacement.ts";
 import { DeviceRegistry, type DeviceRetired } from "../../src/device/registry/device-registry.ts";
@@ -27,6 +28,7 @@ export interface DeviceReplica extends AsyncDisposable {
   readonly states: StateWriter;
   readonly directory: DeviceDirectory;
   readonly enrolment: DeviceEnrolment;
+  readonly creation: DeviceCreation;
   readonly registry: DeviceRegistry;
   readonly keyReplacement: DeviceKeyReplacement;
   readonly tokenRotation: TokenRotation;
@@ -105,6 +107,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       signedTokens,
       retryMs: 15 * 60_000,
     }),
+    creation: new DeviceCreation({ database, idempotency, credentials, audit, clock }),
     registry,
     tokenRotation,
     keyReplacement: new DeviceKeyReplacement({

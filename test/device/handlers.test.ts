@@ -32,7 +32,7 @@ const heartbeatIntervalMs = 60_000;
 
 /** Calls the handlers as the pipeline does, after identity and validation. */
 function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, string> = new Map()) {
-  const { access, enrolment, registry, reinstatement, standings, batches, savedFilters } = devices;
+  const { access, enrolment, creation, registry, reinstatement, standings, batches, savedFilters } = devices;
   const { keyReplacement, tokenRotation } = devices;
   const { database, clock, tokens, enrolmentKeys, signingKeys, requirements, audit } = access;
   const pageTokens = new PageTokens(Buffer.alloc(32, 1));
@@ -60,6 +60,7 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
     ...deviceEndpoints({
       faults: { of: () => Promise.resolve(new Map()) },
       enrolment,
+      creation,
       registry,
       reinstatement,
       keyReplacement,

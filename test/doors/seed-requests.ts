@@ -56,6 +56,10 @@ export function seedRequests({ enrolmentKey, device, other, firmware, rollout }:
       requestId: randomUUID(),
       serialNumber: randomUUID(),
     }),
+    "DeviceService/CreateDevices": () => ({
+      requestId: randomUUID(),
+      devices: [{ ...board, serialNumber: randomUUID() }],
+    }),
     "DeviceService/ApproveDevice": { id: other },
     "DeviceService/BlockDevice": { id: other },
     "DeviceService/UnblockDevice": { id: other },

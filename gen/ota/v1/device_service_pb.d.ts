@@ -350,6 +350,213 @@ export declare type RegisterDeviceResponse = Message<"ota.v1.RegisterDeviceRespo
 export declare const RegisterDeviceResponseSchema: GenMessage<RegisterDeviceResponse>;
 
 /**
+ * Devices as an operator registers them.
+ *
+ * @generated from message ota.v1.CreateDevicesRequest
+ */
+export declare type CreateDevicesRequest = Message<"ota.v1.CreateDevicesRequest"> & {
+  /**
+   * Identifies this try (AIP-155): a UUID. A repeat answers with the same devices, and with fresh tokens for those that this request
+   * registered; the tokens before, and keys, stop working. Required.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * The devices: 1 to 1,000.
+   *
+   * @generated from field: repeated ota.v1.DeviceToCreate devices = 2;
+   */
+  devices: DeviceToCreate[];
+
+  /**
+   * Give out no tokens: each device may enrol by itself, once, within this time. 1 second to 10 years. Unset: each gets a token.
+   *
+   * @generated from field: google.protobuf.Duration enrol_within = 3;
+   */
+  enrolWithin?: Duration | undefined;
+};
+
+/**
+ * Describes the message ota.v1.CreateDevicesRequest.
+ * Use `create(CreateDevicesRequestSchema)` to create a new message.
+ */
+export declare const CreateDevicesRequestSchema: GenMessage<CreateDevicesRequest>;
+
+/**
+ * A device to be registered. What is wrong with it is no fault of the request: its own result says so.
+ *
+ * @generated from message ota.v1.DeviceToCreate
+ */
+export declare type DeviceToCreate = Message<"ota.v1.DeviceToCreate"> & {
+  /**
+   * See `EnrolDeviceRequest.serial_number`. Required.
+   *
+   * @generated from field: string serial_number = 1;
+   */
+  serialNumber: string;
+
+  /**
+   * See `EnrolDeviceRequest.device_type`. Required.
+   *
+   * @generated from field: string device_type = 2;
+   */
+  deviceType: string;
+
+  /**
+   * See `EnrolDeviceRequest.hardware_model`. Required.
+   *
+   * @generated from field: string hardware_model = 3;
+   */
+  hardwareModel: string;
+
+  /**
+   * A name for people, up to 128 characters.
+   *
+   * @generated from field: string display_name = 4;
+   */
+  displayName: string;
+
+  /**
+   * Groups to put it in: at most 32.
+   *
+   * @generated from field: repeated string groups = 5;
+   */
+  groups: string[];
+
+  /**
+   * Anything else to keep with the device: at most 64 entries.
+   *
+   * @generated from field: map<string, string> metadata = 6;
+   */
+  metadata: { [key: string]: string };
+
+  /**
+   * The product that it runs; see `Device.product`. Empty if nobody knows.
+   *
+   * @generated from field: string product = 7;
+   */
+  product: string;
+};
+
+/**
+ * Describes the message ota.v1.DeviceToCreate.
+ * Use `create(DeviceToCreateSchema)` to create a new message.
+ */
+export declare const DeviceToCreateSchema: GenMessage<DeviceToCreate>;
+
+/**
+ * What became of each device.
+ *
+ * @generated from message ota.v1.CreateDevicesResponse
+ */
+export declare type CreateDevicesResponse = Message<"ota.v1.CreateDevicesResponse"> & {
+  /**
+   * One for each device of the request, in its order.
+   *
+   * @generated from field: repeated ota.v1.CreateDeviceResult results = 1;
+   */
+  results: CreateDeviceResult[];
+};
+
+/**
+ * Describes the message ota.v1.CreateDevicesResponse.
+ * Use `create(CreateDevicesResponseSchema)` to create a new message.
+ */
+export declare const CreateDevicesResponseSchema: GenMessage<CreateDevicesResponse>;
+
+/**
+ * What became of one device.
+ *
+ * @generated from message ota.v1.CreateDeviceResult
+ */
+export declare type CreateDeviceResult = Message<"ota.v1.CreateDeviceResult"> & {
+  /**
+   * Its serial number, as it was sent.
+   *
+   * @generated from field: string serial_number = 1;
+   */
+  serialNumber: string;
+
+  /**
+   * The device's id; empty if it is refused.
+   *
+   * @generated from field: string device_id = 2;
+   */
+  deviceId: string;
+
+  /**
+   * Whether it was in service before: then it is as it was, and gets no token.
+   *
+   * @generated from field: bool existing = 3;
+   */
+  existing: boolean;
+
+  /**
+   * The device's bearer token, to be put on the device. It is shown only here.
+   *
+   * @generated from field: string device_token = 4;
+   */
+  deviceToken: string;
+
+  /**
+   * When the token stops working; unset: never.
+   *
+   * @generated from field: google.protobuf.Timestamp token_expire_time = 5;
+   */
+  tokenExpireTime?: Timestamp | undefined;
+
+  /**
+   * Why it is not registered.
+   *
+   * @generated from field: ota.v1.CreateDeviceFailure failure = 6;
+   */
+  failure?: CreateDeviceFailure | undefined;
+};
+
+/**
+ * Describes the message ota.v1.CreateDeviceResult.
+ * Use `create(CreateDeviceResultSchema)` to create a new message.
+ */
+export declare const CreateDeviceResultSchema: GenMessage<CreateDeviceResult>;
+
+/**
+ * Why a device is not registered.
+ *
+ * @generated from message ota.v1.CreateDeviceFailure
+ */
+export declare type CreateDeviceFailure = Message<"ota.v1.CreateDeviceFailure"> & {
+  /**
+   * As in `google.rpc.ErrorInfo.reason`: `INVALID_REQUEST`, or `DUPLICATE` where its serial number is in service with another type, model
+   * or product, or stands before in the same request.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * What is wrong, for people.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * The field of `DeviceToCreate` that is wrong.
+   *
+   * @generated from field: string field = 3;
+   */
+  field: string;
+};
+
+/**
+ * Describes the message ota.v1.CreateDeviceFailure.
+ * Use `create(CreateDeviceFailureSchema)` to create a new message.
+ */
+export declare const CreateDeviceFailureSchema: GenMessage<CreateDeviceFailure>;
+
+/**
  * Names one device.
  *
  * @generated from message ota.v1.GetDeviceRequest
@@ -2232,6 +2439,18 @@ export declare const DeviceService: GenService<{
     methodKind: "unary";
     input: typeof RegisterDeviceRequestSchema;
     output: typeof RegisterDeviceResponseSchema;
+  },
+  /**
+   * Registers many devices on their behalf, for inventories and factories. Each row stands for itself: what can be registered is, in one
+   * transaction, and each of the others says why not. A serial number that is in service is left as it is, and no error if the row says
+   * the same of it, so a list may be sent again with more in it.
+   *
+   * @generated from rpc ota.v1.DeviceService.CreateDevices
+   */
+  createDevices: {
+    methodKind: "unary";
+    input: typeof CreateDevicesRequestSchema;
+    output: typeof CreateDevicesResponseSchema;
   },
   /**
    * Returns one device, retired or not.

@@ -14,6 +14,8 @@ import { parseDeviceFilter } from "../filter/device-filter.ts";
 import { type FleetParts, fleetEndpoints } from "../fleet/fleet-handlers.ts";
 import type { OpenUpdates } from "../fleet/status-overview.ts";
 import type { HeartbeatFaultWriter } from "../state/heartbeat-fault-writer.ts";
+import { creationEndpoint } from "./creation-handlers.ts";
+import type { DeviceCreation } from "./device-creation.ts";
 import type { DeviceDetails } from "./device-details.ts";
 import type { DeviceEnrolment } from "./device-enrolment.ts";
 import type { DeviceKeyReplacement } from "./device-key-replacement.ts";
@@ -28,6 +30,7 @@ import type { TokenRotation } from "./token-rotation.ts";
 /** What the handlers of DeviceService call. */
 export interface DeviceParts extends FleetParts, InventoryParts {
   readonly enrolment: DeviceEnrolment;
+  readonly creation: DeviceCreation;
   readonly keyReplacement: DeviceKeyReplacement;
   readonly tokenRotation: TokenRotation;
   readonly reinstatement: DeviceReinstatement;
@@ -43,6 +46,7 @@ export interface DeviceParts extends FleetParts, InventoryParts {
 export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
   return [
     ...admissionEndpoints(parts),
+    creationEndpoint(parts.creation),
     ...readEndpoints(parts),
     ...fleetEndpoints(parts),
     ...changeEndpoints(parts),
