@@ -104,6 +104,7 @@ describe("the command tree", () => {
       "device count",
       "device correct",
       "device batch",
+      "device import",
       "device series",
       "device export",
       "fleet watch",

@@ -23,6 +23,7 @@ import {
   type ReceivedHeartbeat,
 } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { addDeviceAdmissionCommands } from "./device-admission-commands.ts";
+import { addDeviceImportCommand } from "./device-import-command.ts";
 import { addDeviceInventoryCommands } from "./device-inventory-commands.ts";
 import { addDeviceExpectCommand, expectedText } from "./expected-interval-commands.ts";
 import { required } from "./failure.ts";
@@ -96,6 +97,7 @@ export function addDeviceCommands(program: Command, cli: Cli): void {
   addDeviceAdmissionCommands(device, cli);
   addDeviceExpectCommand(device, cli);
   addDeviceInventoryCommands(device, cli);
+  addDeviceImportCommand(device, cli);
   addTelemetryCommands(device, cli);
 
   const fleet = program.command("fleet").description("The fleet at a glance");
