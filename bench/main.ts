@@ -11,6 +11,7 @@ import { hostileReaders } from "./hostile-readers.ts";
 import { idleStreams } from "./idle-streams.ts";
 import { SharedFleet } from "./load/running-fleet.ts";
 import { queries } from "./queries.ts";
+import { registration } from "./registration.ts";
 import { rolloutOutcomes } from "./rollout-outcomes.ts";
 import { rolloutPreview } from "./rollout-preview.ts";
 import { rolloutRollback } from "./rollout-rollback.ts";
@@ -25,6 +26,7 @@ const benches: Record<string, (options: BenchOptions) => Promise<BenchResult[]>>
   "crash-reports": crashReports,
   "update-check": updateCheck,
   download,
+  registration,
   "rollout-preview": rolloutPreview,
   "fleet-queries": fleetQueries,
   "rollout-outcomes": rolloutOutcomes,

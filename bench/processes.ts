@@ -1,4 +1,5 @@
 import type { IngestFloorReady, IngestWork } from "./floors/ingest-floor.ts";
+import type { RegistrationFloorReady, RegistrationWork } from "./floors/registration-floor.ts";
 import { MeasuredProcess } from "./harness/measured-process.ts";
 import type { DownloadsTaken, DownloadWork } from "./load/download-reader.ts";
 
@@ -34,6 +35,15 @@ export function startFloor(options: {
 export async function ingestFloor(work: IngestWork): Promise<IngestFloorReady> {
   await using floor = await MeasuredProcess.start<IngestFloorReady>(
     new URL("./floors/ingest-floor.ts", import.meta.url),
+    work,
+  );
+  return floor.ready;
+}
+
+/** Registers devices in the plain way, one by one and together, and says what that cost. */
+export async function registrationFloor(work: RegistrationWork): Promise<RegistrationFloorReady> {
+  await using floor = await MeasuredProcess.start<RegistrationFloorReady>(
+    new URL("./floors/registration-floor.ts", import.meta.url),
     work,
   );
   return floor.ready;
