@@ -86,6 +86,7 @@ export interface DoorsOptions {
   readonly rateLimits?: Partial<RateLimits>;
   readonly places?: Partial<PlaceLimits>;
   readonly stallMs?: number;
+  readonly pingMs?: number;
   readonly pendingRequests?: Partial<PendingRequestLimits>;
   readonly unreadAnswers?: Partial<UnreadAnswerLimits>;
   readonly connections?: Partial<ConnectionLimits>;
@@ -176,7 +177,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
   const grpc = new GrpcDoor(pipeline, table, {
     connections,
     // Tests wait for what was sent before by pings.
-    pingMs: 0.001,
+    pingMs: options.pingMs ?? 0.001,
     ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
   });
   const { port } = await grpc.listen({ host: "127.0.0.1", port: 0, tls: options.tls });

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { type Client, type ServiceError, status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -149,6 +150,33 @@ describe("over gRPC", () => {
     call.end();
     expect(await ended).toBeUndefined();
   });
+});
+
+it("pings that follow answers of a stream, however small, are not too many", async () => {
+  // A ping that counts is counted for ever.
+  await using counting = await openDoors({ services, endpoints, pingMs: 1e9 });
+  using wire = new GrpcWire(counting.grpcAddress);
+  const { session } = wire;
+  const goaways: unknown[] = [];
+  session.on("goaway", (code) => goaways.push(code));
+  const path = pathOf(method.fullDuplexCall);
+  const call = session.request({
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+    authorization,
+  });
+  const ended = once(call, "close");
+  for (let message = 0; message < 100; message++) {
+    // Asks for one answer, without anything in it.
+    call.write(framed(Buffer.from("1200", "hex")));
+    await Promise.race([once(call, "data"), ended]);
+    // As those do who measure their line: a ping for what they were sent.
+    await Promise.race([new Promise<void>((resolve) => session.ping(() => resolve())), ended]);
+  }
+  expect(goaways).toEqual([]);
+  expect(call.closed).toBe(false);
 });
 
 describe("over Connect and gRPC-Web", () => {

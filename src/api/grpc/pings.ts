@@ -17,11 +17,15 @@ export function watchPings(session: ServerHttp2Session, { clock, everyMs }: Ping
   let level = 0;
   let atMs = clock.monotonicMs();
   let written = 0;
+  /** Acknowledgements that may have been written since then. */
+  let owed = 0;
   session.on("ping", () => {
     if (session.destroyed) return;
     const nowMs = clock.monotonicMs();
     const { bytesWritten } = session.socket;
-    const isAnswered = bytesWritten - written > mostBytesOfPing;
+    const more = bytesWritten - written;
+    const isAnswered = more > owed * acknowledgementBytes;
+    owed = more === 0 ? owed + 1 : 1;
     written = bytesWritten;
     level = Math.max(0, level - (nowMs - atMs) / everyMs);
     atMs = nowMs;
@@ -33,8 +37,8 @@ export function watchPings(session: ServerHttp2Session, { clock, everyMs }: Ping
   });
 }
 
-/** An acknowledgement of 17 bytes, in a record of TLS of its own; any answer to a call is longer. */
-const mostBytesOfPing = 64;
+/** Of a ping (RFC 9113, section 6.7); the least answer of a stream is hardly longer. TLS's own bytes are not counted. */
+const acknowledgementBytes = 17;
 
 /** Clients ping when they wake up, change networks or open a call. */
 const pingsAtOnce = 16;
