@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo run dev console console-test pictures test simulation fuzz conformance check bench gen format tarball proto-bundle sbom licences fresh-machine fresh-test
+.PHONY: help install demo run dev console console-test pictures test simulation fuzz conformance client-package check bench gen format tarball proto-bundle sbom licences fresh-machine fresh-test
 
 # Written at the end of every installation, by make or by npm, once it is complete.
 installed := node_modules/.installed
@@ -13,7 +13,7 @@ npm := npm run --silent
 console := dist/console/index.html
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(installed) ## Install Node 24, libraries and tools into node_modules
 
@@ -69,6 +69,9 @@ tarball: $(installed) ## Make dist/device-ota-VERSION-linux-ARCH.tar.gz, which r
 
 proto-bundle: $(installed) ## Make dist/proto-bundle, the contract for protoc and small generators, with the test vectors
 	@$(npm) proto:bundle
+
+client-package: $(installed) ## Make dist/device-ota-client-VERSION.tgz, the client and the device library for npm
+	@$(npm) client:package
 
 sbom: $(installed) ## Write what the service is made of into dist/sbom, as CycloneDX
 	@$(npm) sbom

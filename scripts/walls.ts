@@ -349,7 +349,7 @@ export const outside: Readonly<Record<string, Wall>> = {
       "orm",
       "driver",
     ],
-    rooms: { openapi: [], "proto-bundle": [], vectors: [] },
+    rooms: { "client-package": [], openapi: [], "proto-bundle": [], vectors: [] },
   },
 };
 

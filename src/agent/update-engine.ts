@@ -304,7 +304,7 @@ export class UpdateEngine {
   }
 
   async #download(offer: VerifiedOffer, path: string, signal: AbortSignal): Promise<void> {
-    const { bytesPerSecond, client, downloadSlot, storage } = this.#options;
+    const { bytesPerSecond, client, downloadSlot, logger, storage } = this.#options;
     let damaged = 0;
     let damagedAt = -1;
     await this.#retry.run(signal, async (attempt) => {
@@ -313,8 +313,10 @@ export class UpdateEngine {
         const { updateId, sha256, sizeBytes } = offer;
         const onProgress = (bytes: number) => this.#reports.progress(updateId, bytes, attempt);
         const onUrlFailed = (error: unknown) =>
-          this.#options.logger.warn({ err: error, updateId }, "the object store did not give the content");
+          logger.warn({ err: error, updateId }, "the object store did not give the content");
         const { durable } = storage;
+        const stored = await storedBytes(path);
+        if (stored > 0) logger.info({ updateId }, `the download goes on at byte ${stored} of ${sizeBytes}`);
         await downloadFirmware(
           { client, updateId, sha256, sizeBytes, path, durable, bytesPerSecond, onProgress, onUrlFailed },
           attempt,

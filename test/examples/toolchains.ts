@@ -70,6 +70,19 @@ export const exampleDevices: readonly DeviceExample[] = [
     cannotRead: noApplications,
   },
   {
+    name: "device-node",
+    needs: "npm's registry or cache",
+    probe: "npm --version",
+    build: join(examples, "device-node/install"),
+    program: {
+      command: `node "$BUILT"/device.ts`,
+      verify: `node "$BUILT"/manifest.ts`,
+      door: "grpc",
+    },
+    // The agent takes applications.
+    cannotRead: [],
+  },
+  {
     name: "device-python",
     needs:
       "Debian's python3-grpcio, python3-cryptography, protobuf-compiler, protobuf-compiler-grpc and libprotobuf-dev",
