@@ -19,8 +19,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     expect: { requireAssertions: true, poll: { timeout: 180_000 } },
     // Only against a hang: real services, several at once, on a machine that may have ten times as much to do.
-    testTimeout: 300_000,
-    hookTimeout: 300_000,
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],
@@ -53,8 +53,8 @@ export default defineConfig({
           name: "fresh",
           sequence: { groupOrder: 2 },
           include: ["test/install/fresh/**/*.test.ts"],
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
         },
       },
       {
