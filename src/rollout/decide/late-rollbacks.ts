@@ -7,8 +7,8 @@ import {
   type RolloutTransaction,
   type RolloutTransactions,
 } from "../model/rollout-transactions.ts";
+import { updateIdSql } from "../model/update-id.ts";
 import { rollBackAgain } from "./roll-back-again.ts";
-import { updateIdSql } from "./rollback-sql.ts";
 import { maxReturns } from "./standing.ts";
 import { returnsSql, runningSql } from "./standing-sql.ts";
 

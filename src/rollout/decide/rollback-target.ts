@@ -2,8 +2,8 @@ import { OtaError } from "../../errors.ts";
 import { recalledFirmwareSql } from "../../firmware/recalls.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
+import { refusedSql } from "../model/refused-firmware.ts";
 import type { Rollout } from "../model/rollout.ts";
-import { wasRolledBackSql } from "./rollback-sql.ts";
 
 /**
  * Checks that devices which roll a firmware of this product can be rolled back to the target. `ROLLBACK_TARGET_REFUSED`
@@ -71,3 +71,6 @@ const targetSql = sql`
 const otherTargetSql = sql`
   SELECT 1 FROM device_updates
   WHERE rollout_id = $1::uuid AND action = 'ROLLBACK' AND firmware_id <> $2::uuid LIMIT 1`;
+
+/** Whether the firmware $1 was rolled back by its newest rollout. */
+const wasRolledBackSql = sql`SELECT coalesce(${refusedSql}, false) AS refused FROM firmware_updates f WHERE f.id = $1::uuid`;

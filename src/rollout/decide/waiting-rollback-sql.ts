@@ -1,5 +1,6 @@
 import { sql } from "../../infra/database/sql.ts";
-import { busySql, dueSql, updateIdSql } from "./rollback-sql.ts";
+import { updateIdSql } from "../model/update-id.ts";
+import { busySql, dueSql } from "./rollback-plan-sql.ts";
 
 /**
  * SQL of rollbacks that wait until a device's update of another component is over. The mark of one is `take_back_by` on the
