@@ -177,10 +177,7 @@ export class Listener {
     const said = randomUUID();
     try {
       // A session hears itself before it has the answer to what it said.
-      await sessionOn(client, this.#checkEveryMs).run(sql`SELECT pg_notify($1, $2)`, [
-        this.#ownChannel,
-        said,
-      ]);
+      await sessionOn(client, this.#checkEveryMs).run(notifySql, [this.#ownChannel, said]);
       if (this.#heard !== said) throw new Error("the connection does not hear what it listens to");
     } catch (error) {
       client.emit("error", error instanceof Error ? error : new Error(String(error)));
@@ -201,6 +198,8 @@ export class Listener {
     });
   }
 }
+
+const notifySql = sql`SELECT pg_notify($1, $2)`;
 
 interface Subscription {
   readonly channel: string;
