@@ -1,15 +1,30 @@
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { chown, mkdtemp, rmdir, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
+import { FirmwareState } from "../../gen/ota/v1/firmware_pb.js";
+import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
+import { RpcClient } from "../../src/client/rpc-client.ts";
 import { DatabaseProxy } from "../support/database-proxy.ts";
 import { DeliveryHistory } from "../support/delivery-history.ts";
+import { refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { createTestDatabase, DedicatedPostgres, query } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
-import { acknowledged, metric, startDevices, untilAcked, untilStatus } from "../support/streaming-device.ts";
+import {
+  acknowledged,
+  createFirmware,
+  metric,
+  startDevices,
+  untilAcked,
+  untilStatus,
+  uploadMessages,
+} from "../support/streaming-device.ts";
+import { ServiceProcess } from "./service-process.ts";
 
 const run = promisify(execFile);
 
@@ -103,6 +118,52 @@ it("a volume that is really full loses nothing that was acknowledged, and the se
   );
   expect(await history.check(database.url)).toEqual([]);
 });
+
+it.skipIf(process.platform !== "linux")(
+  "an upload that the disk has no room for is refused with words and goes on where it was; heartbeats do not notice",
+  async () => {
+    await using database = await createTestDatabase({ partitioned: true });
+    await using service = await ServiceProcess.start(database.url);
+    await using cleanup = new AsyncDisposableStack();
+    const history = new DeliveryHistory();
+    const devices = await startDevices(service, 5, { history });
+    const running = cleanup.use(new AsyncDisposableStack());
+    for (const device of devices) running.use(device);
+    const rpc = cleanup.use(new RpcClient({ address: service.grpcAddress, token: service.adminToken }));
+    const content = randomBytes(1_000_000);
+    const { id, sha256 } = await createFirmware(rpc, { product: "app", version: "1.1.0", content });
+    const uploadFrom = (start: number) =>
+      rpc.clientStream(
+        FirmwareService.method.uploadFirmware,
+        Readable.from(uploadMessages(id, content, start)),
+      );
+    const committed = async () =>
+      Number((await rpc.unary(FirmwareService.method.getFirmwareUpload, { id })).committedBytes);
+
+    // What writes more is told so, as by a disk that is full; a file system of its own takes rights that not everybody has.
+    await limitFiles(service.pid, 300_000);
+    expect(await refusal(uploadFrom(0))).toMatchObject({ reason: "STORAGE_FULL" });
+    const before = await committed();
+    expect(before).toBeGreaterThan(0);
+    expect(await refusal(uploadFrom(before))).toMatchObject({ reason: "STORAGE_FULL" });
+    await untilAcked(devices, 5);
+    await untilStatus(service.httpUrl, "/health/live", 200);
+
+    await limitFiles(service.pid, "unlimited");
+    expect(await committed()).toBeGreaterThanOrEqual(before);
+    const { firmware } = await uploadFrom(await committed());
+    expect(firmware).toMatchObject({ state: FirmwareState.UPLOADED, sha256 });
+    await running.disposeAsync();
+    expect(devices.map(({ streams }) => streams)).toEqual(devices.map(() => 1));
+    expect(await history.check(database.url)).toEqual([]);
+  },
+  120_000,
+);
+
+/** Sets how many bytes a file may have that a process writes. */
+async function limitFiles(pid: number, bytes: number | "unlimited"): Promise<void> {
+  await run("prlimit", ["--pid", String(pid), `--fsize=${bytes}:`]);
+}
 
 /** A file system of one megabyte that can be made larger. */
 class SmallVolume implements AsyncDisposable {

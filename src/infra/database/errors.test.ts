@@ -32,6 +32,7 @@ describe("asDatabaseError", () => {
 
   it.each([
     [coded("53300"), "the database takes no more connections"],
+    [coded("53400"), "the database has no room left for temporary files"],
     [coded("ENOTFOUND"), "the database has a host name that does not resolve"],
     [new Error("timeout exceeded when trying to connect"), "the database gave no connection in time"],
     [coded("ECONNRESET"), "the database is not available"],

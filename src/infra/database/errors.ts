@@ -101,6 +101,7 @@ const outageCodes = new Set([
   "53100", // disk_full
   "53200", // out_of_memory
   "53300", // too_many_connections
+  "53400", // configuration_limit_exceeded: temp_file_limit
   "25006", // read_only_sql_transaction: a standby, or a failover on its way
   "25P03", // idle_in_transaction_session_timeout: the session is gone
   "55P03", // lock_not_available: lock_timeout ran out
@@ -126,6 +127,7 @@ const outageStates: ReadonlyMap<string, string> = new Map([
   ["53100", "has no room left on its disk"],
   ["53200", "has no memory left"],
   ["53300", "takes no more connections"],
+  ["53400", "has no room left for temporary files"],
   ["25006", "is read-only, as a standby is"],
   ["ENOTFOUND", "has a host name that does not resolve"],
   ["EAI_AGAIN", "has a host name that cannot be resolved at the moment"],

@@ -7,7 +7,8 @@ const RETRY_AFTER_MS = 5_000;
 export function storageError(action: string, cause: unknown): OtaError {
   if (cause instanceof OtaError) return cause;
   const code = (cause as { code?: unknown } | undefined)?.code;
-  if (code === "ENOSPC" || code === "EDQUOT") {
+  // EFBIG: the file would be larger than its file system, or this process, may make one.
+  if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") {
     return new OtaError("resource_exhausted", "STORAGE_FULL", "the object store is full", {
       cause,
       retryAfterMs: RETRY_AFTER_MS,
