@@ -26,6 +26,12 @@ export const alertSettings = {
     [0, 100],
     "The fleet is an alert when more than this percentage of the devices that were ever heard are offline; 100: never.",
   ),
+  alertWebhookMinutes: decimal(
+    "ALERT_WEBHOOK_MINUTES",
+    "15",
+    [0, 525_600],
+    "A webhook is an alert when a delivery has been tried in vain for so many minutes.",
+  ),
   alertExpiryDays: integer(
     "ALERT_EXPIRY_DAYS",
     14,
@@ -86,6 +92,7 @@ export function alertsOf(values: AlertValues) {
     newsMs: values.alertNewsHours * 3_600_000,
     failurePercent: values.alertFailurePercent,
     offlinePercent: values.alertOfflinePercent,
+    undeliveredMs: values.alertWebhookMinutes * 60_000,
     expiryMs: values.alertExpiryDays * dayMs,
     resolveMs: values.alertResolveSeconds * 1_000,
     retentionMs: values.eventRetentionDays * dayMs,

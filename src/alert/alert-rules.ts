@@ -12,6 +12,8 @@ export interface AlertSettings {
   readonly failurePercent: number;
   /** More devices are offline than this; 100 and more: no alert. */
   readonly offlinePercent: number;
+  /** Webhooks of which a delivery has been tried in vain for so long. */
+  readonly undeliveredMs: number;
   /** Keys and certificates that end within this time. */
   readonly expiryMs: number;
   /** How long an alert's condition must not hold before it is resolved. */
@@ -44,13 +46,14 @@ export async function dueByRules(
   settings: AlertSettings,
   words: RolloutWords,
 ): Promise<DueAlert[]> {
-  const { maxPerRule, newsMs, failurePercent, expiryMs } = settings;
+  const { maxPerRule, newsMs, failurePercent, undeliveredMs, expiryMs } = settings;
   const rows: readonly (readonly DueRow[])[] = [
     await session.query<DueRow>(rolloutsSql, [maxPerRule, newsMs, words.stuck, words.drift]),
     await session.query<DueRow>(ringsSql, [maxPerRule, failurePercent]),
     await session.query<DueRow>(crashesSql, [maxPerRule, newsMs]),
     await session.query<DueRow>(clonesSql, [maxPerRule]),
     await session.query<DueRow>(damagedSql, [maxPerRule]),
+    await session.query<DueRow>(undeliveredSql, [maxPerRule, undeliveredMs]),
     await session.query<DueRow>(expirySql, [maxPerRule, expiryMs, newsMs]),
     await session.query<DueRow>(signalsSql, [maxPerRule]),
   ];
@@ -169,6 +172,14 @@ const expirySql = bounded(sql`
    ORDER BY kind, id, expires_at`);
 
 /** One alert of all replicas that see the same; in the words of whoever looked last. */
+const undeliveredSql = bounded(sql`
+  SELECT 'webhook.undelivered' AS rule, 'WARNING' AS severity, 'webhook' AS resource_type, w.id::text AS resource_id,
+         left(format('webhook %s takes nothing: %s', w.name, d.outcome), 500) AS summary, d.since
+    FROM webhooks w CROSS JOIN LATERAL (
+      SELECT outcome, since FROM webhook_deliveries
+       WHERE webhook_id = w.id AND state = 'PENDING' AND outcome <> '' AND since < now() - ${span(2)} ORDER BY due_at LIMIT 1) d
+   WHERE NOT w.disabled`);
+
 const signalsSql = bounded(sql`
   SELECT DISTINCT ON (rule) rule, severity, 'service' AS resource_type, '' AS resource_id, summary, expires_at AS since
     FROM alert_signals WHERE expires_at > now() ORDER BY rule, expires_at DESC`);

@@ -1,10 +1,14 @@
 import { expect, it } from "vitest";
+import { AlertState } from "../../gen/ota/v1/alert_pb.js";
+import { AlertService } from "../../gen/ota/v1/alert_service_pb.js";
 import { WebhookDeliveryState } from "../../gen/ota/v1/alert_webhook_pb.js";
 import { WebhookService } from "../../gen/ota/v1/alert_webhook_service_pb.js";
 import { RpcClient } from "../../src/client/rpc-client.ts";
+import { registerKey } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
+import { FaultProxy } from "../support/fault-proxy.ts";
 import { MailServer } from "../support/mail-server.ts";
-import { createTestDatabase } from "../support/postgres.ts";
+import { createTestDatabase, query } from "../support/postgres.ts";
 import { startTestService } from "../support/service.ts";
 import { WebhookReceiver } from "../support/webhook-receiver.ts";
 import { ServiceProcess } from "./service-process.ts";
@@ -75,3 +79,63 @@ it("a replica that is killed while it delivers loses nothing: another one delive
   });
   expect(mails.received.map(({ headers }) => headers["message-id"])).toEqual([cut]);
 });
+
+it("a receiver that is away for a day costs few tries and holds up nobody; it is told of, and gets all of it once", async () => {
+  const keys = 6;
+  await using receiver = await WebhookReceiver.start();
+  await using line = await FaultProxy.start(new URL(receiver.url()).host);
+  const settings = { DEVICE_OTA_WEBHOOK_ALLOW_PRIVATE: "true", DEVICE_OTA_ALERT_RESOLVE_SECONDS: "0" };
+  await using service = await startTestService({ settings });
+  const rpc = service.client();
+  const make = async (name: string, url: string, eventType: string) =>
+    (await rpc.unary(method.createWebhook, { name, url, eventTypes: [eventType] })).webhook?.id ?? "";
+  const id = await make("away", `http://${line.address}/away`, "signing_key.*");
+  await make("there", receiver.url("/there"), "signing_key.*");
+  await make("alerts", receiver.url("/alerts"), "alert.*");
+  line.refuse();
+  for (let each = 0; each < keys; each++) await registerKey(rpc);
+
+  for (let hour = 0; hour < 24; hour++) {
+    await query(
+      service.databaseUrl,
+      "UPDATE webhook_deliveries SET due_at = due_at - interval '1 hour', since = since - interval '1 hour'",
+    );
+    await untilTried(service.databaseUrl);
+  }
+  const { deliveries } = await rpc.unary(method.listWebhookDeliveries, { id });
+  expect(deliveries).toHaveLength(keys);
+  for (const { state, attemptCount, outcome } of deliveries) {
+    expect(WebhookDeliveryState[state]).toBe("PENDING");
+    expect(attemptCount).toBeLessThan(2 * 24 + 10);
+    expect(outcome).not.toBe("");
+  }
+  await eventually(() => expect(receiver.at("/there")).toHaveLength(keys));
+  const firing = async () => {
+    const { alerts } = await rpc.unary(AlertService.method.listAlerts, {});
+    return alerts.filter(({ state }) => state === AlertState.FIRING);
+  };
+  await eventually(async () =>
+    expect(await firing()).toMatchObject([{ rule: "webhook.undelivered", resourceId: id }]),
+  );
+  await eventually(() =>
+    expect(receiver.at("/alerts")).toMatchObject([{ json: { type: "ota.v1.alert.firing" } }]),
+  );
+
+  line.heal();
+  await query(service.databaseUrl, "UPDATE webhook_deliveries SET due_at = due_at - interval '1 hour'");
+  await eventually(() => expect(receiver.at("/away")).toHaveLength(keys));
+  await eventually(async () => expect(await firing()).toEqual([]));
+  const ids = (path: string) => receiver.at(path).map(({ headers }) => String(headers["webhook-id"]));
+  expect(ids("/away").toSorted()).toEqual(ids("/there").toSorted());
+}, 180_000);
+
+/** Waits until nothing is due: all that was has been tried. */
+async function untilTried(databaseUrl: string): Promise<void> {
+  await eventually(async () => {
+    const due = await query(
+      databaseUrl,
+      "SELECT event_id FROM webhook_deliveries WHERE state = 'PENDING' AND (due_at <= now() OR outcome = '')",
+    );
+    expect(due).toEqual([]);
+  });
+}

@@ -126,6 +126,12 @@ function Look({ alert }: { readonly alert: Alert }) {
       return <FirmwareLink firmwareId={id} text="Look at it" />;
     case "device":
       return <DeviceLink deviceId={id} text="Look at the device" />;
+    case "webhook":
+      return (
+        <Link to="/alerts/webhooks/$webhookId" params={{ webhookId: id }}>
+          Look at the webhook
+        </Link>
+      );
     case "fleet":
       return (
         <Link to="/devices" search={{ filter: "presence = OFFLINE" }}>

@@ -13,6 +13,7 @@ export const alertRules: Readonly<Record<string, string>> = {
   "firmware.damaged": "Stored firmware is damaged",
   "device.clone": "Device may have a clone",
   "fleet.offline": "Many devices are offline",
+  "webhook.undelivered": "A webhook takes nothing",
   "key.expires": "Key or token expires",
   "certificate.expires": "Certificate expires",
   "store.down": "Object store in trouble",
