@@ -112,7 +112,8 @@ export type ErrorReason =
   | "WEBHOOK_URL_REFUSED"
   | "TOO_MANY_WEBHOOKS"
   | "EMAIL_NOT_SET_UP"
-  | "FIRMWARE_DAMAGED";
+  | "FIRMWARE_DAMAGED"
+  | "DEVICE_KNOWN";
 
 /** One offending field of a request: its path in the request message and what is wrong with it. */
 export interface FieldViolation {

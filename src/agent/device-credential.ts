@@ -72,7 +72,7 @@ export class DeviceCredential {
       certified,
       random,
       hasKey: enrolment.enrolmentKey !== "",
-      enrol: (signal) => this.#enrol(firmwareVersion, signal),
+      enrol: (signal, formerDeviceId) => this.#enrol(firmwareVersion, signal, formerDeviceId),
     });
   }
 
@@ -81,7 +81,7 @@ export class DeviceCredential {
     const { memory } = this.#parts;
     const { identity } = memory.state;
     if (identity === undefined) return undefined;
-    if (identity.token === "") return this.#tokens?.of(identity.deviceId);
+    if (identity.token === "") return this.#tokens?.of(() => memory.state.identity?.deviceId ?? "");
     // The one of the moment: it may be exchanged while the device runs.
     return { token: () => memory.state.identity?.token ?? "", refused: () => undefined };
   }
@@ -91,11 +91,11 @@ export class DeviceCredential {
     return new TokenKeeper(this.#rotation(client));
   }
 
-  async #enrol(firmwareVersion: string, signal: AbortSignal): Promise<void> {
+  async #enrol(firmwareVersion: string, signal: AbortSignal, formerDeviceId?: string): Promise<void> {
     const { certified = false, newClient, random = Math.random } = this.#parts;
     using client = newClient(undefined);
-    const options = { ...this.#parts, client, certified, tokens: this.#tokens, firmwareVersion, random };
-    await enrolDevice(options, signal);
+    const own = { client, certified, tokens: this.#tokens, firmwareVersion, formerDeviceId, random };
+    await enrolDevice({ ...this.#parts, ...own }, signal);
   }
 
   async #changeKey(signal: AbortSignal): Promise<void> {

@@ -25,6 +25,8 @@ export interface EnrolOptions {
   readonly client: RpcClient;
   /** Whether it shows a certificate, which may be the credential of a device that is known already. */
   readonly certified: boolean;
+  /** The id that it had, if it is to enrol only where nobody knows that one. */
+  readonly formerDeviceId?: string | undefined;
   /** Of the device's own key, if it has one, which is to be its credential. */
   readonly tokens: SignedTokens | undefined;
   readonly memory: DeviceMemory;
@@ -60,6 +62,7 @@ export async function enrolDevice(options: EnrolOptions, signal: AbortSignal): P
           hardwareModel: options.hardwareModel,
           firmwareVersion: options.firmwareVersion,
           metadata: { ...enrolment.metadata },
+          formerDeviceId: options.formerDeviceId ?? "",
           ...(tokens === undefined ? {} : await keyOf(tokens, enrolment.serialNumber, memory)),
         },
         { signal, timeoutMs: callTimeoutMs },

@@ -32,7 +32,7 @@ export async function changeKey(change: KeyChange, signal: AbortSignal): Promise
   const { deviceId = "", token = "", keyThumbprint } = memory.state.identity ?? {};
   if (token === "" && (former === undefined || keyThumbprint === tokens.thumbprint)) return;
   if (!(await counts(change, deviceId, signal))) {
-    using client = newClient(former?.of(deviceId) ?? token);
+    using client = newClient(former?.of(() => deviceId) ?? token);
     const requestId = randomUUID();
     await retry.run(signal, async (attempt) => {
       const claim = { sub: deviceId, requestId };
@@ -55,7 +55,7 @@ export async function changeKey(change: KeyChange, signal: AbortSignal): Promise
 
 /** Whether the service knows the key already. */
 async function counts(change: KeyChange, deviceId: string, signal: AbortSignal): Promise<boolean> {
-  using client = change.newClient(change.tokens.of(deviceId));
+  using client = change.newClient(change.tokens.of(() => deviceId));
   try {
     await change.retry.run(signal, (attempt) =>
       client.unary(AccessService.method.whoAmI, {}, { signal: attempt, timeoutMs: callTimeoutMs }),

@@ -9,8 +9,11 @@ import type { DeviceMemory } from "./device-memory.ts";
 /** What {@link ReEnrolment} works with. */
 export interface ReEnrolmentParts {
   readonly memory: DeviceMemory;
-  /** Enrols under the request id that the memory has; throws what another try cannot mend. */
-  readonly enrol: (signal: AbortSignal) => Promise<void>;
+  /**
+   * Enrols under the request id that the memory has, where a former id is named only if nobody knows that one; throws what another try cannot
+   * mend.
+   */
+  readonly enrol: (signal: AbortSignal, formerDeviceId?: string) => Promise<void>;
   /** Whether the device still has a fleet key. */
   readonly hasKey: boolean;
   /** Whether it has a certificate of its own. */
@@ -25,7 +28,7 @@ export interface ReEnrolmentParts {
 /**
  * Brings a device back that the service does not know any more, because its database was restored from before the device enrolled. The
  * identity is given up only for another one, and everything else that the device remembers stays. A device that was blocked, retired or
- * reset hears other reasons, and stays out. Once for each identity, and not again within an hour: two databases behind one address
+ * reset hears other reasons, and stays out; one with a key of its own hears them when it enrols. Once for each identity, and not again within an hour: two databases behind one address
  * must not have a fleet enrol without end.
  */
 export class ReEnrolment {
@@ -51,7 +54,8 @@ export class ReEnrolment {
       // After a loss of power in the middle it is the same try.
       if (memory.state.lostDeviceId !== deviceId)
         await memory.update({ enrolmentRequestId: randomUUID(), lostDeviceId: deviceId });
-      await enrol(signal);
+      const isOwnKey = refusal.reason === "CREDENTIAL_INVALID" && !this.#hasToken;
+      await enrol(signal, isOwnKey ? deviceId : undefined);
       this.#lastMs = clock.monotonicMs();
       return true;
     } catch (error) {
@@ -65,13 +69,18 @@ export class ReEnrolment {
     }
   }
 
-  #isUnknown({ code, reason }: ClientError): boolean {
+  #isUnknown({ code, reason, metadata }: ClientError): boolean {
     if (code !== status.UNAUTHENTICATED) return false;
-    const { certified, hasKey, memory } = this.#parts;
+    const { certified, hasKey } = this.#parts;
     if (reason === "CERTIFICATE_UNKNOWN") return certified;
-    // Of a key of its own the service does not say whether it is unknown or was taken from it.
-    const hasToken = (memory.state.identity?.token ?? "") !== "";
-    return reason === "CREDENTIAL_INVALID" && hasToken && (hasKey || certified);
+    // Of a key of its own the service does not say whether it is unknown or was taken from it, unless it is asked by the enrolment. One
+    // that cannot be asked so would let in a device that was reset.
+    const isAskable = this.#hasToken || metadata["enrol_with"] === "former_device_id";
+    return reason === "CREDENTIAL_INVALID" && isAskable && (hasKey || certified);
+  }
+
+  get #hasToken(): boolean {
+    return (this.#parts.memory.state.identity?.token ?? "") !== "";
   }
 }
 

@@ -34,15 +34,16 @@ export class SignedTokens {
     return thumbprint(this.signer.publicKeyPem);
   }
 
-  /** What stands for the device's bearer token. One is sent with all calls of some minutes. */
-  of(deviceId: string): TokenSource {
-    let kept: { readonly token: string; readonly untilMs: number } | undefined;
+  /** What stands for the device's bearer token, as the device of the moment: it may enrol again. One is sent with all calls of some minutes. */
+  of(deviceId: () => string): TokenSource {
+    let kept: { readonly token: string; readonly sub: string; readonly untilMs: number } | undefined;
     return {
       token: () => {
-        if (kept !== undefined && this.#clock.monotonicMs() < kept.untilMs) return kept.token;
+        const sub = deviceId();
+        if (kept?.sub === sub && this.#clock.monotonicMs() < kept.untilMs) return kept.token;
         const untilMs = this.#clock.monotonicMs() + reuseMs;
-        return this.#sign("ota-device+jwt", { sub: deviceId }).then((token) => {
-          kept = { token, untilMs };
+        return this.#sign("ota-device+jwt", { sub }).then((token) => {
+          kept = { token, sub, untilMs };
           return token;
         });
       },

@@ -1,9 +1,11 @@
+import { generateKeyPairSync, sign } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import { UpdateAction } from "../../gen/ota/v1/rollout_pb.js";
 import { DeviceAgent, type DeviceAgentOptions } from "../../src/agent/device-agent.ts";
+import type { DeviceSigner } from "../../src/agent/device-signer.ts";
 import { FileDeviceStorage } from "../../src/agent/device-storage.ts";
 import type { FirmwareImage, Installer } from "../../src/agent/installer.ts";
 import { trustIn } from "../../src/agent/offer-check.ts";
@@ -162,5 +164,18 @@ export function offerOf(
     ],
     minBatteryPercent: 0,
     minFreeStorageBytes: 0n,
+  };
+}
+
+/** A key in a chip, which takes its time and shows nothing but its public half. */
+export function chip(): DeviceSigner {
+  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
+  return {
+    publicKeyPem: publicKey.export({ format: "pem", type: "spki" }).toString(),
+    algorithm: "ES256",
+    sign: async (bytes) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      return sign("sha256", bytes, { key: privateKey, dsaEncoding: "ieee-p1363" });
+    },
   };
 }

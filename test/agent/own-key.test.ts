@@ -1,16 +1,16 @@
-import { generateKeyPairSync, randomUUID, sign } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import type { DeviceAgentOptions } from "../../src/agent/device-agent.ts";
-import { type DeviceSigner, keyFileSigner } from "../../src/agent/device-signer.ts";
+import { keyFileSigner } from "../../src/agent/device-signer.ts";
 import { RpcClient } from "../../src/client/rpc-client.ts";
 import { systemClock } from "../../src/infra/clock.ts";
 import { eventually } from "../support/eventually.ts";
 import { startCli } from "../support/run-cli.ts";
 import { startTestService, type TestService } from "../support/service.ts";
-import { signingKey, TestDevice } from "./agent-harness.ts";
+import { chip, signingKey, TestDevice } from "./agent-harness.ts";
 
 let service: TestService;
 beforeAll(async () => {
@@ -23,19 +23,6 @@ const make = () => TestDevice.make({ address: service.grpcAddress });
 /** A device of the service, with what else it is made of. */
 function as(serialNumber: string, other: Partial<DeviceAgentOptions> = {}): Partial<DeviceAgentOptions> {
   return { enrolment: { enrolmentKey: service.enrolmentKey, serialNumber }, ...other };
-}
-
-/** A key in a chip, which takes its time and shows nothing but its public half. */
-function chip(): DeviceSigner {
-  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
-  return {
-    publicKeyPem: publicKey.export({ format: "pem", type: "spki" }).toString(),
-    algorithm: "ES256",
-    sign: async (bytes) => {
-      await new Promise((resolve) => setImmediate(resolve));
-      return sign("sha256", bytes, { key: privateKey, dsaEncoding: "ieee-p1363" });
-    },
-  };
 }
 
 /** Another heartbeat is durable. */

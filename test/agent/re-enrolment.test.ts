@@ -1,10 +1,14 @@
 import { status } from "@grpc/grpc-js";
 import { describe, expect, it } from "vitest";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
+import { DeviceMemory } from "../../src/agent/device-memory.ts";
 import type { SessionState } from "../../src/agent/heartbeat-session.ts";
+import { ReEnrolment } from "../../src/agent/re-enrolment.ts";
+import { ClientError } from "../../src/client/client-error.ts";
+import { systemClock } from "../../src/infra/clock.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService } from "../support/service.ts";
-import { TestDevice } from "./agent-harness.ts";
+import { chip, silentLogger, TestDevice } from "./agent-harness.ts";
 import { FixtureService, statusOf } from "./fixture-service.ts";
 
 const unknown = statusOf(status.UNAUTHENTICATED, "CREDENTIAL_INVALID");
@@ -91,8 +95,47 @@ describe("a device that the service does not know any more", () => {
   });
 });
 
+it("a device with a key of its own asks only a service that tells forgotten devices from those that were shut out", async () => {
+  await using service = await FixtureService.start();
+  await using device = await TestDevice.make(service);
+  await device.boot();
+  const memory = await DeviceMemory.open(device.storage);
+  await memory.update({ identity: { deviceId: "d", token: "" } });
+  const asked: (string | undefined)[] = [];
+  const renewal = new ReEnrolment({
+    memory,
+    enrol: async (_, formerDeviceId) => void asked.push(formerDeviceId),
+    hasKey: true,
+    certified: false,
+    logger: silentLogger,
+    random: () => 0,
+    clock: systemClock,
+  });
+  const { signal } = new AbortController();
+  const refusal = (metadata: Record<string, string>) =>
+    new ClientError(status.UNAUTHENTICATED, "refused", { reason: "CREDENTIAL_INVALID", metadata });
+  expect(await renewal.after(refusal({}), signal)).toBe(false);
+  expect(asked).toEqual([]);
+  expect(await renewal.after(refusal({ enrol_with: "former_device_id" }), signal)).toBe(true);
+  expect(asked).toEqual(["d"]);
+});
+
 it("a real service tells a device that was reset, blocked or retired from one that it does not know", async () => {
   await using service = await startTestService();
+  // Another service with the fleet's key knows nothing of the device, as one whose database was restored.
+  await using forgetful = await startTestService();
+  const keyed = chip();
+  const at = { address: forgetful.grpcAddress };
+  await using lost = await TestDevice.make(at);
+  const fleet = { enrolmentKey: forgetful.enrolmentKey, serialNumber: "lost" };
+  await lost.boot({ enrolment: fleet, signer: keyed });
+  await eventually(() => expect(lost.agent.heartbeats.acknowledged).toBeGreaterThan(0));
+  const before = lost.agent.deviceId;
+  at.address = service.grpcAddress;
+  await lost.reboot({ enrolment: fleet, signer: keyed });
+  await eventually(() => expect(lost.agent.heartbeats.acknowledged).toBeGreaterThan(0));
+  expect(lost.agent.deviceId).not.toBe(before);
+
   const rpc = service.client();
   const { blockDevice, retireDevice, getDevice, resetDeviceCredential } = DeviceService.method;
   const shutOut = [
@@ -100,18 +143,22 @@ it("a real service tells a device that was reset, blocked or retired from one th
     (id: string) => rpc.unary(blockDevice, { id, reason: "stolen" }),
     (id: string) => rpc.unary(retireDevice, { id }),
   ];
-  for (const [at, shut] of shutOut.entries()) {
+  const cases = [undefined, chip()].flatMap((key) => shutOut.map((shut) => ({ key, shut })));
+  for (const [index, { key, shut }] of cases.entries()) {
     await using device = await TestDevice.make({ address: service.grpcAddress });
     const states: SessionState[] = [];
-    const enrolment = { enrolmentKey: service.enrolmentKey, serialNumber: `shut out ${at}` };
-    await device.boot({ enrolment, onState: (state) => states.push(state) });
+    const enrolment = { enrolmentKey: service.enrolmentKey, serialNumber: `shut out ${index}` };
+    await device.boot({ enrolment, signer: key, onState: (state) => states.push(state) });
     await eventually(() => expect(device.agent.heartbeats.acknowledged).toBeGreaterThan(0));
     const { deviceId } = device.agent;
-    await shut(deviceId);
+    const effect = await shut(deviceId);
     await eventually(() => expect(states).toContain("refused"));
     await device.agent.stop();
     expect((await device.storage.load())?.identity?.deviceId).toBe(deviceId);
     const { device: shown } = await rpc.unary(getDevice, { id: deviceId });
     expect(shown?.id).toBe(deviceId);
+    // The leave is for the board that an operator means, and still there.
+    if (effect.$typeName === "ota.v1.ResetDeviceCredentialResponse")
+      expect(shown?.enrolUntilTime).toBeDefined();
   }
 });

@@ -100,6 +100,61 @@ async function stream(id: string, token: string) {
 
 const base64url = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
+describe("whether a device is known", () => {
+  const stranger = new TestDeviceKey("ed25519");
+  const unknownId = "0199aaaa-0000-7000-8000-000000000000";
+
+  it("is not told to who has no key of it, whatever became of the device", async () => {
+    const [known, reset, retired] = [await device(), await device(), await device()];
+    await operator().unary(resetDeviceCredential, { id: reset.id });
+    await operator().unary(retireDevice, { id: retired.id });
+    // Words differ for what is wrong with the token itself, which is known where there is a key; those without one are alike.
+    const answers = await Promise.all(
+      [unknownId, reset.id, retired.id].map(async (id) => {
+        const token = client(await stranger.token(id));
+        const error = await token.unary(whoAmI, {}).catch((thrown: unknown) => thrown);
+        if (!(error instanceof ClientError)) throw new Error("it is let in");
+        const { requestId: _, ...metadata } = error.metadata;
+        return { code: error.code, reason: error.reason, message: error.message, metadata };
+      }),
+    );
+    expect(answers[1]).toEqual(answers[0]);
+    expect(answers[2]).toEqual(answers[0]);
+    expect(answers[0]).toMatchObject({
+      reason: "CREDENTIAL_INVALID",
+      metadata: { enrol_with: "former_device_id" },
+    });
+    expect(await told(await stranger.token(known.id))).toEqual(atAllDoors("CREDENTIAL_INVALID"));
+  });
+
+  it("is told at an enrolment to who holds a fleet's key, and uses up no leave of an operator", async () => {
+    const key = new TestDeviceKey("ed25519");
+    const serialNumber = `k ${randomUUID()}`;
+    const { device: made } = await client().unary(enrol, await asks(key, { serialNumber }));
+    const formerDeviceId = made?.id ?? "";
+    const enrolAs = async (former: string, enrolmentKey = service.enrolmentKey) => {
+      const request = await asks(key, { serialNumber, requestId: randomUUID() });
+      return await client().unary(enrol, { ...request, enrolmentKey, formerDeviceId: former });
+    };
+    const isKnown = { code: "FAILED_PRECONDITION", reason: "DEVICE_KNOWN", fields: [] };
+    expect(await refusal(enrolAs(formerDeviceId))).toEqual(isKnown);
+    for (const former of [formerDeviceId, unknownId])
+      expect((await refusal(enrolAs(former, "not-a-key-of-this-fleet"))).reason).toBe(
+        "ENROLMENT_KEY_INVALID",
+      );
+    expect(await refusal(enrolAs("no uuid"))).toMatchObject({ fields: ["former_device_id"] });
+    // A serial number that is taken stays so, whoever its device says it was.
+    expect((await refusal(enrolAs(unknownId))).reason).toBe("DUPLICATE");
+
+    await operator().unary(resetDeviceCredential, { id: formerDeviceId });
+    expect(await refusal(enrolAs(formerDeviceId))).toEqual(isKnown);
+    const { device: again } = await client().unary(enrol, await asks(key, { serialNumber }));
+    expect(again?.id).toBe(formerDeviceId);
+    await operator().unary(retireDevice, { id: formerDeviceId });
+    expect(await refusal(enrolAs(formerDeviceId))).toEqual(isKnown);
+  });
+});
+
 describe("a JWT that a device signed", () => {
   it("is its credential at every door, for calls and streams, by Ed25519 and by P-256, in PEM and as a JWK", async () => {
     for (const kind of ["ed25519", "p256"] as const) {

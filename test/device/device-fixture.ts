@@ -168,6 +168,7 @@ export function enrolmentOf(
     metadata: {},
     publicKey: "",
     keyProof: "",
+    formerDeviceId: "",
     ...other,
   };
 }

@@ -9,6 +9,7 @@ import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
 import { RingState, type Rollout, RolloutState } from "../../gen/ota/v1/rollout_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { DeviceAgent } from "../../src/agent/device-agent.ts";
+import { type DeviceSigner, keyFileSigner } from "../../src/agent/device-signer.ts";
 import { FileDeviceStorage } from "../../src/agent/device-storage.ts";
 import { trustIn } from "../../src/agent/offer-check.ts";
 import { RpcClient } from "../../src/client/rpc-client.ts";
@@ -60,6 +61,13 @@ it("a fleet goes on from a backup that was taken while it ran, and from a databa
   await eventually(() => expect(before.heartbeats.acknowledged).toBeGreaterThan(0));
   const lateId = before.deviceId;
   const { ran, sequence = 0 } = (await storage.load()) ?? {};
+  const keyed = new FileDeviceStorage(join(service.folder, "keyed"), silent);
+  const signer = await keyFileSigner(join(service.folder, "device-key.pem"), { make: true });
+  const keyedBefore = cleanup.use(lateDevice(service, keyed, signer));
+  await keyedBefore.start();
+  await eventually(() => expect(keyedBefore.heartbeats.acknowledged).toBeGreaterThan(0));
+  const keyedId = keyedBefore.deviceId;
+  await keyedBefore.stop();
 
   // The machine is gone, with what came after the backup.
   await service.signal("SIGTERM");
@@ -114,6 +122,13 @@ it("a fleet goes on from a backup that was taken while it ran, and from a databa
   expect(kept).toMatchObject({ ran, identity: { deviceId: after.deviceId } });
   expect(kept?.sequence).toBeGreaterThanOrEqual(sequence);
   await after.stop();
+  // And so does one with a key of its own, which has no token.
+  const keyedAfter = cleanup.use(lateDevice(service, keyed, signer));
+  await keyedAfter.start();
+  await eventually(() => expect(keyedAfter.heartbeats.acknowledged).toBeGreaterThan(0));
+  expect(keyedAfter.deviceId).not.toBe(keyedId);
+  expect((await keyed.load())?.identity).toMatchObject({ deviceId: keyedAfter.deviceId, token: "" });
+  await keyedAfter.stop();
   await eventually(() => other.expectOffer(service));
   await other.update(service);
   await eventually(async () => {
@@ -139,10 +154,15 @@ it("a fleet goes on from a backup that was taken while it ran, and from a databa
 });
 
 /** A device of a type that no rollout is for, with its real agent. */
-function lateDevice({ grpcAddress, enrolmentKey }: ServiceProcess, storage: FileDeviceStorage): DeviceAgent {
+function lateDevice(
+  { grpcAddress, enrolmentKey }: ServiceProcess,
+  storage: FileDeviceStorage,
+  signer?: DeviceSigner,
+): DeviceAgent {
   return new DeviceAgent({
     address: grpcAddress,
-    enrolment: { enrolmentKey, serialNumber: "late" },
+    enrolment: { enrolmentKey, serialNumber: signer === undefined ? "late" : "late, with a key" },
+    signer,
     deviceType: "late",
     hardwareModel: "late",
     storage,

@@ -642,6 +642,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_FIRMWARE_DAMAGED = 180;
    */
   FIRMWARE_DAMAGED = 180,
+
+  /**
+   * The service knows the device that the caller says it was (`former_device_id`), or did once: its credential was not forgotten but taken
+   * away, or exchanged. FAILED_PRECONDITION: an operator lets it enrol again.
+   *
+   * @generated from enum value: ERROR_REASON_DEVICE_KNOWN = 173;
+   */
+  DEVICE_KNOWN = 173,
 }
 
 /**

@@ -1,6 +1,6 @@
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { secretKey } from "../../access/secret.ts";
-import { credentialInvalid, deviceBlocked } from "../../call/bearer.ts";
+import { deviceBlocked } from "../../call/bearer.ts";
 import type { Identity } from "../../call/identity.ts";
 import { OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
@@ -71,7 +71,7 @@ export class DeviceKeys implements Disposable {
   }
 
   #judge(shown: Shown, holder: KeyHolder | undefined): Identity | Promise<Identity> {
-    if (holder === undefined) throw credentialInvalid();
+    if (holder === undefined) throw refused("no key of its device is known");
     const seen = this.#seen.get(shown.place);
     if (seen?.publicKey.equals(holder.publicKey) !== true) return this.#verify(shown, holder);
     const now = this.#parts.clock.now();
@@ -169,6 +169,8 @@ function refused(why: string): OtaError {
     "unauthenticated",
     "CREDENTIAL_INVALID",
     `the device's signed token is refused: ${why}`,
+    // Why there is no such key is told at the enrolment, to whoever may enrol: the same whether the device is unknown or was shut out.
+    { metadata: { enrol_with: "former_device_id" } },
   );
 }
 

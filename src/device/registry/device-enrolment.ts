@@ -21,6 +21,7 @@ import { forgetState } from "../state/replaced-state.ts";
 import { type Admittance, type CertificateEnrolment, certificateFor } from "./enrolment-by-certificate.ts";
 import { duplicate, retiredMeanwhile } from "./enrolment-refusals.ts";
 import { type EnrolmentMark, isRetry } from "./enrolment-retry.ts";
+import { requireForgotten } from "./forgotten-device.ts";
 import type { DeviceIdentityObserver } from "./identity-observer.ts";
 import { insertDevice, requireNames, requireStorable } from "./new-device.ts";
 import { requireNotRetired } from "./retired-serial.ts";
@@ -45,6 +46,8 @@ export interface EnrolmentRequest {
   /** Its own public key, and the proof that it has the private half; empty if it wants a token. */
   readonly publicKey: string;
   readonly keyProof: string;
+  /** The id that it had, if it is to be enrolled only where nobody knows that one; empty if it does not matter. */
+  readonly formerDeviceId: string;
 }
 
 /** A device as an operator registers it. */
@@ -121,7 +124,7 @@ export class DeviceEnrolment {
    * device, whatever board it is now: its heartbeats are counted anew, and what the board before had said of itself is
    * forgotten. A crowd waits in order. Throws `ENROLMENT_KEY_INVALID`, `ENROLMENT_KEY_EXHAUSTED`,
    * `SERIAL_NUMBER_NOT_ALLOWED`, `DUPLICATE`, `DEVICE_RETIRED`,
-   * `DEVICE_BLOCKED`, `CALLERS_DIFFER` for a certificate that names another serial number,
+   * `DEVICE_BLOCKED`, `DEVICE_KNOWN` for one that was not forgotten, `CALLERS_DIFFER` for a certificate that names another serial number,
    * `KEY_PROOF_INVALID`, `TOKEN_TIME_WRONG`, `REQUEST_ID_REUSED` for a retry that differs, `INVALID_VERSION`, or `QUEUE_FULL` if the crowd is too large.
    */
   async enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<EnrolledDevice> {
@@ -185,6 +188,8 @@ export class DeviceEnrolment {
     const mark = this.#markOf(request);
     return await this.#transaction(async (em) => {
       const admittance = await this.#admittance(em, request);
+      // Only whoever may enrol is told whether there is, or was, a device of an id.
+      await requireForgotten(em, request.formerDeviceId);
       const { keyId } = admittance;
       const quarantinedAt = admittance.requireApproval ? mark.at : undefined;
       const newcomer = { ...request, displayName: "", groups: [], keyId, mark, quarantinedAt };
@@ -236,6 +241,8 @@ export class DeviceEnrolment {
       enrolmentKey: undefined,
       certificate: undefined,
       keyProof: undefined,
+      // How it came to ask says nothing of what it is.
+      formerDeviceId: undefined,
       publicKey: key?.thumbprint,
     });
     return { requestId, source, digest, at: this.#parts.clock.now() };

@@ -63,7 +63,7 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
       { rate: "enrol" },
       async (request, { certificate, peer, signal }) => {
         const { requestId, enrolmentKey, serialNumber, deviceType, hardwareModel, product } = request;
-        const { firmwareVersion, metadata, publicKey, keyProof } = request;
+        const { firmwareVersion, metadata, publicKey, keyProof, formerDeviceId } = request;
         const { deviceId, epoch, durableSequence, ...token } = await enrolment.enrol(
           {
             requestId,
@@ -78,6 +78,7 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
             metadata,
             publicKey,
             keyProof,
+            formerDeviceId,
           },
           signal,
         );

@@ -20,6 +20,16 @@ export function retiredMeanwhile(serialNumber: string): OtaError {
   );
 }
 
+/** `FAILED_PRECONDITION` for one that believes to be forgotten, and is not. */
+export function deviceKnown(formerDeviceId: string): OtaError {
+  return new OtaError(
+    "failed_precondition",
+    "DEVICE_KNOWN",
+    `the device ${formerDeviceId} was not forgotten: its credential was taken away or exchanged; an operator lets it enrol again`,
+    { metadata: { former_device_id: formerDeviceId } },
+  );
+}
+
 /** `PERMISSION_DENIED` for one that must stay out. */
 export function deviceRetired(serialNumber: string): OtaError {
   return new OtaError(
