@@ -6,8 +6,8 @@ export const beatsEach = 1_440;
 
 export const dayMs = 86_400_000;
 
-/** Puts a day of heartbeats of all devices into the database, in the order of time, as they would have come. */
-export async function seedHeartbeats(database: pg.Client, day: Date): Promise<void> {
+/** Puts a day of heartbeats of all devices into the database, one each so many minutes, in the order of time, as they would have come. */
+export async function seedHeartbeats(database: pg.Client, day: Date, everyMinutes = 1): Promise<void> {
   const name = `device_heartbeats_${day.toISOString().slice(0, 10).replaceAll("-", "")}`;
   const end = new Date(day.getTime() + dayMs);
   await database.query(`CREATE TABLE IF NOT EXISTS ${name} PARTITION OF device_heartbeats
@@ -21,8 +21,8 @@ export async function seedHeartbeats(database: pg.Client, day: Date): Promise<vo
        SELECT d.id, date_trunc('milliseconds', $1::timestamptz + m * interval '1 minute' + random() * interval '59 seconds'), m + 1, 1, now(), '1.0.0',
          '3f7c9a3e-3b1d-4b6f-8d0a-0c3b1c2d3e4f', m * 60000, 40 + random() * 60, false, random() * 100, random() * 100,
          1e9 + m, 20 + random() * 10, 52 + random(), 13 + random(), 5, 'WIFI', -67, 'Carrier', 1
-       FROM generate_series($2::integer, $2::integer + 59) m, devices d ORDER BY m`,
-      [day, minute],
+       FROM generate_series($2::integer, $2::integer + 59, $3::integer) m, devices d ORDER BY m`,
+      [day, minute, everyMinutes],
     );
   }
   await database.query("ANALYZE device_heartbeats");
