@@ -33,7 +33,8 @@ memory = {"sequence": 0, "counter": 0, "ran": [], "backlog": [], "request": str(
 memory |= json.loads((folder / "memory").read_text()) if (folder / "memory").exists() else {}
 keep(ran=sorted({*memory["ran"], version}), counter=memory["installed"][1] if memory["installed"][0] == version else memory["counter"])
 
-channel = grpc.insecure_channel(env["SERVICE"])  # with TLS: grpc.secure_channel and grpc.ssl_channel_credentials()
+# With TLS: grpc.secure_channel and grpc.ssl_channel_credentials(). The keepalive finds out that a network is gone, which TCP does not tell.
+channel = grpc.insecure_channel(env["SERVICE"], [("grpc.keepalive_time_ms", 60_000)])
 heartbeats = heartbeat_service_pb2_grpc.HeartbeatServiceStub(channel)
 updates = update_service_pb2_grpc.UpdateServiceStub(channel)
 
@@ -113,8 +114,7 @@ def download(offer, signed):
     with open(image, "ab") as file:
         if file.tell() > 0:
             say(f"goes on at byte {file.tell()} of {signed['size_bytes']}")
-        # In parts: gRPC forgets what it received and nobody has read yet when a connection breaks.
-        while file.tell() < signed["size_bytes"]:
+        while file.tell() < signed["size_bytes"]:  # in parts: gRPC forgets what nobody has read when a connection breaks
             request = update.DownloadFirmwareRequest(update_id=offer.update_id, offset=file.tell(), limit=512 * 1024)
             for part in updates.DownloadFirmware(request, timeout=600, metadata=credential):
                 file.write(part.chunk.data)
