@@ -30,9 +30,8 @@ export class DeviceCredentials {
 
   /** Gives a device a token. */
   async issue(em: EntityManager, deviceId: string): Promise<DeviceToken> {
-    const secret = newSecret("device");
-    const tokenExpiresAt = await this.#insert(em, deviceId, { secretHash: secret.hash });
-    return { token: secret.text, tokenExpiresAt };
+    const issued = await this.issueMany(em, [deviceId]);
+    return issued.get(deviceId) as DeviceToken;
   }
 
   /** Gives each of many devices a token; returns them by the device's id. */
@@ -63,7 +62,7 @@ export class DeviceCredentials {
       this.#clock.now(),
       changeOverReasons[1],
     ]);
-    const tokenExpiresAt = await this.#insert(em, deviceId, { secretHash: secret.hash, isNext: true });
+    const tokenExpiresAt = await this.#insertNext(em, deviceId, secret.hash);
     return { token: secret.text, tokenExpiresAt, replaced: revoked.map((row) => row.secret_hash) };
   }
 
@@ -119,17 +118,14 @@ export class DeviceCredentials {
     this.#memory.forget(secretHashes);
   }
 
-  async #insert(
-    em: EntityManager,
-    deviceId: string,
-    token: { readonly secretHash: Buffer; readonly isNext?: true },
-  ): Promise<Date | undefined> {
+  async #insertNext(em: EntityManager, deviceId: string, secretHash: Buffer): Promise<Date | undefined> {
     const expiresAt = this.#expiry();
     await em.insert(DeviceCredentialEntity, {
       id: uuidv7(),
       deviceId,
       expiresAt: expiresAt ?? null,
-      ...token,
+      secretHash,
+      isNext: true,
     });
     return expiresAt;
   }

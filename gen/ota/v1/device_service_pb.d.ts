@@ -92,6 +92,15 @@ export declare type EnrolDeviceRequest = Message<"ota.v1.EnrolDeviceRequest"> & 
    * @generated from field: string key_proof = 10;
    */
   keyProof: string;
+
+  /**
+   * The id that the device had, if its credential is refused and it does not know why: it is enrolled only if no device has or had that id
+   * here, as after a restore from before it enrolled. One that was reset, blocked or retired is refused with `DEVICE_KNOWN`, and an operator's
+   * leave to enrol once more is not used up. Empty for a device that enrols as a new one, or by such a leave.
+   *
+   * @generated from field: string former_device_id = 11;
+   */
+  formerDeviceId: string;
 };
 
 /**

@@ -70,6 +70,8 @@ export interface AdmittedDevice extends DeviceToken {
   readonly deviceId: string;
   /** Its bearer token, which is stored nowhere; empty if its certificate or its own key is its credential. */
   readonly token: string;
+  /** Whether it was never here before, so that nothing else is known of it. */
+  readonly isNew: boolean;
 }
 
 /** A device that enrolled by itself. */
@@ -179,7 +181,7 @@ export class DeviceEnrolment {
         details: { serial_number: request.serialNumber, device_type: request.deviceType },
       });
       const change = outcome.repeated ? "credentials_revoked" : undefined;
-      return { deviceId, ...token, replaced, change } as const;
+      return { deviceId, ...token, isNew: !outcome.repeated, replaced, change } as const;
     });
     return this.#finish(admission);
   }
@@ -261,7 +263,7 @@ export class DeviceEnrolment {
     const token = await this.#token(em, id, { key: request.key, keyId });
     await this.#record(em, "device.enrol", id, request, keyId);
     if (keyId !== null) await this.#parts.keys.use(em, keyId);
-    return { deviceId: id, ...token, replaced: [], change: undefined, ...firstMark };
+    return { deviceId: id, ...token, isNew: true, replaced: [], change: undefined, ...firstMark };
   }
 
   async #admitRetry(em: EntityManager, request: ProvenRequest, device: DeviceRow): Promise<Admission & Mark> {
@@ -269,7 +271,7 @@ export class DeviceEnrolment {
     const token = await this.#token(em, device.id, { key: request.key, keyId: device.enrolmentKeyId });
     await this.#record(em, "device.reissue_credential", device.id, request, device.enrolmentKeyId);
     const mark = await this.#parts.marks.current(em, device.id);
-    return { deviceId: device.id, ...token, replaced, change: "credentials_revoked", ...mark };
+    return { deviceId: device.id, ...token, isNew: false, replaced, change: "credentials_revoked", ...mark };
   }
 
   async #admitAgain(
@@ -311,7 +313,7 @@ export class DeviceEnrolment {
     const token = await this.#token(em, device.id, { key: request.key, keyId });
     await this.#record(em, "device.enrol_again", device.id, request, keyId);
     if (!counted) await this.#parts.keys.use(em, keyId);
-    return { deviceId: device.id, ...token, replaced, change: "updated", ...mark };
+    return { deviceId: device.id, ...token, isNew: false, replaced, change: "updated", ...mark };
   }
 
   async #record(

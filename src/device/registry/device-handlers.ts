@@ -56,7 +56,7 @@ export function deviceEndpoints(parts: DeviceParts): Endpoint[] {
 }
 
 function admissionEndpoints(parts: DeviceParts): Endpoint[] {
-  const { enrolment, keyReplacement, registry, tokenRotation } = parts;
+  const { enrolment, keyReplacement, tokenRotation } = parts;
   return [
     unary(
       DeviceService.method.enrolDevice,
@@ -64,7 +64,7 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
       async (request, { certificate, peer, signal }) => {
         const { requestId, enrolmentKey, serialNumber, deviceType, hardwareModel, product } = request;
         const { firmwareVersion, metadata, publicKey, keyProof, formerDeviceId } = request;
-        const { deviceId, epoch, durableSequence, ...token } = await enrolment.enrol(
+        const { deviceId, epoch, durableSequence, isNew, ...token } = await enrolment.enrol(
           {
             requestId,
             source: addressKey(peer),
@@ -83,7 +83,7 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
           signal,
         );
         return {
-          device: await message(parts, await registry.get(deviceId)),
+          device: await admittedMessage(parts, deviceId, isNew),
           ...tokenMessage(token),
           epoch,
           durableSequence: BigInt(durableSequence),
@@ -102,7 +102,7 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
     unary(DeviceService.method.registerDevice, apiCalls, async (request, { identity }) => {
       const { requestId, serialNumber, deviceType, hardwareModel, product, displayName, groups, metadata } =
         request;
-      const { deviceId, token } = await enrolment.register({
+      const { deviceId, token, isNew } = await enrolment.register({
         actor: actorOf(identity),
         requestId,
         serialNumber,
@@ -113,7 +113,7 @@ function admissionEndpoints(parts: DeviceParts): Endpoint[] {
         groups,
         metadata,
       });
-      return { device: await message(parts, await registry.get(deviceId)), deviceToken: token };
+      return { device: await admittedMessage(parts, deviceId, isNew), deviceToken: token };
     }),
   ];
 }
@@ -245,6 +245,19 @@ function standingEndpoints(parts: DeviceParts): Endpoint[] {
       handler((verb) => standings.approve(verb)),
     ),
   ];
+}
+
+/** A device that was let in a moment ago; of a new one there is no update and no fault to look for. */
+async function admittedMessage(
+  parts: DeviceParts,
+  deviceId: string,
+  isNew: boolean,
+): Promise<MessageInitShape<typeof DeviceSchema>> {
+  const device = await parts.registry.get(deviceId);
+  if (!isNew) return await message(parts, device);
+  const { clock, heartbeatIntervalMs } = parts;
+  const nowMs = clock.now().getTime();
+  return deviceMessage(device, { nowMs, heartbeatIntervalMs, openUpdateId: undefined, faults: [] });
 }
 
 async function message(
