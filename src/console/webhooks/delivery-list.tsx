@@ -125,7 +125,7 @@ const columns: readonly Column<WebhookDelivery>[] = [
           {eventType}
         </Text>
         <Text size="xs" component="div">
-          <CopyText text={eventId} shown={eventId.slice(0, 8)} />
+          <CopyText text={eventId} shown={`…${eventId.slice(-8)}`} />
         </Text>
       </Stack>
     ),
