@@ -65,7 +65,7 @@ export class FirmwareDownloads {
     if (!(offset >= 0 && offset <= sizeBytes)) throw offsetOutOfRange(offset, sizeBytes);
     const length = Math.min(limit === 0 ? sizeBytes : limit, sizeBytes - offset);
     const read = (from: number, bytes: number): AsyncIterable<Piece> => {
-      const pieces = this.#read(sha256, from, bytes, signal);
+      const pieces = this.#read(sha256, { offset: from, length: bytes, etag, signal });
       return bytes === sizeBytes ? this.#checked(pieces, sha256, etag, signal) : pieces;
     };
     return { sizeBytes, offset, length, pieces: read(offset, length), read };
@@ -105,9 +105,10 @@ export class FirmwareDownloads {
   }
 
   /** Reads one piece ahead, while the reader is busy with the one before. */
-  async *#read(sha256: string, offset: number, length: number, signal: AbortSignal): AsyncGenerator<Piece> {
+  async *#read(sha256: string, part: Part): AsyncGenerator<Piece> {
+    const { length, signal } = part;
     if (length === 0) return;
-    const reader = await this.#open(sha256, offset, length, signal);
+    const reader = await this.#open(sha256, part);
     let ahead = this.#pool.fill((memory) => reader.fill(memory));
     try {
       for (let left = length; left > 0; ) {
@@ -128,16 +129,24 @@ export class FirmwareDownloads {
     }
   }
 
-  async #open(sha256: string, offset: number, length: number, signal: AbortSignal): Promise<ObjectReader> {
+  async #open(sha256: string, part: Part): Promise<ObjectReader> {
     try {
-      return await this.#store.openReader(sha256, { offset, length, signal });
+      return await this.#store.openReader(sha256, part);
     } catch (error) {
-      signal.throwIfAborted();
+      part.signal.throwIfAborted();
       // The object was there a moment ago.
       if (error instanceof OtaError && error.reason === "NOT_FOUND") throw this.#missing(sha256);
       throw error;
     }
   }
+}
+
+/** A part of a content, of the bytes with that etag. */
+interface Part {
+  readonly offset: number;
+  readonly length: number;
+  readonly etag: string | undefined;
+  readonly signal: AbortSignal;
 }
 
 function offsetOutOfRange(offset: number, sizeBytes: number): OtaError {

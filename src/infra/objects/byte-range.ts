@@ -8,6 +8,8 @@ export interface ReadOptions {
   readonly offset?: number | undefined;
   /** Number of bytes; to the end unless given, and cut at the end if it reaches past it. */
   readonly length?: number | undefined;
+  /** What `stat` said of the object a moment ago: a store that has those very bytes open need not look again. */
+  readonly etag?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

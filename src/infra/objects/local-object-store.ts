@@ -17,6 +17,7 @@ import type {
   StoredObject,
   UploadOptions,
 } from "./object-store.ts";
+import { type OpenFile, OpenFiles } from "./open-files.ts";
 import { StagingArea } from "./staging-area.ts";
 import { addressIn, assertSha256, storageError } from "./storage-errors.ts";
 
@@ -29,9 +30,11 @@ import { addressIn, assertSha256, storageError } from "./storage-errors.ts";
 export class LocalObjectStore implements ObjectStore {
   readonly #folder: string;
   readonly #staging: StagingArea;
+  readonly #files: OpenFiles;
 
   constructor(folder: string, clock: Clock) {
     this.#folder = resolve(folder);
+    this.#files = new OpenFiles(etagOf, clock);
     this.#staging = new StagingArea(join(this.#folder, "staging"), clock, (path, info) =>
       this.#publish(path, info),
     );
@@ -71,8 +74,19 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async openReader(sha256: string, options: ReadOptions = {}): Promise<ObjectReader> {
-    const { file, ...range } = await this.#open(sha256, options);
-    return new FileReader(file, range, options.signal);
+    options.signal?.throwIfAborted();
+    let file: OpenFile;
+    try {
+      file = await this.#files.open(this.#pathOf(sha256), options.etag);
+    } catch (error) {
+      throw openError(sha256, error);
+    }
+    try {
+      return new FileReader(file, resolveRange(options, file.sizeBytes), options.signal);
+    } catch (error) {
+      await file.release(false);
+      throw error;
+    }
   }
 
   async *list(signal?: AbortSignal): AsyncGenerator<readonly ListedObject[]> {
@@ -96,6 +110,7 @@ export class LocalObjectStore implements ObjectStore {
   async delete(sha256: string): Promise<void> {
     const path = this.#pathOf(sha256);
     try {
+      await this.#files.drop(path);
       await rm(path);
       await syncFolder(dirname(path));
     } catch (error) {
@@ -122,12 +137,14 @@ export class LocalObjectStore implements ObjectStore {
     return undefined;
   }
 
-  collectStale(maxAgeMs: number, signal?: AbortSignal): Promise<number> {
-    return this.#staging.collectStale(maxAgeMs, signal);
+  async collectStale(maxAgeMs: number, signal?: AbortSignal): Promise<number> {
+    await this.#files.closeIdle();
+    return await this.#staging.collectStale(maxAgeMs, signal);
   }
 
-  close(): Promise<void> {
-    return this.#staging.close();
+  async close(): Promise<void> {
+    await this.#files.close();
+    await this.#staging.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -165,8 +182,7 @@ export class LocalObjectStore implements ObjectStore {
     try {
       file = await open(path, "r");
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") throw notFound("object", sha256);
-      throw storageError("read", error);
+      throw openError(sha256, error);
     }
     try {
       return { file, ...resolveRange(options, (await file.stat()).size) };
@@ -191,6 +207,11 @@ export class LocalObjectStore implements ObjectStore {
     assertSha256(sha256);
     return join(this.#folder, "sha256", sha256.slice(0, 2), sha256);
   }
+}
+
+function openError(sha256: string, error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" ? notFound("object", sha256) : storageError("read", error);
 }
 
 /** Whether a name in the store's folder is the store's own, and no object. */

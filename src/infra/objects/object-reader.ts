@@ -1,6 +1,6 @@
-import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import type { ByteRange } from "./byte-range.ts";
+import type { OpenFile } from "./open-files.ts";
 import { storageError, storageUnavailable } from "./storage-errors.ts";
 
 /**
@@ -17,14 +17,15 @@ export interface ObjectReader {
   close(): Promise<void>;
 }
 
-/** Reads a part of a file, which it closes. */
+/** Reads a part of a file, which it lets go of at the end. */
 export class FileReader implements ObjectReader {
-  readonly #file: FileHandle;
+  readonly #file: OpenFile;
   readonly #signal: AbortSignal | undefined;
   readonly #end: number;
   #position: number;
+  #spoilt = false;
 
-  constructor(file: FileHandle, { offset, length }: ByteRange, signal: AbortSignal | undefined) {
+  constructor(file: OpenFile, { offset, length }: ByteRange, signal: AbortSignal | undefined) {
     this.#file = file;
     this.#signal = signal;
     this.#position = offset;
@@ -36,12 +37,14 @@ export class FileReader implements ObjectReader {
     let filled = 0;
     while (filled < wanted) {
       this.#signal?.throwIfAborted();
-      const { bytesRead } = await this.#file
+      const { bytesRead } = await this.#file.handle
         .read(memory, filled, wanted - filled, this.#position)
         .catch((error: unknown) => {
+          this.#spoilt = true;
           throw storageError("read", error);
         });
       if (bytesRead === 0) {
+        this.#spoilt = true;
         throw storageUnavailable(
           "read",
           new Error(`the file ends ${this.#end - this.#position} bytes early`),
@@ -54,7 +57,7 @@ export class FileReader implements ObjectReader {
   }
 
   close(): Promise<void> {
-    return this.#file.close();
+    return this.#file.release(this.#spoilt);
   }
 }
 
