@@ -22,6 +22,7 @@ import type {
   NewSignature,
 } from "./firmware.ts";
 import { firmwareEdit } from "./firmware-edit.ts";
+import { requireEtag } from "./firmware-etag.ts";
 import { firmwareOf, firmwareWhere, lockFirmware, withDeleted } from "./firmware-rows.ts";
 import { assertChange, assertFields, immutable } from "./firmware-rules.ts";
 import { FirmwareUpdateEntity, type FirmwareUpdateRow } from "./firmware-update.entity.ts";
@@ -150,12 +151,14 @@ export class FirmwareCatalog {
   /**
    * Changes what is given. `FIRMWARE_IMMUTABLE`, with the field in the metadata, for what a signature covers once the
    * firmware is released; before that such a change discards the signatures. A value that stays the same is no change.
-   * `DUPLICATE` if another firmware of the product is, or is reported as, one of the reported versions.
+   * `DUPLICATE` if another firmware of the product is, or is reported as, one of the reported versions. `ETAG_MISMATCH` if it changed
+   * since the caller read it.
    */
   async update(id: string, change: FirmwareChange, caller: Actor): Promise<Firmware> {
     assertChange(change);
     let claims: VersionClaims | undefined;
     const changed = this.#change(id, async (em, row) => {
+      requireEtag(row, change.etag);
       const { covered, values, details } = firmwareEdit(row, change);
       if (covered !== undefined && row.state === "RELEASED") throw immutable(row, covered);
       const discarded = covered === undefined ? 0 : await this.#signOff.discard(em, row);

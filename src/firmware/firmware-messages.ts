@@ -24,6 +24,7 @@ import type {
   FirmwareSignature,
 } from "./firmware.ts";
 import type { FirmwareAttachmentRow } from "./firmware-attachment.entity.ts";
+import { firmwareEtag } from "./firmware-etag.ts";
 import { firmwareListFilter } from "./firmware-filter.ts";
 import type { FirmwareUpdateRow, UpdateKind as UpdateKindName } from "./firmware-update.entity.ts";
 import type { UploadChunk } from "./firmware-uploads.ts";
@@ -52,6 +53,7 @@ export function toFirmwareMessage(firmware: Firmware): MessageInitShape<typeof F
     component: firmware.component,
     mandatoryStep: firmware.mandatoryStep,
     reportedVersions: [...firmware.reportedVersions],
+    etag: firmwareEtag(firmware),
     ...(firmware.manifest === undefined ? {} : { manifest: new Uint8Array(firmware.manifest) }),
     signatures: firmware.signatures.map(toSignatureMessage),
     attachments: firmware.attachments.map(toAttachmentMessage),
@@ -151,6 +153,7 @@ export function fromUpdateRequest(request: MessageShape<typeof UpdateFirmwareReq
     hardwareModels: request.hardwareModels?.names,
     mandatoryStep: request.mandatoryStep,
     reportedVersions: request.reportedVersions?.texts,
+    etag: request.etag || undefined,
   };
 }
 

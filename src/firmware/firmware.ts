@@ -82,6 +82,8 @@ export interface FirmwareChange {
   readonly hardwareModels?: readonly string[] | undefined;
   readonly mandatoryStep?: boolean | undefined;
   readonly reportedVersions?: readonly string[] | undefined;
+  /** The firmware is changed only if it still has it; undefined: in any case. */
+  readonly etag?: string | undefined;
 }
 
 /** Which firmware to list; filters are combined with AND, and what is `undefined` does not filter. */

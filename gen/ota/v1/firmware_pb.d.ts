@@ -224,6 +224,13 @@ export declare type Firmware = Message<"ota.v1.Firmware"> & {
    * @generated from field: google.protobuf.Timestamp damaged_time = 47;
    */
   damagedTime?: Timestamp | undefined;
+
+  /**
+   * Changes with what `UpdateFirmware` can change; given back there, the change is made only to what was read (AIP-154).
+   *
+   * @generated from field: string etag = 48;
+   */
+  etag: string;
 };
 
 /**

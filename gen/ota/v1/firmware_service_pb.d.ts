@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Firmware, FirmwareAttachment, FirmwareState, Recall, UpdateKind } from "./firmware_pb.js";
+import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import type { RingSpec, Rollout, RolloutPolicy, RolloutTargeting, VerbEffect } from "./rollout_pb.js";
 import type { RolloutWarning } from "./rollout_warning_pb.js";
 import type { HeldBack } from "./rollout_service_pb.js";
@@ -751,6 +752,28 @@ export declare type UpdateFirmwareRequest = Message<"ota.v1.UpdateFirmwareReques
    * @generated from field: ota.v1.ReportedVersions reported_versions = 10;
    */
   reportedVersions?: ReportedVersions | undefined;
+
+  /**
+   * The firmware as it was read, with the changes, instead of the fields above (AIP-134). What cannot be changed is passed over. Which fields
+   * count is said by `update_mask`; without one those that are not empty. REST: by PUT all, by PATCH those that stand in the body.
+   *
+   * @generated from field: ota.v1.Firmware firmware = 11;
+   */
+  firmware?: Firmware | undefined;
+
+  /**
+   * The fields to change, by their names in `firmware`; `*` is all that can be changed.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 12;
+   */
+  updateMask?: FieldMask | undefined;
+
+  /**
+   * If set, it is changed only if it still has this etag: refused with ETAG_MISMATCH otherwise. That of `firmware` counts as well.
+   *
+   * @generated from field: string etag = 13;
+   */
+  etag: string;
 };
 
 /**

@@ -6,8 +6,8 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { Message } from "@bufbuild/protobuf";
 import type { DeviceUpdate, DeviceUpdateState, RingCensus, RingGate, RingSpec, Rollout, RolloutHealth, RolloutMetadata, RolloutPolicy, RolloutState, RolloutTargeting, UpdateAction, VerbEffect } from "./rollout_pb.js";
 import type { RolloutWarning } from "./rollout_warning_pb.js";
+import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { CountByName } from "./device_service_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { NoOfferReason } from "./update_service_pb.js";
 
 /**
@@ -677,6 +677,21 @@ export declare type UpdateRolloutRequest = Message<"ota.v1.UpdateRolloutRequest"
    * @generated from field: repeated ota.v1.RingUpdate rings = 5;
    */
   rings: RingUpdate[];
+
+  /**
+   * The rollout as it was read, with the changes, instead of the fields above (AIP-134). What cannot be changed is passed over. Which fields
+   * count is said by `update_mask`; without one those that are not empty. REST: by PUT all, by PATCH those that stand in the body.
+   *
+   * @generated from field: ota.v1.Rollout rollout = 6;
+   */
+  rollout?: Rollout | undefined;
+
+  /**
+   * The fields to change, by their names in `rollout`; `*` is all that can be changed.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 7;
+   */
+  updateMask?: FieldMask | undefined;
 };
 
 /**

@@ -20,6 +20,7 @@ import { type PendingRequestLimits, PendingRequests } from "./pending-requests.t
 import type { Places } from "./places.ts";
 import { type RateLimiter, rateLimited } from "./rate-limit.ts";
 import { type RefusalRecord, Refusals } from "./refusals.ts";
+import { ResourceUpdate } from "./resource-update.ts";
 import { outOfScope, scopeOfCaller } from "./scoped-endpoint.ts";
 import { UnauthenticatedCalls } from "./unauthenticated-calls.ts";
 import { type UnreadAnswerLimits, UnreadAnswers } from "./unread-answers.ts";
@@ -153,12 +154,14 @@ export class Route {
   readonly #openStreams: { inc(): void; dec(): void } | undefined;
   readonly #messagesIn: { inc(count: number): void } | undefined;
   readonly #messagesOut: { inc(count: number): void } | undefined;
+  readonly #resourceUpdate: ResourceUpdate | undefined;
 
   constructor(target: Target, door: Door, parts: PipelineParts, shared: Shared) {
     this.target = target;
     this.#door = door;
     this.#parts = parts;
     this.#shared = shared;
+    this.#resourceUpdate = target.input && ResourceUpdate.of(target.input);
     if (target.place !== undefined) this.#lasts = target.place === "heartbeats" ? "heartbeats" : "call";
     if (target.streaming) {
       this.#openStreams = parts.metrics.openStreams(target.name, door);
@@ -207,6 +210,7 @@ export class Route {
       const named = access.device(message as never) as string | undefined;
       if (named !== undefined && named !== call.identity.deviceId) throw notYourDevice(named);
     }
+    this.#resourceUpdate?.expand(message);
     if (input !== undefined) checkRequest(input, message);
   }
 

@@ -11,6 +11,14 @@ import type { BoundEndpoint } from "../pipeline/endpoint-table.ts";
 import type { HttpBinding } from "../pipeline/http-binding.ts";
 import { faultOfValue, fieldNamed } from "../pipeline/json-fields.ts";
 import { messageFromJson } from "../pipeline/request-reading.ts";
+import { ResourceUpdate } from "../pipeline/resource-update.ts";
+
+/** A request of a REST call. */
+export interface RestRequest {
+  readonly message: Message;
+  /** As its caller wrote it, by the names that stood in path, query and body. */
+  readonly written: JsonObject;
+}
 
 /**
  * Builds the request message of a REST call as google/api/http.proto describes: path variables, then the body (all of
@@ -24,15 +32,30 @@ export async function requestFromHttp(
   variables: ReadonlyMap<string, string>,
   query: URLSearchParams,
   body: JsonValue | undefined,
-): Promise<Message> {
+): Promise<RestRequest> {
   const message = endpoint.method.input;
   const json = bodyAsRequest(binding, body);
   for (const name of new Set(query.keys())) {
-    if (binding.body === "*" || isBound(message, binding, name)) throw unknownParameter(name);
+    const isMask = fieldNamed(message, name)?.name === "update_mask";
+    if ((binding.body === "*" && !isMask) || isBound(message, binding, name)) throw unknownParameter(name);
     setField(json, message, name, query.getAll(name));
   }
   for (const [path, value] of variables) setField(json, message, path, [value]);
-  return await messageFromJson(endpoint, json, { ignoreUnknownFields: false });
+  const written = { ...json };
+  implyMask(json, message, binding.verb);
+  const read = await messageFromJson(endpoint, json, { ignoreUnknownFields: false });
+  return { message: read, written };
+}
+
+/** A resource that comes without a mask: PUT replaces all that can be changed of it, PATCH what stands in the body. */
+function implyMask(json: JsonObject, message: DescMessage, verb: string): void {
+  const update = ResourceUpdate.of(message);
+  const resource = update && (json[update.resource.jsonName] ?? json[update.resource.name]);
+  const isMasked = (json["updateMask"] ?? json["update_mask"] ?? null) !== null;
+  if (update === undefined || resource === undefined || isMasked) return;
+  if (resource === null || typeof resource !== "object" || Array.isArray(resource)) return;
+  json["updateMask"] = verb === "PUT" ? "*" : update.changeable(Object.keys(resource)).join(",");
+  delete json["update_mask"];
 }
 
 function bodyAsRequest(binding: HttpBinding, body: JsonValue | undefined): JsonObject {

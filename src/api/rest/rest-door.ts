@@ -15,6 +15,7 @@ import type { RawPaths } from "../http/raw-paths.ts";
 import { pathOf } from "../http/request-target.ts";
 import { nothingAt } from "../http/unrouted-requests.ts";
 import type { Call } from "../pipeline/call.ts";
+import { inCallerNotation } from "../pipeline/caller-notation.ts";
 import { bodyEncoding, inflated } from "../pipeline/compressed-body.ts";
 import type { UnaryEndpoint } from "../pipeline/endpoint.ts";
 import type { BoundEndpoint, EndpointTable } from "../pipeline/endpoint-table.ts";
@@ -123,10 +124,12 @@ class RestDoor {
     pending.end();
     const { endpoint, binding } = bound;
     const body = await bodyOf(request, endpoint);
-    const message = await requestFromHttp(bound, variables, queryOf(request), body);
+    const { message, written } = await requestFromHttp(bound, variables, queryOf(request), body);
     preferWait(endpoint.method, message, headerOf(request, "prefer"));
-    route.check(call, message);
-    const answer = answerOf(endpoint, await endpoint.handle(message, call));
+    const answer = await inNotation(endpoint, written, async () => {
+      route.check(call, message);
+      return answerOf(endpoint, await endpoint.handle(message, call));
+    });
     const json = JSON.stringify(jsonOf(endpoint, answer, binding.responseBody));
     this.#unread.requireRoom(call, Buffer.byteLength(json));
     if (call.abortReason !== undefined) throw call.abortReason;
@@ -157,6 +160,19 @@ class RestDoor {
   #methodsOf(path: string): string[] {
     const bound = this.#bindings.filter((each) => matched(each, path) !== undefined);
     return [...bound.map(({ binding }) => binding.verb), ...this.#rawPaths.methodsOf(path)];
+  }
+}
+
+/** Has the fields of a refusal named as the caller wrote them. */
+async function inNotation<T>(
+  endpoint: UnaryEndpoint,
+  written: JsonValue,
+  serve: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await serve();
+  } catch (error) {
+    throw error instanceof OtaError ? inCallerNotation(error, endpoint.method.input, written) : error;
   }
 }
 
