@@ -42,7 +42,12 @@ async function refusalsAtBothDoors(body: ReturnType<typeof request>) {
   };
 }
 
-const atBothDoors = (expected: object) => ({ grpc: expected, rest: expected });
+/** REST names fields as they were written: in JSON's notation. */
+const atBothDoors = (expected: { readonly fields: readonly string[] }) => ({
+  grpc: expected,
+  rest: { ...expected, fields: expected.fields.map(inJson) },
+});
+const inJson = (name: string) => name.replaceAll(/_[a-z]/g, (begin) => begin.slice(1).toUpperCase());
 
 /** Whether a token still speaks for its device. */
 async function works({ id, token }: { id: string; token: string }): Promise<boolean> {

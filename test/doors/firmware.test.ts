@@ -276,7 +276,7 @@ describe("a page token", () => {
       token: service.adminToken,
     });
     expect(rest.status).toBe(400);
-    expect(httpRefusal(rest)).toEqual(wrongToken);
+    expect(httpRefusal(rest)).toEqual({ ...wrongToken, fields: ["pageToken"] });
   });
 
   it("of another list is refused, as is one that nobody made", async () => {

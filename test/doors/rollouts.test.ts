@@ -197,7 +197,7 @@ describe("rolling back", () => {
     expect(httpRefusal(refused)).toEqual({
       code: "FAILED_PRECONDITION",
       reason: "ROLLBACK_TARGET_REFUSED",
-      fields: ["firmware_id"],
+      fields: ["firmwareId"],
     });
     const named = await post(`${rollouts}/${next}:rollback`, { firmwareId: firmware["1.0.0"] });
     expect(named.body.rollout.state).toBe("ROLLOUT_STATE_ROLLING_BACK");
@@ -344,23 +344,23 @@ describe("bad input", () => {
       () => post(`${rollouts}/${id}:rollbackRing`, { ring: "all" }),
       { code: "FAILED_PRECONDITION", reason: "ILLEGAL_TRANSITION" },
     ],
-    ["rollbackDevice: no device", () => post(`${rollouts}/${id}:rollbackDevice`), invalid("device_id")],
+    ["rollbackDevice: no device", () => post(`${rollouts}/${id}:rollbackDevice`), invalid("deviceId")],
     ["rollbackDevice: not in it", () => post(`${rollouts}/${id}:rollbackDevice`, { deviceId }), nothingToDo],
     [
       "retryDevice: no device",
       () => post(`${rollouts}/${id}:retryDevice`, { deviceId: "d" }),
-      invalid("device_id"),
+      invalid("deviceId"),
     ],
     ["retryDevice: not in it", () => post(`${rollouts}/${id}:retryDevice`, { deviceId }), nothingToDo],
     [
       "rollback: no id",
       () => post(`${rollouts}/${id}:rollback`, { firmwareId: "1.0.0" }),
-      invalid("firmware_id"),
+      invalid("firmwareId"),
     ],
     [
       "rollback: to what it brings",
       () => post(`${rollouts}/${id}:rollback`, { firmwareId: firmware["1.1.0"] }),
-      { code: "FAILED_PRECONDITION", reason: "ROLLBACK_TARGET_REFUSED", fields: ["firmware_id"] },
+      { code: "FAILED_PRECONDITION", reason: "ROLLBACK_TARGET_REFUSED", fields: ["firmwareId"] },
     ],
     [
       "create: a rollback to what it brings",
@@ -372,7 +372,7 @@ describe("bad input", () => {
       {
         code: "FAILED_PRECONDITION",
         reason: "ROLLBACK_TARGET_REFUSED",
-        fields: ["policy.rollback_firmware_id"],
+        fields: ["policy.rollbackFirmwareId"],
       },
     ],
     [

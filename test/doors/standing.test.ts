@@ -229,7 +229,7 @@ describe("many devices at once", () => {
     for (const standingVerb of ["STANDING_VERB_UNSPECIFIED", 99])
       expect(httpRefusal(await batch({ deviceIds: ids, standingVerb }))).toMatchObject({
         code: "INVALID_ARGUMENT",
-        fields: ["standing_verb"],
+        fields: ["standingVerb"],
       });
   });
 });

@@ -137,7 +137,7 @@ describe("telemetry", () => {
     const wrong = await http(service, "GET", `/api/v1/heartbeat/${device.id}?readMask=battery`, {
       token: service.adminToken,
     });
-    expect(httpRefusal(wrong)).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["read_mask"] });
+    expect(httpRefusal(wrong)).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["readMask"] });
   });
 
   test("exports come as a file over HTTP and as a stream over Connect", async () => {

@@ -256,7 +256,7 @@ describe("reported texts", () => {
     };
     const answer = await post("/firmware", body);
     expect(answer.status).toBe(400);
-    expect(httpRefusal(answer)).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["reported_versions[1]"] });
+    expect(httpRefusal(answer)).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["reportedVersions[1]"] });
   });
 });
 
