@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Device, Presence, UpdatePin } from "./device_pb.js";
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file ota/v1/device_service.proto.
@@ -799,6 +799,22 @@ export declare type UpdateDeviceRequest = Message<"ota.v1.UpdateDeviceRequest"> 
    * @generated from field: google.protobuf.Duration expected_interval = 10;
    */
   expectedInterval?: Duration | undefined;
+
+  /**
+   * The device as it was read, with the changes, instead of the fields above (AIP-134). What cannot be changed is passed over. Which fields
+   * count is said by `update_mask`; without one those that are not empty. REST: by PUT all, by PATCH those that stand in the body.
+   *
+   * @generated from field: ota.v1.Device device = 11;
+   */
+  device?: Device | undefined;
+
+  /**
+   * The fields to change, by their names in `device`; `*` is all that can be changed but `product` and `expected_interval`, which say what
+   * holds by default as well, and are changed only when they are named.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 12;
+   */
+  updateMask?: FieldMask | undefined;
 };
 
 /**

@@ -630,6 +630,13 @@ export enum ErrorReason {
   TOO_MANY_WEBHOOKS = 165,
 
   /**
+   * The firmware changed since the caller read it: it has another `etag`. ABORTED: read it again, and change that.
+   *
+   * @generated from enum value: ERROR_REASON_ETAG_MISMATCH = 175;
+   */
+  ETAG_MISMATCH = 175,
+
+  /**
    * No SMTP server is set, so no e-mail can be sent. FAILED_PRECONDITION: the operator of the service has to set one.
    *
    * @generated from enum value: ERROR_REASON_EMAIL_NOT_SET_UP = 178;

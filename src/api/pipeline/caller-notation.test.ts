@@ -11,7 +11,11 @@ describe("inCallerNotation", () => {
     ["targeting.device_types[1]", { targeting: { deviceTypes: [] } }, "targeting.deviceTypes[1]"],
     ["targeting.device_types[1]", { targeting: { device_types: [] } }, "targeting.device_types[1]"],
     ["rings[1].gate.min_sample", { rings: [{}, { gate: { min_sample: 1 } }] }, "rings[1].gate.min_sample"],
-    ["rings[1].gate.soak_duration", { rings: [{}, { gate: { min_sample: 1 } }] }, "rings[1].gate.soakDuration"],
+    [
+      "rings[1].gate.soak_duration",
+      { rings: [{}, { gate: { min_sample: 1 } }] },
+      "rings[1].gate.soakDuration",
+    ],
     ['metadata["a.b_c]"]', { metadata: { "a.b_c]": 1 } }, 'metadata["a.b_c]"]'],
     ["no_such_field.of_it", {}, "no_such_field.of_it"],
     ["rings[", {}, "rings["],
