@@ -14,6 +14,7 @@ const timers: Readonly<Record<string, string>> = {
   "infra/postgres/postmaster.ts": "polls a child process that says nothing; a signal ends it",
   "api/grpc/grpc-streams.ts": "the stall limit of one stream's writes, set and cleared for each message",
   "api/http-app.ts": "the grace of open calls when the service stops",
+  "api/http/lingering-close.ts": "the idle limit of one connection that is being closed",
   "crash/crash-logs.ts": "the limit of one upload as a whole",
   "firmware/upload-sessions.ts": "how long one upload stays open for its next caller",
   "heartbeat/heartbeat-ingest.ts": "begins flushes, of which two run at once: none of the kit's writers does",
