@@ -19,7 +19,7 @@ import { pino } from "pino";
 
 const setting = (name: string): string => process.env[name] ?? fail(`${name} is not set`);
 const say = (text: string) => process.stdout.write(`${setting("SERIAL_NUMBER")} (node): ${text}\n`);
-const logger = pino({}, { write: (line: string) => say(JSON.parse(line).msg) });
+const logger = pino({}, { write: (line: string) => say(lineOf(JSON.parse(line))) });
 const folder = setting("STATE_DIR");
 const version = readFileSync(join(folder, "version"), "utf8").trim();
 const address = setting("SERVICE"); // another machine needs `channelCredentials` too: credentials.createSsl() of @grpc/grpc-js
@@ -53,6 +53,10 @@ using client = new RpcClient({ address, token: (await storage.load())?.identity?
 const { offer } = await client.unary(UpdateService.method.checkForUpdate, { firmwareVersion: version });
 say(offer === undefined ? "nothing to install" : `is offered ${offer.version}`);
 await asked;
+
+function lineOf({ msg, reason }: { msg: string; reason?: string }): string {
+  return reason === undefined ? msg : `${msg}: FAILED ${reason}`;
+}
 
 function fail(text: string): never {
   throw new Error(text);

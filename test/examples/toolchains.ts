@@ -18,6 +18,8 @@ export interface DeviceExample extends Example {
   readonly program: ExampleProgram;
   /** Right manifests of docs/vectors that it refuses all the same. */
   readonly cannotRead: readonly string[];
+  /** Signatures of docs/vectors that it takes too: right ones, in another encoding or with another salt. */
+  readonly takesToo?: readonly string[];
 }
 
 export interface ServiceExample extends Example {
@@ -81,6 +83,7 @@ export const exampleDevices: readonly DeviceExample[] = [
     },
     // The agent takes applications.
     cannotRead: [],
+    takesToo: ["r || s", "without a salt", "with the longest salt"],
   },
   {
     name: "device-python",
