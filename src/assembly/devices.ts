@@ -83,7 +83,7 @@ export async function openDevices(
     signedTokens: config.deviceJwt,
     retryMs: config.enrolment.retryMs,
   });
-  const creation = new DeviceCreation({ database, idempotency, credentials, audit, clock });
+  const creation = new DeviceCreation({ database, idempotency, credentials, audit, changes, clock });
   const registry = new DeviceRegistry({
     database,
     credentials,

@@ -107,7 +107,7 @@ async function devicesOn(access: AccessReplica, retired: readonly DeviceRetired[
       signedTokens,
       retryMs: 15 * 60_000,
     }),
-    creation: new DeviceCreation({ database, idempotency, credentials, audit, clock }),
+    creation: new DeviceCreation({ database, idempotency, credentials, audit, changes, clock }),
     registry,
     tokenRotation,
     keyReplacement: new DeviceKeyReplacement({

@@ -8,6 +8,7 @@ import {
   type CreateDevicesRequestSchema,
   DeviceService,
 } from "../../gen/ota/v1/device_service_pb.js";
+import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
 import { connectClient, enrolDevice, http, refusal } from "../support/door-clients.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 import { whoAmI } from "../support/who-am-i.ts";
@@ -114,6 +115,24 @@ describe("many devices that an operator registers", () => {
     }
     const another = create({ requestId, devices: [newDevice()] });
     expect((await refusal(another)).reason).toBe("REQUEST_ID_REUSED");
+  });
+
+  it("lose their connections, and have it on record, where a request that is sent again takes their tokens away", async () => {
+    const request = { requestId: randomUUID(), devices: [newDevice(), newDevice()] };
+    const [speaking, silent] = await create(request);
+    const { deviceId = "", deviceToken } = speaking ?? {};
+    const stream = service.client(deviceToken).bidi(HeartbeatService.method.streamHeartbeats);
+    const answers = stream[Symbol.asyncIterator]();
+    await stream.send({ message: { case: "hello", value: { deviceId, firmwareVersion: "1.0.0" } } });
+    expect((await answers.next()).value?.message.case).toBe("welcome");
+
+    await create(request);
+
+    for (const resourceId of [deviceId, silent?.deviceId ?? ""]) {
+      const { events } = await service.client().unary(AccessService.method.listAuditEvents, { resourceId });
+      expect(events.map(({ action }) => action)).toEqual(["device.reissue_credential", "device.register"]);
+    }
+    expect((await refusal(answers.next())).reason).toBe("CREDENTIAL_REVOKED");
   });
 
   it("are there already for another request, which changes nothing of them", async () => {

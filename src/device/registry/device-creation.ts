@@ -1,6 +1,6 @@
 import type { EntityManager } from "@mikro-orm/postgresql";
 import { v7 as uuidv7 } from "uuid";
-import type { AuditLog } from "../../access/audit-log.ts";
+import type { AuditEntry, AuditLog } from "../../access/audit-log.ts";
 import type { DeviceCredentials, DeviceToken } from "../../access/device-credentials.ts";
 import { OtaError } from "../../errors.ts";
 import type { Clock } from "../../infra/clock.ts";
@@ -9,6 +9,7 @@ import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
 import { type Session, sessionOf } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
+import type { DeviceChanges } from "../state/device-changes.ts";
 import type { NewDevice } from "./new-device.ts";
 
 /** A device of an inventory. */
@@ -40,6 +41,7 @@ export interface DeviceCreationParts {
   readonly idempotency: IdempotencyKeys;
   readonly credentials: DeviceCredentials;
   readonly audit: AuditLog;
+  readonly changes: Pick<DeviceChanges, "publishAll">;
   readonly clock: Clock;
 }
 
@@ -53,7 +55,7 @@ export class DeviceCreation {
 
   /**
    * Registers the devices that can be, in one transaction, and returns what became of each. A repeat with the same request id
-   * gives what it made before fresh tokens, and the ones before stop working. Throws `REQUEST_ID_REUSED`.
+   * gives what it made before fresh tokens; the ones before stop working, and connections by them end. Throws `REQUEST_ID_REUSED`.
    */
   async create({
     actor,
@@ -61,7 +63,7 @@ export class DeviceCreation {
     devices,
     enrolWithinMs,
   }: CreationRequest): Promise<readonly CreationOutcome[]> {
-    const { database, idempotency, credentials, clock } = this.#parts;
+    const { database, idempotency, credentials, changes, clock } = this.#parts;
     const key = {
       caller: actor,
       method: "ota.v1.DeviceService/CreateDevices",
@@ -74,40 +76,44 @@ export class DeviceCreation {
       const session = sessionOf(em);
       const request = await idempotency.once(em, key, async () => {
         const firstId = uuidv7();
-        const made = await insert(session, rowsOf(devices, firstId), enrolUntil);
-        await this.#record(em, actor, devices, made);
+        const rows = rowsOf(devices, firstId);
+        const made = await insert(session, rows, enrolUntil);
+        await this.#record(
+          em,
+          { actor, action: "device.register" },
+          rows.filter(({ id }) => made.has(id)),
+        );
         return firstId;
       });
       const rows = rowsOf(devices, request.resourceId);
       const standing = await inService(session, devices);
       const made = rows.filter(({ id, serialNumber }) => standing.get(serialNumber)?.id === id);
       const ids = made.map(({ id }) => id);
-      const replaced = request.repeated && enrolUntil === undefined ? await revoke(em, credentials, ids) : [];
+      const reissued = request.repeated && enrolUntil === undefined ? made : [];
+      const replaced = await revoke(em, credentials, reissued);
+      await this.#record(em, { actor, action: "device.reissue_credential" }, reissued);
       const tokens = enrolUntil === undefined ? await credentials.issueMany(em, ids) : undefined;
-      return { outcomes: outcomesOf(devices, { rows, standing, tokens }), replaced };
+      return { outcomes: outcomesOf(devices, { rows, standing, tokens }), replaced, reissued };
     };
-    const { outcomes, replaced } = await database.transact(work, { retry: { attempts: 5 } });
+    const { outcomes, replaced, reissued } = await database.transact(work, { retry: { attempts: 5 } });
     credentials.forget(replaced);
+    const reissuedIds = reissued.map(({ id }) => id);
+    changes.publishAll("credentials_revoked", reissuedIds);
     return outcomes;
   }
 
   async #record(
     em: EntityManager,
-    actor: string,
-    devices: readonly DeviceToCreate[],
-    made: ReadonlyMap<string, string>,
+    did: Pick<AuditEntry, "actor" | "action">,
+    rows: readonly Row[],
   ): Promise<void> {
-    const entries = devices.flatMap(({ serialNumber, deviceType }) => {
-      const resourceId = made.get(serialNumber);
-      const details = { serial_number: serialNumber, device_type: deviceType };
-      return resourceId === undefined
-        ? []
-        : [{ actor, action: "device.register", resourceType: "device", resourceId, details }];
-    });
-    // A serial number that stands twice made one device.
-    await this.#parts.audit.recordAll(em, [
-      ...new Map(entries.map((entry) => [entry.resourceId, entry])).values(),
-    ]);
+    const entries = rows.map(({ id, serialNumber, deviceType }) => ({
+      ...did,
+      resourceType: "device",
+      resourceId: id,
+      details: { serial_number: serialNumber, device_type: deviceType },
+    }));
+    await this.#parts.audit.recordAll(em, entries);
   }
 }
 
@@ -128,17 +134,14 @@ function rowsOf(devices: readonly DeviceToCreate[], firstId: string): readonly R
   return [...rows.values()];
 }
 
-/** Inserts those whose serial number is not in service; returns their ids by it. */
+/** Inserts those whose serial number is not in service; returns their ids. */
 async function insert(
   session: Session,
   rows: readonly Row[],
   enrolUntil: Date | undefined,
-): Promise<ReadonlyMap<string, string>> {
-  const made = await session.query<{ id: string; serial_number: string }>(insertSql, [
-    JSON.stringify(rows),
-    enrolUntil ?? null,
-  ]);
-  return new Map(made.map(({ id, serial_number }) => [serial_number, id]));
+): Promise<ReadonlySet<string>> {
+  const made = await session.query<{ id: string }>(insertSql, [JSON.stringify(rows), enrolUntil ?? null]);
+  return new Set(made.map(({ id }) => id));
 }
 
 interface Standing {
@@ -161,9 +164,10 @@ async function inService(
 async function revoke(
   em: EntityManager,
   credentials: DeviceCredentials,
-  ids: readonly string[],
+  rows: readonly Row[],
 ): Promise<readonly Uint8Array[]> {
-  return await credentials.revokeAll(em, ids, "its registration was repeated");
+  const ids = rows.map(({ id }) => id);
+  return ids.length === 0 ? [] : await credentials.revokeAll(em, ids, "its registration was repeated");
 }
 
 function outcomesOf(
@@ -214,7 +218,7 @@ const insertSql = sql`
                                       "displayName" text, groups text[], metadata jsonb)
    ORDER BY "serialNumber" COLLATE "C"
   ON CONFLICT (serial_number) WHERE NOT is_deleted DO NOTHING
-  RETURNING id, serial_number`;
+  RETURNING id`;
 
 const inServiceSql = sql`
   SELECT id, serial_number, device_type, hardware_model, product FROM devices

@@ -52,10 +52,15 @@ export class DeviceChanges {
 
   /** Announces that the records of many devices changed, in few notifications. */
   publishUpdates(deviceIds: readonly string[]): void {
-    for (const deviceId of deviceIds) this.#tell({ deviceId, kind: "updated" });
+    this.publishAll("updated", deviceIds);
+  }
+
+  /** Likewise, that the same happened to many devices. */
+  publishAll(kind: DeviceChange["kind"], deviceIds: readonly string[]): void {
+    for (const deviceId of deviceIds) this.#tell({ deviceId, kind });
     for (let start = 0; start < deviceIds.length; start += idsPerNotification) {
       const ids = deviceIds.slice(start, start + idsPerNotification);
-      this.#database.notify(channel, `${this.#origin}:updated:${ids.join(",")}`);
+      this.#database.notify(channel, `${this.#origin}:${kind}:${ids.join(",")}`);
     }
   }
 
