@@ -69,9 +69,14 @@ export interface Millisecond {
 /** The millisecond of a time that is the same whenever it is asked for. */
 export function fixedMillisecond(ms: number, parameter: Parameter): Millisecond {
   return {
-    from: () => parameter(new Date(ms), "timestamptz"),
-    until: () => parameter(new Date(ms + 1), "timestamptz"),
+    from: () => parameter(instantText(ms), "timestamptz"),
+    until: () => parameter(instantText(ms + 1), "timestamptz"),
   };
+}
+
+/** As PostgreSQL reads it: of a year with five digits, which begins where the last millisecond of a filter ends, without the sign. */
+function instantText(ms: number): string {
+  return new Date(ms).toISOString().replace(/^\+0/, "");
 }
 
 /** Times count in whole milliseconds, as they are shown: what is finer in the database is cut off. */

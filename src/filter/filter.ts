@@ -302,7 +302,8 @@ class Checker<Name extends string> {
   #time(argument: ArgumentSyntax): FilterTime {
     if (argument.call !== undefined) return { agoMs: this.#age(argument) };
     const sinceEpochMs = rfc3339.test(argument.text) ? Date.parse(argument.text) : Number.NaN;
-    if (!isWild(argument) && !Number.isNaN(sinceEpochMs)) return { sinceEpochMs };
+    if (!isWild(argument) && !Number.isNaN(sinceEpochMs))
+      return { sinceEpochMs: Math.min(Math.max(sinceEpochMs, firstMs), lastMs) };
     throw this.#unexpected('a time such as "2026-03-01T12:00:00Z" or ago(7d)', argument);
   }
 
@@ -362,6 +363,10 @@ class Checker<Name extends string> {
 const rfc3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/;
 
 const agoUnitsMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** The first and the last time that the contract knows: what lies beyond means the same, and every database has dates for it. */
+const firstMs = Date.parse("0001-01-01T00:00:00Z");
+const lastMs = Date.parse("9999-12-31T23:59:59.999Z");
 
 /** A century: what is longer ago means the same, and stays a date for every database. */
 const maxAgoMs = 100 * 366 * 86_400_000;

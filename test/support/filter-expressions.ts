@@ -12,7 +12,14 @@ const values: Readonly<Record<Exclude<FieldKind, "choice">, readonly string[]>> 
   list: ["a", '"a*"'],
   text_map: ["a", '"*a"'],
   version_map: [],
-  time: ['"2026-01-01T00:00:00Z"', "ago(7d)"],
+  time: [
+    '"2026-01-01T00:00:00Z"',
+    "ago(7d)",
+    // The first and the last that can be written; the millisecond of the last ends in the year 10000.
+    '"0000-01-01T00:00:00+23:59"',
+    '"9999-12-31T23:59:59.999Z"',
+    '"9999-12-31T23:59:59.999-23:59"',
+  ],
   number: ["5", "1e300"],
   flag: ["true"],
   version: ["1.0.0", '"1.*"', "x"],
