@@ -12,10 +12,14 @@ export function scopeOf(products: readonly string[], deviceFilter: string): Scop
 }
 
 /** The filter over the devices of a scope: those that run its products, and match its own filter. */
-export function devicesOf({ products, deviceFilter }: Scope): string {
+export function devicesOf(scope: Scope): string {
+  return narrowedFilter(productsOf(scope), scope.deviceFilter);
+}
+
+/** The filter over what has one of a scope's products. */
+export function productsOf({ products }: Scope): string {
   // Names of products hold nothing that would end the quotation.
-  const ofProducts = products.map((product) => `product = "${product}"`).join(" OR ");
-  return narrowedFilter(ofProducts, deviceFilter);
+  return products.map((product) => `product = "${product}"`).join(" OR ");
 }
 
 /**

@@ -101,6 +101,26 @@ describe("a token with limits", () => {
     expect(firmware.map(({ id }) => id)).toEqual([myFirmware]);
   });
 
+  it("learns nothing by a filter of what is left out of a list, from where its pages end", async () => {
+    const { client } = await limited([product], "", Role.VIEWER);
+    const { rollout } = await admin.unary(RolloutService.method.createRollout, { firmwareId: theirFirmware });
+    const older = (await publish(service, newContent(100), { product, version: "0.0.1" })).id;
+    const { rollout: mineToo } = await admin.unary(RolloutService.method.createRollout, {
+      firmwareId: older,
+    });
+    // One that is seen comes first: a further page tells whether there is another that the rest of the filter matches.
+    for (const filter of [
+      `id = "${older}" OR id = "${theirFirmware}"`,
+      `id = "${older}" OR product != "${product}"`,
+    ]) {
+      const page = await client.unary(FirmwareService.method.listFirmware, { filter, pageSize: 1 });
+      expect([page.firmware.map(({ id }) => id), page.nextPageToken]).toEqual([[older], ""]);
+    }
+    const filter = `id = "${mineToo?.id}" OR id = "${rollout?.id}"`;
+    const page = await client.unary(RolloutService.method.listRollouts, { filter, pageSize: 1 });
+    expect([page.rollouts.map(({ id }) => id), page.nextPageToken]).toEqual([[mineToo?.id], ""]);
+  });
+
   it("changes no device beyond them, by id or by filter, and learns nothing of whether it exists", async () => {
     const { client } = await limited([product], 'groups:"mine"');
     const { getDevice, updateDevice, batchUpdateDevices } = DeviceService.method;

@@ -1,7 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { MethodScope } from "../../../gen/ota/v1/method_access_pb.js";
 import type { Identity } from "../../call/identity.ts";
-import { devicesOf, narrowedFilter, type Scope } from "../../call/scope.ts";
+import { devicesOf, narrowedFilter, productsOf, type Scope } from "../../call/scope.ts";
 import { OtaError } from "../../errors.ts";
 import type { CallContext, Endpoint } from "./endpoint.ts";
 import { textChanger, textsReader } from "./field-path.ts";
@@ -84,6 +84,8 @@ class ScopeGuard {
   readonly #ofFirmware: boolean;
   readonly #needsName: boolean;
   readonly #listed: readonly [field: string, within: Named["within"]][];
+  /** Of what is listed: what is left out must not show in where a page ends either, for a filter asks anything. */
+  readonly #listFilter: ((message: Message, change: (text: string) => string) => void) | undefined;
 
   constructor({ method: { input, output } }: Endpoint, rule: MethodScope, judge: ScopeJudge) {
     const firmware: Named["within"] = (scope, ids) => judge.firmwareWithin(scope, ids);
@@ -112,11 +114,13 @@ class ScopeGuard {
       const field = path === "" ? undefined : output.fields.find(({ name }) => name === path);
       return field === undefined ? [] : [[field.localName, within] as [string, Named["within"]]];
     });
+    this.#listFilter = this.#listed.length === 0 ? undefined : textChanger(input, "filter");
     this.#needsName = !rule.nothing && this.#listed.length === 0;
   }
 
   /** Refuses a request beyond the limits, and narrows its filter to them. Rejects with `OUT_OF_SCOPE`. */
   async admit(scope: Scope, request: Message): Promise<void> {
+    this.#listFilter?.(request, (filter) => narrowedFilter(productsOf(scope), filter));
     const found = new Set<string>();
     for (const { what, read, within } of this.#named) {
       const names = read(request);
