@@ -71,7 +71,7 @@ export class DeviceKeys implements Disposable {
   }
 
   #judge(shown: Shown, holder: KeyHolder | undefined): Identity | Promise<Identity> {
-    if (holder === undefined) throw refused("no key of its device is known");
+    if (holder === undefined) throw unsigned();
     const seen = this.#seen.get(shown.place);
     if (seen?.publicKey.equals(holder.publicKey) !== true) return this.#verify(shown, holder);
     const now = this.#parts.clock.now();
@@ -90,6 +90,7 @@ export class DeviceKeys implements Disposable {
       rules,
       now: again ? lastMoment(token) : clock.now(),
       refused,
+      unsigned,
     };
     const { expiresMs } = await verifySignedToken(token, expected);
     const seen = { deviceId, publicKey, thumbprint: key.thumbprint, expiresMs, used: false };
@@ -162,6 +163,11 @@ function subjectOf(token: string): string {
 /** When a token that was let in once was right for the last time, whatever its `nbf`. */
 function lastMoment(token: string): Date {
   return new Date((decodeJwt(token).exp ?? Number.NaN) * 1_000 - 1);
+}
+
+/** In the same words whether the device has another key or none: anybody can sign with some key, and would learn which devices there are. */
+function unsigned(): OtaError {
+  return refused("no key of its device has signed it");
 }
 
 function refused(why: string): OtaError {

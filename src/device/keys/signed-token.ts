@@ -23,6 +23,8 @@ export interface ExpectedToken {
   readonly now: Date;
   /** The error for one that is refused, whenever that is. */
   readonly refused: (why: string) => OtaError;
+  /** The error for one that this key has not signed, if it is another. */
+  readonly unsigned?: () => OtaError;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface ExpectedToken {
  * another. Rejects with what `refused` says, and with `TOKEN_TIME_WRONG` if it is right but for its times.
  */
 export async function verifySignedToken(token: string, expected: ExpectedToken): Promise<VerifiedClaims> {
-  const { type, subject, publicKey, rules, now, refused } = expected;
+  const { type, subject, publicKey, rules, now, refused, unsigned } = expected;
   let claims: JWTPayload;
   try {
     const verified = await jwtVerify(token, publicKey.key, {
@@ -51,6 +53,8 @@ export async function verifySignedToken(token: string, expected: ExpectedToken):
       error.reason === "check_failed"
     )
       throw timeWrong(now, "is not valid yet");
+    // Claims are looked at only once the signature is right.
+    if (unsigned !== undefined && !(error instanceof errors.JWTClaimValidationFailed)) throw unsigned();
     throw refused(error instanceof errors.JOSEError ? error.message : "its key cannot be used");
   }
   const { iat = Number.NaN, exp = Number.NaN } = claims;
