@@ -30,11 +30,13 @@ const { output } = await build.generate({
 await build.close();
 
 await mkdir(folder, { recursive: true });
-for (const file of output) await replace(file.fileName, file.type === "chunk" ? file.code : file.source);
+// What is run comes last, as its age speaks for all of them: after a build that broke off it is older than the sources, or missing.
+const program = "main.js";
+const inOrder = output.toSorted((a, b) => Number(a.fileName === program) - Number(b.fileName === program));
+for (const file of inOrder) await replace(file.fileName, file.type === "chunk" ? file.code : file.source);
 const made = new Set(output.map(({ fileName }) => fileName));
 for (const name of await readdir(folder)) if (!made.has(name)) await rm(join(folder, name));
-// As old as the sources that were read: one that was saved meanwhile is newer.
-await utimes(join(folder, "main.js"), began, began);
+await utimes(join(folder, program), began, began);
 
 /** In one step, and only if it is another one: a program that runs from here may be loading it. */
 async function replace(name: string, content: string | Uint8Array): Promise<void> {
@@ -46,5 +48,7 @@ async function replace(name: string, content: string | Uint8Array): Promise<void
   if (before?.equals(Buffer.from(content)) === true) return;
   const next = `${path}.${process.pid}`;
   await writeFile(next, content);
+  // As old as the sources that were read: one that was saved meanwhile is newer.
+  await utimes(next, began, began);
   await rename(next, path);
 }

@@ -16,7 +16,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 
-const bin = join(import.meta.dirname, "../../bin");
+const root = join(import.meta.dirname, "../..");
+const bin = join(root, "bin");
 const built = "dist/command-line/main.js";
 const sources = "src/main.ts";
 
@@ -105,6 +106,32 @@ it.each<[string, (copy: ReturnType<typeof workingCopy>) => void]>([
   expect(copy.program()).toBe(built);
   change(copy);
   expect(copy.program()).toBe(sources);
+});
+
+it("never runs what a build left behind that broke off", () => {
+  const copy = workingCopy();
+  copyFileSync(join(root, "scripts/build-command-line.ts"), copy.path("scripts/build-command-line.ts"));
+  symlinkSync(join(root, "node_modules/rolldown"), copy.path("node_modules/rolldown"));
+  copy.write("package.json", '{ "type": "module" }');
+  const build = (most: string) =>
+    spawnSync("sh", [
+      "-c",
+      `ulimit -f ${most}; exec "$@"`,
+      "sh",
+      process.execPath,
+      copy.path("scripts/build-command-line.ts"),
+    ]);
+  copy.write("src/main.ts", "console.log(1);");
+  copy.write("src/cli/demo/service-process.ts", "console.log(2);");
+  expect(build("unlimited").status).toBe(0);
+  expect(copy.program()).toBe(built);
+  // The disk, or here a limit, has no room for one of the files.
+  copy.write("src/main.ts", "console.log(3);");
+  copy.write("src/cli/demo/service-process.ts", `console.log("${"x".repeat(1_000_000)}");`);
+  expect(build("100").status).not.toBe(0);
+  expect(copy.program()).toBe(sources);
+  expect(build("unlimited").status).toBe(0);
+  expect(copy.program()).toBe(built);
 });
 
 it("of a package runs what was packed, however its files were unpacked", () => {
