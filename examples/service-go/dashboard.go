@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -97,7 +98,7 @@ func follow(alerts otav1.AlertServiceClient, rollouts otav1.RolloutServiceClient
 		}
 		touched := map[string]bool{}
 		for _, event := range message.Events {
-			fmt.Printf("%s %s %s\n", event.Time.AsTime().Format(time.RFC3339), event.Type, event.Summary)
+			say("%s %s %s", event.Time.AsTime().Format(time.RFC3339), event.Type, event.Summary)
 			touched[event.ResourceId] = touched[event.ResourceId] || event.ResourceType == "rollout"
 		}
 		for id, isRollout := range touched {
@@ -120,8 +121,13 @@ func show(rollout *otav1.Rollout) {
 		done := ring.GetCounters()
 		rings = append(rings, fmt.Sprintf("%s %d of %d, %d failed", ring.Name, done.GetSucceeded(), done.GetOffered(), done.GetFailed()))
 	}
-	fmt.Printf("  %s %s (%s): %s\n", rollout.GetName(), strings.TrimPrefix(rollout.GetState().String(), "ROLLOUT_STATE_"),
+	say("  %s %s (%s): %s", rollout.GetName(), strings.TrimPrefix(rollout.GetState().String(), "ROLLOUT_STATE_"),
 		rollout.GetStateReason(), strings.Join(rings, "; "))
+}
+
+// say writes a line without what would steer a terminal: devices and other people have written parts of it.
+func say(format string, values ...interface{}) {
+	fmt.Println(regexp.MustCompile(`\p{C}`).ReplaceAllString(fmt.Sprintf(format, values...), ""))
 }
 
 func keep(cursor string) error {

@@ -51,10 +51,12 @@ describe.skipIf(ready.length === 0)("what this machine has the tools for", () =>
           expect(dashboard.output).toMatch(/^ {2}app-\S+ 1\.1\.0 RUNNING .*canary 0 of 0, 0 failed; /m);
           expect(dashboard.output).toContain("rollout.start");
         });
-        await pause(id, "to be seen");
+        // What would clear the screen, change its title and turn words around is not for the terminal.
+        await pause(id, "to be\u001b\u009b\u0007\u202e seen");
         await eventually(() => {
           expect(dashboard.output).toMatch(/^ {2}app-\S+ 1\.1\.0 PAUSED \(to be seen\): /m);
         });
+        expect(dashboard.output).not.toMatch(/[^\P{C}\n]/u);
         await eventually(async () => expect(Number(await readFile(cursorFile, "utf8"))).toBeGreaterThan(0));
       }
       // Killed, and started again: it goes on where it was.
