@@ -38,6 +38,8 @@ void remember(void) {
   size_t size;
   char *kept = content_of("memory", &size), *fresh = line_of("/proc/sys/kernel/random/uuid");
   memory = cJSON_Parse(kept);
+  /* One that is there and cannot be read is no reason to begin anew: who it is, and what must not run here again, would be forgotten. */
+  if (!memory && access("memory", F_OK) == 0) fputs("memory: cannot be read\n", stderr), exit(1);
   if (!memory) {
     memory = cJSON_CreateObject();
     set("request", cJSON_CreateString(fresh));

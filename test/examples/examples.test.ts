@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmod, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -60,6 +60,29 @@ describe.skipIf(ready.length === 0)("what this machine has the tools for", () =>
       }));
       expect(await verdicts(example, built.folder(example), vectors)).toEqual(expected);
     }
+  });
+
+  const oneMemory = ready.filter(({ name }) => /-(?:c|go|python)$/.test(name));
+  it.each(oneMemory)("$name stops where its memory is damaged, and forgets nothing", async (example) => {
+    const folder = await mkdtemp(join(tmpdir(), "device-ota-damaged-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const damaged = '{"token":"of this device","counter":7';
+    await writeFile(join(folder, "version"), "1.0.0\n");
+    await writeFile(join(folder, "memory"), damaged);
+    const told = {
+      SERVICE: "http://127.0.0.1:9",
+      ENROLMENT_KEY: "key",
+      SERIAL_NUMBER: "damaged",
+      PRODUCT: "p",
+    };
+    const env = { ...told, DEVICE_TYPE: "t", HARDWARE_MODEL: "m", TRUSTED_KEY: "", INSTALL_HOOK: "" };
+    const ended = run("sh", ["-c", `exec env ${example.program.command}`], {
+      env: { ...env, PATH: process.env["PATH"], STATE_DIR: folder, BUILT: built.folder(example) },
+      // One that begins anew asks the service for ever.
+      timeout: 60_000,
+    });
+    await expect(ended).rejects.toMatchObject({ killed: false });
+    expect(await readFile(join(folder, "memory"), "utf8")).toBe(damaged);
   });
 
   it("are released to, break off, go on, prove the update, go back, and fail a bad release", async () => {
