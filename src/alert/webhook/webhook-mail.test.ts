@@ -53,6 +53,13 @@ describe("an e-mail of a webhook", () => {
     expect(mailOf([event()]).html).not.toContain("href");
   });
 
+  it("about another webhook leads to it", () => {
+    const undelivered = event({ resourceType: "webhook", details: { rule: "webhook.undelivered" } });
+    expect(mailOf([undelivered], "https://ota.example.com").text).toContain(
+      "https://ota.example.com/alerts/webhooks/0199f0a2-0000-7000-8000-00000000000a",
+    );
+  });
+
   it("of several says how many of which kind, and tells each; a repeat has the same id, and other events have another", () => {
     const events = [
       event(),

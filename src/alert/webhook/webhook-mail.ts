@@ -131,6 +131,7 @@ const pages: Readonly<Record<string, string>> = {
   error_group: "/crashes",
   firmware: "/firmware",
   rollout: "/rollouts",
+  webhook: "/alerts/webhooks",
 };
 
 const maxSubject = 160;
