@@ -109,11 +109,14 @@ function rollUpCosts(everyMinutes: number) {
     // Yesterday, so that all of it is due.
     const day = new Date(Math.floor(Date.now() / dayMs - 1) * dayMs);
     await seedHeartbeats(database, day, everyMinutes);
+    const walBefore = await walBytes(database);
     const { postgresMicros } = await costOf({ product, postgres }, () => rollUp(database, day));
+    const walAfter = await walBytes(database);
     return {
       postgresMicrosADay: Math.round(postgresMicros / rolledUpDevices),
       bytes5mADay: Math.round((await sizeOf(database, "heartbeat_rollups_5m")) / rolledUpDevices),
       bytes1hADay: Math.round((await sizeOf(database, "heartbeat_rollups_1h")) / rolledUpDevices),
+      logBytesADay: Math.round((walAfter - walBefore) / rolledUpDevices),
     };
   };
 }

@@ -21,6 +21,7 @@ interface RollUpCosts {
   readonly postgresMicrosADay: number;
   readonly bytes5mADay: number;
   readonly bytes1hADay: number;
+  readonly logBytesADay: number;
 }
 
 /** The measured costs, and what fleets need by them, as Markdown. */
@@ -35,8 +36,8 @@ export function sizingTables(costs: MeasuredCosts): string {
     `| a device | ${bytes(device.streamBytes)} of memory for its stream | ${bytes(device.databaseBytes)} of tables |`,
     `| a heartbeat | ${heartbeat.serviceMicros} µs of CPU | ${heartbeat.postgresMicros} µs of CPU, ${bytes(heartbeat.databaseBytes)} of tables, ${bytes(heartbeat.logBytes)} of log |`,
     ...intervals.map((interval) => {
-      const { postgresMicrosADay, bytes5mADay, bytes1hADay } = rollUps[interval];
-      return `| a device's day of roll-ups at ${interval} s | | ${figure(postgresMicrosADay / 1_000)} ms of CPU, ${bytes(bytes5mADay)} of 5 minutes, ${bytes(bytes1hADay)} of 1 hour |`;
+      const { postgresMicrosADay, bytes5mADay, bytes1hADay, logBytesADay } = rollUps[interval];
+      return `| a device's day of roll-ups at ${interval} s | | ${figure(postgresMicrosADay / 1_000)} ms of CPU, ${bytes(bytes5mADay)} of 5 minutes, ${bytes(bytes1hADay)} of 1 hour, ${bytes(logBytesADay)} of log |`;
     }),
   ];
   const needed = [
@@ -64,7 +65,7 @@ const daySeconds = 86_400;
 
 function row(costs: MeasuredCosts, devices: number, interval: "60" | "300"): string {
   const { device, heartbeat, rollUps } = costs;
-  const { postgresMicrosADay, bytes5mADay, bytes1hADay } = rollUps[interval];
+  const { postgresMicrosADay, bytes5mADay, bytes1hADay, logBytesADay } = rollUps[interval];
   const rate = devices / Number(interval);
   const serviceCores = (rate * heartbeat.serviceMicros) / 1e6;
   const streamBytes = devices * device.streamBytes;
@@ -89,7 +90,7 @@ function row(costs: MeasuredCosts, devices: number, interval: "60" | "300"): str
     `${figure(postgresCores)} cores`,
     bytes(devices * device.databaseBytes),
     bytes(disk),
-    bytes(beatsADay * heartbeat.logBytes),
+    bytes(beatsADay * heartbeat.logBytes + devices * logBytesADay),
   ];
   return `| ${cells.join(" | ")} |`;
 }
