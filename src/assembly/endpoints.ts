@@ -142,6 +142,7 @@ export function endpointTable({
       health: rollouts.health,
       hearing: rollouts.hearing,
       foresight: rollouts.foresight,
+      heavyReads: database.heavyReads,
       pageTokens,
     }),
     ...recordEndpoints({ records: rollouts.records, health: rollouts.health, hearing: rollouts.hearing }),

@@ -3,9 +3,17 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DeviceService } from "../../gen/ota/v1/device_service_pb.js";
 import { HeartbeatService } from "../../gen/ota/v1/heartbeat_service_pb.js";
+import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
 import { TelemetryService } from "../../gen/ota/v1/telemetry_service_pb.js";
 import { UpdateService } from "../../gen/ota/v1/update_service_pb.js";
-import { type EnrolledDevice, enrolDevice, http, refusal } from "../support/door-clients.ts";
+import {
+  type EnrolledDevice,
+  enrolDevice,
+  http,
+  newContent,
+  publish,
+  refusal,
+} from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
 
@@ -64,6 +72,9 @@ describe("hostile readers", () => {
     const operator = service.client();
     const [device] = devices;
     const deviceId = device?.id ?? "";
+    const { id: firmwareId } = await publish(service, newContent(100));
+    const { rollout } = await operator.unary(RolloutService.method.createRollout, { firmwareId });
+    const rolloutId = rollout?.id ?? "";
     const ask = {
       walk: () => operator.unary(DeviceService.method.listDevices, {}),
       newest: () => operator.unary(HeartbeatService.method.listHeartbeats, { deviceId, pageSize: 1 }),
@@ -75,6 +86,8 @@ describe("hostile readers", () => {
           addTags: ["low"],
           validateOnly: true,
         }),
+      updates: () =>
+        operator.unary(RolloutService.method.listDeviceUpdates, { rolloutId, filter: "attempt > 1" }),
       whole: () => operator.unary(HeartbeatService.method.listHeartbeats, { deviceId, pageSize: 1_000 }),
     };
     await ask.newest();
@@ -94,7 +107,7 @@ describe("hostile readers", () => {
         );
         expect(rows).toEqual([{ count: 2 }]);
       });
-      const costly = [ask.filtered(), ask.sorted(), ask.foreseen(), ask.whole()];
+      const costly = [ask.filtered(), ask.sorted(), ask.foreseen(), ask.updates(), ask.whole()];
       const waiting = costly.map((answer) => answer.then(() => "answered"));
       for (let n = 0; n < 5; n++) await Promise.all([ask.walk(), ask.newest()]);
       expect(await Promise.race([...waiting, ask.walk().then(() => "waiting")])).toBe("waiting");

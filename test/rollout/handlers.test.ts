@@ -45,7 +45,15 @@ async function open() {
   const pageTokens = new PageTokens(Buffer.alloc(32));
   const endpoints = new Map(
     [
-      ...rolloutEndpoints({ catalog, watch, pageTokens, hearing, health, foresight }),
+      ...rolloutEndpoints({
+        catalog,
+        watch,
+        pageTokens,
+        hearing,
+        health,
+        foresight,
+        heavyReads: replica.database.heavyReads,
+      }),
       ...updateEndpoints(parts),
       ...deployEndpoints({ catalog, hearing, foresight }),
     ].map((endpoint) => [endpoint.method.localName, endpoint]),

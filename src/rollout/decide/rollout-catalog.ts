@@ -4,7 +4,7 @@ import type { FirmwareCatalog } from "../../firmware/firmware-catalog.ts";
 import { assertNotRecalled } from "../../firmware/recalls.ts";
 import type { IdempotencyKeys } from "../../infra/database/idempotency-keys.ts";
 import { requestDigest } from "../../infra/database/request-digest.ts";
-import type { Session } from "../../infra/database/session.ts";
+import type { ReadSession, Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import {
   type DeviceUpdateFilter,
@@ -138,9 +138,10 @@ export class RolloutCatalog {
   async listDeviceUpdates(
     filter: DeviceUpdateFilter,
     page: { readonly limit: number; readonly after?: string | undefined },
+    session: ReadSession = this.#parts.pool,
   ): Promise<DeviceUpdateRecord[]> {
     if (filter.rolloutId !== undefined) await this.get(filter.rolloutId);
-    return await readDeviceUpdates(this.#parts.pool, filter, page);
+    return await readDeviceUpdates(session, filter, page);
   }
 
   /** Opens the first ring. Writes a handful of rows, however large the fleet is. The firmware must be deployable still. */

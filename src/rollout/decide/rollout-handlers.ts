@@ -3,6 +3,7 @@ import { apiCalls, type Endpoint, serverStream, unary } from "../../api/pipeline
 import { actorOf } from "../../call/identity.ts";
 import { listPage } from "../../call/list-page.ts";
 import type { PageTokens } from "../../call/page-token.ts";
+import type { HeavyReads } from "../../infra/database/heavy-reads.ts";
 import type { Foresight } from "../model/foresight.ts";
 import type { RolloutHealthSource } from "../model/health-verdict.ts";
 import type { HeardTime } from "../model/heard-time.ts";
@@ -32,6 +33,7 @@ export interface RolloutEndpointParts {
   readonly hearing: HeardTime;
   readonly health: RolloutHealthSource;
   readonly foresight: Foresight;
+  readonly heavyReads: Pick<HeavyReads, "for">;
 }
 
 /** RolloutService. */
@@ -42,6 +44,7 @@ export function rolloutEndpoints({
   hearing,
   health,
   foresight,
+  heavyReads,
 }: RolloutEndpointParts): Endpoint[] {
   const { method } = RolloutService;
   const message = (rollout: Rollout) => toRolloutMessage(rollout, hearing, health.verdictOf(rollout.id));
@@ -139,10 +142,13 @@ export function rolloutEndpoints({
       steered(catalog.abort(verb(request, context))),
     ),
 
-    unary(method.listDeviceUpdates, apiCalls, async (request) => {
+    unary(method.listDeviceUpdates, apiCalls, async (request, { signal }) => {
       const filter = fromUpdatesRequest(request);
+      // What an expression asks may take a look at every device of a rollout; of one device there are few updates.
+      const isLong = filter.matching !== undefined && filter.deviceId === undefined;
+      const session = isLong ? heavyReads.for({ signal }) : undefined;
       const page = await listPage(pageTokens, request, filter, {
-        list: (position) => catalog.listDeviceUpdates(filter, position),
+        list: (position) => catalog.listDeviceUpdates(filter, position, session),
         keyOf: ({ id }) => id,
       });
       return {

@@ -1,6 +1,6 @@
 import type { ListCondition } from "../../filter/list-filter.ts";
 import { Parameters } from "../../infra/database/parameters.ts";
-import type { Session } from "../../infra/database/session.ts";
+import type { ReadSession, Session } from "../../infra/database/session.ts";
 import { type Sql, sql } from "../../infra/database/sql.ts";
 import type { DeviceUpdateState, UpdateAction } from "./device-update.entity.ts";
 import type { Metadata } from "./rollout.entity.ts";
@@ -60,7 +60,7 @@ export interface DeviceUpdateRecord {
 
 /** Reads device updates, newest first; ids rise with time. */
 export function readDeviceUpdates(
-  session: Session,
+  session: ReadSession,
   filter: DeviceUpdateFilter,
   page: { readonly limit: number; readonly after?: string | undefined },
 ): Promise<DeviceUpdateRecord[]> {
