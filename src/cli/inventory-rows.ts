@@ -1,5 +1,4 @@
-import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
+import { createReadStream, type ReadStream } from "node:fs";
 import { fromJson, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
 import { type CsvError, parse } from "csv-parse";
 import { DeviceToCreateSchema } from "../../gen/ota/v1/device_service_pb.js";
@@ -27,14 +26,33 @@ export function inventoryRows(
 }
 
 /** One JSON object a line, as the contract writes devices. Empty lines are passed over. */
-async function* jsonRows(bytes: NodeJS.ReadableStream): AsyncGenerator<InventoryRow> {
+async function* jsonRows(bytes: ReadStream): AsyncGenerator<InventoryRow> {
   let line = 0;
-  for await (const text of createInterface({ input: bytes, crlfDelay: Number.POSITIVE_INFINITY })) {
+  for await (const text of linesOf(bytes)) {
     line++;
     if (text.trim() === "") continue;
     yield { line, ...readJson(text) };
   }
 }
+
+/** node:readline would end a line at U+2028 and U+2029 too, which may stand in a JSON text. */
+async function* linesOf(bytes: ReadStream): AsyncGenerator<string> {
+  let rest = "";
+  let isFirst = true;
+  for await (const text of bytes.setEncoding("utf8") as AsyncIterable<string>) {
+    // Some editors begin a file with a byte order mark.
+    const lines = (rest + (isFirst && text.startsWith("\uFEFF") ? text.slice(1) : text)).split("\n");
+    isFirst = false;
+    rest = lines.pop() ?? "";
+    if (rest.length > longestRow)
+      throw new CliError(exitCodes.usage, `the file has a line of more than ${longestRow} characters`);
+    yield* lines;
+  }
+  yield rest;
+}
+
+/** In characters; more than any device needs. */
+const longestRow = 1_048_576;
 
 function readJson(text: string): Omit<InventoryRow, "line"> {
   try {
@@ -45,14 +63,14 @@ function readJson(text: string): Omit<InventoryRow, "line"> {
 }
 
 /** RFC 4180 with a header, whose columns may stand in any order. */
-async function* csvRows(bytes: NodeJS.ReadableStream): AsyncGenerator<InventoryRow> {
+async function* csvRows(bytes: ReadStream): AsyncGenerator<InventoryRow> {
   const parser = bytes.pipe(
     parse({
       bom: true,
       info: true,
       relax_column_count: true,
       skip_empty_lines: true,
-      max_record_size: 1_048_576,
+      max_record_size: longestRow,
     }),
   );
   bytes.on("error", (error) => parser.destroy(error));
