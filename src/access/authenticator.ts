@@ -41,7 +41,7 @@ export class Authenticator implements CredentialMemory {
   readonly #unknown = new SecondChanceCache<Miss>(maxUnknown);
   readonly #loader: BatchLoader<Credential>;
   readonly #stopListening: () => void;
-  readonly #listeners: (() => void)[] = [];
+  readonly #listeners: ((deviceId?: string) => void)[] = [];
   /** Since when every notice was heard, in monotonic milliseconds: what was read before must be read again. */
   #heardSinceMs = Number.NEGATIVE_INFINITY;
 
@@ -93,7 +93,8 @@ export class Authenticator implements CredentialMemory {
     return this.#read(key, known, again);
   }
 
-  onChange(listener: () => void): void {
+  /** Tells the listener of each change, and of which device the credential is if it is remembered. */
+  onChange(listener: (deviceId?: string) => void): void {
     this.#listeners.push(listener);
   }
 
@@ -115,10 +116,12 @@ export class Authenticator implements CredentialMemory {
   }
 
   #drop(key: string): void {
+    const holder = this.#known.get(key)?.identity;
     this.#known.delete(key);
     this.#unknown.delete(key);
     this.#loader.changed(key);
-    for (const listener of this.#listeners) listener();
+    const deviceId = holder?.kind === "device" ? holder.deviceId : undefined;
+    for (const listener of this.#listeners) listener(deviceId);
   }
 
   async #read(key: string, known: Credential | undefined, again: boolean): Promise<Identity> {
@@ -289,6 +292,7 @@ function credentialOf(row: CredentialRow, readAtMs: number): Credential {
           deviceId: row.holder,
           credentialId: row.id,
           hasToken: true,
+          ...(row.expires_ms === null ? {} : { expiresMs: row.expires_ms }),
           ...(row.shall_rotate ? { shallRotate: true } : {}),
         }
       : {

@@ -27,6 +27,8 @@ export type Identity =
       readonly credentialId: string;
       /** It came with a token of the service, and not with a certificate or a key of its own. */
       readonly hasToken?: true;
+      /** When the token that it came with ends, in milliseconds since 1970; undefined if it does not. */
+      readonly expiresMs?: number;
       /** An operator wants it to exchange the token that it came with. */
       readonly shallRotate?: true;
     }

@@ -94,6 +94,7 @@ function callerOf(devices: DeviceReplica, openUpdates: ReadonlyMap<string, strin
       peer: "127.0.0.1",
       door: "grpc",
       logger: silent,
+      lasts: () => undefined,
       waited: () => undefined,
     };
     return create(method.output, await endpoint.handle(create(method.input, request), context));

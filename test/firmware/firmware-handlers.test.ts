@@ -23,6 +23,7 @@ const context: CallContext = {
   peer: "127.0.0.1",
   door: "grpc",
   logger: createLogger({ level: "silent", pretty: false }),
+  lasts: () => undefined,
   waited: () => undefined,
 };
 const wireFields = {

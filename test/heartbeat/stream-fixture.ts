@@ -80,6 +80,7 @@ class DeviceStream {
       peer: "127.0.0.1",
       door: "grpc",
       logger: silent,
+      lasts: () => undefined,
       waited: () => undefined,
     };
     this.#answers = handler.handle(this.#inbox, context)[Symbol.asyncIterator]();

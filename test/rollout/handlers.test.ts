@@ -70,6 +70,7 @@ async function open() {
     peer: "127.0.0.1",
     door: "grpc",
     logger,
+    lasts: () => undefined,
     waited: () => undefined,
   });
   /** The answer of a unary method as a client would get it. */

@@ -19,8 +19,13 @@ export interface CallerIdentifier {
    * taken this one's place: the device is the same.
    */
   identifyAgain(token: string): Identity | Promise<Identity>;
-  /** Tells the listener whenever a credential changed, on whichever replica. */
-  onChange(listener: () => void): void;
+  /** Tells the listener whenever a credential changed, on whichever replica, and of which device it is, where that is at hand. */
+  onChange(listener: (deviceId?: string) => void): void;
+}
+
+/** Looks after calls that turn out to last. */
+interface LongCalls {
+  addOneOfMany(call: Call): void;
 }
 
 /** What a door tells the pipeline of a call that came in. */
@@ -56,6 +61,8 @@ export class Call implements CallContext {
   finished = false;
   /** Set while the call counts as an open stream. */
   streaming = false;
+  /** Set when a unary call began to wait. */
+  isLong = false;
   /** How long it waited because its caller wished so. */
   waitedMs = 0;
   /** What it holds while it is open. */
@@ -65,6 +72,7 @@ export class Call implements CallContext {
   readonly #origin: CallOrigin;
   readonly #method: string;
   readonly #baseLogger: Logger;
+  readonly #longCalls: LongCalls;
   #logger: Logger | undefined;
   /** Whom the logger names. */
   #loggedIdentity: Identity | undefined;
@@ -72,7 +80,13 @@ export class Call implements CallContext {
   #abortReason: Error | undefined;
   #abortListener: ((reason: Error) => void) | undefined;
 
-  constructor(origin: CallOrigin, method: string, baseLogger: Logger, startedMs: number) {
+  constructor(
+    origin: CallOrigin,
+    method: string,
+    baseLogger: Logger,
+    startedMs: number,
+    longCalls: LongCalls,
+  ) {
     this.door = origin.door;
     this.authorization = origin.authorization;
     this.certificate = origin.certificate;
@@ -83,6 +97,7 @@ export class Call implements CallContext {
     this.#origin = origin;
     this.#method = method;
     this.#baseLogger = baseLogger;
+    this.#longCalls = longCalls;
   }
 
   get peer(): string {
@@ -108,6 +123,13 @@ export class Call implements CallContext {
       if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
     }
     return this.#controller.signal;
+  }
+
+  lasts(): void {
+    // Nothing would make anybody forget a call that is over.
+    if (this.finished) return;
+    this.isLong = true;
+    this.#longCalls.addOneOfMany(this);
   }
 
   waited(ms: number): void {

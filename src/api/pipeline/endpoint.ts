@@ -34,6 +34,8 @@ export interface CallContext {
   readonly door: Door;
   /** Writes lines that carry the request id and the method. */
   readonly logger: Logger;
+  /** Says that a unary call is going to wait: as a stream, it is cut when its caller's credential ends meanwhile. */
+  lasts(): void;
   /** Says that the call did nothing for some time because its caller wished to wait: that does not make it a slow one. */
   waited(ms: number): void;
 }

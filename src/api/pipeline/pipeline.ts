@@ -94,7 +94,7 @@ export class Pipeline {
     return [openCalls.round, unauthenticated.round, this.pendingRequests.round, this.unreadAnswers.round];
   }
 
-  /** Cuts what a device has open here, but for heartbeat streams. */
+  /** Cuts what a device has open here, but for heartbeat streams and update checks that wait. */
   disconnect(deviceId: string, why: OtaError): void {
     this.#shared.openCalls.disconnect(deviceId, why);
   }
@@ -173,7 +173,7 @@ export class Route {
   /** Begins a call. Every call that was opened must end in {@link succeed} or {@link fail}. */
   open(origin: CallOrigin): Call {
     const { tracing, logger, clock } = this.#parts;
-    const call = new Call(origin, this.target.name, logger, clock.monotonicMs());
+    const call = new Call(origin, this.target.name, logger, clock.monotonicMs(), this.#shared.openCalls);
     if (tracing !== undefined) {
       const parent = traceContextOf(origin.getTraceparent());
       call.trace = tracing.beginCall(this.target.name, this.#door, parent);
@@ -263,7 +263,7 @@ export class Route {
     requireAccess(this.target.access, identity);
     this.#takePlace(call);
     if (this.#lasts === undefined || call.finished) return;
-    if (this.#lasts === "heartbeats") this.#shared.openCalls.addHeartbeats(call);
+    if (this.#lasts === "heartbeats") this.#shared.openCalls.addOneOfMany(call);
     else this.#shared.openCalls.add(call);
   }
 
@@ -284,7 +284,7 @@ export class Route {
     call.finished = true;
     call.trace?.end(actorOf(call.identity), code, reason);
     call.place?.release();
-    if (this.#lasts !== undefined) this.#shared.openCalls.delete(call);
+    if (this.#lasts !== undefined || call.isLong) this.#shared.openCalls.delete(call);
     if (call.streaming) this.#openStreams?.dec();
     const elapsedMs = this.#parts.clock.monotonicMs() - call.startedMs - call.waitedMs;
     let duration = this.#durations.get(code);

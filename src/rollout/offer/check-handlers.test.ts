@@ -41,6 +41,7 @@ it("looks again when something was announced, and at no other time", async () =>
     identity: { kind: "device", deviceId: "a", credentialId: "c" },
     signal: new AbortController().signal,
     logger: pino({ level: "silent" }),
+    lasts: () => undefined,
     waited: () => undefined,
   };
   const answer = endpoint.handle(request as never, context as never) as Promise<

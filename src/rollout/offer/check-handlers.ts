@@ -75,6 +75,7 @@ async function patientAnswer(
   const startedMs = clock.monotonicMs();
   const waitMs = Math.min(durationMs(wait), longestWaitMs);
   using place = waitMs > 0 ? placeFor(parts, deviceId, context) : undefined;
+  if (place !== undefined) context.lasts();
   let answer = await offers.check(deviceId, reading, context.signal);
   if (place === undefined) return checks.counted(answer);
   for (;;) {
