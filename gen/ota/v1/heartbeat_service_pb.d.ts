@@ -579,7 +579,7 @@ export declare const SlowDownSchema: GenMessage<SlowDown>;
  */
 export declare type Reconnect = Message<"ota.v1.Reconnect"> & {
   /**
-   * How long to wait first.
+   * How long to wait first, counted from when this came: the service may end the stream before the wait is over.
    *
    * @generated from field: google.protobuf.Duration after = 1;
    */
