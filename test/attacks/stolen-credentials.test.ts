@@ -150,7 +150,10 @@ describe("a device's token that an operator does not want any more", () => {
     expect(await isTold(home, token)).toBe(true);
     const { deviceToken: next } = await elsewhere.client(token).unary(rotateDeviceToken, {});
     expect(await isTold(home, next)).toBe(false);
-    stolen.cancel();
+    expect(await refusal(rest(heard))).toMatchObject({
+      code: "UNAUTHENTICATED",
+      reason: "CREDENTIAL_REVOKED",
+    });
     const call = () => elsewhere.client(token).unary(rotateDeviceToken, {});
     await eventually(async () =>
       expect(await refusal(call())).toMatchObject({ code: "UNAUTHENTICATED", reason: "CREDENTIAL_REVOKED" }),
