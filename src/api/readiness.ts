@@ -85,7 +85,9 @@ class WatchedCheck {
       return "ok";
     } catch (error) {
       // Other errors' texts may hold addresses and paths, and anybody may ask.
-      const failure = error instanceof OtaError ? error.message : "failed";
+      // Of a check that ended by the signal as well as of one that goes on.
+      const told = signal.aborted && error === signal.reason ? late() : error;
+      const failure = told instanceof OtaError ? told.message : "failed";
       // Once, not at each question.
       if (this.#failingSince === undefined) this.#logger.warn({ check: name, err: error }, "not ready");
       this.#failingSince ??= new Date();

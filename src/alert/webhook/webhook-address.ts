@@ -1,6 +1,8 @@
-import { lookup } from "node:dns";
+import type { LookupAddress } from "node:dns";
 import { BlockList, isIP, type LookupFunction } from "node:net";
 import { invalidArgument } from "../../errors.ts";
+import { hostLookup } from "../../infra/host-lookup.ts";
+import { Turns } from "../../infra/turns.ts";
 import { isMailAddress } from "../../mail-address.ts";
 
 /**
@@ -43,10 +45,17 @@ export function mailAddressOf(text: string): string {
   return address;
 }
 
+/** Resolves the name of a receiver for a connection. One at a time: a name that nobody answers for must not keep database and store waiting. */
+export const receiverLookup: LookupFunction = hostLookup({
+  limitMs: 10_000,
+  turns: new Turns({ atOnce: 1, maxWaiting: 1_000, what: "names of webhooks", retryAfterMs: 1_000 }),
+});
+
 /** Resolves a name for a connection, and fails if any of its addresses is not public: what is checked is what is connected to. */
 export const publicLookup: LookupFunction = (hostname, options, callback) => {
-  lookup(hostname, { ...options, all: true }, (error, addresses) => {
+  receiverLookup(hostname, { ...options, all: true }, (error, found) => {
     if (error !== null) return callback(error, []);
+    const addresses = found as LookupAddress[];
     const hidden = addresses.find(({ address }) => !isPublic(address));
     if (hidden !== undefined)
       return callback(new Error(`${hostname} is at ${hidden.address}, which is not public`), []);

@@ -1,6 +1,6 @@
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { publicLookup, requireWebhookUrl } from "./webhook-address.ts";
+import { publicLookup, receiverLookup, requireWebhookUrl } from "./webhook-address.ts";
 import type { WebhookMessage } from "./webhook-message.ts";
 import type { TryOutcome } from "./webhook-outbox.ts";
 
@@ -24,7 +24,7 @@ export async function postWebhook(
         signal,
         agent: false,
         maxHeaderSize: maxHeaderBytes,
-        ...(allowPrivate ? {} : { lookup: publicLookup }),
+        lookup: allowPrivate ? receiverLookup : publicLookup,
       });
       request.on("error", reject);
       request.on("response", (response) => {

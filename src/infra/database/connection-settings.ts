@@ -1,4 +1,6 @@
+import { Socket } from "node:net";
 import type { PoolConfig } from "pg";
+import { hostLookup, lookingUpBy } from "../host-lookup.ts";
 
 /** How many connections a replica holds at most, beside one that listens. */
 export interface PoolSizes {
@@ -22,6 +24,9 @@ export const connectionsOfReplica = ingest + orm + admin + heavyReads + 1 + 1;
 
 /** How long a caller waits for a connection, be it a new one or its turn in a pool that is used up. */
 const connectionTimeoutMs = 3_000;
+
+/** How long it waits to be told where the server is: less than that, and than readiness waits, so that they can say that it was this. */
+const databaseLookup = hostLookup({ limitMs: 1_500 });
 
 /** What the server allows one statement. Nothing in the service comes near it unless the server is ill. */
 const statementTimeoutMs = 10_000;
@@ -76,5 +81,6 @@ export function connectionSettings(url: string, role: string): PoolConfig {
     keepAlive: true,
     keepAliveInitialDelayMillis: keepAliveDelayMs,
     options: serverKeepAlive,
+    stream: () => lookingUpBy(databaseLookup, new Socket()),
   };
 }

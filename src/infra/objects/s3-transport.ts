@@ -2,9 +2,13 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import http from "node:http";
 import https from "node:https";
 import type { ClientOptions } from "minio";
+import { hostLookup } from "../host-lookup.ts";
 
 /** How much longer the store may be silent while it puts the parts of a large object together. */
 const COMPLETION_FACTOR = 6;
+
+/** How much of the time-out may pass until somebody says where the store is: less, so that it is known that this failed. */
+const LOOKUP_SHARE = 0.8;
 
 /** The store said nothing for too long. Another try would wait as long again. */
 export class SilentStore extends Error {}
@@ -23,7 +27,8 @@ export class S3Transport {
   readonly #idleTimeoutMs: number;
 
   constructor(useTls: boolean, idleTimeoutMs: number) {
-    const options = { keepAlive: true, maxSockets: MAX_SOCKETS };
+    const lookup = hostLookup({ limitMs: idleTimeoutMs * LOOKUP_SHARE });
+    const options = { keepAlive: true, maxSockets: MAX_SOCKETS, lookup };
     this.agent = useTls ? new https.Agent(options) : new http.Agent(options);
     this.#module = useTls ? https : http;
     this.#idleTimeoutMs = idleTimeoutMs;
