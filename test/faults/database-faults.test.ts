@@ -43,6 +43,7 @@ it("a slow database, one that gives no connection, and one whose name is gone or
       settings: {
         DEVICE_OTA_RATE_LIMIT_HEARTBEAT: "off",
         DEVICE_OTA_WRITE_PROBE_SECONDS: "1",
+        DEVICE_OTA_STORE_TIMEOUT_SECONDS: "3",
         ...(swift && {
           DEVICE_OTA_STORAGE_TYPE: "s3",
           DEVICE_OTA_STORAGE_S3_ENDPOINT: `http://${storeName}:${new URL(swift.endpoint).port}`,
@@ -105,6 +106,19 @@ it("a slow database, one that gives no connection, and one whose name is gone or
   await untilAcked(devices, 40);
   expect(standby.accepted).toBeGreaterThan(0);
 
+  // Nobody says where the name leads: what asks waits no longer than for anything else.
+  hosts.hang(databaseName);
+  standby.cut();
+  await untilNotReady(
+    service,
+    "database",
+    /^the database has a host name that cannot be resolved at the moment/,
+  );
+  expect(await statusOf(service.httpUrl, "/health/live")).toBe(200);
+  hosts.set(databaseName, standbyHost);
+  await untilReady(service);
+  await untilAcked(devices, 10);
+
   // The same with a machine that goes without a word: its connections stay, and nothing comes of them.
   primary.heal();
   standby.blackHole();
@@ -120,6 +134,9 @@ it("a slow database, one that gives no connection, and one whose name is gone or
   if (swift !== undefined) {
     hosts.set(storeName, undefined);
     await untilNotReady(service, "store", /^the object store has a host name that does not resolve/);
+    await untilAcked(devices, 10);
+    hosts.hang(storeName);
+    await untilNotReady(service, "store", /^(?:no answer in time|the object store )/);
     await untilAcked(devices, 10);
     hosts.set(storeName, primaryHost);
     await untilReady(service);
