@@ -12,7 +12,7 @@ export const alertSettings = {
     "ALERT_NEWS_HOURS",
     "24",
     [0.001, 8_760],
-    "How long what happened once, such as a rollback or a new crash, is an alert, in hours.",
+    "How long what happened once, such as a rollback, a new crash or a dead letter, is an alert, in hours.",
   ),
   alertFailurePercent: decimal(
     "ALERT_FAILURE_PERCENT",

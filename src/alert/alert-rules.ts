@@ -12,7 +12,7 @@ export interface AlertSettings {
   readonly failurePercent: number;
   /** More devices are offline than this; 100 and more: no alert. */
   readonly offlinePercent: number;
-  /** Webhooks of which a delivery has been tried in vain for so long. */
+  /** Webhooks of which a delivery has been tried in vain for so long; of dead letters {@link newsMs} says. */
   readonly undeliveredMs: number;
   /** Keys and certificates that end within this time. */
   readonly expiryMs: number;
@@ -53,7 +53,7 @@ export async function dueByRules(
     await session.query<DueRow>(crashesSql, [maxPerRule, newsMs]),
     await session.query<DueRow>(clonesSql, [maxPerRule]),
     await session.query<DueRow>(damagedSql, [maxPerRule]),
-    await session.query<DueRow>(undeliveredSql, [maxPerRule, undeliveredMs]),
+    await session.query<DueRow>(undeliveredSql, [maxPerRule, undeliveredMs, newsMs]),
     await session.query<DueRow>(expirySql, [maxPerRule, expiryMs, newsMs]),
     await session.query<DueRow>(signalsSql, [maxPerRule]),
   ];
@@ -171,15 +171,26 @@ const expirySql = bounded(sql`
    WHERE expires_at < now() + ${span(2)} AND expires_at > now() - ${span(3)} AND expires_at - created_at > 2 * ${span(2)}
    ORDER BY kind, id, expires_at`);
 
-/** One alert of all replicas that see the same; in the words of whoever looked last. */
+/**
+ * What waits is told of first. A delivery that ended as a dead letter is told of while it is news and none has arrived since: the last one
+ * that ended says so, whether the receiver refused it for good or it was given up.
+ */
 const undeliveredSql = bounded(sql`
   SELECT 'webhook.undelivered' AS rule, 'WARNING' AS severity, 'webhook' AS resource_type, w.id::text AS resource_id,
-         left(format('webhook %s takes nothing: %s', w.name, d.outcome), 500) AS summary, d.since
+         left(format(d.words, w.name, d.outcome), 500) AS summary, d.since
     FROM webhooks w CROSS JOIN LATERAL (
-      SELECT outcome, since FROM webhook_deliveries
-       WHERE webhook_id = w.id AND state = 'PENDING' AND outcome <> '' AND since < now() - ${span(2)} ORDER BY due_at LIMIT 1) d
+      SELECT * FROM (
+        (SELECT 1 AS place, 'webhook %s takes nothing: %s' AS words, outcome, since FROM webhook_deliveries
+          WHERE webhook_id = w.id AND state = 'PENDING' AND outcome <> '' AND since < now() - ${span(2)} ORDER BY due_at LIMIT 1)
+        UNION ALL
+        SELECT 2, 'webhook %s: a delivery is a dead letter, and none has arrived since: %s', outcome, since FROM (
+          SELECT state, outcome, since, due_at FROM webhook_deliveries
+           WHERE webhook_id = w.id AND state <> 'PENDING' ORDER BY due_at DESC LIMIT 1) ended
+         WHERE state = 'DEAD' AND due_at > now() - ${span(3)}
+      ) found ORDER BY place LIMIT 1) d
    WHERE NOT w.disabled`);
 
+/** One alert of all replicas that see the same; in the words of whoever looked last. */
 const signalsSql = bounded(sql`
   SELECT DISTINCT ON (rule) rule, severity, 'service' AS resource_type, '' AS resource_id, summary, expires_at AS since
     FROM alert_signals WHERE expires_at > now() ORDER BY rule, expires_at DESC`);

@@ -53,6 +53,7 @@ const all = [
   "0048-webhook-mails",
   "0049-crash-log-objects",
   "0046-token-rotation",
+  "0050-ended-deliveries",
 ];
 const replicas = 3;
 

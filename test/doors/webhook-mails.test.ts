@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebhookDeliveryState, WebhookFormat } from "../../gen/ota/v1/alert_webhook_pb.js";
 import { WebhookService } from "../../gen/ota/v1/alert_webhook_service_pb.js";
 import { RolloutService } from "../../gen/ota/v1/rollout_service_pb.js";
+import { firingAbout } from "../support/alerts.ts";
 import { TestAuthority } from "../support/certificates.ts";
 import { newContent, publish, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
@@ -132,7 +133,7 @@ describe("an e-mail", () => {
     expect(new Set(told.flat()).size).toBe(900);
   });
 
-  it("to somebody unknown to the server (5xx) is a dead letter at once, and is replayed", async () => {
+  it("to somebody unknown to the server (5xx) is a dead letter at once, is an alert while that is news, and is replayed", async () => {
     const { id, address } = await makeMailer();
     mails.recipient = (to) => (to === address ? { code: 550, words: "5.1.1 no such user" } : undefined);
     const eventId = await test(id);
@@ -141,6 +142,14 @@ describe("an e-mail", () => {
         { eventId, state: DEAD, attemptCount: 1, outcome: expect.stringContaining("550 5.1.1 no such user") },
       ]),
     );
+    await eventually(async () =>
+      expect(await firingAbout(service.client(), id)).toEqual([
+        { rule: "webhook.undelivered", summary: expect.stringContaining("550 5.1.1 no such user") },
+      ]),
+    );
+    const dayAgo = `UPDATE webhook_deliveries SET due_at = due_at - interval '25 hours' WHERE webhook_id = '${id}'`;
+    await execute(database.url, dayAgo);
+    await eventually(async () => expect(await firingAbout(service.client(), id)).toEqual([]));
     mails.recipient = () => undefined;
     expect((await service.client().unary(method.replayDeadLetters, { id })).replayedCount).toBe(1n);
     await eventually(async () => expect(await deliveries(id)).toMatchObject([{ eventId, state: DELIVERED }]));

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebhookDeliveryState, WebhookFormat } from "../../gen/ota/v1/alert_webhook_pb.js";
 import { WebhookService } from "../../gen/ota/v1/alert_webhook_service_pb.js";
 import { FirmwareService } from "../../gen/ota/v1/firmware_service_pb.js";
+import { firingAbout } from "../support/alerts.ts";
 import { createFirmware, http, newContent, refusal } from "../support/door-clients.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestService, type TestService } from "../support/service.ts";
@@ -24,6 +25,7 @@ beforeAll(async () => {
         DEVICE_OTA_WEBHOOK_GIVE_UP_HOURS: "0.003",
         DEVICE_OTA_WEBHOOK_TIMEOUT_SECONDS: "60",
         DEVICE_OTA_WEBHOOK_MAX: "6",
+        DEVICE_OTA_ALERT_RESOLVE_SECONDS: "0",
       },
     }),
   );
@@ -128,14 +130,14 @@ describe("a webhook", () => {
     expect(receiver.at("/elsewhere")).toEqual([]);
   });
 
-  it("that takes nothing for long ends in dead letters, which are replayed; one that never answers holds up nobody", async () => {
+  it("that takes nothing for long ends in dead letters, which are an alert until one arrives, and are replayed; one that never answers holds up nobody", async () => {
     const silent = await makeWebhook("/silent");
     const down = await makeWebhook("/down");
     const well = await makeWebhook("/well");
     let isDown = true;
     receiver.answer = ({ path }, response) => {
       if (path === "/silent") return;
-      response.writeHead(path === "/down" && isDown ? 503 : 204).end();
+      response.writeHead(path === "/down" && isDown ? 410 : 204).end();
     };
     const rpc = service.client();
     for (let each = 0; each < 6; each++) await rpc.unary(method.testWebhook, { id: silent.id });
@@ -144,20 +146,39 @@ describe("a webhook", () => {
     await eventually(() => expect(receiver.at("/well")).toHaveLength(1));
     await eventually(async () => {
       expect(await deliveries(down.id)).toMatchObject([
-        { eventId, state: WebhookDeliveryState.DEAD, outcome: "the receiver answered 503" },
+        { eventId, state: WebhookDeliveryState.DEAD, outcome: "the receiver answered 410" },
       ]);
     });
+    await eventually(async () =>
+      expect(await firingAbout(rpc, down.id)).toEqual([
+        {
+          rule: "webhook.undelivered",
+          summary: expect.stringMatching(/a delivery is a dead letter, .*: the receiver answered 410$/),
+        },
+      ]),
+    );
     // Of one webhook only a quarter is under way at once.
     expect(receiver.at("/silent")).toHaveLength(4);
     const tries = receiver.at("/down").length;
     expect(tries).toBeGreaterThan(2);
     isDown = false;
+    const later = await rpc.unary(method.testWebhook, { id: down.id });
+    await eventually(async () => {
+      expect(await deliveries(down.id)).toMatchObject([
+        { eventId: later.eventId, state: WebhookDeliveryState.DELIVERED },
+        { eventId, state: WebhookDeliveryState.DEAD },
+      ]);
+      expect(await firingAbout(rpc, down.id)).toEqual([]);
+    });
     const replayed = await rpc.unary(method.replayDeadLetters, { id: down.id });
     expect(replayed.replayedCount).toBe(1n);
     await eventually(async () => {
-      expect(await deliveries(down.id)).toMatchObject([{ eventId, state: WebhookDeliveryState.DELIVERED }]);
+      expect(await deliveries(down.id)).toMatchObject([
+        { eventId: later.eventId, state: WebhookDeliveryState.DELIVERED },
+        { eventId, state: WebhookDeliveryState.DELIVERED },
+      ]);
     });
-    expect(receiver.at("/down")).toHaveLength(tries + 1);
+    expect(receiver.at("/down")).toHaveLength(tries + 2);
     expect((await rpc.unary(method.replayDeadLetters, { id: down.id })).replayedCount).toBe(0n);
 
     await rpc.unary(method.deleteWebhook, { id: silent.id });

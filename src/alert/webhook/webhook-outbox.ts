@@ -169,10 +169,11 @@ const claimMailsSql = sql`
 /** Not of a try that took longer than its lease, after which another one has begun. */
 const outcomeSql = sql`
   WITH tried AS (
-    UPDATE webhook_deliveries d SET outcome = $6,
-        state = CASE WHEN $4::boolean THEN 'DELIVERED'
-                     WHEN $5::boolean OR since < now() - make_interval(secs => $8::float8 / 1000) THEN 'DEAD' ELSE 'PENDING' END,
-        due_at = now() + make_interval(secs => $7::float8 / 1000)
+    UPDATE webhook_deliveries d SET outcome = $6, (state, due_at) = (
+        SELECT next.state, CASE next.state WHEN 'PENDING' THEN now() + make_interval(secs => $7::float8 / 1000) ELSE now() END
+          FROM (SELECT CASE WHEN $4::boolean THEN 'DELIVERED'
+                            WHEN $5::boolean OR d.since < now() - make_interval(secs => $8::float8 / 1000) THEN 'DEAD'
+                            ELSE 'PENDING' END) AS next (state))
       FROM unnest($2::uuid[], $3::int[]) AS t (event_id, attempt)
      WHERE d.webhook_id = $1::uuid AND d.event_id = t.event_id AND d.attempt_count = t.attempt AND d.state = 'PENDING'
     RETURNING d.webhook_id)

@@ -42,7 +42,7 @@ export const WebhookDeliveryEntity = defineEntity({
     attemptCount: p.integer().default(0),
     /** What became of the last try, in words. */
     outcome: p.text().default(""),
-    /** When it is tried next; while a replica tries it, when that replica's lease ends. */
+    /** When it is tried next; while a replica tries it, when that replica's lease ends; once it is delivered or dead, when it became so. */
     dueAt: createdAt(),
     /** Since when it is tried: made, or replayed. */
     since: createdAt(),
@@ -52,6 +52,12 @@ export const WebhookDeliveryEntity = defineEntity({
       name: "webhook_deliveries_due_index",
       expression:
         "create index webhook_deliveries_due_index on webhook_deliveries (webhook_id, due_at) where state = 'PENDING'",
+    },
+    {
+      // What became of the last one, for the alert.
+      name: "webhook_deliveries_ended_index",
+      expression:
+        "create index webhook_deliveries_ended_index on webhook_deliveries (webhook_id, due_at) where state <> 'PENDING'",
     },
     { name: "webhook_deliveries_event_id_index", properties: ["event"] },
   ],

@@ -49,6 +49,7 @@ import { Webhooks } from "./migrations/m0044-webhooks.ts";
 import { WantedTokenRotation } from "./migrations/m0046-token-rotation.ts";
 import { WebhookMails } from "./migrations/m0048-webhook-mails.ts";
 import { CrashLogObjects } from "./migrations/m0049-crash-log-objects.ts";
+import { EndedDeliveries } from "./migrations/m0050-ended-deliveries.ts";
 import { requireServerVersion } from "./server-version.ts";
 import { grantService, roleOf } from "./service-role.ts";
 import { type ReadSession, type Session, sessionOn } from "./session.ts";
@@ -196,6 +197,7 @@ const migrations = [
   { name: "0048-webhook-mails", class: WebhookMails },
   { name: "0049-crash-log-objects", class: CrashLogObjects },
   { name: "0046-token-rotation", class: WantedTokenRotation },
+  { name: "0050-ended-deliveries", class: EndedDeliveries },
 ];
 
 const migrationsTable = "mikro_orm_migrations";
