@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, constants } from "node:http2";
+import { setTimeout as sleep } from "node:timers/promises";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { type Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -285,6 +286,30 @@ describe("a unary call over gRPC", () => {
     );
     await eventually(() => expect(reasons).toEqual(["cancelled", "deadline_exceeded"]));
     await eventually(() => expect(doors.grpc.openCalls).toBe(0));
+  });
+
+  it("has the time that its client allows it, be it a month", async () => {
+    await open(
+      unary(check, byDevice, async () => {
+        await sleep(50);
+        return {};
+      }),
+    );
+    const client = doors.client("device");
+    const [path, serialize, deserialize] = codecs(check);
+    const monthMs = 30 * 24 * 60 * 60 * 1_000;
+    const answer = new Promise((resolve, reject) => {
+      client.makeUnaryRequest(
+        path,
+        serialize,
+        deserialize,
+        request,
+        metadataOf(client),
+        { deadline: Date.now() + monthMs },
+        (error, message) => (error === null ? resolve(message) : reject(error)),
+      );
+    });
+    await expect(answer).resolves.toBeDefined();
   });
 
   it("is counted by method, door and code", async () => {

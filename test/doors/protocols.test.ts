@@ -213,6 +213,11 @@ describe("Connect answers in its own form", () => {
     ],
     ["a time-out that is none", connectCall(whoAmI, "{}", { "connect-timeout-ms": "soon" }), invalid],
     [
+      "a time-out of a month",
+      connectCall(whoAmI, "{}", { "connect-timeout-ms": "2592000000" }),
+      { status: 200 },
+    ],
+    [
       "a time-out of too many digits",
       connectCall(whoAmI, "{}", { "connect-timeout-ms": "12345678901" }),
       invalid,
@@ -510,6 +515,11 @@ describe("gRPC-Web answers", () => {
       "a time-out that is none",
       connectCall(whoAmI, empty, { ...web, "grpc-timeout": "soon" }),
       { status: 200, code: 3, reason: "INVALID_REQUEST" },
+    ],
+    [
+      "a time-out of a month",
+      connectCall(whoAmI, empty, { ...web, "grpc-timeout": "2592000S" }),
+      { status: 200, code: 0 },
     ],
     [
       "a field that breaks its rule",

@@ -23,6 +23,7 @@ import {
   pendingBody,
 } from "../http/http-call.ts";
 import type { Call, CallOrigin } from "../pipeline/call.ts";
+import { boundTimeout, maxTimeoutMs } from "../pipeline/client-timeout.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 import type { EndpointTable } from "../pipeline/endpoint-table.ts";
 import type { PendingRequest, PendingRequests } from "../pipeline/pending-requests.ts";
@@ -66,6 +67,7 @@ export async function registerConnectDoor(
     scope.addHook("onRequest", async (request, reply) => {
       const endpoint = findEndpoint(request);
       if (endpoint === undefined) return reply.callNotFound();
+      boundTimeout(request.raw.headers);
       const unfit = unfitForRpc(request, reply, endpoint);
       return unfit === undefined ? undefined : refuse(request, reply, unfit);
     });
@@ -144,9 +146,6 @@ function calledName({ routeOptions: { url = "" }, params }: FastifyRequest): str
     .slice(1)
     .replace(`:${methodParameter}`, (params as Record<string, string>)[methodParameter] ?? "");
 }
-
-/** The longest deadline that a client may set. A watching console sets none. */
-const maxTimeoutMs = 24 * 60 * 60 * 1_000;
 
 /** A call between the gate and its end. */
 interface GatedCall {

@@ -1,5 +1,6 @@
 import { constants, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { OtaError } from "../../errors.ts";
+import { boundTimeout } from "../pipeline/client-timeout.ts";
 import { type Failure, statusText } from "../pipeline/failure.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 
@@ -30,6 +31,7 @@ export function refuseUnfitCalls(server: Http2Server, { pipeline, methods, refus
   server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     const refusal = refusalOf(headers, methods);
     if (refusal === undefined) {
+      boundTimeout(headers);
       for (const listener of serve) listener(stream, headers);
       return;
     }
