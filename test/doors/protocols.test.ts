@@ -338,6 +338,11 @@ describe("gRPC answers with a status and its details", () => {
         malformed,
       ],
     ),
+    [
+      "the end of its time",
+      grpcCall("/ota.v1.DeviceService/WatchFleet", { headers: { "grpc-timeout": "300m" } }),
+      { status: 200, code: 4, reason: "DEADLINE_EXCEEDED" },
+    ],
     ["a time-out of nine digits", grpcCall(whoAmI, { headers: { "grpc-timeout": "123456789S" } }), malformed],
     ...["99999999H", "10S", "10000m", "10000000u"].map(
       (timeout): Case => [

@@ -9,7 +9,7 @@ import {
 import { OtaError } from "../../errors.ts";
 import type { Call } from "../pipeline/call.ts";
 import type { ConnectionEnd } from "../pipeline/connection-guard.ts";
-import type { Failure } from "../pipeline/failure.ts";
+import { type Failure, failureOf } from "../pipeline/failure.ts";
 import {
   maxPublicMessageBytes,
   type PendingRequest,
@@ -18,7 +18,7 @@ import {
 } from "../pipeline/pending-requests.ts";
 import type { Route } from "../pipeline/pipeline.ts";
 import { certificateOf } from "../tls/port-tls.ts";
-import { type AnyCall, cancelReason, GrpcOrigin, toGrpcError } from "./grpc-wire.ts";
+import { type AnyCall, cancelReason, deadlinePassed, GrpcOrigin, toGrpcError } from "./grpc-wire.ts";
 
 /** What {@link GrpcAdmission} tells of. */
 export interface AdmissionOwner {
@@ -111,6 +111,7 @@ class Arrival implements Listener {
     inner.sendStatus = (answer) => {
       const refusal = refusalByLibrary(answer);
       if (refusal !== undefined && this.#call !== undefined) return this.#call.abort(refusal);
+      if (isOutOfTime(answer)) return this.#outOfTime(sendStatus);
       // grpc-js says "OK" in words, which a device on a metered link pays for, and which some clients take for a fault.
       if (answer.code === status.OK) answer.details = "";
       sendStatus(answer);
@@ -182,6 +183,18 @@ class Arrival implements Listener {
     });
   }
 
+  /** Answers at the deadline, whether the handler looks at its signal or not; what it then fails with is counted and logged. */
+  #outOfTime(sendStatus: ServerInterceptingCallInterface["sendStatus"]): void {
+    const call = this.#call;
+    const error = deadlinePassed();
+    if (call === undefined) return sendStatus({ code: status.DEADLINE_EXCEEDED, details: error.message });
+    const { code, details, metadata } = toGrpcError(
+      failureOf(error, call, () => undefined),
+      call,
+    );
+    sendStatus({ code, details, metadata });
+  }
+
   #refuse(call: Call, error: unknown): void {
     if (this.#handedOver || call.finished) return;
     this.#request?.end();
@@ -212,6 +225,11 @@ function refusalByLibrary({ code, details, metadata }: PartialStatusObject): Ota
   const isCallers = details?.startsWith("Failed to decompress message") === true;
   if (code !== status.INTERNAL || !isCallers) return undefined;
   return new OtaError("invalid_argument", "INVALID_REQUEST", `the request is malformed: ${details}`);
+}
+
+/** Whether grpc-js says that the deadline has passed: what the service says itself has details. */
+function isOutOfTime({ code, metadata }: PartialStatusObject): boolean {
+  return code === status.DEADLINE_EXCEEDED && (metadata === undefined || metadata === null);
 }
 
 /**

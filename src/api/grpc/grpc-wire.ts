@@ -140,7 +140,12 @@ const deadlineSlackMs = 50;
 /** Why grpc-js says that a call was cancelled. */
 export function cancelReason(grpcCall: { getDeadline(): Deadline }): OtaError {
   if (Number(grpcCall.getDeadline()) <= Date.now() + deadlineSlackMs) {
-    return new OtaError("deadline_exceeded", "DEADLINE_EXCEEDED", "the client's deadline passed");
+    return deadlinePassed();
   }
   return new OtaError("cancelled", "CANCELLED", "the client cancelled the call or went away");
+}
+
+/** What a call ends with that its client gave no more time. */
+export function deadlinePassed(): OtaError {
+  return new OtaError("deadline_exceeded", "DEADLINE_EXCEEDED", "the client's deadline passed");
 }
