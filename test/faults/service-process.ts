@@ -123,10 +123,14 @@ export class ServiceProcess implements AsyncDisposable {
       ...(this.#program && { program: this.#program }),
     });
     this.#run = run;
+    let isOver = false;
     const ended = run.result.then((result) => {
+      // Nobody looks for its addresses any more, which would take those of the next start away.
+      isOver = true;
       throw new EndedEarly(result);
     });
     const up = eventually(() => {
+      if (isOver) return;
       const { stdout, stderr } = run.output;
       const grpc = /gRPC +(\S+:\d+)/.exec(stderr)?.[1];
       this.#httpUrl = /(http:\/\/\S+:\d+)/.exec(stderr)?.[1] ?? "";
