@@ -186,7 +186,7 @@ describe("failures of statements", () => {
 
   it("run the transaction again when two stopped each other", async () => {
     await database.adminPool.query(
-      "INSERT INTO device_ingest (device_id) VALUES ('00000000-0000-0000-0000-000000000001'), ('00000000-0000-0000-0000-000000000002')",
+      "INSERT INTO device_ingest (device_id) VALUES ('00000000-0000-0000-0000-000000000001'), ('00000000-0000-0000-0000-000000000002') ON CONFLICT (device_id) DO UPDATE SET last_sequence = 0",
     );
     const bothHoldOne = Promise.withResolvers<void>();
     let holding = 0;
@@ -205,10 +205,11 @@ describe("failures of statements", () => {
             throw error;
           });
         },
-        { attempts: 3 },
+        { attempts: 10 },
       );
     await Promise.all([crossing(1, 2), crossing(2, 1)]);
-    expect(retried).toEqual([true]);
+    // Whoever was stopped may come back before the other one has taken what it left: then they stop each other once more.
+    expect(new Set(retried)).toEqual(new Set([true]));
     const { rows } = await database.adminPool.query<{ moved: number }>(
       "SELECT sum(last_sequence)::int AS moved FROM device_ingest WHERE device_id < '00000000-0000-0000-0000-000000000003'",
     );
