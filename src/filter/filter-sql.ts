@@ -1,11 +1,55 @@
 import type { Parameters } from "../infra/database/parameters.ts";
 import { joined, type Sql, sql } from "../infra/database/sql.ts";
-import type { Comparison, TextPattern } from "./filter.ts";
+import type { Comparison, FieldKind, FieldPath, Filter, FilterTest, TextPattern } from "./filter.ts";
 
 /** Tests of filters as conditions of SQL. Nothing of a filter's text is in them: that goes to the parameters. */
 
 /** Takes a value; returns the parameter that stands for it. */
 export type Parameter = Parameters["add"];
+
+/** A filter as a condition for WHERE, in brackets, of those that its tests make; it may be NULL, which WHERE takes for false. */
+export function conditionSql<Name extends string, Choice>(
+  filter: Filter<Name, Choice>,
+  test: (tested: FilterTest<Name> | Choice) => Sql,
+): Sql {
+  // Choices have kinds of their own; the compiler cannot know that they are none of these.
+  const tree = filter as Exclude<Filter<Name, Choice>, Choice>;
+  switch (tree.kind) {
+    case "all":
+      return sql`(true)`;
+    case "and":
+    case "or": {
+      const operands = tree.operands.map((operand) => conditionSql(operand, test));
+      return sql`(${joined(operands, tree.kind === "and" ? sql` AND ` : sql` OR `)})`;
+    }
+    case "not":
+      // A test of what is not known is NULL; AND and OR carry that along, and here it becomes "does not match".
+      return sql`(NOT coalesce(${conditionSql(tree.operand, test)}, false))`;
+    default:
+      return sql`(${test(tree)})`;
+  }
+}
+
+/** A column, or of a map the entry of that name. */
+export function entryOf(column: Sql, { key }: Pick<FieldPath, "key">, parameter: Parameter): Sql {
+  return key === undefined ? column : sql`(${column} ->> ${parameter(key, "text")})`;
+}
+
+/** Whether a field of that kind has a value, given what {@link entryOf} says of it. An empty text, list or map is none. */
+export function presentTest(kind: FieldKind, { key }: Pick<FieldPath, "key">, column: Sql): Sql {
+  if (key !== undefined) return sql`${column} IS NOT NULL`;
+  switch (kind) {
+    case "list":
+      return sql`cardinality(${column}) > 0`;
+    case "text_map":
+    case "version_map":
+      return sql`${column} <> '{}'::jsonb`;
+    case "text":
+      return sql`${column} <> ''`;
+    default:
+      return sql`${column} IS NOT NULL`;
+  }
+}
 
 /** The comparators in SQL. */
 export const comparisonSql: Readonly<Record<Comparison, Sql>> = {

@@ -1,8 +1,8 @@
 import { type Parameters } from "../infra/database/parameters.ts";
-import { joined, type Sql, sql } from "../infra/database/sql.ts";
+import { type Sql, sql } from "../infra/database/sql.ts";
 import {
+  type ChoiceTest,
   type FieldPath,
-  type Filter,
   type FilterField,
   type FilterTest,
   type FilterTime,
@@ -10,11 +10,14 @@ import {
 } from "./filter.ts";
 import {
   comparisonSql,
+  conditionSql,
+  entryOf,
   equality,
   fixedMillisecond,
   itemTest,
   type Millisecond,
   type Parameter,
+  presentTest,
   searchTest,
   textTest,
   timeTest,
@@ -54,40 +57,26 @@ export class ListFilter {
   read(text: string): ListCondition | undefined {
     const filter = parseFilter(text, { fields: this.fields, searched: this.#searched }, "filter");
     if (filter.kind === "all") return undefined;
-    return { text, sql: (parameters) => this.#condition(filter, parameters.add.bind(parameters)) };
+    return {
+      text,
+      sql: (parameters) => {
+        const add = parameters.add.bind(parameters);
+        return conditionSql(filter, (test) => this.#test(test, add));
+      },
+    };
   }
 
-  #condition(filter: Filter<string>, add: Parameter): Sql {
-    switch (filter.kind) {
-      case "all":
-        return sql`(true)`;
-      case "and":
-      case "or": {
-        const operands = filter.operands.map((operand) => this.#condition(operand, add));
-        return sql`(${joined(operands, filter.kind === "and" ? sql` AND ` : sql` OR `)})`;
-      }
-      case "not":
-        // What is not known is NULL, as in filters of devices, and matches here.
-        return sql`(NOT coalesce(${this.#condition(filter.operand, add)}, false))`;
-      case "choice": {
-        const { column, stored } = this.#field(filter.field);
-        const value = stored?.[filter.value] ?? filter.value;
-        return sql`(${column} ${equality(filter.negated)} ${add(value, "text")})`;
-      }
-      default:
-        return sql`(${this.#test(filter, add)})`;
-    }
-  }
-
-  #test(test: FilterTest<string>, add: Parameter): Sql {
+  #test(test: FilterTest<string> | ChoiceTest<string>, add: Parameter): Sql {
     if (test.kind === "search") {
       const columns = this.#searched.map((name) => this.#field({ name }).column);
       return searchTest(columns, test.text, add);
     }
-    const column = this.#columnOf(test.field, add);
+    const { column: whole, kind, stored } = this.#field(test.field);
+    const column = entryOf(whole, test.field, add);
     switch (test.kind) {
       case "present":
-        return this.#present(test.field, column);
+        // An empty version is none either.
+        return presentTest(kind === "version" ? "text" : kind, test.field, column);
       case "text":
         return textTest(column, test.pattern, test.negated, add);
       case "item":
@@ -100,22 +89,11 @@ export class ListFilter {
         return timeTest(column, test.comparison, millisecond(test.value, add));
       case "version":
         return sql`semver_key(${column}) COLLATE "C" ${comparisonSql[test.comparison]} ${add(test.key, "text")}`;
+      case "choice":
+        return sql`${column} ${equality(test.negated)} ${add(stored?.[test.value] ?? test.value, "text")}`;
       case "flag":
         return sql`${column} = ${add(test.value, "boolean")}`;
     }
-  }
-
-  #columnOf({ name, key }: FieldPath, add: Parameter): Sql {
-    const { column } = this.#field({ name });
-    return key === undefined ? column : sql`(${column} ->> ${add(key, "text")})`;
-  }
-
-  #present({ name, key }: FieldPath, column: Sql): Sql {
-    const { kind } = this.#field({ name });
-    if (key !== undefined) return sql`${column} IS NOT NULL`;
-    if (kind === "list") return sql`cardinality(${column}) > 0`;
-    if (kind === "text_map") return sql`${column} <> '{}'::jsonb`;
-    return kind === "text" || kind === "version" ? sql`${column} <> ''` : sql`${column} IS NOT NULL`;
   }
 
   #field({ name }: Pick<FieldPath, "name">): ListField {

@@ -1,18 +1,21 @@
 import type { Comparison, FilterTime, TextPattern } from "../../filter/filter.ts";
 import {
   comparisonSql,
+  conditionSql,
+  entryOf,
   equality,
   fixedMillisecond,
   itemTest,
   type Millisecond,
   type Parameter,
+  presentTest,
   searchTest,
   textMatch,
   textTest,
   timeTest,
 } from "../../filter/filter-sql.ts";
 import type { Parameters } from "../../infra/database/parameters.ts";
-import { identifier, joined, type Sql, sql } from "../../infra/database/sql.ts";
+import { identifier, type Sql, sql } from "../../infra/database/sql.ts";
 import { type PresenceMoment, presenceTest } from "../state/presence-sql.ts";
 import { type HeldName, heldReadings } from "../state/readings.ts";
 import { standingSql } from "../state/standing.ts";
@@ -26,24 +29,8 @@ import { type FieldName, faultKindOf, fieldKind, isSinglePrecision } from "./fil
  * `semver_key`.
  */
 export function compileFilterSql(filter: DeviceFilter, parameters: Parameters, moment: PresenceMoment): Sql {
-  return condition(filter, (value, type) => parameters.add(value, type), moment);
-}
-
-function condition(filter: DeviceFilter, parameter: Parameter, moment: PresenceMoment): Sql {
-  switch (filter.kind) {
-    case "all":
-      return sql`(true)`;
-    case "and":
-    case "or": {
-      const operands = filter.operands.map((operand) => condition(operand, parameter, moment));
-      return sql`(${joined(operands, filter.kind === "and" ? sql` AND ` : sql` OR `)})`;
-    }
-    case "not":
-      // A test of what is not known is NULL; AND and OR carry that along, and here it becomes "does not match".
-      return sql`(NOT coalesce(${condition(filter.operand, parameter, moment)}, false))`;
-    default:
-      return sql`(${test(filter, parameter, moment)})`;
-  }
+  const parameter = parameters.add.bind(parameters);
+  return conditionSql(filter, (tested) => test(tested, parameter, moment));
 }
 
 function test(tested: DeviceTest, parameter: Parameter, moment: PresenceMoment): Sql {
@@ -115,27 +102,15 @@ const columns: Readonly<Record<FieldName, Sql>> = {
   security_counter: sql`coalesce(s.security_counter, 0)`,
 };
 
-function columnOf({ name, key }: FieldPath, parameter: Parameter): Sql {
-  return key === undefined ? columns[name] : sql`(${columns[name]} ->> ${parameter(key, "text")})`;
+function columnOf(field: FieldPath, parameter: Parameter): Sql {
+  return entryOf(columns[field.name], field, parameter);
 }
 
 function present(field: FieldPath, parameter: Parameter): Sql {
-  const column = columnOf(field, parameter);
-  if (field.key !== undefined) return sql`${column} IS NOT NULL`;
   if (field.name === "update_pin") return sql`${columns.update_pin} <> 'none'`;
-  switch (fieldKind(field.name)) {
-    case "time":
-      return timeFieldTest(field, parameter, (time) => sql`${time} IS NOT NULL`);
-    case "list":
-      return sql`cardinality(${column}) > 0`;
-    case "text_map":
-    case "version_map":
-      return sql`${column} <> '{}'::jsonb`;
-    case "text":
-      return sql`${column} <> ''`;
-    default:
-      return sql`${column} IS NOT NULL`;
-  }
+  const kind = fieldKind(field.name);
+  if (kind === "time") return timeFieldTest(field, parameter, (time) => sql`${time} IS NOT NULL`);
+  return presentTest(kind, field, columnOf(field, parameter));
 }
 
 /** A model matches by any of its names; those of the aliases are looked up once a statement. */

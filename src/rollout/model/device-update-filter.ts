@@ -1,5 +1,6 @@
 import { ListFilter } from "../../filter/list-filter.ts";
 import { sql } from "../../infra/database/sql.ts";
+import { deviceUpdateStates } from "./device-update-state.ts";
 
 /** What the filter of a list of device updates can name. */
 export const deviceUpdateListFilter = new ListFilter(
@@ -12,20 +13,7 @@ export const deviceUpdateListFilter = new ListFilter(
       kind: "choice",
       column: sql`u.state`,
       prefix: "DEVICE_UPDATE_STATE_",
-      values: [
-        "OFFERED",
-        "DOWNLOADING",
-        "DOWNLOADED",
-        "INSTALLING",
-        "REBOOTING",
-        "VERIFYING",
-        "SUCCEEDED",
-        "FAILED",
-        "TIMED_OUT",
-        "CANCELLED",
-        "SUPERSEDED",
-        "ROLLED_BACK",
-      ],
+      values: deviceUpdateStates,
       description: "How far it is.",
     },
     action: {

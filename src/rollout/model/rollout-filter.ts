@@ -1,5 +1,6 @@
 import { ListFilter } from "../../filter/list-filter.ts";
 import { sql } from "../../infra/database/sql.ts";
+import { rolloutStates } from "./rollout-state.ts";
 
 /** What the filter of a list of rollouts can name. */
 export const rolloutListFilter = new ListFilter(
@@ -10,17 +11,7 @@ export const rolloutListFilter = new ListFilter(
       kind: "choice",
       column: sql`r.state`,
       prefix: "ROLLOUT_STATE_",
-      values: [
-        "DRAFT",
-        "AWAITING_APPROVAL",
-        "SCHEDULED",
-        "RUNNING",
-        "PAUSED",
-        "ROLLING_BACK",
-        "ROLLED_BACK",
-        "COMPLETED",
-        "ABORTED",
-      ],
+      values: rolloutStates,
       description: "How far it is.",
     },
     state_reason: { kind: "text", column: sql`r.state_reason`, description: "Why it is there." },
