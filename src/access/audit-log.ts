@@ -6,6 +6,7 @@ import type { ListPosition } from "../call/list-page.ts";
 import type { ListCondition } from "../filter/list-filter.ts";
 import type { Database } from "../infra/database/database.ts";
 import { ormCondition } from "../infra/database/orm-condition.ts";
+import { RowArrays } from "../infra/database/row-arrays.ts";
 import { sessionOf } from "../infra/database/session.ts";
 import { sql } from "../infra/database/sql.ts";
 import { AuditEventEntity, type AuditEventRow } from "./audit-event.entity.ts";
@@ -54,9 +55,10 @@ export class AuditLog {
   /** The same of many entries, in one statement. */
   async recordAll(em: EntityManager, entries: readonly AuditEntry[]): Promise<void> {
     if (entries.length === 0) return;
-    const rows = entries.map(rowOf);
-    const columns = rows[0]?.map((_, column) => rows.map((row) => row[column]));
-    await sessionOf(em).run(insertSql, columns);
+    await sessionOf(em).run(
+      insertSql,
+      recorded.values(entries.map((entry) => ({ ...entry, source: sourceOf(entry) }))),
+    );
   }
 
   /** Lists events, newest first; what the filter does not name, or leaves empty, is no condition. */
@@ -77,7 +79,7 @@ export class AuditLog {
     if (endAt !== undefined) {
       conditions.push({ occurredAt: { $lt: endAt } }, { id: { $lt: idAt(endAt.getTime() + clockSlackMs) } });
     }
-    if (matching !== undefined) conditions.push(ormCondition((parameters) => matching.sql(parameters)));
+    if (matching !== undefined) conditions.push(ormCondition(matching));
     if (after !== undefined) conditions.push({ id: { $lt: after } });
     return await this.#database
       .em()
@@ -89,26 +91,22 @@ export class AuditLog {
   }
 }
 
-/** The values of {@link insertSql}'s columns. */
-function rowOf(entry: AuditEntry): readonly (string | null)[] {
-  const source = sourceOf(entry);
-  return [
-    uuidv7(),
-    entry.actor,
-    entry.action,
-    entry.resourceType,
-    entry.resourceId,
-    entry.reason || null,
-    JSON.stringify({ ...entry.details }),
-    source?.address ?? null,
-    source?.requestId ?? null,
-  ];
-}
+const recorded = new RowArrays<AuditEntry & { readonly source: CallSource | undefined }>({
+  id: ["uuid", () => uuidv7()],
+  actor: ["text", ({ actor }) => actor],
+  action: ["text", ({ action }) => action],
+  resource_type: ["text", ({ resourceType }) => resourceType],
+  resource_id: ["text", ({ resourceId }) => resourceId],
+  reason: ["text", ({ reason }) => reason || undefined],
+  details: ["jsonb", ({ details }) => JSON.stringify({ ...details })],
+  address: ["text", ({ source }) => source?.address],
+  request_id: ["text", ({ source }) => source?.requestId],
+});
 
 /** One prepared statement for one entry and for a thousand: every change pays for it. */
 const insertSql = sql`
   INSERT INTO audit_events (id, actor, action, resource_type, resource_id, reason, details, address, request_id)
-  SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::text[], $9::text[])`;
+  SELECT * FROM ${recorded.as(sql`recorded`)}`;
 
 /** The call that did it: a call may also set going what acts by itself, and whoever enrols has no name before. */
 function sourceOf({ actor }: AuditEntry): CallSource | undefined {

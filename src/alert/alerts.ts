@@ -45,7 +45,7 @@ export class Alerts {
     if (resourceId !== "") conditions.push({ resourceId });
     if (unacknowledged) conditions.push({ acknowledgedAt: null });
     if (acknowledged) conditions.push({ acknowledgedAt: { $ne: null } });
-    if (matching !== undefined) conditions.push(ormCondition((parameters) => matching.sql(parameters)));
+    if (matching !== undefined) conditions.push(ormCondition(matching));
     if (after !== undefined) conditions.push({ id: { $lt: after } });
     return await this.#parts.database
       .em()

@@ -122,7 +122,7 @@ export function firmwareWhere(
     ...(deviceType === undefined ? {} : { deviceTypes: { $contains: [deviceType] } }),
     ...(states.length === 0 ? {} : { state: { $in: [...states] } }),
     ...(after === undefined ? {} : { id: { $lt: after } }),
-    ...(matching === undefined ? {} : ormCondition((parameters) => matching.sql(parameters))),
+    ...(matching === undefined ? {} : ormCondition(matching)),
     ...(hardwareModel === undefined
       ? {}
       : {

@@ -99,13 +99,16 @@ describe("rows that travel as one array a column", () => {
     const arrays = new RowArrays<(typeof rows)[number]>({
       id: ["int", ({ id }) => id],
       words: ["text", ({ words }) => words],
+      json: ["jsonb", ({ words }) => (words === undefined ? undefined : JSON.stringify({ words }))],
       at: ["timestamptz", ({ at }) => at],
     });
     const read = await database.pool.query(
-      sql`SELECT n.id, n.words, n.at FROM ${arrays.as(sql`n`)} ORDER BY n.id`,
+      sql`SELECT n.id, n.words, n.json, n.at FROM ${arrays.as(sql`n`)} ORDER BY n.id`,
       arrays.values(rows),
     );
-    expect(read).toEqual(rows.map(({ words = null, ...row }) => ({ ...row, words })));
+    expect(read).toEqual(
+      rows.map(({ words = null, ...row }) => ({ ...row, words, json: words === null ? null : { words } })),
+    );
   });
 });
 

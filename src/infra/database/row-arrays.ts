@@ -1,9 +1,9 @@
 import { type ColumnType, parameter } from "./parameters.ts";
 import { identifier, joined, type Sql, sql } from "./sql.ts";
 
-/** A column of {@link RowArrays}: its type, and where its value stands in a row; undefined becomes NULL. */
+/** A column of {@link RowArrays}: its type, and where its value stands in a row, JSON as text; undefined becomes NULL. */
 export type RowColumn<Row> = readonly [
-  type: Extract<ColumnType, "bigint" | "int" | "text" | "timestamptz" | "uuid">,
+  type: Extract<ColumnType, "bigint" | "int" | "jsonb" | "text" | "timestamptz" | "uuid">,
   valueOf: (row: Row) => string | number | Date | undefined,
 ];
 
@@ -28,7 +28,7 @@ export class RowArrays<Row> {
   /** The parameters of the statement, as many as there are columns. */
   values(rows: readonly Row[]): string[] {
     return this.#columns.map(([, [type, valueOf]]) => {
-      const element = type === "text" ? textElement : plainElement;
+      const element = type === "text" || type === "jsonb" ? textElement : plainElement;
       return `{${rows.map((row) => element(valueOf(row))).join(",")}}`;
     });
   }

@@ -1,4 +1,5 @@
 import { recalledFirmwareSql } from "../../firmware/recalls.ts";
+import { RowArrays } from "../../infra/database/row-arrays.ts";
 import type { Session } from "../../infra/database/session.ts";
 import { sql } from "../../infra/database/sql.ts";
 import { devicesText } from "../model/devices-text.ts";
@@ -11,7 +12,7 @@ import {
   type RolloutTransactions,
 } from "../model/rollout-transactions.ts";
 import { newUpdateId } from "../model/update-id.ts";
-import { insertTries } from "../proof/insert-tries.ts";
+import { type FollowingTry, insertTries } from "../proof/insert-tries.ts";
 import { retryAt } from "../proof/next-try.ts";
 
 /**
@@ -53,11 +54,7 @@ async function heal(tx: RolloutTransaction, rollout: Rollout): Promise<void> {
       deadlineAt: new Date(notBefore.getTime() + policy.deviceTimeoutMs),
     };
   });
-  await tx.run(followedSql, [
-    tries.map(({ deviceId }) => deviceId),
-    tries.map(({ failedId }) => failedId),
-    tries.map(({ notBefore }) => notBefore.toISOString()),
-  ]);
+  await tx.run(followedSql, followed.values(tries));
   await insertTries(tx, tries);
   await recordRollout(tx, rollout.id, {
     actor: "system:drift",
@@ -94,8 +91,14 @@ const healedSql = sql`
   ) d
   WHERE heals < $2::int ORDER BY id LIMIT $3::int`;
 
-/** Devices $1 no more count by their updates $2: other tries follow at times $3. */
+const followed = new RowArrays<FollowingTry>({
+  device_id: ["uuid", ({ deviceId }) => deviceId],
+  id: ["uuid", ({ failedId }) => failedId],
+  at: ["timestamptz", ({ notBefore }) => notBefore],
+});
+
+/** Devices no more count by these updates: other tries follow at those times. */
 const followedSql = sql`
   UPDATE device_updates u SET retry_at = c.at, updated_at = now()
-  FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS c (device_id, id, at)
+  FROM ${followed.as(sql`c`)}
   WHERE u.device_id = c.device_id AND u.id = c.id`;
