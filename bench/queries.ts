@@ -6,6 +6,7 @@ import { RpcClient } from "../src/client/rpc-client.ts";
 import { costOf } from "./harness/cost.ts";
 import { PostgresCpu } from "./harness/postgres-cpu.ts";
 import type { BenchResult } from "./harness/result.ts";
+import { sizeOf } from "./harness/table-size.ts";
 import { timed } from "./harness/timing.ts";
 import { seedFleet } from "./load/fleet.ts";
 import { beatsEach, dayMs, rollUp, seedHeartbeats } from "./load/heartbeat-history.ts";
@@ -115,15 +116,6 @@ export async function queries(options: { quick: boolean }): Promise<BenchResult[
 const groupingSql = `
   SELECT device_id, date_bin('5 minutes', received_at, 'epoch'), count(*), sum(battery_percent)
     FROM device_heartbeats GROUP BY 1, 2 OFFSET 1000000000`;
-
-/** The bytes of a table with its partitions and indexes. */
-export async function sizeOf(database: pg.Client, table: string): Promise<number> {
-  const { rows } = await database.query<{ bytes: string }>(
-    "SELECT sum(pg_total_relation_size(relid)) AS bytes FROM pg_partition_tree($1::regclass) WHERE isleaf",
-    [table],
-  );
-  return Number(rows[0]?.bytes ?? 0);
-}
 
 async function median(ids: readonly string[], call: (id: string) => Promise<unknown>): Promise<number> {
   // The first calls of a process compile it: that took more than the calls themselves, and a service runs for weeks.

@@ -3,12 +3,13 @@ import pg from "pg";
 import { costOf } from "./harness/cost.ts";
 import type { MeasuredProcess } from "./harness/measured-process.ts";
 import { PostgresCpu } from "./harness/postgres-cpu.ts";
+import { sizeOf } from "./harness/table-size.ts";
 import { seedFleet } from "./load/fleet.ts";
 import { dayMs, rollUp, seedHeartbeats } from "./load/heartbeat-history.ts";
 import { openLoadStreams } from "./load/heartbeat-load.ts";
 import { sendSteadily } from "./load/open-loop.ts";
+import { bytesPerStream } from "./load/stream-memory.ts";
 import { type ProductReady, startProduct } from "./processes.ts";
-import { sizeOf } from "./queries.ts";
 
 /**
  * Measures what a device and a heartbeat cost, from which `scripts/sizing.ts` computes what a fleet needs:
@@ -58,21 +59,15 @@ async function measured<T>(work: (parts: Measured) => Promise<T>): Promise<T> {
 
 /** What a device takes while it only is there. */
 async function deviceCosts({ product, database }: Measured) {
-  const { databaseUrl, grpcAddress } = product.ready;
   const emptyBytes = await databaseBytes(database);
   const { rssBytes: serviceBytes } = await product.usage();
-  await seedFleet(databaseUrl, keptDevices);
+  await seedFleet(product.ready.databaseUrl, keptDevices);
   const bytes = (await databaseBytes(database)) - emptyBytes;
-  // A few streams first, so that what is loaded once is not counted against each.
-  const warm = await openLoadStreams(grpcAddress, { from: 0, to: 50, answers: "welcome" });
-  const before = await product.usage();
-  const streams = await openLoadStreams(grpcAddress, { from: 50, to: 50 + streamCount, answers: "welcome" });
-  const after = await product.usage();
-  for (const { call } of [...warm, ...streams]) call.cancel();
+  const streamBytes = await bytesPerStream(product, streamCount, "welcome");
   return {
     serviceBytes: Math.round(serviceBytes),
     databaseBytes: Math.round(bytes / keptDevices),
-    streamBytes: Math.round((after.rssBytes - before.rssBytes) / streamCount),
+    streamBytes: Math.round(streamBytes),
   };
 }
 

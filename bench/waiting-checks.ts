@@ -3,8 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { MeasuredProcess } from "./harness/measured-process.ts";
 import type { BenchResult } from "./harness/result.ts";
-import { openStreams } from "./idle-streams.ts";
 import { deviceTokenOf, seedFleet } from "./load/fleet.ts";
+import { openLoadStreams } from "./load/heartbeat-load.ts";
 import { inParallel } from "./load/raw-client.ts";
 import { type ProductReady, startProduct } from "./processes.ts";
 
@@ -22,9 +22,9 @@ export async function waitingChecks(options: { quick: boolean }): Promise<BenchR
     };
   });
   const streams = await costs(count, idleMs, async ({ grpcAddress }, from, to) => {
-    const open = await openStreams(grpcAddress, from, to, true);
+    const open = await openLoadStreams(grpcAddress, { from, to, answers: "welcome" });
     return () => {
-      for (const stream of open) stream.cancel();
+      for (const { call } of open) call.cancel();
     };
   });
   const note = `${count} checks that wait, against as many idle heartbeat streams`;
