@@ -1,7 +1,6 @@
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { useMutation } from "@connectrpc/connect-query";
 import { Button, Menu, Modal, Select, Stack, TagsInput, TextInput } from "@mantine/core";
-import { IconDots } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { type Device, ExpectedIntervalSource, UpdatePin } from "../../../gen/ota/v1/device_pb.js";
@@ -11,6 +10,7 @@ import { useSession } from "../session/session.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { Failure } from "../ui/failure.tsx";
 import { IntervalInput } from "../ui/interval-input.tsx";
+import { MoreMenu } from "../ui/more-menu.tsx";
 import { deviceTitle, pins } from "../words/device-words.ts";
 import { StandingConfirm, StandingItems, type StandingVerb } from "./device-standing.tsx";
 
@@ -29,18 +29,11 @@ export function DeviceActions({ device }: { readonly device: Device }) {
       <Button variant="default" size="sm" onClick={() => setOpen("edit")}>
         Edit
       </Button>
-      <Menu position="bottom-end">
-        <Menu.Target>
-          <Button variant="default" size="sm" px="xs" aria-label="More to do">
-            <IconDots size={16} aria-hidden />
-          </Button>
-        </Menu.Target>
-        <Menu.Dropdown>
-          <Menu.Item onClick={() => setOpen("reset")}>Reset its credential…</Menu.Item>
-          <Menu.Item onClick={() => setOpen("retire")}>Retire it…</Menu.Item>
-          <StandingItems device={device} choose={setStanding} />
-        </Menu.Dropdown>
-      </Menu>
+      <MoreMenu>
+        <Menu.Item onClick={() => setOpen("reset")}>Reset its credential…</Menu.Item>
+        <Menu.Item onClick={() => setOpen("retire")}>Retire it…</Menu.Item>
+        <StandingItems device={device} choose={setStanding} />
+      </MoreMenu>
       <Modal opened={open === "edit"} onClose={close} title={`Edit ${deviceTitle(device)}`} centered>
         {open === "edit" && <EditForm device={device} done={close} />}
       </Modal>

@@ -1,14 +1,15 @@
 import { useMutation } from "@connectrpc/connect-query";
 import { Button, Menu, TextInput } from "@mantine/core";
-import { IconDots } from "@tabler/icons-react";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { type Webhook, WebhookFormat } from "../../../gen/ota/v1/alert_webhook_pb.js";
 import { WebhookService } from "../../../gen/ota/v1/alert_webhook_service_pb.js";
 import { Confirm } from "../ui/confirm.tsx";
 import { Failure } from "../ui/failure.tsx";
+import { MoreMenu } from "../ui/more-menu.tsx";
 import { SecretModal } from "../ui/secret-modal.tsx";
 import { useReloadWebhooks } from "./use-reload-webhooks.ts";
+import { secretWords } from "./webhook-words.ts";
 
 /** What an administrator can do to a webhook. */
 export function WebhookActions({ webhook }: { readonly webhook: Webhook }) {
@@ -41,25 +42,18 @@ export function WebhookActions({ webhook }: { readonly webhook: Webhook }) {
       >
         {disabled ? "Go on" : "Pause"}
       </Button>
-      <Menu position="bottom-end">
-        <Menu.Target>
-          <Button variant="default" size="sm" px="xs" aria-label="More to do">
-            <IconDots size={16} aria-hidden />
-          </Button>
-        </Menu.Target>
-        <Menu.Dropdown>
-          <Menu.Item
-            onClick={() => {
-              setUrl("");
-              setAsking("url");
-            }}
-          >
-            Send it elsewhere…
-          </Menu.Item>
-          {!isMail && <Menu.Item onClick={() => setAsking("secret")}>Make another secret…</Menu.Item>}
-          <Menu.Item onClick={() => setAsking("delete")}>Delete it…</Menu.Item>
-        </Menu.Dropdown>
-      </Menu>
+      <MoreMenu>
+        <Menu.Item
+          onClick={() => {
+            setUrl("");
+            setAsking("url");
+          }}
+        >
+          Send it elsewhere…
+        </Menu.Item>
+        {!isMail && <Menu.Item onClick={() => setAsking("secret")}>Make another secret…</Menu.Item>}
+        <Menu.Item onClick={() => setAsking("delete")}>Delete it…</Menu.Item>
+      </MoreMenu>
       {test.error !== null && <Failure error={test.error} doing="send a test" />}
       {asking === undefined && update.error !== null && (
         <Failure error={update.error} doing="change the webhook" />
@@ -118,8 +112,8 @@ export function WebhookActions({ webhook }: { readonly webhook: Webhook }) {
       />
       <SecretModal
         secret={secret}
-        title="The secret of the webhook"
-        hint="Give it to the receiver, which checks by it that messages are ours."
+        title={secretWords.title}
+        hint={secretWords.hint}
         close={() => setSecret(undefined)}
       />
     </>

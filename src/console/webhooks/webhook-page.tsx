@@ -15,6 +15,7 @@ import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { Time } from "../ui/time.tsx";
 import { DeliveryList } from "./delivery-list.tsx";
+import { ForAdministrators } from "./for-administrators.tsx";
 import { WebhookActions } from "./webhook-actions.tsx";
 import { eventsText, formatNames, webhookStatus } from "./webhook-words.ts";
 
@@ -26,9 +27,7 @@ export function WebhookPage() {
   if (can(WebhookService.method.listWebhooks)) return <ReadWebhook />;
   return (
     <Page title="Webhook" trail={trail}>
-      <Nothing title="For administrators">
-        Webhooks take events out of the service, so only administrators keep them.
-      </Nothing>
+      <ForAdministrators />
     </Page>
   );
 }

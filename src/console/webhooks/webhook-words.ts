@@ -35,3 +35,9 @@ export function webhookStatus({ disabled, deadCount }: Webhook): {
 export function eventsText({ eventTypes }: Webhook): string {
   return eventTypes.length === 0 ? "all" : eventTypes.join(", ");
 }
+
+/** Above and below a webhook's secret, where it is shown. */
+export const secretWords = {
+  title: "The secret of the webhook",
+  hint: "Give it to the receiver, which checks by it that messages are ours.",
+};

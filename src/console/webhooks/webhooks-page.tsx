@@ -12,8 +12,9 @@ import { SecretMaker } from "../ui/secret-maker.tsx";
 import { Section } from "../ui/section.tsx";
 import { Status } from "../ui/status.tsx";
 import { TimeAgo } from "../ui/time.tsx";
+import { ForAdministrators } from "./for-administrators.tsx";
 import { NewWebhook } from "./new-webhook.tsx";
-import { eventsText, webhookStatus } from "./webhook-words.ts";
+import { eventsText, secretWords, webhookStatus } from "./webhook-words.ts";
 
 /** Receivers that events are posted or mailed to. */
 export function WebhooksPage() {
@@ -28,13 +29,7 @@ export function WebhooksPage() {
       ]}
       description="Receivers that alerts and other events are posted or mailed to, as they happen."
     >
-      {can(WebhookService.method.listWebhooks) ? (
-        <Webhooks />
-      ) : (
-        <Nothing title="For administrators">
-          Webhooks take events out of the service, so only administrators keep them.
-        </Nothing>
-      )}
+      {can(WebhookService.method.listWebhooks) ? <Webhooks /> : <ForAdministrators />}
     </Page>
   );
 }
@@ -48,8 +43,8 @@ function Webhooks() {
       actions={
         <SecretMaker
           label="New webhook"
-          secretTitle="The secret of the webhook"
-          hint="Give it to the receiver, which checks by it that messages are ours."
+          secretTitle={secretWords.title}
+          hint={secretWords.hint}
           form={(made) => <NewWebhook made={made} />}
         />
       }
